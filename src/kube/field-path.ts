@@ -1,0 +1,14 @@
+import type { Path } from "./read.ts";
+
+const plain = /^[A-Za-z_][A-Za-z0-9_-]*$/;
+
+/** A path as users write it: `spec.http[0].route[1].weight`; keys that are no identifiers are quoted. */
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const step of path) {
+    if (typeof step === "number") text += `[${step}]`;
+    else if (!plain.test(step)) text += `[${JSON.stringify(step)}]`;
+    else text += text === "" ? step : `.${step}`;
+  }
+  return text;
+}

@@ -1,0 +1,125 @@
+/** Where a value stands in the raw object: `["spec", "http", 0, "route"]`. */
+export type Path = readonly (string | number)[];
+
+/** A value of the wrong type, as a reader met it. `at` is relative to what was read. */
+export interface Malformed {
+  readonly at: (string | number)[];
+  readonly expected: string;
+  readonly found: string;
+}
+
+/**
+ * Arbitrary JSON in, a value of a known type out. A reader is total: it never throws, and what has the wrong type is
+ * reported and read as absent.
+ */
+export type Read<T> = (raw: unknown, malformed: Malformed[]) => T;
+export type Value<R> = R extends Read<infer T> ? T : never;
+
+/** More than this many wrong values say nothing new, and a hostile object may hold millions. */
+const maxMalformed = 50;
+
+function report(malformed: Malformed[], expected: string, raw: unknown): void {
+  if (malformed.length < maxMalformed) malformed.push({ at: [], expected, found: describe(raw) });
+}
+
+/** What a value is, short enough for a message: `"90"`, `a list`, `an object`, `4294967296`. */
+export function describe(raw: unknown): string {
+  if (typeof raw === "string") return JSON.stringify(raw.length > 40 ? `${raw.slice(0, 40)}…` : raw);
+  if (Array.isArray(raw)) return "a list";
+  if (typeof raw === "number" || typeof raw === "boolean") return String(raw);
+  return raw === null ? "null" : "an object";
+}
+
+function scalar<T>(expected: string, is: (raw: unknown) => raw is T): Read<T | undefined> {
+  return (raw, malformed) => {
+    if (raw === undefined || raw === null) return undefined;
+    if (is(raw)) return raw;
+    report(malformed, expected, raw);
+    return undefined;
+  };
+}
+
+export const text = scalar("a string", (raw) => typeof raw === "string");
+export const flag = scalar("a boolean", (raw) => typeof raw === "boolean");
+export const number = scalar("a number", (raw): raw is number => typeof raw === "number" && Number.isFinite(raw));
+/** Weights, ports and counts are int32 in the CRDs: `100.0` is one in JSON, `33.5` and `2147483648` are not. */
+export const int32 = scalar(
+  "a 32-bit integer",
+  (raw): raw is number => typeof raw === "number" && Number.isInteger(raw) && raw >= -(2 ** 31) && raw < 2 ** 31,
+);
+export const intOrText = scalar(
+  "an integer or a string",
+  (raw): raw is number | string => typeof raw === "string" || Number.isSafeInteger(raw),
+);
+
+/** Always a string: absent is read as empty. */
+export const name: Read<string> = (raw, malformed) => text(raw, malformed) ?? "";
+
+function under<T>(key: string | number, read: Read<T>, raw: unknown, malformed: Malformed[]): T {
+  const start = malformed.length;
+  const value = read(raw, malformed);
+  for (let i = start; i < malformed.length; i++) malformed[i]?.at.unshift(key);
+  return value;
+}
+
+export const isObject = (raw: unknown): raw is Record<string, unknown> =>
+  typeof raw === "object" && raw !== null && !Array.isArray(raw);
+const nothing: Record<string, unknown> = Object.freeze({});
+
+/** The member of a raw object, own members only; anything else has none. */
+export const member = (raw: unknown, key: string): unknown =>
+  isObject(raw) && Object.hasOwn(raw, key) ? raw[key] : undefined;
+
+/** Always an object: absent is read as empty. Fields outside the shape are not kept. */
+export function record<S extends Record<string, Read<unknown>>>(
+  shape: S,
+): Read<{ readonly [K in keyof S]: Value<S[K]> }> {
+  const fields = Object.entries(shape);
+  return (raw, malformed) => {
+    if (raw !== undefined && raw !== null && !isObject(raw)) report(malformed, "an object", raw);
+    const from = isObject(raw) ? raw : nothing;
+    const value: Record<string, unknown> = {};
+    for (const [field, read] of fields)
+      value[field] = under(field, read, Object.hasOwn(from, field) ? from[field] : undefined, malformed);
+    return value as never;
+  };
+}
+
+export const optional =
+  <T>(read: Read<T>): Read<T | undefined> =>
+  (raw, malformed) =>
+    raw === undefined || raw === null ? undefined : read(raw, malformed);
+
+const noItems: readonly never[] = Object.freeze([]);
+
+/** Always an array: absent is read as empty. */
+export const list =
+  <T>(read: Read<T>): Read<readonly T[]> =>
+  (raw, malformed) => {
+    if (raw === undefined || raw === null) return noItems;
+    if (!Array.isArray(raw)) {
+      report(malformed, "a list", raw);
+      return noItems;
+    }
+    return raw.length === 0 ? noItems : raw.map((item: unknown, i) => under(i, read, item, malformed));
+  };
+
+const noEntries = Object.freeze({});
+
+/** Always a map: absent is read as empty. Entries without a value are not kept. */
+export const map =
+  <T>(read: Read<T>): Read<Readonly<Record<string, NonNullable<T>>>> =>
+  (raw, malformed) => {
+    if (raw === undefined || raw === null) return noEntries;
+    if (!isObject(raw)) {
+      report(malformed, "a map", raw);
+      return noEntries;
+    }
+    const entries: [string, NonNullable<T>][] = [];
+    for (const key of Object.keys(raw)) {
+      const item = under(key, read, raw[key], malformed);
+      if (item !== undefined && item !== null) entries.push([key, item]);
+    }
+    // fromEntries defines own properties, so that a key named __proto__ stays data.
+    return entries.length === 0 ? noEntries : Object.fromEntries(entries);
+  };

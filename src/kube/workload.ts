@@ -1,0 +1,50 @@
+import { flag, int32, list, type Malformed, map, member, name, type Path, type Read, record, text } from "./read.ts";
+
+const pod = record({
+  metadata: record({ labels: map(text), annotations: map(text) }),
+  spec: record({
+    serviceAccountName: text,
+    hostNetwork: flag,
+    containers: list(record({ name, ports: list(record({ containerPort: int32, name: text, protocol: text })) })),
+  }),
+});
+
+export interface WorkloadFields {
+  /** Where the pod (template) stands in the raw object: `["spec", "template"]`; `[]` for a Pod. */
+  readonly podAt: Path;
+  readonly pod: {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+    readonly serviceAccountName: string;
+    readonly hostNetwork: boolean;
+    readonly ports: readonly { readonly number: number; readonly name: string | undefined }[];
+  };
+}
+
+const templateOf: Readonly<Record<string, Path>> = { Pod: [], CronJob: ["spec", "jobTemplate", "spec", "template"] };
+const template: Path = ["spec", "template"];
+
+/** Deployments, StatefulSets, ..., Pods: whatever makes pods is one kind, and what counts of it is the pod. */
+export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
+  const podAt = templateOf[String(member(raw, "kind"))] ?? template;
+  let from = raw;
+  for (const step of podAt) from = member(from, String(step));
+  const start = malformed.length;
+  const { metadata, spec } = pod(from, malformed);
+  for (let i = start; i < malformed.length; i++) (malformed[i] as Malformed).at.unshift(...podAt);
+  const ports = spec.containers.flatMap((container) =>
+    container.ports.flatMap(({ containerPort, name }) =>
+      containerPort === undefined ? [] : [{ number: containerPort, name }],
+    ),
+  );
+  return {
+    podAt,
+    pod: {
+      labels: metadata.labels,
+      annotations: metadata.annotations,
+      serviceAccountName: spec.serviceAccountName ?? "default",
+      hostNetwork: spec.hostNetwork ?? false,
+      ports,
+    },
+  };
+};

@@ -1,0 +1,100 @@
+import { type AnyObject, impliedNamespace, type Kind, keyOf, type ObjectOf } from "../kube/kinds.ts";
+import { ObjectTable } from "./object-table.ts";
+import type { MeshSettings } from "./settings.ts";
+import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
+
+/** What a request asks for: create (no old), update, delete (no object). */
+export interface Change {
+  readonly old?: AnyObject | undefined;
+  readonly object?: AnyObject | undefined;
+}
+
+export const subjectOf = ({ old, object }: Change): AnyObject => (object ?? old) as AnyObject;
+
+/**
+ * The mesh as it would be after these changes. Costs nothing but the changed objects, and nests. `mentioned` names
+ * namespaces that are shown, if only by name, even where nothing lives in them.
+ */
+export function overlay(base: Mesh, changes: readonly Change[], mentioned: Iterable<string> = []): Mesh {
+  return new Overlay(base, changes, new Set(mentioned));
+}
+
+class Overlay implements Mesh {
+  readonly settings: MeshSettings;
+  readonly #base: Mesh;
+  readonly #layer: ObjectTable;
+  readonly #gone = new Set<AnyObject>();
+  readonly #touched = new Set<Kind>();
+  readonly #added = new Map<string, number>();
+
+  constructor(base: Mesh, changes: readonly Change[], mentioned: ReadonlySet<string>) {
+    this.settings = base.settings;
+    this.#base = base;
+    this.#layer = new ObjectTable(base.settings);
+    for (const change of changes) this.#apply(change);
+    for (const namespace of new Set([...this.#added.keys(), ...mentioned])) this.#imply(namespace, mentioned);
+  }
+
+  #apply(change: Change): void {
+    const { kind, metadata } = subjectOf(change);
+    const key = keyOf(subjectOf(change));
+    const there = this.find(kind, key);
+    if (there !== undefined) this.#remove(there, key);
+    if (change.object !== undefined) this.#set(change.object);
+    const added = (change.object === undefined ? 0 : 1) - (there === undefined || there.implied ? 0 : 1);
+    const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
+    if (namespace !== "")
+      this.#added.set(namespace, (this.#added.get(namespace) ?? 0) + (kind === "Namespace" ? 0 : added));
+  }
+
+  /** As MeshStore does it: what lives somewhere implies its Namespace. */
+  #imply(namespace: string, mentioned: ReadonlySet<string>): void {
+    if (namespace === "") return;
+    const shown = mentioned.has(namespace) || this.population(namespace) > 0;
+    const there = this.find("Namespace", `/${namespace}`);
+    if (there === undefined && shown) this.#set(impliedNamespace(namespace));
+    else if (there?.implied && !shown) this.#remove(there, `/${namespace}`);
+  }
+
+  #set(object: AnyObject): void {
+    this.#touched.add(object.kind);
+    this.#layer.set(object);
+  }
+
+  #remove(object: AnyObject, key: string): void {
+    this.#touched.add(object.kind);
+    if (this.#layer.delete(object.kind, key) === undefined) this.#gone.add(object);
+  }
+
+  knowledge(kind: Kind): Knowledge {
+    return this.#base.knowledge(kind);
+  }
+  knows(kind: Kind): boolean {
+    return this.#base.knows(kind);
+  }
+  population(namespace: string): number {
+    return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);
+  }
+  find(kind: Kind, key: string): AnyObject | undefined {
+    if (!this.#touched.has(kind)) return this.#base.find(kind, key);
+    const above = this.#layer.find(kind, key);
+    if (above !== undefined) return above;
+    const below = this.#base.find(kind, key);
+    return below !== undefined && !this.#gone.has(below) ? below : undefined;
+  }
+  *all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
+    for (const object of this.#base.all(kind)) if (!this.#gone.has(object as AnyObject)) yield object;
+    yield* this.#layer.all(kind);
+  }
+  lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
+    if (!this.#touched.has(index.kind)) return this.#base.lookup(index, keys);
+    const wanted = [...keys];
+    const below = this.#base.lookup(index, wanted);
+    const above = this.#layer.lookup(index, wanted);
+    const kept = this.#gone.size === 0 ? below : below.filter((object) => !this.#gone.has(object));
+    return above.length === 0 ? kept : [...kept, ...above];
+  }
+  related(relation: Relation, object: AnyObject): readonly never[] {
+    return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
+  }
+}

@@ -1,0 +1,75 @@
+import { allKinds, type AnyObject, impliedNamespace, type Kind, type ObjectOf } from "../kube/kinds.ts";
+import { ObjectTable } from "./object-table.ts";
+import type { MeshSettings } from "./settings.ts";
+import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
+
+/** The objects of a mesh, live: a source writes it, everything else reads it. */
+export class MeshStore implements Mesh {
+  readonly settings: MeshSettings;
+  readonly #table: ObjectTable;
+  readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
+  readonly #population = new Map<string, number>();
+
+  /** `knowledge` is complete for the kinds that it does not name. */
+  constructor(settings: MeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
+    this.settings = settings;
+    this.#table = new ObjectTable(settings);
+    this.#knowledge = knowledge;
+  }
+
+  knowledge(kind: Kind): Knowledge {
+    return this.#knowledge.get(kind) ?? "complete";
+  }
+  knows(kind: Kind): boolean {
+    return this.knowledge(kind) !== "unknown";
+  }
+  find(kind: Kind, key: string): AnyObject | undefined {
+    return this.#table.find(kind, key);
+  }
+  all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
+    return this.#table.all(kind);
+  }
+  lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
+    return this.#table.lookup(index, keys);
+  }
+  related(relation: Relation, object: AnyObject): readonly never[] {
+    return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
+  }
+  population(namespace: string): number {
+    return this.#population.get(namespace) ?? 0;
+  }
+  count(kind: Kind): number {
+    return this.#table.count(kind);
+  }
+
+  set(object: AnyObject): void {
+    const old = this.#table.set(object);
+    if (old === undefined) this.#settle(object.metadata.namespace, 1);
+  }
+
+  /** `key` as keyOf gives it. */
+  delete(kind: Kind, key: string): void {
+    const old = this.#table.delete(kind, key);
+    if (old === undefined) return;
+    if (kind === "Namespace") this.#settle(old.metadata.name, 0);
+    else this.#settle(old.metadata.namespace, -1);
+  }
+
+  /** Objects imply their Namespace as long as nobody has shown it. */
+  #settle(namespace: string, added: number): void {
+    if (namespace === "") return;
+    const population = this.population(namespace) + added;
+    if (population === 0) this.#population.delete(namespace);
+    else this.#population.set(namespace, population);
+    const there = this.#table.find("Namespace", `/${namespace}`);
+    if (there === undefined && population > 0) this.#table.set(impliedNamespace(namespace));
+    else if (there?.implied && population === 0) this.#table.delete("Namespace", `/${namespace}`);
+  }
+}
+
+/** A store of what a view shows, under other settings: costs the whole mesh. */
+export function rebuilt(mesh: Mesh, settings: MeshSettings): MeshStore {
+  const store = new MeshStore(settings, new Map(allKinds.map((kind) => [kind, mesh.knowledge(kind)])));
+  for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);
+  return store;
+}
