@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { basename, dirname, extname, join, posix } from "node:path";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+
+const src = fileURLToPath(new URL("../src/", import.meta.url));
+
+/** Imports point down: a folder may import those on lines below its own. */
+const levels: readonly (readonly string[])[] = [
+  ["main.ts"],
+  ["cli"],
+  ["http", "report", "generate"],
+  ["admission", "sources", "tls"],
+  ["rules"],
+  ["engine", "policy"],
+  ["mesh"],
+  ["kube", "config", "telemetry"],
+];
+
+/** Where fewer folders than all below may be imported, or by fewer than all above. */
+const importsOnly = new Map([
+  ["main.ts", ["cli"]],
+  ["rules", ["engine", "mesh", "kube"]],
+]);
+const importedOnlyBy = new Map([
+  ["rules", ["cli", "generate"]],
+  ["generate", []],
+  ["telemetry", ["cli", "http", "generate", "sources", "tls"]],
+  ["config", ["cli", "http", "generate", "report", "sources", "tls", "policy"]],
+]);
+
+/** Single files that import a folder on their own line. */
+const sideways: readonly { from: string; to: string; because: string }[] = [
+  { from: "engine/select.ts", to: "policy", because: "joins policy, rule and object; the policies need no engine" },
+];
+
+/** Pure functions, with the packages that they may import: none of Node's modules, so no files, no sockets, no log. */
+const pure = new Map<string, readonly string[]>([
+  ["admission", []],
+  ["rules", []],
+  ["engine", []],
+  ["mesh", []],
+  ["kube", ["yaml"]], // Istio's mesh config is YAML text inside a ConfigMap
+]);
+
+const bannedNames =
+  "base common constants context core helper helpers lib manager misc processor service shared types util utils";
+
+interface Import {
+  readonly from: string;
+  /** A path below src, or what the source says where that is a package or one of Node's modules. */
+  readonly to: string;
+  readonly outside: boolean;
+}
+
+function specifiers(source: string): string[] {
+  const statements = source.matchAll(/^(?:import|export)\s(?:[^"';]*?\sfrom\s)?"([^"]+)"/gm);
+  const expressions = source.matchAll(/\bimport\(\s*"([^"]+)"/g);
+  return [...statements, ...expressions].map((match) => match[1] ?? "");
+}
+
+const files = globSync("**/*.ts", { cwd: src }).map((path) => path.replaceAll("\\", "/"));
+
+const imports: readonly Import[] = files.flatMap((from) =>
+  specifiers(readFileSync(join(src, from), "utf8")).map((to) => {
+    const path = posix.join(dirname(from), to);
+    const outside = !to.startsWith(".") || path.startsWith("../");
+    return { from, to: outside ? to : path, outside };
+  }),
+);
+
+const folderOf = (path: string) => path.split("/", 1)[0] ?? "";
+const levelOf = (folder: string) => levels.findIndex((level) => level.includes(folder));
+
+function forbidden({ from, to }: Import): string | undefined {
+  const [importer, imported] = [folderOf(from), folderOf(to)];
+  if (importer === imported) return undefined;
+  if (sideways.some((exception) => exception.from === from && exception.to === imported)) return undefined;
+  if (levelOf(imported) <= levelOf(importer)) return "imports point down";
+  const only = importsOnly.get(importer);
+  if (only && !only.includes(imported)) return `${importer} imports only ${only.join(", ")}`;
+  const by = importedOnlyBy.get(imported);
+  if (by && !by.includes(importer)) return `${imported} is imported only by ${by.join(", ")}`;
+  return undefined;
+}
+
+function cycleFrom(start: string, graph: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const seen = new Set<string>();
+  const walk = (file: string, trail: readonly string[]): string[] | undefined => {
+    for (const next of graph.get(file) ?? []) {
+      if (next === start) return [...trail, next];
+      if (seen.has(next)) continue;
+      seen.add(next);
+      const found = walk(next, [...trail, next]);
+      if (found) return found;
+    }
+    return undefined;
+  };
+  return walk(start, [start]);
+}
+
+test("the imports of a source text are found, whatever their form", () => {
+  const source = [
+    'import { a } from "./a.ts";',
+    'import type { B } from "../b.ts";',
+    'import {\n  c,\n  type D,\n} from "./c.ts";',
+    'import "./effect.ts";',
+    'export { e } from "./e.ts";',
+    'export * from "./f.ts";',
+    'export const text = "not an import";',
+    'const g = await import("./g.ts");',
+    'type H = import("./h.ts").H;',
+    'import json from "./i.json" with { type: "json" };',
+  ].join("\n");
+  const expected = ["./a.ts", "../b.ts", "./c.ts", "./effect.ts", "./e.ts", "./f.ts", "./i.json", "./g.ts", "./h.ts"];
+  assert.deepEqual(specifiers(source), expected);
+});
+
+test("imports point down the table", () => {
+  const found = imports
+    .filter((one) => !one.outside)
+    .flatMap((one) => {
+      const reason = forbidden(one);
+      return reason === undefined ? [] : [`${one.from} imports ${one.to}: ${reason}`];
+    });
+  assert.deepEqual(found, []);
+});
+
+test("pure folders import nothing from outside src", () => {
+  const found = imports.filter((one) => one.outside && pure.get(folderOf(one.from))?.includes(one.to) === false);
+  assert.deepEqual(found, []);
+});
+
+test("no file imports itself through others", () => {
+  const graph = Map.groupBy(
+    imports.filter((one) => !one.outside),
+    (one) => one.from,
+  );
+  const targets = new Map([...graph].map(([from, list]) => [from, list.map((one) => one.to)]));
+  const cycles = files.flatMap((file) => cycleFrom(file, targets)?.join(" -> ") ?? []);
+  assert.deepEqual(cycles, []);
+});
+
+test("every folder below src is in the table", () => {
+  const unknown = new Set(files.map(folderOf).filter((folder) => levelOf(folder) === -1));
+  assert.deepEqual([...unknown], []);
+});
+
+test("the table names nothing that does not exist", () => {
+  const named = [
+    ...levels.flat(),
+    ...[...importsOnly].flatMap(([folder, only]) => [folder, ...only]),
+    ...[...importedOnlyBy].flatMap(([folder, by]) => [folder, ...by]),
+    ...sideways.flatMap(({ from, to }) => [from, to]),
+    ...pure.keys(),
+  ];
+  const dead = new Set(named.filter((path) => !existsSync(join(src, path))));
+  assert.deepEqual([...dead], []);
+});
+
+test("files and folders are named after a concept, in kebab-case", () => {
+  const banned = bannedNames.split(" ");
+  const names = new Set(files.flatMap((file) => [...dirname(file).split("/"), basename(file, extname(file))]));
+  const wrong = [...names].filter(
+    (name) => name !== "." && (banned.includes(name) || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test("only rules has an index", () => {
+  assert.deepEqual(
+    files.filter((file) => basename(file) === "index.ts" && file !== "rules/index.ts"),
+    [],
+  );
+});
