@@ -1,0 +1,35 @@
+import { readJsonDocuments } from "./json-documents.ts";
+import { LineNumbers } from "./line-numbers.ts";
+import type { SourceDocument } from "./source-document.ts";
+import { readYamlDocuments } from "./yaml-documents.ts";
+
+export interface Documents {
+  readonly documents: readonly SourceDocument[];
+  /** Line and column of an offset, both from 1. */
+  readonly positionOf: (offset: number) => { line: number; column: number };
+}
+
+/**
+ * The documents of a text. What starts with `{` is tried as JSON first, as `YAMLOrJSONDecoder` of k8s.io/apimachinery
+ * does; the file's name does not matter.
+ */
+export function readDocuments(text: string): Documents {
+  let numbers: LineNumbers | undefined;
+  const lines = () => {
+    numbers ??= new LineNumbers(text);
+    return numbers;
+  };
+  return { documents: documentsOf(text, lines), positionOf: (offset) => lines().at(offset) };
+}
+
+function documentsOf(text: string, lines: () => LineNumbers): readonly SourceDocument[] {
+  if (!/^\s*\{/.test(text)) return readYamlDocuments(text, lines);
+  const { documents, syntax } = readJsonDocuments(text, lines);
+  if (syntax === undefined) return documents;
+  const broken = { offset: syntax.offset, value: undefined, problems: [syntax], offsetOf: () => syntax.offset };
+  const json = [...documents, broken];
+  if (documents.length > 1) return json;
+  const yaml = readYamlDocuments(text, lines);
+  const looksLikeJson = /^\s*\{\s*["}]/.test(text);
+  return looksLikeJson && yaml.some((document) => document.problems.length > 0) ? json : yaml;
+}

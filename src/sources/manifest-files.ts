@@ -1,0 +1,201 @@
+import type { Dirent } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { basename, join, relative, resolve, sep } from "node:path";
+import { readDocuments } from "./documents.ts";
+import { IgnorePatterns } from "./ignore-patterns.ts";
+import { kustomizationNames, patchFilesOf } from "./kustomizations.ts";
+import type { SourceError } from "./source-error.ts";
+import { readFileText, unreadable } from "./source-text.ts";
+
+/** A file to read. `named`: the user gave its name, so that it has to be a manifest. */
+export interface ManifestFile {
+  readonly path: string;
+  readonly named: boolean;
+}
+
+export interface ManifestFiles {
+  readonly files: readonly ManifestFile[];
+  readonly errors: readonly SourceError[];
+  readonly ignored: readonly { path: string; reason: string }[];
+}
+
+/** Stands for standard input among the paths. */
+export const standardInput = "-";
+
+const extensions = /\.(?:yaml|yml|json)$/i;
+const ignoreFile = ".meshwardignore";
+
+/**
+ * The files that the paths stand for, in their order, those of a folder sorted by name. Each file comes once, whatever
+ * links and paths lead to it. Never throws.
+ */
+export async function findManifestFiles(paths: readonly string[]): Promise<ManifestFiles> {
+  const search = new Search();
+  for (const path of paths) await search.add(path);
+  return search.result();
+}
+
+interface Ignores {
+  readonly folder: string;
+  readonly patterns: IgnorePatterns;
+}
+
+class Search {
+  /** By real path. */
+  readonly #files = new Map<string, ManifestFile>();
+  readonly #ignored = new Map<string, { path: string; reason: string }>();
+  readonly #errors: SourceError[] = [];
+  readonly #folders = new Set<string>();
+  readonly #patches = new Set<string>();
+
+  async add(path: string): Promise<void> {
+    if (path === standardInput) {
+      this.#files.set(standardInput, { path, named: true });
+      return;
+    }
+    const found = await this.#inspect(path);
+    if (found === undefined) return;
+    const { real, isFolder } = found;
+    if (!isFolder) {
+      // Keeps the place of a file that a folder has brought already.
+      this.#files.set(real, { path: this.#files.get(real)?.path ?? path, named: true });
+      return;
+    }
+    const before = this.#size();
+    const fresh = !this.#folders.has(real);
+    await this.#walk(path, real, await this.#ignoresAbove(path));
+    if (fresh && this.#size() === before) {
+      this.#fail(path, "this folder holds no .yaml, .yml or .json file: there is nothing to check; correct the path");
+    }
+  }
+
+  result(): ManifestFiles {
+    const files: ManifestFile[] = [];
+    const ignored = [...this.#ignored].filter(([real]) => !this.#files.get(real)?.named).map(([, entry]) => entry);
+    for (const [real, file] of this.#files) {
+      if (file.named || !this.#patches.has(real)) files.push(file);
+      else ignored.push({ path: file.path, reason: "kustomize patch" });
+    }
+    return { files, errors: this.#errors, ignored };
+  }
+
+  async #walk(folder: string, real: string, ignores: readonly Ignores[]): Promise<void> {
+    if (this.#folders.has(real)) return;
+    this.#folders.add(real);
+    const entries = await this.#entries(folder);
+    if (entries.some((entry) => entry.name === "Chart.yaml")) {
+      this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
+      return;
+    }
+    const hasIgnores = entries.some((entry) => entry.name === ignoreFile);
+    const below = hasIgnores ? [...ignores, ...(await this.#ignoresOf(folder))] : ignores;
+    for (const entry of entries) await this.#entry(folder, entry, below);
+  }
+
+  async #entry(folder: string, entry: Dirent, ignores: readonly Ignores[]): Promise<void> {
+    const path = join(folder, entry.name);
+    const isWanted = isWantedName(entry.name);
+    if (!isWanted && !mayBeFolder(entry)) return;
+    const stats = await stat(path).catch((error: unknown) => unreadable(error));
+    const isFolder = typeof stats !== "string" && stats.isDirectory();
+    if (isFolder ? isHidden(entry.name) : !isWanted) return;
+    const real = await realpath(path).catch(() => resolve(path));
+    if (isIgnored(path, isFolder, ignores)) this.#ignored.set(real, { path, reason: `named in ${ignoreFile}` });
+    else if (typeof stats === "string") this.#fail(path, stats);
+    else if (isFolder) await this.#walk(path, real, ignores);
+    else if (stats.isFile()) await this.#file(path, real);
+  }
+
+  async #file(path: string, real: string): Promise<void> {
+    if (this.#files.has(real)) return;
+    if (kustomizationNames.includes(basename(path))) await this.#kustomization(path, real);
+    else this.#files.set(real, { path, named: false });
+  }
+
+  async #kustomization(path: string, real: string): Promise<void> {
+    this.#ignored.set(real, { path, reason: "kustomization: render it with `kubectl kustomize`" });
+    const reading = await readFileText(path);
+    if ("problem" in reading) {
+      this.#fail(path, reading.problem);
+      return;
+    }
+    const { documents, positionOf } = readDocuments(reading.text);
+    for (const document of documents) {
+      for (const problem of document.problems) {
+        this.#errors.push({ file: path, ...positionOf(problem.offset), message: problem.message });
+      }
+      for (const patch of patchFilesOf(document.value, path)) {
+        // A patch that is not there is kustomize's to report.
+        this.#patches.add(await realpath(patch).catch(() => patch));
+      }
+    }
+  }
+
+  async #entries(folder: string): Promise<Dirent[]> {
+    try {
+      const entries = await readdir(folder, { withFileTypes: true });
+      return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+    } catch (error) {
+      this.#fail(folder, unreadable(error));
+      return [];
+    }
+  }
+
+  async #ignoresOf(folder: string): Promise<Ignores[]> {
+    const path = join(folder, ignoreFile);
+    const reading = await readFileText(path);
+    if ("text" in reading) return [{ folder, patterns: new IgnorePatterns(reading.text) }];
+    this.#fail(path, reading.problem);
+    return [];
+  }
+
+  /** A folder below the working directory obeys the ignore files on the way down to it. */
+  async #ignoresAbove(folder: string): Promise<Ignores[]> {
+    const steps = relative("", folder).split(sep);
+    if (steps[0] === ".." || steps[0] === "" || relative("", folder) === resolve(folder)) return [];
+    const found: Ignores[] = [];
+    for (let count = 0; count < steps.length; count++) {
+      const above = join(".", ...steps.slice(0, count));
+      const stats = await stat(join(above, ignoreFile)).catch(() => undefined);
+      if (stats !== undefined) found.push(...(await this.#ignoresOf(above)));
+    }
+    return found;
+  }
+
+  async #inspect(path: string): Promise<{ real: string; isFolder: boolean } | undefined> {
+    try {
+      return { real: await realpath(path), isFolder: (await stat(path)).isDirectory() };
+    } catch (error) {
+      this.#fail(path, unreadable(error));
+      return undefined;
+    }
+  }
+
+  #fail(file: string, message: string): void {
+    this.#errors.push({ file, message });
+  }
+
+  #size(): number {
+    return this.#files.size + this.#ignored.size + this.#errors.length;
+  }
+}
+
+function isIgnored(path: string, isFolder: boolean, ignores: readonly Ignores[]): boolean {
+  for (const { folder, patterns } of ignores.toReversed()) {
+    const said = patterns.ignores(relative(folder, path).split(sep).join("/"), isFolder);
+    if (said !== undefined) return said;
+  }
+  return false;
+}
+
+function mayBeFolder(entry: Dirent): boolean {
+  return entry.isDirectory() || entry.isSymbolicLink();
+}
+
+function isHidden(folder: string): boolean {
+  return folder === "node_modules" || folder.startsWith(".");
+}
+
+function isWantedName(name: string): boolean {
+  return extensions.test(name) || kustomizationNames.includes(name);
+}

@@ -1,0 +1,64 @@
+import { isUtf8 } from "node:buffer";
+import { createReadStream } from "node:fs";
+import type { Readable } from "node:stream";
+
+/** What a folder of manifests never reaches, and a machine can still hold several times. */
+export const maxFileBytes = 64 * 1024 * 1024;
+
+export type Reading = { readonly text: string } | { readonly problem: string };
+
+export async function readFileText(path: string): Promise<Reading> {
+  try {
+    return await readStreamText(createReadStream(path));
+  } catch (error) {
+    return { problem: unreadable(error) };
+  }
+}
+
+/** Reads to the end, or to the limit. */
+export async function readStreamText(stream: Readable): Promise<Reading> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer | string>) {
+      const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      size += bytes.length;
+      if (size > maxFileBytes) {
+        return { problem: `larger than ${maxFileBytes / 1024 / 1024} MiB, the limit for one file: split it` };
+      }
+      chunks.push(bytes);
+    }
+  } catch (error) {
+    return { problem: unreadable(error) };
+  }
+  return decode(Buffer.concat(chunks));
+}
+
+function decode(bytes: Buffer): Reading {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) {
+    return { problem: "written in UTF-16: save it as UTF-8" };
+  }
+  const zero = bytes.indexOf(0);
+  if (zero !== -1) return { problem: `not a text file: byte ${zero + 1} is 0; give a YAML or JSON file` };
+  if (!isUtf8(bytes)) return { problem: "not a text file, or not written in UTF-8: save it as UTF-8" };
+  const text = bytes.toString("utf8");
+  return { text: text.startsWith("\uFEFF") ? text.slice(1) : text };
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file or folder: correct the path",
+  ENOTDIR: "there is no such file or folder: correct the path",
+  EACCES: "permission denied: allow this user to read it",
+  EPERM: "permission denied: allow this user to read it",
+  ELOOP: "its symbolic links lead in a circle: correct the link",
+  EISDIR: "is a folder, not a file",
+  ENAMETOOLONG: "the name is too long for a file: correct the path",
+  EMFILE: "too many files are open: raise the limit (ulimit -n)",
+};
+
+export function unreadable(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reason = reasons[code ?? ""];
+  return reason ?? `cannot be read (${code ?? message}): check the file and its disk`;
+}

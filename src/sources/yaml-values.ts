@@ -1,0 +1,196 @@
+import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Scalar, type YAMLMap, type YAMLSeq } from "yaml";
+import { DocumentProblem, maxDepth, type Positions, quote, setOwn, tooDeep } from "./source-document.ts";
+import { resolvePlain, resolveTagged, type ScalarValue, wrongTag } from "./yaml-scalars.ts";
+
+/** What aliases may still add to the values of one file, in nodes and characters. */
+export interface AliasBudget {
+  left: number;
+}
+
+/** A few hundred times what real manifests need, and still a fraction of a second and of a gigabyte. */
+export const aliasBudget = 2_000_000;
+
+/** A duplicate key of a map: where, and where the first one is. */
+export interface Duplicate {
+  readonly key: string;
+  readonly offset: number;
+  readonly first: number;
+}
+
+const mergeTag = "tag:yaml.org,2002:merge";
+
+/**
+ * Turns the nodes of one document into plain values as kubectl sees them (`decode.go` of go.yaml.in/yaml/v2 and
+ * `convertToJSONableObject` of sigs.k8s.io/yaml): merge keys apply where they stand, so a later key wins over them and
+ * they win over an earlier one; keys that are numbers or booleans become text. Aliases are copied out, within a budget.
+ * Throws DocumentProblem.
+ */
+export class YamlValues {
+  readonly duplicates: Duplicate[] = [];
+  readonly #anchors = new Map<string, Node>();
+  readonly #opened = new Set<Alias>();
+  readonly #budget: AliasBudget;
+  readonly #base: number;
+  readonly #positions: Positions | undefined;
+  /** Inside an alias everything stands where the alias is used. */
+  #aliasOffset: number | undefined;
+
+  /** `base` is the offset of the document in its file. */
+  constructor(base: number, budget: AliasBudget, positions?: Positions) {
+    this.#base = base;
+    this.#budget = budget;
+    this.#positions = positions;
+  }
+
+  valueOf(node: unknown, depth = 0): unknown {
+    if (isAlias(node)) return this.#throughAlias(node, (target) => this.valueOf(target, depth + 1));
+    if (isScalar(node)) {
+      this.#enter(node, depth, typeof node.source === "string" ? node.source.length : 0);
+      return this.#scalar(node);
+    }
+    if (isSeq(node)) return this.#sequence(node, depth);
+    if (!isMap(node)) return null;
+    const object: Record<string, unknown> = {};
+    this.#fill(object, node, depth);
+    return object;
+  }
+
+  #enter(node: Node, depth: number, size: number): void {
+    if (depth > maxDepth) throw new DocumentProblem(this.#offsetOf(node), tooDeep);
+    if (this.#aliasOffset === undefined) {
+      const anchor = (node as { anchor?: string }).anchor;
+      if (anchor !== undefined) this.#anchors.set(anchor, node);
+      return;
+    }
+    this.#budget.left -= 1 + size;
+    if (this.#budget.left < 0) {
+      throw new DocumentProblem(
+        this.#aliasOffset,
+        `the aliases of this file expand to more than ${aliasBudget} nodes and characters: write the values out, or split the file`,
+      );
+    }
+  }
+
+  #throughAlias<T>(alias: Alias, read: (target: Node) => T): T {
+    const offset = this.#offsetOf(alias);
+    const target = this.#anchors.get(alias.source);
+    if (target === undefined) {
+      throw new DocumentProblem(
+        offset,
+        `the alias *${alias.source} names no anchor above it: define &${alias.source} first`,
+      );
+    }
+    if (this.#opened.has(alias)) {
+      throw new DocumentProblem(offset, `the anchor &${alias.source} contains itself: write the value out`);
+    }
+    const outer = this.#aliasOffset;
+    this.#aliasOffset ??= offset;
+    this.#opened.add(alias);
+    const result = read(target);
+    this.#opened.delete(alias);
+    this.#aliasOffset = outer;
+    return result;
+  }
+
+  #sequence(node: YAMLSeq, depth: number): unknown[] {
+    this.#enter(node, depth, 0);
+    const list: unknown[] = [];
+    for (const item of node.items) {
+      this.#positions?.add(list, list.length, this.#offsetOf(item));
+      list.push(this.valueOf(item, depth + 1));
+    }
+    return list;
+  }
+
+  #fill(object: Record<string, unknown>, node: YAMLMap, depth: number): void {
+    this.#enter(node, depth, 0);
+    const seen = new Map<string, number>();
+    for (const pair of node.items) {
+      if (isMergeKey(pair.key)) {
+        this.#merge(object, pair.value, depth);
+        continue;
+      }
+      const offset = this.#offsetOf(pair.key);
+      const key = this.#keyOf(pair.key, offset);
+      const first = seen.get(key);
+      if (first === undefined) seen.set(key, offset);
+      else if (this.#aliasOffset === undefined) this.duplicates.push({ key, offset, first });
+      this.#positions?.add(object, key, offset);
+      setOwn(object, key, this.valueOf(pair.value, depth + 1));
+    }
+  }
+
+  #merge(object: Record<string, unknown>, source: unknown, depth: number): void {
+    if (isSeq(source)) {
+      // Anchors that an inline map of the list defines are known before any of the list is merged.
+      for (const item of source.items) this.#register(item);
+      for (const item of source.items.toReversed()) this.#mergeOne(object, item, depth);
+    } else {
+      this.#mergeOne(object, source, depth);
+    }
+  }
+
+  #register(item: unknown): void {
+    if (isMap(item) && item.anchor !== undefined && this.#aliasOffset === undefined)
+      this.#anchors.set(item.anchor, item);
+  }
+
+  #mergeOne(object: Record<string, unknown>, source: unknown, depth: number): void {
+    if (isMap(source)) {
+      this.#fill(object, source, depth + 1);
+      return;
+    }
+    if (!isAlias(source)) throw this.#notMergeable(source);
+    this.#throughAlias(source, (target) => {
+      if (!isMap(target)) throw this.#notMergeable(source);
+      this.#fill(object, target, depth + 1);
+    });
+  }
+
+  #notMergeable(source: unknown): DocumentProblem {
+    return new DocumentProblem(
+      this.#offsetOf(source),
+      "a merge key << takes a map, an alias of a map, or a list of those: correct its value",
+    );
+  }
+
+  #keyOf(node: unknown, offset: number): string {
+    const value = isMap(node) || isSeq(node) ? undefined : this.valueOf(node);
+    if (typeof value === "string") return value;
+    if (value === null) throw new DocumentProblem(offset, "a key is empty or null: give it a name, or quote it");
+    if (typeof value === "boolean" || typeof value === "number") return String(value);
+    throw new DocumentProblem(
+      offset,
+      "a map or a list stands where a key should be: if this is a template ({{ }}), render it first; else quote it",
+    );
+  }
+
+  #scalar(node: Scalar): ScalarValue {
+    const text = node.source ?? "";
+    const value = scalarValue(node, text);
+    if (value === undefined) throw new DocumentProblem(this.#offsetOf(node), wrongTag(node.tag ?? "", text));
+    if (typeof value === "number" && !Number.isFinite(value)) {
+      throw new DocumentProblem(
+        this.#offsetOf(node),
+        `${quote(text)} is a number that Kubernetes cannot store: quote it`,
+      );
+    }
+    return value;
+  }
+
+  #offsetOf(node: unknown): number {
+    if (this.#aliasOffset !== undefined) return this.#aliasOffset;
+    const range = (node as { range?: readonly number[] | null } | null)?.range;
+    return this.#base + (range?.[0] ?? 0);
+  }
+}
+
+function scalarValue(node: Scalar, text: string): ScalarValue | undefined {
+  if (node.tag !== undefined) return resolveTagged(node.tag, text);
+  return node.type === "PLAIN" ? resolvePlain(text) : text;
+}
+
+function isMergeKey(node: unknown): boolean {
+  if (!isScalar(node) || node.source !== "<<") return false;
+  return node.tag === mergeTag || (node.tag === undefined && node.type === "PLAIN");
+}
