@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { audit, judge } from "../../src/engine/evaluate.ts";
+import type { Finding } from "../../src/engine/finding.ts";
+import type { Rule } from "../../src/engine/rule.ts";
+import { unreachable } from "../../src/engine/subjects.ts";
+import { type AnyObject, allKinds, idOf, type Kind, keyOf, type ObjectOf, readObject } from "../../src/kube/kinds.ts";
+import { type Change, overlay } from "../../src/mesh/overlay.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { Mesh } from "../../src/mesh/view.ts";
+import { rules } from "../../src/rules/index.ts";
+import { aMeshConfig, anObject, someObjects } from "../meshes/arbitrary.ts";
+
+const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
+
+function build(objects: readonly AnyObject[]): MeshStore {
+  const configs = objects.filter((object) => object.kind === "MeshConfig") as ObjectOf<"MeshConfig">[];
+  const mesh = new MeshStore(meshSettingsOf(configs, defaultMeshSettings));
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+const textOf = ({ rule, subject, at, message, introduced }: Finding) =>
+  `${rule.id} | ${idOf(subject)} | ${at.join(".")} | ${message} | ${introduced ? "introduced" : "existing"}`;
+
+function audited(mesh: Mesh): string {
+  const lines: string[] = [];
+  for (const result of audit(rules, mesh)) {
+    if ("error" in result) throw result.error;
+    if ("message" in result) lines.push(textOf(result));
+  }
+  return lines.sort().join("\n");
+}
+
+function introducedBy(rules: readonly Rule[], mesh: Mesh, changes: readonly Change[]): readonly Finding[] {
+  const { findings, errors } = judge(rules, mesh, changes);
+  for (const { error } of errors) throw error;
+  return findings.filter(({ introduced }) => introduced);
+}
+const lines = (findings: readonly Finding[]) => findings.map(textOf).sort().join("\n");
+
+/** The same rules, re-judging every subject whatever changed. */
+const scanning = rules.map((rule): Rule => ({ ...rule, reads: [...rule.reads, ...allKinds], worksWithout: allKinds }));
+
+function changeOf(mesh: Mesh, object: AnyObject, isDeletion: boolean): Change {
+  const there = mesh.find(object.kind, keyOf(object));
+  const old = there?.implied ? undefined : there;
+  return isDeletion ? { old } : { old, object };
+}
+const without = (objects: readonly AnyObject[], gone: AnyObject) => objects.filter((o) => idOf(o) !== idOf(gone));
+
+describe("laws", () => {
+  test("every relation is reachable from its rule's subject", () => {
+    for (const rule of rules) assert.deepEqual(unreachable(rule), [], rule.id);
+  });
+
+  test("narrowing finds every introduced finding of a scan; an overlay is a rebuild; a store written is a rebuild", () => {
+    let elsewhere = 0;
+    fc.assert(
+      fc.property(someObjects(), anObject, fc.boolean(), (objects, next, isDeletion) => {
+        const mesh = build(objects);
+        const change = changeOf(mesh, next, isDeletion);
+        if (change.old === undefined && change.object === undefined) return;
+        const narrowed = introducedBy(rules, mesh, [change]);
+        elsewhere += narrowed.filter(({ subject }) => idOf(subject) !== idOf(next)).length;
+        assert.equal(lines(narrowed), lines(introducedBy(scanning, mesh, [change])));
+        const rebuilt = build([...without(objects, next), ...(isDeletion ? [] : [next])].reverse());
+        assert.equal(audited(overlay(mesh, [change])), audited(rebuilt));
+        if (isDeletion) mesh.delete(next.kind, keyOf(next));
+        else mesh.set(next);
+        assert.equal(audited(mesh), audited(rebuilt));
+      }),
+      { numRuns },
+    );
+    assert.ok(rules.length < 3 || elsewhere > 0, "no change ever concerned another object: the law was not tried");
+  });
+
+  test("a change of mesh settings is judged as a rebuild", () => {
+    fc.assert(
+      fc.property(someObjects(), fc.option(aMeshConfig, { nil: undefined }), aMeshConfig, (objects, old, next) => {
+        const mesh = build([...objects, ...(old ? [old] : [])]);
+        const { after, errors } = judge(rules, mesh, [{ old, object: next }]);
+        for (const { error } of errors) throw error;
+        const rebuilt = build([...objects, next]);
+        assert.deepEqual({ ...after.settings }, { ...rebuilt.settings });
+        assert.equal(audited(after), audited(rebuilt));
+      }),
+      { numRuns: numRuns / 5 },
+    );
+  });
+
+  test("overlays nest", () => {
+    fc.assert(
+      fc.property(someObjects(), anObject, anObject, fc.boolean(), (objects, first, second, isDeletion) => {
+        const mesh = build(objects);
+        const one = overlay(mesh, [changeOf(mesh, first, false)]);
+        const change = changeOf(one, second, isDeletion);
+        if (change.old === undefined && change.object === undefined) return;
+        const rest = without([...without(objects, first), first], second);
+        assert.equal(audited(overlay(one, [change])), audited(build(isDeletion ? rest : [...rest, second])));
+      }),
+      { numRuns: numRuns / 3 },
+    );
+  });
+
+  test("a view that lags behind the request gives the same answer", () => {
+    fc.assert(
+      fc.property(someObjects(), anObject, anObject, (objects, other, next) => {
+        if (other.kind !== next.kind) return;
+        const { name, namespace } = next.metadata;
+        const stale = { ...other, metadata: { ...other.metadata, name, namespace } } as AnyObject;
+        const fresh = build(objects);
+        const change = changeOf(fresh, next, false);
+        const lagging = build([...without(objects, next), stale]);
+        assert.equal(lines(introducedBy(rules, lagging, [change])), lines(introducedBy(rules, fresh, [change])));
+      }),
+      { numRuns: numRuns / 3 },
+    );
+  });
+
+  test("audit of a mesh is what admission would say of each of its objects", () => {
+    fc.assert(
+      fc.property(someObjects(8), (objects) => {
+        const mesh = build(objects);
+        const state = rules.filter((rule) => rule.check);
+        const said = new Set<string>();
+        for (const object of objects)
+          for (const finding of judge(state, build(without(objects, object)), [{ object }]).findings)
+            if (finding.subject === object) said.add(textOf({ ...finding, introduced: false }));
+        const isShown = (line: string) => objects.some((object) => line.includes(`| ${idOf(object)} |`));
+        const all = new Set(audited(mesh).split("\n").filter(isShown));
+        assert.deepEqual([...said].sort(), [...all].sort());
+      }),
+      { numRuns: numRuns / 5 },
+    );
+  });
+
+  test("what stays as it is introduces nothing", () => {
+    fc.assert(
+      fc.property(someObjects(), (objects) => {
+        const mesh = build(objects);
+        for (const object of objects) {
+          const again = { ...object, metadata: { ...object.metadata, resourceVersion: "2" } } as AnyObject;
+          assert.equal(lines(introducedBy(rules, mesh, [{ old: object, object: again }])), "");
+        }
+      }),
+      { numRuns: numRuns / 5 },
+    );
+  });
+
+  test("no rule throws on arbitrary JSON", () => {
+    const fields = [
+      ...[
+        "metadata",
+        "spec",
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "http",
+        "tcp",
+        "route",
+        "destination",
+        "host",
+      ],
+      ...[
+        "weight",
+        "subset",
+        "hosts",
+        "exportTo",
+        "gateways",
+        "selector",
+        "matchLabels",
+        "mtls",
+        "mode",
+        "portLevelMtls",
+      ],
+      ...["subsets", "rules", "from", "to", "when", "source", "operation", "principals", "targetRefs", "data", "mesh"],
+      ...["template", "__proto__", "constructor", "app"],
+    ];
+    const json = fc.oneof(
+      fc.jsonValue(),
+      fc.object({ key: fc.constantFrom(...fields), maxDepth: 6, withNullPrototype: false }),
+    );
+    const kind = fc.constantFrom(...(allKinds as readonly [Kind, ...Kind[]]));
+    fc.assert(
+      fc.property(someObjects(6), kind, json, json, (objects, kind, spec, raw) => {
+        for (const odd of [
+          raw,
+          { metadata: { name: "x", namespace: "a" }, spec },
+          { spec: { http: raw, rules: raw } },
+        ]) {
+          const { malformed: _, ...object } = readObject(kind, odd);
+          introducedBy(rules, build(objects), [{ object: object as AnyObject }]);
+        }
+      }),
+      { numRuns },
+    );
+  });
+});

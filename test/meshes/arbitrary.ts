@@ -1,0 +1,137 @@
+import fc from "fast-check";
+import { type AnyObject, idOf, type Kind, readObject } from "../../src/kube/kinds.ts";
+
+/** Small worlds in which everything meets everything: few names, several namespaces, wildcards, equal timestamps. */
+
+const namespace = fc.constantFrom("a", "b", "istio-system");
+const name = fc.constantFrom("x", "y", "w");
+const subset = fc.constantFrom("v1", "v2", undefined);
+const host = fc.constantFrom("x", "y", "x.a.svc.cluster.local", "y.b.svc.cluster.local", "ext.example.com");
+const ruleHost = fc.oneof(host, fc.constantFrom("*.a.svc.cluster.local", "*.local", "*.example.com", "*"));
+const exportTo = fc.constantFrom(undefined, ["."], ["*"], ["a"], ["b", "a"]);
+const time = fc.constantFrom("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", undefined);
+const podLabels = fc.constantFrom<Record<string, string>>({ app: "x" }, { app: "y" }, { app: "x", version: "v1" }, {});
+const selector = fc.constantFrom(
+  undefined,
+  {},
+  { matchLabels: {} },
+  { matchLabels: { app: "x" } },
+  { matchLabels: { app: "x", version: "v1" } },
+);
+const mode = fc.constantFrom("STRICT", "PERMISSIVE", "DISABLE", "UNSET", undefined);
+const metadataLabels = fc.constantFrom<Record<string, string> | undefined>(
+  undefined,
+  undefined,
+  { "istio.io/rev": "other" },
+  { "istio.io/rev": "default" },
+);
+const namespaceLabels = fc.constantFrom<Record<string, string>>(
+  {},
+  { "istio.io/dataplane-mode": "ambient" },
+  { "istio-injection": "enabled" },
+  { "meshward.io/protected": "true" },
+  { "meshward.io/protected": "true", "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" },
+);
+const gateways = fc.constantFrom(undefined, ["mesh"], ["w"], ["a/w", "mesh"], ["b/w"]);
+
+const destination = fc.record({ host, subset }, { requiredKeys: ["host"] });
+const weighted = fc.record({ destination, weight: fc.constantFrom(0, 50, 100, undefined) });
+const virtualServiceSpec = fc.record({
+  hosts: fc.constantFrom(["x"], ["y"], ["x", "ext.example.com"], []),
+  gateways,
+  exportTo,
+  http: fc.array(
+    fc.record({
+      route: fc.array(weighted, { maxLength: 2 }),
+      delegate: fc.constantFrom(undefined, undefined, { name: "y", namespace: "a" }),
+      mirror: fc.option(destination, { nil: undefined, freq: 4 }),
+    }),
+    { maxLength: 2 },
+  ),
+  tcp: fc.array(fc.record({ route: fc.array(weighted, { maxLength: 2 }) }), { maxLength: 1 }),
+});
+const destinationRuleSpec = fc.record({
+  host: ruleHost,
+  exportTo,
+  workloadSelector: selector,
+  subsets: fc.uniqueArray(fc.record({ name: fc.constantFrom("v1", "v2") }), { maxLength: 2, selector: (s) => s.name }),
+  trafficPolicy: fc.constantFrom(undefined, { tls: {} }, { tls: { mode: "ISTIO_MUTUAL" } }),
+});
+const authorizationRule = fc.constantFrom(
+  {},
+  { from: [{ source: { principals: ["*"] } }] },
+  { from: [{ source: { namespaces: ["a"] } }] },
+  { to: [{ operation: { methods: ["GET"] } }] },
+);
+const authorizationSpec = fc.record({
+  selector,
+  targetRefs: fc.constantFrom(
+    undefined,
+    undefined,
+    [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }],
+    [{ kind: "Service", name: "x" }],
+  ),
+  action: fc.constantFrom(undefined, "ALLOW", "DENY", "AUDIT"),
+  rules: fc.option(fc.array(authorizationRule, { maxLength: 2 }), { nil: undefined }),
+});
+const policyAnnotations = fc.constantFrom(undefined, undefined, undefined, { "istio.io/dry-run": "true" });
+
+const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arbitrary<unknown> } = {
+  VirtualService: virtualServiceSpec,
+  DestinationRule: destinationRuleSpec,
+  ServiceEntry: fc.record({ hosts: fc.constantFrom(["ext.example.com"], ["*.example.com"]), exportTo }),
+  Gateway: fc.record({
+    selector: fc.constantFrom({ app: "x" }, {}, { app: "y" }),
+    servers: fc.constant([{ hosts: ["*"] }]),
+  }),
+  KubernetesGateway: fc.record({ gatewayClassName: fc.constantFrom("istio-waypoint", "istio") }),
+  PeerAuthentication: fc.record({
+    selector,
+    mtls: mode.map((mode) => ({ mode })),
+    portLevelMtls: fc.constantFrom(
+      undefined,
+      { 80: { mode: "PERMISSIVE" } },
+      { 80: { mode: "UNSET" }, 81: { mode: "DISABLE" } },
+    ),
+  }),
+  AuthorizationPolicy: authorizationSpec,
+  Service: fc.record({ selector: podLabels, ports: fc.constant([{ port: 80, targetPort: 8080 }]) }),
+  Workload: podLabels.map((labels) => ({
+    template: { metadata: { labels }, spec: { containers: [{ name: "c", ports: [{ containerPort: 80 }] }] } },
+  })),
+};
+const originKinds: Partial<Record<Kind, string>> = { Workload: "Deployment", KubernetesGateway: "Gateway" };
+
+const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
+  fc
+    .record({
+      namespace,
+      name,
+      creationTimestamp: time,
+      labels: metadataLabels,
+      annotations: policyAnnotations,
+      spec: specs[kind],
+    })
+    .map(({ spec, ...metadata }) => readObject(kind, { kind: originKinds[kind] ?? kind, metadata, spec })),
+);
+const namespaceObject = fc
+  .record({ name: namespace, labels: namespaceLabels })
+  .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
+
+/** One object of any kind but mesh config. */
+export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject);
+
+/** Mesh configs that move the root namespace or change what an empty exportTo means. */
+export const aMeshConfig: fc.Arbitrary<AnyObject> = fc
+  .constantFrom("rootNamespace: a", "rootNamespace: istio-system", "defaultDestinationRuleExportTo: ['.']", "{}")
+  .map((mesh) =>
+    readObject("MeshConfig", {
+      kind: "ConfigMap",
+      metadata: { name: "istio", namespace: "istio-system" },
+      data: { mesh },
+    }),
+  );
+
+/** A set of objects, each identity once. */
+export const someObjects = (maxLength = 14): fc.Arbitrary<AnyObject[]> =>
+  fc.uniqueArray(anObject, { selector: idOf, maxLength });

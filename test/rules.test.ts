@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { audit, judge } from "../src/engine/evaluate.ts";
+import type { Finding } from "../src/engine/finding.ts";
+import { defaultsOf, type Rule } from "../src/engine/rule.ts";
+import { type AnyObject, keyOf } from "../src/kube/kinds.ts";
+import { MeshStore } from "../src/mesh/store.ts";
+import { rules } from "../src/rules/index.ts";
+import { type Fixture, type FixtureObject, readFixture } from "./rules/fixture.ts";
+
+// Every rule's fixtures, through every door: the same mesh must give the same findings whichever way it comes in.
+
+const folder = join(import.meta.dirname, "rules");
+const temporary = mkdtempSync(join(tmpdir(), "meshward-fixtures-"));
+after(() => rmSync(temporary, { recursive: true }));
+
+for (const rule of rules)
+  describe(rule.id, () => {
+    const files = fixturesOf(rule);
+    let marked = 0;
+    let clean = 0;
+    for (const file of files)
+      test(file, async () => {
+        const fixture = await readFixture(join(folder, rule.id, file));
+        marked += fixture.expected.length;
+        clean += fixture.objects.filter((object) => isUnmarked(object, fixture)).length;
+        if (rule.compare) assert.deepEqual(byStep(rule, fixture), fixture.expected);
+        else await stateFixture(rule, fixture);
+      });
+    test("has a wrong and a right object", () => {
+      assert.ok(marked > 0, "no line is marked with # expect:");
+      assert.ok(clean > 0, "no object is free of marks");
+    });
+  });
+
+test("every folder of fixtures belongs to a rule", () => {
+  const folders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const ids = new Set(rules.map(({ id }) => id));
+  assert.deepEqual(
+    folders.map(({ name }) => name).filter((name) => !ids.has(name)),
+    [],
+  );
+});
+
+async function stateFixture(rule: Rule, fixture: Fixture): Promise<void> {
+  assert.deepEqual(byAudit(rule, fixture), fixture.expected, "audit of the set");
+  assert.deepEqual(byAdmission(rule, fixture), fixture.expected, "admission, marked objects last");
+  const capture = join(temporary, "capture.json");
+  writeFileSync(capture, JSON.stringify({ apiVersion: "v1", kind: "List", items: fixture.raws }));
+  const captured = await readFixture(capture, fixture);
+  assert.deepEqual(messagesOf(rule, captured), messagesOf(rule, fixture), "audit of a capture");
+}
+
+function fixturesOf(rule: Rule): readonly string[] {
+  try {
+    return readdirSync(join(folder, rule.id)).filter((name) => name.endsWith(".yaml"));
+  } catch {
+    return [];
+  }
+}
+
+const selectionOf = (fixture: Fixture) => ({
+  applies: () => true,
+  parameters: (rule: Rule) => ({ ...defaultsOf(rule), ...fixture.parameters }),
+});
+
+function findingsOf(rule: Rule, fixture: Fixture, objects: readonly AnyObject[]): readonly Finding[] {
+  const mesh = meshOf(fixture, objects);
+  const findings: Finding[] = [];
+  for (const result of audit([rule], mesh, selectionOf(fixture))) {
+    if ("error" in result) throw result.error;
+    if ("message" in result) findings.push(result);
+  }
+  return findings;
+}
+
+function meshOf(fixture: Fixture, objects: readonly AnyObject[]): MeshStore {
+  const mesh = new MeshStore(fixture.settings, fixture.knowledge);
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+function byAudit(rule: Rule, fixture: Fixture): readonly string[] {
+  const objects = fixture.objects.map(({ object }) => object);
+  const there = findingsOf(rule, fixture, objects).map((finding) => fixture.lineOf(finding));
+  const reversed = findingsOf(rule, fixture, objects.toReversed()).map((finding) => fixture.lineOf(finding));
+  assert.deepEqual(reversed.sort(), there.sort(), "the order of objects makes a difference");
+  return there;
+}
+
+const messagesOf = (rule: Rule, fixture: Fixture): readonly string[] =>
+  findingsOf(
+    rule,
+    fixture,
+    fixture.objects.map(({ object }) => object),
+  )
+    .map(({ subject, message, at }) => `${keyOf(subject)} ${at.join(".")} ${message}`)
+    .sort();
+
+const isUnmarked = ({ object }: FixtureObject, fixture: Fixture): boolean =>
+  !fixture.expected.some((line) => line.includes(` ${keyOf(object)}: `));
+
+/** The background first, then the marked objects one by one: each must introduce what is marked on it. */
+function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {
+  const mesh = meshOf(fixture, []);
+  const found = new Set<string>();
+  const background = fixture.objects.filter((object) => isUnmarked(object, fixture));
+  for (const { object } of background) mesh.set(object);
+  for (const { object } of fixture.objects.filter((object) => !isUnmarked(object, fixture))) {
+    collect(rule, fixture, mesh, { object }, found);
+    mesh.set(object);
+  }
+  // What rests on a Namespace that nobody shows was there before anyone could be asked.
+  for (const line of fixture.expected) if (line.startsWith("implied ")) found.add(line);
+  return [...found].sort();
+}
+
+function byStep(rule: Rule, fixture: Fixture): readonly string[] {
+  const mesh = meshOf(
+    fixture,
+    fixture.objects.filter(({ isAfter }) => !isAfter).map(({ object }) => object),
+  );
+  const found = new Set<string>();
+  for (const { object, isDeleted } of fixture.objects.filter(({ isAfter }) => isAfter)) {
+    const old = mesh.find(object.kind, keyOf(object));
+    const known = old?.implied ? undefined : old;
+    collect(rule, fixture, mesh, isDeleted ? { old: known } : { old: known, object }, found);
+    if (isDeleted) mesh.delete(object.kind, keyOf(object));
+    else mesh.set(object);
+  }
+  return [...found].sort();
+}
+
+function collect(
+  rule: Rule,
+  fixture: Fixture,
+  mesh: MeshStore,
+  change: { old?: AnyObject | undefined; object?: AnyObject },
+  found: Set<string>,
+): void {
+  const { findings, errors } = judge([rule], mesh, [change], selectionOf(fixture));
+  for (const { error } of errors) throw error;
+  for (const finding of findings) if (finding.introduced) found.add(fixture.lineOf(finding));
+}

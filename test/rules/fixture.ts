@@ -1,0 +1,105 @@
+import { readFileSync } from "node:fs";
+import type { Finding } from "../../src/engine/finding.ts";
+import type { ParameterValue } from "../../src/engine/rule.ts";
+import { type AnyObject, type Kind, keyOf, type ObjectOf, readAny } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
+import type { Knowledge } from "../../src/mesh/view.ts";
+import { type Manifest, readManifests } from "../../src/sources/manifests.ts";
+
+export interface FixtureObject {
+  readonly object: AnyObject;
+  readonly manifest: Manifest;
+  /** In a step rule's fixture: the object as the change makes it. */
+  readonly isAfter: boolean;
+  readonly isDeleted: boolean;
+}
+
+/**
+ * A file of manifests with the findings expected on its lines:
+ * - `# expect: <message> | <message>` at the end of the wrong line (the first line of the document for the whole object);
+ * - `# expect-implied: <namespace>: <message>` anywhere: on a Namespace that no document shows;
+ * - `# before:` and `# after:` on lines of their own divide a step rule's fixture;
+ * - `# settings: rootNamespace=mesh-root, domain=corp.local`, `# unknown: Workload, Service`, `# parameters: {...}`.
+ */
+export interface Fixture {
+  readonly objects: readonly FixtureObject[];
+  readonly raws: readonly unknown[];
+  readonly settings: MeshSettings;
+  readonly knowledge: ReadonlyMap<Kind, Knowledge>;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
+  /** `line namespace/name: message`, sorted. */
+  readonly expected: readonly string[];
+  lineOf(finding: Finding): string;
+}
+
+const deleted = "fixture.meshward.io/deleted";
+
+/** `like` lends settings, knowledge and parameters to a file that has no comments. */
+export async function readFixture(file: string, like?: Fixture): Promise<Fixture> {
+  const text = readFileSync(file, "utf8");
+  const lines = text.split(/\r?\n/);
+  const { manifests, errors } = await readManifests([file]);
+  if (errors.length > 0) throw new Error(`${file}: ${errors[0]?.line}: ${errors[0]?.message}`);
+  const afterLine = lines.findIndex((line) => line.trim() === "# after:") + 1 || Number.POSITIVE_INFINITY;
+  const objects = manifests.flatMap((manifest) => entryOf(manifest, afterLine));
+  const configs = objects.map(({ object }) => object).filter((object) => object.kind === "MeshConfig");
+  const header = headerOf(lines);
+  const fixture = {
+    objects,
+    raws: manifests.map(({ raw }) => raw),
+    settings: like?.settings ?? meshSettingsOf(configs as ObjectOf<"MeshConfig">[], header.settings),
+    knowledge: like?.knowledge ?? header.knowledge,
+    parameters: like?.parameters ?? header.parameters,
+  };
+  return {
+    ...fixture,
+    expected: expectedIn(lines, objects),
+    lineOf: (finding) => lineOf(finding, objects),
+  };
+}
+
+function entryOf(manifest: Manifest, afterLine: number): FixtureObject[] {
+  const object = readAny(manifest.raw, "default");
+  if (object === undefined) return [];
+  const isDeleted = object.metadata.annotations[deleted] === "true";
+  return [{ object, manifest, isAfter: manifest.locate([]).line > afterLine, isDeleted }];
+}
+
+function lineOf({ subject, at, message }: Finding, objects: readonly FixtureObject[]): string {
+  const same = objects.filter(({ object }) => object.kind === subject.kind && keyOf(object) === keyOf(subject));
+  const entry = same.find(({ object }) => object === subject) ?? same.at(-1);
+  if (entry === undefined) return `implied ${subject.metadata.name}: ${message}`;
+  return `${entry.manifest.locate(at).line} ${keyOf(subject)}: ${message}`;
+}
+
+function expectedIn(lines: readonly string[], objects: readonly FixtureObject[]): string[] {
+  const expected: string[] = [];
+  for (const [i, line] of lines.entries()) {
+    const implied = /# expect-implied: (\S+): (.*)$/.exec(line);
+    if (implied) expected.push(`implied ${implied[1]}: ${implied[2]?.trim()}`);
+    const messages = /# expect: (.*)$/.exec(line)?.[1];
+    if (messages === undefined) continue;
+    const owner = objects.findLast(({ manifest }) => manifest.locate([]).line <= i + 1);
+    if (owner === undefined) throw new Error(`line ${i + 1} is marked and belongs to no object`);
+    for (const message of messages.split(" | ")) expected.push(`${i + 1} ${keyOf(owner.object)}: ${message.trim()}`);
+  }
+  return expected.sort();
+}
+
+function headerOf(lines: readonly string[]) {
+  const value = (name: string) => lines.find((line) => line.startsWith(`# ${name}: `))?.slice(name.length + 4) ?? "";
+  const settings = Object.fromEntries(
+    words(value("settings")).map((pair) => {
+      const [key = "", text = ""] = pair.split("=");
+      return [key, text];
+    }),
+  );
+  const unknown = words(value("unknown")).map((kind) => [kind as Kind, "unknown"] as const);
+  return {
+    settings: { ...defaultMeshSettings, ...settings } as MeshSettings,
+    knowledge: new Map<Kind, Knowledge>(unknown),
+    parameters: JSON.parse(value("parameters") || "{}") as Record<string, ParameterValue>,
+  };
+}
+
+const words = (text: string) => text.split(",").flatMap((word) => (word.trim() === "" ? [] : [word.trim()]));
