@@ -2,17 +2,17 @@ import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /** The folders of `policies/` that travel with Meshward: read from the checkout here, strings inside the built file. */
-export const assetFolders = ["profiles", "tour"] as const;
+export const assetFolders = ["profiles", "rules", "tour"] as const;
 export type AssetFolder = (typeof assetFolders)[number];
 
 const policies = fileURLToPath(new URL("../../policies/", import.meta.url));
 
 /**
- * The paths of all YAML and JSON files below one folder of `policies/`, at any depth, sorted, with `/` on every
+ * The paths of all YAML, JSON and Markdown files below one folder of `policies/`, at any depth, sorted, with `/` on every
  * platform: `profiles/baseline.yaml`. Each is a path for {@link asset}.
  */
 export function assetNames(folder: AssetFolder): readonly string[] {
-  const paths = globSync(`${folder}/**/*.{yaml,yml,json}`, { cwd: policies });
+  const paths = globSync(`${folder}/**/*.{yaml,yml,json,md}`, { cwd: policies });
   return paths.map((path) => path.replaceAll("\\", "/")).sort();
 }
 

@@ -22,6 +22,6 @@ export function asset(path) {
 
 function textsBelow(folder: (typeof assetFolders)[number]): [string, string][] {
   const names = assetNames(folder);
-  if (names.length === 0) throw new Error(`policies/${folder} holds no YAML or JSON file to build into Meshward`);
+  if (names.length === 0) throw new Error(`policies/${folder} holds no file to build into Meshward`);
   return names.map((name) => [name, asset(name)]);
 }

@@ -8,7 +8,7 @@ for (const folder of assetFolders) {
     assert.notEqual(names.length, 0);
     assert.deepEqual(names, [...names].sort());
     for (const name of names) {
-      assert.match(name, new RegExp(`^${folder}/.+\\.(yaml|yml|json)$`));
+      assert.match(name, new RegExp(`^${folder}/.+\\.(yaml|yml|json|md)$`));
       assert.notEqual(asset(name).trim(), "", name);
     }
   });

@@ -1,0 +1,81 @@
+import type { Mode } from "../engine/rule.ts";
+
+/** How an object is named in a report. */
+export interface ReportedObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+}
+
+/** One finding, with all that a reader needs to act on it. */
+export interface ReportedFinding {
+  readonly rule: string;
+  readonly mode: Exclude<Mode, "off">;
+  /** False: it was there before the change. */
+  readonly introduced: boolean;
+  readonly object: ReportedObject;
+  /** Null where no file shows the object. */
+  readonly file: string | null;
+  /** From 1; null where no file shows the object. */
+  readonly line: number | null;
+  readonly column: number | null;
+  /** Of the field in the object: `spec.http[0].route`; empty for the object as a whole. */
+  readonly path: string;
+  readonly message: string;
+  readonly fix: string;
+  /** Where the rule is explained, below the repository's root. */
+  readonly docs: string;
+  readonly related: readonly ReportedObject[];
+}
+
+/** What could not be read or judged. */
+export interface ReportedError {
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly message: string;
+}
+
+export interface Report {
+  readonly apiVersion: "meshward.io/v1alpha1";
+  readonly kind: "Report";
+  /** Sorted by file, line, column, rule. */
+  readonly findings: readonly ReportedFinding[];
+  /** Rules that could not run, and findings that an exception accepts. */
+  readonly skipped: readonly { readonly rule: string; readonly reason: string }[];
+  readonly errors: readonly ReportedError[];
+  readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
+}
+
+export function reportOf(parts: {
+  readonly findings: readonly ReportedFinding[];
+  readonly skipped: Report["skipped"];
+  readonly errors: readonly ReportedError[];
+  readonly objects: number;
+}): Report {
+  const count = (mode: Mode) => parts.findings.filter((finding) => finding.mode === mode).length;
+  return {
+    apiVersion: "meshward.io/v1alpha1",
+    kind: "Report",
+    findings: parts.findings.toSorted(inReadingOrder),
+    skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
+    errors: parts.errors,
+    summary: { objects: parts.objects, deny: count("deny"), warn: count("warn"), audit: count("audit") },
+  };
+}
+
+/** Findings that no file shows come last. */
+const last = "\uffff";
+
+function inReadingOrder(a: ReportedFinding, b: ReportedFinding): number {
+  return (
+    compare(a.file ?? last, b.file ?? last) ||
+    (a.line ?? 0) - (b.line ?? 0) ||
+    (a.column ?? 0) - (b.column ?? 0) ||
+    compare(a.rule, b.rule) ||
+    compare(a.object.name, b.object.name) ||
+    compare(a.message, b.message)
+  );
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

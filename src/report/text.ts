@@ -1,0 +1,54 @@
+import { styleText } from "node:util";
+import type { Report, ReportedFinding, ReportedObject } from "./report.ts";
+
+type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
+const plain: Style = (_, text) => text;
+const coloured: Style = (format, text) => styleText(format, text, { validateStream: false });
+
+/** The report for people: by file, each finding with its line, what is wrong and what to do; then what was left out. */
+export function textReport(report: Report, options: { readonly colour: boolean }): string {
+  const style = options.colour ? coloured : plain;
+  const lines: string[] = [];
+  let file: string | null | undefined;
+  for (const finding of report.findings) {
+    if (finding.file !== file)
+      lines.push(...(lines.length > 0 ? [""] : []), style("bold", finding.file ?? "(in no file)"));
+    file = finding.file;
+    lines.push(...shownFinding(finding, style));
+  }
+  if (lines.length > 0) lines.push("");
+  lines.push(...shownSkips(report, style), summaryOf(report), "");
+  return lines.join("\n");
+}
+
+function shownFinding(finding: ReportedFinding, style: Style): string[] {
+  const { mode, rule, object, path, message, fix, related, introduced } = finding;
+  const place = finding.line === null ? "-" : `${finding.line}:${finding.column ?? 1}`;
+  const shade = mode === "deny" ? "red" : mode === "warn" ? "yellow" : "dim";
+  const indent = " ".repeat(10);
+  return [
+    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shownObject(object)}: ${message}${introduced ? "" : " (was there before)"}`,
+    `${indent}${style("dim", [path, rule].filter((part) => part !== "").join("  "))}`,
+    ...(related.length > 0 ? [`${indent}see ${related.map(shownObject).join(", ")}`] : []),
+    `${indent}fix: ${fix}`,
+  ];
+}
+
+export const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
+  `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
+
+/** One line for each reason, so that a set without Services does not fill the screen. */
+function shownSkips({ skipped }: Report, style: Style): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { rule, reason } of skipped) byReason.set(reason, [...(byReason.get(reason) ?? []), rule]);
+  return [...byReason].map(([reason, rules]) => style("dim", `skipped: ${rules.join(", ")} (${reason})`));
+}
+
+function summaryOf({ summary, errors }: Report): string {
+  const { objects, deny, warn, audit } = summary;
+  const counts = [`${deny} deny`, `${warn} warn`, ...(audit > 0 ? [`${audit} audit`] : [])].join(", ");
+  const unread = errors.length > 0 ? `; ${plural(errors.length, "error")}` : "";
+  return `${plural(objects, "object")} judged: ${counts}${unread}`;
+}
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
