@@ -82,7 +82,10 @@ function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers):
   } catch (error) {
     if (error instanceof DocumentProblem) return broken([{ offset: error.offset, message: error.message }]);
     if (error instanceof RangeError) return broken([{ offset, message: tooDeep }]);
-    throw error;
+    // Whatever the library throws beyond its own errors must not stop the other documents.
+    return broken([
+      { offset, message: `cannot be read as YAML (${String(error).slice(0, 200)}): write it more simply` },
+    ]);
   }
 }
 
@@ -110,12 +113,7 @@ function locator(chunk: Chunk, start: number): (path: Path) => number {
 }
 
 function compose(chunk: Chunk): Document | undefined {
-  if (chunk.text.length > maxYamlDocument) {
-    throw new DocumentProblem(
-      chunk.start,
-      `this document is larger than ${maxYamlDocument / 1024 / 1024} MiB: split it with ---, or save it as JSON`,
-    );
-  }
+  refuse(chunk);
   // Scalars are resolved in yaml-scalars.ts, duplicate keys found in yaml-values.ts: the library compares each key with each other.
   const composer = new Composer({
     schema: "failsafe",
@@ -131,13 +129,28 @@ function compose(chunk: Chunk): Document | undefined {
   const [document, second] = documents;
   const error = document?.errors[0];
   if (error !== undefined) throw syntaxProblem(error, chunk);
-  if (second !== undefined) {
+  const { start } = chunk;
+  if (second !== undefined) throw new DocumentProblem(start + (second.range?.[0] ?? 0), afterEnd);
+  return document;
+}
+
+const afterEnd = 'kubectl reads nothing after "...": start a document with ---';
+
+const controlCharacter = /(?![\t\n\r\u0085])\p{Cc}|[\ufffe\uffff]/u;
+
+/** Throws for what is not worth parsing, or what the library lets pass and kubectl does not. */
+function refuse(chunk: Chunk): void {
+  if (chunk.text.length > maxYamlDocument) {
+    const limit = `${maxYamlDocument / 1024 / 1024} MiB`;
     throw new DocumentProblem(
-      chunk.start + (second.range?.[0] ?? 0),
-      'kubectl reads nothing after "...": start a document with ---',
+      chunk.start,
+      `this document is larger than ${limit}: split it with ---, or save it as JSON`,
     );
   }
-  return document;
+  const control = controlCharacter.exec(chunk.text);
+  if (control === null) return;
+  const code = control[0].charCodeAt(0).toString(16).padStart(4, "0").toUpperCase();
+  throw new DocumentProblem(chunk.start + control.index, `YAML does not allow the character U+${code}: remove it`);
 }
 
 /** Feeds the library's parser word by word, to stop before its own recursion meets the end of the stack. */
@@ -161,7 +174,7 @@ function syntaxProblem(error: YAMLError, chunk: Chunk): DocumentProblem {
 const advice: Partial<Record<ErrorCode, string>> = {
   TAB_AS_INDENT: "indent with spaces instead of tabs",
   BAD_INDENT: "align the line with its neighbours",
-  MISSING_CHAR: "close the quote or bracket",
+  MISSING_CHAR: "add the missing character: a quote, a bracket, a comma or a colon",
   BAD_DQ_ESCAPE: "write the backslash twice, or use single quotes",
   BAD_SCALAR_START: "quote the value",
   BLOCK_AS_IMPLICIT_KEY: "put the nested map on its own line, or quote the value",

@@ -61,12 +61,17 @@ export function resolveTagged(tag: string, text: string): ScalarValue | undefine
 }
 
 const tagged = new Map<string, (text: string) => ScalarValue | undefined>([
-  ["binary", (text) => (/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text) ? Buffer.from(text, "base64").toString() : undefined)],
+  ["binary", (text) => fromBase64(text.replaceAll(/[\r\n]/g, ""))],
   ["bool", (text) => only("boolean", resolvePlain(text))],
   ["float", (text) => only("number", resolvePlain(text))],
   ["int", (text) => wholeNumber(text.replaceAll("_", ""))],
   ["null", (text) => (resolvePlain(text) === null ? null : undefined)],
 ]);
+
+function fromBase64(text: string): string | undefined {
+  const isBase64 = text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text);
+  return isBase64 ? Buffer.from(text, "base64").toString() : undefined;
+}
 
 function only(type: "boolean" | "number", value: ScalarValue): ScalarValue | undefined {
   return typeof value === type ? value : undefined;
