@@ -7,6 +7,7 @@ import { audit, judge } from "../src/engine/evaluate.ts";
 import type { Finding } from "../src/engine/finding.ts";
 import { defaultsOf, type Rule } from "../src/engine/rule.ts";
 import { type AnyObject, keyOf } from "../src/kube/kinds.ts";
+import type { Change } from "../src/mesh/overlay.ts";
 import { MeshStore } from "../src/mesh/store.ts";
 import { rules } from "../src/rules/index.ts";
 import { type Fixture, type FixtureObject, readFixture } from "./rules/fixture.ts";
@@ -110,7 +111,7 @@ function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {
   const background = fixture.objects.filter((object) => isUnmarked(object, fixture));
   for (const { object } of background) mesh.set(object);
   for (const { object } of fixture.objects.filter((object) => !isUnmarked(object, fixture))) {
-    collect(rule, fixture, mesh, { object }, found);
+    for (const line of introducedBy(rule, fixture, mesh, { object })) found.add(line);
     mesh.set(object);
   }
   // What rests on a Namespace that nobody shows was there before anyone could be asked.
@@ -127,21 +128,16 @@ function byStep(rule: Rule, fixture: Fixture): readonly string[] {
   for (const { object, isDeleted } of fixture.objects.filter(({ isAfter }) => isAfter)) {
     const old = mesh.find(object.kind, keyOf(object));
     const known = old?.implied ? undefined : old;
-    collect(rule, fixture, mesh, isDeleted ? { old: known } : { old: known, object }, found);
+    const change = isDeleted ? { old: known } : { old: known, object };
+    for (const line of introducedBy(rule, fixture, mesh, change)) found.add(line);
     if (isDeleted) mesh.delete(object.kind, keyOf(object));
     else mesh.set(object);
   }
   return [...found].sort();
 }
 
-function collect(
-  rule: Rule,
-  fixture: Fixture,
-  mesh: MeshStore,
-  change: { old?: AnyObject | undefined; object?: AnyObject },
-  found: Set<string>,
-): void {
+function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly string[] {
   const { findings, errors } = judge([rule], mesh, [change], selectionOf(fixture));
   for (const { error } of errors) throw error;
-  for (const finding of findings) if (finding.introduced) found.add(fixture.lineOf(finding));
+  return findings.filter(({ introduced }) => introduced).map((finding) => fixture.lineOf(finding));
 }

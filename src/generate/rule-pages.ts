@@ -58,7 +58,7 @@ function pageOf(rule: Rule, fixtures: string): string {
 
 function factsOf(rule: Rule): string[] {
   const protection = rule.onlyProtected ? ", only in protected namespaces" : "";
-  const judges = rule.subject === "*" ? "every kind" : `${rule.subject}`;
+  const judges = rule.subject === "*" ? "every kind" : rule.subject;
   const nature = rule.compare
     ? "a step rule: it compares before and after a change, and says nothing in an audit"
     : "a state rule: the same in admission, `check` and an audit";

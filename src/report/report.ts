@@ -65,17 +65,30 @@ export function reportOf(parts: {
 }
 
 /** Findings that no file shows come last. */
-const last = "\uffff";
+const last = { file: "\uffff", line: 0, column: 0 };
 
 function inReadingOrder(a: ReportedFinding, b: ReportedFinding): number {
   return (
-    compare(a.file ?? last, b.file ?? last) ||
-    (a.line ?? 0) - (b.line ?? 0) ||
-    (a.column ?? 0) - (b.column ?? 0) ||
+    comparePlace(a, b) ||
     compare(a.rule, b.rule) ||
     compare(a.object.name, b.object.name) ||
     compare(a.message, b.message)
   );
+}
+
+function comparePlace(a: ReportedFinding, b: ReportedFinding): number {
+  const [one, other] = [a, b].map(({ file, line, column }) => (file === null ? last : { file, line, column })) as [
+    Place,
+    Place,
+  ];
+  return (
+    compare(one.file, other.file) || (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0)
+  );
+}
+interface Place {
+  readonly file: string;
+  readonly line: number | null;
+  readonly column: number | null;
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

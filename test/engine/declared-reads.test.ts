@@ -36,7 +36,7 @@ const undeclared = defineRule({
     // @ts-expect-error what is judged is read-only
     namespace.metadata.name = "";
     // @ts-expect-error a field that no reader keeps
-    namespace.spec;
+    yield { at: [], message: namespace.spec };
   },
 });
 const declared = defineRule({

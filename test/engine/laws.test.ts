@@ -5,7 +5,7 @@ import { audit, judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
-import { type AnyObject, allKinds, idOf, type Kind, keyOf, type ObjectOf, readObject } from "../../src/kube/kinds.ts";
+import { type AnyObject, allKinds, idOf, type Kind, keyOf, readObject } from "../../src/kube/kinds.ts";
 import { type Change, overlay } from "../../src/mesh/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
 import { MeshStore } from "../../src/mesh/store.ts";
@@ -16,7 +16,7 @@ import { aMeshConfig, anObject, someObjects } from "../meshes/arbitrary.ts";
 const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
 
 function build(objects: readonly AnyObject[]): MeshStore {
-  const configs = objects.filter((object) => object.kind === "MeshConfig") as ObjectOf<"MeshConfig">[];
+  const configs = objects.filter((object) => object.kind === "MeshConfig");
   const mesh = new MeshStore(meshSettingsOf(configs, defaultMeshSettings));
   for (const object of objects) mesh.set(object);
   return mesh;
@@ -193,7 +193,7 @@ describe("laws", () => {
           { spec: { http: raw, rules: raw } },
         ]) {
           const { malformed: _, ...object } = readObject(kind, odd);
-          introducedBy(rules, build(objects), [{ object: object as AnyObject }]);
+          introducedBy(rules, build(objects), [{ object }]);
         }
       }),
       { numRuns },

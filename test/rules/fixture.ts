@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { ParameterValue } from "../../src/engine/rule.ts";
-import { type AnyObject, type Kind, keyOf, type ObjectOf, readAny } from "../../src/kube/kinds.ts";
+import { type AnyObject, type Kind, keyOf, readAny } from "../../src/kube/kinds.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
 import type { Knowledge } from "../../src/mesh/view.ts";
 import { type Manifest, readManifests } from "../../src/sources/manifests.ts";
@@ -39,20 +39,17 @@ export async function readFixture(file: string, like?: Fixture): Promise<Fixture
   const text = readFileSync(file, "utf8");
   const lines = text.split(/\r?\n/);
   const { manifests, errors } = await readManifests([file]);
-  if (errors.length > 0) throw new Error(`${file}: ${errors[0]?.line}: ${errors[0]?.message}`);
+  for (const { line, message } of errors) throw new Error(`${file}: ${line}: ${message}`);
   const afterLine = lines.findIndex((line) => line.trim() === "# after:") + 1 || Number.POSITIVE_INFINITY;
   const objects = manifests.flatMap((manifest) => entryOf(manifest, afterLine));
   const configs = objects.map(({ object }) => object).filter((object) => object.kind === "MeshConfig");
-  const header = headerOf(lines);
-  const fixture = {
+  const { settings, knowledge, parameters } = like ?? headerOf(lines);
+  return {
     objects,
     raws: manifests.map(({ raw }) => raw),
-    settings: like?.settings ?? meshSettingsOf(configs as ObjectOf<"MeshConfig">[], header.settings),
-    knowledge: like?.knowledge ?? header.knowledge,
-    parameters: like?.parameters ?? header.parameters,
-  };
-  return {
-    ...fixture,
+    settings: like ? settings : meshSettingsOf(configs, settings),
+    knowledge,
+    parameters,
     expected: expectedIn(lines, objects),
     lineOf: (finding) => lineOf(finding, objects),
   };
