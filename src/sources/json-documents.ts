@@ -4,6 +4,7 @@ import {
   DocumentProblem,
   duplicateKey,
   maxDepth,
+  maxProblems,
   Positions,
   quote,
   type SourceDocument,
@@ -25,10 +26,7 @@ export function readJsonDocuments(text: string, lines: () => LineNumbers): JsonR
   try {
     for (let offset = scanner.next(); offset < text.length; offset = scanner.next()) {
       const value = scanner.value(0);
-      const problems = scanner.duplicates.splice(0).map((duplicate) => ({
-        offset: duplicate.offset,
-        message: duplicateKey(duplicate.key, lines().at(duplicate.first).line),
-      }));
+      const problems = problemsOf(scanner, lines);
       if (problems.length > 0) documents.push({ offset, value: undefined, problems, offsetOf: () => offset });
       else if (value !== null) documents.push({ offset, value, problems, offsetOf: locator(text, offset) });
     }
@@ -37,6 +35,15 @@ export function readJsonDocuments(text: string, lines: () => LineNumbers): JsonR
     if (!(error instanceof DocumentProblem)) throw error;
     return { documents, syntax: { offset: error.offset, message: error.message } };
   }
+}
+
+/** What the scanner met in the latest value. */
+function problemsOf(scanner: JsonScanner, lines: () => LineNumbers): SourceProblem[] {
+  const duplicates = scanner.duplicates.splice(0).map(({ key, offset, first }) => ({
+    offset,
+    message: duplicateKey(key, lines().at(first).line),
+  }));
+  return [...duplicates, ...scanner.outOfRange.splice(0)].slice(0, maxProblems);
 }
 
 function locator(text: string, start: number): (path: Path) => number {
@@ -66,6 +73,7 @@ const literals: readonly (readonly [string, boolean | null])[] = [
 /** Throws DocumentProblem. */
 class JsonScanner {
   readonly duplicates: Duplicate[] = [];
+  readonly outOfRange: SourceProblem[] = [];
   readonly #text: string;
   readonly #positions: Positions | undefined;
   #at: number;
@@ -160,7 +168,10 @@ class JsonScanner {
     if (digits === undefined) throw this.#unexpected("a value");
     const value = Number(digits);
     if (!Number.isFinite(value)) {
-      throw new DocumentProblem(this.#at, `${quote(digits)} is a number that Kubernetes cannot store: quote it`);
+      this.outOfRange.push({
+        offset: this.#at,
+        message: `${quote(digits)} is a number that Kubernetes cannot store: quote it`,
+      });
     }
     this.#at += digits.length;
     return value;

@@ -30,6 +30,9 @@ export class DocumentProblem extends Error {
 /** No real manifest is deeper than a few dozen levels; what reads objects later may recurse into them. */
 export const maxDepth = 500;
 
+/** More of the same in one document says nothing new. */
+export const maxProblems = 20;
+
 export const tooDeep = `nested more than ${maxDepth} levels deep: no Kubernetes object is; flatten it`;
 
 /** Offsets of the entries of every map and list of one value; filled only when somebody asks for a position. */

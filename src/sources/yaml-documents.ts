@@ -5,6 +5,7 @@ import {
   DocumentProblem,
   duplicateKey,
   maxDepth,
+  maxProblems,
   Positions,
   type SourceDocument,
   type SourceProblem,
@@ -73,7 +74,7 @@ function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers):
   try {
     const read = valueOf(chunk, budget);
     if (read.value === null) return undefined;
-    const problems = read.duplicates.slice(0, 20).map((duplicate) => ({
+    const problems = read.duplicates.slice(0, maxProblems).map((duplicate) => ({
       offset: duplicate.offset,
       message: duplicateKey(duplicate.key, lines().at(duplicate.first).line),
     }));
