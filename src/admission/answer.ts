@@ -1,0 +1,92 @@
+// AdmissionReview v1 as the API server accepts it (k8s.io/apiserver pkg/admission/plugin/webhook/request/admissionreview.go,
+// VerifyAdmissionResponse; pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr; pkg/endpoints/filters/warning.go).
+
+import { printableLine, printableText } from "./printable.ts";
+import type { Decision, PatchOperation } from "./review.ts";
+
+export type WebhookPath = "/validate" | "/mutate";
+
+export interface Answer {
+  readonly apiVersion: "admission.k8s.io/v1";
+  readonly kind: "AdmissionReview";
+  readonly response: Response;
+}
+
+interface Response {
+  uid: string;
+  allowed: boolean;
+  status?: { code: number; reason: string; message: string };
+  patchType?: "JSONPatch";
+  /** base64 of a JSON list of operations */
+  patch?: string;
+  warnings?: readonly string[];
+  auditAnnotations?: Readonly<Record<string, string>>;
+}
+
+const longestMessageBytes = 4_096;
+// Ten warnings of 256 stay below the 4,096 runes at which the API server starts to throw warnings away.
+const mostWarnings = 10;
+const longestWarning = 256;
+const annotationKey = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+/**
+ * The review that answers request `uid`. A denial is 403 Forbidden: with 404, 409, 410, 429 or 5xx clients would retry
+ * or misread it, with 422 Invalid kubectl would drop the message.
+ */
+export function answer(uid: string, decision: Decision, path: WebhookPath): Answer {
+  const response: Response = { uid, allowed: decision.allowed };
+  if (!decision.allowed) response.status = { code: 403, reason: "Forbidden", message: messageOf(decision) };
+  else if (path === "/mutate" && decision.patch !== undefined) addPatch(response, decision.patch);
+  if (decision.warnings.length > 0) addWarnings(response, decision.warnings);
+  addAuditAnnotations(response, decision.auditAnnotations);
+  return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
+}
+
+/** The decision on a request that could not be judged, and is therefore not allowed. */
+export function notJudged(problem: string): Decision {
+  return {
+    allowed: false,
+    message: `Meshward did not judge this request, so it is refused: ${problem}`,
+    warnings: [],
+    auditAnnotations: { decision: "error" },
+    rules: [],
+    outcome: "error",
+  };
+}
+
+function messageOf(decision: Decision): string {
+  return printableText(decision.message || "Meshward denied this without saying why", longestMessageBytes);
+}
+
+/** A patch that does not apply breaks the request whatever the failure policy says: none is sent where there is nothing to do. */
+function addPatch(response: Response, patch: readonly PatchOperation[]): void {
+  if (patch.length === 0) return;
+  response.patchType = "JSONPatch";
+  response.patch = Buffer.from(JSON.stringify(patch)).toString("base64");
+}
+
+function addWarnings(response: Response, warnings: readonly string[]): void {
+  const lines = new Set<string>();
+  for (const warning of warnings) {
+    const line = printableLine(warning, longestWarning)
+      .replace(/^\s*warning:\s*/i, "")
+      .trim();
+    if (line !== "") lines.add(line);
+  }
+  const all = [...lines];
+  const shown = all.length <= mostWarnings ? all : all.slice(0, mostWarnings - 1);
+  if (shown.length < all.length) shown.push(`${all.length - shown.length} more warnings`);
+  if (shown.length > 0) response.warnings = shown;
+}
+
+function addAuditAnnotations(response: Response, annotations: Readonly<Record<string, string>>): void {
+  const valid: Record<string, string> = {};
+  let count = 0;
+  for (const key in annotations) {
+    const value = annotations[key];
+    if (value === undefined || !annotationKey.test(key)) continue;
+    valid[key] = printableLine(value, 1_024);
+    count++;
+  }
+  if (count > 0) response.auditAnnotations = valid;
+}
