@@ -1,0 +1,105 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import type { SubjectAltNameEntry } from "selfsigned";
+import {
+  type Certificate,
+  CertificateError,
+  type CertificateSource,
+  checkedCertificate,
+  withNewline,
+} from "./certificate-source.ts";
+
+export interface SelfSignedOptions {
+  /** where ca.crt, tls.crt and tls.key are written; made when absent */
+  readonly folder: string;
+  /** further DNS names and IP addresses besides localhost, 127.0.0.1 and ::1 */
+  readonly hosts?: readonly string[];
+  /** milliseconds since 1970 */
+  readonly now: number;
+}
+
+export interface SelfSigned {
+  readonly certificates: CertificateSource;
+  /** the file that clients must trust */
+  readonly caPath: string;
+}
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+const hostName = /^(?=.{1,253}$)(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i;
+
+/**
+ * A fresh authority and a certificate of it. The authority's key is never written and is forgotten at once, so that
+ * trusting its certificate means trusting this one server certificate.
+ * @throws CertificateError when a host is no name or address, or the folder cannot be written
+ */
+export async function selfSigned(options: SelfSignedOptions): Promise<SelfSigned> {
+  const certificate = await issue(options);
+  const caPath = join(options.folder, "ca.crt");
+  write(options.folder, certificate);
+  return { certificates: fixedCertificate(certificate), caPath };
+}
+
+/** A source that never changes. */
+export function fixedCertificate(certificate: Certificate): CertificateSource {
+  return { current: () => certificate, onChange: () => undefined, onProblem: () => undefined, close: () => undefined };
+}
+
+async function issue({ hosts = [], now }: SelfSignedOptions): Promise<Certificate & { readonly ca: string }> {
+  const { generate } = await import("selfsigned"); // slow to load, and most servers bring their own certificate
+  // SHA-1 is the library's default, and Go refuses it. An hour back: the API server's clock may be behind.
+  const common = { keyType: "ec", curve: "P-256", algorithm: "sha256", notBeforeDate: new Date(now - hourMs) } as const;
+  const notAfterDate = new Date(now + 365 * dayMs);
+  // A name of its own for each authority: two with one name in a bundle cannot be told apart.
+  const suffix = `${new Date(now).toISOString().slice(0, 10).replaceAll("-", "")}-${randomBytes(4).toString("hex")}`;
+  const authority = await generate([{ name: "commonName", value: `meshward-ca-${suffix}` }], {
+    ...common,
+    notAfterDate,
+    extensions: [
+      { name: "basicConstraints", cA: true, pathLenConstraint: 0, critical: true },
+      { name: "keyUsage", keyCertSign: true, cRLSign: true, critical: true },
+    ],
+  });
+  const leaf = await generate([{ name: "commonName", value: "meshward" }], {
+    ...common,
+    notAfterDate,
+    ca: { key: authority.private, cert: authority.cert },
+    extensions: [
+      { name: "basicConstraints", cA: false, critical: true },
+      { name: "keyUsage", digitalSignature: true, critical: true },
+      { name: "extKeyUsage", serverAuth: true },
+      { name: "subjectAltName", altNames: ["localhost", "127.0.0.1", "::1", ...hosts].map(alternativeName) },
+    ],
+  });
+  const cert = { label: "the self-signed certificate", pem: leaf.cert };
+  const key = { label: "the self-signed key", pem: leaf.private };
+  return { ...checkedCertificate(cert, key, now), ca: withNewline(authority.cert) };
+}
+
+function alternativeName(host: string): SubjectAltNameEntry {
+  if (isIP(host) !== 0) return { type: 7, ip: host };
+  if (hostName.test(host)) return { type: 2, value: host };
+  throw new CertificateError(
+    `${JSON.stringify(host)} is neither a host name nor an IP address; a certificate cannot name it`,
+  );
+}
+
+function write(folder: string, { ca, cert, key }: Certificate & { readonly ca: string }): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    replace(join(folder, "tls.key"), key, 0o600);
+    replace(join(folder, "tls.crt"), cert, 0o644);
+    replace(join(folder, "ca.crt"), ca, 0o644);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CertificateError(`The certificate cannot be written to ${folder}: ${why}`);
+  }
+}
+
+/** Removed first: a file that is there keeps its mode when it is written to. */
+function replace(path: string, content: string, mode: number): void {
+  rmSync(path, { force: true });
+  writeFileSync(path, content, { mode, flag: "wx" });
+}
