@@ -1,0 +1,163 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "@prometheus-io/client";
+
+export interface MetricRow {
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
+// The one table: what is registered, and what the documentation lists. No label takes a user's or an object's name.
+const table = {
+  requests: {
+    name: "meshward_admission_requests_total",
+    type: "counter",
+    help: "Admission reviews answered; decision is allow, warn, deny or error (error: not judged, therefore refused)",
+    labels: ["webhook", "operation", "kind", "decision", "dry_run"],
+  },
+  duration: {
+    name: "meshward_admission_duration_seconds",
+    type: "histogram",
+    help: "Seconds from a review's last byte to its answer",
+    labels: ["webhook", "decision"],
+  },
+  ruleFindings: {
+    name: "meshward_rule_findings_total",
+    type: "counter",
+    help: "Changes on which a rule had findings, by what was decided about the change",
+    labels: ["rule", "decision"],
+  },
+  ruleErrors: {
+    name: "meshward_rule_errors_total",
+    type: "counter",
+    help: "Changes on which a rule failed with an error",
+    labels: ["rule"],
+  },
+  shed: {
+    name: "meshward_shed_total",
+    type: "counter",
+    help: "Reviews answered with 429 because too many were in flight",
+    labels: [],
+  },
+  inFlight: {
+    name: "meshward_inflight",
+    type: "gauge",
+    help: "Reviews being received or judged",
+    labels: [],
+  },
+  certificateNotAfter: {
+    name: "meshward_certificate_not_after_seconds",
+    type: "gauge",
+    help: "When the served certificate expires, in seconds since 1970",
+    labels: [],
+  },
+  certificateReloads: {
+    name: "meshward_certificate_reloads_total",
+    type: "counter",
+    help: "Replacements of the served certificate; result is ok or refused (refused: the last good one stays)",
+    labels: ["result"],
+  },
+  viewObjects: {
+    name: "meshward_view_objects",
+    type: "gauge",
+    help: "Objects in the mesh view",
+    labels: ["kind"],
+  },
+} as const satisfies Record<string, MetricRow>;
+
+// From a review of one object without findings (well below a millisecond) to the API server's longest timeout.
+const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export interface AdmissionSample {
+  readonly webhook: string;
+  readonly operation: string;
+  readonly kind: string;
+  readonly decision: string;
+  readonly dryRun: boolean;
+  readonly seconds: number;
+  readonly rules: readonly string[];
+  readonly ruleErrors: readonly string[];
+}
+
+export interface Metrics {
+  admission(sample: AdmissionSample): void;
+  shed(): void;
+  certificate(notAfterMs: number): void;
+  certificateReload(result: "ok" | "refused"): void;
+  /** `read` is called at each scrape. */
+  watchInFlight(read: () => number): void;
+  /** `read` is called at each scrape and gives the number of objects of each kind. */
+  watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
+  /** The page in Prometheus' text format. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+/** The table as the documentation shows it. */
+export function metricsTable(): readonly MetricRow[] {
+  return Object.values(table);
+}
+
+/** `processMetrics` adds those of the process and of Node (memory, event loop, garbage collection). */
+export function createMetrics({ processMetrics }: { readonly processMetrics: boolean }): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  if (processMetrics) collectDefaultMetrics({ register: registry });
+  const counter = <Label extends string>({
+    name,
+    help,
+    labels,
+  }: {
+    name: string;
+    help: string;
+    labels: readonly Label[];
+  }) => new Counter({ name, help, labelNames: [...labels], registers });
+  const requests = counter(table.requests);
+  const ruleFindings = counter(table.ruleFindings);
+  const ruleErrors = counter(table.ruleErrors);
+  const shed = counter(table.shed);
+  const certificateReloads = counter(table.certificateReloads);
+  const { name, help, labels } = table.duration;
+  const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
+  const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
+
+  return {
+    admission({ webhook, operation, kind, decision, dryRun, seconds, rules, ruleErrors: failed }) {
+      requests.inc({ webhook, operation, kind, decision, dry_run: dryRun ? "true" : "false" });
+      duration.observe({ webhook, decision }, seconds);
+      for (const rule of rules) ruleFindings.inc({ rule, decision });
+      for (const rule of failed) ruleErrors.inc({ rule });
+    },
+    shed: () => shed.inc(),
+    certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),
+    certificateReload: (result) => certificateReloads.inc({ result }),
+    watchInFlight(read) {
+      // oxlint-disable-next-line no-new -- it registers itself
+      new Gauge({
+        ...described(table.inFlight),
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    },
+    watchView(read) {
+      // oxlint-disable-next-line no-new -- it registers itself
+      new Gauge({
+        ...described(table.viewObjects),
+        labelNames: [...table.viewObjects.labels],
+        registers,
+        collect() {
+          this.reset();
+          for (const [kind, count] of read()) this.set({ kind }, count);
+        },
+      });
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+function described({ name, help }: MetricRow): { name: string; help: string } {
+  return { name, help };
+}

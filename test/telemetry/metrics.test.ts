@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { createMetrics, metricsTable } from "../../src/telemetry/metrics.ts";
+
+test("every metric of the table is on the page once it is fed, and none beside it", async () => {
+  const metrics = createMetrics({ processMetrics: false });
+  metrics.admission({
+    webhook: "validate",
+    operation: "CREATE",
+    kind: "VirtualService",
+    decision: "deny",
+    dryRun: true,
+    seconds: 0.002,
+    rules: ["rule-a"],
+    ruleErrors: ["rule-b"],
+  });
+  metrics.shed();
+  metrics.certificate(1_800_000_000_000);
+  metrics.certificateReload("refused");
+  metrics.watchInFlight(() => 4);
+  metrics.watchView(() => [["Service", 2]]);
+  const page = await metrics.text();
+  const names = [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+  assert.deepEqual(
+    names.sort(),
+    metricsTable()
+      .map(({ name, type }) => `${name} ${type}`)
+      .sort(),
+  );
+  for (const line of [
+    'meshward_admission_requests_total{webhook="validate",operation="CREATE",kind="VirtualService",decision="deny",dry_run="true"} 1',
+    'meshward_admission_duration_seconds_bucket{le="0.0025",webhook="validate",decision="deny"} 1',
+    'meshward_rule_findings_total{rule="rule-a",decision="deny"} 1',
+    'meshward_rule_errors_total{rule="rule-b"} 1',
+    "meshward_shed_total 1",
+    "meshward_inflight 4",
+    "meshward_certificate_not_after_seconds 1800000000",
+    'meshward_certificate_reloads_total{result="refused"} 1',
+    'meshward_view_objects{kind="Service"} 2',
+  ]) {
+    assert.ok(page.split("\n").includes(line), `${line}\nis not in\n${page}`);
+  }
+});
+
+test("metrics of the process are there when asked for", async () => {
+  assert.match(await createMetrics({ processMetrics: true }).text(), /^process_cpu_seconds_total /m);
+});
