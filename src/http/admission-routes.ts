@@ -1,0 +1,160 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { answer, notJudged, type WebhookPath } from "../admission/answer.ts";
+import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
+import { kindOf } from "../kube/kinds.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { type ReviewBody, TooLarge } from "./review-body.ts";
+
+interface Door {
+  readonly gate: Gate;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Answers one review; the same for both paths but for the question to the gate. */
+export function reviewHandler(door: Door, path: WebhookPath) {
+  const { gate } = door;
+  const ask = (request: AdmissionRequest) => (path === "/validate" ? gate.validate(request) : gate.mutate(request));
+
+  return (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
+    const start = performance.now();
+    const body = request.body as ReviewBody | null | undefined;
+    if (body instanceof TooLarge) return unread(door, path, body, reply);
+    const reading = readReview(body ?? "");
+    if ("problem" in reading) {
+      const status = reading.uid === "" ? 400 : 200;
+      return refuse(door, { path, status, uid: reading.uid, problem: reading.problem }, reply);
+    }
+    const finish = (decision: Decision) => {
+      send(reply, 200, answer(reading.request.uid, decision, path));
+      record(door, path, reading.request, decision, performance.now() - start);
+      return reply;
+    };
+    try {
+      const decision = ask(reading.request);
+      if (!(decision instanceof Promise)) return finish(decision);
+      return inTime(decision, deadlineMs(request.query))
+        .catch((error: unknown) => gateFailed(door.log, path, reading.request.uid, error))
+        .then(finish);
+    } catch (error) {
+      return finish(gateFailed(door.log, path, reading.request.uid, error));
+    }
+  };
+}
+
+/** A body beyond the limit is refused by its uid: an HTTP error would admit it where failurePolicy is Ignore. */
+function unread(door: Door, path: WebhookPath, body: TooLarge, reply: FastifyReply): FastifyReply {
+  const { uid } = body;
+  const megabytes = Math.floor(body.limitBytes / 1_048_576);
+  const size = megabytes > 0 ? `${megabytes} MiB` : `${body.limitBytes} bytes`;
+  const problem = `the review is larger than ${size}, which is more than Meshward reads; make the object smaller`;
+  return refuse(door, { path, status: uid === "" ? 413 : 200, uid, problem }, reply);
+}
+
+interface Refusal {
+  readonly path: WebhookPath;
+  readonly status: number;
+  readonly uid: string;
+  readonly problem: string;
+}
+
+function refuse({ log, metrics }: Door, { path, status, uid, problem }: Refusal, reply: FastifyReply): FastifyReply {
+  send(reply, status, answer(uid, notJudged(problem), path));
+  log.warn({ uid: clip(uid), path, decision: "error", problem }, "admission");
+  metrics.admission({ ...unknown, webhook: path.slice(1) });
+  return reply;
+}
+
+const unknown = {
+  operation: "unknown",
+  kind: "other",
+  decision: "error",
+  dryRun: false,
+  seconds: 0,
+  rules: [],
+  ruleErrors: [],
+} as const;
+
+/** Serialised here: fastify has no schema to do it faster, and a string skips its guessing. */
+function send(reply: FastifyReply, status: number, review: object): void {
+  void reply.code(status).header("content-type", "application/json; charset=utf-8").send(JSON.stringify(review));
+}
+
+function gateFailed(log: Log, path: WebhookPath, uid: string, error: unknown): Decision {
+  if (error instanceof DeadlineExceeded) {
+    log.error({ uid: clip(uid), path, error: error.message }, "admission failed");
+    return notJudged(`${error.message}; try again`);
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  log.error(
+    { uid: clip(uid), path, error: text, stack: error instanceof Error ? error.stack : undefined },
+    "admission failed",
+  );
+  return notJudged(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
+}
+
+class DeadlineExceeded extends Error {}
+
+/** Half a second before the API server gives up (`?timeout=5s`, 10 s by default), after which its failure policy decides. */
+function deadlineMs(query: unknown): number {
+  const timeout = typeof query === "object" && query !== null && "timeout" in query ? query.timeout : undefined;
+  const seconds = typeof timeout === "string" ? Number(/^(\d{1,2})s$/.exec(timeout)?.[1] ?? 10) : 10;
+  const milliseconds = Math.max(seconds, 1) * 1_000;
+  return Math.max(milliseconds - 500, milliseconds / 2);
+}
+
+async function inTime(decision: Promise<Decision>, milliseconds: number): Promise<Decision> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new DeadlineExceeded(`no decision within ${milliseconds} ms`)), milliseconds);
+  });
+  try {
+    return await Promise.race([decision, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// oxlint-disable-next-line max-params -- one call, and an object for it would be made for every review
+function record(
+  door: Door,
+  path: WebhookPath,
+  request: AdmissionRequest,
+  decision: Decision,
+  milliseconds: number,
+): void {
+  const { kind, operation, dryRun } = request;
+  const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
+  door.log.info(
+    {
+      uid: clip(request.uid),
+      path,
+      operation,
+      kind: clip(kind.kind),
+      namespace: clip(request.namespace),
+      name: clip(request.name),
+      user: clip(request.user.name),
+      dryRun,
+      decision: decision.outcome,
+      rules: decision.rules,
+      milliseconds: Math.round(milliseconds * 1_000) / 1_000,
+    },
+    "admission",
+  );
+  door.metrics.admission({
+    webhook: path.slice(1),
+    operation,
+    kind: kindOf(apiVersion, kind.kind) === undefined ? "other" : kind.kind,
+    decision: decision.outcome,
+    dryRun,
+    seconds: milliseconds / 1_000,
+    rules: decision.rules,
+    ruleErrors: decision.ruleErrors ?? [],
+  });
+}
+
+/** The API server bounds all of these, but whoever reaches the port may send anything. */
+function clip(text: string): string {
+  return text.length <= 256 ? text : `${text.slice(0, 256)}…`;
+}

@@ -1,0 +1,70 @@
+import type { AddressInfo } from "node:net";
+import { fastify } from "fastify";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { type Address, listenError } from "./listen-error.ts";
+import type { ReadinessCheck } from "./readiness.ts";
+
+export interface OpsServer {
+  /** @throws ListenError */
+  listen(address: Address): Promise<{ readonly host: string; readonly port: number }>;
+  close(): Promise<void>;
+}
+
+export interface OpsServerOptions {
+  readonly checks: readonly ReadinessCheck[];
+  readonly metrics: Metrics;
+}
+
+/** Plain HTTP for the kubelet and Prometheus: /livez, /readyz (`?verbose` lists the checks) and /metrics. */
+export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServer {
+  const app = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: 10_000 });
+
+  // Says only that the process answers: a restart cures nothing that readiness complains about.
+  app.get("/livez", (_request, reply) => reply.type("text/plain; charset=utf-8").send("ok\n"));
+  app.get("/readyz", (request, reply) => {
+    const results = checks.map(run);
+    const failures = results.filter(({ problem }) => problem !== undefined);
+    const verbose = typeof request.query === "object" && request.query !== null && "verbose" in request.query;
+    const lines = (verbose ? results : failures).map(lineOf);
+    lines.push(failures.length === 0 ? "ok" : "not ready");
+    return reply
+      .code(failures.length === 0 ? 200 : 503)
+      .type("text/plain; charset=utf-8")
+      .send(`${lines.join("\n")}\n`);
+  });
+  app.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  app.setNotFoundHandler((_request, reply) =>
+    reply.code(404).send({ error: "no such path; this port answers GET /livez, /readyz and /metrics" }),
+  );
+
+  return {
+    async listen(address) {
+      try {
+        await app.listen({ host: address.host, port: address.port });
+      } catch (error) {
+        throw listenError(error, address);
+      }
+      const { address: host, port } = app.server.address() as AddressInfo;
+      return { host, port };
+    },
+    close: () => app.close(),
+  };
+}
+
+interface Result {
+  readonly name: string;
+  readonly problem: string | undefined;
+}
+
+/** A check that fails to run is a check that failed. */
+function run(check: ReadinessCheck): Result {
+  try {
+    return { name: check.name, problem: check.problem() };
+  } catch (error) {
+    return { name: check.name, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function lineOf({ name, problem }: Result): string {
+  return problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`;
+}
