@@ -12,6 +12,9 @@ export function oldestFirst(a: AnyObject, b: AnyObject): number {
   );
 }
 
+/** Whether nothing but the name puts one before the other. */
+export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) === createdAt(b);
+
 /** Sorts behind every RFC 3339 time. */
 const youngest = "~";
 const createdAt = ({ metadata }: AnyObject) => metadata.creationTimestamp || youngest;

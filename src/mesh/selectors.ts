@@ -3,3 +3,10 @@ export function selects(selector: Readonly<Record<string, string>>, labels: Read
   for (const key in selector) if (labels[key] !== selector[key]) return false;
   return true;
 }
+
+/** Labels as users write them, in an order that does not depend on theirs: `app=api, version=v1`. */
+export const formatLabels = (labels: Readonly<Record<string, string>>): string =>
+  Object.keys(labels)
+    .sort()
+    .map((key) => `${key}=${labels[key]}`)
+    .join(", ");

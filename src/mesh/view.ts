@@ -33,6 +33,7 @@ export interface MeshView<in R extends Reads = never> {
   readonly settings: MeshSettings;
   /** False: the view cannot supply this kind at all, so that finding none of it says nothing. */
   knows(kind: Kind): boolean;
+  knowledge(kind: Kind): Knowledge;
   related<X extends R & Relation>(relation: X, object: FromOf<X>): readonly ToOf<X>[];
   all<K extends R & Kind>(kind: K): Iterable<ObjectOf<K>>;
 }
@@ -48,7 +49,6 @@ export type Knowledge = "complete" | "assumed" | "partial" | "unknown";
 
 /** What the engine sees of a view; rules get it as MeshView<their reads>. */
 export interface Mesh extends MeshView<Reads> {
-  knowledge(kind: Kind): Knowledge;
   /** `key` as keyOf gives it. */
   find(kind: Kind, key: string): AnyObject | undefined;
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
