@@ -1,0 +1,200 @@
+import { writeFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import type { RuleError, Skip } from "../engine/evaluate.ts";
+import type { Rule } from "../engine/rule.ts";
+import { type PolicySelection, selectionOf } from "../engine/select.ts";
+import { allSubjects } from "../engine/subjects.ts";
+import type { Weighed } from "../engine/weigh.ts";
+import { idOf, type Kind } from "../kube/kinds.ts";
+import type { Knowledge, Mesh } from "../mesh/view.ts";
+import { jsonReport } from "../report/json.ts";
+import { type Report, type ReportedError, reportOf } from "../report/report.ts";
+import { reportedFinding } from "../report/reported-finding.ts";
+import { textReport } from "../report/text.ts";
+import { rules } from "../rules/index.ts";
+import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeOfSet } from "../sources/file-mesh.ts";
+import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests.ts";
+import { judgeChanges, judgeSet } from "./judge-files.ts";
+import { kindList } from "./kind-list.ts";
+import { meshFromFiles } from "./mesh-option.ts";
+import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { shownError } from "./source-errors.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+export interface CheckOptions extends PolicyOptions {
+  readonly mesh?: string;
+  readonly partial: readonly Kind[];
+  readonly complete: readonly Kind[];
+  readonly format: "text" | "json";
+  readonly failOn: "deny" | "warn" | "never";
+  readonly namespace: string;
+  readonly output?: string;
+}
+
+export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("check")
+    .description("judge manifests: files, folders, or - for standard input")
+    .argument("<path...>", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
+    .option("--mesh <path>", "judge the files as changes of this mesh: only what they introduce denies")
+    .option(
+      "--partial <kinds>",
+      "the files hold only some objects of these kinds: what rests on one warns",
+      kindList,
+      [],
+    )
+    .option(
+      "--complete <kinds>",
+      "the files hold all objects of these kinds: what is missing does not exist",
+      kindList,
+      [],
+    )
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .addOption(new Option("--format <format>", "of the report").choices(["text", "json"]).default("text"))
+    .addOption(
+      new Option("--fail-on <mode>", "exit 1 when a finding is at least this")
+        .choices(["deny", "warn", "never"])
+        .default("deny"),
+    )
+    .option("-n, --namespace <name>", "where objects without a namespace go", "default")
+    .option("-o, --output <file>", "write the report to this file instead of standard output")
+    .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
+}
+
+/** Judges manifests and prints a report. Throws a UsageError where nothing can be judged at all. */
+export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
+  const set = await readManifests(paths, terminal.input);
+  const { policies, errors } = await policiesOf(options);
+  // What a repository of policies says must be sound, even where it does not count here.
+  const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
+  const unread = [...set.errors, ...errors, ...documents.errors];
+  const report = await reportFor(set, unread, options, selectionOf(policies));
+  for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
+  write(report, options, terminal);
+  for (const note of notesOf(set, options)) terminal.error(`note: ${note}\n`);
+  return exitCode(report, options);
+}
+
+async function reportFor(
+  set: ManifestSet,
+  unread: readonly SourceError[],
+  options: CheckOptions,
+  selection: PolicySelection,
+): Promise<Report> {
+  const files = fileMeshOf(set.manifests, {
+    defaultNamespace: options.namespace,
+    knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
+  });
+  const base = await baseOf(files, options);
+  const { weighed, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
+  const places = new Map(
+    [...(base?.objects ?? []), ...files.objects].map(({ object, manifest }) => [object, manifest]),
+  );
+  return reportOf({
+    findings: weighed.flatMap(({ finding, mode }) =>
+      mode === "off" ? [] : [reportedFinding(finding, mode, places.get(finding.subject))],
+    ),
+    skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(weighed)],
+    errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places.get(error.subject)))],
+    objects: files.objects.length,
+  });
+}
+
+/** The mesh of `--mesh`. What it does not show at all, the files may. */
+async function baseOf(files: FileMesh, options: CheckOptions): Promise<FileMesh | undefined> {
+  if (options.mesh === undefined) return undefined;
+  return meshFromFiles(options.mesh, {
+    defaultNamespace: options.namespace,
+    knowledge(kind, count) {
+      const known = asTold(kind, options) ?? knowledgeOfMesh(kind, count);
+      return known === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : known;
+    },
+  });
+}
+
+/** What the user says of a kind. */
+function asTold(kind: Kind, { complete, partial }: CheckOptions): Knowledge | undefined {
+  if (partial.includes(kind)) return "partial";
+  return complete.includes(kind) ? "complete" : undefined;
+}
+
+type Skipped = Report["skipped"][number];
+
+const skips = (skipped: readonly Skip[]): Skipped[] =>
+  skipped.map(({ rule, unknown }) => ({ rule: rule.id, reason: `needs ${unknown}, of which the files show none` }));
+
+/** Without a mesh there is no before, so that rules on changes have nothing to compare. */
+const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
+  rules
+    .filter((rule) => rule.compare && isInForce(rule, selection, mesh))
+    .map(({ id }) => ({ rule: id, reason: "compares a change with what was there: give --mesh" }));
+
+const isInForce = (rule: Rule, selection: PolicySelection, mesh: Mesh): boolean =>
+  [...allSubjects(rule, mesh)].some((subject) => selection.applies(rule, subject, mesh, mesh));
+
+function accepted(weighed: readonly Weighed[]): Skipped[] {
+  return weighed.flatMap(({ finding, exception }) =>
+    exception === undefined
+      ? []
+      : [
+          {
+            rule: finding.rule.id,
+            reason: `${exception.title} accepts it for ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
+          },
+        ],
+  );
+}
+
+const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
+
+function failedRule({ rule, subject, error }: RuleError, manifest: Manifest | undefined): ReportedError {
+  const why = error instanceof Error ? error.message : String(error);
+  const line = manifest?.locate([]).line ?? null;
+  const message = `rule ${rule.id} failed on ${idOf(subject)}, which is a defect of Meshward: ${why}`;
+  return { file: manifest?.file ?? null, line, message };
+}
+
+function write(report: Report, options: CheckOptions, terminal: Terminal): void {
+  const { format, output } = options;
+  const colour = terminal.colour && output === undefined;
+  const text = format === "json" ? jsonReport(report) : textReport(report, { colour });
+  if (output === undefined) {
+    terminal.out(text);
+    return;
+  }
+  try {
+    writeFileSync(output, text);
+  } catch (error) {
+    throw new UsageError(
+      `--output ${output} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** What was left out on purpose, and what is there twice: no error, and nobody should have to guess. */
+function notesOf(set: ManifestSet, { namespace }: CheckOptions): readonly string[] {
+  const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
+  const reasons = new Map<string, number>();
+  for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  const unjudged = others.filter((manifest) => !isPolicy(manifest));
+  return [
+    ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
+    ...replaced.map(
+      ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
+    ),
+    ...(unjudged.length > 0
+      ? [`${counted(unjudged.length, "object")} of kinds that no rule reads: ${kindsOf(unjudged)}`]
+      : []),
+  ];
+}
+
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const kindsOf = (manifests: readonly Manifest[]): string =>
+  [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
+const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;
+
+function exitCode({ errors, summary }: Report, { failOn }: CheckOptions): ExitCode {
+  if (errors.length > 0) return 2;
+  if (failOn === "never") return 0;
+  return summary.deny > 0 || (failOn === "warn" && summary.warn > 0) ? 1 : 0;
+}

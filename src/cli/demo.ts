@@ -1,0 +1,202 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { styleText } from "node:util";
+import { Command } from "commander";
+import type { PatchOperation } from "../admission/review.ts";
+import { asset, assetNames } from "../config/assets.ts";
+import { type ApiServerClient, createApiServerClient } from "../http/api-server-client.ts";
+import { kubectlText } from "../http/kubectl-text.ts";
+import { readAny } from "../kube/kinds.ts";
+import { type Manifest, type ManifestSet, readManifests } from "../sources/manifests.ts";
+import { createLog } from "../telemetry/log.ts";
+import { selfSigned } from "../tls/self-signed.ts";
+import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { shownError } from "./source-errors.ts";
+import { type Outcome, StandInCluster, type UserRequest } from "./stand-in-cluster.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import { startWebhook } from "./webhook.ts";
+
+export function demoCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("demo")
+    .description("start the webhook on loopback, play API server with a story or your manifests, and show what it says")
+    .argument("[path]", "a file or folder of manifests, applied in order; default: the tour")
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .action(async (path: string | undefined, options: PolicyOptions) => finish(await demo(path, options, terminal)));
+}
+
+/** One file of the story: what its first comment says, and its objects. */
+interface Chapter {
+  readonly file: string;
+  readonly comment: string;
+  readonly manifests: readonly Manifest[];
+}
+
+/** Ends by itself. Throws a UsageError where the manifests hold nothing to apply. */
+export async function demo(path: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
+  const { chapters, errors } = path === undefined ? await tour() : await userStory(path);
+  const documents = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy));
+  const loaded = await policiesOf(options, documents);
+  for (const error of [...errors, ...loaded.errors]) terminal.error(`${shownError(error)}\n`);
+  const folder = await mkdtemp(join(tmpdir(), "meshward-demo-"));
+  const cluster = new StandInCluster();
+  const { certificates } = await selfSigned({ folder, now: Date.now() });
+  const webhook = await startWebhook({
+    mesh: () => cluster.mesh,
+    policies: () => loaded.policies,
+    certificates,
+    log: createLog("silent", "stderr"),
+    host: "127.0.0.1",
+    port: 0,
+  });
+  const clock = new StoryClock();
+  const url = `https://127.0.0.1:${webhook.port}`;
+  const client = createApiServerClient({ url, ca: certificates.current().ca ?? "", now: () => clock.now() });
+  try {
+    terminal.out(`Meshward listens on ${url}. Each object goes to it as the API server would send it.\n`);
+    await new Telling(cluster, client, clock, terminal).tell(chapters);
+  } finally {
+    client.close();
+    await webhook.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+  return errors.length + loaded.errors.length > 0 ? 2 : 0;
+}
+
+/** A second between two objects, so that the older of two is the one that came first. */
+class StoryClock {
+  #now = Date.parse("2026-01-01T09:00:00Z");
+  now(): Date {
+    return new Date(this.#now);
+  }
+  tick(): void {
+    this.#now += 1000;
+  }
+}
+
+class Telling {
+  readonly #cluster: StandInCluster;
+  readonly #client: ApiServerClient;
+  readonly #clock: StoryClock;
+  readonly #terminal: Terminal;
+  readonly #counts = { allowed: 0, patched: 0, warned: 0, denied: 0 };
+
+  constructor(cluster: StandInCluster, client: ApiServerClient, clock: StoryClock, terminal: Terminal) {
+    this.#cluster = cluster;
+    this.#client = client;
+    this.#clock = clock;
+    this.#terminal = terminal;
+  }
+
+  async tell(chapters: readonly Chapter[]): Promise<void> {
+    for (const chapter of chapters) {
+      const objects = chapter.manifests.filter((manifest) => !isPolicy(manifest));
+      if (objects.length === 0) continue;
+      this.#terminal.out(`\n${this.#style("bold", chapter.comment || chapter.file)}\n`);
+      for (const manifest of objects) await this.#apply(manifest, chapter.file);
+    }
+    const { allowed, patched, warned, denied } = this.#counts;
+    const counts = `${allowed} allowed (${patched} of them patched, ${warned} with a warning), ${denied} denied`;
+    this.#terminal.out(`\n${counts}; ${this.#cluster.size} objects are stored.\n`);
+  }
+
+  async #apply(manifest: Manifest, file: string): Promise<void> {
+    const request = requestOf(manifest);
+    const by = request.user === undefined ? "" : `   # as ${request.user.username}`;
+    const verb = request.isDeletion ? "delete" : "apply";
+    this.#terminal.out(`${this.#style("dim", `$ kubectl ${verb} -f ${file}   # ${nameOf(manifest)}${by}`)}\n`);
+    this.#clock.tick();
+    const outcome = await this.#cluster.request(request, this.#client);
+    if (outcome === undefined) this.#terminal.out(`Error from server (NotFound): ${nameOf(manifest)} is not there\n`);
+    else this.#show(outcome, file);
+  }
+
+  #show({ submission, admission }: Outcome, file: string): void {
+    const { allowed, patch, warnings } = admission;
+    if (allowed) this.#counts.allowed++;
+    else this.#counts.denied++;
+    if (allowed && patch.length > 0) this.#counts.patched++;
+    if (allowed && warnings.length > 0) this.#counts.warned++;
+    for (const operation of patch) this.#terminal.out(`  patched: ${shownOperation(operation)}\n`);
+    const text = kubectlText(submission, admission, file);
+    const coloured = text
+      .split("\n")
+      .map((line) => (line.startsWith("Warning: ") ? this.#style("yellow", line) : line));
+    this.#terminal.out(`${allowed ? coloured.join("\n") : this.#style("red", coloured.join("\n"))}\n`);
+  }
+
+  #style(format: "bold" | "dim" | "red" | "yellow", text: string): string {
+    return this.#terminal.colour ? styleText(format, text, { validateStream: false }) : text;
+  }
+}
+
+const shownOperation = (operation: PatchOperation): string =>
+  `${operation.op} ${operation.path}${"value" in operation ? ` ${JSON.stringify(operation.value)}` : ""}`;
+
+const operationKey = "tour.meshward.io/operation";
+const userKey = "tour.meshward.io/user";
+
+/** What the annotations of the story say is not part of the object. */
+function requestOf({ raw }: Manifest): UserRequest {
+  const metadata = (raw.metadata ?? {}) as { readonly annotations?: Readonly<Record<string, unknown>> };
+  const { [operationKey]: operation, [userKey]: user, ...annotations } = metadata.annotations ?? {};
+  const kept = Object.keys(annotations).length > 0 ? { annotations } : { annotations: undefined };
+  return {
+    raw: { ...raw, metadata: { ...metadata, ...kept } },
+    isDeletion: operation === "delete",
+    ...(typeof user === "string" ? { user: userNamed(user) } : {}),
+  };
+}
+
+/** Service accounts are in the groups that the API server gives them; a person may be named with one: `ada (sre)`. */
+function userNamed(text: string): { username: string; groups: string[] } {
+  const account = /^system:serviceaccount:([^:]+):/.exec(text);
+  const groups = account ? ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`] : [];
+  const person = /^(\S+) \((\S+)\)$/.exec(text);
+  const named = person?.[2] === undefined ? [] : [person[2]];
+  return { username: person?.[1] ?? text, groups: [...groups, ...named, "system:authenticated"] };
+}
+
+function nameOf({ raw, kind }: Manifest): string {
+  const object = readAny(raw, "default");
+  if (object === undefined) return kind;
+  const { namespace, name } = object.metadata;
+  return `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
+}
+
+async function tour(): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
+  const chapters: Chapter[] = [];
+  const errors: ManifestSet["errors"][number][] = [];
+  for (const file of assetNames("tour").filter((name) => !name.endsWith(".md"))) {
+    const text = asset(file);
+    const read = await readManifests(["-"], Readable.from([text]));
+    errors.push(...read.errors.map((error) => ({ ...error, file })));
+    chapters.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
+  }
+  return { chapters, errors };
+}
+
+async function userStory(path: string): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
+  const { manifests, errors } = await readManifests([path]);
+  if (manifests.length === 0 && errors.length === 0)
+    throw new UsageError(`${path} holds no manifest: give a file or folder with YAML or JSON of Kubernetes objects`);
+  const byFile = new Map<string, Manifest[]>();
+  for (const manifest of manifests) byFile.set(manifest.file, [...(byFile.get(manifest.file) ?? []), manifest]);
+  const chapters: Chapter[] = [];
+  for (const [file, members] of byFile)
+    chapters.push({ file, comment: commentOf(await readFile(file, "utf8")), manifests: members });
+  return { chapters, errors };
+}
+
+/** The comment that a file begins with. */
+function commentOf(text: string): string {
+  const lines = text.split(/\r?\n/);
+  const end = lines.findIndex((line) => !line.startsWith("#"));
+  return lines
+    .slice(0, end < 0 ? lines.length : end)
+    .map((line) => line.replace(/^#+ ?/, ""))
+    .join(" ")
+    .trim();
+}

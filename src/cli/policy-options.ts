@@ -1,0 +1,38 @@
+import { Option } from "commander";
+import type { Policies } from "../policy/policies.ts";
+import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
+import { rules } from "../rules/index.ts";
+import { type Manifest, readManifests, type SourceError } from "../sources/manifests.ts";
+import { UsageError } from "./terminal.ts";
+
+/** `--policies` and `--profile`, the same in every command. */
+export interface PolicyOptions {
+  readonly policies?: string;
+  readonly profile: string;
+}
+
+export const policiesOption = () =>
+  new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
+export const profileOption = () =>
+  new Option("--profile <name>", `the policy below yours: ${profileNames.join(", ")}`).default(defaultProfile);
+
+export interface PoliciesInForce {
+  readonly policies: Policies;
+  /** Documents and files that are not in force. */
+  readonly errors: readonly (PolicyError | SourceError)[];
+}
+
+/** The profile with the documents of `--policies` and `more` above it. Throws a UsageError for a profile that is none. */
+export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
+  const found = findProfile(options.profile);
+  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
+  const { manifests, errors } = options.policies === undefined ? nothing : await readManifests([options.policies]);
+  const loaded = loadPolicies([...manifests.filter(isPolicy), ...more], rules, found.profile);
+  return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
+}
+
+const nothing = { manifests: new Array<Manifest>(), errors: new Array<SourceError>() };
+
+/** Whether a manifest is a document for policies; folders of policies may hold other objects too. */
+export const isPolicy = ({ raw }: Manifest): boolean => isPolicySource(raw);

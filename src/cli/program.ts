@@ -1,0 +1,45 @@
+import { Command, CommanderError } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
+import { ListenError } from "../http/listen-error.ts";
+import { CertificateError } from "../tls/certificate-source.ts";
+import { checkCommand } from "./check.ts";
+import { demoCommand } from "./demo.ts";
+import { rulesCommand } from "./rules.ts";
+import { serveCommand } from "./serve.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+/** Runs one command. Never rejects: what the user can put right is one line, anything else is a defect and says so. */
+export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const finish = (result: ExitCode) => {
+    code = result;
+  };
+  const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
+  program.addCommand(serveCommand(terminal, finish));
+  program.addCommand(checkCommand(terminal, finish));
+  program.addCommand(rulesCommand(terminal, finish));
+  program.addCommand(demoCommand(terminal, finish));
+  for (const command of [program, ...program.commands])
+    command
+      .exitOverride()
+      .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.error(text) })
+      .showHelpAfterError("(--help lists what there is)");
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    return failed(error, terminal);
+  }
+}
+
+function failed(error: unknown, terminal: Terminal): ExitCode {
+  // commander has printed its own.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UsageError || error instanceof CertificateError || error instanceof ListenError)
+    terminal.error(`meshward: ${error.message}\n`);
+  else
+    terminal.error(
+      `meshward: a defect of Meshward, please report it: ${error instanceof Error ? error.stack : String(error)}\n`,
+    );
+  return 2;
+}

@@ -1,0 +1,40 @@
+import { Command } from "commander";
+import { asset } from "../config/assets.ts";
+import type { Rule } from "../engine/rule.ts";
+import { nearest } from "../policy/nearest.ts";
+import { rules } from "../rules/index.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("rules")
+    .description("list the rules, or explain one: why, fix and an example")
+    .argument("[id]", "id of a rule")
+    .action((id: string | undefined) => finish(showRules(id, terminal)));
+}
+
+/** Prints the catalogue, or the page of one rule. Throws a UsageError that names the nearest id for an unknown one. */
+export function showRules(id: string | undefined, terminal: Terminal): ExitCode {
+  if (id === undefined) terminal.out(catalogue());
+  else terminal.out(pageOf(id));
+  return 0;
+}
+
+function catalogue(): string {
+  const width = Math.max(...rules.map(({ id }) => id.length));
+  const line = ({ id, mode, onlyProtected, summary }: Rule) =>
+    `${id.padEnd(width)}  ${`${mode}${onlyProtected ? " (P)" : ""}`.padEnd(8)}  ${summary}`;
+  return [
+    ...rules.map(line),
+    "",
+    "The mode is that of the profile baseline; P: only in protected namespaces.",
+    "",
+  ].join("\n");
+}
+
+function pageOf(id: string): string {
+  const ids = rules.map((rule) => rule.id);
+  if (ids.includes(id)) return asset(`rules/${id}.md`).replace(/^<!--.*-->\n/, "");
+  const near = nearest(id, ids);
+  const hint = near === undefined ? "run meshward rules to see them all" : `did you mean ${JSON.stringify(near)}?`;
+  throw new UsageError(`there is no rule ${JSON.stringify(id)}: ${hint}`);
+}

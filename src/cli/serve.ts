@@ -1,0 +1,103 @@
+import { once } from "node:events";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { createLog, type LogLevel, logLevels } from "../telemetry/log.ts";
+import type { CertificateSource } from "../tls/certificate-source.ts";
+import { systemClock } from "../tls/clock.ts";
+import { mountedFiles } from "../tls/mounted-files.ts";
+import { selfSigned } from "../tls/self-signed.ts";
+import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { meshFromFiles } from "./mesh-option.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { shownError } from "./source-errors.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import { startWebhook } from "./webhook.ts";
+
+export interface ServeOptions extends PolicyOptions {
+  readonly mesh: string;
+  readonly host: string;
+  readonly port: number;
+  readonly opsPort: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly selfSigned?: boolean;
+  readonly tlsHost: readonly string[];
+  readonly certs: string;
+  readonly logLevel: LogLevel;
+  readonly drainSeconds: number;
+}
+
+export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("serve")
+    .description("answer admission reviews over TLS: POST /validate and /mutate")
+    .requiredOption("--mesh <path>", "the mesh that changes are judged against: a file or folder of manifests")
+    .option("--host <address>", "address to listen on", "0.0.0.0")
+    .option("--port <number>", "port of the webhook; 0 takes a free one", portNumber, 8443)
+    .option("--ops-port <number>", "port of /livez, /readyz and /metrics, in plain HTTP", portNumber, 8080)
+    .option("--tls-cert <file>", "PEM certificate, read again when it changes")
+    .option("--tls-key <file>", "PEM key of --tls-cert")
+    .option("--self-signed", "make a certificate at every start, below --certs")
+    .option("--tls-host <name...>", "further names for --self-signed: meshward.meshward-system.svc", [])
+    .option("--certs <folder>", "where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .addOption(new Option("--log-level <level>", "least level to log").choices(logLevels).default("info"))
+    .option("--drain-seconds <number>", "how long to go on answering after SIGTERM", seconds, 10)
+    .action(async (options: ServeOptions) => finish(await serve(options, terminal)));
+}
+
+/** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError where it cannot start. */
+export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
+  const log = createLog(options.logLevel, "stdout");
+  const certificates = await certificatesOf(options, terminal);
+  const { policies, errors } = await policiesOf(options);
+  if (errors.length > 0)
+    throw new UsageError(
+      `--policies ${options.policies} cannot be put in force whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+    );
+  const { mesh, objects } = await meshFromFiles(options.mesh, {
+    defaultNamespace: "default",
+    knowledge: knowledgeOfMesh,
+  });
+  const webhook = await startWebhook({
+    mesh: () => mesh,
+    policies: () => policies,
+    certificates,
+    log,
+    host: options.host,
+    port: options.port,
+    opsPort: options.opsPort,
+    limits: { drainDelayMs: options.drainSeconds * 1000 },
+  });
+  log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objects.length }, "serving");
+  if (!terminal.stop.aborted) await once(terminal.stop, "abort");
+  log.info({}, "stopping");
+  await webhook.close();
+  return 0;
+}
+
+async function certificatesOf(options: ServeOptions, terminal: Terminal): Promise<CertificateSource> {
+  const { tlsCert, tlsKey, certs, tlsHost } = options;
+  if (options.selfSigned) {
+    if (tlsCert !== undefined || tlsKey !== undefined)
+      throw new UsageError(
+        "--self-signed makes its own certificate: leave out --tls-cert and --tls-key, or leave it out",
+      );
+    const { certificates, caPath } = await selfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
+    terminal.error(`The webhook's authority is ${caPath}: put it into the webhook configuration's caBundle\n`);
+    return certificates;
+  }
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new UsageError("a webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
+  return mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock });
+}
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65535) return port;
+  throw new InvalidArgumentError("expected a port between 0 and 65535.");
+}
+
+function seconds(text: string): number {
+  if (/^\d{1,4}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected whole seconds, at most 9999.");
+}

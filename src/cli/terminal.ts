@@ -1,0 +1,22 @@
+import type { Readable } from "node:stream";
+
+/** What a command may touch of the world outside: the process's own in main.ts, a test's elsewhere. */
+export interface Terminal {
+  readonly input: Readable;
+  /** Data: what the command was asked for. */
+  out(text: string): void;
+  /** Progress and errors. */
+  error(text: string): void;
+  readonly colour: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted when the user asks to stop; a second time the process ends at once. */
+  readonly stop: AbortSignal;
+}
+
+/** 0: fine. 1: findings at or over what the user asked to fail on. 2: could not run, or not on everything. */
+export type ExitCode = 0 | 1 | 2;
+
+/** Something that the user can put right: its message is the one line to print, and says what to do. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}

@@ -1,0 +1,68 @@
+import { createGate } from "../admission/gate.ts";
+import { createOpsServer } from "../http/ops-server.ts";
+import type { ReadinessCheck } from "../http/readiness.ts";
+import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
+import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { Mesh } from "../mesh/view.ts";
+import type { Policies } from "../policy/policies.ts";
+import { rules } from "../rules/index.ts";
+import type { Log } from "../telemetry/log.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
+import type { CertificateSource } from "../tls/certificate-source.ts";
+
+export interface WebhookOptions {
+  readonly mesh: () => Mesh & { count(kind: Kind): number };
+  readonly policies: () => Policies;
+  readonly certificates: CertificateSource;
+  readonly log: Log;
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  /** Undefined: no /livez, /readyz and /metrics. */
+  readonly opsPort?: number;
+  readonly limits?: Partial<Limits>;
+  readonly checks?: readonly ReadinessCheck[];
+}
+
+export interface Webhook {
+  readonly port: number;
+  readonly opsPort: number | undefined;
+  /** Drains, then closes both ports. */
+  close(): Promise<void>;
+}
+
+/** Everything that answers reviews, wired together and listening. Throws a ListenError where a port cannot be had. */
+export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
+  const { mesh, policies, certificates, log, host, limits = {} } = options;
+  const metrics = createMetrics({ processMetrics: true });
+  metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
+  const gate = createGate({ mesh, policies, rules, log });
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits });
+  const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
+  const { port } = await server.listen({ host, port: options.port, flag: "--port" });
+  const opsPort = await opsPortOf(options, server, ops);
+  return {
+    port,
+    opsPort,
+    async close() {
+      await server.close();
+      await ops.close();
+      certificates.close();
+      log.flush();
+    },
+  };
+}
+
+async function opsPortOf(
+  { host, opsPort }: WebhookOptions,
+  server: AdmissionServer,
+  ops: ReturnType<typeof createOpsServer>,
+): Promise<number | undefined> {
+  if (opsPort === undefined) return undefined;
+  try {
+    return (await ops.listen({ host, port: opsPort, flag: "--ops-port" })).port;
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
