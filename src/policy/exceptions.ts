@@ -1,0 +1,55 @@
+import type { Exception, Labels } from "./documents.ts";
+import { compileWhere, type Place } from "./match.ts";
+
+/** What exceptions accept, looked up by namespace. */
+export interface AcceptedFindings {
+  find(ruleId: string, place: Place, now: Date): Exception | undefined;
+}
+
+interface Accepted {
+  readonly exception: Exception;
+  readonly rules: ReadonlySet<string>;
+  readonly expiresAt: number;
+  isObject(name: string, labels: Labels): boolean;
+}
+
+/** An exception reaches no further than its own namespace: who may write there, may accept what is found there. */
+export function acceptedFindings(exceptions: readonly Exception[]): AcceptedFindings {
+  const byNamespace = Map.groupBy(exceptions.map(compile), ({ exception }) => exception.namespace);
+  return {
+    find(ruleId, { namespace, name, labels }, now) {
+      const accepted = byNamespace.get(namespace)?.find((one) => {
+        return one.rules.has(ruleId) && now.getTime() < one.expiresAt && one.isObject(name, labels);
+      });
+      return accepted?.exception;
+    },
+  };
+}
+
+const compile = (exception: Exception): Accepted => ({
+  exception,
+  rules: new Set(exception.spec.rules),
+  expiresAt: Date.parse(exception.expiresAt),
+  isObject: compileWhere(exception.spec.match?.objects),
+});
+
+export const isExpired = ({ expiresAt }: Exception, now: Date): boolean => now.getTime() >= Date.parse(expiresAt);
+
+/** Exceptions that have accepted nothing in everything that was judged: they can go. Expired ones do not count as unused. */
+export function unusedExceptions(
+  exceptions: readonly Exception[],
+  used: ReadonlySet<Exception>,
+  now: Date,
+): readonly Exception[] {
+  return exceptions.filter((exception) => !used.has(exception) && !isExpired(exception, now));
+}
+
+const timestamp = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})$/;
+
+/** RFC 3339, as the API server has it: with seconds and a time zone. A day that no month has is none. */
+export function isTimestamp(text: string): boolean {
+  if (!timestamp.test(text) || Number.isNaN(Date.parse(text))) return false;
+  // Date.parse takes February 30 for March 2.
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
+  return new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
+}

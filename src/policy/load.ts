@@ -1,0 +1,184 @@
+import { Ajv, type ValidateFunction } from "ajv";
+import { describe, isObject, member, type Path } from "../kube/read.ts";
+import {
+  everyRule,
+  type Exception,
+  type ExceptionSpec,
+  type PolicyDocument,
+  type PolicySpec,
+  type RuleMetadata,
+} from "./documents.ts";
+import { isTimestamp } from "./exceptions.ts";
+import { suggestion } from "./nearest.ts";
+import { Policies } from "./policies.ts";
+import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
+import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
+import { type SchemaProblem, schemaProblems } from "./schema-problems.ts";
+
+/** A document as a file or the API server has it. A manifest is one. */
+export interface PolicySource {
+  readonly raw: unknown;
+  readonly file: string;
+  /** Line and column, from 1, of the nearest place to a path that exists. */
+  locate(path: Path): { line: number; column: number };
+}
+
+/** What keeps a document from being in force. The message is one line. */
+export interface PolicyError {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+}
+
+export interface LoadedPolicies {
+  readonly policies: Policies;
+  /** A document that is named here is not in force; all others are. */
+  readonly errors: readonly PolicyError[];
+}
+
+/** The profile with these documents above it. Rules that they may name are handed in. Never throws for a document. */
+export function loadPolicies(
+  sources: readonly PolicySource[],
+  rules: readonly RuleMetadata[],
+  profile: ProfileName = defaultProfile,
+): LoadedPolicies {
+  const documents = [...profileDocuments(profile, rules)];
+  const exceptions: Exception[] = [];
+  const errors: PolicyError[] = [];
+  const taken = new Map<string, PolicySource>();
+  for (const source of sources) {
+    const document = read(source, rules);
+    const problems = "problems" in document ? document.problems : [];
+    const title = titleOf(source.raw);
+    const other = taken.get(title);
+    if (problems.length === 0 && other !== undefined) errors.push(asError(source, alreadyThere(other)));
+    for (const problem of problems) errors.push(asError(source, problem));
+    if ("problems" in document || other !== undefined) continue;
+    taken.set(title, source);
+    if ("exception" in document) exceptions.push(document.exception);
+    else documents.push(document.policy);
+  }
+  return { policies: new Policies(documents, exceptions), errors };
+}
+
+type Read = { policy: PolicyDocument } | { exception: Exception } | { problems: readonly SchemaProblem[] };
+
+function read({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
+  const validators = validatorsFor(rules);
+  const kind = member(raw, "kind");
+  if (!isKind(kind)) return { problems: [wrongKind(raw)] };
+  const problems = [...problemsOf(validators[kind], raw), ...(kind === "MeshwardPolicy" ? duplicates(raw) : [])];
+  if (problems.length > 0) return { problems };
+  if (kind === "MeshwardPolicy") return { policy: policyOf(raw, titleOf(raw), userLayer) };
+  return { exception: exceptionOf(raw) };
+}
+
+const kinds = ["MeshwardPolicy", "MeshwardException"] as const;
+const isKind = (kind: unknown): kind is (typeof kinds)[number] => kinds.some((known) => known === kind);
+
+/** Whether a document is one for {@link loadPolicies}: for whoever reads folders that hold other objects too. */
+export const isPolicySource = (raw: unknown): boolean => {
+  const group = member(raw, "apiVersion");
+  return typeof group === "string" && group.startsWith("meshward.io/");
+};
+
+function wrongKind(raw: unknown): SchemaProblem {
+  if (!isObject(raw))
+    return { at: [], message: `expected a MeshwardPolicy or a MeshwardException, found ${describe(raw)}` };
+  const kind = member(raw, "kind");
+  const found = kind === undefined ? "none" : describe(kind);
+  const hint = typeof kind === "string" ? suggestion(kind, kinds) : "";
+  return { at: ["kind"], message: `kind: expected ${kinds.join(" or ")}, found ${found}${hint}` };
+}
+
+type Validators = Readonly<Record<(typeof kinds)[number], ValidateFunction>>;
+const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
+
+/** Compiling costs more than validating: once for each list of rules. */
+function validatorsFor(rules: readonly RuleMetadata[]): Validators {
+  const known = compiled.get(rules);
+  if (known !== undefined) return known;
+  const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, strictTypes: true });
+  ajv.addFormat("date-time", { type: "string", validate: isTimestamp });
+  const validators = {
+    MeshwardPolicy: ajv.compile(meshwardPolicySchema(rules)),
+    MeshwardException: ajv.compile(meshwardExceptionSchema(rules)),
+  };
+  compiled.set(rules, validators);
+  return validators;
+}
+
+function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaProblem[] {
+  return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
+}
+
+/** A rule that stands twice in one document: nobody could say which counts. */
+function duplicates(raw: unknown): readonly SchemaProblem[] {
+  const rules = member(member(raw, "spec"), "rules");
+  const first = new Map<unknown, number>();
+  const problems: SchemaProblem[] = [];
+  for (const [i, rule] of (Array.isArray(rules) ? rules : []).entries()) {
+    const id = member(rule, "id");
+    const other = first.get(id);
+    if (other === undefined) first.set(id, i);
+    else if (typeof id === "string")
+      problems.push({
+        at: ["spec", "rules", i, "id"],
+        message: `spec.rules[${i}].id: ${id} stands in spec.rules[${other}] already; make one of the two`,
+      });
+  }
+  return problems;
+}
+
+interface Identity {
+  readonly name: string;
+  readonly namespace: string;
+}
+
+// The schema has seen what is cast below.
+const identityOf = (raw: unknown): Identity => member(raw, "metadata") as Identity;
+
+const policyOf = (raw: unknown, title: string, layer: number): PolicyDocument => ({
+  title,
+  name: identityOf(raw).name,
+  layer,
+  spec: member(raw, "spec") as PolicySpec,
+});
+
+function exceptionOf(raw: unknown): Exception {
+  const spec = member(raw, "spec") as ExceptionSpec;
+  const { name, namespace } = identityOf(raw);
+  const { reason, owner, expiresAt } = spec;
+  return { title: titleOf(raw), name, namespace, reason, owner, expiresAt, spec };
+}
+
+/** As far as the document says: `MeshwardPolicy payments`. */
+function titleOf(raw: unknown): string {
+  const kind = member(raw, "kind");
+  const metadata = member(raw, "metadata");
+  const parts = kind === "MeshwardException" ? [member(metadata, "namespace")] : [];
+  const named = [...parts, member(metadata, "name")].filter((part) => typeof part === "string");
+  const name = named.map((part) => (/^[\w.-]+$/.test(part) ? part : describe(part))).join("/");
+  return `${isKind(kind) ? kind : "A document"} ${name}`.trim();
+}
+
+function alreadyThere(other: PolicySource): SchemaProblem {
+  const at = `${other.file}:${other.locate([]).line}`;
+  return { at: ["metadata", "name"], message: `there is one of this name already, in ${at}; rename one of the two` };
+}
+
+function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyError {
+  const { line, column } = source.locate(at);
+  return { file: source.file, line, column, message: `${titleOf(source.raw)} is not in force: ${message}` };
+}
+
+/** Rules that the list lacks are left out: who hands in some rules wants the rest of the profile all the same. */
+function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
+  const known = new Set([...rules.map(({ id }) => id), everyRule]);
+  return profileSources(profile).map(({ raw, layer }) => {
+    const document = policyOf(raw, `profile ${identityOf(raw).name}`, layer);
+    const listed = document.spec.rules ?? [];
+    return { ...document, spec: { ...document.spec, rules: listed.filter(({ id }) => known.has(id)) } };
+  });
+}

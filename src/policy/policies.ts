@@ -1,0 +1,142 @@
+import { selects } from "../mesh/selectors.ts";
+import {
+  type EnrollmentOptions,
+  everyRule,
+  type Exception,
+  type Labels,
+  type PolicyDocument,
+  type RuleOptions,
+} from "./documents.ts";
+import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
+import { type Globs, globs } from "./globs.ts";
+import { compileMatch, type Match, type Place, type Requester } from "./match.ts";
+
+/** What one document says of one thing, and of what it says it. */
+export interface Scoped<T> {
+  readonly match: Match;
+  readonly policy: PolicyDocument;
+  readonly value: T;
+}
+
+/** What the mutation namespace-ambient-enrollment does to a Namespace. */
+export interface Enrollment {
+  /** `create`: new namespaces are enrolled; `reconcile`: on updates too. */
+  readonly mode: "off" | "create" | "reconcile";
+  readonly useWaypoint?: string;
+  /** The entry of an except list that leaves this namespace out; the mode is `off` then. */
+  readonly exceptedBy?: string;
+  /** The document that the mode is from. */
+  readonly policy: string;
+}
+
+/** All documents in force, compiled. Immutable: a change of documents makes another value. */
+export class Policies {
+  readonly documents: readonly PolicyDocument[];
+  readonly exceptions: readonly Exception[];
+  /** What reconcilers get where a relational finding denies people. */
+  readonly reconcilerMode: "warn" | "deny";
+  /** Label selectors: a namespace that one of them selects is protected. */
+  readonly protectedSelectors: readonly Labels[];
+  readonly #protectedNames: Globs;
+  readonly #reconcilerUsers: Globs;
+  readonly #fieldManagers: Globs;
+  readonly #breakGlassGroups: Globs;
+  readonly #rules: ReadonlyMap<string, readonly Scoped<RuleOptions>[]>;
+  readonly #everyRule: readonly Scoped<RuleOptions>[];
+  readonly #enrollment: readonly Scoped<EnrollmentOptions>[];
+  readonly #accepted: AcceptedFindings;
+
+  constructor(documents: readonly PolicyDocument[], exceptions: readonly Exception[] = []) {
+    const ranked = [...documents].sort(byRank);
+    this.documents = ranked;
+    this.exceptions = exceptions;
+    this.#accepted = acceptedFindings(exceptions);
+    const collect = <T>(read: (spec: PolicyDocument["spec"]) => readonly T[] | undefined): readonly T[] => [
+      ...new Set(ranked.flatMap(({ spec }) => read(spec) ?? [])),
+    ];
+    this.reconcilerMode = collect(({ reconcilers }) => (reconcilers?.mode ? [reconcilers.mode] : []))[0] ?? "warn";
+    this.protectedSelectors = collect(({ protectedNamespaces }) =>
+      protectedNamespaces?.labels ? [protectedNamespaces.labels] : [],
+    );
+    this.#protectedNames = globs(collect(({ protectedNamespaces }) => protectedNamespaces?.names));
+    this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
+    this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));
+    this.#breakGlassGroups = globs(collect(({ breakGlass }) => breakGlass?.groups));
+    this.#enrollment = scoped(ranked, ({ spec }) => {
+      const options = spec.mutations?.namespaceAmbientEnrollment;
+      return options === undefined ? [] : [options];
+    }).sort(bySpecificity);
+    const rules = scoped(ranked, ({ spec }) => spec.rules ?? []).sort(bySpecificity);
+    this.#everyRule = rules.filter(({ value }) => value.id === everyRule);
+    const named = new Set(rules.map(({ value }) => value.id));
+    this.#rules = new Map(
+      [...named].map((id) => [id, rules.filter(({ value }) => value.id === id || value.id === everyRule)]),
+    );
+  }
+
+  /** What documents say of a rule, the strongest first: each field counts from the first that matches and has it. */
+  scopesOf(ruleId: string): readonly Scoped<RuleOptions>[] {
+    return this.#rules.get(ruleId) ?? this.#everyRule;
+  }
+
+  /** By a name in a policy; `protectedSelectors` protect by label. */
+  protectsByName(namespace: string): boolean {
+    return this.#protectedNames.matches(namespace);
+  }
+  protectsByLabels(labels: Labels): boolean {
+    return this.protectedSelectors.some((selector) => selects(selector, labels));
+  }
+
+  /** Whether the writer applies a set in its own order. It may be forged by whoever sets the field manager. */
+  isReconciler({ user, fieldManager }: Pick<Requester, "user" | "fieldManager">): boolean {
+    return this.#reconcilerUsers.matches(user) || this.#fieldManagers.matches(fieldManager);
+  }
+  mayBreakGlass({ groups }: Pick<Requester, "groups">): boolean {
+    return groups.some((group) => this.#breakGlassGroups.matches(group));
+  }
+
+  /** The exception that accepts a finding of this rule here, if one does that has not expired at `now`. */
+  exceptionFor(ruleId: string, place: Place, now: Date): Exception | undefined {
+    return this.#accepted.find(ruleId, place, now);
+  }
+
+  /** Except lists of all documents that match add up; everything else counts from the strongest that has it. */
+  enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): Enrollment {
+    const { name, labels } = namespace;
+    const place: Place = { namespace: name, namespaceLabels: labels, name, labels };
+    const options = this.#enrollment.filter(({ match }) => match.isBy(requester) && match.covers(place));
+    const { value, policy } = options.find((option) => option.value.mode !== undefined) ?? {};
+    const mode = value?.mode ?? "off";
+    const title = policy?.title ?? "no policy";
+    const excepted = options.flatMap((option) => option.value.except ?? []).find((glob) => globs([glob]).matches(name));
+    if (excepted !== undefined) return { mode: "off", exceptedBy: excepted, policy: title };
+    const useWaypoint = options.find((option) => option.value.useWaypoint !== undefined)?.value.useWaypoint;
+    return { mode, policy: title, ...(useWaypoint === undefined ? {} : { useWaypoint }) };
+  }
+}
+
+function scoped<T>(documents: readonly PolicyDocument[], read: (document: PolicyDocument) => readonly T[]) {
+  return documents.flatMap((policy) => {
+    const matches = compileMatch(policy.spec.match);
+    return read(policy).flatMap((value) => matches.map((match): Scoped<T> => ({ match, policy, value })));
+  });
+}
+
+/** Among equally specific documents: what users write before profiles, then the name that sorts first. */
+function byRank(a: PolicyDocument, b: PolicyDocument): number {
+  return b.layer - a.layer || (a.name < b.name ? -1 : Number(a.name > b.name));
+}
+
+/**
+ * Precedence: the more specific match; then the higher layer; then a rule's own id before `*`; then the name that sorts
+ * first. Sorting keeps the order of documents (byRank) where nothing else decides.
+ */
+function bySpecificity(a: Scoped<object>, b: Scoped<object>): number {
+  return (
+    b.match.specificity - a.match.specificity ||
+    b.policy.layer - a.policy.layer ||
+    Number(isForEveryRule(a)) - Number(isForEveryRule(b))
+  );
+}
+
+const isForEveryRule = ({ value }: Scoped<object>): boolean => "id" in value && value.id === everyRule;

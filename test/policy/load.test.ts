@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Ajv } from "ajv";
+import fc from "fast-check";
+import { loadPolicies, isPolicySource } from "../../src/policy/load.ts";
+import { policySchema } from "../../src/policy/schema.ts";
+import { exception, policy, ruleList, sourcesOf } from "./sources.ts";
+
+const messagesOf = (text: string) => loadPolicies(sourcesOf(text), ruleList).errors.map(({ message }) => message);
+
+const brokenPolicies: readonly [spec: string, ...messages: string[]][] = [
+  [
+    "{rules: [{id: virtual-service-weight-not-100}]}",
+    'spec.rules[0].id: there is no rule "virtual-service-weight-not-100"; did you mean "virtual-service-weights-not-100"?',
+  ],
+  [
+    "{rules: [{id: no-such-thing-at-all}]}",
+    'spec.rules[0].id: there is no rule "no-such-thing-at-all"; `meshward rules` lists them',
+  ],
+  ["{rules: [{id: 3}]}", 'spec.rules[0].id: expected a text, found 3; put it in quotes: "3"'],
+  ["{rules: [{mode: deny}]}", 'spec.rules[0]: id is missing; A rule, or "*": all that this document does not name.'],
+  ["{rules: []}", "spec.rules: is empty; leave it out, or say what is in it"],
+  ['{rule: [{id: "*"}]}', 'spec.rule: there is no such field; did you mean "rules"?'],
+  [
+    '{rules: [{id: "*", mode: dney}]}',
+    'spec.rules[0].mode: expected one of deny, warn, audit, off, found "dney"; did you mean "deny"?',
+  ],
+  ['{rules: [{id: "*", mode: false}]}', 'spec.rules[0].mode: YAML reads off without quotes as false; write "off"'],
+  [
+    '{rules: [{id: "*", mode: block, existing: audit}]}',
+    'spec.rules[0].mode: expected one of deny, warn, audit, off, found "block"',
+    'spec.rules[0].existing: expected one of warn, deny, found "audit"',
+  ],
+  [
+    "{rules: [{id: virtual-service-canary-step}, {id: virtual-service-canary-step}]}",
+    "spec.rules[1].id: virtual-service-canary-step stands in spec.rules[0] already; make one of the two",
+  ],
+  [
+    "{rules: [{id: virtual-service-canary-step, parameters: {maxStp: 3}}]}",
+    'spec.rules[0].parameters.maxStp: there is no such parameter for virtual-service-canary-step; did you mean "maxStep"?',
+  ],
+  [
+    "{rules: [{id: virtual-service-canary-step, parameters: {maxStep: fast}}]}",
+    'spec.rules[0].parameters.maxStep: expected a number, found "fast"',
+  ],
+  [
+    "{rules: [{id: namespace-protection-removed, parameters: {protectedLabels: [a=b]}}]}",
+    "spec.rules[0].parameters.protectedLabels: there is no such parameter for namespace-protection-removed; there are none",
+  ],
+  [
+    '{rules: [{id: "*", parameters: {maxStep: 3}}]}',
+    'spec.rules[0].parameters.maxStep: there is no such parameter for "*"; there are none',
+  ],
+  [
+    "{match: {users: [a]}, reconcilers: {mode: deny}}",
+    "spec.reconcilers: holds for the whole cluster, which a match cannot limit; move it to a document without spec.match",
+  ],
+  [
+    "{match: {operations: [Create]}}",
+    'spec.match.operations[0]: expected one of CREATE, UPDATE, DELETE, found "Create"; did you mean "CREATE"?',
+  ],
+  ["{match: {namespaces: {name: [a]}}}", 'spec.match.namespaces.name: there is no such field; did you mean "names"?'],
+  ["{match: }", "spec.match: expected a map, found nothing"],
+  [
+    "{protectedNamespaces: {labels: {a: true}}}",
+    'spec.protectedNamespaces.labels.a: expected a text, found true; put it in quotes: "true"',
+  ],
+  [
+    "{protectedNamespaces: {labels: {}}}",
+    "spec.protectedNamespaces.labels: is empty; leave it out, or say what is in it",
+  ],
+  [
+    "{protectedNamespaces: {names: ['']}}",
+    "spec.protectedNamespaces.names[0]: is empty; A name; `*` stands for any characters.",
+  ],
+  ["{}", "spec: is empty; leave it out, or say what is in it"],
+  ["[]", "spec: expected a map, found a list"],
+];
+
+for (const [spec, ...messages] of brokenPolicies) {
+  test(`a policy with ${spec} is named, with what is wrong`, () => {
+    assert.deepEqual(
+      messagesOf(policy("wrong", spec)),
+      messages.map((message) => `MeshwardPolicy wrong is not in force: ${message}`),
+    );
+  });
+}
+
+const accepted = "reason: why, owner: who, expiresAt: '2027-01-31T00:00:00Z'";
+const brokenExceptions: readonly [spec: string, ...messages: string[]][] = [
+  [
+    "{rules: [virtual-service-canary-stp], reason: why, owner: who, expiresAt: '2027-01-31T00:00:00+01:00'}",
+    'spec.rules[0]: there is no rule "virtual-service-canary-stp"; did you mean "virtual-service-canary-step"?',
+  ],
+  [`{rules: ['*'], ${accepted}}`, 'spec.rules[0]: there is no rule "*"; `meshward rules` lists them'],
+  [
+    `{rules: [virtual-service-canary-step], match: {namespaces: {names: [a]}}, ${accepted}}`,
+    "spec.match.namespaces: there is no such field; there are: objects",
+  ],
+  [
+    "{rules: [virtual-service-canary-step], reason: ' ', expiresAt: soon}",
+    "spec: owner is missing; Who answers for it: a team, a person, a ticket.",
+    "spec.reason: is empty; Why they are accepted, for whoever reads the report.",
+    'spec.expiresAt: expected a time such as 2027-01-31T00:00:00Z, found "soon"',
+  ],
+  ...["2027-01-31", "2027-02-30T00:00:00Z", "2027-01-31T00:00:00", "2027-01-31T25:00:00Z"].map(
+    (time) =>
+      [
+        `{rules: [virtual-service-canary-step], reason: why, owner: who, expiresAt: '${time}'}`,
+        `spec.expiresAt: expected a time such as 2027-01-31T00:00:00Z, found "${time}"`,
+      ] as const,
+  ),
+];
+
+for (const [spec, ...messages] of brokenExceptions) {
+  test(`an exception with ${spec} is named, with what is wrong`, () => {
+    assert.deepEqual(
+      messagesOf(exception("wrong", "payments", spec)),
+      messages.map((message) => `MeshwardException payments/wrong is not in force: ${message}`),
+    );
+  });
+}
+
+test("what is no document at all says so", () => {
+  assert.deepEqual(messagesOf("kind: MeshwardPolcy"), [
+    'A document is not in force: kind: expected MeshwardPolicy or MeshwardException, found "MeshwardPolcy"; did you mean "MeshwardPolicy"?',
+  ]);
+  assert.deepEqual(messagesOf("3"), [
+    "A document is not in force: expected a MeshwardPolicy or a MeshwardException, found 3",
+  ]);
+  assert.deepEqual(
+    messagesOf("{apiVersion: meshward.io/v1, kind: MeshwardPolicy, metadata: {name: a}, spec: {rules: [{id: '*'}]}}"),
+    ['MeshwardPolicy a is not in force: apiVersion: expected meshward.io/v1alpha1, found "meshward.io/v1"'],
+  );
+});
+
+test("a broken document is left out, the others count, and its place is asked of the source", () => {
+  const text =
+    policy("a", "{rules: [{id: '*', mode: dney}]}") + policy("b", "{protectedNamespaces: {names: [payments]}}");
+  const { policies, errors } = loadPolicies(sourcesOf(text, "team/a.yaml"), ruleList);
+  assert.deepEqual(
+    errors.map(({ file, line, column }) => ({ file, line, column })),
+    [{ file: "team/a.yaml", line: 7, column: ["spec", "rules", 0, "mode"].length }],
+  );
+  assert.equal(policies.protectsByName("payments"), true);
+});
+
+test("of two documents with one name the first counts; the other names it", () => {
+  const spec = (name: string) => `{protectedNamespaces: {names: [${name}]}}`;
+  const { policies, errors } = loadPolicies(
+    [...sourcesOf(policy("a", spec("one")), "one.yaml"), ...sourcesOf(policy("a", spec("two")), "two.yaml")],
+    ruleList,
+  );
+  assert.deepEqual(
+    errors.map(({ file, message }) => `${file} ${message}`),
+    [
+      "two.yaml MeshwardPolicy a is not in force: there is one of this name already, in one.yaml:7; rename one of the two",
+    ],
+  );
+  assert.deepEqual([policies.protectsByName("one"), policies.protectsByName("two")], [true, false]);
+});
+
+test("exceptions of one name in two namespaces are two", () => {
+  const spec = `{rules: [virtual-service-canary-step], ${accepted}}`;
+  const { policies, errors } = loadPolicies(
+    sourcesOf(exception("a", "one", spec) + exception("a", "two", spec)),
+    ruleList,
+  );
+  assert.deepEqual(errors, []);
+  assert.deepEqual(
+    policies.exceptions.map(({ title }) => title),
+    ["MeshwardException one/a", "MeshwardException two/a"],
+  );
+});
+
+test("no document makes loading throw, and every error is one line", () => {
+  const json = fc.jsonValue({ maxDepth: 4 });
+  const shapes = fc.oneof(
+    json,
+    fc.record({
+      apiVersion: fc.constant("meshward.io/v1alpha1"),
+      kind: fc.constantFrom("MeshwardPolicy", "MeshwardException"),
+      metadata: json,
+      spec: json,
+    }),
+    fc.record({
+      kind: fc.constant("MeshwardPolicy"),
+      spec: fc.record({ rules: json, match: json, mutations: json, ["__proto__"]: json }),
+    }),
+  );
+  fc.assert(
+    fc.property(shapes, (raw) => {
+      const source = { raw, file: "a.yaml", locate: () => ({ line: 1, column: 1 }) };
+      for (const { message } of loadPolicies([source], ruleList).errors) assert.doesNotMatch(message, /[\r\n]/);
+    }),
+  );
+});
+
+test("the group tells what is a document for policies", () => {
+  assert.equal(isPolicySource({ apiVersion: "meshward.io/v1" }), true);
+  assert.equal(isPolicySource({ apiVersion: "networking.istio.io/v1" }), false);
+  assert.equal(isPolicySource(null), false);
+});
+
+test("the published schema takes both kinds, and describes every field", () => {
+  const schema = policySchema(ruleList);
+  const validate = new Ajv({ strictTypes: true, formats: { "date-time": true } }).compile(schema);
+  const [good, bad] = [
+    policy("a", "{rules: [{id: virtual-service-canary-step, mode: deny, parameters: {maxStep: 5}}]}"),
+    policy("a", "{rules: [{id: virtual-service-canary-stp}]}"),
+  ];
+  const rawOf = (text: string) => sourcesOf(text)[0]?.raw;
+  assert.equal(validate(rawOf(good)), true, JSON.stringify(validate.errors));
+  assert.equal(validate(rawOf(bad)), false);
+  assert.equal(validate(rawOf(exception("a", "b", `{rules: [virtual-service-canary-step], ${accepted}}`))), true);
+  assert.equal(validate(rawOf(exception("a", "b", "{}"))), false);
+  assert.deepEqual(undescribed(schema, "schema"), []);
+});
+
+/** Paths of properties without a description. */
+function undescribed(schema: unknown, path: string): readonly string[] {
+  if (typeof schema !== "object" || schema === null) return [];
+  return Object.entries(schema).flatMap(([keyword, value]: [string, unknown]) => {
+    // Conditions only narrow what is described elsewhere, except for the documents and parameters that they bring in.
+    if (keyword === "if") return [];
+    const inside = undescribed(value, `${path}.${keyword}`);
+    if (keyword !== "properties" || typeof value !== "object" || value === null) return inside;
+    const bare = Object.entries(value).filter(([, property]: [string, unknown]) => {
+      return typeof property === "object" && property !== null && !("description" in property);
+    });
+    return [...bare.map(([name]) => `${path}.${name}`), ...inside];
+  });
+}
