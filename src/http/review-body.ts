@@ -51,7 +51,7 @@ export function collectBody(limitBytes: number) {
         return;
       }
       if (head === "") {
-        head = Buffer.concat(chunks.length > 0 ? chunks.slice(0, 2) : [chunk]).toString("latin1", 0, headBytes);
+        head = Buffer.concat([...chunks.slice(0, 4), chunk]).toString("latin1", 0, headBytes);
         chunks.length = 0;
       }
       if (size > patience * limitBytes) finish(null, new TooLarge(head, limitBytes));
