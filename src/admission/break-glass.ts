@@ -1,0 +1,40 @@
+import { type AnyObject, keyOf } from "../kube/kinds.ts";
+import { type Change, subjectOf } from "../mesh/overlay.ts";
+import type { Mesh } from "../mesh/view.ts";
+import type { Requester } from "../policy/match.ts";
+import type { Policies } from "../policy/policies.ts";
+import { quoted } from "./printable.ts";
+
+const annotation = "meshward.io/break-glass";
+
+/** That somebody wants denials to be warnings: granted with a reason, or refused, with why. */
+export type BreakGlass = { readonly reason: string } | { readonly refused: string; readonly isNew: boolean };
+
+/**
+ * The annotation stands on the object as it will be; for a deletion, on the Namespace as it is. Each request is measured
+ * by who sends it: what one person may break, the annotation that stays does not break for the next.
+ */
+export function breakGlassOf(
+  change: Change,
+  before: Mesh,
+  requester: Requester,
+  policies: Pick<Policies, "mayBreakGlass">,
+): BreakGlass | undefined {
+  const bearer = change.object ?? namespaceOf(subjectOf(change), before);
+  const reason = bearer?.metadata.annotations[annotation];
+  if (reason === undefined) return undefined;
+  const isNew = change.object !== undefined && change.old?.metadata.annotations[annotation] !== reason;
+  if (!policies.mayBreakGlass(requester)) {
+    const refused = `${annotation} has no effect: ${quoted(requester.user)} is in no group that a policy lets break glass`;
+    return { refused, isNew };
+  }
+  return reason.trim() === ""
+    ? { refused: `${annotation} has no effect: its value must be the reason`, isNew }
+    : { reason };
+}
+
+function namespaceOf(subject: AnyObject, mesh: Mesh): AnyObject | undefined {
+  return subject.kind === "Namespace"
+    ? mesh.find("Namespace", keyOf(subject))
+    : mesh.find("Namespace", `/${subject.metadata.namespace}`);
+}

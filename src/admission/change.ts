@@ -1,0 +1,103 @@
+import { type AnyObject, type Kind, kindOf, readAny } from "../kube/kinds.ts";
+import { isObject, member } from "../kube/read.ts";
+import type { Change } from "../mesh/overlay.ts";
+import type { AdmissionRequest } from "./review.ts";
+
+/**
+ * What a request comes down to: a change to judge; nothing that a rule could say anything about (`unjudged` is why, and
+ * `warning` tells the user where leaving it out is worth knowing); or something that should be judged and cannot be.
+ */
+export type ChangeReading =
+  | { readonly change: Change }
+  | { readonly unjudged: string; readonly warning?: string }
+  | { readonly problem: string };
+
+/** Never throws. Subresources need no case of their own: an update through `status` that changes labels is a change. */
+export function readChange(request: AdmissionRequest): ChangeReading {
+  const { group, version, kind: originKind } = request.kind;
+  const kind = kindOf(group === "" ? version : `${group}/${version}`, originKind);
+  if (kind === undefined) return { unjudged: "no rule reads this kind", warning: unknownKind(request) };
+  const wanted = missingPart(request);
+  if (wanted !== undefined) return { problem: `request.${wanted} is missing from this ${request.operation}` };
+  const end = endOf(request);
+  return end === undefined ? changeOf(request, kind) : { unjudged: end };
+}
+
+function changeOf(request: AdmissionRequest, kind: Kind): ChangeReading {
+  const old = request.operation === "CREATE" ? undefined : read(request, request.oldObject);
+  const object = request.operation === "DELETE" ? undefined : read(request, request.object);
+  if (old === undefined && object === undefined)
+    // A ConfigMap is read only where it is a mesh config; every object of another kind in the table is.
+    return kind === "MeshConfig"
+      ? { unjudged: "the ConfigMap is not a mesh config" }
+      : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
+  if (isUnchanged(old, object)) return { unjudged: "nothing that a rule reads changes" };
+  return { change: { old, object } };
+}
+
+const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
+  readAny(named(raw, request.name), request.namespace);
+
+/** The object under the name that the request gives, where it has none itself. */
+function named(raw: unknown, name: string): unknown {
+  const metadata = member(raw, "metadata");
+  if (name === "" || !isObject(raw) || member(metadata, "name")) return raw;
+  return { ...raw, metadata: { ...(isObject(metadata) ? metadata : {}), name } };
+}
+
+function missingPart({ operation, object, oldObject }: AdmissionRequest): "object" | "oldObject" | undefined {
+  if (operation !== "DELETE" && object === undefined) return "object";
+  return operation !== "CREATE" && oldObject === undefined ? "oldObject" : undefined;
+}
+
+/**
+ * Why a request on an object that is being deleted has nothing left to judge. Its deletion was judged when it was asked
+ * for, and whoever removes the last finalizer ends it: a denial would wedge the object, and its namespace with it. As
+ * long as finalizers hold it, it is in force, and a change of its spec is judged like any other.
+ */
+function endOf({ operation, object, oldObject }: AdmissionRequest): string | undefined {
+  if (!isSet(member(member(oldObject, "metadata"), "deletionTimestamp"))) return undefined;
+  if (operation === "DELETE") return "the object is being deleted already";
+  return hasFinalizers(oldObject) && !hasFinalizers(object)
+    ? "the last finalizer goes, and the object with it"
+    : undefined;
+}
+
+const isSet = (value: unknown): boolean => typeof value === "string" && value !== "";
+
+/** A Namespace has finalizers in its spec, too. */
+function hasFinalizers(raw: unknown): boolean {
+  return ["metadata", "spec"].some((part) => {
+    const finalizers = member(member(raw, part), "finalizers");
+    return Array.isArray(finalizers) && finalizers.length > 0;
+  });
+}
+
+/** Readers keep what rules read, so that managed fields, most of a status and finalizers do not count. */
+function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
+  return old !== undefined && object !== undefined && isEqual(unversioned(old), unversioned(object));
+}
+
+const unversioned = (object: AnyObject) => ({
+  ...object,
+  metadata: { ...object.metadata, resourceVersion: undefined },
+});
+
+/** Of what readers make: plain data, and no deeper than they read. */
+function isEqual(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && isEqual(at(a, key), at(b, key)))
+  );
+}
+
+const at = (value: object, key: string): unknown => (value as Record<string, unknown>)[key];
+
+function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {
+  const shown = group === "" ? kind : `${kind}.${group}`;
+  return `Meshward has no rule for ${shown} and did not judge it; take the kind out of the webhook's rules to be rid of this line`;
+}

@@ -1,0 +1,80 @@
+import { readObject } from "../kube/kinds.ts";
+import { isObject, member } from "../kube/read.ts";
+import type { Enrollment, Policies } from "../policy/policies.ts";
+import { addLabels } from "./patch.ts";
+import { quoted } from "./printable.ts";
+import type { AdmissionRequest, Decision } from "./review.ts";
+import { requesterOf } from "./writer.ts";
+
+const dataplaneMode = "istio.io/dataplane-mode";
+const useWaypoint = "istio.io/use-waypoint";
+/** Somebody has decided how this namespace belongs to the mesh; a misspelt value is a finding, not ours to overwrite. */
+const decided = [dataplaneMode, "istio-injection", "istio.io/rev"];
+
+/**
+ * The mutation `namespace-ambient-enrollment`. Pure, and idempotent: what it has enrolled has the label, and is left
+ * alone. `never` names namespaces that no policy can have enrolled.
+ */
+export function enroll(
+  request: AdmissionRequest,
+  policies: Pick<Policies, "enrollmentOf">,
+  never: readonly string[] = [],
+): Decision {
+  if (!isNamespaceToBe(request) || !isOpen(request.object)) return untouched;
+  const { metadata } = readObject("Namespace", request.object);
+  const name = metadata.name || request.name;
+  const place = { name: name || sampleName(metadata.generateName), labels: metadata.labels };
+  const enrollment = policies.enrollmentOf(place, requesterOf(request));
+  if (never.includes(place.name) || !reaches(enrollment, request)) return untouched;
+  const labels = missingLabels(metadata.labels, enrollment);
+  return {
+    allowed: true,
+    warnings: [warning(name, labels)],
+    patch: addLabels(request.object, labels),
+    auditAnnotations: { decision: "allow", mutation: "namespace-ambient-enrollment" },
+    rules: [],
+    outcome: "allow",
+  };
+}
+
+const untouched: Decision = Object.freeze({
+  allowed: true,
+  warnings: [],
+  auditAnnotations: { decision: "allow" },
+  rules: [],
+  outcome: "allow",
+});
+
+/** Through a subresource nobody makes a namespace. */
+const isNamespaceToBe = ({ kind, subResource, operation }: AdmissionRequest): boolean =>
+  kind.group === "" && kind.kind === "Namespace" && subResource === "" && operation !== "DELETE";
+
+/** Under `create` a label that somebody took off stays off. */
+const reaches = ({ mode }: Enrollment, { operation }: AdmissionRequest): boolean =>
+  mode === "reconcile" || (mode === "create" && operation === "CREATE");
+
+/** Neither being deleted nor decided. What has labels or metadata of a wrong type, the API server refuses itself. */
+function isOpen(raw: unknown): boolean {
+  const metadata = member(raw, "metadata");
+  if (!isObject(metadata) || isPresent(metadata.deletionTimestamp)) return false;
+  const labels = member(metadata, "labels");
+  if (!isPresent(labels)) return true;
+  return isObject(labels) && !decided.some((key) => Object.hasOwn(labels, key));
+}
+
+const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
+
+/** Such as the API server will make it: five characters more (k8s.io/apiserver pkg/storage/names), so that an exception by prefix holds. */
+const sampleName = (generateName: string | undefined): string => (generateName ? `${generateName}xxxxx` : "");
+
+function missingLabels(there: Readonly<Record<string, string>>, enrollment: Enrollment): Record<string, string> {
+  const labels: Record<string, string> = { [dataplaneMode]: "ambient" };
+  if (enrollment.useWaypoint && !Object.hasOwn(there, useWaypoint)) labels[useWaypoint] = enrollment.useWaypoint;
+  return labels;
+}
+
+function warning(name: string, labels: Readonly<Record<string, string>>): string {
+  const shown = name === "" ? "The namespace" : `Namespace ${quoted(name)}`;
+  const added = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return `${shown} joins the ambient mesh: added ${added.join(", ")}; to keep it out, label it ${dataplaneMode}=none`;
+}

@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { type ChangeReading, readChange } from "../../src/admission/change.ts";
+import { idOf } from "../../src/kube/kinds.ts";
+import { reviewed } from "./requests.ts";
+
+const virtualService = (spec: object, metadata: object = {}) => ({
+  apiVersion: "networking.istio.io/v1",
+  kind: "VirtualService",
+  metadata: { name: "shop", namespace: "shop", resourceVersion: "1", ...metadata },
+  spec,
+});
+const namespace = (metadata: object, more: object = {}) => ({
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: { name: "shop", ...metadata },
+  ...more,
+});
+const configMap = (name: string, data: object = { mesh: "trustDomain: corp" }) => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name, namespace: "istio-system" },
+  data,
+});
+
+/** `old -> new` of what is to be judged, or why nothing is. */
+function shown(reading: ChangeReading): string {
+  if ("problem" in reading) return `problem: ${reading.problem}`;
+  if ("unjudged" in reading) return `unjudged: ${reading.unjudged}`;
+  const { old, object } = reading.change;
+  return `${old ? idOf(old) : "-"} -> ${object ? idOf(object) : "-"}`;
+}
+
+const hosts = { hosts: ["shop"] };
+const terminating = { deletionTimestamp: "2026-01-01T00:00:00Z" };
+const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
+  ["create", { object: virtualService(hosts) }, "- -> VirtualService shop/shop"],
+  [
+    "another served version is the same kind",
+    { object: { ...virtualService(hosts), apiVersion: "networking.istio.io/v1alpha3" } },
+    "- -> VirtualService shop/shop",
+  ],
+  [
+    "an object without a namespace is in the request's",
+    { object: virtualService(hosts, { namespace: undefined }), namespace: "orders" },
+    "- -> VirtualService orders/shop",
+  ],
+  [
+    "generateName in the validating phase: the request knows the name",
+    { object: virtualService(hosts, { name: undefined, generateName: "shop-" }), name: "shop-x7k2p" },
+    "- -> VirtualService shop/shop-x7k2p",
+  ],
+  [
+    "generateName before there is a name",
+    { object: virtualService(hosts, { name: undefined, generateName: "shop-" }), name: "" },
+    "- -> VirtualService shop/shop-*",
+  ],
+  ["delete", { oldObject: virtualService(hosts) }, "VirtualService shop/shop -> -"],
+  [
+    "deletion of a collection: no name",
+    { oldObject: virtualService(hosts), name: "" },
+    "VirtualService shop/shop -> -",
+  ],
+  [
+    "update",
+    { oldObject: virtualService(hosts), object: virtualService({ hosts: ["other"] }) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "update of labels through the subresource status",
+    { oldObject: namespace({ labels: { a: "b" } }), object: namespace({}), subResource: "status" },
+    "Namespace shop -> Namespace shop",
+  ],
+  [
+    "update of labels through the subresource finalize",
+    { oldObject: namespace({ labels: { a: "b" } }), object: namespace({}), subResource: "finalize" },
+    "Namespace shop -> Namespace shop",
+  ],
+  [
+    "a controller writes the status",
+    {
+      oldObject: virtualService(hosts),
+      object: { ...virtualService(hosts, { resourceVersion: "2" }), status: { conditions: [] } },
+      subResource: "status",
+    },
+    "unjudged: nothing that a rule reads changes",
+  ],
+  [
+    "managed fields, generation and unknown fields only",
+    {
+      oldObject: virtualService(hosts, { managedFields: [1], generation: 1 }),
+      object: virtualService({ ...hosts, unknown: 1 }, { managedFields: [], generation: 2, resourceVersion: "9" }),
+    },
+    "unjudged: nothing that a rule reads changes",
+  ],
+  [
+    "annotations count",
+    { oldObject: virtualService(hosts), object: virtualService(hosts, { annotations: { "a/b": "c" } }) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "a list grows",
+    { oldObject: virtualService(hosts), object: virtualService({ hosts: ["shop", "b"] }) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "what was malformed and is not",
+    { oldObject: virtualService({ hosts: "shop" }), object: virtualService({ hosts: [] }) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "one of two finalizers goes",
+    {
+      oldObject: virtualService(hosts, { ...terminating, finalizers: ["a/a", "b/b"] }),
+      object: virtualService(hosts, { ...terminating, finalizers: ["b/b"] }),
+    },
+    "unjudged: nothing that a rule reads changes",
+  ],
+  [
+    "the last finalizer goes, whatever else changes",
+    {
+      oldObject: virtualService(hosts, { ...terminating, finalizers: ["a/a"] }),
+      object: virtualService({ hosts: [] }, { ...terminating }),
+    },
+    "unjudged: the last finalizer goes, and the object with it",
+  ],
+  [
+    "a namespace is finalized",
+    {
+      oldObject: namespace({ ...terminating, labels: { a: "b" } }, { spec: { finalizers: ["kubernetes"] } }),
+      object: namespace(terminating, { spec: { finalizers: [] } }),
+      subResource: "finalize",
+    },
+    "unjudged: the last finalizer goes, and the object with it",
+  ],
+  [
+    "a finalizer holds an object in force: its spec is judged",
+    {
+      oldObject: virtualService(hosts, { ...terminating, finalizers: ["a/a"] }),
+      object: virtualService({ hosts: ["other"] }, { ...terminating, finalizers: ["a/a"] }),
+    },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "nobody hides behind a timestamp of his own",
+    { oldObject: virtualService(hosts), object: virtualService({ hosts: [] }, terminating) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "deleted a second time",
+    { oldObject: virtualService(hosts, terminating) },
+    "unjudged: the object is being deleted already",
+  ],
+  ["a mesh config", { object: configMap("istio") }, "- -> ConfigMap istio-system/istio"],
+  ["a mesh config of a revision", { object: configMap("istio-canary") }, "- -> ConfigMap istio-system/istio-canary"],
+  ["any other ConfigMap", { object: configMap("app") }, "unjudged: the ConfigMap is not a mesh config"],
+  [
+    "a mesh config loses its key",
+    { oldObject: configMap("istio"), object: configMap("istio", {}) },
+    "ConfigMap istio-system/istio -> -",
+  ],
+  [
+    "a kind without rules",
+    { object: { apiVersion: "example.com/v1", kind: "Widget", metadata: { name: "a" } } },
+    "unjudged: no rule reads this kind",
+  ],
+];
+
+describe("a request comes down to a change", () => {
+  for (const [name, parts, expected] of cases)
+    test(name, () => assert.equal(shown(readChange(reviewed(parts))), expected));
+});
+
+test("only a kind without rules is worth a warning", () => {
+  const warnings = cases
+    .map(([, parts]) => readChange(reviewed(parts)))
+    .flatMap((reading) => {
+      return "unjudged" in reading && reading.warning !== undefined ? [reading.warning] : [];
+    });
+  assert.deepEqual(warnings, [
+    "Meshward has no rule for Widget.example.com and did not judge it; take the kind out of the webhook's rules to be rid of this line",
+  ]);
+});
+
+test("what is missing or of another kind is never taken for nothing", () => {
+  const request = reviewed({ oldObject: virtualService({}), object: virtualService(hosts) });
+  assert.equal(
+    shown(readChange({ ...request, object: undefined })),
+    "problem: request.object is missing from this UPDATE",
+  );
+  assert.equal(
+    shown(readChange({ ...request, oldObject: undefined })),
+    "problem: request.oldObject is missing from this UPDATE",
+  );
+  assert.equal(
+    shown(readChange({ ...request, operation: "CREATE", object: { kind: "Widget" } })),
+    "problem: the object is not of kind VirtualService, which the request names",
+  );
+});
+
+test("any JSON as the object: never an exception", () => {
+  const part = fc.dictionary(
+    fc.constantFrom("metadata", "spec", "kind", "apiVersion", "data", "status"),
+    fc.jsonValue(),
+  );
+  const update = reviewed({ oldObject: virtualService({}), object: virtualService(hosts) });
+  const kinds = fc.constantFrom("VirtualService", "Namespace", "ConfigMap", "Pod");
+  fc.assert(
+    fc.property(part, part, kinds, (old, now, kind) => {
+      const named = kind === "VirtualService" ? update.kind : { group: "", version: "v1", kind };
+      const from = kind === "VirtualService" ? virtualService({}) : { apiVersion: "v1", kind, metadata: { name: "a" } };
+      const reading = readChange({
+        ...update,
+        kind: named,
+        oldObject: { ...from, ...old },
+        object: { ...from, ...now },
+      });
+      assert.match(shown(reading), /->|^unjudged: |^problem: /);
+    }),
+    { numRuns: 300 },
+  );
+});
