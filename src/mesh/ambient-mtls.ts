@@ -3,6 +3,7 @@ import { isSameAge } from "./creation-order.ts";
 import {
   type DeclaredMode,
   declared,
+  hasNoSelector,
   type Levels,
   type Modes,
   portModes,
@@ -57,8 +58,6 @@ function verdictOf(policy: PeerAuthentication, inherited: readonly Verdict[]): r
   if (mode === "UNSET") return inherited;
   return [{ mode: mode === "STRICT" ? "STRICT" : "PERMISSIVE", by: policy }];
 }
-
-const hasNoSelector = ({ spec }: PeerAuthentication): boolean => spec.selector === undefined;
 
 interface Parent {
   readonly namespace: DeclaredMode | undefined;

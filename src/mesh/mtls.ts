@@ -5,7 +5,9 @@ import { oldestFirst } from "./creation-order.ts";
 import { declared, isWide, type Levels, type Modes, portModes, type Verdict } from "./peer-authentications.ts";
 import { isServed } from "./revision.ts";
 import { selects } from "./selectors.ts";
+import type { MeshSettings } from "./settings.ts";
 import { index, type MeshView, relation } from "./view.ts";
+import { isOwned, isProxy } from "./workloads.ts";
 
 export type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 export type Namespace = ObjectOf<"Namespace">;
@@ -20,8 +22,31 @@ export const planes: readonly Plane[] = ["sidecar", "ambient"];
 export const peerAuthenticationsOfNamespace = relation(
   "peerAuthenticationsOfNamespace",
   index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
-  index("PeerAuthentication", (policy, settings) => (isServed(policy, settings) ? [policy.metadata.namespace] : [])),
+  index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
 );
+const servedIn = (policy: PeerAuthentication, settings: MeshSettings) =>
+  isServed(policy, settings) ? [policy.metadata.namespace] : [];
+
+/** Policies that may take each other's place: those of one namespace. */
+export const peerAuthenticationsBeside = relation(
+  "peerAuthenticationsBeside",
+  index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
+  index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
+);
+
+/** A policy with a selector, under one of its labels, and the workloads that have this one; proxies enforce none. */
+export const workloadsSelectedByPeerAuthentication = relation(
+  "workloadsSelectedByPeerAuthentication",
+  index("PeerAuthentication", ({ metadata, spec }, { rootNamespace }) => {
+    const [label] = Object.entries(spec.selector?.matchLabels ?? {});
+    return label === undefined || metadata.namespace === rootNamespace ? [] : [labelKey(metadata.namespace, label)];
+  }),
+  index("Workload", (workload) => {
+    if (isOwned(workload) || isProxy(workload)) return [];
+    return Object.entries(workload.pod.labels).map((label) => labelKey(workload.metadata.namespace, label));
+  }),
+);
+const labelKey = (namespace: string, [key, value]: readonly [string, string]) => `${namespace}|${key}=${value}`;
 
 /** The mTLS that a namespace demands of whoever calls its workloads. */
 export interface NamespaceMtls {

@@ -21,6 +21,9 @@ export const portModes = ({ spec }: PeerAuthentication): readonly (readonly [num
 export const isWide = ({ spec }: PeerAuthentication): boolean =>
   Object.keys(spec.selector?.matchLabels ?? {}).length === 0;
 
+/** Ztunnel's side tells an empty selector from none. */
+export const hasNoSelector = ({ spec }: PeerAuthentication): boolean => spec.selector === undefined;
+
 /** The policies that count for a namespace, each list oldest first. */
 export interface Levels {
   readonly isRoot: boolean;
