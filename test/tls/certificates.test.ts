@@ -117,6 +117,7 @@ test("files that cannot be used are refused in one line that names the file and 
   const nameless = await generate([{ name: "commonName", value: "meshward" }], {
     keyType: "ec",
     algorithm: "sha256",
+    notBeforeDate: new Date(now - day),
     extensions: [{ name: "basicConstraints", cA: false }],
   });
   const encrypted = await generate([], { keyType: "ec", algorithm: "sha256", passphrase: "x" });
