@@ -1,0 +1,81 @@
+import { judge } from "../engine/evaluate.ts";
+import type { Rule } from "../engine/rule.ts";
+import { selectionOf } from "../engine/select.ts";
+import { idOf } from "../kube/kinds.ts";
+import type { Mesh } from "../mesh/view.ts";
+import type { Policies } from "../policy/policies.ts";
+import { notJudged } from "./answer.ts";
+import { readChange } from "./change.ts";
+import { decide } from "./decide.ts";
+import { enroll } from "./enrollment.ts";
+import { judgementOf } from "./judgement.ts";
+import type { AdmissionRequest, Decision } from "./review.ts";
+import { requesterOf } from "./writer.ts";
+
+export interface GateParts {
+  /** The mesh and the policies as they are now: asked for each request. */
+  readonly mesh: () => Mesh;
+  readonly policies: () => Policies;
+  readonly rules: readonly Rule[];
+  readonly now?: () => Date;
+  /** Namespaces, besides the mesh's root, that the mutation never touches: Meshward's own. */
+  readonly neverEnrolled?: readonly string[];
+  /** Where errors go that no answer can carry. */
+  readonly log?: { error(fields: object, message: string): void };
+}
+
+/** Answers at once: nothing that it asks has to be waited for. */
+export interface SynchronousGate {
+  validate(request: AdmissionRequest): Decision;
+  mutate(request: AdmissionRequest): Decision;
+}
+
+/** Neither method throws: what goes wrong refuses the one request that it goes wrong on. */
+export function createGate(parts: GateParts): SynchronousGate {
+  return {
+    validate: (request) => guarded(request, parts, validate),
+    mutate: (request) => guarded(request, parts, mutate),
+  };
+}
+
+function guarded(
+  request: AdmissionRequest,
+  parts: GateParts,
+  answer: (request: AdmissionRequest, parts: GateParts) => Decision,
+): Decision {
+  try {
+    return answer(request, parts);
+  } catch (error) {
+    parts.log?.error({ uid: request.uid, ...described(error) }, "admission failed");
+    return notJudged(`an internal error stopped it; Meshward's log says more at uid ${request.uid}`);
+  }
+}
+
+function validate(request: AdmissionRequest, { mesh, rules, policies, now, log }: GateParts): Decision {
+  const reading = readChange(request);
+  if ("problem" in reading) return notJudged(reading.problem);
+  if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
+  const { change } = reading;
+  const inForce = policies();
+  const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
+  const evaluation = judge(rules, mesh(), [change], selection);
+  for (const { rule, subject, error } of evaluation.errors)
+    log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
+  return decide(judgementOf({ request, change, evaluation, selection, policies: inForce }));
+}
+
+function unjudged(reason: string, warning: string | undefined): Decision {
+  return {
+    allowed: true,
+    warnings: warning === undefined ? [] : [warning],
+    auditAnnotations: { decision: "allow", unjudged: reason },
+    rules: [],
+    outcome: warning === undefined ? "allow" : "warn",
+  };
+}
+
+const mutate = (request: AdmissionRequest, { mesh, policies, neverEnrolled = [] }: GateParts): Decision =>
+  enroll(request, policies(), [mesh().settings.rootNamespace, ...neverEnrolled]);
+
+const described = (error: unknown): { error: string; stack?: string | undefined } =>
+  error instanceof Error ? { error: error.message, stack: error.stack } : { error: String(error) };

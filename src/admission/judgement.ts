@@ -1,0 +1,28 @@
+import type { Evaluation } from "../engine/evaluate.ts";
+import type { PolicySelection } from "../engine/select.ts";
+import type { AnyObject } from "../kube/kinds.ts";
+import { type Change, subjectOf } from "../mesh/overlay.ts";
+import type { Policies } from "../policy/policies.ts";
+import type { AdmissionRequest } from "./review.ts";
+import { requesterOf, type Writer, writerOf } from "./writer.ts";
+
+/**
+ * Everything that a decision rests on. A second look takes no more than judging the same change over a fresher mesh,
+ * and deciding again.
+ */
+export interface Judgement {
+  readonly request: AdmissionRequest;
+  readonly change: Change;
+  readonly evaluation: Evaluation;
+  readonly selection: PolicySelection;
+  readonly policies: Policies;
+  readonly writer: Writer;
+  /** The object that the request changes, as it will be; as it was, where it goes. */
+  readonly changed: AnyObject;
+}
+
+export function judgementOf(judgement: Omit<Judgement, "writer" | "changed">): Judgement {
+  const { request, policies, evaluation, change } = judgement;
+  const writer = writerOf(requesterOf(request), policies, evaluation.before.settings);
+  return { ...judgement, writer, changed: subjectOf(change) };
+}
