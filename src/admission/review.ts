@@ -173,7 +173,7 @@ function readSubResource(request: Fields): string {
 function readObject(request: Fields, field: "object" | "oldObject", kind: GroupVersionKind): Fields {
   const object = request[field];
   if (!isFields(object)) {
-    throw new Unreadable(`request.${field} is ${named(object)}; a ${String(request.operation)} must carry it`);
+    throw new Unreadable(`request.${field} is ${named(object)}; it must be there on ${String(request.operation)}`);
   }
   const apiVersion = object.apiVersion;
   if (typeof apiVersion === "string" && groupOf(apiVersion) === kind.group && object.kind === kind.kind) return object;

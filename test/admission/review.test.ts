@@ -125,10 +125,18 @@ const withUid: readonly (readonly [string, unknown, RegExp])[] = [
   ["an unknown operation", reviewBody({ operation: "PATCH" }), /request\.operation is "PATCH"/],
   ["CONNECT", reviewBody({ operation: "CONNECT" }), /does not judge CONNECT/],
   ["another subresource", reviewBody({ subResource: "scale" }), /subresource "scale"/],
-  ["a create without an object", reviewBody({ object: null }), /request\.object is null; a CREATE must carry it/],
+  ["a create without an object", reviewBody({ object: null }), /request\.object is null; it must be there on CREATE/],
   ["an object that is a list", reviewBody({ object: [] }), /request\.object is a list/],
-  ["an update without the old object", reviewBody({ operation: "UPDATE" }), /request\.oldObject is null; a UPDATE/],
-  ["a deletion without the old object", reviewBody({ operation: "DELETE" }), /request\.oldObject is null; a DELETE/],
+  [
+    "an update without the old object",
+    reviewBody({ operation: "UPDATE" }),
+    /request\.oldObject is null; it must be there on UPDATE/,
+  ],
+  [
+    "a deletion without the old object",
+    reviewBody({ operation: "DELETE" }),
+    /request\.oldObject is null; it must be there on DELETE/,
+  ],
   ["an object of another kind", reviewBody({ object: other }), /request\.object is of .* "DestinationRule", but/],
   ["an object without a kind", reviewBody({ object: { metadata: {} } }), /request\.object is of missing missing/],
   [
