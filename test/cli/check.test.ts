@@ -1,0 +1,278 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { Report } from "../../src/report/report.ts";
+import { meshward } from "./terminal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "meshward-check-"));
+after(() => rmSync(root, { recursive: true }));
+let folders = 0;
+
+/** A folder with these files. */
+function folderWith(files: Readonly<Record<string, string>>): string {
+  const folder = join(root, String(folders++));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+async function report(argv: readonly string[], input?: string): Promise<{ code: number; report: Report }> {
+  const { code, out } = await meshward(["check", ...argv, "--format", "json"], input === undefined ? {} : { input });
+  return { code, report: JSON.parse(out) as Report };
+}
+const rulesOf = ({ findings }: Report, mode?: string) =>
+  findings.filter((finding) => mode === undefined || finding.mode === mode).map(({ rule }) => rule);
+
+const virtualService = (
+  weights: readonly number[],
+  subsets: readonly string[] = [],
+) => `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: shop, namespace: shop }
+spec:
+  hosts: [shop]
+  http:
+    - route:
+${weights
+  .map(
+    (weight, i) =>
+      `        - destination: { host: shop${subsets[i] ? `, subset: ${subsets[i]}` : ""} }\n          weight: ${weight}`,
+  )
+  .join("\n")}
+`;
+const destinationRule = (...subsets: string[]) => `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: shop, namespace: shop }
+spec:
+  host: shop
+  subsets: [${subsets.map((subset) => `{ name: ${subset}, labels: { version: ${subset} } }`).join(", ")}]
+`;
+const protect = (namespace: string) => `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: protect }
+spec: { protectedNamespaces: { names: [${namespace}] } }
+`;
+const permissive = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: default, namespace: shop }
+spec: { mtls: { mode: PERMISSIVE } }
+`;
+
+describe("check", () => {
+  test("a finding names file, line, column, path, rule and fix, and the exit code is 1", async () => {
+    const folder = folderWith({ "a/shop.yaml": `# a comment\n---\n${virtualService([90, 20])}` });
+    const { code, report: found } = await report([folder]);
+    assert.equal(code, 1);
+    const [finding] = found.findings;
+    assert.ok(finding);
+    assert.equal(finding.file, join(folder, "a/shop.yaml"));
+    assert.deepEqual([finding.line, finding.column, finding.path], [9, 7, "spec.http[0].route"]);
+    assert.deepEqual(
+      [finding.rule, finding.mode, finding.introduced],
+      ["virtual-service-weights-not-100", "deny", true],
+    );
+    assert.match(finding.message, /90 \+ 20 = 110/);
+    assert.deepEqual(finding.object, {
+      apiVersion: "networking.istio.io/v1",
+      kind: "VirtualService",
+      namespace: "shop",
+      name: "shop",
+    });
+    assert.equal(finding.docs, "policies/rules/virtual-service-weights-not-100.md");
+    assert.notEqual(finding.fix, "");
+    assert.deepEqual([found.apiVersion, found.kind, found.errors], ["meshward.io/v1alpha1", "Report", []]);
+    assert.deepEqual(found.summary, { objects: 1, deny: 1, warn: 0, audit: 0 });
+  });
+
+  test("the text says the same", async () => {
+    const folder = folderWith({ "shop.yaml": virtualService([90, 20]) });
+    const { code, out, error } = await meshward(["check", folder]);
+    assert.equal(code, 1);
+    assert.match(out, /^ +7:\d+ +deny +VirtualService shop\/shop: .*90 \+ 20 = 110$/m);
+    assert.match(out, /^ +fix: Make the weights/m);
+    assert.match(out, /1 object judged: 1 deny, 0 warn/);
+    assert.equal(error, "");
+  });
+
+  test("what is right is quiet, from standard input too", async () => {
+    const { code, report: found } = await report(["-"], virtualService([90, 10]));
+    assert.deepEqual([code, found.findings, found.summary.objects], [0, [], 1]);
+  });
+
+  test("--fail-on decides the exit code", async () => {
+    const wrong = folderWith({ "shop.yaml": virtualService([90, 20]) });
+    assert.equal((await meshward(["check", wrong, "--fail-on", "never"])).code, 0);
+    const missing = folderWith({ "shop.yaml": virtualService([90, 10], ["v1", "v2"]) });
+    assert.equal((await meshward(["check", missing])).code, 0);
+    assert.equal((await meshward(["check", missing, "--fail-on", "warn"])).code, 1);
+  });
+
+  test("a set is complete with care: what is missing warns, what is there and wrong denies", async () => {
+    const alone = folderWith({ "shop.yaml": virtualService([90, 10], ["v1", "v2"]) });
+    assert.deepEqual(rulesOf((await report([alone])).report, "warn"), [
+      "virtual-service-subset-not-found",
+      "virtual-service-subset-not-found",
+    ]);
+    assert.equal((await report([alone, "--complete", "DestinationRule"])).code, 1);
+    const lacking = folderWith({
+      "shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+      "rule.yaml": destinationRule("v1"),
+    });
+    assert.deepEqual(rulesOf((await report([lacking])).report, "deny"), ["virtual-service-subset-not-found"]);
+    const partial = (await report([lacking, "--partial", "destinationrules"])).report;
+    assert.deepEqual(rulesOf(partial, "deny"), []);
+    assert.deepEqual(rulesOf(partial, "warn"), ["virtual-service-subset-not-found"]);
+    const whole = folderWith({
+      "shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+      "rule.yaml": destinationRule("v1", "v2"),
+    });
+    assert.deepEqual((await report([whole])).report.findings, []);
+  });
+
+  test("with --mesh only what the files introduce denies", async () => {
+    const mesh = folderWith({
+      "shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+      "rule.yaml": destinationRule("v1", "v2"),
+    });
+    const change = folderWith({ "rule.yaml": destinationRule("v1") });
+    const { code, report: found } = await report([change, "--mesh", mesh]);
+    assert.equal(code, 1);
+    assert.deepEqual(rulesOf(found, "deny"), ["virtual-service-subset-not-found"]);
+    assert.equal(found.findings[0]?.file, join(mesh, "shop.yaml"));
+    const wrong = folderWith({ "shop.yaml": virtualService([90, 20]) });
+    const still = folderWith({ "shop.yaml": virtualService([90, 30]) });
+    const existing = await report([still, "--mesh", wrong]);
+    assert.equal(existing.code, 0);
+    assert.deepEqual(
+      existing.report.findings.map(({ mode, introduced }) => [mode, introduced]),
+      [["warn", false]],
+    );
+  });
+
+  test("rules on changes run with --mesh, and say so without it", async () => {
+    const mesh = folderWith({ "strict.yaml": permissive.replace("PERMISSIVE", "STRICT") });
+    const change = folderWith({ "change.yaml": permissive.replace("PERMISSIVE", "UNSET") });
+    const policies = folderWith({ "policy.yaml": protect("shop") });
+    const compared = await report([change, "--mesh", mesh, "--policies", policies]);
+    assert.deepEqual(rulesOf(compared.report, "deny"), ["namespace-mtls-weakened"]);
+    const alone = await report([change, "--policies", policies]);
+    assert.ok(
+      alone.report.skipped.some(({ rule, reason }) => rule === "namespace-mtls-weakened" && reason.includes("--mesh")),
+    );
+  });
+
+  test("policies and profiles decide the mode", async () => {
+    const folder = folderWith({ "shop.yaml": permissive });
+    assert.deepEqual((await report([folder])).report.findings, []);
+    const policies = folderWith({ "policy.yaml": protect("shop") });
+    assert.deepEqual(rulesOf((await report([folder, "--policies", policies])).report, "deny"), [
+      "peer-authentication-permissive",
+    ]);
+    const observed = await report([folder, "--policies", policies, "--profile", "observe"]);
+    assert.deepEqual([observed.code, observed.report.summary.deny, observed.report.summary.warn], [0, 0, 0]);
+    assert.ok(rulesOf(observed.report, "audit").includes("peer-authentication-permissive"));
+  });
+
+  test("an exception accepts a finding until its day, and is named", async () => {
+    const exception = (until: string) => `apiVersion: meshward.io/v1alpha1
+kind: MeshwardException
+metadata: { name: legacy, namespace: shop }
+spec: { rules: [peer-authentication-permissive], reason: an old client, owner: shop team, expiresAt: "${until}" }
+`;
+    const folder = folderWith({ "shop.yaml": permissive });
+    const accepted = folderWith({ "p.yaml": protect("shop"), "e.yaml": exception("2999-01-01T00:00:00Z") });
+    const { code, report: found } = await report([folder, "--policies", accepted]);
+    assert.deepEqual([code, rulesOf(found, "deny")], [0, []]);
+    assert.ok(found.skipped.some(({ reason }) => reason.includes("shop/legacy") && reason.includes("an old client")));
+    const expired = folderWith({ "p.yaml": protect("shop"), "e.yaml": exception("2020-01-01T00:00:00Z") });
+    assert.equal((await report([folder, "--policies", expired])).code, 1);
+  });
+
+  test("what cannot be read is named with its line, the rest is judged, and the exit code is 2", async () => {
+    const folder = folderWith({
+      "good.yaml": virtualService([90, 20]),
+      "bad.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  name: b\n",
+      "tabs.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n\tname: a\n",
+    });
+    const { code, report: found } = await report([folder]);
+    assert.equal(code, 2);
+    assert.deepEqual(rulesOf(found), ["virtual-service-weights-not-100"]);
+    assert.deepEqual(found.errors.map(({ file, line }) => [file, line]).sort(), [
+      [join(folder, "bad.yaml"), 5],
+      [join(folder, "tabs.yaml"), 4],
+    ]);
+    const { error } = await meshward(["check", folder]);
+    assert.match(error, /bad\.yaml:5:/);
+  });
+
+  test("a billion laughs end in an error at once", async () => {
+    const laughs = [
+      "a: &a [x,x,x,x,x,x,x,x,x]",
+      ..."bcdefghij".split("").map((name, i) => {
+        const before = "abcdefghij"[i];
+        return `${name}: &${name} [${Array.from({ length: 9 }, () => `*${before}`).join(",")}]`;
+      }),
+    ];
+    const folder = folderWith({ "bomb.yaml": `apiVersion: v1\nkind: Service\n${laughs.join("\n")}\n` });
+    const { code, report: found } = await report([folder]);
+    assert.equal(code, 2);
+    assert.equal(found.errors.length, 1);
+  });
+
+  test("a document of a policy that is not sound is an error, in --policies and among the files", async () => {
+    const wrong = protect("shop").replace("spec: {", "spec: { rules: [{ id: virtual-service-weight-not-100 }],");
+    const policies = folderWith({ "policy.yaml": wrong });
+    const folder = folderWith({ "shop.yaml": virtualService([90, 10]) });
+    for (const argv of [
+      [folder, "--policies", policies],
+      [policies, folder],
+    ]) {
+      const { code, report: found } = await report(argv);
+      assert.equal(code, 2);
+      assert.match(found.errors[0]?.message ?? "", /did you mean "virtual-service-weights-not-100"\?/);
+    }
+  });
+
+  test("an object that stands twice is judged twice, and the later one counts", async () => {
+    const folder = folderWith({ "a.yaml": virtualService([90, 20]), "b.yaml": virtualService([90, 10]) });
+    const { code, report: found } = await report([folder]);
+    assert.equal(code, 1);
+    assert.deepEqual(
+      found.findings.map(({ file }) => file),
+      [join(folder, "a.yaml")],
+    );
+    assert.match(
+      (await meshward(["check", folder])).error,
+      /note: VirtualService shop\/shop in .*a\.yaml:1 is replaced by .*b\.yaml:1/,
+    );
+  });
+
+  test("--output writes the report to a file", async () => {
+    const folder = folderWith({ "shop.yaml": virtualService([90, 20]) });
+    const file = join(root, "report.json");
+    const { code, out } = await meshward(["check", folder, "--format", "json", "--output", file]);
+    assert.deepEqual([code, out], [1, ""]);
+    assert.equal((JSON.parse(readFileSync(file, "utf8")) as Report).summary.deny, 1);
+    const unwritable = await meshward(["check", folder, "--output", join(root, "no/such/folder/r")]);
+    assert.equal(unwritable.code, 2);
+    assert.match(unwritable.error, /--output .* cannot be written/);
+  });
+
+  for (const [name, argv, says] of [
+    ["an unknown kind", ["check", ".", "--complete", "VirtualServise"], /did you mean "VirtualService"\?/],
+    ["an unknown profile", ["check", "-", "--profile", "strickt"], /did you mean "strict"\?/],
+    ["an unknown format", ["check", "-", "--format", "xml"], /Allowed choices are text, json/],
+    ["no path", ["check"], /missing required argument 'path'/],
+    ["a path that is not there", ["check", join(root, "none")], /there is no such file or folder/],
+    ["a mesh that is not there", ["check", "-", "--mesh", join(root, "none")], /--mesh .* cannot be read whole/],
+  ] as const)
+    test(`${name}: one line that says what to do, exit 2`, async () => {
+      const { code, error } = await meshward(argv);
+      assert.equal(code, 2);
+      assert.match(error, says);
+      assert.doesNotMatch(error, /defect/);
+    });
+});

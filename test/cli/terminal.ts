@@ -1,0 +1,30 @@
+import { Readable } from "node:stream";
+import { run } from "../../src/cli/program.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+}
+
+/** Runs a command line in this process, as main.ts does with the process's own streams. */
+export async function meshward(
+  argv: readonly string[],
+  options: { input?: string; stop?: AbortSignal } = {},
+): Promise<Ran> {
+  let out = "";
+  let error = "";
+  const code = await run(argv, {
+    input: Readable.from([options.input ?? ""]),
+    out(text) {
+      out += text;
+    },
+    error(text) {
+      error += text;
+    },
+    colour: false,
+    env: {},
+    stop: options.stop ?? new AbortController().signal,
+  });
+  return { code, out, error };
+}

@@ -1,0 +1,335 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { StandInCluster } from "../src/cli/stand-in-cluster.ts";
+import { startWebhook, type Webhook } from "../src/cli/webhook.ts";
+import { type Admission, type ApiServerClient, createApiServerClient } from "../src/http/api-server-client.ts";
+import { loadPolicies } from "../src/policy/load.ts";
+import { rules } from "../src/rules/index.ts";
+import { readManifests } from "../src/sources/manifests.ts";
+import { createLog } from "../src/telemetry/log.ts";
+import { selfSigned } from "../src/tls/self-signed.ts";
+
+// The manifests of the documents that Meshward answers to, replayed over TLS as a person would apply them. They live
+// beside the checkout, not in it: MESHWARD_SEEDS names their folder.
+
+const folder = process.env.MESHWARD_SEEDS ?? join(import.meta.dirname, "../../shared/inputs/seeds");
+const skip = existsSync(folder) ? false : `the seed manifests are not there: ${folder}`;
+
+// oxlint-disable-next-line no-explicit-any -- manifests are changed field by field
+type Raw = Record<string, any>;
+
+const policy = {
+  apiVersion: "meshward.io/v1alpha1",
+  kind: "MeshwardPolicy",
+  metadata: { name: "payments" },
+  spec: { protectedNamespaces: { names: ["payments"] } },
+};
+const deployment = (namespace: string, name: string): Raw => ({
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  metadata: { name, namespace, creationTimestamp: "2025-12-01T00:00:00Z" },
+  spec: {
+    selector: { matchLabels: { app: name } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { containers: [{ name, image: name, ports: [{ containerPort: 8080 }] }] },
+    },
+  },
+});
+const service = (namespace: string, name: string): Raw => ({
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name, namespace, creationTimestamp: "2025-12-01T00:00:00Z" },
+  spec: { selector: { app: name }, ports: [{ name: "http", port: 80, targetPort: 8080 }] },
+});
+const namespace = (name: string, labels: Raw = {}): Raw => ({
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: {
+    name,
+    labels: { "kubernetes.io/metadata.name": name, ...labels },
+    creationTimestamp: "2025-12-01T00:00:00Z",
+  },
+});
+
+const flux = {
+  username: "system:serviceaccount:flux-system:kustomize-controller",
+  groups: ["system:serviceaccounts", "system:serviceaccounts:flux-system"],
+};
+
+describe("the seed manifests", { skip }, () => {
+  let certs = "";
+  let webhook: Webhook;
+  let client: ApiServerClient;
+  let cluster = new StandInCluster();
+  let seconds = 0;
+
+  before(async () => {
+    certs = await mkdtemp(join(tmpdir(), "meshward-seeds-"));
+    const { certificates } = await selfSigned({ folder: certs, now: Date.now() });
+    const { policies, errors } = loadPolicies(
+      [{ raw: policy, file: "policy.yaml", locate: () => ({ line: 1, column: 1 }) }],
+      rules,
+    );
+    assert.deepEqual(errors, []);
+    webhook = await startWebhook({
+      mesh: () => cluster.mesh,
+      policies: () => policies,
+      certificates,
+      log: createLog("silent", "stderr"),
+      host: "127.0.0.1",
+      port: 0,
+    });
+    const now = () => new Date(Date.parse("2026-01-01T00:00:00Z") + seconds * 1000);
+    client = createApiServerClient({
+      url: `https://127.0.0.1:${webhook.port}`,
+      ca: certificates.current().ca ?? "",
+      now,
+    });
+  });
+  after(async () => {
+    client.close();
+    await webhook.close();
+    await rm(certs, { recursive: true });
+  });
+
+  /** The cluster of the documents, before their first step; `ambient` is what step 01 leaves behind. */
+  function startOver({ ambient = true } = {}): void {
+    cluster = new StandInCluster();
+    const labels = ambient ? { "istio.io/dataplane-mode": "ambient" } : {};
+    cluster.put(namespace("istio-system"));
+    cluster.put(namespace("default"));
+    if (ambient) for (const name of ["payments", "orders"]) cluster.put(namespace(name, labels));
+    for (const [where, name] of [
+      ["payments", "payments-api"],
+      ["orders", "orders-api"],
+      ["default", "my-app"],
+    ] as const) {
+      cluster.put(deployment(where, name));
+      cluster.put(service(where, name));
+    }
+  }
+  async function seed(
+    number: string,
+    kind: string,
+    name: string,
+    change: (raw: Raw) => void = () => undefined,
+  ): Promise<Raw> {
+    const { manifests } = await readManifests([folder]);
+    const found = manifests.find(
+      ({ file, raw }) => file.includes(`/${number}-`) && raw.kind === kind && (raw as Raw).metadata.name === name,
+    );
+    assert.ok(found, `no ${kind} ${name} in ${number}`);
+    const raw = structuredClone(found.raw) as Raw;
+    change(raw);
+    return raw;
+  }
+  async function send(
+    raw: Raw,
+    options: { user?: typeof flux; isDeletion?: boolean; later?: number } = {},
+  ): Promise<Admission> {
+    seconds += options.later ?? 1;
+    const user = options.user === undefined ? {} : { user: options.user };
+    const outcome = await cluster.request({ raw, isDeletion: options.isDeletion ?? false, ...user }, client);
+    assert.ok(outcome, "there is nothing to delete");
+    return outcome.admission;
+  }
+  const remove = (raw: Raw) => send(raw, { isDeletion: true });
+  const denies = (admission: Admission, ...texts: RegExp[]) => {
+    assert.equal(admission.allowed, false, `allowed, with: ${admission.warnings.join("\n")}`);
+    assert.equal(admission.error?.code, 403);
+    for (const text of texts) assert.match(admission.error?.message ?? "", text);
+  };
+  const allows = (admission: Admission, ...warnings: RegExp[]) => {
+    assert.equal(admission.allowed, true, admission.error?.message);
+    for (const text of warnings)
+      assert.ok(
+        admission.warnings.some((warning) => text.test(warning)),
+        `${text} in ${admission.warnings.join("\n")}`,
+      );
+    assert.equal(admission.failedOpen.length, 0);
+  };
+  /** Allowed, and no rule says anything. */
+  const isQuiet = (admission: Admission) => {
+    allows(admission);
+    assert.deepEqual(admission.warnings, []);
+  };
+
+  test("01: new namespaces are enrolled; payments is told that it has no default deny", async () => {
+    startOver({ ambient: false });
+    const payments = await send(await seed("01", "Namespace", "payments"));
+    allows(payments, /joins the ambient mesh/, /namespace-default-deny-missing/);
+    assert.equal((payments.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
+    const orders = await send(await seed("01", "Namespace", "orders"));
+    allows(orders, /joins the ambient mesh/);
+    assert.ok(!orders.warnings.some((warning) => warning.includes("default-deny")));
+    assert.equal((orders.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
+  });
+
+  test("02: the canary is allowed; weights of 110, 90 and a subset v3 are not", async () => {
+    startOver();
+    isQuiet(await send(await seed("02", "DestinationRule", "my-app-dr")));
+    isQuiet(await send(await seed("02", "VirtualService", "my-app-vs")));
+    const route = (raw: Raw) => raw.spec.http[0].route;
+    const weights = (second: number | undefined) =>
+      seed("02", "VirtualService", "my-app-vs", (raw) => {
+        route(raw)[1].weight = second;
+      });
+    denies(await send(await weights(20)), /90 \+ 20 = 110/, /spec\.http\[0\]\.route/, /[Ff]ix/);
+    denies(await send(await weights(undefined)), /90 \+ 0 \(not set\) = 90/);
+    const v3 = await seed("02", "VirtualService", "my-app-vs", (raw) => {
+      route(raw)[1].destination.subset = "v3";
+    });
+    denies(await send(v3), /my-app-dr/, /"v1", "v2"/, /spec\.http\[0\]\.route\[1\]\.destination\.subset/);
+  });
+
+  async function strict(): Promise<void> {
+    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
+    isQuiet(await send(await seed("03", "PeerAuthentication", "payments-mtls")));
+  }
+  const mode = (name: string, to: string) =>
+    seed("03", "PeerAuthentication", name, (raw) => {
+      raw.spec.mtls.mode = to;
+    });
+
+  test("03: a second mesh-wide policy has no effect, unless it comes in the same second and its name wins", async () => {
+    startOver();
+    await strict();
+    allows(
+      await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict")),
+      /the older istio-system\/default wins/,
+    );
+    startOver();
+    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
+    allows(await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict"), { later: 0 }));
+    const winner = await mode("cluster-mtls-strict", "PERMISSIVE");
+    denies(await send(winner), /payments/);
+  });
+
+  test("03': PERMISSIVE and port exemptions are denied in payments", async () => {
+    startOver();
+    await strict();
+    denies(await send(await mode("payments-mtls", "PERMISSIVE")), /peer-authentication-permissive/);
+    const port = await seed("03", "PeerAuthentication", "payments-mtls", (raw) => {
+      raw.spec.selector = { matchLabels: { app: "payments-api" } };
+      raw.spec.portLevelMtls = { 8080: { mode: "PERMISSIVE" } };
+    });
+    denies(await send(port), /8080/);
+  });
+
+  test("03': what payments relies on is not weakened, wherever it lives", async () => {
+    startOver();
+    isQuiet(await send(await seed("03", "PeerAuthentication", "payments-mtls")));
+    denies(
+      await remove(await seed("03", "PeerAuthentication", "payments-mtls")),
+      /namespace-mtls-weakened/,
+      /payments/,
+    );
+
+    startOver();
+    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
+    denies(await send(await mode("default", "PERMISSIVE")), /namespace-mtls-weakened/, /payments/);
+    startOver();
+    isQuiet(await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict")));
+    denies(await send(await mode("cluster-mtls-strict", "PERMISSIVE")), /namespace-mtls-weakened/, /payments/);
+  });
+
+  test("03': deleted while the mesh is STRICT, payments-mtls is not missed", async () => {
+    startOver();
+    await strict();
+    isQuiet(await remove(await seed("03", "PeerAuthentication", "payments-mtls")));
+  });
+
+  const denyAll = (change?: (raw: Raw) => void) => seed("04", "AuthorizationPolicy", "deny-all", change);
+  const allowOrders = () => seed("04", "AuthorizationPolicy", "allow-orders-to-payments");
+
+  test("04: a default deny, then who may call", async () => {
+    startOver();
+    isQuiet(await send(await denyAll()));
+    allows(await send(await allowOrders()));
+  });
+
+  test("04': an allow without a default deny is denied to a person, and Flux is warned", async () => {
+    startOver();
+    denies(await send(await allowOrders()), /authorization-policy-without-default-deny/);
+    allows(await send(await allowOrders(), { user: flux }), /authorization-policy-without-default-deny/);
+  });
+
+  test("04': the default deny is not taken away, narrowed, disarmed or overridden", async () => {
+    startOver();
+    isQuiet(await send(await denyAll()));
+    denies(await remove(await denyAll()), /namespace-default-deny-removed/);
+    const ways: Record<string, (raw: Raw) => void> = {
+      narrowed: (raw) => {
+        raw.spec = { selector: { matchLabels: { app: "other" } } };
+      },
+      "dry run": (raw) => {
+        raw.metadata.annotations = { "istio.io/dry-run": "true" };
+      },
+      "allows everything": (raw) => {
+        raw.spec = { rules: [{}] };
+      },
+    };
+    for (const [way, change] of Object.entries(ways)) {
+      const admission = await send(await denyAll(change));
+      assert.equal(admission.allowed, false, way);
+    }
+    for (const where of ["payments", "istio-system"]) {
+      const open = await denyAll((raw) => {
+        raw.metadata = { name: "open", namespace: where };
+        raw.spec = { action: "ALLOW", rules: [{}] };
+      });
+      denies(await send(open), /payments/);
+    }
+  });
+
+  test("04': the label that protects a namespace stays", async () => {
+    startOver();
+    cluster.put(namespace("vault", { "meshward.io/protected": "true" }));
+    denies(
+      await send({
+        ...namespace("vault", {}),
+        metadata: { ...namespace("vault").metadata, labels: { "meshward.io/protected": "false" } },
+      }),
+      /namespace-protection-removed/,
+    );
+  });
+
+  const canary = (kind: "VirtualService" | "DestinationRule", change?: (raw: Raw) => void) =>
+    seed("05", kind, "payments-api", change);
+
+  test("05: the VirtualService waits for its DestinationRule, unless Flux sends it", async () => {
+    startOver();
+    denies(await send(await canary("VirtualService")), /payments-api\.payments\.svc\.cluster\.local/);
+    isQuiet(await send(await canary("DestinationRule")));
+    allows(await send(await canary("VirtualService")));
+    startOver();
+    allows(await send(await canary("VirtualService"), { user: flux }), /subset/);
+  });
+
+  test("05': a subset in use is not taken away; one without traffic may go", async () => {
+    startOver();
+    await send(await canary("DestinationRule"));
+    await send(await canary("VirtualService"));
+    const withoutV2 = () =>
+      canary("DestinationRule", (raw) => {
+        raw.spec.subsets.pop();
+      });
+    denies(await send(await withoutV2()), /"v2"/);
+    denies(await remove(await canary("DestinationRule")), /subset/);
+    const ended = await canary("VirtualService", (raw) => {
+      raw.spec.http[0].route[0].weight = 100;
+      raw.spec.http[0].route[1].weight = 0;
+    });
+    allows(await send(ended));
+    allows(await send(await withoutV2()));
+    startOver();
+    await send(await canary("DestinationRule"));
+    await send(await canary("VirtualService"));
+    allows(await send(await withoutV2(), { user: flux }), /"v2"/);
+  });
+});
