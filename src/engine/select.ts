@@ -56,9 +56,13 @@ interface Plan {
 
 const noLabels: Labels = Object.freeze({});
 
+/** Settings of rules that no document touches, for as long as the policies are in force. */
+const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
+
 class PoliciesInForce implements PolicySelection {
   readonly usedExceptions = new Set<Exception>();
   readonly #policies: Policies;
+  readonly #settings: Map<Rule, RuleSetting>;
   readonly #requester: Requester | undefined;
   readonly #now: Date;
   readonly #plans = new Map<Rule, Plan>();
@@ -70,6 +74,8 @@ class PoliciesInForce implements PolicySelection {
 
   constructor(policies: Policies, requester: Requester | undefined, now: Date) {
     this.#policies = policies;
+    this.#settings = unmatched.get(policies) ?? new Map();
+    unmatched.set(policies, this.#settings);
     this.#requester = requester;
     this.#now = now;
   }
@@ -82,7 +88,7 @@ class PoliciesInForce implements PolicySelection {
 
   /** The same for both sides of a subject, so that what differs between them is what the change introduces. */
   parameters(rule: Rule): Readonly<Record<string, ParameterValue>> {
-    return this.#asked?.rule === rule ? this.#asked.setting.parameters : this.#resolve(rule, []).parameters;
+    return this.#asked?.rule === rule ? this.#asked.setting.parameters : this.#unmatched(rule).parameters;
   }
 
   setting(rule: Rule, subject: AnyObject, before: Mesh, after: Mesh): RuleSetting {
@@ -148,10 +154,20 @@ class PoliciesInForce implements PolicySelection {
   }
 
   #settingIn(mesh: Mesh | undefined, rule: Rule, { scopes }: Plan, subject: AnyObject): RuleSetting {
-    if (scopes.length === 0) return this.#resolve(rule, scopes);
+    if (scopes.length === 0) return this.#unmatched(rule);
     const place = placeOf(subject, mesh === undefined ? noLabels : labelsOf(namespaceOf(subject), mesh));
     const matching = scopes.filter(({ match }) => match.covers(place));
-    return this.#resolve(rule, matching);
+    return matching.length === 0 ? this.#unmatched(rule) : this.#resolve(rule, matching);
+  }
+
+  /** Where no document says anything: the same in every evaluation, and the most frequent. */
+  #unmatched(rule: Rule): RuleSetting {
+    let setting = this.#settings.get(rule);
+    if (setting === undefined) {
+      setting = this.#resolve(rule, []);
+      this.#settings.set(rule, setting);
+    }
+    return setting;
   }
 
   #planOf(rule: Rule): Plan {

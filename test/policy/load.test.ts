@@ -8,7 +8,7 @@ import { exception, policy, ruleList, sourcesOf } from "./sources.ts";
 
 const messagesOf = (text: string) => loadPolicies(sourcesOf(text), ruleList).errors.map(({ message }) => message);
 
-const brokenPolicies: readonly [spec: string, ...messages: string[]][] = [
+const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[] = [
   [
     "{rules: [{id: virtual-service-weight-not-100}]}",
     'spec.rules[0].id: there is no rule "virtual-service-weight-not-100"; did you mean "virtual-service-weights-not-100"?',
@@ -87,7 +87,7 @@ for (const [spec, ...messages] of brokenPolicies) {
 }
 
 const accepted = "reason: why, owner: who, expiresAt: '2027-01-31T00:00:00Z'";
-const brokenExceptions: readonly [spec: string, ...messages: string[]][] = [
+const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]])[] = [
   [
     "{rules: [virtual-service-canary-stp], reason: why, owner: who, expiresAt: '2027-01-31T00:00:00+01:00'}",
     'spec.rules[0]: there is no rule "virtual-service-canary-stp"; did you mean "virtual-service-canary-step"?',

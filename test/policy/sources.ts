@@ -13,7 +13,11 @@ export const ruleList: readonly RuleMetadata[] = [
     parameters: { protectedLabels: { summary: "Labels.", default: [] } },
   },
   { id: "peer-authentication-permissive", summary: "", parameters: {} },
-  { id: "virtual-service-canary-step", summary: "", parameters: { maxStep: { summary: "Points.", default: 20 } } },
+  {
+    id: "virtual-service-canary-step",
+    summary: "",
+    parameters: { maxStep: { summary: "Points.", default: 20 }, stable: { summary: "Where.", default: "" } },
+  },
   { id: "virtual-service-weights-not-100", summary: "", parameters: {} },
 ];
 

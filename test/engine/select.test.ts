@@ -1,0 +1,260 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { judge } from "../../src/engine/evaluate.ts";
+import { defineRule, type Mode, type Rule } from "../../src/engine/rule.ts";
+import { selectionOf } from "../../src/engine/select.ts";
+import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
+import { overlay } from "../../src/mesh/overlay.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { Mesh } from "../../src/mesh/view.ts";
+import type { Requester } from "../../src/policy/match.ts";
+import { policiesOf, policy } from "../policy/sources.ts";
+
+const canaryStep = defineRule({
+  id: "virtual-service-canary-step",
+  subject: "VirtualService",
+  reads: [],
+  mode: "off",
+  parameters: { maxStep: { summary: "Points.", default: 20 }, stable: { summary: "Where.", default: "" } },
+  summary: "",
+  why: "",
+  fix: "",
+  *check(object, _mesh, { maxStep }) {
+    yield { at: [], message: `${object.metadata.name} ${maxStep}` };
+  },
+});
+const onlyProtected: Rule = { ...canaryStep, id: "peer-authentication-permissive", mode: "deny", onlyProtected: true };
+const protectionRemoved = defineRule({
+  id: "namespace-protection-removed",
+  subject: "Namespace",
+  reads: [],
+  mode: "deny",
+  parameters: { protectedLabels: { summary: "Labels.", default: ["none"] } },
+  summary: "",
+  why: "",
+  fix: "",
+  *compare() {},
+});
+
+const person: Requester = { operation: "UPDATE", user: "ann", groups: ["dev", "team-a"], fieldManager: "kubectl" };
+
+const read = (raw: object): AnyObject => {
+  const object = readAny(raw);
+  assert.ok(object);
+  return object;
+};
+const namespaceObject = (name: string, labels = {}) =>
+  read({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
+const virtualService = (namespace: string, name = "shop", labels = {}) =>
+  read({ apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name, namespace, labels } });
+function meshOf(...objects: readonly AnyObject[]): Mesh {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+/** What two documents say of the one rule; the subject is VirtualService payments/shop, labelled tier: gold, in a namespace labelled env: prod. */
+const rankings: readonly [stronger: string, weaker: string][] = [
+  ["users: [ann]", "objects: {names: [shop], labels: {tier: gold}}, namespaces: {names: [payments]}"],
+  ["groups: [team-*]", "objects: {names: [shop]}"],
+  [
+    "objects: {names: ['sh*']}",
+    "objects: {labels: {tier: gold}}, namespaces: {names: [payments]}, operations: [UPDATE]",
+  ],
+  ["objects: {labels: {tier: gold}}", "namespaces: {names: [payments], labels: {env: prod}}"],
+  ["namespaces: {names: [payments]}", "namespaces: {names: ['pay*'], labels: {env: prod}}, operations: [UPDATE]"],
+  ["namespaces: {names: ['pay*', payments]}", "namespaces: {names: ['pay*']}"],
+  ["namespaces: {names: ['pay*']}", "namespaces: {labels: {env: prod}}, operations: [UPDATE]"],
+  ["namespaces: {labels: {env: prod}}", "operations: [UPDATE]"],
+  ["operations: [UPDATE]", ""],
+  ["users: [ann], namespaces: {labels: {env: prod}}", "users: [ann]"],
+];
+
+const ranked = (name: string, match: string, mode: Mode) =>
+  policy(
+    name,
+    `{${match === "" ? "" : `match: {${match}}, `}rules: [{id: virtual-service-canary-step, mode: '${mode}'}]}`,
+  );
+
+for (const [stronger, weaker] of rankings) {
+  test(`{${stronger}} is more specific than {${weaker}}`, () => {
+    const mesh = meshOf(namespaceObject("payments", { env: "prod" }));
+    const subject = virtualService("payments", "shop", { tier: "gold" });
+    for (const [a, b] of [
+      ["a", "b"],
+      ["b", "a"],
+    ] as const) {
+      const policies = policiesOf(ranked(a, stronger, "warn") + ranked(b, weaker, "audit"));
+      const { mode, policy: from } = selectionOf(policies, person).setting(canaryStep, subject, mesh, mesh);
+      assert.deepEqual([mode, from], ["warn", `MeshwardPolicy ${a}`]);
+    }
+  });
+}
+
+test("equally specific: the name that sorts first; a rule's own id before every rule; users before profiles", () => {
+  const mesh = meshOf();
+  const modeOf = (text: string, rule = canaryStep) =>
+    selectionOf(policiesOf(text, "observe"), person).setting(rule, virtualService("payments"), mesh, mesh);
+  assert.equal(modeOf(ranked("b", "", "deny") + ranked("a", "", "warn")).mode, "warn");
+  assert.equal(modeOf(policy("a", "{rules: [{id: '*', mode: warn}]}") + ranked("b", "", "deny")).mode, "deny");
+  assert.equal(modeOf(policy("zz", "{rules: [{id: '*', mode: warn}]}")).policy, "MeshwardPolicy zz");
+  assert.deepEqual([modeOf("").mode, modeOf("").policy], ["audit", "profile observe"]);
+});
+
+test("without a document a rule counts as it says itself", () => {
+  const mesh = meshOf();
+  const setting = selectionOf(policiesOf(""), person).setting(canaryStep, virtualService("payments"), mesh, mesh);
+  assert.deepEqual(setting, {
+    mode: "off",
+    policy: "the rule's default",
+    existing: "warn",
+    onError: "deny",
+    onUnknown: "warn",
+    parameters: { maxStep: 20, stable: "" },
+  });
+});
+
+test("each field is from the strongest document that has it, each parameter too", () => {
+  const policies = policiesOf(
+    policy(
+      "all",
+      "{rules: [{id: virtual-service-canary-step, mode: deny, onError: warn, parameters: {maxStep: 5, stable: v1}}]}",
+    ) +
+      policy(
+        "here",
+        "{match: {namespaces: {names: [payments]}}, rules: [{id: virtual-service-canary-step, existing: deny, parameters: {maxStep: 50}}]}",
+      ) +
+      policy("every", "{rules: [{id: '*', onUnknown: deny}]}"),
+  );
+  const mesh = meshOf();
+  const selection = selectionOf(policies, person);
+  assert.deepEqual(selection.setting(canaryStep, virtualService("payments"), mesh, mesh), {
+    mode: "deny",
+    policy: "MeshwardPolicy all",
+    existing: "deny",
+    onError: "warn",
+    onUnknown: "deny",
+    parameters: { maxStep: 50, stable: "v1" },
+  });
+  assert.deepEqual(selection.setting(canaryStep, virtualService("orders"), mesh, mesh).parameters, {
+    maxStep: 5,
+    stable: "v1",
+  });
+});
+
+test("all conditions of a match must hold; users and groups are one", () => {
+  const mesh = meshOf(namespaceObject("payments", { env: "prod" }));
+  const modeOf = (
+    match: string,
+    subject = virtualService("payments", "shop", { tier: "gold" }),
+    requester: Requester | undefined = person,
+  ) => selectionOf(policiesOf(ranked("a", match, "deny")), requester).setting(canaryStep, subject, mesh, mesh).mode;
+  assert.equal(modeOf("users: [bob], groups: [dev]"), "deny");
+  assert.equal(modeOf("users: [bob], groups: [ops]"), "off");
+  assert.equal(modeOf("namespaces: {names: [payments], labels: {env: dev}}"), "off");
+  assert.equal(modeOf("objects: {names: [shop], labels: {tier: lead}}"), "off");
+  assert.equal(modeOf("namespaces: {names: [payments]}, objects: {names: [other]}"), "off");
+  assert.equal(modeOf("operations: [CREATE, DELETE]"), "off");
+  assert.equal(modeOf("namespaces: {names: ['*']}", virtualService("orders")), "deny");
+});
+
+test("where nobody asks, users' and groups' documents do not count, and what is there counts as created", () => {
+  const mesh = meshOf();
+  const modeOf = (match: string) =>
+    selectionOf(policiesOf(ranked("a", match, "deny"))).setting(canaryStep, virtualService("payments"), mesh, mesh)
+      .mode;
+  assert.deepEqual(
+    [modeOf("users: ['*']"), modeOf("groups: ['*']"), modeOf("operations: [DELETE]")],
+    ["off", "off", "off"],
+  );
+  assert.deepEqual([modeOf("operations: [CREATE]"), modeOf("operations: [UPDATE]")], ["deny", "deny"]);
+});
+
+test("a Namespace is in itself", () => {
+  const mesh = meshOf();
+  const policies = policiesOf(
+    policy("a", "{match: {namespaces: {names: [payments]}}, rules: [{id: namespace-protection-removed, mode: warn}]}"),
+  );
+  const selection = selectionOf(policies, person);
+  assert.equal(selection.setting(protectionRemoved, namespaceObject("payments"), mesh, mesh).mode, "warn");
+  assert.equal(selection.setting(protectionRemoved, namespaceObject("orders"), mesh, mesh).mode, "deny");
+});
+
+test("a rule for protected namespaces applies where one is protected before or after, by name or label", () => {
+  const label = { "meshward.io/protected": "true" };
+  const selection = selectionOf(policiesOf(policy("a", "{protectedNamespaces: {names: [bank]}}")), person);
+  const bare = meshOf(namespaceObject("payments"));
+  const labelled = meshOf(namespaceObject("payments", label));
+  const subject = virtualService("payments");
+  assert.equal(selection.applies(onlyProtected, subject, bare, bare), false);
+  assert.equal(selection.applies(onlyProtected, subject, labelled, bare), true);
+  assert.equal(selection.applies(onlyProtected, subject, bare, labelled), true);
+  assert.equal(selection.applies(onlyProtected, virtualService("bank"), bare, bare), true);
+  assert.equal(selection.applies(onlyProtected, virtualService("orders"), labelled, labelled), false);
+  // What other objects imply is protected by name only: its labels are unknown.
+  const implied = meshOf(virtualService("payments"), virtualService("bank"));
+  assert.equal(selection.isProtected("payments", implied), false);
+  assert.equal(selection.isProtected("bank", implied), true);
+  assert.equal(selection.isProtected("", implied), false);
+});
+
+test("a rule that is off applies nowhere, also where a namespace is protected", () => {
+  const mesh = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
+  const policies = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: 'off'}]}"));
+  assert.equal(selectionOf(policies, person).applies(onlyProtected, virtualService("payments"), mesh, mesh), false);
+});
+
+test("labels that a change takes off or puts on open nothing: the stricter side counts", () => {
+  const strict = "{match: {namespaces: {labels: {env: prod}}}, rules: [{id: virtual-service-canary-step, mode: deny}]}";
+  const lax = "{match: {objects: {labels: {lax: 'yes'}}}, rules: [{id: virtual-service-canary-step, mode: audit}]}";
+  const selection = selectionOf(policiesOf(policy("strict", strict) + policy("lax", lax)), person);
+  const subject = virtualService("payments");
+  const prod = meshOf(namespaceObject("payments", { env: "prod" }), subject);
+  const bare = meshOf(namespaceObject("payments"), subject);
+  const laxSubject = virtualService("payments", "shop", { lax: "yes" });
+  assert.equal(selection.setting(canaryStep, subject, prod, bare).mode, "deny");
+  assert.equal(selection.setting(canaryStep, subject, bare, prod).mode, "deny");
+  assert.equal(selection.setting(canaryStep, subject, bare, bare).mode, "off");
+  const relabelled = overlay(prod, [{ old: subject, object: laxSubject }]);
+  assert.equal(selection.setting(canaryStep, laxSubject, prod, relabelled).mode, "deny");
+  assert.equal(selection.setting(canaryStep, laxSubject, relabelled, relabelled).mode, "audit");
+});
+
+test("protectedLabels are the selectors of all policies in force", () => {
+  const mesh = meshOf();
+  const policies = policiesOf(policy("a", "{protectedNamespaces: {labels: {tier: gold, eu: 'yes'}}}"));
+  const { parameters } = selectionOf(policies, person).setting(
+    protectionRemoved,
+    namespaceObject("payments"),
+    mesh,
+    mesh,
+  );
+  assert.deepEqual(parameters, { protectedLabels: ["tier=gold,eu=yes", "meshward.io/protected=true"] });
+});
+
+test("the engine judges both sides with the parameters of the subject as it will be", () => {
+  const policies = policiesOf(
+    policy("all", "{rules: [{id: virtual-service-canary-step, mode: deny}]}") +
+      policy(
+        "gold",
+        "{match: {objects: {labels: {tier: gold}}}, rules: [{id: virtual-service-canary-step, parameters: {maxStep: 5}}]}",
+      ),
+  );
+  const old = virtualService("payments");
+  const object = virtualService("payments", "shop", { tier: "gold" });
+  const { findings } = judge([canaryStep], meshOf(old), [{ old, object }], selectionOf(policies, person));
+  // The stricter of two settings with one mode is the one after the change.
+  assert.deepEqual(
+    findings.map(({ message, introduced }) => [message, introduced]),
+    [["shop 5", false]],
+  );
+});
+
+test("one selection serves several looks at a change: it forgets the labels of meshes that it has left", () => {
+  const selection = selectionOf(policiesOf(""), person);
+  const bare = meshOf(namespaceObject("payments"));
+  const labelled = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
+  const applies = (mesh: Mesh) => selection.applies(onlyProtected, virtualService("payments"), mesh, mesh);
+  assert.deepEqual([applies(bare), applies(labelled), applies(bare)], [false, true, false]);
+});

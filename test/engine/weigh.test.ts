@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { type Finding, findingOf } from "../../src/engine/finding.ts";
+import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
+import { selectionOf } from "../../src/engine/select.ts";
+import { weigh } from "../../src/engine/weigh.ts";
+import { type AnyObject, absent, idOf, type Kind, readAny } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { Knowledge } from "../../src/mesh/view.ts";
+import { unusedExceptions } from "../../src/policy/exceptions.ts";
+import { exception, policiesOf, policy } from "../policy/sources.ts";
+
+const rule = defineRule({
+  id: "virtual-service-weights-not-100",
+  subject: "VirtualService",
+  reads: [],
+  mode: "deny",
+  summary: "",
+  why: "",
+  fix: "",
+  *check() {},
+});
+
+const read = (raw: object): AnyObject => {
+  const object = readAny(raw);
+  assert.ok(object);
+  return object;
+};
+const subject = read({
+  apiVersion: "networking.istio.io/v1",
+  kind: "VirtualService",
+  metadata: { name: "shop", namespace: "payments" },
+});
+const destinationRule = read({
+  apiVersion: "networking.istio.io/v1",
+  kind: "DestinationRule",
+  metadata: { name: "shop", namespace: "payments" },
+});
+const missing = absent("DestinationRule", "payments");
+
+interface Case {
+  readonly says: string;
+  readonly expected: string;
+  readonly problem?: Partial<Problem>;
+  readonly rule?: Rule;
+  readonly introduced?: boolean;
+  /** Ids; undefined where nothing changes. */
+  readonly changed?: readonly string[] | undefined;
+  readonly knowledge?: Knowledge;
+  readonly policies?: string;
+}
+
+const itself = [idOf(subject)];
+const existingDenies = policy("a", "{rules: [{id: virtual-service-weights-not-100, existing: deny}]}");
+const until = (year: number) =>
+  exception(
+    "legacy",
+    "payments",
+    `{rules: [virtual-service-weights-not-100], reason: why, owner: who, expiresAt: '${year}-01-01T00:00:00Z'}`,
+  );
+
+const cases: readonly Case[] = [
+  { says: "what a change introduces denies", expected: "deny" },
+  { says: "at most a warning, says the rule", problem: { atMost: "warn" }, expected: "warn lesser" },
+  { says: "what is milder stays so", problem: { atMost: "warn" }, rule: { ...rule, mode: "audit" }, expected: "audit" },
+  { says: "what was there warns on the object that is changed", introduced: false, expected: "warn existing" },
+  { says: "what was there elsewhere is not said", introduced: false, changed: ["Namespace payments"], expected: "off" },
+  {
+    says: "what was there denies where the policy says so",
+    introduced: false,
+    policies: existingDenies,
+    expected: "deny",
+  },
+  { says: "but not elsewhere", introduced: false, changed: [], policies: existingDenies, expected: "off" },
+  { says: "what is introduced elsewhere denies", changed: ["DestinationRule payments/shop"], expected: "deny" },
+  {
+    says: "where nothing changes, what is there counts in full",
+    introduced: false,
+    changed: undefined,
+    expected: "deny",
+  },
+  { says: "a missing object of a kind known whole denies", problem: { restsOn: [missing] }, expected: "deny" },
+  {
+    says: "of a kind assumed whole, warns",
+    problem: { restsOn: [missing] },
+    knowledge: "assumed",
+    expected: "warn uncertain",
+  },
+  {
+    says: "a present one of a kind assumed whole denies",
+    problem: { restsOn: [destinationRule] },
+    knowledge: "assumed",
+    expected: "deny",
+  },
+  {
+    says: "a present one of a kind known in part warns",
+    problem: { restsOn: [destinationRule] },
+    knowledge: "partial",
+    expected: "warn uncertain",
+  },
+  { says: "off stays off", rule: { ...rule, mode: "off" }, expected: "off" },
+  { says: "an exception accepts it", policies: until(2027), expected: "off MeshwardException payments/legacy" },
+  { says: "an expired one does not", policies: until(2026), expected: "deny" },
+  { says: "audit, says the policy", policies: policy("a", "{rules: [{id: '*', mode: audit}]}"), expected: "audit" },
+];
+
+for (const { says, expected, problem, introduced = true, knowledge = "complete", policies = "", ...given } of cases) {
+  test(`${says}: ${expected}`, () => {
+    const selection = selectionOf(policiesOf(policies), undefined, new Date("2026-06-01T00:00:00Z"));
+    const mesh = new MeshStore(defaultMeshSettings, new Map<Kind, Knowledge>([["DestinationRule", knowledge]]));
+    const finding = findingOf({ at: [], message: "wrong", ...problem }, given.rule ?? rule, subject, introduced);
+    const changed = "changed" in given ? given.changed : itself;
+    const weighed = weigh(finding, selection, { before: mesh, after: mesh }, changed && new Set(changed));
+    assert.equal([weighed.mode, weighed.because ?? weighed.exception?.title].join(" ").trim(), expected);
+    assert.equal(weighed.finding, finding);
+  });
+}
+
+test("exceptions that accepted nothing are named, expired ones are not", () => {
+  const spec = (year: number) =>
+    `{rules: [virtual-service-weights-not-100], match: {objects: {names: [other]}}, reason: why, owner: who, expiresAt: '${year}-01-01T00:00:00Z'}`;
+  const policies = policiesOf(
+    until(2027) + exception("idle", "payments", spec(2027)) + exception("expired", "payments", spec(2026)),
+  );
+  const now = new Date("2026-06-01T00:00:00Z");
+  const selection = selectionOf(policies, undefined, now);
+  const mesh = new MeshStore(defaultMeshSettings);
+  const finding: Finding = findingOf({ at: [], message: "wrong" }, rule, subject, true);
+  weigh(finding, selection, { before: mesh, after: mesh });
+  assert.deepEqual(
+    unusedExceptions(policies.exceptions, selection.usedExceptions, now).map(({ name }) => name),
+    ["idle"],
+  );
+});
+
+test("an exception is not used up by what is not said anyway", () => {
+  const selection = selectionOf(policiesOf(until(2027)), undefined, new Date("2026-06-01T00:00:00Z"));
+  const mesh = new MeshStore(defaultMeshSettings);
+  const finding = findingOf({ at: [], message: "wrong" }, rule, subject, false);
+  weigh(finding, selection, { before: mesh, after: mesh }, new Set(["Namespace payments"]));
+  assert.equal(selection.usedExceptions.size, 0);
+});
