@@ -25,7 +25,7 @@ export function readChange(request: AdmissionRequest): ChangeReading {
 
 function changeOf(request: AdmissionRequest, kind: Kind): ChangeReading {
   const old = request.operation === "CREATE" ? undefined : read(request, request.oldObject);
-  const object = request.operation === "DELETE" ? undefined : read(request, request.object);
+  const object = request.operation === "DELETE" ? afterDeletion(old) : read(request, request.object);
   if (old === undefined && object === undefined)
     // A ConfigMap is read only where it is a mesh config; every object of another kind in the table is.
     return kind === "MeshConfig"
@@ -34,6 +34,13 @@ function changeOf(request: AdmissionRequest, kind: Kind): ChangeReading {
   if (isUnchanged(old, object)) return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object } };
 }
+
+/**
+ * A Namespace stays, terminating, until Kubernetes has cleared away what is in it; its labels hold until then. Anything
+ * else is judged as gone: nobody is asked again when its finalizers have let go.
+ */
+const afterDeletion = (old: AnyObject | undefined): AnyObject | undefined =>
+  old?.kind === "Namespace" ? { ...old, status: { phase: "Terminating" } } : undefined;
 
 const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
   readAny(named(raw, request.name), request.namespace);

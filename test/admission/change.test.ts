@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type ChangeReading, readChange } from "../../src/admission/change.ts";
 import { idOf } from "../../src/kube/kinds.ts";
+import { isTerminating } from "../../src/mesh/namespaces.ts";
 import { reviewed } from "./requests.ts";
 
 const virtualService = (spec: object, metadata: object = {}) => ({
@@ -170,6 +171,14 @@ const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
 describe("a request comes down to a change", () => {
   for (const [name, parts, expected] of cases)
     test(name, () => assert.equal(shown(readChange(reviewed(parts))), expected));
+});
+
+test("a namespace that is deleted keeps its labels, and terminates", () => {
+  const reading = readChange(reviewed({ oldObject: namespace({ labels: { a: "b" } }) }));
+  assert.ok("change" in reading);
+  const { object } = reading.change;
+  assert.deepEqual(object?.metadata.labels, { a: "b" });
+  assert.ok(object?.kind === "Namespace" && isTerminating(object));
 });
 
 test("only a kind without rules is worth a warning", () => {
