@@ -200,9 +200,9 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     const { code, report: found } = await report([folder]);
     assert.equal(code, 2);
     assert.deepEqual(rulesOf(found), ["virtual-service-weights-not-100"]);
-    assert.deepEqual(found.errors.map(({ file, line }) => [file, line]).sort(), [
-      [join(folder, "bad.yaml"), 5],
-      [join(folder, "tabs.yaml"), 4],
+    assert.deepEqual(found.errors.map(({ file, line }) => `${file}:${line}`).sort(), [
+      `${join(folder, "bad.yaml")}:5`,
+      `${join(folder, "tabs.yaml")}:4`,
     ]);
     const { error } = await meshward(["check", folder]);
     assert.match(error, /bad\.yaml:5:/);

@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { createApiServerClient } from "../../src/http/api-server-client.ts";
+import { selfSigned } from "../../src/tls/self-signed.ts";
+import { meshward } from "./terminal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "meshward-serve-"));
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(root, { recursive: true });
+});
+
+const mesh = join(root, "mesh.yaml");
+writeFileSync(
+  mesh,
+  `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: shop, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec: { host: shop, subsets: [{ name: v1, labels: { version: v1 } }] }
+`,
+);
+const main = join(import.meta.dirname, "../../src/main.ts");
+
+interface Server {
+  readonly child: ChildProcess;
+  readonly port: number;
+  readonly opsPort: number;
+  /** Lines of the log so far. */
+  readonly log: () => readonly Record<string, unknown>[];
+}
+
+/** Starts `meshward serve` as a process of its own and waits until its log says that it serves. */
+async function serve(...argv: string[]): Promise<Server> {
+  const child = spawn(process.execPath, [main, "serve", ...argv], { stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  let text = "";
+  const lines = () =>
+    text
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  child.stdout.setEncoding("utf8");
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    text += String(chunk);
+    if (text.includes('"serving"')) break;
+  }
+  child.stdout.on("data", (chunk) => {
+    text += String(chunk);
+  });
+  const serving = lines().find(({ msg }) => msg === "serving");
+  assert.ok(serving, `it did not start: ${text}`);
+  return { child, port: Number(serving.port), opsPort: Number(serving.opsPort), log: lines };
+}
+
+const flags = (certs: string) => [
+  "--mesh",
+  mesh,
+  "--host",
+  "127.0.0.1",
+  "--port",
+  "0",
+  "--ops-port",
+  "0",
+  "--certs",
+  certs,
+  "--drain-seconds",
+  "0",
+];
+const virtualService = (subset: string) => ({
+  apiVersion: "networking.istio.io/v1",
+  kind: "VirtualService",
+  metadata: { name: "shop", namespace: "shop", annotations: { note: "a secret that no log may hold" } },
+  spec: { hosts: ["shop"], http: [{ route: [{ destination: { host: "shop", subset } }] }] },
+});
+
+describe("serve", () => {
+  test("judges against the folder, logs one line a decision, and stops when asked", async () => {
+    const certs = join(root, "certs");
+    const server = await serve(...flags(certs), "--self-signed");
+    const ca = readFileSync(join(certs, "ca.crt"), "utf8");
+    const client = createApiServerClient({ url: `https://127.0.0.1:${server.port}`, ca });
+    const right = await client.admit({ operation: "CREATE", object: virtualService("v1") });
+    const wrong = await client.admit({ operation: "CREATE", object: virtualService("v9") });
+    client.close();
+    assert.deepEqual([right.allowed, right.warnings, wrong.allowed], [true, [], false]);
+    assert.match(wrong.error?.message ?? "", /VirtualService shop\/shop/);
+    assert.match(wrong.error?.message ?? "", /"v9"/);
+
+    const ops = (path: string) => fetch(`http://127.0.0.1:${server.opsPort}${path}`);
+    assert.equal((await ops("/livez")).status, 200);
+    assert.equal((await ops("/readyz")).status, 200);
+    const metrics = await (await ops("/metrics")).text();
+    assert.match(metrics, /^meshward_admission_requests_total\{.*decision="deny".*\} 1$/m);
+    assert.match(metrics, /^meshward_view_objects\{kind="DestinationRule"\} 1$/m);
+
+    const exit = once(server.child, "exit");
+    server.child.kill("SIGTERM");
+    assert.deepEqual(await exit, [0, null]);
+    const decisions = server.log().filter(({ msg }) => msg === "admission");
+    assert.deepEqual(
+      decisions.map(({ decision }) => decision),
+      ["allow", "deny"],
+    );
+    assert.deepEqual(decisions[1]?.rules, ["virtual-service-subset-not-found"]);
+    for (const line of decisions) {
+      assert.ok(typeof line.uid === "string" && typeof line.milliseconds === "number" && typeof line.user === "string");
+      assert.ok(!JSON.stringify(line).includes("secret"));
+    }
+  });
+
+  function wrong(name: string, argv: () => Promise<readonly string[]> | readonly string[], says: RegExp): void {
+    void test(`${name}: one line that says what to do, exit 2`, async () => {
+      const flags = ["--mesh", mesh, "--host", "127.0.0.1", "--log-level", "silent", ...(await argv())];
+      const { code, error } = await meshward(["serve", ...flags]);
+      assert.equal(code, 2);
+      assert.match(error, says);
+      assert.doesNotMatch(error, /defect/);
+    });
+  }
+
+  wrong("no certificate", () => [], /give --tls-cert and --tls-key, or --self-signed/);
+  wrong(
+    "a certificate that is not there",
+    () => ["--tls-cert", join(root, "no.crt"), "--tls-key", join(root, "no.key")],
+    /--tls-cert .* does not exist/,
+  );
+  wrong(
+    "a certificate and a key that do not match",
+    async () => {
+      const [one, other] = [join(root, "one"), join(root, "other")];
+      for (const folder of [one, other]) await selfSigned({ folder, now: Date.now() });
+      return ["--tls-cert", join(one, "tls.crt"), "--tls-key", join(other, "tls.key")];
+    },
+    /do not match/,
+  );
+  wrong(
+    "a port that is taken",
+    async () => {
+      const taken = createServer().listen(0, "127.0.0.1");
+      after(() => taken.close());
+      await once(taken, "listening");
+      return ["--self-signed", "--certs", join(root, "c"), "--port", String((taken.address() as AddressInfo).port)];
+    },
+    /Port \d+ on 127\.0\.0\.1 is taken .*--port/,
+  );
+  wrong("a port that is none", () => ["--self-signed", "--port", "70000"], /expected a port between 0 and 65535/);
+  wrong(
+    "a policy with an unknown rule",
+    () => {
+      const policy = join(root, "policy.yaml");
+      writeFileSync(
+        policy,
+        "apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: a }\nspec: { rules: [{ id: object-malfored, mode: warn }] }\n",
+      );
+      return ["--self-signed", "--certs", join(root, "c"), "--policies", policy];
+    },
+    /policy\.yaml:4:\d+: .*did you mean "object-malformed"\?/,
+  );
+});
