@@ -2,7 +2,7 @@ import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding, FindingClass } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
 import { type Weighed, weigh } from "../engine/weigh.ts";
-import { type AnyObject, idOf } from "../kube/kinds.ts";
+import { type AnyObject, identityOf, idOf } from "../kube/kinds.ts";
 import type { Notice } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
 
@@ -25,7 +25,7 @@ const most: Readonly<Record<FindingClass, Readonly<Record<Judgement["writer"], M
 /** The findings with their modes under the policies, those included that an exception accepts. */
 export function weighedFindings(judgement: Judgement): readonly Weighed[] {
   const { evaluation, selection } = judgement;
-  const changed = new Set([idOf(judgement.changed)]);
+  const changed = new Set([identityOf(judgement.changed)]);
   return evaluation.findings
     .filter((finding) => !isOfProxy(finding, judgement))
     .map((finding) => weigh(finding, selection, evaluation, changed));
@@ -48,7 +48,7 @@ export function verdictsOf(weighed: readonly Weighed[], judgement: Judgement): r
 function isOfProxy({ subject }: Finding, { writer, changed, change: { old } }: Judgement): boolean {
   if (subject.kind !== "Workload") return false;
   if (writer === "control plane" && changed.kind === "Workload") return true;
-  const isChanged = idOf(subject) === idOf(changed);
+  const isChanged = identityOf(subject) === identityOf(changed);
   return isProxy(subject) && (!isChanged || old === undefined || isProxy(old));
 }
 

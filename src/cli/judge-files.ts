@@ -2,7 +2,7 @@ import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/select.ts";
 import { type Weighed, weigh } from "../engine/weigh.ts";
-import { idOf, keyOf } from "../kube/kinds.ts";
+import { identityOf, keyOf } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import type { FileMesh, FileObject } from "../sources/file-mesh.ts";
 
@@ -42,7 +42,7 @@ export function judgeChanges(
   const early = new Set(replaced.map(({ earlier }) => earlier));
   const changes = objects.filter((entry) => !early.has(entry)).map((entry) => changeOf(entry, mesh));
   const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, selection);
-  const changed = new Set(objects.map(({ object }) => idOf(object)));
+  const changed = new Set(objects.map(({ object }) => identityOf(object)));
   return { weighed: findings.map((finding) => weigh(finding, selection, { before, after }, changed)), skipped, errors };
 }
 

@@ -1,5 +1,5 @@
 import type { Admission, ApiServerClient, KubernetesObject, Submission } from "../http/api-server-client.ts";
-import { type AnyObject, allKinds, idOf, keyOf, readAny } from "../kube/kinds.ts";
+import { type AnyObject, allKinds, identityOf, keyOf, readAny } from "../kube/kinds.ts";
 import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../mesh/settings.ts";
 import { MeshStore, rebuilt } from "../mesh/store.ts";
 
@@ -28,7 +28,7 @@ export class StandInCluster {
 
   /** Stores without asking. */
   put(raw: KubernetesObject): void {
-    this.#stored.set(identityOf(raw), raw);
+    this.#stored.set(storedAs(raw), raw);
     const object = readAny(raw, "default");
     if (object === undefined) return;
     this.#mesh.set(object);
@@ -47,22 +47,22 @@ export class StandInCluster {
     if (admission.allowed && isDeletion) this.#remove(raw);
     else if (admission.allowed) {
       this.put(admission.object);
-      this.#applied.set(identityOf(raw), raw);
+      this.#applied.set(storedAs(raw), raw);
     }
     return { submission, admission };
   }
 
   #submissionOf(raw: KubernetesObject, isDeletion: boolean): Submission | undefined {
-    const old = this.#stored.get(identityOf(raw));
+    const old = this.#stored.get(storedAs(raw));
     if (isDeletion) return old && { operation: "DELETE", oldObject: old };
     if (old === undefined) return { operation: "CREATE", object: placed(raw) };
-    const object = updated(raw, old, this.#applied.get(identityOf(raw)) ?? {});
+    const object = updated(raw, old, this.#applied.get(storedAs(raw)) ?? {});
     return { operation: "UPDATE", object, oldObject: old };
   }
 
   #remove(raw: KubernetesObject): void {
-    this.#stored.delete(identityOf(raw));
-    this.#applied.delete(identityOf(raw));
+    this.#stored.delete(storedAs(raw));
+    this.#applied.delete(storedAs(raw));
     const object = readAny(raw, "default");
     if (object === undefined) return;
     this.#mesh.delete(object.kind, keyOf(object));
@@ -110,7 +110,7 @@ function merged(field: MapField, raw: KubernetesObject, old: KubernetesObject, a
   return { ...Object.fromEntries(kept), ...fieldOf(raw, field) };
 }
 
-function identityOf(raw: KubernetesObject): string {
+function storedAs(raw: KubernetesObject): string {
   const object = readAny(raw, "default");
-  return object === undefined ? JSON.stringify([raw.kind, metadataOf(raw)]) : idOf(object);
+  return object === undefined ? JSON.stringify([raw.kind, metadataOf(raw)]) : identityOf(object);
 }

@@ -1,4 +1,4 @@
-import { type AnyObject, idOf, type Kind } from "../kube/kinds.ts";
+import type { AnyObject, Kind } from "../kube/kinds.ts";
 import type { Mesh } from "../mesh/view.ts";
 import type { Problem, Rule } from "./rule.ts";
 
@@ -27,10 +27,6 @@ function classOf({ restsOn }: Problem, rule: Rule): FindingClass {
   if (restsOn !== undefined && restsOn.length > 0) return "relational";
   return rule.compare ? "weakening" : "intrinsic";
 }
-
-/** What a finding is known by: never its path, so that reordering introduces nothing. */
-export const identityOf = ({ rule, subject, key, message }: Finding): string =>
-  `${rule.id}\n${idOf(subject)}\n${key ?? message}`;
 
 /**
  * How much of what a problem rests on the view can vouch for: a witness of a kind that the view holds in part, or a

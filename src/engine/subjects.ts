@@ -1,4 +1,4 @@
-import { type AnyObject, allKinds, type Kind, keyOf } from "../kube/kinds.ts";
+import { type AnyObject, allKinds, type Kind, identityOf } from "../kube/kinds.ts";
 import type { Change } from "../mesh/overlay.ts";
 import type { Mesh } from "../mesh/view.ts";
 import type { Rule } from "./rule.ts";
@@ -58,8 +58,7 @@ function* readersOf(object: AnyObject, rule: Rule, sides: readonly Mesh[]): Iter
 
 function distinct(rule: Rule, reached: Iterable<AnyObject>): Iterable<AnyObject> {
   const subjects = new Map<string, AnyObject>();
-  for (const object of reached)
-    if (isSubject(rule, object.kind)) subjects.set(`${object.kind} ${keyOf(object)}`, object);
+  for (const object of reached) if (isSubject(rule, object.kind)) subjects.set(identityOf(object), object);
   return subjects.values();
 }
 

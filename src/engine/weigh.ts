@@ -1,4 +1,4 @@
-import { idOf } from "../kube/kinds.ts";
+import { identityOf } from "../kube/kinds.ts";
 import type { Evaluation } from "./evaluate.ts";
 import { type Finding, isCertain } from "./finding.ts";
 import type { Mode } from "./rule.ts";
@@ -25,7 +25,7 @@ export interface Weighed {
 export type Leniency = "lesser" | "uncertain" | "existing";
 
 /**
- * What one finding does: the same in admission, check and audit. `changed` holds the ids (idOf) of the objects that the
+ * What one finding does: the same in admission, check and audit. `changed` holds the identities (identityOf) of the objects that the
  * change is about; without it nothing changes, and what is there is judged as it is.
  */
 export function weigh(
@@ -38,7 +38,8 @@ export function weigh(
   const { policy } = setting;
   const isOld = changed !== undefined && !finding.introduced;
   // Nobody is lectured on other people's mistakes, and no exception is used up for them.
-  if (setting.mode === "off" || (isOld && !changed.has(idOf(finding.subject)))) return { finding, mode: "off", policy };
+  if (setting.mode === "off" || (isOld && !changed.has(identityOf(finding.subject))))
+    return { finding, mode: "off", policy };
   const exception = selection.exceptionFor(finding);
   if (exception !== undefined) return { finding, mode: "off", policy, exception };
   const because = setting.mode === "deny" ? leniencyOf(finding, setting, isOld, after) : undefined;

@@ -45,15 +45,29 @@ const httpMatch = record({
   ignoreUriCase: flag,
 });
 const present = optional(record({}));
+const redirect = record({
+  uri: text,
+  prefixRewrite: text,
+  authority: text,
+  scheme: text,
+  port: int32,
+  derivePort: intOrText,
+  redirectCode: int32,
+});
+const rewrite = record({
+  uri: text,
+  authority: text,
+  uriRegexRewrite: optional(record({ match: text, rewrite: text })),
+});
 const httpRoute = record({
   name: text,
   match: list(httpMatch),
   route: list(weighted),
-  redirect: present,
-  directResponse: present,
+  redirect: optional(redirect),
+  directResponse: optional(record({ status: int32 })),
   delegate: optional(record({ name, namespace: text })),
-  rewrite: present,
-  fault: present,
+  rewrite: optional(rewrite),
+  fault: optional(record({ abort: present, delay: present })),
   mirror: optional(destination),
   mirrors: list(record({ destination, percentage: optional(record({ value: number })) })),
   mirrorPercent: int32,
@@ -401,6 +415,9 @@ export function keyOf({ kind, originKind, metadata }: AnyObject): string {
     ? `${metadata.namespace}/${originKind}/${metadata.name}`
     : `${metadata.namespace}/${metadata.name}`;
 }
+
+/** One text for each object of a mesh: kinds of different groups may share what users call them. */
+export const identityOf = (object: AnyObject): string => `${object.kind} ${keyOf(object)}`;
 
 /** An object as users name it: `VirtualService payments/payments-api`, `Namespace payments`. */
 export function idOf({ originKind, metadata }: AnyObject): string {

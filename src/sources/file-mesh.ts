@@ -1,4 +1,4 @@
-import { type AnyObject, allKinds, type Kind, kinds, keyOf, type ObjectOf, readAny } from "../kube/kinds.ts";
+import { type AnyObject, allKinds, type Kind, kinds, identityOf, type ObjectOf, readAny } from "../kube/kinds.ts";
 import { type MeshSettings, meshSettingsOf } from "../mesh/settings.ts";
 import { MeshStore } from "../mesh/store.ts";
 import type { Knowledge } from "../mesh/view.ts";
@@ -41,17 +41,15 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
     else objects.push({ object, manifest });
   }
   const last = new Map<string, FileObject>();
-  for (const entry of objects) last.set(identityOf(entry), entry);
+  for (const entry of objects) last.set(identityOf(entry.object), entry);
   const mesh = new MeshStore(settingsOf(last.values(), options.settings), knowledgeOf(last.values(), options));
   for (const { object } of last.values()) mesh.set(object);
   const replaced = objects.flatMap((earlier) => {
-    const by = last.get(identityOf(earlier)) as FileObject;
+    const by = last.get(identityOf(earlier.object)) as FileObject;
     return by === earlier ? [] : [{ by, earlier }];
   });
   return { mesh, objects, replaced, others };
 }
-
-const identityOf = ({ object }: FileObject) => `${object.kind} ${keyOf(object)}`;
 
 function settingsOf(objects: Iterable<FileObject>, base: MeshSettings | undefined): MeshSettings {
   const configs: ObjectOf<"MeshConfig">[] = [];

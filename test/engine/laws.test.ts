@@ -5,7 +5,7 @@ import { audit, judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
-import { type AnyObject, allKinds, idOf, type Kind, keyOf, readObject } from "../../src/kube/kinds.ts";
+import { type AnyObject, allKinds, identityOf, type Kind, keyOf, readObject } from "../../src/kube/kinds.ts";
 import { type Change, overlay } from "../../src/mesh/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
 import { MeshStore } from "../../src/mesh/store.ts";
@@ -23,7 +23,7 @@ function build(objects: readonly AnyObject[]): MeshStore {
 }
 
 const textOf = ({ rule, subject, at, message, introduced }: Finding) =>
-  `${rule.id} | ${idOf(subject)} | ${at.join(".")} | ${message} | ${introduced ? "introduced" : "existing"}`;
+  `${rule.id} | ${identityOf(subject)} | ${at.join(".")} | ${message} | ${introduced ? "introduced" : "existing"}`;
 
 function audited(mesh: Mesh): string {
   const lines: string[] = [];
@@ -49,7 +49,8 @@ function changeOf(mesh: Mesh, object: AnyObject, isDeletion: boolean): Change {
   const old = there?.implied ? undefined : there;
   return isDeletion ? { old } : { old, object };
 }
-const without = (objects: readonly AnyObject[], gone: AnyObject) => objects.filter((o) => idOf(o) !== idOf(gone));
+const without = (objects: readonly AnyObject[], gone: AnyObject) =>
+  objects.filter((o) => identityOf(o) !== identityOf(gone));
 
 describe("laws", () => {
   test("every relation is reachable from its rule's subject", () => {
@@ -64,7 +65,7 @@ describe("laws", () => {
         const change = changeOf(mesh, next, isDeletion);
         if (change.old === undefined && change.object === undefined) return;
         const narrowed = introducedBy(rules, mesh, [change]);
-        elsewhere += narrowed.filter(({ subject }) => idOf(subject) !== idOf(next)).length;
+        elsewhere += narrowed.filter(({ subject }) => identityOf(subject) !== identityOf(next)).length;
         assert.equal(lines(narrowed), lines(introducedBy(scanning, mesh, [change])));
         const rebuilt = build([...without(objects, next), ...(isDeletion ? [] : [next])].reverse());
         assert.equal(audited(overlay(mesh, [change])), audited(rebuilt));
@@ -129,7 +130,7 @@ describe("laws", () => {
         for (const object of objects)
           for (const finding of judge(state, build(without(objects, object)), [{ object }]).findings)
             if (finding.subject === object) said.add(textOf({ ...finding, introduced: false }));
-        const isShown = (line: string) => objects.some((object) => line.includes(`| ${idOf(object)} |`));
+        const isShown = (line: string) => objects.some((object) => line.includes(`| ${identityOf(object)} |`));
         const all = new Set(audited(mesh).split("\n").filter(isShown));
         assert.deepEqual([...said].sort(), [...all].sort());
       }),

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type AnyObject, idOf, type Kind, readObject } from "../../src/kube/kinds.ts";
+import { type AnyObject, identityOf, type Kind, readObject } from "../../src/kube/kinds.ts";
 
 /** Small worlds in which everything meets everything: few names, several namespaces, wildcards, equal timestamps. */
 
@@ -134,4 +134,4 @@ export const aMeshConfig: fc.Arbitrary<AnyObject> = fc
 
 /** A set of objects, each identity once. */
 export const someObjects = (maxLength = 14): fc.Arbitrary<AnyObject[]> =>
-  fc.uniqueArray(anObject, { selector: idOf, maxLength });
+  fc.uniqueArray(anObject, { selector: identityOf, maxLength });
