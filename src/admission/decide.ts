@@ -74,7 +74,7 @@ function spared(verdicts: readonly Verdict[], { writer, policies }: Judgement): 
   if (count === 0 || writer === "control plane") return [];
   const isReconciled = writer === "reconciler" && policies.reconcilerMode === "warn";
   const consequence = isReconciled
-    ? "would deny a person; a reconciler may still apply what is missing"
+    ? "would deny a person; from a reconciler the rest of its set may follow"
     : "will deny the change itself; this is a dry run";
   return [`${count} of these warnings ${consequence}`];
 }

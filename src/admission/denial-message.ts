@@ -39,11 +39,11 @@ const longestWarning = 250;
  * each with its rule, where it is, what was found and what to do; where to read on.
  */
 export function denialMessage({ changed, operation, notices, hint }: Denied): string {
-  const blocks = blocksOf(notices, changed);
-  const left = notices.length - blocks.length;
+  const shown = notices.slice(0, countWithRoom(notices, changed));
+  const left = notices.length - shown.length;
   return [
     `${printableLine(idOf(changed), longestId)} cannot be ${participle[operation]}: ${counted(notices.length, "problem")}`,
-    ...blocks,
+    ...shown.flatMap((notice, i) => linesOf(notice, shown[i + 1], changed)),
     ...(left > 0 ? [`…and ${counted(left, "more problem")}`] : []),
     ...(hint === undefined ? [] : [hint]),
     reference(notices),
@@ -54,32 +54,30 @@ const participle: Readonly<Record<Operation, string>> = { CREATE: "created", UPD
 
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-/** As many as there is room for, the first in any case. */
-function blocksOf(notices: readonly Notice[], changed: AnyObject): readonly string[] {
-  const blocks: string[] = [];
+/** At least the first. */
+function countWithRoom(notices: readonly Notice[], changed: AnyObject): number {
   let bytes = 0;
-  for (const notice of notices.slice(0, mostNotices)) {
-    const block = blockOf(notice, changed);
-    bytes += Buffer.byteLength(block);
-    if (bytes > longestListBytes && blocks.length > 0) break;
-    blocks.push(block);
-  }
-  return blocks;
+  const full = notices.findIndex((notice, i) => {
+    bytes += Buffer.byteLength(linesOf(notice, notices[i + 1], changed).join("\n"));
+    return i >= mostNotices || (i > 0 && bytes > longestListBytes);
+  });
+  return full < 0 ? notices.length : full;
 }
 
-function blockOf(notice: Notice, changed: AnyObject): string {
+/** A fix that holds for the next one, too, stands below the last of them. */
+function linesOf(notice: Notice, next: Notice | undefined, changed: AnyObject): readonly string[] {
   const { rule, message, fix } = notice;
-  const place = placeOf(notice, changed);
-  const found = printableLine(`${place === "" ? "" : `${place}: `}${message}`, longestFragment);
-  return `- [${rule}] ${found}\n  Fix: ${printableLine(fix, longestFragment)}`;
+  const found = printableLine(`${placeOf(notice, changed)}${message}`, longestFragment);
+  const isShared = next?.rule === rule && next.fix === fix;
+  return [`- [${rule}] ${found}`, ...(isShared ? [] : [`  Fix: ${printableLine(fix, longestFragment)}`])];
 }
 
-/** The path; before it the object, where it is another one than the user sent. */
-function placeOf({ subject, at }: Notice, changed: AnyObject): string {
-  const path = formatPath(at);
+/** The path; before it the object, where it is another one than the user sent and the message does not begin with it. */
+function placeOf({ subject, at, message }: Notice, changed: AnyObject): string {
   const id = idOf(subject);
-  if (id === idOf(changed)) return path;
-  return path === "" ? id : `${id} ${path}`;
+  const isNamed = id === idOf(changed) || (at.length === 0 && message.startsWith(id));
+  const place = [isNamed ? "" : id, formatPath(at)].filter((part) => part !== "").join(" ");
+  return place === "" ? "" : `${place}: `;
 }
 
 function reference(notices: readonly Notice[]): string {
@@ -88,11 +86,10 @@ function reference(notices: readonly Notice[]): string {
   return "More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets";
 }
 
-/** The same in one line. */
+/** The same in one line, with as much of what to do as there is room for. */
 export function warningLine(notice: Notice, changed: AnyObject): string {
   const { rule, message, fix } = notice;
-  const place = placeOf(notice, changed);
-  const found = `${rule}: ${place === "" ? "" : `${place}: `}${message}`;
-  const whole = `${found}. Fix: ${fix}`;
-  return whole.length <= longestWarning ? whole : found;
+  const found = `${rule}: ${placeOf(notice, changed)}${message}`;
+  const lines = [`${found}. Fix: ${fix}`, `${found}. See: meshward rules ${rule}`];
+  return lines.find((line) => line.length <= longestWarning) ?? found;
 }

@@ -65,12 +65,13 @@ function validate(request: AdmissionRequest, { mesh, rules, policies, now, log }
 }
 
 function unjudged(reason: string, warning: string | undefined): Decision {
+  const outcome = warning === undefined ? "allow" : "warn";
   return {
     allowed: true,
     warnings: warning === undefined ? [] : [warning],
-    auditAnnotations: { decision: "allow", unjudged: reason },
+    auditAnnotations: { decision: outcome, unjudged: reason },
     rules: [],
-    outcome: warning === undefined ? "allow" : "warn",
+    outcome,
   };
 }
 

@@ -70,7 +70,6 @@ test("everything in one decision: most severe first, then rule, subject and path
     decision.message,
     `VirtualService shop/web cannot be created: 3 problems
 - [test-intrinsic] spec.http[0]: Wrong: b
-  Fix: Do it right.
 - [test-intrinsic] spec.http[1]: Wrong: a
   Fix: Do it right.
 - [test-relational] Gateway "edge" does not exist
@@ -114,7 +113,7 @@ test("warnings that hide a denial say so, first", () => {
     missing,
   ]);
   assert.deepEqual(validate({ ...needs, ...flux, ...dryRun }, { spec }).warnings, [
-    "1 of these warnings would deny a person; a reconciler may still apply what is missing",
+    "1 of these warnings would deny a person; from a reconciler the rest of its set may follow",
     missing,
   ]);
   assert.deepEqual(validate({ ...needs, ...istiod }, { spec }).warnings, [missing]);

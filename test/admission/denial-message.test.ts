@@ -28,7 +28,13 @@ More: meshward rules virtual-service-weights-not-100, or policies/rules/virtual-
 });
 
 test("several problems, one on another object, with a hint", () => {
-  const other: Notice = { rule: "namespace-mtls-weakened", subject: namespace, at: [], message: "Port 80 opens", fix: "Keep it." };
+  const other: Notice = {
+    rule: "namespace-mtls-weakened",
+    subject: namespace,
+    at: [],
+    message: "Port 80 opens",
+    fix: "Keep it.",
+  };
   assert.equal(
     denialMessage({ changed, operation: "DELETE", notices: [other, weights], hint: "Let others go first" }),
     `VirtualService payments/shop cannot be deleted: 2 problems
@@ -41,8 +47,23 @@ More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets`,
   );
 });
 
+test("a fix that several share stands below the last of them, and nothing is named twice", () => {
+  const lost: Notice = { ...weights, subject: namespace, at: [], message: "Namespace payments loses" };
+  const text = denialMessage({ changed, operation: "CREATE", notices: [weights, { ...weights, at: [] }, lost] });
+  assert.deepEqual(text.split("\n").slice(1, -1), [
+    "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110",
+    "- [virtual-service-weights-not-100] Weights sum to 110, not to 100: 90 + 20 = 110",
+    "- [virtual-service-weights-not-100] Namespace payments loses",
+    "  Fix: Make the weights of the route sum to 100.",
+  ]);
+});
+
 test("too many problems: within 4 KiB, counted, with the last line", () => {
-  const notices = Array.from({ length: 60 }, (_, i) => ({ ...weights, message: `${i} `.repeat(100), fix: "f".repeat(200) }));
+  const notices = Array.from({ length: 60 }, (_, i) => ({
+    ...weights,
+    message: `${i} `.repeat(100),
+    fix: "f".repeat(200),
+  }));
   const lines = denialMessage({ changed, operation: "CREATE", notices }).split("\n");
   const shown = lines.filter((line) => line.startsWith("- ")).length;
   assert.ok(shown > 3 && Buffer.byteLength(lines.join("\n")) <= 4_096);
@@ -53,7 +74,11 @@ test("too many problems: within 4 KiB, counted, with the last line", () => {
 
 test("names and values cannot make lines of their own, and the first line stays short", () => {
   const long = readObject("VirtualService", { metadata: { name: `${"n".repeat(250)}\nx`, namespace: "a".repeat(60) } });
-  const text = denialMessage({ changed: long, operation: "CREATE", notices: [{ ...weights, message: "a\nb\u001b[31m" }] });
+  const text = denialMessage({
+    changed: long,
+    operation: "CREATE",
+    notices: [{ ...weights, message: "a\nb\u001b[31m" }],
+  });
   const lines = text.split("\n");
   assert.ok((lines[0]?.length ?? 0) <= 160);
   assert.equal(lines.length, 4);
@@ -71,6 +96,10 @@ test("a warning is one line: rule, place, what, fix", () => {
   );
   assert.equal(
     warningLine({ ...weights, at: [], fix: "f".repeat(250) }, changed),
-    "virtual-service-weights-not-100: Weights sum to 110, not to 100: 90 + 20 = 110",
+    "virtual-service-weights-not-100: Weights sum to 110, not to 100: 90 + 20 = 110. See: meshward rules virtual-service-weights-not-100",
+  );
+  assert.equal(
+    warningLine({ ...weights, at: [], message: "m".repeat(240) }, changed),
+    `virtual-service-weights-not-100: ${"m".repeat(240)}`,
   );
 });
