@@ -268,30 +268,34 @@ const isSelecting = (policy: Policy) =>
   !isEmpty(policy) && Object.entries(policy.selector ?? {}).every(([key, value]) => (api as Labels)[key] === value);
 const strict: Deny = { ports: [], notPorts: [] };
 
+const modeOf = (policy: Policy | undefined) => setMode(policy?.mode);
+const portsWith = ({ ports = {} }: Policy, wanted: readonly string[]) =>
+  Object.keys(ports)
+    .filter((port) => wanted.includes(ports[port] ?? ""))
+    .map(Number);
+
 function handedToZtunnel(policies: readonly Policy[]): readonly Deny[] {
   const mesh = oldestOf(policies.filter((policy) => policy.id.startsWith("istio-system/") && hasNone(policy)));
   const own = policies.filter(({ id }) => id.startsWith("payments/"));
-  const inherited = setMode(oldestOf(own.filter(isEmpty))?.mode) ?? mesh?.mode;
+  const inherited = modeOf(oldestOf(own.filter(isEmpty))) ?? modeOf(mesh);
   const workload = oldestOf(own.filter(isSelecting));
-  if (workload === undefined) return inherited === "STRICT" ? [strict] : [];
-  const set = setMode(workload.mode);
-  const isStrict = (set ?? inherited) === "STRICT";
-  const looksFor = isStrict ? ["PERMISSIVE", ...(set === "STRICT" ? ["DISABLE"] : [])] : ["STRICT"];
-  if (Object.values(workload.ports ?? {}).some((mode) => looksFor.includes(mode)))
+  const isStrict = (modeOf(workload) ?? inherited) === "STRICT";
+  if (workload !== undefined && portsWith(workload, exceptionsTo(modeOf(workload), isStrict)).length > 0)
     return conversion(workload, oldestOf(own.filter(hasNone)), mesh);
   return isStrict ? [strict] : [];
 }
 
+function exceptionsTo(own: string | undefined, isStrict: boolean): readonly string[] {
+  if (!isStrict) return ["STRICT"];
+  return own === undefined ? ["PERMISSIVE"] : ["PERMISSIVE", "DISABLE"];
+}
+
 function conversion(workload: Policy, wide: Policy | undefined, mesh: Policy | undefined): readonly Deny[] {
-  const set = setMode(workload.mode);
-  const ports = Object.entries(workload.ports ?? {}).map(([port, mode]) => [Number(port), mode] as const);
-  const withMode = (...wanted: string[]) => ports.filter(([, mode]) => wanted.includes(mode)).map(([port]) => port);
-  const isUnderMesh = setMode(wide?.mode) === undefined && mesh?.mode === "STRICT";
-  const isUnderWide = set === undefined && wide?.mode === "STRICT";
-  const parent = wide === undefined ? mesh?.mode : wide.mode;
-  const isExempting = set === "STRICT" || (set === undefined && parent === "STRICT");
-  const single = set === "STRICT" || isUnderMesh || isUnderWide ? [] : withMode("STRICT");
-  const notPorts = isExempting ? withMode("PERMISSIVE", "DISABLE") : [];
+  const own = modeOf(workload);
+  const nearest = wide === undefined ? modeOf(mesh) : modeOf(wide);
+  const under = [own, own ?? modeOf(wide), modeOf(wide) === undefined ? modeOf(mesh) : undefined];
+  const single = under.includes("STRICT") ? [] : portsWith(workload, ["STRICT"]);
+  const notPorts = (own ?? nearest) === "STRICT" ? portsWith(workload, ["PERMISSIVE", "DISABLE"]) : [];
   const denies = single.map((port): Deny => ({ ports: [port], notPorts: [] }));
   return notPorts.length > 0 ? [...denies, { ports: [], notPorts }] : denies;
 }
