@@ -42,7 +42,8 @@ export async function readFixture(file: string, like?: Fixture): Promise<Fixture
   for (const { line, message } of errors) throw new Error(`${file}: ${line}: ${message}`);
   const afterLine = lines.findIndex((line) => line.trim() === "# after:") + 1 || Number.POSITIVE_INFINITY;
   const objects = manifests.flatMap((manifest) => entryOf(manifest, afterLine));
-  const configs = objects.map(({ object }) => object).filter((object) => object.kind === "MeshConfig");
+  const before = objects.filter(({ isAfter }) => !isAfter).map(({ object }) => object);
+  const configs = before.filter((object) => object.kind === "MeshConfig");
   const { settings, knowledge, parameters } = like ?? headerOf(lines);
   return {
     objects,

@@ -1,0 +1,149 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf, keyOf } from "../../kube/kinds.ts";
+import {
+  authorizationOf,
+  type Coverage,
+  isDeniedByDefault,
+  type NamespaceAuthorization,
+  readsAuthorization,
+  type ReadsAuthorization,
+  servicesOfNamespace,
+} from "../../mesh/authorization.ts";
+import {
+  type AuthorizationPolicy,
+  opensToEveryone,
+  scopeOf,
+  servicesTargeted,
+} from "../../mesh/authorization-policies.ts";
+import type { MeshView } from "../../mesh/view.ts";
+import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
+
+export const defaultDenyRemoved = defineRule({
+  id: "namespace-default-deny-removed",
+  subject: "Namespace",
+  reads: [...readsAuthorization, servicesOfNamespace],
+  worksWithout: ["Namespace", "Workload", "KubernetesGateway", "Service"],
+  mode: "deny",
+  onlyProtected: true,
+  tags: ["deny-all-gap"],
+  summary: "What was denied by default in a namespace is open after the change.",
+  why: "A workload is closed as long as an enforced ALLOW policy selects it, or a DENY that matches everything (Istio pilot/pkg/security/authz/builder/builder.go). A policy that is deleted, given a selector or targetRefs, made a dry run, given to another revision or another action no longer counts; an ALLOW that matches everyone makes all others pointless.",
+  fix: "Keep the policy that denies by default, or put another one in its place first. To decommission workloads, delete them before their policies.",
+
+  *compare(before, after) {
+    if (isTerminating(before.object) || isTerminating(after.object)) return;
+    const sides = sidesOf(before, after);
+    yield* workloadsOpened(sides);
+    yield* gatewaysOpened(sides);
+    yield* servicesOpened(sides, after);
+  },
+});
+
+type View = MeshView<ReadsAuthorization | typeof servicesOfNamespace>;
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: View;
+}
+interface Sides {
+  readonly name: string;
+  readonly before: NamespaceAuthorization;
+  readonly after: NamespaceAuthorization;
+  /** Neither the namespace nor a policy is touched: only a workload can be. */
+  readonly isSame: boolean;
+}
+
+/**
+ * A policy of the namespace itself that now lets everyone in, where something else denies, is said by
+ * authorization-policy-allows-everyone: here it opens nothing, and closes nothing either.
+ */
+function sidesOf(before: Side, after: Side): Sides {
+  const old = authorizationOf(before.object, before.mesh);
+  const { name } = after.object.metadata;
+  const settings = after.mesh.settings;
+  const opened = new Set(old.policies.filter((policy) => opensToEveryone(policy, before.mesh.settings)).map(scopeOf));
+  const isSaidElsewhere = (policy: AuthorizationPolicy) =>
+    policy.metadata.namespace === name && opensToEveryone(policy, settings) && !opened.has(scopeOf(policy));
+  const now = authorizationOf(after.object, after.mesh, isSaidElsewhere);
+  const isSamePolicies =
+    old.policies.length === now.policies.length && old.policies.every((policy, i) => policy === now.policies[i]);
+  return { name, before: old, after: now, isSame: isSamePolicies && before.object === after.object };
+}
+
+const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault(before) && !isDeniedByDefault(after);
+
+function* workloadsOpened(sides: Sides): Iterable<Problem> {
+  const { name, before, after } = sides;
+  const { workloads, knowsWorkloads } = after;
+  if (knowsWorkloads && workloads.length === 0) return;
+  const opened = [...openedWorkloads(sides)];
+  const [was, is] = [before.ofLabels({}), after.ofLabels({})];
+  // A single workload that keeps a policy of its own does not show that the namespace needs no default.
+  const needsDefault = !knowsWorkloads || opened.length > 0 || workloads.length < 2;
+  if (needsDefault && isLost(was, is)) yield problemOf(`Namespace ${name} loses its`, was, is);
+  else yield* knowsWorkloads ? opened : [...opened, ...openedSelectors(sides)];
+}
+
+function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
+  const old = new Map(before.workloads.map((workload) => [keyOf(workload), workload]));
+  for (const workload of after.workloads) {
+    const known = old.get(keyOf(workload));
+    if (known === undefined || (isSame && known === workload)) continue;
+    const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
+    if (isLost(was, is)) yield problemOf(`${idOf(workload)} loses its`, was, is);
+  }
+}
+
+/** What a policy selects may be there, unseen. A mesh-wide policy says nothing about this namespace. */
+function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
+  for (const { metadata, spec } of before.policies) {
+    const labels = spec.selector?.matchLabels;
+    if (labels === undefined) continue;
+    const [was, is] = [before.ofLabels(labels), after.ofLabels(labels)];
+    if (!isLost(was, is)) continue;
+    const shown = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    const problem = problemOf(`What has ${shown.join(",")} in namespace ${name} loses its`, was, is);
+    yield metadata.namespace === name ? problem : { ...problem, atMost: "warn" };
+  }
+}
+
+function* gatewaysOpened({ before, after }: Sides): Iterable<Problem> {
+  const old = new Set(before.gateways.map(({ id }) => id));
+  for (const gateway of after.gateways) {
+    if (!old.has(gateway.id)) continue;
+    const [was, is] = [before.ofGateway(gateway), after.ofGateway(gateway)];
+    if (isLost(was, is)) yield problemOf(`${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""} loses its`, was, is);
+  }
+}
+
+/** Services that policies guard at their waypoint, each on its own. */
+function* servicesOpened({ name, before, after }: Sides, { object, mesh }: Side): Iterable<Problem> {
+  if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(before, after)) return;
+  const isThere = servicesThere(object, mesh);
+  const own = before.policies.filter(({ metadata }) => metadata.namespace === name);
+  for (const service of new Set(own.flatMap(servicesTargeted))) {
+    const [was, is] = [before.ofService(service), after.ofService(service)];
+    if (isThere(service) && isLost(was, is))
+      yield problemOf(`Service ${name}/${service}, at its waypoint, loses its`, was, is);
+  }
+}
+
+/** Said of the waypoint already. */
+const isWaypointLost = (before: NamespaceAuthorization, after: NamespaceAuthorization): boolean =>
+  after.gateways.some((gateway) => gateway.isWaypoint && isLost(before.ofGateway(gateway), after.ofGateway(gateway)));
+
+function servicesThere(namespace: Namespace, mesh: View): (name: string) => boolean {
+  if (mesh.knowledge("Service") !== "complete") return () => true;
+  const names = new Set(mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name));
+  return (name) => names.has(name);
+}
+
+function problemOf(loser: string, was: Coverage, is: Coverage): Problem {
+  const closedBy = was.sealedBy ?? was.closedBy;
+  const by = closedBy === undefined ? "" : `${idOf(closedBy)} denied by default, and `;
+  const now = is.openedBy === undefined ? "nothing does any more" : `${idOf(is.openedBy)} lets everyone in`;
+  return {
+    at: [],
+    message: `${loser} default deny: ${by}${now}`,
+    related: [closedBy, is.openedBy].filter((policy) => policy !== undefined),
+  };
+}
