@@ -1,5 +1,10 @@
 import type { Rule } from "../engine/rule.ts";
+import { allowsEveryone as authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
+import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { defaultDenyMissing as namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
+import { defaultDenyRemoved as namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { mtlsWeakened as namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
+import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { permissive as peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { withoutEffect as peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
@@ -7,7 +12,12 @@ import { weightsNot100 } from "./virtual-service/weights-not-100.ts";
 
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
 export const rules: readonly Rule[] = [
+  authorizationPolicyAllowsEveryone,
+  authorizationPolicyWithoutDefaultDeny,
+  namespaceDefaultDenyMissing,
+  namespaceDefaultDenyRemoved,
   namespaceMtlsWeakened,
+  namespaceProtectionRemoved,
   objectMalformed, //
   peerAuthenticationPermissive,
   peerAuthenticationWithoutEffect,
