@@ -58,7 +58,9 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
   const workloads = pairsOfWorkloads(before, after);
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
   const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);
-  if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison));
+  if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison, () => true));
+  // What pods are given only when they are made stands in no template: their own policies cannot be told from here.
+  if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
   return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
 }
 
@@ -157,13 +159,31 @@ function ofNamespace(found: readonly Found[]): readonly Weakening[] {
   return [{ ...first, of: "namespace", onlyAs: isEverywhere ? undefined : first.onlyAs }];
 }
 
-function ofUnknownWorkloads(comparison: Comparison): readonly Found[] {
+/** Set by the controllers of Kubernetes and by Istio's injector (pkg/kube/inject). */
+const givenLabels: ReadonlySet<string> = new Set([
+  "apps.kubernetes.io/pod-index",
+  "batch.kubernetes.io/controller-uid",
+  "batch.kubernetes.io/job-name",
+  "controller-revision-hash",
+  "controller-uid",
+  "job-name",
+  "pod-template-hash",
+  "security.istio.io/tlsMode",
+  "service.istio.io/canonical-name",
+  "service.istio.io/canonical-revision",
+  "statefulset.kubernetes.io/pod-name",
+]);
+const hasGivenLabel = (labels: Labels): boolean => Object.keys(labels).some((label) => givenLabels.has(label));
+
+function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) => boolean): readonly Found[] {
   const { before, after, was, is } = comparison;
   const steps = routesOf(reachOfNamespace(before.object), reachOfNamespace(after.object));
   const found: Found[] = [];
-  for (const labels of labelsAskedFor(was, is))
+  for (const labels of labelsAskedFor(was, is)) {
+    if (!isUnknown(labels)) continue;
     for (const weakening of compared({ labels }, [labels, labels], steps, comparison))
       if (!found.some((other) => covers(other, weakening))) found.push(weakening);
+  }
   return found;
 }
 
