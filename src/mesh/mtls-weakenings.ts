@@ -7,6 +7,7 @@ import {
   type NamespaceMtls,
   type peerAuthenticationsOfNamespace,
   type Plane,
+  planes,
   type Reach,
   reachOf,
   reachOfNamespace,
@@ -54,6 +55,7 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
     is: mtlsOf(after.object, after.mesh),
   };
   const isChanged = before.object !== after.object || !isSamePolicies(comparison);
+  if (isIdle(comparison, isChanged)) return [];
   const isKnown = after.mesh.knowledge("Workload") === "complete";
   const workloads = pairsOfWorkloads(before, after);
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
@@ -62,6 +64,13 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
   // What pods are given only when they are made stands in no template: their own policies cannot be told from here.
   if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
   return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
+}
+
+/** Nobody was refused, or all workloads have one mode that no label of theirs can change: they need not be read. */
+function isIdle({ was }: Comparison, isChanged: boolean): boolean {
+  if (was.levels.workload.length > 0) return false;
+  const accepting = planes.filter((plane) => acceptsPlaintext(was.wide(plane)));
+  return accepting.length === planes.length || (!isChanged && accepting.length === 0);
 }
 
 function isSamePolicies({ was, is }: Comparison): boolean {
