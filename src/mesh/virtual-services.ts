@@ -22,6 +22,10 @@ export function* routesOf({ spec }: VirtualService): Iterable<Route> {
       yield { at: ["spec", protocol, i, "route"], protocol, route, destinations: route.route };
 }
 
+/** The weights of a route as a sum: `90 + 0 (not set)`. */
+export const shownSum = (destinations: readonly WeightedDestination[]): string =>
+  destinations.map(({ weight }) => (weight === undefined ? "0 (not set)" : String(weight))).join(" + ");
+
 /** A destination or mirror that gets requests. */
 export interface Traffic {
   /** Of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */

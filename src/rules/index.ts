@@ -8,6 +8,8 @@ import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/pro
 import { objectMalformed } from "./object/malformed.ts";
 import { permissive as peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { withoutEffect as peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
+import { routeRejected as virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
+import { subsetNotFound as virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { weightsNot100 } from "./virtual-service/weights-not-100.ts";
 
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
@@ -21,5 +23,7 @@ export const rules: readonly Rule[] = [
   objectMalformed, //
   peerAuthenticationPermissive,
   peerAuthenticationWithoutEffect,
+  virtualServiceRouteRejected,
+  virtualServiceSubsetNotFound,
   weightsNot100,
 ];

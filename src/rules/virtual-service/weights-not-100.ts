@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { type Route, routesOf, type WeightedDestination } from "../../mesh/virtual-services.ts";
+import { type Route, routesOf, shownSum, type WeightedDestination } from "../../mesh/virtual-services.ts";
 
 export const weightsNot100 = defineRule({
   id: "virtual-service-weights-not-100",
@@ -17,17 +17,19 @@ export const weightsNot100 = defineRule({
       // A single destination gets everything, whatever its weight says.
       if (destinations.length < 2) continue;
       const sum = destinations.reduce((total, { weight }) => total + (weight ?? 0), 0);
-      if (sum === 100) continue;
+      if (sum === 100 || isRefused(destinations)) continue;
       yield {
         at,
-        message: `Weights sum to ${sum}, not to 100: ${destinations.map(shown).join(" + ")} = ${sum}`,
+        message: `Weights sum to ${sum}, not to 100: ${shownSum(destinations)} = ${sum}`,
         key: keyOf(route),
       };
     }
   },
 });
 
-const shown = ({ weight }: WeightedDestination) => (weight === undefined ? "0 (not set)" : String(weight));
+/** Weights that istiod refuses altogether are virtual-service-route-rejected. */
+const isRefused = (destinations: readonly WeightedDestination[]): boolean =>
+  destinations.every(({ weight = 0 }) => weight === 0) || destinations.some(({ weight = 0 }) => weight < 0);
 
 /** The route, whatever its weights: a sum that goes from wrong to wrong is no new mistake. */
 function keyOf({ protocol, route, destinations }: Route): string {

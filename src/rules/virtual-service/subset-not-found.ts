@@ -1,0 +1,129 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { absent, type AnyObject, type Witness } from "../../kube/kinds.ts";
+import {
+  type DestinationRule,
+  destinationRulesOfVirtualService,
+  hostOfRule,
+  serviceEntriesOfVirtualService,
+  serviceNamespaces,
+} from "../../mesh/destination-rules.ts";
+import { covers, fullHost, isWildcard } from "../../mesh/hosts.ts";
+import { isServed } from "../../mesh/revision.ts";
+import type { MeshSettings } from "../../mesh/settings.ts";
+import { lookUpEverywhere, type SubsetFailure, subsetFailures } from "../../mesh/subset-clients.ts";
+import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/subsets.ts";
+import { gatewaysOfVirtualService, rootsOfDelegate, workloadsOfGateway } from "../../mesh/virtual-service-clients.ts";
+import { type Traffic, trafficOf } from "../../mesh/virtual-services.ts";
+
+export const subsetNotFound = defineRule({
+  id: "virtual-service-subset-not-found",
+  subject: "VirtualService",
+  reads: [
+    destinationRulesOfVirtualService,
+    gatewaysOfVirtualService,
+    rootsOfDelegate,
+    serviceEntriesOfVirtualService,
+    workloadsOfGateway,
+  ],
+  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  mode: "deny",
+  tags: ["canary"],
+  summary:
+    "A destination or mirror with traffic names a subset that the DestinationRule its clients use does not define.",
+  why: "Envoy has no cluster for such a subset and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Clients take one DestinationRule: of their own namespace, else the service's, else the root namespace (pilot/pkg/model/push_context.go destinationRule).",
+  fix: "Apply the DestinationRule that defines the subset before what uses it; take the last use of a subset away before the subset itself.",
+
+  *check(virtualService, mesh) {
+    const { settings } = mesh;
+    if (!isServed(virtualService, settings)) return;
+    const rules = mesh.related(destinationRulesOfVirtualService, virtualService);
+    const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
+    for (const traffic of trafficOf(virtualService)) {
+      const { host: said, subset } = traffic.destination;
+      if (!subset) continue;
+      const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
+      const target: SubsetTarget = {
+        host,
+        subset,
+        rules: rules.filter((rule) => covers(hostOfRule(rule, settings), host)),
+        serviceNamespaces: serviceNamespaces(host, entries, settings),
+      };
+      yield* problemsOf(subsetFailures(virtualService, traffic, target, mesh), { traffic, target, settings });
+    }
+  },
+});
+
+/** Where a subset is asked for, and how. */
+interface Asked {
+  readonly traffic: Traffic;
+  readonly target: SubsetTarget;
+  readonly settings: MeshSettings;
+}
+
+function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
+  if (failures.length === 0) return;
+  const { traffic, target, settings } = asked;
+  const isNowhere = lookUpEverywhere(namespacesThatMatter(target), target, settings) !== undefined;
+  for (const failure of failures) {
+    const isWarning = !failure.isGrave || traffic.isUncertain;
+    const fix = fixOf(failure, target);
+    const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
+    yield {
+      at: [...traffic.at, "subset"],
+      message: messageOf(failure, target, isNowhere && failures.length === 1),
+      key: JSON.stringify(identity),
+      restsOn: witnessesOf(failure, asked, isNowhere),
+      ...(isWarning ? { atMost: "warn" } : {}),
+      ...(fix === undefined ? {} : { fix }),
+    };
+  }
+}
+
+function messageOf({ client, lookup }: SubsetFailure, { host, subset }: SubsetTarget, isForAll: boolean): string {
+  const who = clientsNamed(client, lookup.definedFor === "some");
+  if (lookup.used.length === 0)
+    return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for "${host}" defines subset "${subset}"`;
+  const names = lookup.used.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(" and ");
+  const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
+  return `Subset "${subset}" of "${host}" does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
+}
+
+function clientsNamed(client: SubsetFailure["client"], isForSome: boolean): string {
+  if (client === undefined) return "its clients";
+  if (client.namespace === anyOtherNamespace) return "clients in other namespaces";
+  if (client.gateway !== undefined) return `gateway pods in "${client.namespace}"`;
+  return `${isForSome ? "some workloads" : "clients"} in "${client.namespace}"`;
+}
+
+/** Enough to see a misspelling; a generated rule may define hundreds. */
+const maxListed = 10;
+function listed(subsets: readonly string[]): string {
+  if (subsets.length === 0) return "no subset";
+  const shown = subsets.slice(0, maxListed).map((name) => JSON.stringify(name));
+  return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
+}
+
+function fixOf({ lookup }: SubsetFailure, { host, subset, rules }: SubsetTarget): string | undefined {
+  if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
+  const elsewhere = rules.find((rule) => !lookup.used.includes(rule) && defines(rule, subset));
+  if (elsewhere === undefined) return undefined;
+  const { namespace, name } = elsewhere.metadata;
+  return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it: let them see it (spec.exportTo), or define the subset in the one that they use.`;
+}
+
+const defines = ({ spec }: DestinationRule, subset: string): boolean =>
+  spec.subsets.some(({ name }) => name === subset);
+
+/** What is there and lacks the subset; where a rule for just this host may be missing, the places where it would stand. */
+function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Witness[] {
+  const { target, settings } = asked;
+  const [used] = lookup.used;
+  const places = new Set([...target.serviceNamespaces, settings.rootNamespace]);
+  if (client !== undefined && client.namespace !== anyOtherNamespace) places.add(client.namespace);
+  const isMissing = used === undefined || isWildcard(hostOfRule(used, settings));
+  const missing = isMissing ? [...places].map((namespace) => absent("DestinationRule", namespace)) : [];
+  // Wherever the gateway stands, it finds nothing: then its place does not matter.
+  const gateway: readonly AnyObject[] =
+    client?.gateway === undefined || isNowhere ? [] : [client.gateway.gateway, client.gateway.workload];
+  return [...lookup.used, ...missing, ...gateway, ...(root ? [root] : [])];
+}
