@@ -168,12 +168,15 @@ export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =
  * the namespace is guarded workload by workload; one policy says nothing about what is not its own.
  */
 export function isGuardedOneByOne(authorization: NamespaceAuthorization, namespace: Namespace): boolean {
-  const { workloads, knowsWorkloads, policies, ofWorkload } = authorization;
+  const { workloads, knowsWorkloads, policies, enforcer, ofWorkload } = authorization;
   if (!knowsWorkloads || workloads.length === 0) return false;
   const selectors = new Set<string>();
-  for (const policy of policies)
-    if (policy.metadata.namespace === namespace.metadata.name && policy.spec.selector && actionOf(policy) === "ALLOW")
+  for (const policy of policies) {
+    const { selector } = policy.spec;
+    const isOwn = policy.metadata.namespace === namespace.metadata.name && actionOf(policy) === "ALLOW";
+    if (isOwn && selector && attachesToLabels(policy, selector.matchLabels ?? {}, enforcer))
       selectors.add(scopeOf(policy));
+  }
   return selectors.size > 1 && workloads.every((workload) => hasDefaultDeny(ofWorkload(workload)));
 }
 

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import fc from "fast-check";
+import { judge } from "../../src/engine/evaluate.ts";
+import { type AnyObject, identityOf, keyOf } from "../../src/kube/kinds.ts";
+import { captureOf, staysOut } from "../../src/mesh/ambient.ts";
+import { isServed } from "../../src/mesh/revision.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { AuthorizationPolicy } from "../../src/mesh/authorization-policies.ts";
+import type { Mesh } from "../../src/mesh/view.ts";
+import type { Workload } from "../../src/mesh/workloads.ts";
+import { allowsEveryone } from "../../src/rules/authorization-policy/allows-everyone.ts";
+import { defaultDenyRemoved } from "../../src/rules/namespace/default-deny-removed.ts";
+import { anObject } from "../meshes/arbitrary.ts";
+
+// Nothing that was denied by default opens unseen, and nobody is told so of what stays closed. Worked out from all
+// policies of the mesh, for the rules that these meshes have: without relations, and workload by workload.
+
+const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
+
+function isDenied(workload: Workload, mesh: Mesh): boolean {
+  const namespace = [...mesh.all("Namespace")].find(({ metadata }) => metadata.name === workload.metadata.namespace);
+  const isAmbient = captureOf(workload, namespace) === "ambient";
+  const policies = [...mesh.all("AuthorizationPolicy")].filter(
+    (policy) => isServed(policy, mesh.settings) && isFor(policy, workload, isAmbient),
+  );
+  const ofAction = (action: string) => policies.filter(({ spec }) => (spec.action ?? "ALLOW") === action);
+  const allowing = ofAction("ALLOW");
+  return ofAction("DENY").some(isForEveryone) || (allowing.length > 0 && !allowing.some(isForEveryone));
+}
+
+function isFor(
+  { metadata, spec }: AuthorizationPolicy,
+  { metadata: { namespace }, pod }: Workload,
+  isAmbient: boolean,
+) {
+  if (metadata.namespace !== namespace && metadata.namespace !== "istio-system") return false;
+  if (metadata.annotations["istio.io/dry-run"] === "true" || spec.targetRefs.length > 0) return false;
+  const { matchLabels = isAmbient ? { never: "there" } : {} } = spec.selector ?? { matchLabels: {} };
+  return Object.entries(matchLabels).every(([key, value]) => pod.labels[key] === value);
+}
+
+const isForEveryone = ({ spec }: AuthorizationPolicy): boolean =>
+  spec.rules.some(({ from, to }) => from.length === 0 && to.length === 0);
+
+interface World {
+  readonly before: Mesh;
+  readonly after: Mesh;
+}
+const workloadsOf = (mesh: Mesh, namespace: string) =>
+  [...mesh.all("Workload")].filter((workload) => workload.metadata.namespace === namespace && !staysOut(workload));
+const openedIn = ({ before, after }: World, namespace: string): boolean =>
+  workloadsOf(after, namespace).some((workload) => {
+    const old = before.find("Workload", keyOf(workload)) as Workload | undefined;
+    return old !== undefined && isDenied(old, before) && !isDenied(workload, after);
+  });
+
+function judged(objects: readonly AnyObject[], next: AnyObject, isDeletion: boolean) {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const object of objects) mesh.set(object);
+  const there = mesh.find(next.kind, keyOf(next));
+  const old = there?.implied ? undefined : there;
+  const change = isDeletion ? { old } : { old, object: next };
+  if (change.old === undefined && change.object === undefined) return undefined;
+  return judge([allowsEveryone, defaultDenyRemoved], mesh, [change]);
+}
+
+const concerned: ReadonlySet<string> = new Set(["Namespace", "Workload", "AuthorizationPolicy", "KubernetesGateway"]);
+const worlds = fc.uniqueArray(
+  anObject.filter(({ kind }) => concerned.has(kind)),
+  { selector: identityOf, minLength: 4, maxLength: 14 },
+);
+const anyConcerned = anObject.filter(({ kind }) => concerned.has(kind));
+
+test("what was denied by default and is not any more is denied", () => {
+  let opened = 0;
+  fc.assert(
+    fc.property(worlds, fc.nat(), anyConcerned, fc.boolean(), (objects, at, other, isDeletion) => {
+      const there = objects[at % objects.length] as AnyObject;
+      // Half of the changes are of something that is there.
+      const isSame = at % 2 === 0 && there.kind === other.kind;
+      const { name, namespace } = there.metadata;
+      const next = isDeletion
+        ? there
+        : isSame
+          ? ({ ...other, metadata: { ...other.metadata, name, namespace } } as AnyObject)
+          : other;
+      const result = judged(objects, next, isDeletion);
+      if (result === undefined) return;
+      const { findings, before, after } = result;
+      assert.deepEqual(result.errors, []);
+      const denied = findings.filter(({ introduced, atMost }) => introduced && atMost === undefined);
+      for (const where of ["a", "b", "istio-system"]) {
+        const isSaid = denied.some(({ subject: { metadata } }) => (metadata.namespace || metadata.name) === where);
+        const isOpened = openedIn({ before, after }, where);
+        if (isOpened) opened++;
+        if (isOpened) assert.ok(isSaid, `nothing said of ${where}`);
+        const hasMany = workloadsOf(after, where).length > 1;
+        const ofWorkloads = denied.filter(
+          ({ rule, subject, message }) =>
+            rule === defaultDenyRemoved && subject.metadata.name === where && !/^(Gateway|Service) /.test(message),
+        );
+        if (hasMany && !isOpened) assert.deepEqual(ofWorkloads, []);
+      }
+    }),
+    { numRuns },
+  );
+  assert.ok(opened > numRuns / 300, `only ${opened} of ${numRuns} changes opened anything`);
+});
