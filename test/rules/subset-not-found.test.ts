@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { judge } from "../../src/engine/evaluate.ts";
+import { isCertain } from "../../src/engine/finding.ts";
+import { type AnyObject, keyOf, readAny } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { Knowledge } from "../../src/mesh/view.ts";
+import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
+
+// The one who introduces a missing subset gets the finding, whatever object he changes.
+
+const object = (kind: string, namespace: string, spec: object, apiVersion = "networking.istio.io/v1") =>
+  readAny({ apiVersion, kind, metadata: { name: "cart", namespace }, spec }) as AnyObject;
+const rule = (namespace: string, ...names: string[]) =>
+  object("DestinationRule", namespace, {
+    host: "cart.shop.svc.cluster.local",
+    subsets: names.map((name) => ({ name })),
+  });
+const weighted = (v1: number, v2: number) =>
+  object("VirtualService", "shop", {
+    hosts: ["cart"],
+    http: [
+      {
+        route: [
+          { destination: { host: "cart", subset: "v1" }, weight: v1 },
+          { destination: { host: "cart", subset: "v2" }, weight: v2 },
+        ],
+      },
+    ],
+  });
+
+function introduced(view: readonly AnyObject[], changed: AnyObject, isDeleted = false): readonly string[] {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const one of view) mesh.set(one);
+  const old = mesh.find(changed.kind, keyOf(changed));
+  const { findings, errors } = judge([subsetNotFound], mesh, [{ old, object: isDeleted ? undefined : changed }]);
+  assert.deepEqual(errors, []);
+  return findings
+    .filter((finding) => finding.introduced)
+    .map(({ message, atMost, class: kind }) => `${atMost ?? "deny"} ${kind}: ${message}`);
+}
+
+test("a subset is taken from the DestinationRule while traffic goes there", () => {
+  const view = [rule("shop", "v1", "v2"), weighted(90, 10)];
+  const missing =
+    'deny relational: Subset "v2" of "cart.shop.svc.cluster.local" does not exist: DestinationRule shop/cart defines "v1"';
+  assert.deepEqual(introduced(view, rule("shop", "v1")), [missing]);
+  assert.deepEqual(introduced([view[0] as AnyObject, weighted(100, 0)], rule("shop", "v1")), [], "no traffic");
+});
+
+test("the DestinationRule is deleted", () => {
+  const view = [rule("shop", "v1", "v2"), weighted(100, 0)];
+  const missing = 'deny relational: No DestinationRule for "cart.shop.svc.cluster.local" defines subset "v1"';
+  assert.deepEqual(introduced(view, rule("shop"), true), [missing]);
+  assert.deepEqual(introduced([...view, rule("istio-system", "v1")], rule("shop"), true), [], "another one takes over");
+});
+
+test("the weight of a subset that is not there rises from 0", () => {
+  const view = [rule("shop", "v1"), weighted(100, 0)];
+  assert.equal(introduced(view, weighted(90, 10)).length, 1);
+  assert.deepEqual(introduced([rule("shop", "v1"), weighted(90, 10)], weighted(50, 50)), [], "it was missing before");
+});
+
+test("another namespace hides the rule from its own clients: a warning for them", () => {
+  const hiding = object("DestinationRule", "web", { host: "*.local" });
+  const hidden =
+    'warn relational: Subset "v1" of "cart.shop.svc.cluster.local" does not exist for clients in "web": DestinationRule web/cart defines no subset';
+  assert.deepEqual(introduced([rule("shop", "v1"), weighted(100, 0)], hiding), [hidden]);
+});
+
+test("pods of the gateway appear where the rule is not seen", () => {
+  const isPrivate = object("DestinationRule", "shop", { host: "cart", exportTo: ["."], subsets: [{ name: "v1" }] });
+  const route = { route: [{ destination: { host: "cart", subset: "v1" } }] };
+  const view = [
+    isPrivate,
+    object("Gateway", "shop", { selector: { istio: "ingress" } }),
+    object("VirtualService", "shop", { hosts: ["a.example.com"], gateways: ["cart"], http: [route] }),
+  ];
+  const pods = object("Deployment", "edge", { template: { metadata: { labels: { istio: "ingress" } } } }, "apps/v1");
+  const missing =
+    'deny relational: No DestinationRule that gateway pods in "edge" use for "cart.shop.svc.cluster.local" defines subset "v1"';
+  assert.deepEqual(introduced(view, pods), [missing]);
+});
+
+test("a root hands requests over to a delegate whose subset is missing", () => {
+  const delegate = object("VirtualService", "shop", {
+    http: [{ route: [{ destination: { host: "cart", subset: "v2" } }] }],
+  });
+  const http = [{ delegate: { name: "cart", namespace: "shop" } }];
+  const root = object("VirtualService", "web", { hosts: ["a.example.com"], http });
+  const missing = 'Subset "v2" of "cart.shop.svc.cluster.local" does not exist: DestinationRule shop/cart defines "v1"';
+  assert.deepEqual(
+    introduced([rule("shop", "v1")], delegate),
+    [`warn relational: ${missing}`],
+    "nobody hands over yet",
+  );
+  assert.equal(introduced([rule("shop", "v1"), delegate], root)[0]?.startsWith("deny relational"), true);
+  assert.deepEqual(introduced([rule("shop", "v2"), delegate], root), []);
+});
+
+test("in files that may not be all: a rule that lacks the subset is certain, a missing or broad rule is not", () => {
+  const certain = (...view: AnyObject[]) => {
+    const mesh = new MeshStore(
+      defaultMeshSettings,
+      new Map<"DestinationRule", Knowledge>([["DestinationRule", "assumed"]]),
+    );
+    for (const one of view) mesh.set(one);
+    return judge([subsetNotFound], mesh, [{ object: weighted(100, 0) }]).findings.map((finding) =>
+      isCertain(finding, mesh),
+    );
+  };
+  assert.deepEqual(certain(rule("shop", "v2")), [true]);
+  assert.deepEqual(certain(), [false]);
+  assert.deepEqual(certain(object("DestinationRule", "istio-system", { host: "*.local" })), [false]);
+});
