@@ -1,6 +1,7 @@
-import { type AnyObject, type Kind, kindOf, readAny } from "../kube/kinds.ts";
+import { type AnyObject, type Kind, keyOf, kindOf, readAny } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { Change } from "../mesh/overlay.ts";
+import type { Mesh } from "../mesh/view.ts";
 import type { AdmissionRequest } from "./review.ts";
 
 /**
@@ -12,20 +13,27 @@ export type ChangeReading =
   | { readonly unjudged: string; readonly warning?: string }
   | { readonly problem: string };
 
-/** Never throws. Subresources need no case of their own: an update through `status` that changes labels is a change. */
-export function readChange(request: AdmissionRequest): ChangeReading {
+/** Finds what a view holds, by kind and key. */
+type Known = Pick<Mesh, "find">;
+
+/**
+ * Never throws. Subresources need no case of their own: an update through `status` that changes labels is a change.
+ * `known` spares reading an old object that the view holds already.
+ */
+export function readChange(request: AdmissionRequest, known?: Known): ChangeReading {
   const { group, version, kind: originKind } = request.kind;
   const kind = kindOf(group === "" ? version : `${group}/${version}`, originKind);
   if (kind === undefined) return { unjudged: "no rule reads this kind", warning: unknownKind(request) };
   const wanted = missingPart(request);
   if (wanted !== undefined) return { problem: `request.${wanted} is missing from this ${request.operation}` };
   const end = endOf(request);
-  return end === undefined ? changeOf(request, kind) : { unjudged: end };
+  return end === undefined ? changeOf(request, kind, known) : { unjudged: end };
 }
 
-function changeOf(request: AdmissionRequest, kind: Kind): ChangeReading {
-  const old = request.operation === "CREATE" ? undefined : read(request, request.oldObject);
-  const object = request.operation === "DELETE" ? afterDeletion(old) : read(request, request.object);
+function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefined): ChangeReading {
+  const now = request.operation === "DELETE" ? undefined : read(request, request.object);
+  const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, known);
+  const object = request.operation === "DELETE" ? afterDeletion(old) : now;
   if (old === undefined && object === undefined)
     // A ConfigMap is read only where it is a mesh config; every object of another kind in the table is.
     return kind === "MeshConfig"
@@ -41,6 +49,23 @@ function changeOf(request: AdmissionRequest, kind: Kind): ChangeReading {
  */
 const afterDeletion = (old: AnyObject | undefined): AnyObject | undefined =>
   old?.kind === "Namespace" ? { ...old, status: { phase: "Terminating" } } : undefined;
+
+/** The view's own where it is the same version of the same object, as it is unless the watch lags behind. */
+function oldObjectOf(request: AdmissionRequest, object: AnyObject | undefined, known: Known | undefined) {
+  const there = object && known?.find(object.kind, keyOf(object));
+  return there !== undefined && isVersion(request.oldObject, there) ? there : read(request, request.oldObject);
+}
+
+function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion } }: AnyObject): boolean {
+  const metadata = member(raw, "metadata");
+  return (
+    isSet(uid) &&
+    isSet(resourceVersion) &&
+    member(metadata, "uid") === uid &&
+    member(metadata, "resourceVersion") === resourceVersion &&
+    member(raw, "apiVersion") === apiVersion
+  );
+}
 
 const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
   readAny(named(raw, request.name), request.namespace);
@@ -82,24 +107,26 @@ function hasFinalizers(raw: unknown): boolean {
 
 /** Readers keep what rules read, so that managed fields, most of a status and finalizers do not count. */
 function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
-  return old !== undefined && object !== undefined && isEqual(unversioned(old), unversioned(object));
+  if (old === undefined || object === undefined) return false;
+  // What differs is rarely the metadata, so that comes last.
+  const { metadata: oldMetadata, ...before } = old;
+  const { metadata, ...after } = object;
+  const { resourceVersion } = metadata;
+  return isEqual(before, after) && isEqual({ ...oldMetadata, resourceVersion }, metadata);
 }
-
-const unversioned = (object: AnyObject) => ({
-  ...object,
-  metadata: { ...object.metadata, resourceVersion: undefined },
-});
 
 /** Of what readers make: plain data, and no deeper than they read. */
 function isEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  return Array.isArray(a) === Array.isArray(b) && hasEqualMembers(a, b);
+}
+
+function hasEqualMembers(a: object, b: object): boolean {
   const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && isEqual(at(a, key), at(b, key)))
-  );
+  if (keys.length !== Object.keys(b).length) return false;
+  for (const key of keys) if (!Object.hasOwn(b, key) || !isEqual(at(a, key), at(b, key))) return false;
+  return true;
 }
 
 const at = (value: object, key: string): unknown => (value as Record<string, unknown>)[key];

@@ -6,6 +6,7 @@ import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { selfSigned } from "../tls/self-signed.ts";
 import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { followPolicies } from "./followed-policies.ts";
 import { meshFromFiles } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
@@ -49,18 +50,19 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const certificates = await certificatesOf(options, terminal);
-  const { policies, errors } = await policiesOf(options);
-  if (errors.length > 0)
+  const inForce = await policiesOf(options);
+  if (inForce.errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} cannot be put in force whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--policies ${options.policies} cannot be put in force whole:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const { mesh, objects } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     knowledge: knowledgeOfMesh,
   });
+  const policies = followPolicies(options, inForce, { log, clock: systemClock });
   const webhook = await startWebhook({
     mesh: () => mesh,
-    policies: () => policies,
+    policies: policies.current,
     certificates,
     log,
     host: options.host,
@@ -71,6 +73,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objects.length }, "serving");
   if (!terminal.stop.aborted) await once(terminal.stop, "abort");
   log.info({}, "stopping");
+  policies.close();
   await webhook.close();
   return 0;
 }

@@ -83,13 +83,9 @@ function parametersOf(rule: Rule): string[] {
   return ["## Parameters", "", "| name | meaning | default |", "|---|---|---|", ...rows, ""];
 }
 
-/** The rule's first fixture, `example.yaml` before all others: what is wrong is marked on its line. */
+/** What is wrong is marked on its line. */
 function examplesOf(rule: Rule, fixtures: string): string[] {
-  const folder = join(fixtures, rule.id);
-  const files = readdirSync(folder).filter((name) => name.endsWith(".yaml"));
-  const file = files.includes("example.yaml") ? "example.yaml" : files.sort()[0];
-  if (file === undefined) throw new Error(`${folder} holds no fixture: the page of ${rule.id} would have no example`);
-  const text = readFileSync(join(folder, file), "utf8").replaceAll("\r\n", "\n").trim();
+  const text = exampleOf(join(fixtures, rule.id));
   if (rule.compare) return ["## Example", "", "A change, before and after:", "", ...fenced(text)];
   const documents = text.split(/^---$/m).map((document) => document.trim());
   const wrong = documents.filter((document) => document.includes("# expect:"));
@@ -100,6 +96,17 @@ function examplesOf(rule: Rule, fixtures: string): string[] {
     ...fenced(wrong[0] ?? text),
     ...(right.length > 0 ? ["## Right", "", ...fenced(right.join("\n---\n"))] : []),
   ];
+}
+
+/** The first fixture with something wrong in it, `example.yaml` before all others. */
+function exampleOf(folder: string): string {
+  const names = readdirSync(folder).filter((name) => name.endsWith(".yaml"));
+  const texts = [...names.filter((name) => name === "example.yaml"), ...names.sort()].map((name) =>
+    readFileSync(join(folder, name), "utf8").replaceAll("\r\n", "\n").trim(),
+  );
+  const found = texts.find((text) => text.includes("# expect:"));
+  if (found === undefined) throw new Error(`${folder} holds no fixture with a marked line: the rule's page needs one`);
+  return found;
 }
 
 const fenced = (yaml: string): string[] => ["```yaml", yaml.replaceAll("# expect:", "# <-"), "```", ""];

@@ -58,6 +58,18 @@ export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
       yield* weightedTraffic({ at: ["spec", protocol, i, "route"], protocol, route, isUncertain: false });
 }
 
+/** Every destination and mirror that names a subset, whether or not requests get there: cheaper to find than traffic. */
+export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
+  const found: WeightedDestination["destination"][] = [];
+  for (const { route } of [...spec.http, ...spec.tcp, ...spec.tls])
+    for (const { destination } of route) if (destination.subset) found.push(destination);
+  for (const { mirror, mirrors } of spec.http) {
+    if (mirror?.subset) found.push(mirror);
+    for (const { destination } of mirrors) if (destination.subset) found.push(destination);
+  }
+  return found;
+}
+
 function* weightedTraffic(of: Omit<Traffic, "destination">): Iterable<Traffic> {
   const { route } = of.route;
   for (const [i, { destination, weight }] of route.entries())

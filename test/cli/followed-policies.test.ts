@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { followPolicies } from "../../src/cli/followed-policies.ts";
+import { policiesOf } from "../../src/cli/policy-options.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "meshward-policies-"));
+after(() => rmSync(folder, { recursive: true }));
+const file = join(folder, "policy.yaml");
+const protect = (name: string) =>
+  writeFileSync(
+    file,
+    `apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: a }\nspec: { protectedNamespaces: { names: [${name}] } }\n`,
+  );
+
+test("policies follow their files; broken ones leave the last good ones in force and are reported once", async () => {
+  protect("shop");
+  const options = { policies: folder, profile: "baseline" };
+  const lines: string[] = [];
+  let tick = () => {};
+  const clock = {
+    now: () => 0,
+    every(_: number, task: () => void) {
+      tick = task;
+      return () => {
+        tick = () => {};
+      };
+    },
+  };
+  const log = createLog("info", (line) => lines.push(line));
+  const followed = followPolicies(options, await policiesOf(options), { log, clock });
+  /** Reading is done when nothing is logged or replaced any more; the files are small and local. */
+  const look = async (isDone: () => boolean) => {
+    tick();
+    for (let turns = 0; turns < 10_000 && !isDone(); turns++) await turn();
+    assert.ok(isDone(), lines.join("\n"));
+  };
+  const isProtected = (name: string) => followed.current().protectsByName(name);
+  assert.ok(isProtected("shop"));
+
+  protect("bank");
+  await look(() => isProtected("bank"));
+  assert.equal(isProtected("shop"), false);
+  const replaced = lines.length;
+  assert.match(lines.at(-1) ?? "", /policies replaced/);
+
+  writeFileSync(file, "apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nspec: [\n");
+  await look(() => lines.length > replaced);
+  assert.match(lines.at(-1) ?? "", /the last good ones stay/);
+  assert.match(lines.at(-1) ?? "", /policy\.yaml:/);
+  assert.ok(isProtected("bank"));
+
+  protect("vault");
+  await look(() => isProtected("vault"));
+  followed.close();
+  protect("none");
+  tick();
+  assert.ok(isProtected("vault"));
+});
