@@ -6,7 +6,7 @@ import { after, describe, test } from "node:test";
 import { audit, judge } from "../src/engine/evaluate.ts";
 import type { Finding } from "../src/engine/finding.ts";
 import { defaultsOf, type Rule } from "../src/engine/rule.ts";
-import { type AnyObject, keyOf } from "../src/kube/kinds.ts";
+import { type AnyObject, identityOf, keyOf } from "../src/kube/kinds.ts";
 import type { Change } from "../src/mesh/overlay.ts";
 import { MeshStore } from "../src/mesh/store.ts";
 import { rules } from "../src/rules/index.ts";
@@ -98,11 +98,11 @@ const messagesOf = (rule: Rule, fixture: Fixture): readonly string[] =>
     fixture,
     fixture.objects.map(({ object }) => object),
   )
-    .map(({ subject, message, at }) => `${keyOf(subject)} ${at.join(".")} ${message}`)
+    .map(({ subject, message, at }) => `${identityOf(subject)} ${at.join(".")} ${message}`)
     .sort();
 
 const isUnmarked = ({ object }: FixtureObject, fixture: Fixture): boolean =>
-  !fixture.expected.some((line) => line.includes(` ${keyOf(object)}: `));
+  !fixture.expected.some((line) => line.includes(` ${identityOf(object)}: `));
 
 /** The background first, then the marked objects one by one: each must introduce what is marked on it. */
 function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {

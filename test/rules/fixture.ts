@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { ParameterValue } from "../../src/engine/rule.ts";
-import { type AnyObject, type Kind, keyOf, readAny } from "../../src/kube/kinds.ts";
+import { type AnyObject, identityOf, type Kind, keyOf, readAny } from "../../src/kube/kinds.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
 import type { Knowledge } from "../../src/mesh/view.ts";
 import { type Manifest, readManifests } from "../../src/sources/manifests.ts";
@@ -27,7 +27,7 @@ export interface Fixture {
   readonly settings: MeshSettings;
   readonly knowledge: ReadonlyMap<Kind, Knowledge>;
   readonly parameters: Readonly<Record<string, ParameterValue>>;
-  /** `line namespace/name: message`, sorted. */
+  /** `line Kind namespace/name: message`, sorted. */
   readonly expected: readonly string[];
   lineOf(finding: Finding): string;
 }
@@ -67,7 +67,7 @@ function lineOf({ subject, at, message }: Finding, objects: readonly FixtureObje
   const same = objects.filter(({ object }) => object.kind === subject.kind && keyOf(object) === keyOf(subject));
   const entry = same.find(({ object }) => object === subject) ?? same.at(-1);
   if (entry === undefined) return `implied ${subject.metadata.name}: ${message}`;
-  return `${entry.manifest.locate(at).line} ${keyOf(subject)}: ${message}`;
+  return `${entry.manifest.locate(at).line} ${identityOf(subject)}: ${message}`;
 }
 
 function expectedIn(lines: readonly string[], objects: readonly FixtureObject[]): string[] {
@@ -79,7 +79,8 @@ function expectedIn(lines: readonly string[], objects: readonly FixtureObject[])
     if (messages === undefined) continue;
     const owner = objects.findLast(({ manifest }) => manifest.locate([]).line <= i + 1);
     if (owner === undefined) throw new Error(`line ${i + 1} is marked and belongs to no object`);
-    for (const message of messages.split(" | ")) expected.push(`${i + 1} ${keyOf(owner.object)}: ${message.trim()}`);
+    for (const message of messages.split(" | "))
+      expected.push(`${i + 1} ${identityOf(owner.object)}: ${message.trim()}`);
   }
   return expected.sort();
 }
