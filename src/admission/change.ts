@@ -119,17 +119,24 @@ function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined):
 function isEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  return Array.isArray(a) === Array.isArray(b) && hasEqualMembers(a, b);
+  if (Array.isArray(a)) return Array.isArray(b) && hasEqualItems(a, b);
+  return !Array.isArray(b) && hasEqualMembers(a as Fields, b as Fields);
 }
 
-function hasEqualMembers(a: object, b: object): boolean {
-  const keys = Object.keys(a);
-  if (keys.length !== Object.keys(b).length) return false;
-  for (const key of keys) if (!Object.hasOwn(b, key) || !isEqual(at(a, key), at(b, key))) return false;
+type Fields = Readonly<Record<string, unknown>>;
+
+function hasEqualItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!isEqual(a[i], b[i])) return false;
   return true;
 }
 
-const at = (value: object, key: string): unknown => (value as Record<string, unknown>)[key];
+function hasEqualMembers(a: Fields, b: Fields): boolean {
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  for (const key of keys) if (!Object.hasOwn(b, key) || !isEqual(a[key], b[key])) return false;
+  return true;
+}
 
 function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {
   const shown = group === "" ? kind : `${kind}.${group}`;

@@ -52,13 +52,14 @@ function guarded(
 }
 
 function validate(request: AdmissionRequest, { mesh, rules, policies, now, log }: GateParts): Decision {
-  const reading = readChange(request);
+  const view = mesh();
+  const reading = readChange(request, view);
   if ("problem" in reading) return notJudged(reading.problem);
   if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
   const { change } = reading;
   const inForce = policies();
   const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-  const evaluation = judge(rules, mesh(), [change], selection);
+  const evaluation = judge(rules, view, [change], selection);
   for (const { rule, subject, error } of evaluation.errors)
     log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
   return decide(judgementOf({ request, change, evaluation, selection, policies: inForce }));

@@ -1,5 +1,5 @@
 import { type AnyObject, allKinds, type Kind, identityOf } from "../kube/kinds.ts";
-import type { Change } from "../mesh/overlay.ts";
+import { type Change, subjectOf } from "../mesh/overlay.ts";
 import type { Mesh } from "../mesh/view.ts";
 import type { Rule } from "./rule.ts";
 
@@ -33,14 +33,19 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
  * changed, any number of hops, on both sides.
  */
 export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
+  const [first] = changes;
+  // A rule that reads no other objects judges what changes: most rules, most of the time.
+  if (rule.reads.length === 0 && first !== undefined && changes.length === 1) {
+    const subject = subjectOf(first);
+    return isSubject(rule, subject.kind) ? [subject] : [];
+  }
   const reached = new Set<AnyObject>();
   for (const { old, object } of changes) {
     if (old) reached.add(old);
     if (object) reached.add(object);
   }
   // A Set visits what is added on the way.
-  if (rule.reads.length > 0)
-    for (const object of reached) for (const reader of readersOf(object, rule, sides)) reached.add(reader);
+  for (const object of reached) for (const reader of readersOf(object, rule, sides)) reached.add(reader);
   return distinct(rule, reached);
 }
 

@@ -1,11 +1,11 @@
 import type { ObjectOf } from "../kube/kinds.ts";
 import { oldestFirst } from "./creation-order.ts";
-import { coveringHosts, fullHost, hostKey, mostSpecificHost, namespaceOfHost } from "./hosts.ts";
+import { coveringHostsOfAll, fullHost, hostKey, mostSpecificHost, namespaceOfHost } from "./hosts.ts";
 import { isServed } from "./revision.ts";
 import { selects } from "./selectors.ts";
 import type { MeshSettings } from "./settings.ts";
 import { index, relation } from "./view.ts";
-import { type VirtualService, trafficOf } from "./virtual-services.ts";
+import { subsetDestinationsOf, type VirtualService } from "./virtual-services.ts";
 
 export type DestinationRule = ObjectOf<"DestinationRule">;
 type Labels = Readonly<Record<string, string>>;
@@ -14,14 +14,16 @@ type Labels = Readonly<Record<string, string>>;
 export const hostOfRule = ({ metadata, spec }: DestinationRule, { domain }: MeshSettings): string =>
   fullHost(spec.host, metadata.namespace, domain);
 
-/** The hosts, as istiod resolves them, that a VirtualService sends traffic to by subset. */
-function* subsetHosts(virtualService: VirtualService, { domain }: MeshSettings): Iterable<string> {
-  for (const { destination } of trafficOf(virtualService))
-    if (destination.subset) yield fullHost(destination.host, virtualService.metadata.namespace, domain);
+/** The hosts, as istiod resolves them, of which a VirtualService names a subset, with or without traffic. */
+function subsetHosts(virtualService: VirtualService, { domain }: MeshSettings): readonly string[] {
+  const hosts = new Set<string>();
+  for (const { host } of subsetDestinationsOf(virtualService))
+    hosts.add(fullHost(host, virtualService.metadata.namespace, domain));
+  return [...hosts];
 }
 
 const subsetHostsOfVirtualService = index("VirtualService", (virtualService, settings) =>
-  isServed(virtualService, settings) ? new Set([...subsetHosts(virtualService, settings)].flatMap(coveringHosts)) : [],
+  isServed(virtualService, settings) ? coveringHostsOfAll(subsetHosts(virtualService, settings)) : [],
 );
 
 /**

@@ -38,8 +38,12 @@ export function mostSpecificHost(host: string, hosts: Iterable<string>): string 
   return best;
 }
 
+/** The longest name that DNS has. A longer host is no service's, and all wildcards over it would cost its length squared. */
+const longestName = 255;
+
 /** The host and every wildcard over it that starts at a dot, most specific first: a.b.c, *.b.c, *.c, *. */
 export function coveringHosts(host: string): readonly string[] {
+  if (host.length > longestName) return [host, "*"];
   const hosts = [host];
   for (let dot = host.indexOf(".", 1); dot >= 0; dot = host.indexOf(".", dot + 1)) {
     const wildcard = `*${host.slice(dot)}`;
@@ -47,6 +51,12 @@ export function coveringHosts(host: string): readonly string[] {
   }
   if (host !== "*") hosts.push("*");
   return hosts;
+}
+
+/** The coveringHosts of several hosts, each once. */
+export function coveringHostsOfAll(hosts: readonly string[]): Iterable<string> {
+  const [first] = hosts;
+  return first !== undefined && hosts.length === 1 ? coveringHosts(first) : new Set(hosts.flatMap(coveringHosts));
 }
 
 /**

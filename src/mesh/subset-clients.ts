@@ -45,23 +45,44 @@ export interface SubsetFailure {
   readonly root: VirtualService | undefined;
 }
 
+/** How requests come to the routes of a VirtualService: the same for all of them. */
+export interface Routing {
+  readonly virtualService: VirtualService;
+  readonly routed: readonly Routed[];
+  readonly settings: MeshSettings;
+}
+
+export function routingOf(
+  virtualService: VirtualService,
+  mesh: MeshView<typeof gatewaysOfVirtualService | typeof rootsOfDelegate | typeof workloadsOfGateway>,
+): Routing {
+  const roots = isDelegate(virtualService) ? mesh.related(rootsOfDelegate, virtualService) : [virtualService];
+  const routed = roots.map((root) => ({ root, pods: gatewayPodsOf(root, mesh) }));
+  return { virtualService, routed, settings: mesh.settings };
+}
+
+/** What makes the clients of two routes to one subset the same: all that their matches say of callers. */
+export const callersAskedFor = ({ protocol, route }: Traffic): string => {
+  const asked = route.match.filter(({ gateways, sourceNamespace }) => gateways.length > 0 || sourceNamespace);
+  if (asked.length === 0) return "";
+  return JSON.stringify([protocol, route.match.map(({ gateways, sourceNamespace }) => [gateways, sourceNamespace])]);
+};
+
 /**
  * Who of a route's clients lacks the subset. Clients that are not meant to use the route are named only where they look
  * elsewhere than those who are.
  */
 export function subsetFailures(
-  virtualService: VirtualService,
+  { virtualService, routed, settings }: Routing,
   traffic: Traffic,
   target: SubsetTarget,
-  mesh: MeshView<typeof gatewaysOfVirtualService | typeof rootsOfDelegate | typeof workloadsOfGateway>,
 ): readonly SubsetFailure[] {
-  const roots = isDelegate(virtualService) ? mesh.related(rootsOfDelegate, virtualService) : [virtualService];
-  if (roots.length === 0) return failuresOfNobody(target, mesh.settings);
+  if (routed.length === 0) return failuresOfNobody(target, settings);
   const failures = new Map<string, SubsetFailure>();
-  for (const root of roots) {
-    const clients = routeClients(virtualService, traffic, root, mesh.settings);
-    const found = subsetClients(clients, { root, pods: gatewayPodsOf(root, mesh) }, target, mesh.settings);
-    for (const failure of failuresOf(found, target, mesh.settings)) {
+  for (const { root, pods } of routed) {
+    const clients = routeClients(virtualService, traffic, root, settings);
+    const found = subsetClients(clients, { root, pods }, target, settings);
+    for (const failure of failuresOf(found, target, settings)) {
       const namespace = failure.client?.namespace ?? everyNamespace;
       if (failures.get(namespace)?.isGrave) continue;
       failures.set(namespace, { ...failure, root: root === virtualService ? undefined : root });
@@ -87,6 +108,7 @@ function routeClients(
   return clientsMatching(clientsOf(root, settings), route.match, protocol, root.metadata.namespace);
 }
 
+/** A VirtualService with hosts, and the pods of its gateways. */
 interface Routed {
   readonly root: VirtualService;
   readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type ChangeReading, readChange } from "../../src/admission/change.ts";
-import { idOf } from "../../src/kube/kinds.ts";
+import { type AnyObject, idOf, readAny } from "../../src/kube/kinds.ts";
 import { isTerminating } from "../../src/mesh/namespaces.ts";
-import { reviewed } from "./requests.ts";
+import { type Raw, reviewed } from "./requests.ts";
 
 const virtualService = (spec: object, metadata: object = {}) => ({
   apiVersion: "networking.istio.io/v1",
@@ -229,4 +229,30 @@ test("any JSON as the object: never an exception", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+describe("an old object that the view holds", () => {
+  const stored = virtualService(hosts, { uid: "u-1" });
+  const held = readAny(stored) as AnyObject;
+  const object = virtualService({ hosts: ["shop", "store"] }, { uid: "u-1" });
+  const oldOf = (oldObject: Raw): AnyObject | undefined => {
+    const reading = readChange(reviewed({ object, oldObject }), { find: () => held });
+    return "change" in reading ? reading.change.old : undefined;
+  };
+
+  test("is taken from there where it is the same version of the same object", () => {
+    assert.equal(oldOf(stored), held);
+  });
+
+  const others: readonly [string, Raw][] = [
+    ["another version", virtualService(hosts, { uid: "u-1", resourceVersion: "2" })],
+    ["another object of the same name", virtualService(hosts, { uid: "u-2" })],
+    ["an object without uid", virtualService(hosts)],
+    ["another served version", { ...stored, apiVersion: "networking.istio.io/v1alpha3" }],
+  ];
+  for (const [what, oldObject] of others)
+    test(`is read where the request shows ${what}`, () => {
+      assert.deepEqual(oldOf(oldObject), readAny(oldObject));
+      assert.notEqual(oldOf(oldObject), held);
+    });
 });

@@ -64,6 +64,8 @@ test("the key of whatever covers a host is among the host's keys", () => {
   assert.deepEqual(coveringHosts("a.b.c"), ["a.b.c", "*.b.c", "*.c", "*"]);
   assert.deepEqual(coveringHosts("*.b.c"), ["*.b.c", "*.c", "*"]);
   assert.deepEqual(coveringHosts("*"), ["*"]);
+  const tooLong = "a.".repeat(10_000);
+  assert.deepEqual(coveringHosts(tooLong), [tooLong, "*"]);
   const hosts = ["a.b.c", "xa.b.c", "*.b.c", "*a.b.c", "*-a.b.c", "*", "*c", "b.c", "*.a.b.c", "a"];
   for (const host of hosts)
     for (const pattern of hosts)

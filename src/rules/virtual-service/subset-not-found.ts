@@ -10,7 +10,13 @@ import {
 import { covers, fullHost, isWildcard } from "../../mesh/hosts.ts";
 import { isServed } from "../../mesh/revision.ts";
 import type { MeshSettings } from "../../mesh/settings.ts";
-import { lookUpEverywhere, type SubsetFailure, subsetFailures } from "../../mesh/subset-clients.ts";
+import {
+  callersAskedFor,
+  lookUpEverywhere,
+  routingOf,
+  type SubsetFailure,
+  subsetFailures,
+} from "../../mesh/subset-clients.ts";
 import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/subsets.ts";
 import { gatewaysOfVirtualService, rootsOfDelegate, workloadsOfGateway } from "../../mesh/virtual-service-clients.ts";
 import { type Traffic, trafficOf } from "../../mesh/virtual-services.ts";
@@ -38,20 +44,35 @@ export const subsetNotFound = defineRule({
     if (!isServed(virtualService, settings)) return;
     const rules = mesh.related(destinationRulesOfVirtualService, virtualService);
     const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
+    const routing = routingOf(virtualService, mesh);
+    // Many routes ask for the same.
+    const known = new Map<string, Known>();
     for (const traffic of trafficOf(virtualService)) {
       const { host: said, subset } = traffic.destination;
       if (!subset) continue;
       const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-      const target: SubsetTarget = {
-        host,
-        subset,
-        rules: rules.filter((rule) => covers(hostOfRule(rule, settings), host)),
-        serviceNamespaces: serviceNamespaces(host, entries, settings),
-      };
-      yield* problemsOf(subsetFailures(virtualService, traffic, target, mesh), { traffic, target, settings });
+      const key = `${host}\n${subset}\n${callersAskedFor(traffic)}`;
+      let found = known.get(key);
+      if (found === undefined) {
+        const target: SubsetTarget = {
+          host,
+          subset,
+          rules: rules.filter((rule) => covers(hostOfRule(rule, settings), host)),
+          serviceNamespaces: serviceNamespaces(host, entries, settings),
+        };
+        found = { target, failures: subsetFailures(routing, traffic, target) };
+        known.set(key, found);
+      }
+      yield* problemsOf(found.failures, { traffic, target: found.target, settings });
     }
   },
 });
+
+/** What a subset's clients find. */
+interface Known {
+  readonly target: SubsetTarget;
+  readonly failures: readonly SubsetFailure[];
+}
 
 /** Where a subset is asked for, and how. */
 interface Asked {
