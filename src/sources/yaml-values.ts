@@ -8,7 +8,7 @@ export interface AliasBudget {
 }
 
 /** A few hundred times what real manifests need, and still a fraction of a second and of a gigabyte. */
-export const aliasBudget = 2_000_000;
+export const aliasBudget = 500_000;
 
 /** A duplicate key of a map: where, and where the first one is. */
 export interface Duplicate {

@@ -151,6 +151,32 @@ describe("laws", () => {
     );
   });
 
+  test("moving routes about, or putting right ones between them, introduces nothing", () => {
+    const weight = fc.constantFrom(0, 30, 50, 70, 100);
+    const route = fc
+      .array(fc.record({ weight, destination: fc.record({ host: fc.constantFrom("x", "y") }) }), {
+        minLength: 1,
+        maxLength: 3,
+      })
+      .map((route) => ({ route }));
+    const right = { route: [{ destination: { host: "x" }, weight: 100 }] };
+    const objectWith = (http: readonly unknown[]) =>
+      readObject("VirtualService", { metadata: { name: "x", namespace: "a" }, spec: { hosts: ["x"], http } });
+    let wrong = 0;
+    fc.assert(
+      fc.property(fc.array(route, { maxLength: 5 }), fc.nat(), fc.nat(5), (http, turn, at) => {
+        const start = http.length === 0 ? 0 : turn % http.length;
+        const moved = [...http.slice(start), ...http.slice(0, start)].toSpliced(at, 0, right);
+        const old = objectWith(http);
+        const { findings } = judge(rules, build([old]), [{ old, object: objectWith(moved) }]);
+        wrong += findings.length;
+        assert.equal(lines(findings.filter(({ introduced }) => introduced)), "");
+      }),
+      { numRuns: numRuns / 3 },
+    );
+    assert.ok(wrong > 0, "no route was ever wrong: the law was not tried");
+  });
+
   test("no rule throws on arbitrary JSON", () => {
     const fields = [
       ...[
