@@ -166,7 +166,8 @@ describe("laws", () => {
     fc.assert(
       fc.property(fc.array(route, { maxLength: 5 }), fc.nat(), fc.nat(5), (http, turn, at) => {
         const start = http.length === 0 ? 0 : turn % http.length;
-        const moved = [...http.slice(start), ...http.slice(0, start)].toSpliced(at, 0, right);
+        const turned: unknown[] = [...http.slice(start), ...http.slice(0, start)];
+        const moved = turned.toSpliced(at, 0, right);
         const old = objectWith(http);
         const { findings } = judge(rules, build([old]), [{ old, object: objectWith(moved) }]);
         wrong += findings.length;
