@@ -54,6 +54,22 @@ export function notJudged(problem: string): Decision {
   };
 }
 
+/**
+ * The decision on a mutation that could not be decided on: nothing is changed, and the user is told. A namespace outside
+ * the mesh can be labelled later; one that cannot be created stops whoever waits for it.
+ */
+export function notMutated(problem: string): Decision {
+  return {
+    allowed: true,
+    warnings: [
+      `Meshward changed nothing: ${problem}. A new namespace did not join the mesh; label it istio.io/dataplane-mode=ambient to enroll it`,
+    ],
+    auditAnnotations: { decision: "error" },
+    rules: [],
+    outcome: "error",
+  };
+}
+
 function messageOf(decision: Decision): string {
   return printableText(decision.message || "Meshward denied this without saying why", longestMessageBytes);
 }

@@ -70,11 +70,12 @@ function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion 
 const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
   readAny(named(raw, request.name), request.namespace);
 
-/** The object under the name that the request gives, where it has none itself. */
+/** The object under the name that the request gives, where it has none itself. What has another type stays to be seen. */
 function named(raw: unknown, name: string): unknown {
-  const metadata = member(raw, "metadata");
-  if (name === "" || !isObject(raw) || member(metadata, "name")) return raw;
-  return { ...raw, metadata: { ...(isObject(metadata) ? metadata : {}), name } };
+  if (name === "" || !isObject(raw)) return raw;
+  const metadata = member(raw, "metadata") ?? {};
+  const own = member(metadata, "name") ?? "";
+  return isObject(metadata) && own === "" ? { ...raw, metadata: { ...metadata, name } } : raw;
 }
 
 function missingPart({ operation, object, oldObject }: AdmissionRequest): "object" | "oldObject" | undefined {

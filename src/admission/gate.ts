@@ -4,7 +4,7 @@ import { selectionOf } from "../engine/select.ts";
 import { idOf } from "../kube/kinds.ts";
 import type { Mesh } from "../mesh/view.ts";
 import type { Policies } from "../policy/policies.ts";
-import { notJudged } from "./answer.ts";
+import { notJudged, notMutated } from "./answer.ts";
 import { readChange } from "./change.ts";
 import { decide } from "./decide.ts";
 import { enroll } from "./enrollment.ts";
@@ -30,24 +30,28 @@ export interface SynchronousGate {
   mutate(request: AdmissionRequest): Decision;
 }
 
-/** Neither method throws: what goes wrong refuses the one request that it goes wrong on. */
+/**
+ * Neither method throws. What goes wrong refuses the one request that it goes wrong on; the mutation leaves it as it is,
+ * for it guards nothing.
+ */
 export function createGate(parts: GateParts): SynchronousGate {
   return {
-    validate: (request) => guarded(request, parts, validate),
-    mutate: (request) => guarded(request, parts, mutate),
+    validate: (request) => guarded(() => validate(request, parts), request, parts, notJudged),
+    mutate: (request) => guarded(() => mutate(request, parts), request, parts, notMutated),
   };
 }
 
 function guarded(
-  request: AdmissionRequest,
-  parts: GateParts,
-  answer: (request: AdmissionRequest, parts: GateParts) => Decision,
+  answer: () => Decision,
+  { uid }: AdmissionRequest,
+  { log }: GateParts,
+  otherwise: (problem: string) => Decision,
 ): Decision {
   try {
-    return answer(request, parts);
+    return answer();
   } catch (error) {
-    parts.log?.error({ uid: request.uid, ...described(error) }, "admission failed");
-    return notJudged(`an internal error stopped it; Meshward's log says more at uid ${request.uid}`);
+    log?.error({ uid, ...described(error) }, "admission failed");
+    return otherwise(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { answer, notJudged, type WebhookPath } from "../admission/answer.ts";
+import { answer, notJudged, notMutated, type WebhookPath } from "../admission/answer.ts";
 import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
 import { kindOf } from "../kube/kinds.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -82,16 +82,17 @@ function send(reply: FastifyReply, status: number, review: object): void {
 }
 
 function gateFailed(log: Log, path: WebhookPath, uid: string, error: unknown): Decision {
+  const undecided = path === "/mutate" ? notMutated : notJudged;
   if (error instanceof DeadlineExceeded) {
     log.error({ uid: clip(uid), path, error: error.message }, "admission failed");
-    return notJudged(`${error.message}; try again`);
+    return undecided(`${error.message}; try again`);
   }
   const text = error instanceof Error ? error.message : String(error);
   log.error(
     { uid: clip(uid), path, error: text, stack: error instanceof Error ? error.stack : undefined },
     "admission failed",
   );
-  return notJudged(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
+  return undecided(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
 }
 
 class DeadlineExceeded extends Error {}

@@ -192,6 +192,15 @@ test("only a kind without rules is worth a warning", () => {
   ]);
 });
 
+test("metadata and names of a wrong type stay to be seen, whatever name the request gives", () => {
+  for (const metadata of ["x", [], 1, { name: 0 }, { name: ["shop"] }]) {
+    const object = { ...virtualService(hosts), metadata };
+    const reading = readChange(reviewed({ object, name: "shop", namespace: "shop" }));
+    const malformed = "change" in reading ? reading.change.object?.malformed : undefined;
+    assert.equal(malformed?.length, 1, JSON.stringify(metadata));
+  }
+});
+
 test("what is missing or of another kind is never taken for nothing", () => {
   const request = reviewed({ oldObject: virtualService({}), object: virtualService(hosts) });
   assert.equal(

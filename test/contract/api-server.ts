@@ -140,6 +140,8 @@ export interface ReviewAnswer {
   readonly uid: string;
   readonly allowed: boolean;
   readonly status?: { readonly code: number; readonly reason: string; readonly message: string };
+  readonly warnings?: readonly string[];
+  readonly patch?: string;
 }
 
 export function responseIn({ text }: HttpAnswer): ReviewAnswer {

@@ -214,20 +214,21 @@ test("other paths are 404, other methods 405", async (context) => {
   }
 });
 
-test("a gate that throws or rejects denies by uid and is logged; the server lives on", async (context) => {
+test("a gate that throws or rejects denies by uid, or changes nothing, and is logged; the server lives on", async (context) => {
   const fail = (): Decision => {
     throw new Error("broken rule");
   };
   const gate = fakeGate({ validate: fail, mutate: () => Promise.reject(new RangeError("stack")) });
   const shell = await startShell(context, { gate });
-  for (const path of ["/validate", "/mutate"]) {
-    const answer = await shell.post(path, good);
-    assert.equal(answer.status, 200);
-    const { uid: echoed, allowed, status } = responseIn(answer);
-    assert.deepEqual([echoed, allowed, status?.code], [uid, false, 403]);
-    assert.match(status?.message ?? "", /internal error.*uid 705ab4f5/);
-    assert.equal(/broken rule|stack/.test(answer.text), false);
-  }
+  const refused = await shell.post("/validate", good);
+  const { uid: echoed, allowed, status } = responseIn(refused);
+  assert.deepEqual([refused.status, echoed, allowed, status?.code], [200, uid, false, 403]);
+  assert.match(status?.message ?? "", /internal error.*uid 705ab4f5/);
+  const unchanged = await shell.post("/mutate", good);
+  const { uid: again, allowed: admitted, patch, warnings } = responseIn(unchanged);
+  assert.deepEqual([unchanged.status, again, admitted, patch], [200, uid, true, undefined]);
+  assert.match(warnings?.join() ?? "", /internal error.*uid 705ab4f5.*did not join the mesh/);
+  assert.equal(/broken rule|stack/.test(refused.text + unchanged.text), false);
   assert.deepEqual(
     shell.lines.filter(({ level }) => level === "error").map(({ error }) => error),
     ["broken rule", "stack"],
