@@ -67,9 +67,12 @@ export class MeshStore implements Mesh {
   }
 }
 
-/** A store of what a view shows, under other settings: costs the whole mesh. */
-export function rebuilt(mesh: Mesh, settings: MeshSettings): MeshStore {
-  const store = new MeshStore(settings, new Map(allKinds.map((kind) => [kind, mesh.knowledge(kind)])));
+/** A store of what a view shows, under other settings: costs the whole mesh. Knowledge that still changes is handed on. */
+export function rebuilt(mesh: Mesh, settings: MeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
+  const store = new MeshStore(settings, knowledge);
   for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);
   return store;
 }
+
+const knowledgeOf = (mesh: Mesh): ReadonlyMap<Kind, Knowledge> =>
+  new Map(allKinds.map((kind) => [kind, mesh.knowledge(kind)]));
