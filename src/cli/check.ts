@@ -12,6 +12,7 @@ import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
 import { textReport } from "../report/text.ts";
 import { rules } from "../rules/index.ts";
+import { appliedTo } from "../sources/applied.ts";
 import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeOfSet } from "../sources/file-mesh.ts";
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
@@ -81,11 +82,12 @@ async function reportFor(
   options: CheckOptions,
   selection: PolicySelection,
 ): Promise<Report> {
-  const files = fileMeshOf(set.manifests, {
+  const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
   });
-  const base = await baseOf(files, options);
+  const base = await baseOf(found, options);
+  const files = base ? appliedTo(base.mesh, found) : found;
   const { weighed, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
   const places = new Map(
     [...(base?.objects ?? []), ...files.objects].map(({ object, manifest }) => [object, manifest]),

@@ -152,6 +152,19 @@ describe("check", () => {
     );
   });
 
+  test("with --mesh an object keeps its age: applying what is there already introduces nothing", async () => {
+    const policy = (name: string, mode: string, metadata = "") =>
+      permissive.replace("PERMISSIVE", mode).replace("name: default", `name: ${name}${metadata}`);
+    const policies = folderWith({ "protect.yaml": protect("shop") });
+    const mesh = folderWith({
+      "first.yaml": policy("first", "STRICT", ', creationTimestamp: "2026-01-01T00:00:00Z"'),
+      "second.yaml": policy("second", "PERMISSIVE", ', creationTimestamp: "2026-01-02T00:00:00Z"'),
+    });
+    const again = folderWith({ "first.yaml": policy("first", "STRICT") });
+    const { code, report: found } = await report([again, "--mesh", mesh, "--policies", policies]);
+    assert.deepEqual([code, found.findings], [0, []]);
+  });
+
   test("rules on changes run with --mesh, and say so without it", async () => {
     const mesh = folderWith({ "strict.yaml": permissive.replace("PERMISSIVE", "STRICT") });
     const change = folderWith({ "change.yaml": permissive.replace("PERMISSIVE", "UNSET") });
