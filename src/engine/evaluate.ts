@@ -145,8 +145,8 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
   if (now === undefined || !isJudgedBy(rule, now) || !selection.applies(rule, now, before, after)) return;
   const old = before.find(subject.kind, keyOf(subject));
   try {
-    if (rule.compare) findings.push(...step(rule, old, now, draft));
-    else findings.push(...state(rule, old, now, draft));
+    // One by one: a hostile object has more findings than a call takes arguments.
+    for (const finding of (rule.compare ? step : state)(rule, old, now, draft)) findings.push(finding);
   } catch (error) {
     errors.push({ rule, subject: now, error });
   }
@@ -178,6 +178,8 @@ function state(rule: Rule, old: AnyObject | undefined, now: AnyObject, { before,
     const key = problem.key ?? problem.message;
     const left = known.get(key) ?? 0;
     known.set(key, left - 1);
-    return findingOf(problem, rule, now, left <= 0);
+    const isRollback =
+      old !== undefined && left <= 0 && rule.isRollback?.(old, now, problem, selection.parameters(rule, now)) === true;
+    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, rule, now, left <= 0);
   });
 }

@@ -51,6 +51,10 @@ interface Metadata<S extends Kind | "*", R extends Reads, P extends Parameters> 
   readonly mode: Mode;
   /** Counts only where the subject's namespace is protected. */
   readonly onlyProtected?: true;
+  /** Counts only for changes of the subject itself: what others bring about is for another rule to say. */
+  readonly onlyOwnChanges?: true;
+  /** Ids of rules that have nothing to add in a namespace where this one finds something at least as severe. */
+  readonly covers?: readonly string[];
   readonly tags?: readonly string[];
   readonly parameters?: P;
   /** One sentence: the defect. */
@@ -71,6 +75,8 @@ export type SubjectOf<S extends Kind | "*"> = S extends Kind ? ObjectOf<S> : Any
 /** Judges what is: the same in admission, check and audit. */
 export interface StateRule<S extends Kind | "*", R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
   check(object: SubjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem>;
+  /** Whether the change that introduces a problem leads away from harm all the same, as a rollback does: then it warns at most. */
+  isRollback?(before: SubjectOf<S>, after: SubjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
 }
 /** Compares an object before and after a change; everything it yields is introduced. It does not run where there is no before. */
 export interface StepRule<S extends Kind | "*", R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
@@ -83,6 +89,12 @@ export interface Rule extends Metadata<Kind | "*", Reads, Parameters> {
   readonly worksWithout: readonly Kind[];
   readonly tags: readonly string[];
   check?(object: AnyObject, mesh: Mesh, parameters: Readonly<Record<string, ParameterValue>>): Iterable<Problem>;
+  isRollback?(
+    before: AnyObject,
+    after: AnyObject,
+    problem: Problem,
+    parameters: Readonly<Record<string, ParameterValue>>,
+  ): boolean;
   compare?(
     before: { readonly object: AnyObject; readonly mesh: Mesh },
     after: { readonly object: AnyObject; readonly mesh: Mesh },

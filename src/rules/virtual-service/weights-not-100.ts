@@ -7,6 +7,13 @@ export const weightsNot100 = defineRule({
   reads: [],
   mode: "deny",
   tags: ["canary"],
+  parameters: {
+    stable: {
+      summary:
+        "Subset or host of the stable destination: a change that raises its weight and its share is a rollback and warns; empty: the first of a route",
+      default: "",
+    },
+  },
   summary: "The weights of a route's destinations do not sum to 100.",
   why: "Istio takes weights as shares of their sum and drops destinations whose weight is 0 or missing (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; networkfilter.go for tcp and tls): traffic splits otherwise than the manifest says, and nobody is told.",
   fix: "Make the weights of the route sum to 100; give every destination a weight, 0 for none.",
@@ -25,7 +32,24 @@ export const weightsNot100 = defineRule({
       };
     }
   },
+
+  isRollback(before, after, { key }, { stable }) {
+    const [now, ...others] = [...routesOf(after)].filter((route) => keyOf(route) === key);
+    const [old, ...olds] = [...routesOf(before)].filter((route) => keyOf(route) === key);
+    if (now === undefined || old === undefined || others.length + olds.length > 0) return false;
+    const [{ weight, share }, was] = [stableOf(now, stable), stableOf(old, stable)];
+    return weight > was.weight && share > was.share;
+  },
 });
+
+/** The weight of a route's stable destination, and its share of the requests. */
+function stableOf({ destinations }: Route, stable: string): { weight: number; share: number } {
+  const isStable = ({ destination: { host, subset } }: WeightedDestination, i: number) =>
+    stable === "" ? i === 0 : subset === stable || host === stable;
+  const weight = destinations.find(isStable)?.weight ?? 0;
+  const sum = destinations.reduce((total, other) => total + (other.weight ?? 0), 0);
+  return { weight, share: sum > 0 ? weight / sum : 0 };
+}
 
 /** Weights that istiod refuses altogether are virtual-service-route-rejected. */
 const isRefused = (destinations: readonly WeightedDestination[]): boolean =>
