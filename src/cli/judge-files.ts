@@ -2,9 +2,10 @@ import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/select.ts";
 import { type Weighed, weigh } from "../engine/weigh.ts";
-import { identityOf, keyOf } from "../kube/kinds.ts";
+import { type AnyObject, identityOf, keyOf } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
-import type { FileMesh, FileObject } from "../sources/file-mesh.ts";
+import { type Environment, environmentsOf } from "../sources/environments.ts";
+import type { FileMesh } from "../sources/file-mesh.ts";
 
 export interface Judgement {
   readonly weighed: readonly Weighed[];
@@ -13,24 +14,46 @@ export interface Judgement {
 }
 
 /** The files as a mesh of their own: everything that is wrong in it is theirs. */
-export function judgeSet({ mesh, replaced }: FileMesh, selection: PolicySelection): Judgement {
+export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement {
+  const { mesh } = files;
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
   const errors: RuleError[] = [];
+  const apart = judgedApart(files);
+  const members = new Set(apart.flat().map(({ object }) => object));
   for (const result of audit(rules, mesh, selection)) {
-    if ("message" in result) findings.push(result);
-    else if ("error" in result) errors.push(result);
-    else skipped.push(result);
+    if (!("subject" in result)) skipped.push(result);
+    else if (members.has(result.subject)) continue;
+    else if ("message" in result) findings.push(result);
+    else errors.push(result);
   }
-  // A manifest that a later one replaces is applied all the same, if only for a moment.
-  for (const { earlier, by } of replaced) {
-    const evaluation = judge(rules, mesh, [{ old: by.object, object: earlier.object }], selection);
-    findings.push(...evaluation.findings.filter(({ subject, rule }) => subject === earlier.object && rule.check));
-    errors.push(...evaluation.errors);
+  for (const entries of apart) {
+    const own = ownOf(entries, files, selection);
+    for (const finding of own.findings) findings.push(finding);
+    errors.push(...own.errors);
   }
   const sides = { before: mesh, after: mesh };
   const weighed = findings.map((finding) => weigh({ ...finding, introduced: true }, selection, sides));
   return { weighed, skipped, errors };
+}
+
+/** What the rules say of these, in the place of what the set has of the same names. */
+function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelection) {
+  const own = new Set(entries.map(({ object }) => object));
+  const changes = entries.map(({ object }) => changeOf(object, mesh));
+  const { findings, errors } = judge(rules, mesh, changes, selection);
+  const isOwn = ({ rule, subject }: Finding | RuleError) => rule.check !== undefined && own.has(subject);
+  return { findings: findings.filter(isOwn), errors: errors.filter(isOwn) };
+}
+
+/**
+ * What is not, or not only, judged as part of the whole: environments, each with its own objects in the place of others';
+ * and, one by one, manifests that a later one beside them replaces: those are applied all the same, if only for a moment.
+ */
+function judgedApart(files: FileMesh): readonly Environment[] {
+  const environments = environmentsOf(files);
+  const members = new Set(environments.flat());
+  return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
 }
 
 /** The files as changes of a mesh, all at once: only what they introduce is theirs. */
@@ -40,13 +63,14 @@ export function judgeChanges(
   selection: PolicySelection,
 ): Judgement {
   const early = new Set(replaced.map(({ earlier }) => earlier));
-  const changes = objects.filter((entry) => !early.has(entry)).map((entry) => changeOf(entry, mesh));
+  const changes = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
   const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, selection);
   const changed = new Set(objects.map(({ object }) => identityOf(object)));
-  return { weighed: findings.map((finding) => weigh(finding, selection, { before, after }, changed)), skipped, errors };
+  const weighed = findings.map((finding) => weigh(finding, selection, { before, after }, changed));
+  return { weighed, skipped, errors };
 }
 
-function changeOf({ object }: FileObject, mesh: FileMesh["mesh"]) {
+function changeOf(object: AnyObject, mesh: FileMesh["mesh"]) {
   const there = mesh.find(object.kind, keyOf(object));
   return { old: there?.implied ? undefined : there, object };
 }

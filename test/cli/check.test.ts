@@ -263,6 +263,58 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     );
   });
 
+  test("environments side by side are judged each for itself, whichever comes last", async () => {
+    const production = {
+      "rule.yaml": destinationRule("v1", "v2"),
+      "shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+    };
+    const development = { "rule.yaml": destinationRule("v1"), "net/shop.yaml": virtualService([100], ["v1"]) };
+    const inFolders = (folders: Readonly<Record<string, Readonly<Record<string, string>>>>) =>
+      folderWith(
+        Object.fromEntries(
+          Object.entries(folders).flatMap(([folder, files]) =>
+            Object.entries(files).map(([name, text]) => [`${folder}/${name}`, text]),
+          ),
+        ),
+      );
+    for (const folder of [
+      inFolders({ dev: development, prod: production }),
+      inFolders({ "1-prod": production, "2-dev": development }),
+      folderWith({
+        "1-prod.yaml": Object.values(production).join("---\n"),
+        "2-dev.yaml": Object.values(development).join("---\n"),
+      }),
+    ])
+      assert.deepEqual((await report([folder])).report.findings, []);
+    const wrong = { ...production, "rule.yaml": destinationRule("v1") };
+    for (const folders of [
+      { "1-wrong": wrong, "2-dev": development, "3-prod": production },
+      { "1-prod": production, "2-wrong": wrong, "3-dev": development },
+    ]) {
+      const folder = inFolders(folders);
+      const { code, report: found } = await report([folder]);
+      assert.equal(code, 1);
+      const wrongFolder = Object.keys(folders).find((name) => name.endsWith("wrong")) ?? "";
+      assert.deepEqual(
+        found.findings.map(({ rule, file }) => [rule, file]),
+        [["virtual-service-subset-not-found", join(folder, wrongFolder, "shop.yaml")]],
+      );
+    }
+  });
+
+  test("what is wrong in an environment with what stands beside all of them is found", async () => {
+    const folder = folderWith({
+      "base/rule.yaml": destinationRule("v1"),
+      "dev/shop.yaml": virtualService([100], ["v1"]),
+      "prod/shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+      "test/shop.yaml": virtualService([50, 50], ["v1", "v2"]),
+    });
+    assert.deepEqual(
+      (await report([folder])).report.findings.map(({ file }) => file),
+      ["prod/shop.yaml", "test/shop.yaml"].map((file) => join(folder, file)),
+    );
+  });
+
   test("--output writes the report to a file", async () => {
     const folder = folderWith({ "shop.yaml": virtualService([90, 20]) });
     const file = join(root, "report.json");
