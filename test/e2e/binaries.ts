@@ -1,0 +1,175 @@
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+// The parts of a real control plane, pinned by go.mod and go.sum of `controlplane/` and by the sums below. Run as a
+// program it makes sure that they are there: the first time that takes minutes.
+
+const module = fileURLToPath(new URL("controlplane/", import.meta.url));
+const cache = fileURLToPath(new URL("../../.cache/e2e-bin/", import.meta.url));
+
+const tools = {
+  etcd: "go.etcd.io/etcd/server/v3",
+  "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+  kubectl: "k8s.io/kubernetes/cmd/kubectl",
+  "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+} as const;
+type Tool = keyof typeof tools;
+const toolNames = Object.keys(tools) as readonly Tool[];
+const assets = process.env.KUBEBUILDER_ASSETS;
+
+/**
+ * Modules of which only files are taken, so that what compiles them and what they require does not matter. A sum that
+ * differs is refused.
+ */
+const definitionModules = [
+  {
+    path: "istio.io/api",
+    version: "v1.31.1",
+    sum: "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk=",
+    files: "kubernetes/customresourcedefinitions.gen.yaml",
+  },
+  {
+    path: "sigs.k8s.io/gateway-api",
+    version: "v1.7.0",
+    sum: "h1:duVnm7nO6oXfMMUWfcDoBph47CYR/ME3NGxccOVglaY=",
+    files: "config/crd/standard",
+  },
+] as const;
+
+/** Where each program is, and a folder of custom resource definitions as YAML files. */
+export type Binaries = Readonly<Record<Tool, string>> & { readonly definitions: string };
+
+/** One line that says what is missing and how to get it. */
+export class BinariesError extends Error {}
+
+/**
+ * What is there already, or why there is nothing: never builds. Where CI is set, having nothing is an error: a suite
+ * that skips itself there would be green for ever.
+ */
+export function findBinaries(): Binaries | { readonly missing: string } {
+  const folder = cacheFolder();
+  const found = existsSync(folder) ? binariesIn(folder) : undefined;
+  if (found !== undefined) return found;
+  const missing = `there is no control plane in ${folder}: npm run e2e builds it`;
+  if (isContinuousIntegration()) throw new BinariesError(missing);
+  return { missing };
+}
+
+const isContinuousIntegration = (): boolean => !["", "0", "false", undefined].includes(process.env.CI);
+
+/** Builds what is missing. Throws a BinariesError where that cannot be done. */
+export function buildBinaries(say: (line: string) => void): Binaries {
+  const folder = cacheFolder();
+  const there = existsSync(folder) ? binariesIn(folder) : undefined;
+  if (there !== undefined) return there;
+  requireGo();
+  mkdirSync(dirname(folder), { recursive: true });
+  const unfinished = mkdtempSync(`${folder}.unfinished-`);
+  try {
+    takeDefinitions(unfinished);
+    for (const tool of toolNames.filter((tool) => assetPath(tool) === undefined)) build(tool, unfinished, say);
+    finish(unfinished, folder);
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true });
+  }
+  return binariesIn(folder) as Binaries;
+}
+
+/** Another run may have finished first. */
+function finish(unfinished: string, folder: string): void {
+  try {
+    renameSync(unfinished, folder);
+  } catch (error) {
+    if (binariesIn(folder) === undefined) throw error;
+  }
+}
+
+/** One folder for each combination of pinned versions, so that none is ever out of date. */
+function cacheFolder(): string {
+  const hash = createHash("sha256");
+  for (const name of ["go.mod", "go.sum"]) hash.update(readFileSync(join(module, name)));
+  hash.update(JSON.stringify([definitionModules, process.platform, process.arch, assets ?? ""]));
+  return join(cache, hash.digest("hex").slice(0, 16));
+}
+
+/** A program from KUBEBUILDER_ASSETS, the convention of the field for programs that are there already. */
+function assetPath(tool: Tool): string | undefined {
+  const path = assets ? join(assets, tool) : "";
+  return assets && existsSync(path) ? path : undefined;
+}
+
+function binariesIn(folder: string): Binaries | undefined {
+  const paths = Object.fromEntries(toolNames.map((tool) => [tool, assetPath(tool) ?? join(folder, tool)]));
+  const definitions = join(folder, "definitions");
+  if (![...Object.values(paths), definitions].every((path) => existsSync(path))) return undefined;
+  return { ...(paths as Record<Tool, string>), definitions };
+}
+
+function requireGo(): void {
+  if (go(["version"], 30).status === 0) return;
+  const wanting = toolNames.filter((tool) => assetPath(tool) === undefined);
+  const where = assets ? `KUBEBUILDER_ASSETS (${assets}) lacks ${wanting.join(", ")}` : "KUBEBUILDER_ASSETS is not set";
+  throw new BinariesError(
+    `the end-to-end tests need a control plane: ${where}, and there is no Go to build it with (https://go.dev/dl, 1.26 or newer)`,
+  );
+}
+
+function takeDefinitions(folder: string): void {
+  for (const { path, version, sum, files } of definitionModules) {
+    const name = `${path}@${version}`;
+    // Outside the module: go.mod of a newer Go is reported as an error, after the files have been unpacked and verified.
+    const { stdout, stderr } = go(["mod", "download", "-json", name], 300, { cwd: folder });
+    const { Sum } = JSON.parse(stdout || "{}") as { Sum?: string };
+    if (Sum === undefined)
+      throw new BinariesError(`${name} could not be downloaded: ${lastLine(stderr) || lastLine(stdout)}`);
+    if (Sum !== sum) throw new BinariesError(`${name} is not what is pinned: its sum is ${Sum}, not ${sum}`);
+    const source = join(go(["env", "GOMODCACHE"], 30).stdout.trim(), name, files);
+    const target = join(folder, "definitions");
+    mkdirSync(target, { recursive: true });
+    if (files.endsWith(".yaml")) copyFileSync(source, join(target, `${path.replaceAll("/", "_")}.yaml`));
+    else cpSync(source, target, { recursive: true });
+  }
+}
+
+function build(tool: Tool, folder: string, say: (line: string) => void): void {
+  say(`building ${tool}, which takes minutes the first time`);
+  const version = kubernetesVersion();
+  const [major, minor] = version.slice(1).split(".");
+  // kubectl refuses a server that does not say its version.
+  const variables = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].flatMap((path) => [
+    `-X ${path}.gitVersion=${version}`,
+    `-X ${path}.gitMajor=${major}`,
+    `-X ${path}.gitMinor=${minor}`,
+  ]);
+  const flags = ["-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags", `-s -w ${variables.join(" ")}`];
+  const result = go(["build", ...flags, "-o", join(folder, tool), tools[tool]], 1800);
+  if (result.status !== 0) throw new BinariesError(`${tool} could not be built: ${lastLine(result.stderr)}`);
+}
+
+function kubernetesVersion(): string {
+  const version = /^require k8s\.io\/kubernetes (v\S+)$/m.exec(readFileSync(join(module, "go.mod"), "utf8"))?.[1];
+  if (version === undefined) throw new BinariesError(`${module}go.mod requires no k8s.io/kubernetes`);
+  return version;
+}
+
+/** GOTOOLCHAIN stays as it is set: whoever forbids the download of another Go has a reason. */
+function go(args: readonly string[], seconds: number, { cwd = module } = {}): SpawnSyncReturns<string> {
+  return spawnSync("go", args, { cwd, encoding: "utf8", timeout: seconds * 1000, maxBuffer: 1 << 26 });
+}
+
+const lastLine = (text: string | null): string => (text ?? "").trim().split("\n").at(-1) ?? "";
+
+if (import.meta.main) {
+  try {
+    buildBinaries((line) => process.stderr.write(`${line}\n`));
+  } catch (error) {
+    if (!(error instanceof BinariesError)) throw error;
+    const rule = "=".repeat(80);
+    const outcome = isContinuousIntegration() ? "" : "\nTHE END-TO-END TESTS ARE NOT RUN";
+    process.stderr.write(`${rule}\n${error.message}${outcome}\n${rule}\n`);
+    if (isContinuousIntegration()) process.exitCode = 1;
+  }
+}
