@@ -17,7 +17,7 @@ import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeO
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
-import { meshFromFiles } from "./mesh-option.ts";
+import { clusterDomainOption, meshFromFiles, settingsIn } from "./mesh-option.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
@@ -29,6 +29,7 @@ export interface CheckOptions extends PolicyOptions {
   readonly format: "text" | "json";
   readonly failOn: "deny" | "warn" | "never";
   readonly namespace: string;
+  readonly clusterDomain: string;
   readonly output?: string;
 }
 
@@ -58,6 +59,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
         .default("deny"),
     )
     .option("-n, --namespace <name>", "where objects without a namespace go", "default")
+    .addOption(clusterDomainOption())
     .option("-o, --output <file>", "write the report to this file instead of standard output")
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
 }
@@ -84,6 +86,7 @@ async function reportFor(
 ): Promise<Report> {
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
+    settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
   });
   const base = await baseOf(found, options);
@@ -107,6 +110,7 @@ async function baseOf(files: FileMesh, options: CheckOptions): Promise<FileMesh 
   if (options.mesh === undefined) return undefined;
   return meshFromFiles(options.mesh, {
     defaultNamespace: options.namespace,
+    settings: settingsIn(options.clusterDomain),
     knowledge(kind, count) {
       const known = asTold(kind, options) ?? knowledgeOfMesh(kind, count);
       return known === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : known;

@@ -7,7 +7,7 @@ import { mountedFiles } from "../tls/mounted-files.ts";
 import { selfSigned } from "../tls/self-signed.ts";
 import { knowledgeOfMesh } from "../sources/file-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
-import { meshFromFiles } from "./mesh-option.ts";
+import { clusterDomainOption, meshFromFiles, settingsIn } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
@@ -15,6 +15,7 @@ import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions {
   readonly mesh: string;
+  readonly clusterDomain: string;
   readonly host: string;
   readonly port: number;
   readonly opsPort: number;
@@ -31,6 +32,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
   return new Command("serve")
     .description("answer admission reviews over TLS: POST /validate and /mutate")
     .requiredOption("--mesh <path>", "the mesh that changes are judged against: a file or folder of manifests")
+    .addOption(clusterDomainOption())
     .option("--host <address>", "address to listen on", "0.0.0.0")
     .option("--port <number>", "port of the webhook; 0 takes a free one", portNumber, 8443)
     .option("--ops-port <number>", "port of /livez, /readyz and /metrics, in plain HTTP", portNumber, 8080)
@@ -57,6 +59,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     );
   const { mesh, objects } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
+    settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
   });
   const policies = followPolicies(options, inForce, { log, clock: systemClock });

@@ -315,6 +315,22 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     );
   });
 
+  test("--cluster-domain decides which service a short host means", async () => {
+    const folder = folderWith({
+      "rule.yaml": destinationRule("v1").replace("host: shop", "host: shop.shop.svc.corp.example"),
+      "shop.yaml": virtualService([90, 10], ["v1", "v2"]),
+    });
+    const found = async (...options: string[]) =>
+      (await report([folder, ...options])).report.findings.map(({ mode, message }) => `${mode} ${message}`);
+    assert.equal((await found()).length, 2);
+    const missing =
+      'Subset "v2" of "shop.shop.svc.corp.example" does not exist: DestinationRule shop/shop defines "v1"';
+    assert.deepEqual(await found("--cluster-domain", "corp.example"), [`deny ${missing}`]);
+    assert.deepEqual(await found("--cluster-domain", "corp.example", "--mesh", folder), [`warn ${missing}`]);
+    const wrong = await meshward(["check", folder, "--cluster-domain", "corp..example"]);
+    assert.deepEqual([wrong.code, /expected a domain such as cluster\.local/.test(wrong.error)], [2, true]);
+  });
+
   test("--output writes the report to a file", async () => {
     const folder = folderWith({ "shop.yaml": virtualService([90, 20]) });
     const file = join(root, "report.json");
