@@ -63,6 +63,11 @@ export interface Gate {
  * itself stops at 10,000 (apimachinery).
  */
 const deepestNesting = 2_500;
+/**
+ * More objects and lists are refused: what a review costs goes by their number, and etcd's 1.5 MiB hold two hundred
+ * thousand at most that say anything.
+ */
+const mostContainers = 250_000;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 const judgedSubResources = new Set(["", "status", "finalize"]);
@@ -115,7 +120,7 @@ function readRequest(review: Fields, size: number, uid: string): AdmissionReques
   const request = review.request;
   if (!isFields(request)) throw new Unreadable(`request is ${named(request)}; expected an object`);
   if (uid === "") throw new Unreadable(`request.uid is ${named(request.uid)}; expected a string that is not empty`);
-  if (tooDeep(request, size)) throw new Unreadable(`it is nested more than ${deepestNesting} levels deep`);
+  requireBounds(request, size);
   const kind = readKind(request.kind);
   const operation = readOperation(request.operation);
   const object = operation === "DELETE" ? undefined : readObject(request, "object", kind);
@@ -240,16 +245,24 @@ function named(value: unknown): string {
 }
 
 /** Not recursive. A level costs at least two bytes, so that a small body needs no look. */
-function tooDeep(root: Fields, size: number): boolean {
-  if (size < 2 * deepestNesting) return false;
+function requireBounds(root: Fields, size: number): void {
+  if (size < 2 * deepestNesting) return;
   let level: object[] = [root];
+  let containers = 1;
   for (let depth = 1; level.length > 0; depth++) {
-    if (depth > deepestNesting) return true;
-    level = level.flatMap((value) => Object.values(value).filter(isContainer));
+    if (depth > deepestNesting) throw new Unreadable(`it is nested more than ${deepestNesting} levels deep`);
+    const next: object[] = [];
+    for (const value of level) {
+      collectContainers(value, next);
+      if (containers + next.length > mostContainers)
+        throw new Unreadable(`it holds more than ${mostContainers} objects and lists`);
+    }
+    containers += next.length;
+    level = next;
   }
-  return false;
 }
 
-function isContainer(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
+function collectContainers(value: object, into: object[]): void {
+  for (const member of Array.isArray(value) ? (value as unknown[]) : Object.values(value))
+    if (typeof member === "object" && member !== null) into.push(member);
 }

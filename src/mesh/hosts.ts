@@ -38,19 +38,20 @@ export function mostSpecificHost(host: string, hosts: Iterable<string>): string 
   return best;
 }
 
-/** The longest name that DNS has. A longer host is no service's, and all wildcards over it would cost its length squared. */
-const longestName = 255;
+/** Wildcards are keys down to this many labels: all those over a host of thousands of labels would cost their square. */
+const deepestKey = 16;
 
-/** The host and every wildcard over it that starts at a dot, most specific first: a.b.c, *.b.c, *.c, *. */
+/**
+ * The host and the wildcards over it that start at a dot, most specific first: a.b.c, *.b.c, *.c, *. Wildcards of more
+ * than 16 labels are left out; hostKey knows.
+ */
 export function coveringHosts(host: string): readonly string[] {
-  if (host.length > longestName) return [host, "*"];
-  const hosts = [host];
-  for (let dot = host.indexOf(".", 1); dot >= 0; dot = host.indexOf(".", dot + 1)) {
-    const wildcard = `*${host.slice(dot)}`;
-    if (wildcard !== host) hosts.push(wildcard);
-  }
-  if (host !== "*") hosts.push("*");
-  return hosts;
+  if (host === "*") return [host];
+  const wildcards: string[] = ["*"];
+  for (let dot = host.lastIndexOf("."); dot > 0 && wildcards.length <= deepestKey; dot = host.lastIndexOf(".", dot - 1))
+    wildcards.push(`*${host.slice(dot)}`);
+  if (wildcards.at(-1) !== host) wildcards.push(host);
+  return wildcards.reverse();
 }
 
 /** The coveringHosts of several hosts, each once. */
@@ -61,12 +62,18 @@ export function coveringHostsOfAll(hosts: readonly string[]): Iterable<string> {
 
 /**
  * The key under which an index holds a host, so that the coveringHosts of every host that it covers include it: the
- * host itself; for `*-api.com`, which starts within a label, the wildcard above it.
+ * host itself; for `*-api.com`, which starts within a label, the wildcard above it; for one of more than 16 labels, the
+ * wildcard of 16.
  */
 export function hostKey(host: string): string {
-  if (!isWildcard(host) || host === "*" || host.startsWith("*.")) return host;
-  const dot = host.indexOf(".");
-  return dot < 0 ? "*" : `*${host.slice(dot)}`;
+  if (!isWildcard(host)) return host;
+  let start = host.length;
+  for (let labels = 0; labels < deepestKey && start > 0; labels++) {
+    const dot = host.lastIndexOf(".", start - 1);
+    if (dot < 0) break;
+    start = dot;
+  }
+  return `*${host.slice(start)}`;
 }
 
 /**

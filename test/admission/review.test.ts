@@ -180,6 +180,13 @@ test("100,000 levels are refused by uid, lists and maps alike", () => {
   }
 });
 
+test("a body of more objects and lists than any mesh object has is refused by its uid", () => {
+  const wide = (count: number) =>
+    reviewBody({ object: { ...virtualService, spec: Array.from({ length: count }, () => []) } });
+  assert.ok("request" in read(wide(200_000)));
+  assert.deepEqual(read(wide(250_000)), { uid, problem: "it holds more than 250000 objects and lists" });
+});
+
 test("1,000 levels are read", () => {
   const deep = `${"[".repeat(1_000)}${"]".repeat(1_000)}`;
   const json = JSON.stringify(reviewBody({ object: { ...virtualService, spec: "SPEC" } })).replace('"SPEC"', deep);

@@ -12,6 +12,7 @@ import {
   attachesToGateway,
   attachesToLabels,
   type AuthorizationPolicy,
+  reachOf,
   scopeOf,
   servicesTargeted,
   targetRefsOf,
@@ -33,8 +34,10 @@ export const allowsEveryone = defineRule({
   fix: "Say who may call in `from` (principals, namespaces or serviceAccounts), or what in `to`; to close a namespace, leave `rules` out.",
 
   *check(policy, mesh) {
-    if (actionOf(policy) !== "ALLOW") return;
     const { settings } = mesh;
+    // Most policies restrict somebody whoever enforces them: then nothing else has to be looked at.
+    if (actionOf(policy) !== "ALLOW" || enforcers.every((enforcer) => reachOf(policy, enforcer, settings) === "some"))
+      return;
     for (const namespace of mesh.related(namespaceOfAuthorizationPolicy, policy)) {
       const authorization = authorizationOf(namespace, mesh);
       const concerned = concernedBy(policy, authorization, namespace, settings);
@@ -47,6 +50,8 @@ export const allowsEveryone = defineRule({
     }
   },
 });
+
+const enforcers: readonly Enforcer[] = ["proxy", "ztunnel"];
 
 function problemOf(policy: AuthorizationPolicy, i: number, reach: Reach, isDenied: boolean): Problem {
   const who =
