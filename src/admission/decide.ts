@@ -66,7 +66,7 @@ function notesOf(verdicts: readonly Verdict[], glass: BreakGlass | undefined, ju
 }
 
 const broken = (reason: string, denials: number, { request }: Judgement): string =>
-  `Glass broken by ${quoted(request.user.name)}, ${quoted(reason)}: let through what ${counted(denials, "warning")} would deny`;
+  `Glass broken by ${quoted(request.user.name)}, ${quoted(reason)}: ${denials} of these warnings would deny the change`;
 
 /** A warning that is one only for this writer, or only for a dry run, looks harmless; it is not. */
 function spared(verdicts: readonly Verdict[], { writer, policies }: Judgement): readonly string[] {

@@ -72,11 +72,10 @@ function linesOf(notice: Notice, next: Notice | undefined, changed: AnyObject): 
   return [`- [${rule}] ${found}`, ...(isShared ? [] : [`  Fix: ${printableLine(fix, longestFragment)}`])];
 }
 
-/** The path; before it the object, where it is another one than the user sent and the message does not begin with it. */
-function placeOf({ subject, at, message }: Notice, changed: AnyObject): string {
+/** The path; before it the object, where it is another one than the user sent. Messages do not name it again. */
+function placeOf({ subject, at }: Notice, changed: AnyObject): string {
   const id = idOf(subject);
-  const isNamed = id === idOf(changed) || (at.length === 0 && message.startsWith(id));
-  const place = [isNamed ? "" : id, formatPath(at)].filter((part) => part !== "").join(" ");
+  const place = [id === idOf(changed) ? "" : id, formatPath(at)].filter((part) => part !== "").join(" ");
   return place === "" ? "" : `${place}: `;
 }
 

@@ -1,7 +1,7 @@
 import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding, FindingClass } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
-import { type Weighed, weigh } from "../engine/weigh.ts";
+import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
 import { type AnyObject, identityOf, idOf } from "../kube/kinds.ts";
 import type { Notice } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
@@ -26,9 +26,8 @@ const most: Readonly<Record<FindingClass, Readonly<Record<Judgement["writer"], M
 export function weighedFindings(judgement: Judgement): readonly Weighed[] {
   const { evaluation, selection } = judgement;
   const changed = new Set([identityOf(judgement.changed)]);
-  return evaluation.findings
-    .filter((finding) => !isOfProxy(finding, judgement))
-    .map((finding) => weigh(finding, selection, evaluation, changed));
+  const findings = evaluation.findings.filter((finding) => !isOfProxy(finding, judgement));
+  return uncovered(findings.map((finding) => weigh(finding, selection, evaluation, changed)));
 }
 
 /** Most severe first, in an order that depends on nothing but what they say. */

@@ -1,7 +1,7 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/select.ts";
-import { type Weighed, weigh } from "../engine/weigh.ts";
+import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
 import { type AnyObject, identityOf, keyOf } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/environments.ts";
@@ -33,7 +33,7 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     errors.push(...own.errors);
   }
   const sides = { before: mesh, after: mesh };
-  const weighed = findings.map((finding) => weigh({ ...finding, introduced: true }, selection, sides));
+  const weighed = uncovered(findings.map((finding) => weigh({ ...finding, introduced: true }, selection, sides)));
   return { weighed, skipped, errors };
 }
 
@@ -66,7 +66,7 @@ export function judgeChanges(
   const changes = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
   const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, selection);
   const changed = new Set(objects.map(({ object }) => identityOf(object)));
-  const weighed = findings.map((finding) => weigh(finding, selection, { before, after }, changed));
+  const weighed = uncovered(findings.map((finding) => weigh(finding, selection, { before, after }, changed)));
   return { weighed, skipped, errors };
 }
 

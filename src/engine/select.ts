@@ -235,5 +235,6 @@ const placeOf = (subject: AnyObject, namespaceLabels: Labels): Place => ({
 });
 
 // Modes are listed from the strictest.
-const stricter = (a: RuleSetting, b: RuleSetting): RuleSetting =>
-  modes.indexOf(a.mode) < modes.indexOf(b.mode) ? a : b;
+export const isAsStrict = (a: Mode, b: Mode): boolean => modes.indexOf(a) <= modes.indexOf(b);
+
+const stricter = (a: RuleSetting, b: RuleSetting): RuleSetting => (isAsStrict(b.mode, a.mode) ? b : a);

@@ -2,7 +2,7 @@ import { identityOf } from "../kube/kinds.ts";
 import type { Evaluation } from "./evaluate.ts";
 import { type Finding, isCertain } from "./finding.ts";
 import type { Mode } from "./rule.ts";
-import type { Exception, PolicySelection, RuleSetting } from "./select.ts";
+import { type Exception, isAsStrict, namespaceOf, type PolicySelection, type RuleSetting } from "./select.ts";
 
 /** A finding with what it does in the end. */
 export interface Weighed {
@@ -37,14 +37,27 @@ export function weigh(
   const setting = selection.setting(finding.rule, finding.subject, before, after);
   const { policy } = setting;
   const isOld = changed !== undefined && !finding.introduced;
+  const isElsewhere = changed !== undefined && !changed.has(identityOf(finding.subject));
   // Nobody is lectured on other people's mistakes, and no exception is used up for them.
-  if (setting.mode === "off" || (isOld && !changed.has(identityOf(finding.subject))))
+  if (setting.mode === "off" || (isElsewhere && (isOld || finding.rule.onlyOwnChanges)))
     return { finding, mode: "off", policy };
   const exception = selection.exceptionFor(finding);
   if (exception !== undefined) return { finding, mode: "off", policy, exception };
   const because = setting.mode === "deny" ? leniencyOf(finding, setting, isOld, after) : undefined;
   return because === undefined ? { finding, mode: setting.mode, policy } : { finding, mode: "warn", policy, because };
 }
+
+/** Without what another finding in the same namespace says already. */
+export function uncovered(weighed: readonly Weighed[]): readonly Weighed[] {
+  const covering = weighed.filter(({ finding }) => finding.rule.covers !== undefined);
+  if (covering.length === 0) return weighed;
+  return weighed.filter((one) => !covering.some((other) => covers(other, one)));
+}
+
+const covers = (covering: Weighed, { finding, mode }: Weighed): boolean =>
+  covering.finding.rule.covers?.includes(finding.rule.id) === true &&
+  namespaceOf(covering.finding.subject) === namespaceOf(finding.subject) &&
+  isAsStrict(covering.mode, mode);
 
 function leniencyOf(
   finding: Finding,

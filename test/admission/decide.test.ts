@@ -135,7 +135,7 @@ describe("break glass", () => {
     const decision = validate({ ...broken, ...sre }, { spec });
     assert.equal(decision.outcome, "warn");
     assert.deepEqual(decision.warnings, [
-      'Glass broken by "alice", "incident 7": let through what 1 warning would deny',
+      'Glass broken by "alice", "incident 7": 1 of these warnings would deny the change',
       "test-intrinsic: spec.http[0]: Wrong: a. Fix: Do it right.",
     ]);
     assert.equal(decision.auditAnnotations["break-glass"], "incident 7");

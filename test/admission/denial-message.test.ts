@@ -47,13 +47,13 @@ More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets`,
   );
 });
 
-test("a fix that several share stands below the last of them, and nothing is named twice", () => {
-  const lost: Notice = { ...weights, subject: namespace, at: [], message: "Namespace payments loses" };
+test("a fix that several share stands below the last of them", () => {
+  const lost: Notice = { ...weights, subject: namespace, at: [], message: "The default deny is lost" };
   const text = denialMessage({ changed, operation: "CREATE", notices: [weights, { ...weights, at: [] }, lost] });
   assert.deepEqual(text.split("\n").slice(1, -1), [
     "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110",
     "- [virtual-service-weights-not-100] Weights sum to 110, not to 100: 90 + 20 = 110",
-    "- [virtual-service-weights-not-100] Namespace payments loses",
+    "- [virtual-service-weights-not-100] Namespace payments: The default deny is lost",
     "  Fix: Make the weights of the route sum to 100.",
   ]);
 });

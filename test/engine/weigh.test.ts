@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
-import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
+import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/select.ts";
-import { weigh } from "../../src/engine/weigh.ts";
+import { uncovered, type Weighed, weigh } from "../../src/engine/weigh.ts";
 import { type AnyObject, absent, idOf, type Kind, readAny } from "../../src/kube/kinds.ts";
 import { defaultMeshSettings } from "../../src/mesh/settings.ts";
 import { MeshStore } from "../../src/mesh/store.ts";
@@ -74,6 +74,19 @@ const cases: readonly Case[] = [
   },
   { says: "but not elsewhere", introduced: false, changed: [], policies: existingDenies, expected: "off" },
   { says: "what is introduced elsewhere denies", changed: ["DestinationRule payments/shop"], expected: "deny" },
+  { says: "a rule for own changes denies them", rule: { ...rule, onlyOwnChanges: true }, expected: "deny" },
+  {
+    says: "and what others bring about is not for it to say",
+    rule: { ...rule, onlyOwnChanges: true },
+    changed: ["DestinationRule payments/shop"],
+    expected: "off",
+  },
+  {
+    says: "but where nothing changes it is",
+    rule: { ...rule, onlyOwnChanges: true },
+    changed: undefined,
+    expected: "deny",
+  },
   {
     says: "where nothing changes, what is there counts in full",
     introduced: false,
@@ -116,6 +129,24 @@ for (const { says, expected, problem, introduced = true, knowledge = "complete",
     assert.equal(weighed.finding, finding);
   });
 }
+
+test("a rule covers others in the same namespace, where it is at least as severe", () => {
+  const covering: Rule = { ...rule, id: "covering", covers: ["covered"] };
+  const at = (namespace: string) => read({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+  const weighed = (of: Rule, where: AnyObject, mode: Mode): Weighed => ({
+    finding: findingOf({ at: [], message: "wrong" }, of, where, true),
+    mode,
+    policy: "",
+  });
+  const covered: Rule = { ...rule, id: "covered" };
+  const left = (mode: Mode, other: Mode, where = at("payments")) =>
+    uncovered([weighed(covering, subject, mode), weighed(covered, where, other)]).map(({ finding }) => finding.rule.id);
+  assert.deepEqual(left("deny", "warn"), ["covering"]);
+  assert.deepEqual(left("warn", "warn"), ["covering"]);
+  assert.deepEqual(left("audit", "warn"), ["covering", "covered"]);
+  assert.deepEqual(left("deny", "warn", at("orders")), ["covering", "covered"]);
+  assert.deepEqual(uncovered([weighed(rule, subject, "deny"), weighed(covered, subject, "warn")]).length, 2);
+});
 
 test("exceptions that accepted nothing are named, expired ones are not", () => {
   const spec = (year: number) =>

@@ -8,6 +8,7 @@ import { weakenings } from "../../src/mesh/mtls-weakenings.ts";
 import { defaultMeshSettings } from "../../src/mesh/settings.ts";
 import { MeshStore } from "../../src/mesh/store.ts";
 import type { Knowledge } from "../../src/mesh/view.ts";
+import { permissive } from "../../src/rules/peer-authentication/permissive.ts";
 import { mtlsWeakened } from "../../src/rules/namespace/mtls-weakened.ts";
 
 const namespace = impliedNamespace("payments");
@@ -124,6 +125,33 @@ describe("weakenings", () => {
     );
   });
 
+  test("what is weakened is said, of the namespace or of the policy that says so itself", () => {
+    let weakened = 0;
+    fc.assert(
+      fc.property(somePolicies, aPolicy, fc.boolean(), someWorkloads, (policies, next, isDeletion, workloads) => {
+        const isSame = (policy: AnyObject) => byIdentity.selector(policy) === byIdentity.selector(next);
+        const old = isDeletion ? policies[0] : policies.find(isSame);
+        const object = isDeletion ? undefined : next;
+        if (old === undefined && object === undefined) return;
+        const { findings, before, after } = judge([permissive, mtlsWeakened], meshOf([...policies, ...workloads]), [
+          { old, object },
+        ]);
+        const [was, is] = [before, after].map(
+          (mesh) => mesh.find("Namespace", "/payments") as typeof namespace | undefined,
+        );
+        if (was === undefined || is === undefined) return;
+        const expected = weakenings({ object: was, mesh: before }, { object: is, mesh: after }).length > 0;
+        if (expected) weakened++;
+        const said = findings.filter(
+          ({ introduced, subject }) => introduced && subject.metadata.namespace !== "istio-system",
+        );
+        if (expected) assert.ok(said.length > 0);
+      }),
+      { numRuns: 3000 },
+    );
+    assert.ok(weakened > 100, `only ${weakened} changes weakened anything`);
+  });
+
   test("what follows the namespace is said once", () => {
     const strict = readObject("PeerAuthentication", {
       metadata: { name: "a", namespace: "payments" },
@@ -156,6 +184,6 @@ test("the root namespace moves, and what the mesh demanded stays behind", () => 
   const { findings } = judge([mtlsWeakened], mesh, [{ old, object: meshConfig("mesh-root") }]);
   assert.deepEqual(
     findings.map(({ subject, message }) => `${subject.metadata.name}: ${message}`),
-    ['payments: Workloads of namespace "payments" accept plaintext: no PeerAuthentication demands mTLS'],
+    ["payments: Workloads accept plaintext: no PeerAuthentication demands mTLS"],
   );
 });

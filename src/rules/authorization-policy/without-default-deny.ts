@@ -18,6 +18,8 @@ export const withoutDefaultDeny = defineRule({
   worksWithout: ["Namespace", "Workload", "KubernetesGateway"],
   mode: "deny",
   onlyProtected: true,
+  // When a default deny goes, namespace-default-deny-removed says so; a workload that comes or goes is no policy's fault.
+  onlyOwnChanges: true,
   tags: ["deny-all-gap"],
   summary:
     "An ALLOW policy guards the workloads that it selects, and nothing denies by default what reaches the others.",

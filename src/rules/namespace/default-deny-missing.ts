@@ -1,6 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
-import { authorizationOf, hasDefaultDeny, isGuardedOneByOne, readsAuthorization } from "../../mesh/authorization.ts";
+import { absent, idOf } from "../../kube/kinds.ts";
+import {
+  authorizationOf,
+  type Coverage,
+  hasDefaultDeny,
+  isDeniedByDefault,
+  isGuardedOneByOne,
+  readsAuthorization,
+} from "../../mesh/authorization.ts";
 import { isTerminating } from "../../mesh/namespaces.ts";
 
 export const defaultDenyMissing = defineRule({
@@ -22,22 +29,38 @@ export const defaultDenyMissing = defineRule({
     if (name === rootNamespace || isTerminating(namespace)) return;
     const authorization = authorizationOf(namespace, mesh);
     const restsOn = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
-    if (!hasDefaultDeny(authorization.ofLabels({})) && !isGuardedOneByOne(authorization, namespace))
+    const coverage = authorization.ofLabels({});
+    if (!hasDefaultDeny(coverage) && !isGuardedOneByOne(authorization, namespace))
       yield {
         at: [],
-        message: `Namespace ${name} has no default deny yet: workloads that no ALLOW policy selects are open to everyone`,
+        message: "There is no default deny: workloads that no ALLOW policy selects are open to everyone",
         restsOn,
       };
+    yield* liftedFromElsewhere(coverage, name);
     for (const gateway of authorization.gateways)
       if (gateway.isWaypoint && !hasDefaultDeny(authorization.ofGateway(gateway)))
         yield {
           at: [],
-          message: `Waypoint ${name}/${gateway.name} has no default deny: only policies that name it in targetRefs count there`,
+          message: `Waypoint ${gateway.name} has no default deny: only policies that name it in targetRefs count there`,
           restsOn,
           fix: waypointFix(gateway.name),
         } satisfies Problem;
   },
 });
+
+/** Of a policy of the namespace itself authorization-policy-allows-everyone says it. */
+function* liftedFromElsewhere(coverage: Coverage, namespace: string): Iterable<Problem> {
+  const { openedBy } = coverage;
+  if (openedBy === undefined || openedBy.metadata.namespace === namespace) return;
+  if (!hasDefaultDeny(coverage) || isDeniedByDefault(coverage)) return;
+  yield {
+    at: [],
+    message: `The default deny has no effect: ${idOf(openedBy)} lets everyone in`,
+    related: [openedBy],
+    restsOn: [openedBy],
+    fix: `Delete ${idOf(openedBy)}, or let its rules say who may call.`,
+  };
+}
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then allow what is needed.`;

@@ -25,6 +25,7 @@ export const defaultDenyRemoved = defineRule({
   worksWithout: ["Namespace", "Workload", "KubernetesGateway", "Service"],
   mode: "deny",
   onlyProtected: true,
+  covers: ["namespace-default-deny-missing"],
   tags: ["deny-all-gap"],
   summary: "What was denied by default in a namespace is open after the change.",
   why: "A workload is closed as long as an enforced ALLOW policy selects it, or a DENY that matches everything (Istio pilot/pkg/security/authz/builder/builder.go). A policy that is deleted, given a selector or targetRefs, made a dry run, given to another revision or another action no longer counts; an ALLOW that matches everyone makes all others pointless.",
@@ -72,15 +73,17 @@ function sidesOf(before: Side, after: Side): Sides {
 const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault(before) && !isDeniedByDefault(after);
 
 function* workloadsOpened(sides: Sides): Iterable<Problem> {
-  const { name, before, after } = sides;
+  const { before, after } = sides;
   const { workloads, knowsWorkloads } = after;
   if (knowsWorkloads && workloads.length === 0) return;
   const opened = [...openedWorkloads(sides)];
   const [was, is] = [before.ofLabels({}), after.ofLabels({})];
   // A single workload that keeps a policy of its own does not show that the namespace needs no default.
   const needsDefault = !knowsWorkloads || opened.length > 0 || workloads.length < 2;
-  if (needsDefault && isLost(was, is)) yield problemOf(`Namespace ${name} loses its`, was, is);
-  else yield* knowsWorkloads ? opened : [...opened, ...openedSelectors(sides)];
+  if (!isLost(was, is)) yield* knowsWorkloads ? opened : [...opened, ...openedSelectors(sides)];
+  else if (needsDefault) yield problemOf("The default deny is lost", was, is);
+  // All that runs is guarded one by one.
+  else yield { ...problemOf("The default deny of workloads to come is lost", was, is), atMost: "warn" };
 }
 
 function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
@@ -89,7 +92,7 @@ function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
     const known = old.get(keyOf(workload));
     if (known === undefined || (isSame && known === workload)) continue;
     const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
-    if (isLost(was, is)) yield problemOf(`${idOf(workload)} loses its`, was, is);
+    if (isLost(was, is)) yield problemOf(`${idOf(workload)} loses its default deny`, was, is);
   }
 }
 
@@ -101,7 +104,7 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
     const [was, is] = [before.ofLabels(labels), after.ofLabels(labels)];
     if (!isLost(was, is)) continue;
     const shown = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-    const problem = problemOf(`What has ${shown.join(",")} in namespace ${name} loses its`, was, is);
+    const problem = problemOf(`What has ${shown.join(",")} loses its default deny`, was, is);
     yield metadata.namespace === name ? problem : { ...problem, atMost: "warn" };
   }
 }
@@ -111,7 +114,8 @@ function* gatewaysOpened({ before, after }: Sides): Iterable<Problem> {
   for (const gateway of after.gateways) {
     if (!old.has(gateway.id)) continue;
     const [was, is] = [before.ofGateway(gateway), after.ofGateway(gateway)];
-    if (isLost(was, is)) yield problemOf(`${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""} loses its`, was, is);
+    const shown = `${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""}`;
+    if (isLost(was, is)) yield problemOf(`${shown} loses its default deny`, was, is);
   }
 }
 
@@ -123,7 +127,7 @@ function* servicesOpened({ name, before, after }: Sides, { object, mesh }: Side)
   for (const service of new Set(own.flatMap(servicesTargeted))) {
     const [was, is] = [before.ofService(service), after.ofService(service)];
     if (isThere(service) && isLost(was, is))
-      yield problemOf(`Service ${name}/${service}, at its waypoint, loses its`, was, is);
+      yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, was, is);
   }
 }
 
@@ -137,13 +141,13 @@ function servicesThere(namespace: Namespace, mesh: View): (name: string) => bool
   return (name) => names.has(name);
 }
 
-function problemOf(loser: string, was: Coverage, is: Coverage): Problem {
+function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
   const closedBy = was.sealedBy ?? was.closedBy;
   const by = closedBy === undefined ? "" : `${idOf(closedBy)} denied by default, and `;
   const now = is.openedBy === undefined ? "nothing does any more" : `${idOf(is.openedBy)} lets everyone in`;
   return {
     at: [],
-    message: `${loser} default deny: ${by}${now}`,
+    message: `${loss}: ${by}${now}`,
     related: [closedBy, is.openedBy].filter((policy) => policy !== undefined),
   };
 }

@@ -1,8 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { type Namespace, peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
+import { keyOf } from "../../kube/kinds.ts";
+import { type Namespace, type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
 import { type Weakening, weakenings } from "../../mesh/mtls-weakenings.ts";
-import { declared, portModes } from "../../mesh/peer-authentications.ts";
+import { type DeclaredMode, declared, portModes } from "../../mesh/peer-authentications.ts";
 import { formatLabels } from "../../mesh/selectors.ts";
+import { isTerminating } from "../../mesh/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/workloads.ts";
 
 export const mtlsWeakened = defineRule({
@@ -14,21 +16,43 @@ export const mtlsWeakened = defineRule({
   onlyProtected: true,
   tags: ["mtls"],
   summary: "A workload or port that refused plaintext accepts it after the change.",
-  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication counts, and what it leaves unset inherits (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting one, adding one or relabelling a workload can let callers in who have no certificate, far from the object that was changed.",
+  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication counts, and what it leaves unset inherits (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting one, adding one or relabelling a workload can let callers in who have no certificate, far from the object that was changed. What a policy of the namespace says itself is judged by peer-authentication-permissive.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    for (const weakening of weakenings(before, after)) yield problemOf(weakening, after.object);
+    const old = before.mesh.related(peerAuthenticationsOfNamespace, before.object);
+    for (const weakening of weakenings(before, after))
+      if (!isSaidElsewhere(weakening, after.object, old)) yield problemOf(weakening);
   },
 });
 
-const isTerminating = ({ metadata, status }: Namespace): boolean =>
-  metadata.deletionTimestamp !== undefined || status.phase === "Terminating";
+/**
+ * A policy of the namespace itself in which it is new that it lets plaintext in: peer-authentication-permissive says so,
+ * at the field, and an exception for that one policy is enough.
+ */
+function isSaidElsewhere({ is: { by }, port }: Weakening, { metadata }: Namespace, old: readonly PeerAuthentication[]) {
+  if (by === undefined || by.metadata.namespace !== metadata.name) return false;
+  const place = portModeOf(by, port) === "UNSET" ? undefined : port;
+  if (!isOpen(by, place)) return false;
+  const known = old.find((policy) => keyOf(policy) === keyOf(by));
+  return known === undefined || !isOpen(known, place) || labelsOf(known) !== labelsOf(by);
+}
 
-function problemOf(weakening: Weakening, namespace: Namespace): Problem {
+const portModeOf = (policy: PeerAuthentication, port: number | undefined): DeclaredMode =>
+  portModes(policy).find(([number]) => number === port)?.[1] ?? "UNSET";
+
+/** Whether a policy says itself that plaintext is accepted: at a port, or else for all that it names no port of. */
+function isOpen(policy: PeerAuthentication, port: number | undefined): boolean {
+  const mode = port === undefined ? declared(policy.spec.mtls) : portModeOf(policy, port);
+  return mode === "PERMISSIVE" || mode === "DISABLE";
+}
+
+const labelsOf = ({ spec }: PeerAuthentication): string => formatLabels(spec.selector?.matchLabels ?? {});
+
+function problemOf(weakening: Weakening): Problem {
   const { was, is } = weakening;
-  const who = whoOf(weakening, namespace.metadata.name);
+  const who = whoOf(weakening);
   const related = [was.by, is.by].filter((policy) => policy !== undefined);
   return {
     at: [],
@@ -38,14 +62,14 @@ function problemOf(weakening: Weakening, namespace: Namespace): Problem {
   };
 }
 
-function whoOf({ of, port }: Weakening, namespace: string): string {
+function whoOf({ of, port }: Weakening): string {
   if (of !== "namespace" && !("labels" in of)) {
     const workload = `${of.originKind} ${JSON.stringify(of.metadata.name)}`;
     return port === undefined ? `${workload} accepts` : `Port ${port} of ${workload} accepts`;
   }
   const labels = of === "namespace" ? "" : formatLabels(of.labels);
-  const which = `${labels === "" ? "of" : `labelled ${labels} in`} namespace ${JSON.stringify(namespace)}`;
-  return port === undefined ? `Workloads ${which} accept` : `Port ${port} of workloads ${which} accepts`;
+  const which = labels === "" ? "" : ` labelled ${labels}`;
+  return port === undefined ? `Workloads${which} accept` : `Port ${port} of workloads${which} accepts`;
 }
 
 const modeOf = ({ onlyAs }: Weakening): string => {
@@ -58,8 +82,6 @@ function reasonOf({ is, port }: Weakening): string {
   const { metadata, spec } = is.by;
   const name = `PeerAuthentication ${metadata.namespace}/${metadata.name}`;
   if (is.isDropped) return `${name} names ports, and ztunnel gets neither them nor the STRICT mode around them`;
-  const ofPort = portModes(is.by).find(([number]) => number === port)?.[1];
-  return ofPort === undefined || ofPort === "UNSET"
-    ? `${name} has mode ${declared(spec.mtls)}`
-    : `${name} sets mode ${ofPort} there`;
+  const ofPort = portModeOf(is.by, port);
+  return ofPort === "UNSET" ? `${name} has mode ${declared(spec.mtls)}` : `${name} sets mode ${ofPort} there`;
 }

@@ -22,13 +22,13 @@ export const protectionRemoved = defineRule({
     // A namespace that goes is shown as an implied one, as long as something is left in it.
     if (before.object.implied || after.object.implied || isTerminating(after.object)) return;
     const selectors = protectedLabels.map((text) => ({ text, labels: labelsOf(text) }));
-    const { labels: now, name } = after.object.metadata;
+    const { labels: now } = after.object.metadata;
     if (selectors.some(({ labels }) => selects(labels, now))) return;
     for (const { text, labels } of selectors)
       if (selects(labels, before.object.metadata.labels))
         yield {
           at: ["metadata", "labels"],
-          message: `Namespace ${name} loses its protection: ${text} is no longer among its labels`,
+          message: `Protection is lost: ${text} is no longer among the labels`,
           key: text,
         };
   },
