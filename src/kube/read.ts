@@ -75,13 +75,18 @@ export function record<S extends Record<string, Read<unknown>>>(
   shape: S,
 ): Read<{ readonly [K in keyof S]: Value<S[K]> }> {
   const fields = Object.entries(shape);
-  return (raw, malformed) => {
-    if (raw !== undefined && raw !== null && !isObject(raw)) report(malformed, "an object", raw);
-    const from = isObject(raw) ? raw : nothing;
+  let empty: Record<string, unknown> | undefined;
+  const readFields = (from: Record<string, unknown>, malformed: Malformed[]) => {
     const value: Record<string, unknown> = {};
     for (const [field, read] of fields)
       value[field] = under(field, read, Object.hasOwn(from, field) ? from[field] : undefined, malformed);
-    return value as never;
+    return value;
+  };
+  return (raw, malformed) => {
+    if (isObject(raw)) return readFields(raw, malformed) as never;
+    if (raw !== undefined && raw !== null) report(malformed, "an object", raw);
+    // One for all places where there is nothing: a hostile list may hold millions.
+    return (empty ??= Object.freeze(readFields(nothing, malformed))) as never;
   };
 }
 
