@@ -1,0 +1,32 @@
+// npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile or files.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { policiesOf } from "../../src/cli/policy-options.ts";
+import { rules } from "../../src/rules/index.ts";
+import { selfSigned } from "../../src/tls/self-signed.ts";
+import { engineTable } from "./engine.ts";
+import { filesTable } from "./files.ts";
+import { hostileTable } from "./hostile.ts";
+import { webhookTable } from "./webhook.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "meshward-bench-"));
+const wanted = process.argv.slice(2);
+
+async function part(name: string, measure: () => string | Promise<string>): Promise<void> {
+  if (wanted.length === 0 || wanted.includes(name)) process.stdout.write(`${await measure()}\n`);
+}
+
+try {
+  const { certificates } = await selfSigned({ folder, now: Date.now() });
+  const { policies } = await policiesOf({ profile: "strict" });
+  process.stdout.write(`Node ${process.version}, ${cpus().length} cores, ${rules.length} rules\n\n`);
+  await part("webhook", () => webhookTable(certificates.current()));
+  await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
+  await part("hostile", () => hostileTable(rules, policies));
+  await part("files", () => filesTable(folder));
+} finally {
+  rmSync(folder, { recursive: true });
+}

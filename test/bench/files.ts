@@ -1,0 +1,124 @@
+// Commands in processes of their own: `check` over files that do not fit in one look, and `serve` from start to ready.
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { setTimeout as elapsed } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
+import { median, shown, table } from "./measure.ts";
+import { manifests, type Raw, storedMesh } from "./mesh.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const source = join(root, "src/main.ts");
+const built = join(root, "dist/meshward.js");
+
+/** Writes manifests as a repository has them: a file for each namespace. Returns how many. */
+function writeFolder(folder: string, objects: Iterable<Raw>): number {
+  mkdirSync(folder);
+  const files = new Map<string, string[]>();
+  let count = 0;
+  for (const object of objects) {
+    const { namespace, name } = object.metadata;
+    const file = `${String(namespace ?? name)}.yaml`;
+    const documents = files.get(file) ?? [];
+    if (documents.length === 0) files.set(file, documents);
+    documents.push(stringify(object));
+    count++;
+  }
+  for (const [file, documents] of files) writeFileSync(join(folder, file), documents.join("---\n"));
+  return count;
+}
+
+interface Spent {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
+
+/** Makes a process say at its end, in its fourth file, how much CPU it has used. */
+const reportCpu = `data:text/javascript,${encodeURIComponent(
+  'import { writeSync } from "node:fs"; process.on("exit", () => { const { user, system } = process.cpuUsage(); writeSync(3, String(user + system)); });',
+)}`;
+
+/** `check`, starting the process included. */
+function checked(program: string, folder: string): Spent {
+  const start = performance.now();
+  const { status, stderr, output } = spawnSync(
+    process.execPath,
+    ["--import", reportCpu, program, "check", folder, "--fail-on", "never"],
+    { stdio: ["ignore", "ignore", "pipe", "pipe"] },
+  );
+  if (status !== 0) throw new Error(`check ended with ${status}: ${String(stderr)}`);
+  return { wallMs: performance.now() - start, cpuMs: Number(String(output[3])) / 1_000 };
+}
+
+/** Until /readyz says yes; the CPU includes the end of the process. */
+async function ready(program: string, folder: string, certificates: string): Promise<Spent> {
+  const start = performance.now();
+  const certificate = ["--tls-cert", join(certificates, "tls.crt"), "--tls-key", join(certificates, "tls.key")];
+  const ports = ["--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"];
+  const child = spawn(
+    process.execPath,
+    ["--import", reportCpu, program, "serve", "--mesh", folder, ...certificate, ...ports],
+    { stdio: ["ignore", "pipe", "inherit", "pipe"] },
+  );
+  const ended = once(child, "exit");
+  const cpu = text(child.stdio[3] as Readable);
+  try {
+    const port = await opsPortOf(child);
+    while (!(await isReady(port))) await elapsed(5);
+  } finally {
+    child.kill("SIGTERM");
+  }
+  const wallMs = performance.now() - start;
+  await ended;
+  return { wallMs, cpuMs: Number(await cpu) / 1_000 };
+}
+
+async function opsPortOf({ stdout }: ChildProcess): Promise<number> {
+  if (stdout !== null)
+    for await (const line of createInterface({ input: stdout })) {
+      const { opsPort } = JSON.parse(line) as { opsPort?: number };
+      if (opsPort !== undefined) return opsPort;
+    }
+  throw new Error("serve ended before it was ready");
+}
+
+const isReady = async (port: number): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
+
+const runs = 3;
+async function medianOf(work: () => Spent | Promise<Spent>): Promise<Spent> {
+  const all: Spent[] = [];
+  for (let i = 0; i < runs; i++) all.push(await work());
+  return { wallMs: median(all.map(({ wallMs }) => wallMs)), cpuMs: median(all.map(({ cpuMs }) => cpuMs)) };
+}
+
+/** `folder` holds tls.crt and tls.key, and takes what is written. */
+export async function filesTable(folder: string): Promise<string> {
+  const mesh = join(folder, "mesh");
+  writeFolder(mesh, storedMesh(1_000));
+  const sets = [2_000, 10_000].map((objects) => {
+    const path = join(folder, `set-${objects}`);
+    return { path, count: writeFolder(path, manifests(objects)) };
+  });
+  const rows: string[][] = [];
+  for (const [title, program] of [
+    ["source", source],
+    ["built file", built],
+  ] as const) {
+    if (!existsSync(program)) continue;
+    for (const { path, count } of sets) {
+      const { wallMs, cpuMs } = await medianOf(() => checked(program, path));
+      const perSecond = shown(count / (cpuMs / 1_000));
+      rows.push([`check, ${shown(count)} objects in YAML, ${title}`, shown(wallMs), shown(cpuMs), perSecond]);
+    }
+    const { wallMs, cpuMs } = await medianOf(() => ready(program, mesh, folder));
+    rows.push([`serve with 1,000 objects, start to ready, ${title}`, shown(wallMs), shown(cpuMs), ""]);
+  }
+  const head = ["command", "time, ms", "CPU, ms", "objects a second of CPU"];
+  return table("Commands: the process's start included", head, rows);
+}
