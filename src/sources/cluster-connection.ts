@@ -54,6 +54,8 @@ class KeptConnection implements ClusterConnection {
   /** Counts how often the credentials were read again. */
   #generation = 0;
   #reading: Promise<void> | undefined;
+  /** A plugin is started once for all requests that wait for it. */
+  #obtaining: Promise<Credentials> | undefined;
 
   constructor(options: ConnectionOptions, config: KubeConfig, base: string) {
     this.#options = options;
@@ -96,7 +98,10 @@ class KeptConnection implements ClusterConnection {
   }
 
   async #attempt(request: ApiRequest): Promise<IncomingMessage> {
-    const credentials = await this.#credentials();
+    this.#obtaining ??= this.#credentials().finally(() => {
+      this.#obtaining = undefined;
+    });
+    const credentials = await this.#obtaining;
     try {
       return await this.#checked(await this.#send(request, credentials), request);
     } catch (error) {

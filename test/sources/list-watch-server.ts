@@ -42,7 +42,7 @@ interface Watcher {
   readonly response: ServerResponse;
 }
 
-/** Answers instead of the server, where it says true. */
+/** Answers instead of the server, where it says true; it stays until it has. */
 export type Fault = (request: SeenRequest, response: ServerResponse) => boolean | Promise<boolean>;
 
 /**
@@ -188,7 +188,7 @@ export class ListWatchServer {
     const seen = seenRequest(request);
     this.requests.push(seen);
     response.on("error", () => undefined);
-    for (const fault of this.faults) {
+    for (const fault of [...this.faults]) {
       if (!(await fault(seen, response))) continue;
       this.faults.splice(this.faults.indexOf(fault), 1);
       return;
