@@ -259,6 +259,10 @@ export const kinds = {
           }),
         ),
       }),
+      status: record({
+        addresses: list(record({ value: name })),
+        conditions: list(record({ type: name, status: name })),
+      }),
     }),
   ),
   PeerAuthentication: entry(

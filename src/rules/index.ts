@@ -1,6 +1,7 @@
 import type { Rule } from "../engine/rule.ts";
 import { allowsEveryone as authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
 import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { dataplaneConflict as namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { defaultDenyMissing as namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { defaultDenyRemoved as namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { mtlsWeakened as namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
@@ -8,14 +9,17 @@ import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/pro
 import { objectMalformed } from "./object/malformed.ts";
 import { permissive as peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { withoutEffect as peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
+import { needWaypoint as routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routeRejected as virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { subsetNotFound as virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { weightsNot100 } from "./virtual-service/weights-not-100.ts";
+import { notFound as waypointNotFound } from "./waypoint/not-found.ts";
 
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyWithoutDefaultDeny,
+  namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
   namespaceMtlsWeakened,
@@ -23,7 +27,9 @@ export const rules: readonly Rule[] = [
   objectMalformed, //
   peerAuthenticationPermissive,
   peerAuthenticationWithoutEffect,
+  routesNeedWaypoint,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   weightsNot100,
+  waypointNotFound,
 ];

@@ -24,6 +24,10 @@ const metadataLabels = fc.constantFrom<Record<string, string> | undefined>(
   undefined,
   { "istio.io/rev": "other" },
   { "istio.io/rev": "default" },
+  { "istio.io/use-waypoint": "w" },
+  { "istio.io/use-waypoint": "w", "istio.io/use-waypoint-namespace": "a" },
+  { "istio.io/use-waypoint": "none" },
+  { "istio.io/waypoint-for": "workload" },
 );
 const namespaceLabels = fc.constantFrom<Record<string, string>>(
   {},
@@ -31,6 +35,18 @@ const namespaceLabels = fc.constantFrom<Record<string, string>>(
   { "istio-injection": "enabled" },
   { "meshward.io/protected": "true" },
   { "meshward.io/protected": "true", "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" },
+  { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w", "istio.io/use-waypoint-namespace": "b" },
+);
+const fromAmbient = { matchLabels: { "istio.io/dataplane-mode": "ambient" } };
+/** What pods themselves say of the mesh. */
+const podMetadata = fc.constantFrom<{ labels?: Record<string, string>; annotations?: Record<string, string> }>(
+  {},
+  {},
+  { labels: { "istio.io/use-waypoint": "w" } },
+  { labels: { "istio.io/dataplane-mode": "none" } },
+  { labels: { "sidecar.istio.io/inject": "false" } },
+  { annotations: { "sidecar.istio.io/status": "{}", "traffic.sidecar.istio.io/excludeInboundPorts": "80" } },
+  { annotations: { "traffic.sidecar.istio.io/includeInboundPorts": "" } },
 );
 const gateways = fc.constantFrom(undefined, ["mesh"], ["w"], ["a/w", "mesh"], ["b/w"]);
 
@@ -84,7 +100,14 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
     selector: fc.constantFrom({ app: "x" }, {}, { app: "y" }),
     servers: fc.constant([{ hosts: ["*"] }]),
   }),
-  KubernetesGateway: fc.record({ gatewayClassName: fc.constantFrom("istio-waypoint", "istio") }),
+  KubernetesGateway: fc.record({
+    gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio"),
+    listeners: fc.constantFrom<unknown>(
+      undefined,
+      [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } }],
+      [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "Selector", selector: fromAmbient } } }],
+    ),
+  }),
   PeerAuthentication: fc.record({
     selector,
     mtls: mode.map((mode) => ({ mode })),
@@ -96,9 +119,14 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
   }),
   AuthorizationPolicy: authorizationSpec,
   Service: fc.record({ selector: podLabels, ports: fc.constant([{ port: 80, targetPort: 8080 }]) }),
-  Workload: podLabels.map((labels) => ({
-    template: { metadata: { labels }, spec: { containers: [{ name: "c", ports: [{ containerPort: 80 }] }] } },
-  })),
+  Workload: fc
+    .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))
+    .map(([own, { labels, annotations }, hostNetwork]) => ({
+      template: {
+        metadata: { labels: { ...own, ...labels }, annotations },
+        spec: { hostNetwork, containers: [{ name: "c", ports: [{ containerPort: 80 }] }] },
+      },
+    })),
 };
 const originKinds: Partial<Record<Kind, string>> = { Workload: "Deployment", KubernetesGateway: "Gateway" };
 
