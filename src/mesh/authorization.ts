@@ -16,7 +16,7 @@ import { oldestFirst } from "./creation-order.ts";
 import type { Namespace } from "./namespaces.ts";
 import type { MeshSettings } from "./settings.ts";
 import { index, type MeshView, relation } from "./view.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
+import { isOfGateway, isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 type Labels = Readonly<Record<string, string>>;
@@ -89,6 +89,8 @@ export interface NamespaceAuthorization {
   readonly policies: readonly AuthorizationPolicy[];
   /** What policies on workloads are for: no proxies, nothing that asks to be left out of the mesh, nothing that only runs and never listens. */
   readonly workloads: readonly Workload[];
+  /** The same, and what is data plane itself: policies with a selector hold for gateways, too. */
+  readonly workloadsAndProxies: readonly Workload[];
   /** Whether there can be no other workloads. */
   readonly knowsWorkloads: boolean;
   readonly gateways: readonly Gateway[];
@@ -118,6 +120,9 @@ export function authorizationOf(
   const policies = mesh.related(authorizationPoliciesOfNamespace, namespace).toSorted(oldestFirst);
   const gateways = mesh.related(gatewaysOfNamespace, namespace).map(gatewayOf);
   const waypoints = gateways.filter(({ isWaypoint }) => isWaypoint);
+  const workloadsAndProxies = mesh
+    .related(workloadsOfNamespace, namespace)
+    .filter((workload) => isReached(workload, namespace));
   const enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
   const coverage = (by: Enforcer, attaches: (policy: AuthorizationPolicy) => boolean): Coverage => {
     const found = coverageOf(policies.filter(attaches), by, settings);
@@ -126,7 +131,8 @@ export function authorizationOf(
   const ofLabels = (labels: Labels, by: Enforcer) => coverage(by, (policy) => attachesToLabels(policy, labels, by));
   return {
     policies,
-    workloads: mesh.related(workloadsOfNamespace, namespace).filter((workload) => isGuarded(workload, namespace)),
+    workloads: workloadsAndProxies.filter((workload) => !isProxy(workload) && !isOfGateway(workload)),
+    workloadsAndProxies,
     knowsWorkloads: mesh.knowledge("Workload") === "complete",
     gateways,
     mayUseWaypoint:
@@ -192,11 +198,9 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
 
-function isGuarded(workload: Workload, namespace: Namespace): boolean {
-  if (isProxy(workload) || workload.pod.labels["gateway.networking.k8s.io/gateway-name"] !== undefined) return false;
-  if (staysOut(workload) && captureOf(workload, namespace) === "none") return false;
-  return listens(workload);
-}
+/** Neither out of the mesh nor without anything to reach. */
+const isReached = (workload: Workload, namespace: Namespace): boolean =>
+  listens(workload) && !(staysOut(workload) && captureOf(workload, namespace) === "none");
 
 /** Jobs run to their end; only one that declares a port has something to guard. */
 const listens = ({ originKind, pod }: Workload): boolean =>

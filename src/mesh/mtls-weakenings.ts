@@ -83,14 +83,14 @@ function isSamePolicies({ was, is }: Comparison): boolean {
 
 type Pair = readonly [old: Workload, now: Workload];
 
-/** Those that are there before and after; proxies enforce no PeerAuthentication. */
+/** Those that are there before and after. Proxies enforce no PeerAuthentication; what is one since this change was none. */
 function pairsOfWorkloads(before: Side, after: Side): readonly Pair[] {
   const known = new Map<string, Workload>();
   for (const old of before.mesh.related(workloadsOfNamespace, before.object)) known.set(keyOf(old), old);
   const pairs: Pair[] = [];
   for (const now of after.mesh.related(workloadsOfNamespace, after.object)) {
     const old = known.get(keyOf(now));
-    if (old !== undefined && !isProxy(now)) pairs.push([old, now]);
+    if (old !== undefined && !isProxy(old)) pairs.push([old, now]);
   }
   return pairs;
 }

@@ -13,11 +13,17 @@ export const isOwned = ({ metadata }: Workload): boolean =>
  * Gateways and waypoints: what istiod makes for a Gateway (label `gateway.istio.io/managed`), and what the injector
  * turns into one (annotation `inject.istio.io/templates: gateway`). They are data plane themselves.
  */
-export function isProxy({ metadata, pod }: Workload): boolean {
-  const managed = "gateway.istio.io/managed";
-  if (metadata.labels[managed] !== undefined || pod.labels[managed] !== undefined) return true;
-  return (pod.annotations["inject.istio.io/templates"] ?? "").split(",").some((name) => name.trim() === "gateway");
-}
+export const isProxy = (workload: Workload): boolean =>
+  isManaged(workload) ||
+  (workload.pod.annotations["inject.istio.io/templates"] ?? "").split(",").some((name) => name.trim() === "gateway");
+
+const managed = "gateway.istio.io/managed";
+const isManaged = ({ metadata, pod }: Workload): boolean =>
+  metadata.labels[managed] !== undefined || pod.labels[managed] !== undefined;
+
+/** A gateway that is known by its Gateway object. */
+export const isOfGateway = (workload: Workload): boolean =>
+  isManaged(workload) || workload.pod.labels["gateway.networking.k8s.io/gateway-name"] !== undefined;
 
 /** A namespace and what runs in it, proxies too. */
 export const workloadsOfNamespace = relation(

@@ -17,6 +17,7 @@ import {
 } from "../../mesh/authorization-policies.ts";
 import type { MeshView } from "../../mesh/view.ts";
 import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
+import { isOfGateway } from "../../mesh/workloads.ts";
 
 export const defaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
@@ -75,8 +76,8 @@ const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault
 function* workloadsOpened(sides: Sides): Iterable<Problem> {
   const { before, after } = sides;
   const { workloads, knowsWorkloads } = after;
-  if (knowsWorkloads && workloads.length === 0) return;
   const opened = [...openedWorkloads(sides)];
+  if (knowsWorkloads && workloads.length === 0 && opened.length === 0) return;
   const [was, is] = [before.ofLabels({}), after.ofLabels({})];
   // A single workload that keeps a policy of its own does not show that the namespace needs no default.
   const needsDefault = !knowsWorkloads || opened.length > 0 || workloads.length < 2;
@@ -86,9 +87,11 @@ function* workloadsOpened(sides: Sides): Iterable<Problem> {
   else yield { ...problemOf("The default deny of workloads to come is lost", was, is), atMost: "warn" };
 }
 
+/** What is a gateway since this change was none before. */
 function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
-  const old = new Map(before.workloads.map((workload) => [keyOf(workload), workload]));
-  for (const workload of after.workloads) {
+  const guarded = before.workloadsAndProxies.filter((workload) => !isOfGateway(workload));
+  const old = new Map(guarded.map((workload) => [keyOf(workload), workload]));
+  for (const workload of after.workloadsAndProxies) {
     const known = old.get(keyOf(workload));
     if (known === undefined || (isSame && known === workload)) continue;
     const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
