@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { printableLine } from "../admission/printable.ts";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import { type PolicySelection, selectionOf } from "../engine/select.ts";
@@ -74,7 +75,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const report = await reportFor(set, unread, options, selectionOf(policies));
   for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
   write(report, options, terminal);
-  for (const note of notesOf(set, options)) terminal.error(`note: ${note}\n`);
+  for (const note of notesOf(set, options)) terminal.error(`note: ${printableLine(note, 2000)}\n`);
   return exitCode(report, options);
 }
 

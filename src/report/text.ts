@@ -1,9 +1,13 @@
 import { styleText } from "node:util";
+import { printableLine } from "../admission/printable.ts";
 import type { Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
 const coloured: Style = (format, text) => styleText(format, text, { validateStream: false });
+
+/** Names and values are the user's: none of them starts a line, moves the cursor or colours the rest. */
+const shown = (text: string): string => printableLine(text, 2000);
 
 /** The report for people: by file, each finding with its line, what is wrong and what to do; then what was left out. */
 export function textReport(report: Report, options: { readonly colour: boolean }): string {
@@ -12,7 +16,7 @@ export function textReport(report: Report, options: { readonly colour: boolean }
   let file: string | null | undefined;
   for (const finding of report.findings) {
     if (finding.file !== file)
-      lines.push(...(lines.length > 0 ? [""] : []), style("bold", finding.file ?? "(in no file)"));
+      lines.push(...(lines.length > 0 ? [""] : []), style("bold", shown(finding.file ?? "(in no file)")));
     file = finding.file;
     lines.push(...shownFinding(finding, style));
   }
@@ -27,10 +31,10 @@ function shownFinding(finding: ReportedFinding, style: Style): string[] {
   const shade = mode === "deny" ? "red" : mode === "warn" ? "yellow" : "dim";
   const indent = " ".repeat(10);
   return [
-    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shownObject(object)}: ${message}${introduced ? "" : " (was there before)"}`,
-    `${indent}${style("dim", [path, rule].filter((part) => part !== "").join("  "))}`,
-    ...(related.length > 0 ? [`${indent}see ${related.map(shownObject).join(", ")}`] : []),
-    `${indent}fix: ${fix}`,
+    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${introduced ? "" : " (was there before)"}`,
+    `${indent}${style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))}`,
+    ...(related.length > 0 ? [`${indent}see ${shown(related.map(shownObject).join(", "))}`] : []),
+    `${indent}fix: ${shown(fix)}`,
   ];
 }
 
@@ -41,7 +45,7 @@ export const shownObject = ({ kind, namespace, name }: ReportedObject): string =
 function shownSkips({ skipped }: Report, style: Style): string[] {
   const byReason = new Map<string, string[]>();
   for (const { rule, reason } of skipped) byReason.set(reason, [...(byReason.get(reason) ?? []), rule]);
-  return [...byReason].map(([reason, rules]) => style("dim", `skipped: ${rules.join(", ")} (${reason})`));
+  return [...byReason].map(([reason, rules]) => style("dim", `skipped: ${rules.join(", ")} (${shown(reason)})`));
 }
 
 function summaryOf({ summary, errors }: Report): string {

@@ -97,6 +97,14 @@ describe("check", () => {
     assert.equal(error, "");
   });
 
+  test("names and values that a terminal would obey are printed as text in their line", async () => {
+    const hostile = `${virtualService([90, 20]).replace("name: shop", 'name: "shop\\e[2J\\n0 deny"')}---\n"\\e[31m": 1\n---\napiVersion: v1\nkind: "Secret\\r\\e[1A"\n`;
+    const { out, error } = await meshward(["check", "-"], { input: hostile });
+    assert.match(out, /VirtualService shop\/shop 0 deny: Weights sum to 110/);
+    assert.doesNotMatch(out + error, /[^\P{Cc}\n]/u);
+    assert.equal(error.split("\n").filter((line) => line !== "" && !/^(error|note): /.test(line)).length, 0);
+  });
+
   test("what is right is quiet, from standard input too", async () => {
     const { code, report: found } = await report(["-"], virtualService([90, 10]));
     assert.deepEqual([code, found.findings, found.summary.objects], [0, [], 1]);
