@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { judge } from "../../src/engine/evaluate.ts";
+import { defineRule } from "../../src/engine/rule.ts";
+import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+
+// introduced = after - before, as a counted multiset of what findings are known by.
+
+const hostsAreMistakes = defineRule({
+  id: "virtual-service-weights-not-100",
+  subject: "VirtualService",
+  reads: [],
+  mode: "deny",
+  summary: "",
+  why: "",
+  fix: "",
+  *check({ spec }) {
+    for (const [i, host] of spec.hosts.entries()) {
+      const [key, message] = host.split(":") as [string, string | undefined];
+      yield { at: ["spec", "hosts", i], message: message ?? key, ...(message === undefined ? {} : { key }) };
+    }
+  },
+});
+
+const virtualService = (hosts: readonly string[]) =>
+  readAny({
+    apiVersion: "networking.istio.io/v1",
+    kind: "VirtualService",
+    metadata: { name: "a", namespace: "a" },
+    spec: { hosts },
+  }) as AnyObject;
+
+const cases: readonly [string, readonly string[] | undefined, readonly string[], readonly boolean[]][] = [
+  ["what is created is new", undefined, ["a", "a"], [true, true]],
+  ["what was there is not", ["a", "b"], ["b", "a"], [false, false]],
+  ["a second mistake like the first is", ["a"], ["a", "a"], [false, true]],
+  ["one of two put right", ["a", "a"], ["a"], [false]],
+  ["one put right does not pay for another", ["a"], ["b"], [true]],
+  ["the key counts, the message does not", ["a:one", "a:two"], ["a:three", "a:four", "a:five"], [false, false, true]],
+];
+for (const [what, before, after, expected] of cases)
+  test(what, () => {
+    const old = before && virtualService(before);
+    const { findings } = judge([hostsAreMistakes], new MeshStore(defaultMeshSettings), [
+      { old, object: virtualService(after) },
+    ]);
+    assert.deepEqual(
+      findings.map(({ introduced }) => introduced),
+      expected,
+    );
+  });
