@@ -19,9 +19,14 @@ import { anObject } from "../meshes/arbitrary.ts";
 
 const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
 
+const captureIn = (workload: Workload, mesh: Mesh) =>
+  captureOf(
+    workload,
+    [...mesh.all("Namespace")].find(({ metadata }) => metadata.name === workload.metadata.namespace),
+  );
+
 function isDenied(workload: Workload, mesh: Mesh): boolean {
-  const namespace = [...mesh.all("Namespace")].find(({ metadata }) => metadata.name === workload.metadata.namespace);
-  const isAmbient = captureOf(workload, namespace) === "ambient";
+  const isAmbient = captureIn(workload, mesh) === "ambient";
   const policies = [...mesh.all("AuthorizationPolicy")].filter(
     (policy) => isServed(policy, mesh.settings) && isFor(policy, workload, isAmbient),
   );
@@ -48,12 +53,14 @@ interface World {
   readonly before: Mesh;
   readonly after: Mesh;
 }
+/** No policy is enforced for what is outside the mesh by its own wish. */
+const isOut = (workload: Workload, mesh: Mesh) => staysOut(workload) && captureIn(workload, mesh) === "none";
 const workloadsOf = (mesh: Mesh, namespace: string) =>
-  [...mesh.all("Workload")].filter((workload) => workload.metadata.namespace === namespace && !staysOut(workload));
+  [...mesh.all("Workload")].filter((workload) => workload.metadata.namespace === namespace && !isOut(workload, mesh));
 const openedIn = ({ before, after }: World, namespace: string): boolean =>
   workloadsOf(after, namespace).some((workload) => {
     const old = before.find("Workload", keyOf(workload)) as Workload | undefined;
-    return old !== undefined && isDenied(old, before) && !isDenied(workload, after);
+    return old !== undefined && !isOut(old, before) && isDenied(old, before) && !isDenied(workload, after);
   });
 
 function judged(objects: readonly AnyObject[], next: AnyObject, isDeletion: boolean) {

@@ -25,7 +25,7 @@ export const needWaypoint = defineRule({
   mode: "warn",
   tags: ["ambient", "canary"],
   summary: "A VirtualService routes requests to a Service of an ambient namespace, and no waypoint is there to do it.",
-  why: "ztunnel sees no HTTP and reads no VirtualService: a client in ambient mode reaches the Service as if the routes were not there, and nothing says so (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways follow the routes themselves.",
+  why: "Of HTTP ztunnel sees nothing, and it reads no VirtualService: a client in ambient mode reaches the Service as if the routes were not there, and nothing says so (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways follow the routes themselves.",
   fix: "Give the namespace a waypoint (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or its Service the label `istio.io/use-waypoint`.",
 
   *check(virtualService, mesh) {
