@@ -1,0 +1,48 @@
+import { styleText } from "node:util";
+import { printableLine } from "../admission/printable.ts";
+import type { Explanation, ExplanationLine } from "./explanation.ts";
+import type { DifferingLine } from "./explanation-difference.ts";
+
+type Format = "bold" | "dim" | "red" | "green";
+type Style = (format: Format, text: string) => string;
+const plain: Style = (_, text) => text;
+const coloured: Style = (format, text) => styleText(format, text, { validateStream: false });
+
+/** A line that is longer helps nobody, and names in files may be of any length. */
+const longestLine = 400;
+const shown = (text: string): string => printableLine(text, longestLine);
+
+/** An explanation as a tree, ending with a newline. */
+export function textExplanation(explanation: Explanation, options: { readonly colour: boolean }): string {
+  const style = options.colour ? coloured : plain;
+  return [style("bold", shown(explanation.title)), ...treeOf(explanation.lines, "", style), ""].join("\n");
+}
+
+function treeOf(lines: readonly ExplanationLine[], indent: string, style: Style): readonly string[] {
+  return lines.flatMap((line, i) => {
+    const [branch, below] = i === lines.length - 1 ? ["└─ ", "   "] : ["├─ ", "│  "];
+    const text = shown(line.text);
+    const styled = line.counts === false ? style("dim", text) : text;
+    return [`${indent}${branch}${styled}`, ...treeOf(line.lines ?? [], `${indent}${below}`, style)];
+  });
+}
+
+/** Only what differs, with the lines above it; `-` and `+` stand before everything else. */
+export function textDifference(
+  title: string,
+  differing: readonly DifferingLine[],
+  options: { readonly colour: boolean },
+): string {
+  const style = options.colour ? coloured : plain;
+  const lines = differing.length === 0 ? ["  └─ the change alters nothing here"] : markedTree(differing, "", style);
+  return [`  ${style("bold", shown(title))}`, ...lines, ""].join("\n");
+}
+
+function markedTree(lines: readonly DifferingLine[], indent: string, style: Style): readonly string[] {
+  return lines.flatMap(({ mark, line, lines: inner }, i) => {
+    const [branch, below] = i === lines.length - 1 ? ["└─ ", "   "] : ["├─ ", "│  "];
+    const text = `${mark} ${indent}${branch}${shown(line.text)}`;
+    const styled = mark === "-" ? style("red", text) : mark === "+" ? style("green", text) : text;
+    return [styled, ...markedTree(inner, `${indent}${below}`, style)];
+  });
+}
