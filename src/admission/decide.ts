@@ -1,4 +1,5 @@
 import type { Weighed } from "../engine/weigh.ts";
+import { identityOf, type Witness } from "../kube/kinds.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
 import { counted, denialMessage, warningLine } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
@@ -39,6 +40,19 @@ export function decide(judgement: Judgement): Decision {
   return decision.allowed ? decision : { ...decision, message: messageOf(denied, judgement) };
 }
 
+/**
+ * What a denial rests on and nothing else confirms: the witnesses of relational findings, and their subjects where the
+ * request does not show them. The watch may lag behind, in both directions.
+ */
+export function doubtsOf(judgement: Judgement): readonly Witness[] {
+  const denials = verdictsOf(weighedFindings(judgement), judgement).filter(({ mode }) => mode === "deny");
+  if (denials.some((denial) => denial.class !== "relational")) return [];
+  const changed = identityOf(judgement.changed);
+  const subjects = denials.map(({ subject }) => subject).filter((subject) => identityOf(subject) !== changed);
+  const witnesses = [...denials.flatMap(({ restsOn }) => restsOn), ...subjects];
+  return witnesses.filter((witness) => "absent" in witness || (!witness.implied && identityOf(witness) !== changed));
+}
+
 /** Annotations that have something to say. */
 const said = (annotations: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(annotations).flatMap(([key, value]) => (value ? [[key, value]] : [])));
@@ -69,14 +83,17 @@ const broken = (reason: string, denials: number, { request }: Judgement): string
   `Glass broken by ${quoted(request.user.name)}, ${quoted(reason)}: ${denials} of these warnings would deny the change`;
 
 /** A warning that is one only for this writer, or only for a dry run, looks harmless; it is not. */
-function spared(verdicts: readonly Verdict[], { writer, policies }: Judgement): readonly string[] {
+function spared(verdicts: readonly Verdict[], judgement: Judgement): readonly string[] {
   const count = verdicts.filter(({ ruled, mode }) => ruled === "deny" && mode === "warn").length;
-  if (count === 0 || writer === "control plane") return [];
-  const isReconciled = writer === "reconciler" && policies.reconcilerMode === "warn";
-  const consequence = isReconciled
-    ? "would deny a person; from a reconciler the rest of its set may follow"
-    : "will deny the change itself; this is a dry run";
-  return [`${count} of these warnings ${consequence}`];
+  if (count === 0 || judgement.writer === "control plane") return [];
+  return [`${count} of these warnings ${consequenceOf(judgement)}`];
+}
+
+function consequenceOf({ writer, policies, isUnconfirmed }: Judgement): string {
+  if (writer === "reconciler" && policies.reconcilerMode === "warn")
+    return "would deny a person; from a reconciler the rest of its set may follow";
+  if (isUnconfirmed) return "would deny, had the API server confirmed in time what they rest on";
+  return "will deny the change itself; this is a dry run";
 }
 
 function messageOf(denied: readonly Verdict[], { changed, request, writer }: Judgement): string {

@@ -19,6 +19,8 @@ export interface Judgement {
   readonly writer: Writer;
   /** The object that the request changes, as it will be; as it was, where it goes. */
   readonly changed: AnyObject;
+  /** What relational findings rest on could not be read again in time, so they deny nothing. */
+  readonly isUnconfirmed?: true;
 }
 
 export function judgementOf(judgement: Omit<Judgement, "writer" | "changed">): Judgement {

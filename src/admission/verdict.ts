@@ -2,7 +2,7 @@ import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding, FindingClass } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
 import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
-import { type AnyObject, identityOf, idOf } from "../kube/kinds.ts";
+import { type AnyObject, identityOf, idOf, type Witness } from "../kube/kinds.ts";
 import type { Notice } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
 
@@ -13,6 +13,7 @@ export interface Verdict extends Notice {
   readonly ruled: Mode;
   readonly class: FindingClass;
   readonly source: "finding" | "error" | "unknown";
+  readonly restsOn: readonly Witness[];
 }
 
 /** The most that a finding may do to a writer's change, by its class. */
@@ -67,6 +68,7 @@ function ofFinding({ finding, mode }: Weighed, judgement: Judgement): Verdict {
     mode: limited(mode, finding.class, judgement),
     class: finding.class,
     source: "finding",
+    restsOn: finding.restsOn ?? [],
   };
 }
 
@@ -85,6 +87,7 @@ function ofError({ rule, subject }: RuleError, judgement: Judgement): Verdict {
     mode: limited(ruled, "intrinsic", judgement),
     class: "intrinsic",
     source: "error",
+    restsOn: [],
   };
 }
 
@@ -106,18 +109,20 @@ function ofUnknown({ rule, unknown }: Skip, judgement: Judgement): readonly Verd
     mode: limited("deny", "weakening", judgement),
     class: "weakening",
     source: "unknown",
+    restsOn: [],
   };
   return [verdict];
 }
 
 /** What is left of a policy's mode, given who writes and whether it is in earnest. */
-function limited(ruled: Mode, findingClass: FindingClass, { writer, request, policies }: Judgement): Mode {
+function limited(ruled: Mode, findingClass: FindingClass, judgement: Judgement): Mode {
+  const { writer, request, policies } = judgement;
   // Whatever Kubernetes clears away was condemned before.
   if (writer === "collector" && request.operation === "DELETE") return milder(ruled, "audit");
   const cap = most[findingClass][writer];
   if (findingClass !== "relational") return milder(ruled, cap);
   // Flux dry-runs a whole set before it applies any of it.
-  if (request.dryRun) return milder(ruled, milder("warn", cap));
+  if (request.dryRun || judgement.isUnconfirmed) return milder(ruled, milder("warn", cap));
   return writer === "reconciler" && policies.reconcilerMode === "deny" ? ruled : milder(ruled, cap);
 }
 

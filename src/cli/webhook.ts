@@ -1,4 +1,4 @@
-import { createGate } from "../admission/gate.ts";
+import { createGate, type GateParts } from "../admission/gate.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
@@ -13,6 +13,8 @@ import type { CertificateSource } from "../tls/certificate-source.ts";
 export interface WebhookOptions {
   readonly mesh: () => Mesh & { count(kind: Kind): number };
   readonly policies: () => Policies;
+  /** What the API server holds now of what a denial rests on: see GateParts. */
+  readonly readAgain?: GateParts["readAgain"];
   readonly certificates: CertificateSource;
   readonly log: Log;
   readonly host: string;
@@ -36,7 +38,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { mesh, policies, certificates, log, host, limits = {} } = options;
   const metrics = createMetrics({ processMetrics: true });
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
-  const gate = createGate({ mesh, policies, rules, log });
+  const gate = createGate({ mesh, policies, rules, log, readAgain: options.readAgain });
   const server = createAdmissionServer({ gate, certificates, log, metrics, limits });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });

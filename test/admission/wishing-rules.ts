@@ -114,7 +114,7 @@ export interface Scene {
   readonly spec?: PolicySpec;
   readonly there?: readonly Raw[];
   readonly unknown?: readonly "Service"[];
-  readonly parts?: Partial<GateParts>;
+  readonly parts?: Omit<Partial<GateParts>, "readAgain">;
 }
 
 export const policiesOf = (spec: PolicySpec | undefined): Policies =>
