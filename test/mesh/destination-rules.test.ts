@@ -109,9 +109,14 @@ test("a rule with a workloadSelector is private, comes first, and is for those i
 
 test("a private rule without selector disappears into one with a selector", () => {
   const selector = { workloadSelector: { matchLabels: { app: "worker" } } };
-  const all = rules({ "web/worker": selector, "web/plain": { exportTo: ["."] } });
-  assert.equal(used("web", all, { app: "worker" }), "web/worker + web/plain");
-  assert.equal(used("web", all), "none");
+  const plain = { exportTo: ["."] };
+  for (const all of [
+    rules({ "web/worker": selector, "web/plain": plain }),
+    rules({ "web/plain": plain, "web/worker": selector }),
+  ]) {
+    assert.equal(used("web", all, { app: "worker" }), "web/worker + web/plain");
+    assert.equal(used("web", all), "none");
+  }
 });
 
 test("what some workload of a namespace may use", () => {

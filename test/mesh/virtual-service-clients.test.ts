@@ -152,6 +152,7 @@ test("traffic: what has weight, and mirrors that copy something", () => {
         mirrors: [{ ...to("no"), percentage: {} }],
       },
       { match: [{}], mirror: { host: "cart", subset: "no" }, mirrorPercent: 50, mirrorPercentage: { value: 0 } },
+      { delegate: { name: "handed-over" } },
       { route: [to("catch-all")] },
       { route: [to("behind")] },
     ],

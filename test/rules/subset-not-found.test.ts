@@ -99,6 +99,40 @@ test("a root hands requests over to a delegate whose subset is missing", () => {
   assert.deepEqual(introduced([rule("shop", "v2"), delegate], root), []);
 });
 
+test("the root namespace holds configuration: what its workloads lack stops nobody", () => {
+  const exported = object("DestinationRule", "shop", { host: "cart", exportTo: ["."], subsets: [{ name: "v1" }] });
+  const host = "cart.shop.svc.cluster.local";
+  const http = [{ route: [{ destination: { host, subset: "v1" } }] }];
+  const routed = object("VirtualService", "istio-system", { hosts: [host], http });
+  assert.deepEqual(introduced([exported], routed), [
+    `warn relational: No DestinationRule that clients in other namespaces use for "${host}" defines subset "v1"`,
+  ]);
+});
+
+test("of two roots the one whose own clients lack the subset counts", () => {
+  const http = [{ delegate: { name: "cart", namespace: "shop" } }];
+  const own = object("VirtualService", "web", { hosts: ["a.example.com"], exportTo: ["."], http });
+  const others = object("VirtualService", "batch", { hosts: ["b.example.com"], http });
+  const delegate = object("VirtualService", "shop", {
+    http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+  });
+  for (const roots of [
+    [own, others],
+    [others, own],
+  ]) {
+    const found = introduced([rule("shop", "v1"), rule("web"), ...roots], delegate);
+    assert.deepEqual(
+      found.map((line) => line.split(":", 1)[0]),
+      ["deny relational"],
+      found.join("\n"),
+    );
+  }
+  assert.deepEqual(
+    introduced([rule("shop", "v1"), rule("web"), others], delegate).map((line) => line.split(":", 1)[0]),
+    ["warn relational"],
+  );
+});
+
 test("in files that may not be all: a rule that lacks the subset is certain, a missing or broad rule is not", () => {
   const certain = (...view: AnyObject[]) => {
     const mesh = new MeshStore(
