@@ -1,6 +1,8 @@
 import { type AnyObject, type Kind, kinds, readAny, readObject, type Served } from "../kube/kinds.ts";
 import { isObject } from "../kube/read.ts";
 import { defaultMeshSettings } from "../mesh/settings.ts";
+import type { Knowledge } from "../mesh/view.ts";
+import { isOwned } from "../mesh/workloads.ts";
 
 /** One collection of an API server, and which objects of a mesh come from it. */
 export interface ClusterResource {
@@ -66,9 +68,28 @@ export function asReceived(item: unknown, { served }: ClusterResource, version: 
   return { apiVersion, kind: served.kind, ...(isObject(item) ? item : {}) };
 }
 
-/** Through the door. Undefined: not an object that rules read (a ConfigMap without a mesh config). */
+/**
+ * Through the door. Undefined: no rule reads it. That is a ConfigMap without a mesh config, and what another workload
+ * makes, which says nothing that its owner does not say and is most of what a cluster holds.
+ */
 export function readReceived(raw: Record<string, unknown>, resource: ClusterResource): AnyObject | undefined {
-  if (resource.kind !== "MeshConfig") return readObject(resource.kind, raw);
-  const object = readAny(raw);
-  return object !== undefined && resource.owns(object) ? object : undefined;
+  const object = resource.kind === "MeshConfig" ? readAny(raw) : readObject(resource.kind, raw);
+  if (object === undefined || !resource.owns(object)) return undefined;
+  return object.kind === "Workload" && isOwned(object) ? undefined : object;
 }
+
+/** How far a kind is known whose resources could be read so far. */
+export function knowledgeOf(statuses: readonly ResourceStatus[]): Knowledge {
+  // A workload of a kind that the API server does not serve does not exist.
+  const existing = statuses.filter((status) => status !== "absent");
+  if (existing.includes("loading") || !existing.includes("synced")) return "unknown";
+  return existing.includes("forbidden") ? "partial" : "complete";
+}
+
+/**
+ * - `loading`: no list was complete yet.
+ * - `synced`: everything was there once, and changes follow; also while the server cannot be reached.
+ * - `absent`: the API server does not serve it.
+ * - `forbidden`: it may not be read.
+ */
+export type ResourceStatus = "loading" | "synced" | "absent" | "forbidden";

@@ -3,10 +3,9 @@ import type { Change } from "../mesh/overlay.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../mesh/settings.ts";
 import { MeshStore, rebuilt } from "../mesh/store.ts";
 import type { Index, Knowledge } from "../mesh/view.ts";
-import { isOwned } from "../mesh/workloads.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { ClusterConnection } from "./cluster-connection.ts";
-import { type ClusterResource, readReceived, resourcesOf } from "./cluster-resources.ts";
+import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./cluster-resources.ts";
 import { LiveReads, type ServedResource } from "./live-reads.ts";
 import { type Pace, systemPace } from "./pace.ts";
 import { Reflector, type ReflectorState, type ReflectorTarget } from "./reflector.ts";
@@ -128,8 +127,7 @@ export class ClusterMesh {
 
   #set(raw: Record<string, unknown>, resource: ClusterResource): void {
     const object = readReceived(raw, resource);
-    // What another workload makes says nothing that its owner does not say, and is most of what a cluster holds.
-    if (object === undefined || (object.kind === "Workload" && isOwned(object))) {
+    if (object === undefined) {
       this.#delete(raw, resource);
       return;
     }
@@ -184,11 +182,7 @@ export class ClusterMesh {
   }
 
   #known(kind: Kind): Knowledge {
-    const states = (this.#reflectors.get(kind) ?? []).map(({ state }) => state.status);
-    // A workload of a kind that the API server does not serve does not exist.
-    const existing = states.filter((status) => status !== "absent");
-    if (existing.length === 0 || existing.includes("loading") || !existing.includes("synced")) return "unknown";
-    return existing.includes("forbidden") ? "partial" : "complete";
+    return knowledgeOf((this.#reflectors.get(kind) ?? []).map(({ state }) => state.status));
   }
 
   #silentMs(kind: Kind): number | undefined {

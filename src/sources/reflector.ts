@@ -2,8 +2,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { member } from "../kube/read.ts";
 import type { ClusterConnection } from "./cluster-connection.ts";
 import { ClusterError, requestError } from "./cluster-error.ts";
-import { listPages } from "./cluster-list.ts";
-import { asReceived, type ClusterResource, pathOf } from "./cluster-resources.ts";
+import { asReceived, type ClusterResource, pathOf, type ResourceStatus } from "./cluster-resources.ts";
+import { listResource, objectsPerTurn } from "./cluster-list.ts";
 import { backoffMs, type Pace, pause, SilenceWatch } from "./pace.ts";
 import { type WatchEvent, watchEvents } from "./watch-events.ts";
 
@@ -18,14 +18,8 @@ export interface ReflectorTarget {
   changed(state: ReflectorState): void;
 }
 
-/**
- * - `loading`: no list was complete yet.
- * - `synced`: everything was there once, and changes follow; also while the server cannot be reached.
- * - `absent`: the API server does not serve it.
- * - `forbidden`: it may not be read.
- */
 export interface ReflectorState {
-  readonly status: "loading" | "synced" | "absent" | "forbidden";
+  readonly status: ResourceStatus;
   /** What stands in the way right now, one line. */
   readonly problem?: string;
 }
@@ -52,8 +46,6 @@ const refusalsBelieved = 3;
 const shortestWatchMs = 1_000;
 /** A watch that fails this often may never work from where it starts: after a restored backup versions go backwards. */
 const failuresBeforeList = 5;
-/** Objects between two turns of the event loop. */
-const objectsPerTurn = 200;
 
 /**
  * Keeps one resource of an API server in its target: lists it, then follows it. Whatever goes wrong, it goes on until
@@ -126,43 +118,16 @@ export class Reflector {
     return resourceVersion;
   }
 
-  /** In the newest version that is served. */
   async #listInto(keys: Set<string>, signal: AbortSignal, heard: () => void): Promise<string> {
-    const { versions } = this.resource.served;
-    for (const version of versions)
-      try {
-        const resourceVersion = await this.#listVersion(version, keys, { signal, heard });
-        this.#version = version;
-        return resourceVersion;
-      } catch (error) {
-        const isAbsent = error instanceof ClusterError && error.fault === "absent";
-        if (!isAbsent || version === versions.at(-1)) throw error;
-      }
-    throw new Error(`${this.resource.title} has no versions`);
-  }
-
-  async #listVersion(
-    version: string,
-    keys: Set<string>,
-    options: { readonly signal: AbortSignal; readonly heard: () => void },
-  ): Promise<string> {
-    const { resource } = this;
-    let resourceVersion = "";
-    let count = 0;
-    const pages = listPages(this.#connection, pathOf(resource, version, resource), {
-      ...options,
-      selector: resource.selector,
-    });
-    for await (const page of pages) {
-      resourceVersion = page.resourceVersion;
-      for (const item of page.items) {
-        const raw = asReceived(item, resource, version);
+    const { version, resourceVersion } = await listResource(this.#connection, this.resource, {
+      signal,
+      heard,
+      take: (raw) => {
         keys.add(keyOfRaw(raw));
         this.#target.set(raw);
-        if (++count % objectsPerTurn === 0) await nextTurn();
-      }
-      options.signal.throwIfAborted();
-    }
+      },
+    });
+    this.#version = version;
     return resourceVersion;
   }
 
