@@ -58,8 +58,10 @@ export function peerAuthenticationChoices(
     if (!isServed(policy, mesh.settings)) return { policy, level, outcome: "not-read" };
     if (policy.metadata.namespace === rootNamespace && !isWide(policy))
       return { policy, level, outcome: "root-selector" };
-    if (deciding.has(policy)) return { policy, level, outcome: "counts" };
-    return { policy, level, ...lostTo(policy, rivals.filter(isRival(rootNamespace)), deciding) };
+    const lost = lostTo(policy, rivals.filter(isRival(rootNamespace)), deciding);
+    // Of the same age ztunnel may take either, and mtlsOf judges the weaker.
+    if (deciding.has(policy) && lost.outcome !== "same-age") return { policy, level, outcome: "counts" };
+    return { policy, level, ...lost };
   });
 }
 
