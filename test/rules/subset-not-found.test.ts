@@ -109,6 +109,14 @@ test("the root namespace holds configuration: what its workloads lack stops nobo
   ]);
 });
 
+test("behind a catch-all route nobody may ever ask for the subset: a warning", () => {
+  const to = (subset: string) => ({ route: [{ destination: { host: "cart", subset } }] });
+  const routed = object("VirtualService", "shop", { hosts: ["cart"], http: [to("v1"), to("v9")] });
+  const turned = object("VirtualService", "shop", { hosts: ["cart"], http: [to("v9"), to("v1")] });
+  const modes = (changed: AnyObject) => introduced([rule("shop", "v1")], changed).map((line) => line.split(" ", 1)[0]);
+  assert.deepEqual([modes(routed), modes(turned)], [["warn"], ["deny"]]);
+});
+
 test("of two roots the one whose own clients lack the subset counts", () => {
   const http = [{ delegate: { name: "cart", namespace: "shop" } }];
   const own = object("VirtualService", "web", { hosts: ["a.example.com"], exportTo: ["."], http });
