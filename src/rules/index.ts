@@ -4,6 +4,7 @@ import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./a
 import { dataplaneConflict as namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { defaultDenyMissing as namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { defaultDenyRemoved as namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
+import { leavesMesh as namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
 import { mtlsWeakened as namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { objectMalformed } from "./object/malformed.ts";
@@ -14,6 +15,7 @@ import { routeRejected as virtualServiceRouteRejected } from "./virtual-service/
 import { subsetNotFound as virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { weightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { notFound as waypointNotFound } from "./waypoint/not-found.ts";
+import { leavesMesh as workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
 export const rules: readonly Rule[] = [
@@ -22,6 +24,7 @@ export const rules: readonly Rule[] = [
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
+  namespaceLeavesMesh,
   namespaceMtlsWeakened,
   namespaceProtectionRemoved,
   objectMalformed, //
@@ -32,4 +35,5 @@ export const rules: readonly Rule[] = [
   virtualServiceSubsetNotFound,
   weightsNot100,
   waypointNotFound,
+  workloadLeavesMesh,
 ];
