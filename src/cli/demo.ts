@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { styleText } from "node:util";
 import { Command } from "commander";
+import { printableLine } from "../admission/printable.ts";
 import type { PatchOperation } from "../admission/review.ts";
 import { asset, assetNames } from "../config/assets.ts";
 import { type ApiServerClient, createApiServerClient } from "../http/api-server-client.ts";
@@ -161,9 +162,9 @@ function userNamed(text: string): { username: string; groups: string[] } {
 
 function nameOf({ raw, kind }: Manifest): string {
   const object = readAny(raw, "default");
-  if (object === undefined) return kind;
+  if (object === undefined) return printableLine(kind, 200);
   const { namespace, name } = object.metadata;
-  return `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
+  return printableLine(`${kind} ${namespace === "" ? name : `${namespace}/${name}`}`, 200);
 }
 
 async function tour(): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
