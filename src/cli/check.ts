@@ -17,13 +17,14 @@ import { appliedTo } from "../sources/applied.ts";
 import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeOfSet } from "../sources/file-mesh.ts";
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
+import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { kindList } from "./kind-list.ts";
-import { clusterDomainOption, meshFromFiles, settingsIn } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
 
-export interface CheckOptions extends PolicyOptions {
+export interface CheckOptions extends PolicyOptions, ClusterOptions {
   readonly mesh?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
@@ -38,7 +39,9 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
   return new Command("check")
     .description("judge manifests: files, folders, or - for standard input")
     .argument("<path...>", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
-    .option("--mesh <path>", "judge the files as changes of this mesh: only what they introduce denies")
+    .addOption(meshOption("judge the files as changes of this mesh: only what they introduce denies"))
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
     .option(
       "--partial <kinds>",
       "the files hold only some objects of these kinds: what rests on one warns",
@@ -72,25 +75,25 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   // What a repository of policies says must be sound, even where it does not count here.
   const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
   const unread = [...set.errors, ...errors, ...documents.errors];
-  const report = await reportFor(set, unread, options, selectionOf(policies));
+  const found = fileMeshOf(set.manifests, {
+    defaultNamespace: options.namespace,
+    settings: settingsIn(options.clusterDomain),
+    knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
+  });
+  const base = await baseOf(found, options, terminal);
+  const report = reportFor(found, base, unread, selectionOf(policies));
   for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
   write(report, options, terminal);
   for (const note of notesOf(set, options)) terminal.error(`note: ${printableLine(note, 2000)}\n`);
   return exitCode(report, options);
 }
 
-async function reportFor(
-  set: ManifestSet,
+function reportFor(
+  found: FileMesh,
+  base: FileMesh | undefined,
   unread: readonly SourceError[],
-  options: CheckOptions,
   selection: PolicySelection,
-): Promise<Report> {
-  const found = fileMeshOf(set.manifests, {
-    defaultNamespace: options.namespace,
-    settings: settingsIn(options.clusterDomain),
-    knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
-  });
-  const base = await baseOf(found, options);
+): Report {
   const files = base ? appliedTo(base.mesh, found) : found;
   const { weighed, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
   const places = new Map(
@@ -107,20 +110,25 @@ async function reportFor(
 }
 
 /** The mesh of `--mesh`. What it does not show at all, the files may. */
-async function baseOf(files: FileMesh, options: CheckOptions): Promise<FileMesh | undefined> {
-  if (options.mesh === undefined) return undefined;
-  return meshFromFiles(options.mesh, {
+async function baseOf(
+  files: FileMesh,
+  { mesh, ...options }: CheckOptions,
+  terminal: Terminal,
+): Promise<FileMesh | undefined> {
+  if (mesh === undefined) return undefined;
+  const adjust = (kind: Kind, known: Knowledge) => {
+    const told = asTold(kind, options) ?? known;
+    return told === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : told;
+  };
+  return readMesh({ ...options, mesh }, terminal, {
     defaultNamespace: options.namespace,
-    settings: settingsIn(options.clusterDomain),
-    knowledge(kind, count) {
-      const known = asTold(kind, options) ?? knowledgeOfMesh(kind, count);
-      return known === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : known;
-    },
+    knowledge: (kind, count) => adjust(kind, knowledgeOfMesh(kind, count)),
+    adjust: (kind, known) => (known === "unknown" && files.mesh.count(kind) === 0 ? known : adjust(kind, known)),
   });
 }
 
 /** What the user says of a kind. */
-function asTold(kind: Kind, { complete, partial }: CheckOptions): Knowledge | undefined {
+function asTold(kind: Kind, { complete, partial }: Pick<CheckOptions, "complete" | "partial">): Knowledge | undefined {
   if (partial.includes(kind)) return "partial";
   return complete.includes(kind) ? "complete" : undefined;
 }

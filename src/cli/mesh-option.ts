@@ -1,10 +1,15 @@
 import { InvalidArgumentError, Option } from "commander";
+import type { Kind } from "../kube/kinds.ts";
 import { isDomain } from "../mesh/host-syntax.ts";
 import { defaultMeshSettings, type MeshSettings } from "../mesh/settings.ts";
+import type { Knowledge } from "../mesh/view.ts";
+import { CaptureError, isCapture, readCapture } from "../sources/capture.ts";
+import { meshOfCluster } from "../sources/cluster-snapshot.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/file-mesh.ts";
 import { type ManifestSet, readManifests } from "../sources/manifests.ts";
+import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownError } from "./source-errors.ts";
-import { UsageError } from "./terminal.ts";
+import { type Terminal, UsageError } from "./terminal.ts";
 
 /** The domain that istiod was started with decides which service a short host means; no object of the cluster says it. */
 export const clusterDomainOption = () =>
@@ -20,20 +25,66 @@ function domainName(text: string): string {
 /** The settings where no mesh config says otherwise. */
 export const settingsIn = (clusterDomain: string): MeshSettings => ({ ...defaultMeshSettings, domain: clusterDomain });
 
-/** The mesh that `--mesh PATH` stands for, and what was read for it. */
+/** The mesh that `--mesh` stands for, and what was read for it. */
 export interface MeshFromFiles extends FileMesh {
   readonly read: ManifestSet;
+}
+
+/** Besides paths, `--mesh` takes this word; a folder of that name is `./cluster`. */
+export const clusterWord = "cluster";
+
+export const meshOption = (what: string) =>
+  new Option("--mesh <path>", `${what}; a file or folder of manifests, a capture, or the word ${clusterWord}`);
+
+export interface MeshOptions extends ClusterOptions {
+  readonly mesh: string;
+  readonly clusterDomain: string;
+}
+
+export interface ReadMeshOptions extends FileMeshOptions {
+  /** Of captures and clusters, which say themselves what they hold. */
+  readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+}
+
+/**
+ * The mesh of files, of a capture, or of the cluster as it is now. Throws a UsageError where it cannot be read whole.
+ */
+export async function readMesh(
+  { mesh: path, clusterDomain, ...access }: MeshOptions,
+  terminal: Pick<Terminal, "env" | "error">,
+  options: ReadMeshOptions,
+): Promise<MeshFromFiles> {
+  const { adjust } = options;
+  const received = { settings: settingsIn(clusterDomain), ...(adjust === undefined ? {} : { adjust }) };
+  if (path !== clusterWord) return meshFromFiles(path, { ...options, settings: received.settings });
+  return withCluster(access, terminal, async (connection) => {
+    const { mesh, missing } = await meshOfCluster(connection, { ...received, kinds: kindsOfRules });
+    noteMissing(missing, terminal);
+    return { ...nothingRead, mesh };
+  });
 }
 
 /**
  * Throws a UsageError that names every file which could not be read: whoever judges changes against half a mesh allows
  * and denies by chance.
  */
-export async function meshFromFiles(path: string, options: FileMeshOptions): Promise<MeshFromFiles> {
+export async function meshFromFiles(path: string, options: ReadMeshOptions): Promise<MeshFromFiles> {
+  if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path]);
   if (read.errors.length > 0)
     throw new UsageError(
       `--mesh ${path} cannot be read whole:\n${read.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return { read, ...fileMeshOf(read.manifests, options) };
+}
+
+const nothingRead = { read: { manifests: [], errors: [], ignored: [] }, objects: [], replaced: [], others: [] };
+
+async function meshFromCapture(path: string, { settings = defaultMeshSettings, adjust }: ReadMeshOptions) {
+  try {
+    return await readCapture(path, { settings, ...(adjust === undefined ? {} : { adjust }) });
+  } catch (error) {
+    if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
+import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
 import { rulesCommand } from "./rules.ts";
@@ -17,6 +18,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
+  program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   for (const command of [program, ...program.commands])

@@ -5,17 +5,18 @@ import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { selfSigned } from "../tls/self-signed.ts";
-import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { allKinds } from "../kube/kinds.ts";
+import type { MeshStore } from "../mesh/store.ts";
+import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { followMesh, type FollowedMeshOptions } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
-import { clusterDomainOption, meshFromFiles, settingsIn } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions {
-  readonly mesh: string;
-  readonly clusterDomain: string;
+export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
   readonly host: string;
   readonly port: number;
   readonly opsPort: number;
@@ -31,7 +32,10 @@ export interface ServeOptions extends PolicyOptions {
 export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("serve")
     .description("answer admission reviews over TLS: POST /validate and /mutate")
-    .requiredOption("--mesh <path>", "the mesh that changes are judged against: a file or folder of manifests")
+    .addOption(meshOption("the mesh that changes are judged against").makeOptionMandatory())
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
+    .option("--max-staleness <seconds>", "silence of the cluster after which what rests on it only warns", seconds, 300)
     .addOption(clusterDomainOption())
     .option("--host <address>", "address to listen on", "0.0.0.0")
     .option("--port <number>", "port of the webhook; 0 takes a free one", portNumber, 8443)
@@ -57,14 +61,12 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     throw new UsageError(
       `--policies ${options.policies} cannot be put in force whole:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
-  const { mesh, objects } = await meshFromFiles(options.mesh, {
-    defaultNamespace: "default",
-    settings: settingsIn(options.clusterDomain),
-    knowledge: knowledgeOfMesh,
-  });
+  const mesh = await followMesh(options, terminal, log);
   const policies = followPolicies(options, inForce, { log, clock: systemClock });
   const webhook = await startWebhook({
-    mesh: () => mesh,
+    mesh: mesh.current,
+    checks: mesh.checks,
+    freshness: mesh.freshness,
     policies: policies.current,
     certificates,
     log,
@@ -73,13 +75,16 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objects.length }, "serving");
+  log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
   if (!terminal.stop.aborted) await once(terminal.stop, "abort");
   log.info({}, "stopping");
   policies.close();
   await webhook.close();
+  await mesh.close();
   return 0;
 }
+
+const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0);
 
 async function certificatesOf(options: ServeOptions, terminal: Terminal): Promise<CertificateSource> {
   const { tlsCert, tlsKey, certs, tlsHost } = options;

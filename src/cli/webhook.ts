@@ -24,6 +24,8 @@ export interface WebhookOptions {
   readonly opsPort?: number;
   readonly limits?: Partial<Limits>;
   readonly checks?: readonly ReadinessCheck[];
+  /** Seconds since each kind was last heard of. */
+  readonly freshness?: () => Iterable<readonly [kind: Kind, seconds: number]>;
 }
 
 export interface Webhook {
@@ -38,6 +40,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { mesh, policies, certificates, log, host, limits = {} } = options;
   const metrics = createMetrics({ processMetrics: true });
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
+  if (options.freshness !== undefined) metrics.watchStaleness(options.freshness);
   const gate = createGate({ mesh, policies, rules, log, readAgain: options.readAgain });
   const server = createAdmissionServer({ gate, certificates, log, metrics, limits });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });

@@ -54,17 +54,20 @@ export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServe
 interface Result {
   readonly name: string;
   readonly problem: string | undefined;
+  readonly note?: string | undefined;
 }
 
 /** A check that fails to run is a check that failed. */
 function run(check: ReadinessCheck): Result {
   try {
-    return { name: check.name, problem: check.problem() };
+    return { name: check.name, problem: check.problem(), note: check.note?.() };
   } catch (error) {
     return { name: check.name, problem: error instanceof Error ? error.message : String(error) };
   }
 }
 
-function lineOf({ name, problem }: Result): string {
-  return problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`;
+function lineOf({ name, problem, note }: Result): string {
+  return problem === undefined
+    ? `[+]${name} ok${note === undefined ? "" : `: ${note}`}`
+    : `[-]${name} failed: ${problem}`;
 }

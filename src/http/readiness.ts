@@ -3,4 +3,6 @@ export interface ReadinessCheck {
   readonly name: string;
   /** What is wrong, or undefined. Asked at every probe: quick and without side effects. */
   problem(): string | undefined;
+  /** What is worth knowing although nothing is wrong; shown by `?verbose`. */
+  note?(): string | undefined;
 }

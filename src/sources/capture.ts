@@ -3,12 +3,11 @@ import { closeSync, createReadStream, createWriteStream, openSync, readSync, ren
 import { createInterface } from "node:readline/promises";
 import { allKinds, type AnyObject, type Kind, kindOf, readAny } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
-import type { MeshSettings } from "../mesh/settings.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import type { Knowledge } from "../mesh/view.ts";
 import type { ClusterConnection } from "./cluster-connection.ts";
 import { type ClusterResource, readReceived, resourcesOf } from "./cluster-resources.ts";
-import { type ClusterSnapshot, meshOfObjects, readCluster } from "./cluster-snapshot.ts";
+import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOptions } from "./cluster-snapshot.ts";
 import type { Pace } from "./pace.ts";
 
 /**
@@ -92,12 +91,12 @@ export function isCapture(file: string): boolean {
 }
 
 /** The mesh that a capture holds. @throws CaptureError where it is not whole, or of another version */
-export async function readCapture(file: string, settings: MeshSettings): Promise<MeshStore> {
+export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
   const reader = new CaptureReader(file);
   const input = createReadStream(file);
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) reader.line(line);
   const { objects, knowledge } = reader.end();
-  return meshOfObjects(objects, knowledge, settings);
+  return meshOfObjects(objects, knowledge, options);
 }
 
 /** Line by line, because a capture may be longer than a string can be. */

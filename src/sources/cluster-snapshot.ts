@@ -1,4 +1,4 @@
-import { type Kind, type ObjectOf, type AnyObject } from "../kube/kinds.ts";
+import { allKinds, type AnyObject, type Kind, type ObjectOf } from "../kube/kinds.ts";
 import { type MeshSettings, meshSettingsOf } from "../mesh/settings.ts";
 import { MeshStore } from "../mesh/store.ts";
 import type { Knowledge } from "../mesh/view.ts";
@@ -94,12 +94,20 @@ async function readOnce(connection: ClusterConnection, resource: ClusterResource
   return objects;
 }
 
+export interface ReceivedMeshOptions {
+  /** Where no mesh config says otherwise. */
+  readonly settings: MeshSettings;
+  /** What a kind is worth, where somebody knows better. */
+  readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+}
+
 /** A mesh of objects that went through the door, under the settings that the mesh configs among them give. */
 export function meshOfObjects(
   objects: readonly AnyObject[],
-  knowledge: ReadonlyMap<Kind, Knowledge>,
-  settings: MeshSettings,
+  known: ReadonlyMap<Kind, Knowledge>,
+  { settings, adjust = (_kind, knowledge) => knowledge }: ReceivedMeshOptions,
 ): MeshStore {
+  const knowledge = new Map(allKinds.map((kind) => [kind, adjust(kind, known.get(kind) ?? "unknown")]));
   const configs: ObjectOf<"MeshConfig">[] = [];
   for (const object of objects) if (object.kind === "MeshConfig") configs.push(object);
   const mesh = new MeshStore(meshSettingsOf(configs, settings), knowledge);
@@ -110,7 +118,7 @@ export function meshOfObjects(
 /** The mesh of a cluster as it is now, not followed. @throws ClusterError as readCluster does */
 export async function meshOfCluster(
   connection: ClusterConnection,
-  options: { readonly kinds: readonly Kind[]; readonly settings: MeshSettings },
+  options: ReceivedMeshOptions & { readonly kinds: readonly Kind[] },
 ): Promise<ClusterSnapshot & { readonly mesh: MeshStore }> {
   const objects: AnyObject[] = [];
   const snapshot = await readCluster(connection, {
@@ -122,5 +130,5 @@ export async function meshOfCluster(
       }
     },
   });
-  return { ...snapshot, mesh: meshOfObjects(objects, snapshot.knowledge, options.settings) };
+  return { ...snapshot, mesh: meshOfObjects(objects, snapshot.knowledge, options) };
 }

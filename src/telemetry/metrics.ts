@@ -63,6 +63,12 @@ const table = {
     help: "Objects in the mesh view",
     labels: ["kind"],
   },
+  viewStaleness: {
+    name: "meshward_view_staleness_seconds",
+    type: "gauge",
+    help: "Seconds since the API server last said something about a kind; only where a cluster is followed",
+    labels: ["kind"],
+  },
 } as const satisfies Record<string, MetricRow>;
 
 // From a review of one object without findings (well below a millisecond) to the API server's longest timeout.
@@ -88,6 +94,8 @@ export interface Metrics {
   watchInFlight(read: () => number): void;
   /** `read` is called at each scrape and gives the number of objects of each kind. */
   watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
+  /** `read` is called at each scrape and gives the seconds since each kind was last heard of. */
+  watchStaleness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
   /** The page in Prometheus' text format. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -141,21 +149,28 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
         },
       });
     },
-    watchView(read) {
-      // oxlint-disable-next-line no-new -- it registers itself
-      new Gauge({
-        ...described(table.viewObjects),
-        labelNames: [...table.viewObjects.labels],
-        registers,
-        collect() {
-          this.reset();
-          for (const [kind, count] of read()) this.set({ kind }, count);
-        },
-      });
-    },
+    watchView: (read) => watchKinds(table.viewObjects, read, registers),
+    watchStaleness: (read) => watchKinds(table.viewStaleness, read, registers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
+}
+
+function watchKinds(
+  row: MetricRow,
+  read: () => Iterable<readonly [kind: string, value: number]>,
+  registers: Registry[],
+): void {
+  // oxlint-disable-next-line no-new -- it registers itself
+  new Gauge({
+    ...described(row),
+    labelNames: ["kind"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [kind, value] of read()) this.set({ kind }, value);
+    },
+  });
 }
 
 function described({ name, help }: MetricRow): { name: string; help: string } {

@@ -21,7 +21,7 @@ test("live whatever is the matter, ready when no check has a problem", async (co
   let problem: string | undefined = "still loading";
   const checks = [
     { name: "listening", problem: () => undefined },
-    { name: "mesh", problem: () => problem },
+    { name: "mesh", problem: () => problem, note: () => (problem === undefined ? "2 kinds unknown" : undefined) },
   ];
   const { get } = await start(context, checks);
   assert.deepEqual(await get("/livez"), { status: 200, type: "text/plain; charset=utf-8", text: "ok\n" });
@@ -33,7 +33,7 @@ test("live whatever is the matter, ready when no check has a problem", async (co
   assert.match((await get("/readyz?verbose")).text, /^\[\+\]listening ok\n\[-\]mesh failed/);
   problem = undefined;
   assert.deepEqual(await get("/readyz"), { status: 200, type: "text/plain; charset=utf-8", text: "ok\n" });
-  assert.equal((await get("/readyz?verbose")).text, "[+]listening ok\n[+]mesh ok\nok\n");
+  assert.equal((await get("/readyz?verbose")).text, "[+]listening ok\n[+]mesh ok: 2 kinds unknown\nok\n");
 });
 
 test("a check that throws is a check that failed", async (context) => {

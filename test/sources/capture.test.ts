@@ -76,7 +76,7 @@ test("a capture holds what was sent, never Secrets, of ConfigMaps Istio's own; i
   assert.ok(missing.includes("destinationrules.networking.istio.io absent"));
 
   assert.ok(isCapture(file));
-  const mesh = await readCapture(file, defaultMeshSettings);
+  const mesh = await readCapture(file, { settings: defaultMeshSettings });
   const kinds = ["VirtualService", "Namespace", "Workload", "MeshConfig", "DestinationRule"] as const;
   const live = await meshOfCluster(connection, { kinds, settings: defaultMeshSettings });
   assert.deepEqual(mesh.settings, live.mesh.settings);
@@ -135,7 +135,7 @@ test("a capture that is not whole, or not ours, is refused by name", async (cont
     const path = join(root, `${name.replaceAll(" ", "-")}.json`);
     writeFileSync(path, content);
     assert.ok(isCapture(path), name);
-    await assert.rejects(readCapture(path, defaultMeshSettings), (error: unknown) => {
+    await assert.rejects(readCapture(path, { settings: defaultMeshSettings }), (error: unknown) => {
       assert.ok(error instanceof CaptureError, name);
       assert.ok(error.message.includes(path), name);
       assert.match(error.message, says, name);

@@ -19,6 +19,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.certificateReload("refused");
   metrics.watchInFlight(() => 4);
   metrics.watchView(() => [["Service", 2]]);
+  metrics.watchStaleness(() => [["Service", 1.5]]);
   const page = await metrics.text();
   const names = [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   assert.deepEqual(

@@ -1,0 +1,39 @@
+import { Command } from "commander";
+import { type CaptureOptions as FileOptions, writeCapture } from "../sources/capture.ts";
+import { ClusterError } from "../sources/cluster-error.ts";
+import { type ClusterOptions, contextOption, kubeconfigOption, noteMissing, withCluster } from "./cluster-options.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+export interface CaptureOptions extends ClusterOptions {
+  readonly output: string;
+}
+
+export function captureCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("capture")
+    .description("save the mesh of a cluster to a file that --mesh reads: never Secrets, of ConfigMaps Istio's own")
+    .requiredOption("-o, --output <file>", "the file to write; it appears once it is whole")
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
+    .action(async (options: CaptureOptions) => finish(await capture(options, terminal)));
+}
+
+/** Throws a UsageError where the cluster cannot be read or the file cannot be written. */
+export async function capture({ output, ...access }: CaptureOptions, terminal: Terminal): Promise<ExitCode> {
+  return withCluster<ExitCode>(access, terminal, async (connection) => {
+    const { count, missing } = await written(connection, { file: output, now: new Date() });
+    noteMissing(missing, terminal);
+    terminal.error(`${count} objects of ${connection.server} are in ${output}\n`);
+    return 0;
+  });
+}
+
+async function written(connection: Parameters<typeof writeCapture>[0], options: FileOptions) {
+  try {
+    return await writeCapture(connection, options);
+  } catch (error) {
+    if (error instanceof ClusterError || !isSystemError(error)) throw error;
+    throw new UsageError(`--output ${options.file} cannot be written: ${error.message}`);
+  }
+}
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && "syscall" in error;

@@ -1,0 +1,69 @@
+import packageJson from "../../package.json" with { type: "json" };
+import type { ReadinessCheck } from "../http/readiness.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { MeshStore } from "../mesh/store.ts";
+import { ClusterMesh } from "../sources/cluster.ts";
+import { connectToCluster } from "../sources/cluster-connection.ts";
+import { ClusterError } from "../sources/cluster-error.ts";
+import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import type { Log } from "../telemetry/log.ts";
+import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
+import { clusterWord, meshFromFiles, type MeshOptions, settingsIn } from "./mesh-option.ts";
+import { type Terminal, UsageError } from "./terminal.ts";
+
+export interface FollowedMeshOptions extends MeshOptions {
+  /** Seconds. */
+  readonly maxStaleness: number;
+}
+
+/** The mesh that a server judges against, as it is at any time. */
+export interface FollowedMesh {
+  current(): MeshStore;
+  readonly checks: readonly ReadinessCheck[];
+  /** Seconds since each kind was last heard of; nothing for files. */
+  freshness(): Iterable<readonly [kind: Kind, seconds: number]>;
+  /** Undefined where there is nothing to follow. */
+  readonly cluster: ClusterMesh | undefined;
+  close(): Promise<void>;
+}
+
+/**
+ * Files and captures are read once, a cluster is followed: one that cannot be reached yet is tried again for as long as
+ * it takes. Throws a UsageError for what trying again does not cure.
+ */
+export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, log: Log): Promise<FollowedMesh> {
+  if (options.mesh === clusterWord) return followCluster(options, terminal, log);
+  const { mesh } = await meshFromFiles(options.mesh, {
+    defaultNamespace: "default",
+    settings: settingsIn(options.clusterDomain),
+    knowledge: knowledgeOfMesh,
+  });
+  return { current: () => mesh, checks: [], freshness: () => [], cluster: undefined, close: async () => undefined };
+}
+
+async function followCluster(options: FollowedMeshOptions, { env }: Terminal, log: Log): Promise<FollowedMesh> {
+  const { kubeconfig, context, clusterDomain, maxStaleness } = options;
+  const userAgent = `meshward/${packageJson.version}`;
+  const connection = await connectToCluster({ kubeconfig, context, env, userAgent }).catch((error: unknown) => {
+    throw error instanceof ClusterError ? new UsageError(error.message) : error;
+  });
+  log.info({ server: connection.server, kinds: kindsOfRules }, "following the cluster");
+  const cluster = new ClusterMesh({
+    connection,
+    kinds: kindsOfRules,
+    indexes: indexesOfRules,
+    log,
+    maxStalenessMs: maxStaleness * 1000,
+    settings: settingsIn(clusterDomain),
+  });
+  return {
+    current: () => cluster.mesh(),
+    checks: cluster.checks,
+    freshness: () => cluster.freshness(),
+    cluster,
+    async close() {
+      await cluster.close();
+      connection.close();
+    },
+  };
+}
