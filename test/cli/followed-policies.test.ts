@@ -17,7 +17,9 @@ const protect = (name: string) =>
     `apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: a }\nspec: { protectedNamespaces: { names: [${name}] } }\n`,
   );
 
-test("policies follow their files; broken ones leave the last good ones in force and are reported once", async () => {
+test("policies follow their files; broken ones leave the last good ones in force and are reported once", {
+  timeout: 60_000,
+}, async () => {
   protect("shop");
   const options = { policies: folder, profile: "baseline" };
   const lines: string[] = [];
@@ -33,11 +35,10 @@ test("policies follow their files; broken ones leave the last good ones in force
   };
   const log = createLog("info", (line) => lines.push(line));
   const followed = followPolicies(options, await policiesOf(options), { log, clock });
-  /** Reading is done when nothing is logged or replaced any more; the files are small and local. */
+  /** The files are small and local, but how soon they are read is the machine's affair: the test's own time is the limit. */
   const look = async (isDone: () => boolean) => {
     tick();
-    for (let turns = 0; turns < 10_000 && !isDone(); turns++) await turn();
-    assert.ok(isDone(), lines.join("\n"));
+    while (!isDone()) await turn();
   };
   const isProtected = (name: string) => followed.current().protectsByName(name);
   assert.ok(isProtected("shop"));
