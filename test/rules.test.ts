@@ -28,7 +28,9 @@ for (const rule of rules)
         const fixture = await readFixture(join(folder, rule.id, file));
         marked += fixture.expected.length;
         clean += fixture.objects.filter((object) => isUnmarked(object, fixture)).length;
-        if (rule.compare) assert.deepEqual(byStep(rule, fixture), fixture.expected);
+        // A rule that has both ways compares in admission, and says in an audit what is.
+        const isStep = rule.compare && (!rule.check || fixture.objects.some(({ isAfter }) => isAfter));
+        if (isStep) assert.deepEqual(byStep(rule, fixture), fixture.expected);
         else await stateFixture(rule, fixture);
       });
     test("has a wrong and a right object", () => {
@@ -48,7 +50,7 @@ test("every folder of fixtures belongs to a rule", () => {
 
 async function stateFixture(rule: Rule, fixture: Fixture): Promise<void> {
   assert.deepEqual(byAudit(rule, fixture), fixture.expected, "audit of the set");
-  assert.deepEqual(byAdmission(rule, fixture), fixture.expected, "admission, marked objects last");
+  if (!rule.compare) assert.deepEqual(byAdmission(rule, fixture), fixture.expected, "admission, marked objects last");
   const capture = join(temporary, "capture.json");
   writeFileSync(capture, JSON.stringify({ apiVersion: "v1", kind: "List", items: fixture.raws }));
   const captured = await readFixture(capture, fixture);

@@ -59,9 +59,7 @@ function pageOf(rule: Rule, fixtures: string): string {
 function factsOf(rule: Rule): string[] {
   const protection = rule.onlyProtected ? ", only in protected namespaces" : "";
   const judges = rule.subject === "*" ? "every kind" : rule.subject;
-  const nature = rule.compare
-    ? "a step rule: it compares before and after a change, and says nothing in an audit"
-    : "a state rule: the same in admission, `check` and an audit";
+  const nature = natureOf(rule);
   const reads = [...new Set(rule.reads.map(readName))].sort();
   return [
     `- Mode in \`baseline\`: ${rule.mode}${protection}`,
@@ -70,6 +68,13 @@ function factsOf(rule: Rule): string[] {
     ...(rule.worksWithout.length > 0 ? [`- Can do without: ${rule.worksWithout.join(", ")}`] : []),
     ...(rule.tags.length > 0 ? [`- Tags: ${rule.tags.join(", ")}`] : []),
   ];
+}
+
+function natureOf({ check, compare }: Rule): string {
+  if (compare === undefined) return "a state rule: the same in admission, `check` and an audit";
+  return check === undefined
+    ? "a step rule: it compares before and after a change, and says nothing in an audit"
+    : "both ways: admission compares before and after a change, `check` of a set and an audit judge what is";
 }
 
 const readName = (read: Reads): string => (typeof read === "string" ? read : read.to.kind);

@@ -228,7 +228,7 @@ export const kinds = {
           record({
             hosts: list(name),
             port: optional(record({ number: int32, name: text, protocol: text })),
-            tls: optional(record({ mode: text, httpsRedirect: flag })),
+            tls: optional(record({ mode: text, httpsRedirect: flag, minProtocolVersion: text })),
           }),
         ),
       }),
@@ -285,6 +285,27 @@ export const kinds = {
             when: list(record({ key: name, values: list(name), notValues: list(name) })),
           }),
         ),
+      }),
+    }),
+  ),
+  RequestAuthentication: entry(
+    [security("RequestAuthentication", "requestauthentications")],
+    record({
+      spec: record({
+        selector,
+        targetRef: optional(targetRef),
+        targetRefs: list(targetRef),
+        jwtRules: list(record({ issuer: text })),
+      }),
+    }),
+  ),
+  EnvoyFilter: entry(
+    [{ ...networking("EnvoyFilter", "envoyfilters"), versions: ["v1alpha3"] }],
+    record({
+      spec: record({
+        workloadSelector: optional(record({ labels: map(text) })),
+        targetRefs: list(targetRef),
+        configPatches: list(record({ applyTo: text, match: optional(record({ context: text })) })),
       }),
     }),
   ),

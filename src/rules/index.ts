@@ -1,6 +1,8 @@
 import type { Rule } from "../engine/rule.ts";
 import { allowsEveryone as authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
 import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { plaintext as destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { tlsBreaksStrict as destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { dataplaneConflict as namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { defaultDenyMissing as namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { defaultDenyRemoved as namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
@@ -21,6 +23,8 @@ import { leavesMesh as workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyWithoutDefaultDeny,
+  destinationRulePlaintext,
+  destinationRuleTlsBreaksStrict,
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,

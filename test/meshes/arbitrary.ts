@@ -66,12 +66,25 @@ const virtualServiceSpec = fc.record({
   ),
   tcp: fc.array(fc.record({ route: fc.array(weighted, { maxLength: 2 }) }), { maxLength: 1 }),
 });
+const trafficPolicy = fc.constantFrom<unknown>(
+  undefined,
+  undefined,
+  { tls: {} },
+  { tls: { mode: "ISTIO_MUTUAL" } },
+  { tls: { mode: "SIMPLE" } },
+  { tls: { mode: "MUTUAL", credentialName: "c" } },
+  { tls: { mode: "SIMPLE" }, portLevelSettings: [{ port: { number: 80 } }] },
+  { portLevelSettings: [{ port: { number: 80 }, tls: { mode: "DISABLE" } }] },
+);
 const destinationRuleSpec = fc.record({
   host: ruleHost,
   exportTo,
   workloadSelector: selector,
-  subsets: fc.uniqueArray(fc.record({ name: fc.constantFrom("v1", "v2") }), { maxLength: 2, selector: (s) => s.name }),
-  trafficPolicy: fc.constantFrom(undefined, { tls: {} }, { tls: { mode: "ISTIO_MUTUAL" } }),
+  subsets: fc.uniqueArray(fc.record({ name: fc.constantFrom("v1", "v2"), trafficPolicy }), {
+    maxLength: 2,
+    selector: (s) => s.name,
+  }),
+  trafficPolicy,
 });
 const authorizationRule = fc.constantFrom(
   {},
@@ -95,7 +108,13 @@ const policyAnnotations = fc.constantFrom(undefined, undefined, undefined, { "is
 const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arbitrary<unknown> } = {
   VirtualService: virtualServiceSpec,
   DestinationRule: destinationRuleSpec,
-  ServiceEntry: fc.record({ hosts: fc.constantFrom(["ext.example.com"], ["*.example.com"]), exportTo }),
+  ServiceEntry: fc.record({
+    hosts: fc.constantFrom(["ext.example.com"], ["*.example.com"]),
+    exportTo,
+    location: fc.constantFrom(undefined, "MESH_INTERNAL"),
+    workloadSelector: fc.constantFrom(undefined, { labels: { app: "x" } }),
+    ports: fc.constantFrom([], [{ number: 80, name: "http", protocol: "HTTP" }]),
+  }),
   Gateway: fc.record({
     selector: fc.constantFrom({ app: "x" }, {}, { app: "y" }),
     servers: fc.constant([{ hosts: ["*"] }]),
@@ -118,6 +137,22 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
     ),
   }),
   AuthorizationPolicy: authorizationSpec,
+  RequestAuthentication: fc.record({
+    selector,
+    targetRefs: fc.constantFrom(undefined, undefined, [{ kind: "Service", name: "x" }]),
+    jwtRules: fc.constantFrom([{ issuer: "https://issuer.example.com" }], []),
+  }),
+  EnvoyFilter: fc.record({
+    workloadSelector: fc.constantFrom(undefined, { labels: {} }, { labels: { app: "x" } }, { labels: { app: "y" } }),
+    targetRefs: fc.constantFrom(
+      undefined,
+      undefined,
+      [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }],
+      [{ group: "gateway.networking.k8s.io", kind: "GatewayClass", name: "istio-waypoint" }],
+      [{ kind: "Service", name: "x" }],
+    ),
+    configPatches: fc.constantFrom([{ applyTo: "HTTP_FILTER" }], []),
+  }),
   Service: fc.record({ selector: podLabels, ports: fc.constant([{ port: 80, targetPort: 8080 }]) }),
   Workload: fc
     .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))

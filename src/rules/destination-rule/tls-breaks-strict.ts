@@ -1,0 +1,63 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf, identityOf, type ObjectOf } from "../../kube/kinds.ts";
+import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls-paths.ts";
+import { setsClientTls } from "../../mesh/client-tls.ts";
+import type { DestinationRule } from "../../mesh/destination-rules.ts";
+import {
+  namespaceOfServiceEntry,
+  namespacesOfDestinationRule,
+  readsDestinations,
+  serviceEntriesOfDestinationRule,
+} from "../../mesh/destinations.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
+import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
+import type { MeshView } from "../../mesh/view.ts";
+
+const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, namespaceOfServiceEntry] as const;
+
+export const tlsBreaksStrict = defineRule({
+  id: "destination-rule-tls-breaks-strict",
+  subject: "DestinationRule",
+  reads: [...finding, ...readsDestinations, peerAuthenticationsOfNamespace],
+  worksWithout: ["Namespace", "Service", "ServiceEntry", "Workload"],
+  mode: "warn",
+  tags: ["mtls"],
+  summary: "SIMPLE or MUTUAL towards a workload whose sidecar accepts only the mesh's own mTLS.",
+  why: "The client's proxy opens TLS of its own, and the sidecar of a STRICT workload resets every connection that does not show a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go).",
+  fix: "Take `tls` out, so that auto mTLS chooses, or set ISTIO_MUTUAL; TLS that the application itself ends goes inside the mesh's mTLS.",
+
+  *check(rule, mesh) {
+    if (!setsClientTls(rule)) return;
+    for (const namespace of namespacesReached(rule, mesh)) {
+      if (isTerminating(namespace)) continue;
+      for (const path of tlsPathsInto(namespace, mesh))
+        if (path.tls === "tls" && identityOf(path.rule) === identityOf(rule)) yield* refusedOn(path, namespace);
+    }
+  },
+});
+
+function* refusedOn({ arrivals, choice }: TlsPath, { metadata }: Namespace): Iterable<Problem> {
+  const refused = arrivals.filter(isRefused);
+  const policies = new Set(refused.flatMap(({ server }) => server?.by ?? []));
+  if (refused.length === 0) return;
+  yield {
+    at: choice.at ?? [],
+    message: `STRICT workloads of namespace "${metadata.name}" refuse this TLS: they take only the mesh's own`,
+    related: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
+    restsOn: [...policies],
+  };
+}
+
+const isRefused = ({ capture, server, workload }: Arrival): boolean =>
+  capture === "sidecar" && workload !== undefined && server?.mode === "STRICT";
+
+function namespacesReached(
+  rule: DestinationRule,
+  mesh: MeshView<ReadsClientTls | (typeof finding)[number]>,
+): readonly Namespace[] {
+  const namespaces = new Map<string, ObjectOf<"Namespace">>();
+  for (const entry of mesh.related(serviceEntriesOfDestinationRule, rule))
+    for (const namespace of mesh.related(namespaceOfServiceEntry, entry)) namespaces.set(idOf(namespace), namespace);
+  for (const namespace of mesh.related(namespacesOfDestinationRule, rule)) namespaces.set(idOf(namespace), namespace);
+  return [...namespaces.values()];
+}
