@@ -3,6 +3,7 @@ import { identityOf, type Witness } from "../kube/kinds.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
 import { counted, denialMessage, warningLine } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
+import { eventsOf } from "./object-events.ts";
 import { quoted } from "./printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 import { type Verdict, verdictsOf, weighedFindings } from "./verdict.ts";
@@ -19,6 +20,7 @@ export function decide(judgement: Judgement): Decision {
   const denied = reason === undefined ? denials : [];
   const warnings = [
     ...notesOf(verdicts, glass, judgement),
+    ...doubtedLine(verdicts),
     ...verdicts.filter((verdict) => isWarned(verdict, denied)).map((one) => warningLine(one, judgement.changed)),
     ...skippedLine(judgement, denied),
   ];
@@ -37,7 +39,9 @@ export function decide(judgement: Judgement): Decision {
     ruleErrors: distinct(evaluation.errors.map(({ rule }) => rule.id)),
     outcome,
   };
-  return decision.allowed ? decision : { ...decision, message: messageOf(denied, judgement) };
+  if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement) };
+  const events = eventsOf(verdicts, judgement, reason);
+  return events.length === 0 ? decision : { ...decision, events };
 }
 
 /**
@@ -94,6 +98,16 @@ function consequenceOf({ writer, policies, isUnconfirmed }: Judgement): string {
     return "would deny a person; from a reconciler the rest of its set may follow";
   if (isUnconfirmed) return "would deny, had the API server confirmed in time what they rest on";
   return "will deny the change itself; this is a dry run";
+}
+
+/** What would take protection away, did the view know enough to say so for sure. */
+function doubtedLine(verdicts: readonly Verdict[]): readonly string[] {
+  const doubtful = verdicts.filter(({ doubted }) => doubted.length > 0);
+  if (doubtful.length === 0) return [];
+  const kinds = distinct(doubtful.flatMap(({ doubted }) => doubted));
+  return [
+    `${doubtful.length} of these warnings would deny, but what Meshward knows of ${kinds.join(", ")} is old or incomplete`,
+  ];
 }
 
 function messageOf(denied: readonly Verdict[], { changed, request, writer }: Judgement): string {

@@ -73,7 +73,7 @@ function linesOf(notice: Notice, next: Notice | undefined, changed: AnyObject): 
 }
 
 /** The path; before it the object, where it is another one than the user sent. Messages do not name it again. */
-function placeOf({ subject, at }: Notice, changed: AnyObject): string {
+export function placeOf({ subject, at }: Notice, changed: AnyObject): string {
   const id = idOf(subject);
   const place = [id === idOf(changed) ? "" : id, formatPath(at)].filter((part) => part !== "").join(" ");
   return place === "" ? "" : `${place}: `;

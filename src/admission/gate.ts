@@ -94,8 +94,9 @@ async function confirmed(first: Judgement, doubts: readonly Witness[], parts: Ga
     parts.log?.error({ uid: first.request.uid, ...described(error) }, "what a denial rests on could not be read again");
     return undefined;
   });
-  if (live === undefined) return decide({ ...first, isUnconfirmed: true });
-  return decide(judged(first.request, first.change, overlay(parts.mesh(), live), parts));
+  if (live === undefined) return { ...decide({ ...first, isUnconfirmed: true }), liveRead: "late" };
+  const decision = decide(judged(first.request, first.change, overlay(parts.mesh(), live), parts));
+  return { ...decision, liveRead: decision.allowed ? "changed" : "confirmed" };
 }
 
 function unjudged(reason: string, warning: string | undefined): Decision {

@@ -1,5 +1,6 @@
 // AdmissionReview v1 as the API server sends it (k8s.io/api admission/v1 types.go, AdmissionRequest).
 
+import type { ObjectEvent } from "../kube/object-event.ts";
 import { printableLine } from "./printable.ts";
 
 export interface GroupVersionKind {
@@ -49,8 +50,14 @@ export interface Decision {
   readonly rules: readonly string[];
   /** ids of the rules that failed with an error, for the metrics */
   readonly ruleErrors?: readonly string[];
+  /** what is to be told about objects once this is the answer */
+  readonly events?: readonly ObjectEvent[];
+  /** what came of it where a denial's witnesses were read again: the denial stands, has no ground any more, or nobody knows */
+  readonly liveRead?: LiveReadResult;
   readonly outcome: "allow" | "warn" | "deny" | "error";
 }
+
+export type LiveReadResult = "confirmed" | "changed" | "late";
 
 /** What the webhook's two paths ask; how a decision comes about is not the webhook's business. */
 export interface Gate {

@@ -2,8 +2,9 @@ import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding, FindingClass } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
 import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
-import { type AnyObject, identityOf, idOf, type Witness } from "../kube/kinds.ts";
+import { type AnyObject, identityOf, idOf, type Kind, type Witness } from "../kube/kinds.ts";
 import type { Notice } from "./denial-message.ts";
+import { doubtedKinds } from "./doubt.ts";
 import type { Judgement } from "./judgement.ts";
 
 /** One thing that was found, or that could not be looked for, with what it does to the change. */
@@ -14,6 +15,8 @@ export interface Verdict extends Notice {
   readonly class: FindingClass;
   readonly source: "finding" | "error" | "unknown";
   readonly restsOn: readonly Witness[];
+  /** Kinds of which the view does not know enough to deny for it. */
+  readonly doubted: readonly Kind[];
 }
 
 /** The most that a finding may do to a writer's change, by its class. */
@@ -58,17 +61,22 @@ const isProxy = ({ metadata }: AnyObject): boolean =>
 
 function ofFinding({ finding, mode }: Weighed, judgement: Judgement): Verdict {
   const { rule, subject, at, message } = finding;
+  const { before, after } = judgement.evaluation;
+  const { onUnknown } = judgement.selection.setting(rule, subject, before, after);
+  const doubted = mode === "deny" && onUnknown !== "deny" ? doubtedKinds(finding, judgement) : [];
+  const ruled = doubted.length === 0 ? mode : milder(mode, onUnknown);
   return {
     rule: rule.id,
     subject,
     at,
     message,
     fix: finding.fix ?? rule.fix,
-    ruled: mode,
-    mode: limited(mode, finding.class, judgement),
+    ruled,
+    mode: limited(ruled, finding.class, judgement),
     class: finding.class,
     source: "finding",
     restsOn: finding.restsOn ?? [],
+    doubted,
   };
 }
 
@@ -88,6 +96,7 @@ function ofError({ rule, subject }: RuleError, judgement: Judgement): Verdict {
     class: "intrinsic",
     source: "error",
     restsOn: [],
+    doubted: [],
   };
 }
 
@@ -110,6 +119,7 @@ function ofUnknown({ rule, unknown }: Skip, judgement: Judgement): readonly Verd
     class: "weakening",
     source: "unknown",
     restsOn: [],
+    doubted: [],
   };
   return [verdict];
 }

@@ -1,10 +1,10 @@
 import { createGate, type GateParts } from "../../src/admission/gate.ts";
 import type { Decision } from "../../src/admission/review.ts";
 import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
-import { absent, readAny } from "../../src/kube/kinds.ts";
+import { absent, type Kind, readAny } from "../../src/kube/kinds.ts";
 import { defaultMeshSettings } from "../../src/mesh/settings.ts";
 import { MeshStore } from "../../src/mesh/store.ts";
-import { index, relation } from "../../src/mesh/view.ts";
+import { index, type Knowledge, relation } from "../../src/mesh/view.ts";
 import type { PolicySpec } from "../../src/policy/documents.ts";
 import { Policies } from "../../src/policy/policies.ts";
 import { type Raw, type RequestParts, reviewed } from "./requests.ts";
@@ -114,6 +114,8 @@ export interface Scene {
   readonly spec?: PolicySpec;
   readonly there?: readonly Raw[];
   readonly unknown?: readonly "Service"[];
+  /** Kinds of which the view holds only some objects, or has not heard for too long. */
+  readonly partial?: readonly ("VirtualService" | "Gateway")[];
   readonly parts?: Omit<Partial<GateParts>, "readAgain">;
 }
 
@@ -123,9 +125,12 @@ export const policiesOf = (spec: PolicySpec | undefined): Policies =>
 /** The decision on a request, under one policy, in a mesh with these objects. */
 export function validate(
   parts: RequestParts,
-  { spec, there = [], unknown = [], parts: more = {} }: Scene = {},
+  { spec, there = [], unknown = [], partial = [], parts: more = {} }: Scene = {},
 ): Decision {
-  const mesh = new MeshStore(defaultMeshSettings, new Map(unknown.map((kind) => [kind, "unknown"])));
+  const knowledge = new Map<Kind, Knowledge>();
+  for (const kind of unknown) knowledge.set(kind, "unknown");
+  for (const kind of partial) knowledge.set(kind, "partial");
+  const mesh = new MeshStore(defaultMeshSettings, knowledge);
   for (const raw of there) {
     const object = readAny(raw);
     if (object !== undefined) mesh.set(object);
