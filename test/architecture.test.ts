@@ -10,6 +10,7 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
+  ["explain"],
   ["http", "report", "generate"],
   ["admission", "sources", "tls"],
   ["rules"],
@@ -22,6 +23,7 @@ const levels: readonly (readonly string[])[] = [
 const importsOnly = new Map([
   ["main.ts", ["cli"]],
   ["rules", ["engine", "mesh", "kube"]],
+  ["explain", ["report", "engine", "policy", "mesh", "kube"]],
 ]);
 const importedOnlyBy = new Map([
   ["rules", ["cli", "generate"]],
@@ -39,6 +41,7 @@ const sideways: readonly { from: string; to: string; because: string }[] = [
 const pure = new Map<string, readonly string[]>([
   ["admission", []],
   ["rules", []],
+  ["explain", []],
   ["engine", []],
   ["mesh", []],
   ["kube", ["yaml"]], // Istio's mesh config is YAML text inside a ConfigMap

@@ -5,6 +5,7 @@ import { CertificateError } from "../tls/certificate-source.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
+import { explainCommand } from "./explain.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
@@ -18,6 +19,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
+  program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));

@@ -5,10 +5,12 @@ type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
 
 const enrollmentLabels = ["istio.io/dataplane-mode", "istio-injection", "istio.io/rev"] as const;
+const dataplaneMode = "istio.io/dataplane-mode";
 const inject = "sidecar.istio.io/inject";
 const injected = "sidecar.istio.io/status";
 
-const written = (labels: Readonly<Record<string, string>>, keys: readonly string[]): readonly string[] =>
+type Labels = Readonly<Record<string, string>>;
+const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
   keys.flatMap((key) => (labels[key] === undefined ? [] : [`${key}=${labels[key]}`]));
 
 /** The labels of a namespace that an enrollment rests on, as `key=value`; none: no label speaks of it. */
@@ -28,30 +30,35 @@ export function captureEvidence(workload: Workload, namespace: Namespace | undef
   if (capture === "unknown") return "nobody has shown the labels of its namespace";
   if (pod.hostNetwork) return "its pods use the host's network";
   if (pod.annotations[injected] !== undefined) return `annotation ${injected} of the pod: it has a sidecar already`;
-  const own = ownLabel(workload, capture);
-  if (own !== undefined) return own;
-  const said = namespace === undefined ? [] : written(namespace.metadata.labels, enrollmentLabels);
-  if (capture === "none")
-    return said.length === 0
-      ? "no label of the namespace or the pod enrolls it"
-      : `${said.join(", ")} of the namespace enrolls nothing`;
-  const counting = said.filter((label) => label.startsWith("istio.io/dataplane-mode=") === (capture === "ambient"));
-  return counting.length === 0 ? "its labels" : `label ${counting[0]} of the namespace`;
+  const labels = namespace?.metadata.labels ?? {};
+  if (capture === "none") return leftOutBy(workload, labels);
+  return capture === "ambient" ? ambientBy(pod) : sidecarBy(pod, labels);
 }
 
-/** What the pod itself asks for, where it is this that decides. */
-function ownLabel({ pod, metadata }: Workload, capture: Capture): string | undefined {
-  const mode = pod.labels["istio.io/dataplane-mode"];
-  if (capture === "ambient") return mode === "ambient" ? "label istio.io/dataplane-mode=ambient of the pod" : undefined;
+const ambientBy = ({ labels }: Workload["pod"]): string =>
+  `label istio.io/dataplane-mode=ambient of the ${labels[dataplaneMode] === "ambient" ? "pod" : "namespace"}`;
+
+/** Where the namespace says anything of injection, it decides; a pod of another asks for itself. */
+function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels): string {
+  const [said] = written(ofNamespace, ["istio-injection", "istio.io/rev"]);
+  if (said !== undefined) return `label ${said} of the namespace`;
+  const [own = `${inject}=${annotations[inject]}`] = written(labels, ["istio.io/rev", inject]);
+  return `label ${own} of the pod`;
+}
+
+function leftOutBy({ pod, metadata }: Workload, ofNamespace: Labels): string {
   const wish = pod.labels[inject] ?? pod.annotations[inject];
-  if (capture === "sidecar") return wish === "true" ? `${inject}=true of the pod` : undefined;
-  const asked = [wish === "false" ? `${inject}=false` : "", refusal(mode)].filter((label) => label !== "");
+  const asked = [
+    ...(wish === "false" ? [`${inject}=false`] : []),
+    ...(pod.labels[dataplaneMode] === "none" ? [`${dataplaneMode}=none`] : []),
+  ];
   if (asked.length > 0) return `${asked.join(" and ")} of the pod`;
-  const isSystem = systemNamespaces.has(metadata.namespace);
-  return isSystem ? `Istio leaves namespace ${metadata.namespace} out of the mesh` : undefined;
+  if (systemNamespaces.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
+  const said = written(ofNamespace, enrollmentLabels);
+  return said.length === 0
+    ? "no label of the namespace or the pod enrolls it"
+    : `${said.join(", ")} of the namespace enrolls nothing`;
 }
-
-const refusal = (mode: string | undefined): string => (mode === "none" ? "istio.io/dataplane-mode=none" : "");
 
 /** Never injected (Istio pkg/kube/inject/initializer.go IgnoredNamespaces); the first is never ambient either. */
 const systemNamespaces: ReadonlySet<string> = new Set([

@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../kube/kinds.ts";
+import { oldestFirst } from "./creation-order.ts";
 import {
   type DestinationRule,
   destinationRulesFor,
@@ -60,7 +61,7 @@ export function destinationRuleChoices(
   settings: MeshSettings,
 ): DestinationRuleChoices {
   const { client, host } = destination;
-  const covering = rules.filter((rule) => covers(hostOfRule(rule, settings).toLowerCase(), host));
+  const covering = rules.filter((rule) => covers(hostOfRule(rule, settings).toLowerCase(), host)).sort(oldestFirst);
   const read = covering.filter((rule) => isServed(rule, settings) && !hasCapitals(rule, host, settings));
   const found = destinationRulesFor(client, destination, read, settings);
   const used = destinationRulesOfSome(client, found);

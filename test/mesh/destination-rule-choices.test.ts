@@ -13,7 +13,9 @@ const settings: MeshSettings = { ...defaultMeshSettings, rootNamespace: "root" }
 const cart = { host: "cart.shop.svc.cluster.local", namespace: "shop" };
 
 /** `namespace/name`, in the order of their age. */
-function rules(specs: Readonly<Record<string, object>>): readonly DestinationRule[] {
+function rules(
+  specs: Readonly<Record<string, { readonly labels?: object; readonly [field: string]: unknown }>>,
+): readonly DestinationRule[] {
   return Object.entries(specs).map(([id, { labels, ...spec }], i) => {
     const [namespace, name] = id.split("/");
     const metadata = { namespace, name, labels, creationTimestamp: `2026-01-0${i + 1}T00:00:00Z` };

@@ -11,7 +11,9 @@ const host = "cart.shop.svc.cluster.local";
 const http = [{ route: [{ destination: { host } }] }];
 
 /** `namespace/name`, in the order of their age. */
-function services(specs: Readonly<Record<string, object>>): readonly VirtualService[] {
+function services(
+  specs: Readonly<Record<string, { readonly labels?: object; readonly [field: string]: unknown }>>,
+): readonly VirtualService[] {
   return Object.entries(specs).map(([id, { labels, ...spec }], i) => {
     const [namespace, name] = id.split("/");
     const metadata = { namespace, name, labels, creationTimestamp: `2026-01-0${i + 1}T00:00:00Z` };

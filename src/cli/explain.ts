@@ -1,0 +1,136 @@
+import { Command, Option } from "commander";
+import { judge } from "../engine/evaluate.ts";
+import { selectionOf } from "../engine/select.ts";
+import { readWords } from "../explain/asked.ts";
+import { explanationOf } from "../explain/explanation.ts";
+import type { Inquiry } from "../explain/inquiry.ts";
+import { findTarget, type Target } from "../explain/target.ts";
+import { type AnyObject, keyOf } from "../kube/kinds.ts";
+import type { Mesh } from "../mesh/view.ts";
+import type { Policies } from "../policy/policies.ts";
+import { differenceOf } from "../report/explanation-difference.ts";
+import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
+import { textDifference, textExplanation } from "../report/explanation-text.ts";
+import { rules } from "../rules/index.ts";
+import { appliedTo } from "../sources/applied.ts";
+import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { readManifests } from "../sources/manifests.ts";
+import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { shownError } from "./source-errors.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+export interface ExplainOptions extends PolicyOptions, MeshOptions {
+  readonly namespace: string;
+  readonly from?: string;
+  readonly change?: string;
+  readonly delete?: string;
+  readonly strict?: boolean;
+  readonly format: "text" | "json";
+}
+
+export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("explain")
+    .description("say what applies to a namespace, a workload or a host, and why")
+    .argument("<what>", "namespace/payments, deployment/payments/api, or host")
+    .argument("[name]", "the host, or a name behind a kind: host api.payments.svc.cluster.local")
+    .requiredOption("--mesh <path>", "the mesh to look at: a file, a folder, a capture, or the word cluster")
+    .option("--from <namespace>", "of a host: where its clients are")
+    .option("--change <file>", "what differs once these manifests are applied; - reads standard input")
+    .option("--delete <file>", "what differs once the objects of these manifests are gone")
+    .option("--strict", "of a namespace: what would break if it demanded mTLS of every caller")
+    .option("-n, --namespace <name>", "where names and objects without a namespace are", "default")
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
+    .addOption(clusterDomainOption())
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .addOption(new Option("--format <format>", "of the explanation").choices(["text", "json"]).default("text"))
+    .action(async (what: string, name: string | undefined, options: ExplainOptions) =>
+      finish(await explain({ what, name }, options, terminal)),
+    );
+}
+
+/** Explains one thing. Throws a UsageError for what does not exist, and names what is near. */
+export async function explain(
+  words: { readonly what: string; readonly name: string | undefined },
+  options: ExplainOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const asked = readWords({ ...words, namespace: options.namespace, from: options.from });
+  if ("problem" in asked) throw new UsageError(asked.problem);
+  if (options.strict && asked.kind !== "namespace")
+    throw new UsageError("--strict asks what a whole namespace would break: explain namespace/<name> --strict");
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const { mesh } = await readMesh(options, terminal, reading);
+  const after = await changed(mesh, options, terminal);
+  const { policies, errors } = await policiesOf(options);
+  for (const error of errors) terminal.error(`error: ${shownError(error)}\n`);
+  const sought = findTarget(asked, mesh);
+  const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
+  if ("problem" in found) throw new UsageError(found.problem);
+  terminal.out(printed(found.target, [mesh, after], policies, { ...options, colour: terminal.colour }));
+  return errors.length > 0 ? 2 : 0;
+}
+
+/** The mesh with the change; undefined where none is asked for. */
+async function changed(mesh: Mesh, options: ExplainOptions, terminal: Terminal): Promise<Mesh | undefined> {
+  if (options.change === undefined && options.delete === undefined) return undefined;
+  const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
+  const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
+  const changes = [
+    ...last(appliedTo(mesh, applied)).map((object) => {
+      const there = mesh.find(object.kind, keyOf(object));
+      return { old: there?.implied ? undefined : there, object };
+    }),
+    ...last(deleted).map((object) => {
+      const there = mesh.find(object.kind, keyOf(object));
+      if (there !== undefined && !there.implied) return { old: there };
+      throw new UsageError(
+        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)} to delete`,
+      );
+    }),
+  ];
+  return judge([], mesh, changes).after;
+}
+
+async function objectsIn(
+  path: string,
+  { namespace, clusterDomain }: ExplainOptions,
+  terminal: Terminal,
+): Promise<FileMesh> {
+  const { manifests, errors } = await readManifests([path], terminal.input);
+  if (errors.length > 0)
+    throw new UsageError(
+      `${path} cannot be read whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+    );
+  const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
+  if (files.objects.length === 0) throw new UsageError(`${path} holds no object of a kind that Meshward reads`);
+  return files;
+}
+
+const nothing = fileMeshOf([], { defaultNamespace: "" });
+
+/** Of those with one identity the last, as kubectl apply leaves it. */
+function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
+  const early = new Set(replaced.map(({ earlier }) => earlier));
+  return objects.filter((entry) => !early.has(entry)).map(({ object }) => object);
+}
+
+function printed(
+  target: Target,
+  [mesh, after]: readonly [Mesh, Mesh | undefined],
+  policies: Policies,
+  { strict = false, format, colour }: ExplainOptions & { readonly colour: boolean },
+): string {
+  // A selection remembers what it was last asked about: each side has its own.
+  const of = (one: Mesh): Inquiry => ({ mesh: one, policies, selection: selectionOf(policies), rules });
+  const before = explanationOf(target, of(mesh), strict);
+  if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, { colour });
+  const then = explanationOf(target, of(after), strict);
+  const differing = differenceOf(before.lines, then.lines);
+  return format === "json"
+    ? jsonDifference(before, then, differing)
+    : textDifference(then.title, differing, { colour });
+}

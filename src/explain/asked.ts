@@ -1,0 +1,85 @@
+import { kinds } from "../kube/kinds.ts";
+import { suggestion } from "../policy/nearest.ts";
+
+/** What a user wants explained, as the words say it: nothing has been looked up. */
+export type Asked =
+  | { readonly kind: "namespace"; readonly name: string }
+  /** `originKind` undefined: any kind that runs pods. */
+  | {
+      readonly kind: "workload";
+      readonly originKind: string | undefined;
+      readonly namespace: string;
+      readonly name: string;
+    }
+  /** `host` as it is written; undefined `from`: the namespace that the host itself names. */
+  | { readonly kind: "host"; readonly host: string; readonly from: string | undefined }
+  | { readonly kind: "service"; readonly namespace: string; readonly name: string; readonly from: string | undefined };
+
+export interface Words {
+  readonly what: string;
+  readonly name: string | undefined;
+  /** Where names without a namespace are looked for. */
+  readonly namespace: string;
+  readonly from: string | undefined;
+}
+
+const shortNames: Readonly<Record<string, string>> = {
+  deploy: "Deployment",
+  sts: "StatefulSet",
+  ds: "DaemonSet",
+  rs: "ReplicaSet",
+  cj: "CronJob",
+  po: "Pod",
+  rc: "ReplicationController",
+};
+
+/** What kubectl takes for a kind of workload, in lower case. */
+const workloadKinds = new Map([
+  ...kinds.Workload.served.flatMap(({ kind, plural }) => [
+    [kind.toLowerCase(), kind] as const,
+    [plural, kind] as const,
+  ]),
+  ...Object.entries(shortNames),
+]);
+const namespaceWords = ["namespace", "namespaces", "ns"];
+const serviceWords = ["service", "services", "svc"];
+const known = [...workloadKinds.keys(), ...namespaceWords, ...serviceWords, "host", "workload"];
+
+/**
+ * Reads `namespace/payments`, `deployment/payments/api`, `deployment payments/api`, `deployment/api` (of the default
+ * namespace), `host api.payments.svc.cluster.local`, `service/payments/api`, or the bare name of a workload.
+ */
+export function readWords({ what, name, namespace, from }: Words): Asked | { readonly problem: string } {
+  const parts = [...what.split("/"), ...(name === undefined ? [] : name.split("/"))];
+  if (parts.some((part) => part === "") || parts.length > 3)
+    return { problem: `${JSON.stringify([what, name].filter(Boolean).join(" "))} names nothing; ${examples}` };
+  const [word = "", ...names] = parts;
+  const last = names.at(-1);
+  if (last === undefined) return { kind: "workload", originKind: undefined, namespace, name: word };
+  return readKind(
+    word.toLowerCase(),
+    { name: last, namespace: names.length > 1 ? names[0] : undefined },
+    namespace,
+    from,
+  );
+}
+
+const examples = "say namespace/payments, deployment/payments/api or host api.payments.svc.cluster.local --from orders";
+
+function readKind(
+  word: string,
+  named: { readonly name: string; readonly namespace: string | undefined },
+  fallback: string,
+  from: string | undefined,
+): Asked | { readonly problem: string } {
+  const { name, namespace = fallback } = named;
+  const originKind = workloadKinds.get(word);
+  if (originKind !== undefined || word === "workload") return { kind: "workload", originKind, namespace, name };
+  if (serviceWords.includes(word)) return { kind: "service", namespace, name, from };
+  if (named.namespace === undefined && namespaceWords.includes(word)) return { kind: "namespace", name };
+  if (named.namespace === undefined && word === "host") return { kind: "host", host: name, from };
+  const hint = suggestion(word, known);
+  return {
+    problem: `explain tells about namespaces, workloads and hosts, not about ${JSON.stringify(word)}${hint || `; ${examples}`}`,
+  };
+}

@@ -1,0 +1,57 @@
+import type { Mode } from "../engine/rule.ts";
+import type { AnyObject } from "../kube/kinds.ts";
+import type { Namespace } from "../mesh/namespaces.ts";
+import { protectorsOf } from "../policy/protection.ts";
+import type { ExplanationLine } from "../report/explanation.ts";
+import type { Inquiry } from "./inquiry.ts";
+
+/** Whether a namespace is protected and by what, and the modes of the rules for `subject` in it. */
+export function protectionLine(
+  subject: AnyObject,
+  namespace: Namespace,
+  { mesh, policies, selection, rules }: Inquiry,
+): ExplanationLine {
+  const { name, labels } = namespace.metadata;
+  const protectors = protectorsOf(name, labels, policies);
+  const [first, ...others] = protectors;
+  const settings = rules.map((rule) => ({ rule, ...selection.setting(rule, subject, mesh, mesh) }));
+  const idsOf = (mode: Mode) => settings.filter((setting) => setting.mode === mode).map(({ rule }) => rule.id);
+  const modes = { deny: idsOf("deny"), warn: idsOf("warn"), audit: idsOf("audit"), off: idsOf("off") };
+  const unknown = namespace.implied ? ", as far as its name tells: its labels are not known" : "";
+  const changed = settings
+    .filter(({ rule, mode, policy }) => mode !== rule.mode && policy !== unprotected)
+    .map(({ rule, mode, policy }) => ({
+      key: "protection.rule",
+      of: rule.id,
+      text: `${rule.id}: ${mode} instead of ${rule.mode}, by ${policy}`,
+      value: mode,
+    }));
+  const asleep = settings.filter(({ policy }) => policy === unprotected).length;
+  return {
+    key: "protection",
+    text: first === undefined ? `Meshward: not protected${unknown}` : `Meshward: protected by ${shown(first)}`,
+    value: first !== undefined,
+    lines: [
+      ...others.map((protector) => ({
+        key: "protection.policy",
+        of: protector.policy,
+        text: `and by ${shown(protector)}`,
+      })),
+      {
+        key: "protection.rules",
+        text: `rules: ${Object.entries(modes)
+          .filter(([, ids]) => ids.length > 0)
+          .map(([mode, ids]) => `${ids.length} ${mode}`)
+          .join(", ")}${asleep > 0 ? `, of which ${asleep} because the namespace is not protected` : ""}`,
+        value: modes,
+      },
+      ...changed,
+    ],
+  };
+}
+
+/** As engine/select.ts says it. */
+const unprotected = "the namespace is not protected";
+
+const shown = ({ policy, by, matched }: ReturnType<typeof protectorsOf>[number]): string =>
+  `${policy} (${by === "name" ? `name ${matched}` : `label ${matched}`})`;

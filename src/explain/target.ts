@@ -1,0 +1,151 @@
+import { idOf, kinds } from "../kube/kinds.ts";
+import { hostOfService } from "../mesh/destinations.ts";
+import { fullHost, namespaceOfHost } from "../mesh/hosts.ts";
+import type { Mesh } from "../mesh/view.ts";
+import { nearest } from "../policy/nearest.ts";
+import { type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
+import type { ExplanationTarget } from "../report/explanation.ts";
+import type { Asked } from "./asked.ts";
+import { hostIn, isSpokenOf } from "./host.ts";
+import { namespaceIn } from "./inquiry.ts";
+
+/** What there is to explain, by its full name; found again in any other mesh. */
+export type Target =
+  | { readonly kind: "namespace"; readonly name: string }
+  | { readonly kind: "workload"; readonly originKind: string; readonly namespace: string; readonly name: string }
+  | { readonly kind: "host"; readonly host: string; readonly from: string };
+
+/** The target, or one line that says what is not there and what is near. */
+export type Sought = { readonly target: Target } | { readonly problem: string };
+
+export function findTarget(asked: Asked, mesh: Mesh): Sought {
+  if (asked.kind === "namespace") return findNamespace(asked.name, mesh);
+  if (asked.kind === "workload") return findWorkload(asked, mesh);
+  if (asked.kind === "host") return findHost(asked, mesh);
+  const { namespace, name, from } = asked;
+  return findHost({ host: `${name}.${namespace}.svc.${mesh.settings.domain}`, from: from ?? namespace }, mesh);
+}
+
+export function reportedTarget(target: Target): ExplanationTarget {
+  if (target.kind === "namespace") return { kind: "Namespace", name: target.name };
+  if (target.kind === "host") return { kind: "Host", name: target.host, from: target.from };
+  return { kind: target.originKind, namespace: target.namespace, name: target.name };
+}
+
+const didYouMean = (near: string | undefined): string => (near === undefined ? "" : `; did you mean ${near}?`);
+
+function findNamespace(name: string, mesh: Mesh): Sought {
+  if (mesh.find("Namespace", `/${name}`) !== undefined) return { target: { kind: "namespace", name } };
+  const near = nearest(name, namespaceNames(mesh));
+  return {
+    problem: `there is no namespace ${JSON.stringify(name)} in this mesh${didYouMean(near && `namespace/${near}`)}`,
+  };
+}
+
+function* namespaceNames(mesh: Mesh): Iterable<string> {
+  for (const { metadata } of mesh.all("Namespace")) yield metadata.name;
+}
+
+function findWorkload({ originKind, namespace, name }: Asked & { kind: "workload" }, mesh: Mesh): Sought {
+  const wanted = originKind === undefined ? kinds.Workload.served.map(({ kind }) => kind) : [originKind];
+  const found = wanted.filter((kind) => mesh.find("Workload", `${namespace}/${kind}/${name}`) !== undefined);
+  const [only, other] = found;
+  if (only !== undefined && other === undefined)
+    return { target: { kind: "workload", originKind: only, namespace, name } };
+  if (other !== undefined)
+    return {
+      problem: `${namespace}/${name} is ${found.join(" and ")}: say ${only?.toLowerCase()}/${namespace}/${name}`,
+    };
+  return { problem: missingWorkload(originKind, namespace, name, mesh) };
+}
+
+function missingWorkload(originKind: string | undefined, namespace: string, name: string, mesh: Mesh): string {
+  const what = originKind ?? "workload";
+  if (!mesh.knows("Workload")) return `the mesh shows no workloads at all, so that ${namespace}/${name} is not known`;
+  const missing = `there is no ${what} ${namespace}/${name} in this mesh`;
+  if (mesh.find("Namespace", `/${namespace}`) === undefined) {
+    const near = nearest(namespace, namespaceNames(mesh));
+    return `${missing}, and no namespace ${JSON.stringify(namespace)}${didYouMean(near === undefined ? elsewhere(name, mesh) : `${near}/${name}`)}`;
+  }
+  const here = mesh.related(workloadsOfNamespace, namespaceIn(mesh, namespace));
+  return `${missing}${didYouMean(nearWorkload(name, here) ?? elsewhere(name, mesh))}`;
+}
+
+const asWords = ({ originKind, metadata }: Workload): string =>
+  `${originKind.toLowerCase()}/${metadata.namespace}/${metadata.name}`;
+
+function nearWorkload(name: string, workloads: readonly Workload[]): string | undefined {
+  const near = nearest(
+    name,
+    workloads.map(({ metadata }) => metadata.name),
+  );
+  const found = workloads.find(({ metadata }) => metadata.name === near);
+  return found && asWords(found);
+}
+
+/** The same name in another namespace: what somebody who forgot the namespace means. */
+function elsewhere(name: string, mesh: Mesh): string | undefined {
+  for (const workload of mesh.all("Workload")) if (workload.metadata.name === name) return asWords(workload);
+  return namespaceNamed(name, mesh);
+}
+const namespaceNamed = (name: string, mesh: Mesh): string | undefined =>
+  mesh.find("Namespace", `/${name}`) === undefined ? undefined : `namespace/${name}`;
+
+function findHost({ host: written, from }: { host: string; from: string | undefined }, mesh: Mesh): Sought {
+  const { domain } = mesh.settings;
+  const client = from ?? namespaceOfHost(written, domain);
+  if (client === undefined) return { problem: `who calls ${JSON.stringify(written)}? Say it with --from <namespace>` };
+  const absent = missingClient(client, mesh);
+  if (absent !== undefined) return { problem: absent };
+  const host = fullHost(written, client, domain).toLowerCase();
+  if (host.startsWith("*") || isSpokenOf(hostIn(mesh, host), mesh) || !mesh.knows("Service"))
+    return { target: { kind: "host", host, from: client } };
+  return { problem: missingHost(host, mesh) };
+}
+
+/** Where all Namespaces are known, a client in none is a mistake. */
+function missingClient(client: string, mesh: Mesh): string | undefined {
+  if (mesh.find("Namespace", `/${client}`) !== undefined || mesh.knowledge("Namespace") !== "complete")
+    return undefined;
+  const near = nearest(client, namespaceNames(mesh));
+  return `--from: there is no namespace ${JSON.stringify(client)} in this mesh${didYouMean(near)}`;
+}
+
+/** Istio takes a name with a dot as it is, where Kubernetes' DNS would have found it. */
+function missingHost(host: string, mesh: Mesh): string {
+  const { domain } = mesh.settings;
+  const missing = `nothing in this mesh speaks of host ${host}`;
+  for (const longer of [`${host}.svc.${domain}`, `${host}.${domain}`])
+    if (hostIn(mesh, longer).service !== undefined)
+      return `${missing}: Istio takes a name with a dot as it is; did you mean ${longer}?`;
+  return `${missing}${didYouMean(sameName(host, mesh) ?? nearest(host, serviceHosts(mesh)))}`;
+}
+
+/** A Service of this name in another namespace. */
+function sameName(host: string, mesh: Mesh): string | undefined {
+  const [name] = host.split(".");
+  for (const service of mesh.all("Service"))
+    if (service.metadata.name === name) return hostOfService(service, mesh.settings);
+  return undefined;
+}
+
+function* serviceHosts(mesh: Mesh): Iterable<string> {
+  for (const service of mesh.all("Service")) yield hostOfService(service, mesh.settings);
+  for (const { spec } of mesh.all("ServiceEntry")) yield* spec.hosts;
+}
+
+/** The workload of a target, where this mesh has it. */
+export function workloadIn(
+  mesh: Mesh,
+  { originKind, namespace, name }: Target & { kind: "workload" },
+): Workload | undefined {
+  const found = mesh.find("Workload", `${namespace}/${originKind}/${name}`);
+  return found?.kind === "Workload" ? found : undefined;
+}
+
+export const titleOf = (target: Target, mesh: Mesh): string => {
+  if (target.kind === "namespace") return `Namespace ${target.name}`;
+  if (target.kind === "host") return `Host ${target.host}, for clients in ${target.from}`;
+  const workload = workloadIn(mesh, target);
+  return workload === undefined ? `${target.originKind} ${target.namespace}/${target.name}` : idOf(workload);
+};

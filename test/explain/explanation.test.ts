@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import fc from "fast-check";
+import { selectionOf } from "../../src/engine/select.ts";
+import { explanationOf } from "../../src/explain/explanation.ts";
+import { readWords } from "../../src/explain/asked.ts";
+import { findTarget, type Target } from "../../src/explain/target.ts";
+import { type AnyObject, allKinds, readObject } from "../../src/kube/kinds.ts";
+import { captureOf } from "../../src/mesh/ambient.ts";
+import { captureEvidence } from "../../src/mesh/capture-evidence.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import type { Knowledge } from "../../src/mesh/view.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { differenceOf } from "../../src/report/explanation-difference.ts";
+import { textExplanation } from "../../src/report/explanation-text.ts";
+import { rules } from "../../src/rules/index.ts";
+import { someObjects } from "../meshes/arbitrary.ts";
+
+const { policies } = loadPolicies([], rules);
+
+function meshOf(objects: readonly AnyObject[], knowledge: Knowledge = "complete"): MeshStore {
+  const mesh = new MeshStore(defaultMeshSettings, new Map(allKinds.map((kind) => [kind, knowledge])));
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+const explained = (target: Target, mesh: MeshStore, isStrict = false) =>
+  explanationOf(target, { mesh, policies, selection: selectionOf(policies), rules }, isStrict);
+
+const targets: readonly Target[] = [
+  { kind: "namespace", name: "a" },
+  { kind: "namespace", name: "istio-system" },
+  { kind: "workload", originKind: "Deployment", namespace: "a", name: "x" },
+  { kind: "host", host: "x.a.svc.cluster.local", from: "b" },
+  { kind: "host", host: "ext.example.com", from: "a" },
+  { kind: "host", host: "*.a.svc.cluster.local", from: "a" },
+];
+
+/** Objects whose specs are anything at all: their readers keep what has the right type. */
+const oddObject = fc
+  .record({
+    kind: fc.constantFrom(...allKinds),
+    namespace: fc.constantFrom("a", "b", "istio-system"),
+    name: fc.constantFrom("x", "y", "__proto__"),
+    labels: fc.anything({ maxDepth: 1 }),
+    spec: fc.anything({ maxDepth: 4, withNullPrototype: false }),
+  })
+  .map(({ kind, spec, ...metadata }) => readObject(kind, { metadata, spec }));
+
+test("whatever a mesh holds, and however little is known of it, it is explained", () => {
+  fc.assert(
+    fc.property(
+      someObjects(),
+      fc.array(oddObject, { maxLength: 6 }),
+      fc.constantFrom<Knowledge>("complete", "assumed", "partial", "unknown"),
+      fc.constantFrom(...targets),
+      (objects, odd, knowledge, target) => {
+        const mesh = meshOf([...objects, ...odd], knowledge);
+        for (const isStrict of [false, true]) {
+          const explanation = explained(target, mesh, isStrict);
+          const text = textExplanation(explanation, { colour: false });
+          assert.doesNotMatch(text, /undefined|\[object|NaN/);
+          assert.deepEqual(differenceOf(explanation.lines, explanation.lines), []);
+        }
+      },
+    ),
+  );
+});
+
+test("the order of the objects does not matter", () => {
+  fc.assert(
+    fc.property(someObjects(), fc.constantFrom(...targets), (objects, target) => {
+      const text = (mesh: MeshStore) => textExplanation(explained(target, mesh), { colour: false });
+      assert.equal(text(meshOf(objects.toReversed())), text(meshOf(objects)));
+    }),
+  );
+});
+
+test("words of any kind are read, or one line says what is wrong with them", () => {
+  const word = fc.oneof(
+    fc.string(),
+    fc.constantFrom("namespace/a", "host", "deployment/a/x", "service/a/x", "workload", "constructor", "__proto__/a/x"),
+  );
+  fc.assert(
+    fc.property(word, fc.option(word, { nil: undefined }), someObjects(), (what, name, objects) => {
+      const asked = readWords({ what, name, namespace: "a", from: undefined });
+      const sought = "problem" in asked ? asked : findTarget(asked, meshOf(objects));
+      if ("problem" in sought) assert.match(sought.problem, /\S/);
+      else assert.ok(explained(sought.target, meshOf(objects)).lines.length > 0);
+    }),
+  );
+});
+
+test("what a capture rests on is said for every combination of labels", () => {
+  const value = fc.constantFrom(undefined, "true", "false", "ambient", "none", "enabled", "disabled", "odd", "");
+  const labels = (keys: readonly string[]) =>
+    fc
+      .tuple(...keys.map(() => value))
+      .map((values) =>
+        Object.fromEntries(keys.flatMap((key, i) => (values[i] === undefined ? [] : [[key, values[i]]]))),
+      );
+  const podKeys = ["istio.io/dataplane-mode", "sidecar.istio.io/inject", "istio.io/rev"];
+  const namespaceKeys = ["istio.io/dataplane-mode", "istio-injection", "istio.io/rev"];
+  fc.assert(
+    fc.property(
+      labels(podKeys),
+      labels(namespaceKeys),
+      fc.constantFrom("shop", "kube-system"),
+      fc.boolean(),
+      (pod, own, name, hostNetwork) => {
+        const metadata = { name, labels: own };
+        const namespace = readObject("Namespace", { kind: "Namespace", metadata });
+        const workload = readObject("Workload", {
+          kind: "Deployment",
+          metadata: { namespace: name, name: "x" },
+          spec: { template: { metadata: { labels: pod }, spec: { hostNetwork } } },
+        });
+        const capture = captureOf(workload, namespace);
+        const evidence = captureEvidence(workload, namespace, capture);
+        assert.match(evidence, /\S/);
+        const named = [...evidence.matchAll(/([\w./-]+)=([\w]*)/g)].map(([, key = "", value]) => [key, value]);
+        const from = evidence.includes("of the pod") ? pod : own;
+        for (const [key = "", value] of named) assert.equal(from[key], value, evidence);
+        if (capture === "ambient" || capture === "sidecar") assert.ok(named.length > 0, `${capture}: ${evidence}`);
+      },
+    ),
+  );
+});
