@@ -36,6 +36,23 @@ test("what the README shows of the demo is what the demo prints", async () => {
   for (const step of steps) assert.ok(out.includes(`\n${step}\n`), `the demo does not print:\n${step}`);
 });
 
+test("what the README shows of explain is what explain prints", async () => {
+  const section = /^## explain:[\s\S]*?(?=^## )/m.exec(readme)?.[0] ?? "";
+  const samples = [...section.matchAll(/```text\n([\s\S]*?)```/g)].map(([, sample = ""]) => sample);
+  const commands = [...section.matchAll(/meshward -- (explain .*)$/gm)].map(([, command = ""]) => command.split(" "));
+  assert.ok(samples.length > 1);
+  const printed = await Promise.all(commands.map((argv) => printedBy(...argv)));
+  assert.deepEqual(
+    printed.map(({ code }) => code),
+    commands.map(() => 0),
+  );
+  for (const sample of samples)
+    assert.ok(
+      printed.some(({ out }) => out.startsWith(sample)),
+      `explain does not print:\n${sample}`,
+    );
+});
+
 test("the README's policy is one that loads", async () => {
   const yaml = /```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
   const { manifests, errors } = await readManifests(["-"], Readable.from([yaml]));
@@ -45,7 +62,7 @@ test("the README's policy is one that loads", async () => {
 });
 
 describe("the README's tables name the options of a command, all of them and no other", () => {
-  for (const command of ["check", "serve", "capture"])
+  for (const command of ["check", "explain", "serve", "capture"])
     test(command, async () => {
       const section = new RegExp(`^## ${command}:[\\s\\S]*?(?=^## )`, "m").exec(readme)?.[0] ?? "";
       const rows = section.split("\n").filter((line) => line.startsWith("| `-"));
