@@ -21,15 +21,17 @@ export function showRules(id: string | undefined, terminal: Terminal): ExitCode 
 
 function catalogue(): string {
   const width = Math.max(...rules.map(({ id }) => id.length));
-  const line = ({ id, mode, onlyProtected, summary }: Rule) =>
-    `${id.padEnd(width)}  ${`${mode}${onlyProtected ? " (P)" : ""}`.padEnd(8)}  ${summary}`;
+  const line = (rule: Rule) => `${rule.id.padEnd(width)}  ${shownMode(rule).padEnd(14)}  ${rule.summary}`;
   return [
     ...rules.map(line),
     "",
-    "The mode is that of the profile baseline; P: only in protected namespaces.",
+    "The mode is that of the profile baseline; P: only in protected namespaces, or what it is there.",
     "",
   ].join("\n");
 }
+
+const shownMode = ({ mode, onlyProtected, protectedMode }: Rule): string =>
+  protectedMode ? `${mode} (P: ${protectedMode})` : `${mode}${onlyProtected ? " (P)" : ""}`;
 
 function pageOf(id: string): string {
   const ids = rules.map((rule) => rule.id);

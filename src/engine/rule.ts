@@ -51,6 +51,8 @@ interface Metadata<S extends Kind | "*", R extends Reads, P extends Parameters> 
   readonly mode: Mode;
   /** Counts only where the subject's namespace is protected. */
   readonly onlyProtected?: true;
+  /** In the profile `baseline`, where the subject's namespace is protected; default: `mode`. */
+  readonly protectedMode?: Mode;
   /** Counts only for changes of the subject itself: what others bring about is for another rule to say. */
   readonly onlyOwnChanges?: true;
   /** Ids of rules that have nothing to add in a namespace where this one finds something at least as severe. */

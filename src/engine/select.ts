@@ -55,6 +55,8 @@ interface Plan {
 }
 
 const noLabels: Labels = Object.freeze({});
+/** Where no document gives a mode. */
+const ownDefault = "the rule's default";
 
 /** Settings of rules that no document touches, for as long as the policies are in force. */
 const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
@@ -95,7 +97,10 @@ class PoliciesInForce implements PolicySelection {
     this.#turnTo(before, after);
     const namespace = namespaceOf(subject);
     const setting = this.#settingAt(rule, subject, namespace);
-    if (setting.mode === "off" || !rule.onlyProtected || this.#isProtected(namespace)) return setting;
+    if (setting.mode === "off") return setting;
+    if (rule.protectedMode !== undefined && setting.policy === ownDefault && this.#isProtected(namespace))
+      return { ...setting, mode: rule.protectedMode };
+    if (!rule.onlyProtected || this.#isProtected(namespace)) return setting;
     return { ...setting, mode: "off", policy: "the namespace is not protected" };
   }
 
@@ -192,7 +197,7 @@ class PoliciesInForce implements PolicySelection {
     const { mode, existing, onError, onUnknown } = cascade(scopes);
     return {
       mode: mode ?? rule.mode,
-      policy: scopes.find(({ value }) => value.mode !== undefined)?.policy.title ?? "the rule's default",
+      policy: scopes.find(({ value }) => value.mode !== undefined)?.policy.title ?? ownDefault,
       existing: existing ?? "warn",
       onError: onError ?? "deny",
       onUnknown: onUnknown ?? "warn",

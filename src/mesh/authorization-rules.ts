@@ -40,7 +40,8 @@ export function ruleReach(rule: Rule, enforcer: Enforcer, { trustDomain }: MeshS
   return narrowest([callers, ...when.map((condition) => conditionReach(condition, enforcer, trustDomain))]);
 }
 
-function asksForHttp({ from, to, when }: Rule): boolean {
+/** Whether a rule asks for something that ztunnel does not see. */
+export function asksForHttp({ from, to, when }: Rule): boolean {
   return (
     to.some(({ operation }) => httpFields.some((field) => operation[field].length > 0)) ||
     from.some(({ source }) => httpSources.some((field) => source[field].length > 0)) ||
@@ -48,9 +49,14 @@ function asksForHttp({ from, to, when }: Rule): boolean {
   );
 }
 
-const httpFields = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
-const httpSources = ["remoteIpBlocks", "notRemoteIpBlocks", "requestPrincipals", "notRequestPrincipals"] as const;
-const ztunnelConditions: ReadonlySet<string> = new Set([
+export const httpFields = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
+export const httpSources = [
+  "remoteIpBlocks",
+  "notRemoteIpBlocks",
+  "requestPrincipals",
+  "notRequestPrincipals",
+] as const;
+export const ztunnelConditions: ReadonlySet<string> = new Set([
   "source.ip",
   "source.namespace",
   "source.principal",

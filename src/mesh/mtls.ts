@@ -27,6 +27,13 @@ export const peerAuthenticationsOfNamespace = relation(
 const servedIn = (policy: PeerAuthentication, settings: MeshSettings) =>
   isServed(policy, settings) ? [policy.metadata.namespace] : [];
 
+/** A policy and the namespaces that it counts in: its own; all of them where it lives in the root namespace. */
+export const namespacesOfPeerAuthentication = relation(
+  "namespacesOfPeerAuthentication",
+  peerAuthenticationsOfNamespace.to,
+  peerAuthenticationsOfNamespace.from,
+);
+
 /** Policies that may take each other's place: those of one namespace. */
 export const peerAuthenticationsBeside = relation(
   "peerAuthenticationsBeside",

@@ -1,5 +1,6 @@
 import type { Rule } from "../engine/rule.ts";
 import { allowsEveryone as authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
+import { notEnforcedL7 as authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
 import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
 import { plaintext as destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { tlsBreaksStrict as destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
@@ -12,6 +13,7 @@ import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/pro
 import { objectMalformed } from "./object/malformed.ts";
 import { permissive as peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { withoutEffect as peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
+import { selectorEmpty as policySelectorEmpty } from "./policy/selector-empty.ts";
 import { needWaypoint as routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routeRejected as virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { subsetNotFound as virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
@@ -22,6 +24,7 @@ import { leavesMesh as workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
+  authorizationPolicyNotEnforcedL7,
   authorizationPolicyWithoutDefaultDeny,
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
@@ -34,6 +37,7 @@ export const rules: readonly Rule[] = [
   objectMalformed, //
   peerAuthenticationPermissive,
   peerAuthenticationWithoutEffect,
+  policySelectorEmpty,
   routesNeedWaypoint,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,

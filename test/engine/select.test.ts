@@ -199,6 +199,24 @@ test("a rule for protected namespaces applies where one is protected before or a
   assert.equal(selection.isProtected("", implied), false);
 });
 
+test("a rule with another mode for protected namespaces has it there, unless a document gives one", () => {
+  const rule: Rule = { ...onlyProtected, onlyProtected: undefined, mode: "warn", protectedMode: "deny" } as never;
+  const bare = meshOf(namespaceObject("payments"));
+  const labelled = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
+  const modes = (selection: ReturnType<typeof selectionOf>) => [
+    selection.setting(rule, virtualService("payments"), bare, bare).mode,
+    selection.setting(rule, virtualService("payments"), labelled, bare).mode,
+    selection.setting(rule, virtualService("payments"), bare, labelled).mode,
+  ];
+  assert.deepEqual(modes(selectionOf(policiesOf(policy("a", "{protectedNamespaces: {names: [bank]}}")), person)), [
+    "warn",
+    "deny",
+    "deny",
+  ]);
+  const said = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: audit}]}"));
+  assert.deepEqual(modes(selectionOf(said, person)), ["audit", "audit", "audit"]);
+});
+
 test("a rule that is off applies nowhere, also where a namespace is protected", () => {
   const mesh = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
   const policies = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: 'off'}]}"));

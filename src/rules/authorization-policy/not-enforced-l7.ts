@@ -1,0 +1,127 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { authorizationPoliciesOfNamespace } from "../../mesh/authorization.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, scopeOf } from "../../mesh/authorization-policies.ts";
+import { asksForHttp } from "../../mesh/authorization-rules.ts";
+import { formatLabels } from "../../mesh/selectors.ts";
+import type { MeshView } from "../../mesh/view.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isUsable,
+  type WaypointBinding,
+  waypointBindingOfNamespace,
+  waypointOfNamespace,
+} from "../../mesh/waypoints.ts";
+import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/ztunnel-rules.ts";
+import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh/ztunnel-scope.ts";
+
+const reads = [...readsZtunnelScope, authorizationPoliciesOfNamespace, waypointOfNamespace] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const notEnforcedL7 = defineRule({
+  id: "authorization-policy-not-enforced-l7",
+  subject: "AuthorizationPolicy",
+  reads,
+  worksWithout: ["Namespace", "Workload", "KubernetesGateway"],
+  mode: "warn",
+  protectedMode: "deny",
+  tags: ["ambient", "deny-all-gap"],
+  summary: "A policy asks for HTTP attributes, or for an external authorizer, where ztunnel alone enforces it.",
+  why: "A policy with a selector, or with nothing, is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel sees no HTTP: it drops ALLOW rules that ask for it, so that everyone is denied, and leaves DENY rules with nothing to look at, so that they deny nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). Policies with action CUSTOM it never gets.",
+  fix: "Give the namespace a waypoint and bind the policy to it with `targetRefs`; for ztunnel ask for ports and identities alone.",
+
+  *check(policy, mesh) {
+    const action = actionOf(policy);
+    const isConcerned = action === "CUSTOM" || policy.spec.rules.some(asksForHttp);
+    if (!isConcerned || action === "AUDIT") return;
+    const scope = ztunnelScopeOf(policy, mesh);
+    if (scope === undefined) return;
+    const binding = scope.isMeshWide ? undefined : waypointBindingOfNamespace(scope.namespace, mesh);
+    if (action === "CUSTOM") yield custom(policy, scope, binding);
+    else yield* ofRules({ policy, scope, binding, mesh });
+  },
+});
+
+interface Judged {
+  readonly policy: AuthorizationPolicy;
+  readonly scope: ZtunnelScope;
+  readonly binding: WaypointBinding | undefined;
+  readonly mesh: View;
+}
+
+function* ofRules({ policy, scope, binding, mesh }: Judged): Iterable<Problem> {
+  for (const [i, rule] of policy.spec.rules.entries()) {
+    const left = atZtunnel(rule, actionOf(policy));
+    if (left === "whole") continue;
+    yield {
+      at: ["spec", "rules", i],
+      message: `${whereOf(scope, binding)}: the rule asks for ${httpAttributesOf(rule).join(" and ")}, ${consequenceOf(left, policy, scope, mesh)}`,
+      key: `${left} ${scopeOf(policy)}`,
+      fix: fixOf(left, policy, scope, binding),
+      restsOn: [scope.namespace],
+      // Who is denied notices; who is let in does not.
+      ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
+    };
+  }
+}
+
+function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: WaypointBinding | undefined): Problem {
+  return {
+    at: ["spec", "action"],
+    message: `${whereOf(scope, binding)}: ztunnel does not know action CUSTOM, so nobody is asked and ${shownScope(policy)} is left to other policies`,
+    key: `custom ${scopeOf(policy)}`,
+    restsOn: [scope.namespace],
+    atMost: "warn",
+  };
+}
+
+function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: WaypointBinding | undefined): string {
+  if (isMeshWide) return "Ambient workloads have ztunnel alone for a policy without targetRefs";
+  const { name } = namespace.metadata;
+  const mode = isCertain ? "is ambient" : "may be ambient";
+  return isUsable(binding)
+    ? `${name} ${mode} and this policy is not bound to its waypoint ${formatWaypoint(binding.named)}`
+    : `${name} ${mode} and has no waypoint`;
+}
+
+function consequenceOf(left: ZtunnelRule, policy: AuthorizationPolicy, scope: ZtunnelScope, mesh: View): string {
+  const shown = shownScope(policy);
+  if (left === "never") return `so at ztunnel it never fires and denies nothing to ${shown}`;
+  if (left === "part") return `which ztunnel leaves out: of ${shown} it denies what ports and identities alone say`;
+  return letsOthersIn(policy, scope, mesh)
+    ? `so ztunnel drops it and denies what only this rule allows to ${shown}`
+    : `so ztunnel drops it and denies every request to ${shown}`;
+}
+
+/** Whether some other rule, of this policy or another, lets anybody in. */
+function letsOthersIn(policy: AuthorizationPolicy, { namespace }: ZtunnelScope, mesh: View): boolean {
+  const labels = policy.spec.selector?.matchLabels ?? {};
+  return mesh
+    .related(authorizationPoliciesOfNamespace, namespace)
+    .filter((other) => actionOf(other) === "ALLOW" && attachesToLabels(other, labels, "ztunnel"))
+    .some(({ spec }) => spec.rules.some((rule) => !asksForHttp(rule)));
+}
+
+function shownScope({ metadata, spec }: AuthorizationPolicy): string {
+  const labels = formatLabels(spec.selector?.matchLabels ?? {});
+  return labels === "" ? `the workloads of ${metadata.namespace}` : labels.replaceAll(", ", ",");
+}
+
+function fixOf(
+  left: ZtunnelRule,
+  policy: AuthorizationPolicy,
+  { namespace, isMeshWide }: ZtunnelScope,
+  binding: WaypointBinding | undefined,
+): string {
+  if (isMeshWide)
+    return `Bind a copy of the policy to each waypoint with targetRefs, or all of them with a targetRef to GatewayClass istio-waypoint; here ask for ports and identities alone.`;
+  const { name } = namespace.metadata;
+  const named = isUsable(binding) ? binding.named : { name: "waypoint", namespace: name };
+  const { serviceAccount, namespace: where } = identityOfWaypoint(named, binding?.gateway);
+  const first = isUsable(binding) ? "Bind" : `Give ${name} a waypoint, bind`;
+  const to = isUsable(binding) ? `waypoint ${formatWaypoint(named)}` : "it";
+  const entry = `allow the waypoint's own identity (cluster.local/ns/${where}/sa/${serviceAccount}) to reach ${shownScope(policy)}`;
+  return left === "dropped"
+    ? `${first} this rule to ${to} with targetRefs, and ${entry}.`
+    : `${first} this rule to ${to} with targetRefs; for ztunnel ask for ports and identities alone.`;
+}
