@@ -1,0 +1,181 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { kindsConcerned, type FailurePolicy, webhookConfigurations } from "../../src/generate/webhooks.ts";
+import { kinds } from "../../src/kube/kinds.ts";
+import { rules } from "../../src/rules/index.ts";
+import { selfSigned } from "../../src/tls/self-signed.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import { freePorts, type Program, startProgram, until } from "./program.ts";
+import { users } from "./users.ts";
+
+const built = fileURLToPath(new URL("../../dist/meshward.js", import.meta.url));
+
+export interface MeshwardOptions {
+  readonly plane: ControlPlane;
+  /** Of replicas: the files of each are called after it. */
+  readonly name?: string;
+  /** MeshwardPolicy and MeshwardException documents. */
+  readonly policies?: readonly object[];
+}
+
+/** `meshward serve` as a process of its own, following the cluster. */
+export interface Meshward {
+  readonly program: Program;
+  readonly url: string;
+  readonly authority: string;
+  /** Lines of its log so far. */
+  log(): readonly Readonly<Record<string, unknown>>[];
+  /** One page of the port for probes and metrics; undefined while nothing listens. */
+  ops(path: string): Promise<{ readonly status: number; readonly body: string } | undefined>;
+  ready(timeoutMs?: number): Promise<void>;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+  /** The same process again: same ports, same certificate. */
+  restart(): Promise<void>;
+}
+
+export async function startMeshward({ plane, name = "meshward", policies = [] }: MeshwardOptions): Promise<Meshward> {
+  if (!existsSync(built)) throw new Error(`${built} is not there: run npm run build first`);
+  const folder = join(plane.folder, name);
+  mkdirSync(folder);
+  // One certificate for all its lives, as a mounted Secret would be.
+  await selfSigned({ folder, now: Date.now() });
+  writeFileSync(join(folder, "policies.json"), JSON.stringify({ apiVersion: "v1", kind: "List", items: policies }));
+  await permit(plane);
+  const [port = 0, opsPort = 0] = await freePorts(2);
+  const logPath = join(plane.folder, `${name}.log`);
+  const start = () =>
+    startProgram({ name, path: process.execPath, args: argsOf({ plane, folder, port, opsPort, policies }), logPath });
+  let program = start();
+  const ops = async (path: string) => {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${opsPort}${path}`, { signal: AbortSignal.timeout(5_000) });
+      return { status: answer.status, body: await answer.text() };
+    } catch {
+      return undefined;
+    }
+  };
+  const ready = async (timeoutMs = 60_000) => {
+    const isReady = async () => ((await ops("/readyz"))?.status === 200 ? true : undefined);
+    await until("Meshward", isReady, { timeoutMs, programs: [program] });
+  };
+  return {
+    get program() {
+      return program;
+    },
+    url: `https://127.0.0.1:${port}`,
+    authority: readFileSync(join(folder, "ca.crt"), "utf8"),
+    log: () => jsonLines(program.output()),
+    ops,
+    ready,
+    stop: () => program.stop(),
+    async kill() {
+      program.signal("SIGKILL");
+      await program.stop();
+    },
+    async restart() {
+      program = start();
+      await ready();
+    },
+  };
+}
+
+function argsOf(started: {
+  readonly plane: ControlPlane;
+  readonly folder: string;
+  readonly port: number;
+  readonly opsPort: number;
+  readonly policies: readonly object[];
+}): readonly string[] {
+  const { plane, folder, port, opsPort, policies } = started;
+  return [
+    ...[built, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
+    ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
+    ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
+    ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
+    ...["--drain-seconds", "0"],
+  ];
+}
+
+function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
+  const lines = text.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}"));
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** What Meshward may do: read the kinds that rules need, read Istio's own ConfigMaps, write Events. */
+async function permit(plane: ControlPlane): Promise<void> {
+  const served = [...kindsConcerned(rules)]
+    .filter((kind) => kind !== "MeshConfig")
+    .flatMap((kind) => kinds[kind].served);
+  const roles = {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole",
+    metadata: { name: "meshward" },
+    rules: [
+      ...served.map(({ group, plural }) => ({
+        apiGroups: [group],
+        resources: [plural],
+        verbs: ["get", "list", "watch"],
+      })),
+      { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
+    ],
+  };
+  const istio = {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "Role",
+    metadata: { name: "meshward", namespace: "istio-system" },
+    rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }],
+  };
+  const binding = (kind: "ClusterRole" | "Role", namespace?: string) => ({
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: `${kind}Binding`,
+    metadata: { name: "meshward", ...(namespace === undefined ? {} : { namespace }) },
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind, name: "meshward" },
+    subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: users.meshward.name }],
+  });
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "istio-system" } };
+  await apply(plane, [namespace, roles, istio, binding("ClusterRole"), binding("Role", "istio-system")]);
+}
+
+/** Registers its webhooks, and waits until the API server asks them. */
+export async function register(
+  plane: ControlPlane,
+  { url, authority }: Pick<Meshward, "url" | "authority">,
+  failurePolicy: FailurePolicy = "Fail",
+): Promise<void> {
+  await apply(plane, webhookConfigurations(rules, { url, caBundle: authority, failurePolicy }));
+  await until("the webhooks to be asked", async () => ((await isAsked(plane)) ? true : undefined));
+}
+
+/** The documented way out when Meshward stands in the way. */
+export const wayOut = [
+  "delete",
+  "validatingwebhookconfiguration,mutatingwebhookconfiguration",
+  "meshward",
+  "--ignore-not-found",
+] as const;
+
+/** A request that Meshward denies whatever the cluster holds, and that is never stored. */
+async function isAsked(plane: ControlPlane): Promise<boolean> {
+  const route = [
+    { destination: { host: "a" }, weight: 1 },
+    { destination: { host: "b" }, weight: 1 },
+  ]; // prettier-ignore
+  const canary = {
+    apiVersion: "networking.istio.io/v1",
+    kind: "VirtualService",
+    metadata: { name: "meshward-is-asked", namespace: "default" },
+    spec: { hosts: ["a"], http: [{ route }] },
+  };
+  const { stderr } = await plane.kubectl(["create", "--dry-run=server", "-f", "-"], { input: JSON.stringify(canary) });
+  return stderr.includes("virtual-service-weights-not-100");
+}
+
+async function apply(plane: ControlPlane, items: readonly object[]): Promise<void> {
+  const list = { apiVersion: "v1", kind: "List", items };
+  // Under a manager of its own it takes away nothing that a test has put on the same object.
+  const args = ["apply", "--server-side", "--field-manager=installer", "-f", "-"];
+  const { code, stderr } = await plane.kubectl(args, { input: JSON.stringify(list) });
+  if (code !== 0) throw new Error(`kubectl apply: exit code ${code}: ${stderr}`);
+}
