@@ -9,6 +9,7 @@ import {
 } from "../mesh/authorization.ts";
 import {
   actionOf,
+  attachesToGateway,
   attachesToLabels,
   type AuthorizationPolicy,
   isDryRun,
@@ -24,6 +25,7 @@ import { isServed } from "../mesh/revision.ts";
 import { formatLabels } from "../mesh/selectors.ts";
 import type { MeshSettings } from "../mesh/settings.ts";
 import { isProxy, type Workload } from "../mesh/workloads.ts";
+import { atZtunnel, httpAttributesOf } from "../mesh/ztunnel-rules.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 
@@ -50,9 +52,19 @@ export function workloadAuthorizationLine(
 ): ExplanationLine {
   const authorization = authorizationOf(namespace, mesh);
   const enforcer = enforcerOf(workload, namespace);
+  const name = workload.pod.labels[gatewayName];
+  const gateway = authorization.gateways.find((one) => one.name === name);
   const policies = everyPolicy(namespace, mesh).filter((policy) =>
-    attachesToLabels(policy, workload.pod.labels, "proxy"),
+    gateway === undefined
+      ? attachesToLabels(policy, workload.pod.labels, "proxy")
+      : attachesToGateway(policy, gateway, mesh.settings),
   );
+  if (gateway !== undefined)
+    return {
+      key: "authorization",
+      ...decision(authorization.ofGateway(gateway), "proxy", ""),
+      lines: policies.map((policy) => policyLine(policy, "proxy", mesh.settings)),
+    };
   const lines = policies.map((policy) => policyLine(policy, enforcer, mesh.settings));
   if (isUnguarded(workload, namespace))
     return {
@@ -63,6 +75,9 @@ export function workloadAuthorizationLine(
     };
   return { key: "authorization", ...decision(authorization.ofWorkload(workload), enforcer, ""), lines };
 }
+
+/** On the pods that istiod makes for a Gateway of the Gateway API. */
+const gatewayName = "gateway.networking.k8s.io/gateway-name";
 
 /** What the waypoint of a Service enforces: policies reach it through targetRefs only. */
 export function waypointAuthorizationLine(service: string, namespace: Namespace, { mesh }: Inquiry): ExplanationLine {
@@ -121,9 +136,27 @@ function policyLine(policy: AuthorizationPolicy, enforcer: Enforcer, settings: M
   const name = `${actionOf(policy)} ${idOf(policy)} (${scope(policy, settings)})`;
   const text =
     disarmed === undefined ? `${name}: ${effect(policy, enforcer, settings)}` : `${name} does not count: ${disarmed}`;
+  const isForZtunnel = enforcer === "ztunnel" && targetRefsOf(policy).length === 0;
   return objectLine("authorization.policy", policy, text, {
     value: disarmed === undefined ? actionOf(policy) : "disarmed",
     counts: disarmed === undefined,
+    lines: disarmed === undefined && isForZtunnel ? ztunnelLines(policy) : [],
+  });
+}
+
+/** The rules that ztunnel takes otherwise than they are written, because it sees no HTTP. */
+function ztunnelLines(policy: AuthorizationPolicy): readonly ExplanationLine[] {
+  const outcomes = {
+    dropped: "lets nobody in",
+    never: "never fires",
+    part: "denies more than it says",
+  } as const;
+  return policy.spec.rules.flatMap((rule, i) => {
+    const outcome = atZtunnel(rule, actionOf(policy));
+    if (outcome === "whole") return [];
+    const unseen = httpAttributesOf(rule).join(", ");
+    const text = `rules[${i}] ${outcomes[outcome]}: ztunnel does not see ${unseen}`;
+    return [{ key: "authorization.rule", of: `rules[${i}]`, text, value: outcome }];
   });
 }
 

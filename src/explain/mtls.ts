@@ -1,6 +1,7 @@
 import { idOf } from "../kube/kinds.ts";
 import { captureOf, enrollmentOf } from "../mesh/ambient.ts";
 import { oldestFirst } from "../mesh/creation-order.ts";
+import { interceptionOf, isIntercepted } from "../mesh/interception.ts";
 import { formatLabels } from "../mesh/selectors.ts";
 import { atPort, mtlsOf, type Namespace, type Plane, planes, reachOf, reachOfNamespace } from "../mesh/mtls.ts";
 import {
@@ -10,7 +11,7 @@ import {
 } from "../mesh/peer-authentication-choices.ts";
 import { everyPeerAuthenticationOfNamespace } from "../mesh/policies-of-namespace.ts";
 import { isWide, type Modes, type Verdict } from "../mesh/peer-authentications.ts";
-import type { Workload } from "../mesh/workloads.ts";
+import { isProxy, type Workload } from "../mesh/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 
@@ -51,6 +52,12 @@ export function workloadMtlsLine(workload: Workload, namespace: Namespace, { mes
   const reach = reachOf(workload, namespace).planes;
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
   const modes = (plane: Plane) => mtls.of(workload.pod.labels, plane);
+  if (isProxy(workload))
+    return {
+      key: "mtls",
+      text: "mTLS: its Gateway decides; PeerAuthentications do not count for proxies",
+      value: "gateway",
+    };
   if (captureOf(workload, namespace) === "none")
     return {
       key: "mtls",
@@ -61,7 +68,7 @@ export function workloadMtlsLine(workload: Workload, namespace: Namespace, { mes
         ...choices.map((line) => ({ ...line, counts: false })),
       ],
     };
-  return mtlsLine(modes, reach, [...portLines(workload, modes, reach), ...choices]);
+  return mtlsLine(modes, reach, [...portLines({ workload, namespace }, modes, reach), ...choices]);
 }
 
 /** What one plane says where there is one, or both agree; else each for itself. */
@@ -93,29 +100,44 @@ function planeLine(plane: Plane, { mode, ports }: Modes, verb = "is"): Explanati
   };
 }
 
+/** The annotation that leads a port of a captured pod past the mesh, if one does. */
+export function passedBy(workload: Workload, namespace: Namespace, port: number): string | undefined {
+  const capture = captureOf(workload, namespace);
+  if (capture !== "sidecar" && capture !== "ambient") return undefined;
+  const interception = interceptionOf(workload.pod, capture);
+  return isIntercepted(interception, port) ? undefined : interception.by;
+}
+
 function portLines(
-  workload: Workload,
+  { workload, namespace }: { readonly workload: Workload; readonly namespace: Namespace },
   modes: (plane: Plane) => Modes,
   reach: readonly Plane[],
 ): readonly ExplanationLine[] {
   const names = new Map(workload.pod.ports.map(({ number, name }) => [number, name]));
   const numbers = new Set([...names.keys(), ...reach.flatMap((plane) => [...modes(plane).ports.keys()])]);
+  const past = (port: number) => passedBy(workload, namespace, port);
   return [...numbers]
     .sort((a, b) => a - b)
     .map((port) => {
+      const name = names.get(port);
+      const shownPort = `port ${port}${name === undefined ? "" : ` (${name})`}`;
+      const by = past(port);
+      if (by !== undefined) {
+        const text = `${shownPort}: plaintext, whatever policies say: annotation ${by} leads it past the mesh`;
+        return { key: "mtls.port", of: String(port), text, value: "none" };
+      }
       const verdicts = reach.map((plane) => ({ plane, verdict: atPort(modes(plane), port) }));
       const [first] = verdicts;
       const isSame = verdicts.every(({ verdict }) => verdict.mode === first?.verdict.mode);
       const shown = isSame
         ? shownVerdict(first?.verdict as Verdict)
         : verdicts.map(({ plane, verdict }) => `${shownVerdict(verdict)} ${shownPlane[plane]}`).join(", ");
-      const name = names.get(port);
       const unseen = names.size > 0 && !names.has(port) ? "; no container names this port" : "";
       const weakest = verdicts.find(({ verdict }) => verdict.mode !== "STRICT") ?? first;
       return {
         key: "mtls.port",
         of: String(port),
-        text: `port ${port}${name === undefined ? "" : ` (${name})`}: ${shown}${unseen}`,
+        text: `${shownPort}: ${shown}${unseen}`,
         value: weakest?.verdict.mode,
       };
     });

@@ -10,7 +10,7 @@ import type { Mesh } from "../mesh/view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { byName, counted, type Inquiry, listed, namespaceIn } from "./inquiry.ts";
-import { shownVerdict } from "./mtls.ts";
+import { passedBy, shownVerdict } from "./mtls.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
@@ -30,7 +30,7 @@ export function explainStrict(namespace: Namespace, { mesh }: Inquiry): readonly
     ]),
   ].filter((line) => line !== undefined);
   const remaining = [
-    section("strict.exempt", "Ports that stay exempt, by a policy of their own", [
+    section("strict.exempt", "Ports that stay exempt, by a policy or an annotation of their own", [
       ...exemptLines(workloads, namespace, strict),
     ]),
     section("strict.outside", "Workloads that nothing captures, for which STRICT changes nothing", [
@@ -209,7 +209,17 @@ function ruleLine(
 function* exemptLines(workloads: readonly Workload[], namespace: Namespace, strict: Mesh): Iterable<ExplanationLine> {
   for (const workload of workloads)
     for (const [port, verdict] of modesOf(workload, namespace, strict)) {
-      if (!acceptsPlaintext(verdict)) continue;
+      const by = port === "others" ? undefined : passedBy(workload, namespace, port);
+      if (by !== undefined)
+        yield objectLine(
+          "strict.past",
+          workload,
+          `${idOf(workload)}: annotation ${by} leads port ${port} past the mesh`,
+          {
+            lines: todo("take the annotation away, if callers of the port can do without it"),
+          },
+        );
+      if (!acceptsPlaintext(verdict) || by !== undefined) continue;
       const where = port === "others" ? "its ports" : `port ${port}`;
       yield {
         key: "strict.exempt",

@@ -211,6 +211,57 @@ describe("explain a workload", () => {
     );
   });
 
+  test("what ztunnel makes of HTTP rules, and ports that go past the mesh", async () => {
+    const text = [
+      shop,
+      deployment("ambient/app", "app: app"),
+      security("AuthorizationPolicy", "ambient/read", "{ rules: [{ to: [{ operation: { methods: [GET] } }] }] }"),
+      security(
+        "AuthorizationPolicy",
+        "ambient/write",
+        "{ action: DENY, rules: [{ to: [{ operation: { methods: [POST] } }] }] }",
+      ),
+      deployment("orders/past", "app: past").replace(
+        "labels: { app: past }",
+        'labels: { app: past }, annotations: { "traffic.sidecar.istio.io/excludeInboundPorts": "8080" }',
+      ),
+    ].join("");
+    const wide = fileWith(text);
+    const app = await meshward(["explain", "deploy/ambient/app", "--mesh", wide]);
+    assert.match(
+      app.out,
+      /ALLOW AuthorizationPolicy ambient\/read.*\n.*rules\[0\] lets nobody in: ztunnel does not see methods/,
+    );
+    assert.match(
+      app.out,
+      /DENY AuthorizationPolicy ambient\/write.*\n.*rules\[0\] never fires: ztunnel does not see methods/,
+    );
+    const past = await meshward(["explain", "deploy/orders/past", "--mesh", wide]);
+    assert.match(
+      past.out,
+      /port 8080: plaintext, whatever policies say: annotation .*excludeInboundPorts leads it past/,
+    );
+    const strict = await meshward(["explain", "ns/orders", "--strict", "--mesh", wide]);
+    assert.match(strict.out, /Deployment orders\/past: annotation .*excludeInboundPorts leads port 8080 past the mesh/);
+  });
+
+  test("a gateway's pods have the policies that name their Gateway", async () => {
+    const gateway = [
+      shop,
+      object(["gateway.networking.k8s.io/v1", "Gateway"], "orders/edge", "spec: { gatewayClassName: istio }"),
+      deployment("orders/edge-istio", '"gateway.networking.k8s.io/gateway-name": edge, "gateway.istio.io/managed": c'),
+      security(
+        "AuthorizationPolicy",
+        "orders/edge",
+        "{ targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: edge }] }",
+      ),
+    ].join("");
+    const { out } = await meshward(["explain", "deploy/orders/edge-istio", "--mesh", fileWith(gateway)]);
+    assert.match(out, /it is a proxy of the mesh itself/);
+    assert.match(out, /denied by default, by AuthorizationPolicy orders\/edge/);
+    assert.match(out, /ALLOW AuthorizationPolicy orders\/edge \(at Gateway edge\): allows nobody/);
+  });
+
   test("one that nothing captures says so, and what it would be", async () => {
     const explanation = await json("deployment/payments/batch");
     assert.deepEqual([found(explanation, "capture")[0]?.value, found(explanation, "mtls")[0]?.value], ["none", "none"]);
