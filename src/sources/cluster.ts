@@ -120,6 +120,7 @@ export class ClusterMesh {
         this.#tell(resource, told, state);
         told = state;
         this.#assess(resource.kind);
+        if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
       },
     };
     return new Reflector({ connection, resource, target, pace });
@@ -233,12 +234,27 @@ export class ClusterMesh {
 
   #tell({ title, kind }: ClusterResource, before: ReflectorState, now: ReflectorState): void {
     const { log } = this.#options;
+    const resource = { kind, resource: title };
     if (now.status !== before.status) {
-      if (now.status === "synced") log.info({ kind, resource: title, objects: this.#store.count(kind) }, "synced");
-      else log.warn({ kind, resource: title, reason: now.problem }, `${now.status}: looked for again every 30 s`);
-    } else if (now.problem !== undefined && before.problem === undefined)
-      log.warn({ kind, resource: title, reason: now.problem }, "interrupted");
-    else if (now.problem === undefined) log.info({ kind, resource: title }, "resumed");
+      if (now.status === "synced") log.info({ ...resource, objects: this.#store.count(kind) }, "synced");
+      else log.warn({ ...resource, reason: now.problem }, `${now.status}: looked for again, at least every 40 s`);
+    } else if (now.problem !== undefined) this.#tellProblem(resource, before.problem, now.problem);
+    else this.#tellEnd(resource);
+  }
+
+  /** An API server that goes is one line, not one for every resource. */
+  #tellProblem(resource: object, before: string | undefined, reason: string): void {
+    const { log } = this.#options;
+    const isTold = before !== undefined || this.#all().filter(({ state }) => state.problem === reason).length > 1;
+    if (isTold) log.debug({ ...resource, reason }, "interrupted");
+    else log.warn({ ...resource, reason }, "interrupted");
+  }
+
+  #tellEnd(resource: object): void {
+    const { log } = this.#options;
+    const others = this.#all().filter(({ state }) => state.status === "synced" && state.problem !== undefined);
+    if (others.length === 0) log.info(resource, "resumed");
+    else log.debug(resource, "resumed");
   }
 }
 

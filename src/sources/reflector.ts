@@ -38,8 +38,8 @@ const watchSilenceMs = 90_000;
 /** Until a watch's headers are there. */
 const watchStartMs = 30_000;
 const listSilenceMs = 60_000;
-/** When what is absent or forbidden is looked for again. */
-const lookAgainMs = 30_000;
+/** When what is absent or forbidden is looked for again: soon at first, because CRDs and grants often come right behind. */
+const lookAgainMs = { first: 2_000, longest: 30_000 };
 /** So often in a row something that was there must be refused before it counts as gone: restarting servers say so too early. */
 const refusalsBelieved = 3;
 /** A watch that ends sooner without a word is not accepted as one. */
@@ -64,7 +64,12 @@ export class Reflector {
   #position: string | undefined;
   #failures = 0;
   #refusals = 0;
+  #expiries = 0;
+  /** How often in a row it was looked for in vain. */
+  #looks = 0;
   #heardAt: number | undefined;
+  /** Ends the wait for a server that could not be reached. */
+  #waiting: AbortController | undefined;
 
   constructor({ connection, resource, target, pace }: ReflectorOptions) {
     this.resource = resource;
@@ -86,6 +91,11 @@ export class Reflector {
   /** Milliseconds since the API server last said something about the resource; undefined: it never did. */
   get silentMs(): number | undefined {
     return this.#heardAt === undefined ? undefined : this.#pace.now() - this.#heardAt;
+  }
+
+  /** The server answers others: whoever waits for it to come back need not wait longer. */
+  hurry(): void {
+    this.#waiting?.abort();
   }
 
   async close(): Promise<void> {
@@ -114,6 +124,7 @@ export class Reflector {
     const keys = new Set<string>();
     const resourceVersion = await this.#heeding(listSilenceMs, (signal, heard) => this.#listInto(keys, signal, heard));
     this.#target.keepOnly(keys);
+    this.#looks = 0;
     this.#become({ status: "synced" });
     return resourceVersion;
   }
@@ -150,7 +161,7 @@ export class Reflector {
         }
       });
     } finally {
-      if (isAccepted()) this.#failures = 0;
+      if (isAccepted()) this.#failures = this.#expiries = 0;
     }
     if (!isAccepted())
       throw new ClusterError("failed", `${this.#connection.server} ended the watch of ${this.resource.title} at once`);
@@ -213,14 +224,14 @@ export class Reflector {
     this.#failures = 0;
     this.#target.keepOnly(new Set());
     this.#become({ status: fault, problem: error.message });
-    await this.#pause(lookAgainMs * (0.75 + this.#pace.random() / 2));
+    const delayMs = Math.min(lookAgainMs.longest, lookAgainMs.first * 2 ** Math.min(this.#looks++, 10));
+    await this.#pause(delayMs * (0.75 + this.#pace.random() / 2));
   }
 
   /** The server no longer knows what came after our position. What is held stays until a new list is complete. */
   async #expired(error: ClusterError): Promise<void> {
     this.#position = undefined;
-    if (this.#failures === 0) this.#failures++;
-    else await this.#retry(error);
+    if (this.#expiries++ > 0) await this.#retry(error);
   }
 
   async #retry(error: ClusterError): Promise<void> {
@@ -229,11 +240,15 @@ export class Reflector {
     const isFirstSilence = error instanceof SilentError && this.#failures === 0;
     const delayMs = backoffMs(this.#failures++, this.#pace.random(), error.retryAfterMs);
     if (this.#failures % failuresBeforeList === 0) this.#position = undefined;
-    if (!isFirstSilence) await this.#pause(delayMs);
+    if (isFirstSilence) return;
+    this.#waiting = error.fault === "unreachable" ? new AbortController() : undefined;
+    await this.#pause(delayMs);
+    this.#waiting = undefined;
   }
 
   #pause(delayMs: number): Promise<void> {
-    return pause(this.#pace, delayMs, this.#closing.signal);
+    const { signal } = this.#closing;
+    return pause(this.#pace, delayMs, this.#waiting ? AbortSignal.any([signal, this.#waiting.signal]) : signal);
   }
 
   #become(state: ReflectorState): void {

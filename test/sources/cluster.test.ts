@@ -211,6 +211,8 @@ describe("faults", () => {
     await live.server.listen(Number(url.port));
     live.server.delete("virtualservices", "shop/a");
     await follows(live);
+    const told = live.log.filter(({ msg, level }) => msg === "interrupted" && level === "warn");
+    assert.equal(told.length, 1, "one line for all resources");
   });
 
   for (const goneBy of ["status", "event"] as const)
@@ -391,6 +393,20 @@ describe("faults", () => {
       for (let i = 0; i < bytes.length; i += 7) response.write(bytes.subarray(i, i + 7));
     await eventually("ä", () => live.cluster.mesh().find("VirtualService", "shop/ä") !== undefined);
     assert.deepEqual(virtualServiceRequests(live), []);
+  });
+});
+
+describe("several resources", () => {
+  test("one that reaches the server again calls the others back", async (context) => {
+    const live = await watched(context);
+    const url = new URL(live.server.url);
+    await live.server.close();
+    await live.until("long waits", () => live.pace.delays.filter((ms) => ms === 22_500).length === 3);
+    await live.server.listen(Number(url.port));
+    // The first of three waits is over; nothing else passes time.
+    await live.until("one is back", () => live.server.watchers.size > 0);
+    await eventually("all are back", () => live.server.watchers.size === 3);
+    sameAsServer(live);
   });
 });
 
