@@ -52,8 +52,7 @@ export function workloadAuthorizationLine(
 ): ExplanationLine {
   const authorization = authorizationOf(namespace, mesh);
   const enforcer = enforcerOf(workload, namespace);
-  const name = workload.pod.labels[gatewayName];
-  const gateway = authorization.gateways.find((one) => one.name === name);
+  const gateway = gatewayOf(workload, authorization);
   const policies = everyPolicy(namespace, mesh).filter((policy) =>
     gateway === undefined
       ? attachesToLabels(policy, workload.pod.labels, "proxy")
@@ -78,6 +77,8 @@ export function workloadAuthorizationLine(
 
 /** On the pods that istiod makes for a Gateway of the Gateway API. */
 const gatewayName = "gateway.networking.k8s.io/gateway-name";
+const gatewayOf = ({ pod }: Workload, { gateways }: NamespaceAuthorization) =>
+  gateways.find(({ name }) => name === pod.labels[gatewayName]);
 
 /** What the waypoint of a Service enforces: policies reach it through targetRefs only. */
 export function waypointAuthorizationLine(service: string, namespace: Namespace, { mesh }: Inquiry): ExplanationLine {
@@ -96,7 +97,9 @@ export function waypointAuthorizationLine(service: string, namespace: Namespace,
 /** In a few words, for a line about something else. */
 export function shownCoverage(workload: Workload, namespace: Namespace, authorization: NamespaceAuthorization): string {
   if (isUnguarded(workload, namespace)) return "open";
-  return isDeniedByDefault(authorization.ofWorkload(workload)) ? "denied by default" : "open";
+  const gateway = gatewayOf(workload, authorization);
+  const coverage = gateway === undefined ? authorization.ofWorkload(workload) : authorization.ofGateway(gateway);
+  return isDeniedByDefault(coverage) ? "denied by default" : "open";
 }
 
 /** No proxy and no ztunnel stands before its pods. */

@@ -1,7 +1,7 @@
 import { captureOf } from "../mesh/ambient.ts";
 import { authorizationOf } from "../mesh/authorization.ts";
 import { idOf } from "../kube/kinds.ts";
-import { acceptsPlaintext, mtlsOf, type Namespace, reachOf } from "../mesh/mtls.ts";
+import { acceptsPlaintext, mtlsOf, type Namespace, type NamespaceMtls, reachOf } from "../mesh/mtls.ts";
 import { waypointBindingOfNamespace } from "../mesh/waypoints.ts";
 import { isTerminating } from "../mesh/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
@@ -9,7 +9,7 @@ import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
 import { enrollmentLine, waypointLine } from "./enrollment.ts";
 import { byName, type Inquiry } from "./inquiry.ts";
-import { namespaceMtlsLine } from "./mtls.ts";
+import { namespaceMtlsLine, passedBy } from "./mtls.ts";
 import { protectionLine } from "./protection.ts";
 
 /** What applies in a namespace: for whatever runs there, and for each of its workloads in a line. */
@@ -37,16 +37,11 @@ export function workloadsLine(
   const mtls = mtlsOf(namespace, mesh);
   const authorization = authorizationOf(namespace, mesh);
   const lines = workloads.toSorted(byName).map((workload) => {
-    const captured = captureOf(workload, namespace);
-    const capture = isProxy(workload) ? "a proxy of the mesh" : shownCapture[captured];
-    const planes = captured === "none" ? [] : reachOf(workload, namespace).planes;
-    const modes = planes.map((plane) => mtls.of(workload.pod.labels, plane));
-    const weakest = modes.find(({ mode }) => acceptsPlaintext(mode)) ?? modes[0];
-    const ports = [...(weakest?.ports ?? [])].filter(([, verdict]) => verdict.mode !== weakest?.mode.mode);
-    const atPorts = ports.map(([port, { mode }]) => `, port ${port} ${mode}`).join("");
-    const mode = weakest === undefined ? "no mTLS" : `mTLS ${weakest.mode.mode}${atPorts}`;
-    const text = `${idOf(workload)}: ${capture}; ${mode}; ${shownCoverage(workload, namespace, authorization)}`;
-    return objectLine("workload", workload, text, { value: weakest?.mode.mode ?? "none" });
+    const coverage = shownCoverage(workload, namespace, authorization);
+    const { text, value } = isProxy(workload)
+      ? { text: "a proxy of the mesh", value: "gateway" }
+      : guarded(workload, namespace, mtls);
+    return objectLine("workload", workload, `${idOf(workload)}: ${text}; ${coverage}`, { value });
   });
   return {
     key: "workloads",
@@ -54,6 +49,28 @@ export function workloadsLine(
     value: lines.length,
     lines,
   };
+}
+
+/** How a workload is captured, and the weakest mode that its ports have. */
+function guarded(
+  workload: Workload,
+  namespace: Namespace,
+  mtls: NamespaceMtls,
+): { readonly text: string; readonly value: string } {
+  const capture = captureOf(workload, namespace);
+  if (capture === "none") return { text: `${shownCapture.none}; no mTLS`, value: "none" };
+  const modes = reachOf(workload, namespace).planes.map((plane) => mtls.of(workload.pod.labels, plane));
+  const weakest = modes.find(({ mode }) => acceptsPlaintext(mode)) ?? modes[0];
+  if (weakest === undefined) return { text: `${shownCapture[capture]}; no mTLS`, value: "none" };
+  const { mode } = weakest.mode;
+  const others = [...weakest.ports].filter(([, verdict]) => verdict.mode !== mode);
+  const past = workload.pod.ports.filter(({ number }) => passedBy(workload, namespace, number) !== undefined);
+  const parts = [
+    `mTLS ${mode}`,
+    ...others.map(([port, verdict]) => `port ${port} ${verdict.mode}`),
+    ...past.map(({ number }) => `port ${number} past the mesh`),
+  ];
+  return { text: `${shownCapture[capture]}; ${parts.join(", ")}`, value: mode };
 }
 
 const shownCapture = {

@@ -241,6 +241,8 @@ describe("explain a workload", () => {
       past.out,
       /port 8080: plaintext, whatever policies say: annotation .*excludeInboundPorts leads it past/,
     );
+    const orders = await meshward(["explain", "ns/orders", "--mesh", wide]);
+    assert.match(orders.out, /Deployment orders\/past: sidecar; mTLS PERMISSIVE, port 8080 past the mesh; open/);
     const strict = await meshward(["explain", "ns/orders", "--strict", "--mesh", wide]);
     assert.match(strict.out, /Deployment orders\/past: annotation .*excludeInboundPorts leads port 8080 past the mesh/);
   });
@@ -258,6 +260,7 @@ describe("explain a workload", () => {
     ].join("");
     const { out } = await meshward(["explain", "deploy/orders/edge-istio", "--mesh", fileWith(gateway)]);
     assert.match(out, /it is a proxy of the mesh itself/);
+    assert.match(out, /mTLS: its Gateway decides/);
     assert.match(out, /denied by default, by AuthorizationPolicy orders\/edge/);
     assert.match(out, /ALLOW AuthorizationPolicy orders\/edge \(at Gateway edge\): allows nobody/);
   });
