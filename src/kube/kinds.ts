@@ -1,5 +1,6 @@
 import { readMeshConfig } from "./mesh-config.ts";
 import {
+  fingerprint,
   flag,
   int32,
   intOrText,
@@ -305,7 +306,8 @@ export const kinds = {
       spec: record({
         workloadSelector: optional(record({ labels: map(text) })),
         targetRefs: list(targetRef),
-        configPatches: list(record({ applyTo: text, match: optional(record({ context: text })) })),
+        priority: int32,
+        configPatches: list(fingerprint),
       }),
     }),
   ),

@@ -55,6 +55,16 @@ export const intOrText = scalar(
 /** Always a string: absent is read as empty. */
 export const name: Read<string> = (raw, malformed) => text(raw, malformed) ?? "";
 
+/** Any value at all, as text that is the same where the value is: enough to tell whether it changed. Absent is empty. */
+export const fingerprint: Read<string> = (raw) => {
+  try {
+    return raw === undefined || raw === null ? "" : JSON.stringify(raw);
+  } catch {
+    // Deeper than the stack: whatever it says, it is one thing.
+    return "too deep";
+  }
+};
+
 function under<T>(key: string | number, read: Read<T>, raw: unknown, malformed: Malformed[]): T {
   const start = malformed.length;
   const value = read(raw, malformed);

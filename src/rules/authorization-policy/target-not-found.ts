@@ -1,0 +1,73 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { absent, type Kind } from "../../kube/kinds.ts";
+import type { Path } from "../../kube/read.ts";
+import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization-policies.ts";
+import {
+  gatewaysTargetedByPolicy,
+  serviceEntriesTargetedByPolicy,
+  servicesTargetedByPolicy,
+  targetKindOf,
+} from "../../mesh/policy-references.ts";
+import { isServed } from "../../mesh/revision.ts";
+import type { MeshView } from "../../mesh/view.ts";
+
+const reads = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const targetNotFound = defineRule({
+  id: "authorization-policy-target-not-found",
+  subject: "AuthorizationPolicy",
+  reads,
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
+  mode: "warn",
+  tags: ["authorization"],
+  summary: "A policy is bound to something that is not there, or that nothing can be bound to: it guards nothing.",
+  why: "A policy with targetRefs counts only at what they name, in the policy's own namespace; a GatewayClass counts in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Workloads no longer see it.",
+  fix: "Name a Service, ServiceEntry or Gateway of the policy's own namespace, with its group; for all waypoints the GatewayClass istio-waypoint, in the root namespace.",
+
+  *check(policy, mesh) {
+    if (!isServed(policy, mesh.settings)) return;
+    const isSingular = policy.spec.targetRefs.length === 0;
+    for (const [i, ref] of targetRefsOf(policy).entries())
+      yield* problemsOf(ref, isSingular ? ["spec", "targetRef"] : ["spec", "targetRefs", i], policy, mesh);
+  },
+});
+
+function* problemsOf(ref: TargetRef, at: Path, policy: AuthorizationPolicy, mesh: View): Iterable<Problem> {
+  const { namespace } = policy.metadata;
+  const kind = targetKindOf(ref);
+  if (kind === undefined)
+    yield { at, message: `Istio binds no policy to ${ref.kind} of group ${JSON.stringify(ref.group || "core")}` };
+  else if (ref.namespace !== undefined && ref.namespace !== "" && ref.namespace !== namespace)
+    yield {
+      at,
+      message: `A target in namespace ${JSON.stringify(ref.namespace)} is never found: only the policy's own counts`,
+    };
+  else if (kind === "GatewayClass") yield* ofClass(ref, at, namespace, mesh);
+  else if (mesh.knows(kind) && !namesOf(kind, policy, mesh).has(ref.name))
+    yield {
+      at,
+      message: `There is no ${ref.kind} ${namespace}/${ref.name}: the policy guards nothing there`,
+      restsOn: [absent(kind, namespace, ref.name)],
+    };
+}
+
+function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }: View): Iterable<Problem> {
+  if (namespace !== settings.rootNamespace)
+    yield { at, message: `A GatewayClass counts only in the root namespace ${settings.rootNamespace}` };
+  else if (name !== "istio-waypoint")
+    yield { at, message: `Of GatewayClasses only istio-waypoint takes policies, not ${JSON.stringify(name)}` };
+}
+
+function namesOf(
+  kind: Exclude<Kind & ReturnType<typeof targetKindOf>, undefined>,
+  policy: AuthorizationPolicy,
+  mesh: View,
+): ReadonlySet<string> {
+  const related = {
+    Service: servicesTargetedByPolicy,
+    ServiceEntry: serviceEntriesTargetedByPolicy,
+    KubernetesGateway: gatewaysTargetedByPolicy,
+  } as const;
+  return new Set(mesh.related(related[kind], policy).map(({ metadata }) => metadata.name));
+}
