@@ -158,12 +158,13 @@ function choiceLine({ policy, level, outcome, by }: PeerAuthenticationChoice): E
   const said = policy.spec.mtls?.mode ?? "no mode";
   const name = `${idOf(policy)} (${said}, ${levels[level]})`;
   const other = by === undefined ? "" : idOf(by);
+  const age = policy.metadata.creationTimestamp ? "being as old" : "and nothing says which is older";
   const reasons: Readonly<Record<typeof outcome, string>> = {
     counts: "counts",
     "not-read": "does not count: no control plane serves its istio.io/rev",
     "root-selector": "does not count: in the root namespace a selector counts nowhere",
     younger: `does not count: ${other} is older`,
-    "same-age": `does not count: ${other} is as old and comes first by its name; ztunnel may take either`,
+    "same-age": `does not count: ${other} comes first by its name, ${age}; ztunnel may take either`,
     unset: "sets nothing: what it inherits holds",
     overridden: `does not count here: ${other} is narrower`,
   };

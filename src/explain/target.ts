@@ -74,7 +74,11 @@ function missingWorkload(originKind: string | undefined, namespace: string, name
 const asWords = ({ originKind, metadata }: Workload): string =>
   `${originKind.toLowerCase()}/${metadata.namespace}/${metadata.name}`;
 
+/** What made a pod or ReplicaSet of this name, or else the nearest name. */
 function nearWorkload(name: string, workloads: readonly Workload[]): string | undefined {
+  const makers = workloads.filter(({ metadata }) => name.startsWith(`${metadata.name}-`));
+  const maker = makers.sort((a, b) => b.metadata.name.length - a.metadata.name.length)[0];
+  if (maker !== undefined) return asWords(maker);
   const near = nearest(
     name,
     workloads.map(({ metadata }) => metadata.name),

@@ -6,6 +6,8 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { ReportedLine } from "../../src/report/explanation.ts";
 import type { ReportedDifference, ReportedExplanation } from "../../src/report/explanation-json.ts";
+import { ListWatchServer } from "../sources/list-watch-server.ts";
+import { kubeconfigFor } from "../sources/live-cluster.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-explain-"));
@@ -465,6 +467,7 @@ describe("what does not exist is named, with what is near, and the exit code is 
       ["pod/payments/api-v1"],
       /no Pod payments\/api-v1.*did you mean deployment\/payments\/api-v1\?/,
     ],
+    ["a pod that another made", ["pod/payments/api-v1-7d9f8c-x2x4z"], /did you mean deployment\/payments\/api-v1\?/],
     ["in another namespace", ["deploy/orders/batch"], /did you mean deployment\/payments\/batch\?/],
     [
       "whose namespace is not there",
@@ -522,4 +525,26 @@ test("the tour's mesh, whole, explains the patients' files: a policy for debuggi
     /Authorization \(ztunnel enforces it\): open: AuthorizationPolicy records\/allow-debugging allows everyone/,
   );
   assert.match(out, /port 9090 \(metrics\): PERMISSIVE, by PeerAuthentication records\/patient-files-metrics/);
+});
+
+test("a live cluster is explained as files are", async (context) => {
+  const server = new ListWatchServer();
+  for (const [version, kind, plural] of [
+    ["v1", "Namespace", "namespaces"],
+    ["v1", "Service", "services"],
+    ["apps/v1", "Deployment", "deployments"],
+    ["networking.istio.io/v1", "DestinationRule", "destinationrules"],
+  ] as const)
+    server.serve(version, kind, plural);
+  const metadata = { name: "shop", namespace: "shop" };
+  server.apply("namespaces", { metadata: { name: "shop", labels: { "istio-injection": "enabled" } } });
+  server.apply("services", { metadata, spec: { selector: { app: "shop" }, ports: [{ port: 80 }] } });
+  server.apply("destinationrules", { metadata, spec: { host: "shop", subsets: [{ name: "v1", labels: { v: "1" } }] } });
+  const kubeconfig = kubeconfigFor(context, await server.listen());
+  context.after(() => server.close());
+  const argv = ["explain", "host", "shop", "--from", "shop", "--mesh", "cluster", "--kubeconfig", kubeconfig];
+  const { code, out, error } = await meshward(argv);
+  assert.equal(code, 0, error);
+  assert.match(out, /DestinationRule shop\/shop is used\n/);
+  assert.match(out, /subset v1 \(v=1\): no workload has these labels/);
 });
