@@ -257,6 +257,32 @@ describe("the seed manifests", { skip }, () => {
     );
   });
 
+  test("04': an allow bound to a waypoint that nothing lets through to the workloads", async () => {
+    startOver();
+    cluster.put(namespace("payments", { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" }));
+    cluster.put({
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "Gateway",
+      metadata: { name: "waypoint", namespace: "payments" },
+      spec: {
+        gatewayClassName: "istio-waypoint",
+        listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }],
+      },
+    });
+    await send(await denyAll());
+    const bound = await allowOrders();
+    delete bound.spec.selector;
+    bound.spec.targetRefs = [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "waypoint" }];
+    allows(await send(bound), /ztunnel will refuse waypoint payments\/waypoint: .*every request is denied/);
+    const entry = await denyAll((raw) => {
+      raw.metadata.name = "through-the-waypoint";
+      raw.spec = { rules: [{ from: [{ source: { principals: ["cluster.local/ns/payments/sa/waypoint"] } }] }] };
+    });
+    await send(entry);
+    const again = await send({ ...bound, metadata: { ...bound.metadata, labels: { touched: "true" } } });
+    assert.ok(!again.warnings.some((warning) => warning.includes("ztunnel will refuse")));
+  });
+
   test("04': an allow without a default deny is denied to a person, and Flux is warned", async () => {
     startOver();
     denies(await send(await allowOrders()), /authorization-policy-without-default-deny/);

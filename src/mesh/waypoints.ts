@@ -36,10 +36,12 @@ function keysNamed(labels: Labels, namespace: string): readonly string[] {
   return named === undefined || named === "none" ? [] : [formatWaypoint(named)];
 }
 
-const namespacesByWaypoint = index("Namespace", ({ metadata }) => keysNamed(metadata.labels, metadata.name));
-const servicesByWaypoint = index("Service", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace));
+/** Namespaces under the waypoint that they name, `namespace/name`. */
+export const namespacesByWaypoint = index("Namespace", ({ metadata }) => keysNamed(metadata.labels, metadata.name));
+/** Services under the waypoint that they name themselves. */
+export const servicesByWaypoint = index("Service", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace));
 const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace));
-const gatewaysByName = index("KubernetesGateway", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
+export const gatewaysByName = index("KubernetesGateway", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
 
 /** A namespace and the gateway that its labels name as a waypoint. */
 export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, gatewaysByName);
@@ -47,11 +49,6 @@ export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByW
 export const waypointOfService = relation("waypointOfService", servicesByWaypoint, gatewaysByName);
 /** A workload and the gateway that its pods' own labels name. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, gatewaysByName);
-
-/** A gateway and the namespaces that name it as their waypoint. */
-export const namespacesOfWaypoint = relation("namespacesOfWaypoint", gatewaysByName, namespacesByWaypoint);
-/** A gateway and the Services that name it as their waypoint. */
-export const servicesOfWaypoint = relation("servicesOfWaypoint", gatewaysByName, servicesByWaypoint);
 
 /** A Service and its namespace, which may name a waypoint for it. */
 export const namespaceOfService = relation(
@@ -185,7 +182,7 @@ function bound(
 
 function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingRequest): WaypointTrouble | undefined {
   if (gateway.metadata.deletionTimestamp !== undefined) return "going";
-  if (ingressClasses.has(gateway.spec.gatewayClassName)) return "no waypoint";
+  if (isForIngress(gateway)) return "no waypoint";
   if (isAttachable(gateway, name, of) === false) return "not allowed";
   if (!takes(gateway, traffic)) return "other traffic";
   return isNotReady(gateway) ? "not ready" : undefined;
@@ -196,6 +193,7 @@ function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingReq
  * of other vendors may well be waypoints.
  */
 const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
+export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
 
 /** istiod waits for an address, which comes with the first ready pod (gatewayToWaypointTransform), and says so. */
 const isNotReady = ({ status }: KubernetesGateway): boolean =>

@@ -1,10 +1,12 @@
 import type { Rule } from "../engine/rule.ts";
 import { allowsEveryone as authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
+import { bypassesWaypoint as authorizationPolicyBypassesWaypoint } from "./authorization-policy/bypasses-waypoint.ts";
 import { namespaceUnknown as authorizationPolicyNamespaceUnknown } from "./authorization-policy/namespace-unknown.ts";
 import { notEnforcedL7 as authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
 import { principalMalformed as authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { rulesSplit as authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
 import { targetNotFound as authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
+import { waypointLockedOut as authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { withoutDefaultDeny as authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
 import { plaintext as destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { tlsBreaksStrict as destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
@@ -34,11 +36,13 @@ import { leavesMesh as workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 /** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
+  authorizationPolicyBypassesWaypoint,
   authorizationPolicyNamespaceUnknown,
   authorizationPolicyNotEnforcedL7,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyRulesSplit,
   authorizationPolicyTargetNotFound,
+  authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,

@@ -1,0 +1,60 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { absent } from "../../kube/kinds.ts";
+import type { Path } from "../../kube/read.ts";
+import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization-policies.ts";
+import { asksForHttp } from "../../mesh/authorization-rules.ts";
+import type { Namespace } from "../../mesh/namespaces.ts";
+import type { MeshSettings } from "../../mesh/settings.ts";
+import { formatWaypoint } from "../../mesh/waypoints.ts";
+import { type Guard, guardsOf, guardsSelected, readsWaypointGuards } from "../../mesh/waypoint-guards.ts";
+import { formatCaller } from "../../mesh/ztunnel-callers.ts";
+
+export const waypointLockedOut = defineRule({
+  id: "authorization-policy-waypoint-locked-out",
+  subject: "AuthorizationPolicy",
+  reads: readsWaypointGuards,
+  worksWithout: ["Namespace", "Workload", "Service"],
+  mode: "warn",
+  tags: ["ambient"],
+  summary: "A policy is bound to a waypoint, and nothing lets the waypoint itself through to the workloads behind it.",
+  why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, refuse it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Every request that the waypoint lets pass is then denied one step later.",
+  fix: "Apply an ALLOW policy without targetRefs that names the waypoint's principal and selects the workloads.",
+
+  *check(policy, mesh) {
+    const { settings } = mesh;
+    const at = ["spec", policy.spec.targetRefs.length > 0 ? "targetRefs" : "targetRef"];
+    for (const guard of guardsOf(policy, mesh)) if (guard.answer === "refused") yield boundProblem(guard, at, settings);
+    if (!isForCallers(policy)) return;
+    for (const guard of guardsSelected(policy, mesh))
+      if (guard.answer === "refused") yield selectedProblem(guard, settings);
+  },
+});
+
+/** An ALLOW policy at ztunnel that means to let someone in; one without rules is a default deny. */
+const isForCallers = (policy: AuthorizationPolicy): boolean =>
+  actionOf(policy) === "ALLOW" &&
+  targetRefsOf(policy).length === 0 &&
+  policy.spec.rules.some((rule) => rule.from.length > 0 && !asksForHttp(rule));
+
+function boundProblem({ waypoint, caller, namespace, behind }: Guard, at: Path, settings: MeshSettings): Problem {
+  const principal = formatCaller(caller, settings);
+  return {
+    at,
+    message: `ztunnel will refuse waypoint ${formatWaypoint(waypoint)}: nothing lets ${principal} through to ${behind}, so every request is denied`,
+    fix: fixOf(namespace, principal),
+    restsOn: [absent("AuthorizationPolicy", namespace.metadata.name)],
+  };
+}
+
+function selectedProblem({ waypoint, caller, namespace, behind }: Guard, settings: MeshSettings): Problem {
+  const principal = formatCaller(caller, settings);
+  return {
+    at: ["spec", "rules"],
+    message: `Requests to ${behind} come from waypoint ${formatWaypoint(waypoint)}, and nothing lets ${principal} in: whom this policy allows is refused`,
+    fix: fixOf(namespace, principal),
+    restsOn: [absent("AuthorizationPolicy", namespace.metadata.name)],
+  };
+}
+
+const fixOf = ({ metadata }: Namespace, principal: string): string =>
+  `Apply an ALLOW policy without targetRefs in ${metadata.name} that selects the workloads and has \`principals: ["${principal}"]\` in its rule.`;
