@@ -38,18 +38,22 @@ export interface ControlPlane {
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<Output>;
   /** One request past kubectl, by its path. */
   get(path: string, as?: UserName): Promise<Answer>;
-  /** The API server's own requests so far, by user and verb: what the audit log holds of Meshward. */
+  /** What Meshward has asked of the API server so far. */
   auditLog(): readonly AuditEvent[];
+  /** Custom resource definitions of Istio and of the Gateway API, established. */
+  define(): Promise<void>;
   /** Stops the API server and starts it again on the same port. */
   restartApiServer(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface AuditEvent {
+  readonly auditID: string;
   readonly verb: string;
   readonly requestURI: string;
-  readonly user: { readonly username: string };
   readonly stage: string;
+  readonly requestReceivedTimestamp: string;
+  readonly userAgent?: string;
 }
 
 export interface ControlPlaneOptions {
@@ -95,7 +99,7 @@ class Plane implements ControlPlane {
     for (const user of userNames) this.#writeKubeconfig(user);
     await this.#bindUsers();
     if (this.#options.controllers) await this.#startControllers();
-    if (this.#options.definitions) await this.#define();
+    if (this.#options.definitions) await this.define();
   }
 
   get url(): string {
@@ -280,7 +284,7 @@ class Plane implements ControlPlane {
     });
   }
 
-  async #define(): Promise<void> {
+  async define(): Promise<void> {
     const { definitions } = this.#options.binaries;
     await this.#succeed(["apply", "--server-side", "-f", definitions]);
     await this.#succeed(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);

@@ -142,6 +142,12 @@ export function isWarned({ code, stderr }: Output, ...texts: readonly RegExp[]):
 }
 export const isQuiet = (output: Output): void => isWarned(output);
 
+/** Done, and nothing is said about what these words name; other rules may have their say. */
+export function isFree({ code, stderr }: Output, about: RegExp): void {
+  assert.equal(code, 0, stderr);
+  assert.doesNotMatch(stderr, about);
+}
+
 export const warningsOf = (stderr: string): readonly string[] =>
   stderr.split("\n").filter((line) => line.startsWith("Warning: "));
 
