@@ -1,6 +1,6 @@
 import { oldestFirst } from "./creation-order.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
-import { covers, fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import { fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
 import { isServed } from "./revision.ts";
 import type { MeshSettings } from "./settings.ts";
 import { index } from "./view.ts";
@@ -110,7 +110,3 @@ function nearness({ metadata, spec }: VirtualService, client: string, settings: 
   if (!visible.has(client)) return 2;
   return metadata.namespace === client ? 0 : 1;
 }
-
-/** Whether a VirtualService says anything of the host at all. */
-export const saysOfHost = (virtualService: VirtualService, host: string, settings: MeshSettings): boolean =>
-  hostsOf(virtualService, settings).some((own) => covers(own, host));
