@@ -1,5 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent, type Kind } from "../../kube/kinds.ts";
+import { absent, type AnyObject } from "../../kube/kinds.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization-policies.ts";
 import {
@@ -28,23 +28,30 @@ export const targetNotFound = defineRule({
   *check(policy, mesh) {
     if (!isServed(policy, mesh.settings)) return;
     const isSingular = policy.spec.targetRefs.length === 0;
+    const place = { namespace: policy.metadata.namespace, known: knownTargets(policy, mesh), mesh };
     for (const [i, ref] of targetRefsOf(policy).entries())
-      yield* problemsOf(ref, isSingular ? ["spec", "targetRef"] : ["spec", "targetRefs", i], policy, mesh);
+      yield* problemsOf(ref, isSingular ? ["spec", "targetRef"] : ["spec", "targetRefs", i], place);
   },
 });
 
-function* problemsOf(ref: TargetRef, at: Path, policy: AuthorizationPolicy, mesh: View): Iterable<Problem> {
-  const { namespace } = policy.metadata;
+interface Place {
+  readonly namespace: string;
+  /** `kind name` of what is there. */
+  readonly known: ReadonlySet<string>;
+  readonly mesh: View;
+}
+
+function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place): Iterable<Problem> {
   const kind = targetKindOf(ref);
   if (kind === undefined)
     yield { at, message: `Istio binds no policy to ${ref.kind} of group ${JSON.stringify(ref.group || "core")}` };
-  else if (ref.namespace !== undefined && ref.namespace !== "" && ref.namespace !== namespace)
+  else if (ref.namespace && ref.namespace !== namespace)
     yield {
       at,
       message: `A target in namespace ${JSON.stringify(ref.namespace)} is never found: only the policy's own counts`,
     };
   else if (kind === "GatewayClass") yield* ofClass(ref, at, namespace, mesh);
-  else if (mesh.knows(kind) && !namesOf(kind, policy, mesh).has(ref.name))
+  else if (mesh.knows(kind) && !known.has(`${kind} ${ref.name}`))
     yield {
       at,
       message: `There is no ${ref.kind} ${namespace}/${ref.name}: the policy guards nothing there`,
@@ -59,15 +66,7 @@ function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }
     yield { at, message: `Of GatewayClasses only istio-waypoint takes policies, not ${JSON.stringify(name)}` };
 }
 
-function namesOf(
-  kind: Exclude<Kind & ReturnType<typeof targetKindOf>, undefined>,
-  policy: AuthorizationPolicy,
-  mesh: View,
-): ReadonlySet<string> {
-  const related = {
-    Service: servicesTargetedByPolicy,
-    ServiceEntry: serviceEntriesTargetedByPolicy,
-    KubernetesGateway: gatewaysTargetedByPolicy,
-  } as const;
-  return new Set(mesh.related(related[kind], policy).map(({ metadata }) => metadata.name));
+function knownTargets(policy: AuthorizationPolicy, mesh: View): ReadonlySet<string> {
+  const found = reads.flatMap((related): readonly AnyObject[] => mesh.related(related, policy));
+  return new Set(found.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
 }

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createGate } from "../../src/admission/gate.ts";
+import { readAny } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rules } from "../../src/rules/index.ts";
+import { type Raw, reviewed } from "./requests.ts";
+
+// Objects as no documentation shows them, in a protected namespace: no rule fails, and what weakens nothing is let in.
+
+const { policies } = loadPolicies([], rules);
+const store = new MeshStore(defaultMeshSettings);
+const there: readonly Raw[] = [
+  {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "a", labels: { "meshward.io/protected": "true", "istio-injection": "enabled" } },
+  },
+  { apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy", metadata: { name: "deny-all", namespace: "a" } },
+  {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "api", namespace: "a" },
+    spec: { template: { metadata: { labels: { app: "api" } } } },
+  },
+  { apiVersion: "v1", kind: "Service", metadata: { name: "api", namespace: "a" }, spec: { selector: { app: "api" } } },
+];
+for (const raw of there) {
+  const object = readAny(raw);
+  assert.ok(object);
+  store.set(object);
+}
+
+function judged(apiVersion: string, kind: string, spec: unknown, metadata: Raw = {}) {
+  const object = { apiVersion, kind, metadata: { name: "odd", namespace: "a", ...metadata }, spec };
+  return createGate({ mesh: () => store, rules, policies: () => policies }).validate(reviewed({ object }));
+}
+const from = (source: unknown) => ({ rules: [{ from: [{ source }] }] });
+const many = (count: number, of: (i: number) => unknown) => Array.from({ length: count }, (_, i) => of(i));
+
+const harmless: readonly [name: string, kind: string, spec: unknown, metadata?: Raw][] = [
+  ["no spec", "AuthorizationPolicy", undefined],
+  ["rules that are null", "AuthorizationPolicy", { rules: null }],
+  [
+    "fields that there are not",
+    "AuthorizationPolicy",
+    { future: { x: 1 }, ...from({ principals: ["td/ns/a/sa/b"], x: 1 }) },
+  ],
+  ["a rule of DENY that is empty of everything", "AuthorizationPolicy", { action: "DENY", rules: [] }],
+  ["an action that there is not", "AuthorizationPolicy", { action: "REFUSE", rules: [{}] }],
+  ["stars in odd places", "AuthorizationPolicy", from({ principals: ["a*b", "**", "*/ns/*/sa/*", "td/*/x"] })],
+  ["a namespace of stars", "AuthorizationPolicy", from({ namespaces: ["a*b*"] })],
+  ["a selector that contradicts all", "AuthorizationPolicy", { selector: { matchLabels: { app: "x" } }, rules: null }],
+  ["ports as text", "AuthorizationPolicy", { rules: [{ to: [{ operation: { ports: ["eighty", "80-90", ""] } }] }] }],
+  [
+    "10,000 rules",
+    "AuthorizationPolicy",
+    { rules: many(10_000, (i) => ({ from: [{ source: { namespaces: [`n${i}`] } }] })) },
+  ],
+  ["10,000 principals", "AuthorizationPolicy", from({ principals: many(10_000, (i) => `td/ns/a/sa/s${i}`) })],
+  ["10,000 targets", "AuthorizationPolicy", { targetRefs: many(10_000, (i) => ({ kind: "Service", name: `s${i}` })) }],
+  ["a dry run that is neither", "AuthorizationPolicy", {}, { annotations: { "istio.io/dry-run": "maybe" } }],
+  ["ports that are no numbers", "PeerAuthentication", { selector: {}, portLevelMtls: { http: { mode: "STRICT" } } }],
+  ["a mode that there is not", "PeerAuthentication", { mtls: { mode: "strict" } }],
+  ["no rules of tokens", "RequestAuthentication", { jwtRules: null }],
+  ["tokens of nobody", "RequestAuthentication", { jwtRules: [{}, null] }],
+];
+
+describe("policies as no documentation shows them", () => {
+  for (const [name, kind, spec, metadata] of harmless)
+    test(`${name}: let in`, () => {
+      const { allowed, message, outcome } = judged("security.istio.io/v1", kind, spec, metadata);
+      assert.equal(message, undefined);
+      assert.equal(allowed, true);
+      assert.notEqual(outcome, "error");
+    });
+
+  const wrong: readonly [name: string, spec: unknown][] = [
+    ["sources that are no object", from("everyone")],
+    ["rules that are no list", { rules: { from: [] } }],
+    ["ports as numbers", { rules: [{ to: [{ operation: { ports: [80] } }] }] }],
+  ];
+  for (const [name, spec] of wrong)
+    test(`${name}: object-malformed, and nothing else`, () => {
+      const { allowed, rules: found } = judged("security.istio.io/v1", "AuthorizationPolicy", spec);
+      assert.equal(allowed, false);
+      assert.deepEqual(found, ["object-malformed"]);
+    });
+
+  const traffic: readonly [name: string, kind: string, spec: unknown][] = [
+    ["entries without a port", "DestinationRule", { host: "api", trafficPolicy: { portLevelSettings: [{}, null] } }],
+    [
+      "a port of nobody",
+      "DestinationRule",
+      { host: "api", trafficPolicy: { portLevelSettings: [{ port: { number: -1 } }] } },
+    ],
+    ["tls that is null", "DestinationRule", { host: "api", trafficPolicy: { tls: null } }],
+    ["no host", "DestinationRule", { trafficPolicy: { tls: {} } }],
+    ["1,000 subsets", "DestinationRule", { host: "api", subsets: many(1000, (i) => ({ name: `v${i}` })) }],
+    ["patches of nothing", "EnvoyFilter", { configPatches: [null, 1, "x", []] }],
+    ["servers of nothing", "Gateway", { servers: [null, {}, { tls: {} }] }],
+  ];
+  for (const [name, kind, spec] of traffic)
+    test(`${kind}, ${name}: let in`, () => {
+      const { allowed, message } = judged("networking.istio.io/v1", kind, spec);
+      assert.equal(message, undefined);
+      assert.equal(allowed, true);
+    });
+});
