@@ -52,6 +52,9 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .action(async (options: ServeOptions) => finish(await serve(options, terminal)));
 }
 
+/** How long a denial waits for what it rests on. */
+const liveReadMs = 300;
+
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError where it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
@@ -62,11 +65,13 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
       `--policies ${options.policies} cannot be put in force whole:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const mesh = await followMesh(options, terminal, log);
+  const { cluster } = mesh;
   const policies = followPolicies(options, inForce, { log, clock: systemClock });
   const webhook = await startWebhook({
     mesh: mesh.current,
     checks: mesh.checks,
     freshness: mesh.freshness,
+    ...(cluster ? { readAgain: (witnesses) => cluster.liveRead(witnesses, liveReadMs) } : {}),
     policies: policies.current,
     certificates,
     log,
