@@ -159,7 +159,11 @@ const notOwned: MatchCondition = {
 const workloadsPart = (concerned: ReadonlySet<Kind>, { namespace, rootNamespace }: Places): Part => ({
   name: "workloads.validate.meshward.io",
   path: "/validate",
-  rules: rulesFor(servedOf(concerned).filter(({ group, plural }) => !isMeshGroup(group) && !special.has(plural))),
+  rules: rulesFor(
+    servedOf(concerned).filter(
+      ({ group, plural, namespaced }) => namespaced && !isMeshGroup(group) && !special.has(plural),
+    ),
+  ),
   notIn: ["kube-system", namespace, rootNamespace],
   conditions: [notOwned],
 });

@@ -175,6 +175,15 @@ const core = (kind: string, plural: string, namespaced: boolean): Served => ({
   plural,
   namespaced,
 });
+const clusterWide = (group: string, kind: string, plural: string): Served => ({
+  group,
+  versions: ["v1"],
+  kind,
+  plural,
+  namespaced: false,
+});
+const serviceCalled = optional(record({ namespace: name, name, port: int32 }));
+const clientConfig = optional(record({ service: serviceCalled }));
 const entry = <T>(served: readonly Served[], read: Read<T>): KindEntry<T> => ({ served, read });
 
 /**
@@ -337,6 +346,22 @@ export const kinds = {
     ],
     readWorkload,
   ),
+  /** What makes the API server call a Service: admission webhooks, aggregated APIs, conversions between versions. */
+  AdmissionWebhook: entry(
+    [
+      clusterWide("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+      clusterWide("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+      clusterWide("apiregistration.k8s.io", "APIService", "apiservices"),
+      clusterWide("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions"),
+    ],
+    record({
+      webhooks: list(record({ clientConfig })),
+      spec: record({
+        service: serviceCalled,
+        conversion: optional(record({ webhook: optional(record({ clientConfig })) })),
+      }),
+    }),
+  ),
   Namespace: entry([core("Namespace", "namespaces", false)], record({ status: record({ phase: text }) })),
   MeshConfig: entry([core("ConfigMap", "configmaps", true)], readMeshConfig),
 } satisfies Record<string, KindEntry<object>>;
@@ -436,9 +461,9 @@ const isMeshConfig = (raw: unknown): boolean =>
   /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
   member(member(raw, "data"), "mesh") !== undefined;
 
-/** The key of an object among those of its kind: `namespace/name`; Workloads of different origin may share a name. */
+/** The key of an object among those of its kind: `namespace/name`; those of different origin may share a name. */
 export function keyOf({ kind, originKind, metadata }: AnyObject): string {
-  return kind === "Workload"
+  return kind === "Workload" || kind === "AdmissionWebhook"
     ? `${metadata.namespace}/${originKind}/${metadata.name}`
     : `${metadata.namespace}/${metadata.name}`;
 }

@@ -16,6 +16,7 @@ import { weakened as meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { dataplaneConflict as namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { defaultDenyMissing as namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { defaultDenyRemoved as namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
+import { enrolledBacksWebhook as namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { leavesMesh as namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
 import { mtlsWeakened as namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { protectionRemoved as namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
@@ -52,6 +53,7 @@ export const rules: readonly Rule[] = [
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
+  namespaceEnrolledBacksWebhook,
   namespaceLeavesMesh,
   namespaceMtlsWeakened,
   namespaceProtectionRemoved,

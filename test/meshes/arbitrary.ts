@@ -153,6 +153,7 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
     ),
     configPatches: fc.constantFrom([{ applyTo: "HTTP_FILTER" }], []),
   }),
+  AdmissionWebhook: fc.record({ service: fc.record({ namespace, name, port: fc.constantFrom(undefined, 80) }) }),
   Service: fc.record({ selector: podLabels, ports: fc.constant([{ port: 80, targetPort: 8080 }]) }),
   Workload: fc
     .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))
@@ -163,7 +164,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
       },
     })),
 };
-const originKinds: Partial<Record<Kind, string>> = { Workload: "Deployment", KubernetesGateway: "Gateway" };
+const originKinds: Partial<Record<Kind, string>> = {
+  Workload: "Deployment",
+  KubernetesGateway: "Gateway",
+  AdmissionWebhook: "APIService",
+};
 
 const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
   fc
