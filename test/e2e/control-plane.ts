@@ -38,6 +38,8 @@ export interface ControlPlane {
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<Output>;
   /** One request past kubectl, by its path. */
   get(path: string, as?: UserName): Promise<Answer>;
+  /** A merge patch, past kubectl: for what has to arrive at a certain moment. */
+  patch(path: string, content: unknown, as: UserName): Promise<Answer>;
   /** What Meshward has asked of the API server so far. */
   auditLog(): readonly AuditEvent[];
   /** Custom resource definitions of Istio and of the Gateway API, established. */
@@ -130,19 +132,30 @@ class Plane implements ControlPlane {
   }
 
   get(path: string, as: UserName = "admin"): Promise<Answer> {
+    return this.#request({ method: "GET", path, as });
+  }
+
+  patch(path: string, content: unknown, as: UserName): Promise<Answer> {
+    return this.#request({ method: "PATCH", path, as, body: JSON.stringify(content) });
+  }
+
+  #request({ method, path, as, body = "" }: Sent): Promise<Answer> {
     const ca = readFileSync(this.#authority);
     return new Promise((resolve, reject) => {
-      const headers = { authorization: `Bearer ${this.#tokens[as]}` };
-      const sent = request(new URL(path, this.url), { ca, headers, timeout: 5_000 }, (response) => {
-        let body = "";
+      const headers = {
+        authorization: `Bearer ${this.#tokens[as]}`,
+        ...(method === "PATCH" ? { "content-type": "application/merge-patch+json" } : {}),
+      };
+      const sent = request(new URL(path, this.url), { method, ca, headers, timeout: 5_000 }, (response) => {
+        let text = "";
         response.setEncoding("utf8");
-        response.on("data", (chunk) => (body += String(chunk)));
-        response.once("end", () => resolve({ status: response.statusCode ?? 0, body }));
+        response.on("data", (chunk) => (text += String(chunk)));
+        response.once("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
         response.once("error", reject);
       });
       sent.once("timeout", () => sent.destroy(new Error("no answer within 5 s")));
       sent.once("error", reject);
-      sent.end();
+      sent.end(body);
     });
   }
 
@@ -300,6 +313,12 @@ class Plane implements ControlPlane {
   }
 }
 
+interface Sent {
+  readonly method: "GET" | "PATCH";
+  readonly path: string;
+  readonly as: UserName;
+  readonly body?: string;
+}
 interface RunOptions {
   readonly input?: string;
   readonly env: Readonly<Record<string, string>>;
