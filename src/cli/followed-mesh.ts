@@ -3,7 +3,7 @@ import type { ReadinessCheck } from "../http/readiness.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import { ClusterMesh } from "../sources/cluster.ts";
-import { connectToCluster } from "../sources/cluster-connection.ts";
+import { type ClusterConnection, connectToCluster } from "../sources/cluster-connection.ts";
 import { ClusterError } from "../sources/cluster-error.ts";
 import { knowledgeOfMesh } from "../sources/file-mesh.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -24,6 +24,7 @@ export interface FollowedMesh {
   freshness(): Iterable<readonly [kind: Kind, seconds: number]>;
   /** Undefined where there is nothing to follow. */
   readonly cluster: ClusterMesh | undefined;
+  readonly connection: ClusterConnection | undefined;
   close(): Promise<void>;
 }
 
@@ -38,7 +39,14 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
   });
-  return { current: () => mesh, checks: [], freshness: () => [], cluster: undefined, close: async () => undefined };
+  return {
+    current: () => mesh,
+    checks: [],
+    freshness: () => [],
+    cluster: undefined,
+    connection: undefined,
+    close: async () => undefined,
+  };
 }
 
 async function followCluster(options: FollowedMeshOptions, { env }: Terminal, log: Log): Promise<FollowedMesh> {
@@ -61,6 +69,7 @@ async function followCluster(options: FollowedMeshOptions, { env }: Terminal, lo
     checks: cluster.checks,
     freshness: () => cluster.freshness(),
     cluster,
+    connection,
     async close() {
       await cluster.close();
       connection.close();

@@ -65,13 +65,14 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
       `--policies ${options.policies} cannot be put in force whole:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const mesh = await followMesh(options, terminal, log);
-  const { cluster } = mesh;
+  const { cluster, connection } = mesh;
   const policies = followPolicies(options, inForce, { log, clock: systemClock });
   const webhook = await startWebhook({
     mesh: mesh.current,
     checks: mesh.checks,
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (witnesses) => cluster.liveRead(witnesses, liveReadMs) } : {}),
+    connection,
     policies: policies.current,
     certificates,
     log,

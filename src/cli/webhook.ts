@@ -1,13 +1,17 @@
+import { hostname } from "node:os";
 import { createGate, type GateParts } from "../admission/gate.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Mesh } from "../mesh/view.ts";
 import type { Policies } from "../policy/policies.ts";
 import { rules } from "../rules/index.ts";
+import type { ClusterConnection } from "../sources/cluster-connection.ts";
+import { ClusterEvents } from "../sources/cluster-events.ts";
 import type { Log } from "../telemetry/log.ts";
-import { createMetrics } from "../telemetry/metrics.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 
 export interface WebhookOptions {
@@ -15,6 +19,8 @@ export interface WebhookOptions {
   readonly policies: () => Policies;
   /** What the API server holds now of what a denial rests on: see GateParts. */
   readonly readAgain?: GateParts["readAgain"];
+  /** Where Events on objects are written; without it they are only logged. */
+  readonly connection?: ClusterConnection | undefined;
   readonly certificates: CertificateSource;
   readonly log: Log;
   readonly host: string;
@@ -40,9 +46,10 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { mesh, policies, certificates, log, host, limits = {} } = options;
   const metrics = createMetrics({ processMetrics: true });
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
-  if (options.freshness !== undefined) metrics.watchStaleness(options.freshness);
+  if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
   const gate = createGate({ mesh, policies, rules, log, readAgain: options.readAgain });
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits });
+  const told = toldBy(options, metrics);
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell: told.tell });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
   const opsPort = await opsPortOf(options, server, ops);
@@ -51,11 +58,24 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     opsPort,
     async close() {
       await server.close();
+      await told.close();
       await ops.close();
       certificates.close();
       log.flush();
     },
   };
+}
+
+function toldBy({ connection, log }: WebhookOptions, metrics: Metrics) {
+  if (connection === undefined)
+    return {
+      tell(events: readonly ObjectEvent[]) {
+        for (const event of events) log.info(event, "no cluster to write an Event to");
+      },
+      close: async () => undefined,
+    };
+  const events = new ClusterEvents({ connection, log, instance: hostname(), counted: metrics.event });
+  return { tell: (some: readonly ObjectEvent[]) => events.send(some), close: () => events.close() };
 }
 
 async function opsPortOf(

@@ -1,7 +1,9 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { answer, notJudged, notMutated, type WebhookPath } from "../admission/answer.ts";
+import { glassBroken } from "../admission/object-events.ts";
 import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
 import { kindOf } from "../kube/kinds.ts";
+import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
@@ -10,6 +12,8 @@ interface Door {
   readonly gate: Gate;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Called after the answer is sent. Must neither throw nor take time. */
+  readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
 }
 
 /** Answers one review; the same for both paths but for the question to the gate. */
@@ -74,6 +78,8 @@ const unknown = {
   seconds: 0,
   rules: [],
   ruleErrors: [],
+  hasBrokenGlass: false,
+  liveRead: undefined,
 } as const;
 
 /** Serialised here: fastify has no schema to do it faster, and a string skips its guessing. */
@@ -139,6 +145,7 @@ function record(
       dryRun,
       decision: decision.outcome,
       rules: decision.rules,
+      ...(decision.liveRead === undefined ? {} : { liveRead: decision.liveRead }),
       milliseconds: Math.round(milliseconds * 1_000) / 1_000,
     },
     "admission",
@@ -152,7 +159,10 @@ function record(
     seconds: milliseconds / 1_000,
     rules: decision.rules,
     ruleErrors: decision.ruleErrors ?? [],
+    hasBrokenGlass: decision.events?.some(({ reason }) => reason === glassBroken) ?? false,
+    liveRead: decision.liveRead,
   });
+  if (decision.events !== undefined) door.tell?.(decision.events);
 }
 
 /** The API server bounds all of these, but whoever reaches the port may send anything. */

@@ -2,6 +2,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Gate } from "../admission/review.ts";
+import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Certificate, CertificateSource } from "../tls/certificate-source.ts";
@@ -45,6 +46,8 @@ export interface AdmissionServerOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limits?: Partial<Limits>;
+  /** Gets what is to be told about objects, once the answer is sent. Must neither throw nor take time. */
+  readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
 }
 
 export interface AdmissionServer {

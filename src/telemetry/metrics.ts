@@ -63,8 +63,26 @@ const table = {
     help: "Objects in the mesh view",
     labels: ["kind"],
   },
-  viewStaleness: {
-    name: "meshward_view_staleness_seconds",
+  breakGlass: {
+    name: "meshward_break_glass_total",
+    type: "counter",
+    help: "Changes let through because glass was broken, by the kind of the object; dry runs do not count",
+    labels: ["kind"],
+  },
+  liveReads: {
+    name: "meshward_live_reads_total",
+    type: "counter",
+    help: "Denials whose witnesses were read again from the API server; result is confirmed (denied), changed (the watch lagged, let through) or late (no answer in time, let through with a warning)",
+    labels: ["result"],
+  },
+  events: {
+    name: "meshward_events_total",
+    type: "counter",
+    help: "Events on objects; result is sent, merged (counted with one that waits), dropped (too many) or failed (the API server did not take it)",
+    labels: ["reason", "result"],
+  },
+  viewFreshness: {
+    name: "meshward_view_freshness_seconds",
     type: "gauge",
     help: "Seconds since the API server last said something about a kind; only where a cluster is followed",
     labels: ["kind"],
@@ -83,11 +101,17 @@ export interface AdmissionSample {
   readonly seconds: number;
   readonly rules: readonly string[];
   readonly ruleErrors: readonly string[];
+  readonly hasBrokenGlass: boolean;
+  /** Of the read that came before a denial, where there was one. */
+  readonly liveRead: "confirmed" | "changed" | "late" | undefined;
 }
+
+export type EventResult = "sent" | "merged" | "dropped" | "failed";
 
 export interface Metrics {
   admission(sample: AdmissionSample): void;
   shed(): void;
+  event(reason: string, result: EventResult): void;
   certificate(notAfterMs: number): void;
   certificateReload(result: "ok" | "refused"): void;
   /** `read` is called at each scrape. */
@@ -95,7 +119,7 @@ export interface Metrics {
   /** `read` is called at each scrape and gives the number of objects of each kind. */
   watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
   /** `read` is called at each scrape and gives the seconds since each kind was last heard of. */
-  watchStaleness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
+  watchFreshness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
   /** The page in Prometheus' text format. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -124,19 +148,25 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const ruleFindings = counter(table.ruleFindings);
   const ruleErrors = counter(table.ruleErrors);
   const shed = counter(table.shed);
+  const breakGlass = counter(table.breakGlass);
+  const liveReads = counter(table.liveReads);
+  const events = counter(table.events);
   const certificateReloads = counter(table.certificateReloads);
   const { name, help, labels } = table.duration;
   const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
   const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
 
   return {
-    admission({ webhook, operation, kind, decision, dryRun, seconds, rules, ruleErrors: failed }) {
+    admission({ webhook, operation, kind, decision, dryRun, seconds, rules, ruleErrors: failed, ...more }) {
       requests.inc({ webhook, operation, kind, decision, dry_run: dryRun ? "true" : "false" });
       duration.observe({ webhook, decision }, seconds);
       for (const rule of rules) ruleFindings.inc({ rule, decision });
       for (const rule of failed) ruleErrors.inc({ rule });
+      if (more.hasBrokenGlass) breakGlass.inc({ kind });
+      if (more.liveRead !== undefined) liveReads.inc({ result: more.liveRead });
     },
     shed: () => shed.inc(),
+    event: (reason, result) => events.inc({ reason, result }),
     certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),
     certificateReload: (result) => certificateReloads.inc({ result }),
     watchInFlight(read) {
@@ -150,7 +180,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
       });
     },
     watchView: (read) => watchKinds(table.viewObjects, read, registers),
-    watchStaleness: (read) => watchKinds(table.viewStaleness, read, registers),
+    watchFreshness: (read) => watchKinds(table.viewFreshness, read, registers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

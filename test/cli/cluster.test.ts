@@ -159,7 +159,7 @@ describe("serve --mesh cluster", () => {
     assert.match(verbose, /^\[\+\]mesh VirtualService ok$/m);
     assert.match(
       await (await ops("/metrics")).text(),
-      /^meshward_view_staleness_seconds\{kind="VirtualService"\} [\d.e-]+$/m,
+      /^meshward_view_freshness_seconds\{kind="VirtualService"\} [\d.e-]+$/m,
     );
 
     const client = createApiServerClient({
@@ -183,6 +183,7 @@ describe("serve --mesh cluster", () => {
     const unconfirmed = await client.admit({ operation: "CREATE", object: virtualService("v3") });
     assert.equal(unconfirmed.allowed, true, "what nobody confirms denies nothing");
     assert.match(unconfirmed.warnings.join("\n"), /virtual-service-subset-not-found.*"v3"/);
+    assert.equal((await ops("/readyz")).status, 200, "an API server that is away makes nobody unready");
     client.close();
     const exit = once(child, "exit");
     child.kill("SIGTERM");

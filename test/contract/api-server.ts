@@ -8,7 +8,12 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { AdmissionRequest, Decision, Gate } from "../../src/admission/review.ts";
 import { type ApiServerClient, createApiServerClient, type Webhook } from "../../src/http/api-server-client.ts";
-import { type AdmissionServer, createAdmissionServer, type Limits } from "../../src/http/server.ts";
+import {
+  type AdmissionServer,
+  type AdmissionServerOptions,
+  createAdmissionServer,
+  type Limits,
+} from "../../src/http/server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics, type Metrics } from "../../src/telemetry/metrics.ts";
 import { fixedCertificate, selfSigned } from "../../src/tls/self-signed.ts";
@@ -57,6 +62,7 @@ export interface ShellOptions {
   readonly gate?: Gate;
   readonly limits?: Partial<Limits>;
   readonly certificates?: CertificateSource;
+  readonly tell?: AdmissionServerOptions["tell"];
 }
 
 let issued: Promise<Certificate> | undefined;
@@ -92,8 +98,8 @@ export async function startShell(test: TestContext, options: ShellOptions = {}):
   const lines: Record<string, unknown>[] = [];
   const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
   const metrics = createMetrics({ processMetrics: false });
-  const { gate = fakeGate(), limits = {} } = options;
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits });
+  const { gate = fakeGate(), limits = {}, tell } = options;
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell });
   const { port } = await server.listen({ host: "127.0.0.1", port: 0, flag: "--port" });
   const url = `https://127.0.0.1:${port}`;
   const ca = certificates.current().ca ?? "";

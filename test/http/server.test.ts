@@ -373,3 +373,26 @@ test("a taken port is one line that says what to do", async (context) => {
   });
   await server.close();
 });
+
+test("what is to be told about objects is handed on after the answer, and counted", async (context) => {
+  const event = {
+    reason: "GlassBroken",
+    rule: "",
+    note: "n",
+    regarding: { apiVersion: "v1", kind: "Namespace", namespace: "", name: "shop", uid: undefined },
+  };
+  const decisions: Decision[] = [{ ...allow, events: [event], liveRead: "changed" }, allow];
+  const told: unknown[] = [];
+  const gate = fakeGate({ validate: () => decisions.shift() ?? allow });
+  const shell = await startShell(context, { gate, tell: (events) => told.push(...events) });
+  assert.deepEqual(responseIn(await shell.post("/validate", good)), { uid, allowed: true });
+  await shell.post("/validate", good);
+  assert.deepEqual(told, [event]);
+  assert.deepEqual(
+    shell.lines.map(({ liveRead }) => liveRead),
+    ["changed", undefined],
+  );
+  const page = await shell.metrics.text();
+  assert.match(page, /^meshward_break_glass_total\{kind="VirtualService"\} 1$/m);
+  assert.match(page, /^meshward_live_reads_total\{result="changed"\} 1$/m);
+});

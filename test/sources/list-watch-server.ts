@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { text } from "node:stream/consumers";
 
 export interface RawObject {
   apiVersion?: string;
@@ -18,6 +19,9 @@ export interface SeenRequest {
   readonly query: URLSearchParams;
   readonly isWatch: boolean;
   readonly authorization: string | undefined;
+  readonly method: string;
+  /** Of what is no GET. */
+  readonly body: string;
   /** `list`, `watch`, `get`, with the resource's name. */
   readonly short: string;
 }
@@ -185,7 +189,7 @@ export class ListWatchServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const seen = seenRequest(request);
+    const seen = seenRequest(request, request.method === "GET" ? "" : await text(request));
     this.requests.push(seen);
     response.on("error", () => undefined);
     for (const fault of [...this.faults]) {
@@ -291,13 +295,22 @@ function get(collection: Collection, key: string, response: ServerResponse): voi
   else json(response, 200, object);
 }
 
-function seenRequest(request: IncomingMessage): SeenRequest {
+function seenRequest(request: IncomingMessage, body: string): SeenRequest {
   const url = new URL(request.url ?? "/", "http://server");
   const isWatch = url.searchParams.get("watch") === "1";
   const { plural, name } = place(url.pathname);
   const verb = isWatch ? "watch" : name === undefined ? "list" : "get";
   const { authorization } = request.headers;
-  return { path: url.pathname, query: url.searchParams, isWatch, authorization, short: `${verb} ${plural}` };
+  const { method = "GET" } = request;
+  return {
+    path: url.pathname,
+    query: url.searchParams,
+    isWatch,
+    authorization,
+    method,
+    body,
+    short: `${verb} ${plural}`,
+  };
 }
 
 /** `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL[/NAME]`, where `/api/v1/namespaces/NAME` is a Namespace. */
