@@ -163,7 +163,7 @@ export class ClusterEvents {
 
   #eventOf({ reason, note, regarding }: ObjectEvent, count: number) {
     const { namespace, uid, ...named } = regarding;
-    // Events on what is in no namespace go where kubectl describe looks for them.
+    // The API server takes Events on what is in no namespace nowhere else (validation/events.go).
     const at = namespace || "default";
     const body = {
       apiVersion: "events.k8s.io/v1",
