@@ -178,9 +178,9 @@ function clientLines(namespace: Namespace, mesh: Mesh): readonly ExplanationLine
 function* ruleLines(namespace: Namespace, strict: Mesh): Iterable<ExplanationLine> {
   for (const path of [...tlsPathsInto(namespace, strict)].sort((a, b) => byName(a.rule, b.rule))) {
     const refusing = path.arrivals.filter(({ server }) => fitOf(path.tls, server?.mode) === "refused");
-    const clients = [...path.clients].filter(
-      (client) => client === "" || hasProxies(namespaceIn(strict, client), strict) !== false,
-    );
+    const clients = [...path.clients]
+      .flat()
+      .filter((client) => client === "" || hasProxies(namespaceIn(strict, client), strict) !== false);
     if (refusing.length === 0 || clients.length === 0) continue;
     yield ruleLine(path, clients, [...new Set(refusing.map(({ destination }) => destination.host))]);
   }

@@ -10,7 +10,7 @@ import {
 import { type Destination, destinationsOf, type ReadsDestinations } from "./destinations.ts";
 import { atPort, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace, type Plane } from "./mtls.ts";
 import type { Namespace } from "./namespaces.ts";
-import type { Verdict } from "./peer-authentications.ts";
+import type { Modes, Verdict } from "./peer-authentications.ts";
 import type { MeshSettings } from "./settings.ts";
 import { index, type MeshView, relation } from "./view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
@@ -39,13 +39,15 @@ export interface TlsPath {
   readonly rule: DestinationRule;
   readonly choice: ClientTlsChoice;
   readonly tls: ClientTls;
-  /** The namespaces whose clients use it; `""`: any that nothing names. */
-  readonly clients: ReadonlySet<string>;
+  /** The namespaces whose clients use it, in groups that fare alike; `""`: any that nothing names. */
+  readonly clients: ReadonlySet<readonly string[]>;
   readonly arrivals: readonly Arrival[];
 }
 interface Draft extends TlsPath {
-  readonly clients: Set<string>;
+  readonly clients: Set<readonly string[]>;
   readonly arrivals: Arrival[];
+  /** What is among the arrivals already. */
+  readonly known: Set<string>;
 }
 
 /** Any namespace that neither a rule nor an exportTo names. */
@@ -58,72 +60,132 @@ export function tlsPathsInto(namespace: Namespace, mesh: MeshView<ReadsClientTls
   for (const destination of destinationsOf(namespace, mesh)) {
     if (!destination.rules.some(setsClientTls)) continue;
     mtls ??= mtlsOf(namespace, mesh);
-    for (const { choice, client, port } of choicesFor(destination, namespace.metadata.name, mesh.settings)) {
-      const { rule, tls } = choice;
-      if (rule === undefined || (tls !== "plaintext" && tls !== "tls")) continue;
-      const key = JSON.stringify([keyOf(rule), choice.at, tls]);
-      const path = paths.get(key) ?? { rule, choice, tls, clients: new Set(), arrivals: [] };
-      paths.set(key, path);
-      path.clients.add(client);
-      addArrivals(path, { destination, port, namespace, mtls });
-    }
+    const servers = serversOf(destination, namespace, mtls);
+    for (const { used, clients } of usesOf(destination, namespace.metadata.name, mesh.settings))
+      for (const asked of choicesOf(used, destination.ports)) addTo(paths, clients, asked, servers);
   }
   return [...paths.values()];
 }
 
-interface Asked {
-  readonly choice: ClientTlsChoice;
-  readonly client: string;
-  readonly port: number;
+function addTo(
+  paths: Map<string, Draft>,
+  clients: readonly string[],
+  { choice, ports }: Asked,
+  servers: (ports: readonly number[]) => readonly Arrival[],
+): void {
+  const { rule, tls } = choice;
+  if (rule === undefined || (tls !== "plaintext" && tls !== "tls")) return;
+  const key = JSON.stringify([keyOf(rule), choice.at, tls]);
+  const path = paths.get(key) ?? { rule, choice, tls, clients: new Set(), arrivals: [], known: new Set() };
+  paths.set(key, path);
+  path.clients.add(clients);
+  for (const arrival of servers(ports)) {
+    const id = idOfArrival(arrival);
+    if (!path.known.has(id)) path.arrivals.push(arrival);
+    path.known.add(id);
+  }
 }
 
-function choicesFor(destination: Destination, namespace: string, settings: MeshSettings): readonly Asked[] {
-  const { host, rules } = destination;
-  const ports = destination.ports.length > 0 ? destination.ports : [0];
-  return [...clientsThatMatter(rules, namespace)].flatMap((client) => {
+function idOfArrival({ destination, workload, server }: Arrival): string {
+  const by = server?.by && keyOf(server.by);
+  return JSON.stringify([destination.host, workload && keyOf(workload), server?.mode, by]);
+}
+
+interface Use {
+  readonly used: MergedDestinationRule;
+  readonly clients: readonly string[];
+}
+
+/** The merged rules that clients use towards a destination. */
+function usesOf({ host, rules }: Destination, namespace: string, settings: MeshSettings): readonly Use[] {
+  return clientGroups(rules, namespace, settings).flatMap((clients) => {
+    const [client = anyOther] = clients;
     const merged = destinationRulesFor(client, { host, namespace }, rules, settings);
-    return destinationRulesOfSome(client, merged).flatMap((used) =>
-      ports.flatMap((port) => choicesOf(used, port).map((choice) => ({ choice, client, port }))),
-    );
+    return destinationRulesOfSome(client, merged).flatMap((used) => (used === undefined ? [] : [{ used, clients }]));
   });
 }
 
-/** With each subset, and with none. */
-const choicesOf = (used: MergedDestinationRule | undefined, port: number): readonly ClientTlsChoice[] =>
-  [undefined, ...(used?.subsets ?? [])].map((subset) => clientTlsOf(used, port, subset));
-
-const clientsThatMatter = (rules: readonly DestinationRule[], namespace: string): ReadonlySet<string> =>
-  new Set([
-    ...rules.map(({ metadata }) => metadata.namespace),
-    namespace,
-    ...rules.flatMap(({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== ".")),
-    anyOther,
-  ]);
-
-interface Target {
-  readonly destination: Destination;
-  readonly port: number;
-  readonly namespace: Namespace;
-  readonly mtls: NamespaceMtls;
+/** The namespaces of clients that may fare otherwise than others; those that the same rules are exported to, together. */
+function clientGroups(
+  rules: readonly DestinationRule[],
+  namespace: string,
+  { rootNamespace }: MeshSettings,
+): readonly (readonly string[])[] {
+  const alone = new Set([...rules.map(({ metadata }) => metadata.namespace), namespace, rootNamespace, anyOther]);
+  const exports = new Map<string, string>();
+  for (const [i, { spec }] of rules.entries())
+    for (const to of new Set(spec.exportTo))
+      if (!alone.has(to) && to !== "*" && to !== ".") exports.set(to, `${exports.get(to) ?? ""} ${i}`);
+  const together = Map.groupBy(exports.keys(), (client) => exports.get(client));
+  return [...[...alone].map((client) => [client]), ...together.values()];
 }
 
-/** Where nothing that the host selects is known, the pods that would be made by the selector alone. */
-function addArrivals({ arrivals }: Draft, target: Target): void {
-  const { destination, namespace } = target;
-  const workloads = destination.workloads.length > 0 ? destination.workloads : [undefined];
-  for (const workload of workloads) {
-    const capture = workload === undefined ? captureOfComing(namespace) : captureOf(workload, namespace);
-    for (const server of serversOf(workload, capture, target)) {
-      const isKnown = arrivals.some(
-        (other) =>
-          other.destination === destination &&
-          other.workload === workload &&
-          other.server?.mode === server?.mode &&
-          other.server?.by === server?.by,
+/** A choice, and the ports that it holds for. */
+interface Asked {
+  readonly choice: ClientTlsChoice;
+  readonly ports: readonly number[];
+}
+
+/** Each choice once: ports that no entry names share one, and a subset that says nothing has the rule's. */
+function* choicesOf(used: MergedDestinationRule, all: readonly number[]): Iterable<Asked> {
+  const ports = all.length > 0 ? all : [0];
+  yield* apart(ports, used.trafficPolicy, true, (port) => clientTlsOf(used, port));
+  for (const subset of used.subsets)
+    if (subset.trafficPolicy !== undefined)
+      yield* apart(ports, subset.trafficPolicy, subset.trafficPolicy.tls !== undefined, (port) =>
+        clientTlsOf(used, port, subset),
       );
-      if (!isKnown) arrivals.push({ destination, workload, capture, server });
-    }
-  }
+}
+
+function* apart(
+  ports: readonly number[],
+  policy: MergedDestinationRule["trafficPolicy"],
+  hasRest: boolean,
+  choose: (port: number) => ClientTlsChoice,
+): Iterable<Asked> {
+  const entries = policy?.portLevelSettings ?? [];
+  const named = new Set(entries.map(({ port }) => port?.number));
+  for (const port of ports) if (named.has(port)) yield { choice: choose(port), ports: [port] };
+  const rest = named.size === 0 ? ports : ports.filter((port) => !named.has(port));
+  const [first] = rest;
+  if (hasRest && first !== undefined) yield { choice: choose(first), ports: rest };
+}
+
+/** What takes the traffic at these ports. Where nothing that the host selects is known, the pods that its selector asks for. */
+function serversOf(
+  destination: Destination,
+  namespace: Namespace,
+  mtls: NamespaceMtls,
+): (ports: readonly number[]) => readonly Arrival[] {
+  const workloads = destination.workloads.length > 0 ? destination.workloads : [undefined];
+  const pods = workloads.map((workload) => {
+    const capture = workload === undefined ? captureOfComing(namespace) : captureOf(workload, namespace);
+    const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
+    return { workload, capture, modes: mtls.of(workload?.pod.labels ?? destination.labels, plane) };
+  });
+  const known = new Map<readonly number[], readonly Arrival[]>();
+  return (ports) => {
+    const found = known.get(ports) ?? pods.flatMap((pod) => arrivalsAt(ports, pod, destination));
+    known.set(ports, found);
+    return found;
+  };
+}
+
+interface Pods {
+  readonly workload: Workload | undefined;
+  readonly capture: Capture;
+  readonly modes: Modes;
+}
+
+function arrivalsAt(ports: readonly number[], pods: Pods, destination: Destination): readonly Arrival[] {
+  const { workload, capture, modes } = pods;
+  if (capture === "none") return [{ destination, workload, capture, server: undefined }];
+  if (modes.ports.size === 0) return [{ destination, workload, capture, server: modes.mode }];
+  const servers = ports.map((port) => {
+    const number = destination.workloadPort(port, workload);
+    return number === undefined ? modes.mode : atPort(modes, number);
+  });
+  return [...new Set(servers)].map((server) => ({ destination, workload, capture, server }));
 }
 
 function captureOfComing(namespace: Namespace): Capture {
@@ -131,18 +193,6 @@ function captureOfComing(namespace: Namespace): Capture {
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return "sidecar";
   if (enrollment === "ambient" || enrollment === "unknown") return enrollment;
   return "none";
-}
-
-function serversOf(
-  workload: Workload | undefined,
-  capture: Capture,
-  { destination, port, mtls }: Target,
-): readonly (Verdict | undefined)[] {
-  if (capture === "none") return [undefined];
-  const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
-  const modes = mtls.of(workload?.pod.labels ?? destination.labels, plane);
-  const number = destination.workloadPort(port, workload);
-  return [number === undefined ? modes.mode : atPort(modes, number)];
 }
 
 /**

@@ -89,6 +89,28 @@ describe("policies as no documentation shows them", () => {
       assert.deepEqual(found, ["object-malformed"]);
     });
 
+  test("thousands of subsets, ports and exports that turn mTLS off cost seconds together, not each", () => {
+    const tls = { mode: "DISABLE" };
+    const ports = many(3000, (i) => ({ port: i + 1, name: `p${i}` }));
+    const service = { apiVersion: "v1", kind: "Service", metadata: { name: "wide", namespace: "a" } };
+    const object = readAny({ ...service, spec: { selector: { app: "api" }, ports } });
+    assert.ok(object);
+    store.set(object);
+    const started = process.cpuUsage();
+    const { allowed, rules: found } = judged("networking.istio.io/v1", "DestinationRule", {
+      host: "wide",
+      exportTo: many(3000, (i) => `n${i}`),
+      trafficPolicy: { tls, portLevelSettings: many(3000, (i) => ({ port: { number: i + 1 }, tls })) },
+      subsets: many(3000, (i) => ({ name: `v${i}`, trafficPolicy: { tls } })),
+    });
+    const { user, system } = process.cpuUsage(started);
+    store.delete("Service", "a/wide");
+    assert.equal(allowed, false);
+    assert.ok(found.includes("destination-rule-plaintext"));
+    // One by one, subsets times ports would take minutes.
+    assert.ok(user + system < 20_000_000, `${(user + system) / 1e6} s of CPU`);
+  });
+
   const traffic: readonly [name: string, kind: string, spec: unknown][] = [
     ["entries without a port", "DestinationRule", { host: "api", trafficPolicy: { portLevelSettings: [{}, null] } }],
     [

@@ -13,7 +13,7 @@ export const portUnknown = defineRule({
   worksWithout: ["Service"],
   mode: "warn",
   tags: ["mtls"],
-  summary: "portLevelMtls names a port at which none of the selected workloads is known to listen.",
+  summary: "A port in portLevelMtls at which none of the selected workloads is known to listen.",
   why: "Ports here are those of the pods, not those of the Service in front of them (Istio pilot/pkg/security/authn/policy_applier.go GetMutualTLSModeForPort): the mode that was meant for one port holds for none.",
   fix: "Name the port that the container listens at (the Service's targetPort), or declare it among the container's ports.",
 
