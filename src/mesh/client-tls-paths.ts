@@ -7,7 +7,14 @@ import {
   destinationRulesOfSome,
   type MergedDestinationRule,
 } from "./destination-rules.ts";
-import { type Destination, destinationsOf, type ReadsDestinations } from "./destinations.ts";
+import {
+  type Destination,
+  destinationRulesOfNamespace,
+  destinationRulesOfServiceEntry,
+  destinationsOf,
+  type ReadsDestinations,
+  serviceEntriesOfNamespace,
+} from "./destinations.ts";
 import { atPort, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace, type Plane } from "./mtls.ts";
 import type { Namespace } from "./namespaces.ts";
 import type { Modes, Verdict } from "./peer-authentications.ts";
@@ -56,16 +63,23 @@ const anyOther = "";
 /** The places in DestinationRules that make clients send plaintext, or TLS of their own, to a namespace. */
 export function tlsPathsInto(namespace: Namespace, mesh: MeshView<ReadsClientTls>): readonly TlsPath[] {
   const paths = new Map<string, Draft>();
-  let mtls: NamespaceMtls | undefined;
+  if (!isTlsSet(namespace, mesh)) return [];
+  const mtls = mtlsOf(namespace, mesh);
   for (const destination of destinationsOf(namespace, mesh)) {
     if (!destination.rules.some(setsClientTls)) continue;
-    mtls ??= mtlsOf(namespace, mesh);
     const servers = serversOf(destination, namespace, mtls);
     for (const { used, clients } of usesOf(destination, namespace.metadata.name, mesh.settings))
       for (const asked of choicesOf(used, destination.ports)) addTo(paths, clients, asked, servers);
   }
   return [...paths.values()];
 }
+
+/** Seldom, and then nothing else need be read. */
+const isTlsSet = (namespace: Namespace, mesh: MeshView<ReadsClientTls>): boolean =>
+  mesh.related(destinationRulesOfNamespace, namespace).some(setsClientTls) ||
+  mesh
+    .related(serviceEntriesOfNamespace, namespace)
+    .some((entry) => mesh.related(destinationRulesOfServiceEntry, entry).some(setsClientTls));
 
 function addTo(
   paths: Map<string, Draft>,

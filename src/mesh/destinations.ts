@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../kube/kinds.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "./destination-rules.ts";
 import { servicesOfNamespace } from "./authorization.ts";
+import { setsClientTls } from "./client-tls.ts";
 import { coveringHostsOfAll, covers, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import type { Namespace } from "./namespaces.ts";
 import { isServed } from "./revision.ts";
@@ -34,8 +35,12 @@ const ruleByNamespace = index("DestinationRule", namespacesOfRule);
 
 /** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
 export const destinationRulesOfNamespace = relation("destinationRulesOfNamespace", namespaceAndAll, ruleByNamespace);
-/** The same the other way round. */
-export const namespacesOfDestinationRule = relation("namespacesOfDestinationRule", ruleByNamespace, namespaceAndAll);
+/** The same the other way round, of rules that set their clients' TLS: few do. */
+export const namespacesOfDestinationRule = relation(
+  "namespacesOfDestinationRule",
+  index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
+  namespaceAndAll,
+);
 
 /** Says that its hosts are in the mesh, which none is that says nothing, and which pods of its own namespace serve them. */
 const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
@@ -59,10 +64,12 @@ export const destinationRulesOfServiceEntry = relation(
   entryHosts,
   destinationRulesOfVirtualService.to,
 );
-/** The same the other way round. */
+/** The same the other way round, of rules that set their clients' TLS. */
 export const serviceEntriesOfDestinationRule = relation(
   "serviceEntriesOfDestinationRule",
-  destinationRulesOfVirtualService.to,
+  index("DestinationRule", (rule, settings) =>
+    setsClientTls(rule) ? destinationRulesOfVirtualService.to.keys(rule, settings) : [],
+  ),
   entryHosts,
 );
 /** A ServiceEntry that stands for pods, and the namespace that they are in. */
