@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { isObject, member } from "../kube/read.ts";
 import type { ClusterConnection } from "./cluster-connection.ts";
 import { ClusterError, requestError } from "./cluster-error.ts";
 import { asReceived, type ClusterResource, pathOf } from "./cluster-resources.ts";
+import { ownTurn } from "./turns.ts";
 
 /** A part of a list, or with `isLast` its end. */
 export interface ListPage {
@@ -24,6 +24,8 @@ const largestPage = 500;
 const firstPage = 100;
 /** Parsing a page stops everything else; this much takes about 10 ms. */
 const pageBytes = 1 << 19;
+/** What is smaller is parsed at once. */
+const pageInPassing = 1 << 16;
 
 /**
  * A consistent list, page by page. How many objects a page holds follows from how big they turn out to be.
@@ -83,7 +85,7 @@ async function listVersion(
     resourceVersion = page.resourceVersion;
     for (const item of page.items) {
       options.take(asReceived(item, resource, version));
-      if (++count % objectsPerTurn === 0) await nextTurn();
+      if (++count % objectsPerTurn === 0) await ownTurn();
     }
     options.signal?.throwIfAborted();
   }
@@ -123,6 +125,7 @@ export async function readJson(
     throw cutOff(response, connection, error, signal);
   }
   const whole = Buffer.concat(chunks);
+  if (whole.length > pageInPassing) await ownTurn();
   try {
     return { body: JSON.parse(whole.toString("utf8")) as unknown, bytes: whole.length };
   } catch {

@@ -5,6 +5,7 @@ import { ClusterError, requestError } from "./cluster-error.ts";
 import { asReceived, type ClusterResource, pathOf, type ResourceStatus } from "./cluster-resources.ts";
 import { listResource, objectsPerTurn } from "./cluster-list.ts";
 import { backoffMs, type Pace, pause, SilenceWatch } from "./pace.ts";
+import { ownTurn } from "./turns.ts";
 import { type WatchEvent, watchEvents } from "./watch-events.ts";
 
 /** Where a reflector puts what it hears. Keys are `namespace/name`. */
@@ -181,7 +182,7 @@ export class Reflector {
       if (type === "deleted") this.#target.delete(raw);
       const at = member(member(object, "metadata"), "resourceVersion");
       if (type !== "other" && typeof at === "string" && at !== "") this.#position = at;
-      if (++count % objectsPerTurn === 0) await nextTurn();
+      if (++count % objectsPerTurn === 0) await ownTurn();
       if (this.#isClosed) return;
     }
   }

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile or files.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile, files or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
+import { clusterTable } from "./cluster.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { hostileTable } from "./hostile.ts";
@@ -27,6 +28,7 @@ try {
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("files", () => filesTable(folder));
+  await part("cluster", () => clusterTable(folder, certificates.current()));
 } finally {
   rmSync(folder, { recursive: true });
 }

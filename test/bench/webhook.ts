@@ -1,9 +1,8 @@
 // CPU that a server takes for one review over TLS: each server in a process of its own, all asked in turn by one client.
 
-import { type ChildProcess, fork } from "node:child_process";
 import { Agent, request } from "node:https";
-import { fileURLToPath } from "node:url";
 import type { Certificate } from "../../src/tls/certificate-source.ts";
+import { Child } from "./child.ts";
 import { median, shown, table } from "./measure.ts";
 import { type Raw, storedMesh, virtualService } from "./mesh.ts";
 import { review, withSpec } from "./reviews.ts";
@@ -15,40 +14,23 @@ const reviewsInRound = 1_000;
 const rounds = 7;
 
 interface Server {
-  readonly child: ChildProcess;
+  readonly child: Child<Ask, Told>;
   readonly port: number;
   readonly agent: Agent;
 }
 
 async function startServer(kind: ServerKind, certificate: Certificate, objects = 0): Promise<Server> {
-  const child = fork(fileURLToPath(new URL("server.ts", import.meta.url)), [kind, String(objects)], {
-    // What is logged is written, and read by nobody.
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
-  const { port } = (await ask(child, { certificate })) as { port: number };
-  return {
-    child,
-    port,
-    agent: new Agent({ keepAlive: true, maxSockets: connections, ca: certificate.cert, rejectUnauthorized: false }),
-  };
+  const child = new Child<Ask, Told>("server.ts", [kind, String(objects)]);
+  const { port } = (await child.ask({ certificate })) as { port: number };
+  return { child, port, agent: agentFor(certificate) };
 }
 
-async function ask(child: ChildProcess, question: Ask): Promise<Told> {
-  const { promise, resolve, reject } = Promise.withResolvers<Told>();
-  const died = (code: number | null) => reject(new Error(`a server of the bench ended with ${code}`));
-  const told = (message: unknown) => resolve(message as Told);
-  child.once("exit", died).once("message", told);
-  child.send(question);
-  try {
-    return await promise;
-  } finally {
-    child.off("exit", died).off("message", told);
-  }
-}
+export const agentFor = ({ cert }: Certificate): Agent =>
+  new Agent({ keepAlive: true, maxSockets: connections, ca: cert, rejectUnauthorized: false });
 
-const cpuUsedBy = async ({ child }: Server): Promise<number> => ((await ask(child, "cpu")) as { cpuUs: number }).cpuUs;
+const cpuUsedBy = async ({ child }: Server): Promise<number> => ((await child.ask("cpu")) as { cpuUs: number }).cpuUs;
 
-function post({ port, agent }: Server, body: string): Promise<string> {
+export function post({ port, agent }: Pick<Server, "port" | "agent">, body: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const sent = request(
@@ -108,7 +90,7 @@ interface Contender {
 async function play(contenders: readonly Contender[]): Promise<void> {
   for (let round = 0; round <= rounds; round++)
     for (const { server, bodies, profile, us } of contenders) {
-      if (profile !== undefined) await ask(server.child, { profile });
+      if (profile !== undefined) await server.child.ask({ profile });
       if (round === 0) await send(server, bodies, 2 * reviewsInRound);
       const start = await cpuUsedBy(server);
       await send(server, bodies, reviewsInRound);
@@ -155,7 +137,7 @@ export async function webhookTable(certificate: Certificate): Promise<string> {
   } finally {
     for (const { child, agent } of servers) {
       agent.destroy();
-      child.disconnect();
+      child.end();
     }
   }
 }
