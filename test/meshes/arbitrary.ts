@@ -90,6 +90,8 @@ const authorizationRule = fc.constantFrom(
   {},
   { from: [{ source: { principals: ["*"] } }] },
   { from: [{ source: { namespaces: ["a"] } }] },
+  { from: [{ source: { namespaces: ["c"] } }] },
+  { from: [{ source: { requestPrincipals: ["*"] } }] },
   { to: [{ operation: { methods: ["GET"] } }] },
 );
 const authorizationSpec = fc.record({

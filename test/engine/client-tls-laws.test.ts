@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { judge } from "../../src/engine/evaluate.ts";
+import type { Rule } from "../../src/engine/rule.ts";
+import { type AnyObject, allKinds, identityOf, keyOf, readObject } from "../../src/kube/kinds.ts";
+import { defaultMeshSettings } from "../../src/mesh/settings.ts";
+import { MeshStore } from "../../src/mesh/store.ts";
+import { rules } from "../../src/rules/index.ts";
+import { anObject, someObjects } from "../meshes/arbitrary.ts";
+
+// The law of narrowing where what a DestinationRule sends meets workloads: too much must be there at once for worlds
+// that are arbitrary throughout.
+
+const numRuns = 2000;
+const judged = rules.filter(({ id }) => /^(?:destination-rule|envoy-filter|request-authentication)-/.test(id));
+const scanning = judged.map((rule): Rule => ({ ...rule, reads: [...rule.reads, ...allKinds], worksWithout: allKinds }));
+
+const namespace = (name: string) =>
+  readObject("Namespace", { kind: "Namespace", metadata: { name, labels: { "istio-injection": "enabled" } } });
+const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
+  namespace(ns),
+  readObject("Service", {
+    metadata: { name: "x", namespace: ns },
+    spec: { selector: { app: "x" }, ports: [{ port: 80 }] },
+  }),
+  readObject("Workload", {
+    kind: "Deployment",
+    metadata: { name: "x", namespace: ns },
+    spec: { template: { metadata: { labels: { app: "x" } } } },
+  }),
+  readObject("PeerAuthentication", { metadata: { name: "y", namespace: ns }, spec: { mtls: { mode: "STRICT" } } }),
+  readObject("DestinationRule", {
+    metadata: { name: "tls", namespace: ns },
+    spec: { host: "x", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+  }),
+  readObject("RequestAuthentication", { metadata: { name: "tokens", namespace: ns }, spec: { jwtRules: [{}] } }),
+  readObject("AuthorizationPolicy", {
+    metadata: { name: "x", namespace: ns },
+    spec: { rules: [{ from: [{ source: { requestPrincipals: ["*"] } }] }] },
+  }),
+]);
+
+test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {
+  const elsewhere = new Map(judged.map(({ id }) => [id, 0]));
+  fc.assert(
+    fc.property(someObjects(10), anObject, fc.boolean(), (objects, next, isDeletion) => {
+      const mesh = new MeshStore(defaultMeshSettings);
+      for (const object of [...there, ...objects]) mesh.set(object);
+      const known = mesh.find(next.kind, keyOf(next));
+      const old = known?.implied ? undefined : known;
+      if (isDeletion && old === undefined) return;
+      const change = isDeletion ? { old } : { old, object: next };
+      const introducedBy = (some: readonly Rule[]) => {
+        const { findings, errors } = judge(some, mesh, [change]);
+        for (const { error } of errors) throw error;
+        return findings.filter(({ introduced }) => introduced);
+      };
+      const found = introducedBy(judged);
+      for (const { rule, subject } of found)
+        if (identityOf(subject) !== identityOf(next)) elsewhere.set(rule.id, (elsewhere.get(rule.id) ?? 0) + 1);
+      const lines = (findings: typeof found) =>
+        findings.map(({ rule, subject, message }) => `${rule.id} ${identityOf(subject)} ${message}`).sort();
+      assert.deepEqual(lines(found), lines(introducedBy(scanning)));
+    }),
+    { numRuns },
+  );
+  for (const [id, count] of elsewhere) assert.ok(count > 0, `${id}: no change of another object ever concerned it`);
+});
