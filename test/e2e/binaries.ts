@@ -113,7 +113,7 @@ function requireGo(): void {
   const wanting = toolNames.filter((tool) => assetPath(tool) === undefined);
   const where = assets ? `KUBEBUILDER_ASSETS (${assets}) lacks ${wanting.join(", ")}` : "KUBEBUILDER_ASSETS is not set";
   throw new BinariesError(
-    `the end-to-end tests need a control plane: ${where}, and there is no Go to build it with (https://go.dev/dl, 1.26 or newer)`,
+    `a real API server cannot be had: ${where}, and there is no Go to build it with (https://go.dev/dl, 1.26 or newer)`,
   );
 }
 

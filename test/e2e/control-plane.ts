@@ -22,6 +22,8 @@ export interface KubectlOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Where it runs, so that it names files as a user would. */
+  readonly cwd?: string;
 }
 export interface Answer {
   readonly status: number;
@@ -117,9 +119,10 @@ class Plane implements ControlPlane {
   }
 
   kubectl(args: readonly string[], options: KubectlOptions = {}): Promise<Output> {
-    const { as = "admin", input, env = {}, timeoutMs = 60_000 } = options;
+    const { as = "admin", input, env = {}, timeoutMs = 60_000, cwd } = options;
     return run(this.#options.binaries.kubectl, args, {
       ...(input === undefined ? {} : { input }),
+      ...(cwd === undefined ? {} : { cwd }),
       timeoutMs,
       env: {
         ...env,
@@ -323,12 +326,13 @@ interface RunOptions {
   readonly input?: string;
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
+  readonly cwd?: string;
 }
 
 /** A program that ends by itself. One that takes too long is killed, and its exit code is then -1. */
-function run(path: string, args: readonly string[], { input, env, timeoutMs }: RunOptions): Promise<Output> {
+function run(path: string, args: readonly string[], { input, timeoutMs, ...where }: RunOptions): Promise<Output> {
   return new Promise((resolve, reject) => {
-    const child = spawn(path, args, { env, timeout: timeoutMs, killSignal: "SIGKILL" });
+    const child = spawn(path, args, { ...where, timeout: timeoutMs, killSignal: "SIGKILL" });
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const)
       child[name].setEncoding("utf8").on("data", (chunk) => (output[name] += String(chunk)));

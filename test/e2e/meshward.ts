@@ -17,6 +17,8 @@ export interface MeshwardOptions {
   readonly name?: string;
   /** MeshwardPolicy and MeshwardException documents. */
   readonly policies?: readonly object[];
+  /** The file to run. */
+  readonly file?: string;
 }
 
 /** `meshward serve` as a process of its own, following the cluster. */
@@ -35,8 +37,9 @@ export interface Meshward {
   restart(): Promise<void>;
 }
 
-export async function startMeshward({ plane, name = "meshward", policies = [] }: MeshwardOptions): Promise<Meshward> {
-  if (!existsSync(built)) throw new Error(`${built} is not there: run npm run build first`);
+export async function startMeshward(options: MeshwardOptions): Promise<Meshward> {
+  const { plane, name = "meshward", policies = [], file = built } = options;
+  if (!existsSync(file)) throw new Error(`${file} is not there: run npm run build first`);
   const folder = join(plane.folder, name);
   mkdirSync(folder);
   // One certificate for all its lives, as a mounted Secret would be.
@@ -46,7 +49,12 @@ export async function startMeshward({ plane, name = "meshward", policies = [] }:
   const [port = 0, opsPort = 0] = await freePorts(2);
   const logPath = join(plane.folder, `${name}.log`);
   const start = () =>
-    startProgram({ name, path: process.execPath, args: argsOf({ plane, folder, port, opsPort, policies }), logPath });
+    startProgram({
+      name,
+      path: process.execPath,
+      args: argsOf({ plane, folder, port, opsPort, policies, file }),
+      logPath,
+    });
   let program = start();
   const ops = async (path: string) => {
     try {
@@ -87,10 +95,11 @@ function argsOf(started: {
   readonly port: number;
   readonly opsPort: number;
   readonly policies: readonly object[];
+  readonly file: string;
 }): readonly string[] {
-  const { plane, folder, port, opsPort, policies } = started;
+  const { plane, folder, port, opsPort, policies, file } = started;
   return [
-    ...[built, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
+    ...[file, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
     ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
     ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
     ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
