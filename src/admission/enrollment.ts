@@ -1,6 +1,7 @@
 import { readObject } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { Enrollment, Policies } from "../policy/policies.ts";
+import { labelsLost } from "./enrollment-lost.ts";
 import { addLabels } from "./patch.ts";
 import { quoted } from "./printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
@@ -25,16 +26,29 @@ export function enroll(
   const name = metadata.name || request.name;
   const place = { name: name || sampleName(metadata.generateName), labels: metadata.labels };
   const enrollment = policies.enrollmentOf(place, requesterOf(request));
-  if (never.includes(place.name) || !reaches(enrollment, request)) return untouched;
+  if (never.includes(place.name) || enrollment.mode === "off") return untouched;
+  if (!reaches(enrollment, request)) return keep(request);
   const labels = missingLabels(metadata.labels, enrollment);
-  return {
-    allowed: true,
-    warnings: [warning(name, labels)],
-    patch: addLabels(request.object, labels),
-    auditAnnotations: { decision: "allow", mutation: "namespace-ambient-enrollment" },
-    rules: [],
-    outcome: "allow",
-  };
+  return adding(request, labels, [warning(name, labels)]);
+}
+
+const adding = (
+  { object }: AdmissionRequest,
+  labels: Readonly<Record<string, string>>,
+  warnings: readonly string[],
+): Decision => ({
+  allowed: true,
+  warnings,
+  patch: addLabels(object, labels),
+  auditAnnotations: { decision: "allow", mutation: "namespace-ambient-enrollment" },
+  rules: [],
+  outcome: "allow",
+});
+
+/** What was enrolled and is not meant to leave stays, without a word: nothing changes. */
+function keep(request: AdmissionRequest): Decision {
+  const labels = labelsLost(request, [dataplaneMode, useWaypoint]);
+  return labels[dataplaneMode] === "ambient" ? adding(request, labels, []) : untouched;
 }
 
 const untouched: Decision = Object.freeze({
