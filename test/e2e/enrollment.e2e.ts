@@ -68,9 +68,7 @@ describe("namespaces join the mesh", { skip }, () => {
 
   // kubectl and Flux take over all that client-side apply managed, the whole of the labels with it, and let go of those
   // that their manifest does not have.
-  test("client-side apply, then a reconciler's server-side apply: the label stays", {
-    todo: "it is lost",
-  }, async () => {
+  test("client-side apply, then a reconciler's server-side apply: the label stays", async () => {
     const object = namespace("adopted");
     isWarned(await apply(object), joins("adopted"));
     isQuiet(await apply(object, "--server-side", "--field-manager=kustomize-controller"));

@@ -157,13 +157,8 @@ export async function register(
   await until("the webhooks to be asked", async () => ((await isAsked(plane)) ? true : undefined));
 }
 
-/** The documented way out when Meshward stands in the way. */
-export const wayOut = [
-  "delete",
-  "validatingwebhookconfiguration,mutatingwebhookconfiguration",
-  "meshward",
-  "--ignore-not-found",
-] as const;
+/** The way out when Meshward stands in the way, as the README has it. */
+export const wayOut = ["delete", "validatingwebhookconfiguration,mutatingwebhookconfiguration", "meshward"] as const;
 
 /** A request that Meshward denies whatever the cluster holds, and that is never stored. */
 async function isAsked(plane: ControlPlane): Promise<boolean> {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
 import {
@@ -197,7 +198,9 @@ describe("outages", { skip }, () => {
       await passes(apply(deployment("meshward-system", "meshward"), service("meshward-system", "meshward")));
       await passes(apply(virtualService("meshward-system", "own", [90, 10])));
     });
-    test("one command leads out", async () => {
+    test("one command leads out, and the README has it", async () => {
+      const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+      assert.ok(readme.includes(`kubectl ${wayOut.join(" ")}`), "the README does not say it");
       await passes(send(wayOut));
       await until("the API server to ask no more", async () =>
         (await apply(virtualService(here, "unseen", [90, 10]))).code === 0 ? true : undefined,

@@ -14,7 +14,6 @@ import {
   skip,
   stored,
   succeeds,
-  warningsOf,
 } from "./environment.ts";
 import { background, missing, nextSecond, seed, seeds, startFromNothing, startOver } from "./seed-manifests.ts";
 import type { UserName } from "./users.ts";
@@ -64,7 +63,7 @@ describe("the seed manifests", { skip: skip || missing }, () => {
     for (const name of ["payments", "orders"])
       assert.equal((await find(namespace(name)))?.metadata.labels["istio.io/dataplane-mode"], "ambient");
     const applied = await succeeds(all.plane, ["apply", "-f", "-"], background());
-    assert.deepEqual(warningsOf(applied.stderr), []);
+    assert.doesNotMatch(applied.stderr, /^Warning: [a-z-]+: /m); // kubectl's own warnings begin otherwise
   });
 
   describe("02: the canary of my-app", () => {
