@@ -62,6 +62,10 @@ async function load(certificate: Certificate): Promise<Loaded> {
   cluster = new ClusterMesh({ connection, kinds: kindsOfRules, indexes: indexesOfRules, log });
   const { port } = await startWebhook({
     mesh: () => cluster.mesh(),
+    checks: cluster.checks,
+    freshness: () => cluster.freshness(),
+    readAgain: (witnesses) => cluster.liveRead(witnesses, 300),
+    connection,
     policies: () => policies,
     certificates: fixedCertificate(certificate),
     log,
