@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
-import { ListenError } from "../http/listen-error.ts";
+import { ListenError } from "../http/listen.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";

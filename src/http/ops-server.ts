@@ -1,7 +1,6 @@
-import type { AddressInfo } from "node:net";
 import { fastify } from "fastify";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { type Address, listenError } from "./listen-error.ts";
+import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
 
 export interface OpsServer {
@@ -38,15 +37,7 @@ export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServe
   );
 
   return {
-    async listen(address) {
-      try {
-        await app.listen({ host: address.host, port: address.port });
-      } catch (error) {
-        throw listenError(error, address);
-      }
-      const { address: host, port } = app.server.address() as AddressInfo;
-      return { host, port };
-    },
+    listen: (address) => listen(app, address),
     close: () => app.close(),
   };
 }

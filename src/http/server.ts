@@ -1,4 +1,3 @@
-import type { AddressInfo } from "node:net";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Gate } from "../admission/review.ts";
@@ -7,7 +6,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Certificate, CertificateSource } from "../tls/certificate-source.ts";
 import { reviewHandler } from "./admission-routes.ts";
-import { type Address, listenError } from "./listen-error.ts";
+import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
 import { BodyCutShort, collectBody } from "./review-body.ts";
 
@@ -83,15 +82,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
 
   let closed: Promise<void> | undefined;
   return {
-    async listen(address) {
-      try {
-        await app.listen({ host: address.host, port: address.port });
-      } catch (error) {
-        throw listenError(error, address);
-      }
-      const { address: host, port } = app.server.address() as AddressInfo;
-      return { host, port };
-    },
+    listen: (address) => listen(app, address),
     readiness: readiness(app, load, options.certificates),
     close: () => (closed ??= drain(app, load, limits)),
   };

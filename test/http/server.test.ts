@@ -6,7 +6,7 @@ import { connect, type TLSSocket } from "node:tls";
 import fc from "fast-check";
 import type { Decision } from "../../src/admission/review.ts";
 import { createAdmissionServer } from "../../src/http/server.ts";
-import { ListenError } from "../../src/http/listen-error.ts";
+import { ListenError } from "../../src/http/listen.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { fixedCertificate } from "../../src/tls/self-signed.ts";

@@ -1,3 +1,6 @@
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+
 /** A port could not be opened. The message is one line for the user. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
@@ -11,7 +14,18 @@ export interface Address {
   readonly flag: string;
 }
 
-export function listenError(error: unknown, { host, port, flag }: Address): ListenError {
+/** Opens the port and says which one it is. Rejects with a ListenError that says what to do. */
+export async function listen(app: FastifyInstance, address: Address): Promise<{ host: string; port: number }> {
+  try {
+    await app.listen({ host: address.host, port: address.port });
+  } catch (error) {
+    throw listenError(error, address);
+  }
+  const { address: host, port } = app.server.address() as AddressInfo;
+  return { host, port };
+}
+
+function listenError(error: unknown, { host, port, flag }: Address): ListenError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const where = `${host}:${port}`;
   switch (code) {
