@@ -1,19 +1,18 @@
 import { run } from "./cli/program.ts";
 
+const argv = process.argv.slice(2);
+/** Only a server has something to finish when it is asked to stop. */
+const isServer = argv[0] === "serve";
+
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const)
   process.on(signal, () => {
     // The second time the user means it.
-    if (stop.signal.aborted) process.exit(1);
+    if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
     stop.abort();
-    if (!isServer) process.exit(signal === "SIGINT" ? 130 : 143);
   });
 // A reader that has seen enough (`| head`) closes the pipe: no error of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 2));
-
-const argv = process.argv.slice(2);
-/** Only a server has something to finish when it is asked to stop. */
-const isServer = argv[0] === "serve";
 
 process.exitCode = await run(argv, {
   input: process.stdin,

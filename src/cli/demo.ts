@@ -30,7 +30,8 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   const { chapters, errors } = path === undefined ? await tour() : await userStory(path);
   const documents = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy));
   const loaded = await policiesOf(options, documents);
-  for (const error of [...errors, ...loaded.errors]) terminal.error(`${shownError(error)}\n`);
+  for (const error of [...errors, ...loaded.errors]) terminal.error(`error: ${shownError(error)}\n`);
+  if (errors.length > 0 && chapters.length === 0) return 2;
   const folder = await mkdtemp(join(tmpdir(), "meshward-demo-"));
   const cluster = new StandInCluster();
   const { certificates } = await selfSigned({ folder, now: Date.now() });

@@ -23,5 +23,5 @@ function kindNamed(name: string): Kind {
   const kind = byName.get(name.toLowerCase());
   if (kind !== undefined) return kind;
   const known = allKinds.flatMap(namesOf);
-  throw new InvalidArgumentError(`no rule reads the kind ${JSON.stringify(name)}${suggestion(name, known)}.`);
+  throw new InvalidArgumentError(`no rule reads the kind ${JSON.stringify(name)}${suggestion(name, known) || "."}`);
 }

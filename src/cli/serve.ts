@@ -83,7 +83,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   });
   log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
   if (!terminal.stop.aborted) await once(terminal.stop, "abort");
-  log.info({}, "stopping");
+  log.info({ drainSeconds: options.drainSeconds }, "stopping; a second signal stops at once");
   policies.close();
   await webhook.close();
   await mesh.close();

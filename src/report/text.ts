@@ -21,7 +21,9 @@ export function textReport(report: Report, options: { readonly colour: boolean }
     lines.push(...shownFinding(finding, style));
   }
   if (lines.length > 0) lines.push("");
-  lines.push(...shownSkips(report, style), summaryOf(report), "");
+  // Where nothing was judged, no rule is missed.
+  if (report.summary.objects > 0) lines.push(...shownSkips(report, style));
+  lines.push(summaryOf(report), "");
   return lines.join("\n");
 }
 

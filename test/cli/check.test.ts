@@ -351,7 +351,7 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
   });
 
   for (const [name, argv, says] of [
-    ["an unknown kind", ["check", ".", "--complete", "VirtualServise"], /did you mean "VirtualService"\?/],
+    ["an unknown kind", ["check", ".", "--complete", "VirtualServise"], /did you mean "VirtualService"\?\n/],
     ["an unknown profile", ["check", "-", "--profile", "strickt"], /did you mean "strict"\?/],
     ["an unknown format", ["check", "-", "--format", "xml"], /Allowed choices are text, json/],
     ["no path", ["check"], /missing required argument 'path'/],
@@ -364,4 +364,9 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
       assert.match(error, says);
       assert.doesNotMatch(error, /defect/);
     });
+
+  test("where nothing was judged, no rule is said to be skipped", async () => {
+    const { code, out } = await meshward(["check", join(root, "none")]);
+    assert.deepEqual([code, out], [2, "0 objects judged: 0 deny, 0 warn; 1 error\n"]);
+  });
 });
