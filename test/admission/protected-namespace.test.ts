@@ -17,6 +17,8 @@ const namespace: Raw = {
   kind: "Namespace",
   metadata: { name: "payments", labels: { "meshward.io/protected": "true", "istio.io/dataplane-mode": "ambient" } },
 };
+/** Where the policies' callers are. */
+const callers: Raw = { apiVersion: "v1", kind: "Namespace", metadata: { name: "orders" } };
 const deployment = (name: string, app = name): Raw => ({
   apiVersion: "apps/v1",
   kind: "Deployment",
@@ -179,7 +181,7 @@ describe("protected namespaces", () => {
   for (const { says, there, change, exceptions = [], denied = [], warned = [] } of cases)
     test(says, () => {
       const mesh = new MeshStore(defaultMeshSettings);
-      for (const raw of [namespace, ...there]) {
+      for (const raw of [namespace, callers, ...there]) {
         const object = readAny(raw);
         assert.ok(object);
         mesh.set(object);
