@@ -8,7 +8,7 @@ import type { Verdict } from "./verdict.ts";
 /** The reason of the Event that tells of each use of break glass. */
 export const glassBroken = "GlassBroken";
 /** The reason of the Event that tells what only warned a reconciler. */
-export const reconcilerWarned = "ReconcilerWarned";
+const reconcilerWarned = "ReconcilerWarned";
 
 /** An Event's note is cut off by nobody: one of more than 1 KiB is refused (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestNoteBytes = 1_000;

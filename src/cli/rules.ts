@@ -13,7 +13,7 @@ export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 }
 
 /** Prints the catalogue, or the page of one rule. Throws a UsageError that names the nearest id for an unknown one. */
-export function showRules(id: string | undefined, terminal: Terminal): ExitCode {
+function showRules(id: string | undefined, terminal: Terminal): ExitCode {
   if (id === undefined) terminal.out(catalogue());
   else terminal.out(pageOf(id));
   return 0;

@@ -74,7 +74,7 @@ export interface ApiServerClient {
 }
 
 /** Namespaces are mutated, everything is validated. */
-export const meshwardWebhooks: readonly Webhook[] = [
+const meshwardWebhooks: readonly Webhook[] = [
   {
     name: "mutate.meshward.io",
     path: "/mutate",

@@ -28,7 +28,7 @@ export interface Limits {
   readonly drainDeadlineMs: number;
 }
 
-export const defaultLimits: Limits = {
+const defaultLimits: Limits = {
   bodyBytes: 16 * 1_024 * 1_024,
   inFlight: 256,
   requestTimeoutMs: 15_000,

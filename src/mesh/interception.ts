@@ -6,7 +6,7 @@ type Pod = Workload["pod"];
 export const includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts";
 export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
-export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
+const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
 /** What of a captured pod's inbound traffic the mesh gets to see. */
 export interface Interception {
@@ -58,7 +58,7 @@ export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: nu
   onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
 
 /** Whether what arrives at ports that nobody names goes past the mesh. */
-export const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
+const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
 
 /** The sidecar's own ports: telemetry, health and status, which it never redirects to itself. */
 const ownPorts: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090]);

@@ -7,7 +7,7 @@ import { index, relation } from "./view.ts";
 export type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 
 /** Whether some rule of a policy looks at the token of a request. */
-export function asksForToken(policy: AuthorizationPolicy): boolean {
+function asksForToken(policy: AuthorizationPolicy): boolean {
   // What a CUSTOM provider demands is not written here, and it is asked before tokens are read.
   if (actionOf(policy) === "CUSTOM") return false;
   return policy.spec.rules.some(

@@ -206,7 +206,7 @@ const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
  * Whether the listener for the mesh's traffic takes something from a namespace: by default from its own only
  * (makeAllowedRoutes, AllowsAttachmentFromNamespace). Undefined: that depends on what was not seen.
  */
-export function isAttachable(
+function isAttachable(
   { metadata, spec }: KubernetesGateway,
   namespace: string,
   of: Namespace | undefined,

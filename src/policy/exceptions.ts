@@ -33,7 +33,7 @@ const compile = (exception: Exception): Accepted => ({
   isObject: compileWhere(exception.spec.match?.objects),
 });
 
-export const isExpired = ({ expiresAt }: Exception, now: Date): boolean => now.getTime() >= Date.parse(expiresAt);
+const isExpired = ({ expiresAt }: Exception, now: Date): boolean => now.getTime() >= Date.parse(expiresAt);
 
 /** Exceptions that have accepted nothing in everything that was judged: they can go. Expired ones do not count as unused. */
 export function unusedExceptions(

@@ -40,7 +40,7 @@ function shownFinding(finding: ReportedFinding, style: Style): string[] {
   ];
 }
 
-export const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
+const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
   `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
 
 /** One line for each reason, so that a set without Services does not fill the screen. */

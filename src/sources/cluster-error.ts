@@ -32,7 +32,7 @@ export class ClusterError extends Error {
 }
 
 /** What a server says is shown to users: no line breaks, no escape sequences, no novels. */
-export function oneLine(text: string): string {
+function oneLine(text: string): string {
   const line = text.replace(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
   return line.length > 500 ? `${line.slice(0, 500)}…` : line;
 }

@@ -24,7 +24,7 @@ export interface ClusterMeshOptions {
   readonly settings?: MeshSettings;
 }
 
-export const defaultMaxStalenessMs = 5 * 60_000;
+const defaultMaxStalenessMs = 5 * 60_000;
 const stalenessCheckMs = 5_000;
 
 /** A kind as /readyz shows it. `problem` keeps Meshward from being ready, `note` does not. */

@@ -65,7 +65,7 @@ function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptio
 }
 
 /** Istio's and Gateway API's own kinds: what a repository of mesh configuration holds; the rest usually lives elsewhere. */
-export const isMeshKind = (kind: Kind): boolean =>
+const isMeshKind = (kind: Kind): boolean =>
   kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking/.test(group));
 
 /**

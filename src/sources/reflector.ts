@@ -271,7 +271,7 @@ const isAnswer = ({ fault }: ClusterError): boolean =>
   fault === "absent" || fault === "forbidden" || fault === "expired" || fault === "busy" || fault === "unauthorized";
 
 /** `namespace/name`. */
-export function keyOfRaw(raw: Record<string, unknown>): string {
+function keyOfRaw(raw: Record<string, unknown>): string {
   const [namespace, name] = [member(raw["metadata"], "namespace"), member(raw["metadata"], "name")];
   return `${typeof namespace === "string" ? namespace : ""}/${typeof name === "string" ? name : ""}`;
 }

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 
 /** What a folder of manifests never reaches, and a machine can still hold several times. */
-export const maxFileBytes = 64 * 1024 * 1024;
+const maxFileBytes = 64 * 1024 * 1024;
 
 export type Reading = { readonly text: string } | { readonly problem: string };
 

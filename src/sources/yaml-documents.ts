@@ -14,7 +14,7 @@ import {
 import { type AliasBudget, aliasBudget, YamlValues } from "./yaml-values.ts";
 
 /** The YAML library needs some hundred bytes of memory for each byte of a document. */
-export const maxYamlDocument = 8 * 1024 * 1024;
+const maxYamlDocument = 8 * 1024 * 1024;
 
 interface Chunk {
   readonly start: number;
