@@ -1,0 +1,122 @@
+import fc from "fast-check";
+import { type AnyObject, identityOf, type Kind, readObject } from "../../src/kube/kinds.ts";
+
+/** Small ambient worlds: two namespaces, one waypoint's name, policies at ztunnel and at the waypoint. */
+
+const namespace = fc.constantFrom("a", "b", "istio-system");
+type Labels = Record<string, string>;
+const ambient = { "istio.io/dataplane-mode": "ambient" };
+const named = { "istio.io/use-waypoint": "w" };
+
+const namespaceLabels = fc.constantFrom<Labels>(
+  ambient,
+  ambient,
+  { ...ambient, ...named },
+  { ...ambient, ...named },
+  { ...ambient, ...named, "istio.io/use-waypoint-namespace": "b" },
+  { ...ambient, "istio-injection": "enabled" },
+  { "istio-injection": "enabled" },
+  { "istio.io/rev": "stable" },
+  { "istio.io/dataplane-mode": "none" },
+  {},
+);
+const ownLabels = fc.constantFrom<Labels>({}, {}, named, { "istio.io/use-waypoint": "none" });
+const podLabels = fc.constantFrom<Labels>({ app: "x" }, { app: "x" }, { app: "y" }, {});
+const podMetadata = fc.constantFrom<{ labels?: Labels; annotations?: Labels }>(
+  {},
+  {},
+  {},
+  { labels: named },
+  { labels: { "istio.io/dataplane-mode": "none" } },
+  { labels: { "sidecar.istio.io/inject": "false" } },
+  { annotations: { "sidecar.istio.io/status": "{}" } },
+  { annotations: { "traffic.sidecar.istio.io/excludeInboundPorts": "80" } },
+  { annotations: { "ambient.istio.io/bypass-inbound-capture": "true" } },
+);
+const listeners = fc.constantFrom<unknown>(
+  undefined,
+  [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } }],
+  [
+    {
+      port: 15008,
+      protocol: "HBONE",
+      allowedRoutes: { namespaces: { from: "Selector", selector: { matchLabels: ambient } } },
+    },
+  ],
+);
+const rule = fc.constantFrom<unknown>(
+  {},
+  { from: [{ source: { principals: ["cluster.local/ns/a/sa/w"] } }] },
+  { from: [{ source: { namespaces: ["b"] } }] },
+  { to: [{ operation: { methods: ["GET"] } }] },
+  { to: [{ operation: { ports: ["80"], paths: ["/"] } }] },
+);
+const policySpec = fc.record({
+  selector: fc.constantFrom<unknown>(undefined, undefined, {}, { matchLabels: { app: "x" } }),
+  targetRefs: fc.constantFrom<unknown>(
+    undefined,
+    undefined,
+    [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }],
+    [{ kind: "Service", name: "x" }],
+  ),
+  action: fc.constantFrom(undefined, "ALLOW", "DENY", "CUSTOM"),
+  rules: fc.array(rule, { maxLength: 2 }),
+});
+
+const specs = {
+  KubernetesGateway: fc.record({
+    gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio"),
+    listeners,
+  }),
+  AuthorizationPolicy: policySpec,
+  PeerAuthentication: fc.record({
+    selector: fc.constantFrom<unknown>(undefined, undefined, {}, { matchLabels: { app: "x" } }),
+    mtls: fc.constantFrom({ mode: "STRICT" }, { mode: "STRICT" }, { mode: "PERMISSIVE" }),
+  }),
+  Service: fc.record({
+    selector: fc.constantFrom({ app: "x" }, { app: "y" }),
+    ports: fc.constant([{ port: 443, targetPort: 80 }]),
+  }),
+  VirtualService: fc.record({
+    hosts: fc.constantFrom(["x"], ["x.a.svc.cluster.local"]),
+    gateways: fc.constantFrom(undefined, ["mesh"], ["w"]),
+    http: fc.constant([{ route: [{ destination: { host: "x" } }] }]),
+  }),
+  AdmissionWebhook: fc.record({ service: fc.record({ namespace, name: fc.constant("x") }) }),
+  Workload: fc
+    .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))
+    .map(([own, { labels, annotations }, hostNetwork]) => ({
+      template: {
+        metadata: { labels: { ...own, ...labels }, annotations },
+        spec: { hostNetwork, containers: [{ name: "c", ports: [{ containerPort: 80 }] }] },
+      },
+    })),
+} satisfies Partial<Record<Kind, fc.Arbitrary<unknown>>>;
+const originKinds: Partial<Record<Kind, string>> = {
+  Workload: "Deployment",
+  KubernetesGateway: "Gateway",
+  AdmissionWebhook: "APIService",
+};
+
+const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
+  fc
+    .record({
+      namespace,
+      name: fc.constant(kind === "KubernetesGateway" ? "w" : "x"),
+      labels: ownLabels,
+      spec: specs[kind] as fc.Arbitrary<unknown>,
+    })
+    .map(({ spec, ...metadata }) => readObject(kind, { kind: originKinds[kind] ?? kind, metadata, spec })),
+);
+const namespaceObject = fc
+  .record({ name: namespace, labels: namespaceLabels })
+  .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
+
+export const anAmbientObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, namespaceObject);
+
+/** A set of objects, each identity once. */
+export const anAmbientWorld: fc.Arbitrary<AnyObject[]> = fc.uniqueArray(anAmbientObject, {
+  selector: identityOf,
+  minLength: 6,
+  maxLength: 18,
+});
