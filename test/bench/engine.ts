@@ -9,6 +9,8 @@ import type { MeshStore } from "../../src/mesh/store.ts";
 import type { Policies } from "../../src/policy/policies.ts";
 import { cpuOf, heapBytes, shown, table } from "./measure.ts";
 import {
+  asStored,
+  authorizationPolicy,
   destinationRule,
   hot,
   meshOf,
@@ -35,6 +37,20 @@ interface Measured {
 }
 
 const namespace = team(0);
+/** Counts in every namespace: what the ingress may do everywhere. */
+const everywhere = (methods: readonly string[]): Raw =>
+  authorizationPolicy(
+    { namespace: rootNamespace, name: "ingress" },
+    {
+      action: "ALLOW",
+      rules: [
+        {
+          from: [{ source: { principals: [`cluster.local/ns/${rootNamespace}/sa/ingress`] } }],
+          to: [{ operation: { methods } }],
+        },
+      ],
+    },
+  );
 const changes = (objects: number): readonly Measured[] => {
   const few = objects > 10_000 ? 1 : 20;
   return [
@@ -56,6 +72,11 @@ const changes = (objects: number): readonly Measured[] => {
     {
       title: "PeerAuthentication of the root namespace, PERMISSIVE",
       raw: peerAuthentication({ namespace: rootNamespace, name: "default" }, "PERMISSIVE"),
+      repeat: few,
+    },
+    {
+      title: "AuthorizationPolicy of the root namespace, a method fewer",
+      raw: everywhere(["GET"]),
       repeat: few,
     },
     {
@@ -92,8 +113,13 @@ const inTime = (us: number): string => (us < 1_000 ? `${shown(us)} us` : `${show
 /** Indexes are built when they are first used: ask for the memory after the changes. */
 function measuredMesh(objects: number): { mesh: MeshStore; bytesPerObject: () => number } {
   const before = heapBytes();
-  const mesh = meshOf(storedMesh(objects));
+  const mesh = meshOf(engineMesh(objects));
   return { mesh, bytesPerObject: () => (heapBytes() - before) / objects };
+}
+
+function* engineMesh(objects: number): Iterable<Raw> {
+  yield* storedMesh(objects);
+  yield asStored(everywhere(["GET", "POST"]), 2 * objects);
 }
 
 function changeOf(raw: Raw, mesh: MeshStore): Change {

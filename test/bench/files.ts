@@ -1,8 +1,9 @@
-// Commands in processes of their own: `check` over files that do not fit in one look, and `serve` from start to ready.
+// Commands in processes of their own: `check` over files that do not fit in one look, `explain` over a
+// capture of a large cluster, and `serve` from start to ready.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -10,8 +11,9 @@ import { text } from "node:stream/consumers";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
+import { allKinds } from "../../src/kube/kinds.ts";
 import { median, shown, table } from "./measure.ts";
-import { manifests, type Raw, storedMesh } from "./mesh.ts";
+import { manifests, type Raw, storedMesh, team } from "./mesh.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const source = join(root, "src/main.ts");
@@ -34,6 +36,19 @@ function writeFolder(folder: string, objects: Iterable<Raw>): number {
   return count;
 }
 
+/** Writes a capture as `meshward capture` writes it. Returns how many objects are in it. */
+function writeCapture(file: string, objects: Iterable<Raw>): number {
+  const descriptor = openSync(file, "w");
+  const kind = '"apiVersion":"meshward.io/v1alpha1","kind":"Capture","version":1';
+  writeSync(descriptor, `{${kind},"server":"https://bench","at":"2026-01-01T00:00:00.000Z","items":[`);
+  let count = 0;
+  for (const object of objects) writeSync(descriptor, `${count++ === 0 ? "" : ","}\n${JSON.stringify(object)}`);
+  const knowledge = Object.fromEntries(allKinds.map((one) => [one, "complete"]));
+  writeSync(descriptor, `\n],"knowledge":${JSON.stringify(knowledge)},"count":${count}}\n`);
+  closeSync(descriptor);
+  return count;
+}
+
 interface Spent {
   readonly wallMs: number;
   readonly cpuMs: number;
@@ -44,15 +59,13 @@ const reportCpu = `data:text/javascript,${encodeURIComponent(
   'import { writeSync } from "node:fs"; process.on("exit", () => { const { user, system } = process.cpuUsage(); writeSync(3, String(user + system)); });',
 )}`;
 
-/** `check`, starting the process included. */
-function checked(program: string, folder: string): Spent {
+/** A command from start to end, starting the process included. */
+function ran(program: string, command: readonly string[]): Spent {
   const start = performance.now();
-  const { status, stderr, output } = spawnSync(
-    process.execPath,
-    ["--import", reportCpu, program, "check", folder, "--fail-on", "never"],
-    { stdio: ["ignore", "ignore", "pipe", "pipe"] },
-  );
-  if (status !== 0) throw new Error(`check ended with ${status}: ${String(stderr)}`);
+  const { status, stderr, output } = spawnSync(process.execPath, ["--import", reportCpu, program, ...command], {
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  if (status !== 0) throw new Error(`${command[0]} ended with ${status}: ${String(stderr)}`);
   return { wallMs: performance.now() - start, cpuMs: Number(String(output[3])) / 1_000 };
 }
 
@@ -105,6 +118,8 @@ export async function filesTable(folder: string): Promise<string> {
     const path = join(folder, `set-${objects}`);
     return { path, count: writeFolder(path, manifests(objects)) };
   });
+  const capture = join(folder, "capture.json");
+  const captured = writeCapture(capture, storedMesh(100_000));
   const rows: string[][] = [];
   for (const [title, program] of [
     ["source", source],
@@ -112,10 +127,17 @@ export async function filesTable(folder: string): Promise<string> {
   ] as const) {
     if (!existsSync(program)) continue;
     for (const { path, count } of sets) {
-      const { wallMs, cpuMs } = await medianOf(() => checked(program, path));
+      const { wallMs, cpuMs } = await medianOf(() => ran(program, ["check", path, "--fail-on", "never"]));
       const perSecond = shown(count / (cpuMs / 1_000));
       rows.push([`check, ${shown(count)} objects in YAML, ${title}`, shown(wallMs), shown(cpuMs), perSecond]);
     }
+    const explained = await medianOf(() => ran(program, ["explain", `namespace/${team(1)}`, "--mesh", capture]));
+    rows.push([
+      `explain a namespace, a capture of ${shown(captured)} objects, ${title}`,
+      shown(explained.wallMs),
+      shown(explained.cpuMs),
+      shown(captured / (explained.cpuMs / 1_000)),
+    ]);
     const { wallMs, cpuMs } = await medianOf(() => ready(program, mesh, folder));
     rows.push([`serve with 1,000 objects, start to ready, ${title}`, shown(wallMs), shown(cpuMs), ""]);
   }
