@@ -1,7 +1,7 @@
 import type { Weighed } from "../engine/weigh.ts";
 import { identityOf, type Witness } from "../kube/kinds.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
-import { counted, denialMessage, warningLine } from "./denial-message.ts";
+import { counted, denialMessage, warningLines } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
 import { eventsOf } from "./object-events.ts";
 import { quoted } from "./printable.ts";
@@ -21,7 +21,7 @@ export function decide(judgement: Judgement): Decision {
   const warnings = [
     ...notesOf(verdicts, glass, judgement),
     ...doubtedLine(verdicts),
-    ...verdicts.filter((verdict) => isWarned(verdict, denied)).map((one) => warningLine(one, judgement.changed)),
+    ...verdicts.filter((verdict) => isWarned(verdict, denied)).flatMap((one) => warningLines(one, judgement.changed)),
     ...skippedLine(judgement, denied),
   ];
   const outcome = outcomeOf(denied, warnings);

@@ -85,10 +85,10 @@ function reference(notices: readonly Notice[]): string {
   return "More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets";
 }
 
-/** The same in one line, with as much of what to do as there is room for. */
-export function warningLine(notice: Notice, changed: AnyObject): string {
+/** The same in one line; what to do stands on a second one where both are too long for the API server's limit together. */
+export function warningLines(notice: Notice, changed: AnyObject): readonly string[] {
   const { rule, message, fix } = notice;
   const found = `${rule}: ${placeOf(notice, changed)}${message}`;
-  const lines = [`${found}. Fix: ${fix}`, `${found}. See: meshward rules ${rule}`];
-  return lines.find((line) => line.length <= longestWarning) ?? found;
+  const line = `${found}. Fix: ${fix}`;
+  return line.length <= longestWarning ? [line] : [found, `Fix for ${rule}: ${fix}`];
 }

@@ -4,7 +4,7 @@ import { createLog, type LogLevel, logLevels } from "../telemetry/log.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
-import { selfSigned } from "../tls/self-signed.ts";
+import { unsavedSelfSigned } from "../tls/self-signed.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
@@ -58,7 +58,7 @@ const liveReadMs = 300;
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError where it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
-  const certificates = await certificatesOf(options, terminal);
+  const { certificates, announce } = await certificatesOf(options, terminal);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(
@@ -81,31 +81,44 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
-  if (!terminal.stop.aborted) await once(terminal.stop, "abort");
-  log.info({ drainSeconds: options.drainSeconds }, "stopping; a second signal stops at once");
-  policies.close();
-  await webhook.close();
-  await mesh.close();
+  try {
+    announce();
+    log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
+    if (!terminal.stop.aborted) await once(terminal.stop, "abort");
+    log.info({ drainSeconds: options.drainSeconds }, "stopping; a second signal stops at once");
+  } finally {
+    policies.close();
+    await webhook.close();
+    await mesh.close();
+  }
   return 0;
 }
 
 const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0);
 
-async function certificatesOf(options: ServeOptions, terminal: Terminal): Promise<CertificateSource> {
+interface Certificates {
+  readonly certificates: CertificateSource;
+  /** Called once the ports are open. Throws a CertificateError where the certificate's files cannot be written. */
+  announce(): void;
+}
+
+async function certificatesOf(options: ServeOptions, terminal: Terminal): Promise<Certificates> {
   const { tlsCert, tlsKey, certs, tlsHost } = options;
   if (options.selfSigned) {
     if (tlsCert !== undefined || tlsKey !== undefined)
       throw new UsageError(
         "--self-signed makes its own certificate: leave out --tls-cert and --tls-key, or leave it out",
       );
-    const { certificates, caPath } = await selfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
-    terminal.error(`The webhook's authority is ${caPath}: put it into the webhook configuration's caBundle\n`);
-    return certificates;
+    const made = await unsavedSelfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
+    const announce = () => {
+      made.save();
+      terminal.error(`The webhook's authority is ${made.caPath}: put it into the webhook configuration's caBundle\n`);
+    };
+    return { certificates: made.certificates, announce };
   }
   if (tlsCert === undefined || tlsKey === undefined)
     throw new UsageError("a webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
-  return mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock });
+  return { certificates: mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock }), announce() {} };
 }
 
 function portNumber(text: string): number {

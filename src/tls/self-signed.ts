@@ -20,6 +20,11 @@ export interface SelfSignedOptions {
   readonly now: number;
 }
 
+export interface Unsaved {
+  /** @throws CertificateError when the folder cannot be written */
+  save(): void;
+}
+
 export interface SelfSigned {
   readonly certificates: CertificateSource;
   /** the file that clients must trust */
@@ -36,10 +41,19 @@ const hostName = /^(?=.{1,253}$)(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a
  * @throws CertificateError when a host is no name or address, or the folder cannot be written
  */
 export async function selfSigned(options: SelfSignedOptions): Promise<SelfSigned> {
+  const made = await unsavedSelfSigned(options);
+  made.save();
+  return made;
+}
+
+/**
+ * The same, not written yet: a server that cannot open its port must not replace the files of one that runs.
+ * @throws CertificateError when a host is no name or address
+ */
+export async function unsavedSelfSigned(options: SelfSignedOptions): Promise<SelfSigned & Unsaved> {
   const certificate = await issue(options);
   const caPath = join(options.folder, "ca.crt");
-  write(options.folder, certificate);
-  return { certificates: fixedCertificate(certificate), caPath };
+  return { certificates: fixedCertificate(certificate), caPath, save: () => write(options.folder, certificate) };
 }
 
 /** A source that never changes. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { denialMessage, type Notice, warningLine } from "../../src/admission/denial-message.ts";
+import { denialMessage, type Notice, warningLines } from "../../src/admission/denial-message.ts";
 import { readObject } from "../../src/kube/kinds.ts";
 
 const changed = readObject("VirtualService", {
@@ -85,21 +85,15 @@ test("names and values cannot make lines of their own, and the first line stays 
   assert.match(lines[1] ?? "", /: a b$/);
 });
 
-test("a warning is one line: rule, place, what, fix", () => {
-  assert.equal(
-    warningLine(weights, changed),
+test("a warning is one line: rule, place, what, fix; the fix stands on its own where both are too long", () => {
+  assert.deepEqual(warningLines(weights, changed), [
     "virtual-service-weights-not-100: spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
-  );
-  assert.equal(
-    warningLine({ ...weights, at: [] }, namespace),
+  ]);
+  assert.deepEqual(warningLines({ ...weights, at: [] }, namespace), [
     "virtual-service-weights-not-100: VirtualService payments/shop: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
-  );
-  assert.equal(
-    warningLine({ ...weights, at: [], fix: "f".repeat(250) }, changed),
-    "virtual-service-weights-not-100: Weights sum to 110, not to 100: 90 + 20 = 110. See: meshward rules virtual-service-weights-not-100",
-  );
-  assert.equal(
-    warningLine({ ...weights, at: [], message: "m".repeat(240) }, changed),
-    `virtual-service-weights-not-100: ${"m".repeat(240)}`,
-  );
+  ]);
+  assert.deepEqual(warningLines({ ...weights, at: [], fix: "f".repeat(200) }, changed), [
+    "virtual-service-weights-not-100: Weights sum to 110, not to 100: 90 + 20 = 110",
+    `Fix for virtual-service-weights-not-100: ${"f".repeat(200)}`,
+  ]);
 });
