@@ -1,6 +1,5 @@
 import { once } from "node:events";
-import { closeSync, createReadStream, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
+import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
 import { allKinds, type AnyObject, type Kind, kindOf, readAny } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { MeshStore } from "../mesh/store.ts";
@@ -9,6 +8,7 @@ import type { ClusterConnection } from "./cluster-connection.ts";
 import { type ClusterResource, readReceived, resourcesOf } from "./cluster-resources.ts";
 import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOptions } from "./cluster-snapshot.ts";
 import type { Pace } from "./pace.ts";
+import { linesOf } from "./text-lines.ts";
 
 /**
  * A mesh in a file: what the API server sent, before the door, so that rules which come later find in it what they
@@ -93,8 +93,7 @@ export function isCapture(file: string): boolean {
 /** The mesh that a capture holds. @throws CaptureError where it is not whole, or of another version */
 export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
   const reader = new CaptureReader(file);
-  const input = createReadStream(file);
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) reader.line(line);
+  for (const line of linesOf(file)) reader.line(line.endsWith("\r") ? line.slice(0, -1) : line);
   const { objects, knowledge } = reader.end();
   return meshOfObjects(objects, knowledge, options);
 }
@@ -171,8 +170,9 @@ const resources = allKinds.flatMap((kind) => resourcesOf(kind));
 function resourceOf(raw: unknown): ClusterResource | undefined {
   const [version, name] = [String(member(raw, "apiVersion")), String(member(raw, "kind"))];
   const kind = kindOf(version, name);
-  const candidates = resources.filter((resource) => resource.kind === kind && resource.served.kind === name);
-  if (kind !== "MeshConfig") return candidates[0];
+  if (kind !== "MeshConfig")
+    return resources.find((resource) => resource.kind === kind && resource.served.kind === name);
+  const candidates = resourcesOf(kind);
   const isDefault = member(member(raw, "metadata"), "name") === "istio";
   return candidates[isDefault ? 0 : 1];
 }

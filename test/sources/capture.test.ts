@@ -88,6 +88,21 @@ test("a capture holds what was sent, never Secrets, of ConfigMaps Istio's own; i
   assert.deepEqual([mesh.knowledge("VirtualService"), mesh.knowledge("DestinationRule")], ["complete", "unknown"]);
 });
 
+test("a capture may hold every character, objects longer than what is read at once, and line ends of Windows", async (context) => {
+  const { server, connection } = await cluster(context);
+  const labels = { odd: "\u2028\u2029\u0085 \ud83d\ude00 ü", long: "ü".repeat(3_000_000) };
+  const [odd, crlf] = [join(root, "odd.json"), join(root, "crlf.json")];
+  server.apply("deployments", { metadata: { name: "odd", namespace: "shop", labels } });
+  await writeCapture(connection, { file: odd, now });
+  writeFileSync(crlf, readFileSync(odd, "utf8").replaceAll("\n", "\r\n"));
+  for (const file of [odd, crlf]) {
+    const mesh = await readCapture(file, { settings: defaultMeshSettings });
+    const read = mesh.find("Workload", "shop/Deployment/odd");
+    assert.deepEqual(read?.metadata.labels, labels);
+    assert.equal(mesh.count("Workload"), 2);
+  }
+});
+
 test("nothing is left behind where a capture fails", async (context) => {
   const { server, connection } = await cluster(context);
   const file = join(root, "failed.json");
