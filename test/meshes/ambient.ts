@@ -98,11 +98,17 @@ const originKinds: Partial<Record<Kind, string>> = {
   AdmissionWebhook: "APIService",
 };
 
+/** Policies say something together; the waypoint is the one that labels name. */
+const names: Partial<Record<Kind, readonly [string, ...string[]]>> = {
+  KubernetesGateway: ["w"],
+  AuthorizationPolicy: ["x", "y", "z"],
+};
+
 const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
   fc
     .record({
       namespace,
-      name: fc.constant(kind === "KubernetesGateway" ? "w" : "x"),
+      name: fc.constantFrom(...(names[kind] ?? ["x"])),
       labels: ownLabels,
       spec: specs[kind] as fc.Arbitrary<unknown>,
     })
@@ -111,12 +117,61 @@ const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
 const namespaceObject = fc
   .record({ name: namespace, labels: namespaceLabels })
   .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
+const often = namespaced.filter((_, i) =>
+  ["AuthorizationPolicy", "KubernetesGateway", "Workload"].includes(Object.keys(specs)[i] ?? ""),
+);
 
-export const anAmbientObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, namespaceObject);
+export const anAmbientObject: fc.Arbitrary<AnyObject> = fc.oneof(
+  ...namespaced,
+  ...often,
+  namespaceObject,
+  namespaceObject,
+);
 
-/** A set of objects, each identity once. */
-export const anAmbientWorld: fc.Arbitrary<AnyObject[]> = fc.uniqueArray(anAmbientObject, {
-  selector: identityOf,
-  minLength: 6,
-  maxLength: 18,
-});
+/** What must be there for most of it to matter: an ambient namespace with its waypoint, and who is behind it. */
+const core: readonly AnyObject[] = [
+  readObject("Namespace", { kind: "Namespace", metadata: { name: "a", labels: { ...ambient, ...named } } }),
+  readObject("KubernetesGateway", {
+    kind: "Gateway",
+    metadata: { name: "w", namespace: "a" },
+    spec: { gatewayClassName: "istio-waypoint" },
+  }),
+  readObject("Workload", {
+    kind: "Deployment",
+    metadata: { name: "x", namespace: "a" },
+    spec: { template: { metadata: { labels: { app: "x" } } } },
+  }),
+  readObject("Service", {
+    kind: "Service",
+    metadata: { name: "x", namespace: "a" },
+    spec: { selector: { app: "x" }, ports: [{ port: 443, targetPort: 80 }] },
+  }),
+  readObject("AuthorizationPolicy", {
+    kind: "AuthorizationPolicy",
+    metadata: { name: "x", namespace: "a" },
+    spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }] },
+  }),
+  readObject("AuthorizationPolicy", {
+    kind: "AuthorizationPolicy",
+    metadata: { name: "y", namespace: "a" },
+    spec: { selector: {}, action: "DENY", rules: [{ to: [{ operation: { methods: ["GET"] } }] }] },
+  }),
+  readObject("PeerAuthentication", {
+    kind: "PeerAuthentication",
+    metadata: { name: "x", namespace: "a" },
+    spec: { mtls: { mode: "STRICT" } },
+  }),
+  readObject("AdmissionWebhook", {
+    kind: "APIService",
+    metadata: { name: "x" },
+    spec: { service: { namespace: "a", name: "x" } },
+  }),
+];
+
+/** A set of objects, each identity once: most of the core, and others beside it or in its place. */
+export const anAmbientWorld: fc.Arbitrary<AnyObject[]> = fc
+  .tuple(
+    fc.subarray([...core], { minLength: core.length - 2 }),
+    fc.uniqueArray(anAmbientObject, { selector: identityOf, minLength: 2, maxLength: 10 }),
+  )
+  .map(([kept, others]) => [...new Map([...kept, ...others].map((object) => [identityOf(object), object])).values()]);

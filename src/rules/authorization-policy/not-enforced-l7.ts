@@ -6,7 +6,6 @@ import { formatLabels } from "../../mesh/selectors.ts";
 import type { MeshView } from "../../mesh/view.ts";
 import {
   formatWaypoint,
-  identityOfWaypoint,
   isUsable,
   type WaypointBinding,
   waypointBindingOfNamespace,
@@ -42,6 +41,7 @@ export const notEnforcedL7 = defineRule({
   },
 });
 
+type Rule = AuthorizationPolicy["spec"]["rules"][number];
 interface Judged {
   readonly policy: AuthorizationPolicy;
   readonly scope: ZtunnelScope;
@@ -55,9 +55,9 @@ function* ofRules({ policy, scope, binding, mesh }: Judged): Iterable<Problem> {
     if (left === "whole") continue;
     yield {
       at: ["spec", "rules", i],
-      message: `${whereOf(scope, binding)}: the rule asks for ${httpAttributesOf(rule).join(" and ")}, ${consequenceOf(left, policy, scope, mesh)}`,
+      message: `${whereOf(scope, binding)}: ${consequenceOf(left, rule, { policy, scope, mesh })}`,
       key: `${left} ${scopeOf(policy)}`,
-      fix: fixOf(left, policy, scope, binding),
+      fix: fixOf(left, scope, binding),
       restsOn: [scope.namespace],
       // Who is denied notices; who is let in does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
@@ -84,13 +84,18 @@ function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: Wa
     : `${name} ${mode} and has no waypoint`;
 }
 
-function consequenceOf(left: ZtunnelRule, policy: AuthorizationPolicy, scope: ZtunnelScope, mesh: View): string {
+function consequenceOf(
+  left: ZtunnelRule,
+  rule: Rule,
+  { policy, scope, mesh }: Pick<Judged, "policy" | "scope" | "mesh">,
+): string {
   const shown = shownScope(policy);
-  if (left === "never") return `so at ztunnel it never fires and denies nothing to ${shown}`;
-  if (left === "part") return `which ztunnel leaves out: of ${shown} it denies what ports and identities alone say`;
-  return letsOthersIn(policy, scope, mesh)
-    ? `so ztunnel drops it and denies what only this rule allows to ${shown}`
-    : `so ztunnel drops it and denies every request to ${shown}`;
+  const attributes = httpAttributesOf(rule).join(", ");
+  if (left === "never") return `at ztunnel the rule (${attributes}) never fires and denies nothing to ${shown}`;
+  if (left === "part")
+    return `ztunnel leaves ${attributes} out of the rule, and denies ${shown} what ports and identities alone say`;
+  const denied = letsOthersIn(policy, scope, mesh) ? "what only it allows" : "every request";
+  return `ztunnel drops the rule (${attributes}) and denies ${denied} to ${shown}`;
 }
 
 /** Whether some other rule, of this policy or another, lets anybody in. */
@@ -107,21 +112,9 @@ function shownScope({ metadata, spec }: AuthorizationPolicy): string {
   return labels === "" ? `the workloads of ${metadata.namespace}` : labels.replaceAll(", ", ",");
 }
 
-function fixOf(
-  left: ZtunnelRule,
-  policy: AuthorizationPolicy,
-  { namespace, isMeshWide }: ZtunnelScope,
-  binding: WaypointBinding | undefined,
-): string {
-  if (isMeshWide)
-    return `Bind a copy of the policy to each waypoint with targetRefs, or all of them with a targetRef to GatewayClass istio-waypoint; here ask for ports and identities alone.`;
-  const { name } = namespace.metadata;
-  const named = isUsable(binding) ? binding.named : { name: "waypoint", namespace: name };
-  const { serviceAccount, namespace: where } = identityOfWaypoint(named, binding?.gateway);
-  const first = isUsable(binding) ? "Bind" : `Give ${name} a waypoint, bind`;
-  const to = isUsable(binding) ? `waypoint ${formatWaypoint(named)}` : "it";
-  const entry = `allow the waypoint's own identity (cluster.local/ns/${where}/sa/${serviceAccount}) to reach ${shownScope(policy)}`;
-  return left === "dropped"
-    ? `${first} this rule to ${to} with targetRefs, and ${entry}.`
-    : `${first} this rule to ${to} with targetRefs; for ztunnel ask for ports and identities alone.`;
+/** Short enough for a warning to hold it, which has 250 characters for everything. */
+function fixOf(left: ZtunnelRule, { isMeshWide }: ZtunnelScope, binding: WaypointBinding | undefined): string {
+  if (isMeshWide) return "Ask for ports and identities; bind the rest to GatewayClass istio-waypoint by targetRefs";
+  const bind = isUsable(binding) ? "Bind this to it by targetRefs" : "Add a waypoint, bind this by targetRefs";
+  return left === "dropped" ? `${bind}, let its identity in` : `${bind}, or ask for ports and identities alone`;
 }
