@@ -252,7 +252,8 @@ describe("the seed manifests", { skip }, () => {
     isQuiet(await send(await denyAll()));
     allows(
       await send(await allowOrders()),
-      /payments is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=payments-api\. Fix: Add a waypoint, bind this by targetRefs, let its identity in/,
+      /payments is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=payments-api/,
+      /Give payments a waypoint, bind this rule to it with targetRefs, and allow the waypoint's own identity .*to reach app=payments-api/,
     );
   });
 

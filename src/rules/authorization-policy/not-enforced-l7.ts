@@ -6,11 +6,13 @@ import { formatLabels } from "../../mesh/selectors.ts";
 import type { MeshView } from "../../mesh/view.ts";
 import {
   formatWaypoint,
+  identityOfWaypoint,
   isUsable,
   type WaypointBinding,
   waypointBindingOfNamespace,
   waypointOfNamespace,
 } from "../../mesh/waypoints.ts";
+import { formatCaller } from "../../mesh/ztunnel-callers.ts";
 import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/ztunnel-rules.ts";
 import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh/ztunnel-scope.ts";
 
@@ -49,15 +51,16 @@ interface Judged {
   readonly mesh: View;
 }
 
-function* ofRules({ policy, scope, binding, mesh }: Judged): Iterable<Problem> {
+function* ofRules(judged: Judged): Iterable<Problem> {
+  const { policy, scope, binding } = judged;
   for (const [i, rule] of policy.spec.rules.entries()) {
     const left = atZtunnel(rule, actionOf(policy));
     if (left === "whole") continue;
     yield {
       at: ["spec", "rules", i],
-      message: `${whereOf(scope, binding)}: ${consequenceOf(left, rule, { policy, scope, mesh })}`,
+      message: `${whereOf(scope, binding)}: ${consequenceOf(left, rule, judged)}`,
       key: `${left} ${scopeOf(policy)}`,
-      fix: fixOf(left, scope, binding),
+      fix: fixOf(left, judged),
       restsOn: [scope.namespace],
       // Who is denied notices; who is let in does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
@@ -84,11 +87,7 @@ function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: Wa
     : `${name} ${mode} and has no waypoint`;
 }
 
-function consequenceOf(
-  left: ZtunnelRule,
-  rule: Rule,
-  { policy, scope, mesh }: Pick<Judged, "policy" | "scope" | "mesh">,
-): string {
+function consequenceOf(left: ZtunnelRule, rule: Rule, { policy, scope, mesh }: Judged): string {
   const shown = shownScope(policy);
   const attributes = httpAttributesOf(rule).join(", ");
   if (left === "never") return `at ztunnel the rule (${attributes}) never fires and denies nothing to ${shown}`;
@@ -112,9 +111,15 @@ function shownScope({ metadata, spec }: AuthorizationPolicy): string {
   return labels === "" ? `the workloads of ${metadata.namespace}` : labels.replaceAll(", ", ",");
 }
 
-/** Short enough for a warning to hold it, which has 250 characters for everything. */
-function fixOf(left: ZtunnelRule, { isMeshWide }: ZtunnelScope, binding: WaypointBinding | undefined): string {
-  if (isMeshWide) return "Ask for ports and identities; bind the rest to GatewayClass istio-waypoint by targetRefs";
-  const bind = isUsable(binding) ? "Bind this to it by targetRefs" : "Add a waypoint, bind this by targetRefs";
-  return left === "dropped" ? `${bind}, let its identity in` : `${bind}, or ask for ports and identities alone`;
+function fixOf(left: ZtunnelRule, { policy, scope, binding, mesh }: Judged): string {
+  if (scope.isMeshWide)
+    return "Ask for ports and identities alone; bind the rest to GatewayClass istio-waypoint with targetRefs.";
+  const { name } = scope.namespace.metadata;
+  const named = isUsable(binding) ? binding.named : { name: "waypoint", namespace: name };
+  const bind = isUsable(binding)
+    ? `Bind this rule to waypoint ${formatWaypoint(named)} with targetRefs`
+    : `Give ${name} a waypoint, bind this rule to it with targetRefs`;
+  if (left !== "dropped") return `${bind}, or ask for ports and identities alone.`;
+  const identity = formatCaller(identityOfWaypoint(named, binding?.gateway), mesh.settings);
+  return `${bind}, and allow the waypoint's own identity (${identity}) to reach ${shownScope(policy)}.`;
 }
