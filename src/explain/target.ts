@@ -1,5 +1,5 @@
 import { idOf, kinds } from "../kube/kinds.ts";
-import { hostOfService } from "../mesh/destinations.ts";
+import { hostOfService } from "../mesh/hosts.ts";
 import { fullHost, namespaceOfHost } from "../mesh/hosts.ts";
 import type { Mesh } from "../mesh/view.ts";
 import { nearest } from "../policy/nearest.ts";
@@ -129,12 +129,12 @@ function missingHost(host: string, mesh: Mesh): string {
 function sameName(host: string, mesh: Mesh): string | undefined {
   const [name] = host.split(".");
   for (const service of mesh.all("Service"))
-    if (service.metadata.name === name) return hostOfService(service, mesh.settings);
+    if (service.metadata.name === name) return hostOfService(service, mesh.settings.domain);
   return undefined;
 }
 
 function* serviceHosts(mesh: Mesh): Iterable<string> {
-  for (const service of mesh.all("Service")) yield hostOfService(service, mesh.settings);
+  for (const service of mesh.all("Service")) yield hostOfService(service, mesh.settings.domain);
   for (const { spec } of mesh.all("ServiceEntry")) yield* spec.hosts;
 }
 

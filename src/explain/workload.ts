@@ -1,6 +1,6 @@
 import { captureOf } from "../mesh/ambient.ts";
 import { servicesOfNamespace } from "../mesh/authorization.ts";
-import { hostOfService } from "../mesh/destinations.ts";
+import { hostOfService } from "../mesh/hosts.ts";
 import type { Namespace } from "../mesh/namespaces.ts";
 import { selects } from "../mesh/selectors.ts";
 import type { MeshSettings } from "../mesh/settings.ts";
@@ -63,8 +63,8 @@ function hostLines(workload: Workload, namespace: Namespace, { mesh }: Inquiry):
       text: "Hosts that lead to it:",
       value: services.length,
       lines: services.map((service) =>
-        objectLine("host", service, hostOfService(service, mesh.settings), {
-          value: hostOfService(service, mesh.settings),
+        objectLine("host", service, hostOfService(service, mesh.settings.domain), {
+          value: hostOfService(service, mesh.settings.domain),
         }),
       ),
     },

@@ -2,7 +2,7 @@ import type { ObjectOf } from "../kube/kinds.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "./destination-rules.ts";
 import { servicesOfNamespace } from "./authorization.ts";
 import { setsClientTls } from "./client-tls.ts";
-import { coveringHostsOfAll, covers, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "./hosts.ts";
 import type { Namespace } from "./namespaces.ts";
 import { isServed } from "./revision.ts";
 import { selects } from "./selectors.ts";
@@ -119,7 +119,7 @@ function* ofServices(namespace: Namespace, mesh: MeshView<ReadsDestinations>, se
   const covering = (host: string) => rules.filter((rule) => covers(hostOfRule(rule, settings), host));
   const known: string[] = [];
   for (const service of mesh.related(servicesOfNamespace, namespace)) {
-    const host = hostOfService(service, settings);
+    const host = hostOfService(service, settings.domain);
     const { selector: labels, type } = service.spec;
     known.push(host);
     const own = covering(host);
@@ -144,10 +144,6 @@ function* ofEntries(namespace: Namespace, mesh: MeshView<ReadsDestinations>, sel
     }
   }
 }
-
-/** Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname. */
-export const hostOfService = ({ metadata }: Service, { domain }: MeshSettings): string =>
-  `${metadata.name}.${metadata.namespace}.svc.${domain}`;
 
 type Ports = Pick<Destination, "ports" | "workloadPort">;
 

@@ -1,3 +1,5 @@
+import type { ObjectOf } from "../kube/kinds.ts";
+
 /**
  * A host as Istio resolves it: a name without a dot belongs to the namespace of the object that says it; `*`, IP
  * addresses and everything with a dot stand as they are, so `reviews.prod` names no service (Istio
@@ -89,3 +91,7 @@ export function namespaceOfHost(host: string, domain: string): string | undefine
   }
   return undefined;
 }
+
+/** The name under which clients reach a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
+export const hostOfService = ({ metadata }: ObjectOf<"Service">, domain: string): string =>
+  `${metadata.name}.${metadata.namespace}.svc.${domain}`;

@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../kube/kinds.ts";
-import { fullHost } from "./hosts.ts";
+import { fullHost, hostOfService } from "./hosts.ts";
 import type { Namespace } from "./namespaces.ts";
 import { selectsByExpression } from "./selectors.ts";
 import { index, type MeshView, relation } from "./view.ts";
@@ -62,10 +62,6 @@ export const namespaceOfWorkload = relation(
   index("Workload", ({ metadata }) => [metadata.namespace]),
   index("Namespace", ({ metadata }) => [metadata.name]),
 );
-
-/** The name under which clients reach a Service. */
-export const hostOfService = ({ metadata }: Service, domain: string): string =>
-  `${metadata.name}.${metadata.namespace}.svc.${domain}`;
 
 /** A VirtualService and the Services of this cluster that it names as hosts, each by its whole name. */
 export const servicesOfVirtualService = relation(

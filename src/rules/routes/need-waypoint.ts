@@ -1,13 +1,12 @@
 import { defineRule } from "../../engine/rule.ts";
 import { absent } from "../../kube/kinds.ts";
 import { enrollmentOf } from "../../mesh/ambient.ts";
-import { fullHost } from "../../mesh/hosts.ts";
+import { fullHost, hostOfService } from "../../mesh/hosts.ts";
 import { isTerminating } from "../../mesh/namespaces.ts";
 import { isServed } from "../../mesh/revision.ts";
 import type { VirtualService } from "../../mesh/virtual-services.ts";
 import {
   formatWaypoint,
-  hostOfService,
   isUsable,
   namespaceOfService,
   servicesOfVirtualService,
