@@ -1,17 +1,12 @@
-import { writeFileSync } from "node:fs";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { printableLine } from "../admission/printable.ts";
-import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import { type PolicySelection, selectionOf } from "../engine/select.ts";
 import { allSubjects } from "../engine/subjects.ts";
-import type { Weighed } from "../engine/weigh.ts";
 import { idOf, type Kind } from "../kube/kinds.ts";
 import type { Knowledge, Mesh } from "../mesh/view.ts";
-import { jsonReport } from "../report/json.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
-import { textReport } from "../report/text.ts";
 import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/applied.ts";
 import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeOfSet } from "../sources/file-mesh.ts";
@@ -20,19 +15,28 @@ import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { kindList } from "./kind-list.ts";
 import { clusterDomainOption, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
+import {
+  accepted,
+  failedRule,
+  failOnOption,
+  formatOption,
+  exitCode,
+  outputOption,
+  type ReportOptions,
+  type Skipped,
+  skips,
+  writeReport,
+} from "./report-output.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
-export interface CheckOptions extends PolicyOptions, ClusterOptions {
+export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions {
   readonly mesh?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
-  readonly format: "text" | "json";
-  readonly failOn: "deny" | "warn" | "never";
   readonly namespace: string;
   readonly clusterDomain: string;
-  readonly output?: string;
 }
 
 export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
@@ -56,15 +60,11 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     )
     .addOption(policiesOption())
     .addOption(profileOption())
-    .addOption(new Option("--format <format>", "of the report").choices(["text", "json"]).default("text"))
-    .addOption(
-      new Option("--fail-on <mode>", "exit 1 when a finding is at least this")
-        .choices(["deny", "warn", "never"])
-        .default("deny"),
-    )
+    .addOption(formatOption())
+    .addOption(failOnOption())
     .option("-n, --namespace <name>", "where objects without a namespace go", "default")
     .addOption(clusterDomainOption())
-    .option("-o, --output <file>", "write the report to this file instead of standard output")
+    .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
 }
 
@@ -83,7 +83,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const base = await baseOf(found, options, terminal);
   const report = reportFor(found, base, unread, selectionOf(policies));
   for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
-  write(report, options, terminal);
+  writeReport(report, options, terminal);
   for (const note of notesOf(set, options)) terminal.error(`note: ${printableLine(note, 2000)}\n`);
   return exitCode(report, options);
 }
@@ -133,11 +133,6 @@ function asTold(kind: Kind, { complete, partial }: Pick<CheckOptions, "complete"
   return complete.includes(kind) ? "complete" : undefined;
 }
 
-type Skipped = Report["skipped"][number];
-
-const skips = (skipped: readonly Skip[]): Skipped[] =>
-  skipped.map(({ rule, unknown }) => ({ rule: rule.id, reason: `needs ${unknown}, of which the files show none` }));
-
 /** Without a mesh there is no before, so that rules on changes have nothing to compare. */
 const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
   rules
@@ -147,44 +142,7 @@ const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
 const isInForce = (rule: Rule, selection: PolicySelection, mesh: Mesh): boolean =>
   [...allSubjects(rule, mesh)].some((subject) => selection.applies(rule, subject, mesh, mesh));
 
-function accepted(weighed: readonly Weighed[]): Skipped[] {
-  return weighed.flatMap(({ finding, exception }) =>
-    exception === undefined
-      ? []
-      : [
-          {
-            rule: finding.rule.id,
-            reason: `${exception.title} accepts it for ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
-          },
-        ],
-  );
-}
-
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
-
-function failedRule({ rule, subject, error }: RuleError, manifest: Manifest | undefined): ReportedError {
-  const why = error instanceof Error ? error.message : String(error);
-  const line = manifest?.locate([]).line ?? null;
-  const message = `rule ${rule.id} failed on ${idOf(subject)}, which is a defect of Meshward: ${why}`;
-  return { file: manifest?.file ?? null, line, message };
-}
-
-function write(report: Report, options: CheckOptions, terminal: Terminal): void {
-  const { format, output } = options;
-  const colour = terminal.colour && output === undefined;
-  const text = format === "json" ? jsonReport(report) : textReport(report, { colour });
-  if (output === undefined) {
-    terminal.out(text);
-    return;
-  }
-  try {
-    writeFileSync(output, text);
-  } catch (error) {
-    throw new UsageError(
-      `--output ${output} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
-}
 
 /** What was left out on purpose, and what is there twice: no error, and nobody should have to guess. */
 function notesOf(set: ManifestSet, { namespace }: CheckOptions): readonly string[] {
@@ -207,9 +165,3 @@ const counted = (count: number, noun: string): string => `${count} ${noun}${coun
 const kindsOf = (manifests: readonly Manifest[]): string =>
   [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
 const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;
-
-function exitCode({ errors, summary }: Report, { failOn }: CheckOptions): ExitCode {
-  if (errors.length > 0) return 2;
-  if (failOn === "never") return 0;
-  return summary.deny > 0 || (failOn === "warn" && summary.warn > 0) ? 1 : 0;
-}

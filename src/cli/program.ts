@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
+import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
@@ -19,6 +20,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
+  program.addCommand(auditCommand(terminal, finish));
   program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));

@@ -1,0 +1,65 @@
+import { Command } from "commander";
+import { selectionOf } from "../engine/select.ts";
+import { allKinds } from "../kube/kinds.ts";
+import { reportedFinding } from "../report/reported-finding.ts";
+import { reportOf } from "../report/report.ts";
+import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { judgeSet } from "./judge-files.ts";
+import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  accepted,
+  exitCode,
+  failedRule,
+  failOnOption,
+  formatOption,
+  outputOption,
+  type ReportOptions,
+  skips,
+  writeReport,
+} from "./report-output.ts";
+import { shownError } from "./source-errors.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
+  readonly mesh: string;
+  readonly clusterDomain: string;
+}
+
+export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("audit")
+    .description("judge a mesh as it is: what admission would say of each object that is there")
+    .addOption(meshOption("the mesh to judge").makeOptionMandatory())
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .addOption(formatOption())
+    .addOption(failOnOption())
+    .addOption(clusterDomainOption())
+    .addOption(outputOption())
+    .action(async (options: AuditOptions) => finish(await audit(options, terminal)));
+}
+
+/** Prints a report of what is there; nothing in it is introduced. Throws a UsageError where the mesh or the policies cannot be read whole. */
+export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
+  const { policies, errors } = await policiesOf(options);
+  if (errors.length > 0)
+    throw new UsageError(
+      `--policies ${options.policies} cannot be put in force whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+    );
+  const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
+  const { weighed, skipped, errors: failed } = judgeSet(files, selectionOf(policies));
+  const places = new Map(files.objects.map(({ object, manifest }) => [object, manifest]));
+  const report = reportOf({
+    findings: weighed.flatMap(({ finding, mode }) =>
+      mode === "off" ? [] : [reportedFinding({ ...finding, introduced: false }, mode, places.get(finding.subject))],
+    ),
+    skipped: [...skips(skipped), ...accepted(weighed)],
+    errors: failed.map((error) => failedRule(error, places.get(error.subject))),
+    objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
+  });
+  writeReport(report, options, terminal);
+  return exitCode(report, options);
+}

@@ -1,0 +1,75 @@
+import { writeFileSync } from "node:fs";
+import { Option } from "commander";
+import type { RuleError, Skip } from "../engine/evaluate.ts";
+import type { Weighed } from "../engine/weigh.ts";
+import { idOf } from "../kube/kinds.ts";
+import { jsonReport } from "../report/json.ts";
+import type { Report, ReportedError } from "../report/report.ts";
+import { textReport } from "../report/text.ts";
+import type { Manifest } from "../sources/manifests.ts";
+import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+
+/** How a report leaves: the same in every command that makes one. */
+export interface ReportOptions {
+  readonly format: "text" | "json";
+  readonly failOn: "deny" | "warn" | "never";
+  readonly output?: string;
+}
+
+export const formatOption = () =>
+  new Option("--format <format>", "of the report").choices(["text", "json"]).default("text");
+export const failOnOption = () =>
+  new Option("--fail-on <mode>", "exit 1 when a finding is at least this")
+    .choices(["deny", "warn", "never"])
+    .default("deny");
+export const outputOption = () =>
+  new Option("-o, --output <file>", "write the report to this file instead of standard output");
+
+export type Skipped = Report["skipped"][number];
+
+export const skips = (skipped: readonly Skip[]): Skipped[] =>
+  skipped.map(({ rule, unknown }) => ({ rule: rule.id, reason: `needs ${unknown}, of which nothing is known` }));
+
+export function accepted(weighed: readonly Weighed[]): Skipped[] {
+  return weighed.flatMap(({ finding, exception }) =>
+    exception === undefined
+      ? []
+      : [
+          {
+            rule: finding.rule.id,
+            reason: `${exception.title} accepts it for ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
+          },
+        ],
+  );
+}
+
+export function failedRule({ rule, subject, error }: RuleError, manifest: Manifest | undefined): ReportedError {
+  const why = error instanceof Error ? error.message : String(error);
+  const line = manifest?.locate([]).line ?? null;
+  const message = `rule ${rule.id} failed on ${idOf(subject)}, which is a defect of Meshward: ${why}`;
+  return { file: manifest?.file ?? null, line, message };
+}
+
+/** Throws a UsageError where the file cannot be written. */
+export function writeReport(report: Report, options: ReportOptions, terminal: Terminal): void {
+  const { format, output } = options;
+  const colour = terminal.colour && output === undefined;
+  const text = format === "json" ? jsonReport(report) : textReport(report, { colour });
+  if (output === undefined) {
+    terminal.out(text);
+    return;
+  }
+  try {
+    writeFileSync(output, text);
+  } catch (error) {
+    throw new UsageError(
+      `--output ${output} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+export function exitCode({ errors, summary }: Report, { failOn }: ReportOptions): ExitCode {
+  if (errors.length > 0) return 2;
+  if (failOn === "never") return 0;
+  return summary.deny > 0 || (failOn === "warn" && summary.warn > 0) ? 1 : 0;
+}
