@@ -89,7 +89,7 @@ const broken = (reason: string, denials: number, { request }: Judgement): string
 /** A warning that is one only for this writer, or only for a dry run, looks harmless; it is not. */
 function spared(verdicts: readonly Verdict[], judgement: Judgement): readonly string[] {
   const count = verdicts.filter(({ ruled, mode }) => ruled === "deny" && mode === "warn").length;
-  if (count === 0 || judgement.writer === "control plane") return [];
+  if (count === 0) return [];
   return [`${count} of these warnings ${consequenceOf(judgement)}`];
 }
 

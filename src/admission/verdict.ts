@@ -19,11 +19,11 @@ export interface Verdict extends Notice {
   readonly doubted: readonly Kind[];
 }
 
-/** The most that a finding may do to a writer's change, by its class. */
+/** The most that a finding may do to a writer's change, by its class. istiod reads no warnings. */
 const most: Readonly<Record<FindingClass, Readonly<Record<Judgement["writer"], Mode>>>> = {
   intrinsic: { person: "deny", reconciler: "deny", "control plane": "deny", collector: "deny" },
   weakening: { person: "deny", reconciler: "deny", "control plane": "deny", collector: "audit" },
-  relational: { person: "deny", reconciler: "warn", "control plane": "warn", collector: "audit" },
+  relational: { person: "deny", reconciler: "warn", "control plane": "audit", collector: "audit" },
 };
 
 /** The findings with their modes under the policies, those included that an exception accepts. */
