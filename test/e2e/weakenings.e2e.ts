@@ -305,6 +305,17 @@ describe("ways to weaken a protected namespace", { skip }, () => {
     await seen(all);
     isQuiet(await doing({ args: ["label", "namespace", waypointed, "istio.io/use-waypoint=waypoint"] }));
   });
+
+  test("a waypoint's Gateway that istiod's account writes draws no finding", async () => {
+    const gateway = {
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "Gateway",
+      metadata: { name: "waypoint-of-istiod", namespace: waypointed, labels: { "istio.io/waypoint-for": "service" } },
+      spec: { gatewayClassName: "istio-waypoint", listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] },
+    };
+    const args = ["apply", "--server-side", "--field-manager=istio.io/gateway-controller", "-f", "-"];
+    isQuiet(await send(all.plane, args, { objects: [gateway], as: "istiod" }));
+  });
 });
 
 /** What istiod writes for a Gateway of class istio-waypoint (Istio manifests/charts/istio-control, files/waypoint.yaml). */
