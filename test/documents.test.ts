@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { run } from "../src/cli/program.ts";
 import { loadPolicies } from "../src/policy/load.ts";
 import { rules } from "../src/rules/index.ts";
-import { readManifests } from "../src/sources/manifests.ts";
+import { readManifests } from "../src/sources/manifests/manifests.ts";
 
 // What the documents show and promise is what there is.
 

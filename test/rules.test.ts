@@ -7,8 +7,8 @@ import { audit, judge } from "../src/engine/evaluate.ts";
 import type { Finding } from "../src/engine/finding.ts";
 import { defaultsOf, type Rule } from "../src/engine/rule.ts";
 import { type AnyObject, identityOf, keyOf } from "../src/kube/kinds.ts";
-import type { Change } from "../src/mesh/overlay.ts";
-import { MeshStore } from "../src/mesh/store.ts";
+import type { Change } from "../src/view/overlay.ts";
+import { MeshStore } from "../src/view/store.ts";
 import { rules } from "../src/rules/index.ts";
 import { type Fixture, type FixtureObject, readFixture } from "./rules/fixture.ts";
 

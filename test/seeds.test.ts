@@ -4,12 +4,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { StandInCluster } from "../src/cli/stand-in-cluster.ts";
+import { StandInCluster } from "../src/demo/stand-in-cluster.ts";
 import { startWebhook, type Webhook } from "../src/cli/webhook.ts";
-import { type Admission, type ApiServerClient, createApiServerClient } from "../src/http/api-server-client.ts";
+import { type Admission, type ApiServerClient, createApiServerClient } from "../src/demo/api-server-client.ts";
 import { loadPolicies } from "../src/policy/load.ts";
 import { rules } from "../src/rules/index.ts";
-import { readManifests } from "../src/sources/manifests.ts";
+import { readManifests } from "../src/sources/manifests/manifests.ts";
 import { createLog } from "../src/telemetry/log.ts";
 import { selfSigned } from "../src/tls/self-signed.ts";
 

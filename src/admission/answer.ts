@@ -1,7 +1,7 @@
 // AdmissionReview v1 as the API server accepts it (k8s.io/apiserver pkg/admission/plugin/webhook/request/admissionreview.go,
 // VerifyAdmissionResponse; pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr; pkg/endpoints/filters/warning.go).
 
-import { printableLine, printableText } from "./printable.ts";
+import { printableLine, printableText } from "../text/printable.ts";
 import type { Decision, PatchOperation } from "./review.ts";
 
 export type WebhookPath = "/validate" | "/mutate";

@@ -1,9 +1,9 @@
 import { type AnyObject, keyOf } from "../kube/kinds.ts";
-import { type Change, subjectOf } from "../mesh/overlay.ts";
-import type { Mesh } from "../mesh/view.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
-import { quoted } from "./printable.ts";
+import { quoted } from "../text/printable.ts";
 
 const annotation = "meshward.io/break-glass";
 

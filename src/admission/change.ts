@@ -1,7 +1,7 @@
 import { type AnyObject, type Kind, keyOf, kindOf, readAny } from "../kube/kinds.ts";
 import { isObject, member } from "../kube/read.ts";
-import type { Change } from "../mesh/overlay.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Change } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
 import type { AdmissionRequest } from "./review.ts";
 
 /**

@@ -4,7 +4,7 @@ import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
 import { counted, denialMessage, warningLines } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
 import { eventsOf } from "./object-events.ts";
-import { quoted } from "./printable.ts";
+import { quoted } from "../text/printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 import { type Verdict, verdictsOf, weighedFindings } from "./verdict.ts";
 import { requesterOf } from "./writer.ts";

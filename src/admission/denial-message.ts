@@ -1,7 +1,7 @@
 import { formatPath } from "../kube/field-path.ts";
 import { type AnyObject, idOf } from "../kube/kinds.ts";
 import type { Path } from "../kube/read.ts";
-import { printableLine } from "./printable.ts";
+import { printableLine } from "../text/printable.ts";
 import type { Operation } from "./review.ts";
 
 /** One thing to tell the user. */

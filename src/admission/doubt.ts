@@ -3,7 +3,7 @@ import type { Finding } from "../engine/finding.ts";
 import type { Rule } from "../engine/rule.ts";
 import { kindsRead } from "../engine/subjects.ts";
 import { identityOf, type Kind } from "../kube/kinds.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Judgement } from "./judgement.ts";
 
 /**

@@ -3,7 +3,7 @@ import { isObject, member } from "../kube/read.ts";
 import type { Enrollment, Policies } from "../policy/policies.ts";
 import { labelsLost } from "./enrollment-lost.ts";
 import { addLabels } from "./patch.ts";
-import { quoted } from "./printable.ts";
+import { quoted } from "../text/printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 import { requesterOf } from "./writer.ts";
 

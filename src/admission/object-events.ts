@@ -2,7 +2,7 @@ import type { AnyObject } from "../kube/kinds.ts";
 import type { ObjectEvent, ObjectReference } from "../kube/object-event.ts";
 import { counted, placeOf } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
-import { printableText, quoted } from "./printable.ts";
+import { printableText, quoted } from "../text/printable.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** The reason of the Event that tells of each use of break glass. */

@@ -1,7 +1,7 @@
 // AdmissionReview v1 as the API server sends it (k8s.io/api admission/v1 types.go, AdmissionRequest).
 
 import type { ObjectEvent } from "../kube/object-event.ts";
-import { printableLine } from "./printable.ts";
+import { printableLine } from "../text/printable.ts";
 
 export interface GroupVersionKind {
   readonly group: string;

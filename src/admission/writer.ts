@@ -1,4 +1,4 @@
-import type { MeshSettings } from "../mesh/settings.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import type { Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { AdmissionRequest } from "./review.ts";

@@ -3,7 +3,7 @@ import { selectionOf } from "../engine/select.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
 import { reportOf } from "../report/report.ts";
-import { knowledgeOfMesh } from "../sources/file-mesh.ts";
+import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
 import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";

@@ -1,6 +1,6 @@
 import { Command } from "commander";
-import { type CaptureOptions as FileOptions, writeCapture } from "../sources/capture.ts";
-import { ClusterError } from "../sources/cluster-error.ts";
+import { type CaptureOptions as FileOptions, writeCapture } from "../sources/cluster/capture.ts";
+import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption, noteMissing, withCluster } from "./cluster-options.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
 

@@ -4,8 +4,8 @@ import type { PolicySelection } from "../engine/select.ts";
 import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
 import { type AnyObject, identityOf, keyOf } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
-import { type Environment, environmentsOf } from "../sources/environments.ts";
-import type { FileMesh } from "../sources/file-mesh.ts";
+import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
+import type { FileMesh } from "../sources/manifests/file-mesh.ts";
 
 export interface Judgement {
   readonly weighed: readonly Weighed[];

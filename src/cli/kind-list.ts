@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { allKinds, type Kind, kinds } from "../kube/kinds.ts";
-import { suggestion } from "../policy/nearest.ts";
+import { suggestion } from "../text/nearest.ts";
 
 /** What users call a kind: as the table does (Workload), as Kubernetes does (Deployment), or its plural. */
 const namesOf = (kind: Kind): readonly string[] => [

@@ -3,7 +3,7 @@ import type { Policies } from "../policy/policies.ts";
 import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
 import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
-import { type Manifest, readManifests, type SourceError } from "../sources/manifests.ts";
+import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "./terminal.ts";
 
 /** `--policies` and `--profile`, the same in every command. */

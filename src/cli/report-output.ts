@@ -6,7 +6,7 @@ import { idOf } from "../kube/kinds.ts";
 import { jsonReport } from "../report/json.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import { textReport } from "../report/text.ts";
-import type { Manifest } from "../sources/manifests.ts";
+import type { Manifest } from "../sources/manifests/manifests.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
 
 /** How a report leaves: the same in every command that makes one. */

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { asset } from "../config/assets.ts";
 import type { Rule } from "../engine/rule.ts";
-import { nearest } from "../policy/nearest.ts";
+import { nearest } from "../text/nearest.ts";
 import { rules } from "../rules/index.ts";
 import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
 

@@ -6,7 +6,7 @@ import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
 import { allKinds } from "../kube/kinds.ts";
-import type { MeshStore } from "../mesh/store.ts";
+import type { MeshStore } from "../view/store.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { followMesh, type FollowedMeshOptions } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";

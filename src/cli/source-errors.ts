@@ -1,5 +1,5 @@
-import { printableLine } from "../admission/printable.ts";
-import type { SourceError } from "../sources/manifests.ts";
+import { printableLine } from "../text/printable.ts";
+import type { SourceError } from "../sources/manifests/manifests.ts";
 
 /** `file:line:column: message`, as compilers write it and editors follow it. */
 export function shownError({ file, line, column, message }: SourceError): string {

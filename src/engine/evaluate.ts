@@ -1,8 +1,8 @@
 import { type AnyObject, type Kind, keyOf } from "../kube/kinds.ts";
-import { type Change, overlay, subjectOf } from "../mesh/overlay.ts";
-import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../mesh/settings.ts";
-import { rebuilt } from "../mesh/store.ts";
-import type { Mesh } from "../mesh/view.ts";
+import { type Change, overlay, subjectOf } from "../view/overlay.ts";
+import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
+import { rebuilt } from "../view/store.ts";
+import type { Mesh } from "../view/view.ts";
 import { type Finding, findingOf } from "./finding.ts";
 import { defaultsOf, type ParameterValue, type Problem, type Rule } from "./rule.ts";
 import { allSubjects, concerns, subjectsOf, unknownTo } from "./subjects.ts";

@@ -1,5 +1,5 @@
 import type { AnyObject, Kind } from "../kube/kinds.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Problem, Rule } from "./rule.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { AnyObject, Kind, ObjectOf, Witness } from "../kube/kinds.ts";
 import type { Path } from "../kube/read.ts";
-import type { Mesh, MeshView, Reads } from "../mesh/view.ts";
+import type { Mesh, MeshView, Reads } from "../view/view.ts";
 
 /** What a finding of a rule does: stop the change, say something, be recorded, nothing. */
 export type Mode = "deny" | "warn" | "audit" | "off";

@@ -1,5 +1,5 @@
 import { type AnyObject, keyOf } from "../kube/kinds.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Mesh } from "../view/view.ts";
 import { type Exception, filledParameters, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
 import type { Place, Requester } from "../policy/match.ts";
 import type { Policies, Scoped } from "../policy/policies.ts";

@@ -1,6 +1,6 @@
 import { type AnyObject, allKinds, type Kind, identityOf } from "../kube/kinds.ts";
-import { type Change, subjectOf } from "../mesh/overlay.ts";
-import type { Mesh } from "../mesh/view.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
 /** Every kind that a rule reads, its subject's not included unless it reads it of others. */

@@ -1,5 +1,5 @@
 import { kinds } from "../kube/kinds.ts";
-import { suggestion } from "../policy/nearest.ts";
+import { suggestion } from "../text/nearest.ts";
 
 /** What a user wants explained, as the words say it: nothing has been looked up. */
 export type Asked =

@@ -1,6 +1,6 @@
 import { idOf } from "../kube/kinds.ts";
-import type { WaypointBinding } from "../mesh/waypoints.ts";
-import type { Workload } from "../mesh/workloads.ts";
+import type { WaypointBinding } from "../mesh/waypoints/bindings.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
 import { listed, type Inquiry } from "./inquiry.ts";

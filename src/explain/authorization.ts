@@ -1,12 +1,12 @@
 import { idOf } from "../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../mesh/ambient.ts";
+import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
 import {
   authorizationOf,
   type Coverage,
   enforcerOf,
   isDeniedByDefault,
   type NamespaceAuthorization,
-} from "../mesh/authorization.ts";
+} from "../mesh/authorization/effective-authorization.ts";
 import {
   actionOf,
   attachesToGateway,
@@ -16,16 +16,16 @@ import {
   reachOf,
   servicesTargeted,
   targetRefsOf,
-} from "../mesh/authorization-policies.ts";
-import type { Enforcer } from "../mesh/authorization-rules.ts";
-import { oldestFirst } from "../mesh/creation-order.ts";
-import type { Namespace } from "../mesh/namespaces.ts";
+} from "../mesh/authorization/policies.ts";
+import type { Enforcer } from "../mesh/authorization/rules.ts";
+import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { everyAuthorizationPolicyOfNamespace } from "../mesh/policies-of-namespace.ts";
-import { isServed } from "../mesh/revision.ts";
-import { formatLabels } from "../mesh/selectors.ts";
-import type { MeshSettings } from "../mesh/settings.ts";
-import { isProxy, type Workload } from "../mesh/workloads.ts";
-import { atZtunnel, httpAttributesOf } from "../mesh/ztunnel-rules.ts";
+import { isServed } from "../mesh/objects/revision.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
+import type { MeshSettings } from "../view/settings.ts";
+import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
+import { atZtunnel, httpAttributesOf } from "../mesh/authorization/ztunnel-rules.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 

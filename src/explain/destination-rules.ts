@@ -5,12 +5,12 @@ import {
   everyDestinationRuleByHost,
   type PassedOverDestinationRule,
   subsetWorkloads,
-} from "../mesh/destination-rule-choices.ts";
-import type { DestinationRule, MergedDestinationRule } from "../mesh/destination-rules.ts";
-import { coveringHosts } from "../mesh/hosts.ts";
-import { formatLabels } from "../mesh/selectors.ts";
-import type { Mesh } from "../mesh/view.ts";
-import type { Workload } from "../mesh/workloads.ts";
+} from "../mesh/traffic/destination-rule-choices.ts";
+import type { DestinationRule, MergedDestinationRule } from "../mesh/traffic/destination-rules.ts";
+import { coveringHosts } from "../mesh/traffic/hosts.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
+import type { Mesh } from "../view/view.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { listed, type Inquiry } from "./inquiry.ts";
 

@@ -1,9 +1,9 @@
-import { captureOf, type Enrollment, enrollmentOf } from "../mesh/ambient.ts";
-import { captureEvidence, enrollmentEvidence } from "../mesh/capture-evidence.ts";
+import { captureOf, type Enrollment, enrollmentOf } from "../mesh/membership/capture.ts";
+import { captureEvidence, enrollmentEvidence } from "../mesh/membership/capture-evidence.ts";
 import { idOf } from "../kube/kinds.ts";
-import type { Namespace } from "../mesh/namespaces.ts";
-import { formatWaypoint, type WaypointBinding, type WaypointTrouble } from "../mesh/waypoints.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
+import { formatWaypoint, type WaypointBinding, type WaypointTrouble } from "../mesh/waypoints/bindings.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { byName, type Inquiry } from "./inquiry.ts";
 

@@ -1,5 +1,5 @@
 import type { Kind } from "../kube/kinds.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Explanation, ExplanationLine } from "../report/explanation.ts";
 import { explainHost, hostIn } from "./host.ts";
 import { type Inquiry, namespaceIn, unknownKinds } from "./inquiry.ts";

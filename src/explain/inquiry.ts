@@ -1,8 +1,8 @@
 import type { Rule } from "../engine/rule.ts";
 import type { PolicySelection } from "../engine/select.ts";
 import { type AnyObject, idOf, impliedNamespace, type Kind } from "../kube/kinds.ts";
-import type { Namespace } from "../mesh/namespaces.ts";
-import type { Mesh } from "../mesh/view.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
 
 /** What explanations are made from. */

@@ -1,17 +1,17 @@
 import { idOf } from "../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../mesh/ambient.ts";
-import { oldestFirst } from "../mesh/creation-order.ts";
-import { interceptionOf, isIntercepted } from "../mesh/interception.ts";
-import { formatLabels } from "../mesh/selectors.ts";
-import { atPort, mtlsOf, type Namespace, type Plane, planes, reachOf, reachOfNamespace } from "../mesh/mtls.ts";
+import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
+import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import { interceptionOf, isIntercepted } from "../mesh/membership/interception.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
+import { atPort, mtlsOf, type Namespace, type Plane, planes, reachOf, reachOfNamespace } from "../mesh/mtls/effective-mtls.ts";
 import {
   type PeerAuthenticationChoice,
   peerAuthenticationChoices,
   type PeerAuthenticationLevel,
-} from "../mesh/peer-authentication-choices.ts";
+} from "../mesh/mtls/choices.ts";
 import { everyPeerAuthenticationOfNamespace } from "../mesh/policies-of-namespace.ts";
-import { isWide, type Modes, type Verdict } from "../mesh/peer-authentications.ts";
-import { isProxy, type Workload } from "../mesh/workloads.ts";
+import { isWide, type Modes, type Verdict } from "../mesh/mtls/peer-authentications.ts";
+import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 

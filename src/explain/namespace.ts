@@ -1,10 +1,10 @@
-import { captureOf } from "../mesh/ambient.ts";
-import { authorizationOf } from "../mesh/authorization.ts";
+import { captureOf } from "../mesh/membership/capture.ts";
+import { authorizationOf } from "../mesh/authorization/effective-authorization.ts";
 import { idOf } from "../kube/kinds.ts";
-import { acceptsPlaintext, mtlsOf, type Namespace, type NamespaceMtls, reachOf } from "../mesh/mtls.ts";
-import { waypointBindingOfNamespace } from "../mesh/waypoints.ts";
-import { isTerminating } from "../mesh/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
+import { acceptsPlaintext, mtlsOf, type Namespace, type NamespaceMtls, reachOf } from "../mesh/mtls/effective-mtls.ts";
+import { waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
+import { isTerminating } from "../mesh/membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
 import { enrollmentLine, waypointLine } from "./enrollment.ts";

@@ -1,6 +1,6 @@
 import type { Mode } from "../engine/rule.ts";
 import type { AnyObject } from "../kube/kinds.ts";
-import type { Namespace } from "../mesh/namespaces.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { protectorsOf } from "../policy/protection.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";

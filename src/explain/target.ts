@@ -1,9 +1,9 @@
 import { idOf, kinds } from "../kube/kinds.ts";
-import { hostOfService } from "../mesh/hosts.ts";
-import { fullHost, namespaceOfHost } from "../mesh/hosts.ts";
-import type { Mesh } from "../mesh/view.ts";
-import { nearest } from "../policy/nearest.ts";
-import { type Workload, workloadsOfNamespace } from "../mesh/workloads.ts";
+import { hostOfService } from "../mesh/traffic/hosts.ts";
+import { fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
+import type { Mesh } from "../view/view.ts";
+import { nearest } from "../text/nearest.ts";
+import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import type { ExplanationTarget } from "../report/explanation.ts";
 import type { Asked } from "./asked.ts";
 import { hostIn, isSpokenOf } from "./host.ts";

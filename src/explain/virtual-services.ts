@@ -1,12 +1,12 @@
 import { idOf } from "../kube/kinds.ts";
-import { coveringHosts } from "../mesh/hosts.ts";
+import { coveringHosts } from "../mesh/traffic/hosts.ts";
 import {
   everyVirtualServiceByHost,
   type PassedOverVirtualService,
   virtualServiceChoices,
-} from "../mesh/virtual-service-choices.ts";
-import { routesOf, type Route, type VirtualService } from "../mesh/virtual-services.ts";
-import type { Mesh } from "../mesh/view.ts";
+} from "../mesh/traffic/virtual-service-choices.ts";
+import { routesOf, type Route, type VirtualService } from "../mesh/traffic/virtual-services.ts";
+import type { Mesh } from "../view/view.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Reads } from "../mesh/view.ts";
+import type { Reads } from "../view/view.ts";
 import type { Rule } from "../engine/rule.ts";
 
 /** A generated file, by its path below the repository's root. */

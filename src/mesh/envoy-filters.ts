@@ -1,12 +1,12 @@
 import type { ObjectOf } from "../kube/kinds.ts";
-import { attachesToGateway, type AuthorizationPolicy } from "./authorization-policies.ts";
-import { gatewaysOfNamespace } from "./authorization.ts";
-import { captureOf } from "./ambient.ts";
-import type { Namespace } from "./namespaces.ts";
-import { isServed } from "./revision.ts";
-import { selects } from "./selectors.ts";
-import { index, type MeshView, relation } from "./view.ts";
-import { isProxy, workloadsOfNamespace } from "./workloads.ts";
+import { attachesToGateway, type AuthorizationPolicy } from "./authorization/policies.ts";
+import { gatewaysOfNamespace } from "./authorization/effective-authorization.ts";
+import { captureOf } from "./membership/capture.ts";
+import type { Namespace } from "./membership/namespaces.ts";
+import { isServed } from "./objects/revision.ts";
+import { selects } from "./objects/selectors.ts";
+import { index, type MeshView, relation } from "../view/view.ts";
+import { isProxy, workloadsOfNamespace } from "./membership/workloads.ts";
 
 export type EnvoyFilter = ObjectOf<"EnvoyFilter">;
 

@@ -1,4 +1,4 @@
-import { index, relation } from "./view.ts";
+import { index, relation } from "../view/view.ts";
 
 // For whoever asks why a policy does not count: those that are enforced have relations of their own, beside the facts.
 

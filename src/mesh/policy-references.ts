@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../kube/kinds.ts";
-import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "./authorization-policies.ts";
-import { isServed } from "./revision.ts";
-import { index, relation } from "./view.ts";
+import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "./authorization/policies.ts";
+import { isServed } from "./objects/revision.ts";
+import { index, relation } from "../view/view.ts";
 
 type RuleOf = AuthorizationPolicy["spec"]["rules"][number];
 

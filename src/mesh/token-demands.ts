@@ -1,8 +1,8 @@
 import type { ObjectOf } from "../kube/kinds.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "./authorization-policies.ts";
-import { isServed } from "./revision.ts";
-import { selects } from "./selectors.ts";
-import { index, relation } from "./view.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "./authorization/policies.ts";
+import { isServed } from "./objects/revision.ts";
+import { selects } from "./objects/selectors.ts";
+import { index, relation } from "../view/view.ts";
 
 export type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 

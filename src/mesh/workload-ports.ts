@@ -1,10 +1,10 @@
 import type { ObjectOf } from "../kube/kinds.ts";
-import type { PeerAuthentication } from "./mtls.ts";
-import { isWide } from "./peer-authentications.ts";
-import { isServed } from "./revision.ts";
-import { selects } from "./selectors.ts";
-import { index, relation } from "./view.ts";
-import type { Workload } from "./workloads.ts";
+import type { PeerAuthentication } from "./mtls/effective-mtls.ts";
+import { isWide } from "./mtls/peer-authentications.ts";
+import { isServed } from "./objects/revision.ts";
+import { selects } from "./objects/selectors.ts";
+import { index, relation } from "../view/view.ts";
+import type { Workload } from "./membership/workloads.ts";
 
 type Service = ObjectOf<"Service">;
 

@@ -9,7 +9,7 @@ import {
   type RuleMetadata,
 } from "./documents.ts";
 import { isTimestamp } from "./exceptions.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../text/nearest.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";

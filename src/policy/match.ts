@@ -1,4 +1,4 @@
-import { selects } from "../mesh/selectors.ts";
+import { selects } from "../mesh/objects/selectors.ts";
 import type { Labels, MatchSpec, Where } from "./documents.ts";
 import { globs, isGlob } from "./globs.ts";
 

@@ -1,6 +1,6 @@
 import { parseAllDocuments } from "yaml";
 import { asset } from "../config/assets.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../text/nearest.ts";
 
 /** Each profile with the files that it is made of, the strongest last: the others are `baseline` and what they change. */
 const profiles = {

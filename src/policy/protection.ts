@@ -1,4 +1,4 @@
-import { selects } from "../mesh/selectors.ts";
+import { selects } from "../mesh/objects/selectors.ts";
 import type { Labels } from "./documents.ts";
 import { globs } from "./globs.ts";
 import type { Policies } from "./policies.ts";

@@ -1,7 +1,7 @@
 import type { ErrorObject } from "ajv";
 import { formatPath } from "../kube/field-path.ts";
 import { describe, type Path } from "../kube/read.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../text/nearest.ts";
 import { titles } from "./schema.ts";
 
 /** What is wrong with a document: one line, and where, for whoever knows the lines. */

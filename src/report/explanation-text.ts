@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { printableLine } from "../admission/printable.ts";
+import { printableLine } from "../text/printable.ts";
 import type { Explanation, ExplanationLine } from "./explanation.ts";
 import type { DifferingLine } from "./explanation-difference.ts";
 

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { printableLine } from "../admission/printable.ts";
+import { printableLine } from "../text/printable.ts";
 import type { Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;

@@ -3,7 +3,7 @@ import test from "node:test";
 import fc from "fast-check";
 import { answer, notJudged } from "../../src/admission/answer.ts";
 import type { Decision, PatchOperation } from "../../src/admission/review.ts";
-import { verifyResponse, WarningRecorder } from "../../src/http/api-server-response.ts";
+import { verifyResponse, WarningRecorder } from "../../src/demo/api-server-response.ts";
 import { allow, deny } from "../contract/api-server.ts";
 
 const patch: PatchOperation[] = [{ op: "add", path: "/metadata/labels", value: { a: "b" } }];

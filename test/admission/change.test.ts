@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type ChangeReading, readChange } from "../../src/admission/change.ts";
 import { type AnyObject, idOf, readAny } from "../../src/kube/kinds.ts";
-import { isTerminating } from "../../src/mesh/namespaces.ts";
+import { isTerminating } from "../../src/mesh/membership/namespaces.ts";
 import { type Raw, reviewed } from "./requests.ts";
 
 const virtualService = (spec: object, metadata: object = {}) => ({

@@ -6,8 +6,8 @@ import { answer, type WebhookPath } from "../../src/admission/answer.ts";
 import { createGate } from "../../src/admission/gate.ts";
 import { readReview } from "../../src/admission/review.ts";
 import { readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
 

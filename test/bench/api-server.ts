@@ -3,7 +3,7 @@
 
 import { kinds } from "../../src/kube/kinds.ts";
 import type { Certificate } from "../../src/tls/certificate-source.ts";
-import { ListWatchServer, type RawObject } from "../sources/list-watch-server.ts";
+import { ListWatchServer, type RawObject } from "../sources/cluster/list-watch-server.ts";
 import { rootNamespace, storedMesh } from "./mesh.ts";
 
 export type ApiServerAsk =

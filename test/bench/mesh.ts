@@ -1,8 +1,8 @@
 // Meshes of any size, made of objects as the API server sends them: with managed fields and the last applied manifest.
 
 import { readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 
 export type Raw = Readonly<Record<string, unknown>> & {
   readonly apiVersion: string;

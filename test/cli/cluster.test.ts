@@ -5,10 +5,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, type TestContext, test } from "node:test";
-import { createApiServerClient } from "../../src/http/api-server-client.ts";
-import { ListWatchServer } from "../sources/list-watch-server.ts";
-import { kubeconfigFor } from "../sources/live-cluster.ts";
-import { eventually } from "../sources/manual-pace.ts";
+import { createApiServerClient } from "../../src/demo/api-server-client.ts";
+import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
+import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
+import { eventually } from "../sources/cluster/manual-pace.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-cluster-cli-"));

@@ -6,8 +6,8 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { ReportedLine } from "../../src/report/explanation.ts";
 import type { ReportedDifference, ReportedExplanation } from "../../src/report/explanation-json.ts";
-import { ListWatchServer } from "../sources/list-watch-server.ts";
-import { kubeconfigFor } from "../sources/live-cluster.ts";
+import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
+import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-explain-"));

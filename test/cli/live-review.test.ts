@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { indexesOfRules, kindsOfRules } from "../../src/cli/cluster-options.ts";
 import { startWebhook } from "../../src/cli/webhook.ts";
-import { createApiServerClient, type Submission } from "../../src/http/api-server-client.ts";
+import { createApiServerClient, type Submission } from "../../src/demo/api-server-client.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { fixedCertificate } from "../../src/tls/self-signed.ts";
 import { policiesOf } from "../admission/wishing-rules.ts";
 import { testCertificate } from "../contract/api-server.ts";
-import type { ListWatchServer } from "../sources/list-watch-server.ts";
-import { liveCluster } from "../sources/live-cluster.ts";
-import { eventually } from "../sources/manual-pace.ts";
+import type { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
+import { liveCluster } from "../sources/cluster/live-cluster.ts";
+import { eventually } from "../sources/cluster/manual-pace.ts";
 
 // Reviews over TLS, judged against a cluster that is followed, whose watch has fallen behind.
 

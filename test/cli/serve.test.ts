@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { createApiServerClient } from "../../src/http/api-server-client.ts";
+import { createApiServerClient } from "../../src/demo/api-server-client.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { meshward } from "./terminal.ts";
 

@@ -4,10 +4,10 @@ import test, { type TestContext } from "node:test";
 import fc from "fast-check";
 import jsonPatch from "fast-json-patch";
 import type { Decision, PatchOperation } from "../../src/admission/review.ts";
-import { createApiServerClient, type Submission, type Webhook } from "../../src/http/api-server-client.ts";
-import { WarningRecorder } from "../../src/http/api-server-response.ts";
-import { applyPatch, PatchError } from "../../src/http/json-patch.ts";
-import { kubectlText } from "../../src/http/kubectl-text.ts";
+import { createApiServerClient, type Submission, type Webhook } from "../../src/demo/api-server-client.ts";
+import { WarningRecorder } from "../../src/demo/api-server-response.ts";
+import { applyPatch, PatchError } from "../../src/demo/json-patch.ts";
+import { kubectlText } from "../../src/demo/kubectl-text.ts";
 import { allow, deny, fakeGate, startShell, testCertificate, virtualService } from "./api-server.ts";
 
 const created: Submission = { operation: "CREATE", object: virtualService };

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { AdmissionRequest, Decision, Gate } from "../../src/admission/review.ts";
-import { type ApiServerClient, createApiServerClient, type Webhook } from "../../src/http/api-server-client.ts";
+import { type ApiServerClient, createApiServerClient, type Webhook } from "../../src/demo/api-server-client.ts";
 import {
   type AdmissionServer,
   type AdmissionServerOptions,

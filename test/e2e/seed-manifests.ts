@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readManifests } from "../../src/sources/manifests.ts";
+import { readManifests } from "../../src/sources/manifests/manifests.ts";
 import type { Environment, Raw } from "./environment.ts";
 import { namespace, seen, succeeds } from "./environment.ts";
 import { until } from "./program.ts";

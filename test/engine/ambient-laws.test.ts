@@ -5,10 +5,10 @@ import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { type AnyObject, allKinds, identityOf, keyOf } from "../../src/kube/kinds.ts";
-import type { Change } from "../../src/mesh/overlay.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
-import type { Mesh } from "../../src/mesh/view.ts";
+import type { Change } from "../../src/view/overlay.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Mesh } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";
 import { anAmbientObject, anAmbientWorld } from "../meshes/ambient.ts";
 

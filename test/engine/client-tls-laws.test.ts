@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { type AnyObject, allKinds, identityOf, keyOf, readObject } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import { rules } from "../../src/rules/index.ts";
 import { anObject, someObjects } from "../meshes/arbitrary.ts";
 

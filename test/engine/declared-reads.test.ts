@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
 import type { ObjectOf } from "../../src/kube/kinds.ts";
-import { index, type MeshView, relation } from "../../src/mesh/view.ts";
+import { index, type MeshView, relation } from "../../src/view/view.ts";
 
 // What a rule may read is what it declares: the compiler says so, and this file fails `npm run types` when it stops.
 

@@ -3,8 +3,8 @@ import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule } from "../../src/engine/rule.ts";
 import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 
 // introduced = after - before, as a counted multiset of what findings are known by.
 

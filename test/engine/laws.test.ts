@@ -6,10 +6,10 @@ import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
 import { type AnyObject, allKinds, identityOf, type Kind, keyOf, readObject } from "../../src/kube/kinds.ts";
-import { type Change, overlay } from "../../src/mesh/overlay.ts";
-import { defaultMeshSettings, meshSettingsOf } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
-import type { Mesh } from "../../src/mesh/view.ts";
+import { type Change, overlay } from "../../src/view/overlay.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Mesh } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";
 import { aMeshConfig, anObject, someObjects } from "../meshes/arbitrary.ts";
 

@@ -4,10 +4,10 @@ import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule, type Mode, type Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/select.ts";
 import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
-import { overlay } from "../../src/mesh/overlay.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
-import type { Mesh } from "../../src/mesh/view.ts";
+import { overlay } from "../../src/view/overlay.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Mesh } from "../../src/view/view.ts";
 import type { Requester } from "../../src/policy/match.ts";
 import { policiesOf, policy } from "../policy/sources.ts";
 

@@ -5,9 +5,9 @@ import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine
 import { selectionOf } from "../../src/engine/select.ts";
 import { uncovered, type Weighed, weigh } from "../../src/engine/weigh.ts";
 import { type AnyObject, absent, idOf, type Kind, readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
-import type { Knowledge } from "../../src/mesh/view.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Knowledge } from "../../src/view/view.ts";
 import { unusedExceptions } from "../../src/policy/exceptions.ts";
 import { exception, policiesOf, policy } from "../policy/sources.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
 import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../../src/generate/webhooks.ts";
-import { index, relation } from "../../src/mesh/view.ts";
+import { index, relation } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";
 
 const url = "https://127.0.0.1:9443";

@@ -3,9 +3,9 @@ import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { isCertain } from "../../src/engine/finding.ts";
 import { type AnyObject, keyOf, readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/mesh/settings.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
-import type { Knowledge } from "../../src/mesh/view.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Knowledge } from "../../src/view/view.ts";
 import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 
 // The one who introduces a missing subset gets the finding, whatever object he changes.

@@ -6,7 +6,7 @@ import {
   type NamespaceAuthorization,
   namespaceOfAuthorizationPolicy,
   readsAuthorization,
-} from "../../mesh/authorization.ts";
+} from "../../mesh/authorization/effective-authorization.ts";
 import {
   actionOf,
   attachesToGateway,
@@ -16,10 +16,10 @@ import {
   scopeOf,
   servicesTargeted,
   targetRefsOf,
-} from "../../mesh/authorization-policies.ts";
-import { type Enforcer, type Reach, ruleReach, widest } from "../../mesh/authorization-rules.ts";
-import type { MeshSettings } from "../../mesh/settings.ts";
-import type { Namespace } from "../../mesh/namespaces.ts";
+} from "../../mesh/authorization/policies.ts";
+import { type Enforcer, type Reach, ruleReach, widest } from "../../mesh/authorization/rules.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
 
 export const allowsEveryone = defineRule({
   id: "authorization-policy-allows-everyone",

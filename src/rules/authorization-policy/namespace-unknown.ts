@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { absent } from "../../kube/kinds.ts";
 import { namespacesNamed, namespacesNamedByPolicy } from "../../mesh/policy-references.ts";
-import { isServed } from "../../mesh/revision.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 
 export const namespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",

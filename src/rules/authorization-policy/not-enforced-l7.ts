@@ -1,9 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { authorizationPoliciesOfNamespace } from "../../mesh/authorization.ts";
-import { actionOf, attachesToLabels, type AuthorizationPolicy, scopeOf } from "../../mesh/authorization-policies.ts";
-import { asksForHttp } from "../../mesh/authorization-rules.ts";
-import { formatLabels } from "../../mesh/selectors.ts";
-import type { MeshView } from "../../mesh/view.ts";
+import { authorizationPoliciesOfNamespace } from "../../mesh/authorization/effective-authorization.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
+import { asksForHttp } from "../../mesh/authorization/rules.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -11,10 +11,10 @@ import {
   type WaypointBinding,
   waypointBindingOfNamespace,
   waypointOfNamespace,
-} from "../../mesh/waypoints.ts";
-import { formatCaller } from "../../mesh/ztunnel-callers.ts";
-import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/ztunnel-rules.ts";
-import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh/ztunnel-scope.ts";
+} from "../../mesh/waypoints/bindings.ts";
+import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
+import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/authorization/ztunnel-rules.ts";
+import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh/waypoints/ztunnel-scope.ts";
 
 const reads = [...readsZtunnelScope, authorizationPoliciesOfNamespace, waypointOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;

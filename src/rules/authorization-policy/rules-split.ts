@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/kinds.ts";
-import { actionOf } from "../../mesh/authorization-policies.ts";
+import { actionOf } from "../../mesh/authorization/policies.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];
 

@@ -1,15 +1,15 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { absent, type AnyObject } from "../../kube/kinds.ts";
 import type { Path } from "../../kube/read.ts";
-import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization-policies.ts";
+import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import {
   gatewaysTargetedByPolicy,
   serviceEntriesTargetedByPolicy,
   servicesTargetedByPolicy,
   targetKindOf,
 } from "../../mesh/policy-references.ts";
-import { isServed } from "../../mesh/revision.ts";
-import type { MeshView } from "../../mesh/view.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const reads = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
 type View = MeshView<(typeof reads)[number]>;

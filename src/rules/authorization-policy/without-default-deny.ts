@@ -7,9 +7,9 @@ import {
   type NamespaceAuthorization,
   namespaceOfAuthorizationPolicy,
   readsAuthorization,
-} from "../../mesh/authorization.ts";
-import { actionOf, targetRefsOf } from "../../mesh/authorization-policies.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
+} from "../../mesh/authorization/effective-authorization.ts";
+import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 
 export const withoutDefaultDeny = defineRule({
   id: "authorization-policy-without-default-deny",

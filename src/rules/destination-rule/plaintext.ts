@@ -7,17 +7,17 @@ import {
   type ReadsClientTls,
   tlsPathsInto,
   type TlsPath,
-} from "../../mesh/client-tls-paths.ts";
-import { type DestinationRule, hostOfRule } from "../../mesh/destination-rules.ts";
+} from "../../mesh/client-tls/paths.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import {
   destinationRulesOfNamespace,
   destinationRulesOfServiceEntry,
   readsDestinations,
   serviceEntriesOfNamespace,
-} from "../../mesh/destinations.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
-import type { MeshView } from "../../mesh/view.ts";
+} from "../../mesh/client-tls/destinations.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { MeshView } from "../../view/view.ts";
 
 type View = MeshView<ReadsClientTls | typeof namespaceOfDestinationRule>;
 interface Side {

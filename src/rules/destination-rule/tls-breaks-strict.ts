@@ -1,17 +1,17 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, identityOf, type ObjectOf } from "../../kube/kinds.ts";
-import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls-paths.ts";
-import { setsClientTls } from "../../mesh/client-tls.ts";
-import type { DestinationRule } from "../../mesh/destination-rules.ts";
+import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { setsClientTls } from "../../mesh/client-tls/client-tls.ts";
+import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import {
   namespaceOfServiceEntry,
   namespacesOfDestinationRule,
   readsDestinations,
   serviceEntriesOfDestinationRule,
-} from "../../mesh/destinations.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
-import type { MeshView } from "../../mesh/view.ts";
+} from "../../mesh/client-tls/destinations.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, namespaceOfServiceEntry] as const;
 

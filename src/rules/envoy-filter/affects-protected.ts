@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/kinds.ts";
 import { type EnvoyFilter, envoyFiltersOfNamespace, filterReach, readsEnvoyFilters } from "../../mesh/envoy-filters.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
 export const affectsProtected = defineRule({
   id: "envoy-filter-affects-protected",

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { isServed } from "../../mesh/revision.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 
 const oldVersions: ReadonlyMap<string, string> = new Map([
   ["TLSV1_0", "TLS 1.0"],

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { defaultMeshSettings } from "../../mesh/settings.ts";
+import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
 

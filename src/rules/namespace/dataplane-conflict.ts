@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { enrollmentOf } from "../../mesh/ambient.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 
 const dataplaneMode = "istio.io/dataplane-mode";
 const injection = "istio-injection";

@@ -7,8 +7,8 @@ import {
   isDeniedByDefault,
   isGuardedOneByOne,
   readsAuthorization,
-} from "../../mesh/authorization.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
+} from "../../mesh/authorization/effective-authorization.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
 export const defaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",

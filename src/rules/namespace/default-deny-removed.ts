@@ -8,16 +8,16 @@ import {
   readsAuthorization,
   type ReadsAuthorization,
   servicesOfNamespace,
-} from "../../mesh/authorization.ts";
+} from "../../mesh/authorization/effective-authorization.ts";
 import {
   type AuthorizationPolicy,
   opensToEveryone,
   scopeOf,
   servicesTargeted,
-} from "../../mesh/authorization-policies.ts";
-import type { MeshView } from "../../mesh/view.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
-import { isOfGateway } from "../../mesh/workloads.ts";
+} from "../../mesh/authorization/policies.ts";
+import type { MeshView } from "../../view/view.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isOfGateway } from "../../mesh/membership/workloads.ts";
 
 export const defaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",

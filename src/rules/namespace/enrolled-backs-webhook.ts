@@ -1,11 +1,11 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/kinds.ts";
-import { enrollmentOf } from "../../mesh/ambient.ts";
-import { servicesOfNamespace } from "../../mesh/authorization.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
-import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/webhooks.ts";
-import { workloadsOfNamespace } from "../../mesh/workloads.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { servicesOfNamespace } from "../../mesh/authorization/effective-authorization.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 
 export const enrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",

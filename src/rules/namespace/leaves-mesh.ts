@@ -1,9 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { type Capture, captureOf, type Enrollment, enrollmentOf } from "../../mesh/ambient.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
-import type { MeshSettings } from "../../mesh/settings.ts";
-import type { MeshView } from "../../mesh/view.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/workloads.ts";
+import { type Capture, captureOf, type Enrollment, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
+import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 
 export const leavesMesh = defineRule({
   id: "namespace-leaves-mesh",

@@ -1,11 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { keyOf } from "../../kube/kinds.ts";
-import { type Namespace, type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls.ts";
-import { type Weakening, weakenings } from "../../mesh/mtls-weakenings.ts";
-import { type DeclaredMode, declared, portModes } from "../../mesh/peer-authentications.ts";
-import { formatLabels } from "../../mesh/selectors.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
-import { workloadsOfNamespace } from "../../mesh/workloads.ts";
+import { type Namespace, type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
+import { type DeclaredMode, declared, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 
 export const mtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",

@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
-import { selects } from "../../mesh/selectors.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
 export const protectionRemoved = defineRule({
   id: "namespace-protection-removed",

@@ -1,8 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { PeerAuthentication } from "../../mesh/mtls.ts";
-import { declared, type DeclaredMode, isWide } from "../../mesh/peer-authentications.ts";
-import { isServed } from "../../mesh/revision.ts";
-import { formatLabels } from "../../mesh/selectors.ts";
+import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { declared, type DeclaredMode, isWide } from "../../mesh/mtls/peer-authentications.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 export const permissive = defineRule({
   id: "peer-authentication-permissive",

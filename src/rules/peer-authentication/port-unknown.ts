@@ -1,9 +1,9 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/kinds.ts";
-import { workloadsSelectedByPeerAuthentication } from "../../mesh/mtls.ts";
-import { isWide, portModes } from "../../mesh/peer-authentications.ts";
-import { isServed } from "../../mesh/revision.ts";
-import { selects } from "../../mesh/selectors.ts";
+import { workloadsSelectedByPeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
 import { isServedBy, knownPorts, servicesBesidePeerAuthentication } from "../../mesh/workload-ports.ts";
 
 export const portUnknown = defineRule({

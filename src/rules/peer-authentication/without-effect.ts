@@ -1,14 +1,14 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { isSameAge, oldestFirst } from "../../mesh/creation-order.ts";
+import { isSameAge, oldestFirst } from "../../mesh/objects/creation-order.ts";
 import {
   type PeerAuthentication,
   peerAuthenticationsBeside,
   workloadsSelectedByPeerAuthentication,
-} from "../../mesh/mtls.ts";
-import { hasNoSelector, isWide } from "../../mesh/peer-authentications.ts";
-import { isServed } from "../../mesh/revision.ts";
-import { selects } from "../../mesh/selectors.ts";
-import type { MeshView } from "../../mesh/view.ts";
+} from "../../mesh/mtls/effective-mtls.ts";
+import { hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const reads = [peerAuthenticationsBeside, workloadsSelectedByPeerAuthentication] as const;
 type View = MeshView<(typeof reads)[number]>;

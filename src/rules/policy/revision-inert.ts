@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { absent, type AnyObject, kinds } from "../../kube/kinds.ts";
-import { isServed, revisionLabel } from "../../mesh/revision.ts";
+import { isServed, revisionLabel } from "../../mesh/objects/revision.ts";
 
 export const revisionInert = defineRule({
   id: "policy-revision-inert",

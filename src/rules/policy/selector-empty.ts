@@ -1,13 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { captureOf, enrollmentOf } from "../../mesh/ambient.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced } from "../../mesh/authorization-policies.ts";
-import { namespacesOfPeerAuthentication, type PeerAuthentication } from "../../mesh/mtls.ts";
-import { isTerminating, type Namespace } from "../../mesh/namespaces.ts";
-import { declared, hasNoSelector, isWide } from "../../mesh/peer-authentications.ts";
-import { isServed } from "../../mesh/revision.ts";
-import type { MeshView } from "../../mesh/view.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/workloads.ts";
-import { namespacesOfAuthorizationPolicy } from "../../mesh/ztunnel-scope.ts";
+import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
+import { namespacesOfPeerAuthentication, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { declared, hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { MeshView } from "../../view/view.ts";
+import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { namespacesOfAuthorizationPolicy } from "../../mesh/waypoints/ztunnel-scope.ts";
 
 const reads = [namespacesOfAuthorizationPolicy, namespacesOfPeerAuthentication, workloadsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;

@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { absent } from "../../kube/kinds.ts";
-import { isServed } from "../../mesh/revision.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 import { mayMeet, tokenPoliciesOfRequestAuthentication } from "../../mesh/token-demands.ts";
 
 export const notRequired = defineRule({

@@ -1,10 +1,10 @@
 import { defineRule } from "../../engine/rule.ts";
 import { absent } from "../../kube/kinds.ts";
-import { enrollmentOf } from "../../mesh/ambient.ts";
-import { fullHost, hostOfService } from "../../mesh/hosts.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
-import { isServed } from "../../mesh/revision.ts";
-import type { VirtualService } from "../../mesh/virtual-services.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
   formatWaypoint,
   isUsable,
@@ -14,7 +14,7 @@ import {
   waypointBindingOfService,
   waypointOfNamespace,
   waypointOfService,
-} from "../../mesh/waypoints.ts";
+} from "../../mesh/waypoints/bindings.ts";
 
 export const needWaypoint = defineRule({
   id: "routes-need-waypoint",

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { refusals } from "../../mesh/virtual-service-validation.ts";
+import { refusals } from "../../mesh/traffic/virtual-service-validation.ts";
 
 export const routeRejected = defineRule({
   id: "virtual-service-route-rejected",

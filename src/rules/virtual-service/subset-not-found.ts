@@ -6,20 +6,20 @@ import {
   hostOfRule,
   serviceEntriesOfVirtualService,
   serviceNamespaces,
-} from "../../mesh/destination-rules.ts";
-import { covers, fullHost, isWildcard } from "../../mesh/hosts.ts";
-import { isServed } from "../../mesh/revision.ts";
-import type { MeshSettings } from "../../mesh/settings.ts";
+} from "../../mesh/traffic/destination-rules.ts";
+import { covers, fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import {
   callersAskedFor,
   lookUpEverywhere,
   routingOf,
   type SubsetFailure,
   subsetFailures,
-} from "../../mesh/subset-clients.ts";
-import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/subsets.ts";
-import { gatewaysOfVirtualService, rootsOfDelegate, workloadsOfGateway } from "../../mesh/virtual-service-clients.ts";
-import { type Traffic, trafficOf } from "../../mesh/virtual-services.ts";
+} from "../../mesh/traffic/subset-clients.ts";
+import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
+import { gatewaysOfVirtualService, rootsOfDelegate, workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 
 export const subsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { type Route, routesOf, shownSum, type WeightedDestination } from "../../mesh/virtual-services.ts";
+import { type Route, routesOf, shownSum, type WeightedDestination } from "../../mesh/traffic/virtual-services.ts";
 
 export const weightsNot100 = defineRule({
   id: "virtual-service-weights-not-100",

@@ -1,8 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { absent, type AnyObject } from "../../kube/kinds.ts";
 import type { Path } from "../../kube/read.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
-import type { MeshView } from "../../mesh/view.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import type { MeshView } from "../../view/view.ts";
 import {
   formatWaypoint,
   namespaceOfService,
@@ -16,8 +16,8 @@ import {
   waypointOfNamespace,
   waypointOfService,
   waypointOfWorkload,
-} from "../../mesh/waypoints.ts";
-import { isOwned } from "../../mesh/workloads.ts";
+} from "../../mesh/waypoints/bindings.ts";
+import { isOwned } from "../../mesh/membership/workloads.ts";
 
 const reads = [
   waypointOfNamespace,

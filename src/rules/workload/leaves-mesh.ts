@@ -1,11 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/kinds.ts";
 import type { Path } from "../../kube/read.ts";
-import { type Capture, captureOf } from "../../mesh/ambient.ts";
-import { interceptionOf, type PortLost, portsLost } from "../../mesh/interception.ts";
-import { isTerminating } from "../../mesh/namespaces.ts";
-import { namespaceOfWorkload } from "../../mesh/waypoints.ts";
-import { isProxy, type Workload } from "../../mesh/workloads.ts";
+import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfWorkload } from "../../mesh/waypoints/bindings.ts";
+import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
 
 export const leavesMesh = defineRule({
   id: "workload-leaves-mesh",

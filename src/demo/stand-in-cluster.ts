@@ -1,0 +1,116 @@
+import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
+import { type AnyObject, allKinds, identityOf, keyOf, readAny } from "../kube/kinds.ts";
+import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
+import { MeshStore, rebuilt } from "../view/store.ts";
+
+/** A request as a user makes it; whether it creates or updates depends on what is stored. */
+export interface UserRequest {
+  readonly raw: KubernetesObject;
+  readonly isDeletion: boolean;
+  readonly user?: Submission["user"];
+  readonly fieldManager?: string;
+}
+
+export interface Outcome {
+  readonly submission: Submission;
+  readonly admission: Admission;
+}
+
+/** Stores what a webhook admits, so that the next request is judged against it: an API server and etcd for one process. */
+export class StandInCluster {
+  #mesh = new MeshStore(defaultMeshSettings);
+  readonly #stored = new Map<string, KubernetesObject>();
+  readonly #applied = new Map<string, KubernetesObject>();
+
+  get mesh(): MeshStore {
+    return this.#mesh;
+  }
+
+  /** Stores without asking. */
+  put(raw: KubernetesObject): void {
+    this.#stored.set(storedAs(raw), raw);
+    const object = readAny(raw, "default");
+    if (object === undefined) return;
+    this.#mesh.set(object);
+    this.#followSettings(object);
+  }
+
+  /** Undefined: there is nothing of this name to delete. */
+  async request(
+    { raw, isDeletion, user, fieldManager }: UserRequest,
+    client: ApiServerClient,
+  ): Promise<Outcome | undefined> {
+    const submission = this.#submissionOf(raw, isDeletion);
+    if (submission === undefined) return undefined;
+    const by = { ...(user === undefined ? {} : { user }), ...(fieldManager === undefined ? {} : { fieldManager }) };
+    const admission = await client.admit({ ...submission, ...by });
+    if (admission.allowed && isDeletion) this.#remove(raw);
+    else if (admission.allowed) {
+      this.put(admission.object);
+      this.#applied.set(storedAs(raw), raw);
+    }
+    return { submission, admission };
+  }
+
+  #submissionOf(raw: KubernetesObject, isDeletion: boolean): Submission | undefined {
+    const old = this.#stored.get(storedAs(raw));
+    if (isDeletion) return old && { operation: "DELETE", oldObject: old };
+    if (old === undefined) return { operation: "CREATE", object: placed(raw) };
+    const object = updated(raw, old, this.#applied.get(storedAs(raw)) ?? {});
+    return { operation: "UPDATE", object, oldObject: old };
+  }
+
+  #remove(raw: KubernetesObject): void {
+    this.#stored.delete(storedAs(raw));
+    this.#applied.delete(storedAs(raw));
+    const object = readAny(raw, "default");
+    if (object === undefined) return;
+    this.#mesh.delete(object.kind, keyOf(object));
+    this.#followSettings(object);
+  }
+
+  #followSettings(object: AnyObject): void {
+    if (object.kind === "MeshConfig" && isMeshSettings(object))
+      this.#mesh = rebuilt(this.#mesh, meshSettingsOf(this.#mesh.all("MeshConfig")));
+  }
+
+  /** How many objects of kinds that rules read are stored. */
+  get size(): number {
+    return allKinds.reduce((sum, kind) => sum + this.#mesh.count(kind), 0);
+  }
+}
+
+type Metadata = Readonly<Record<string, unknown>>;
+const metadataOf = (raw: KubernetesObject): Metadata => (raw.metadata ?? {}) as Metadata;
+
+/** As kubectl places it: without a namespace, in `default`, unless it is cluster-scoped. */
+function placed(raw: KubernetesObject): KubernetesObject {
+  const object = readAny(raw, "default");
+  if (object === undefined || object.metadata.namespace === "") return raw;
+  return { ...raw, metadata: { ...metadataOf(raw), namespace: object.metadata.namespace } };
+}
+
+/**
+ * As kubectl apply merges: it takes away what was applied before and is gone now, and leaves what somebody else put on,
+ * such as the label of an enrollment.
+ */
+function updated(raw: KubernetesObject, old: KubernetesObject, applied: KubernetesObject): KubernetesObject {
+  const { uid, creationTimestamp, namespace } = metadataOf(old);
+  const labels = merged("labels", raw, old, applied);
+  const annotations = merged("annotations", raw, old, applied);
+  return { ...raw, metadata: { namespace, ...metadataOf(raw), uid, creationTimestamp, labels, annotations } };
+}
+
+type MapField = "labels" | "annotations";
+const fieldOf = (raw: KubernetesObject, field: MapField) => (metadataOf(raw)[field] ?? {}) as Metadata;
+
+function merged(field: MapField, raw: KubernetesObject, old: KubernetesObject, applied: KubernetesObject): Metadata {
+  const before = fieldOf(applied, field);
+  const kept = Object.entries(fieldOf(old, field)).filter(([key]) => !Object.hasOwn(before, key));
+  return { ...Object.fromEntries(kept), ...fieldOf(raw, field) };
+}
+
+function storedAs(raw: KubernetesObject): string {
+  const object = readAny(raw, "default");
+  return object === undefined ? JSON.stringify([raw.kind, metadataOf(raw)]) : identityOf(object);
+}

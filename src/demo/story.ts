@@ -1,0 +1,85 @@
+import { readFile } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { printableLine } from "../text/printable.ts";
+import { asset, assetNames } from "../config/assets.ts";
+import { readAny } from "../kube/kinds.ts";
+import { type Manifest, type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
+import type { UserRequest } from "./stand-in-cluster.ts";
+import { UsageError } from "../cli/terminal.ts";
+
+/** One file of the story: what its first comment says, and its objects. */
+export interface Chapter {
+  readonly file: string;
+  readonly comment: string;
+  readonly manifests: readonly Manifest[];
+}
+
+const operationKey = "tour.meshward.io/operation";
+const userKey = "tour.meshward.io/user";
+
+/** What the annotations of the story say is not part of the object. */
+export function requestOf({ raw }: Manifest): UserRequest {
+  const metadata = (raw.metadata ?? {}) as { readonly annotations?: Readonly<Record<string, unknown>> };
+  const { [operationKey]: operation, [userKey]: user, ...annotations } = metadata.annotations ?? {};
+  const kept = Object.keys(annotations).length > 0 ? { annotations } : { annotations: undefined };
+  return {
+    raw: { ...raw, metadata: { ...metadata, ...kept } },
+    isDeletion: operation === "delete",
+    ...(typeof user === "string" ? { user: userNamed(user) } : {}),
+  };
+}
+
+/** Service accounts are in the groups that the API server gives them; a person may be named with one: `ada (sre)`. */
+function userNamed(text: string): { username: string; groups: string[] } {
+  const account = /^system:serviceaccount:([^:]+):/.exec(text);
+  const groups = account ? ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`] : [];
+  const person = /^(\S+) \((\S+)\)$/.exec(text);
+  const named = person?.[2] === undefined ? [] : [person[2]];
+  return { username: person?.[1] ?? text, groups: [...groups, ...named, "system:authenticated"] };
+}
+
+export function nameOf({ raw, kind }: Manifest): string {
+  const object = readAny(raw, "default");
+  if (object === undefined) return printableLine(kind, 200);
+  const { namespace, name } = object.metadata;
+  return printableLine(`${kind} ${namespace === "" ? name : `${namespace}/${name}`}`, 200);
+}
+
+/** The story that travels with Meshward. */
+export async function tour(): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
+  const chapters: Chapter[] = [];
+  const errors: ManifestSet["errors"][number][] = [];
+  for (const file of assetNames("tour").filter((name) => !name.endsWith(".md"))) {
+    const text = asset(file);
+    const read = await readManifests(["-"], Readable.from([text]));
+    errors.push(...read.errors.map((error) => ({ ...error, file })));
+    chapters.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
+  }
+  return { chapters, errors };
+}
+
+/** A file or folder of somebody's own. Throws a UsageError where it holds nothing. */
+export async function userStory(
+  path: string,
+): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
+  const { manifests, errors } = await readManifests([path]);
+  if (manifests.length === 0 && errors.length === 0)
+    throw new UsageError(`${path} holds no manifest: give a file or folder with YAML or JSON of Kubernetes objects`);
+  const byFile = new Map<string, Manifest[]>();
+  for (const manifest of manifests) byFile.set(manifest.file, [...(byFile.get(manifest.file) ?? []), manifest]);
+  const chapters: Chapter[] = [];
+  for (const [file, members] of byFile)
+    chapters.push({ file, comment: commentOf(await readFile(file, "utf8")), manifests: members });
+  return { chapters, errors };
+}
+
+/** The comment that a file begins with. */
+function commentOf(text: string): string {
+  const lines = text.split(/\r?\n/);
+  const end = lines.findIndex((line) => !line.startsWith("#"));
+  return lines
+    .slice(0, end < 0 ? lines.length : end)
+    .map((line) => line.replace(/^#+ ?/, ""))
+    .join(" ")
+    .trim();
+}

@@ -1,0 +1,95 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import { type Enforcer, type Reach, ruleReach, widest } from "./rules.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+export type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
+export type TargetRef = AuthorizationPolicy["spec"]["targetRefs"][number];
+
+/** `targetRef` counts only where `targetRefs` is empty (Istio pilot/pkg/model/policyattachment.go GetTargetRefs). */
+export const targetRefsOf = ({ spec }: AuthorizationPolicy): readonly TargetRef[] =>
+  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
+
+export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?? "ALLOW";
+
+/** What Go's strconv.ParseBool takes for true; everything else is false here, errors too. */
+const dryRunValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
+
+/** Only recorded, not enforced (Istio pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy). */
+export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
+  dryRunValues.has(metadata.annotations["istio.io/dry-run"]);
+
+/**
+ * Whether a policy decides anything: a control plane reads it, it is no dry run, and it says ALLOW or DENY. AUDIT only
+ * records, CUSTOM asks somebody else and is nothing at ztunnel: neither denies by default.
+ */
+export const isEnforced = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
+  isServed(policy, settings) && !isDryRun(policy) && ["ALLOW", "DENY"].includes(actionOf(policy));
+
+/**
+ * Whether a policy of a workload's namespace, or of the root namespace, is for a workload with these labels
+ * (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy for what is no gateway). ztunnel gets a selector
+ * without matchLabels as one that selects nothing (ambient/workloads.go buildWorkloadPolicies); with empty ones it works.
+ */
+export function attachesToLabels(
+  policy: AuthorizationPolicy,
+  labels: Readonly<Record<string, string>>,
+  enforcer: Enforcer,
+): boolean {
+  if (targetRefsOf(policy).length > 0) return false;
+  const { selector } = policy.spec;
+  if (selector === undefined) return true;
+  return selector.matchLabels === undefined ? enforcer === "proxy" : selects(selector.matchLabels, labels);
+}
+
+/** A Gateway of the Gateway API that Istio runs. */
+export interface GatewayTarget {
+  readonly name: string;
+  readonly namespace: string;
+  readonly isWaypoint: boolean;
+}
+
+const gatewayGroup = "gateway.networking.k8s.io";
+const waypointClass = "istio-waypoint";
+
+/** Whether a policy is for a gateway: a waypoint has no other way than targetRefs (ShouldAttachPolicy for gateways). */
+export function attachesToGateway(
+  policy: AuthorizationPolicy,
+  gateway: GatewayTarget,
+  { rootNamespace }: MeshSettings,
+): boolean {
+  const refs = targetRefsOf(policy);
+  if (refs.length === 0)
+    return !gateway.isWaypoint && attachesToLabels(policy, { [`${gatewayGroup}/gateway-name`]: gateway.name }, "proxy");
+  const { namespace } = policy.metadata;
+  return refs.some((ref) => {
+    if (ref.group !== gatewayGroup) return false;
+    if (ref.kind === "GatewayClass")
+      return gateway.isWaypoint && namespace === rootNamespace && ref.name === waypointClass;
+    const isHere = namespace === gateway.namespace && ["", namespace].includes(ref.namespace ?? "");
+    return isHere && ref.kind === "Gateway" && ref.name === gateway.name;
+  });
+}
+
+/** The Services of its own namespace that a policy guards at their waypoint, by name. */
+export const servicesTargeted = (policy: AuthorizationPolicy): readonly string[] =>
+  targetRefsOf(policy).flatMap(({ group, kind, name }) =>
+    kind === "Service" && (group === "" || group === "core") ? [name] : [],
+  );
+
+/** What a policy is for, in a form that can be compared: the selector or the targets, not the rules. */
+export function scopeOf(policy: AuthorizationPolicy): string {
+  const { selector } = policy.spec;
+  const labels = selector?.matchLabels;
+  const sorted = labels && Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([targetRefsOf(policy), selector === undefined ? "all" : (sorted ?? "empty")]);
+}
+
+/** The widest of a policy's rules; a policy without rules matches nobody (builder.go build, rbacPolicyMatchNever). */
+export const reachOf = (policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach =>
+  widest(policy.spec.rules.map((rule) => ruleReach(rule, enforcer, settings)));
+
+/** Whether an ALLOW policy lets everyone in where proxies enforce it. */
+export const opensToEveryone = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
+  actionOf(policy) === "ALLOW" && reachOf(policy, "proxy", settings) === "everyone";

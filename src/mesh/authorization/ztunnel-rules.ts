@@ -1,0 +1,53 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import { asksForHttp, httpFields, httpSources, ztunnelConditions } from "./rules.ts";
+
+type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];
+type Source = Rule["from"][number]["source"];
+type Operation = Rule["to"][number]["operation"];
+
+/**
+ * What is left of a rule at ztunnel.
+ * - `whole`: everything.
+ * - `dropped`: an ALLOW rule that asks for HTTP lets nobody in.
+ * - `never`: a DENY rule of which some part looks at nothing but HTTP denies nothing.
+ * - `part`: a DENY rule denies by ports and identities alone.
+ */
+export type ZtunnelRule = "whole" | "dropped" | "never" | "part";
+
+/**
+ * Istio pilot/pkg/serviceregistry/ambient/authorization.go handleRule: a DENY rule keeps what ztunnel understands, and
+ * ztunnel passes over a match in which nothing is left; where all matches of one part (`from`, `to`, a condition) are
+ * empty, the rule does not fire (hasEffectiveRules).
+ */
+export function atZtunnel(rule: Rule, action: string): ZtunnelRule {
+  if (!asksForHttp(rule)) return "whole";
+  if (action === "ALLOW") return "dropped";
+  const isDead =
+    (rule.to.length > 0 && rule.to.every(({ operation }) => !seesOperation(operation))) ||
+    (rule.from.length > 0 && rule.from.every(({ source }) => !seesSource(source))) ||
+    rule.when.some(({ key }) => !ztunnelConditions.has(key));
+  return isDead ? "never" : "part";
+}
+
+const isPort = (port: string): boolean => /^\d+$/.test(port) && Number(port) <= 65535;
+const seesOperation = ({ ports, notPorts }: Operation): boolean => ports.some(isPort) || notPorts.some(isPort);
+
+const seenSources = [
+  "principals",
+  "notPrincipals",
+  "namespaces",
+  "notNamespaces",
+  "serviceAccounts",
+  "notServiceAccounts",
+  "ipBlocks",
+  "notIpBlocks",
+] as const;
+const seesSource = (source: Source): boolean => seenSources.some((field) => source[field].length > 0);
+
+/** What a rule asks for that ztunnel does not see, by name: `methods`, `request.headers[x-user]`. */
+export function httpAttributesOf({ from, to, when }: Rule): readonly string[] {
+  const ofSources = from.flatMap(({ source }) => httpSources.filter((field) => source[field].length > 0));
+  const ofOperations = to.flatMap(({ operation }) => httpFields.filter((field) => operation[field].length > 0));
+  const ofConditions = when.flatMap(({ key }) => (ztunnelConditions.has(key) ? [] : [key]));
+  return [...new Set([...ofOperations, ...ofSources, ...ofConditions])];
+}

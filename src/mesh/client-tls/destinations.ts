@@ -1,0 +1,176 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
+import { servicesOfNamespace } from "../authorization/effective-authorization.ts";
+import { setsClientTls } from "./client-tls.ts";
+import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+
+type Service = ObjectOf<"Service">;
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+const allNamespaces = "*";
+
+/** The namespaces whose services a DestinationRule may be for; `*`: all. */
+function namespacesOfRule(rule: DestinationRule, settings: MeshSettings): readonly string[] {
+  const host = hostOfRule(rule, settings);
+  // A rule that counts nowhere has no keys there.
+  if (![...destinationRulesOfVirtualService.to.keys(rule, settings)].length) return [];
+  if (!isWildcard(host)) return named(namespaceOfHost(host, settings.domain));
+  const end = `.svc.${settings.domain}`;
+  const key = hostKey(host);
+  if (covers(key, `service.namespace${end}`)) return [allNamespaces];
+  if (!key.endsWith(end)) return [];
+  const namespace = key.slice(2, -end.length);
+  return namespace === "" || namespace.includes(".") ? [] : [namespace];
+}
+const named = (namespace: string | undefined): readonly string[] => (namespace === undefined ? [] : [namespace]);
+
+const namespaceAndAll = index("Namespace", ({ metadata }) => [metadata.name, allNamespaces]);
+const ruleByNamespace = index("DestinationRule", namespacesOfRule);
+
+/** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
+export const destinationRulesOfNamespace = relation("destinationRulesOfNamespace", namespaceAndAll, ruleByNamespace);
+/** The same the other way round, of rules that set their clients' TLS: few do. */
+export const namespacesOfDestinationRule = relation(
+  "namespacesOfDestinationRule",
+  index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
+  namespaceAndAll,
+);
+
+/** Says that its hosts are in the mesh, which none is that says nothing, and which pods of its own namespace serve them. */
+const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
+  Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0 &&
+  entry.spec.location === "MESH_INTERNAL" &&
+  isServed(entry, settings);
+
+/** A namespace and the ServiceEntries in it that stand for its pods. */
+export const serviceEntriesOfNamespace = relation(
+  "serviceEntriesOfNamespace",
+  index("Namespace", ({ metadata }) => [metadata.name]),
+  index("ServiceEntry", (entry, settings) => (standsForPods(entry, settings) ? [entry.metadata.namespace] : [])),
+);
+
+const entryHosts = index("ServiceEntry", (entry, settings) =>
+  standsForPods(entry, settings) ? coveringHostsOfAll(entry.spec.hosts) : [],
+);
+/** A ServiceEntry that stands for pods, and the DestinationRules that may cover a host of it. */
+export const destinationRulesOfServiceEntry = relation(
+  "destinationRulesOfServiceEntry",
+  entryHosts,
+  destinationRulesOfVirtualService.to,
+);
+/** The same the other way round, of rules that set their clients' TLS. */
+export const serviceEntriesOfDestinationRule = relation(
+  "serviceEntriesOfDestinationRule",
+  index("DestinationRule", (rule, settings) =>
+    setsClientTls(rule) ? destinationRulesOfVirtualService.to.keys(rule, settings) : [],
+  ),
+  entryHosts,
+);
+/** A ServiceEntry that stands for pods, and the namespace that they are in. */
+export const namespaceOfServiceEntry = relation(
+  "namespaceOfServiceEntry",
+  serviceEntriesOfNamespace.to,
+  serviceEntriesOfNamespace.from,
+);
+
+export const readsDestinations = [
+  servicesOfNamespace,
+  serviceEntriesOfNamespace,
+  workloadsOfNamespace,
+  destinationRulesOfNamespace,
+  destinationRulesOfServiceEntry,
+] as const;
+export type ReadsDestinations = (typeof readsDestinations)[number];
+
+/** A host that pods of one namespace serve. */
+export interface Destination {
+  readonly host: string;
+  /** Undefined: only the rules name it, and Services are not all known. */
+  readonly object: Service | ServiceEntry | undefined;
+  /** Those that may cover the host. */
+  readonly rules: readonly DestinationRule[];
+  /** As clients name them. */
+  readonly ports: readonly number[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly workloads: readonly Workload[];
+  /** The workload's own port behind a port of the host; undefined: its number is not known. */
+  workloadPort(port: number, workload: Workload | undefined): number | undefined;
+}
+
+/** What stands for the pods of a namespace and has DestinationRules: Services with a selector, ServiceEntries with one. */
+export function destinationsOf(namespace: Namespace, mesh: MeshView<ReadsDestinations>): readonly Destination[] {
+  const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+  const selected = (labels: Destination["labels"]) => pods.filter(({ pod }) => selects(labels, pod.labels));
+  return [...ofServices(namespace, mesh, selected), ...ofEntries(namespace, mesh, selected)];
+}
+
+type Select = (labels: Destination["labels"]) => readonly Workload[];
+
+function* ofServices(namespace: Namespace, mesh: MeshView<ReadsDestinations>, selected: Select): Iterable<Destination> {
+  const { settings } = mesh;
+  const rules = mesh.related(destinationRulesOfNamespace, namespace);
+  if (rules.length === 0) return;
+  const covering = (host: string) => rules.filter((rule) => covers(hostOfRule(rule, settings), host));
+  const known: string[] = [];
+  for (const service of mesh.related(servicesOfNamespace, namespace)) {
+    const host = hostOfService(service, settings.domain);
+    const { selector: labels, type } = service.spec;
+    known.push(host);
+    const own = covering(host);
+    if (own.length === 0 || type === "ExternalName" || Object.keys(labels).length === 0) continue;
+    yield { host, object: service, rules: own, labels, workloads: selected(labels), ...portsOf(service) };
+  }
+  if (mesh.knowledge("Service") === "complete") return;
+  // What nobody has shown may be there all the same.
+  for (const host of new Set(rules.map((rule) => hostOfRule(rule, settings))))
+    if (!known.some((other) => covers(host, other)))
+      yield { host, object: undefined, rules: covering(host), labels: {}, workloads: [], ...portsNamed(rules) };
+}
+
+function* ofEntries(namespace: Namespace, mesh: MeshView<ReadsDestinations>, selected: Select): Iterable<Destination> {
+  for (const entry of mesh.related(serviceEntriesOfNamespace, namespace)) {
+    const rules = mesh.related(destinationRulesOfServiceEntry, entry);
+    const labels = entry.spec.workloadSelector?.labels ?? {};
+    for (const host of rules.length === 0 ? [] : entry.spec.hosts) {
+      const own = rules.filter((rule) => covers(hostOfRule(rule, mesh.settings), host));
+      if (own.length > 0)
+        yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...portsOfEntry(entry) };
+    }
+  }
+}
+
+type Ports = Pick<Destination, "ports" | "workloadPort">;
+
+export function portsOf({ spec }: Service): Ports {
+  return {
+    ports: spec.ports.flatMap(({ port }) => (port === undefined ? [] : [port])),
+    workloadPort(number, workload) {
+      const target = spec.ports.find(({ port }) => port === number)?.targetPort;
+      if (typeof target !== "string") return target || number;
+      return workload?.pod.ports.find(({ name }) => name === target)?.number;
+    },
+  };
+}
+
+function portsOfEntry({ spec }: ServiceEntry): Ports {
+  return {
+    ports: spec.ports.flatMap(({ number }) => (number === undefined ? [] : [number])),
+    workloadPort: (port) => spec.ports.find(({ number }) => number === port)?.targetPort ?? port,
+  };
+}
+
+/** The ports that rules tell apart, and one that stands for all others. */
+const portsNamed = (rules: readonly DestinationRule[]): Ports => ({
+  ports: [0, ...rules.flatMap(portNumbers)],
+  workloadPort: () => undefined,
+});
+const portNumbers = ({ spec }: DestinationRule): readonly number[] =>
+  [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)]
+    .flatMap((policy) => policy?.portLevelSettings ?? [])
+    .flatMap(({ port }) => (port?.number === undefined ? [] : [port.number]));

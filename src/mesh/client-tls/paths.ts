@@ -1,0 +1,225 @@
+import { keyOf } from "../../kube/kinds.ts";
+import { type Capture, captureOf, enrollmentOf } from "../membership/capture.ts";
+import { type ClientTls, type ClientTlsChoice, clientTlsOf, setsClientTls } from "./client-tls.ts";
+import {
+  type DestinationRule,
+  destinationRulesFor,
+  destinationRulesOfSome,
+  type MergedDestinationRule,
+} from "../traffic/destination-rules.ts";
+import {
+  type Destination,
+  destinationRulesOfNamespace,
+  destinationRulesOfServiceEntry,
+  destinationsOf,
+  type ReadsDestinations,
+  serviceEntriesOfNamespace,
+} from "./destinations.ts";
+import { atPort, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace, type Plane } from "../mtls/effective-mtls.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import type { Modes, Verdict } from "../mtls/peer-authentications.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+
+/** A DestinationRule that sets its clients' TLS, and the namespace that it is in: its own clients. */
+export const namespaceOfDestinationRule = relation(
+  "namespaceOfDestinationRule",
+  index("DestinationRule", (rule) => (setsClientTls(rule) ? [rule.metadata.namespace] : [])),
+  index("Namespace", ({ metadata }) => [metadata.name]),
+);
+
+export type ReadsClientTls = ReadsDestinations | typeof peerAuthenticationsOfNamespace;
+
+/** Where a port of a workload, or of pods that may come, is reached with the TLS that a DestinationRule sets. */
+export interface Arrival {
+  readonly destination: Destination;
+  /** Undefined: no workload that the host selects is known. */
+  readonly workload: Workload | undefined;
+  readonly capture: Capture;
+  /** What the workload's proxy takes at this port; undefined: it has none, or nobody knows. */
+  readonly server: Verdict | undefined;
+}
+
+/** One place in a DestinationRule that sets what its clients send to workloads of a namespace. */
+export interface TlsPath {
+  readonly rule: DestinationRule;
+  readonly choice: ClientTlsChoice;
+  readonly tls: ClientTls;
+  /** The namespaces whose clients use it, in groups that fare alike; `""`: any that nothing names. */
+  readonly clients: ReadonlySet<readonly string[]>;
+  readonly arrivals: readonly Arrival[];
+}
+interface Draft extends TlsPath {
+  readonly clients: Set<readonly string[]>;
+  readonly arrivals: Arrival[];
+  /** What is among the arrivals already. */
+  readonly known: Set<string>;
+}
+
+/** Any namespace that neither a rule nor an exportTo names. */
+const anyOther = "";
+
+/** The places in DestinationRules that make clients send plaintext, or TLS of their own, to a namespace. */
+export function tlsPathsInto(namespace: Namespace, mesh: MeshView<ReadsClientTls>): readonly TlsPath[] {
+  const paths = new Map<string, Draft>();
+  if (!isTlsSet(namespace, mesh)) return [];
+  const mtls = mtlsOf(namespace, mesh);
+  for (const destination of destinationsOf(namespace, mesh)) {
+    if (!destination.rules.some(setsClientTls)) continue;
+    const servers = serversOf(destination, namespace, mtls);
+    for (const { used, clients } of usesOf(destination, namespace.metadata.name, mesh.settings))
+      for (const asked of choicesOf(used, destination.ports)) addTo(paths, clients, asked, servers);
+  }
+  return [...paths.values()];
+}
+
+/** Seldom, and then nothing else need be read. */
+const isTlsSet = (namespace: Namespace, mesh: MeshView<ReadsClientTls>): boolean =>
+  mesh.related(destinationRulesOfNamespace, namespace).some(setsClientTls) ||
+  mesh
+    .related(serviceEntriesOfNamespace, namespace)
+    .some((entry) => mesh.related(destinationRulesOfServiceEntry, entry).some(setsClientTls));
+
+function addTo(
+  paths: Map<string, Draft>,
+  clients: readonly string[],
+  { choice, ports }: Asked,
+  servers: (ports: readonly number[]) => readonly Arrival[],
+): void {
+  const { rule, tls } = choice;
+  if (rule === undefined || (tls !== "plaintext" && tls !== "tls")) return;
+  const key = JSON.stringify([keyOf(rule), choice.at, tls]);
+  const path = paths.get(key) ?? { rule, choice, tls, clients: new Set(), arrivals: [], known: new Set() };
+  paths.set(key, path);
+  path.clients.add(clients);
+  for (const arrival of servers(ports)) {
+    const id = idOfArrival(arrival);
+    if (!path.known.has(id)) path.arrivals.push(arrival);
+    path.known.add(id);
+  }
+}
+
+function idOfArrival({ destination, workload, server }: Arrival): string {
+  const by = server?.by && keyOf(server.by);
+  return JSON.stringify([destination.host, workload && keyOf(workload), server?.mode, by]);
+}
+
+interface Use {
+  readonly used: MergedDestinationRule;
+  readonly clients: readonly string[];
+}
+
+/** The merged rules that clients use towards a destination. */
+function usesOf({ host, rules }: Destination, namespace: string, settings: MeshSettings): readonly Use[] {
+  return clientGroups(rules, namespace, settings).flatMap((clients) => {
+    const [client = anyOther] = clients;
+    const merged = destinationRulesFor(client, { host, namespace }, rules, settings);
+    return destinationRulesOfSome(client, merged).flatMap((used) => (used === undefined ? [] : [{ used, clients }]));
+  });
+}
+
+/** The namespaces of clients that may fare otherwise than others; those that the same rules are exported to, together. */
+function clientGroups(
+  rules: readonly DestinationRule[],
+  namespace: string,
+  { rootNamespace }: MeshSettings,
+): readonly (readonly string[])[] {
+  const alone = new Set([...rules.map(({ metadata }) => metadata.namespace), namespace, rootNamespace, anyOther]);
+  const exports = new Map<string, string>();
+  for (const [i, { spec }] of rules.entries())
+    for (const to of new Set(spec.exportTo))
+      if (!alone.has(to) && to !== "*" && to !== ".") exports.set(to, `${exports.get(to) ?? ""} ${i}`);
+  const together = Map.groupBy(exports.keys(), (client) => exports.get(client));
+  return [...[...alone].map((client) => [client]), ...together.values()];
+}
+
+/** A choice, and the ports that it holds for. */
+interface Asked {
+  readonly choice: ClientTlsChoice;
+  readonly ports: readonly number[];
+}
+
+/** Each choice once: ports that no entry names share one, and a subset that says nothing has the rule's. */
+function* choicesOf(used: MergedDestinationRule, all: readonly number[]): Iterable<Asked> {
+  const ports = all.length > 0 ? all : [0];
+  yield* apart(ports, used.trafficPolicy, true, (port) => clientTlsOf(used, port));
+  for (const subset of used.subsets)
+    if (subset.trafficPolicy !== undefined)
+      yield* apart(ports, subset.trafficPolicy, subset.trafficPolicy.tls !== undefined, (port) =>
+        clientTlsOf(used, port, subset),
+      );
+}
+
+function* apart(
+  ports: readonly number[],
+  policy: MergedDestinationRule["trafficPolicy"],
+  hasRest: boolean,
+  choose: (port: number) => ClientTlsChoice,
+): Iterable<Asked> {
+  const entries = policy?.portLevelSettings ?? [];
+  const named = new Set(entries.map(({ port }) => port?.number));
+  for (const port of ports) if (named.has(port)) yield { choice: choose(port), ports: [port] };
+  const rest = named.size === 0 ? ports : ports.filter((port) => !named.has(port));
+  const [first] = rest;
+  if (hasRest && first !== undefined) yield { choice: choose(first), ports: rest };
+}
+
+/** What takes the traffic at these ports. Where nothing that the host selects is known, the pods that its selector asks for. */
+function serversOf(
+  destination: Destination,
+  namespace: Namespace,
+  mtls: NamespaceMtls,
+): (ports: readonly number[]) => readonly Arrival[] {
+  const workloads = destination.workloads.length > 0 ? destination.workloads : [undefined];
+  const pods = workloads.map((workload) => {
+    const capture = workload === undefined ? captureOfComing(namespace) : captureOf(workload, namespace);
+    const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
+    return { workload, capture, modes: mtls.of(workload?.pod.labels ?? destination.labels, plane) };
+  });
+  const known = new Map<readonly number[], readonly Arrival[]>();
+  return (ports) => {
+    const found = known.get(ports) ?? pods.flatMap((pod) => arrivalsAt(ports, pod, destination));
+    known.set(ports, found);
+    return found;
+  };
+}
+
+interface Pods {
+  readonly workload: Workload | undefined;
+  readonly capture: Capture;
+  readonly modes: Modes;
+}
+
+function arrivalsAt(ports: readonly number[], pods: Pods, destination: Destination): readonly Arrival[] {
+  const { workload, capture, modes } = pods;
+  if (capture === "none") return [{ destination, workload, capture, server: undefined }];
+  if (modes.ports.size === 0) return [{ destination, workload, capture, server: modes.mode }];
+  const servers = ports.map((port) => {
+    const number = destination.workloadPort(port, workload);
+    return number === undefined ? modes.mode : atPort(modes, number);
+  });
+  return [...new Set(servers)].map((server) => ({ destination, workload, capture, server }));
+}
+
+function captureOfComing(namespace: Namespace): Capture {
+  const enrollment = enrollmentOf(namespace);
+  if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return "sidecar";
+  if (enrollment === "ambient" || enrollment === "unknown") return enrollment;
+  return "none";
+}
+
+/**
+ * Whether a namespace has clients that DestinationRules say anything to: sidecars, gateways and waypoints. ztunnel reads
+ * none, and neither does what is not in the mesh.
+ */
+export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): boolean | undefined {
+  const workloads = mesh.related(workloadsOfNamespace, namespace);
+  const captures = workloads.map((workload) => (isProxy(workload) ? "sidecar" : captureOf(workload, namespace)));
+  if (captures.includes("sidecar")) return true;
+  const enrollment = enrollmentOf(namespace);
+  if (enrollment === "unknown" || captures.includes("unknown")) return undefined;
+  if (workloads.length > 0 && mesh.knowledge("Workload") === "complete") return false;
+  if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return true;
+  return mesh.knowledge("Workload") === "complete" ? false : undefined;
+}

@@ -1,0 +1,69 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import type { Capture, Enrollment } from "./capture.ts";
+
+type Namespace = ObjectOf<"Namespace">;
+type Workload = ObjectOf<"Workload">;
+
+const enrollmentLabels = ["istio.io/dataplane-mode", "istio-injection", "istio.io/rev"] as const;
+const dataplaneMode = "istio.io/dataplane-mode";
+const inject = "sidecar.istio.io/inject";
+const injected = "sidecar.istio.io/status";
+
+type Labels = Readonly<Record<string, string>>;
+const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
+  keys.flatMap((key) => (labels[key] === undefined ? [] : [`${key}=${labels[key]}`]));
+
+/** The labels of a namespace that an enrollment rests on, as `key=value`; none: no label speaks of it. */
+export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment): readonly string[] {
+  const said = written(namespace.metadata.labels, enrollmentLabels);
+  // With istio-injection, the revision of the namespace counts for nothing.
+  const hasInjection = namespace.metadata.labels["istio-injection"] !== undefined;
+  const counting = said.filter((label) => !(hasInjection && label.startsWith("istio.io/rev=")));
+  if (enrollment === "ambient") return counting.filter((label) => label.startsWith("istio.io/dataplane-mode="));
+  if (enrollment === "sidecar") return counting.filter((label) => !label.startsWith("istio.io/dataplane-mode="));
+  return counting;
+}
+
+/** What a capture (of captureOf) rests on, in words: `label istio.io/dataplane-mode=none of the pod`. */
+export function captureEvidence(workload: Workload, namespace: Namespace | undefined, capture: Capture): string {
+  const { pod } = workload;
+  if (capture === "unknown") return "nobody has shown the labels of its namespace";
+  if (pod.hostNetwork) return "its pods use the host's network";
+  if (pod.annotations[injected] !== undefined) return `annotation ${injected} of the pod: it has a sidecar already`;
+  const labels = namespace?.metadata.labels ?? {};
+  if (capture === "none") return leftOutBy(workload, labels);
+  return capture === "ambient" ? ambientBy(pod) : sidecarBy(pod, labels);
+}
+
+const ambientBy = ({ labels }: Workload["pod"]): string =>
+  `label istio.io/dataplane-mode=ambient of the ${labels[dataplaneMode] === "ambient" ? "pod" : "namespace"}`;
+
+/** Where the namespace says anything of injection, it decides; a pod of another asks for itself. */
+function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels): string {
+  const [said] = written(ofNamespace, ["istio-injection", "istio.io/rev"]);
+  if (said !== undefined) return `label ${said} of the namespace`;
+  const [own = `${inject}=${annotations[inject]}`] = written(labels, ["istio.io/rev", inject]);
+  return `label ${own} of the pod`;
+}
+
+function leftOutBy({ pod, metadata }: Workload, ofNamespace: Labels): string {
+  const wish = pod.labels[inject] ?? pod.annotations[inject];
+  const asked = [
+    ...(wish === "false" ? [`${inject}=false`] : []),
+    ...(pod.labels[dataplaneMode] === "none" ? [`${dataplaneMode}=none`] : []),
+  ];
+  if (asked.length > 0) return `${asked.join(" and ")} of the pod`;
+  if (systemNamespaces.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
+  const said = written(ofNamespace, enrollmentLabels);
+  return said.length === 0
+    ? "no label of the namespace or the pod enrolls it"
+    : `${said.join(", ")} of the namespace enrolls nothing`;
+}
+
+/** Never injected (Istio pkg/kube/inject/initializer.go IgnoredNamespaces); the first is never ambient either. */
+const systemNamespaces: ReadonlySet<string> = new Set([
+  "kube-system",
+  "kube-public",
+  "kube-node-lease",
+  "local-path-storage",
+]);

@@ -1,0 +1,105 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+
+type Namespace = ObjectOf<"Namespace">;
+type Workload = ObjectOf<"Workload">;
+
+/**
+ * What the labels of a namespace ask for.
+ * - `ambient-and-sidecar`: both; pods that are injected have a sidecar, the others are ambient.
+ * - `opted-out`: a label speaks of enrollment and enrolls nothing: `none`, `disabled`, a misspelt value.
+ * - `none`: no label speaks of it.
+ * - `unknown`: the namespace itself was not seen.
+ */
+export type Enrollment = "ambient" | "sidecar" | "ambient-and-sidecar" | "opted-out" | "none" | "unknown";
+
+/** Which data plane takes a workload's traffic. */
+export type Capture = "sidecar" | "ambient" | "none" | "unknown";
+
+const dataplaneMode = "istio.io/dataplane-mode";
+const injection = "istio-injection";
+const revision = "istio.io/rev";
+const inject = "sidecar.istio.io/inject";
+const injected = "sidecar.istio.io/status";
+
+/** Istio pkg/kube/inject/initializer.go IgnoredNamespaces. */
+const neverInjected: ReadonlySet<string> = new Set([
+  "kube-system",
+  "kube-public",
+  "kube-node-lease",
+  "local-path-storage",
+]);
+/** `excludeNamespaces` of Istio's CNI agent (manifests/charts/istio-cni/values.yaml). */
+const neverAmbient: ReadonlySet<string> = new Set(["kube-system"]);
+
+/** How a namespace is enrolled, by its labels alone. */
+export function enrollmentOf(namespace: Namespace): Enrollment {
+  if (namespace.implied) return "unknown";
+  const isAmbient = isAmbientNamespace(namespace);
+  const isInjected = injectsByDefault(namespace);
+  if (isAmbient && isInjected) return "ambient-and-sidecar";
+  if (isAmbient) return "ambient";
+  if (isInjected) return "sidecar";
+  const { labels } = namespace.metadata;
+  const isSpokenOf = [dataplaneMode, injection, revision].some((label) => labels[label] !== undefined);
+  return isSpokenOf ? "opted-out" : "none";
+}
+
+/**
+ * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
+ * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go
+ * injectRequired), else whether ztunnel takes its traffic (cni/pkg/util/enablement_selector.go Matches with the
+ * selectors of manifests/charts/istio-cni/values.yaml). What pods get that are made now: those that run keep their
+ * sidecar until they are made again.
+ */
+export function captureOf(workload: Workload, namespace: Namespace | undefined): Capture {
+  if (workload.pod.hostNetwork) return "none";
+  const known = namespace?.implied ? undefined : namespace;
+  const hasSidecar = isInjected(workload, known);
+  if (hasSidecar === true) return "sidecar";
+  if (hasSidecar === undefined) return "unknown";
+  const isAmbient = isAmbientWorkload(workload, known);
+  if (isAmbient === undefined) return "unknown";
+  return isAmbient ? "ambient" : "none";
+}
+
+/** Whether a workload itself asks to be left out, whatever its namespace says. */
+export function staysOut({ pod }: Workload): boolean {
+  if (pod.hostNetwork) return true;
+  if (pod.labels[dataplaneMode] === "ambient" || pod.annotations[injected] !== undefined) return false;
+  return injectionWish(pod) === "false" || pod.labels[dataplaneMode] === "none";
+}
+
+const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
+  metadata.labels[dataplaneMode] === "ambient" && !neverAmbient.has(metadata.name);
+
+/** With both labels, `istio-injection` alone counts. */
+function injectsByDefault({ metadata }: Namespace): boolean {
+  if (neverInjected.has(metadata.name)) return false;
+  const enabled = metadata.labels[injection];
+  return enabled === undefined ? Boolean(metadata.labels[revision]) : enabled === "enabled";
+}
+
+/** The label is newer than the annotation and goes before it, even when it is empty. */
+const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undefined =>
+  labels[inject] ?? annotations[inject];
+
+/** Undefined: that depends on a namespace which was not seen. */
+function isInjected({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
+  if (pod.annotations[injected] !== undefined) return true;
+  if (neverInjected.has(metadata.namespace) || injectionWish(pod) === "false") return false;
+  return namespace && isInjectorAsked(pod, namespace);
+}
+
+function isInjectorAsked({ labels }: Workload["pod"], namespace: Namespace): boolean {
+  const { [injection]: enabled, [revision]: ofNamespace } = namespace.metadata.labels;
+  if (enabled !== undefined || ofNamespace !== undefined) return injectsByDefault(namespace);
+  return labels[revision] === undefined ? labels[inject] === "true" : labels[revision] !== "";
+}
+
+function isAmbientWorkload({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
+  if (neverAmbient.has(metadata.namespace)) return false;
+  const own = pod.labels[dataplaneMode];
+  if (own === "ambient") return true;
+  if (own === "none") return false;
+  return namespace && isAmbientNamespace(namespace);
+}

@@ -1,0 +1,84 @@
+import type { Capture } from "./capture.ts";
+import type { Workload } from "./workloads.ts";
+
+type Pod = Workload["pod"];
+
+export const includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts";
+export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts";
+export const interceptionMode = "sidecar.istio.io/interceptionMode";
+const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
+
+/** What of a captured pod's inbound traffic the mesh gets to see. */
+export interface Interception {
+  /** Undefined: everything but what is excluded. */
+  readonly onlyPorts: ReadonlySet<number> | undefined;
+  readonly exceptPorts: ReadonlySet<number>;
+  /** The annotation that does it. */
+  readonly by: string | undefined;
+}
+
+/**
+ * Which inbound ports are redirected. A sidecar gets all of them but the excluded ones, or those that are listed
+ * (Istio tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude: with a list, what is excluded is not looked
+ * at), or none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
+ * (cni/pkg/nodeagent/net.go).
+ */
+export function interceptionOf({ annotations }: Pod, capture: Capture): Interception {
+  if (capture === "ambient")
+    return trueValues.has(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
+  if (capture !== "sidecar") return nothing(undefined);
+  if (annotations[interceptionMode] === "NONE") return nothing(interceptionMode);
+  const included = annotations[includeInboundPorts]?.trim() ?? "*";
+  if (included !== "*") return { onlyPorts: portsIn(included), exceptPorts: noPorts, by: includeInboundPorts };
+  return {
+    onlyPorts: undefined,
+    exceptPorts: portsIn(annotations[excludeInboundPorts] ?? ""),
+    by: excludeInboundPorts,
+  };
+}
+
+const noPorts: ReadonlySet<number> = new Set();
+const everything: Interception = { onlyPorts: undefined, exceptPorts: noPorts, by: undefined };
+const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts, exceptPorts: noPorts, by });
+
+/** What Go's strconv.ParseBool takes for true. */
+const trueValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
+
+const portsIn = (list: string): ReadonlySet<number> =>
+  new Set(
+    list
+      .split(",")
+      .map((port) => port.trim())
+      .filter((port) => /^\d{1,5}$/.test(port))
+      .map(Number),
+  );
+
+/** Whether what arrives at a port of the pod goes through the mesh. */
+export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: number): boolean =>
+  onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
+
+/** Whether what arrives at ports that nobody names goes past the mesh. */
+const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
+
+/** The sidecar's own ports: telemetry, health and status, which it never redirects to itself. */
+const ownPorts: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090]);
+
+/** A port that goes past the mesh after a change and did not before: `all` of them, or the `rest` that nobody lists. */
+export interface PortLost {
+  readonly port: number | "all" | "rest";
+  readonly by: string | undefined;
+  /** Something listened there before, as far as the pod says what it listens on. */
+  readonly isCertain: boolean;
+}
+
+/** Which ports a change takes out of the mesh. */
+export function portsLost(old: Pod, was: Interception, is: Interception): readonly PortLost[] {
+  const declared = new Set(old.ports.map(({ number }) => number));
+  const named = new Set([...declared, ...(was.onlyPorts ?? []), ...is.exceptPorts]);
+  const lost = [...named].filter((port) => !ownPorts.has(port) && isIntercepted(was, port) && !isIntercepted(is, port));
+  if (!isRestPassedBy(was) && isRestPassedBy(is)) {
+    if (is.onlyPorts?.size === 0) return [{ port: "all", by: is.by, isCertain: true }];
+    if (lost.length === 0) return [{ port: "rest", by: is.by, isCertain: declared.size === 0 }];
+  }
+  return lost.map((port) => ({ port, by: is.by, isCertain: declared.size === 0 || declared.has(port) }));
+}

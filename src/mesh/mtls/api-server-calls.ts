@@ -1,0 +1,85 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { interceptionOf, isIntercepted } from "../membership/interception.ts";
+import {
+  acceptsPlaintext,
+  atPort,
+  mtlsOf,
+  type NamespaceMtls,
+  type peerAuthenticationsOfNamespace,
+  reachOfNamespace,
+} from "./effective-mtls.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { selects } from "../objects/selectors.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Service } from "../waypoints/bindings.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+
+export type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
+
+/** A Service that the API server calls. */
+export interface ServiceCalled {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+}
+
+/** Each once; 443 where no port is said. Webhooks with a URL call no Service. */
+export function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly ServiceCalled[] {
+  const found = [
+    ...webhooks.map(({ clientConfig }) => clientConfig?.service),
+    spec.service,
+    spec.conversion?.webhook?.clientConfig?.service,
+  ].flatMap((service) => (service === undefined ? [] : [{ ...service, port: service.port ?? 443 }]));
+  return [...new Map(found.map((one) => [`${one.namespace}/${one.name}:${one.port}`, one])).values()];
+}
+
+/** A namespace and what makes the API server call a Service in it. */
+export const webhooksOfNamespace = relation(
+  "webhooksOfNamespace",
+  index("Namespace", ({ metadata }) => [metadata.name]),
+  index("AdmissionWebhook", (webhook) => servicesCalled(webhook).map(({ namespace }) => namespace)),
+);
+
+/**
+ * Whether calls of the API server, which is outside the mesh and has no certificate of it, are refused: what takes the
+ * pods' traffic demands mTLS at the port. Where the pods are not known, the namespace as a whole is asked.
+ */
+export function refusesApiServer(
+  called: ServiceCalled,
+  service: Service | undefined,
+  namespace: Namespace,
+  mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof workloadsOfNamespace>,
+): boolean {
+  const mtls = mtlsOf(namespace, mesh);
+  const pods = service === undefined ? [] : podsOf(service, mesh.related(workloadsOfNamespace, namespace));
+  if (pods.length > 0) return pods.some((pod) => refuses(pod, portOf(called, service, pod), { namespace, mtls }));
+  if (mesh.knowledge("Workload") === "complete") return false;
+  const { planes, isCertain } = reachOfNamespace(namespace);
+  return (
+    isCertain && enrollmentOf(namespace) !== "none" && planes.every((plane) => !acceptsPlaintext(mtls.wide(plane)))
+  );
+}
+
+const podsOf = ({ spec }: Service, workloads: readonly Workload[]): readonly Workload[] =>
+  Object.keys(spec.selector).length === 0
+    ? []
+    : workloads.filter((workload) => !isProxy(workload) && selects(spec.selector, workload.pod.labels));
+
+function portOf({ port }: ServiceCalled, service: Service | undefined, { pod }: Workload): number {
+  const target = service?.spec.ports.find((one) => one.port === port)?.targetPort ?? port;
+  if (typeof target === "number") return target === 0 ? port : target;
+  return pod.ports.find(({ name }) => name === target)?.number ?? port;
+}
+
+function refuses(
+  workload: Workload,
+  port: number,
+  { namespace, mtls }: { readonly namespace: Namespace; readonly mtls: NamespaceMtls },
+): boolean {
+  const { pod } = workload;
+  const capture = captureOf(workload, namespace);
+  if (capture !== "sidecar" && capture !== "ambient") return false;
+  if (!isIntercepted(interceptionOf(pod, capture), port)) return false;
+  return !acceptsPlaintext(atPort(mtls.of(pod.labels, capture), port));
+}

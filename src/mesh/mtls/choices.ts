@@ -1,0 +1,95 @@
+import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
+import {
+  mtlsOf,
+  type Namespace,
+  type PeerAuthentication,
+  type peerAuthenticationsOfNamespace,
+  planes,
+} from "./effective-mtls.ts";
+import { declared, isWide, portModes, type Verdict } from "./peer-authentications.ts";
+import { everyPeerAuthenticationOfNamespace } from "../policies-of-namespace.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** For whom a policy is. */
+export type PeerAuthenticationLevel = "mesh" | "namespace" | "workload";
+
+/**
+ * Whether a policy decides a mode here, and if not, why.
+ * - `counts`: some port gets its mode from it.
+ * - `not-read`: its `istio.io/rev` names no revision that is served.
+ * - `root-selector`: a selector in the root namespace counts nowhere.
+ * - `younger`, `same-age`: `by` is older, or comes first by its name.
+ * - `unset`: it sets no mode, so that what it inherits holds.
+ * - `overridden`: a narrower one, `by`, decides.
+ */
+export interface PeerAuthenticationChoice {
+  readonly policy: PeerAuthentication;
+  readonly level: PeerAuthenticationLevel;
+  readonly outcome: "counts" | "not-read" | "root-selector" | "younger" | "same-age" | "unset" | "overridden";
+  readonly by?: PeerAuthentication;
+}
+
+/**
+ * Every policy that is for workloads with these labels (undefined: for those that no policy selects), oldest first, with
+ * what becomes of it: what mtlsOf decides, seen from the policies.
+ */
+export function peerAuthenticationChoices(
+  namespace: Namespace,
+  labels: Labels | undefined,
+  mesh: MeshView<typeof everyPeerAuthenticationOfNamespace | typeof peerAuthenticationsOfNamespace>,
+): readonly PeerAuthenticationChoice[] {
+  const { rootNamespace } = mesh.settings;
+  const mtls = mtlsOf(namespace, mesh);
+  const all = planes.flatMap((plane): readonly Verdict[] => {
+    if (labels === undefined) return [mtls.wide(plane)];
+    const { mode, ports } = mtls.of(labels, plane);
+    return [mode, ...ports.values()];
+  });
+  const deciding = new Set(all.flatMap(({ by }) => by ?? []));
+  const related = mesh.related(everyPeerAuthenticationOfNamespace, namespace).toSorted(oldestFirst);
+  const mine = related.filter((policy) => isFor(policy, labels, rootNamespace));
+  return mine.map((policy) => {
+    const level = levelOf(policy, rootNamespace);
+    const rivals = mine.filter((rival) => levelOf(rival, rootNamespace) === level && isServed(rival, mesh.settings));
+    if (!isServed(policy, mesh.settings)) return { policy, level, outcome: "not-read" };
+    if (policy.metadata.namespace === rootNamespace && !isWide(policy))
+      return { policy, level, outcome: "root-selector" };
+    const lost = lostTo(policy, rivals.filter(isRival(rootNamespace)), deciding);
+    // Of the same age ztunnel may take either, and mtlsOf judges the weaker.
+    if (deciding.has(policy) && lost.outcome !== "same-age") return { policy, level, outcome: "counts" };
+    return { policy, level, ...lost };
+  });
+}
+
+/** A policy of another workload says nothing here; one of the root namespace with a selector is named, because it looks as if it did. */
+function isFor({ metadata, spec }: PeerAuthentication, labels: Labels | undefined, rootNamespace: string): boolean {
+  const selector = spec.selector?.matchLabels ?? {};
+  if (Object.keys(selector).length === 0) return true;
+  if (metadata.namespace === rootNamespace) return labels === undefined || selects(selector, labels);
+  return labels !== undefined && selects(selector, labels);
+}
+
+const levelOf = (policy: PeerAuthentication, rootNamespace: string): PeerAuthenticationLevel =>
+  policy.metadata.namespace === rootNamespace ? "mesh" : isWide(policy) ? "namespace" : "workload";
+
+const isRival =
+  (rootNamespace: string) =>
+  (policy: PeerAuthentication): boolean =>
+    policy.metadata.namespace !== rootNamespace || isWide(policy);
+
+function lostTo(
+  policy: PeerAuthentication,
+  rivals: readonly PeerAuthentication[],
+  deciding: ReadonlySet<PeerAuthentication>,
+): Pick<PeerAuthenticationChoice, "outcome" | "by"> {
+  const [oldest] = rivals;
+  if (oldest !== undefined && oldest !== policy)
+    return { outcome: isSameAge(oldest, policy) ? "same-age" : "younger", by: oldest };
+  const saysNothing = declared(policy.spec.mtls) === "UNSET" && portModes(policy).every(([, mode]) => mode === "UNSET");
+  const [by] = deciding;
+  return saysNothing || by === undefined ? { outcome: "unset" } : { outcome: "overridden", by };
+}

@@ -1,0 +1,222 @@
+import { keyOf } from "../../kube/kinds.ts";
+import {
+  acceptsPlaintext,
+  atPort,
+  mtlsOf,
+  type Namespace,
+  type NamespaceMtls,
+  type peerAuthenticationsOfNamespace,
+  type Plane,
+  planes,
+  type Reach,
+  reachOf,
+  reachOfNamespace,
+} from "./effective-mtls.ts";
+import { isWide, type Modes, type Verdict } from "./peer-authentications.ts";
+import type { MeshView } from "../../view/view.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+
+type Labels = Readonly<Record<string, string>>;
+/** A namespace and the mesh around it. */
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof workloadsOfNamespace>;
+}
+
+/** Something that refused plaintext and accepts it. */
+export interface Weakening {
+  /** The namespace as a whole, one workload, or whatever has these labels where workloads are not known. */
+  readonly of: "namespace" | Workload | { readonly labels: Labels };
+  /** All ports that no policy names where undefined. */
+  readonly port: number | undefined;
+  readonly was: Verdict;
+  readonly is: Verdict;
+  /** The other data plane goes on refusing, or it is not certain that this one is used. */
+  readonly onlyAs: Plane | undefined;
+}
+
+interface Comparison {
+  readonly before: Side;
+  readonly after: Side;
+  readonly was: NamespaceMtls;
+  readonly is: NamespaceMtls;
+}
+
+/**
+ * What a change weakens in a namespace. Where every workload is known each is compared with what it was, and what
+ * follows the namespace as a whole is said once. Where they are not, the namespace is judged, and one workload for each
+ * selector: whatever wins for some workload also wins for one that has just the labels asked for.
+ */
+export function weakenings(before: Side, after: Side): readonly Weakening[] {
+  const comparison = {
+    before,
+    after,
+    was: mtlsOf(before.object, before.mesh),
+    is: mtlsOf(after.object, after.mesh),
+  };
+  const isChanged = before.object !== after.object || !isSamePolicies(comparison);
+  if (isIdle(comparison, isChanged)) return [];
+  const isKnown = after.mesh.knowledge("Workload") === "complete";
+  const workloads = pairsOfWorkloads(before, after);
+  const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
+  const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);
+  if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison, () => true));
+  // What pods are given only when they are made stands in no template: their own policies cannot be told from here.
+  if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
+  return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
+}
+
+/** Nobody was refused, or all workloads have one mode that no label of theirs can change: they need not be read. */
+function isIdle({ was }: Comparison, isChanged: boolean): boolean {
+  if (was.levels.workload.length > 0) return false;
+  const accepting = planes.filter((plane) => acceptsPlaintext(was.wide(plane)));
+  return accepting.length === planes.length || (!isChanged && accepting.length === 0);
+}
+
+function isSamePolicies({ was, is }: Comparison): boolean {
+  if (was.levels.isRoot !== is.levels.isRoot) return false;
+  return (["mesh", "namespace", "workload"] as const).every((level) => {
+    const [a, b] = [was.levels[level], is.levels[level]];
+    return a.length === b.length && a.every((policy, i) => policy === b[i]);
+  });
+}
+
+type Pair = readonly [old: Workload, now: Workload];
+
+/** Those that are there before and after. Proxies enforce no PeerAuthentication; what is one since this change was none. */
+function pairsOfWorkloads(before: Side, after: Side): readonly Pair[] {
+  const known = new Map<string, Workload>();
+  for (const old of before.mesh.related(workloadsOfNamespace, before.object)) known.set(keyOf(old), old);
+  const pairs: Pair[] = [];
+  for (const now of after.mesh.related(workloadsOfNamespace, after.object)) {
+    const old = known.get(keyOf(now));
+    if (old !== undefined && !isProxy(old)) pairs.push([old, now]);
+  }
+  return pairs;
+}
+
+/** A weakening, and whether it is the whole namespace's. */
+interface Found extends Weakening {
+  readonly isOfNamespace: boolean;
+}
+
+function ofWorkload([old, now]: Pair, comparison: Comparison): readonly Found[] {
+  const { before, after } = comparison;
+  const routes = routesOf(reachOf(old, before.object), reachOf(now, after.object));
+  return compared(now, [old.pod.labels, now.pod.labels], routes, comparison);
+}
+
+/** The data planes that a workload was judged by and is judged by. */
+type PlaneStep = readonly [was: Plane, is: Plane];
+
+/**
+ * A workload that goes from one data plane to the other takes its promise with it. One that joins the mesh had none,
+ * one that leaves it is judged elsewhere; where the data plane is only assumed, it stays the same.
+ */
+function routesOf(before: Reach, after: Reach): readonly PlaneStep[] {
+  const kept = after.planes.filter((plane) => before.planes.includes(plane)).map((plane) => [plane, plane] as const);
+  if (!before.isCertain || !after.isCertain) return kept;
+  const gone = before.planes.filter((plane) => !after.planes.includes(plane));
+  return [...kept, ...gone.flatMap((plane) => after.planes.map((other) => [plane, other] as const))];
+}
+
+function compared(
+  of: Weakening["of"],
+  labels: readonly [was: Labels, is: Labels],
+  steps: readonly PlaneStep[],
+  { was, is }: Comparison,
+): readonly Found[] {
+  const found = new Map<number | undefined, Found>();
+  const isOnePlane = new Set(steps.map(([, plane]) => plane)).size < 2;
+  for (const [old, now] of steps) {
+    const isWeaker = isWeakened(was.wide(old), is.wide(now));
+    for (const weaker of weakenedModes(was.of(labels[0], old), is.of(labels[1], now))) {
+      const other = found.get(weaker.port);
+      const onlyAs = isOnePlane || other !== undefined ? undefined : now;
+      found.set(
+        weaker.port,
+        other ? { ...other, onlyAs } : { of, ...weaker, onlyAs, isOfNamespace: isWeaker && isInherited(weaker.is) },
+      );
+    }
+  }
+  return [...found.values()];
+}
+
+const isWeakened = (was: Verdict, is: Verdict): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
+
+/** Said by no policy that selects workloads. */
+const isInherited = ({ by, isDropped }: Verdict): boolean => !isDropped && (by === undefined || isWide(by));
+
+/** Single ports only where the workload as a whole goes on refusing. */
+function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" | "was" | "is">> {
+  if (isWeakened(was.mode, is.mode)) {
+    yield { port: undefined, was: was.mode, is: is.mode };
+    return;
+  }
+  for (const port of new Set([...was.ports.keys(), ...is.ports.keys()])) {
+    const [old, now] = [atPort(was, port), atPort(is, port)];
+    if (isWeakened(old, now)) yield { port, was: old, is: now };
+  }
+}
+
+/** Once for all that follow the namespace. */
+function ofNamespace(found: readonly Found[]): readonly Weakening[] {
+  const ofAll = found.filter(({ isOfNamespace, port }) => isOfNamespace && port === undefined);
+  const [first] = ofAll;
+  if (first === undefined) return found.filter(({ isOfNamespace }) => isOfNamespace);
+  const isEverywhere = ofAll.some(({ onlyAs }) => onlyAs !== first.onlyAs);
+  return [{ ...first, of: "namespace", onlyAs: isEverywhere ? undefined : first.onlyAs }];
+}
+
+/** Set by the controllers of Kubernetes and by Istio's injector (pkg/kube/inject). */
+const givenLabels: ReadonlySet<string> = new Set([
+  "apps.kubernetes.io/pod-index",
+  "batch.kubernetes.io/controller-uid",
+  "batch.kubernetes.io/job-name",
+  "controller-revision-hash",
+  "controller-uid",
+  "job-name",
+  "pod-template-hash",
+  "security.istio.io/tlsMode",
+  "service.istio.io/canonical-name",
+  "service.istio.io/canonical-revision",
+  "statefulset.kubernetes.io/pod-name",
+]);
+const hasGivenLabel = (labels: Labels): boolean => Object.keys(labels).some((label) => givenLabels.has(label));
+
+function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) => boolean): readonly Found[] {
+  const { before, after, was, is } = comparison;
+  const steps = routesOf(reachOfNamespace(before.object), reachOfNamespace(after.object));
+  const found: Found[] = [];
+  for (const labels of labelsAskedFor(was, is)) {
+    if (!isUnknown(labels)) continue;
+    for (const weakening of compared({ labels }, [labels, labels], steps, comparison))
+      if (!found.some((other) => covers(other, weakening))) found.push(weakening);
+  }
+  return found;
+}
+
+/** Whether fewer labels say the same already. */
+function covers(wider: Found, found: Found): boolean {
+  if (wider.port !== found.port || wider.is.by !== found.is.by) return false;
+  const [few, many] = [labelsOf(wider), labelsOf(found)];
+  return Object.keys(few).every((key) => few[key] === many[key]);
+}
+const labelsOf = ({ of }: Found): Labels => (typeof of === "object" && "labels" in of ? of.labels : {});
+
+/**
+ * The fewest labels for which each policy can win, none first. Only where one of two policies is new or changed can the
+ * winner go from one to the other: then what has the labels of both counts too.
+ */
+function* labelsAskedFor(was: NamespaceMtls, is: NamespaceMtls): Iterable<Labels> {
+  const [old, now] = [was.levels.workload, is.levels.workload];
+  const labelsOfPolicy = ({ spec }: (typeof old)[number]): Labels => spec.selector?.matchLabels ?? {};
+  yield {};
+  for (const policy of new Set([...old, ...now])) yield labelsOfPolicy(policy);
+  for (const loser of old)
+    for (const winner of now) {
+      if (now.includes(loser) && old.includes(winner)) continue;
+      const both = { ...labelsOfPolicy(loser), ...labelsOfPolicy(winner) };
+      if (Object.entries(labelsOfPolicy(loser)).every(([key, value]) => both[key] === value)) yield both;
+    }
+}

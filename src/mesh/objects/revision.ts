@@ -1,0 +1,13 @@
+import type { AnyObject } from "../../kube/kinds.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+export const revisionLabel = "istio.io/rev";
+
+/**
+ * Whether a control plane of this mesh reads the object: no `istio.io/rev` label means every revision, and a label
+ * counts only when it names one exactly; tags are not resolved (Istio pkg/config/model.go LabelsInRevision).
+ */
+export function isServed({ metadata }: AnyObject, { revisions }: MeshSettings): boolean {
+  const revision = metadata.labels[revisionLabel];
+  return revision === undefined || revisions.includes(revision);
+}

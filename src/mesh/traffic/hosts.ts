@@ -1,0 +1,97 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+
+/**
+ * A host as Istio resolves it: a name without a dot belongs to the namespace of the object that says it; `*`, IP
+ * addresses and everything with a dot stand as they are, so `reviews.prod` names no service (Istio
+ * pilot/pkg/model/config.go ResolveShortnameToFQDN).
+ */
+export function fullHost(host: string, namespace: string, domain: string): string {
+  // Without a dot, only an IPv6 address holds a colon.
+  if (host === "" || host === "*" || host.includes(".") || host.includes(":")) return host;
+  return `${host}.${namespace}.svc.${domain}`;
+}
+
+/** Istio pkg/config/host/name.go IsWildCarded: `*`, `*.com`, and also `*-api.com`. */
+export const isWildcard = (host: string): boolean => host.startsWith("*");
+
+/** Whether every name that `host` stands for is one of `pattern`'s (Istio pkg/config/host/name.go SubsetOf). */
+export function covers(pattern: string, host: string): boolean {
+  if (!isWildcard(pattern)) return pattern === host;
+  if (!isWildcard(host)) return host.endsWith(pattern.slice(1));
+  return host.length >= pattern.length && host.slice(1).endsWith(pattern.slice(1));
+}
+
+/** Whether some name belongs to both (Istio pkg/config/host/name.go Matches). */
+export const overlaps = (a: string, b: string): boolean => covers(a, b) || covers(b, a);
+
+/** Exact hosts first, then the longer ones, then by letter (Istio pkg/config/host/names.go MoreSpecific). */
+export function mostSpecificFirst(a: string, b: string): number {
+  return Number(isWildcard(a)) - Number(isWildcard(b)) || b.length - a.length || (a < b ? -1 : Number(a > b));
+}
+
+/**
+ * The one of `hosts` that istiod takes for a host: the host itself, else the most specific wildcard over it; undefined
+ * where none covers it (Istio pilot/pkg/model/config.go MostSpecificHostMatch).
+ */
+export function mostSpecificHost(host: string, hosts: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  for (const candidate of hosts)
+    if (covers(candidate, host) && (best === undefined || mostSpecificFirst(candidate, best) < 0)) best = candidate;
+  return best;
+}
+
+/** Wildcards are keys down to this many labels: all those over a host of thousands of labels would cost their square. */
+const deepestKey = 16;
+
+/**
+ * The host and the wildcards over it that start at a dot, most specific first: a.b.c, *.b.c, *.c, *. Wildcards of more
+ * than 16 labels are left out; hostKey knows.
+ */
+export function coveringHosts(host: string): readonly string[] {
+  if (host === "*") return [host];
+  const wildcards: string[] = ["*"];
+  for (let dot = host.lastIndexOf("."); dot > 0 && wildcards.length <= deepestKey; dot = host.lastIndexOf(".", dot - 1))
+    wildcards.push(`*${host.slice(dot)}`);
+  if (wildcards.at(-1) !== host) wildcards.push(host);
+  return wildcards.reverse();
+}
+
+/** The coveringHosts of several hosts, each once. */
+export function coveringHostsOfAll(hosts: readonly string[]): Iterable<string> {
+  const [first] = hosts;
+  return first !== undefined && hosts.length === 1 ? coveringHosts(first) : new Set(hosts.flatMap(coveringHosts));
+}
+
+/**
+ * The key under which an index holds a host, so that the coveringHosts of every host that it covers include it: the
+ * host itself; for `*-api.com`, which starts within a label, the wildcard above it; for one of more than 16 labels, the
+ * wildcard of 16.
+ */
+export function hostKey(host: string): string {
+  if (!isWildcard(host)) return host;
+  let start = host.length;
+  for (let labels = 0; labels < deepestKey && start > 0; labels++) {
+    const dot = host.lastIndexOf(".", start - 1);
+    if (dot < 0) break;
+    start = dot;
+  }
+  return `*${host.slice(start)}`;
+}
+
+/**
+ * The namespace of a Kubernetes service's host, in this cluster's domain or as a multi-cluster service; undefined for
+ * all others (Istio pkg/config/host and pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname).
+ */
+export function namespaceOfHost(host: string, domain: string): string | undefined {
+  if (isWildcard(host)) return undefined;
+  for (const end of [`.svc.${domain}`, ".svc.clusterset.local"]) {
+    if (!host.endsWith(end)) continue;
+    const [service, namespace, more] = host.slice(0, -end.length).split(".");
+    return service !== "" && more === undefined && namespace !== "" ? namespace : undefined;
+  }
+  return undefined;
+}
+
+/** The name under which clients reach a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
+export const hostOfService = ({ metadata }: ObjectOf<"Service">, domain: string): string =>
+  `${metadata.name}.${metadata.namespace}.svc.${domain}`;

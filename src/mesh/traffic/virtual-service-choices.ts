@@ -1,0 +1,112 @@
+import { oldestFirst } from "../objects/creation-order.ts";
+import { includesNamespace, visibleTo } from "./export-to.ts";
+import { fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import { isServed } from "../objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index } from "../../view/view.ts";
+import { clientsMatching, clientsOf, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
+import type { VirtualService } from "./virtual-services.ts";
+
+/** The hosts of a VirtualService as istiod resolves them; at sidecars capitals do not matter. */
+const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
+  spec.hosts.map((host) => fullHost(host, metadata.namespace, domain).toLowerCase());
+
+/** Every VirtualService under its hosts, those too that no control plane reads. */
+export const everyVirtualServiceByHost = index("VirtualService", (virtualService, settings) =>
+  isDelegate(virtualService) ? [] : new Set(hostsOf(virtualService, settings).map(hostKey)),
+);
+
+/**
+ * Why clients of a namespace do not follow a VirtualService for a host.
+ * - `not-read`: its `istio.io/rev` names no revision that is served.
+ * - `gateways-only`: it is bound to gateways and not to the mesh.
+ * - `not-exported`: its exportTo leaves these clients out.
+ * - `no-route`: no route is for clients of this namespace.
+ * - `less-specific`: `by` is for a more specific host.
+ * - `nearer`: `by` comes first because it is private to the namespace or exported to it by name.
+ * - `younger`: `by` is older.
+ */
+export interface PassedOverVirtualService {
+  readonly virtualService: VirtualService;
+  readonly because: "not-read" | "gateways-only" | "not-exported" | "no-route" | "less-specific" | "nearer" | "younger";
+  readonly by?: VirtualService;
+}
+
+export interface VirtualServiceChoices {
+  /** The one that owns the host for sidecars of the namespace; they are not merged. */
+  readonly used: VirtualService | undefined;
+  readonly passedOver: readonly PassedOverVirtualService[];
+}
+
+/**
+ * Which of `candidates` (all that may cover the host) sidecars of a namespace follow: the most specific host, then what
+ * is private to the namespace, then what is exported to it by name, then the oldest (Istio
+ * pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go
+ * BuildSidecarVirtualHostWrapper). One without a route left for the client does not own the host, and still blocks
+ * those with a less specific one.
+ */
+export function virtualServiceChoices(
+  client: string,
+  host: string,
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): VirtualServiceChoices {
+  const entries = candidates
+    .flatMap((virtualService) => {
+      const best = mostSpecificHost(host, hostsOf(virtualService, settings));
+      return best === undefined ? [] : [{ virtualService, host: best, out: outOf(virtualService, client, settings) }];
+    })
+    .sort(
+      (a, b) =>
+        mostSpecificFirst(a.host, b.host) ||
+        nearness(a.virtualService, client, settings) - nearness(b.virtualService, client, settings) ||
+        oldestFirst(a.virtualService, b.virtualService),
+    );
+  const seen = entries.filter(({ out }) => out === undefined || out === "no-route");
+  const best = seen[0]?.host;
+  const owner = seen.find((entry) => entry.out === undefined && entry.host === best);
+  const passedOver = entries
+    .filter((entry) => entry !== owner)
+    .map(({ virtualService, host: own, out }): PassedOverVirtualService => {
+      if (out !== undefined) return { virtualService, because: out };
+      const by = (owner ?? seen[0])?.virtualService as VirtualService;
+      if (own !== best) return { virtualService, because: "less-specific", by };
+      const isNearer = nearness(by, client, settings) < nearness(virtualService, client, settings);
+      return { virtualService, because: isNearer ? "nearer" : "younger", by };
+    });
+  return { used: owner?.virtualService, passedOver };
+}
+
+/** What keeps clients of the namespace from it, whatever else there is. */
+function outOf(
+  virtualService: VirtualService,
+  client: string,
+  settings: MeshSettings,
+): "not-read" | "gateways-only" | "not-exported" | "no-route" | undefined {
+  if (!isServed(virtualService, settings)) return "not-read";
+  if (!gatewaysOf(virtualService).has(meshGateway)) return "gateways-only";
+  const { metadata, spec } = virtualService;
+  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+  if (!includesNamespace(visible, client)) return "not-exported";
+  return routesFor(virtualService, client, settings) > 0 ? undefined : "no-route";
+}
+
+/** How many of its routes are for clients in the namespace; delegates are taken as there. */
+function routesFor(virtualService: VirtualService, client: string, settings: MeshSettings): number {
+  const { metadata, spec } = virtualService;
+  const clients = clientsOf(virtualService, settings);
+  let found = 0;
+  for (const protocol of ["http", "tcp", "tls"] as const)
+    for (const { match } of spec[protocol]) {
+      const through = clientsMatching(clients, match, protocol, metadata.namespace).get(meshGateway);
+      if (through !== undefined && includesNamespace(through, client)) found++;
+    }
+  return found;
+}
+
+/** 0: private to the namespace; 1: exported to it by name; 2: to all. */
+function nearness({ metadata, spec }: VirtualService, client: string, settings: MeshSettings): number {
+  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+  if (!visible.has(client)) return 2;
+  return metadata.namespace === client ? 0 : 1;
+}

@@ -1,0 +1,86 @@
+import type { ObjectOf } from "../../kube/kinds.ts";
+import type { Path } from "../../kube/read.ts";
+
+export type VirtualService = ObjectOf<"VirtualService">;
+export type HttpRoute = VirtualService["spec"]["http"][number];
+export type StreamRoute = VirtualService["spec"]["tcp"][number] | VirtualService["spec"]["tls"][number];
+export type WeightedDestination = HttpRoute["route"][number];
+export type Protocol = "http" | "tcp" | "tls";
+
+/** One entry of `spec.http`, `spec.tcp` or `spec.tls`. */
+export interface Route {
+  /** Of the list of destinations: `["spec", "http", 0, "route"]`. */
+  readonly at: Path;
+  readonly protocol: Protocol;
+  readonly route: HttpRoute | StreamRoute;
+  readonly destinations: readonly WeightedDestination[];
+}
+
+export function* routesOf({ spec }: VirtualService): Iterable<Route> {
+  for (const protocol of ["http", "tcp", "tls"] as const)
+    for (const [i, route] of spec[protocol].entries())
+      yield { at: ["spec", protocol, i, "route"], protocol, route, destinations: route.route };
+}
+
+/** The weights of a route as a sum: `90 + 0 (not set)`. */
+export const shownSum = (destinations: readonly WeightedDestination[]): string =>
+  destinations.map(({ weight }) => (weight === undefined ? "0 (not set)" : String(weight))).join(" + ");
+
+/** A destination or mirror that gets requests. */
+export interface Traffic {
+  /** Of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */
+  readonly at: Path;
+  readonly protocol: Protocol;
+  readonly route: HttpRoute | StreamRoute;
+  readonly destination: WeightedDestination["destination"];
+  /** A catch-all route stands before it, or only a delegate may take it over: perhaps no request gets there. */
+  readonly isUncertain: boolean;
+}
+
+/**
+ * Where requests go: a single destination gets them all, among several those without weight get none (Istio
+ * pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, networkfilter.go for tcp and tls); a mirror
+ * without a percentage gets a copy of each (route.go MirrorPercent, MirrorPercentByPolicy). Routes that redirect or
+ * answer themselves send nothing on.
+ */
+export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
+  const catchAll = virtualService.spec.http.findIndex(({ match, delegate }) => match.length === 0 && !delegate);
+  for (const [i, route] of virtualService.spec.http.entries()) {
+    if (route.redirect !== undefined || route.directResponse !== undefined) continue;
+    const isUncertain = catchAll >= 0 && i > catchAll;
+    const at: Path = ["spec", "http", i];
+    yield* weightedTraffic({ at: [...at, "route"], protocol: "http", route, isUncertain });
+    for (const mirror of mirrorsOf(route, at))
+      yield { ...mirror, protocol: "http", route, isUncertain: isUncertain || route.delegate !== undefined };
+  }
+  for (const protocol of ["tcp", "tls"] as const)
+    for (const [i, route] of virtualService.spec[protocol].entries())
+      yield* weightedTraffic({ at: ["spec", protocol, i, "route"], protocol, route, isUncertain: false });
+}
+
+/** Every destination and mirror that names a subset, whether or not requests get there: cheaper to find than traffic. */
+export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
+  const found: WeightedDestination["destination"][] = [];
+  for (const { route } of [...spec.http, ...spec.tcp, ...spec.tls])
+    for (const { destination } of route) if (destination.subset) found.push(destination);
+  for (const { mirror, mirrors } of spec.http) {
+    if (mirror?.subset) found.push(mirror);
+    for (const { destination } of mirrors) if (destination.subset) found.push(destination);
+  }
+  return found;
+}
+
+function* weightedTraffic(of: Omit<Traffic, "destination">): Iterable<Traffic> {
+  const { route } = of.route;
+  for (const [i, { destination, weight }] of route.entries())
+    if (route.length === 1 || (weight ?? 0) > 0) yield { ...of, at: [...of.at, i, "destination"], destination };
+}
+
+function* mirrorsOf(route: HttpRoute, at: Path): Iterable<Pick<Traffic, "at" | "destination">> {
+  const { mirror, mirrors, mirrorPercent, mirrorPercentage } = route;
+  const percent = mirrorPercentage === undefined ? (mirrorPercent ?? 100) : (mirrorPercentage.value ?? 0);
+  if (mirror !== undefined && percent > 0) yield { at: [...at, "mirror"], destination: mirror };
+  for (const [i, { destination, percentage }] of mirrors.entries())
+    if (percentage === undefined || (percentage.value ?? 0) > 0)
+      yield { at: [...at, "mirrors", i, "destination"], destination };
+}

@@ -1,0 +1,181 @@
+import { idOf } from "../../kube/kinds.ts";
+import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { authorizationPoliciesOfNamespace, namespaceOfAuthorizationPolicy } from "../authorization/effective-authorization.ts";
+import { type AuthorizationPolicy, isDryRun, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { isServed } from "../objects/revision.ts";
+import { formatLabels, selects } from "../objects/selectors.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import {
+  formatWaypoint,
+  gatewaysByName,
+  identityOfWaypoint,
+  isForIngress,
+  isUsable,
+  type KubernetesGateway,
+  namespaceOfService,
+  namespacesByWaypoint,
+  type Service,
+  servicesByWaypoint,
+  waypointBindingOfNamespace,
+  waypointBindingOfService,
+  type WaypointName,
+  waypointNamed,
+  waypointOfNamespace,
+  waypointOfService,
+} from "./bindings.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { answerTo, type Caller } from "../authorization/ztunnel-callers.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The gateways of its own namespace that a policy names (Istio pilot/pkg/model/policyattachment.go). */
+const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
+  targetRefsOf(policy).flatMap(({ group, kind, name, namespace }) =>
+    group === "gateway.networking.k8s.io" &&
+    kind === "Gateway" &&
+    ["", policy.metadata.namespace].includes(namespace ?? "")
+      ? [{ name, namespace: policy.metadata.namespace }]
+      : [],
+  );
+
+const policiesByGateway = index("AuthorizationPolicy", (policy) => gatewaysNamed(policy).map(formatWaypoint));
+
+/** A policy and the gateways that it names in targetRefs. */
+export const gatewaysOfPolicy = relation("gatewaysOfPolicy", policiesByGateway, gatewaysByName);
+/** A policy and the namespaces whose waypoint it names. */
+export const namespacesBehindPolicy = relation("namespacesBehindPolicy", policiesByGateway, namespacesByWaypoint);
+/** A policy and the Services whose own waypoint it names. */
+export const servicesBehindPolicy = relation("servicesBehindPolicy", policiesByGateway, servicesByWaypoint);
+/** A policy and the Services that it names in targetRefs. */
+export const servicesOfPolicy = relation(
+  "servicesOfPolicy",
+  index("AuthorizationPolicy", (policy) =>
+    servicesTargeted(policy).map((name) => `${policy.metadata.namespace}/${name}`),
+  ),
+  index("Service", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]),
+);
+
+export const readsWaypointGuards = [
+  gatewaysOfPolicy,
+  namespacesBehindPolicy,
+  servicesBehindPolicy,
+  servicesOfPolicy,
+  namespaceOfAuthorizationPolicy,
+  namespaceOfService,
+  authorizationPoliciesOfNamespace,
+  workloadsOfNamespace,
+  waypointOfNamespace,
+  waypointOfService,
+] as const;
+type View = MeshView<(typeof readsWaypointGuards)[number]>;
+
+/** Part of a namespace that a waypoint stands before. */
+interface Front {
+  readonly waypoint: WaypointName;
+  readonly gateway: KubernetesGateway | undefined;
+  readonly namespace: Namespace;
+  /** The pods that it stands before have these labels. */
+  readonly selector: Labels;
+  /** What they are for messages; undefined: all of the namespace. */
+  readonly shown?: string;
+}
+
+/** How the pods behind a waypoint, ztunnel with them, take what comes from it and what comes past it. */
+export interface Guard {
+  readonly waypoint: WaypointName;
+  readonly caller: Caller;
+  readonly namespace: Namespace;
+  /** For messages: all that is behind it, one like the other, or one workload. */
+  readonly behind: string;
+  readonly answer: "refused" | "let in" | "open";
+}
+
+/** What stands behind the waypoints that a policy is bound to by targetRefs. */
+export function guardsOf(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
+  if (!isServed(policy, mesh.settings) || isDryRun(policy)) return [];
+  return guardsAt([...frontsOfGateways(policy, mesh), ...frontsOfServices(policy, mesh)], mesh);
+}
+
+/** What stands behind a waypoint and is selected by a policy that no waypoint reads. */
+export function guardsSelected(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
+  const fronts = mesh.related(namespaceOfAuthorizationPolicy, policy).flatMap((namespace): readonly Front[] => {
+    const binding = waypointBindingOfNamespace(namespace, mesh);
+    if (!isUsable(binding)) return [];
+    const selector = policy.spec.selector?.matchLabels ?? {};
+    const front = { waypoint: binding.named, gateway: binding.gateway, namespace, selector };
+    const labels = formatLabels(selector);
+    return [labels === "" ? front : { ...front, shown: labels.replaceAll(", ", ",") }];
+  });
+  return guardsAt(fronts, mesh);
+}
+
+function guardsAt(fronts: readonly Front[], mesh: View): readonly Guard[] {
+  const distinct = new Map(fronts.map((front) => [keyOf(front), front]));
+  return [...distinct.values()]
+    .filter(({ namespace }) => !isTerminating(namespace))
+    .flatMap((one) => guardsIn(one, mesh));
+}
+
+const keyOf = ({ waypoint, namespace, selector }: Front): string =>
+  JSON.stringify([formatWaypoint(waypoint), namespace.metadata.name, formatLabels(selector)]);
+
+/** Its own namespace, too, as long as it names no other: the label that enrolls it may come last. */
+function* frontsOfGateways(policy: AuthorizationPolicy, mesh: View): Iterable<Front> {
+  const own = mesh
+    .related(namespaceOfAuthorizationPolicy, policy)
+    .filter(({ metadata }) => waypointNamed(metadata.labels, metadata.name) === undefined);
+  const others = mesh.related(namespacesBehindPolicy, policy);
+  const services = mesh.related(servicesBehindPolicy, policy);
+  for (const gateway of mesh.related(gatewaysOfPolicy, policy)) {
+    if (isForIngress(gateway)) continue;
+    const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
+    const isNamed = ({ metadata }: Namespace | Service, where: string) =>
+      isSame(waypointNamed(metadata.labels, where), waypoint);
+    for (const namespace of [...own, ...others.filter((one) => isNamed(one, one.metadata.name))])
+      yield { waypoint, gateway, namespace, selector: {} };
+    for (const service of services.filter((one) => isNamed(one, one.metadata.namespace)))
+      for (const namespace of mesh.related(namespaceOfService, service))
+        yield { waypoint, gateway, namespace, selector: service.spec.selector, shown: shownService(service) };
+  }
+}
+
+const isSame = (named: ReturnType<typeof waypointNamed>, waypoint: WaypointName): boolean =>
+  typeof named === "object" && formatWaypoint(named) === formatWaypoint(waypoint);
+
+const shownService = (service: Service): string => `the workloads of ${idOf(service)}`;
+
+function* frontsOfServices(policy: AuthorizationPolicy, mesh: View): Iterable<Front> {
+  for (const service of mesh.related(servicesOfPolicy, policy)) {
+    const [namespace] = mesh.related(namespaceOfService, service);
+    const binding = waypointBindingOfService(service, namespace, mesh);
+    if (namespace === undefined || !isUsable(binding)) continue;
+    yield {
+      waypoint: binding.named,
+      gateway: binding.gateway,
+      namespace,
+      selector: service.spec.selector,
+      shown: shownService(service),
+    };
+  }
+}
+
+/** What is behind one waypoint. Where it is not known, pods that have just the labels asked for stand for it. */
+function guardsIn(front: Front, mesh: View): readonly Guard[] {
+  const { waypoint, gateway, namespace, selector } = front;
+  const caller = identityOfWaypoint(waypoint, gateway);
+  const policies = mesh.related(authorizationPoliciesOfNamespace, namespace);
+  const answer = (labels: Labels) => answerTo(caller, labels, policies, mesh.settings);
+  const guard = { waypoint, caller, namespace };
+  const behind = front.shown ?? `the workloads of ${namespace.metadata.name}`;
+  const there = mesh.related(workloadsOfNamespace, namespace).filter((workload) => isBehind(workload, front));
+  const isGuessed = there.length === 0 && mesh.knowledge("Workload") !== "complete";
+  if (isGuessed && enrollmentOf(namespace) === "ambient") return [{ ...guard, behind, answer: answer(selector) }];
+  const guards = there.map((workload) => ({ ...guard, behind: idOf(workload), answer: answer(workload.pod.labels) }));
+  const [first] = guards;
+  const isAlike = first !== undefined && guards.every((other) => other.answer === first.answer);
+  return isAlike ? [{ ...first, behind }] : guards;
+}
+
+const isBehind = (workload: Workload, { namespace, selector }: Front): boolean =>
+  !isProxy(workload) && captureOf(workload, namespace) === "ambient" && selects(selector, workload.pod.labels);

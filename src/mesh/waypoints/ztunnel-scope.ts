@@ -1,0 +1,127 @@
+import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { type AuthorizationPolicy, isDryRun, targetRefsOf } from "../authorization/policies.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import { namespaceOfWorkload } from "./bindings.ts";
+import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+
+/** A policy and the namespaces that it counts in: its own; all of them where it lives in the root namespace. */
+export const namespacesOfAuthorizationPolicy = relation(
+  "namespacesOfAuthorizationPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isServed(policy, settings) && !isDryRun(policy) && targetRefsOf(policy).length === 0
+      ? [policy.metadata.namespace]
+      : [],
+  ),
+  index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
+);
+
+/** A policy with a selector, under one of its labels, and the workloads that have this one, proxies not included. */
+export const workloadsSelectedByAuthorizationPolicy = relation(
+  "workloadsSelectedByAuthorizationPolicy",
+  index("AuthorizationPolicy", ({ metadata, spec }, { rootNamespace }) => {
+    const [label] = Object.entries(spec.selector?.matchLabels ?? {});
+    const where = metadata.namespace === rootNamespace ? "*" : metadata.namespace;
+    return label === undefined ? [] : [labelKey(where, label)];
+  }),
+  index("Workload", (workload) =>
+    isOwned(workload) || isProxy(workload)
+      ? []
+      : Object.entries(workload.pod.labels).flatMap((label) => [
+          labelKey(workload.metadata.namespace, label),
+          labelKey("*", label),
+        ]),
+  ),
+);
+const labelKey = (where: string, [key, value]: readonly [string, string]) => `${where}|${key}=${value}`;
+
+export const readsZtunnelScope = [
+  namespacesOfAuthorizationPolicy,
+  workloadsSelectedByAuthorizationPolicy,
+  workloadsOfNamespace,
+  namespaceOfWorkload,
+] as const;
+export type ReadsZtunnelScope = (typeof readsZtunnelScope)[number];
+
+/** Where ztunnel enforces a policy, or would. */
+export interface ZtunnelScope {
+  /** One of the namespaces. */
+  readonly namespace: Namespace;
+  /** The policy is for the whole mesh. */
+  readonly isMeshWide: boolean;
+  /** False: the namespace's labels are not known. */
+  readonly isCertain: boolean;
+}
+
+/**
+ * Whether a policy without targetRefs is for anything that ztunnel takes the traffic of: a workload that is there; in
+ * its own namespace also what may come, where the namespace is ambient and nothing that it selects is known to be
+ * something else. Proxies, which the policy may be meant for, do not count.
+ */
+export function ztunnelScopeOf(
+  policy: AuthorizationPolicy,
+  mesh: MeshView<ReadsZtunnelScope>,
+): ZtunnelScope | undefined {
+  const namespaces = mesh.related(namespacesOfAuthorizationPolicy, policy).filter((one) => !isTerminating(one));
+  const isMeshWide = policy.metadata.namespace === mesh.settings.rootNamespace;
+  const labels = policy.spec.selector?.matchLabels ?? {};
+  if (isMeshWide) {
+    const ambient =
+      Object.keys(labels).length === 0
+        ? namespaces.find((namespace) => enrollmentOf(namespace) === "ambient")
+        : namespaceOfAmbient(selectedBy(policy, labels, mesh), mesh);
+    return ambient && { namespace: ambient, isMeshWide, isCertain: true };
+  }
+  const [namespace] = namespaces;
+  if (namespace === undefined || isForProxies(labels)) return undefined;
+  const found = inNamespace(namespace, selectedIn(namespace, policy, labels, mesh), mesh);
+  return found === undefined ? undefined : { namespace, isMeshWide, isCertain: found };
+}
+
+function selectedBy(
+  policy: AuthorizationPolicy,
+  labels: Readonly<Record<string, string>>,
+  mesh: MeshView<typeof workloadsSelectedByAuthorizationPolicy>,
+): readonly Workload[] {
+  return mesh
+    .related(workloadsSelectedByAuthorizationPolicy, policy)
+    .filter((workload) => selects(labels, workload.pod.labels));
+}
+
+function selectedIn(
+  namespace: Namespace,
+  policy: AuthorizationPolicy,
+  labels: Readonly<Record<string, string>>,
+  mesh: MeshView<ReadsZtunnelScope>,
+): readonly Workload[] {
+  if (Object.keys(labels).length > 0) return selectedBy(policy, labels, mesh);
+  return mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+}
+
+function namespaceOfAmbient(
+  workloads: readonly Workload[],
+  mesh: MeshView<typeof namespaceOfWorkload>,
+): Namespace | undefined {
+  for (const workload of workloads) {
+    const [namespace] = mesh.related(namespaceOfWorkload, workload);
+    if (captureOf(workload, namespace) === "ambient") return namespace;
+  }
+  return undefined;
+}
+
+/** Whether ztunnel enforces something there, and whether that is certain; undefined: it does not. */
+function inNamespace(namespace: Namespace, selected: readonly Workload[], mesh: MeshView): boolean | undefined {
+  const captures = new Set(selected.map((workload) => captureOf(workload, namespace)));
+  if (captures.has("ambient")) return true;
+  if (mesh.knowledge("Workload") === "complete" && selected.length > 0)
+    return captures.has("unknown") ? false : undefined;
+  const enrollment = enrollmentOf(namespace);
+  if (enrollment === "ambient") return true;
+  return enrollment === "unknown" ? false : undefined;
+}
+
+/** Labels that only gateways have: those that istiod runs, and those of Istio's charts. */
+const isForProxies = (labels: Readonly<Record<string, string>>): boolean =>
+  labels["gateway.networking.k8s.io/gateway-name"] !== undefined || labels.istio?.endsWith("gateway") === true;

@@ -1,0 +1,181 @@
+import { once } from "node:events";
+import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { allKinds, type AnyObject, type Kind, kindOf, readAny } from "../../kube/kinds.ts";
+import { isObject, member } from "../../kube/read.ts";
+import type { MeshStore } from "../../view/store.ts";
+import type { Knowledge } from "../../view/view.ts";
+import type { ClusterConnection } from "./connection.ts";
+import { type ClusterResource, readReceived, resourcesOf } from "./resources.ts";
+import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOptions } from "./snapshot.ts";
+import type { Pace } from "./pace.ts";
+import { linesOf } from "./text-lines.ts";
+
+/**
+ * A mesh in a file: what the API server sent, before the door, so that rules which come later find in it what they
+ * read. One JSON document with an object a line; what it holds of it all comes first, its count last.
+ */
+const apiVersion = "meshward.io/v1alpha1";
+const captureVersion = 1;
+const start = `{"apiVersion":"${apiVersion}","kind":"Capture","version":`;
+
+/** Something is wrong with a capture; one line that says what and what to do. */
+export class CaptureError extends Error {
+  override readonly name = "CaptureError";
+}
+
+export interface CaptureOptions {
+  readonly file: string;
+  /** For the capture to say when it was. */
+  readonly now: Date;
+  readonly pace?: Pace;
+}
+
+/**
+ * Writes all that rules may read of a cluster. Never Secrets; of ConfigMaps only Istio's mesh configs. The file is there
+ * once it is whole.
+ * @throws ClusterError; a system error where the file cannot be written
+ */
+export async function writeCapture(
+  connection: ClusterConnection,
+  { file, now, pace }: CaptureOptions,
+): Promise<ClusterSnapshot & { readonly count: number }> {
+  const partial = `${file}.partial`;
+  // Pod templates may hold what only their owners should see.
+  const out = createWriteStream(partial, { mode: 0o600 });
+  const failed = once(out, "error").then(([error]) => Promise.reject(error as Error));
+  failed.catch(() => undefined);
+  const write = async (text: string) => {
+    if (!out.write(text)) await Promise.race([once(out, "drain"), failed]);
+  };
+  let count = 0;
+  try {
+    await Promise.race([once(out, "open"), failed]);
+    await write(
+      `${start}${captureVersion},"server":${JSON.stringify(connection.server)},"at":"${now.toISOString()}","items":[`,
+    );
+    const snapshot = await readCluster(connection, {
+      kinds: allKinds,
+      ...(pace === undefined ? {} : { pace }),
+      async take(objects) {
+        for (const object of objects)
+          if (isWanted(object)) await write(`${count++ === 0 ? "" : ","}\n${JSON.stringify(object)}`);
+      },
+    });
+    out.end(`\n],"knowledge":${JSON.stringify(Object.fromEntries(snapshot.knowledge))},"count":${count}}\n`);
+    await Promise.race([once(out, "close"), failed]);
+    renameSync(partial, file);
+    return { ...snapshot, count };
+  } catch (error) {
+    out.destroy();
+    rmSync(partial, { force: true });
+    throw error;
+  }
+}
+
+const isWanted = (raw: Record<string, unknown>): boolean => raw["kind"] !== "ConfigMap" || readAny(raw) !== undefined;
+
+/** Whether a file begins as captures do. Folders, pipes and files that are not there are none. */
+export function isCapture(file: string): boolean {
+  const bytes = Buffer.alloc(200);
+  try {
+    const descriptor = openSync(file, "r");
+    try {
+      const text = bytes.toString("utf8", 0, readSync(descriptor, bytes, 0, bytes.length, 0));
+      return /^\s*\{\s*"apiVersion":\s*"meshward\.io\/[^"]*",\s*"kind":\s*"Capture"/.test(text);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** The mesh that a capture holds. @throws CaptureError where it is not whole, or of another version */
+export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
+  // A large capture fills V8's young generation faster than V8 grows it; a larger one from here on saves a tenth.
+  setFlagsFromString("--min-semi-space-size=32");
+  const reader = new CaptureReader(file);
+  for (const line of linesOf(file)) reader.line(line.endsWith("\r") ? line.slice(0, -1) : line);
+  const { objects, knowledge } = reader.end();
+  return meshOfObjects(objects, knowledge, options);
+}
+
+/** Line by line, because a capture may be longer than a string can be. */
+class CaptureReader {
+  readonly #file: string;
+  readonly #objects: AnyObject[] = [];
+  #isStarted = false;
+  #count = 0;
+  #knowledge: ReadonlyMap<Kind, Knowledge> | undefined;
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  line(text: string): void {
+    if (!this.#isStarted) this.#start(text);
+    else if (this.#knowledge !== undefined) throw this.#wrong("has something after its end: capture again");
+    else if (text.startsWith("]")) this.#finish(this.#parse(`{"items":[${text}`));
+    else this.#take(this.#parse(text.endsWith(",") ? text.slice(0, -1) : text));
+  }
+
+  end(): { readonly objects: readonly AnyObject[]; readonly knowledge: ReadonlyMap<Kind, Knowledge> } {
+    if (this.#knowledge === undefined) throw this.#wrong(`is cut off after ${this.#count} objects: capture again`);
+    return { objects: this.#objects, knowledge: this.#knowledge };
+  }
+
+  #start(text: string): void {
+    const version = /"apiVersion":\s*"([^"]*)"(?:.*?"version":\s*(\d+))?/.exec(text);
+    if (version?.[1] !== undefined && (version[1] !== apiVersion || version[2] !== String(captureVersion)))
+      throw this.#wrong(
+        `has version ${[version[1], version[2]].filter(Boolean).join(" ")}, and this Meshward reads ${apiVersion} ${captureVersion}: capture again, or use the Meshward that wrote it`,
+      );
+    if (!text.startsWith(start)) throw this.#wrong("is not as Meshward wrote it (one object a line): capture again");
+    if (!text.endsWith('"items":[')) throw this.#wrong("is cut off after 0 objects: capture again");
+    this.#isStarted = true;
+  }
+
+  #take(raw: unknown): void {
+    this.#count++;
+    const resource = resourceOf(raw);
+    const object = resource && isObject(raw) ? readReceived(raw, resource) : undefined;
+    if (object !== undefined) this.#objects.push(object);
+  }
+
+  #finish(footer: unknown): void {
+    const [count, known] = [member(footer, "count"), member(footer, "knowledge")];
+    if (count !== this.#count || !isObject(known))
+      throw this.#wrong(`says that it holds ${String(count)} objects and holds ${this.#count}: capture again`);
+    // Kinds that a later Meshward knows are unknown in the captures of an earlier one.
+    this.#knowledge = new Map(
+      allKinds.map((kind) => [kind, grades.find((grade) => grade === known[kind]) ?? "unknown"]),
+    );
+  }
+
+  #parse(text: string): unknown {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      throw this.#wrong(`is broken or cut off after ${this.#count} objects: capture again`);
+    }
+  }
+
+  #wrong(what: string): CaptureError {
+    return new CaptureError(`the capture ${this.#file} ${what}`);
+  }
+}
+
+const grades: readonly Knowledge[] = ["complete", "assumed", "partial", "unknown"];
+
+const resources = allKinds.flatMap((kind) => resourcesOf(kind));
+
+function resourceOf(raw: unknown): ClusterResource | undefined {
+  const [version, name] = [String(member(raw, "apiVersion")), String(member(raw, "kind"))];
+  const kind = kindOf(version, name);
+  if (kind !== "MeshConfig")
+    return resources.find((resource) => resource.kind === kind && resource.served.kind === name);
+  const candidates = resourcesOf(kind);
+  const isDefault = member(member(raw, "metadata"), "name") === "istio";
+  return candidates[isDefault ? 0 : 1];
+}

@@ -1,0 +1,220 @@
+import {
+  Agent as HttpAgent,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestOptions,
+  request as httpRequest,
+} from "node:http";
+import { Agent as HttpsAgent, type RequestOptions as HttpsOptions, request as httpsRequest } from "node:https";
+import { urlToHttpOptions } from "node:url";
+import type { KubeConfig } from "@kubernetes/client-node";
+import { member } from "../../kube/read.ts";
+import { ClusterError, codeOf, requestError, statusError } from "./cluster-error.ts";
+import { type KubeconfigOptions, readKubeconfig } from "./kubeconfig.ts";
+
+export interface ApiRequest {
+  readonly method?: "GET" | "POST" | "PATCH";
+  /** With its query: `/api/v1/pods?limit=500`. */
+  readonly path: string;
+  readonly body?: object;
+  readonly signal?: AbortSignal;
+}
+
+/** One API server, asked over connections that are kept. */
+export interface ClusterConnection {
+  /** As messages name it: `https://10.0.0.1:6443 (context prod)`. */
+  readonly server: string;
+  /**
+   * Answers once the headers are there.
+   * @throws ClusterError for every status of 400 and more, and where no answer comes; the signal's reason where that is one
+   */
+  request(request: ApiRequest): Promise<IncomingMessage>;
+  /** Ends every connection, those in use as well. */
+  close(): void;
+}
+
+export interface ConnectionOptions extends KubeconfigOptions {
+  readonly userAgent?: string;
+}
+
+/** Reads the kubeconfig; nothing is sent yet. @throws ClusterError `configuration` */
+export async function connectToCluster(options: ConnectionOptions): Promise<ClusterConnection> {
+  const config = await readKubeconfig(options);
+  const cluster = config.getCurrentCluster() as { readonly server: string };
+  return new KeptConnection(options, config, cluster.server);
+}
+
+class KeptConnection implements ClusterConnection {
+  readonly server: string;
+  readonly #options: ConnectionOptions;
+  readonly #base: string;
+  readonly #secure: boolean;
+  readonly #agent: HttpAgent | HttpsAgent;
+  #config: KubeConfig;
+  /** Counts how often the credentials were read again. */
+  #generation = 0;
+  #reading: Promise<void> | undefined;
+  /** A plugin is started once for all requests that wait for it. */
+  #obtaining: Promise<Credentials> | undefined;
+
+  constructor(options: ConnectionOptions, config: KubeConfig, base: string) {
+    this.#options = options;
+    this.#config = config;
+    this.#base = base.replace(/\/$/, "");
+    this.#secure = base.startsWith("https:");
+    // One agent for all requests, which client-node would make one each for. Its pools are told apart by certificate.
+    const kept = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 16 };
+    this.#agent = this.#secure ? new HttpsAgent(kept) : new HttpAgent(kept);
+    this.server = `${this.#base} (context ${config.currentContext})`;
+  }
+
+  async request(request: ApiRequest): Promise<IncomingMessage> {
+    const generation = this.#generation;
+    try {
+      return await this.#attempt(request);
+    } catch (error) {
+      if (!(error instanceof ClusterError) || error.fault !== "unauthorized") throw error;
+      // Tokens expire before their time, and are replaced in files, by plugins, in the kubeconfig itself.
+      if (generation === this.#generation) await this.#readAgain();
+      return this.#attempt(request);
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #readAgain(): Promise<void> {
+    this.#reading ??= this.#replaceConfig().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #replaceConfig(): Promise<void> {
+    // A new KubeConfig, because client-node's own caches of tokens do not know that one was refused.
+    this.#config = await readKubeconfig({ ...this.#options, context: this.#config.currentContext });
+    this.#generation++;
+  }
+
+  async #attempt(request: ApiRequest): Promise<IncomingMessage> {
+    this.#obtaining ??= this.#credentials().finally(() => {
+      this.#obtaining = undefined;
+    });
+    const credentials = await this.#obtaining;
+    try {
+      return await this.#checked(await this.#send(request, credentials), request);
+    } catch (error) {
+      if (!(error instanceof StaleSocketError)) throw error;
+      return this.#checked(await this.#send(request, credentials), request);
+    }
+  }
+
+  async #credentials(): Promise<Credentials> {
+    const options: HttpsOptions = {};
+    try {
+      await this.#config.applyToHTTPSOptions(options);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new ClusterError(
+        "unauthorized",
+        `the credentials for ${this.server} cannot be had: ${why || "the plugin failed"}; kubectl get namespaces shows whether kubectl has them`,
+      );
+    }
+    const headers: OutgoingHttpHeaders = { ...(options.headers as OutgoingHttpHeaders | undefined) };
+    // A token from a file may end in a line break.
+    if (typeof headers["Authorization"] === "string") headers["Authorization"] = headers["Authorization"].trim();
+    const isProxied = Boolean(this.#config.getCurrentCluster()?.proxyUrl);
+    return { ...defined(options), headers, ...(isProxied ? {} : { agent: this.#agent }) };
+  }
+
+  #send(request: ApiRequest, credentials: Credentials): Promise<IncomingMessage> {
+    const { method = "GET", path, body, signal } = request;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const options: RequestOptions = {
+      ...urlToHttpOptions(new URL(this.#base + path)),
+      ...credentials,
+      method,
+      headers: {
+        ...credentials.headers,
+        accept: "application/json",
+        "user-agent": this.#options.userAgent ?? "meshward",
+        ...(text === undefined
+          ? {}
+          : { "content-type": contentTypes[method], "content-length": Buffer.byteLength(text) }),
+      },
+      ...(signal === undefined ? {} : { signal }),
+    };
+    return new Promise((resolve, reject) => {
+      const sent = this.#secure ? httpsRequest(options) : httpRequest(options);
+      sent.once("response", resolve);
+      sent.once("error", (error) => reject(this.#reasonOf(error, request, sent.reusedSocket)));
+      sent.end(text);
+    });
+  }
+
+  #reasonOf(error: Error, { method = "GET", signal }: ApiRequest, isReused: boolean): Error {
+    if (signal?.aborted) return signal.reason instanceof Error ? signal.reason : error;
+    // The server closed an idle connection in the moment that it was used again.
+    if (isReused && method === "GET" && ["ECONNRESET", "EPIPE"].includes(codeOf(error))) return new StaleSocketError();
+    return requestError(this.server, error);
+  }
+
+  async #checked(response: IncomingMessage, { path }: ApiRequest): Promise<IncomingMessage> {
+    const { statusCode: status = 0 } = response;
+    if (status < 300) return response;
+    const text = await shortText(response);
+    const said = oneOf(member(json(text), "message")) ?? text.slice(0, 200);
+    throw statusError(
+      this.server,
+      status,
+      said || path.split("?")[0] || "",
+      retryAfterMs(response.headers["retry-after"]),
+    );
+  }
+}
+
+class StaleSocketError extends Error {}
+
+type Credentials = Omit<HttpsOptions, "headers"> & { readonly headers: OutgoingHttpHeaders };
+
+const contentTypes = { GET: "application/json", POST: "application/json", PATCH: "application/merge-patch+json" };
+
+/** client-node leaves `undefined` in options that Node takes for values. */
+const defined = (options: object): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
+const oneOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
+/** Seconds, or a date. */
+function retryAfterMs(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+const longestStatus = 64 * 1024;
+
+/** The beginning of an error's body. Whatever goes wrong with it is less worth knowing than the status. */
+async function shortText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response) {
+      chunks.push(chunk as Buffer);
+      size += (chunk as Buffer).length;
+      if (size > longestStatus) break;
+    }
+  } catch {
+    response.destroy();
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}

@@ -1,0 +1,149 @@
+import type { IncomingMessage } from "node:http";
+import { isObject, member } from "../../kube/read.ts";
+import type { ClusterConnection } from "./connection.ts";
+import { ClusterError, requestError } from "./cluster-error.ts";
+import { asReceived, type ClusterResource, pathOf } from "./resources.ts";
+import { ownTurn } from "./turns.ts";
+
+/** A part of a list, or with `isLast` its end. */
+export interface ListPage {
+  readonly items: readonly unknown[];
+  /** Of the list as a whole; a watch goes on from here. */
+  readonly resourceVersion: string;
+  readonly isLast: boolean;
+}
+
+export interface ListOptions {
+  readonly selector?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+  /** Called for every piece that arrives. */
+  readonly heard?: () => void;
+}
+
+const largestPage = 500;
+const firstPage = 100;
+/** Parsing a page stops everything else; this much takes about 10 ms. */
+const pageBytes = 1 << 19;
+/** What is smaller is parsed at once. */
+const pageInPassing = 1 << 16;
+
+/**
+ * A consistent list, page by page. How many objects a page holds follows from how big they turn out to be.
+ * @throws ClusterError; `expired` where the server forgot the list before its end
+ */
+export async function* listPages(
+  connection: ClusterConnection,
+  path: string,
+  options: ListOptions = {},
+): AsyncGenerator<ListPage, void, undefined> {
+  let limit = firstPage;
+  let next = "";
+  do {
+    const query = new URLSearchParams({ ...options.selector, limit: String(limit), ...(next && { continue: next }) });
+    const { body, bytes } = await readJson(connection, `${path}?${query.toString()}`, options);
+    const page = pageOf(body, connection.server);
+    next = page.next;
+    yield { items: page.items, resourceVersion: page.resourceVersion, isLast: next === "" };
+    limit = limitFor(page.items.length, bytes);
+  } while (next !== "");
+}
+
+/** Objects between two turns of the event loop. */
+export const objectsPerTurn = 200;
+
+/**
+ * Everything that a resource holds, in the newest version that is served, with time for others in between.
+ * @throws ClusterError; `absent` where no version is served. What was taken by then is not all of it.
+ */
+export async function listResource(
+  connection: ClusterConnection,
+  resource: ClusterResource,
+  options: ListOptions & { take(raw: Record<string, unknown>): void },
+): Promise<{ version: string; resourceVersion: string }> {
+  const { versions } = resource.served;
+  for (const version of versions)
+    try {
+      return { version, resourceVersion: await listVersion(connection, resource, version, options) };
+    } catch (error) {
+      const isAbsent = error instanceof ClusterError && error.fault === "absent";
+      if (!isAbsent || version === versions.at(-1)) throw error;
+    }
+  throw new Error(`${resource.title} has no versions`);
+}
+
+async function listVersion(
+  connection: ClusterConnection,
+  resource: ClusterResource,
+  version: string,
+  options: ListOptions & { take(raw: Record<string, unknown>): void },
+): Promise<string> {
+  let resourceVersion = "";
+  let count = 0;
+  const { namespace, selector } = resource;
+  const path = pathOf(resource, version, namespace === undefined ? {} : { namespace });
+  for await (const page of listPages(connection, path, { ...options, selector })) {
+    resourceVersion = page.resourceVersion;
+    for (const item of page.items) {
+      options.take(asReceived(item, resource, version));
+      if (++count % objectsPerTurn === 0) await ownTurn();
+    }
+    options.signal?.throwIfAborted();
+  }
+  return resourceVersion;
+}
+
+function limitFor(count: number, bytes: number): number {
+  if (count === 0) return largestPage;
+  return Math.max(1, Math.min(largestPage, Math.floor(pageBytes / (bytes / count))));
+}
+
+function pageOf(body: unknown, server: string) {
+  const { items, metadata } = isObject(body) ? body : { items: undefined, metadata: undefined };
+  const resourceVersion = member(metadata, "resourceVersion");
+  const next = member(metadata, "continue");
+  // Go writes an empty list of items as null.
+  if ((Array.isArray(items) || items === null) && typeof resourceVersion === "string")
+    return { items: (items ?? []) as readonly unknown[], resourceVersion, next: typeof next === "string" ? next : "" };
+  throw new ClusterError("failed", `${server} answered something that is no list; check the kubeconfig's server`);
+}
+
+/** A whole answer. @throws ClusterError */
+export async function readJson(
+  connection: ClusterConnection,
+  path: string,
+  { signal, heard }: ListOptions = {},
+): Promise<{ body: unknown; bytes: number }> {
+  const response = await connection.request({ path, ...(signal === undefined ? {} : { signal }) });
+  heard?.();
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of response) {
+      chunks.push(chunk as Buffer);
+      heard?.();
+    }
+  } catch (error) {
+    throw cutOff(response, connection, error, signal);
+  }
+  const whole = Buffer.concat(chunks);
+  if (whole.length > pageInPassing) await ownTurn();
+  try {
+    return { body: JSON.parse(whole.toString("utf8")) as unknown, bytes: whole.length };
+  } catch {
+    throw new ClusterError(
+      "failed",
+      `${connection.server} answered something that is no JSON; check the kubeconfig's server`,
+    );
+  }
+}
+
+/** Why reading a response ended early. */
+export function cutOff(
+  response: IncomingMessage,
+  { server }: ClusterConnection,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Error {
+  response.destroy();
+  if (signal?.aborted && signal.reason instanceof Error) return signal.reason;
+  return requestError(server, error);
+}

@@ -1,0 +1,262 @@
+import { type AnyObject, type Kind, keyOf, type Witness } from "../../kube/kinds.ts";
+import type { Change } from "../../view/overlay.ts";
+import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import { MeshStore, rebuilt } from "../../view/store.ts";
+import type { Index, Knowledge } from "../../view/view.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { ClusterConnection } from "./connection.ts";
+import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./resources.ts";
+import { LiveReads, type ServedResource } from "./live-reads.ts";
+import { type Pace, systemPace } from "./pace.ts";
+import { Reflector, type ReflectorState, type ReflectorTarget } from "./reflector.ts";
+
+export interface ClusterMeshOptions {
+  readonly connection: ClusterConnection;
+  /** What the rules read. The mesh config is always read as well. */
+  readonly kinds: readonly Kind[];
+  /** Built while objects come in, so that no review has to. */
+  readonly indexes: readonly Index[];
+  readonly log: Log;
+  readonly pace?: Pace;
+  /** A kind of which nothing was heard for longer is no longer complete. */
+  readonly maxStalenessMs?: number;
+  /** What no mesh config says, or says later. */
+  readonly settings?: MeshSettings;
+}
+
+const defaultMaxStalenessMs = 5 * 60_000;
+const stalenessCheckMs = 5_000;
+
+/** A kind as /readyz shows it. `problem` keeps Meshward from being ready, `note` does not. */
+export interface KindReadiness {
+  readonly name: string;
+  problem(): string | undefined;
+  note(): string | undefined;
+}
+
+/** The mesh of a cluster, followed from the moment of creation until closed. */
+export class ClusterMesh {
+  readonly #options: Required<ClusterMeshOptions>;
+  readonly #kinds: readonly Kind[];
+  readonly #reflectors = new Map<Kind, readonly Reflector[]>();
+  /** Shared with the store, which sees every change of it. */
+  readonly #knowledge = new Map<Kind, Knowledge>();
+  readonly #stale = new Set<Kind>();
+  readonly #live: LiveReads;
+  #store: MeshStore;
+  #stopCheck: () => void;
+
+  constructor(options: ClusterMeshOptions) {
+    const { pace = systemPace, maxStalenessMs = defaultMaxStalenessMs, settings = defaultMeshSettings } = options;
+    this.#options = { ...options, pace, maxStalenessMs, settings };
+    this.#kinds = [...new Set<Kind>(["MeshConfig", ...options.kinds])];
+    this.#store = new MeshStore(settings, this.#knowledge);
+    this.#buildIndexes();
+    for (const kind of this.#kinds) {
+      this.#knowledge.set(kind, "unknown");
+      this.#reflectors.set(
+        kind,
+        resourcesOf(kind).map((resource) => this.#reflect(resource)),
+      );
+    }
+    this.#live = new LiveReads({ connection: options.connection, served: (kind) => this.#served(kind) });
+    this.#stopCheck = this.#checkStaleness();
+  }
+
+  /** As it is now; another one after the mesh config has changed. */
+  mesh(): MeshStore {
+    return this.#store;
+  }
+
+  /** One check a kind: ready once everything that exists of it was there. */
+  get checks(): readonly KindReadiness[] {
+    return this.#kinds.map((kind) => ({
+      name: `mesh ${kind}`,
+      problem: () => this.#blocking(kind),
+      note: () => this.#remark(kind),
+    }));
+  }
+
+  /** Seconds since the API server last said something about each kind; of several resources the most silent one counts. */
+  freshness(): readonly (readonly [kind: Kind, seconds: number])[] {
+    return this.#kinds.flatMap((kind) => {
+      const silentMs = this.#silentMs(kind);
+      return silentMs === undefined ? [] : [[kind, silentMs / 1000] as const];
+    });
+  }
+
+  isFresh(kind: Kind, maxStalenessMs = this.#options.maxStalenessMs): boolean {
+    const silentMs = this.#silentMs(kind);
+    return silentMs !== undefined && silentMs <= maxStalenessMs;
+  }
+
+  /** See LiveReads. */
+  liveRead(witnesses: Iterable<Witness>, deadlineMs: number): Promise<readonly Change[] | undefined> {
+    return this.#live.read(witnesses, this.#store, deadlineMs);
+  }
+
+  /** Ends every watch. What is there stays readable. The connection is its owner's to close. */
+  async close(): Promise<void> {
+    this.#stopCheck();
+    await Promise.all(this.#all().map((reflector) => reflector.close()));
+  }
+
+  #all(): readonly Reflector[] {
+    return [...this.#reflectors.values()].flat();
+  }
+
+  #buildIndexes(): void {
+    for (const index of this.#options.indexes) this.#store.lookup(index, []);
+  }
+
+  #reflect(resource: ClusterResource): Reflector {
+    const { connection, pace } = this.#options;
+    let told: ReflectorState = { status: "loading" };
+    const target: ReflectorTarget = {
+      set: (raw) => this.#set(raw, resource),
+      delete: (raw) => this.#delete(raw, resource),
+      keepOnly: (keys) => this.#keepOnly(keys, resource),
+      changed: (state) => {
+        this.#tell(resource, told, state);
+        told = state;
+        this.#assess(resource.kind);
+        if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
+      },
+    };
+    return new Reflector({ connection, resource, target, pace });
+  }
+
+  #set(raw: Record<string, unknown>, resource: ClusterResource): void {
+    const object = readReceived(raw, resource);
+    if (object === undefined) {
+      this.#delete(raw, resource);
+      return;
+    }
+    const there = this.#store.find(object.kind, keyOf(object));
+    const { resourceVersion } = object.metadata;
+    if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
+    this.#store.set(object);
+    if (object.kind === "MeshConfig") this.#settle();
+  }
+
+  #delete(raw: Record<string, unknown>, { kind, served }: ClusterResource): void {
+    const { metadata } = raw as { metadata?: { namespace?: unknown; name?: unknown } };
+    const [namespace, name] = [metadata?.namespace, metadata?.name].map((part) =>
+      typeof part === "string" ? part : "",
+    );
+    const key = kind === "Workload" ? `${namespace}/${served.kind}/${name}` : `${namespace}/${name}`;
+    if (this.#store.find(kind, key)?.implied) return;
+    this.#store.delete(kind, key);
+    if (kind === "MeshConfig") this.#settle();
+  }
+
+  #keepOnly(keys: ReadonlySet<string>, resource: ClusterResource): void {
+    const gone: AnyObject[] = [];
+    for (const object of this.#store.all(resource.kind)) {
+      const { namespace, name } = object.metadata;
+      if (!object.implied && resource.owns(object) && !keys.has(`${namespace}/${name}`)) gone.push(object);
+    }
+    for (const object of gone) this.#store.delete(object.kind, keyOf(object));
+    if (gone.length > 0 && resource.kind === "MeshConfig") this.#settle();
+  }
+
+  /** Settings are part of every key: a change of them makes another store, at once. */
+  #settle(): void {
+    const settings = meshSettingsOf(this.#store.all("MeshConfig"), this.#options.settings);
+    if (JSON.stringify(settings) === JSON.stringify(this.#store.settings)) return;
+    this.#store = rebuilt(this.#store, settings, this.#knowledge);
+    this.#buildIndexes();
+    const { rootNamespace, trustDomain, revisions } = settings;
+    this.#options.log.info({ rootNamespace, trustDomain, revisions }, "mesh settings changed");
+  }
+
+  /** What exists of a kind and is served; undefined while that is not known of all of it. */
+  #served(kind: Kind): readonly ServedResource[] | undefined {
+    const reflectors = this.#reflectors.get(kind) ?? [];
+    const existing = reflectors.filter(({ state }) => state.status !== "absent");
+    const served = existing.flatMap(({ resource, version }) => (version === undefined ? [] : [{ resource, version }]));
+    return served.length === 0 || served.length < existing.length ? undefined : served;
+  }
+
+  #assess(kind: Kind): void {
+    this.#knowledge.set(kind, this.#stale.has(kind) ? lowered(this.#known(kind)) : this.#known(kind));
+  }
+
+  #known(kind: Kind): Knowledge {
+    return knowledgeOf((this.#reflectors.get(kind) ?? []).map(({ state }) => state.status));
+  }
+
+  #silentMs(kind: Kind): number | undefined {
+    let most: number | undefined = 0;
+    for (const { silentMs } of this.#reflectors.get(kind) ?? [])
+      most = silentMs === undefined || most === undefined ? undefined : Math.max(most, silentMs);
+    return this.#reflectors.has(kind) ? most : undefined;
+  }
+
+  #blocking(kind: Kind): string | undefined {
+    const loading = (this.#reflectors.get(kind) ?? []).filter(({ state }) => state.status === "loading");
+    if (loading.length === 0) return undefined;
+    const names = loading.map(({ resource }) => resource.title).join(", ");
+    const why = loading.map(({ state }) => state.problem).find((problem) => problem !== undefined);
+    return `not listed yet: ${names}${why === undefined ? "" : `: ${why}`}`;
+  }
+
+  #remark(kind: Kind): string | undefined {
+    const missing = (this.#reflectors.get(kind) ?? []).flatMap(({ resource, state: { status } }) =>
+      status === "absent" || status === "forbidden" ? [`${resource.title} ${status}`] : [],
+    );
+    const known = this.#knowledge.get(kind);
+    const remarks = [known === "unknown" || missing.length > 0 ? [known, ...missing].join(", ") : ""];
+    if (this.#stale.has(kind)) remarks.push(`nothing heard for ${Math.round((this.#silentMs(kind) ?? 0) / 1000)} s`);
+    return remarks.filter((remark) => remark !== "").join("; ") || undefined;
+  }
+
+  #checkStaleness(): () => void {
+    const { pace } = this.#options;
+    const check = () => {
+      this.#stopCheck = pace.after(stalenessCheckMs, check);
+      for (const kind of this.#kinds) this.#checkKind(kind);
+    };
+    return pace.after(stalenessCheckMs, check);
+  }
+
+  #checkKind(kind: Kind): void {
+    const isLoaded = this.#known(kind) !== "unknown";
+    const isStale = isLoaded && !this.isFresh(kind);
+    if (isStale === this.#stale.has(kind)) return;
+    if (isStale) this.#stale.add(kind);
+    else this.#stale.delete(kind);
+    this.#assess(kind);
+    const { log, maxStalenessMs } = this.#options;
+    if (isStale) log.warn({ kind, maxStalenessSeconds: maxStalenessMs / 1000 }, "stale: what rests on it only warns");
+    else log.info({ kind }, "fresh again");
+  }
+
+  #tell({ title, kind }: ClusterResource, before: ReflectorState, now: ReflectorState): void {
+    const { log } = this.#options;
+    const resource = { kind, resource: title };
+    if (now.status !== before.status) {
+      if (now.status === "synced") log.info({ ...resource, objects: this.#store.count(kind) }, "synced");
+      else log.warn({ ...resource, reason: now.problem }, `${now.status}: looked for again, at least every 40 s`);
+    } else if (now.problem !== undefined) this.#tellProblem(resource, before.problem, now.problem);
+    else this.#tellEnd(resource);
+  }
+
+  /** An API server that goes is one line, not one for every resource. */
+  #tellProblem(resource: object, before: string | undefined, reason: string): void {
+    const { log } = this.#options;
+    const isTold = before !== undefined || this.#all().filter(({ state }) => state.problem === reason).length > 1;
+    if (isTold) log.debug({ ...resource, reason }, "interrupted");
+    else log.warn({ ...resource, reason }, "interrupted");
+  }
+
+  #tellEnd(resource: object): void {
+    const { log } = this.#options;
+    const others = this.#all().filter(({ state }) => state.status === "synced" && state.problem !== undefined);
+    if (others.length === 0) log.info(resource, "resumed");
+    else log.debug(resource, "resumed");
+  }
+}
+
+/** What is old may be wrong in both directions. */
+const lowered = (knowledge: Knowledge): Knowledge => (knowledge === "unknown" ? "unknown" : "partial");

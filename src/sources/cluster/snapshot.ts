@@ -1,0 +1,134 @@
+import { allKinds, type AnyObject, type Kind, type ObjectOf } from "../../kube/kinds.ts";
+import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import { MeshStore } from "../../view/store.ts";
+import type { Knowledge } from "../../view/view.ts";
+import type { ClusterConnection } from "./connection.ts";
+import { ClusterError } from "./cluster-error.ts";
+import { listResource } from "./list.ts";
+import {
+  type ClusterResource,
+  knowledgeOf,
+  readReceived,
+  type ResourceStatus,
+  resourcesOf,
+} from "./resources.ts";
+import { backoffMs, type Pace, pause, SilenceWatch, systemPace } from "./pace.ts";
+
+/** What a cluster holds at one time. */
+export interface ClusterSnapshot {
+  readonly knowledge: ReadonlyMap<Kind, Knowledge>;
+  /** Resources that could not be read: `rollouts.argoproj.io absent`. */
+  readonly missing: readonly string[];
+}
+
+export interface SnapshotOptions {
+  readonly kinds: readonly Kind[];
+  /** Called with all objects of a resource at once, as received. */
+  take(objects: readonly Record<string, unknown>[], resource: ClusterResource): void | Promise<void>;
+  readonly pace?: Pace;
+}
+
+const attempts = 4;
+const silenceMs = 60_000;
+
+/**
+ * Reads each resource once. What is absent or forbidden is missing, and said so.
+ * @throws ClusterError where the server cannot be asked, or goes on failing
+ */
+export async function readCluster(
+  connection: ClusterConnection,
+  { kinds, take, pace = systemPace }: SnapshotOptions,
+): Promise<ClusterSnapshot> {
+  const knowledge = new Map<Kind, Knowledge>();
+  const missing: string[] = [];
+  for (const kind of kinds) {
+    const statuses: ResourceStatus[] = [];
+    for (const resource of resourcesOf(kind)) {
+      const read = await readResource(connection, resource, pace);
+      if (typeof read === "string") missing.push(`${resource.title} ${read}`);
+      else await take(read, resource);
+      statuses.push(typeof read === "string" ? read : "synced");
+    }
+    knowledge.set(kind, knowledgeOf(statuses));
+  }
+  return { knowledge, missing };
+}
+
+async function readResource(
+  connection: ClusterConnection,
+  resource: ClusterResource,
+  pace: Pace,
+): Promise<readonly Record<string, unknown>[] | "absent" | "forbidden"> {
+  for (let failures = 0; ; failures++)
+    try {
+      return await readOnce(connection, resource, pace);
+    } catch (error) {
+      if (!(error instanceof ClusterError)) throw error;
+      if (error.fault === "absent" || error.fault === "forbidden") return error.fault;
+      const isPassing = error.fault === "busy" || error.fault === "expired" || error.fault === "failed";
+      if (!isPassing || failures + 1 === attempts) throw error;
+      await pause(pace, backoffMs(failures, pace.random(), error.retryAfterMs), new AbortController().signal);
+    }
+}
+
+async function readOnce(connection: ClusterConnection, resource: ClusterResource, pace: Pace) {
+  const objects: Record<string, unknown>[] = [];
+  const ending = new AbortController();
+  const silence = new SilenceWatch(pace, silenceMs, () =>
+    ending.abort(
+      new ClusterError(
+        "unreachable",
+        `${connection.server} does not answer within ${silenceMs / 1000} s; check the way to it`,
+      ),
+    ),
+  );
+  try {
+    await listResource(connection, resource, {
+      signal: ending.signal,
+      heard: () => silence.heard(),
+      take: (raw) => void objects.push(raw),
+    });
+  } finally {
+    silence.stop();
+  }
+  return objects;
+}
+
+export interface ReceivedMeshOptions {
+  /** Where no mesh config says otherwise. */
+  readonly settings: MeshSettings;
+  /** What a kind is worth, where somebody knows better. */
+  readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+}
+
+/** A mesh of objects that went through the door, under the settings that the mesh configs among them give. */
+export function meshOfObjects(
+  objects: readonly AnyObject[],
+  known: ReadonlyMap<Kind, Knowledge>,
+  { settings, adjust = (_kind, knowledge) => knowledge }: ReceivedMeshOptions,
+): MeshStore {
+  const knowledge = new Map(allKinds.map((kind) => [kind, adjust(kind, known.get(kind) ?? "unknown")]));
+  const configs: ObjectOf<"MeshConfig">[] = [];
+  for (const object of objects) if (object.kind === "MeshConfig") configs.push(object);
+  const mesh = new MeshStore(meshSettingsOf(configs, settings), knowledge);
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+/** The mesh of a cluster as it is now, not followed. @throws ClusterError as readCluster does */
+export async function meshOfCluster(
+  connection: ClusterConnection,
+  options: ReceivedMeshOptions & { readonly kinds: readonly Kind[] },
+): Promise<ClusterSnapshot & { readonly mesh: MeshStore }> {
+  const objects: AnyObject[] = [];
+  const snapshot = await readCluster(connection, {
+    kinds: options.kinds,
+    take(raws, resource) {
+      for (const raw of raws) {
+        const object = readReceived(raw, resource);
+        if (object !== undefined) objects.push(object);
+      }
+    },
+  });
+  return { ...snapshot, mesh: meshOfObjects(objects, snapshot.knowledge, options) };
+}

@@ -1,0 +1,55 @@
+import { type AnyObject, keyOf } from "../../kube/kinds.ts";
+import { isObject, member } from "../../kube/read.ts";
+import type { Mesh } from "../../view/view.ts";
+import type { FileMesh, FileObject } from "./file-mesh.ts";
+
+/**
+ * The objects of files as a mesh would hold them once they are applied to it: what only the API server writes (when an
+ * object was created, whether it is being deleted) is that of the object that stands there.
+ */
+export function appliedTo(mesh: Mesh, files: FileMesh): FileMesh {
+  const entries = new Map<FileObject, FileObject>();
+  for (const entry of files.objects) entries.set(entry, { ...entry, object: stored(entry.object, mesh) });
+  const entryOf = (entry: FileObject) => entries.get(entry) as FileObject;
+  const replaced = files.replaced.map(({ by, earlier }) => ({ by: entryOf(by), earlier: entryOf(earlier) }));
+  return { ...files, objects: [...entries.values()], replaced };
+}
+
+function stored(object: AnyObject, mesh: Mesh): AnyObject {
+  const there = mesh.find(object.kind, keyOf(object));
+  if (there === undefined || there.implied) return object;
+  const { uid, resourceVersion, creationTimestamp, deletionTimestamp } = there.metadata;
+  const labels = merged("labels", object, there);
+  const annotations = merged("annotations", object, there);
+  const own = { uid, resourceVersion, creationTimestamp, deletionTimestamp, labels, annotations };
+  const status = "status" in there ? { status: there.status } : {};
+  return { ...object, ...status, metadata: { ...object.metadata, ...own } } as AnyObject;
+}
+
+/**
+ * As kubectl apply merges maps: what it applied before and finds no more goes, what others put on stays. An object
+ * without a uid was never stored: it is a manifest itself, and is replaced whole.
+ */
+function merged(
+  field: "labels" | "annotations",
+  object: AnyObject,
+  there: AnyObject,
+): Readonly<Record<string, string>> {
+  const { uid, [field]: old } = there.metadata;
+  const now = object.metadata[field];
+  if (uid === undefined) return now;
+  const before = lastApplied(there, field);
+  const kept = Object.entries(old).filter(([key]) => !Object.hasOwn(before, key));
+  return { ...Object.fromEntries(kept), ...now };
+}
+
+const annotation = "kubectl.kubernetes.io/last-applied-configuration";
+
+function lastApplied({ metadata }: AnyObject, field: "labels" | "annotations"): object {
+  try {
+    const applied = member(member(JSON.parse(metadata.annotations[annotation] ?? "null"), "metadata"), field);
+    return isObject(applied) ? applied : {};
+  } catch {
+    return {};
+  }
+}

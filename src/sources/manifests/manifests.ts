@@ -1,0 +1,170 @@
+import type { Readable } from "node:stream";
+import { describe, type Path } from "../../kube/read.ts";
+import { type Documents, readDocuments } from "./documents.ts";
+import { findManifestFiles, type ManifestFile, standardInput } from "./manifest-files.ts";
+import type { SourceDocument } from "./source-document.ts";
+import type { SourceError } from "./source-error.ts";
+import { type Reading, readFileText, readStreamText } from "./source-text.ts";
+
+export type { SourceError } from "./source-error.ts";
+
+/** A Kubernetes object as a file holds it; what it means is for others. */
+export interface Manifest {
+  readonly raw: Record<string, unknown>;
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly file: string;
+  /** Where the object stands in its document: `["items", 3]` inside a List, else empty. */
+  readonly at: Path;
+  /**
+   * Line and column, from 1, of the node at that path of `raw`: of the key of a map's entry, of the first character of
+   * a list's item. Without such a node, its nearest ancestor; behind an alias, the place that uses the alias.
+   */
+  locate(path: Path): { line: number; column: number };
+}
+
+export interface ManifestSet {
+  readonly manifests: readonly Manifest[];
+  readonly errors: readonly SourceError[];
+  /** What was left out on purpose: no error. */
+  readonly ignored: readonly { path: string; reason: string }[];
+}
+
+/**
+ * The manifests of files, of folders (all their `.yaml`, `.yml` and `.json` files) and of `input` for the path `-`.
+ * What cannot be read becomes an error and stops nothing else. Never throws.
+ */
+export async function readManifests(paths: readonly string[], input?: Readable): Promise<ManifestSet> {
+  const found = await findManifestFiles(paths);
+  const set = { manifests: new Array<Manifest>(), errors: [...found.errors], ignored: [...found.ignored] };
+  for (const file of found.files) {
+    const reading = await read(file, input);
+    const shown = file.path === standardInput ? { ...file, path: "<stdin>" } : file;
+    if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
+    else addFile(set, shown, readDocuments(reading.text));
+  }
+  return set;
+}
+
+async function read(file: ManifestFile, input: Readable | undefined): Promise<Reading> {
+  if (file.path !== standardInput) return readFileText(file.path);
+  if (input === undefined) return { problem: "standard input is not there: pipe manifests into it" };
+  return readStreamText(input);
+}
+
+interface Growing {
+  readonly manifests: Manifest[];
+  readonly errors: SourceError[];
+  readonly ignored: { path: string; reason: string }[];
+}
+
+function addFile(set: Growing, file: ManifestFile, { documents, positionOf }: Documents): void {
+  const reader = new DocumentReader(file.path, positionOf);
+  if (
+    !file.named &&
+    documents.every((document) => document.problems.length === 0 && !resemblesManifest(document.value))
+  ) {
+    set.ignored.push({ path: file.path, reason: documents.length === 0 ? "empty" : "not a Kubernetes manifest" });
+    return;
+  }
+  if (documents.length === 0) {
+    set.errors.push({ file: file.path, message: "empty: there is nothing to check; give a file with manifests" });
+  }
+  for (const document of documents) reader.add(document);
+  set.manifests.push(...reader.manifests);
+  set.errors.push(...reader.errors);
+}
+
+/** Values files, workflows and the like have neither; a manifest that lacks one of the two is a mistake to report. */
+function resemblesManifest(value: unknown): boolean {
+  return isObject(value) && (Object.hasOwn(value, "apiVersion") || Object.hasOwn(value, "kind"));
+}
+
+class DocumentReader {
+  readonly manifests: Manifest[] = [];
+  readonly errors: SourceError[] = [];
+  readonly #file: string;
+  readonly #positionOf: Documents["positionOf"];
+
+  constructor(file: string, positionOf: Documents["positionOf"]) {
+    this.#file = file;
+    this.#positionOf = positionOf;
+  }
+
+  add(document: SourceDocument): void {
+    for (const problem of document.problems) this.#fail(problem.offset, problem.message);
+    if (document.problems.length === 0) this.#addObject(document, document.value, []);
+  }
+
+  #addObject(document: SourceDocument, value: unknown, at: Path): void {
+    if (!isObject(value)) {
+      this.#fail(
+        document.offsetOf(at),
+        `not a Kubernetes object: ${describe(value)} stands where a map with apiVersion and kind should be`,
+      );
+      return;
+    }
+    const { apiVersion, kind } = value;
+    if (!isName(apiVersion)) this.#lacks(document, "apiVersion", value, at);
+    else if (!isName(kind)) this.#lacks(document, "kind", value, at);
+    else if (kind.endsWith("List") && Array.isArray(value["items"])) this.#addItems(document, value, at);
+    else if (kind === "List") this.#addEmptyList(document, value, at);
+    else this.#addManifest(document, value, at);
+  }
+
+  #addItems(document: SourceDocument, list: Record<string, unknown>, at: Path): void {
+    for (const [index, item] of (list["items"] as unknown[]).entries()) {
+      this.#addObject(document, itemOf(list, item), [...at, "items", index]);
+    }
+  }
+
+  #addEmptyList(document: SourceDocument, list: Record<string, unknown>, at: Path): void {
+    const items = list["items"] ?? null;
+    if (items === null) return;
+    this.#fail(
+      document.offsetOf([...at, "items"]),
+      `the items of a List are ${describe(items)}: they should be a list`,
+    );
+  }
+
+  #addManifest(document: SourceDocument, raw: Record<string, unknown>, at: Path): void {
+    this.manifests.push({
+      raw,
+      apiVersion: String(raw["apiVersion"]),
+      kind: String(raw["kind"]),
+      file: this.#file,
+      at,
+      locate: (path) => this.#positionOf(document.offsetOf([...at, ...path])),
+    });
+  }
+
+  #lacks(document: SourceDocument, key: "apiVersion" | "kind", value: Record<string, unknown>, at: Path): void {
+    const example = key === "kind" ? "kind: VirtualService" : "apiVersion: networking.istio.io/v1";
+    const found = Object.hasOwn(value, key) ? `${key} is ${describe(value[key])}, not a name` : `it has no ${key}`;
+    const keys = Object.keys(value).slice(0, 3).join(", ").slice(0, 60).replaceAll(/\s+/g, " ");
+    const seen = Object.hasOwn(value, key) || keys === "" ? "" : ` (its keys: ${keys})`;
+    this.#fail(
+      document.offsetOf([...at, key]),
+      `not a Kubernetes manifest: ${found}${seen}; add one such as "${example}"`,
+    );
+  }
+
+  #fail(offset: number, message: string): void {
+    this.errors.push({ file: this.#file, ...this.#positionOf(offset), message });
+  }
+}
+
+/** The API server leaves both out in the items of a typed list; `UnstructuredList` of apimachinery fills them in so. */
+function itemOf(list: Record<string, unknown>, item: unknown): unknown {
+  const itemKind = String(list["kind"]).slice(0, -"List".length);
+  if (!isObject(item) || itemKind === "" || item["kind"] !== undefined || item["apiVersion"] !== undefined) return item;
+  return { apiVersion: list["apiVersion"], kind: itemKind, ...item };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}

@@ -1,0 +1,187 @@
+import { Composer, type Document, type ErrorCode, Lexer, Parser, type YAMLError } from "yaml";
+import type { Path } from "../../kube/read.ts";
+import type { LineNumbers } from "./line-numbers.ts";
+import {
+  DocumentProblem,
+  duplicateKey,
+  maxDepth,
+  maxProblems,
+  Positions,
+  type SourceDocument,
+  type SourceProblem,
+  tooDeep,
+} from "./source-document.ts";
+import { type AliasBudget, aliasBudget, YamlValues } from "./yaml-values.ts";
+
+/** The YAML library needs some hundred bytes of memory for each byte of a document. */
+const maxYamlDocument = 8 * 1024 * 1024;
+
+interface Chunk {
+  readonly start: number;
+  readonly text: string;
+  readonly problem?: SourceProblem;
+}
+
+/**
+ * The documents of a YAML file as kubectl would read them. Each one is read by itself, so that what is wrong with one
+ * leaves the others alone. Empty documents (nothing, comments, `null`) are left out, as kubectl does. Never throws.
+ */
+export function readYamlDocuments(text: string, lines: () => LineNumbers): SourceDocument[] {
+  const budget: AliasBudget = { left: aliasBudget };
+  const documents: SourceDocument[] = [];
+  for (const chunk of splitDocuments(text)) {
+    const document = readChunk(chunk, budget, lines);
+    if (document !== undefined) documents.push(document);
+  }
+  return documents;
+}
+
+/**
+ * Splits at the lines that start with `---`, as `YAMLReader` in k8s.io/apimachinery pkg/util/yaml/decoder.go does, which
+ * allows nothing but a comment after the dashes.
+ */
+function* splitDocuments(text: string): Generator<Chunk> {
+  let start = 0;
+  let problem: SourceProblem | undefined;
+  for (const separator of separators(text)) {
+    yield { start, text: text.slice(start, separator.start), ...(problem && { problem }) };
+    start = separator.end;
+    problem = separator.problem;
+  }
+  yield { start, text: text.slice(start), ...(problem && { problem }) };
+}
+
+function* separators(text: string): Generator<{ start: number; end: number; problem?: SourceProblem }> {
+  let start = text.startsWith("---") ? 0 : text.indexOf("\n---") + 1;
+  while (start > 0 || text.startsWith("---", start)) {
+    const newline = text.indexOf("\n", start);
+    const end = newline === -1 ? text.length : newline + 1;
+    const rest = text.slice(start + 3, end);
+    if (/^\s*(?:#.*)?\s*$/.test(rest)) yield { start, end };
+    else if (/^\s/.test(rest)) yield { start, end, problem: { offset: start, message: afterSeparator } };
+    start = newline === -1 ? 0 : text.indexOf("\n---", end - 1) + 1;
+    if (start === 0) return;
+  }
+}
+
+const afterSeparator = "kubectl reads nothing after --- in the same line: put the document into the lines below";
+
+function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers): SourceDocument | undefined {
+  if (chunk.problem !== undefined) return broken([chunk.problem]);
+  const content = /^[ \t]*(?![#%\s])\S/m.exec(chunk.text);
+  if (content === null) return undefined;
+  const offset = chunk.start + content.index + content[0].length - 1;
+  try {
+    const read = valueOf(chunk, budget);
+    if (read.value === null) return undefined;
+    const problems = read.duplicates.slice(0, maxProblems).map((duplicate) => ({
+      offset: duplicate.offset,
+      message: duplicateKey(duplicate.key, lines().at(duplicate.first).line),
+    }));
+    if (problems.length > 0) return broken(problems);
+    return { offset, value: read.value, problems, offsetOf: locator(chunk, offset) };
+  } catch (error) {
+    if (error instanceof DocumentProblem) return broken([{ offset: error.offset, message: error.message }]);
+    if (error instanceof RangeError) return broken([{ offset, message: tooDeep }]);
+    // Whatever the library throws beyond its own errors must not stop the other documents.
+    return broken([
+      { offset, message: `cannot be read as YAML (${String(error).slice(0, 200)}): write it more simply` },
+    ]);
+  }
+}
+
+function broken(problems: SourceProblem[]): SourceDocument {
+  const offset = problems[0]?.offset ?? 0;
+  return { offset, value: undefined, problems, offsetOf: () => offset };
+}
+
+function valueOf(chunk: Chunk, budget: AliasBudget, positions?: Positions) {
+  const document = compose(chunk);
+  const values = new YamlValues(chunk.start, budget, positions);
+  return { value: document === undefined ? null : values.valueOf(document.contents), duplicates: values.duplicates };
+}
+
+/** The nodes of a document take a hundred times its size: they are made again when somebody wants a position. */
+function locator(chunk: Chunk, start: number): (path: Path) => number {
+  let located: { value: unknown; positions: Positions } | undefined;
+  return (path) => {
+    if (located === undefined) {
+      const positions = new Positions();
+      located = { value: valueOf(chunk, { left: aliasBudget }, positions).value, positions };
+    }
+    return located.positions.offsetOf(located.value, start, path);
+  };
+}
+
+function compose(chunk: Chunk): Document | undefined {
+  refuse(chunk);
+  // Scalars are resolved in yaml-scalars.ts, duplicate keys found in yaml-values.ts: the library compares each key with each other.
+  const composer = new Composer({
+    schema: "failsafe",
+    resolveKnownTags: false,
+    uniqueKeys: false,
+    prettyErrors: false,
+  });
+  const documents: Document[] = [];
+  for (const token of tokens(chunk)) {
+    for (const document of composer.next(token)) documents.push(document);
+  }
+  for (const document of composer.end(false, chunk.text.length)) documents.push(document);
+  const [document, second] = documents;
+  const error = document?.errors[0];
+  if (error !== undefined) throw syntaxProblem(error, chunk);
+  const { start } = chunk;
+  if (second !== undefined) throw new DocumentProblem(start + (second.range?.[0] ?? 0), afterEnd);
+  return document;
+}
+
+const afterEnd = 'kubectl reads nothing after "...": start a document with ---';
+
+const controlCharacter = /(?![\t\n\r\u0085])\p{Cc}|[\ufffe\uffff]/u;
+
+/** Throws for what is not worth parsing, or what the library lets pass and kubectl does not. */
+function refuse(chunk: Chunk): void {
+  if (chunk.text.length > maxYamlDocument) {
+    const limit = `${maxYamlDocument / 1024 / 1024} MiB`;
+    throw new DocumentProblem(
+      chunk.start,
+      `this document is larger than ${limit}: split it with ---, or save it as JSON`,
+    );
+  }
+  const control = controlCharacter.exec(chunk.text);
+  if (control === null) return;
+  const code = control[0].charCodeAt(0).toString(16).padStart(4, "0").toUpperCase();
+  throw new DocumentProblem(chunk.start + control.index, `YAML does not allow the character U+${code}: remove it`);
+}
+
+/** Feeds the library's parser word by word, to stop before its own recursion meets the end of the stack. */
+function* tokens(chunk: Chunk) {
+  const parser = new Parser();
+  for (const lexeme of new Lexer().lex(chunk.text)) {
+    yield* parser.next(lexeme);
+    // A level of nesting is at most two entries of the parser's stack.
+    if (parser.stack.length > 2 * maxDepth + 2) throw new DocumentProblem(chunk.start + parser.offset, tooDeep);
+  }
+  yield* parser.end();
+}
+
+function syntaxProblem(error: YAMLError, chunk: Chunk): DocumentProblem {
+  const offset = chunk.start + Math.min(error.pos[0], chunk.text.length);
+  if (error.code === "RESOURCE_EXHAUSTION") return new DocumentProblem(offset, tooDeep);
+  const said = error.message.replaceAll(/\s+/g, " ").slice(0, 200);
+  return new DocumentProblem(offset, `not valid YAML: ${said}; ${adviceFor(error.code, chunk.text)}`);
+}
+
+const advice: Partial<Record<ErrorCode, string>> = {
+  TAB_AS_INDENT: "indent with spaces instead of tabs",
+  BAD_INDENT: "align the line with its neighbours",
+  MISSING_CHAR: "add the missing character: a quote, a bracket, a comma or a colon",
+  BAD_DQ_ESCAPE: "write the backslash twice, or use single quotes",
+  BAD_SCALAR_START: "quote the value",
+  BLOCK_AS_IMPLICIT_KEY: "put the nested map on its own line, or quote the value",
+};
+
+function adviceFor(code: ErrorCode, text: string): string {
+  if (text.includes("{{")) return "if this is a template, render it first, or name it in .meshwardignore";
+  return advice[code] ?? "correct the line; if this is no manifest, name the file in .meshwardignore";
+}

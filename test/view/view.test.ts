@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { type AnyObject, type Kind, readObject } from "../../src/kube/kinds.ts";
+import { oldestFirst } from "../../src/mesh/objects/creation-order.ts";
+import { overlay } from "../../src/view/overlay.ts";
+import { isServed } from "../../src/mesh/objects/revision.ts";
+import { selects } from "../../src/mesh/objects/selectors.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { index, type Mesh, relation } from "../../src/view/view.ts";
+
+const object = (kind: Kind, namespace: string, name: string, rest: object = {}): AnyObject =>
+  readObject(kind, { metadata: { namespace, name, ...rest } });
+const namespaceOf = (mesh: Mesh, name: string) => mesh.find("Namespace", `/${name}`);
+const storeOf = (...objects: AnyObject[]) => {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const each of objects) mesh.set(each);
+  return mesh;
+};
+
+describe("implied namespaces", () => {
+  const service = object("Service", "shop", "api");
+  const shop = object("Namespace", "", "shop");
+
+  test("what lives somewhere implies its Namespace until someone shows it", () => {
+    const mesh = storeOf(service);
+    assert.equal(namespaceOf(mesh, "shop")?.implied, true);
+    mesh.set(shop);
+    assert.equal(namespaceOf(mesh, "shop"), shop);
+    mesh.delete("Namespace", "/shop");
+    assert.equal(namespaceOf(mesh, "shop")?.implied, true);
+    mesh.delete("Service", "shop/api");
+    assert.equal(namespaceOf(mesh, "shop"), undefined);
+  });
+
+  test("an overlay implies as the store does", () => {
+    const empty = storeOf();
+    const created = overlay(empty, [{ object: service }]);
+    assert.equal(namespaceOf(created, "shop")?.implied, true);
+    assert.equal(namespaceOf(empty, "shop"), undefined);
+    assert.equal(namespaceOf(overlay(created, [{ old: service }]), "shop"), undefined);
+    assert.equal(namespaceOf(overlay(created, [{ object: shop }]), "shop"), shop);
+    assert.equal(namespaceOf(overlay(storeOf(service, shop), [{ old: shop }]), "shop")?.implied, true);
+    assert.equal(namespaceOf(overlay(storeOf(shop), [{ old: shop }]), "shop"), undefined);
+    assert.equal(namespaceOf(overlay(empty, [], ["shop"]), "shop")?.implied, true);
+  });
+
+  test("an object written twice is counted once", () => {
+    const mesh = storeOf(service, object("Service", "shop", "api", { labels: { a: "b" } }));
+    assert.equal(mesh.population("shop"), 1);
+    mesh.delete("Service", "shop/api");
+    mesh.delete("Service", "shop/api");
+    assert.equal(mesh.population("shop"), 0);
+  });
+});
+
+describe("relations", () => {
+  const servicesOfNamespace = relation(
+    "servicesOfNamespace",
+    index("Namespace", ({ metadata }) => [metadata.name]),
+    index("Service", ({ metadata }) => [metadata.namespace, metadata.labels.also ?? ""]),
+  );
+  const names = (mesh: Mesh, namespace: string) =>
+    mesh
+      .related(servicesOfNamespace as never, object("Namespace", "", namespace) as never)
+      .map((service: AnyObject) => service.metadata.name)
+      .sort();
+
+  test("follow what is written, replaced and deleted", () => {
+    const mesh = storeOf(
+      object("Service", "shop", "api"),
+      object("Service", "bank", "api", { labels: { also: "shop" } }),
+    );
+    assert.deepEqual(names(mesh, "shop"), ["api", "api"]);
+    mesh.set(object("Service", "bank", "api"));
+    assert.deepEqual(names(mesh, "shop"), ["api"]);
+    mesh.delete("Service", "shop/api");
+    assert.deepEqual(names(mesh, "shop"), []);
+  });
+
+  test("an overlay shows the new, hides the old, and leaves what is below alone", () => {
+    const old = object("Service", "shop", "api");
+    const mesh = storeOf(old, object("Service", "shop", "web"));
+    const moved = object("Service", "shop", "api", { labels: { also: "bank" } });
+    const after = overlay(mesh, [{ old, object: moved }]);
+    assert.deepEqual([names(after, "shop"), names(after, "bank")], [["api", "web"], ["api"]]);
+    assert.deepEqual([...after.all("Service")].length, 2);
+    assert.deepEqual([names(mesh, "shop"), names(mesh, "bank")], [["api", "web"], []]);
+  });
+
+  test("workloads of different origin may share a name", () => {
+    const deployment = readObject("Workload", { kind: "Deployment", metadata: { namespace: "shop", name: "api" } });
+    const job = readObject("Workload", { kind: "Job", metadata: { namespace: "shop", name: "api" } });
+    const mesh = storeOf(deployment, job);
+    assert.equal(mesh.count("Workload"), 2);
+    assert.equal(mesh.find("Workload", "shop/Job/api"), job);
+  });
+});
+
+describe("order of creation", () => {
+  const at = (namespace: string, name: string, creationTimestamp?: string) =>
+    object("PeerAuthentication", namespace, name, { creationTimestamp });
+  const order = (...objects: AnyObject[]) =>
+    objects.sort(oldestFirst).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+
+  test("time, then name, then namespace; what has no time yet is the youngest", () => {
+    assert.deepEqual(
+      order(
+        at("b", "new"),
+        at("b", "same", "2026-01-02T00:00:00Z"),
+        at("a", "same", "2026-01-02T00:00:00Z"),
+        at("a", "first", "2026-01-02T00:00:00Z"),
+        at("z", "zzz", "2026-01-01T00:00:00Z"),
+      ),
+      ["z/zzz", "a/first", "a/same", "b/same", "b/new"],
+    );
+  });
+});
+
+test("a selector wants all its labels; an empty one selects everything", () => {
+  assert.equal(selects({ a: "1", b: "2" }, { a: "1", b: "2", c: "3" }), true);
+  assert.equal(selects({ a: "1", b: "2" }, { a: "1" }), false);
+  assert.equal(selects({}, {}), true);
+});
+
+describe("mesh settings", () => {
+  const config = (name: string, mesh: string, namespace = "istio-system") =>
+    readObject("MeshConfig", { metadata: { name, namespace }, data: { mesh } });
+
+  test("are Istio's defaults where no mesh config says otherwise", () => {
+    assert.deepEqual(meshSettingsOf([]), defaultMeshSettings);
+    const settings = meshSettingsOf([config("istio", "rootNamespace: mesh-root\nenableAutoMtls: false")]);
+    assert.deepEqual([settings.rootNamespace, settings.autoMtls, settings.seen], ["mesh-root", false, true]);
+    assert.deepEqual(settings.defaultServiceExportTo, ["*"]);
+    assert.equal(meshSettingsOf([config("istio", "rootNamespace: elsewhere", "shop")]).rootNamespace, "istio-system");
+  });
+
+  test("the mesh config of a revision says that it is served", () => {
+    const settings = meshSettingsOf([config("istio-canary", "rootNamespace: other")]);
+    assert.deepEqual([settings.revisions, settings.rootNamespace], [["canary", "default"], "istio-system"]);
+    const labelled = (rev: string) => object("DestinationRule", "a", "b", { labels: { "istio.io/rev": rev } });
+    assert.deepEqual(
+      ["canary", "default", "prod"].map((rev) => isServed(labelled(rev), settings)),
+      [true, true, false],
+    );
+    assert.equal(isServed(object("DestinationRule", "a", "b"), settings), true);
+  });
+});
