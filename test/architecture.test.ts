@@ -10,26 +10,33 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
-  ["explain"],
+  ["demo", "explain"],
   ["http", "report", "generate"],
   ["admission", "sources", "tls"],
   ["rules"],
   ["engine", "policy"],
   ["mesh"],
-  ["kube", "config", "telemetry"],
+  ["view"],
+  ["kube", "config", "telemetry", "text"],
 ];
+
+/** The same inside folders whose own folders stand above each other. */
+const rooms = new Map<string, readonly (readonly string[])[]>([
+  ["mesh", [["client-tls"], ["mtls"], ["waypoints"], ["authorization"], ["traffic"], ["membership"], ["objects"]]],
+  ["sources", [["manifests", "cluster"]]],
+]);
 
 /** Where fewer folders than all below may be imported, or by fewer than all above. */
 const importsOnly = new Map([
   ["main.ts", ["cli"]],
-  ["rules", ["engine", "mesh", "kube"]],
-  ["explain", ["report", "engine", "policy", "mesh", "kube"]],
+  ["rules", ["engine", "mesh", "view", "kube"]],
+  ["explain", ["report", "engine", "policy", "mesh", "view", "kube", "text"]],
 ]);
 const importedOnlyBy = new Map([
   ["rules", ["cli", "generate"]],
   ["generate", []],
   ["telemetry", ["cli", "http", "generate", "sources", "tls"]],
-  ["config", ["cli", "http", "generate", "report", "sources", "tls", "policy"]],
+  ["config", ["cli", "demo", "http", "generate", "report", "sources", "tls", "policy"]],
 ]);
 
 /** Single files that import a folder on their own line. */
@@ -44,6 +51,8 @@ const pure = new Map<string, readonly string[]>([
   ["explain", []],
   ["engine", []],
   ["mesh", []],
+  ["view", []],
+  ["text", []],
   ["kube", ["yaml"]], // Istio's mesh config is YAML text inside a ConfigMap
 ]);
 
@@ -74,11 +83,21 @@ const imports: readonly Import[] = files.flatMap((from) =>
 );
 
 const folderOf = (path: string) => path.split("/", 1)[0] ?? "";
+const roomOf = (path: string) => path.split("/", 2)[1] ?? "";
 const levelOf = (folder: string) => levels.findIndex((level) => level.includes(folder));
+
+/** Why one room of a folder may not import another: undefined where it may. */
+function forbiddenRoom(folder: string, from: string, to: string): string | undefined {
+  const floors = rooms.get(folder);
+  const floorOf = (path: string) => floors?.findIndex((floor) => floor.includes(roomOf(path))) ?? 0;
+  if (floors === undefined || roomOf(from) === roomOf(to)) return undefined;
+  if (floorOf(from) < 0) return `${folder}/${roomOf(from)} is not among the rooms`;
+  return floorOf(to) > floorOf(from) ? undefined : "rooms import those below them";
+}
 
 function forbidden({ from, to }: Import): string | undefined {
   const [importer, imported] = [folderOf(from), folderOf(to)];
-  if (importer === imported) return undefined;
+  if (importer === imported) return forbiddenRoom(importer, from, to);
   if (sideways.some((exception) => exception.from === from && exception.to === imported)) return undefined;
   if (levelOf(imported) <= levelOf(importer)) return "imports point down";
   const only = importsOnly.get(importer);
@@ -157,6 +176,7 @@ test("the table names nothing that does not exist", () => {
     ...[...importedOnlyBy].flatMap(([folder, by]) => [folder, ...by]),
     ...sideways.flatMap(({ from, to }) => [from, to]),
     ...pure.keys(),
+    ...[...rooms].flatMap(([folder, floors]) => floors.flat().map((room) => `${folder}/${room}`)),
   ];
   const dead = new Set(named.filter((path) => !existsSync(join(src, path))));
   assert.deepEqual([...dead], []);

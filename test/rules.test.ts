@@ -6,10 +6,11 @@ import { after, describe, test } from "node:test";
 import { audit, judge } from "../src/engine/evaluate.ts";
 import type { Finding } from "../src/engine/finding.ts";
 import { defaultsOf, type Rule } from "../src/engine/rule.ts";
-import { type AnyObject, identityOf, keyOf } from "../src/kube/kinds.ts";
+import { identityOf, keyOf } from "../src/kube/identity.ts";
+import type { AnyObject } from "../src/kube/object.ts";
+import { rules } from "../src/rules/index.ts";
 import type { Change } from "../src/view/overlay.ts";
 import { MeshStore } from "../src/view/store.ts";
-import { rules } from "../src/rules/index.ts";
 import { type Fixture, type FixtureObject, readFixture } from "./rules/fixture.ts";
 
 // Every rule's fixtures, through every door: the same mesh must give the same findings whichever way it comes in.

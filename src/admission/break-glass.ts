@@ -1,9 +1,10 @@
-import { type AnyObject, keyOf } from "../kube/kinds.ts";
-import { type Change, subjectOf } from "../view/overlay.ts";
-import type { Mesh } from "../view/view.ts";
+import { namespaceKey } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
 import { quoted } from "../text/printable.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
 
 const annotation = "meshward.io/break-glass";
 
@@ -34,7 +35,6 @@ export function breakGlassOf(
 }
 
 function namespaceOf(subject: AnyObject, mesh: Mesh): AnyObject | undefined {
-  return subject.kind === "Namespace"
-    ? mesh.find("Namespace", keyOf(subject))
-    : mesh.find("Namespace", `/${subject.metadata.namespace}`);
+  const { kind, metadata } = subject;
+  return mesh.find("Namespace", namespaceKey(kind === "Namespace" ? metadata.name : metadata.namespace));
 }

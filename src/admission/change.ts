@@ -1,4 +1,6 @@
-import { type AnyObject, type Kind, keyOf, kindOf, readAny } from "../kube/kinds.ts";
+import { keyOf } from "../kube/identity.ts";
+import { type Kind, kindOf } from "../kube/kinds.ts";
+import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";

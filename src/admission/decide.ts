@@ -1,10 +1,11 @@
+import type { Witness } from "../engine/evidence.ts";
 import type { Weighed } from "../engine/weigh.ts";
-import { identityOf, type Witness } from "../kube/kinds.ts";
+import { identityOf } from "../kube/identity.ts";
+import { quoted } from "../text/printable.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
 import { counted, denialMessage, warningLines } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
 import { eventsOf } from "./object-events.ts";
-import { quoted } from "../text/printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 import { type Verdict, verdictsOf, weighedFindings } from "./verdict.ts";
 import { requesterOf } from "./writer.ts";

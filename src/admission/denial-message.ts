@@ -1,5 +1,6 @@
 import { formatPath } from "../kube/field-path.ts";
-import { type AnyObject, idOf } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import { printableLine } from "../text/printable.ts";
 import type { Operation } from "./review.ts";

@@ -2,7 +2,8 @@ import { judge } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { Rule } from "../engine/rule.ts";
 import { kindsRead } from "../engine/subjects.ts";
-import { identityOf, type Kind } from "../kube/kinds.ts";
+import { identityOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Judgement } from "./judgement.ts";
 

@@ -1,16 +1,14 @@
-import { readObject } from "../kube/kinds.ts";
+import { readObject } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
-import type { Enrollment, Policies } from "../policy/policies.ts";
+import type { EnrollmentMutation, Policies } from "../policy/policies.ts";
+import { quoted } from "../text/printable.ts";
 import { labelsLost } from "./enrollment-lost.ts";
 import { addLabels } from "./patch.ts";
-import { quoted } from "../text/printable.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 import { requesterOf } from "./writer.ts";
+import { dataplaneMode, enrollmentLabels, useWaypoint } from "../mesh/objects/labels.ts";
 
-const dataplaneMode = "istio.io/dataplane-mode";
-const useWaypoint = "istio.io/use-waypoint";
 /** Somebody has decided how this namespace belongs to the mesh; a misspelt value is a finding, not ours to overwrite. */
-const decided = [dataplaneMode, "istio-injection", "istio.io/rev"];
 
 /**
  * The mutation `namespace-ambient-enrollment`. Pure, and idempotent: what it has enrolled has the label, and is left
@@ -64,7 +62,7 @@ const isNamespaceToBe = ({ kind, subResource, operation }: AdmissionRequest): bo
   kind.group === "" && kind.kind === "Namespace" && subResource === "" && operation !== "DELETE";
 
 /** Under `create` a label that somebody took off stays off. */
-const reaches = ({ mode }: Enrollment, { operation }: AdmissionRequest): boolean =>
+const reaches = ({ mode }: EnrollmentMutation, { operation }: AdmissionRequest): boolean =>
   mode === "reconcile" || (mode === "create" && operation === "CREATE");
 
 /** Neither being deleted nor decided. What has labels or metadata of a wrong type, the API server refuses itself. */
@@ -73,7 +71,7 @@ function isOpen(raw: unknown): boolean {
   if (!isObject(metadata) || isPresent(metadata.deletionTimestamp)) return false;
   const labels = member(metadata, "labels");
   if (!isPresent(labels)) return true;
-  return isObject(labels) && !decided.some((key) => Object.hasOwn(labels, key));
+  return isObject(labels) && !enrollmentLabels.some((key) => Object.hasOwn(labels, key));
 }
 
 const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
@@ -81,7 +79,10 @@ const isPresent = (value: unknown): boolean => value !== undefined && value !== 
 /** Such as the API server will make it: five characters more (k8s.io/apiserver pkg/storage/names), so that an exception by prefix holds. */
 const sampleName = (generateName: string | undefined): string => (generateName ? `${generateName}xxxxx` : "");
 
-function missingLabels(there: Readonly<Record<string, string>>, enrollment: Enrollment): Record<string, string> {
+function missingLabels(
+  there: Readonly<Record<string, string>>,
+  enrollment: EnrollmentMutation,
+): Record<string, string> {
   const labels: Record<string, string> = { [dataplaneMode]: "ambient" };
   if (enrollment.useWaypoint && !Object.hasOwn(there, useWaypoint)) labels[useWaypoint] = enrollment.useWaypoint;
   return labels;

@@ -1,10 +1,11 @@
 import { judge } from "../engine/evaluate.ts";
+import type { Witness } from "../engine/evidence.ts";
 import type { Rule } from "../engine/rule.ts";
 import { selectionOf } from "../engine/select.ts";
-import { idOf, type Witness } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
+import type { Policies } from "../policy/policies.ts";
 import { type Change, overlay } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
-import type { Policies } from "../policy/policies.ts";
 import { notJudged, notMutated } from "./answer.ts";
 import { readChange } from "./change.ts";
 import { decide, doubtsOf } from "./decide.ts";

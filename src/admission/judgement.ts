@@ -1,8 +1,8 @@
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { PolicySelection } from "../engine/select.ts";
-import type { AnyObject } from "../kube/kinds.ts";
-import { type Change, subjectOf } from "../view/overlay.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
 import type { AdmissionRequest } from "./review.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 

@@ -1,8 +1,8 @@
-import type { AnyObject } from "../kube/kinds.ts";
 import type { ObjectEvent, ObjectReference } from "../kube/object-event.ts";
+import type { AnyObject } from "../kube/object.ts";
+import { printableText, quoted } from "../text/printable.ts";
 import { counted, placeOf } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
-import { printableText, quoted } from "../text/printable.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** The reason of the Event that tells of each use of break glass. */

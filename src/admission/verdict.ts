@@ -1,11 +1,15 @@
 import type { RuleError, Skip } from "../engine/evaluate.ts";
+import type { Witness } from "../engine/evidence.ts";
 import type { Finding, FindingClass } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
-import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
-import { type AnyObject, identityOf, idOf, type Kind, type Witness } from "../kube/kinds.ts";
+import { uncovered, weigh, type Weighed } from "../engine/weigh.ts";
+import { identityOf, idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Notice } from "./denial-message.ts";
 import { doubtedKinds } from "./doubt.ts";
 import type { Judgement } from "./judgement.ts";
+import { gatewayNameLabel, managedGateway } from "../mesh/objects/labels.ts";
 
 /** One thing that was found, or that could not be looked for, with what it does to the change. */
 export interface Verdict extends Notice {
@@ -55,7 +59,7 @@ function isOfProxy({ subject }: Finding, { writer, changed, change: { old } }: J
   return isProxy(subject) && (!isChanged || old === undefined || isProxy(old));
 }
 
-const proxyLabels = ["gateway.istio.io/managed", "gateway.networking.k8s.io/gateway-name"];
+const proxyLabels = [managedGateway, gatewayNameLabel];
 const isProxy = ({ metadata }: AnyObject): boolean =>
   proxyLabels.some((label) => Object.hasOwn(metadata.labels, label));
 

@@ -1,9 +1,10 @@
 import { Command } from "commander";
 import { selectionOf } from "../engine/select.ts";
 import { allKinds } from "../kube/kinds.ts";
-import { reportedFinding } from "../report/reported-finding.ts";
 import { reportOf } from "../report/report.ts";
+import { reportedFinding } from "../report/reported-finding.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
+import { UsageError } from "../text/usage-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
 import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
@@ -20,7 +21,7 @@ import {
   writeReport,
 } from "./report-output.ts";
 import { shownError } from "./source-errors.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
   readonly mesh: string;

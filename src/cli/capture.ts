@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import { type CaptureOptions as FileOptions, writeCapture } from "../sources/cluster/capture.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
+import { UsageError } from "../text/usage-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption, noteMissing, withCluster } from "./cluster-options.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 export interface CaptureOptions extends ClusterOptions {
   readonly output: string;

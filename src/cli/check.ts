@@ -1,33 +1,40 @@
 import { Command } from "commander";
-import { printableLine } from "../text/printable.ts";
 import type { Rule } from "../engine/rule.ts";
 import { type PolicySelection, selectionOf } from "../engine/select.ts";
 import { allSubjects } from "../engine/subjects.ts";
-import { idOf, type Kind } from "../kube/kinds.ts";
-import type { Knowledge, Mesh } from "../view/view.ts";
+import { idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
-import { type FileMesh, type FileObject, fileMeshOf, knowledgeOfMesh, knowledgeOfSet } from "../sources/manifests/file-mesh.ts";
+import {
+  type FileMesh,
+  fileMeshOf,
+  type FileObject,
+  knowledgeOfMesh,
+  knowledgeOfSet,
+} from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
-import { judgeChanges, judgeSet } from "./judge-files.ts";
+import { printableLine } from "../text/printable.ts";
+import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import { clusterDomainOption, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
+import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import {
   accepted,
+  exitCode,
   failedRule,
   failOnOption,
   formatOption,
-  exitCode,
   outputOption,
   type ReportOptions,
   type Skipped,
   skips,
   writeReport,
 } from "./report-output.ts";
-import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 

@@ -2,11 +2,12 @@ import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { kindsRead } from "../engine/subjects.ts";
 import type { Kind } from "../kube/kinds.ts";
-import type { Index } from "../view/view.ts";
 import { rules } from "../rules/index.ts";
-import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
-import { type Terminal, UsageError } from "./terminal.ts";
+import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { Index } from "../view/view.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** `--kubeconfig` and `--context`, as kubectl has them. */
 export interface ClusterOptions {

@@ -5,8 +5,8 @@ import { readWords } from "../explain/asked.ts";
 import { explanationOf } from "../explain/explanation.ts";
 import type { Inquiry } from "../explain/inquiry.ts";
 import { findTarget, type Target } from "../explain/target.ts";
-import { type AnyObject, keyOf } from "../kube/kinds.ts";
-import type { Mesh } from "../view/view.ts";
+import { keyOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
 import { differenceOf } from "../report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
@@ -15,11 +15,13 @@ import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 export interface ExplainOptions extends PolicyOptions, MeshOptions {
   readonly namespace: string;

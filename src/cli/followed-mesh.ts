@@ -1,15 +1,16 @@
 import packageJson from "../../package.json" with { type: "json" };
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { Kind } from "../kube/kinds.ts";
-import type { MeshStore } from "../view/store.ts";
-import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
-import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
+import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
+import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import type { Log } from "../telemetry/log.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { MeshStore } from "../view/store.ts";
 import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
 import { clusterWord, meshFromFiles, type MeshOptions, settingsIn } from "./mesh-option.ts";
-import { type Terminal, UsageError } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 export interface FollowedMeshOptions extends MeshOptions {
   /** Seconds. */

@@ -1,8 +1,9 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/select.ts";
-import { uncovered, type Weighed, weigh } from "../engine/weigh.ts";
-import { type AnyObject, identityOf, keyOf } from "../kube/kinds.ts";
+import { uncovered, weigh, type Weighed } from "../engine/weigh.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh } from "../sources/manifests/file-mesh.ts";

@@ -1,15 +1,16 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Kind } from "../kube/kinds.ts";
 import { isDomain } from "../mesh/traffic/host-syntax.ts";
-import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
-import type { Knowledge } from "../view/view.ts";
 import { CaptureError, isCapture, readCapture } from "../sources/cluster/capture.ts";
 import { meshOfCluster } from "../sources/cluster/snapshot.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/manifests/file-mesh.ts";
 import { type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
+import type { Knowledge } from "../view/view.ts";
 import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type Terminal, UsageError } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The domain that istiod was started with decides which service a short host means; no object of the cluster says it. */
 export const clusterDomainOption = () =>

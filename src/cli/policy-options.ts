@@ -1,10 +1,10 @@
 import { Option } from "commander";
-import type { Policies } from "../policy/policies.ts";
 import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
-import { UsageError } from "./terminal.ts";
+import { UsageError } from "../text/usage-error.ts";
 
 /** `--policies` and `--profile`, the same in every command. */
 export interface PolicyOptions {

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen.ts";
+import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
@@ -9,7 +10,7 @@ import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 /** Runs one command. Never rejects: what the user can put right is one line, anything else is a defect and says so. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {

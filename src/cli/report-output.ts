@@ -2,12 +2,13 @@ import { writeFileSync } from "node:fs";
 import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Weighed } from "../engine/weigh.ts";
-import { idOf } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
 import { jsonReport } from "../report/json.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import { textReport } from "../report/text.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 /** How a report leaves: the same in every command that makes one. */
 export interface ReportOptions {

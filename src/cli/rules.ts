@@ -1,9 +1,10 @@
 import { Command } from "commander";
 import { asset } from "../config/assets.ts";
 import type { Rule } from "../engine/rule.ts";
-import { nearest } from "../text/nearest.ts";
 import { rules } from "../rules/index.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import { nearest } from "../text/nearest.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 
 export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("rules")

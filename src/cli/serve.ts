@@ -1,19 +1,20 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { allKinds } from "../kube/kinds.ts";
 import { createLog, type LogLevel, logLevels } from "../telemetry/log.ts";
+import { UsageError } from "../text/usage-error.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
-import { allKinds } from "../kube/kinds.ts";
 import type { MeshStore } from "../view/store.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { followMesh, type FollowedMeshOptions } from "./followed-mesh.ts";
+import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type ExitCode, type Terminal, UsageError } from "./terminal.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {

@@ -15,8 +15,3 @@ export interface Terminal {
 
 /** 0: fine. 1: findings at or over what the user asked to fail on. 2: could not run, or not on everything. */
 export type ExitCode = 0 | 1 | 2;
-
-/** Something that the user can put right: its message is the one line to print, and says what to do. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}

@@ -1,7 +1,9 @@
-import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
-import { type AnyObject, allKinds, identityOf, keyOf, readAny } from "../kube/kinds.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
+import { allKinds } from "../kube/kinds.ts";
+import { type AnyObject, readAny } from "../kube/object.ts";
 import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
 import { MeshStore, rebuilt } from "../view/store.ts";
+import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
 
 /** A request as a user makes it; whether it creates or updates depends on what is stored. */
 export interface UserRequest {

@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { printableLine } from "../text/printable.ts";
 import { asset, assetNames } from "../config/assets.ts";
-import { readAny } from "../kube/kinds.ts";
+import { readAny } from "../kube/object.ts";
 import { type Manifest, type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
+import { printableLine } from "../text/printable.ts";
+import { UsageError } from "../text/usage-error.ts";
 import type { UserRequest } from "./stand-in-cluster.ts";
-import { UsageError } from "../cli/terminal.ts";
 
 /** One file of the story: what its first comment says, and its objects. */
 export interface Chapter {

@@ -1,4 +1,6 @@
-import { type AnyObject, type Kind, keyOf } from "../kube/kinds.ts";
+import { keyOf, namespaceKey } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
 import { rebuilt } from "../view/store.ts";
@@ -108,7 +110,8 @@ function asRequested(view: Mesh, changes: readonly Change[], mentioned: readonly
     const { kind, metadata } = subjectOf(change);
     const there = view.find(kind, keyOf(subjectOf(change)));
     if (!isSame(there, change.old)) shown.push({ old: there, object: change.old });
-    if (metadata.namespace !== "" && view.find("Namespace", `/${metadata.namespace}`) === undefined) isComplete = false;
+    if (metadata.namespace !== "" && view.find("Namespace", namespaceKey(metadata.namespace)) === undefined)
+      isComplete = false;
   }
   const wanted = shown.filter(({ old, object }) => old !== undefined || object !== undefined);
   return wanted.length === 0 && isComplete ? view : overlay(view, wanted, mentioned);

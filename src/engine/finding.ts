@@ -1,4 +1,5 @@
-import type { AnyObject, Kind } from "../kube/kinds.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Problem, Rule } from "./rule.ts";
 

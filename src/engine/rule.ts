@@ -1,6 +1,8 @@
-import type { AnyObject, Kind, ObjectOf, Witness } from "../kube/kinds.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
+import type { Witness } from "./evidence.ts";
 
 /** What a finding of a rule does: stop the change, say something, be recorded, nothing. */
 export type Mode = "deny" | "warn" | "audit" | "off";

@@ -1,8 +1,9 @@
-import { type AnyObject, keyOf } from "../kube/kinds.ts";
-import type { Mesh } from "../view/view.ts";
+import { keyOf, namespaceKey } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { type Exception, filledParameters, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
 import type { Place, Requester } from "../policy/match.ts";
 import type { Policies, Scoped } from "../policy/policies.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Selection } from "./evaluate.ts";
 import type { Finding } from "./finding.ts";
 import { defaultsOf, type Mode, type ParameterValue, type Rule } from "./rule.ts";
@@ -230,7 +231,7 @@ const written = (selector: Labels): string =>
 
 /** Of a namespace that nobody has shown, none are known. */
 const labelsOf = (namespace: string, mesh: Mesh): Labels =>
-  mesh.find("Namespace", `/${namespace}`)?.metadata.labels ?? noLabels;
+  mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? noLabels;
 
 const placeOf = (subject: AnyObject, namespaceLabels: Labels): Place => ({
   namespace: namespaceOf(subject),

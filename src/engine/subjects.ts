@@ -1,4 +1,6 @@
-import { type AnyObject, allKinds, type Kind, identityOf } from "../kube/kinds.ts";
+import { identityOf } from "../kube/identity.ts";
+import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Rule } from "./rule.ts";

@@ -1,4 +1,4 @@
-import { identityOf } from "../kube/kinds.ts";
+import { identityOf } from "../kube/identity.ts";
 import type { Evaluation } from "./evaluate.ts";
 import { type Finding, isCertain } from "./finding.ts";
 import type { Mode } from "./rule.ts";

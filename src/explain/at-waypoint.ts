@@ -1,9 +1,9 @@
-import { idOf } from "../kube/kinds.ts";
-import type { WaypointBinding } from "../mesh/waypoints/bindings.ts";
+import { idOf } from "../kube/identity.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import type { WaypointBinding } from "../mesh/waypoints/bindings.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
-import { listed, type Inquiry } from "./inquiry.ts";
+import { type Inquiry, listed } from "./inquiry.ts";
 import { virtualServiceLine } from "./virtual-services.ts";
 
 /**

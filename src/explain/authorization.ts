@@ -1,5 +1,5 @@
-import { idOf } from "../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
+import { idOf } from "../kube/identity.ts";
+import { everyAuthorizationPolicyOfNamespace } from "../mesh/authorization/choices.ts";
 import {
   authorizationOf,
   type Coverage,
@@ -18,15 +18,16 @@ import {
   targetRefsOf,
 } from "../mesh/authorization/policies.ts";
 import type { Enforcer } from "../mesh/authorization/rules.ts";
-import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import { atZtunnel, httpAttributesOf } from "../mesh/authorization/ztunnel-rules.ts";
+import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import { everyAuthorizationPolicyOfNamespace } from "../mesh/policies-of-namespace.ts";
+import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
+import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import { gatewayNameLabel } from "../mesh/objects/labels.ts";
 import { isServed } from "../mesh/objects/revision.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
-import type { MeshSettings } from "../view/settings.ts";
-import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
-import { atZtunnel, httpAttributesOf } from "../mesh/authorization/ztunnel-rules.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import type { Inquiry } from "./inquiry.ts";
 
 /** What the policies do to a workload without labels of its own, and every policy that speaks of the namespace. */
@@ -75,10 +76,8 @@ export function workloadAuthorizationLine(
   return { key: "authorization", ...decision(authorization.ofWorkload(workload), enforcer, ""), lines };
 }
 
-/** On the pods that istiod makes for a Gateway of the Gateway API. */
-const gatewayName = "gateway.networking.k8s.io/gateway-name";
 const gatewayOf = ({ pod }: Workload, { gateways }: NamespaceAuthorization) =>
-  gateways.find(({ name }) => name === pod.labels[gatewayName]);
+  gateways.find(({ name }) => name === pod.labels[gatewayNameLabel]);
 
 /** What the waypoint of a Service enforces: policies reach it through targetRefs only. */
 export function waypointAuthorizationLine(service: string, namespace: Namespace, { mesh }: Inquiry): ExplanationLine {

@@ -1,4 +1,6 @@
-import { idOf } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
 import {
   type DestinationHost,
   destinationRuleChoices,
@@ -8,11 +10,9 @@ import {
 } from "../mesh/traffic/destination-rule-choices.ts";
 import type { DestinationRule, MergedDestinationRule } from "../mesh/traffic/destination-rules.ts";
 import { coveringHosts } from "../mesh/traffic/hosts.ts";
-import { formatLabels } from "../mesh/objects/selectors.ts";
-import type { Mesh } from "../view/view.ts";
-import type { Workload } from "../mesh/membership/workloads.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
-import { listed, type Inquiry } from "./inquiry.ts";
+import type { Mesh } from "../view/view.ts";
+import { type Inquiry, listed } from "./inquiry.ts";
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 

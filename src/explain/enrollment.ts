@@ -1,9 +1,9 @@
-import { captureOf, type Enrollment, enrollmentOf } from "../mesh/membership/capture.ts";
+import { idOf } from "../kube/identity.ts";
 import { captureEvidence, enrollmentEvidence } from "../mesh/membership/capture-evidence.ts";
-import { idOf } from "../kube/kinds.ts";
+import { captureOf, type Enrollment, enrollmentOf } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import { formatWaypoint, type WaypointBinding, type WaypointTrouble } from "../mesh/waypoints/bindings.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { formatWaypoint, type WaypointBinding, type WaypointTrouble } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { byName, type Inquiry } from "./inquiry.ts";
 

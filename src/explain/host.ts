@@ -1,14 +1,16 @@
-import { idOf, type ObjectOf } from "../kube/kinds.ts";
+import { idOf, keyFor } from "../kube/identity.ts";
+import type { ObjectOf } from "../kube/object.ts";
 import { captureOf, type Enrollment, enrollmentOf } from "../mesh/membership/capture.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
+import type { Service } from "../mesh/membership/services.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import type { DestinationHost } from "../mesh/traffic/destination-rule-choices.ts";
 import { serviceEntriesOfVirtualService, serviceNamespaces } from "../mesh/traffic/destination-rules.ts";
 import { includesNamespace, visibleTo } from "../mesh/traffic/export-to.ts";
-import { covers, coveringHosts, namespaceOfHost } from "../mesh/traffic/hosts.ts";
-import type { Namespace } from "../mesh/membership/namespaces.ts";
-import type { Mesh } from "../view/view.ts";
-import { isUsable, type Service, type WaypointBinding, waypointBindingOfService } from "../mesh/waypoints/bindings.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { coveringHosts, covers, namespaceOfHost } from "../mesh/traffic/hosts.ts";
+import { isUsable, type WaypointBinding, waypointBindingOfService } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
 import { atWaypointLine } from "./at-waypoint.ts";
 import { waypointAuthorizationLine } from "./authorization.ts";
 import { destinationRuleLines, destinationRulesOfHost } from "./destination-rules.ts";
@@ -32,7 +34,10 @@ export interface Host {
 /** Looks a full host up: the Service of its name, and the ServiceEntries that cover it. */
 export function hostIn(mesh: Mesh, host: string): Host {
   const namespace = namespaceOfHost(host, mesh.settings.domain);
-  const found = namespace === undefined ? undefined : mesh.find("Service", `${namespace}/${host.split(".")[0]}`);
+  const found =
+    namespace === undefined
+      ? undefined
+      : mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name: host.split(".")[0] ?? "" }));
   const entries = mesh.lookup(serviceEntriesOfVirtualService.to, coveringHosts(host)) as readonly ServiceEntry[];
   return {
     host,

@@ -1,9 +1,11 @@
 import type { Rule } from "../engine/rule.ts";
 import type { PolicySelection } from "../engine/select.ts";
-import { type AnyObject, idOf, impliedNamespace, type Kind } from "../kube/kinds.ts";
+import { idOf, namespaceKey } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import { type AnyObject, impliedNamespace } from "../kube/object.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { Mesh } from "../view/view.ts";
 
 /** What explanations are made from. */
 export interface Inquiry {
@@ -15,7 +17,7 @@ export interface Inquiry {
 
 /** A namespace as the mesh shows it; one that it does not show is implied, with unknown labels. */
 export function namespaceIn(mesh: Mesh, name: string): Namespace {
-  const found = mesh.find("Namespace", `/${name}`);
+  const found = mesh.find("Namespace", namespaceKey(name));
   return found?.kind === "Namespace" ? found : impliedNamespace(name);
 }
 

@@ -1,21 +1,22 @@
-import { idOf } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
 import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
-import { oldestFirst } from "../mesh/objects/creation-order.ts";
 import { interceptionOf, isIntercepted } from "../mesh/membership/interception.ts";
-import { formatLabels } from "../mesh/objects/selectors.ts";
-import { atPort, mtlsOf, type Namespace, type Plane, planes, reachOf, reachOfNamespace } from "../mesh/mtls/effective-mtls.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
+import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
 import {
+  everyPeerAuthenticationOfNamespace,
   type PeerAuthenticationChoice,
   peerAuthenticationChoices,
   type PeerAuthenticationLevel,
 } from "../mesh/mtls/choices.ts";
-import { everyPeerAuthenticationOfNamespace } from "../mesh/policies-of-namespace.ts";
-import { isWide, type Modes, type Verdict } from "../mesh/mtls/peer-authentications.ts";
-import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
+import { atPort, mtlsOf, type Plane, planes, planesOf, planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
+import { type EffectiveMode, isWide, type Modes } from "../mesh/mtls/peer-authentications.ts";
+import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Inquiry } from "./inquiry.ts";
 
-const noPorts: ReadonlyMap<number, Verdict> = new Map();
+const noPorts: ReadonlyMap<number, EffectiveMode> = new Map();
 const shownPlane: Readonly<Record<Plane, string>> = { sidecar: "with a sidecar", ambient: "in ambient" };
 const levels: Readonly<Record<PeerAuthenticationLevel, string>> = {
   mesh: "for the whole mesh",
@@ -38,7 +39,7 @@ export function namespaceMtlsLine(namespace: Namespace, { mesh }: Inquiry): Expl
         `${idOf(policy)} is for workloads with ${formatLabels(policy.spec.selector?.matchLabels ?? {})} only`,
       ),
     );
-  const line = mtlsLine(modes, reachOfNamespace(namespace).planes, [
+  const line = mtlsLine(modes, planesOfNamespace(namespace).planes, [
     ...peerAuthenticationChoices(namespace, undefined, mesh).map(choiceLine),
     ...selecting,
   ]);
@@ -49,7 +50,7 @@ export function namespaceMtlsLine(namespace: Namespace, { mesh }: Inquiry): Expl
 /** The mode of one workload, at each of its ports. */
 export function workloadMtlsLine(workload: Workload, namespace: Namespace, { mesh }: Inquiry): ExplanationLine {
   const mtls = mtlsOf(namespace, mesh);
-  const reach = reachOf(workload, namespace).planes;
+  const reach = planesOf(workload, namespace).planes;
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
   const modes = (plane: Plane) => mtls.of(workload.pod.labels, plane);
   if (isProxy(workload))
@@ -130,7 +131,7 @@ function portLines(
       const [first] = verdicts;
       const isSame = verdicts.every(({ verdict }) => verdict.mode === first?.verdict.mode);
       const shown = isSame
-        ? shownVerdict(first?.verdict as Verdict)
+        ? shownVerdict(first?.verdict as EffectiveMode)
         : verdicts.map(({ plane, verdict }) => `${shownVerdict(verdict)} ${shownPlane[plane]}`).join(", ");
       const unseen = names.size > 0 && !names.has(port) ? "; no container names this port" : "";
       const weakest = verdicts.find(({ verdict }) => verdict.mode !== "STRICT") ?? first;
@@ -148,7 +149,7 @@ function differs(a: Modes, b: Modes): boolean {
   return a.mode.mode !== b.mode.mode || [...ports].some((port) => atPort(a, port).mode !== atPort(b, port).mode);
 }
 
-export function shownVerdict({ mode, by, isDropped }: Verdict): string {
+export function shownVerdict({ mode, by, isDropped }: EffectiveMode): string {
   if (by === undefined) return `${mode}: no PeerAuthentication sets a mode`;
   const dropped = isDropped ? ", of which ztunnel is given nothing, so that it refuses nobody" : "";
   return `${mode}, by ${idOf(by)}${dropped}`;

@@ -1,10 +1,10 @@
-import { captureOf } from "../mesh/membership/capture.ts";
+import { idOf } from "../kube/identity.ts";
 import { authorizationOf } from "../mesh/authorization/effective-authorization.ts";
-import { idOf } from "../kube/kinds.ts";
-import { acceptsPlaintext, mtlsOf, type Namespace, type NamespaceMtls, reachOf } from "../mesh/mtls/effective-mtls.ts";
-import { waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
-import { isTerminating } from "../mesh/membership/namespaces.ts";
+import { captureOf } from "../mesh/membership/capture.ts";
+import { isTerminating, type Namespace } from "../mesh/membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { acceptsPlaintext, mtlsOf, type NamespaceMtls, planesOf } from "../mesh/mtls/effective-mtls.ts";
+import { waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
 import { enrollmentLine, waypointLine } from "./enrollment.ts";
@@ -59,7 +59,7 @@ function guarded(
 ): { readonly text: string; readonly value: string } {
   const capture = captureOf(workload, namespace);
   if (capture === "none") return { text: `${shownCapture.none}; no mTLS`, value: "none" };
-  const modes = reachOf(workload, namespace).planes.map((plane) => mtls.of(workload.pod.labels, plane));
+  const modes = planesOf(workload, namespace).planes.map((plane) => mtls.of(workload.pod.labels, plane));
   const weakest = modes.find(({ mode }) => acceptsPlaintext(mode)) ?? modes[0];
   if (weakest === undefined) return { text: `${shownCapture[capture]}; no mTLS`, value: "none" };
   const { mode } = weakest.mode;

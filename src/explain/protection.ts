@@ -1,5 +1,5 @@
 import type { Mode } from "../engine/rule.ts";
-import type { AnyObject } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { protectorsOf } from "../policy/protection.ts";
 import type { ExplanationLine } from "../report/explanation.ts";

@@ -1,14 +1,14 @@
-import { idOf } from "../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
+import { idOf } from "../kube/identity.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "../mesh/client-tls/client-tls.ts";
-import { destinationRuleChoices } from "../mesh/traffic/destination-rule-choices.ts";
 import { type Destination, portsOf } from "../mesh/client-tls/destinations.ts";
-import { mtlsModeOf } from "../mesh/mtls/effective-mtls.ts";
+import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import type { Mesh } from "../view/view.ts";
-import type { Service } from "../mesh/waypoints/bindings.ts";
+import type { Service } from "../mesh/membership/services.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import { mtlsModeOf } from "../mesh/mtls/effective-mtls.ts";
+import { destinationRuleChoices } from "../mesh/traffic/destination-rule-choices.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
 import { destinationRulesOfHost } from "./destination-rules.ts";
 import { listed, namespaceIn } from "./inquiry.ts";
 

@@ -1,14 +1,17 @@
-import { idOf, type Kind, type ObjectOf, readObject } from "../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
-import { captureEvidence } from "../mesh/membership/capture-evidence.ts";
+import { idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import { type ObjectOf, readObject } from "../kube/object.ts";
 import { fitOf } from "../mesh/client-tls/client-tls.ts";
 import { hasProxies, type TlsPath, tlsPathsInto } from "../mesh/client-tls/paths.ts";
-import { acceptsPlaintext, atPort, mtlsOf, type Namespace, reachOf } from "../mesh/mtls/effective-mtls.ts";
-import { overlay } from "../view/overlay.ts";
-import type { Verdict } from "../mesh/mtls/peer-authentications.ts";
-import type { Mesh } from "../view/view.ts";
+import { captureEvidence } from "../mesh/membership/capture-evidence.ts";
+import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { acceptsPlaintext, atPort, mtlsOf, planesOf } from "../mesh/mtls/effective-mtls.ts";
+import type { EffectiveMode } from "../mesh/mtls/peer-authentications.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import { overlay } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
 import { byName, counted, type Inquiry, listed, namespaceIn } from "./inquiry.ts";
 import { passedBy, shownVerdict } from "./mtls.ts";
 
@@ -108,13 +111,13 @@ const section = (key: string, text: string, lines: readonly ExplanationLine[]): 
 const todo = (text: string): readonly ExplanationLine[] => [{ key: "strict.todo", text: `do: ${text}` }];
 
 /** The weakest mode of a workload at any port that it has; undefined: it is not in the mesh. */
-function modesOf(workload: Workload, namespace: Namespace, mesh: Mesh): ReadonlyMap<number | "others", Verdict> {
+function modesOf(workload: Workload, namespace: Namespace, mesh: Mesh): ReadonlyMap<number | "others", EffectiveMode> {
   const mtls = mtlsOf(namespace, mesh);
-  const found = new Map<number | "others", Verdict>();
+  const found = new Map<number | "others", EffectiveMode>();
   const isCaptured = captureOf(workload, namespace) !== "none";
-  for (const plane of isCaptured ? reachOf(workload, namespace).planes : []) {
+  for (const plane of isCaptured ? planesOf(workload, namespace).planes : []) {
     const modes = mtls.of(workload.pod.labels, plane);
-    const add = (port: number | "others", verdict: Verdict) => {
+    const add = (port: number | "others", verdict: EffectiveMode) => {
       const there = found.get(port);
       if (there === undefined || acceptsPlaintext(verdict)) found.set(port, verdict);
     };

@@ -1,10 +1,10 @@
-import { idOf, kinds } from "../kube/kinds.ts";
-import { hostOfService } from "../mesh/traffic/hosts.ts";
-import { fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
-import type { Mesh } from "../view/view.ts";
-import { nearest } from "../text/nearest.ts";
+import { idOf, keyFor, namespaceKey } from "../kube/identity.ts";
+import { kinds } from "../kube/kinds.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import type { ExplanationTarget } from "../report/explanation.ts";
+import { nearest } from "../text/nearest.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Asked } from "./asked.ts";
 import { hostIn, isSpokenOf } from "./host.ts";
 import { namespaceIn } from "./inquiry.ts";
@@ -35,7 +35,7 @@ export function reportedTarget(target: Target): ExplanationTarget {
 const didYouMean = (near: string | undefined): string => (near === undefined ? "" : `; did you mean ${near}?`);
 
 function findNamespace(name: string, mesh: Mesh): Sought {
-  if (mesh.find("Namespace", `/${name}`) !== undefined) return { target: { kind: "namespace", name } };
+  if (mesh.find("Namespace", namespaceKey(name)) !== undefined) return { target: { kind: "namespace", name } };
   const near = nearest(name, namespaceNames(mesh));
   return {
     problem: `there is no namespace ${JSON.stringify(name)} in this mesh${didYouMean(near && `namespace/${near}`)}`,
@@ -48,7 +48,9 @@ function* namespaceNames(mesh: Mesh): Iterable<string> {
 
 function findWorkload({ originKind, namespace, name }: Asked & { kind: "workload" }, mesh: Mesh): Sought {
   const wanted = originKind === undefined ? kinds.Workload.served.map(({ kind }) => kind) : [originKind];
-  const found = wanted.filter((kind) => mesh.find("Workload", `${namespace}/${kind}/${name}`) !== undefined);
+  const found = wanted.filter(
+    (kind) => mesh.find("Workload", keyFor("Workload", { originKind: kind, namespace, name })) !== undefined,
+  );
   const [only, other] = found;
   if (only !== undefined && other === undefined)
     return { target: { kind: "workload", originKind: only, namespace, name } };
@@ -63,7 +65,7 @@ function missingWorkload(originKind: string | undefined, namespace: string, name
   const what = originKind ?? "workload";
   if (!mesh.knows("Workload")) return `the mesh shows no workloads at all, so that ${namespace}/${name} is not known`;
   const missing = `there is no ${what} ${namespace}/${name} in this mesh`;
-  if (mesh.find("Namespace", `/${namespace}`) === undefined) {
+  if (mesh.find("Namespace", namespaceKey(namespace)) === undefined) {
     const near = nearest(namespace, namespaceNames(mesh));
     return `${missing}, and no namespace ${JSON.stringify(namespace)}${didYouMean(near === undefined ? elsewhere(name, mesh) : `${near}/${name}`)}`;
   }
@@ -93,7 +95,7 @@ function elsewhere(name: string, mesh: Mesh): string | undefined {
   return namespaceNamed(name, mesh);
 }
 const namespaceNamed = (name: string, mesh: Mesh): string | undefined =>
-  mesh.find("Namespace", `/${name}`) === undefined ? undefined : `namespace/${name}`;
+  mesh.find("Namespace", namespaceKey(name)) === undefined ? undefined : `namespace/${name}`;
 
 function findHost({ host: written, from }: { host: string; from: string | undefined }, mesh: Mesh): Sought {
   const { domain } = mesh.settings;
@@ -109,7 +111,7 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
 
 /** Where all Namespaces are known, a client in none is a mistake. */
 function missingClient(client: string, mesh: Mesh): string | undefined {
-  if (mesh.find("Namespace", `/${client}`) !== undefined || mesh.knowledge("Namespace") !== "complete")
+  if (mesh.find("Namespace", namespaceKey(client)) !== undefined || mesh.knowledge("Namespace") !== "complete")
     return undefined;
   const near = nearest(client, namespaceNames(mesh));
   return `--from: there is no namespace ${JSON.stringify(client)} in this mesh${didYouMean(near)}`;
@@ -143,7 +145,7 @@ export function workloadIn(
   mesh: Mesh,
   { originKind, namespace, name }: Target & { kind: "workload" },
 ): Workload | undefined {
-  const found = mesh.find("Workload", `${namespace}/${originKind}/${name}`);
+  const found = mesh.find("Workload", keyFor("Workload", { originKind, namespace, name }));
   return found?.kind === "Workload" ? found : undefined;
 }
 

@@ -1,13 +1,13 @@
-import { idOf } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
 import { coveringHosts } from "../mesh/traffic/hosts.ts";
 import {
   everyVirtualServiceByHost,
   type PassedOverVirtualService,
   virtualServiceChoices,
 } from "../mesh/traffic/virtual-service-choices.ts";
-import { routesOf, type Route, type VirtualService } from "../mesh/traffic/virtual-services.ts";
-import type { Mesh } from "../view/view.ts";
+import { type Route, routesOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
 import type { Inquiry } from "./inquiry.ts";
 
 /** Every VirtualService that may cover a host, whoever looks. */

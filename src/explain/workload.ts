@@ -1,12 +1,12 @@
 import { captureOf } from "../mesh/membership/capture.ts";
-import { servicesOfNamespace } from "../mesh/authorization/effective-authorization.ts";
-import { hostOfService } from "../mesh/traffic/hosts.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import { selects } from "../mesh/objects/selectors.ts";
-import type { MeshSettings } from "../view/settings.ts";
-import { type Service, waypointBindingOfWorkload } from "../mesh/waypoints/bindings.ts";
+import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
 import { isOwned, type Workload } from "../mesh/membership/workloads.ts";
+import { selects } from "../mesh/objects/selectors.ts";
+import { hostOfService } from "../mesh/traffic/hosts.ts";
+import { waypointBindingOfWorkload } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import { workloadAuthorizationLine } from "./authorization.ts";
 import { captureLine, waypointLine } from "./enrollment.ts";
 import { byName, type Inquiry } from "./inquiry.ts";

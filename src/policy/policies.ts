@@ -19,7 +19,7 @@ export interface Scoped<T> {
 }
 
 /** What the mutation namespace-ambient-enrollment does to a Namespace. */
-export interface Enrollment {
+export interface EnrollmentMutation {
   /** `create`: new namespaces are enrolled; `reconcile`: on updates too. */
   readonly mode: "off" | "create" | "reconcile";
   readonly useWaypoint?: string;
@@ -101,7 +101,7 @@ export class Policies {
   }
 
   /** Except lists of all documents that match add up; everything else counts from the strongest that has it. */
-  enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): Enrollment {
+  enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): EnrollmentMutation {
     const { name, labels } = namespace;
     const place: Place = { namespace: name, namespaceLabels: labels, name, labels };
     const options = this.#enrollment.filter(({ match }) => match.isBy(requester) && match.covers(place));

@@ -1,4 +1,6 @@
-import { type AnyObject, idOf, type Kind } from "../kube/kinds.ts";
+import { idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { ReportedObject } from "./report.ts";
 import { reportedObject } from "./reported-finding.ts";
 

@@ -1,7 +1,7 @@
 import type { Finding } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
 import { formatPath } from "../kube/field-path.ts";
-import type { AnyObject } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import type { ReportedFinding, ReportedObject } from "./report.ts";
 

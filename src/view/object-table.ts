@@ -1,4 +1,6 @@
-import { type AnyObject, type Kind, keyOf, type ObjectOf } from "../kube/kinds.ts";
+import { keyOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 

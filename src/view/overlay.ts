@@ -1,4 +1,6 @@
-import { type AnyObject, impliedNamespace, type Kind, keyOf, type ObjectOf } from "../kube/kinds.ts";
+import { keyOf, namespaceKey } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
@@ -51,9 +53,9 @@ class Overlay implements Mesh {
   #imply(namespace: string, mentioned: ReadonlySet<string>): void {
     if (namespace === "") return;
     const shown = mentioned.has(namespace) || this.population(namespace) > 0;
-    const there = this.find("Namespace", `/${namespace}`);
+    const there = this.find("Namespace", namespaceKey(namespace));
     if (there === undefined && shown) this.#set(impliedNamespace(namespace));
-    else if (there?.implied && !shown) this.#remove(there, `/${namespace}`);
+    else if (there?.implied && !shown) this.#remove(there, namespaceKey(namespace));
   }
 
   #set(object: AnyObject): void {

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../kube/kinds.ts";
+import type { ObjectOf } from "../kube/object.ts";
 
 export type ExportTo = readonly string[];
 

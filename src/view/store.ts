@@ -1,4 +1,6 @@
-import { allKinds, type AnyObject, impliedNamespace, type Kind, type ObjectOf } from "../kube/kinds.ts";
+import { namespaceKey } from "../kube/identity.ts";
+import { allKinds, type Kind } from "../kube/kinds.ts";
+import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
@@ -61,9 +63,9 @@ export class MeshStore implements Mesh {
     const population = this.population(namespace) + added;
     if (population === 0) this.#population.delete(namespace);
     else this.#population.set(namespace, population);
-    const there = this.#table.find("Namespace", `/${namespace}`);
+    const there = this.#table.find("Namespace", namespaceKey(namespace));
     if (there === undefined && population > 0) this.#table.set(impliedNamespace(namespace));
-    else if (there?.implied && population === 0) this.#table.delete("Namespace", `/${namespace}`);
+    else if (there?.implied && population === 0) this.#table.delete("Namespace", namespaceKey(namespace));
   }
 }
 

@@ -1,4 +1,5 @@
-import type { AnyObject, Kind, ObjectOf } from "../kube/kinds.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings } from "./settings.ts";
 
 /** Objects of one kind under keys computed from the object alone. An object that cannot matter has no keys. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type ChangeReading, readChange } from "../../src/admission/change.ts";
-import { type AnyObject, idOf, readAny } from "../../src/kube/kinds.ts";
+import { idOf } from "../../src/kube/identity.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { isTerminating } from "../../src/mesh/membership/namespaces.ts";
 import { type Raw, reviewed } from "./requests.ts";
 

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createGate } from "../../src/admission/gate.ts";
-import { type AnyObject, readObject, type Witness } from "../../src/kube/kinds.ts";
+import type { Witness } from "../../src/engine/evidence.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rules } from "../../src/rules/index.ts";
 import type { Change } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { loadPolicies } from "../../src/policy/load.ts";
-import { rules } from "../../src/rules/index.ts";
 import { type Raw, reviewed } from "./requests.ts";
 
 // The watch may lag behind the apply, in both directions: what a relational denial rests on is read again.

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { denialMessage, type Notice, warningLines } from "../../src/admission/denial-message.ts";
-import { readObject } from "../../src/kube/kinds.ts";
+import { readObject } from "../../src/kube/object.ts";
 
 const changed = readObject("VirtualService", {
   apiVersion: "networking.istio.io/v1",

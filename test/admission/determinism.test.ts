@@ -4,11 +4,13 @@ import fc from "fast-check";
 import { answer } from "../../src/admission/answer.ts";
 import { createGate } from "../../src/admission/gate.ts";
 import type { AdmissionRequest } from "../../src/admission/review.ts";
-import { type AnyObject, keyOf, servedAs } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
-import { MeshStore } from "../../src/view/store.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { servedAs } from "../../src/kube/kinds.ts";
+import type { AnyObject } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import { anObject, someObjects } from "../meshes/arbitrary.ts";
 
 const { policies } = loadPolicies(

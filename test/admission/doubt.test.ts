@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Kind, readObject } from "../../src/kube/kinds.ts";
 import { createGate } from "../../src/admission/gate.ts";
 import { defineRule, type Problem } from "../../src/engine/rule.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { readObject } from "../../src/kube/object.ts";
+import type { RuleOptions } from "../../src/policy/documents.ts";
+import { rules } from "../../src/rules/index.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Knowledge, relation } from "../../src/view/view.ts";
-import type { RuleOptions } from "../../src/policy/documents.ts";
-import { rules } from "../../src/rules/index.ts";
 import { type Raw, type RequestParts, reviewed } from "./requests.ts";
 import { policiesOf, validate, wishing } from "./wishing-rules.ts";
 

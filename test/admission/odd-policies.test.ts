@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createGate } from "../../src/admission/gate.ts";
-import { readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
-import { MeshStore } from "../../src/view/store.ts";
+import { readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import { type Raw, reviewed } from "./requests.ts";
 
 // Objects as no documentation shows them, in a protected namespace: no rule fails, and what weakens nothing is let in.

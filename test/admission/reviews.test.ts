@@ -5,11 +5,11 @@ import { test } from "node:test";
 import { answer, type WebhookPath } from "../../src/admission/answer.ts";
 import { createGate } from "../../src/admission/gate.ts";
 import { readReview } from "../../src/admission/review.ts";
-import { readAny } from "../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
-import { MeshStore } from "../../src/view/store.ts";
+import { readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 
 // What the API server sends and what it gets back, whole, under the default profile. Each file is one exchange.
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createGate } from "../../src/admission/gate.ts";
-import { readAny } from "../../src/kube/kinds.ts";
+import { readAny } from "../../src/kube/object.ts";
 import { member } from "../../src/kube/read.ts";
-import { meshSettingsOf } from "../../src/view/settings.ts";
-import { MeshStore } from "../../src/view/store.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
+import { meshSettingsOf } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import { type Raw, reviewed } from "./requests.ts";
 
 // Each way to weaken a protected namespace that policies/bypasses.md calls closed, tried by a reconciler, whom nothing

@@ -1,12 +1,14 @@
 import { createGate, type GateParts } from "../../src/admission/gate.ts";
 import type { Decision } from "../../src/admission/review.ts";
+import { absent } from "../../src/engine/evidence.ts";
 import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
-import { absent, type Kind, readAny } from "../../src/kube/kinds.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { readAny } from "../../src/kube/object.ts";
+import type { PolicySpec } from "../../src/policy/documents.ts";
+import { Policies } from "../../src/policy/policies.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Knowledge, relation } from "../../src/view/view.ts";
-import type { PolicySpec } from "../../src/policy/documents.ts";
-import { Policies } from "../../src/policy/policies.ts";
 import { type Raw, type RequestParts, reviewed } from "./requests.ts";
 
 // Rules that find what the objects' annotations ask for, so that a case shows everything that it rests on.

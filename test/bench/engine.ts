@@ -3,10 +3,11 @@
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/select.ts";
-import { type AnyObject, keyOf, readAny } from "../../src/kube/kinds.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import type { Policies } from "../../src/policy/policies.ts";
 import type { Change } from "../../src/view/overlay.ts";
 import type { MeshStore } from "../../src/view/store.ts";
-import type { Policies } from "../../src/policy/policies.ts";
 import { cpuOf, heapBytes, shown, table } from "./measure.ts";
 import {
   asStored,

@@ -1,6 +1,6 @@
 // Meshes of any size, made of objects as the API server sends them: with managed fields and the last applied manifest.
 
-import { readAny } from "../../src/kube/kinds.ts";
+import { readAny } from "../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 

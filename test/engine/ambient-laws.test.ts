@@ -4,12 +4,14 @@ import fc from "fast-check";
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
-import { type AnyObject, allKinds, identityOf, keyOf } from "../../src/kube/kinds.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import { allKinds } from "../../src/kube/kinds.ts";
+import type { AnyObject } from "../../src/kube/object.ts";
+import { rules } from "../../src/rules/index.ts";
 import type { Change } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
-import { rules } from "../../src/rules/index.ts";
 import { anAmbientObject, anAmbientWorld } from "../meshes/ambient.ts";
 
 // The laws of the engine over worlds in which ambient mode, waypoints and what leaves the mesh really meet.

@@ -3,10 +3,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
-import { type AnyObject, allKinds, identityOf, keyOf, readObject } from "../../src/kube/kinds.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import { allKinds } from "../../src/kube/kinds.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { rules } from "../../src/rules/index.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { rules } from "../../src/rules/index.ts";
 import { anObject, someObjects } from "../meshes/arbitrary.ts";
 
 // The law of narrowing where what a DestinationRule sends meets workloads: too much must be there at once for worlds

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
-import type { ObjectOf } from "../../src/kube/kinds.ts";
+import type { ObjectOf } from "../../src/kube/object.ts";
 import { index, type MeshView, relation } from "../../src/view/view.ts";
 
 // What a rule may read is what it declares: the compiler says so, and this file fails `npm run types` when it stops.

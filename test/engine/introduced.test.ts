@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule } from "../../src/engine/rule.ts";
-import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 

@@ -5,12 +5,14 @@ import { audit, judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
-import { type AnyObject, allKinds, identityOf, type Kind, keyOf, readObject } from "../../src/kube/kinds.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import { allKinds, type Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { rules } from "../../src/rules/index.ts";
 import { type Change, overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
-import { rules } from "../../src/rules/index.ts";
 import { aMeshConfig, anObject, someObjects } from "../meshes/arbitrary.ts";
 
 const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);

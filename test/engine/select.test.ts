@@ -3,12 +3,12 @@ import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule, type Mode, type Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/select.ts";
-import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import type { Requester } from "../../src/policy/match.ts";
 import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
-import type { Requester } from "../../src/policy/match.ts";
 import { policiesOf, policy } from "../policy/sources.ts";
 
 const canaryStep = defineRule({

@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { absent } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/select.ts";
-import { uncovered, type Weighed, weigh } from "../../src/engine/weigh.ts";
-import { type AnyObject, absent, idOf, type Kind, readAny } from "../../src/kube/kinds.ts";
+import { uncovered, weigh, type Weighed } from "../../src/engine/weigh.ts";
+import { idOf } from "../../src/kube/identity.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { unusedExceptions } from "../../src/policy/exceptions.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
-import { unusedExceptions } from "../../src/policy/exceptions.ts";
 import { exception, policiesOf, policy } from "../policy/sources.ts";
 
 const rule = defineRule({

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { formatPath } from "../../src/kube/field-path.ts";
-import { idOf, keyOf, kindOf, readAny, readObject } from "../../src/kube/kinds.ts";
+import { idOf, keyOf } from "../../src/kube/identity.ts";
+import { kindOf } from "../../src/kube/kinds.ts";
+import { readAny, readObject } from "../../src/kube/object.ts";
 import { describe as shown } from "../../src/kube/read.ts";
 
 const malformedOf = (kind: Parameters<typeof readObject>[0], raw: unknown) =>

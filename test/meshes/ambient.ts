@@ -1,5 +1,7 @@
 import fc from "fast-check";
-import { type AnyObject, identityOf, type Kind, readObject } from "../../src/kube/kinds.ts";
+import { identityOf } from "../../src/kube/identity.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
 
 /** Small ambient worlds: two namespaces, one waypoint's name, policies at ztunnel and at the waypoint. */
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { readObject } from "../../src/kube/kinds.ts";
-import { type Explanation, type ExplanationLine, objectLine } from "../../src/report/explanation.ts";
+import { readObject } from "../../src/kube/object.ts";
 import { differenceOf } from "../../src/report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation, type ReportedExplanation } from "../../src/report/explanation-json.ts";
 import { textDifference, textExplanation } from "../../src/report/explanation-text.ts";
+import { type Explanation, type ExplanationLine, objectLine } from "../../src/report/explanation.ts";
 
 const policy = readObject("PeerAuthentication", {
   apiVersion: "security.istio.io/v1",

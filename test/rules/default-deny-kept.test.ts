@@ -2,16 +2,17 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { judge } from "../../src/engine/evaluate.ts";
-import { type AnyObject, identityOf, keyOf } from "../../src/kube/kinds.ts";
-import { captureOf, staysOut } from "../../src/mesh/membership/capture.ts";
-import { isServed } from "../../src/mesh/objects/revision.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
-import { MeshStore } from "../../src/view/store.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import type { AnyObject } from "../../src/kube/object.ts";
 import type { AuthorizationPolicy } from "../../src/mesh/authorization/policies.ts";
-import type { Mesh } from "../../src/view/view.ts";
+import { captureOf, staysOut } from "../../src/mesh/membership/capture.ts";
 import type { Workload } from "../../src/mesh/membership/workloads.ts";
+import { isServed } from "../../src/mesh/objects/revision.ts";
 import { allowsEveryone } from "../../src/rules/authorization-policy/allows-everyone.ts";
 import { defaultDenyRemoved } from "../../src/rules/namespace/default-deny-removed.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Mesh } from "../../src/view/view.ts";
 import { anObject } from "../meshes/arbitrary.ts";
 
 // Nothing that was denied by default opens unseen, and nobody is told so of what stays closed. Worked out from all

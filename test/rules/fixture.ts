@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { ParameterValue } from "../../src/engine/rule.ts";
-import { type AnyObject, identityOf, type Kind, keyOf, readAny } from "../../src/kube/kinds.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { type Manifest, readManifests } from "../../src/sources/manifests/manifests.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import type { Knowledge } from "../../src/view/view.ts";
-import { type Manifest, readManifests } from "../../src/sources/manifests/manifests.ts";
 
 export interface FixtureObject {
   readonly object: AnyObject;

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { isCertain } from "../../src/engine/finding.ts";
-import { type AnyObject, keyOf, readAny } from "../../src/kube/kinds.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
-import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 
 // The one who introduces a missing subset gets the finding, whatever object he changes.
 

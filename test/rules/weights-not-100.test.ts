@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defaultsOf } from "../../src/engine/rule.ts";
-import { type AnyObject, readAny } from "../../src/kube/kinds.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { weightsNot100 } from "../../src/rules/virtual-service/weights-not-100.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { weightsNot100 } from "../../src/rules/virtual-service/weights-not-100.ts";
 
 // A rollback is never denied: traffic that moves back to the stable destination only warns.
 

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type AnyObject, type Kind, readObject } from "../../src/kube/kinds.ts";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { oldestFirst } from "../../src/mesh/objects/creation-order.ts";
-import { overlay } from "../../src/view/overlay.ts";
 import { isServed } from "../../src/mesh/objects/revision.ts";
 import { selects } from "../../src/mesh/objects/selectors.ts";
+import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Mesh, relation } from "../../src/view/view.ts";

@@ -1,5 +1,10 @@
-import { idOf, type ObjectOf } from "../../kube/kinds.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isOfGateway, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
 import {
   actionOf,
   attachesToGateway,
@@ -12,13 +17,10 @@ import {
   servicesTargeted,
 } from "./policies.ts";
 import type { Enforcer } from "./rules.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
-import type { Namespace } from "../membership/namespaces.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import { isOfGateway, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
+import { namespaceByName, namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { useWaypoint, waypointClass } from "../objects/labels.ts";
 
-type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 type Labels = Readonly<Record<string, string>>;
 
 /**
@@ -27,7 +29,7 @@ type Labels = Readonly<Record<string, string>>;
  */
 export const authorizationPoliciesOfNamespace = relation(
   "authorizationPoliciesOfNamespace",
-  index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
+  namespaceByNameAndRoot,
   index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
 );
 
@@ -35,25 +37,7 @@ export const authorizationPoliciesOfNamespace = relation(
 export const namespaceOfAuthorizationPolicy = relation(
   "namespaceOfAuthorizationPolicy",
   authorizationPoliciesOfNamespace.to,
-  index("Namespace", ({ metadata }) => [metadata.name]),
-);
-
-const waypointClass = "istio-waypoint";
-
-/** A namespace and the gateways in it that Istio runs: waypoints, and those of its class for ingress. */
-export const gatewaysOfNamespace = relation(
-  "gatewaysOfNamespace",
-  index("Namespace", ({ metadata }) => [metadata.name]),
-  index("KubernetesGateway", ({ metadata, spec }) =>
-    spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio" ? [metadata.namespace] : [],
-  ),
-);
-
-/** A namespace and its Services. */
-export const servicesOfNamespace = relation(
-  "servicesOfNamespace",
-  index("Namespace", ({ metadata }) => [metadata.name]),
-  index("Service", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
 );
 
 export type ReadsAuthorization =
@@ -194,7 +178,7 @@ const gatewayOf = (gateway: KubernetesGateway): Gateway => ({
 });
 
 function namesWaypoint({ metadata }: Namespace): boolean {
-  const waypoint = metadata.labels["istio.io/use-waypoint"];
+  const waypoint = metadata.labels[useWaypoint];
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
 

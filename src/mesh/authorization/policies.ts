@@ -1,8 +1,9 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { type Enforcer, type Reach, ruleReach, widest } from "./rules.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import { type Enforcer, type Reach, ruleReach, widest } from "./rules.ts";
+import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 
 export type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 export type TargetRef = AuthorizationPolicy["spec"]["targetRefs"][number];
@@ -50,9 +51,6 @@ export interface GatewayTarget {
   readonly isWaypoint: boolean;
 }
 
-const gatewayGroup = "gateway.networking.k8s.io";
-const waypointClass = "istio-waypoint";
-
 /** Whether a policy is for a gateway: a waypoint has no other way than targetRefs (ShouldAttachPolicy for gateways). */
 export function attachesToGateway(
   policy: AuthorizationPolicy,
@@ -61,10 +59,10 @@ export function attachesToGateway(
 ): boolean {
   const refs = targetRefsOf(policy);
   if (refs.length === 0)
-    return !gateway.isWaypoint && attachesToLabels(policy, { [`${gatewayGroup}/gateway-name`]: gateway.name }, "proxy");
+    return !gateway.isWaypoint && attachesToLabels(policy, { [gatewayNameLabel]: gateway.name }, "proxy");
   const { namespace } = policy.metadata;
   return refs.some((ref) => {
-    if (ref.group !== gatewayGroup) return false;
+    if (ref.group !== gatewayApiGroup) return false;
     if (ref.kind === "GatewayClass")
       return gateway.isWaypoint && namespace === rootNamespace && ref.name === waypointClass;
     const isHere = namespace === gateway.namespace && ["", namespace].includes(ref.namespace ?? "");

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];

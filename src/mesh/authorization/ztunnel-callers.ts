@@ -1,6 +1,6 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { actionOf, type AuthorizationPolicy, attachesToLabels, reachOf } from "./policies.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, reachOf } from "./policies.ts";
 import { atZtunnel } from "./ztunnel-rules.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { asksForHttp, httpFields, httpSources, ztunnelConditions } from "./rules.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];

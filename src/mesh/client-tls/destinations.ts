@@ -1,14 +1,15 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
-import { servicesOfNamespace } from "../authorization/effective-authorization.ts";
-import { setsClientTls } from "./client-tls.ts";
-import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
-import type { Namespace } from "../membership/namespaces.ts";
-import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
+import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { setsClientTls } from "./client-tls.ts";
+import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -51,7 +52,7 @@ const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
 /** A namespace and the ServiceEntries in it that stand for its pods. */
 export const serviceEntriesOfNamespace = relation(
   "serviceEntriesOfNamespace",
-  index("Namespace", ({ metadata }) => [metadata.name]),
+  namespaceByName,
   index("ServiceEntry", (entry, settings) => (standsForPods(entry, settings) ? [entry.metadata.namespace] : [])),
 );
 

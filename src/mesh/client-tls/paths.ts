@@ -1,12 +1,24 @@
-import { keyOf } from "../../kube/kinds.ts";
+import { keyOf } from "../../kube/identity.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { type Capture, captureOf, enrollmentOf } from "../membership/capture.ts";
-import { type ClientTls, type ClientTlsChoice, clientTlsOf, setsClientTls } from "./client-tls.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import {
+  atPort,
+  mtlsOf,
+  type NamespaceMtls,
+  type peerAuthenticationsOfNamespace,
+  type Plane,
+} from "../mtls/effective-mtls.ts";
+import type { EffectiveMode, Modes } from "../mtls/peer-authentications.ts";
 import {
   type DestinationRule,
   destinationRulesFor,
   destinationRulesOfSome,
   type MergedDestinationRule,
 } from "../traffic/destination-rules.ts";
+import { type ClientTls, type ClientTlsChoice, clientTlsOf, setsClientTls } from "./client-tls.ts";
 import {
   type Destination,
   destinationRulesOfNamespace,
@@ -15,18 +27,13 @@ import {
   type ReadsDestinations,
   serviceEntriesOfNamespace,
 } from "./destinations.ts";
-import { atPort, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace, type Plane } from "../mtls/effective-mtls.ts";
-import type { Namespace } from "../membership/namespaces.ts";
-import type { Modes, Verdict } from "../mtls/peer-authentications.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
 
 /** A DestinationRule that sets its clients' TLS, and the namespace that it is in: its own clients. */
 export const namespaceOfDestinationRule = relation(
   "namespaceOfDestinationRule",
   index("DestinationRule", (rule) => (setsClientTls(rule) ? [rule.metadata.namespace] : [])),
-  index("Namespace", ({ metadata }) => [metadata.name]),
+  namespaceByName,
 );
 
 export type ReadsClientTls = ReadsDestinations | typeof peerAuthenticationsOfNamespace;
@@ -38,7 +45,7 @@ export interface Arrival {
   readonly workload: Workload | undefined;
   readonly capture: Capture;
   /** What the workload's proxy takes at this port; undefined: it has none, or nobody knows. */
-  readonly server: Verdict | undefined;
+  readonly server: EffectiveMode | undefined;
 }
 
 /** One place in a DestinationRule that sets what its clients send to workloads of a namespace. */

@@ -1,13 +1,16 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import type { Capture, Enrollment } from "./capture.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { type Capture, type Enrollment, neverInjected } from "./capture.ts";
+import {
+  dataplaneMode,
+  enrollmentLabels,
+  injectSidecar,
+  injectionLabel,
+  revisionLabel,
+  sidecarStatus,
+} from "../objects/labels.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
-
-const enrollmentLabels = ["istio.io/dataplane-mode", "istio-injection", "istio.io/rev"] as const;
-const dataplaneMode = "istio.io/dataplane-mode";
-const inject = "sidecar.istio.io/inject";
-const injected = "sidecar.istio.io/status";
 
 type Labels = Readonly<Record<string, string>>;
 const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
@@ -17,7 +20,7 @@ const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
 export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment): readonly string[] {
   const said = written(namespace.metadata.labels, enrollmentLabels);
   // With istio-injection, the revision of the namespace counts for nothing.
-  const hasInjection = namespace.metadata.labels["istio-injection"] !== undefined;
+  const hasInjection = namespace.metadata.labels[injectionLabel] !== undefined;
   const counting = said.filter((label) => !(hasInjection && label.startsWith("istio.io/rev=")));
   if (enrollment === "ambient") return counting.filter((label) => label.startsWith("istio.io/dataplane-mode="));
   if (enrollment === "sidecar") return counting.filter((label) => !label.startsWith("istio.io/dataplane-mode="));
@@ -29,7 +32,8 @@ export function captureEvidence(workload: Workload, namespace: Namespace | undef
   const { pod } = workload;
   if (capture === "unknown") return "nobody has shown the labels of its namespace";
   if (pod.hostNetwork) return "its pods use the host's network";
-  if (pod.annotations[injected] !== undefined) return `annotation ${injected} of the pod: it has a sidecar already`;
+  if (pod.annotations[sidecarStatus] !== undefined)
+    return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;
   const labels = namespace?.metadata.labels ?? {};
   if (capture === "none") return leftOutBy(workload, labels);
   return capture === "ambient" ? ambientBy(pod) : sidecarBy(pod, labels);
@@ -40,30 +44,22 @@ const ambientBy = ({ labels }: Workload["pod"]): string =>
 
 /** Where the namespace says anything of injection, it decides; a pod of another asks for itself. */
 function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels): string {
-  const [said] = written(ofNamespace, ["istio-injection", "istio.io/rev"]);
+  const [said] = written(ofNamespace, [injectionLabel, revisionLabel]);
   if (said !== undefined) return `label ${said} of the namespace`;
-  const [own = `${inject}=${annotations[inject]}`] = written(labels, ["istio.io/rev", inject]);
+  const [own = `${injectSidecar}=${annotations[injectSidecar]}`] = written(labels, [revisionLabel, injectSidecar]);
   return `label ${own} of the pod`;
 }
 
 function leftOutBy({ pod, metadata }: Workload, ofNamespace: Labels): string {
-  const wish = pod.labels[inject] ?? pod.annotations[inject];
+  const wish = pod.labels[injectSidecar] ?? pod.annotations[injectSidecar];
   const asked = [
-    ...(wish === "false" ? [`${inject}=false`] : []),
+    ...(wish === "false" ? [`${injectSidecar}=false`] : []),
     ...(pod.labels[dataplaneMode] === "none" ? [`${dataplaneMode}=none`] : []),
   ];
   if (asked.length > 0) return `${asked.join(" and ")} of the pod`;
-  if (systemNamespaces.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
+  if (neverInjected.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
   const said = written(ofNamespace, enrollmentLabels);
   return said.length === 0
     ? "no label of the namespace or the pod enrolls it"
     : `${said.join(", ")} of the namespace enrolls nothing`;
 }
-
-/** Never injected (Istio pkg/kube/inject/initializer.go IgnoredNamespaces); the first is never ambient either. */
-const systemNamespaces: ReadonlySet<string> = new Set([
-  "kube-system",
-  "kube-public",
-  "kube-node-lease",
-  "local-path-storage",
-]);

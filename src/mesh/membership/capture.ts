@@ -1,4 +1,5 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
@@ -15,14 +16,8 @@ export type Enrollment = "ambient" | "sidecar" | "ambient-and-sidecar" | "opted-
 /** Which data plane takes a workload's traffic. */
 export type Capture = "sidecar" | "ambient" | "none" | "unknown";
 
-const dataplaneMode = "istio.io/dataplane-mode";
-const injection = "istio-injection";
-const revision = "istio.io/rev";
-const inject = "sidecar.istio.io/inject";
-const injected = "sidecar.istio.io/status";
-
 /** Istio pkg/kube/inject/initializer.go IgnoredNamespaces. */
-const neverInjected: ReadonlySet<string> = new Set([
+export const neverInjected: ReadonlySet<string> = new Set([
   "kube-system",
   "kube-public",
   "kube-node-lease",
@@ -40,7 +35,7 @@ export function enrollmentOf(namespace: Namespace): Enrollment {
   if (isAmbient) return "ambient";
   if (isInjected) return "sidecar";
   const { labels } = namespace.metadata;
-  const isSpokenOf = [dataplaneMode, injection, revision].some((label) => labels[label] !== undefined);
+  const isSpokenOf = [dataplaneMode, injectionLabel, revisionLabel].some((label) => labels[label] !== undefined);
   return isSpokenOf ? "opted-out" : "none";
 }
 
@@ -65,7 +60,7 @@ export function captureOf(workload: Workload, namespace: Namespace | undefined):
 /** Whether a workload itself asks to be left out, whatever its namespace says. */
 export function staysOut({ pod }: Workload): boolean {
   if (pod.hostNetwork) return true;
-  if (pod.labels[dataplaneMode] === "ambient" || pod.annotations[injected] !== undefined) return false;
+  if (pod.labels[dataplaneMode] === "ambient" || pod.annotations[sidecarStatus] !== undefined) return false;
   return injectionWish(pod) === "false" || pod.labels[dataplaneMode] === "none";
 }
 
@@ -75,25 +70,25 @@ const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
 /** With both labels, `istio-injection` alone counts. */
 function injectsByDefault({ metadata }: Namespace): boolean {
   if (neverInjected.has(metadata.name)) return false;
-  const enabled = metadata.labels[injection];
-  return enabled === undefined ? Boolean(metadata.labels[revision]) : enabled === "enabled";
+  const enabled = metadata.labels[injectionLabel];
+  return enabled === undefined ? Boolean(metadata.labels[revisionLabel]) : enabled === "enabled";
 }
 
 /** The label is newer than the annotation and goes before it, even when it is empty. */
 const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undefined =>
-  labels[inject] ?? annotations[inject];
+  labels[injectSidecar] ?? annotations[injectSidecar];
 
 /** Undefined: that depends on a namespace which was not seen. */
 function isInjected({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
-  if (pod.annotations[injected] !== undefined) return true;
+  if (pod.annotations[sidecarStatus] !== undefined) return true;
   if (neverInjected.has(metadata.namespace) || injectionWish(pod) === "false") return false;
   return namespace && isInjectorAsked(pod, namespace);
 }
 
 function isInjectorAsked({ labels }: Workload["pod"], namespace: Namespace): boolean {
-  const { [injection]: enabled, [revision]: ofNamespace } = namespace.metadata.labels;
+  const { [injectionLabel]: enabled, [revisionLabel]: ofNamespace } = namespace.metadata.labels;
   if (enabled !== undefined || ofNamespace !== undefined) return injectsByDefault(namespace);
-  return labels[revision] === undefined ? labels[inject] === "true" : labels[revision] !== "";
+  return labels[revisionLabel] === undefined ? labels[injectSidecar] === "true" : labels[revisionLabel] !== "";
 }
 
 function isAmbientWorkload({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {

@@ -1,5 +1,8 @@
-import { kindOf, type ObjectOf } from "../../kube/kinds.ts";
+import { kindOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { gatewayNameLabel, managedGateway } from "../objects/labels.ts";
 
 export type Workload = ObjectOf<"Workload">;
 
@@ -17,17 +20,23 @@ export const isProxy = (workload: Workload): boolean =>
   isManaged(workload) ||
   (workload.pod.annotations["inject.istio.io/templates"] ?? "").split(",").some((name) => name.trim() === "gateway");
 
-const managed = "gateway.istio.io/managed";
 const isManaged = ({ metadata, pod }: Workload): boolean =>
-  metadata.labels[managed] !== undefined || pod.labels[managed] !== undefined;
+  metadata.labels[managedGateway] !== undefined || pod.labels[managedGateway] !== undefined;
 
 /** A gateway that is known by its Gateway object. */
 export const isOfGateway = (workload: Workload): boolean =>
-  isManaged(workload) || workload.pod.labels["gateway.networking.k8s.io/gateway-name"] !== undefined;
+  isManaged(workload) || workload.pod.labels[gatewayNameLabel] !== undefined;
 
 /** A namespace and what runs in it, proxies too. */
 export const workloadsOfNamespace = relation(
   "workloadsOfNamespace",
-  index("Namespace", ({ metadata }) => [metadata.name]),
+  namespaceByName,
   index("Workload", (workload) => (isOwned(workload) ? [] : [workload.metadata.namespace])),
+);
+
+/** A workload and its namespace. */
+export const namespaceOfWorkload = relation(
+  "namespaceOfWorkload",
+  index("Workload", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
 );

@@ -1,13 +1,13 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { isSameAge } from "../objects/creation-order.ts";
 import {
-  type DeclaredMode,
   declared,
+  type DeclaredMode,
+  type EffectiveMode,
   hasNoSelector,
   type Levels,
   type Modes,
   portModes,
-  type Verdict,
 } from "./peer-authentications.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
@@ -16,7 +16,7 @@ type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 // each policy with ports. Which are attached and what they say is worked out in two places that do not always agree.
 
 /** What holds where no policy selects the workload. */
-export const ambientWide = (levels: Levels): Verdict => weakest(wideVerdicts(levels));
+export const ambientWide = (levels: Levels): EffectiveMode => weakest(wideVerdicts(levels));
 
 /** What holds for a workload that these policies select, oldest first. */
 export function ambientWorkload(selecting: readonly PeerAuthentication[], levels: Levels): Modes {
@@ -36,16 +36,16 @@ export function ambientWorkload(selecting: readonly PeerAuthentication[], levels
 const oldest = (policies: readonly PeerAuthentication[]): readonly PeerAuthentication[] =>
   policies.filter((policy) => isSameAge(policy, policies[0] as PeerAuthentication));
 
-const weakest = (verdicts: readonly Verdict[]): Verdict =>
-  verdicts.find(({ mode }) => mode !== "STRICT") ?? (verdicts[0] as Verdict);
+const weakest = (verdicts: readonly EffectiveMode[]): EffectiveMode =>
+  verdicts.find(({ mode }) => mode !== "STRICT") ?? (verdicts[0] as EffectiveMode);
 
-const nobody: Verdict = { mode: "PERMISSIVE" };
+const nobody: EffectiveMode = { mode: "PERMISSIVE" };
 
 /**
  * Mesh-wide policies must have no selector at all, but for pods of the root namespace itself; in the namespace an empty
  * one will do (Istio pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications).
  */
-function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly Verdict[] {
+function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly EffectiveMode[] {
   const ofMesh = oldest(isRoot ? mesh : mesh.filter(hasNoSelector)).flatMap((policy) => verdictOf(policy, [nobody]));
   const inherited = ofMesh.length === 0 ? [nobody] : ofMesh;
   if (namespace.length === 0) return inherited;
@@ -53,7 +53,7 @@ function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly Verdict[] {
 }
 
 /** DISABLE does not exist here: ztunnel takes mTLS whenever it is offered. */
-function verdictOf(policy: PeerAuthentication, inherited: readonly Verdict[]): readonly Verdict[] {
+function verdictOf(policy: PeerAuthentication, inherited: readonly EffectiveMode[]): readonly EffectiveMode[] {
   const mode = declared(policy.spec.mtls);
   if (mode === "UNSET") return inherited;
   return [{ mode: mode === "STRICT" ? "STRICT" : "PERMISSIVE", by: policy }];
@@ -76,7 +76,7 @@ function parentsOf({ mesh, namespace }: Levels): readonly Parent[] {
 }
 
 /** What ztunnel enforces at a port; undefined: at the ports that the policy does not name. */
-function enforcedOf(policy: PeerAuthentication, wide: Verdict, parent: Parent): (port?: number) => Verdict {
+function enforcedOf(policy: PeerAuthentication, wide: EffectiveMode, parent: Parent): (port?: number) => EffectiveMode {
   const own = declared(policy.spec.mtls);
   const ports = new Map(portModes(policy));
   const isStrict = own === "STRICT" || (own === "UNSET" && wide.mode === "STRICT");

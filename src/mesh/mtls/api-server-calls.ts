@@ -1,19 +1,20 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
 import { interceptionOf, isIntercepted } from "../membership/interception.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import type { Service } from "../membership/services.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { selects } from "../objects/selectors.ts";
 import {
   acceptsPlaintext,
   atPort,
   mtlsOf,
   type NamespaceMtls,
   type peerAuthenticationsOfNamespace,
-  reachOfNamespace,
+  planesOfNamespace,
 } from "./effective-mtls.ts";
-import type { Namespace } from "../membership/namespaces.ts";
-import { selects } from "../objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import type { Service } from "../waypoints/bindings.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
 
 export type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
 
@@ -37,7 +38,7 @@ export function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly S
 /** A namespace and what makes the API server call a Service in it. */
 export const webhooksOfNamespace = relation(
   "webhooksOfNamespace",
-  index("Namespace", ({ metadata }) => [metadata.name]),
+  namespaceByName,
   index("AdmissionWebhook", (webhook) => servicesCalled(webhook).map(({ namespace }) => namespace)),
 );
 
@@ -55,7 +56,7 @@ export function refusesApiServer(
   const pods = service === undefined ? [] : podsOf(service, mesh.related(workloadsOfNamespace, namespace));
   if (pods.length > 0) return pods.some((pod) => refuses(pod, portOf(called, service, pod), { namespace, mtls }));
   if (mesh.knowledge("Workload") === "complete") return false;
-  const { planes, isCertain } = reachOfNamespace(namespace);
+  const { planes, isCertain } = planesOfNamespace(namespace);
   return (
     isCertain && enrollmentOf(namespace) !== "none" && planes.every((plane) => !acceptsPlaintext(mtls.wide(plane)))
   );

@@ -1,16 +1,18 @@
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
-import {
-  mtlsOf,
-  type Namespace,
-  type PeerAuthentication,
-  type peerAuthenticationsOfNamespace,
-  planes,
-} from "./effective-mtls.ts";
-import { declared, isWide, portModes, type Verdict } from "./peer-authentications.ts";
-import { everyPeerAuthenticationOfNamespace } from "../policies-of-namespace.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import type { MeshView } from "../../view/view.ts";
+import { mtlsOf, type PeerAuthentication, type peerAuthenticationsOfNamespace, planes } from "./effective-mtls.ts";
+import { declared, type EffectiveMode, isWide, portModes } from "./peer-authentications.ts";
+import { namespaceByNameAndRoot } from "../objects/indexes.ts";
+
+/** A namespace with every PeerAuthentication in it and in the root namespace, whether or not a control plane reads it. */
+export const everyPeerAuthenticationOfNamespace = relation(
+  "everyPeerAuthenticationOfNamespace",
+  namespaceByNameAndRoot,
+  index("PeerAuthentication", ({ metadata }) => [metadata.namespace]),
+);
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -44,7 +46,7 @@ export function peerAuthenticationChoices(
 ): readonly PeerAuthenticationChoice[] {
   const { rootNamespace } = mesh.settings;
   const mtls = mtlsOf(namespace, mesh);
-  const all = planes.flatMap((plane): readonly Verdict[] => {
+  const all = planes.flatMap((plane): readonly EffectiveMode[] => {
     if (labels === undefined) return [mtls.wide(plane)];
     const { mode, ports } = mtls.of(labels, plane);
     return [mode, ...ports.values()];

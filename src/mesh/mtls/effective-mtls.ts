@@ -1,13 +1,14 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { ambientWide, ambientWorkload } from "./ambient-mtls.ts";
-import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
-import { declared, isWide, type Levels, type Modes, portModes, type Verdict } from "./peer-authentications.ts";
-import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
+import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
 import { isOwned, isProxy } from "../membership/workloads.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { ambientWide, ambientWorkload } from "./ambient-mtls.ts";
+import { declared, type EffectiveMode, isWide, type Levels, type Modes, portModes } from "./peer-authentications.ts";
+import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 
 export type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 export type Namespace = ObjectOf<"Namespace">;
@@ -21,7 +22,7 @@ export const planes: readonly Plane[] = ["sidecar", "ambient"];
 /** A namespace with its own policies and the mesh-wide ones. */
 export const peerAuthenticationsOfNamespace = relation(
   "peerAuthenticationsOfNamespace",
-  index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
+  namespaceByNameAndRoot,
   index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
 );
 const servedIn = (policy: PeerAuthentication, settings: MeshSettings) =>
@@ -59,7 +60,7 @@ const labelKey = (namespace: string, [key, value]: readonly [string, string]) =>
 export interface NamespaceMtls {
   readonly levels: Levels;
   /** Of workloads that no policy of the namespace selects. */
-  wide(plane: Plane): Verdict;
+  wide(plane: Plane): EffectiveMode;
   /** Of workloads with these pod labels. */
   of(labels: Labels, plane: Plane): Modes;
 }
@@ -91,10 +92,10 @@ export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthentic
   };
 }
 
-const noPorts: ReadonlyMap<number, Verdict> = new Map();
+const noPorts: ReadonlyMap<number, EffectiveMode> = new Map();
 
 /** Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, down to the namespace. */
-function sidecarWide({ mesh, namespace }: Levels): Verdict {
+function sidecarWide({ mesh, namespace }: Levels): EffectiveMode {
   for (const policy of [namespace[0], mesh[0]]) {
     if (policy === undefined) continue;
     const mode = declared(policy.spec.mtls);
@@ -104,23 +105,23 @@ function sidecarWide({ mesh, namespace }: Levels): Verdict {
 }
 
 /** The same, for the one workload policy that counts: ports inherit from it. */
-function sidecarWorkload(policy: PeerAuthentication, wide: Verdict): Modes {
+function sidecarWorkload(policy: PeerAuthentication, wide: EffectiveMode): Modes {
   const own = declared(policy.spec.mtls);
-  const mode: Verdict = own === "UNSET" ? wide : { mode: own, by: policy };
-  const ports = new Map<number, Verdict>();
+  const mode: EffectiveMode = own === "UNSET" ? wide : { mode: own, by: policy };
+  const ports = new Map<number, EffectiveMode>();
   for (const [port, ofPort] of portModes(policy))
     ports.set(port, ofPort === "UNSET" ? mode : { mode: ofPort, by: policy });
   return { mode, ports };
 }
 
 /** Whether a caller without a certificate is served. */
-export const acceptsPlaintext = ({ mode }: Verdict): boolean => mode !== "STRICT";
+export const acceptsPlaintext = ({ mode }: EffectiveMode): boolean => mode !== "STRICT";
 
 /** What holds at a port of the workload (the pod's port, not the service's). */
-export const atPort = ({ mode, ports }: Modes, port: number): Verdict => ports.get(port) ?? mode;
+export const atPort = ({ mode, ports }: Modes, port: number): EffectiveMode => ports.get(port) ?? mode;
 
 /** The data planes to judge by; more than one when it is not certain which it is. */
-export interface Reach {
+export interface PossiblePlanes {
   readonly planes: readonly Plane[];
   readonly isCertain: boolean;
 }
@@ -129,7 +130,7 @@ export interface Reach {
  * By which data planes a workload's mTLS is judged. None: it stays out of the mesh and demands nothing. In a namespace
  * that nothing enrolls it is judged by what would hold: pods may have been injected by other means than labels.
  */
-export function reachOf(workload: Workload, namespace: Namespace): Reach {
+export function planesOf(workload: Workload, namespace: Namespace): PossiblePlanes {
   const capture = captureOf(workload, namespace);
   if (capture === "sidecar" || capture === "ambient") return { planes: [capture], isCertain: true };
   if (capture === "unknown") return { planes, isCertain: false };
@@ -138,7 +139,7 @@ export function reachOf(workload: Workload, namespace: Namespace): Reach {
 }
 
 /** By which data planes workloads of a namespace are judged that are not known one by one. */
-export function reachOfNamespace(namespace: Namespace): Reach {
+export function planesOfNamespace(namespace: Namespace): PossiblePlanes {
   const enrollment = enrollmentOf(namespace);
   if (enrollment === "ambient" || enrollment === "sidecar") return { planes: [enrollment], isCertain: true };
   return { planes, isCertain: enrollment === "ambient-and-sidecar" };
@@ -150,9 +151,9 @@ export function mtlsModeOf(
   namespace: Namespace,
   mesh: MeshView<typeof peerAuthenticationsOfNamespace>,
   port?: number,
-): Verdict | undefined {
+): EffectiveMode | undefined {
   const mtls = mtlsOf(namespace, mesh);
-  const verdicts = reachOf(workload, namespace).planes.map((plane) => {
+  const verdicts = planesOf(workload, namespace).planes.map((plane) => {
     const modes = mtls.of(workload.pod.labels, plane);
     return port === undefined ? modes.mode : atPort(modes, port);
   });

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
@@ -34,7 +34,7 @@ export interface Levels {
 }
 
 /** A mode, and the policy that sets it; none does: plaintext is accepted. */
-export interface Verdict {
+export interface EffectiveMode {
   readonly mode: MtlsMode;
   readonly by?: PeerAuthentication;
   /** The policy sets no such mode: ztunnel is given nothing of what it says and inherits, and refuses nobody. */
@@ -43,6 +43,6 @@ export interface Verdict {
 
 /** Of one workload: its ports that a policy names, and all the others. */
 export interface Modes {
-  readonly mode: Verdict;
-  readonly ports: ReadonlyMap<number, Verdict>;
+  readonly mode: EffectiveMode;
+  readonly ports: ReadonlyMap<number, EffectiveMode>;
 }

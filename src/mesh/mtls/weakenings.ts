@@ -1,20 +1,20 @@
-import { keyOf } from "../../kube/kinds.ts";
+import { keyOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import {
   acceptsPlaintext,
   atPort,
   mtlsOf,
-  type Namespace,
   type NamespaceMtls,
   type peerAuthenticationsOfNamespace,
   type Plane,
   planes,
-  type Reach,
-  reachOf,
-  reachOfNamespace,
+  planesOf,
+  planesOfNamespace,
+  type PossiblePlanes,
 } from "./effective-mtls.ts";
-import { isWide, type Modes, type Verdict } from "./peer-authentications.ts";
-import type { MeshView } from "../../view/view.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { type EffectiveMode, isWide, type Modes } from "./peer-authentications.ts";
 
 type Labels = Readonly<Record<string, string>>;
 /** A namespace and the mesh around it. */
@@ -29,8 +29,8 @@ export interface Weakening {
   readonly of: "namespace" | Workload | { readonly labels: Labels };
   /** All ports that no policy names where undefined. */
   readonly port: number | undefined;
-  readonly was: Verdict;
-  readonly is: Verdict;
+  readonly was: EffectiveMode;
+  readonly is: EffectiveMode;
   /** The other data plane goes on refusing, or it is not certain that this one is used. */
   readonly onlyAs: Plane | undefined;
 }
@@ -102,7 +102,7 @@ interface Found extends Weakening {
 
 function ofWorkload([old, now]: Pair, comparison: Comparison): readonly Found[] {
   const { before, after } = comparison;
-  const routes = routesOf(reachOf(old, before.object), reachOf(now, after.object));
+  const routes = routesOf(planesOf(old, before.object), planesOf(now, after.object));
   return compared(now, [old.pod.labels, now.pod.labels], routes, comparison);
 }
 
@@ -113,7 +113,7 @@ type PlaneStep = readonly [was: Plane, is: Plane];
  * A workload that goes from one data plane to the other takes its promise with it. One that joins the mesh had none,
  * one that leaves it is judged elsewhere; where the data plane is only assumed, it stays the same.
  */
-function routesOf(before: Reach, after: Reach): readonly PlaneStep[] {
+function routesOf(before: PossiblePlanes, after: PossiblePlanes): readonly PlaneStep[] {
   const kept = after.planes.filter((plane) => before.planes.includes(plane)).map((plane) => [plane, plane] as const);
   if (!before.isCertain || !after.isCertain) return kept;
   const gone = before.planes.filter((plane) => !after.planes.includes(plane));
@@ -142,10 +142,10 @@ function compared(
   return [...found.values()];
 }
 
-const isWeakened = (was: Verdict, is: Verdict): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
+const isWeakened = (was: EffectiveMode, is: EffectiveMode): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
 
 /** Said by no policy that selects workloads. */
-const isInherited = ({ by, isDropped }: Verdict): boolean => !isDropped && (by === undefined || isWide(by));
+const isInherited = ({ by, isDropped }: EffectiveMode): boolean => !isDropped && (by === undefined || isWide(by));
 
 /** Single ports only where the workload as a whole goes on refusing. */
 function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" | "was" | "is">> {
@@ -186,7 +186,7 @@ const hasGivenLabel = (labels: Labels): boolean => Object.keys(labels).some((lab
 
 function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) => boolean): readonly Found[] {
   const { before, after, was, is } = comparison;
-  const steps = routesOf(reachOfNamespace(before.object), reachOfNamespace(after.object));
+  const steps = routesOf(planesOfNamespace(before.object), planesOfNamespace(after.object));
   const found: Found[] = [];
   for (const labels of labelsAskedFor(was, is)) {
     if (!isUnknown(labels)) continue;

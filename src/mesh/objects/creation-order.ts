@@ -1,4 +1,4 @@
-import type { AnyObject } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
 
 /**
  * Oldest first, then by name, then by namespace (Istio pilot/pkg/model/config.go sortByCreationComparator). An object

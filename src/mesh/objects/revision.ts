@@ -1,7 +1,6 @@
-import type { AnyObject } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-
-export const revisionLabel = "istio.io/rev";
+import { revisionLabel } from "./labels.ts";
 
 /**
  * Whether a control plane of this mesh reads the object: no `istio.io/rev` label means every revision, and a label

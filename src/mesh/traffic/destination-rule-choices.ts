@@ -1,5 +1,8 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
 import {
   type DestinationRule,
   destinationRulesFor,
@@ -8,9 +11,6 @@ import {
   type MergedDestinationRule,
 } from "./destination-rules.ts";
 import { covers, hostKey, mostSpecificFirst } from "./hosts.ts";
-import { isServed } from "../objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { index } from "../../view/view.ts";
 
 /** Every DestinationRule under its host, those too that no control plane reads or no service's host equals. */
 export const everyDestinationRuleByHost = index("DestinationRule", (rule, settings) => {

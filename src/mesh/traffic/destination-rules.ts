@@ -1,10 +1,10 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
-import { coveringHostsOfAll, fullHost, hostKey, mostSpecificHost, namespaceOfHost } from "./hosts.ts";
-import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { coveringHostsOfAll, fullHost, hostKey, mostSpecificHost, namespaceOfHost } from "./hosts.ts";
 import { subsetDestinationsOf, type VirtualService } from "./virtual-services.ts";
 
 export type DestinationRule = ObjectOf<"DestinationRule">;

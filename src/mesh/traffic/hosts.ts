@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 
 /**
  * A host as Istio resolves it: a name without a dot belongs to the namespace of the object that says it; `*`, IP

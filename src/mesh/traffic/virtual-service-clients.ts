@@ -1,11 +1,11 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { commonNamespaces, includesNamespace, visibleTo } from "./export-to.ts";
-import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import type { HttpRoute, Protocol, Route, VirtualService } from "./virtual-services.ts";
 import { isOwned } from "../membership/workloads.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { commonNamespaces, includesNamespace, visibleTo } from "./export-to.ts";
+import type { HttpRoute, Protocol, Route, VirtualService } from "./virtual-services.ts";
 
 /** The reserved gateway name for all sidecars and waypoints. */
 export const meshGateway = "mesh";

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 
 export type VirtualService = ObjectOf<"VirtualService">;

@@ -1,17 +1,14 @@
-import type { ObjectOf } from "../../kube/kinds.ts";
-import { fullHost, hostOfService } from "../traffic/hosts.ts";
-import type { Namespace } from "../membership/namespaces.ts";
-import { selectsByExpression } from "../objects/selectors.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { selectsByExpression } from "../objects/selectors.ts";
+import { fullHost, hostOfService } from "../traffic/hosts.ts";
+import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
+import type { Service } from "../membership/services.ts";
+import { kubernetesGatewayByName } from "../objects/indexes.ts";
+import { managedGateway, useWaypoint, useWaypointNamespace, waypointFor } from "../objects/labels.ts";
 
-export type KubernetesGateway = ObjectOf<"KubernetesGateway">;
-export type Service = ObjectOf<"Service">;
 type Labels = Readonly<Record<string, string>>;
-
-export const useWaypoint = "istio.io/use-waypoint";
-const useWaypointNamespace = "istio.io/use-waypoint-namespace";
-const waypointFor = "istio.io/waypoint-for";
 
 /** The gateway that labels name as a waypoint, whether it is there or not. */
 export interface WaypointName {
@@ -41,27 +38,12 @@ export const namespacesByWaypoint = index("Namespace", ({ metadata }) => keysNam
 /** Services under the waypoint that they name themselves. */
 export const servicesByWaypoint = index("Service", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace));
 const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace));
-export const gatewaysByName = index("KubernetesGateway", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
-
 /** A namespace and the gateway that its labels name as a waypoint. */
-export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, gatewaysByName);
+export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, kubernetesGatewayByName);
 /** A Service and the gateway that its own labels name. */
-export const waypointOfService = relation("waypointOfService", servicesByWaypoint, gatewaysByName);
+export const waypointOfService = relation("waypointOfService", servicesByWaypoint, kubernetesGatewayByName);
 /** A workload and the gateway that its pods' own labels name. */
-export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, gatewaysByName);
-
-/** A Service and its namespace, which may name a waypoint for it. */
-export const namespaceOfService = relation(
-  "namespaceOfService",
-  index("Service", ({ metadata }) => [metadata.namespace]),
-  index("Namespace", ({ metadata }) => [metadata.name]),
-);
-/** A workload and its namespace. */
-export const namespaceOfWorkload = relation(
-  "namespaceOfWorkload",
-  index("Workload", ({ metadata }) => [metadata.namespace]),
-  index("Namespace", ({ metadata }) => [metadata.name]),
-);
+export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
 /** A VirtualService and the Services of this cluster that it names as hosts, each by its whole name. */
 export const servicesOfVirtualService = relation(
@@ -122,7 +104,7 @@ export function waypointBindingOfService(
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointOfNamespace | typeof waypointOfService>,
 ): WaypointBinding | undefined {
-  if (service.metadata.labels["gateway.istio.io/managed"] !== undefined) return undefined;
+  if (service.metadata.labels[managedGateway] !== undefined) return undefined;
   const named = waypointNamed(service.metadata.labels, service.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: service.metadata.namespace, traffic: "service", mesh } as const;
@@ -184,13 +166,6 @@ function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingReq
   return isNotReady(gateway) ? "not ready" : undefined;
 }
 
-/**
- * Istio's own classes that are for something else. istiod itself would bind any Gateway that has an address; classes
- * of other vendors may well be waypoints.
- */
-const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
-export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
-
 /** istiod waits for an address, which comes with the first ready pod (gatewayToWaypointTransform), and says so. */
 const isNotReady = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 &&
@@ -222,10 +197,10 @@ function allowedNamespaces({ listeners }: KubernetesGateway["spec"]) {
 }
 
 /** Without a label of its own a gateway has that of its class, and else is for Services (gatewayToWaypointTransform). */
-export const trafficOf = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";
+export const waypointTraffic = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";
 
 function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined): boolean {
-  const taken = trafficOf(gateway);
+  const taken = waypointTraffic(gateway);
   if (traffic === undefined) return ["service", "workload", "all"].includes(taken);
   return taken === "all" || taken === traffic;
 }

@@ -1,21 +1,24 @@
-import { idOf } from "../../kube/kinds.ts";
-import { captureOf, enrollmentOf } from "../membership/capture.ts";
-import { authorizationPoliciesOfNamespace, namespaceOfAuthorizationPolicy } from "../authorization/effective-authorization.ts";
-import { type AuthorizationPolicy, isDryRun, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
-import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { isServed } from "../objects/revision.ts";
-import { formatLabels, selects } from "../objects/selectors.ts";
+import { kubernetesGatewayByName } from "../objects/indexes.ts";
+import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import {
+  authorizationPoliciesOfNamespace,
+  namespaceOfAuthorizationPolicy,
+} from "../authorization/effective-authorization.ts";
+import { type AuthorizationPolicy, isDryRun, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
+import { answerTo, type Caller } from "../authorization/ztunnel-callers.ts";
+import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { namespaceOfService, type Service } from "../membership/services.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isServed } from "../objects/revision.ts";
+import { formatLabels, selects } from "../objects/selectors.ts";
+import {
   formatWaypoint,
-  gatewaysByName,
   identityOfWaypoint,
-  isForIngress,
   isUsable,
-  type KubernetesGateway,
-  namespaceOfService,
   namespacesByWaypoint,
-  type Service,
   servicesByWaypoint,
   waypointBindingOfNamespace,
   waypointBindingOfService,
@@ -24,17 +27,15 @@ import {
   waypointOfNamespace,
   waypointOfService,
 } from "./bindings.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import { answerTo, type Caller } from "../authorization/ztunnel-callers.ts";
+import { serviceByName } from "../objects/indexes.ts";
+import { gatewayApiGroup } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
 /** The gateways of its own namespace that a policy names (Istio pilot/pkg/model/policyattachment.go). */
 const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
   targetRefsOf(policy).flatMap(({ group, kind, name, namespace }) =>
-    group === "gateway.networking.k8s.io" &&
-    kind === "Gateway" &&
-    ["", policy.metadata.namespace].includes(namespace ?? "")
+    group === gatewayApiGroup && kind === "Gateway" && ["", policy.metadata.namespace].includes(namespace ?? "")
       ? [{ name, namespace: policy.metadata.namespace }]
       : [],
   );
@@ -42,7 +43,7 @@ const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
 const policiesByGateway = index("AuthorizationPolicy", (policy) => gatewaysNamed(policy).map(formatWaypoint));
 
 /** A policy and the gateways that it names in targetRefs. */
-export const gatewaysOfPolicy = relation("gatewaysOfPolicy", policiesByGateway, gatewaysByName);
+export const gatewaysOfPolicy = relation("gatewaysOfPolicy", policiesByGateway, kubernetesGatewayByName);
 /** A policy and the namespaces whose waypoint it names. */
 export const namespacesBehindPolicy = relation("namespacesBehindPolicy", policiesByGateway, namespacesByWaypoint);
 /** A policy and the Services whose own waypoint it names. */
@@ -53,7 +54,7 @@ export const servicesOfPolicy = relation(
   index("AuthorizationPolicy", (policy) =>
     servicesTargeted(policy).map((name) => `${policy.metadata.namespace}/${name}`),
   ),
-  index("Service", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]),
+  serviceByName,
 );
 
 export const readsWaypointGuards = [

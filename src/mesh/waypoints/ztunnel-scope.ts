@@ -1,11 +1,12 @@
-import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { type AuthorizationPolicy, isDryRun, targetRefsOf } from "../authorization/policies.ts";
+import { captureOf, enrollmentOf } from "../membership/capture.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { isOwned, isProxy, namespaceOfWorkload, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import { namespaceOfWorkload } from "./bindings.ts";
-import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
 
 /** A policy and the namespaces that it counts in: its own; all of them where it lives in the root namespace. */
 export const namespacesOfAuthorizationPolicy = relation(
@@ -15,7 +16,7 @@ export const namespacesOfAuthorizationPolicy = relation(
       ? [policy.metadata.namespace]
       : [],
   ),
-  index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
+  namespaceByNameAndRoot,
 );
 
 /** A policy with a selector, under one of its labels, and the workloads that have this one, proxies not included. */
@@ -124,4 +125,4 @@ function inNamespace(namespace: Namespace, selected: readonly Workload[], mesh: 
 
 /** Labels that only gateways have: those that istiod runs, and those of Istio's charts. */
 const isForProxies = (labels: Readonly<Record<string, string>>): boolean =>
-  labels["gateway.networking.k8s.io/gateway-name"] !== undefined || labels.istio?.endsWith("gateway") === true;
+  labels[gatewayNameLabel] !== undefined || labels.istio?.endsWith("gateway") === true;

@@ -1,10 +1,10 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
 import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { type Guard, guardsOf, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
-import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 export const bypassesWaypoint = defineRule({
   id: "authorization-policy-bypasses-waypoint",

@@ -1,7 +1,48 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
-import { namespacesNamed, namespacesNamedByPolicy } from "../../mesh/policy-references.ts";
+import { type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { index, relation } from "../../view/view.ts";
+
+type RuleOf = AuthorizationPolicy["spec"]["rules"][number];
+
+/** A namespace that a rule names as a caller's, and where. */
+interface NamedNamespace {
+  readonly name: string;
+  readonly at: readonly (string | number)[];
+}
+
+/** What the rules of a policy name as namespaces of callers; a `*` at either end makes it a pattern, which may be of none. */
+function namespacesNamed({ spec }: AuthorizationPolicy): readonly NamedNamespace[] {
+  return spec.rules
+    .flatMap((rule, i) => [...inSources(rule, i), ...inConditions(rule, i)])
+    .filter(({ name }) => isExact(name));
+}
+const isExact = (name: string): boolean => name !== "" && !name.includes("*");
+
+const inSources = ({ from }: RuleOf, i: number): readonly NamedNamespace[] =>
+  from.flatMap(({ source }, j) =>
+    (["namespaces", "notNamespaces"] as const).flatMap((field) =>
+      source[field].map((name, k) => ({ name, at: ["spec", "rules", i, "from", j, "source", field, k] })),
+    ),
+  );
+const inConditions = ({ when }: RuleOf, i: number): readonly NamedNamespace[] =>
+  when.flatMap((condition, j) =>
+    condition.key !== "source.namespace"
+      ? []
+      : (["values", "notValues"] as const).flatMap((field) =>
+          condition[field].map((name, k) => ({ name, at: ["spec", "rules", i, "when", j, field, k] })),
+        ),
+  );
+
+/** A policy and the namespaces that its rules name. */
+const namespacesNamedByPolicy = relation(
+  "namespacesNamedByPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isServed(policy, settings) ? new Set(namespacesNamed(policy).map(({ name }) => name)) : [],
+  ),
+  index("Namespace", ({ metadata }) => [metadata.name]),
+);
 
 export const namespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import type { ObjectOf } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { actionOf } from "../../mesh/authorization/policies.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];

@@ -1,15 +1,50 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent, type AnyObject } from "../../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import {
-  gatewaysTargetedByPolicy,
-  serviceEntriesTargetedByPolicy,
-  servicesTargetedByPolicy,
-  targetKindOf,
-} from "../../mesh/policy-references.ts";
+import { waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** The kinds that a policy can be bound to (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). */
+type TargetKind = "Service" | "ServiceEntry" | "KubernetesGateway" | "GatewayClass";
+
+const targetKinds: ReadonlyMap<string, TargetKind> = new Map([
+  ["core/Service", "Service"],
+  ["networking.istio.io/ServiceEntry", "ServiceEntry"],
+  ["gateway.networking.k8s.io/Gateway", "KubernetesGateway"],
+  ["gateway.networking.k8s.io/GatewayClass", "GatewayClass"],
+]);
+
+/** Undefined: Istio binds nothing to this. No group is the core group. */
+const targetKindOf = ({ group, kind }: TargetRef): TargetKind | undefined =>
+  targetKinds.get(`${group || "core"}/${kind}`);
+
+const targets = (kind: TargetKind) =>
+  index("AuthorizationPolicy", (policy, settings) =>
+    isServed(policy, settings)
+      ? targetRefsOf(policy).flatMap((ref) =>
+          targetKindOf(ref) === kind ? [`${policy.metadata.namespace}/${ref.name}`] : [],
+        )
+      : [],
+  );
+const nameOf = ({ metadata }: ObjectOf<"Service" | "ServiceEntry" | "KubernetesGateway">) => [
+  `${metadata.namespace}/${metadata.name}`,
+];
+
+/** A policy and the Services of its namespace that it is bound to; the same for other kinds. */
+const servicesTargetedByPolicy = relation("servicesTargetedByPolicy", targets("Service"), index("Service", nameOf));
+const serviceEntriesTargetedByPolicy = relation(
+  "serviceEntriesTargetedByPolicy",
+  targets("ServiceEntry"),
+  index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? nameOf(entry) : [])),
+);
+const gatewaysTargetedByPolicy = relation(
+  "gatewaysTargetedByPolicy",
+  targets("KubernetesGateway"),
+  index("KubernetesGateway", nameOf),
+);
 
 const reads = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -62,7 +97,7 @@ function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place
 function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }: View): Iterable<Problem> {
   if (namespace !== settings.rootNamespace)
     yield { at, message: `A GatewayClass counts only in the root namespace ${settings.rootNamespace}` };
-  else if (name !== "istio-waypoint")
+  else if (name !== waypointClass)
     yield { at, message: `Of GatewayClasses only istio-waypoint takes policies, not ${JSON.stringify(name)}` };
 }
 

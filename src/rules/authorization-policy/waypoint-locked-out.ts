@@ -1,13 +1,13 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
 import type { Path } from "../../kube/read.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForHttp } from "../../mesh/authorization/rules.ts";
+import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { type Guard, guardsOf, guardsSelected, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
-import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 export const waypointLockedOut = defineRule({
   id: "authorization-policy-waypoint-locked-out",

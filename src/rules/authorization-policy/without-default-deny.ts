@@ -1,5 +1,5 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
 import {
   authorizationOf,
   hasDefaultDeny,

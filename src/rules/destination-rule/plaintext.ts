@@ -1,22 +1,22 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/kinds.ts";
-import {
-  type Arrival,
-  hasProxies,
-  namespaceOfDestinationRule,
-  type ReadsClientTls,
-  tlsPathsInto,
-  type TlsPath,
-} from "../../mesh/client-tls/paths.ts";
-import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { idOf } from "../../kube/identity.ts";
 import {
   destinationRulesOfNamespace,
   destinationRulesOfServiceEntry,
   readsDestinations,
   serviceEntriesOfNamespace,
 } from "../../mesh/client-tls/destinations.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import {
+  type Arrival,
+  hasProxies,
+  namespaceOfDestinationRule,
+  type ReadsClientTls,
+  type TlsPath,
+  tlsPathsInto,
+} from "../../mesh/client-tls/paths.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type View = MeshView<ReadsClientTls | typeof namespaceOfDestinationRule>;

@@ -1,16 +1,17 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf, identityOf, type ObjectOf } from "../../kube/kinds.ts";
-import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { identityOf, idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { setsClientTls } from "../../mesh/client-tls/client-tls.ts";
-import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import {
   namespaceOfServiceEntry,
   namespacesOfDestinationRule,
   readsDestinations,
   serviceEntriesOfDestinationRule,
 } from "../../mesh/client-tls/destinations.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, namespaceOfServiceEntry] as const;

@@ -1,10 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-
-const dataplaneMode = "istio.io/dataplane-mode";
-const injection = "istio-injection";
-const revision = "istio.io/rev";
+import { dataplaneMode, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
 export const dataplaneConflict = defineRule({
   id: "namespace-dataplane-conflict",
@@ -20,7 +17,7 @@ export const dataplaneConflict = defineRule({
     if (isTerminating(namespace)) return;
     yield* both(namespace);
     yield* misspelt(namespace);
-    for (const name of [dataplaneMode, injection, revision])
+    for (const name of [dataplaneMode, injectionLabel, revisionLabel])
       if (namespace.metadata.annotations[name] !== undefined && namespace.metadata.labels[name] === undefined)
         yield {
           at: ["metadata", "annotations", name],
@@ -31,7 +28,7 @@ export const dataplaneConflict = defineRule({
 
 function* both(namespace: Namespace): Iterable<Problem> {
   const { labels } = namespace.metadata;
-  const injectedBy = labels[injection] === undefined ? revision : injection;
+  const injectedBy = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
   if (enrollmentOf(namespace) === "ambient-and-sidecar")
     yield {
       at: ["metadata", "labels", dataplaneMode],
@@ -39,16 +36,16 @@ function* both(namespace: Namespace): Iterable<Problem> {
       key: "sidecars and ambient",
     };
   // Deliberately off is no wish for a revision.
-  if (labels[injection] === "enabled" && labels[revision])
+  if (labels[injectionLabel] === "enabled" && labels[revisionLabel])
     yield {
-      at: ["metadata", "labels", revision],
-      message: `${revision} ${JSON.stringify(labels[revision])} does nothing beside ${injection}: pods get the sidecar of the default revision`,
+      at: ["metadata", "labels", revisionLabel],
+      message: `${revisionLabel} ${JSON.stringify(labels[revisionLabel])} does nothing beside ${injectionLabel}: pods get the sidecar of the default revision`,
     };
 }
 
 const values: readonly (readonly [label: string, joins: string, staysOut: string])[] = [
   [dataplaneMode, "ambient", "none"],
-  [injection, "enabled", "disabled"],
+  [injectionLabel, "enabled", "disabled"],
 ];
 
 function* misspelt({ metadata }: Namespace): Iterable<Problem> {

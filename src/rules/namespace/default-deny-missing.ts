@@ -1,5 +1,6 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent, idOf } from "../../kube/kinds.ts";
+import { idOf } from "../../kube/identity.ts";
 import {
   authorizationOf,
   type Coverage,

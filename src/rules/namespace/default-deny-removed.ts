@@ -1,5 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf, keyOf } from "../../kube/kinds.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
 import {
   authorizationOf,
   type Coverage,
@@ -7,7 +7,6 @@ import {
   type NamespaceAuthorization,
   readsAuthorization,
   type ReadsAuthorization,
-  servicesOfNamespace,
 } from "../../mesh/authorization/effective-authorization.ts";
 import {
   type AuthorizationPolicy,
@@ -15,9 +14,10 @@ import {
   scopeOf,
   servicesTargeted,
 } from "../../mesh/authorization/policies.ts";
-import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway } from "../../mesh/membership/workloads.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const defaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",

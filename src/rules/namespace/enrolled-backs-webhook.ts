@@ -1,11 +1,11 @@
 import { defineRule } from "../../engine/rule.ts";
-import { idOf } from "../../kube/kinds.ts";
+import { idOf } from "../../kube/identity.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
-import { servicesOfNamespace } from "../../mesh/authorization/effective-authorization.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
+import { servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
+import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 
 export const enrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",

@@ -4,6 +4,7 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
 export const leavesMesh = defineRule({
   id: "namespace-leaves-mesh",
@@ -55,10 +56,8 @@ function planesOf(enrollment: Enrollment): readonly Plane[] {
   return enrollment === "ambient-and-sidecar" ? ["sidecar"] : [];
 }
 
-const labels = ["istio.io/dataplane-mode", "istio-injection", "istio.io/rev"];
-
 function reasonOf({ metadata: old }: Namespace, { metadata: now }: Namespace): string {
-  const changed = labels.filter((label) => old.labels[label] !== now.labels[label]);
+  const changed = enrollmentLabels.filter((label) => old.labels[label] !== now.labels[label]);
   return changed
     .map((label) => {
       const [was, is] = [old.labels[label], now.labels[label]];
@@ -73,13 +72,13 @@ function reasonOf({ metadata: old }: Namespace, { metadata: now }: Namespace): s
 /** A tag of a revision is no revision, and nothing shows which tags there are. */
 function* unservedRevision(old: Namespace, now: Namespace, { revisions }: MeshSettings): Iterable<Problem> {
   const injectedBy = ({ metadata }: Namespace) =>
-    metadata.labels["istio-injection"] === undefined ? metadata.labels["istio.io/rev"] : "default";
+    metadata.labels[injectionLabel] === undefined ? metadata.labels[revisionLabel] : "default";
   const [was, is] = [injectedBy(old), injectedBy(now)];
   const isInjected = enrollmentOf(old) === "sidecar" && enrollmentOf(now) === "sidecar";
   if (!isInjected || is === undefined || revisions.includes(is)) return;
   if (was === undefined || !revisions.includes(was)) return;
   yield {
-    at: ["metadata", "labels", "istio.io/rev"],
+    at: ["metadata", "labels", revisionLabel],
     message: `Namespace ${now.metadata.name} goes to revision ${JSON.stringify(is)}, which no control plane is known to serve: unless it is a tag, new pods get no sidecar`,
     key: "unserved revision",
     atMost: "warn",

@@ -1,11 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { keyOf } from "../../kube/kinds.ts";
-import { type Namespace, type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
-import { type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
-import { type DeclaredMode, declared, portModes } from "../../mesh/mtls/peer-authentications.ts";
-import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { keyOf } from "../../kube/identity.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { declared, type DeclaredMode, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 export const mtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",

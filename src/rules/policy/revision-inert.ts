@@ -1,6 +1,9 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { absent, type AnyObject, kinds } from "../../kube/kinds.ts";
-import { isServed, revisionLabel } from "../../mesh/objects/revision.ts";
+import { kinds } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import { revisionLabel } from "../../mesh/objects/labels.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 
 export const revisionInert = defineRule({
   id: "policy-revision-inert",

@@ -1,7 +1,56 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { mayMeet, tokenPoliciesOfRequestAuthentication } from "../../mesh/token-demands.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import { index, relation } from "../../view/view.ts";
+
+type RequestAuthentication = ObjectOf<"RequestAuthentication">;
+
+/** Whether some rule of a policy looks at the token of a request. */
+function asksForToken(policy: AuthorizationPolicy): boolean {
+  // What a CUSTOM provider demands is not written here, and it is asked before tokens are read.
+  if (actionOf(policy) === "CUSTOM") return false;
+  return policy.spec.rules.some(
+    ({ from, when }) =>
+      from.some(({ source }) => source.requestPrincipals.length + source.notRequestPrincipals.length > 0) ||
+      when.some(({ key }) => key.startsWith("request.auth.")),
+  );
+}
+
+const everywhere = "*";
+
+/**
+ * A RequestAuthentication and the enforced policies, where both may be for the same workloads, that look at tokens. One
+ * in the root namespace is for the whole mesh, and each namespace may demand tokens for itself.
+ */
+const tokenPoliciesOfRequestAuthentication = relation(
+  "tokenPoliciesOfRequestAuthentication",
+  index("RequestAuthentication", (authentication, settings) => {
+    const { namespace } = authentication.metadata;
+    if (!isServed(authentication, settings)) return [];
+    return namespace === settings.rootNamespace ? [everywhere] : [namespace, settings.rootNamespace];
+  }),
+  index("AuthorizationPolicy", (policy, settings) =>
+    isEnforced(policy, settings) && asksForToken(policy) ? [policy.metadata.namespace, everywhere] : [],
+  ),
+);
+
+/** Whether both may be for one workload, gateway or service. */
+function mayMeet(authentication: RequestAuthentication, policy: AuthorizationPolicy): boolean {
+  const own = targetsOf(authentication);
+  const others = targetRefsOf(policy);
+  if (own.length > 0 || others.length > 0)
+    // A Service behind a Gateway, or all of a class: what one of them guards the other may guard too.
+    return own.some(({ kind, name }) => others.some((other) => other.kind !== kind || other.name === name));
+  const [labels, wanted] = [authentication.spec.selector?.matchLabels ?? {}, policy.spec.selector?.matchLabels ?? {}];
+  const both = { ...labels, ...wanted };
+  return selects(labels, both) && selects(wanted, both);
+}
+
+const targetsOf = ({ spec }: RequestAuthentication) =>
+  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
 export const notRequired = defineRule({
   id: "request-authentication-not-required",

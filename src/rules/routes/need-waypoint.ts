@@ -1,14 +1,14 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { absent } from "../../kube/kinds.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
-import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfService } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
   formatWaypoint,
   isUsable,
-  namespaceOfService,
   servicesOfVirtualService,
   type WaypointBinding,
   waypointBindingOfService,

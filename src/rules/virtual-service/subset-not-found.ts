@@ -1,5 +1,7 @@
+import { absent, type Witness } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent, type AnyObject, type Witness } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 import {
   type DestinationRule,
   destinationRulesOfVirtualService,
@@ -8,8 +10,6 @@ import {
   serviceNamespaces,
 } from "../../mesh/traffic/destination-rules.ts";
 import { covers, fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 import {
   callersAskedFor,
   lookUpEverywhere,
@@ -18,8 +18,13 @@ import {
   subsetFailures,
 } from "../../mesh/traffic/subset-clients.ts";
 import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { gatewaysOfVirtualService, rootsOfDelegate, workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import {
+  gatewaysOfVirtualService,
+  rootsOfDelegate,
+  workloadsOfGateway,
+} from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 export const subsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",

@@ -1,23 +1,23 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { absent, type AnyObject } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import type { MeshView } from "../../view/view.ts";
+import { namespaceOfService } from "../../mesh/membership/services.ts";
+import { isOwned, namespaceOfWorkload } from "../../mesh/membership/workloads.ts";
+import { useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
-  namespaceOfService,
-  namespaceOfWorkload,
-  trafficOf,
-  useWaypoint,
   type WaypointBinding,
   waypointBindingOfNamespace,
   waypointBindingOfService,
   waypointBindingOfWorkload,
+  waypointTraffic,
   waypointOfNamespace,
   waypointOfService,
   waypointOfWorkload,
 } from "../../mesh/waypoints/bindings.ts";
-import { isOwned } from "../../mesh/membership/workloads.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const reads = [
   waypointOfNamespace,
@@ -91,7 +91,7 @@ function messageOf({ named, gateway, trouble }: WaypointBinding, object: AnyObje
   if (trouble === "not allowed")
     return `${waypoint} takes nothing from namespace ${namespaceOf(object)}: ${consequence}`;
   const wanted = object.kind === "Namespace" ? "what is in a namespace" : `a ${object.originKind}`;
-  return `${waypoint} is for ${JSON.stringify(trafficOf(gateway))} (istio.io/waypoint-for), not for ${wanted}: ${consequence}`;
+  return `${waypoint} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for ${wanted}: ${consequence}`;
 }
 
 const namespaceOf = ({ kind, metadata }: AnyObject): string =>

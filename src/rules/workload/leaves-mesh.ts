@@ -1,11 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/kinds.ts";
+import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfWorkload } from "../../mesh/waypoints/bindings.ts";
-import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
+import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
+import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
 
 export const leavesMesh = defineRule({
   id: "workload-leaves-mesh",
@@ -48,19 +48,20 @@ interface Reason {
   readonly because: string;
 }
 
-const inject = "sidecar.istio.io/inject";
-const dataplaneMode = "istio.io/dataplane-mode";
-
 function reasonOf({ pod: old }: Workload, { pod, podAt }: Workload): Reason {
   const labels = [...podAt, "metadata", "labels"];
   if (pod.hostNetwork && !old.hostNetwork)
     return { at: [...podAt, "spec", "hostNetwork"], because: "nothing captures pods in the network of their node" };
-  if (pod.labels[inject] === "false" && old.labels[inject] !== "false")
-    return { at: [...labels, inject], because: `label ${inject} "false" refuses the sidecar` };
-  if (pod.annotations[inject] === "false" && old.annotations[inject] !== "false" && pod.labels[inject] === undefined)
+  if (pod.labels[injectSidecar] === "false" && old.labels[injectSidecar] !== "false")
+    return { at: [...labels, injectSidecar], because: `label ${injectSidecar} "false" refuses the sidecar` };
+  if (
+    pod.annotations[injectSidecar] === "false" &&
+    old.annotations[injectSidecar] !== "false" &&
+    pod.labels[injectSidecar] === undefined
+  )
     return {
-      at: [...podAt, "metadata", "annotations", inject],
-      because: `annotation ${inject} "false" refuses the sidecar`,
+      at: [...podAt, "metadata", "annotations", injectSidecar],
+      because: `annotation ${injectSidecar} "false" refuses the sidecar`,
     };
   if (pod.labels[dataplaneMode] === "none" && old.labels[dataplaneMode] !== "none")
     return { at: [...labels, dataplaneMode], because: `label ${dataplaneMode} "none" leaves them out` };

@@ -1,14 +1,15 @@
 import { once } from "node:events";
 import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
-import { allKinds, type AnyObject, type Kind, kindOf, readAny } from "../../kube/kinds.ts";
+import { allKinds, type Kind, kindOf } from "../../kube/kinds.ts";
+import { type AnyObject, readAny } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
 import type { ClusterConnection } from "./connection.ts";
+import type { Pace } from "./pace.ts";
 import { type ClusterResource, readReceived, resourcesOf } from "./resources.ts";
 import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOptions } from "./snapshot.ts";
-import type { Pace } from "./pace.ts";
 import { linesOf } from "./text-lines.ts";
 
 /**

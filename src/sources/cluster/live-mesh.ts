@@ -1,14 +1,17 @@
-import { type AnyObject, type Kind, keyOf, type Witness } from "../../kube/kinds.ts";
+import type { Witness } from "../../engine/evidence.ts";
+import { keyFor, keyOf } from "../../kube/identity.ts";
+import type { Kind } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore, rebuilt } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
-import type { Log } from "../../telemetry/log.ts";
 import type { ClusterConnection } from "./connection.ts";
-import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./resources.ts";
 import { LiveReads, type ServedResource } from "./live-reads.ts";
 import { type Pace, systemPace } from "./pace.ts";
 import { Reflector, type ReflectorState, type ReflectorTarget } from "./reflector.ts";
+import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./resources.ts";
 
 export interface ClusterMeshOptions {
   readonly connection: ClusterConnection;
@@ -141,10 +144,10 @@ export class ClusterMesh {
 
   #delete(raw: Record<string, unknown>, { kind, served }: ClusterResource): void {
     const { metadata } = raw as { metadata?: { namespace?: unknown; name?: unknown } };
-    const [namespace, name] = [metadata?.namespace, metadata?.name].map((part) =>
+    const [namespace = "", name = ""] = [metadata?.namespace, metadata?.name].map((part) =>
       typeof part === "string" ? part : "",
     );
-    const key = kind === "Workload" ? `${namespace}/${served.kind}/${name}` : `${namespace}/${name}`;
+    const key = keyFor(kind, { originKind: served.kind, namespace, name });
     if (this.#store.find(kind, key)?.implied) return;
     this.#store.delete(kind, key);
     if (kind === "MeshConfig") this.#settle();

@@ -1,8 +1,11 @@
-import { type AnyObject, type Kind, keyOf, type Witness } from "../../kube/kinds.ts";
+import type { Witness } from "../../engine/evidence.ts";
+import { keyOf } from "../../kube/identity.ts";
+import type { Kind } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Change } from "../../view/overlay.ts";
 import type { Mesh } from "../../view/view.ts";
-import type { ClusterConnection } from "./connection.ts";
 import { ClusterError } from "./cluster-error.ts";
+import type { ClusterConnection } from "./connection.ts";
 import { listPages, readJson } from "./list.ts";
 import { asReceived, type ClusterResource, pathOf, readReceived } from "./resources.ts";
 

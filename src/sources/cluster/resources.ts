@@ -1,8 +1,9 @@
-import { type AnyObject, type Kind, kinds, readAny, readObject, type Served } from "../../kube/kinds.ts";
+import { type Kind, kinds, type Served } from "../../kube/kinds.ts";
+import { type AnyObject, readAny, readObject } from "../../kube/object.ts";
 import { isObject } from "../../kube/read.ts";
+import { isOwned } from "../../mesh/membership/workloads.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 import type { Knowledge } from "../../view/view.ts";
-import { isOwned } from "../../mesh/membership/workloads.ts";
 
 /** One collection of an API server, and which objects of a mesh come from it. */
 export interface ClusterResource {

@@ -1,18 +1,13 @@
-import { allKinds, type AnyObject, type Kind, type ObjectOf } from "../../kube/kinds.ts";
+import { allKinds, type Kind } from "../../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
-import type { ClusterConnection } from "./connection.ts";
 import { ClusterError } from "./cluster-error.ts";
+import type { ClusterConnection } from "./connection.ts";
 import { listResource } from "./list.ts";
-import {
-  type ClusterResource,
-  knowledgeOf,
-  readReceived,
-  type ResourceStatus,
-  resourcesOf,
-} from "./resources.ts";
 import { backoffMs, type Pace, pause, SilenceWatch, systemPace } from "./pace.ts";
+import { type ClusterResource, knowledgeOf, readReceived, resourcesOf, type ResourceStatus } from "./resources.ts";
 
 /** What a cluster holds at one time. */
 export interface ClusterSnapshot {

@@ -1,4 +1,5 @@
-import { type AnyObject, keyOf } from "../../kube/kinds.ts";
+import { keyOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { Mesh } from "../../view/view.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";

@@ -1,5 +1,5 @@
 import { sep } from "node:path";
-import { identityOf } from "../../kube/kinds.ts";
+import { identityOf } from "../../kube/identity.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
 
 /** One of several places that say the same object, such as `overlays/dev` beside `overlays/prod`: one of each identity. */

@@ -1,4 +1,6 @@
-import { type AnyObject, allKinds, type Kind, kinds, identityOf, type ObjectOf, readAny } from "../../kube/kinds.ts";
+import { identityOf } from "../../kube/identity.ts";
+import { allKinds, type Kind, kinds } from "../../kube/kinds.ts";
+import { type AnyObject, type ObjectOf, readAny } from "../../kube/object.ts";
 import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type AnyObject, type Kind, type ObjectOf, readObject } from "../../../src/kube/kinds.ts";
+import type { Kind } from "../../../src/kube/kinds.ts";
+import { type AnyObject, type ObjectOf, readObject } from "../../../src/kube/object.ts";
 import {
   authorizationOf,
   authorizationPoliciesOfNamespace,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { type ObjectOf, readObject } from "../../../src/kube/kinds.ts";
+import { type ObjectOf, readObject } from "../../../src/kube/object.ts";
 import { type Enforcer, type Reach, ruleReach } from "../../../src/mesh/authorization/rules.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { readObject } from "../../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import { answerTo } from "../../../src/mesh/authorization/ztunnel-callers.ts";
 import { atZtunnel, httpAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 const policy = (spec: unknown) =>
   readObject("AuthorizationPolicy", { metadata: { name: "policy", namespace: "payments" }, spec });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { readObject } from "../../../src/kube/kinds.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import { type ClientTls, clientTlsOf, fitOf, setsClientTls } from "../../../src/mesh/client-tls/client-tls.ts";
-import { destinationRuleOf, destinationRulesFor } from "../../../src/mesh/traffic/destination-rules.ts";
 import type { MtlsMode } from "../../../src/mesh/mtls/peer-authentications.ts";
+import { destinationRuleOf, destinationRulesFor } from "../../../src/mesh/traffic/destination-rules.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 const host = "api.a.svc.cluster.local";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { impliedNamespace, readObject } from "../../../src/kube/kinds.ts";
+import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { readObject } from "../../../src/kube/kinds.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import type { Capture } from "../../../src/mesh/membership/capture.ts";
 import { interceptionOf, isIntercepted, portsLost } from "../../../src/mesh/membership/interception.ts";
 

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { impliedNamespace, keyOf, readObject } from "../../../src/kube/kinds.ts";
-import { mtlsOf, type PeerAuthentication } from "../../../src/mesh/mtls/effective-mtls.ts";
+import { keyOf } from "../../../src/kube/identity.ts";
+import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { peerAuthenticationChoices } from "../../../src/mesh/mtls/choices.ts";
+import { mtlsOf, type PeerAuthentication } from "../../../src/mesh/mtls/effective-mtls.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 import { someObjects } from "../../meshes/arbitrary.ts";

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { impliedNamespace, readObject } from "../../../src/kube/kinds.ts";
-import { atPort, mtlsModeOf, mtlsOf, type PeerAuthentication, type Plane } from "../../../src/mesh/mtls/effective-mtls.ts";
-import type { Modes, Verdict } from "../../../src/mesh/mtls/peer-authentications.ts";
+import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
+import {
+  atPort,
+  mtlsModeOf,
+  mtlsOf,
+  type PeerAuthentication,
+  type Plane,
+} from "../../../src/mesh/mtls/effective-mtls.ts";
+import type { EffectiveMode, Modes } from "../../../src/mesh/mtls/peer-authentications.ts";
 import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 
@@ -41,7 +47,7 @@ function meshOf(policies: readonly Policy[], settings: Partial<MeshSettings> = {
   for (const policy of policies) mesh.set(peerAuthentication(policy));
   return mesh;
 }
-const shown = (verdict: Verdict) =>
+const shown = (verdict: EffectiveMode) =>
   `${verdict.mode} ${verdict.by ? `${verdict.by.metadata.namespace}/${verdict.by.metadata.name}` : "-"}${verdict.isDropped ? " dropped" : ""}`;
 const all = ({ mode, ports }: Modes) => [
   shown(mode),

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { judge } from "../../../src/engine/evaluate.ts";
-import { type AnyObject, impliedNamespace, type ObjectOf, readObject } from "../../../src/kube/kinds.ts";
+import { type AnyObject, impliedNamespace, type ObjectOf, readObject } from "../../../src/kube/object.ts";
 import { atPort, mtlsOf, planes } from "../../../src/mesh/mtls/effective-mtls.ts";
 import { weakenings } from "../../../src/mesh/mtls/weakenings.ts";
+import { mtlsWeakened } from "../../../src/rules/namespace/mtls-weakened.ts";
+import { permissive } from "../../../src/rules/peer-authentication/permissive.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 import type { Knowledge } from "../../../src/view/view.ts";
-import { permissive } from "../../../src/rules/peer-authentication/permissive.ts";
-import { mtlsWeakened } from "../../../src/rules/namespace/mtls-weakened.ts";
 
 const namespace = impliedNamespace("payments");
 const ports = [80, 81, 8080];

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { idOf, readObject } from "../../../src/kube/kinds.ts";
+import { idOf } from "../../../src/kube/identity.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import { destinationRuleChoices } from "../../../src/mesh/traffic/destination-rule-choices.ts";
-import type { DestinationRule } from "../../../src/mesh/traffic/destination-rules.ts";
+import { type DestinationRule, hostOfRule } from "../../../src/mesh/traffic/destination-rules.ts";
 import { covers } from "../../../src/mesh/traffic/hosts.ts";
-import { hostOfRule } from "../../../src/mesh/traffic/destination-rules.ts";
 import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
 import { someObjects } from "../../meshes/arbitrary.ts";
 

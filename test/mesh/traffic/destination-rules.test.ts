@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { readObject } from "../../../src/kube/kinds.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import {
   type DestinationRule,
   destinationRuleOf,

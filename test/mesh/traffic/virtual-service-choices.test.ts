@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { identityOf, readObject } from "../../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { identityOf } from "../../../src/kube/identity.ts";
+import { readObject } from "../../../src/kube/object.ts";
 import { virtualServiceChoices } from "../../../src/mesh/traffic/virtual-service-choices.ts";
 import type { VirtualService } from "../../../src/mesh/traffic/virtual-services.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { someObjects } from "../../meshes/arbitrary.ts";
 
 const host = "cart.shop.svc.cluster.local";

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type AnyObject, readAny, readObject } from "../../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../../src/view/settings.ts";
-import { MeshStore } from "../../../src/view/store.ts";
+import { type AnyObject, readAny, readObject } from "../../../src/kube/object.ts";
 import {
   type Clients,
   clientsMatching,
@@ -13,6 +11,8 @@ import {
   rootsOfDelegate,
 } from "../../../src/mesh/traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../../../src/mesh/traffic/virtual-services.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { MeshStore } from "../../../src/view/store.ts";
 
 const virtualService = (spec: object, name = "cart", labels = {}): VirtualService =>
   readObject("VirtualService", { kind: "VirtualService", metadata: { name, namespace: "shop", labels }, spec });

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type AnyObject, readObject } from "../../../src/kube/kinds.ts";
-import { defaultMeshSettings } from "../../../src/view/settings.ts";
-import { MeshStore } from "../../../src/view/store.ts";
+import { type AnyObject, readObject } from "../../../src/kube/object.ts";
 import {
   identityOfWaypoint,
   isUsable,
@@ -11,6 +9,8 @@ import {
   waypointBindingOfWorkload,
   waypointNamed,
 } from "../../../src/mesh/waypoints/bindings.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { MeshStore } from "../../../src/view/store.ts";
 
 type Labels = Record<string, string>;
 const namespace = (labels: Labels = {}) => readObject("Namespace", { metadata: { name: "payments", labels } });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { absent, idOf } from "../../../src/kube/kinds.ts";
+import { absent } from "../../../src/engine/evidence.ts";
+import { idOf } from "../../../src/kube/identity.ts";
 import { type Change, overlay, subjectOf } from "../../../src/view/overlay.ts";
 import { type LiveCluster, liveCluster, virtualService } from "./live-cluster.ts";
 import { eventually } from "./manual-pace.ts";

@@ -1,0 +1,34 @@
+import { type Kind, kinds } from "./kinds.ts";
+import type { AnyObject } from "./object.ts";
+
+/** What tells an object from the others of its kind. `originKind`: `Deployment` for a Workload. */
+export interface ObjectName {
+  readonly originKind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Kinds that are served as several resources, of which two may have the same name. */
+const hasSeveralResources = new Set(
+  (Object.keys(kinds) as Kind[]).filter((kind) => new Set(kinds[kind].served.map((served) => served.kind)).size > 1),
+);
+
+/** The key of an object among those of its kind: `namespace/name`, or `namespace/originKind/name`. Nothing else makes one. */
+export const keyFor = (kind: Kind, { originKind, namespace, name }: ObjectName): string =>
+  hasSeveralResources.has(kind) ? `${namespace}/${originKind}/${name}` : `${namespace}/${name}`;
+
+/** The key of a Namespace. */
+export const namespaceKey = (name: string): string =>
+  keyFor("Namespace", { originKind: "Namespace", namespace: "", name });
+
+export const keyOf = ({ kind, originKind, metadata: { namespace, name } }: AnyObject): string =>
+  keyFor(kind, { originKind, namespace, name });
+
+/** One text for each object of a mesh: kinds of different groups may share what users call them. */
+export const identityOf = (object: AnyObject): string => `${object.kind} ${keyOf(object)}`;
+
+/** An object as users name it: `VirtualService payments/payments-api`, `Namespace payments`. */
+export function idOf({ originKind, metadata }: AnyObject): string {
+  const shown = metadata.name || `${metadata.generateName ?? ""}*`;
+  return `${originKind} ${metadata.namespace === "" ? shown : `${metadata.namespace}/${shown}`}`;
+}

@@ -1,0 +1,96 @@
+import { type Kind, kindOf, kinds, servedAs } from "./kinds.ts";
+import {
+  flag,
+  isObject,
+  list,
+  type Malformed,
+  map,
+  member,
+  name,
+  type Read,
+  record,
+  text,
+  type Value,
+} from "./read.ts";
+
+const metadata = record({
+  name,
+  namespace: name,
+  generateName: text,
+  labels: map(text),
+  annotations: map(text),
+  uid: text,
+  resourceVersion: text,
+  creationTimestamp: text,
+  deletionTimestamp: text,
+  ownerReferences: list(record({ apiVersion: name, kind: name, name, controller: flag })),
+});
+export type ObjectMetadata = Value<typeof metadata>;
+
+/** What every object has, whatever its kind. */
+interface ObjectBase<K extends Kind> {
+  readonly kind: K;
+  /** As the object itself says it: `apps/v1` and `Deployment` for a Workload. */
+  readonly apiVersion: string;
+  readonly originKind: string;
+  readonly metadata: ObjectMetadata;
+  /** Only where something has the wrong type; no rule but object-malformed judges such an object. */
+  readonly malformed?: readonly Malformed[];
+  /** Only on a Namespace that other objects mention and the view does not hold: its labels are unknown. */
+  readonly implied?: true;
+}
+export type ObjectOf<K extends Kind> = { [N in K]: ObjectBase<N> & Value<(typeof kinds)[N]["read"]> }[K];
+export type AnyObject = ObjectOf<Kind>;
+
+/**
+ * The door. Everything that enters a view passes here, once. Total: arbitrary JSON in, an object out, and what has the
+ * wrong type is listed in `malformed` with its path in the raw object.
+ */
+export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespace = ""): ObjectOf<K> {
+  const malformed: Malformed[] = [];
+  const originKind = textOf(member(raw, "kind")) ?? servedAs(kind, "").kind;
+  const served = servedAs(kind, originKind);
+  const read = readAt("metadata", metadata, member(raw, "metadata"), malformed);
+  const namespace = served.namespaced ? read.namespace || defaultNamespace : "";
+  const fields = (kinds[kind].read as Read<object>)(raw, malformed);
+  const object = {
+    kind,
+    apiVersion: textOf(member(raw, "apiVersion")) ?? "",
+    originKind,
+    metadata: { ...read, namespace },
+    ...fields,
+    ...(malformed.length > 0 ? { malformed } : {}),
+  };
+  return object as unknown as ObjectOf<K>;
+}
+
+const textOf = (raw: unknown): string | undefined => (typeof raw === "string" ? raw : undefined);
+
+function readAt<T>(field: string, read: Read<T>, raw: unknown, malformed: Malformed[]): T {
+  const start = malformed.length;
+  const value = read(raw, malformed);
+  for (let i = start; i < malformed.length; i++) malformed[i]?.at.unshift(field);
+  return value;
+}
+
+/**
+ * Reads an object whose kind only it itself says. Undefined: no rule reads this kind, or the ConfigMap is not a mesh
+ * config. `defaultNamespace` is where an object without a namespace goes, as kubectl has it.
+ */
+export function readAny(raw: unknown, defaultNamespace = ""): AnyObject | undefined {
+  if (!isObject(raw)) return undefined;
+  const kind = kindOf(textOf(raw.apiVersion) ?? "", textOf(raw.kind) ?? "");
+  if (kind === undefined || (kind === "MeshConfig" && !isMeshConfig(raw))) return undefined;
+  return readObject(kind, raw, defaultNamespace);
+}
+
+/** istiod reads its mesh config from the ConfigMap `istio`, or `istio-<revision>`, key `mesh`. */
+const isMeshConfig = (raw: unknown): boolean =>
+  /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
+  member(member(raw, "data"), "mesh") !== undefined;
+
+/** A Namespace that other objects mention and nobody has shown: all that is known is its name. */
+export function impliedNamespace(namespace: string): ObjectOf<"Namespace"> {
+  const object = readObject("Namespace", { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+  return { ...object, implied: true };
+}

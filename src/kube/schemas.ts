@@ -1,0 +1,241 @@
+import { fingerprint, flag, int32, intOrText, list, map, name, number, optional, record, text } from "./read.ts";
+
+// The fields that are read of each kind, as Istio's and Kubernetes' own types name them. What is not here is not kept.
+
+const selector = optional(record({ matchLabels: optional(map(text)) }));
+const labelSelector = record({
+  matchLabels: map(text),
+  matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
+});
+const targetRef = record({ group: name, kind: name, name, namespace: text });
+const port = optional(record({ number: int32, name: text }));
+const destination = record({ host: name, subset: text, port });
+const weighted = record({ destination, weight: int32 });
+const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));
+const httpMatch = record({
+  name: text,
+  uri: stringMatch,
+  method: stringMatch,
+  authority: stringMatch,
+  scheme: stringMatch,
+  headers: map(stringMatch),
+  withoutHeaders: map(stringMatch),
+  queryParams: map(stringMatch),
+  port: int32,
+  sourceLabels: map(text),
+  sourceNamespace: text,
+  gateways: list(name),
+  ignoreUriCase: flag,
+});
+const present = optional(record({}));
+const redirect = record({
+  uri: text,
+  prefixRewrite: text,
+  authority: text,
+  scheme: text,
+  port: int32,
+  derivePort: intOrText,
+  redirectCode: int32,
+});
+const rewrite = record({
+  uri: text,
+  authority: text,
+  uriRegexRewrite: optional(record({ match: text, rewrite: text })),
+});
+const httpRoute = record({
+  name: text,
+  match: list(httpMatch),
+  route: list(weighted),
+  redirect: optional(redirect),
+  directResponse: optional(record({ status: int32 })),
+  delegate: optional(record({ name, namespace: text })),
+  rewrite: optional(rewrite),
+  fault: optional(record({ abort: present, delay: present })),
+  mirror: optional(destination),
+  mirrors: list(record({ destination, percentage: optional(record({ value: number })) })),
+  mirrorPercent: int32,
+  mirrorPercentage: optional(record({ value: number })),
+  timeout: text,
+  retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+});
+const streamMatch = record({
+  destinationSubnets: list(name),
+  port: int32,
+  sourceLabels: map(text),
+  sourceNamespace: text,
+  gateways: list(name),
+});
+const tcpRoute = record({ match: list(streamMatch), route: list(weighted) });
+const tlsMatch = record({
+  sniHosts: list(name),
+  destinationSubnets: list(name),
+  port: int32,
+  sourceLabels: map(text),
+  sourceNamespace: text,
+  gateways: list(name),
+});
+const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
+
+const clientTls = optional(record({ mode: text, credentialName: text }));
+const trafficPolicy = optional(
+  record({
+    tls: clientTls,
+    portLevelSettings: list(record({ port, tls: clientTls })),
+    connectionPool: present,
+    outlierDetection: present,
+    loadBalancer: present,
+  }),
+);
+const peerMtls = optional(record({ mode: text }));
+const source = record({
+  principals: list(name),
+  notPrincipals: list(name),
+  requestPrincipals: list(name),
+  notRequestPrincipals: list(name),
+  namespaces: list(name),
+  notNamespaces: list(name),
+  serviceAccounts: list(name),
+  notServiceAccounts: list(name),
+  trustDomains: list(name),
+  notTrustDomains: list(name),
+  ipBlocks: list(name),
+  notIpBlocks: list(name),
+  remoteIpBlocks: list(name),
+  notRemoteIpBlocks: list(name),
+});
+const operation = record({
+  hosts: list(name),
+  notHosts: list(name),
+  ports: list(name),
+  notPorts: list(name),
+  methods: list(name),
+  notMethods: list(name),
+  paths: list(name),
+  notPaths: list(name),
+});
+
+const serviceCalled = optional(record({ namespace: name, name, port: int32 }));
+const clientConfig = optional(record({ service: serviceCalled }));
+
+export const virtualService = record({
+  spec: record({
+    hosts: list(name),
+    gateways: list(name),
+    exportTo: list(name),
+    http: list(httpRoute),
+    tcp: list(tcpRoute),
+    tls: list(tlsRoute),
+  }),
+});
+
+export const destinationRule = record({
+  spec: record({
+    host: name,
+    exportTo: list(name),
+    workloadSelector: selector,
+    trafficPolicy,
+    subsets: list(record({ name, labels: map(text), trafficPolicy })),
+  }),
+});
+
+export const serviceEntry = record({
+  spec: record({
+    hosts: list(name),
+    location: text,
+    resolution: text,
+    exportTo: list(name),
+    ports: list(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
+    workloadSelector: optional(record({ labels: map(text) })),
+  }),
+});
+
+export const gateway = record({
+  spec: record({
+    selector: map(text),
+    servers: list(
+      record({
+        hosts: list(name),
+        port: optional(record({ number: int32, name: text, protocol: text })),
+        tls: optional(record({ mode: text, httpsRedirect: flag, minProtocolVersion: text })),
+      }),
+    ),
+  }),
+});
+
+export const kubernetesGateway = record({
+  spec: record({
+    gatewayClassName: name,
+    listeners: list(
+      record({
+        name,
+        port: int32,
+        protocol: text,
+        hostname: text,
+        allowedRoutes: optional(
+          record({ namespaces: optional(record({ from: text, selector: optional(labelSelector) })) }),
+        ),
+      }),
+    ),
+  }),
+  status: record({
+    addresses: list(record({ value: name })),
+    conditions: list(record({ type: name, status: name })),
+  }),
+});
+
+export const peerAuthentication = record({ spec: record({ selector, mtls: peerMtls, portLevelMtls: map(peerMtls) }) });
+
+export const authorizationPolicy = record({
+  spec: record({
+    selector,
+    targetRef: optional(targetRef),
+    targetRefs: list(targetRef),
+    action: text,
+    provider: optional(record({ name })),
+    rules: list(
+      record({
+        from: list(record({ source })),
+        to: list(record({ operation })),
+        when: list(record({ key: name, values: list(name), notValues: list(name) })),
+      }),
+    ),
+  }),
+});
+
+export const requestAuthentication = record({
+  spec: record({
+    selector,
+    targetRef: optional(targetRef),
+    targetRefs: list(targetRef),
+    jwtRules: list(record({ issuer: text })),
+  }),
+});
+
+export const envoyFilter = record({
+  spec: record({
+    workloadSelector: optional(record({ labels: map(text) })),
+    targetRefs: list(targetRef),
+    priority: int32,
+    configPatches: list(fingerprint),
+  }),
+});
+
+export const service = record({
+  spec: record({
+    type: text,
+    selector: map(text),
+    externalName: text,
+    clusterIP: text,
+    ports: list(record({ port: int32, name: text, targetPort: intOrText, protocol: text, appProtocol: text })),
+  }),
+});
+
+export const admissionWebhook = record({
+  webhooks: list(record({ clientConfig })),
+  spec: record({
+    service: serviceCalled,
+    conversion: optional(record({ webhook: optional(record({ clientConfig })) })),
+  }),
+});
+
+export const namespace = record({ status: record({ phase: text }) });

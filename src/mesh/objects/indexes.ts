@@ -1,0 +1,16 @@
+import { index } from "../../view/view.ts";
+
+// The indexes that several relations share. Each is a map over the whole mesh: another one of the same kind and the same
+// keys would cost the same again.
+
+export const namespaceByName = index("Namespace", ({ metadata }) => [metadata.name]);
+/** A namespace under its own name and that of the root namespace, whose policies count in it too. */
+export const namespaceByNameAndRoot = index("Namespace", ({ metadata }, { rootNamespace }) => [
+  metadata.name,
+  rootNamespace,
+]);
+export const serviceByNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
+export const serviceByName = index("Service", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
+export const kubernetesGatewayByName = index("KubernetesGateway", ({ metadata }) => [
+  `${metadata.namespace}/${metadata.name}`,
+]);
