@@ -41,7 +41,7 @@ const importedOnlyBy = new Map([
 
 /** Single files that import a folder on their own line. */
 const sideways: readonly { from: string; to: string; because: string }[] = [
-  { from: "engine/select.ts", to: "policy", because: "joins policy, rule and object; the policies need no engine" },
+  { from: "engine/setting.ts", to: "policy", because: "joins policy, rule and object; the policies need no engine" },
 ];
 
 /** Pure functions, with the packages that they may import: none of Node's modules, so no files, no sockets, no log. */

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { audit, judge } from "../src/engine/evaluate.ts";
 import type { Finding } from "../src/engine/finding.ts";
-import { defaultsOf, type Rule } from "../src/engine/rule.ts";
+import type { Rule } from "../src/engine/rule.ts";
+import { everyRule, type Selection } from "../src/engine/setting.ts";
 import { identityOf, keyOf } from "../src/kube/identity.ts";
 import type { AnyObject } from "../src/kube/object.ts";
 import { rules } from "../src/rules/index.ts";
@@ -66,9 +67,17 @@ function fixturesOf(rule: Rule): readonly string[] {
   }
 }
 
-const selectionOf = (fixture: Fixture) => ({
-  applies: () => true,
-  parameters: (rule: Rule) => ({ ...defaultsOf(rule), ...fixture.parameters }),
+/** Whatever the mode, as if every namespace were protected. */
+const selectionOf = (fixture: Fixture): Selection => ({
+  between: (before, after) => {
+    const settings = everyRule.between(before, after);
+    return {
+      of: (rule, subject) => {
+        const setting = settings.of(rule, subject);
+        return { ...setting, parameters: { ...setting.parameters, ...fixture.parameters } };
+      },
+    };
+  },
 });
 
 function findingsOf(rule: Rule, fixture: Fixture, objects: readonly AnyObject[]): readonly Finding[] {
@@ -140,7 +149,7 @@ function byStep(rule: Rule, fixture: Fixture): readonly string[] {
 }
 
 function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly string[] {
-  const { findings, errors } = judge([rule], mesh, [change], selectionOf(fixture));
+  const { findings, errors } = judge([rule], mesh, [change], { selection: selectionOf(fixture) });
   for (const { error } of errors) throw error;
   return findings.filter(({ introduced }) => introduced).map((finding) => fixture.lineOf(finding));
 }

@@ -26,7 +26,7 @@ export function breakGlassOf(
   if (reason === undefined) return undefined;
   const isNew = change.object !== undefined && change.old?.metadata.annotations[annotation] !== reason;
   if (!policies.mayBreakGlass(requester)) {
-    const refused = `${annotation} has no effect: ${quoted(requester.user)} is in no group that a policy lets break glass`;
+    const refused = `${annotation} has no effect: ${quoted(requester.user)} is in no group that a policy allows to use break glass`;
     return { refused, isNew };
   }
   return reason.trim() === ""

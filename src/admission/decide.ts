@@ -1,156 +1,136 @@
-import type { Witness } from "../engine/evidence.ts";
-import type { Weighed } from "../engine/weigh.ts";
+import type { Evidence } from "../engine/evidence.ts";
+import type { Ruling, StepName } from "../engine/ruling.ts";
 import { identityOf } from "../kube/identity.ts";
+import { counted } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
-import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
-import { counted, denialMessage, warningLines } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
+import { denialMessage, noteLine, warningLines } from "./message.ts";
 import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
-import { type Verdict, verdictsOf, weighedFindings } from "./verdict.ts";
-import { requesterOf } from "./writer.ts";
 
-/** Pure. Everything that was found goes into one decision, most severe first. */
-export function decide(judgement: Judgement): Decision {
-  const { request, change, evaluation, policies } = judgement;
-  const weighed = weighedFindings(judgement);
-  const verdicts = verdictsOf(weighed, judgement);
-  const denials = verdicts.filter(({ mode }) => mode === "deny");
-  const glass = breakGlassOf(change, evaluation.before, requesterOf(request), policies);
-  const reason = glass !== undefined && "reason" in glass && denials.length > 0 ? glass.reason : undefined;
-  const denied = reason === undefined ? denials : [];
+/**
+ * Pure. All rulings go into one decision, most severe first. `pageOf` gives the address of a rule's page.
+ */
+export function decide(
+  judgement: Judgement,
+  rulings: readonly Ruling[],
+  pageOf?: (ruleId: string) => string,
+): Decision {
+  const denied = rulings.filter(({ mode }) => mode === "deny");
+  const excused = rulings.filter((ruling) => isLoweredBy(ruling, "breakGlass"));
+  const reason = judgement.breakGlass && "reason" in judgement.breakGlass ? judgement.breakGlass.reason : undefined;
+  const usedReason = excused.length > 0 ? reason : undefined;
   const warnings = [
-    ...notesOf(verdicts, glass, judgement),
-    ...doubtedLine(verdicts),
-    ...verdicts.filter((verdict) => isWarned(verdict, denied)).flatMap((one) => warningLines(one, judgement.changed)),
-    ...skippedLine(judgement, denied),
+    ...breakGlassNotes(denied, excused, judgement),
+    ...rulings.filter(({ mode }) => mode === "warn").flatMap((ruling) => warningLines(ruling, judgement.changed)),
+    ...skippedNotes(judgement, denied),
   ];
   const outcome = outcomeOf(denied, warnings);
-  const rules = distinct(verdicts.filter(({ source }) => source === "finding").map(({ rule }) => rule));
+  const found = rulings.filter(({ finding, mode }) => mode !== "off" && finding.undecided === undefined);
+  const rules = distinct(found.map(({ finding }) => finding.rule.id));
   const decision = {
     allowed: denied.length === 0,
     warnings,
-    auditAnnotations: said({
+    auditAnnotations: annotations({
       decision: outcome,
       rules: rules.join(","),
-      "break-glass": reason,
-      ...recorded(weighed, judgement),
+      "break-glass": usedReason,
+      lowered: loweredText(rulings),
+      writer: judgement.writer === "person" ? "" : judgement.writer,
+      exceptions: distinct(rulings.flatMap(({ exception }) => exception?.title ?? [])).join(","),
+      skipped: distinct(judgement.evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`)).join(","),
     }),
     rules,
-    ruleErrors: distinct(evaluation.errors.map(({ rule }) => rule.id)),
+    ruleErrors: distinct(judgement.evaluation.errors.map(({ rule }) => rule.id)),
     outcome,
   };
-  if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement) };
-  const events = eventsOf(verdicts, judgement, reason);
+  if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };
+  const events = eventsOf(rulings, judgement, usedReason);
   return events.length === 0 ? decision : { ...decision, events };
 }
 
 /**
- * What a denial rests on and nothing else confirms: the witnesses of relational findings, and their subjects where the
- * request does not show them. The watch may lag behind, in both directions.
+ * What a denial depends on and the request does not show: the evidence of relational findings, and their subjects. The
+ * watch may lag behind, in both directions. Empty where something else denies all the same.
  */
-export function doubtsOf(judgement: Judgement): readonly Witness[] {
-  const denials = verdictsOf(weighedFindings(judgement), judgement).filter(({ mode }) => mode === "deny");
-  if (denials.some((denial) => denial.class !== "relational")) return [];
-  const changed = identityOf(judgement.changed);
-  const subjects = denials.map(({ subject }) => subject).filter((subject) => identityOf(subject) !== changed);
-  const witnesses = [...denials.flatMap(({ restsOn }) => restsOn), ...subjects];
-  return witnesses.filter((witness) => "absent" in witness || (!witness.implied && identityOf(witness) !== changed));
+export function evidenceToConfirm({ changed }: Judgement, rulings: readonly Ruling[]): readonly Evidence[] {
+  const denials = rulings.filter(({ mode }) => mode === "deny").map(({ finding }) => finding);
+  if (denials.some((finding) => finding.class !== "relational")) return [];
+  const own = identityOf(changed);
+  const subjects = denials.map(({ subject }) => subject).filter((subject) => identityOf(subject) !== own);
+  const evidence = [...denials.flatMap((finding) => finding.evidence ?? []), ...subjects];
+  return evidence.filter((one) => "absent" in one || (!one.implied && identityOf(one) !== own));
 }
 
+const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);
+
 /** Annotations that have something to say. */
-const said = (annotations: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(annotations).flatMap(([key, value]) => (value ? [[key, value]] : [])));
+const annotations = (values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value ? [[key, value]] : [])));
 
 const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();
 
-/** A denial that broken glass lets through is a warning. */
-const isWarned = ({ mode }: Verdict, denied: readonly Verdict[]): boolean =>
-  mode === "warn" || (mode === "deny" && denied.length === 0);
+/** Which findings do less than their rule's mode, and by which step: `virtual-service-subset-not-found: reconciler`. */
+const loweredText = (rulings: readonly Ruling[]): string =>
+  distinct(
+    rulings.flatMap(({ finding, lowered, mode }) =>
+      mode === "off" ? [] : lowered.map(({ step }) => `${finding.rule.id}: ${step}`),
+    ),
+  ).join(", ");
 
 /** `error`: refused although nothing was found, because something could not be judged. */
-function outcomeOf(denied: readonly Verdict[], warnings: readonly string[]): Decision["outcome"] {
-  if (denied.some(({ source }) => source === "finding")) return "deny";
+function outcomeOf(denied: readonly Ruling[], warnings: readonly string[]): Decision["outcome"] {
+  if (denied.some(({ finding }) => finding.undecided === undefined)) return "deny";
   if (denied.length > 0) return "error";
   return warnings.length > 0 ? "warn" : "allow";
 }
 
-/** What the user has to know about the warnings, before them. */
-function notesOf(verdicts: readonly Verdict[], glass: BreakGlass | undefined, judgement: Judgement): readonly string[] {
-  const denials = verdicts.filter(({ mode }) => mode === "deny").length;
-  if (glass !== undefined && "reason" in glass)
-    return denials === 0 ? spared(verdicts, judgement) : [broken(glass.reason, denials, judgement)];
-  const refused = glass !== undefined && (glass.isNew || denials > 0) ? [glass.refused] : [];
-  return [...refused, ...spared(verdicts, judgement)];
+/** What the user has to know about break glass, before the warnings. */
+function breakGlassNotes(
+  denied: readonly Ruling[],
+  excused: readonly Ruling[],
+  { breakGlass, changed, request }: Judgement,
+): readonly string[] {
+  if (breakGlass === undefined) return [];
+  if ("refused" in breakGlass)
+    return breakGlass.isNew || denied.length > 0 ? [noteLine(breakGlass.refused, changed)] : [];
+  if (excused.length === 0) return [];
+  const text = `${quoted(request.user.name)} uses break glass (${quoted(breakGlass.reason)}): ${excused.length} of these warnings would deny the change`;
+  return [noteLine(text, changed)];
 }
 
-const broken = (reason: string, denials: number, { request }: Judgement): string =>
-  `Glass broken by ${quoted(request.user.name)}, ${quoted(reason)}: ${denials} of these warnings would deny the change`;
-
-/** A warning that is one only for this writer, or only for a dry run, looks harmless; it is not. */
-function spared(verdicts: readonly Verdict[], judgement: Judgement): readonly string[] {
-  const count = verdicts.filter(({ ruled, mode }) => ruled === "deny" && mode === "warn").length;
-  if (count === 0) return [];
-  return [`${count} of these warnings ${consequenceOf(judgement)}`];
-}
-
-function consequenceOf({ writer, policies, isUnconfirmed }: Judgement): string {
-  if (writer === "reconciler" && policies.reconcilerMode === "warn")
-    return "would deny a person; from a reconciler the rest of its set may follow";
-  if (isUnconfirmed) return "would deny, had the API server confirmed in time what they rest on";
-  return "will deny the change itself; this is a dry run";
-}
-
-/** What would take protection away, did the view know enough to say so for sure. */
-function doubtedLine(verdicts: readonly Verdict[]): readonly string[] {
-  const doubtful = verdicts.filter(({ doubted }) => doubted.length > 0);
-  if (doubtful.length === 0) return [];
-  const kinds = distinct(doubtful.flatMap(({ doubted }) => doubted));
-  return [
-    `${doubtful.length} of these warnings would deny, but what Meshward knows of ${kinds.join(", ")} is old or incomplete`,
-  ];
-}
-
-function messageOf(denied: readonly Verdict[], { changed, request, writer }: Judgement): string {
-  const isOrder = writer === "reconciler" && denied.some((verdict) => verdict.class === "relational");
+function messageOf(
+  denied: readonly Ruling[],
+  { changed, request, writer }: Judgement,
+  pageOf: ((ruleId: string) => string) | undefined,
+): string {
+  const isOrder = writer === "reconciler" && denied.some(({ finding }) => finding.class === "relational");
   const hint = isOrder ? order[request.operation] : undefined;
-  return denialMessage({ changed, operation: request.operation, notices: denied, hint });
+  const findings = denied.map(({ finding }) => finding);
+  return denialMessage({ changed, operation: request.operation, findings, hint, pageOf });
 }
 
 const applyLast =
-  "To apply a set in one go, let what this needs come first (Argo CD: a lower argocd.argoproj.io/sync-wave; Flux: dependsOn; Helm: an earlier release)";
+  "To apply a set in one operation, apply the objects that this one needs first (Argo CD: a lower argocd.argoproj.io/sync-wave; Flux: dependsOn; Helm: an earlier release)";
 /** What a reconciler can do that is denied like a person, by what it does. */
 const order: Readonly<Record<AdmissionRequest["operation"], string>> = {
   CREATE: applyLast,
   UPDATE: applyLast,
   DELETE:
-    "To change a set in one go, let what still uses this go or move on first (Argo CD: sync option PruneLast=true; Flux and Helm: in one revision what uses this, in the next this)",
+    "To change a set in one operation, remove or change the objects that still use this one first (Argo CD: sync option PruneLast=true; Flux and Helm: remove the users in one revision and this object in the next)",
 };
 
 const longestSkippedList = 90;
 
 /** Unknown is not absent: at most one line on the rules that would have had a say. */
-function skippedLine({ evaluation, selection, changed }: Judgement, denied: readonly Verdict[]): readonly string[] {
-  const { before, after, skipped } = evaluation;
-  const told = new Set(denied.map(({ rule }) => rule));
-  const missed = skipped.filter(
-    ({ rule }) => !told.has(rule.id) && selection.setting(rule, changed, before, after).mode === "deny",
-  );
+function skippedNotes({ evaluation, changed }: Judgement, denied: readonly Ruling[]): readonly string[] {
+  const told = new Set(denied.map(({ finding }) => finding.rule.id));
+  const missed = evaluation.skipped.filter(({ rule, setting }) => !told.has(rule.id) && setting?.mode === "deny");
   if (missed.length === 0) return [];
   const kinds = distinct(missed.map(({ unknown }) => unknown));
   const ids = distinct(missed.map(({ rule }) => rule.id));
   const shown = ids.filter((_, i) => i === 0 || ids.slice(0, i + 1).join(", ").length <= longestSkippedList);
   const others = ids.length > shown.length ? ` and ${counted(ids.length - shown.length, "other rule")}` : "";
-  return [`Not judged by ${shown.join(", ")}${others}: Meshward does not know any ${kinds.join(", ")} yet`];
-}
-
-/** What the audit log is told besides. */
-function recorded(weighed: readonly Weighed[], { evaluation, writer }: Judgement): Readonly<Record<string, string>> {
-  const exceptions = weighed.flatMap(({ exception }) => (exception === undefined ? [] : [exception.title]));
-  const skipped = evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`);
-  return {
-    writer: writer === "person" ? "" : writer,
-    exceptions: distinct(exceptions).join(","),
-    skipped: distinct(skipped).join(","),
-  };
+  const text = `Not judged by ${shown.join(", ")}${others}: Meshward does not know any ${kinds.join(", ")} yet`;
+  return [noteLine(text, changed)];
 }

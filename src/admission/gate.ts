@@ -1,16 +1,18 @@
-import { judge } from "../engine/evaluate.ts";
-import type { Witness } from "../engine/evidence.ts";
+import type { BudgetLimits } from "../engine/budget.ts";
+import type { Evaluation } from "../engine/evaluate.ts";
+import type { Evidence } from "../engine/evidence.ts";
 import type { Rule } from "../engine/rule.ts";
-import { selectionOf } from "../engine/select.ts";
+import { selectionOf } from "../engine/setting.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Change, overlay } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import { notJudged, notMutated } from "./answer.ts";
 import { readChange } from "./change.ts";
-import { decide, doubtsOf } from "./decide.ts";
+import { decide, evidenceToConfirm } from "./decide.ts";
 import { enroll } from "./enrollment.ts";
-import { type Judgement, judgementOf } from "./judgement.ts";
+import { type Judgement, judgementOf, rulingsFor } from "./judgement.ts";
+import { type Pauses, Reviews } from "./reviews.ts";
 import type { AdmissionRequest, Decision, Gate } from "./review.ts";
 import { requesterOf } from "./writer.ts";
 
@@ -23,10 +25,14 @@ export interface GateParts {
   /** Namespaces, besides the mesh's root, that the mutation never touches: Meshward's own. */
   readonly neverEnrolled?: readonly string[];
   /**
-   * What the API server holds now of what a denial rests on, to lay over the mesh; undefined: it did not say in time.
+   * What the API server holds now of a denial's evidence, to lay over the mesh; undefined: it did not say in time.
    * Without this the mesh is the truth.
    */
-  readonly readAgain?: ((witnesses: readonly Witness[]) => Promise<readonly Change[] | undefined>) | undefined;
+  readonly readAgain?: ((evidence: readonly Evidence[]) => Promise<readonly Change[] | undefined>) | undefined;
+  /** How much CPU time a review may take, and how it lets others run. Without this it takes what it needs, at once. */
+  readonly pacing?: (BudgetLimits & Pauses) | undefined;
+  /** The address of a rule's page, for messages. */
+  readonly pageOf?: ((ruleId: string) => string) | undefined;
   /** Where errors go that no answer can carry. */
   readonly log?: { error(fields: object, message: string): void };
 }
@@ -41,11 +47,14 @@ export interface SynchronousGate {
  * Neither method throws. What goes wrong refuses the one request that it goes wrong on; the mutation leaves it as it is,
  * for it guards nothing.
  */
-export function createGate(parts: GateParts & { readonly readAgain?: undefined }): SynchronousGate;
+export function createGate(
+  parts: GateParts & { readonly readAgain?: undefined; readonly pacing?: undefined },
+): SynchronousGate;
 export function createGate(parts: GateParts): Gate;
 export function createGate(parts: GateParts): Gate {
+  const reviews = new Reviews(parts);
   return {
-    validate: (request) => guarded(() => validate(request, parts), request, parts, notJudged),
+    validate: (request) => guarded(() => validate(request, parts, reviews), request, parts, notJudged),
     mutate: (request) => guarded(() => mutate(request, parts), request, parts, notMutated),
   };
 }
@@ -68,35 +77,58 @@ function guarded(
   }
 }
 
-function validate(request: AdmissionRequest, parts: GateParts): Decision | Promise<Decision> {
-  const view = parts.mesh();
-  const reading = readChange(request, view);
-  if ("problem" in reading) return notJudged(reading.problem);
-  if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
-  const first = judged(request, reading.change, view, parts);
-  const decision = decide(first);
-  const doubts = decision.allowed || parts.readAgain === undefined ? [] : doubtsOf(first);
-  return doubts.length === 0 ? decision : confirmed(first, doubts, parts);
+/** What is done with a value that is there, or that others are waited for. */
+function then<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
+  return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function judged(request: AdmissionRequest, change: Change, view: Mesh, parts: GateParts): Judgement {
-  const { rules, policies, now, log } = parts;
+function validate(request: AdmissionRequest, parts: GateParts, reviews: Reviews): Decision | Promise<Decision> {
+  const reading = readChange(request, parts.mesh());
+  if ("problem" in reading) return notJudged(reading.problem);
+  if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
+  const look = { request, change: reading.change, parts, reviews };
+  return then(judged(look, parts.mesh), (first) => {
+    const rulings = rulingsFor(first);
+    const decision = decide(first, rulings, parts.pageOf);
+    const evidence = decision.allowed || parts.readAgain === undefined ? [] : evidenceToConfirm(first, rulings);
+    return evidence.length === 0 ? decision : confirmed(first, evidence, look);
+  });
+}
+
+interface Look {
+  readonly request: AdmissionRequest;
+  readonly change: Change;
+  readonly parts: GateParts;
+  readonly reviews: Reviews;
+}
+
+function judged({ request, change, parts, reviews }: Look, mesh: () => Mesh): Judgement | Promise<Judgement> {
+  const { policies, now, log } = parts;
   const inForce = policies();
   const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-  const evaluation = judge(rules, view, [change], selection);
-  for (const { rule, subject, error } of evaluation.errors)
-    log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
-  return judgementOf({ request, change, evaluation, selection, policies: inForce });
+  return then(reviews.judge(change, mesh, selection), (evaluation: Evaluation) => {
+    for (const { rule, subject, error } of evaluation.errors)
+      log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
+    return judgementOf({ request, change, evaluation, selection, policies: inForce });
+  });
 }
 
 /** The same change over what the API server holds now. A live read never enters the store: an older event would undo it. */
-async function confirmed(first: Judgement, doubts: readonly Witness[], parts: GateParts): Promise<Decision> {
-  const live = await parts.readAgain?.(doubts).catch((error: unknown) => {
-    parts.log?.error({ uid: first.request.uid, ...described(error) }, "what a denial rests on could not be read again");
+async function confirmed(first: Judgement, evidence: readonly Evidence[], look: Look): Promise<Decision> {
+  const { parts } = look;
+  const live = await parts.readAgain?.(evidence).catch((error: unknown) => {
+    parts.log?.error(
+      { uid: first.request.uid, ...described(error) },
+      "the evidence of a denial could not be read again",
+    );
     return undefined;
   });
-  if (live === undefined) return { ...decide({ ...first, isUnconfirmed: true }), liveRead: "late" };
-  const decision = decide(judged(first.request, first.change, overlay(parts.mesh(), live), parts));
+  if (live === undefined) {
+    const unconfirmed: Judgement = { ...first, isUnconfirmed: true };
+    return { ...decide(unconfirmed, rulingsFor(unconfirmed), parts.pageOf), liveRead: "late" };
+  }
+  const second = await judged(look, () => overlay(parts.mesh(), live));
+  const decision = decide(second, rulingsFor(second), parts.pageOf);
   return { ...decision, liveRead: decision.allowed ? "changed" : "confirmed" };
 }
 

@@ -1,15 +1,17 @@
 import type { Evaluation } from "../engine/evaluate.ts";
-import type { PolicySelection } from "../engine/select.ts";
+import { findingsOf, type Ruling, rulingsOf } from "../engine/ruling.ts";
+import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
+import { idOf, identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
+import { gatewayNameLabel, managedGateway } from "../mesh/objects/labels.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
+import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
+import { incompleteKinds } from "./incomplete-data.ts";
 import type { AdmissionRequest } from "./review.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 
-/**
- * Everything that a decision rests on. A second look takes no more than judging the same change over a fresher mesh,
- * and deciding again.
- */
+/** Everything that a decision is made from. A second look judges the same change over a fresher mesh and decides again. */
 export interface Judgement {
   readonly request: AdmissionRequest;
   readonly change: Change;
@@ -17,14 +19,73 @@ export interface Judgement {
   readonly selection: PolicySelection;
   readonly policies: Policies;
   readonly writer: Writer;
-  /** The object that the request changes, as it will be; as it was, where it goes. */
+  /** The object that the request changes, as it will be; as it was, where it is deleted. */
   readonly changed: AnyObject;
-  /** What relational findings rest on could not be read again in time, so they deny nothing. */
+  readonly breakGlass: BreakGlass | undefined;
+  /** The evidence of relational findings could not be read again in time, so they deny nothing. */
   readonly isUnconfirmed?: true;
 }
 
-export function judgementOf(judgement: Omit<Judgement, "writer" | "changed">): Judgement {
-  const { request, policies, evaluation, change } = judgement;
-  const writer = writerOf(requesterOf(request), policies, evaluation.before.settings);
-  return { ...judgement, writer, changed: subjectOf(change) };
+export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "breakGlass">): Judgement {
+  const { request, policies, evaluation, change } = parts;
+  const requester = requesterOf(request);
+  return {
+    ...parts,
+    writer: writerOf(requester, policies, evaluation.before.settings),
+    changed: subjectOf(change),
+    breakGlass: breakGlassOf(change, evaluation.before, requester, policies),
+  };
 }
+
+/** What every finding does to this request, most severe first, in an order that depends on nothing but what they say. */
+export function rulingsFor(judgement: Judgement): readonly Ruling[] {
+  const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
+  const rulings = rulingsOf(findingsOf(evaluation, changed), {
+    after: evaluation.after,
+    exceptionFor: selection.exceptionFor,
+    changed: new Set([identityOf(changed)]),
+    request: {
+      writer,
+      isDeletion: request.operation === "DELETE",
+      isDryRun: request.dryRun,
+      isUnconfirmed,
+      reconcilers: policies.reconcilerMode,
+      breakGlass: breakGlass !== undefined && "reason" in breakGlass ? breakGlass.reason : undefined,
+      isGatewayProxy: (subject) => isGatewayProxy(subject, judgement),
+      incompleteKinds: (finding) => incompleteKinds(finding, judgement),
+    },
+  });
+  return rulings.toSorted(bySeverity);
+}
+
+/**
+ * Proxies that istiod makes for a Gateway are no workloads that somebody protects. A label counts where it stood before
+ * the change: one that comes with the change exempts nothing.
+ */
+function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old } }: Judgement): boolean {
+  if (subject.kind !== "Workload") return false;
+  if (writer === "control plane" && changed.kind === "Workload") return true;
+  const isChanged = identityOf(subject) === identityOf(changed);
+  return hasProxyLabel(subject) && (!isChanged || old === undefined || hasProxyLabel(old));
+}
+
+const proxyLabels = [managedGateway, gatewayNameLabel];
+const hasProxyLabel = ({ metadata }: AnyObject): boolean =>
+  proxyLabels.some((label) => Object.hasOwn(metadata.labels, label));
+
+function bySeverity(a: Ruling, b: Ruling): number {
+  if (a.mode !== b.mode) return isAsStrict(a.mode, b.mode) ? -1 : 1;
+  const [one, other] = [a.finding, b.finding];
+  return (
+    compare(one.rule.id, other.rule.id) ||
+    compare(idOf(one.subject), idOf(other.subject)) ||
+    compare(sortable(one), sortable(other)) ||
+    compare(one.message, other.message)
+  );
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
+
+/** `[10]` comes after `[9]`. */
+const sortable = ({ at }: Ruling["finding"]): string =>
+  at.map((step) => (typeof step === "number" ? String(step).padStart(8, "0") : step)).join(".");

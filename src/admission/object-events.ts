@@ -1,54 +1,57 @@
+import type { Ruling } from "../engine/ruling.ts";
 import type { ObjectEvent, ObjectReference } from "../kube/object-event.ts";
 import type { AnyObject } from "../kube/object.ts";
+import { counted } from "../text/phrases.ts";
 import { printableText, quoted } from "../text/printable.ts";
-import { counted, placeOf } from "./denial-message.ts";
 import type { Judgement } from "./judgement.ts";
-import type { Verdict } from "./verdict.ts";
+import { placeOf } from "./message.ts";
 
-/** The reason of the Event that tells of each use of break glass. */
-export const glassBroken = "GlassBroken";
-/** The reason of the Event that tells what only warned a reconciler. */
+/** The reason of the Event that reports each use of break glass. */
+export const breakGlassUsed = "BreakGlassUsed";
+/** The reason of the Event that reports what only warned a reconciler. */
 const reconcilerWarned = "ReconcilerWarned";
 
 /** An Event's note is cut off by nobody: one of more than 1 KiB is refused (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestNoteBytes = 1_000;
 
 /**
- * What was let through although it would have been denied, and that nobody may have read: warnings reach whoever sent
- * the change, which is a program. One a rule. `glass` is the reason for which glass was broken. Nothing happens in a dry run.
+ * What was admitted although it would have been denied, and that nobody may have read: warnings reach whoever sent the
+ * change, which is a program. One a rule. `reason` is the reason for which break glass was used. Nothing happens in a dry run.
  */
 export function eventsOf(
-  verdicts: readonly Verdict[],
+  rulings: readonly Ruling[],
   judgement: Judgement,
-  glass: string | undefined,
+  reason: string | undefined,
 ): readonly ObjectEvent[] {
   if (judgement.request.dryRun) return [];
-  if (glass !== undefined) return [ofGlass(verdicts, judgement, glass)];
+  if (reason !== undefined) return [ofBreakGlass(rulings, judgement, reason)];
   if (judgement.writer !== "reconciler") return [];
-  const spared = verdicts.filter(
-    ({ class: of, ruled, mode }) => of === "relational" && ruled === "deny" && mode === "warn",
+  const warned = rulings.filter(({ lowered }) =>
+    lowered.some(({ step, from }) => step === "reconciler" && from === "deny"),
   );
-  const rules = new Set(spared.map(({ rule }) => rule));
+  const rules = new Set(warned.map(({ finding }) => finding.rule));
   return [...rules].flatMap((rule) =>
     ofReconciler(
-      spared.filter((one) => one.rule === rule),
+      warned.filter(({ finding }) => finding.rule === rule),
       judgement,
     ),
   );
 }
 
-function ofGlass(verdicts: readonly Verdict[], { changed, request }: Judgement, reason: string): ObjectEvent {
-  const denials = verdicts.filter(({ mode }) => mode === "deny");
-  const rules = [...new Set(denials.map(({ rule }) => rule))].join(", ");
-  const note = `${quoted(request.user.name)} broke glass, ${quoted(reason)}: ${request.operation} let through despite ${counted(denials.length, "problem")} (${rules})`;
-  return { reason: glassBroken, rule: "", note: bounded(note), regarding: referenceTo(changed) };
+function ofBreakGlass(rulings: readonly Ruling[], { changed, request }: Judgement, reason: string): ObjectEvent {
+  const excused = rulings.filter(({ lowered }) => lowered.some(({ step }) => step === "breakGlass"));
+  const rules = [...new Set(excused.map(({ finding }) => finding.rule.id))].join(", ");
+  const note = `${quoted(request.user.name)} used break glass (${quoted(reason)}): ${request.operation} was admitted despite ${counted(excused.length, "problem")} (${rules})`;
+  return { reason: breakGlassUsed, rule: "", note: bounded(note), regarding: referenceTo(changed) };
 }
 
-function ofReconciler([first, ...others]: readonly Verdict[], { changed, request }: Judgement): readonly ObjectEvent[] {
+function ofReconciler([first, ...others]: readonly Ruling[], { changed, request }: Judgement): readonly ObjectEvent[] {
   if (first === undefined) return [];
+  const { finding } = first;
+  const { id } = finding.rule;
   const more = others.length === 0 ? "" : ` (and ${counted(others.length, "more problem")} of this rule)`;
-  const note = `${first.rule}: ${placeOf(first, changed)}${first.message}${more}. Let through because ${quoted(request.user.name)} applies a set in its own order; a person would be denied. Fix: ${first.fix}`;
-  return [{ reason: reconcilerWarned, rule: first.rule, note: bounded(note), regarding: referenceTo(changed) }];
+  const note = `${id}: ${placeOf(finding, changed)}${finding.message}${more}. The change was admitted because ${quoted(request.user.name)} may still apply the missing objects; it would be denied for a person. Fix: ${finding.fix ?? finding.rule.fix}`;
+  return [{ reason: reconcilerWarned, rule: id, note: bounded(note), regarding: referenceTo(changed) }];
 }
 
 const bounded = (note: string): string => printableText(note.replaceAll("\n", " "), longestNoteBytes);

@@ -1,15 +1,10 @@
 import type { MeshSettings } from "../view/settings.ts";
+import type { Writer } from "../engine/ruling.ts";
 import type { Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { AdmissionRequest } from "./review.ts";
 
-/**
- * Who asks, as far as it makes a difference.
- * - `collector`: Kubernetes clearing away what belongs to something deleted; a denial would wedge a namespace for ever.
- * - `control plane`: istiod, which makes the proxies that Gateways ask for.
- * - `reconciler`: applies a set in its own order, and would wait for ever for what it sends later.
- */
-export type Writer = "person" | "reconciler" | "control plane" | "collector";
+export type { Writer };
 
 const collectors = new Set([
   "system:serviceaccount:kube-system:namespace-controller",
@@ -25,13 +20,13 @@ export const requesterOf = ({ operation, user, fieldManager }: AdmissionRequest)
   fieldManager,
 });
 
-/** Collectors and the control plane are known by their whole user name, which nobody can choose. */
+/** Garbage collectors and the control plane are known by their whole user name, which nobody can choose. */
 export function writerOf(
   requester: Requester,
   policies: Pick<Policies, "isReconciler">,
   { rootNamespace }: MeshSettings,
 ): Writer {
-  if (collectors.has(requester.user)) return "collector";
+  if (collectors.has(requester.user)) return "garbage collector";
   const account = `system:serviceaccount:${rootNamespace}:`;
   if (requester.user.startsWith(account) && controlPlane.test(requester.user.slice(account.length)))
     return "control plane";

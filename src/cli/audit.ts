@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { selectionOf } from "../engine/select.ts";
+import { selectionOf } from "../engine/setting.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
@@ -51,13 +51,14 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
       `--policies ${options.policies} cannot be put in force whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
-  const { weighed, skipped, errors: failed } = judgeSet(files, selectionOf(policies));
+  const { rulings, skipped, errors: failed } = judgeSet(files, selectionOf(policies));
   const places = new Map(files.objects.map(({ object, manifest }) => [object, manifest]));
   const report = reportOf({
-    findings: weighed.flatMap(({ finding, mode }) =>
-      mode === "off" ? [] : [reportedFinding({ ...finding, introduced: false }, mode, places.get(finding.subject))],
-    ),
-    skipped: [...skips(skipped), ...accepted(weighed)],
+    findings: rulings.flatMap((ruling) => {
+      const { finding } = ruling;
+      return reportedFinding({ ...ruling, finding: { ...finding, introduced: false } }, places.get(finding.subject));
+    }),
+    skipped: [...skips(skipped), ...accepted(rulings)],
     errors: failed.map((error) => failedRule(error, places.get(error.subject))),
     objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
   });

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { Rule } from "../engine/rule.ts";
-import { type PolicySelection, selectionOf } from "../engine/select.ts";
+import { type PolicySelection, selectionOf } from "../engine/setting.ts";
 import { allSubjects } from "../engine/subjects.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -102,15 +102,13 @@ function reportFor(
   selection: PolicySelection,
 ): Report {
   const files = base ? appliedTo(base.mesh, found) : found;
-  const { weighed, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
+  const { rulings, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
   const places = new Map(
     [...(base?.objects ?? []), ...files.objects].map(({ object, manifest }) => [object, manifest]),
   );
   return reportOf({
-    findings: weighed.flatMap(({ finding, mode }) =>
-      mode === "off" ? [] : [reportedFinding(finding, mode, places.get(finding.subject))],
-    ),
-    skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(weighed)],
+    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places.get(ruling.finding.subject))),
+    skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(rulings)],
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places.get(error.subject)))],
     objects: files.objects.length,
   });
@@ -146,8 +144,10 @@ const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
     .filter((rule) => rule.compare && isInForce(rule, selection, mesh))
     .map(({ id }) => ({ rule: id, reason: "compares a change with what was there: give --mesh" }));
 
-const isInForce = (rule: Rule, selection: PolicySelection, mesh: Mesh): boolean =>
-  [...allSubjects(rule, mesh)].some((subject) => selection.applies(rule, subject, mesh, mesh));
+function isInForce(rule: Rule, selection: PolicySelection, mesh: Mesh): boolean {
+  const settings = selection.between(mesh, mesh);
+  return [...allSubjects(rule, mesh)].some((subject) => settings.of(rule, subject).mode !== "off");
+}
 
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
 

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
-import { kindsRead } from "../engine/subjects.ts";
+import { kindsNeeded, relationsOf } from "../engine/subjects.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
@@ -21,18 +21,12 @@ export const contextOption = () => new Option("--context <name>", "of the kubeco
 
 /** What the rules read, and the Namespaces by which policies select. */
 export const kindsOfRules: readonly Kind[] = [
-  ...new Set<Kind>([
-    "MeshConfig",
-    "Namespace",
-    ...rules.flatMap((rule) => [...kindsRead(rule), ...(rule.subject === "*" ? [] : [rule.subject])]),
-  ]),
+  ...new Set<Kind>(["MeshConfig", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]),
 ];
 
 /** What the rules look objects up by. */
 export const indexesOfRules: readonly Index[] = [
-  ...new Set(
-    rules.flatMap(({ reads }) => reads.flatMap((read) => (typeof read === "string" ? [] : [read.from, read.to]))),
-  ),
+  ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
 ];
 
 /** Connects, runs the task, and ends every connection. What the cluster refuses is one line. */

@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import { judge } from "../engine/evaluate.ts";
-import { selectionOf } from "../engine/select.ts";
+import { selectionOf } from "../engine/setting.ts";
 import { readWords } from "../explain/asked.ts";
 import { explanationOf } from "../explain/explanation.ts";
 import type { Inquiry } from "../explain/inquiry.ts";

@@ -1,7 +1,7 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
-import type { PolicySelection } from "../engine/select.ts";
-import { uncovered, weigh, type Weighed } from "../engine/weigh.ts";
+import { type Ruling, rulingsOf } from "../engine/ruling.ts";
+import type { PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { rules } from "../rules/index.ts";
@@ -9,7 +9,7 @@ import { type Environment, environmentsOf } from "../sources/manifests/environme
 import type { FileMesh } from "../sources/manifests/file-mesh.ts";
 
 export interface Judgement {
-  readonly weighed: readonly Weighed[];
+  readonly rulings: readonly Ruling[];
   readonly skipped: readonly Skip[];
   readonly errors: readonly RuleError[];
 }
@@ -33,16 +33,15 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     for (const finding of own.findings) findings.push(finding);
     errors.push(...own.errors);
   }
-  const sides = { before: mesh, after: mesh };
-  const weighed = uncovered(findings.map((finding) => weigh({ ...finding, introduced: true }, selection, sides)));
-  return { weighed, skipped, errors };
+  const introduced = findings.map((finding) => ({ ...finding, introduced: true }));
+  return { rulings: rulingsOf(introduced, { after: mesh, exceptionFor: selection.exceptionFor }), skipped, errors };
 }
 
 /** What the rules say of these, in the place of what the set has of the same names. */
 function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelection) {
   const own = new Set(entries.map(({ object }) => object));
   const changes = entries.map(({ object }) => changeOf(object, mesh));
-  const { findings, errors } = judge(rules, mesh, changes, selection);
+  const { findings, errors } = judge(rules, mesh, changes, { selection });
   const isOwn = ({ rule, subject }: Finding | RuleError) => rule.check !== undefined && own.has(subject);
   return { findings: findings.filter(isOwn), errors: errors.filter(isOwn) };
 }
@@ -65,10 +64,10 @@ export function judgeChanges(
 ): Judgement {
   const early = new Set(replaced.map(({ earlier }) => earlier));
   const changes = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
-  const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, selection);
+  const { findings, skipped, errors, after } = judge(rules, mesh, changes, { selection });
   const changed = new Set(objects.map(({ object }) => identityOf(object)));
-  const weighed = uncovered(findings.map((finding) => weigh(finding, selection, { before, after }, changed)));
-  return { weighed, skipped, errors };
+  const rulings = rulingsOf(findings, { after, exceptionFor: selection.exceptionFor, changed });
+  return { rulings, skipped, errors };
 }
 
 function changeOf(object: AnyObject, mesh: FileMesh["mesh"]) {

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
-import type { Weighed } from "../engine/weigh.ts";
+import type { Ruling } from "../engine/ruling.ts";
 import { idOf } from "../kube/identity.ts";
 import { jsonReport } from "../report/json.ts";
 import type { Report, ReportedError } from "../report/report.ts";
@@ -31,8 +31,8 @@ export type Skipped = Report["skipped"][number];
 export const skips = (skipped: readonly Skip[]): Skipped[] =>
   skipped.map(({ rule, unknown }) => ({ rule: rule.id, reason: `needs ${unknown}, of which nothing is known` }));
 
-export function accepted(weighed: readonly Weighed[]): Skipped[] {
-  return weighed.flatMap(({ finding, exception }) =>
+export function accepted(rulings: readonly Ruling[]): Skipped[] {
+  return rulings.flatMap(({ finding, exception }) =>
     exception === undefined
       ? []
       : [

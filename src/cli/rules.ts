@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { asset } from "../config/assets.ts";
-import type { Rule } from "../engine/rule.ts";
+import { modesOf, type Rule } from "../engine/rule.ts";
 import { rules } from "../rules/index.ts";
 import { nearest } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -31,8 +31,14 @@ function catalogue(): string {
   ].join("\n");
 }
 
-const shownMode = ({ mode, onlyProtected, protectedMode }: Rule): string =>
-  protectedMode ? `${mode} (P: ${protectedMode})` : `${mode}${onlyProtected ? " (P)" : ""}`;
+const shownMode = (rule: Rule): string => {
+  const modes = modesOf(rule);
+  const trial = rule.stage === "trial" ? " (trial)" : "";
+  if (modes.elsewhere === "off" && modes.protected !== "off") return `${modes.protected} (P)${trial}`;
+  return modes.protected === modes.elsewhere
+    ? `${modes.elsewhere}${trial}`
+    : `${modes.elsewhere} (P: ${modes.protected})${trial}`;
+};
 
 function pageOf(id: string): string {
   const ids = rules.map((rule) => rule.id);

@@ -72,7 +72,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     mesh: mesh.current,
     checks: mesh.checks,
     freshness: mesh.freshness,
-    ...(cluster ? { readAgain: (witnesses) => cluster.liveRead(witnesses, liveReadMs) } : {}),
+    ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs) } : {}),
     connection,
     policies: policies.current,
     certificates,

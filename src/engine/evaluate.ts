@@ -3,20 +3,23 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
-import { rebuilt } from "../view/store.ts";
+import { sideOf } from "../view/side.ts";
+import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
-import { type Finding, findingOf } from "./finding.ts";
-import { defaultsOf, type ParameterValue, type Problem, type Rule } from "./rule.ts";
+import { Budget, BudgetExceeded } from "./budget.ts";
+import { type Finding, type FoundBy, findingOf } from "./finding.ts";
+import type { Problem, Rule } from "./rule.ts";
+import { everyRule, type RuleSetting, type Selection, type Settings } from "./setting.ts";
 import { allSubjects, concerns, subjectsOf, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
   /** The kind that the rule needs and the view cannot supply. */
   readonly unknown: Kind;
+  /** Of the rule for the object that is changed; undefined in an audit. */
+  readonly setting?: RuleSetting;
 }
-export interface RuleError {
-  readonly rule: Rule;
-  readonly subject: AnyObject;
+export interface RuleError extends FoundBy {
   readonly error: unknown;
 }
 export interface Evaluation {
@@ -28,68 +31,95 @@ export interface Evaluation {
   readonly after: Mesh;
 }
 
-/** What a policy decides before a rule runs. It may only leave out what could not count anyway. */
-export interface Selection {
-  /** `after` is undefined where the subject goes. */
-  applies(rule: Rule, subject: AnyObject, before: Mesh, after: Mesh): boolean;
-  parameters(rule: Rule, subject: AnyObject): Readonly<Record<string, ParameterValue>>;
+export interface JudgeOptions {
+  /** Default: every rule in its own mode. */
+  readonly selection?: Selection;
+  /** Default: none. */
+  readonly budget?: Budget;
+  /** Judges every subject of every rule, whether or not the change can concern it. The laws compare with it. */
+  readonly isScan?: boolean;
 }
-const everything: Selection = { applies: () => true, parameters: defaultsOf };
 
 /**
- * What the rules say of these changes. `view` may lag behind the request: each change's old object is laid over it
+ * What the rules find in these changes. `view` may lag behind the request: each change's old object is laid over it
  * first. Synchronous and pure; an error inside a rule is an error of that rule.
  */
 export function judge(
   rules: readonly Rule[],
   view: Mesh,
   changes: readonly Change[],
-  selection: Selection = everything,
+  options: JudgeOptions = {},
 ): Evaluation {
-  const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
-  const before = asRequested(view, changes, mentioned);
-  const after = withSettings(overlay(before, changes, mentioned), changes);
-  const evaluation: Draft = { findings: [], skipped: [], errors: [], before, after, selection };
-  const changed = new Set(changes.map((change) => subjectOf(change).kind));
-  const settingsChanged = after.settings !== before.settings;
-  for (const rule of rules) {
-    if (!settingsChanged && !concerns(rule, changed)) continue;
-    const unknown = unknownTo(rule, before);
-    if (unknown !== undefined) {
-      evaluation.skipped.push({ rule, unknown });
-      continue;
-    }
-    const subjects = settingsChanged ? [...allSubjects(rule, after)] : subjectsOf(rule, changes, [before, after]);
-    for (const subject of subjects) judgeSubject(rule, subject, evaluation);
+  const judgement = judging(rules, view, changes, options);
+  for (;;) {
+    const step = judgement.next();
+    if (step.done) return step.value;
   }
+}
+
+/** The same, with a pause wherever the budget's slice is over. The view must not change until it is done. */
+export function* judging(
+  rules: readonly Rule[],
+  view: Mesh,
+  changes: readonly Change[],
+  { selection = everyRule, budget, isScan = false }: JudgeOptions,
+): Generator<void, Evaluation> {
+  const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
+  const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
+  const next = yield* withSettings(overlay(before, changes, mentioned), changes);
+  const after = sideOf(next, budget?.spend);
+  const evaluation: Draft = { findings: [], skipped: [], errors: [], before, after };
+  const settings = selection.between(before, after);
+  const changed = new Set(changes.map((change) => subjectOf(change).kind));
+  const isEverywhere = isScan || after.settings !== before.settings;
+  let exceeded: BudgetExceeded | undefined;
+  for (const rule of rules) {
+    if (!isEverywhere && !concerns(rule, changed)) continue;
+    const unknown = unknownTo(rule, before);
+    if (unknown !== undefined) evaluation.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
+    else if (exceeded !== undefined) notJudged(rule, changes, { settings, exceeded }, evaluation);
+    else
+      try {
+        const subjects = isEverywhere ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
+        for (const subject of subjects) {
+          judgeSubject(rule, subject, settings, evaluation);
+          if (budget?.isSliceOver() === true) yield;
+        }
+      } catch (error) {
+        if (!(error instanceof BudgetExceeded)) throw error;
+        exceeded = error;
+        notJudged(rule, changes, { settings, exceeded }, evaluation);
+      }
+  }
+  budget?.end();
   return evaluation;
 }
 
-/** What the state rules say of a mesh as it is. Nothing in it is introduced. */
+/** Which rules find what in a mesh as it is. Nothing in it is introduced. */
 export function* audit(
   rules: readonly Rule[],
   mesh: Mesh,
-  selection: Selection = everything,
+  selection: Selection = everyRule,
 ): Generator<Finding | Skip | RuleError> {
+  const side = sideOf(mesh);
+  const settings = selection.between(side, side);
   for (const rule of rules) {
     if (!rule.check) continue;
-    const unknown = unknownTo(rule, mesh);
+    const unknown = unknownTo(rule, side);
     if (unknown !== undefined) yield { rule, unknown };
-    else for (const subject of allSubjects(rule, mesh)) yield* auditSubject(rule, subject, mesh, selection);
+    else for (const subject of allSubjects(rule, side)) yield* auditSubject(rule, subject, side, settings);
   }
 }
 
-function* auditSubject(
-  rule: Rule,
-  subject: AnyObject,
-  mesh: Mesh,
-  selection: Selection,
-): Generator<Finding | RuleError> {
-  if (!isJudgedBy(rule, subject) || !selection.applies(rule, subject, mesh, mesh)) return;
+function* auditSubject(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
+  if (!isJudgedBy(rule, subject)) return;
+  const setting = settings.of(rule, subject);
+  if (setting.mode === "off") return;
+  const by = { rule, subject, setting };
   try {
-    for (const problem of problemsOf(rule, subject, mesh, selection)) yield findingOf(problem, rule, subject, false);
+    for (const problem of problemsOf(by, subject, mesh)) yield findingOf(problem, by, false);
   } catch (error) {
-    yield { rule, subject, error };
+    yield { ...by, error };
   }
 }
 
@@ -99,7 +129,23 @@ interface Draft {
   readonly errors: RuleError[];
   readonly before: Mesh;
   readonly after: Mesh;
-  readonly selection: Selection;
+}
+
+const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
+  settings.of(rule, subjectOf(first ?? {}));
+
+/** What the rule would have found, nobody knows: the change that costs too much answers for it. */
+function notJudged(
+  rule: Rule,
+  changes: readonly Change[],
+  { settings, exceeded }: { readonly settings: Settings; readonly exceeded: BudgetExceeded },
+  { errors }: Draft,
+): void {
+  const setting = settingFor(rule, changes, settings);
+  // A rule that counts only in protected namespaces may concern one far from the object that is changed.
+  const mode = setting.ifProtected ?? setting.mode;
+  if (mode !== "off")
+    errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...setting, mode }, error: exceeded });
 }
 
 /** The view with the old objects that the request itself shows, which may be newer than what was watched. */
@@ -130,7 +176,7 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
 }
 
 /** A change of mesh settings alters keys: the one case that rebuilds. */
-function withSettings(after: Mesh, changes: readonly Change[]): Mesh {
+function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void, Mesh> {
   const isTouched = changes.some((change) => {
     const subject = subjectOf(change);
     return subject.kind === "MeshConfig" && isMeshSettings(subject);
@@ -139,50 +185,61 @@ function withSettings(after: Mesh, changes: readonly Change[]): Mesh {
   // What no mesh config can say is kept: it came from elsewhere.
   const { domain, revisions } = after.settings;
   const settings = meshSettingsOf(after.all("MeshConfig"), { ...defaultMeshSettings, domain, revisions });
-  return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : rebuilt(after, settings);
+  return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
 }
 
-function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
-  const { before, after, selection, findings, errors } = draft;
-  const now = after.find(subject.kind, keyOf(subject));
-  if (now === undefined || !isJudgedBy(rule, now) || !selection.applies(rule, now, before, after)) return;
-  const old = before.find(subject.kind, keyOf(subject));
+function judgeSubject(rule: Rule, subject: AnyObject, settings: Settings, draft: Draft): void {
+  const { before, after, findings, errors } = draft;
+  const key = keyOf(subject);
+  const now = after.find(subject.kind, key);
+  if (now === undefined || !isJudgedBy(rule, now)) return;
+  const setting = settings.of(rule, now);
+  if (setting.mode === "off") return;
+  const by = { rule, subject: now, setting };
+  const old = before.find(subject.kind, key);
   try {
     // One by one: a hostile object has more findings than a call takes arguments.
-    for (const finding of (rule.compare ? step : state)(rule, old, now, draft)) findings.push(finding);
+    for (const finding of (rule.compare ? step : state)(by, old, draft)) findings.push(finding);
   } catch (error) {
-    errors.push({ rule, subject: now, error });
+    if (error instanceof BudgetExceeded) throw error;
+    errors.push({ ...by, error });
   }
 }
 
-/** object-malformed (subject `*`) comes before all: what was read only in part is judged by no other rule. */
-const isJudgedBy = (rule: Rule, subject: AnyObject): boolean => subject.malformed === undefined || rule.subject === "*";
+/** An object of which only a part could be read is judged by object-malformed alone. */
+const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
+  subject.malformed === undefined || rule.judgesMalformed === true;
 
-function problemsOf(rule: Rule, subject: AnyObject, mesh: Mesh, selection: Selection): readonly Problem[] {
-  return [...(rule.check?.(subject, mesh, selection.parameters(rule, subject)) ?? [])];
+function problemsOf({ rule, setting }: FoundBy, subject: AnyObject, mesh: Mesh): readonly Problem[] {
+  return [...(rule.check?.(subject, mesh, setting.parameters) ?? [])];
 }
 
-function step(rule: Rule, old: AnyObject | undefined, now: AnyObject, { before, after, selection }: Draft): Finding[] {
+function step(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft): Finding[] {
   if (old === undefined || old.malformed !== undefined) return [];
-  const parameters = selection.parameters(rule, now);
-  const problems = rule.compare?.({ object: old, mesh: before }, { object: now, mesh: after }, parameters) ?? [];
-  return [...problems].map((problem) => findingOf(problem, rule, now, true));
+  const { rule, subject, setting } = by;
+  const sides = [
+    { object: old, mesh: before },
+    { object: subject, mesh: after },
+  ] as const;
+  const problems = rule.compare?.(...sides, setting.parameters) ?? [];
+  return [...problems].map((problem) => findingOf(problem, by, true));
 }
 
 /** introduced = after - before, as a counted multiset: a second mistake like the first is a new one. */
-function state(rule: Rule, old: AnyObject | undefined, now: AnyObject, { before, after, selection }: Draft): Finding[] {
-  const problems = problemsOf(rule, now, after, selection);
+function state(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft): Finding[] {
+  const { rule, subject, setting } = by;
+  const problems = problemsOf(by, subject, after);
   if (problems.length === 0) return [];
   const known = new Map<string, number>();
   if (old !== undefined)
-    for (const { key, message } of problemsOf(rule, old, before, selection))
+    for (const { key, message } of problemsOf(by, old, before))
       known.set(key ?? message, (known.get(key ?? message) ?? 0) + 1);
   return problems.map((problem) => {
     const key = problem.key ?? problem.message;
     const left = known.get(key) ?? 0;
     known.set(key, left - 1);
     const isRollback =
-      old !== undefined && left <= 0 && rule.isRollback?.(old, now, problem, selection.parameters(rule, now)) === true;
-    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, rule, now, left <= 0);
+      old !== undefined && left <= 0 && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
+    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, by, left <= 0);
   });
 }

@@ -2,42 +2,54 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Problem, Rule } from "./rule.ts";
+import type { RuleSetting } from "./setting.ts";
 
 /**
- * What a problem rests on makes its class; nothing else declares it.
- * - `intrinsic`: a state rule's problem without witnesses: the object alone is wrong.
- * - `weakening`: a step rule's problem: something protective goes.
- * - `relational`: a problem with witnesses: something else is missing, older, or still in use.
+ * What a problem depends on makes its class; nothing else declares it.
+ * - `intrinsic`: a state rule's problem without evidence: the object alone is wrong.
+ * - `weakening`: a step rule's problem: the change takes protection away.
+ * - `relational`: a problem with evidence: something else is missing, older, or still in use.
  */
 export type FindingClass = "intrinsic" | "weakening" | "relational";
 
-/** A problem with its rule, its subject and whether the change introduced it. */
+/** A problem with its rule, its subject, the rule's setting for it and whether the change introduced it. */
 export interface Finding extends Problem {
   readonly rule: Rule;
   /** As it is after the change. */
   readonly subject: AnyObject;
+  readonly setting: RuleSetting;
   readonly introduced: boolean;
   readonly class: FindingClass;
+  /** Why nobody knows whether there is a problem: the rule failed, or a kind that it needs is unknown. */
+  readonly undecided?: "error" | "unknown";
 }
 
-export function findingOf(problem: Problem, rule: Rule, subject: AnyObject, introduced: boolean): Finding {
-  return { ...problem, rule, subject, introduced, class: classOf(problem, rule) };
+export interface FoundBy {
+  readonly rule: Rule;
+  readonly subject: AnyObject;
+  readonly setting: RuleSetting;
 }
 
-function classOf({ restsOn }: Problem, rule: Rule): FindingClass {
-  if (restsOn !== undefined && restsOn.length > 0) return "relational";
+export function findingOf(problem: Problem, { rule, subject, setting }: FoundBy, introduced: boolean): Finding {
+  return { ...problem, rule, subject, setting, introduced, class: classOf(problem, rule) };
+}
+
+function classOf({ evidence }: Problem, rule: Rule): FindingClass {
+  if (evidence !== undefined && evidence.length > 0) return "relational";
   return rule.compare ? "weakening" : "intrinsic";
 }
 
 /**
- * How much of what a problem rests on the view can vouch for: a witness of a kind that the view holds in part, or a
- * missing one of a kind that it is only assumed to hold whole, is worth a warning.
+ * Kinds of the evidence of which the view does not know enough to deny: evidence of a kind that the view holds in part,
+ * and a missing object of a kind that it is only assumed to hold whole.
  */
-export function isCertain({ restsOn }: Problem, mesh: Mesh): boolean {
-  return (restsOn ?? []).every((witness) => {
-    const missing = "absent" in witness;
-    const kind: Kind = missing ? witness.absent : witness.kind;
+export function uncertainEvidence({ evidence = [] }: Problem, mesh: Mesh): readonly Kind[] {
+  const kinds = new Set<Kind>();
+  for (const one of evidence) {
+    const isMissing = "absent" in one;
+    const kind = isMissing ? one.absent : one.kind;
     const knowledge = mesh.knowledge(kind);
-    return knowledge === "complete" || (knowledge === "assumed" && !missing);
-  });
+    if (knowledge !== "complete" && (knowledge !== "assumed" || isMissing)) kinds.add(kind);
+  }
+  return [...kinds];
 }

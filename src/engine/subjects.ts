@@ -1,32 +1,63 @@
 import { identityOf } from "../kube/identity.ts";
-import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
-import type { Mesh } from "../view/view.ts";
+import type { Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
-/** Every kind that a rule reads, its subject's not included unless it reads it of others. */
-export function kindsRead(rule: Rule): ReadonlySet<Kind> {
-  return new Set(rule.reads.flatMap((read) => (typeof read === "string" ? [read] : [read.from.kind, read.to.kind])));
+/** What the engine needs to know of a rule's declaration, worked out once. */
+interface Declared {
+  readonly relations: readonly Relation[];
+  readonly kinds: ReadonlySet<Kind>;
+  readonly subjects: ReadonlySet<Kind>;
+  /** Kinds of which some other object's verdict may depend on a change: the ends of relations. */
+  readonly ends: ReadonlySet<Kind>;
+}
+const declarations = new WeakMap<Rule, Declared>();
+
+function declared(rule: Rule): Declared {
+  let found = declarations.get(rule);
+  if (found === undefined) {
+    const relations = relationsOf(rule.reads);
+    found = {
+      relations,
+      kinds: new Set(relations.flatMap(({ from, to }) => [from.kind, to.kind])),
+      subjects: new Set(rule.subject),
+      ends: new Set(relations.map(({ to }) => to.kind)),
+    };
+    declarations.set(rule, found);
+  }
+  return found;
 }
 
-const isSubject = (rule: Rule, kind: Kind): boolean => rule.subject === "*" || rule.subject === kind;
+/** The relations behind what is declared: facts read others, and in the end relations. Each once. */
+export function relationsOf(reads: readonly Reads[]): readonly Relation[] {
+  const relations = new Set<Relation>();
+  const all = new Set<Reads>(reads);
+  // A Set visits what is added on the way.
+  for (const read of all)
+    if ("compute" in read) for (const other of read.reads) all.add(other);
+    else relations.add(read);
+  return [...relations];
+}
+
+/** Every kind that a rule reads, its subject's not included unless it reads it of others. */
+export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds;
+
+/** The kinds that a view has to supply for a rule. One that judges fields of every kind needs none by itself. */
+export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
+  new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
 
 export const concerns = (rule: Rule, changed: ReadonlySet<Kind>): boolean => {
-  for (const kind of changed) if (isSubject(rule, kind) || kindsOf(rule).has(kind)) return true;
+  const { subjects, kinds } = declared(rule);
+  for (const kind of changed) if (subjects.has(kind) || (!rule.onlyOwnChanges && kinds.has(kind))) return true;
   return false;
 };
 
-const kindsByRule = new WeakMap<Rule, ReadonlySet<Kind>>();
-function kindsOf(rule: Rule): ReadonlySet<Kind> {
-  let kinds = kindsByRule.get(rule);
-  if (!kinds) kindsByRule.set(rule, (kinds = kindsRead(rule)));
-  return kinds;
-}
-
-/** The kind that a rule cannot do without and that the view cannot supply. */
+/** The kind that a rule cannot do without and that the view cannot supply. Namespaces are implied by what is in them. */
 export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
-  for (const kind of kindsOf(rule)) if (!rule.worksWithout.includes(kind) && !mesh.knows(kind)) return kind;
+  for (const kind of declared(rule).kinds)
+    if (kind !== "Namespace" && !rule.worksWithout.includes(kind) && !mesh.knows(kind)) return kind;
   return undefined;
 }
 
@@ -35,48 +66,46 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
  * changed, any number of hops, on both sides.
  */
 export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
+  const { subjects, ends, relations } = declared(rule);
   const [first] = changes;
-  // A rule that reads no other objects judges what changes: most rules, most of the time.
-  if (rule.reads.length === 0 && first !== undefined && changes.length === 1) {
+  if (first !== undefined && changes.length === 1) {
     const subject = subjectOf(first);
-    return isSubject(rule, subject.kind) ? [subject] : [];
+    // Most rules, most of the time: nothing reads objects of this kind, or others' verdicts are not its business.
+    if (rule.onlyOwnChanges || !ends.has(subject.kind)) return subjects.has(subject.kind) ? [subject] : [];
   }
   const reached = new Set<AnyObject>();
   for (const { old, object } of changes) {
     if (old) reached.add(old);
     if (object) reached.add(object);
   }
+  if (rule.onlyOwnChanges) return distinct(subjects, reached);
   // A Set visits what is added on the way.
-  for (const object of reached) for (const reader of readersOf(object, rule, sides)) reached.add(reader);
-  return distinct(rule, reached);
+  for (const object of reached)
+    for (const { from, to } of relations)
+      if (to.kind === object.kind)
+        for (const mesh of sides)
+          for (const reader of mesh.lookup(from, to.keys(object, mesh.settings))) reached.add(reader);
+  return distinct(subjects, reached);
 }
 
 /** Every object that the rule judges: what a change of mesh settings concerns. */
 export function* allSubjects(rule: Rule, mesh: Mesh): Iterable<AnyObject> {
-  for (const kind of rule.subject === "*" ? allKinds : [rule.subject]) yield* mesh.all(kind);
+  for (const kind of rule.subject) yield* mesh.all(kind);
 }
 
-function* readersOf(object: AnyObject, rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
-  for (const read of rule.reads)
-    if (read === object.kind) for (const mesh of sides) yield* allSubjects(rule, mesh);
-    else if (typeof read !== "string" && read.to.kind === object.kind)
-      for (const mesh of sides) yield* mesh.lookup(read.from, read.to.keys(object, mesh.settings));
-}
-
-function distinct(rule: Rule, reached: Iterable<AnyObject>): Iterable<AnyObject> {
-  const subjects = new Map<string, AnyObject>();
-  for (const object of reached) if (isSubject(rule, object.kind)) subjects.set(identityOf(object), object);
-  return subjects.values();
+function distinct(subjects: ReadonlySet<Kind>, reached: Iterable<AnyObject>): Iterable<AnyObject> {
+  const found = new Map<string, AnyObject>();
+  for (const object of reached) if (subjects.has(object.kind)) found.set(identityOf(object), object);
+  return found.values();
 }
 
 /** Relations that no path leads to from the rule's subject: declared in vain, or one in between is missing. */
 export function unreachable(rule: Rule): readonly string[] {
-  const known = new Set<Kind>(rule.subject === "*" ? allKinds : [rule.subject]);
-  let relations = rule.reads.filter((read) => typeof read !== "string");
+  const known = new Set<Kind>(rule.subject);
+  const { relations } = declared(rule);
   for (let before = -1; before !== known.size; ) {
     before = known.size;
     for (const { from, to } of relations) if (known.has(from.kind)) known.add(to.kind);
   }
-  relations = relations.filter(({ from }) => !known.has(from.kind));
-  return relations.map(({ name }) => name);
+  return relations.filter(({ from }) => !known.has(from.kind)).map(({ name }) => name);
 }

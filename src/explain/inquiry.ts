@@ -1,5 +1,5 @@
 import type { Rule } from "../engine/rule.ts";
-import type { PolicySelection } from "../engine/select.ts";
+import type { PolicySelection } from "../engine/setting.ts";
 import { idOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace } from "../kube/object.ts";

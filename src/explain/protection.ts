@@ -1,4 +1,4 @@
-import type { Mode } from "../engine/rule.ts";
+import { type Mode, modesOf, type Rule } from "../engine/rule.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { protectorsOf } from "../policy/protection.ts";
@@ -14,19 +14,21 @@ export function protectionLine(
   const { name, labels } = namespace.metadata;
   const protectors = protectorsOf(name, labels, policies);
   const [first, ...others] = protectors;
-  const settings = rules.map((rule) => ({ rule, ...selection.setting(rule, subject, mesh, mesh) }));
+  const inForce = selection.between(mesh, mesh);
+  const settings = rules.map((rule) => ({ rule, ...inForce.of(rule, subject) }));
+  const ownMode = (rule: Rule) => (first === undefined ? modesOf(rule).elsewhere : modesOf(rule).protected);
   const idsOf = (mode: Mode) => settings.filter((setting) => setting.mode === mode).map(({ rule }) => rule.id);
   const modes = { deny: idsOf("deny"), warn: idsOf("warn"), audit: idsOf("audit"), off: idsOf("off") };
   const unknown = namespace.implied ? ", as far as its name tells: its labels are not known" : "";
   const changed = settings
-    .filter(({ rule, mode, policy }) => mode !== rule.mode && policy !== unprotected)
+    .filter(({ rule, mode, ifProtected }) => mode !== ownMode(rule) && ifProtected === undefined)
     .map(({ rule, mode, policy }) => ({
       key: "protection.rule",
       of: rule.id,
-      text: `${rule.id}: ${mode} instead of ${rule.mode}, by ${policy}`,
+      text: `${rule.id}: ${mode} instead of ${ownMode(rule)}, by ${policy}`,
       value: mode,
     }));
-  const asleep = settings.filter(({ policy }) => policy === unprotected).length;
+  const asleep = settings.filter(({ ifProtected }) => ifProtected !== undefined).length;
   return {
     key: "protection",
     text: first === undefined ? `Meshward: not protected${unknown}` : `Meshward: protected by ${shown(first)}`,
@@ -49,9 +51,6 @@ export function protectionLine(
     ],
   };
 }
-
-/** As engine/select.ts says it. */
-const unprotected = "the namespace is not protected";
 
 const shown = ({ policy, by, matched }: ReturnType<typeof protectorsOf>[number]): string =>
   `${policy} (${by === "name" ? `name ${matched}` : `label ${matched}`})`;

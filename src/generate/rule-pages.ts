@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Reads } from "../view/view.ts";
-import type { Rule } from "../engine/rule.ts";
+import { modesOf, type Rule } from "../engine/rule.ts";
+import { relationsOf } from "../engine/subjects.ts";
 
 /** A generated file, by its path below the repository's root. */
 export interface GeneratedFile {
@@ -32,9 +32,15 @@ function indexOf(rules: readonly Rule[]): string {
   ].join("\n");
 }
 
-/** `warn`, `deny (P)`, `warn (P: deny)`. */
-const shownMode = ({ mode, onlyProtected, protectedMode }: Rule): string =>
-  protectedMode ? `${mode} (P: ${protectedMode})` : `${mode}${onlyProtected ? " (P)" : ""}`;
+/** `warn`, `deny (P)`, `warn (P: deny)`, `warn (trial)`. */
+const shownMode = (rule: Rule): string => {
+  const modes = modesOf(rule);
+  const trial = rule.stage === "trial" ? " (trial)" : "";
+  if (modes.elsewhere === "off" && modes.protected !== "off") return `${modes.protected} (P)${trial}`;
+  return modes.protected === modes.elsewhere
+    ? `${modes.elsewhere}${trial}`
+    : `${modes.elsewhere} (P: ${modes.protected})${trial}`;
+};
 
 function pageOf(rule: Rule, fixtures: string): string {
   return [
@@ -59,16 +65,17 @@ function pageOf(rule: Rule, fixtures: string): string {
 }
 
 function factsOf(rule: Rule): string[] {
-  const protection = rule.protectedMode
-    ? `, in protected namespaces ${rule.protectedMode}`
-    : rule.onlyProtected
-      ? ", only in protected namespaces"
-      : "";
-  const judges = rule.subject === "*" ? "every kind" : rule.subject;
+  const { protected: inProtected, elsewhere } = modesOf(rule);
+  const mode =
+    elsewhere === "off" && inProtected !== "off"
+      ? `${inProtected}, only in protected namespaces`
+      : `${elsewhere}${inProtected === elsewhere ? "" : `, in protected namespaces ${inProtected}`}`;
+  const judges = rule.judgesMalformed ? "every kind" : rule.subject.join(", ");
   const nature = natureOf(rule);
-  const reads = [...new Set(rule.reads.map(readName))].sort();
+  const reads = [...new Set(relationsOf(rule.reads).map(({ to }) => to.kind))].sort();
   return [
-    `- Mode in \`baseline\`: ${rule.mode}${protection}`,
+    `- Mode in \`baseline\`: ${mode}${rule.stage === "trial" ? "; on trial: warns at most, whatever the policies say" : ""}`,
+    `- Since: ${rule.since}`,
     `- Judges: ${judges}; ${nature}`,
     ...(reads.length > 0 ? [`- Reads: ${reads.join(", ")}`] : []),
     ...(rule.worksWithout.length > 0 ? [`- Can do without: ${rule.worksWithout.join(", ")}`] : []),
@@ -82,8 +89,6 @@ function natureOf({ check, compare }: Rule): string {
     ? "a step rule: it compares before and after a change, and says nothing in an audit"
     : "both ways: admission compares before and after a change, `check` of a set and an audit judge what is";
 }
-
-const readName = (read: Reads): string => (typeof read === "string" ? read : read.to.kind);
 
 function parametersOf(rule: Rule): string[] {
   const parameters = Object.entries(rule.parameters);

@@ -1,5 +1,5 @@
 import type { Rule } from "../engine/rule.ts";
-import { kindsRead } from "../engine/subjects.ts";
+import { kindsNeeded } from "../engine/subjects.ts";
 import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
 
 /** Where the API server finds Meshward: a base URL (`https://127.0.0.1:8443`), or a Service. */
@@ -90,7 +90,7 @@ const namespaceName = "kubernetes.io/metadata.name";
 
 /** The kinds that rules judge or read. A rule that judges any kind adds none by itself. */
 export function kindsConcerned(rules: readonly Rule[]): ReadonlySet<Kind> {
-  return new Set(rules.flatMap((rule) => [...(rule.subject === "*" ? [] : [rule.subject]), ...kindsRead(rule)]));
+  return new Set(rules.flatMap((rule) => [...kindsNeeded(rule)]));
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { answer, notJudged, notMutated, type WebhookPath } from "../admission/answer.ts";
-import { glassBroken } from "../admission/object-events.ts";
+import { breakGlassUsed } from "../admission/object-events.ts";
 import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
@@ -159,7 +159,7 @@ function record(
     seconds: milliseconds / 1_000,
     rules: decision.rules,
     ruleErrors: decision.ruleErrors ?? [],
-    hasBrokenGlass: decision.events?.some(({ reason }) => reason === glassBroken) ?? false,
+    hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
   });
   if (decision.events !== undefined) door.tell?.(decision.events);

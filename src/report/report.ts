@@ -12,6 +12,13 @@ export interface ReportedObject {
 export interface ReportedFinding {
   readonly rule: string;
   readonly mode: Exclude<Mode, "off">;
+  /** Each step by which the rule's mode was lowered, in order, with its reason; empty where none was. */
+  readonly lowered: readonly {
+    readonly step: string;
+    readonly from: Mode;
+    readonly to: Mode;
+    readonly reason: string;
+  }[];
   /** False: it was there before the change. */
   readonly introduced: boolean;
   readonly object: ReportedObject;

@@ -1,5 +1,4 @@
-import type { Finding } from "../engine/finding.ts";
-import type { Mode } from "../engine/rule.ts";
+import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
@@ -11,17 +10,18 @@ export interface Place {
   locate(path: Path): { readonly line: number; readonly column: number };
 }
 
-/** A finding as a report shows it. `place` is undefined where no file shows its subject. */
+/** A finding as a report shows it; none where it counts for nothing. `place` is undefined where no file shows its subject. */
 export function reportedFinding(
-  finding: Finding,
-  mode: Exclude<Mode, "off">,
+  { finding, mode, lowered }: Ruling,
   place: Place | undefined,
-): ReportedFinding {
+): readonly ReportedFinding[] {
+  if (mode === "off") return [];
   const { rule, subject, at, message, introduced, related = [] } = finding;
   const position = place?.locate(at);
-  return {
+  const reported: ReportedFinding = {
     rule: rule.id,
     mode,
+    lowered: lowered.map(({ step, from, to, reason }) => ({ step, from, to, reason })),
     introduced,
     object: reportedObject(subject),
     file: place?.file ?? null,
@@ -33,6 +33,7 @@ export function reportedFinding(
     docs: `policies/rules/${rule.id}.md`,
     related: related.map(reportedObject),
   };
+  return [reported];
 }
 
 export function reportedObject({ apiVersion, originKind, metadata }: AnyObject): ReportedObject {

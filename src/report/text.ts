@@ -28,12 +28,15 @@ export function textReport(report: Report, options: { readonly colour: boolean }
 }
 
 function shownFinding(finding: ReportedFinding, style: Style): string[] {
-  const { mode, rule, object, path, message, fix, related, introduced } = finding;
+  const { mode, rule, object, path, message, fix, related, lowered } = finding;
+  const last = lowered.findLast(({ from }) => from === "deny");
+  const reason =
+    last === undefined ? "" : ` (only ${mode === "warn" ? "a warning" : "recorded"} because ${last.reason})`;
   const place = finding.line === null ? "-" : `${finding.line}:${finding.column ?? 1}`;
   const shade = mode === "deny" ? "red" : mode === "warn" ? "yellow" : "dim";
   const indent = " ".repeat(10);
   return [
-    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${introduced ? "" : " (was there before)"}`,
+    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${shown(reason)}`,
     `${indent}${style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))}`,
     ...(related.length > 0 ? [`${indent}see ${shown(related.map(shownObject).join(", "))}`] : []),
     `${indent}fix: ${shown(fix)}`,

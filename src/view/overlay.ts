@@ -3,7 +3,7 @@ import type { Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
-import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
+import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
 /** What a request asks for: create (no old), update, delete (no object). */
 export interface Change {
@@ -73,6 +73,12 @@ class Overlay implements Mesh {
   }
   knows(kind: Kind): boolean {
     return this.#base.knows(kind);
+  }
+  knowsAll(kind: Kind): boolean {
+    return this.knowledge(kind) === "complete";
+  }
+  get(fact: AnyFact, object: AnyObject): never {
+    return fact.compute(object, this) as never;
   }
   population(namespace: string): number {
     return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);

@@ -3,7 +3,7 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
-import type { Index, Knowledge, Mesh, Relation } from "./view.ts";
+import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
 /** The objects of a mesh, live: a source writes it, everything else reads it. */
 export class MeshStore implements Mesh {
@@ -37,6 +37,12 @@ export class MeshStore implements Mesh {
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
+  knowsAll(kind: Kind): boolean {
+    return this.knowledge(kind) === "complete";
+  }
+  get(fact: AnyFact, object: AnyObject): never {
+    return fact.compute(object, this) as never;
+  }
   population(namespace: string): number {
     return this.#population.get(namespace) ?? 0;
   }
@@ -69,7 +75,22 @@ export class MeshStore implements Mesh {
   }
 }
 
-/** A store of what a view shows, under other settings: costs the whole mesh. Knowledge that still changes is handed on. */
+/** Objects that a rebuild copies before it lets others run. */
+const copiedAtOnce = 500;
+
+/** A store of what a view shows, under other settings: costs the whole mesh, and pauses on the way. */
+export function* rebuilding(mesh: Mesh, settings: MeshSettings): Generator<void, MeshStore> {
+  const store = new MeshStore(settings, knowledgeOf(mesh));
+  let copied = 0;
+  for (const kind of allKinds)
+    for (const object of mesh.all(kind)) {
+      if (!object.implied) store.set(object);
+      if (++copied % copiedAtOnce === 0) yield;
+    }
+  return store;
+}
+
+/** The same at once. Knowledge that still changes is handed on. */
 export function rebuilt(mesh: Mesh, settings: MeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
   const store = new MeshStore(settings, knowledge);
   for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);

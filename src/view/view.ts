@@ -24,19 +24,46 @@ export const relation = <Name extends string, From extends Kind, To extends Kind
   to: Index<To>,
 ): Relation<Name, From, To> => ({ name, from, to });
 
-/** What a rule may declare that it reads: a relation (narrowed) or a whole kind (every change of it re-judges every subject). */
-export type Reads = Relation | Kind;
+/**
+ * What Istio would do with one object, as a value that rules and other facts declare: they then read what it reads. A view
+ * of one side of a change computes it once for each object, whoever asks.
+ */
+export interface Fact<Name extends string, K extends Kind, R extends Reads, T> {
+  readonly name: Name;
+  readonly of: K;
+  readonly reads: readonly R[];
+  compute(object: ObjectOf<K>, mesh: MeshView<R>): T;
+}
+/** Of any kind, reading anything. */
+export interface AnyFact {
+  readonly name: string;
+  readonly of: Kind;
+  readonly reads: readonly Reads[];
+  compute(object: AnyObject, mesh: MeshView<Reads>): unknown;
+}
+export const fact = <Name extends string, K extends Kind, R extends Reads, T>(
+  name: Name,
+  of: K,
+  reads: readonly R[],
+  compute: (object: ObjectOf<K>, mesh: MeshView<R>) => T,
+): Fact<Name, K, R, T> => ({ name, of, reads, compute });
+
+/** What a rule or a fact may declare that it reads. */
+export type Reads = Relation | AnyFact;
 type FromOf<R> = R extends Relation<string, infer F, Kind> ? ObjectOf<F> : never;
 type ToOf<R> = R extends Relation<string, Kind, infer T> ? ObjectOf<T> : never;
+type SubjectOfFact<F> = F extends { readonly of: infer K extends Kind } ? ObjectOf<K> : never;
+type ValueOfFact<F> = F extends { compute(...of: never): infer T } ? T : never;
 
 /** What a rule or a fact sees: what it declares, and nothing else compiles (`in`: contravariant in what is declared). */
 export interface MeshView<in R extends Reads = never> {
   readonly settings: MeshSettings;
   /** False: the view cannot supply this kind at all, so that finding none of it says nothing. */
   knows(kind: Kind): boolean;
-  knowledge(kind: Kind): Knowledge;
+  /** Whether all objects of the kind are there: what is missing does not exist. */
+  knowsAll(kind: Kind): boolean;
   related<X extends R & Relation>(relation: X, object: FromOf<X>): readonly ToOf<X>[];
-  all<K extends R & Kind>(kind: K): Iterable<ObjectOf<K>>;
+  get<F extends R & AnyFact>(fact: F, object: SubjectOfFact<F>): ValueOfFact<F>;
 }
 
 /**
@@ -52,6 +79,7 @@ export type Knowledge = "complete" | "assumed" | "partial" | "unknown";
 export interface Mesh extends MeshView<Reads> {
   /** `key` as keyOf gives it. */
   find(kind: Kind, key: string): AnyObject | undefined;
+  knowledge(kind: Kind): Knowledge;
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
   /** How many objects live in a namespace. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createGate } from "../../src/admission/gate.ts";
-import type { Witness } from "../../src/engine/evidence.ts";
+import type { Evidence } from "../../src/engine/evidence.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
@@ -33,24 +33,24 @@ const virtualService = (subset: string, weights?: readonly number[]) => ({
 });
 const read = (raw: Raw): AnyObject => readObject(raw["kind"] as "VirtualService", raw);
 
-function gateOver(stored: readonly Raw[], live: (witnesses: readonly Witness[]) => readonly Change[] | undefined) {
+function gateOver(stored: readonly Raw[], live: (evidence: readonly Evidence[]) => readonly Change[] | undefined) {
   const mesh = new MeshStore(defaultMeshSettings);
   for (const raw of stored) mesh.set(read(raw));
-  const asked: (readonly Witness[])[] = [];
+  const asked: (readonly Evidence[])[] = [];
   const { policies } = loadPolicies([], rules);
   const gate = createGate({
     mesh: () => mesh,
     policies: () => policies,
     rules,
-    async readAgain(witnesses) {
-      asked.push(witnesses);
-      return live(witnesses);
+    async readAgain(evidence) {
+      asked.push(evidence);
+      return live(evidence);
     },
   });
   return { asked, mesh, gate };
 }
-const shown = (witness: Witness) =>
-  "absent" in witness ? `no ${witness.absent} in ${witness.namespace}` : `${witness.kind} ${witness.metadata.name}`;
+const shown = (one: Evidence) =>
+  "absent" in one ? `no ${one.absent} in ${one.namespace}` : `${one.kind} ${one.metadata.name}`;
 
 describe("before a relational denial", () => {
   test("what was missing and has arrived lets the change through, and never enters the store", async () => {

@@ -13,7 +13,7 @@ import { type Raw, type RequestParts, reviewed } from "./requests.ts";
 
 // Rules that find what the objects' annotations ask for, so that a case shows everything that it rests on.
 
-const text = { summary: "s", why: "w", fix: "Do it right." } as const;
+const text = { since: "0.1.0", summary: "s", why: "w", fix: "Do it right." } as const;
 const asked = (metadata: { readonly annotations: Readonly<Record<string, string>> }, wish: string): readonly string[] =>
   metadata.annotations[`test/${wish}`]?.split(",") ?? [];
 
@@ -39,7 +39,7 @@ export const relational = defineRule({
   mode: "deny",
   *check({ metadata }): Iterable<Problem> {
     for (const name of asked(metadata, "needs"))
-      yield { at: [], message: `Gateway "${name}" does not exist`, restsOn: [absent("Gateway", "shop", name)] };
+      yield { at: [], message: `Gateway "${name}" does not exist`, evidence: [absent("Gateway", "shop", name)] };
   },
 });
 
@@ -60,12 +60,17 @@ export const weakening = defineRule({
   },
 });
 
+const servicesOfRoutes = relation(
+  "services of routes",
+  index("VirtualService", ({ metadata }) => [metadata.namespace]),
+  index("Service", ({ metadata }) => [metadata.namespace]),
+);
 /** Finds nothing without Services. */
 export const needsServices = defineRule({
   ...text,
   id: "test-needs-services",
   subject: "VirtualService",
-  reads: ["Service"],
+  reads: [servicesOfRoutes],
   mode: "deny",
   compare: () => [],
 });
@@ -118,7 +123,7 @@ export interface Scene {
   readonly unknown?: readonly "Service"[];
   /** Kinds of which the view holds only some objects, or has not heard for too long. */
   readonly partial?: readonly ("VirtualService" | "Gateway")[];
-  readonly parts?: Omit<Partial<GateParts>, "readAgain">;
+  readonly parts?: Omit<Partial<GateParts>, "readAgain" | "pacing">;
 }
 
 export const policiesOf = (spec: PolicySpec | undefined): Policies =>

@@ -2,7 +2,7 @@
 
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
-import { selectionOf } from "../../src/engine/select.ts";
+import { selectionOf } from "../../src/engine/setting.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import type { Policies } from "../../src/policy/policies.ts";

@@ -64,7 +64,7 @@ async function load(certificate: Certificate): Promise<Loaded> {
     mesh: () => cluster.mesh(),
     checks: cluster.checks,
     freshness: () => cluster.freshness(),
-    readAgain: (witnesses) => cluster.liveRead(witnesses, 300),
+    readAgain: (evidence) => cluster.liveRead(evidence, 300),
     connection,
     policies: () => policies,
     certificates: fixedCertificate(certificate),

@@ -58,7 +58,7 @@ async function lagging(context: TestContext) {
   const certificate = await testCertificate();
   const webhook = await startWebhook({
     mesh: () => live.cluster.mesh(),
-    readAgain: (witnesses) => live.cluster.liveRead(witnesses, 300),
+    readAgain: (evidence) => live.cluster.liveRead(evidence, 300),
     freshness: () => live.cluster.freshness(),
     connection: live.connection,
     policies: () => policies,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { modesOf } from "../../src/engine/rule.ts";
 import { rules } from "../../src/rules/index.ts";
 import { meshward } from "./terminal.ts";
 
@@ -8,7 +9,7 @@ describe("rules", () => {
     const { code, out } = await meshward(["rules"]);
     assert.equal(code, 0);
     for (const { id, mode, summary } of rules)
-      assert.ok(out.includes(id) && out.includes(mode) && out.includes(summary), id);
+      assert.ok(out.includes(id) && out.includes(modesOf({ mode }).protected) && out.includes(summary), id);
   });
 
   for (const rule of rules)

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
-import { unreachable } from "../../src/engine/subjects.ts";
+import { relationsOf, unreachable } from "../../src/engine/subjects.ts";
 import type { ObjectOf } from "../../src/kube/object.ts";
-import { index, type MeshView, relation } from "../../src/view/view.ts";
+import { fact, index, type MeshView, relation } from "../../src/view/view.ts";
 
 // What a rule may read is what it declares: the compiler says so, and this file fails `npm run types` when it stops.
 
@@ -17,9 +17,14 @@ const workloadsOfService = relation(
   index("Service", ({ metadata }) => [metadata.namespace]),
   index("Workload", ({ metadata }) => [metadata.namespace]),
 );
-const fact = (namespace: ObjectOf<"Namespace">, mesh: MeshView<typeof servicesOfNamespace>) =>
+const count = (namespace: ObjectOf<"Namespace">, mesh: MeshView<typeof servicesOfNamespace>) =>
   mesh.related(servicesOfNamespace, namespace).length;
-const texts = { mode: "deny", summary: "", why: "", fix: "" } as const;
+const services = fact("services", "Namespace", [servicesOfNamespace], (namespace, mesh) => {
+  // @ts-expect-error a relation that the fact does not declare
+  mesh.related(workloadsOfService, namespace);
+  return mesh.related(servicesOfNamespace, namespace).length;
+});
+const texts = { mode: "deny", since: "0.1.0", summary: "", why: "", fix: "" } as const;
 
 const undeclared = defineRule({
   id: "a",
@@ -29,10 +34,10 @@ const undeclared = defineRule({
   *check(namespace, mesh) {
     // @ts-expect-error a relation that is not declared
     mesh.related(servicesOfNamespace, namespace);
-    // @ts-expect-error a kind that is not declared
-    mesh.all("Service");
-    // @ts-expect-error a fact that reads what the rule does not declare
-    fact(namespace, mesh);
+    // @ts-expect-error a fact that is not declared
+    mesh.get(services, namespace);
+    // @ts-expect-error a function that reads what the rule does not declare
+    count(namespace, mesh);
     // @ts-expect-error what is judged is read-only
     namespace.metadata.name = "";
     // @ts-expect-error a field that no reader keeps
@@ -42,15 +47,18 @@ const undeclared = defineRule({
 const declared = defineRule({
   id: "b",
   subject: "Namespace",
-  reads: [servicesOfNamespace, workloadsOfService, "Gateway"],
+  reads: [servicesOfNamespace, workloadsOfService, services],
   ...texts,
   parameters: { most: { summary: "", default: 3 } },
   *check(namespace, mesh, { most }) {
     const [service] = mesh.related(servicesOfNamespace, namespace);
-    for (const gateway of mesh.all("Gateway")) if (gateway.spec.servers.length > most) yield { at: [], message: "" };
+    const found: number = mesh.get(services, namespace);
+    if (found > most) yield { at: [], message: "" };
+    // @ts-expect-error a fact about another kind
+    if (service !== undefined) mesh.get(services, service);
     // @ts-expect-error the wrong end of the relation
     mesh.related(workloadsOfService, namespace);
-    if (service !== undefined && mesh.related(workloadsOfService, service).length > fact(namespace, mesh))
+    if (service !== undefined && mesh.related(workloadsOfService, service).length > count(namespace, mesh))
       yield { at: [], message: "" };
   },
 });
@@ -60,6 +68,11 @@ const stranded = defineRule({
   reads: [workloadsOfService],
   ...texts,
   *compare() {},
+});
+
+test("a rule reads what its facts read", () => {
+  const byFact = { ...declared, reads: [services] };
+  assert.deepEqual(relationsOf(byFact.reads), [servicesOfNamespace]);
 });
 
 test("a relation that no path leads to from the subject is named", () => {

@@ -13,6 +13,7 @@ const hostsAreMistakes = defineRule({
   subject: "VirtualService",
   reads: [],
   mode: "deny",
+  since: "0.1.0",
   summary: "",
   why: "",
   fix: "",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { selectionOf } from "../../src/engine/select.ts";
+import { selectionOf } from "../../src/engine/setting.ts";
 import { readWords } from "../../src/explain/asked.ts";
 import { explanationOf } from "../../src/explain/explanation.ts";
 import { findTarget, type Target } from "../../src/explain/target.ts";

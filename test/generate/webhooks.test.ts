@@ -2,13 +2,22 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
 import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../../src/generate/webhooks.ts";
+import { allKinds } from "../../src/kube/kinds.ts";
 import { index, relation } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";
 
 const url = "https://127.0.0.1:9443";
-const words = { summary: "", why: "", fix: "", mode: "warn" as const };
-const judges = (subject: "VirtualService" | "Workload" | "MeshConfig" | "*") =>
+const words = { summary: "", why: "", fix: "", mode: "warn" as const, since: "0.1.0" };
+const judges = (subject: "VirtualService" | "Workload" | "MeshConfig") =>
   defineRule({ ...words, id: `${subject}-judged`, subject, reads: [], check: () => [] });
+const judgesAnything = defineRule({
+  ...words,
+  id: "anything-judged",
+  subject: allKinds,
+  judgesMalformed: true,
+  reads: [],
+  check: () => [],
+});
 
 const configurations = (given: typeof rules = rules, options: Partial<WebhookOptions> = {}) => {
   const [validating, mutating] = webhookConfigurations(given, { url, ...options });
@@ -30,14 +39,14 @@ describe("which kinds concern the rules", () => {
       ...words,
       id: "one",
       subject: "Gateway",
-      reads: [services, "DestinationRule"],
+      reads: [services],
       check: () => [],
     });
-    assert.deepEqual([...kindsConcerned([rule])].sort(), ["DestinationRule", "Gateway", "Service", "VirtualService"]);
+    assert.deepEqual([...kindsConcerned([rule])].sort(), ["Gateway", "Service", "VirtualService"]);
   });
 
   test("a rule that judges whatever comes asks for nothing by itself", () => {
-    assert.deepEqual([...kindsConcerned([judges("*")])], []);
+    assert.deepEqual([...kindsConcerned([judgesAnything])], []);
   });
 
   test("every kind that a rule of Meshward judges or reads is matched by a webhook", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
-import { isCertain } from "../../src/engine/finding.ts";
+import { uncertainEvidence } from "../../src/engine/finding.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
@@ -149,8 +149,8 @@ test("in files that may not be all: a rule that lacks the subset is certain, a m
       new Map<"DestinationRule", Knowledge>([["DestinationRule", "assumed"]]),
     );
     for (const one of view) mesh.set(one);
-    return judge([subsetNotFound], mesh, [{ object: weighted(100, 0) }]).findings.map((finding) =>
-      isCertain(finding, mesh),
+    return judge([subsetNotFound], mesh, [{ object: weighted(100, 0) }]).findings.map(
+      (finding) => uncertainEvidence(finding, mesh).length === 0,
     );
   };
   assert.deepEqual(certain(rule("shop", "v2")), [true]);

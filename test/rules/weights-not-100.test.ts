@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
-import { defaultsOf } from "../../src/engine/rule.ts";
+import { everyRule, type Selection } from "../../src/engine/setting.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { weightsNot100 } from "../../src/rules/virtual-service/weights-not-100.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
@@ -24,8 +24,12 @@ const virtualService = (...routes: object[]) =>
 
 function modeOf(old: AnyObject | undefined, object: AnyObject, stable = ""): string {
   const mesh = new MeshStore(defaultMeshSettings);
-  const selection = { applies: () => true, parameters: () => ({ ...defaultsOf(weightsNot100), stable }) };
-  const { findings, errors } = judge([weightsNot100], mesh, [{ old, object }], selection);
+  const selection: Selection = {
+    between: (before, after) => ({
+      of: (rule, subject) => ({ ...everyRule.between(before, after).of(rule, subject), parameters: { stable } }),
+    }),
+  };
+  const { findings, errors } = judge([weightsNot100], mesh, [{ old, object }], { selection });
   assert.deepEqual(errors, []);
   return findings.map(({ introduced, atMost }) => (introduced ? (atMost ?? "deny") : "existing")).join();
 }

@@ -117,13 +117,13 @@ export function authorizationOf(
     policies,
     workloads: workloadsAndProxies.filter((workload) => !isProxy(workload) && !isOfGateway(workload)),
     workloadsAndProxies,
-    knowsWorkloads: mesh.knowledge("Workload") === "complete",
+    knowsWorkloads: mesh.knowsAll("Workload"),
     gateways,
     mayUseWaypoint:
       waypoints.length > 0 ||
       namespace.implied === true ||
       namesWaypoint(namespace) ||
-      mesh.knowledge("KubernetesGateway") !== "complete",
+      !mesh.knowsAll("KubernetesGateway"),
     enforcer,
     ofLabels: (labels) => ofLabels(labels, enforcer),
     ofWorkload: (workload) => ofLabels(workload.pod.labels, enforcerOf(workload, namespace)),

@@ -127,7 +127,7 @@ function* ofServices(namespace: Namespace, mesh: MeshView<ReadsDestinations>, se
     if (own.length === 0 || type === "ExternalName" || Object.keys(labels).length === 0) continue;
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ...portsOf(service) };
   }
-  if (mesh.knowledge("Service") === "complete") return;
+  if (mesh.knowsAll("Service")) return;
   // What nobody has shown may be there all the same.
   for (const host of new Set(rules.map((rule) => hostOfRule(rule, settings))))
     if (!known.some((other) => covers(host, other)))

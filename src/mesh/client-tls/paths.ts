@@ -226,7 +226,7 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
   if (captures.includes("sidecar")) return true;
   const enrollment = enrollmentOf(namespace);
   if (enrollment === "unknown" || captures.includes("unknown")) return undefined;
-  if (workloads.length > 0 && mesh.knowledge("Workload") === "complete") return false;
+  if (workloads.length > 0 && mesh.knowsAll("Workload")) return false;
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return true;
-  return mesh.knowledge("Workload") === "complete" ? false : undefined;
+  return mesh.knowsAll("Workload") ? false : undefined;
 }

@@ -55,7 +55,7 @@ export function refusesApiServer(
   const mtls = mtlsOf(namespace, mesh);
   const pods = service === undefined ? [] : podsOf(service, mesh.related(workloadsOfNamespace, namespace));
   if (pods.length > 0) return pods.some((pod) => refuses(pod, portOf(called, service, pod), { namespace, mtls }));
-  if (mesh.knowledge("Workload") === "complete") return false;
+  if (mesh.knowsAll("Workload")) return false;
   const { planes, isCertain } = planesOfNamespace(namespace);
   return (
     isCertain && enrollmentOf(namespace) !== "none" && planes.every((plane) => !acceptsPlaintext(mtls.wide(plane)))

@@ -56,7 +56,7 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
   };
   const isChanged = before.object !== after.object || !isSamePolicies(comparison);
   if (isIdle(comparison, isChanged)) return [];
-  const isKnown = after.mesh.knowledge("Workload") === "complete";
+  const isKnown = after.mesh.knowsAll("Workload");
   const workloads = pairsOfWorkloads(before, after);
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
   const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);

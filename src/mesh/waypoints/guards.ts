@@ -170,7 +170,7 @@ function guardsIn(front: Front, mesh: View): readonly Guard[] {
   const guard = { waypoint, caller, namespace };
   const behind = front.shown ?? `the workloads of ${namespace.metadata.name}`;
   const there = mesh.related(workloadsOfNamespace, namespace).filter((workload) => isBehind(workload, front));
-  const isGuessed = there.length === 0 && mesh.knowledge("Workload") !== "complete";
+  const isGuessed = there.length === 0 && !mesh.knowsAll("Workload");
   if (isGuessed && enrollmentOf(namespace) === "ambient") return [{ ...guard, behind, answer: answer(selector) }];
   const guards = there.map((workload) => ({ ...guard, behind: idOf(workload), answer: answer(workload.pod.labels) }));
   const [first] = guards;

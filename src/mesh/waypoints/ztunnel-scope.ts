@@ -116,8 +116,7 @@ function namespaceOfAmbient(
 function inNamespace(namespace: Namespace, selected: readonly Workload[], mesh: MeshView): boolean | undefined {
   const captures = new Set(selected.map((workload) => captureOf(workload, namespace)));
   if (captures.has("ambient")) return true;
-  if (mesh.knowledge("Workload") === "complete" && selected.length > 0)
-    return captures.has("unknown") ? false : undefined;
+  if (mesh.knowsAll("Workload") && selected.length > 0) return captures.has("unknown") ? false : undefined;
   const enrollment = enrollmentOf(namespace);
   if (enrollment === "ambient") return true;
   return enrollment === "unknown" ? false : undefined;

@@ -10,8 +10,9 @@ export const bypassesWaypoint = defineRule({
   id: "authorization-policy-bypasses-waypoint",
   subject: "AuthorizationPolicy",
   reads: readsWaypointGuards,
-  worksWithout: ["Namespace", "Workload", "Service"],
+  worksWithout: ["Workload", "Service"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
   summary: "A policy holds at a waypoint alone, and callers can reach the pods behind it directly.",
   why: "Who calls a pod by its address, from a sidecar or through an ingress gateway goes past the waypoint, which serves requests to the Service from ambient clients (zt:src/proxy/outbound.rs; Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForWorkload). Only ztunnel at the pod can refuse them, and nothing tells it to.",
@@ -31,6 +32,6 @@ function problemOf({ waypoint, caller, namespace, behind }: Guard, isList: boole
     at: ["spec", isList ? "targetRefs" : "targetRef"],
     message: `Callers that go past waypoint ${formatWaypoint(waypoint)} go past this policy: ztunnel lets anyone through to ${behind}`,
     fix: `Apply an ALLOW policy without targetRefs in ${name} that selects the workloads and has \`principals: ["${formatCaller(caller, settings)}"]\` in its only rule.`,
-    restsOn: [absent("AuthorizationPolicy", name)],
+    evidence: [absent("AuthorizationPolicy", name)],
   };
 }

@@ -49,20 +49,22 @@ export const namespaceUnknown = defineRule({
   subject: "AuthorizationPolicy",
   reads: [namespacesNamedByPolicy],
   mode: "warn",
+  since: "0.1.0",
   tags: ["authorization"],
   summary: "A rule names a namespace that is not there.",
   why: "A caller's namespace is compared as text with the one in its identity (Istio pilot/pkg/security/authz/model/generator.go srcNamespaceGenerator): no caller is in this one, so the rule matches nobody, and `notNamespaces` excepts nobody.",
   fix: "Correct the name, or create the namespace first; a `*` may stand at one end.",
 
   *check(policy, mesh) {
-    if (!isServed(policy, mesh.settings)) return;
+    // Where no Namespaces are known, those that other objects mention are only some of them.
+    if (!isServed(policy, mesh.settings) || !mesh.knows("Namespace")) return;
     const known = new Set(mesh.related(namespacesNamedByPolicy, policy).map(({ metadata }) => metadata.name));
     for (const { name, at } of namespacesNamed(policy))
       if (!known.has(name))
         yield {
           at,
           message: `There is no namespace ${JSON.stringify(name)}`,
-          restsOn: [absent("Namespace", "", name)],
+          evidence: [absent("Namespace", "", name)],
         };
   },
 });

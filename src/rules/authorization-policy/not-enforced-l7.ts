@@ -23,9 +23,9 @@ export const notEnforcedL7 = defineRule({
   id: "authorization-policy-not-enforced-l7",
   subject: "AuthorizationPolicy",
   reads,
-  worksWithout: ["Namespace", "Workload", "KubernetesGateway"],
-  mode: "warn",
-  protectedMode: "deny",
+  worksWithout: ["Workload", "KubernetesGateway"],
+  mode: { protected: "deny", elsewhere: "warn" },
+  since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
   summary: "A policy asks for HTTP attributes, or for an external authorizer, where ztunnel alone enforces it.",
   why: "A policy with a selector, or with nothing, is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel sees no HTTP: it drops ALLOW rules that ask for it, so that everyone is denied, and leaves DENY rules with nothing to look at, so that they deny nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). Policies with action CUSTOM it never gets.",
@@ -61,7 +61,7 @@ function* ofRules(judged: Judged): Iterable<Problem> {
       message: `${whereOf(scope, binding)}: ${consequenceOf(left, rule, judged)}`,
       key: `${left} ${scopeOf(policy)}`,
       fix: fixOf(left, judged),
-      restsOn: [scope.namespace],
+      evidence: [scope.namespace],
       // Who is denied notices; who is let in does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
     };
@@ -73,7 +73,7 @@ function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: Waypo
     at: ["spec", "action"],
     message: `${whereOf(scope, binding)}: ztunnel does not know action CUSTOM, so nobody is asked and ${shownScope(policy)} is left to other policies`,
     key: `custom ${scopeOf(policy)}`,
-    restsOn: [scope.namespace],
+    evidence: [scope.namespace],
     atMost: "warn",
   };
 }

@@ -53,6 +53,7 @@ export const principalMalformed = defineRule({
   subject: "AuthorizationPolicy",
   reads: [],
   mode: "warn",
+  since: "0.1.0",
   tags: ["authorization"],
   summary: "A principal that no identity can have, so that it names nobody.",
   why: "Identities are compared as text, without `spiffe://` (Istio pilot/pkg/security/authz/model/generator.go srcPrincipalGenerator): one that is written otherwise matches no caller. An ALLOW rule then lets nobody in, a DENY rule keeps nobody out, and `notPrincipals` excepts nobody.",

@@ -9,6 +9,7 @@ export const rulesSplit = defineRule({
   subject: "AuthorizationPolicy",
   reads: [],
   mode: "warn",
+  since: "0.1.0",
   tags: ["authorization"],
   summary: "Callers in one rule and operations in the next, where one rule with both was meant.",
   why: "Rules are alternatives, and what stands in one rule must hold together (Istio pilot/pkg/security/authz/model/model.go New): as two list items, `- from` lets these callers do everything, and `- to` lets everyone do these things.",

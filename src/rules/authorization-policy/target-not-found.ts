@@ -55,6 +55,7 @@ export const targetNotFound = defineRule({
   reads,
   worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["authorization"],
   summary: "A policy is bound to something that is not there, or that nothing can be bound to: it guards nothing.",
   why: "A policy with targetRefs counts only at what they name, in the policy's own namespace; a GatewayClass counts in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Workloads no longer see it.",
@@ -90,7 +91,7 @@ function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place
     yield {
       at,
       message: `There is no ${ref.kind} ${namespace}/${ref.name}: the policy guards nothing there`,
-      restsOn: [absent(kind, namespace, ref.name)],
+      evidence: [absent(kind, namespace, ref.name)],
     };
 }
 

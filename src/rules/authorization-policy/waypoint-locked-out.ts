@@ -13,8 +13,9 @@ export const waypointLockedOut = defineRule({
   id: "authorization-policy-waypoint-locked-out",
   subject: "AuthorizationPolicy",
   reads: readsWaypointGuards,
-  worksWithout: ["Namespace", "Workload", "Service"],
+  worksWithout: ["Workload", "Service"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient"],
   summary: "A policy is bound to a waypoint, and nothing lets the waypoint itself through to the workloads behind it.",
   why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, refuse it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Every request that the waypoint lets pass is then denied one step later.",
@@ -42,7 +43,7 @@ function boundProblem({ waypoint, caller, namespace, behind }: Guard, at: Path, 
     at,
     message: `ztunnel will refuse waypoint ${formatWaypoint(waypoint)}: nothing lets ${principal} through to ${behind}, so every request is denied`,
     fix: fixOf(namespace, principal),
-    restsOn: [absent("AuthorizationPolicy", namespace.metadata.name)],
+    evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };
 }
 
@@ -52,7 +53,7 @@ function selectedProblem({ waypoint, caller, namespace, behind }: Guard, setting
     at: ["spec", "rules"],
     message: `Requests to ${behind} come from waypoint ${formatWaypoint(waypoint)}, and nothing lets ${principal} in: whom this policy allows is refused`,
     fix: fixOf(namespace, principal),
-    restsOn: [absent("AuthorizationPolicy", namespace.metadata.name)],
+    evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };
 }
 

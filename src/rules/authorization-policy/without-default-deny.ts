@@ -15,9 +15,9 @@ export const withoutDefaultDeny = defineRule({
   id: "authorization-policy-without-default-deny",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfAuthorizationPolicy, ...readsAuthorization],
-  worksWithout: ["Namespace", "Workload", "KubernetesGateway"],
-  mode: "deny",
-  onlyProtected: true,
+  worksWithout: ["Workload", "KubernetesGateway"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
   // When a default deny goes, namespace-default-deny-removed says so; a workload that comes or goes is no policy's fault.
   onlyOwnChanges: true,
   tags: ["deny-all-gap"],
@@ -40,7 +40,7 @@ export const withoutDefaultDeny = defineRule({
         at: ["spec", "selector"],
         message: `Nothing denies by default in namespace ${name}: workloads that this policy does not select stay open to everyone`,
         ...(isCovered(authorization) ? { atMost: "warn" as const } : {}),
-        restsOn: [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)],
+        evidence: [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)],
       };
     }
   },

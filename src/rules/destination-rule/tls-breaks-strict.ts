@@ -20,8 +20,9 @@ export const tlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
   reads: [...finding, ...readsDestinations, peerAuthenticationsOfNamespace],
-  worksWithout: ["Namespace", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["Service", "ServiceEntry", "Workload"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["mtls"],
   summary: "SIMPLE or MUTUAL towards a workload whose sidecar accepts only the mesh's own mTLS.",
   why: "The client's proxy opens TLS of its own, and the sidecar of a STRICT workload resets every connection that does not show a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go).",
@@ -45,7 +46,7 @@ function* refusedOn({ arrivals, choice }: TlsPath, { metadata }: Namespace): Ite
     at: choice.at ?? [],
     message: `STRICT workloads of namespace "${metadata.name}" refuse this TLS: they take only the mesh's own`,
     related: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
-    restsOn: [...policies],
+    evidence: [...policies],
   };
 }
 

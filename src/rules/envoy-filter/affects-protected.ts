@@ -42,7 +42,7 @@ function filterReach(filter: EnvoyFilter, namespace: Namespace, mesh: MeshView<R
     .filter(({ pod }) => selects(labels, pod.labels))
     .map((workload) => (isProxy(workload) ? "sidecar" : captureOf(workload, namespace)));
   if (captures.includes("sidecar")) return "sure";
-  const mayBeMore = mesh.knowledge("Workload") !== "complete";
+  const mayBeMore = !mesh.knowsAll("Workload");
   return captures.includes("unknown") || mayBeMore ? "possible" : undefined;
 }
 
@@ -61,16 +61,16 @@ function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh
       ),
     );
   if (isAttached || (isHere && targetsService)) return "sure";
-  return mesh.knowledge("KubernetesGateway") === "complete" ? undefined : "possible";
+  return mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
 }
 
 export const affectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
   reads: readsEnvoyFilters,
-  worksWithout: ["KubernetesGateway", "Namespace", "Workload"],
-  mode: "warn",
-  onlyProtected: true,
+  worksWithout: ["KubernetesGateway", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A new or changed EnvoyFilter patches the proxies of a namespace.",
   why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can take out mTLS, authorization and routes, and nothing that Istio checks says so. One without a workloadSelector in the root namespace patches the whole mesh.",

@@ -8,6 +8,7 @@ export const weakened = defineRule({
   subject: "MeshConfig",
   reads: [],
   mode: "warn",
+  since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "The mesh config moves the root namespace, turns auto mTLS off or trusts more trust domains.",
   why: "Mesh-wide policies count only in the root namespace (Istio pilot/pkg/model/authentication.go, authorization.go); without auto mTLS clients send plaintext to whatever takes it (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); a trust domain alias lets identities of another domain pass for one's own (pilot/pkg/security/trustdomain/bundle.go).",

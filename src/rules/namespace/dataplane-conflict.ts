@@ -8,6 +8,7 @@ export const dataplaneConflict = defineRule({
   subject: "Namespace",
   reads: [],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient"],
   summary: "Labels of a namespace ask for sidecars and ambient at once, or for something that does not exist.",
   why: 'Istio compares values as they are written: `istio.io/dataplane-mode` enrolls with "ambient" alone (cni/pkg/util/enablement_selector.go), `istio-injection` injects with "enabled" alone (the selectors of manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Anything else leaves pods out of the mesh without a word. With both, pods that are injected have a sidecar and the others are ambient, so that policies for one of the two do not hold for all.',

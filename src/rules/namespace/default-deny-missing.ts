@@ -15,9 +15,9 @@ export const defaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
   reads: [...readsAuthorization],
-  worksWithout: ["Namespace", "Workload", "KubernetesGateway"],
-  mode: "warn",
-  onlyProtected: true,
+  worksWithout: ["Workload", "KubernetesGateway"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
   tags: ["deny-all-gap"],
   summary: "Nothing denies by default in a namespace, or at a waypoint of it.",
   why: "A workload that no ALLOW policy selects lets every request in (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint counts only policies that name it in targetRefs: not even a mesh-wide default deny reaches it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
@@ -29,21 +29,23 @@ export const defaultDenyMissing = defineRule({
     // The mesh-wide policies live there; its own workloads are the mesh itself.
     if (name === rootNamespace || isTerminating(namespace)) return;
     const authorization = authorizationOf(namespace, mesh);
-    const restsOn = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
+    const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
     const coverage = authorization.ofLabels({});
     if (!hasDefaultDeny(coverage) && !isGuardedOneByOne(authorization, namespace))
       yield {
         at: [],
+        topic: "default deny",
         message: "There is no default deny: workloads that no ALLOW policy selects are open to everyone",
-        restsOn,
+        evidence,
       };
     yield* liftedFromElsewhere(coverage, name);
     for (const gateway of authorization.gateways)
       if (gateway.isWaypoint && !hasDefaultDeny(authorization.ofGateway(gateway)))
         yield {
           at: [],
+          topic: "default deny",
           message: `Waypoint ${gateway.name} has no default deny: only policies that name it in targetRefs count there`,
-          restsOn,
+          evidence,
           fix: waypointFix(gateway.name),
         } satisfies Problem;
   },
@@ -56,9 +58,10 @@ function* liftedFromElsewhere(coverage: Coverage, namespace: string): Iterable<P
   if (!hasDefaultDeny(coverage) || isDeniedByDefault(coverage)) return;
   yield {
     at: [],
+    topic: "default deny",
     message: `The default deny has no effect: ${idOf(openedBy)} lets everyone in`,
     related: [openedBy],
-    restsOn: [openedBy],
+    evidence: [openedBy],
     fix: `Delete ${idOf(openedBy)}, or let its rules say who may call.`,
   };
 }

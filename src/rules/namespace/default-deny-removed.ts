@@ -23,10 +23,9 @@ export const defaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
   reads: [...readsAuthorization, servicesOfNamespace],
-  worksWithout: ["Namespace", "Workload", "KubernetesGateway", "Service"],
-  mode: "deny",
-  onlyProtected: true,
-  covers: ["namespace-default-deny-missing"],
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
   tags: ["deny-all-gap"],
   summary: "What was denied by default in a namespace is open after the change.",
   why: "A workload is closed as long as an enforced ALLOW policy selects it, or a DENY that matches everything (Istio pilot/pkg/security/authz/builder/builder.go). A policy that is deleted, given a selector or targetRefs, made a dry run, given to another revision or another action no longer counts; an ALLOW that matches everyone makes all others pointless.",
@@ -139,7 +138,7 @@ const isWaypointLost = (before: NamespaceAuthorization, after: NamespaceAuthoriz
   after.gateways.some((gateway) => gateway.isWaypoint && isLost(before.ofGateway(gateway), after.ofGateway(gateway)));
 
 function servicesThere(namespace: Namespace, mesh: View): (name: string) => boolean {
-  if (mesh.knowledge("Service") !== "complete") return () => true;
+  if (!mesh.knowsAll("Service")) return () => true;
   const names = new Set(mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name));
   return (name) => names.has(name);
 }
@@ -150,6 +149,7 @@ function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
   const now = is.openedBy === undefined ? "nothing does any more" : `${idOf(is.openedBy)} lets everyone in`;
   return {
     at: [],
+    topic: "default deny",
     message: `${loss}: ${by}${now}`,
     related: [closedBy, is.openedBy].filter((policy) => policy !== undefined),
   };

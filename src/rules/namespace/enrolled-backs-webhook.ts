@@ -11,8 +11,9 @@ export const enrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
   subject: "Namespace",
   reads: [webhooksOfNamespace, servicesOfNamespace, workloadsOfNamespace, peerAuthenticationsOfNamespace],
-  worksWithout: ["Namespace", "Service", "Workload"],
+  worksWithout: ["Service", "Workload"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient", "mtls"],
   summary: "A namespace that is in the mesh and STRICT holds a Service that the API server calls.",
   why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects cannot be written any more, or are written unjudged, in the whole cluster.",
@@ -31,7 +32,7 @@ export const enrolledBacksWebhook = defineRule({
           yield {
             at: isOutside ? [] : ["metadata", "labels"],
             message: `The API server will be refused at Service ${called.namespace}/${called.name}, which ${idOf(webhook)} has it call: the mesh demands mTLS there`,
-            restsOn: [webhook, ...(service === undefined ? [] : [service])],
+            evidence: [webhook, ...(service === undefined ? [] : [service])],
           };
       }
   },

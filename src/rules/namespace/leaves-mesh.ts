@@ -11,8 +11,8 @@ export const leavesMesh = defineRule({
   subject: "Namespace",
   reads: [workloadsOfNamespace],
   worksWithout: ["Workload"],
-  mode: "deny",
-  onlyProtected: true,
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
   tags: ["mtls"],
   summary: "The labels that take a namespace's pods into the mesh are taken off, or overridden.",
   why: "As soon as the label is gone, ztunnel lets go of running pods (Istio cni/pkg/util/enablement_selector.go Matches); sidecars stay until pods are made again, and then nothing injects them (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither demanded nor offered, and PeerAuthentications and AuthorizationPolicies do nothing.",
@@ -44,7 +44,7 @@ function planesLeft(old: Namespace, now: Namespace, mesh: MeshView<typeof worklo
   const left = new Set<Capture>();
   for (const workload of mesh.related(workloadsOfNamespace, now))
     if (!isProxy(workload) && captureOf(workload, now) === "none") left.add(captureOf(workload, old));
-  if (mesh.knowledge("Workload") !== "complete" && isOutside(enrollmentOf(now)))
+  if (!mesh.knowsAll("Workload") && isOutside(enrollmentOf(now)))
     for (const plane of planesOf(enrollmentOf(old))) left.add(plane);
   return (["ambient", "sidecar"] as const).filter((plane) => left.has(plane));
 }

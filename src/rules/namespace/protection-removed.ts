@@ -7,6 +7,7 @@ export const protectionRemoved = defineRule({
   subject: "Namespace",
   reads: [],
   mode: "deny",
+  since: "0.1.0",
   parameters: {
     protectedLabels: {
       summary:

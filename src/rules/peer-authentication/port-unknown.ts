@@ -47,6 +47,7 @@ export const portUnknown = defineRule({
   reads: [workloadsSelectedByPeerAuthentication, servicesBesidePeerAuthentication],
   worksWithout: ["Service"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["mtls"],
   summary: "A port in portLevelMtls at which none of the selected workloads is known to listen.",
   why: "Ports here are those of the pods, not those of the Service in front of them (Istio pilot/pkg/security/authn/policy_applier.go GetMutualTLSModeForPort): the mode that was meant for one port holds for none.",
@@ -71,7 +72,7 @@ export const portUnknown = defineRule({
         message: `No workload that this policy selects is known to listen at port ${port}${hintOf(port, fronting)}`,
         key: `port ${port}`,
         related: fronting,
-        restsOn: workloads,
+        evidence: workloads,
       };
     }
   },

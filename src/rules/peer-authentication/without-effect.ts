@@ -19,6 +19,7 @@ export const withoutEffect = defineRule({
   reads,
   worksWithout: ["Workload"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["mtls"],
   summary: "A PeerAuthentication changes nothing: an older one wins, or it has a selector in the root namespace.",
   why: "Of the policies of one level (mesh, namespace, workload) Istio takes the oldest and drops the others, and in the root namespace it drops those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy looks as if it were in force; when the older one goes, it wakes up.",
@@ -68,7 +69,7 @@ function* secondSelecting(
     yield lost(`The policy has no effect on the workloads it selects: ${because(wider, policy)}`, [wider]);
     return;
   }
-  if (mesh.knowledge("Workload") !== "complete") return;
+  if (!mesh.knowsAll("Workload")) return;
   const selected = mesh
     .related(workloadsSelectedByPeerAuthentication, policy)
     .filter(({ pod }) => selects(labels, pod.labels));
@@ -85,7 +86,7 @@ const lost = (message: string, winners: readonly PeerAuthentication[]): Problem 
   message,
   key: "an older policy wins",
   related: winners,
-  restsOn: winners,
+  evidence: winners,
 });
 
 function because(winner: PeerAuthentication, loser: PeerAuthentication): string {

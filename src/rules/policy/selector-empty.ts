@@ -14,21 +14,19 @@ type View = MeshView<(typeof reads)[number]>;
 
 export const selectorEmpty = defineRule({
   id: "policy-selector-empty",
-  // Two kinds have the same trap: AuthorizationPolicy and PeerAuthentication.
-  subject: "*",
+  subject: ["AuthorizationPolicy", "PeerAuthentication"],
   reads,
-  worksWithout: ["Namespace", "Workload", "AuthorizationPolicy", "PeerAuthentication"],
-  mode: "warn",
-  protectedMode: "deny",
+  worksWithout: ["Workload", "AuthorizationPolicy", "PeerAuthentication"],
+  mode: { protected: "deny", elsewhere: "warn" },
+  since: "0.1.0",
   tags: ["ambient", "deny-all-gap", "mtls"],
   summary: "A policy with an empty selector holds for sidecars and for nothing in ambient mode.",
   why: "Sidecars take `selector: {}` for no selector. istiod gives ztunnel the policy as one that selects workloads by labels, without any, and it is enforced nowhere (Istio pilot/pkg/serviceregistry/ambient/authorization.go convertAuthorizationPolicy, workloads.go buildWorkloadPolicies); a mesh-wide PeerAuthentication like this counts for no ambient pod of another namespace (workloads.go fetchPeerAuthentications). Nothing says so.",
   fix: "Leave `selector` out: that is the whole namespace, or the whole mesh in the root namespace.",
 
   *check(object, mesh) {
-    if (object.malformed !== undefined) return;
     if (object.kind === "AuthorizationPolicy") yield* ofAuthorizationPolicy(object, mesh);
-    else if (object.kind === "PeerAuthentication") yield* ofPeerAuthentication(object, mesh);
+    else yield* ofPeerAuthentication(object, mesh);
   },
 });
 
@@ -65,7 +63,7 @@ const problemOf = (namespace: Namespace, message: string): Problem => ({
   at: ["spec", "selector"],
   message,
   key: "empty selector",
-  restsOn: [namespace],
+  evidence: [namespace],
   ...(namespace.implied ? { atMost: "warn" } : {}),
 });
 

@@ -57,6 +57,7 @@ export const notRequired = defineRule({
   subject: "RequestAuthentication",
   reads: [tokenPoliciesOfRequestAuthentication],
   mode: "warn",
+  since: "0.1.0",
   tags: ["authorization"],
   summary: "Tokens are checked where there are any, and no policy demands one.",
   why: "A RequestAuthentication refuses a token that is wrong; a request without any passes (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter, which allows missing tokens).",
@@ -70,7 +71,7 @@ export const notRequired = defineRule({
     yield {
       at: ["spec", "jwtRules"],
       message: "No policy demands a token here: requests without one pass",
-      restsOn: [absent("AuthorizationPolicy", metadata.namespace)],
+      evidence: [absent("AuthorizationPolicy", metadata.namespace)],
     };
   },
 });

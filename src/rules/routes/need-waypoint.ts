@@ -20,8 +20,9 @@ export const needWaypoint = defineRule({
   id: "routes-need-waypoint",
   subject: "VirtualService",
   reads: [servicesOfVirtualService, namespaceOfService, waypointOfNamespace, waypointOfService],
-  worksWithout: ["Namespace", "KubernetesGateway"],
+  worksWithout: ["KubernetesGateway"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient", "canary"],
   summary: "A VirtualService routes requests to a Service of an ambient namespace, and no waypoint is there to do it.",
   why: "Of HTTP ztunnel sees nothing, and it reads no VirtualService: a client in ambient mode reaches the Service as if the routes were not there, and nothing says so (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways follow the routes themselves.",
@@ -43,7 +44,7 @@ export const needWaypoint = defineRule({
         at: ["spec", "hosts", i],
         message: `Namespace ${namespace.metadata.name} is ambient and ${lackOf(binding)}: ztunnel ignores these routes for ${host}`,
         key: `no waypoint for ${host}`,
-        restsOn: [namespace, service, absent("KubernetesGateway", namespace.metadata.name)],
+        evidence: [namespace, service, absent("KubernetesGateway", namespace.metadata.name)],
       };
     }
   },

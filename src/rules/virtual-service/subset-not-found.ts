@@ -1,4 +1,4 @@
-import { absent, type Witness } from "../../engine/evidence.ts";
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -38,6 +38,7 @@ export const subsetNotFound = defineRule({
   ],
   worksWithout: ["Gateway", "ServiceEntry", "Workload"],
   mode: "deny",
+  since: "0.1.0",
   tags: ["canary"],
   summary:
     "A destination or mirror with traffic names a subset that the DestinationRule its clients use does not define.",
@@ -98,7 +99,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       at: [...traffic.at, "subset"],
       message: messageOf(failure, target, isNowhere && failures.length === 1),
       key: JSON.stringify(identity),
-      restsOn: witnessesOf(failure, asked, isNowhere),
+      evidence: witnessesOf(failure, asked, isNowhere),
       ...(isWarning ? { atMost: "warn" } : {}),
       ...(fix === undefined ? {} : { fix }),
     };
@@ -141,7 +142,7 @@ const defines = ({ spec }: DestinationRule, subset: string): boolean =>
   spec.subsets.some(({ name }) => name === subset);
 
 /** What is there and lacks the subset; where a rule for just this host may be missing, the places where it would stand. */
-function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Witness[] {
+function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Evidence[] {
   const { target, settings } = asked;
   const [used] = lookup.used;
   const places = new Set([...target.serviceNamespaces, settings.rootNamespace]);

@@ -6,6 +6,7 @@ export const weightsNot100 = defineRule({
   subject: "VirtualService",
   reads: [],
   mode: "deny",
+  since: "0.1.0",
   tags: ["canary"],
   parameters: {
     stable: {

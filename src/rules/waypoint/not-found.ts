@@ -1,6 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService } from "../../mesh/membership/services.ts";
@@ -30,30 +30,31 @@ type View = MeshView<(typeof reads)[number]>;
 
 export const notFound = defineRule({
   id: "waypoint-not-found",
-  // The label stands on three kinds: Namespace, Service and what makes pods.
-  subject: "*",
+  subject: ["Namespace", "Service", "Workload"],
   reads,
-  worksWithout: ["Namespace", "Service", "Workload"],
+  worksWithout: ["Service", "Workload"],
   mode: "warn",
+  since: "0.1.0",
   tags: ["ambient"],
   summary: "The label `istio.io/use-waypoint` names something that takes no traffic.",
   why: "Where the waypoint is missing, not ready, for other traffic, or takes nothing from the namespace, ztunnel sends requests straight to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget): every policy and route that only a waypoint enforces is passed over, and no request fails.",
   fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, then set the label; `none` opts out.",
 
   *check(object, mesh) {
-    if (object.malformed !== undefined) return;
     // What only a namespace's label says is said of the namespace.
     for (const { binding, at } of bindingsOf(object, mesh))
       if (binding?.trouble !== undefined) yield problemOf(binding, object, at);
   },
 });
 
+type Labelable = ObjectOf<"Namespace" | "Service" | "Workload">;
+
 interface Labelled {
   readonly binding: WaypointBinding | undefined;
   readonly at: Path;
 }
 
-function bindingsOf(object: AnyObject, mesh: View): readonly Labelled[] {
+function bindingsOf(object: Labelable, mesh: View): readonly Labelled[] {
   const at = ["metadata", "labels", useWaypoint];
   if (object.kind === "Namespace")
     return isTerminating(object) ? [] : [{ binding: waypointBindingOfNamespace(object, mesh), at }];
@@ -73,7 +74,7 @@ function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Probl
   return {
     at,
     message: messageOf(binding, object),
-    restsOn: [gateway ?? absent("KubernetesGateway", named.namespace, named.name)],
+    evidence: [gateway ?? absent("KubernetesGateway", named.namespace, named.name)],
     ...(binding.trouble === "not allowed" ? { fix: allowFix(binding, object) } : {}),
   };
 }

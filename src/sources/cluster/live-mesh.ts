@@ -1,4 +1,4 @@
-import type { Witness } from "../../engine/evidence.ts";
+import type { Evidence } from "../../engine/evidence.ts";
 import { keyFor, keyOf } from "../../kube/identity.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
@@ -94,8 +94,8 @@ export class ClusterMesh {
   }
 
   /** See LiveReads. */
-  liveRead(witnesses: Iterable<Witness>, deadlineMs: number): Promise<readonly Change[] | undefined> {
-    return this.#live.read(witnesses, this.#store, deadlineMs);
+  liveRead(evidence: Iterable<Evidence>, deadlineMs: number): Promise<readonly Change[] | undefined> {
+    return this.#live.read(evidence, this.#store, deadlineMs);
   }
 
   /** Ends every watch. What is there stays readable. The connection is its owner's to close. */

@@ -1,4 +1,4 @@
-import type { Witness } from "../../engine/evidence.ts";
+import type { Evidence } from "../../engine/evidence.ts";
 import { keyOf } from "../../kube/identity.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
@@ -40,14 +40,14 @@ export class LiveReads {
   }
 
   /**
-   * What the API server holds of these witnesses now, as changes to lay over `mesh`: a present witness and an absent
+   * What the API server holds of these evidence now, as changes to lay over `mesh`: a present one and an absent
    * one with a name are looked up, an absent one without is a list of its kind in its namespace. Undefined: not all of
    * it could be had in time. Never written into the store, where an older event of the watch would undo it.
    */
-  async read(witnesses: Iterable<Witness>, mesh: Mesh, deadlineMs: number): Promise<readonly Change[] | undefined> {
+  async read(evidence: Iterable<Evidence>, mesh: Mesh, deadlineMs: number): Promise<readonly Change[] | undefined> {
     const reads = new Map<string, Read>();
-    for (const witness of witnesses) {
-      const wanted = this.#readsOf(witness);
+    for (const one of evidence) {
+      const wanted = this.#readsOf(one);
       if (wanted === undefined) return undefined;
       for (const read of wanted) reads.set(pathOfRead(read), read);
     }
@@ -59,13 +59,13 @@ export class LiveReads {
     return Promise.race([all.then((changes) => changes.flat()).catch(() => undefined), late]);
   }
 
-  #readsOf(witness: Witness): readonly Read[] | undefined {
-    const isAbsent = "absent" in witness;
-    const served = this.#options.served(isAbsent ? witness.absent : witness.kind);
+  #readsOf(one: Evidence): readonly Read[] | undefined {
+    const isAbsent = "absent" in one;
+    const served = this.#options.served(isAbsent ? one.absent : one.kind);
     if (served === undefined) return undefined;
-    if (isAbsent) return served.map((at) => ({ at, namespace: witness.namespace, name: witness.name }));
-    const at = served.find(({ resource }) => resource.owns(witness));
-    return at && [{ at, namespace: witness.metadata.namespace, name: witness.metadata.name }];
+    if (isAbsent) return served.map((at) => ({ at, namespace: one.namespace, name: one.name }));
+    const at = served.find(({ resource }) => resource.owns(one));
+    return at && [{ at, namespace: one.metadata.namespace, name: one.metadata.name }];
   }
 
   /**

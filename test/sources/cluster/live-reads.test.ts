@@ -29,7 +29,7 @@ async function lagging(context: TestContext): Promise<LiveCluster> {
 const shown = (changes: readonly Change[] | undefined) =>
   changes?.map((change) => `${change.object ? "is" : "gone"} ${idOf(subjectOf(change))}`);
 
-test("a present witness is a GET: as it is now, or gone", async (context) => {
+test("a present one is a GET: as it is now, or gone", async (context) => {
   const { server, cluster } = await lagging(context);
   const mesh = cluster.mesh();
   const [a, b] = ["a", "b"].map((name) => mesh.find("VirtualService", `shop/${name}`));
@@ -46,7 +46,7 @@ test("a present witness is a GET: as it is now, or gone", async (context) => {
   assert.equal(mesh.find("VirtualService", "shop/a"), a, "the store is as it was");
 });
 
-test("an absent witness is a list of its kind in its namespace", async (context) => {
+test("an absent one is a list of its kind in its namespace", async (context) => {
   const { server, cluster } = await lagging(context);
   server.apply("virtualservices", virtualService("new"));
   server.delete("virtualservices", "shop/a");
@@ -62,19 +62,19 @@ test("an absent witness is a list of its kind in its namespace", async (context)
   );
 });
 
-test("an absent witness with a name is a GET", async (context) => {
+test("an absent one with a name is a GET", async (context) => {
   const { server, cluster } = await lagging(context);
-  const witness = absent("VirtualService", "shop", "new");
-  assert.deepEqual(await cluster.liveRead([witness], longMs), []);
+  const one = absent("VirtualService", "shop", "new");
+  assert.deepEqual(await cluster.liveRead([one], longMs), []);
   server.apply("virtualservices", virtualService("new"));
-  assert.deepEqual(shown(await cluster.liveRead([witness], longMs)), ["is VirtualService shop/new"]);
+  assert.deepEqual(shown(await cluster.liveRead([one], longMs)), ["is VirtualService shop/new"]);
 });
 
 test("no answer in time, a failure, a kind that nobody serves: no answer", async (context) => {
   const { server, cluster } = await lagging(context);
-  const witness = [absent("VirtualService", "shop")];
+  const one = [absent("VirtualService", "shop")];
   server.faults.push(() => true);
-  assert.equal(await cluster.liveRead(witness, 20), undefined);
+  assert.equal(await cluster.liveRead(one, 20), undefined);
   server.faults.push((_request, response) => {
     response.destroy();
     return true;

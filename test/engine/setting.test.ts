@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule, type Mode, type Rule } from "../../src/engine/rule.ts";
-import { selectionOf } from "../../src/engine/select.ts";
+import { selectionOf } from "../../src/engine/setting.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import type { Requester } from "../../src/policy/match.ts";
 import { overlay } from "../../src/view/overlay.ts";
@@ -16,6 +16,7 @@ const canaryStep = defineRule({
   subject: "VirtualService",
   reads: [],
   mode: "off",
+  since: "0.1.0",
   parameters: { maxStep: { summary: "Points.", default: 20 }, stable: { summary: "Where.", default: "" } },
   summary: "",
   why: "",
@@ -24,12 +25,17 @@ const canaryStep = defineRule({
     yield { at: [], message: `${object.metadata.name} ${maxStep}` };
   },
 });
-const onlyProtected: Rule = { ...canaryStep, id: "peer-authentication-permissive", mode: "deny", onlyProtected: true };
+const onlyProtected: Rule = {
+  ...canaryStep,
+  id: "peer-authentication-permissive",
+  mode: { protected: "deny", elsewhere: "off" },
+};
 const protectionRemoved = defineRule({
   id: "namespace-protection-removed",
   subject: "Namespace",
   reads: [],
   mode: "deny",
+  since: "0.1.0",
   parameters: { protectedLabels: { summary: "Labels.", default: ["none"] } },
   summary: "",
   why: "",

@@ -27,6 +27,7 @@ const opened = defineRule({
   subject: "Namespace",
   reads: [guards, openings],
   mode: "deny",
+  since: "0.1.0",
   summary: "s",
   why: "w",
   fix: "Do it right.",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { denialMessage, type Notice, warningLines } from "../../src/admission/denial-message.ts";
+import { denialMessage, type Notice, warningLines } from "../../src/admission/message.ts";
 import { readObject } from "../../src/kube/object.ts";
 
 const changed = readObject("VirtualService", {

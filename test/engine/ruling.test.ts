@@ -3,7 +3,7 @@ import test from "node:test";
 import { absent } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
-import { selectionOf } from "../../src/engine/select.ts";
+import { selectionOf } from "../../src/engine/setting.ts";
 import { uncovered, weigh, type Weighed } from "../../src/engine/weigh.ts";
 import { idOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
@@ -19,6 +19,7 @@ const rule = defineRule({
   subject: "VirtualService",
   reads: [],
   mode: "deny",
+  since: "0.1.0",
   summary: "",
   why: "",
   fix: "",
@@ -96,22 +97,22 @@ const cases: readonly Case[] = [
     changed: undefined,
     expected: "deny",
   },
-  { says: "a missing object of a kind known whole denies", problem: { restsOn: [missing] }, expected: "deny" },
+  { says: "a missing object of a kind known whole denies", problem: { evidence: [missing] }, expected: "deny" },
   {
     says: "of a kind assumed whole, warns",
-    problem: { restsOn: [missing] },
+    problem: { evidence: [missing] },
     knowledge: "assumed",
     expected: "warn uncertain",
   },
   {
     says: "a present one of a kind assumed whole denies",
-    problem: { restsOn: [destinationRule] },
+    problem: { evidence: [destinationRule] },
     knowledge: "assumed",
     expected: "deny",
   },
   {
     says: "a present one of a kind known in part warns",
-    problem: { restsOn: [destinationRule] },
+    problem: { evidence: [destinationRule] },
     knowledge: "partial",
     expected: "warn uncertain",
   },

@@ -1,0 +1,43 @@
+import { type Evaluation, judge } from "../engine/evaluate.ts";
+import type { Finding } from "../engine/finding.ts";
+import type { PolicySelection } from "../engine/setting.ts";
+import { kindsRead } from "../engine/subjects.ts";
+import { identityOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
+import type { Change } from "../view/overlay.ts";
+
+/** A change and how it was judged. */
+interface Judged {
+  readonly change: Change;
+  readonly changed: AnyObject;
+  readonly evaluation: Evaluation;
+  readonly selection: PolicySelection;
+}
+
+/**
+ * Kinds that make it uncertain whether a weakening is one: the view holds only some of their objects, or has not heard of
+ * them for too long. Empty where nothing is uncertain, or where the request itself shows what is lost.
+ */
+export function incompleteKinds(finding: Finding, judged: Judged): readonly Kind[] {
+  if (finding.class !== "weakening") return [];
+  const { rule } = finding;
+  const { before } = judged.evaluation;
+  const kinds = [...kindsRead(rule)].filter(
+    (kind) => before.knowledge(kind) === "partial" && !rule.worksWithout.includes(kind),
+  );
+  return kinds.length === 0 || isShown(finding, judged) ? [] : kinds;
+}
+
+/**
+ * The old object is what protected: it is the subject itself, or deleting it would weaken the subject.
+ */
+function isShown({ rule, subject }: Finding, { change, changed, evaluation, selection }: Judged): boolean {
+  const { old, object } = change;
+  if (old === undefined) return false;
+  const weakened = identityOf(subject);
+  if (object === undefined || weakened === identityOf(changed)) return true;
+  return judge([rule], evaluation.before, [{ old }], { selection }).findings.some(
+    (finding) => identityOf(finding.subject) === weakened,
+  );
+}

@@ -1,0 +1,88 @@
+import { Budget, type BudgetLimits } from "../engine/budget.ts";
+import { type Evaluation, judge, judging } from "../engine/evaluate.ts";
+import type { Rule } from "../engine/rule.ts";
+import type { Selection } from "../engine/setting.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Mesh } from "../view/view.ts";
+
+export interface Pauses {
+  /** Lets everything else run that waits for this thread. */
+  pause(): Promise<void>;
+  /** Keeps the mesh as it is until the function that it returns is called. */
+  hold?(): () => void;
+}
+
+export interface ReviewParts {
+  readonly rules: readonly Rule[];
+  readonly pacing?: (BudgetLimits & Pauses) | undefined;
+}
+
+/** Only those who run the mesh may write its config, and every object of the mesh is judged anew for it. */
+const meshConfigFactor = 10;
+
+/**
+ * Judges changes within a budget of CPU time. Almost all are judged at once. One that takes longer gives way to others
+ * after each slice, and the mesh waits for it with its changes; only one such review is under way at a time, so that the
+ * others are delayed by one slice and not by all.
+ */
+export class Reviews {
+  readonly #rules: readonly Rule[];
+  readonly #pacing: ReviewParts["pacing"];
+  #underWay: Promise<unknown> | undefined;
+
+  constructor({ rules, pacing }: ReviewParts) {
+    this.#rules = rules;
+    this.#pacing = pacing;
+  }
+
+  judge(change: Change, mesh: () => Mesh, selection: Selection): Evaluation | Promise<Evaluation> {
+    const pacing = this.#pacing;
+    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection });
+    const factor = subjectOf(change).kind === "MeshConfig" ? meshConfigFactor : 1;
+    const start = () => {
+      const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
+      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget }) };
+    };
+    const begun = start();
+    const step = begun.steps.next();
+    if (step.done) return step.value;
+    // Where another one is under way, this one is judged from the beginning when its turn comes: the mesh may have changed.
+    return this.#underWay === undefined ? this.#take(begun, pacing) : this.#inTurn(start, pacing);
+  }
+
+  async #inTurn(start: () => Begun, pacing: Pauses): Promise<Evaluation> {
+    while (this.#underWay !== undefined) await this.#underWay;
+    return this.#take(start(), pacing);
+  }
+
+  #take(begun: Begun, pacing: Pauses): Promise<Evaluation> {
+    const evaluation = finish(begun, pacing);
+    const ended = evaluation
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#underWay === ended) this.#underWay = undefined;
+      });
+    this.#underWay = ended;
+    return evaluation;
+  }
+}
+
+interface Begun {
+  readonly budget: Budget;
+  readonly steps: Generator<void, Evaluation>;
+}
+
+async function finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
+  const release = hold?.();
+  try {
+    for (;;) {
+      budget.suspend();
+      await pause();
+      budget.resume();
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  } finally {
+    release?.();
+  }
+}

@@ -1,0 +1,237 @@
+import { keyOf, namespaceKey } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
+import { type Exception, filledParameters, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
+import type { Place, Requester } from "../policy/match.ts";
+import type { Policies, Scoped } from "../policy/policies.ts";
+import type { Mesh } from "../view/view.ts";
+import { defaultsOf, type Mode, modesOf, type ParameterValue, type Rule } from "./rule.ts";
+
+export type { Exception, Requester };
+
+/** What the policies say of one rule for one subject. It is asked once and travels with what is found. */
+export interface RuleSetting {
+  readonly mode: Mode;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
+  /** What a finding does that was there before the change. */
+  readonly existing: "warn" | "deny";
+  /** What an error inside the rule does, where a finding would deny. */
+  readonly onError: "deny" | "warn";
+  /** What a weakening does that would deny, where the data behind it is stale or unknown. */
+  readonly onUnknown: "warn" | "deny";
+  /** Where the mode is from: `MeshwardPolicy payments`, `profile observe`, `the rule's default`. */
+  readonly policy: string;
+  /** Only where the mode is `off` because the subject's namespace is not protected: what it would be if it were. */
+  readonly ifProtected?: Mode;
+}
+
+/** The settings for one evaluation: one request, one check or one audit. */
+export interface Settings {
+  /** Of a subject as it is after the change, or as it was where it goes. */
+  of(rule: Rule, subject: AnyObject): RuleSetting;
+}
+
+/** What decides, before a rule runs, whether and how it counts. */
+export interface Selection {
+  /** For a change from one mesh to another; the same mesh twice where nothing changes. */
+  between(before: Mesh, after: Mesh): Settings;
+}
+
+/** What the policies say to one requester. */
+export interface PolicySelection extends Selection {
+  exceptionFor(rule: Rule, subject: AnyObject): Exception | undefined;
+}
+
+/** Every rule in its own mode, as if every namespace were protected. */
+export const everyRule: Selection = {
+  between: () => ({
+    of: (rule) => ({
+      mode: modesOf(rule).protected === "off" ? "audit" : modesOf(rule).protected,
+      parameters: defaultsOf(rule),
+      existing: "warn",
+      onError: "deny",
+      onUnknown: "warn",
+      policy: ownDefault,
+    }),
+  }),
+};
+
+/** Where no document gives a mode. */
+const ownDefault = "the rule's default";
+
+/** Without a requester nobody asks: files and what already runs. `now` decides which exceptions have expired. */
+export function selectionOf(policies: Policies, requester?: Requester, now: Date = new Date()): PolicySelection {
+  const plans = new Map<Rule, Plan>();
+  return {
+    between: (before, after) => new PolicySettings({ policies, requester, plans }, before, after),
+    exceptionFor: (rule, subject) => policies.exceptionFor(rule.id, placeOf(subject, noLabels), now),
+  };
+}
+
+/** A Namespace is in itself. Empty for what is in none. */
+export const namespaceOf = ({ kind, metadata }: AnyObject): string =>
+  kind === "Namespace" ? metadata.name : metadata.namespace;
+
+/** What documents say of a rule to this requester, strongest first, and how far what they say may differ. */
+interface Plan {
+  readonly scopes: readonly Scoped<RuleOptions>[];
+  readonly reach: "everywhere" | "namespace" | "object";
+  readonly readsLabels: boolean;
+}
+
+interface Asked {
+  readonly policies: Policies;
+  readonly requester: Requester | undefined;
+  readonly plans: Map<Rule, Plan>;
+}
+
+const noLabels: Labels = Object.freeze({});
+
+/** Settings of rules that no document touches, for as long as the policies are in force. */
+const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
+
+class PolicySettings implements Settings {
+  readonly #asked: Asked;
+  readonly #before: Mesh;
+  readonly #after: Mesh;
+  readonly #unmatched: Map<Rule, RuleSetting>;
+  readonly #protected = new Map<string, boolean>();
+  /** By namespace, under the empty name where they are the same everywhere. */
+  readonly #settings = new Map<Rule, Map<string, RuleSetting>>();
+
+  constructor(asked: Asked, before: Mesh, after: Mesh) {
+    this.#asked = asked;
+    this.#before = before;
+    this.#after = after;
+    this.#unmatched = unmatched.get(asked.policies) ?? new Map();
+    unmatched.set(asked.policies, this.#unmatched);
+  }
+
+  of(rule: Rule, subject: AnyObject): RuleSetting {
+    const namespace = namespaceOf(subject);
+    const setting = this.#settingAt(rule, subject, namespace);
+    if (setting.mode === "off" || typeof rule.mode === "string") return setting;
+    const isProtected = this.#isProtected(namespace);
+    if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
+    return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
+  }
+
+  /** Protected is what a policy protects by name, or by labels before or after the change. */
+  #isProtected(namespace: string): boolean {
+    let known = this.#protected.get(namespace);
+    if (known === undefined) {
+      const { policies } = this.#asked;
+      const sides = this.#before === this.#after ? [this.#after] : [this.#after, this.#before];
+      known =
+        namespace !== "" &&
+        (policies.protectsByName(namespace) ||
+          sides.some((mesh) => policies.protectsByLabels(labelsOf(namespace, mesh))));
+      this.#protected.set(namespace, known);
+    }
+    return known;
+  }
+
+  #settingAt(rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
+    const plan = this.#planOf(rule);
+    if (plan.scopes.length === 0) return this.#withoutDocument(rule);
+    if (plan.reach === "object") return this.#judged(rule, plan, subject);
+    let settings = this.#settings.get(rule);
+    if (settings === undefined) this.#settings.set(rule, (settings = new Map()));
+    const key = plan.reach === "everywhere" ? "" : namespace;
+    let setting = settings.get(key);
+    if (setting === undefined) settings.set(key, (setting = this.#judged(rule, plan, subject)));
+    return setting;
+  }
+
+  /**
+   * As the change leaves the labels, or as it finds them, whichever is stricter: a label that is added or removed in the
+   * same change opens nothing.
+   */
+  #judged(rule: Rule, plan: Plan, subject: AnyObject): RuleSetting {
+    const now = this.#settingIn(this.#after, rule, plan, subject);
+    if (!plan.readsLabels || this.#before === this.#after) return now;
+    const old = this.#before.find(subject.kind, keyOf(subject));
+    return old === undefined ? now : stricter(this.#settingIn(this.#before, rule, plan, old), now);
+  }
+
+  #settingIn(mesh: Mesh, rule: Rule, { scopes }: Plan, subject: AnyObject): RuleSetting {
+    const place = placeOf(subject, labelsOf(namespaceOf(subject), mesh));
+    const matching = scopes.filter(({ match }) => match.covers(place));
+    return matching.length === 0 ? this.#withoutDocument(rule) : this.#resolve(rule, matching);
+  }
+
+  /** The same in every evaluation, and the most frequent. */
+  #withoutDocument(rule: Rule): RuleSetting {
+    let setting = this.#unmatched.get(rule);
+    if (setting === undefined) this.#unmatched.set(rule, (setting = this.#resolve(rule, [])));
+    return setting;
+  }
+
+  #planOf(rule: Rule): Plan {
+    const { plans, policies, requester } = this.#asked;
+    let plan = plans.get(rule);
+    if (plan === undefined) {
+      const scopes = policies.scopesOf(rule.id).filter(({ match }) => match.isBy(requester));
+      const inNamespaces = scopes.some(({ match }) => match.readsNamespace);
+      const ofObjects = scopes.some(({ match }) => match.readsObject);
+      plan = {
+        scopes,
+        reach: ofObjects ? "object" : inNamespaces ? "namespace" : "everywhere",
+        readsLabels: scopes.some(({ match }) => match.readsLabels),
+      };
+      plans.set(rule, plan);
+    }
+    return plan;
+  }
+
+  /** Each field from the strongest document that has it, at last from the rule. */
+  #resolve(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting {
+    const { mode, existing, onError, onUnknown } = cascade(scopes);
+    return {
+      mode: mode ?? modesOf(rule).protected,
+      policy: scopes.find(({ value }) => value.mode !== undefined)?.policy.title ?? ownDefault,
+      existing: existing ?? "warn",
+      onError: onError ?? "deny",
+      onUnknown: onUnknown ?? "warn",
+      parameters: this.#parametersOf(rule, scopes),
+    };
+  }
+
+  #parametersOf(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting["parameters"] {
+    const set = scopes.toReversed().map(({ value }) => value.parameters ?? {});
+    const filled = Object.keys(rule.parameters).filter((name) => filledParameters.has(name));
+    const protectedLabels = filled.map((name) => [name, this.#asked.policies.protectedSelectors.map(written)]);
+    return Object.assign(
+      {},
+      defaultsOf(rule),
+      ...set,
+      Object.fromEntries(protectedLabels),
+    ) as RuleSetting["parameters"];
+  }
+}
+
+/** Documents leave out what they do not say, so that the weaker one's value stays. */
+const cascade = (scopes: readonly Scoped<RuleOptions>[]): Partial<RuleOptions> =>
+  Object.assign({}, ...scopes.toReversed().map(({ value }) => value)) as Partial<RuleOptions>;
+
+/** A label selector as text: `a=b,c=d`. */
+const written = (selector: Labels): string =>
+  Object.entries(selector)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+
+/** Of a namespace that nobody has shown, none are known. */
+const labelsOf = (namespace: string, mesh: Mesh): Labels =>
+  mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? noLabels;
+
+const placeOf = (subject: AnyObject, namespaceLabels: Labels): Place => ({
+  namespace: namespaceOf(subject),
+  namespaceLabels,
+  name: subject.metadata.name,
+  labels: subject.metadata.labels,
+});
+
+// Modes are listed from the strictest.
+export const isAsStrict = (a: Mode, b: Mode): boolean => modes.indexOf(a) <= modes.indexOf(b);
+export const milder = (a: Mode, b: Mode): Mode => (isAsStrict(a, b) ? b : a);
+
+const stricter = (a: RuleSetting, b: RuleSetting): RuleSetting => (isAsStrict(b.mode, a.mode) ? b : a);

@@ -1,0 +1,61 @@
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
+import type { MeshSettings } from "./settings.ts";
+import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
+
+/**
+ * One side of one change: a mesh that stays as it is while it is judged, so that each fact is computed once for each
+ * object. `spend` is told how many objects were visited; it may throw to end the work.
+ */
+export function sideOf(mesh: Mesh, spend: (objects: number) => void = () => {}): Mesh {
+  return mesh instanceof Side ? mesh : new Side(mesh, spend);
+}
+
+class Side implements Mesh {
+  readonly settings: MeshSettings;
+  readonly #mesh: Mesh;
+  readonly #spend: (objects: number) => void;
+  readonly #facts = new Map<AnyFact, Map<AnyObject, unknown>>();
+
+  constructor(mesh: Mesh, spend: (objects: number) => void) {
+    this.settings = mesh.settings;
+    this.#mesh = mesh;
+    this.#spend = spend;
+  }
+
+  get(fact: AnyFact, object: AnyObject): never {
+    let values = this.#facts.get(fact);
+    if (values === undefined) this.#facts.set(fact, (values = new Map()));
+    if (values.has(object)) return values.get(object) as never;
+    this.#spend(1);
+    const value = fact.compute(object, this);
+    values.set(object, value);
+    return value as never;
+  }
+  related(relation: Relation, object: AnyObject): readonly never[] {
+    return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
+  }
+  lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
+    const found = this.#mesh.lookup(index, keys);
+    this.#spend(1 + found.length);
+    return found;
+  }
+  knowledge(kind: Kind): Knowledge {
+    return this.#mesh.knowledge(kind);
+  }
+  knows(kind: Kind): boolean {
+    return this.#mesh.knows(kind);
+  }
+  knowsAll(kind: Kind): boolean {
+    return this.#mesh.knowsAll(kind);
+  }
+  find(kind: Kind, key: string): AnyObject | undefined {
+    return this.#mesh.find(kind, key);
+  }
+  all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
+    return this.#mesh.all(kind);
+  }
+  population(namespace: string): number {
+    return this.#mesh.population(namespace);
+  }
+}
