@@ -24,9 +24,12 @@ interface Response {
 }
 
 const longestMessageBytes = 4_096;
-// Ten warnings of 256 stay below the 4,096 runes at which the API server starts to throw warnings away.
+// The API server cuts every warning to 256 runes, and then throws warnings away, once those of all webhooks together pass
+// 4,096. Ten of 256 leave room for others; fewer may be longer.
 const mostWarnings = 10;
-const longestWarning = 256;
+const mostRunes = 2_560;
+const shortWarning = 256;
+const longestWarning = 600;
 const annotationKey = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
 /**
@@ -92,7 +95,8 @@ function addWarnings(response: Response, warnings: readonly string[]): void {
   const all = [...lines];
   const shown = all.length <= mostWarnings ? all : all.slice(0, mostWarnings - 1);
   if (shown.length < all.length) shown.push(`${all.length - shown.length} more warnings`);
-  if (shown.length > 0) response.warnings = shown;
+  const isLong = shown.reduce((sum, { length }) => sum + length, 0) > mostRunes;
+  if (shown.length > 0) response.warnings = isLong ? shown.map((line) => printableLine(line, shortWarning)) : shown;
 }
 
 function addAuditAnnotations(response: Response, annotations: Readonly<Record<string, string>>): void {

@@ -77,9 +77,9 @@ function guarded(
   }
 }
 
-/** What is done with a value that is there, or that others are waited for. */
-function then<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
-  return value instanceof Promise ? value.then(next) : next(value);
+/** Goes on at once with what is there already: most reviews are judged without a pause. */
+function goOn<T, U>(value: T | Promise<T>, use: (value: T) => U | Promise<U>): U | Promise<U> {
+  return value instanceof Promise ? value.then((known) => use(known)) : use(value);
 }
 
 function validate(request: AdmissionRequest, parts: GateParts, reviews: Reviews): Decision | Promise<Decision> {
@@ -87,7 +87,7 @@ function validate(request: AdmissionRequest, parts: GateParts, reviews: Reviews)
   if ("problem" in reading) return notJudged(reading.problem);
   if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
   const look = { request, change: reading.change, parts, reviews };
-  return then(judged(look, parts.mesh), (first) => {
+  return goOn(judged(look, parts.mesh), (first) => {
     const rulings = rulingsFor(first);
     const decision = decide(first, rulings, parts.pageOf);
     const evidence = decision.allowed || parts.readAgain === undefined ? [] : evidenceToConfirm(first, rulings);
@@ -106,7 +106,7 @@ function judged({ request, change, parts, reviews }: Look, mesh: () => Mesh): Ju
   const { policies, now, log } = parts;
   const inForce = policies();
   const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-  return then(reviews.judge(change, mesh, selection), (evaluation: Evaluation) => {
+  return goOn(reviews.judge(change, mesh, selection), (evaluation: Evaluation) => {
     for (const { rule, subject, error } of evaluation.errors)
       log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
     return judgementOf({ request, change, evaluation, selection, policies: inForce });

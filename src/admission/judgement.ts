@@ -40,7 +40,7 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
 /** What every finding does to this request, most severe first, in an order that depends on nothing but what they say. */
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
   const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
-  const rulings = rulingsOf(findingsOf(evaluation, changed), {
+  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
     after: evaluation.after,
     exceptionFor: selection.exceptionFor,
     changed: new Set([identityOf(changed)]),

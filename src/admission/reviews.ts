@@ -56,33 +56,29 @@ export class Reviews {
   }
 
   #take(begun: Begun, pacing: Pauses): Promise<Evaluation> {
-    const evaluation = finish(begun, pacing);
-    const ended = evaluation
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#underWay === ended) this.#underWay = undefined;
-      });
-    this.#underWay = ended;
+    const evaluation = this.#finish(begun, pacing);
+    this.#underWay = evaluation.catch(() => undefined);
     return evaluation;
+  }
+
+  async #finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
+    const release = hold?.();
+    try {
+      for (;;) {
+        budget.suspend();
+        await pause();
+        budget.resume();
+        const step = steps.next();
+        if (step.done) return step.value;
+      }
+    } finally {
+      release?.();
+      this.#underWay = undefined;
+    }
   }
 }
 
 interface Begun {
   readonly budget: Budget;
   readonly steps: Generator<void, Evaluation>;
-}
-
-async function finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
-  const release = hold?.();
-  try {
-    for (;;) {
-      budget.suspend();
-      await pause();
-      budget.resume();
-      const step = steps.next();
-      if (step.done) return step.value;
-    }
-  } finally {
-    release?.();
-  }
 }

@@ -6,7 +6,7 @@ import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/set
 import { sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
-import { Budget, BudgetExceeded } from "./budget.ts";
+import { type Budget, BudgetExceeded } from "./budget.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { everyRule, type RuleSetting, type Selection, type Settings } from "./setting.ts";
@@ -64,35 +64,60 @@ export function* judging(
   changes: readonly Change[],
   { selection = everyRule, budget, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
+  const { before, after } = yield* sidesOf(view, changes, budget);
+  const settings = selection.between(before, after);
+  const draft: Draft = { findings: [], skipped: [], errors: [], before, after, settings, budget };
+  // A change of mesh settings concerns every object.
+  const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
+  let exceeded: BudgetExceeded | undefined;
+  for (const rule of concerned(rules, narrowing)) {
+    const unknown = unknownTo(rule, before);
+    if (unknown !== undefined) {
+      draft.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
+      continue;
+    }
+    exceeded ??= yield* judgeSubjects(rule, narrowing, draft);
+    if (exceeded !== undefined) notJudged(rule, changes, exceeded, draft);
+  }
+  budget?.end();
+  return draft;
+}
+
+function concerned(rules: readonly Rule[], changes: readonly Change[] | undefined): readonly Rule[] {
+  if (changes === undefined) return rules;
+  const changed = new Set(changes.map((change) => subjectOf(change).kind));
+  return rules.filter((rule) => concerns(rule, changed));
+}
+
+function* sidesOf(
+  view: Mesh,
+  changes: readonly Change[],
+  budget: Budget | undefined,
+): Generator<void, Pick<Evaluation, "before" | "after">> {
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const next = yield* withSettings(overlay(before, changes, mentioned), changes);
-  const after = sideOf(next, budget?.spend);
-  const evaluation: Draft = { findings: [], skipped: [], errors: [], before, after };
-  const settings = selection.between(before, after);
-  const changed = new Set(changes.map((change) => subjectOf(change).kind));
-  const isEverywhere = isScan || after.settings !== before.settings;
-  let exceeded: BudgetExceeded | undefined;
-  for (const rule of rules) {
-    if (!isEverywhere && !concerns(rule, changed)) continue;
-    const unknown = unknownTo(rule, before);
-    if (unknown !== undefined) evaluation.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
-    else if (exceeded !== undefined) notJudged(rule, changes, { settings, exceeded }, evaluation);
-    else
-      try {
-        const subjects = isEverywhere ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
-        for (const subject of subjects) {
-          judgeSubject(rule, subject, settings, evaluation);
-          if (budget?.isSliceOver() === true) yield;
-        }
-      } catch (error) {
-        if (!(error instanceof BudgetExceeded)) throw error;
-        exceeded = error;
-        notJudged(rule, changes, { settings, exceeded }, evaluation);
-      }
+  return { before, after: sideOf(next, budget?.spend) };
+}
+
+/** The subjects that the changes concern, or all there are. What is returned says that the budget is used up. */
+function* judgeSubjects(
+  rule: Rule,
+  changes: readonly Change[] | undefined,
+  draft: Draft,
+): Generator<void, BudgetExceeded | undefined> {
+  const { before, after, budget } = draft;
+  try {
+    const subjects = changes === undefined ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
+    for (const subject of subjects) {
+      judgeSubject(rule, subject, draft);
+      if (budget?.isSliceOver() === true) yield;
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof BudgetExceeded) return error;
+    throw error;
   }
-  budget?.end();
-  return evaluation;
 }
 
 /** Which rules find what in a mesh as it is. Nothing in it is introduced. */
@@ -129,23 +154,19 @@ interface Draft {
   readonly errors: RuleError[];
   readonly before: Mesh;
   readonly after: Mesh;
+  readonly settings: Settings;
+  readonly budget: Budget | undefined;
 }
 
 const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
   settings.of(rule, subjectOf(first ?? {}));
 
-/** What the rule would have found, nobody knows: the change that costs too much answers for it. */
-function notJudged(
-  rule: Rule,
-  changes: readonly Change[],
-  { settings, exceeded }: { readonly settings: Settings; readonly exceeded: BudgetExceeded },
-  { errors }: Draft,
-): void {
+/** It is not known what the rule would have found: the change that costs too much is refused for it. */
+function notJudged(rule: Rule, changes: readonly Change[], error: BudgetExceeded, { settings, errors }: Draft): void {
   const setting = settingFor(rule, changes, settings);
   // A rule that counts only in protected namespaces may concern one far from the object that is changed.
   const mode = setting.ifProtected ?? setting.mode;
-  if (mode !== "off")
-    errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...setting, mode }, error: exceeded });
+  if (mode !== "off") errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...setting, mode }, error });
 }
 
 /** The view with the old objects that the request itself shows, which may be newer than what was watched. */
@@ -188,8 +209,8 @@ function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void,
   return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
 }
 
-function judgeSubject(rule: Rule, subject: AnyObject, settings: Settings, draft: Draft): void {
-  const { before, after, findings, errors } = draft;
+function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
+  const { before, after, findings, errors, settings } = draft;
   const key = keyOf(subject);
   const now = after.find(subject.kind, key);
   if (now === undefined || !isJudgedBy(rule, now)) return;

@@ -202,16 +202,24 @@ function saysMore(other: Ruling, { finding, mode }: Ruling): boolean {
   return other.finding.class === "weakening" && finding.class !== "weakening" && isAsStrict(other.mode, mode);
 }
 
-/** Everything that a decision has to rule on: what was found, what failed, and what could not be looked for. */
+/**
+ * Everything that a decision has to rule on: what was found, what failed, and what could not be looked for. `review` is how
+ * the log names the review.
+ */
 export function findingsOf(
   { findings, errors, skipped }: Pick<Evaluation, "findings" | "errors" | "skipped">,
   changed: AnyObject,
+  review: string,
 ): readonly Finding[] {
-  return [...findings, ...errors.map(ofError), ...skipped.flatMap((skip) => ofUnknown(skip, changed))];
+  return [
+    ...findings,
+    ...errors.map((error) => ofError(error, review)),
+    ...skipped.flatMap((skip) => ofUnknown(skip, changed)),
+  ];
 }
 
 /** An error inside a rule is an error of that rule, and does at most what its findings would do. */
-function ofError({ rule, subject, setting, error }: RuleError): Finding {
+function ofError({ rule, subject, setting, error }: RuleError, review: string): Finding {
   const isBudget = error instanceof BudgetExceeded;
   return {
     rule,
@@ -223,7 +231,7 @@ function ofError({ rule, subject, setting, error }: RuleError): Finding {
       : "The rule failed with an error, so it is not known whether the change is right",
     fix: isBudget
       ? "Split the change, or the objects that depend on it, into smaller ones. onError: warn for this rule in a policy allows such changes."
-      : "Report the error in Meshward's log as a bug. Until it is fixed, onError: warn for this rule in a policy allows changes.",
+      : `Report the error that Meshward's log has for ${review} as a bug. Until it is fixed, onError: warn for this rule in a policy allows changes.`,
     introduced: true,
     class: "intrinsic",
     undecided: "error",

@@ -1,7 +1,7 @@
 import { identityOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Change } from "../view/overlay.ts";
 import type { Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
@@ -66,26 +66,23 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
  * changed, any number of hops, on both sides.
  */
 export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
-  const { subjects, ends, relations } = declared(rule);
-  const [first] = changes;
-  if (first !== undefined && changes.length === 1) {
-    const subject = subjectOf(first);
-    // Most rules, most of the time: nothing reads objects of this kind, or others' verdicts are not its business.
-    if (rule.onlyOwnChanges || !ends.has(subject.kind)) return subjects.has(subject.kind) ? [subject] : [];
-  }
-  const reached = new Set<AnyObject>();
-  for (const { old, object } of changes) {
-    if (old) reached.add(old);
-    if (object) reached.add(object);
-  }
-  if (rule.onlyOwnChanges) return distinct(subjects, reached);
+  const { subjects, ends } = declared(rule);
+  const changed = changes.flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
+  // Most rules, most of the time: nothing reads objects of this kind, or others' verdicts are not their business.
+  const isOwn = rule.onlyOwnChanges || changed.every(({ kind }) => !ends.has(kind));
+  return distinct(subjects, isOwn ? changed : reachedFrom(changed, rule, sides));
+}
+
+function reachedFrom(changed: readonly AnyObject[], rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
+  const reached = new Set(changed);
   // A Set visits what is added on the way.
-  for (const object of reached)
-    for (const { from, to } of relations)
-      if (to.kind === object.kind)
-        for (const mesh of sides)
-          for (const reader of mesh.lookup(from, to.keys(object, mesh.settings))) reached.add(reader);
-  return distinct(subjects, reached);
+  for (const object of reached) for (const reader of readersOf(object, rule, sides)) reached.add(reader);
+  return reached;
+}
+
+function* readersOf(object: AnyObject, rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
+  for (const { from, to } of declared(rule).relations)
+    if (to.kind === object.kind) for (const mesh of sides) yield* mesh.lookup(from, to.keys(object, mesh.settings));
 }
 
 /** Every object that the rule judges: what a change of mesh settings concerns. */

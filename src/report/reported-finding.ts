@@ -17,7 +17,7 @@ export function reportedFinding(
 ): readonly ReportedFinding[] {
   if (mode === "off") return [];
   const { rule, subject, at, message, introduced, related = [] } = finding;
-  const position = place?.locate(at);
+  const { line = null, column = null } = place?.locate(at) ?? {};
   const reported: ReportedFinding = {
     rule: rule.id,
     mode,
@@ -25,8 +25,8 @@ export function reportedFinding(
     introduced,
     object: reportedObject(subject),
     file: place?.file ?? null,
-    line: position?.line ?? null,
-    column: position?.column ?? null,
+    line,
+    column,
     path: formatPath(at),
     message,
     fix: finding.fix ?? rule.fix,

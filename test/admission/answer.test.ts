@@ -62,6 +62,16 @@ test("at most ten warnings, of one line each, without repetition, the rest count
   assert.equal("warnings" in responseTo({ ...allow, warnings: ["\u0007"] }), false);
 });
 
+test("a long warning is whole as long as all together leave room for other webhooks'", () => {
+  const long = "x".repeat(500);
+  assert.deepEqual(responseTo({ ...allow, warnings: [long, "short"] }).warnings, [long, "short"]);
+  const many = Array.from({ length: 6 }, (_, index) => `${index}${long}`);
+  assert.deepEqual(
+    responseTo({ ...allow, warnings: many }).warnings?.map(({ length }) => length),
+    [256, 256, 256, 256, 256, 256],
+  );
+});
+
 test("audit annotations whose key the API server would refuse are left out", () => {
   const auditAnnotations = { decision: "deny\n", rules: "a,b", "a/b": "x", "": "x", "-a": "x", ["k".repeat(64)]: "x" };
   assert.deepEqual(responseTo({ ...allow, auditAnnotations }).auditAnnotations, { decision: "deny ", rules: "a,b" });

@@ -74,11 +74,11 @@ test("everything in one decision: most severe first, then rule, subject and path
   Fix: Do it right.
 - [test-relational] Gateway "edge" does not exist
   Fix: Do it right.
-More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets`,
+More: meshward rules <id>, for each id in brackets`,
   );
   assert.deepEqual(decision.warnings, [
-    "test-advice: spec.http[0]: Wrong: b. Fix: Do it right.",
-    "test-advice: spec.http[1]: Wrong: a. Fix: Do it right.",
+    "VirtualService shop/web: [test-advice] spec.http[0]: Wrong: b. Fix: Do it right.",
+    "VirtualService shop/web: [test-advice] spec.http[1]: Wrong: a. Fix: Do it right.",
   ]);
   assert.deepEqual(decision.rules, ["test-advice", "test-intrinsic", "test-recorded", "test-relational"]);
   assert.equal(decision.auditAnnotations.rules, decision.rules.join(","));
@@ -100,21 +100,23 @@ test("a problem that was there before is a warning on the object that changes", 
   const parts = { oldObject: wishing({ wrong: "a" }), object: wishing({ wrong: "a" }, { other: "1" }) };
   const decision = validate(parts, { spec: { rules: [{ id: "test-advice", mode: "off" }] } });
   assert.equal(decision.outcome, "warn");
-  assert.deepEqual(decision.warnings, ["test-intrinsic: spec.http[0]: Wrong: a. Fix: Do it right."]);
+  assert.deepEqual(decision.warnings, [
+    "VirtualService shop/web: [test-intrinsic] spec.http[0]: Wrong: a. It is only a warning because the problem existed before this change. Fix: Do it right.",
+  ]);
+  assert.equal(decision.auditAnnotations.lowered, "test-intrinsic: existing");
   const denied = validate(parts, { spec: { rules: [{ id: "test-intrinsic", existing: "deny" }] } });
   assert.equal(denied.outcome, "deny");
 });
 
-test("warnings that hide a denial say so, first", () => {
+test("a warning that would be a denial says why it is none", () => {
   const spec = { ...lenient.spec, rules: [{ id: "test-advice", mode: "off" as const }] };
-  const missing = 'test-relational: Gateway "edge" does not exist. Fix: Do it right.';
+  const missing = (reason: string) =>
+    `VirtualService shop/web: [test-relational] Gateway "edge" does not exist. It is only a warning because ${reason}. Fix: Do it right.`;
   assert.deepEqual(validate({ ...needs, ...dryRun }, { spec }).warnings, [
-    "1 of these warnings will deny the change itself; this is a dry run",
-    missing,
+    missing("this is a dry run, and the change itself would be denied"),
   ]);
   assert.deepEqual(validate({ ...needs, ...flux, ...dryRun }, { spec }).warnings, [
-    "1 of these warnings would deny a person; from a reconciler the rest of its set may follow",
-    missing,
+    missing("a GitOps controller may still apply the missing objects"),
   ]);
   assert.deepEqual(validate({ ...needs, ...istiod }, { spec }).warnings, []);
 });
@@ -135,8 +137,8 @@ describe("break glass", () => {
     const decision = validate({ ...broken, ...sre }, { spec });
     assert.equal(decision.outcome, "warn");
     assert.deepEqual(decision.warnings, [
-      'Glass broken by "alice", "incident 7": 1 of these warnings would deny the change',
-      "test-intrinsic: spec.http[0]: Wrong: a. Fix: Do it right.",
+      'VirtualService shop/web: "alice" uses break glass ("incident 7"): 1 of these warnings would deny the change',
+      "VirtualService shop/web: [test-intrinsic] spec.http[0]: Wrong: a. It is only a warning because break glass is used. Fix: Do it right.",
     ]);
     assert.equal(decision.auditAnnotations["break-glass"], "incident 7");
   });
@@ -145,7 +147,7 @@ describe("break glass", () => {
     const decision = validate(broken, { spec });
     assert.equal(decision.outcome, "deny");
     assert.deepEqual(decision.warnings, [
-      'meshward.io/break-glass has no effect: "alice" is in no group that a policy lets break glass',
+      'VirtualService shop/web: meshward.io/break-glass has no effect: "alice" is in no group that a policy allows to use break glass',
     ]);
     assert.equal(decision.auditAnnotations["break-glass"], undefined);
   });
@@ -160,7 +162,9 @@ describe("break glass", () => {
     const parts = { ...sre, object: wishing({ wrong: "a" }, { "meshward.io/break-glass": " " }) };
     const decision = validate(parts, { spec });
     assert.equal(decision.outcome, "deny");
-    assert.deepEqual(decision.warnings, ["meshward.io/break-glass has no effect: its value must be the reason"]);
+    assert.deepEqual(decision.warnings, [
+      "VirtualService shop/web: meshward.io/break-glass has no effect: its value must be the reason",
+    ]);
   });
 
   test("where nothing would be denied, nothing is broken", () => {
@@ -191,7 +195,7 @@ describe("an error inside a rule", () => {
     assert.equal(decision.allowed, false);
     assert.equal(decision.outcome, "error");
     assert.match(decision.message ?? "", /^- \[test-failing\] The rule failed with an error/m);
-    assert.match(decision.message ?? "", /log says at uid 9c1a/);
+    assert.match(decision.message ?? "", /Meshward's log has for uid 9c1a/);
     assert.doesNotMatch(JSON.stringify(decision), /secret of the rule/);
     assert.deepEqual(decision.ruleErrors, ["test-failing"]);
     assert.deepEqual(decision.rules, []);
@@ -217,7 +221,9 @@ describe("unknown is not absent", () => {
   test("a rule that would deny and could not judge is named", () => {
     const decision = validate(plain, { unknown: ["Service"] });
     assert.equal(decision.outcome, "warn");
-    assert.deepEqual(decision.warnings, ["Not judged by test-needs-services: Meshward does not know any Service yet"]);
+    assert.deepEqual(decision.warnings, [
+      "VirtualService shop/web: Not judged by test-needs-services: Meshward does not know any Service yet",
+    ]);
     assert.equal(decision.auditAnnotations.skipped, "test-needs-services (Service)");
   });
 
@@ -232,7 +238,7 @@ describe("unknown is not absent", () => {
     const spec = { rules: [{ id: "test-needs-services", onUnknown: "deny" as const }] };
     const decision = validate(plain, { unknown: ["Service"], spec });
     assert.equal(decision.outcome, "error");
-    assert.match(decision.message ?? "", /\[test-needs-services\] Nobody can tell .* does not know any Service yet/);
+    assert.match(decision.message ?? "", /\[test-needs-services\] It is not known .* has not read any Service yet/);
     assert.match(decision.message ?? "", /Fix: Try again .* onUnknown: warn for this rule in a policy/);
     assert.deepEqual(decision.warnings, []);
   });

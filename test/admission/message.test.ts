@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { denialMessage, type Notice, warningLines } from "../../src/admission/message.ts";
+import { describe, test } from "node:test";
+import type { Finding } from "../../src/engine/finding.ts";
+import { defineRule } from "../../src/engine/rule.ts";
+import { everyRule } from "../../src/engine/setting.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import type { Ruling } from "../../src/engine/ruling.ts";
+import { denialMessage, warningLines } from "../../src/admission/message.ts";
 import { readObject } from "../../src/kube/object.ts";
 
 const changed = readObject("VirtualService", {
@@ -9,8 +15,26 @@ const changed = readObject("VirtualService", {
   metadata: { name: "shop", namespace: "payments" },
 });
 const namespace = readObject("Namespace", { apiVersion: "v1", kind: "Namespace", metadata: { name: "payments" } });
-const weights: Notice = {
-  rule: "virtual-service-weights-not-100",
+const mesh = new MeshStore(defaultMeshSettings);
+const ruleNamed = (id: string) =>
+  defineRule({
+    id,
+    subject: "VirtualService",
+    reads: [],
+    mode: "deny",
+    since: "0.1.0",
+    summary: "",
+    why: "",
+    fix: "The rule's own fix.",
+    check: () => [],
+  });
+const rule = ruleNamed("virtual-service-weights-not-100");
+const setting = everyRule.between(mesh, mesh).of(rule, changed);
+const weights: Finding = {
+  rule,
+  setting,
+  introduced: true,
+  class: "intrinsic",
   subject: changed,
   at: ["spec", "http", 0, "route"],
   message: "Weights sum to 110, not to 100: 90 + 20 = 110",
@@ -19,37 +43,38 @@ const weights: Notice = {
 
 test("one problem", () => {
   assert.equal(
-    denialMessage({ changed, operation: "UPDATE", notices: [weights] }),
+    denialMessage({ changed, operation: "UPDATE", findings: [weights] }),
     `VirtualService payments/shop cannot be changed: 1 problem
 - [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110
   Fix: Make the weights of the route sum to 100.
-More: meshward rules virtual-service-weights-not-100, or policies/rules/virtual-service-weights-not-100.md`,
+More: meshward rules virtual-service-weights-not-100`,
   );
 });
 
 test("several problems, one on another object, with a hint", () => {
-  const other: Notice = {
-    rule: "namespace-mtls-weakened",
+  const other: Finding = {
+    ...weights,
+    rule: ruleNamed("namespace-mtls-weakened"),
     subject: namespace,
     at: [],
     message: "Port 80 opens",
     fix: "Keep it.",
   };
   assert.equal(
-    denialMessage({ changed, operation: "DELETE", notices: [other, weights], hint: "Let others go first" }),
+    denialMessage({ changed, operation: "DELETE", findings: [other, weights], hint: "Let others go first" }),
     `VirtualService payments/shop cannot be deleted: 2 problems
 - [namespace-mtls-weakened] Namespace payments: Port 80 opens
   Fix: Keep it.
 - [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110
   Fix: Make the weights of the route sum to 100.
 Let others go first
-More: meshward rules <id>, or policies/rules/<id>.md; the ids are in brackets`,
+More: meshward rules <id>, for each id in brackets`,
   );
 });
 
 test("a fix that several share stands below the last of them", () => {
-  const lost: Notice = { ...weights, subject: namespace, at: [], message: "The default deny is lost" };
-  const text = denialMessage({ changed, operation: "CREATE", notices: [weights, { ...weights, at: [] }, lost] });
+  const lost: Finding = { ...weights, subject: namespace, at: [], message: "The default deny is lost" };
+  const text = denialMessage({ changed, operation: "CREATE", findings: [weights, { ...weights, at: [] }, lost] });
   assert.deepEqual(text.split("\n").slice(1, -1), [
     "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110",
     "- [virtual-service-weights-not-100] Weights sum to 110, not to 100: 90 + 20 = 110",
@@ -59,12 +84,12 @@ test("a fix that several share stands below the last of them", () => {
 });
 
 test("too many problems: within 4 KiB, counted, with the last line", () => {
-  const notices = Array.from({ length: 60 }, (_, i) => ({
+  const findings = Array.from({ length: 60 }, (_, i) => ({
     ...weights,
     message: `${i} `.repeat(100),
     fix: "f".repeat(200),
   }));
-  const lines = denialMessage({ changed, operation: "CREATE", notices }).split("\n");
+  const lines = denialMessage({ changed, operation: "CREATE", findings }).split("\n");
   const shown = lines.filter((line) => line.startsWith("- ")).length;
   assert.ok(shown > 3 && Buffer.byteLength(lines.join("\n")) <= 4_096);
   assert.equal(lines[0], "VirtualService payments/shop cannot be created: 60 problems");
@@ -77,7 +102,7 @@ test("names and values cannot make lines of their own, and the first line stays 
   const text = denialMessage({
     changed: long,
     operation: "CREATE",
-    notices: [{ ...weights, message: "a\nb\u001b[31m" }],
+    findings: [{ ...weights, message: "a\nb\u001b[31m" }],
   });
   const lines = text.split("\n");
   assert.ok((lines[0]?.length ?? 0) <= 160);
@@ -85,15 +110,46 @@ test("names and values cannot make lines of their own, and the first line stays 
   assert.match(lines[1] ?? "", /: a b$/);
 });
 
-test("a warning is one line: rule, place, what, fix; the fix stands on its own where both are too long", () => {
-  assert.deepEqual(warningLines(weights, changed), [
-    "virtual-service-weights-not-100: spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
-  ]);
-  assert.deepEqual(warningLines({ ...weights, at: [] }, namespace), [
-    "virtual-service-weights-not-100: VirtualService payments/shop: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
-  ]);
-  assert.deepEqual(warningLines({ ...weights, at: [], fix: "f".repeat(200) }, changed), [
-    "virtual-service-weights-not-100: Weights sum to 110, not to 100: 90 + 20 = 110",
-    `Fix for virtual-service-weights-not-100: ${"f".repeat(200)}`,
-  ]);
+test("where the rules' pages have an address, the last line is one", () => {
+  const pageOf = (id: string) => `https://docs.example/${id}.md`;
+  const last = (findings: readonly Finding[]) =>
+    denialMessage({ changed, operation: "CREATE", findings, pageOf }).split("\n").at(-1);
+  assert.equal(last([weights]), "More: https://docs.example/virtual-service-weights-not-100.md");
+  const other = { ...weights, rule: ruleNamed("another") };
+  assert.equal(last([weights, other]), "More: https://docs.example/<id>.md, for each id in brackets");
+});
+
+describe("a warning", () => {
+  const ruling = (finding: Finding, lowered: Ruling["lowered"] = []): Ruling => ({ finding, mode: "warn", lowered });
+
+  test("begins with the object that changes, then rule, place, what and fix", () => {
+    assert.deepEqual(warningLines(ruling(weights), changed), [
+      "VirtualService payments/shop: [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
+    ]);
+    assert.deepEqual(warningLines(ruling({ ...weights, at: [] }), namespace), [
+      "Namespace payments: [virtual-service-weights-not-100] VirtualService payments/shop: Weights sum to 110, not to 100: 90 + 20 = 110. Fix: Make the weights of the route sum to 100.",
+    ]);
+  });
+
+  test("what does not fit stands on lines of their own, each with the object", () => {
+    assert.deepEqual(warningLines(ruling({ ...weights, at: [], fix: "f".repeat(200) }), changed), [
+      "VirtualService payments/shop: [virtual-service-weights-not-100] Weights sum to 110, not to 100: 90 + 20 = 110",
+      `VirtualService payments/shop: [virtual-service-weights-not-100] Fix: ${"f".repeat(200)}`,
+    ]);
+  });
+
+  test("says why it is no denial", () => {
+    const existing = {
+      step: "existing",
+      from: "deny",
+      to: "warn",
+      reason: "the problem existed before this change",
+    } as const;
+    assert.deepEqual(
+      warningLines(ruling({ ...weights, at: [], message: "Wrong", fix: "Mend it." }, [existing]), changed),
+      [
+        "VirtualService payments/shop: [virtual-service-weights-not-100] Wrong. It is only a warning because the problem existed before this change. Fix: Mend it.",
+      ],
+    );
+  });
 });

@@ -31,7 +31,7 @@ describe("what only warned a reconciler", () => {
       {
         reason: "ReconcilerWarned",
         rule: "test-relational",
-        note: 'test-relational: Gateway "edge" does not exist. Let through because "system:serviceaccount:flux-system:kustomize-controller" applies a set in its own order; a person would be denied. Fix: Do it right.',
+        note: 'test-relational: Gateway "edge" does not exist. The change was admitted because "system:serviceaccount:flux-system:kustomize-controller" may still apply the missing objects; it would be denied for a person. Fix: Do it right.',
         regarding,
       },
     ]);
@@ -65,16 +65,16 @@ describe("what only warned a reconciler", () => {
   });
 });
 
-describe("broken glass", () => {
+describe("a use of break glass", () => {
   const glass = { "meshward.io/break-glass": "incident 7" };
   const broken = { object: withUid({ wrong: "a", needs: "edge" }, glass), groups: ["sre"] };
 
   test("is an Event that says who, why and what it let through", () => {
     assert.deepEqual(validate(broken, scene).events, [
       {
-        reason: "GlassBroken",
+        reason: "BreakGlassUsed",
         rule: "",
-        note: '"alice" broke glass, "incident 7": CREATE let through despite 2 problems (test-intrinsic, test-relational)',
+        note: '"alice" used break glass ("incident 7"): CREATE was admitted despite 2 problems (test-intrinsic, test-relational)',
         regarding,
       },
     ]);
@@ -94,8 +94,8 @@ describe("broken glass", () => {
     const decision = validate({ oldObject: withUid({ guard: "yes" }), groups: ["sre"] }, { ...scene, there });
     assert.deepEqual(
       decision.events?.map((event) => [event.reason, event.regarding.name]),
-      [["GlassBroken", "web"]],
+      [["BreakGlassUsed", "web"]],
     );
-    assert.match(decision.events?.[0]?.note ?? "", /: DELETE let through/);
+    assert.match(decision.events?.[0]?.note ?? "", /: DELETE was admitted/);
   });
 });

@@ -200,7 +200,7 @@ describe("protected namespaces", () => {
       const ids = [...(decision.message ?? "").matchAll(/^- \[([a-z0-9-]+)\]/gm)].map(([, id]) => id);
       assert.deepEqual(ids, denied, decision.message);
       assert.deepEqual(
-        decision.warnings.filter((line) => !line.startsWith("Fix for ")).map((line) => line.split(":")[0]),
+        [...new Set(decision.warnings.map((line) => /\[([a-z0-9-]+)\]/.exec(line)?.[1]))],
         warned,
         decision.warnings.join("\n"),
       );

@@ -109,7 +109,7 @@ test("an API server that does not answer within 300 ms makes it a warning", asyn
   const milliseconds = performance.now() - start;
   assert.ok(milliseconds >= 250 && milliseconds < 2_000, String(milliseconds));
   assert.equal(admission.allowed, true);
-  assert.match(admission.warnings.join("\n"), /had the API server confirmed in time/);
+  assert.match(admission.warnings.join("\n"), /only a warning because the API server did not confirm it in time/);
   assert.match(admission.warnings.join("\n"), /"v9"/);
   assert.deepEqual(await metric("meshward_live_reads_total"), ['meshward_live_reads_total{result="late"} 1']);
 });
@@ -128,7 +128,7 @@ test("what only warned a reconciler becomes an Event; a dry run does not", async
   );
   const { reason, note, regarding } = JSON.parse(event?.body ?? "{}") as Record<string, unknown>;
   assert.equal(reason, "ReconcilerWarned");
-  assert.match(String(note), /^virtual-service-subset-not-found: .*"v9".*a person would be denied\. Fix: /);
+  assert.match(String(note), /^virtual-service-subset-not-found: .*"v9".*it would be denied for a person\. Fix: /);
   const { apiVersion, kind } = virtualService("v9");
   assert.deepEqual(regarding, { apiVersion, kind, name: "shop", namespace: "shop", uid: "u-1" });
   const counted = 'meshward_events_total{reason="ReconcilerWarned",result="sent"} 1';
@@ -137,17 +137,17 @@ test("what only warned a reconciler becomes an Event; a dry run does not", async
   assert.deepEqual(await metric("meshward_events_total"), [counted]);
 });
 
-test("broken glass becomes an Event and a count", async (context) => {
+test("a use of break glass becomes an Event and a count", async (context) => {
   const { create, metric, written } = await lagging(context);
   const object = virtualService("v9", { "meshward.io/break-glass": "incident 7" });
   const admission = await create(object, { user: { username: "ann", groups: ["sre"] } });
   assert.equal(admission.allowed, true);
   await eventually("written", () => written().length === 1);
   const { reason, note } = JSON.parse(written()[0]?.body ?? "{}") as Record<string, unknown>;
-  assert.equal(reason, "GlassBroken");
+  assert.equal(reason, "BreakGlassUsed");
   assert.match(
     String(note),
-    /^"ann" broke glass, "incident 7": CREATE let through despite 1 problem \(virtual-service/,
+    /^"ann" used break glass \("incident 7"\): CREATE was admitted despite 1 problem \(virtual-service/,
   );
   assert.deepEqual(await metric("meshward_break_glass_total"), ['meshward_break_glass_total{kind="VirtualService"} 1']);
 });

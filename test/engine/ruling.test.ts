@@ -3,12 +3,11 @@ import test from "node:test";
 import { absent } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
-import { selectionOf } from "../../src/engine/setting.ts";
-import { uncovered, weigh, type Weighed } from "../../src/engine/weigh.ts";
+import { ladder, type RequestContext, type RulingContext, rulingsOf } from "../../src/engine/ruling.ts";
+import { type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
 import { idOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
-import { unusedExceptions } from "../../src/policy/exceptions.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
@@ -66,31 +65,23 @@ const until = (year: number) =>
 
 const cases: readonly Case[] = [
   { says: "what a change introduces denies", expected: "deny" },
-  { says: "at most a warning, says the rule", problem: { atMost: "warn" }, expected: "warn lesser" },
+  { says: "at most a warning, says the rule", problem: { atMost: "warn" }, expected: "warn limitedEffect" },
   { says: "what is milder stays so", problem: { atMost: "warn" }, rule: { ...rule, mode: "audit" }, expected: "audit" },
   { says: "what was there warns on the object that is changed", introduced: false, expected: "warn existing" },
-  { says: "what was there elsewhere is not said", introduced: false, changed: ["Namespace payments"], expected: "off" },
+  {
+    says: "what was there elsewhere is not said",
+    introduced: false,
+    changed: ["Namespace payments"],
+    expected: "off otherObject",
+  },
   {
     says: "what was there denies where the policy says so",
     introduced: false,
     policies: existingDenies,
     expected: "deny",
   },
-  { says: "but not elsewhere", introduced: false, changed: [], policies: existingDenies, expected: "off" },
+  { says: "but not elsewhere", introduced: false, changed: [], policies: existingDenies, expected: "off otherObject" },
   { says: "what is introduced elsewhere denies", changed: ["DestinationRule payments/shop"], expected: "deny" },
-  { says: "a rule for own changes denies them", rule: { ...rule, onlyOwnChanges: true }, expected: "deny" },
-  {
-    says: "and what others bring about is not for it to say",
-    rule: { ...rule, onlyOwnChanges: true },
-    changed: ["DestinationRule payments/shop"],
-    expected: "off",
-  },
-  {
-    says: "but where nothing changes it is",
-    rule: { ...rule, onlyOwnChanges: true },
-    changed: undefined,
-    expected: "deny",
-  },
   {
     says: "where nothing changes, what is there counts in full",
     introduced: false,
@@ -102,7 +93,7 @@ const cases: readonly Case[] = [
     says: "of a kind assumed whole, warns",
     problem: { evidence: [missing] },
     knowledge: "assumed",
-    expected: "warn uncertain",
+    expected: "warn incompleteEvidence",
   },
   {
     says: "a present one of a kind assumed whole denies",
@@ -114,10 +105,20 @@ const cases: readonly Case[] = [
     says: "a present one of a kind known in part warns",
     problem: { evidence: [destinationRule] },
     knowledge: "partial",
-    expected: "warn uncertain",
+    expected: "warn incompleteEvidence",
+  },
+  {
+    says: "a rule on trial warns at most, whatever the policy says",
+    rule: { ...rule, stage: "trial" },
+    policies: policy("a", "{rules: [{id: virtual-service-weights-not-100, mode: deny}]}"),
+    expected: "warn trial",
   },
   { says: "off stays off", rule: { ...rule, mode: "off" }, expected: "off" },
-  { says: "an exception accepts it", policies: until(2027), expected: "off MeshwardException payments/legacy" },
+  {
+    says: "an exception accepts it",
+    policies: until(2027),
+    expected: "off exception MeshwardException payments/legacy",
+  },
   { says: "an expired one does not", policies: until(2026), expected: "deny" },
   { says: "audit, says the policy", policies: policy("a", "{rules: [{id: '*', mode: audit}]}"), expected: "audit" },
 ];
@@ -126,53 +127,98 @@ for (const { says, expected, problem, introduced = true, knowledge = "complete",
   test(`${says}: ${expected}`, () => {
     const selection = selectionOf(policiesOf(policies), undefined, new Date("2026-06-01T00:00:00Z"));
     const mesh = new MeshStore(defaultMeshSettings, new Map<Kind, Knowledge>([["DestinationRule", knowledge]]));
-    const finding = findingOf({ at: [], message: "wrong", ...problem }, given.rule ?? rule, subject, introduced);
+    const by = given.rule ?? rule;
+    const setting = selection.between(mesh, mesh).of(by, subject);
+    const finding = findingOf({ at: [], message: "wrong", ...problem }, { rule: by, subject, setting }, introduced);
     const changed = "changed" in given ? given.changed : itself;
-    const weighed = weigh(finding, selection, { before: mesh, after: mesh }, changed && new Set(changed));
-    assert.equal([weighed.mode, weighed.because ?? weighed.exception?.title].join(" ").trim(), expected);
-    assert.equal(weighed.finding, finding);
+    const context: RulingContext = {
+      after: mesh,
+      exceptionFor: selection.exceptionFor,
+      ...(changed === undefined ? {} : { changed: new Set(changed) }),
+    };
+    const [ruling] = rulingsOf([finding], context);
+    const said = [ruling?.mode, ...(ruling?.lowered.map(({ step }) => step) ?? []), ruling?.exception?.title];
+    assert.equal(said.join(" ").trim(), expected);
+    assert.equal(ruling?.finding, finding);
   });
 }
 
-test("a rule covers others in the same namespace, where it is at least as severe", () => {
-  const covering: Rule = { ...rule, id: "covering", covers: ["covered"] };
-  const at = (namespace: string) => read({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
-  const weighed = (of: Rule, where: AnyObject, mode: Mode): Weighed => ({
-    finding: findingOf({ at: [], message: "wrong" }, of, where, true),
-    mode,
-    policy: "",
+const mesh = new MeshStore(defaultMeshSettings);
+const setting = (mode: Mode, more: Partial<RuleSetting> = {}): RuleSetting => ({
+  mode,
+  parameters: {},
+  existing: "warn",
+  onError: "deny",
+  onUnknown: "warn",
+  policy: "MeshwardPolicy a",
+  ...more,
+});
+const calm: RequestContext = {
+  writer: "person",
+  isDeletion: false,
+  isDryRun: false,
+  isUnconfirmed: false,
+  reconcilers: "warn",
+  breakGlass: undefined,
+  isGatewayProxy: () => false,
+  incompleteKinds: () => [],
+};
+const contextOf = (request: Partial<RequestContext>): RulingContext => ({
+  after: mesh,
+  exceptionFor: () => undefined,
+  changed: new Set(itself),
+  request: { ...calm, ...request },
+});
+const findingWith = (parts: Partial<Finding>): Finding => ({
+  ...findingOf({ at: [], message: "wrong" }, { rule, subject, setting: setting("deny") }, true),
+  ...parts,
+});
+
+/** Each step of a request, with a finding that it lowers and the reason that users read. */
+const steps: readonly [string, Partial<Finding>, Partial<RequestContext>, Mode, RegExp][] = [
+  ["gatewayProxy", {}, { isGatewayProxy: () => true }, "off", /istiod runs/],
+  ["onError", { undecided: "error", setting: setting("deny", { onError: "warn" }) }, {}, "warn", /onError: warn/],
+  ["incompleteData", { class: "weakening" }, { incompleteKinds: () => ["Workload"] }, "warn", /Workload is old/],
+  ["garbageCollection", {}, { writer: "garbage collector", isDeletion: true }, "audit", /deletes what belongs/],
+  ["writer", { class: "relational" }, { writer: "control plane" }, "audit", /from the control plane/],
+  ["reconciler", { class: "relational" }, { writer: "reconciler" }, "warn", /may still apply the missing/],
+  ["dryRun", { class: "relational" }, { isDryRun: true }, "warn", /dry run/],
+  ["unconfirmed", { class: "relational" }, { isUnconfirmed: true }, "warn", /did not confirm/],
+  ["breakGlass", {}, { breakGlass: "incident" }, "warn", /break glass/],
+];
+for (const [step, parts, request, expected, reason] of steps)
+  test(`step ${step}: ${expected}`, () => {
+    const [ruling] = rulingsOf([findingWith(parts)], contextOf(request));
+    assert.equal(ruling?.mode, expected);
+    assert.deepEqual(
+      ruling.lowered.map((one) => [one.step, one.from, one.to]),
+      [[step, "deny", expected]],
+    );
+    assert.match(ruling.lowered[0]?.reason ?? "", reason);
+    const [without] = rulingsOf([findingWith(parts)], contextOf({}));
+    const stays = step === "onError" ? expected : "deny";
+    assert.equal(without?.mode, stays);
   });
-  const covered: Rule = { ...rule, id: "covered" };
+
+test("every step of the ladder is tried, and no step raises a mode", () => {
+  const tried = new Set([...steps.map(([step]) => step), ...cases.flatMap(({ expected }) => expected.split(" "))]);
+  for (const name of Object.keys(ladder)) assert.ok(tried.has(name), name);
+  const audited = findingWith({ setting: setting("audit"), class: "relational", atMost: "warn" });
+  const [ruling] = rulingsOf([audited], contextOf({ isDryRun: true, breakGlass: "incident" }));
+  assert.deepEqual([ruling?.mode, ruling?.lowered], ["audit", []]);
+});
+
+test("of findings about one topic in a namespace a weakening that is as severe counts alone", () => {
+  const at = (namespace: string) => read({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+  const about = (parts: Partial<Finding>, mode: Mode, where = at("payments")) =>
+    findingWith({ topic: "default deny", subject: where, setting: setting(mode), ...parts });
   const left = (mode: Mode, other: Mode, where = at("payments")) =>
-    uncovered([weighed(covering, subject, mode), weighed(covered, where, other)]).map(({ finding }) => finding.rule.id);
-  assert.deepEqual(left("deny", "warn"), ["covering"]);
-  assert.deepEqual(left("warn", "warn"), ["covering"]);
-  assert.deepEqual(left("audit", "warn"), ["covering", "covered"]);
-  assert.deepEqual(left("deny", "warn", at("orders")), ["covering", "covered"]);
-  assert.deepEqual(uncovered([weighed(rule, subject, "deny"), weighed(covered, subject, "warn")]).length, 2);
-});
-
-test("exceptions that accepted nothing are named, expired ones are not", () => {
-  const spec = (year: number) =>
-    `{rules: [virtual-service-weights-not-100], match: {objects: {names: [other]}}, reason: why, owner: who, expiresAt: '${year}-01-01T00:00:00Z'}`;
-  const policies = policiesOf(
-    until(2027) + exception("idle", "payments", spec(2027)) + exception("expired", "payments", spec(2026)),
-  );
-  const now = new Date("2026-06-01T00:00:00Z");
-  const selection = selectionOf(policies, undefined, now);
-  const mesh = new MeshStore(defaultMeshSettings);
-  const finding: Finding = findingOf({ at: [], message: "wrong" }, rule, subject, true);
-  weigh(finding, selection, { before: mesh, after: mesh });
-  assert.deepEqual(
-    unusedExceptions(policies.exceptions, selection.usedExceptions, now).map(({ name }) => name),
-    ["idle"],
-  );
-});
-
-test("an exception is not used up by what is not said anyway", () => {
-  const selection = selectionOf(policiesOf(until(2027)), undefined, new Date("2026-06-01T00:00:00Z"));
-  const mesh = new MeshStore(defaultMeshSettings);
-  const finding = findingOf({ at: [], message: "wrong" }, rule, subject, false);
-  weigh(finding, selection, { before: mesh, after: mesh }, new Set(["Namespace payments"]));
-  assert.equal(selection.usedExceptions.size, 0);
+    rulingsOf([about({ class: "weakening" }, mode), about({ class: "relational" }, other, where)], {
+      after: mesh,
+      exceptionFor: () => undefined,
+    }).map((ruling) => ruling.mode);
+  assert.deepEqual(left("deny", "warn"), ["deny", "off"]);
+  assert.deepEqual(left("warn", "warn"), ["warn", "off"]);
+  assert.deepEqual(left("audit", "warn"), ["audit", "warn"]);
+  assert.deepEqual(left("deny", "warn", at("orders")), ["deny", "warn"]);
 });

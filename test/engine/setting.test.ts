@@ -92,7 +92,7 @@ for (const [stronger, weaker] of rankings) {
       ["b", "a"],
     ] as const) {
       const policies = policiesOf(ranked(a, stronger, "warn") + ranked(b, weaker, "audit"));
-      const { mode, policy: from } = selectionOf(policies, person).setting(canaryStep, subject, mesh, mesh);
+      const { mode, policy: from } = selectionOf(policies, person).between(mesh, mesh).of(canaryStep, subject);
       assert.deepEqual([mode, from], ["warn", `MeshwardPolicy ${a}`]);
     }
   });
@@ -101,7 +101,7 @@ for (const [stronger, weaker] of rankings) {
 test("equally specific: the name that sorts first; a rule's own id before every rule; users before profiles", () => {
   const mesh = meshOf();
   const modeOf = (text: string, rule = canaryStep) =>
-    selectionOf(policiesOf(text, "observe"), person).setting(rule, virtualService("payments"), mesh, mesh);
+    selectionOf(policiesOf(text, "observe"), person).between(mesh, mesh).of(rule, virtualService("payments"));
   assert.equal(modeOf(ranked("b", "", "deny") + ranked("a", "", "warn")).mode, "warn");
   assert.equal(modeOf(policy("a", "{rules: [{id: '*', mode: warn}]}") + ranked("b", "", "deny")).mode, "deny");
   assert.equal(modeOf(policy("zz", "{rules: [{id: '*', mode: warn}]}")).policy, "MeshwardPolicy zz");
@@ -110,7 +110,7 @@ test("equally specific: the name that sorts first; a rule's own id before every 
 
 test("without a document a rule counts as it says itself", () => {
   const mesh = meshOf();
-  const setting = selectionOf(policiesOf(""), person).setting(canaryStep, virtualService("payments"), mesh, mesh);
+  const setting = selectionOf(policiesOf(""), person).between(mesh, mesh).of(canaryStep, virtualService("payments"));
   assert.deepEqual(setting, {
     mode: "off",
     policy: "the rule's default",
@@ -135,7 +135,7 @@ test("each field is from the strongest document that has it, each parameter too"
   );
   const mesh = meshOf();
   const selection = selectionOf(policies, person);
-  assert.deepEqual(selection.setting(canaryStep, virtualService("payments"), mesh, mesh), {
+  assert.deepEqual(selection.between(mesh, mesh).of(canaryStep, virtualService("payments")), {
     mode: "deny",
     policy: "MeshwardPolicy all",
     existing: "deny",
@@ -143,7 +143,7 @@ test("each field is from the strongest document that has it, each parameter too"
     onUnknown: "deny",
     parameters: { maxStep: 50, stable: "v1" },
   });
-  assert.deepEqual(selection.setting(canaryStep, virtualService("orders"), mesh, mesh).parameters, {
+  assert.deepEqual(selection.between(mesh, mesh).of(canaryStep, virtualService("orders")).parameters, {
     maxStep: 5,
     stable: "v1",
   });
@@ -155,7 +155,10 @@ test("all conditions of a match must hold; users and groups are one", () => {
     match: string,
     subject = virtualService("payments", "shop", { tier: "gold" }),
     requester: Requester | undefined = person,
-  ) => selectionOf(policiesOf(ranked("a", match, "deny")), requester).setting(canaryStep, subject, mesh, mesh).mode;
+  ) =>
+    selectionOf(policiesOf(ranked("a", match, "deny")), requester)
+      .between(mesh, mesh)
+      .of(canaryStep, subject).mode;
   assert.equal(modeOf("users: [bob], groups: [dev]"), "deny");
   assert.equal(modeOf("users: [bob], groups: [ops]"), "off");
   assert.equal(modeOf("namespaces: {names: [payments], labels: {env: dev}}"), "off");
@@ -168,8 +171,9 @@ test("all conditions of a match must hold; users and groups are one", () => {
 test("where nobody asks, users' and groups' documents do not count, and what is there counts as created", () => {
   const mesh = meshOf();
   const modeOf = (match: string) =>
-    selectionOf(policiesOf(ranked("a", match, "deny"))).setting(canaryStep, virtualService("payments"), mesh, mesh)
-      .mode;
+    selectionOf(policiesOf(ranked("a", match, "deny")))
+      .between(mesh, mesh)
+      .of(canaryStep, virtualService("payments")).mode;
   assert.deepEqual(
     [modeOf("users: ['*']"), modeOf("groups: ['*']"), modeOf("operations: [DELETE]")],
     ["off", "off", "off"],
@@ -183,8 +187,8 @@ test("a Namespace is in itself", () => {
     policy("a", "{match: {namespaces: {names: [payments]}}, rules: [{id: namespace-protection-removed, mode: warn}]}"),
   );
   const selection = selectionOf(policies, person);
-  assert.equal(selection.setting(protectionRemoved, namespaceObject("payments"), mesh, mesh).mode, "warn");
-  assert.equal(selection.setting(protectionRemoved, namespaceObject("orders"), mesh, mesh).mode, "deny");
+  assert.equal(selection.between(mesh, mesh).of(protectionRemoved, namespaceObject("payments")).mode, "warn");
+  assert.equal(selection.between(mesh, mesh).of(protectionRemoved, namespaceObject("orders")).mode, "deny");
 });
 
 test("a rule for protected namespaces applies where one is protected before or after, by name or label", () => {
@@ -193,26 +197,33 @@ test("a rule for protected namespaces applies where one is protected before or a
   const bare = meshOf(namespaceObject("payments"));
   const labelled = meshOf(namespaceObject("payments", label));
   const subject = virtualService("payments");
-  assert.equal(selection.applies(onlyProtected, subject, bare, bare), false);
-  assert.equal(selection.applies(onlyProtected, subject, labelled, bare), true);
-  assert.equal(selection.applies(onlyProtected, subject, bare, labelled), true);
-  assert.equal(selection.applies(onlyProtected, virtualService("bank"), bare, bare), true);
-  assert.equal(selection.applies(onlyProtected, virtualService("orders"), labelled, labelled), false);
+  assert.equal(selection.between(bare, bare).of(onlyProtected, subject).mode !== "off", false);
+  assert.equal(selection.between(labelled, bare).of(onlyProtected, subject).mode !== "off", true);
+  assert.equal(selection.between(bare, labelled).of(onlyProtected, subject).mode !== "off", true);
+  assert.equal(selection.between(bare, bare).of(onlyProtected, virtualService("bank")).mode !== "off", true);
+  assert.equal(selection.between(labelled, labelled).of(onlyProtected, virtualService("orders")).mode !== "off", false);
   // What other objects imply is protected by name only: its labels are unknown.
   const implied = meshOf(virtualService("payments"), virtualService("bank"));
-  assert.equal(selection.isProtected("payments", implied), false);
-  assert.equal(selection.isProtected("bank", implied), true);
-  assert.equal(selection.isProtected("", implied), false);
+  const inImplied = (subject: AnyObject) => selection.between(implied, implied).of(onlyProtected, subject);
+  assert.deepEqual([inImplied(subject).mode, inImplied(subject).ifProtected], ["off", "deny"]);
+  assert.deepEqual(
+    [inImplied(virtualService("bank")).mode, inImplied(virtualService("bank")).ifProtected],
+    ["deny", undefined],
+  );
+  assert.equal(
+    inImplied(read({ apiVersion: "apiregistration.k8s.io/v1", kind: "APIService", metadata: { name: "a" } })).mode,
+    "off",
+  );
 });
 
 test("a rule with another mode for protected namespaces has it there, unless a document gives one", () => {
-  const rule: Rule = { ...onlyProtected, onlyProtected: undefined, mode: "warn", protectedMode: "deny" } as never;
+  const rule: Rule = { ...onlyProtected, mode: { protected: "deny", elsewhere: "warn" } };
   const bare = meshOf(namespaceObject("payments"));
   const labelled = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
   const modes = (selection: ReturnType<typeof selectionOf>) => [
-    selection.setting(rule, virtualService("payments"), bare, bare).mode,
-    selection.setting(rule, virtualService("payments"), labelled, bare).mode,
-    selection.setting(rule, virtualService("payments"), bare, labelled).mode,
+    selection.between(bare, bare).of(rule, virtualService("payments")).mode,
+    selection.between(labelled, bare).of(rule, virtualService("payments")).mode,
+    selection.between(bare, labelled).of(rule, virtualService("payments")).mode,
   ];
   assert.deepEqual(modes(selectionOf(policiesOf(policy("a", "{protectedNamespaces: {names: [bank]}}")), person)), [
     "warn",
@@ -223,10 +234,22 @@ test("a rule with another mode for protected namespaces has it there, unless a d
   assert.deepEqual(modes(selectionOf(said, person)), ["audit", "audit", "audit"]);
 });
 
+test("no document turns on, where nothing is protected, a rule that is off there", () => {
+  const mesh = meshOf(namespaceObject("payments"));
+  const policies = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: warn}]}"));
+  const { mode, ifProtected } = selectionOf(policies, person)
+    .between(mesh, mesh)
+    .of(onlyProtected, virtualService("payments"));
+  assert.deepEqual([mode, ifProtected], ["off", "warn"]);
+});
+
 test("a rule that is off applies nowhere, also where a namespace is protected", () => {
   const mesh = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
   const policies = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: 'off'}]}"));
-  assert.equal(selectionOf(policies, person).applies(onlyProtected, virtualService("payments"), mesh, mesh), false);
+  assert.equal(
+    selectionOf(policies, person).between(mesh, mesh).of(onlyProtected, virtualService("payments")).mode !== "off",
+    false,
+  );
 });
 
 test("labels that a change takes off or puts on open nothing: the stricter side counts", () => {
@@ -237,23 +260,20 @@ test("labels that a change takes off or puts on open nothing: the stricter side 
   const prod = meshOf(namespaceObject("payments", { env: "prod" }), subject);
   const bare = meshOf(namespaceObject("payments"), subject);
   const laxSubject = virtualService("payments", "shop", { lax: "yes" });
-  assert.equal(selection.setting(canaryStep, subject, prod, bare).mode, "deny");
-  assert.equal(selection.setting(canaryStep, subject, bare, prod).mode, "deny");
-  assert.equal(selection.setting(canaryStep, subject, bare, bare).mode, "off");
+  assert.equal(selection.between(prod, bare).of(canaryStep, subject).mode, "deny");
+  assert.equal(selection.between(bare, prod).of(canaryStep, subject).mode, "deny");
+  assert.equal(selection.between(bare, bare).of(canaryStep, subject).mode, "off");
   const relabelled = overlay(prod, [{ old: subject, object: laxSubject }]);
-  assert.equal(selection.setting(canaryStep, laxSubject, prod, relabelled).mode, "deny");
-  assert.equal(selection.setting(canaryStep, laxSubject, relabelled, relabelled).mode, "audit");
+  assert.equal(selection.between(prod, relabelled).of(canaryStep, laxSubject).mode, "deny");
+  assert.equal(selection.between(relabelled, relabelled).of(canaryStep, laxSubject).mode, "audit");
 });
 
 test("protectedLabels are the selectors of all policies in force", () => {
   const mesh = meshOf();
   const policies = policiesOf(policy("a", "{protectedNamespaces: {labels: {tier: gold, eu: 'yes'}}}"));
-  const { parameters } = selectionOf(policies, person).setting(
-    protectionRemoved,
-    namespaceObject("payments"),
-    mesh,
-    mesh,
-  );
+  const { parameters } = selectionOf(policies, person)
+    .between(mesh, mesh)
+    .of(protectionRemoved, namespaceObject("payments"));
   assert.deepEqual(parameters, { protectedLabels: ["tier=gold,eu=yes", "meshward.io/protected=true"] });
 });
 
@@ -267,7 +287,9 @@ test("the engine judges both sides with the parameters of the subject as it will
   );
   const old = virtualService("payments");
   const object = virtualService("payments", "shop", { tier: "gold" });
-  const { findings } = judge([canaryStep], meshOf(old), [{ old, object }], selectionOf(policies, person));
+  const { findings } = judge([canaryStep], meshOf(old), [{ old, object }], {
+    selection: selectionOf(policies, person),
+  });
   // The stricter of two settings with one mode is the one after the change.
   assert.deepEqual(
     findings.map(({ message, introduced }) => [message, introduced]),
@@ -275,10 +297,11 @@ test("the engine judges both sides with the parameters of the subject as it will
   );
 });
 
-test("one selection serves several looks at a change: it forgets the labels of meshes that it has left", () => {
+test("one selection serves several looks at a change, each with the labels of its own meshes", () => {
   const selection = selectionOf(policiesOf(""), person);
   const bare = meshOf(namespaceObject("payments"));
   const labelled = meshOf(namespaceObject("payments", { "meshward.io/protected": "true" }));
-  const applies = (mesh: Mesh) => selection.applies(onlyProtected, virtualService("payments"), mesh, mesh);
+  const applies = (mesh: Mesh) =>
+    selection.between(mesh, mesh).of(onlyProtected, virtualService("payments")).mode !== "off";
   assert.deepEqual([applies(bare), applies(labelled), applies(bare)], [false, true, false]);
 });

@@ -376,7 +376,7 @@ test("a taken port is one line that says what to do", async (context) => {
 
 test("what is to be told about objects is handed on after the answer, and counted", async (context) => {
   const event = {
-    reason: "GlassBroken",
+    reason: "BreakGlassUsed",
     rule: "",
     note: "n",
     regarding: { apiVersion: "v1", kind: "Namespace", namespace: "", name: "shop", uid: undefined },
