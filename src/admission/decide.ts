@@ -1,3 +1,5 @@
+import { BudgetExceeded } from "../engine/budget.ts";
+import type { RuleError } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Ruling, StepName } from "../engine/ruling.ts";
 import { identityOf } from "../kube/identity.ts";
@@ -41,7 +43,7 @@ export function decide(
       skipped: distinct(judgement.evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`)).join(","),
     }),
     rules,
-    ruleErrors: distinct(judgement.evaluation.errors.map(({ rule }) => rule.id)),
+    ruleErrors: ruleErrorsOf(judgement.evaluation.errors),
     outcome,
   };
   if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };
@@ -60,6 +62,17 @@ export function evidenceToConfirm({ changed }: Judgement, rulings: readonly Ruli
   const subjects = denials.map(({ subject }) => subject).filter((subject) => identityOf(subject) !== own);
   const evidence = [...denials.flatMap((finding) => finding.evidence ?? []), ...subjects];
   return evidence.filter((one) => "absent" in one || (!one.implied && identityOf(one) !== own));
+}
+
+/** One a rule. */
+function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleErrors"]> {
+  const reasons = new Map(
+    errors.map(({ rule, error }) => [
+      rule.id,
+      error instanceof BudgetExceeded ? ("budget" as const) : ("error" as const),
+    ]),
+  );
+  return [...reasons].map(([rule, reason]) => ({ rule, reason }));
 }
 
 const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);

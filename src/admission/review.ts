@@ -48,8 +48,8 @@ export interface Decision {
   readonly auditAnnotations: Readonly<Record<string, string>>;
   /** ids of the rules that had findings, for the log and the metrics */
   readonly rules: readonly string[];
-  /** ids of the rules that failed with an error, for the metrics */
-  readonly ruleErrors?: readonly string[];
+  /** the rules that could not judge the change, because they failed or the review used up its CPU time; for log and metrics */
+  readonly ruleErrors?: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
   /** what is to be told about objects once this is the answer */
   readonly events?: readonly ObjectEvent[];
   /** what came of it where a denial's witnesses were read again: the denial stands, has no ground any more, or nobody knows */

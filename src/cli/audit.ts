@@ -6,6 +6,7 @@ import { reportedFinding } from "../report/reported-finding.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { docsUrlOption } from "./docs-option.ts";
 import { judgeSet } from "./judge-files.ts";
 import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
@@ -39,6 +40,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(formatOption())
     .addOption(failOnOption())
     .addOption(clusterDomainOption())
+    .addOption(docsUrlOption())
     .addOption(outputOption())
     .action(async (options: AuditOptions) => finish(await audit(options, terminal)));
 }
@@ -56,7 +58,11 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const report = reportOf({
     findings: rulings.flatMap((ruling) => {
       const { finding } = ruling;
-      return reportedFinding({ ...ruling, finding: { ...finding, introduced: false } }, places.get(finding.subject));
+      return reportedFinding(
+        { ...ruling, finding: { ...finding, introduced: false } },
+        places.get(finding.subject),
+        options.docsUrl,
+      );
     }),
     skipped: [...skips(skipped), ...accepted(rulings)],
     errors: failed.map((error) => failedRule(error, places.get(error.subject))),

@@ -19,6 +19,7 @@ import { type Manifest, type ManifestSet, readManifests, type SourceError } from
 import { printableLine } from "../text/printable.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { docsUrlOption } from "./docs-option.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import { clusterDomainOption, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
@@ -71,6 +72,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(failOnOption())
     .option("-n, --namespace <name>", "where objects without a namespace go", "default")
     .addOption(clusterDomainOption())
+    .addOption(docsUrlOption())
     .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
 }
@@ -88,7 +90,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
   });
   const base = await baseOf(found, options, terminal);
-  const report = reportFor(found, base, unread, selectionOf(policies));
+  const report = reportFor(found, base, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
   for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
   writeReport(report, options, terminal);
   for (const note of notesOf(set, options)) terminal.error(`note: ${printableLine(note, 2000)}\n`);
@@ -99,7 +101,7 @@ function reportFor(
   found: FileMesh,
   base: FileMesh | undefined,
   unread: readonly SourceError[],
-  selection: PolicySelection,
+  { selection, docsUrl }: { readonly selection: PolicySelection; readonly docsUrl: string },
 ): Report {
   const files = base ? appliedTo(base.mesh, found) : found;
   const { rulings, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
@@ -107,7 +109,7 @@ function reportFor(
     [...(base?.objects ?? []), ...files.objects].map(({ object, manifest }) => [object, manifest]),
   );
   return reportOf({
-    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places.get(ruling.finding.subject))),
+    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places.get(ruling.finding.subject), docsUrl)),
     skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(rulings)],
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places.get(error.subject)))],
     objects: files.objects.length,

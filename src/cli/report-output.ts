@@ -15,6 +15,7 @@ export interface ReportOptions {
   readonly format: "text" | "json";
   readonly failOn: "deny" | "warn" | "never";
   readonly output?: string;
+  readonly docsUrl: string;
 }
 
 export const formatOption = () =>

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { pageOf } from "../config/rule-page.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { createLog, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -12,6 +13,7 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
+import { docsUrlOption } from "./docs-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -28,6 +30,8 @@ export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
   readonly certs: string;
   readonly logLevel: LogLevel;
   readonly drainSeconds: number;
+  readonly reviewBudget: number;
+  readonly docsUrl: string;
 }
 
 export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
@@ -49,6 +53,13 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(policiesOption())
     .addOption(profileOption())
     .addOption(new Option("--log-level <level>", "least level to log").choices(logLevels).default("info"))
+    .option(
+      "--review-budget <milliseconds>",
+      "CPU time that one review may use; a change that needs more is refused",
+      milliseconds,
+      500,
+    )
+    .addOption(docsUrlOption())
     .option("--drain-seconds <number>", "how long to go on answering after SIGTERM", seconds, 10)
     .action(async (options: ServeOptions) => finish(await serve(options, terminal)));
 }
@@ -72,7 +83,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     mesh: mesh.current,
     checks: mesh.checks,
     freshness: mesh.freshness,
-    ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs) } : {}),
+    ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
+    reviewBudgetMs: options.reviewBudget,
+    pageOf: (id) => pageOf(id, options.docsUrl),
     connection,
     policies: policies.current,
     certificates,
@@ -126,6 +139,12 @@ function portNumber(text: string): number {
   const port = Number(text);
   if (/^\d+$/.test(text) && port <= 65535) return port;
   throw new InvalidArgumentError("expected a port between 0 and 65535.");
+}
+
+function milliseconds(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,5}$/.test(text) && value >= 10) return value;
+  throw new InvalidArgumentError("expected whole milliseconds, 10 to 99999.");
 }
 
 function seconds(text: string): number {

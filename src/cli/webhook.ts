@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { createGate, type GateParts } from "../admission/gate.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
@@ -7,6 +8,7 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
+import { pageOf as rulePage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
@@ -21,6 +23,12 @@ export interface WebhookOptions {
   readonly readAgain?: GateParts["readAgain"];
   /** Where Events on objects are written; without it they are only logged. */
   readonly connection?: ClusterConnection | undefined;
+  /** CPU time of one review, in milliseconds. */
+  readonly reviewBudgetMs?: number;
+  /** Keeps the mesh as it is while a long review pauses. */
+  readonly hold?: (() => () => void) | undefined;
+  /** The address of a rule's page. */
+  readonly pageOf?: (ruleId: string) => string;
   readonly certificates: CertificateSource;
   readonly log: Log;
   readonly host: string;
@@ -47,7 +55,8 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const metrics = createMetrics({ processMetrics: true });
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
   if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
-  const gate = createGate({ mesh, policies, rules, log, readAgain: options.readAgain });
+  const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
+  const gate = createGate({ mesh, policies, rules, log, readAgain, pageOf, pacing: pacingOf(options) });
   const told = toldBy(options, metrics);
   const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell: told.tell });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
@@ -64,6 +73,25 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       log.flush();
     },
   };
+}
+
+/** CPU time that a review takes without a pause: others wait no longer than this. */
+const sliceMs = 15;
+const defaultBudgetMs = 500;
+
+const pacingOf = ({ reviewBudgetMs = defaultBudgetMs, hold }: WebhookOptions): GateParts["pacing"] => ({
+  limitMs: reviewBudgetMs,
+  sliceMs,
+  cpuMs: threadCpuMs,
+  pause: () => nextTurn(),
+  ...(hold === undefined ? {} : { hold }),
+});
+
+/** Time that this thread has computed: what other processes take on a busy node is not a review's. */
+function threadCpuMs(): number {
+  // Node 22 cannot tell, and there the clock has to do.
+  const usage = (process as Partial<Pick<typeof process, "threadCpuUsage">>).threadCpuUsage?.();
+  return usage === undefined ? performance.now() : (usage.user + usage.system) / 1_000;
 }
 
 function toldBy({ connection, log }: WebhookOptions, metrics: Metrics) {

@@ -115,7 +115,7 @@ export const ladder = {
     ),
   ),
   onError: lowers("onError", ({ undecided, setting }) =>
-    when(undecided === "error" && setting.onError === "warn", "warn", `${setting.policy} sets onError: warn`),
+    when(undecided === "error" && setting.onError === "warn", "warn", "a policy sets onError: warn for this rule"),
   ),
   incompleteData: lowers("incompleteData", (finding, mode, { request }) => {
     const isAsked = mode === "deny" && finding.setting.onUnknown !== "deny" && finding.undecided === undefined;

@@ -31,7 +31,7 @@ export interface ReportedFinding {
   readonly path: string;
   readonly message: string;
   readonly fix: string;
-  /** Where the rule is explained, below the repository's root. */
+  /** The address of the rule's page. */
   readonly docs: string;
   readonly related: readonly ReportedObject[];
 }

@@ -1,3 +1,4 @@
+import { pageOf } from "../config/rule-page.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -14,6 +15,7 @@ export interface Place {
 export function reportedFinding(
   { finding, mode, lowered }: Ruling,
   place: Place | undefined,
+  docsUrl: string,
 ): readonly ReportedFinding[] {
   if (mode === "off") return [];
   const { rule, subject, at, message, introduced, related = [] } = finding;
@@ -30,7 +32,7 @@ export function reportedFinding(
     path: formatPath(at),
     message,
     fix: finding.fix ?? rule.fix,
-    docs: `policies/rules/${rule.id}.md`,
+    docs: pageOf(rule.id, docsUrl),
     related: related.map(reportedObject),
   };
   return [reported];

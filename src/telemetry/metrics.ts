@@ -30,8 +30,8 @@ const table = {
   ruleErrors: {
     name: "meshward_rule_errors_total",
     type: "counter",
-    help: "Changes on which a rule failed with an error",
-    labels: ["rule"],
+    help: "Changes that a rule could not judge; reason is error (a bug) or budget (the review used all its CPU time)",
+    labels: ["rule", "reason"],
   },
   shed: {
     name: "meshward_shed_total",
@@ -100,7 +100,7 @@ export interface AdmissionSample {
   readonly dryRun: boolean;
   readonly seconds: number;
   readonly rules: readonly string[];
-  readonly ruleErrors: readonly string[];
+  readonly ruleErrors: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
   readonly hasBrokenGlass: boolean;
   /** Of the read that came before a denial, where there was one. */
   readonly liveRead: "confirmed" | "changed" | "late" | undefined;
@@ -161,7 +161,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
       requests.inc({ webhook, operation, kind, decision, dry_run: dryRun ? "true" : "false" });
       duration.observe({ webhook, decision }, seconds);
       for (const rule of rules) ruleFindings.inc({ rule, decision });
-      for (const rule of failed) ruleErrors.inc({ rule });
+      for (const { rule, reason } of failed) ruleErrors.inc({ rule, reason });
       if (more.hasBrokenGlass) breakGlass.inc({ kind });
       if (more.liveRead !== undefined) liveReads.inc({ result: more.liveRead });
     },

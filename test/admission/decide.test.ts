@@ -197,7 +197,7 @@ describe("an error inside a rule", () => {
     assert.match(decision.message ?? "", /^- \[test-failing\] The rule failed with an error/m);
     assert.match(decision.message ?? "", /Meshward's log has for uid 9c1a/);
     assert.doesNotMatch(JSON.stringify(decision), /secret of the rule/);
-    assert.deepEqual(decision.ruleErrors, ["test-failing"]);
+    assert.deepEqual(decision.ruleErrors, [{ rule: "test-failing", reason: "error" }]);
     assert.deepEqual(decision.rules, []);
     assert.match(logged.join("\n"), /"rule":"test-failing","subject":"VirtualService shop\/web".*secret of the rule/);
   });

@@ -81,7 +81,7 @@ describe("check", () => {
       namespace: "shop",
       name: "shop",
     });
-    assert.equal(finding.docs, "policies/rules/virtual-service-weights-not-100.md");
+    assert.match(finding.docs, /^https:\/\/.*\/policies\/rules\/virtual-service-weights-not-100\.md$/);
     assert.notEqual(finding.fix, "");
     assert.deepEqual([found.apiVersion, found.kind, found.errors], ["meshward.io/v1alpha1", "Report", []]);
     assert.deepEqual(found.summary, { objects: 1, deny: 1, warn: 0, audit: 0 });

@@ -12,11 +12,11 @@ test("every metric of the table is on the page once it is fed, and none beside i
     dryRun: true,
     seconds: 0.002,
     rules: ["rule-a"],
-    ruleErrors: ["rule-b"],
+    ruleErrors: [{ rule: "rule-b", reason: "budget" }],
     hasBrokenGlass: true,
     liveRead: "confirmed",
   });
-  metrics.event("GlassBroken", "sent");
+  metrics.event("BreakGlassUsed", "sent");
   metrics.shed();
   metrics.certificate(1_800_000_000_000);
   metrics.certificateReload("refused");
@@ -35,10 +35,10 @@ test("every metric of the table is on the page once it is fed, and none beside i
     'meshward_admission_requests_total{webhook="validate",operation="CREATE",kind="VirtualService",decision="deny",dry_run="true"} 1',
     'meshward_admission_duration_seconds_bucket{le="0.0025",webhook="validate",decision="deny"} 1',
     'meshward_rule_findings_total{rule="rule-a",decision="deny"} 1',
-    'meshward_rule_errors_total{rule="rule-b"} 1',
+    'meshward_rule_errors_total{rule="rule-b",reason="budget"} 1',
     'meshward_break_glass_total{kind="VirtualService"} 1',
     'meshward_live_reads_total{result="confirmed"} 1',
-    'meshward_events_total{reason="GlassBroken",result="sent"} 1',
+    'meshward_events_total{reason="BreakGlassUsed",result="sent"} 1',
     "meshward_shed_total 1",
     "meshward_inflight 4",
     "meshward_certificate_not_after_seconds 1800000000",

@@ -1,16 +1,17 @@
 import type { Evidence } from "../../engine/evidence.ts";
 import { keyFor, keyOf } from "../../kube/identity.ts";
-import type { Kind } from "../../kube/kinds.ts";
+import { allKinds, type Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
-import { MeshStore, rebuilt } from "../../view/store.ts";
+import { MeshStore } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
 import type { ClusterConnection } from "./connection.ts";
 import { LiveReads, type ServedResource } from "./live-reads.ts";
 import { type Pace, systemPace } from "./pace.ts";
 import { Reflector, type ReflectorState, type ReflectorTarget } from "./reflector.ts";
+import { ownTurn } from "./turns.ts";
 import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./resources.ts";
 
 export interface ClusterMeshOptions {
@@ -29,6 +30,8 @@ export interface ClusterMeshOptions {
 
 const defaultMaxStalenessMs = 5 * 60_000;
 const stalenessCheckMs = 5_000;
+/** Objects that enter a new store before reviews get their turn. */
+const copiedAtOnce = 250;
 
 /** A kind as /readyz shows it. `problem` keeps Meshward from being ready, `note` does not. */
 export interface KindReadiness {
@@ -47,14 +50,18 @@ export class ClusterMesh {
   readonly #stale = new Set<Kind>();
   readonly #live: LiveReads;
   #store: MeshStore;
+  /** Under other settings, as long as it is being built. */
+  #next: MeshStore | undefined;
+  #holds = 0;
+  /** What happened while the mesh was held, in order. */
+  #waiting: (() => void)[] = [];
   #stopCheck: () => void;
 
   constructor(options: ClusterMeshOptions) {
     const { pace = systemPace, maxStalenessMs = defaultMaxStalenessMs, settings = defaultMeshSettings } = options;
     this.#options = { ...options, pace, maxStalenessMs, settings };
     this.#kinds = [...new Set<Kind>(["MeshConfig", ...options.kinds])];
-    this.#store = new MeshStore(settings, this.#knowledge);
-    this.#buildIndexes();
+    this.#store = this.#emptyStore(settings);
     for (const kind of this.#kinds) {
       this.#knowledge.set(kind, "unknown");
       this.#reflectors.set(
@@ -69,6 +76,28 @@ export class ClusterMesh {
   /** As it is now; another one after the mesh config has changed. */
   mesh(): MeshStore {
     return this.#store;
+  }
+
+  /**
+   * Keeps the mesh as it is until the function that it returns is called: what happens meanwhile waits, in order. For a
+   * review that pauses on the way and must not see two states of the mesh.
+   */
+  hold(): () => void {
+    this.#holds++;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#holds--;
+      isHeld = false;
+      if (this.#holds > 0) return;
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const task of waiting) task();
+    };
+  }
+
+  #unheld(task: () => void): void {
+    if (this.#holds > 0) this.#waiting.push(task);
+    else task();
   }
 
   /** One check a kind: ready once everything that exists of it was there. */
@@ -108,23 +137,28 @@ export class ClusterMesh {
     return [...this.#reflectors.values()].flat();
   }
 
-  #buildIndexes(): void {
-    for (const index of this.#options.indexes) this.#store.lookup(index, []);
+  /** Empty, with every index that reviews need, which then grow with it. */
+  #emptyStore(settings: MeshSettings): MeshStore {
+    const store = new MeshStore(settings, this.#knowledge);
+    for (const index of this.#options.indexes) store.lookup(index, []);
+    return store;
   }
 
   #reflect(resource: ClusterResource): Reflector {
     const { connection, pace } = this.#options;
     let told: ReflectorState = { status: "loading" };
     const target: ReflectorTarget = {
-      set: (raw) => this.#set(raw, resource),
-      delete: (raw) => this.#delete(raw, resource),
-      keepOnly: (keys) => this.#keepOnly(keys, resource),
-      changed: (state) => {
-        this.#tell(resource, told, state);
-        told = state;
-        this.#assess(resource.kind);
-        if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
-      },
+      set: (raw) => this.#unheld(() => this.#set(raw, resource)),
+      delete: (raw) => this.#unheld(() => this.#delete(raw, resource)),
+      keepOnly: (keys) => this.#unheld(() => this.#keepOnly(keys, resource)),
+      // In order with the objects: a kind is complete once the last of its list is in the store.
+      changed: (state) =>
+        this.#unheld(() => {
+          this.#tell(resource, told, state);
+          told = state;
+          this.#assess(resource.kind);
+          if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
+        }),
     };
     return new Reflector({ connection, resource, target, pace });
   }
@@ -138,7 +172,7 @@ export class ClusterMesh {
     const there = this.#store.find(object.kind, keyOf(object));
     const { resourceVersion } = object.metadata;
     if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
-    this.#store.set(object);
+    for (const store of this.#stores()) store.set(object);
     if (object.kind === "MeshConfig") this.#settle();
   }
 
@@ -149,7 +183,7 @@ export class ClusterMesh {
     );
     const key = keyFor(kind, { originKind: served.kind, namespace, name });
     if (this.#store.find(kind, key)?.implied) return;
-    this.#store.delete(kind, key);
+    for (const store of this.#stores()) store.delete(kind, key);
     if (kind === "MeshConfig") this.#settle();
   }
 
@@ -159,17 +193,36 @@ export class ClusterMesh {
       const { namespace, name } = object.metadata;
       if (!object.implied && resource.owns(object) && !keys.has(`${namespace}/${name}`)) gone.push(object);
     }
-    for (const object of gone) this.#store.delete(object.kind, keyOf(object));
+    for (const object of gone) for (const store of this.#stores()) store.delete(object.kind, keyOf(object));
     if (gone.length > 0 && resource.kind === "MeshConfig") this.#settle();
   }
 
-  /** Settings are part of every key: a change of them makes another store, at once. */
+  #stores(): readonly MeshStore[] {
+    return this.#next === undefined ? [this.#store] : [this.#store, this.#next];
+  }
+
+  /** Settings are part of every key: a change of them makes another store. Until it is built the old one is in use. */
   #settle(): void {
     const settings = meshSettingsOf(this.#store.all("MeshConfig"), this.#options.settings);
-    if (JSON.stringify(settings) === JSON.stringify(this.#store.settings)) return;
-    this.#store = rebuilt(this.#store, settings, this.#knowledge);
-    this.#buildIndexes();
-    const { rootNamespace, trustDomain, revisions } = settings;
+    const wanted = JSON.stringify(settings);
+    if (wanted === JSON.stringify((this.#next ?? this.#store).settings)) return;
+    this.#next = wanted === JSON.stringify(this.#store.settings) ? undefined : this.#emptyStore(settings);
+    if (this.#next !== undefined) void this.#rebuild(this.#next);
+  }
+
+  /** What changes while it is built goes into both stores. */
+  async #rebuild(next: MeshStore): Promise<void> {
+    let copied = 0;
+    for (const kind of allKinds)
+      for (const object of this.#store.all(kind)) {
+        if (!object.implied) next.set(object);
+        if (++copied % copiedAtOnce === 0) await ownTurn();
+        // The settings have changed again.
+        if (this.#next !== next) return;
+      }
+    this.#store = next;
+    this.#next = undefined;
+    const { rootNamespace, trustDomain, revisions } = next.settings;
     this.#options.log.info({ rootNamespace, trustDomain, revisions }, "mesh settings changed");
   }
 
@@ -197,6 +250,9 @@ export class ClusterMesh {
   }
 
   #blocking(kind: Kind): string | undefined {
+    // Later the settings that were in force stay so until the new ones are.
+    if (kind === "MeshConfig" && this.#next !== undefined && !this.#store.settings.seen)
+      return "the mesh config is being applied";
     const loading = (this.#reflectors.get(kind) ?? []).filter(({ state }) => state.status === "loading");
     if (loading.length === 0) return undefined;
     const names = loading.map(({ resource }) => resource.title).join(", ");
@@ -218,7 +274,9 @@ export class ClusterMesh {
     const { pace } = this.#options;
     const check = () => {
       this.#stopCheck = pace.after(stalenessCheckMs, check);
-      for (const kind of this.#kinds) this.#checkKind(kind);
+      this.#unheld(() => {
+        for (const kind of this.#kinds) this.#checkKind(kind);
+      });
     };
     return pace.after(stalenessCheckMs, check);
   }

@@ -500,6 +500,44 @@ describe("staleness", () => {
   });
 });
 
+describe("a mesh that is held", () => {
+  test("stays as it is; what happens meanwhile follows in order", async (context) => {
+    const live = await watched(context);
+    const release = live.cluster.hold();
+    const second = live.cluster.hold();
+    live.server.apply("virtualservices", virtualService("c"));
+    live.server.delete("virtualservices", "shop/c");
+    live.server.apply("virtualservices", virtualService("c", "again"));
+    live.server.delete("virtualservices", "shop/a");
+    live.server.apply("virtualservices", virtualService("last"));
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    release();
+    release();
+    assert.equal(live.cluster.mesh().count("VirtualService"), 2);
+    second();
+    await eventually("the last change", () => live.cluster.mesh().find("VirtualService", "shop/last") !== undefined);
+    sameAsServer(live);
+  });
+
+  test("is not complete before the last object of a first list is in it", async (context) => {
+    let release = () => {};
+    const live = await liveCluster(context, (server) => {
+      virtualServices(server);
+      server.apply("virtualservices", virtualService("a"));
+    });
+    release = live.cluster.hold();
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    const [held] = [live.cluster.mesh().knowledge("VirtualService")];
+    assert.equal(held === "complete", live.cluster.mesh().count("VirtualService") === 1);
+    release();
+    await live.ready();
+    assert.deepEqual(
+      [live.cluster.mesh().knowledge("VirtualService"), live.cluster.mesh().count("VirtualService")],
+      ["complete", 1],
+    );
+  });
+});
+
 describe("mesh settings", () => {
   const config = (trustDomain: string) =>
     configMap("istio", `trustDomain: ${trustDomain}\nrootNamespace: istio-config\n`);
@@ -527,6 +565,36 @@ describe("mesh settings", () => {
     await eventually("revision gone", () => live.cluster.mesh().settings.revisions.length === 1);
     await follows(live);
     assert.equal(live.cluster.mesh().knowledge("VirtualService"), "complete");
+  });
+
+  test("a rebuild gives way to others, with the old settings until it is done, and loses nothing that changes meanwhile", async (context) => {
+    const live = await liveCluster(context, (server) => {
+      virtualServices(server);
+      for (let i = 0; i < 2_000; i++) server.apply("virtualservices", virtualService(`x${i}`));
+      server.apply("configmaps", config("one"));
+    });
+    await live.ready();
+    assert.equal(live.cluster.mesh().settings.trustDomain, "one");
+    await eventually("watched", () => live.server.watchersOf("virtualservices") === 1);
+    await eventually("watched", () => live.server.watchersOf("configmaps") === 2);
+    const first = live.cluster.mesh();
+    live.server.apply("configmaps", config("two"));
+    let turns = 0;
+    const seen = new Set<string>();
+    for (; live.cluster.mesh() === first && turns < 100_000; turns++) {
+      if (turns === 1) {
+        live.server.apply("virtualservices", virtualService("late"));
+        live.server.apply("virtualservices", virtualService("x1", "changed"));
+        live.server.delete("virtualservices", "shop/x1999");
+      }
+      seen.add(live.cluster.mesh().settings.trustDomain);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.deepEqual([...seen], ["one"]);
+    assert.equal(live.cluster.mesh().settings.trustDomain, "two");
+    await eventually("late", () => live.cluster.mesh().find("VirtualService", "shop/late") !== undefined);
+    await eventually("gone", () => live.cluster.mesh().find("VirtualService", "shop/x1999") === undefined);
+    sameAsServer(live);
   });
 
   test("no other ConfigMap is asked for", async (context) => {

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { Budget, BudgetExceeded } from "../../src/engine/budget.ts";
+import { judge, judging } from "../../src/engine/evaluate.ts";
+import { defineRule, type Rule } from "../../src/engine/rule.ts";
+import { readObject } from "../../src/kube/object.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { index, relation } from "../../src/view/view.ts";
+
+/** A thread that computes one millisecond each time that somebody looks at its clock. */
+function ticking() {
+  let ms = 0;
+  return () => ms++;
+}
+const limits = (limitMs: number, sliceMs = 1_000) => ({ limitMs, sliceMs, cpuMs: ticking() });
+
+const siblings = relation(
+  "siblings",
+  index("VirtualService", ({ metadata }) => [metadata.namespace]),
+  index("VirtualService", ({ metadata }) => [metadata.namespace]),
+);
+const looking = (id: string, rounds: number): Rule =>
+  defineRule({
+    id,
+    subject: "VirtualService",
+    reads: [siblings],
+    mode: "deny",
+    since: "0.1.0",
+    summary: "",
+    why: "",
+    fix: "",
+    *check(object, mesh) {
+      let seen = 0;
+      for (let round = 0; round < rounds; round++) seen += mesh.related(siblings, object).length;
+      if (seen < rounds) yield { at: [], message: "never" };
+    },
+  });
+const object = (name: string) => readObject("VirtualService", { metadata: { name, namespace: "shop" } });
+function shop(count: number): MeshStore {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (let i = 0; i < count; i++) mesh.set(object(`x${i}`));
+  return mesh;
+}
+const change = [{ object: object("new") }];
+
+describe("a budget", () => {
+  test("small work reads the clock once, at its beginning", () => {
+    let looks = 0;
+    const budget = new Budget({ limitMs: 1, sliceMs: 1, cpuMs: () => looks++ });
+    for (let i = 0; i < 100; i++) budget.spend(5);
+    assert.deepEqual([looks, budget.isSliceOver()], [1, false]);
+  });
+
+  test("is used up by objects that are visited, and says by how much it is bounded", () => {
+    const budget = new Budget(limits(3));
+    assert.throws(() => {
+      for (;;) budget.spend(100);
+    }, new BudgetExceeded(3));
+    assert.match(new BudgetExceeded(3).message, /more than the 3 ms of CPU time/);
+  });
+
+  test("what others do between two slices does not count", () => {
+    let ms = 0;
+    const budget = new Budget({ limitMs: 10, sliceMs: 4, cpuMs: () => ms });
+    const work = () => {
+      ms += 4;
+      budget.spend(1_000);
+    };
+    work();
+    assert.equal(budget.isSliceOver(), true);
+    budget.suspend();
+    ms += 1_000;
+    budget.resume();
+    assert.equal(budget.isSliceOver(), false);
+    work();
+    budget.suspend();
+    budget.resume();
+    assert.throws(work, BudgetExceeded);
+  });
+
+  test("nothing counts after its end", () => {
+    const budget = new Budget(limits(1));
+    budget.end();
+    for (let i = 0; i < 100; i++) budget.spend(10_000);
+  });
+});
+
+describe("a review over its budget", () => {
+  test("names the rule that used it up and those that had no turn, and keeps what was found before", () => {
+    const found = defineRule({
+      ...looking("a-finds", 0),
+      subject: "VirtualService",
+      reads: [],
+      check: () => [{ at: [], message: "wrong" }],
+    });
+    const rules = [found, looking("b-loops", 1_000_000), looking("c-waits", 1)];
+    const { findings, errors } = judge(rules, shop(10), change, { budget: new Budget(limits(5)) });
+    assert.deepEqual(
+      findings.map(({ rule }) => rule.id),
+      ["a-finds"],
+    );
+    assert.deepEqual(
+      errors.map(({ rule, error }) => [rule.id, error instanceof BudgetExceeded]),
+      [
+        ["b-loops", true],
+        ["c-waits", true],
+      ],
+    );
+  });
+
+  test("pauses after each slice, and finds what it finds without pauses", () => {
+    const rules = [looking("a-looks", 50)];
+    const mesh = shop(200);
+    const steps = judging(rules, mesh, change, {
+      budget: new Budget({ limitMs: 1_000_000, sliceMs: 1, cpuMs: ticking() }),
+    });
+    let pauses = 0;
+    for (let step = steps.next(); !step.done; step = steps.next()) pauses++;
+    assert.ok(pauses > 10, String(pauses));
+  });
+});
