@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { selectionOf } from "../engine/setting.ts";
 import { allKinds } from "../kube/kinds.ts";
+import { unusedExceptions } from "../policy/exceptions.ts";
 import { reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
@@ -69,5 +70,8 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
     objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
   });
   writeReport(report, options, terminal);
+  const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
+  for (const { title } of unusedExceptions(policies.exceptions, used, new Date()))
+    terminal.error(`note: ${title} accepts no finding of this mesh; delete it if it is no longer needed\n`);
   return exitCode(report, options);
 }

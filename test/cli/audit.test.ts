@@ -57,6 +57,25 @@ describe("audit", () => {
     assert.deepEqual(codes, [1, 0]);
   });
 
+  test("names the exceptions that accept nothing, but for those that have expired", async () => {
+    const policies = join(root, "exceptions.yaml");
+    const exception = (name: string, rule: string, year: number) =>
+      `apiVersion: meshward.io/v1alpha1\nkind: MeshwardException\nmetadata: { name: ${name}, namespace: shop }\nspec: { rules: [${rule}], reason: why, owner: who, expiresAt: "${year}-01-01T00:00:00Z" }\n`;
+    writeFileSync(
+      policies,
+      [
+        exception("used", "virtual-service-weights-not-100", 2099),
+        exception("idle", "gateway-tls-weak", 2099),
+        exception("expired", "gateway-tls-weak", 2020),
+      ].join("---\n"),
+    );
+    const { error } = await meshward(["audit", "--mesh", mesh, "--policies", policies]);
+    assert.deepEqual(
+      error.split("\n").filter((line) => line.includes("MeshwardException")),
+      ["note: MeshwardException shop/idle accepts no finding of this mesh; delete it if it is no longer needed"],
+    );
+  });
+
   test("--fail-on, and a mesh that is not there", async () => {
     assert.equal((await meshward(["audit", "--mesh", mesh, "--fail-on", "never"])).code, 0);
     const missing = await meshward(["audit", "--mesh", join(root, "none")]);

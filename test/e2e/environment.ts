@@ -124,7 +124,7 @@ export function isDenied({ code, stderr }: Output, ...texts: readonly RegExp[]):
   const [, said = ""] = stderr.split(/admission webhook "[a-z-]+\.validate\.meshward\.io" denied the request: /);
   assert.notEqual(said, "", `Meshward did not deny it: ${stderr}`);
   assert.match(said, /^ +Fix: \S/m);
-  assert.match(said, /^More: meshward rules /m);
+  assert.match(said, /^More: https:\/\/\S+\.md/m);
   assert.doesNotMatch(said, /\\n|\\"|undefined|\[object/);
   for (const text of texts) assert.match(said, text);
 }
@@ -132,8 +132,8 @@ export function isDenied({ code, stderr }: Output, ...texts: readonly RegExp[]):
 /** Done, with exactly as many warnings as are expected, each matched by one. */
 export function isWarned({ code, stderr }: Output, ...texts: readonly RegExp[]): void {
   assert.equal(code, 0, stderr);
-  // What to do stands on a line of its own where it is long: it belongs to the warning before it.
-  const warnings = warningsOf(stderr).filter((line) => !line.startsWith("Warning: Fix for "));
+  // The reason and the fix stand on lines of their own where they are long: they belong to the warning before them.
+  const warnings = warningsOf(stderr).filter((line) => !/: \[[a-z0-9-]+\] (?:Fix: |It is only a warning)/.test(line));
   assert.equal(warnings.length, texts.length, `warnings: ${warnings.join("\n")}`);
   for (const text of texts)
     assert.ok(

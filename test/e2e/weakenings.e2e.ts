@@ -292,7 +292,7 @@ describe("ways to weaken a protected namespace", { skip }, () => {
     const through = policy(waypointed, "from-waypoint", { rules: [{ from: [{ source: { principals } }] }] });
     isQuiet(await doing(write(through)));
     // It reads only policies that name it, and none can name it before it is there.
-    isWarned(await doing(write(gateway)), /namespace-default-deny-missing: .* Waypoint waypoint has no default deny/);
+    isWarned(await doing(write(gateway)), /\[namespace-default-deny-missing\] .*Waypoint waypoint has no default deny/);
     await seen(all);
     isQuiet(await doing(write(policy(waypointed, "deny-all-at-waypoint", { targetRefs }))));
     await seen(all);
