@@ -10,7 +10,7 @@ import { type Budget, BudgetExceeded } from "./budget.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { everyRule, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { allSubjects, concerns, subjectsOf, unknownTo } from "./subjects.ts";
+import { allSubjects, rulesConcerned, subjectsOf, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -66,7 +66,7 @@ export function* judging(
 ): Generator<void, Evaluation> {
   const { before, after } = yield* sidesOf(view, changes, budget);
   const settings = selection.between(before, after);
-  const draft: Draft = { findings: [], skipped: [], errors: [], before, after, settings, budget };
+  const draft: Draft = { findings: [], skipped: [], errors: [], before, after, settings, budget, pairs: new Map() };
   // A change of mesh settings concerns every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   let exceeded: BudgetExceeded | undefined;
@@ -85,8 +85,11 @@ export function* judging(
 
 function concerned(rules: readonly Rule[], changes: readonly Change[] | undefined): readonly Rule[] {
   if (changes === undefined) return rules;
-  const changed = new Set(changes.map((change) => subjectOf(change).kind));
-  return rules.filter((rule) => concerns(rule, changed));
+  const kinds = new Set(changes.map((change) => subjectOf(change).kind));
+  const [kind] = kinds;
+  if (kind !== undefined && kinds.size === 1) return rulesConcerned(rules, kind);
+  const concerned = new Set([...kinds].flatMap((one) => rulesConcerned(rules, one)));
+  return rules.filter((rule) => concerned.has(rule));
 }
 
 function* sidesOf(
@@ -156,6 +159,7 @@ interface Draft {
   readonly after: Mesh;
   readonly settings: Settings;
   readonly budget: Budget | undefined;
+  readonly pairs: Map<AnyObject, Pair>;
 }
 
 const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
@@ -209,15 +213,28 @@ function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void,
   return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
 }
 
+/** A subject on both sides; most rules have the same one. */
+interface Pair {
+  readonly old: AnyObject | undefined;
+  readonly now: AnyObject | undefined;
+}
+function pairOf(subject: AnyObject, { pairs, before, after }: Draft): Pair {
+  let pair = pairs.get(subject);
+  if (pair === undefined) {
+    const key = keyOf(subject);
+    pair = { old: before.find(subject.kind, key), now: after.find(subject.kind, key) };
+    pairs.set(subject, pair);
+  }
+  return pair;
+}
+
 function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
-  const { before, after, findings, errors, settings } = draft;
-  const key = keyOf(subject);
-  const now = after.find(subject.kind, key);
+  const { findings, errors, settings } = draft;
+  const { old, now } = pairOf(subject, draft);
   if (now === undefined || !isJudgedBy(rule, now)) return;
   const setting = settings.of(rule, now);
   if (setting.mode === "off") return;
   const by = { rule, subject: now, setting };
-  const old = before.find(subject.kind, key);
   try {
     // One by one: a hostile object has more findings than a call takes arguments.
     for (const finding of (rule.compare ? step : state)(by, old, draft)) findings.push(finding);

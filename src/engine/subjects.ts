@@ -1,7 +1,7 @@
 import { identityOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
-import type { Change } from "../view/overlay.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
@@ -48,11 +48,22 @@ export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds
 export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
   new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
 
-export const concerns = (rule: Rule, changed: ReadonlySet<Kind>): boolean => {
-  const { subjects, kinds } = declared(rule);
-  for (const kind of changed) if (subjects.has(kind) || (!rule.onlyOwnChanges && kinds.has(kind))) return true;
-  return false;
-};
+const byKind = new WeakMap<readonly Rule[], Map<Kind, readonly Rule[]>>();
+
+/** The rules that a change of an object of this kind may concern, in their order. */
+export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rule[] {
+  let known = byKind.get(rules);
+  if (known === undefined) byKind.set(rules, (known = new Map()));
+  let found = known.get(kind);
+  if (found === undefined) {
+    found = rules.filter((rule) => {
+      const { subjects, kinds } = declared(rule);
+      return subjects.has(kind) || (rule.onlyOwnChanges !== true && kinds.has(kind));
+    });
+    known.set(kind, found);
+  }
+  return found;
+}
 
 /** The kind that a rule cannot do without and that the view cannot supply. Namespaces are implied by what is in them. */
 export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
@@ -67,9 +78,14 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
  */
 export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
   const { subjects, ends } = declared(rule);
-  const changed = changes.flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
+  const [first] = changes;
   // Most rules, most of the time: nothing reads objects of this kind, or others' verdicts are not their business.
-  const isOwn = rule.onlyOwnChanges || changed.every(({ kind }) => !ends.has(kind));
+  const isOwn = rule.onlyOwnChanges === true || changes.every((change) => !ends.has(subjectOf(change).kind));
+  if (isOwn && first !== undefined && changes.length === 1) {
+    const subject = subjectOf(first);
+    return subjects.has(subject.kind) ? [subject] : [];
+  }
+  const changed = changes.flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
   return distinct(subjects, isOwn ? changed : reachedFrom(changed, rule, sides));
 }
 
