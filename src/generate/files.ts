@@ -1,14 +1,34 @@
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { policySchema } from "../policy/schema.ts";
-import { rules } from "../rules/index.ts";
+import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { ruleFaults } from "./rule-faults.ts";
+import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Every file that `npm run generate` writes, as it should be. */
-export const generatedFiles = (): readonly GeneratedFile[] => [
-  ...rulePages(rules, `${root}/test/rules`),
-  { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
-];
+/** What `npm run generate` writes, and why it does not. */
+export interface Generated {
+  /** One sentence for each mistake in what the files are generated from. */
+  readonly faults: readonly string[];
+  /** Every file, as it should be; throws where there are faults that leave nothing to write. */
+  files(): readonly GeneratedFile[];
+}
 
-export type { GeneratedFile };
+/** Reads the rules from their folders, not from the list, which is one of the files. */
+export async function generated(): Promise<Generated> {
+  const { found, faults } = await findRules(root);
+  const readable = await findReadable(root, found);
+  const fixtures = join(root, "test/rules");
+  const rules = found.map(({ rule }) => rule);
+  return {
+    faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable)],
+    files: () => [
+      { path: "src/rules/index.ts", content: ruleList(found) },
+      ...rulePages(rules, fixtures),
+      { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
+    ],
+  };
+}

@@ -1,26 +1,16 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { type GeneratedFile, generatedFiles, root } from "./files.ts";
+import { generated, root } from "./files.ts";
+import { isWritten, write } from "./output.ts";
 
-/** Writes what is generated from metadata; with `--check`, only says what is out of date and exits 1. */
+/**
+ * Writes what is generated from code and metadata; with `--check`, only says what is out of date and exits 1. Where
+ * metadata is wrong, says what, writes nothing and exits 1.
+ */
 const isCheck = process.argv.includes("--check");
-const stale = generatedFiles().filter((file) => read(file.path) !== file.content);
+const { files, faults } = await generated();
+for (const fault of faults) process.stderr.write(`${fault}\n`);
+const stale = faults.length > 0 ? [] : files().filter((file) => !isWritten(root, file));
 for (const file of stale) {
   if (isCheck) process.stderr.write(`${file.path} is out of date: run npm run generate\n`);
-  else write(file);
+  else write(root, file);
 }
-if (isCheck && stale.length > 0) process.exitCode = 1;
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(join(root, path), "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-function write({ path, content }: GeneratedFile): void {
-  mkdirSync(dirname(join(root, path)), { recursive: true });
-  writeFileSync(join(root, path), content);
-  process.stdout.write(`wrote ${path}\n`);
-}
+if (faults.length > 0 || (isCheck && stale.length > 0)) process.exitCode = 1;

@@ -36,7 +36,7 @@ const ruleByNamespace = index("DestinationRule", namespacesOfRule);
 
 /** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
 export const destinationRulesOfNamespace = relation("destinationRulesOfNamespace", namespaceAndAll, ruleByNamespace);
-/** The same the other way round, of rules that set their clients' TLS: few do. */
+/** A DestinationRule that sets its clients' TLS, which few do, and the namespaces that a service of its host may be in. */
 export const namespacesOfDestinationRule = relation(
   "namespacesOfDestinationRule",
   index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
@@ -65,7 +65,7 @@ export const destinationRulesOfServiceEntry = relation(
   entryHosts,
   destinationRulesOfVirtualService.to,
 );
-/** The same the other way round, of rules that set their clients' TLS. */
+/** A DestinationRule that sets its clients' TLS, and the ServiceEntries standing for pods that it may cover a host of. */
 export const serviceEntriesOfDestinationRule = relation(
   "serviceEntriesOfDestinationRule",
   index("DestinationRule", (rule, settings) =>

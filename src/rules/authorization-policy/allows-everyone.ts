@@ -21,7 +21,7 @@ import { type Enforcer, type Reach, ruleReach, widest } from "../../mesh/authori
 import type { MeshSettings } from "../../view/settings.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 
-export const allowsEveryone = defineRule({
+export const authorizationPolicyAllowsEveryone = defineRule({
   id: "authorization-policy-allows-everyone",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfAuthorizationPolicy, ...readsAuthorization],

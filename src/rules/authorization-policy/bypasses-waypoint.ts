@@ -6,7 +6,7 @@ import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { type Guard, guardsOf, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-export const bypassesWaypoint = defineRule({
+export const authorizationPolicyBypassesWaypoint = defineRule({
   id: "authorization-policy-bypasses-waypoint",
   subject: "AuthorizationPolicy",
   reads: readsWaypointGuards,

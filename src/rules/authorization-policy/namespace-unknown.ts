@@ -44,7 +44,7 @@ const namespacesNamedByPolicy = relation(
   index("Namespace", ({ metadata }) => [metadata.name]),
 );
 
-export const namespaceUnknown = defineRule({
+export const authorizationPolicyNamespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",
   subject: "AuthorizationPolicy",
   reads: [namespacesNamedByPolicy],

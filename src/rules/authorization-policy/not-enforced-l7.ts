@@ -19,7 +19,7 @@ import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh
 const reads = [...readsZtunnelScope, authorizationPoliciesOfNamespace, waypointOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const notEnforcedL7 = defineRule({
+export const authorizationPolicyNotEnforcedL7 = defineRule({
   id: "authorization-policy-not-enforced-l7",
   subject: "AuthorizationPolicy",
   reads,

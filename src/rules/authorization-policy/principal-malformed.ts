@@ -48,7 +48,7 @@ function fitsEnd(parts: readonly string[]): boolean {
   });
 }
 
-export const principalMalformed = defineRule({
+export const authorizationPolicyPrincipalMalformed = defineRule({
   id: "authorization-policy-principal-malformed",
   subject: "AuthorizationPolicy",
   reads: [],

@@ -4,7 +4,7 @@ import { actionOf } from "../../mesh/authorization/policies.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];
 
-export const rulesSplit = defineRule({
+export const authorizationPolicyRulesSplit = defineRule({
   id: "authorization-policy-rules-split",
   subject: "AuthorizationPolicy",
   reads: [],

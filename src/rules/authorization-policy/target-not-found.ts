@@ -33,13 +33,15 @@ const nameOf = ({ metadata }: ObjectOf<"Service" | "ServiceEntry" | "KubernetesG
   `${metadata.namespace}/${metadata.name}`,
 ];
 
-/** A policy and the Services of its namespace that it is bound to; the same for other kinds. */
+/** A policy and the Services of its namespace that it is bound to. */
 const servicesTargetedByPolicy = relation("servicesTargetedByPolicy", targets("Service"), index("Service", nameOf));
+/** A policy and the ServiceEntries of its namespace that it is bound to. */
 const serviceEntriesTargetedByPolicy = relation(
   "serviceEntriesTargetedByPolicy",
   targets("ServiceEntry"),
   index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? nameOf(entry) : [])),
 );
+/** A policy and the Gateways of its namespace that it is bound to. */
 const gatewaysTargetedByPolicy = relation(
   "gatewaysTargetedByPolicy",
   targets("KubernetesGateway"),
@@ -49,7 +51,7 @@ const gatewaysTargetedByPolicy = relation(
 const reads = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const targetNotFound = defineRule({
+export const authorizationPolicyTargetNotFound = defineRule({
   id: "authorization-policy-target-not-found",
   subject: "AuthorizationPolicy",
   reads,

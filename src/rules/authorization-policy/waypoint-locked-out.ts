@@ -9,7 +9,7 @@ import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { type Guard, guardsOf, guardsSelected, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-export const waypointLockedOut = defineRule({
+export const authorizationPolicyWaypointLockedOut = defineRule({
   id: "authorization-policy-waypoint-locked-out",
   subject: "AuthorizationPolicy",
   reads: readsWaypointGuards,

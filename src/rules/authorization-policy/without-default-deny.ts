@@ -11,7 +11,7 @@ import {
 import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 
-export const withoutDefaultDeny = defineRule({
+export const authorizationPolicyWithoutDefaultDeny = defineRule({
   id: "authorization-policy-without-default-deny",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfAuthorizationPolicy, ...readsAuthorization],

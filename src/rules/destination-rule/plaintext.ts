@@ -25,7 +25,7 @@ interface Side {
   readonly mesh: View;
 }
 
-export const plaintext = defineRule({
+export const destinationRulePlaintext = defineRule({
   id: "destination-rule-plaintext",
   subject: "Namespace",
   reads: [...readsDestinations, peerAuthenticationsOfNamespace, namespaceOfDestinationRule],

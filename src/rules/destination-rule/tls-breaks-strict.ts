@@ -16,7 +16,7 @@ import type { MeshView } from "../../view/view.ts";
 
 const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, namespaceOfServiceEntry] as const;
 
-export const tlsBreaksStrict = defineRule({
+export const destinationRuleTlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
   reads: [...finding, ...readsDestinations, peerAuthenticationsOfNamespace],

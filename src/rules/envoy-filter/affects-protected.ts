@@ -64,7 +64,7 @@ function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh
   return mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
 }
 
-export const affectsProtected = defineRule({
+export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
   reads: readsEnvoyFilters,

@@ -7,7 +7,7 @@ const oldVersions: ReadonlyMap<string, string> = new Map([
 ]);
 const passing: ReadonlySet<string> = new Set(["PASSTHROUGH", "AUTO_PASSTHROUGH"]);
 
-export const tlsWeak = defineRule({
+export const gatewayTlsWeak = defineRule({
   id: "gateway-tls-weak",
   subject: "Gateway",
   reads: [],

@@ -3,7 +3,7 @@ import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
 
-export const weakened = defineRule({
+export const meshConfigWeakened = defineRule({
   id: "mesh-config-weakened",
   subject: "MeshConfig",
   reads: [],

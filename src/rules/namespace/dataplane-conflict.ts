@@ -3,7 +3,7 @@ import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { dataplaneMode, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
-export const dataplaneConflict = defineRule({
+export const namespaceDataplaneConflict = defineRule({
   id: "namespace-dataplane-conflict",
   subject: "Namespace",
   reads: [],

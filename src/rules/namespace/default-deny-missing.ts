@@ -11,7 +11,7 @@ import {
 } from "../../mesh/authorization/effective-authorization.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
-export const defaultDenyMissing = defineRule({
+export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
   reads: [...readsAuthorization],

@@ -19,7 +19,7 @@ import { servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
 
-export const defaultDenyRemoved = defineRule({
+export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
   reads: [...readsAuthorization, servicesOfNamespace],

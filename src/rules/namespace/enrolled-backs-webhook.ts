@@ -7,7 +7,7 @@ import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
 import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 
-export const enrolledBacksWebhook = defineRule({
+export const namespaceEnrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
   subject: "Namespace",
   reads: [webhooksOfNamespace, servicesOfNamespace, workloadsOfNamespace, peerAuthenticationsOfNamespace],

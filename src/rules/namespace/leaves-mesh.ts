@@ -6,7 +6,7 @@ import type { MeshView } from "../../view/view.ts";
 import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
-export const leavesMesh = defineRule({
+export const namespaceLeavesMesh = defineRule({
   id: "namespace-leaves-mesh",
   subject: "Namespace",
   reads: [workloadsOfNamespace],

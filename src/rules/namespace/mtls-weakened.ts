@@ -7,7 +7,7 @@ import { declared, type DeclaredMode, portModes } from "../../mesh/mtls/peer-aut
 import { type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
-export const mtlsWeakened = defineRule({
+export const namespaceMtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",
   subject: "Namespace",
   reads: [peerAuthenticationsOfNamespace, workloadsOfNamespace],

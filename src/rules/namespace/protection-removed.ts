@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
-export const protectionRemoved = defineRule({
+export const namespaceProtectionRemoved = defineRule({
   id: "namespace-protection-removed",
   subject: "Namespace",
   reads: [],

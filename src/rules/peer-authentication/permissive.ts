@@ -4,7 +4,7 @@ import { declared, type DeclaredMode, isWide } from "../../mesh/mtls/peer-authen
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
-export const permissive = defineRule({
+export const peerAuthenticationPermissive = defineRule({
   id: "peer-authentication-permissive",
   subject: "PeerAuthentication",
   reads: [],

@@ -41,7 +41,7 @@ function knownPorts(workload: Workload, services: readonly Service[]): ReadonlyS
   return new Set([...declared.map(({ number }) => number), ...targeted].filter((port) => port !== undefined));
 }
 
-export const portUnknown = defineRule({
+export const peerAuthenticationPortUnknown = defineRule({
   id: "peer-authentication-port-unknown",
   subject: "PeerAuthentication",
   reads: [workloadsSelectedByPeerAuthentication, servicesBesidePeerAuthentication],

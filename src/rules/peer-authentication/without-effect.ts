@@ -13,7 +13,7 @@ import type { MeshView } from "../../view/view.ts";
 const reads = [peerAuthenticationsBeside, workloadsSelectedByPeerAuthentication] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const withoutEffect = defineRule({
+export const peerAuthenticationWithoutEffect = defineRule({
   id: "peer-authentication-without-effect",
   subject: "PeerAuthentication",
   reads,

@@ -7,7 +7,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 /** Elsewhere the label asks for injection, and there tags count. */
 const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) => group.endsWith(".istio.io")));
 
-export const revisionInert = defineRule({
+export const policyRevisionInert = defineRule({
   id: "policy-revision-inert",
   subject: ofIstio,
   reads: [],

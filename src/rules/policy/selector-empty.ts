@@ -12,7 +12,7 @@ import { namespacesOfAuthorizationPolicy } from "../../mesh/waypoints/ztunnel-sc
 const reads = [namespacesOfAuthorizationPolicy, namespacesOfPeerAuthentication, workloadsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const selectorEmpty = defineRule({
+export const policySelectorEmpty = defineRule({
   id: "policy-selector-empty",
   subject: ["AuthorizationPolicy", "PeerAuthentication"],
   reads,

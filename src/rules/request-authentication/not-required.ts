@@ -52,7 +52,7 @@ function mayMeet(authentication: RequestAuthentication, policy: AuthorizationPol
 const targetsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
-export const notRequired = defineRule({
+export const requestAuthenticationNotRequired = defineRule({
   id: "request-authentication-not-required",
   subject: "RequestAuthentication",
   reads: [tokenPoliciesOfRequestAuthentication],

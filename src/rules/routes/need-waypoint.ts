@@ -16,7 +16,7 @@ import {
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
 
-export const needWaypoint = defineRule({
+export const routesNeedWaypoint = defineRule({
   id: "routes-need-waypoint",
   subject: "VirtualService",
   reads: [servicesOfVirtualService, namespaceOfService, waypointOfNamespace, waypointOfService],

@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { refusals } from "../../mesh/traffic/virtual-service-validation.ts";
 
-export const routeRejected = defineRule({
+export const virtualServiceRouteRejected = defineRule({
   id: "virtual-service-route-rejected",
   subject: "VirtualService",
   reads: [],

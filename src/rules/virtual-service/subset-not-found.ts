@@ -26,7 +26,7 @@ import {
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-export const subsetNotFound = defineRule({
+export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   reads: [

@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { type Route, routesOf, shownSum, type WeightedDestination } from "../../mesh/traffic/virtual-services.ts";
 
-export const weightsNot100 = defineRule({
+export const virtualServiceWeightsNot100 = defineRule({
   id: "virtual-service-weights-not-100",
   subject: "VirtualService",
   reads: [],

@@ -28,7 +28,7 @@ const reads = [
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const notFound = defineRule({
+export const waypointNotFound = defineRule({
   id: "waypoint-not-found",
   subject: ["Namespace", "Service", "Workload"],
   reads,

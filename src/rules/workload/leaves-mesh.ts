@@ -7,7 +7,7 @@ import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
 
-export const leavesMesh = defineRule({
+export const workloadLeavesMesh = defineRule({
   id: "workload-leaves-mesh",
   subject: "Workload",
   reads: [namespaceOfWorkload],

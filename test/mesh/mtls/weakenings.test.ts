@@ -5,8 +5,8 @@ import { judge } from "../../../src/engine/evaluate.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf, readObject } from "../../../src/kube/object.ts";
 import { atPort, mtlsOf, planes } from "../../../src/mesh/mtls/effective-mtls.ts";
 import { weakenings } from "../../../src/mesh/mtls/weakenings.ts";
-import { mtlsWeakened } from "../../../src/rules/namespace/mtls-weakened.ts";
-import { permissive } from "../../../src/rules/peer-authentication/permissive.ts";
+import { namespaceMtlsWeakened } from "../../../src/rules/namespace/mtls-weakened.ts";
+import { peerAuthenticationPermissive } from "../../../src/rules/peer-authentication/permissive.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 import type { Knowledge } from "../../../src/view/view.ts";
@@ -133,9 +133,11 @@ describe("weakenings", () => {
         const old = isDeletion ? policies[0] : policies.find(isSame);
         const object = isDeletion ? undefined : next;
         if (old === undefined && object === undefined) return;
-        const { findings, before, after } = judge([permissive, mtlsWeakened], meshOf([...policies, ...workloads]), [
-          { old, object },
-        ]);
+        const { findings, before, after } = judge(
+          [peerAuthenticationPermissive, namespaceMtlsWeakened],
+          meshOf([...policies, ...workloads]),
+          [{ old, object }],
+        );
         const [was, is] = [before, after].map(
           (mesh) => mesh.find("Namespace", "/payments") as typeof namespace | undefined,
         );
@@ -181,7 +183,7 @@ test("the root namespace moves, and what the mesh demanded stays behind", () => 
   const pod = (namespace: string) => readObject("Workload", { kind: "Pod", metadata: { name: "p", namespace } });
   const old = meshConfig("istio-system");
   const mesh = meshOf([old, strict("istio-system"), strict("orders"), pod("payments"), pod("orders")]);
-  const { findings } = judge([mtlsWeakened], mesh, [{ old, object: meshConfig("mesh-root") }]);
+  const { findings } = judge([namespaceMtlsWeakened], mesh, [{ old, object: meshConfig("mesh-root") }]);
   assert.deepEqual(
     findings.map(({ subject, message }) => `${subject.metadata.name}: ${message}`),
     ["payments: Workloads accept plaintext: no PeerAuthentication demands mTLS"],

@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { isPolicy } from "../src/cli/policy-options.ts";
 import { type Chapter, requestOf, tour } from "../src/demo/story.ts";
 import type { UserRequest } from "../src/demo/stand-in-cluster.ts";
-import { type Binaries, BinariesError, buildBinaries } from "./e2e/binaries.ts";
-import { type ControlPlane, type Output, startControlPlane } from "./e2e/control-plane.ts";
-import { type Meshward, register, startMeshward } from "./e2e/meshward.ts";
+import { type Binaries, BinariesError, buildBinaries } from "../test/e2e/binaries.ts";
+import { type ControlPlane, type Output, startControlPlane } from "../test/e2e/control-plane.ts";
+import { type Meshward, register, startMeshward } from "../test/e2e/meshward.ts";
 
 // The tour, played with kubectl against an API server that is there for nothing else. Meshward is a process of its own.
 

@@ -8,8 +8,8 @@ import type { AuthorizationPolicy } from "../../src/mesh/authorization/policies.
 import { captureOf, staysOut } from "../../src/mesh/membership/capture.ts";
 import type { Workload } from "../../src/mesh/membership/workloads.ts";
 import { isServed } from "../../src/mesh/objects/revision.ts";
-import { allowsEveryone } from "../../src/rules/authorization-policy/allows-everyone.ts";
-import { defaultDenyRemoved } from "../../src/rules/namespace/default-deny-removed.ts";
+import { authorizationPolicyAllowsEveryone } from "../../src/rules/authorization-policy/allows-everyone.ts";
+import { namespaceDefaultDenyRemoved } from "../../src/rules/namespace/default-deny-removed.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
@@ -71,7 +71,7 @@ function judged(objects: readonly AnyObject[], next: AnyObject, isDeletion: bool
   const old = there?.implied ? undefined : there;
   const change = isDeletion ? { old } : { old, object: next };
   if (change.old === undefined && change.object === undefined) return undefined;
-  return judge([allowsEveryone, defaultDenyRemoved], mesh, [change]);
+  return judge([authorizationPolicyAllowsEveryone, namespaceDefaultDenyRemoved], mesh, [change]);
 }
 
 const concerned: ReadonlySet<string> = new Set(["Namespace", "Workload", "AuthorizationPolicy", "KubernetesGateway"]);
@@ -107,7 +107,9 @@ test("what was denied by default and is not any more is denied", () => {
         const hasMany = workloadsOf(after, where).length > 1;
         const ofWorkloads = denied.filter(
           ({ rule, subject, message }) =>
-            rule === defaultDenyRemoved && subject.metadata.name === where && !/^(Gateway|Service) /.test(message),
+            rule === namespaceDefaultDenyRemoved &&
+            subject.metadata.name === where &&
+            !/^(Gateway|Service) /.test(message),
         );
         if (hasMany && !isOpened) assert.deepEqual(ofWorkloads, []);
       }

@@ -4,7 +4,7 @@ import { judge } from "../../src/engine/evaluate.ts";
 import { uncertainEvidence } from "../../src/engine/finding.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
-import { subsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
+import { virtualServiceSubsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
@@ -35,7 +35,9 @@ function introduced(view: readonly AnyObject[], changed: AnyObject, isDeleted = 
   const mesh = new MeshStore(defaultMeshSettings);
   for (const one of view) mesh.set(one);
   const old = mesh.find(changed.kind, keyOf(changed));
-  const { findings, errors } = judge([subsetNotFound], mesh, [{ old, object: isDeleted ? undefined : changed }]);
+  const { findings, errors } = judge([virtualServiceSubsetNotFound], mesh, [
+    { old, object: isDeleted ? undefined : changed },
+  ]);
   assert.deepEqual(errors, []);
   return findings
     .filter((finding) => finding.introduced)
@@ -149,7 +151,7 @@ test("in files that may not be all: a rule that lacks the subset is certain, a m
       new Map<"DestinationRule", Knowledge>([["DestinationRule", "assumed"]]),
     );
     for (const one of view) mesh.set(one);
-    return judge([subsetNotFound], mesh, [{ object: weighted(100, 0) }]).findings.map(
+    return judge([virtualServiceSubsetNotFound], mesh, [{ object: weighted(100, 0) }]).findings.map(
       (finding) => uncertainEvidence(finding, mesh).length === 0,
     );
   };

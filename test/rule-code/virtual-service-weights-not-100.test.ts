@@ -3,7 +3,7 @@ import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { everyRule, type Selection } from "../../src/engine/setting.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
-import { weightsNot100 } from "../../src/rules/virtual-service/weights-not-100.ts";
+import { virtualServiceWeightsNot100 } from "../../src/rules/virtual-service/weights-not-100.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
@@ -29,7 +29,7 @@ function modeOf(old: AnyObject | undefined, object: AnyObject, stable = ""): str
       of: (rule, subject) => ({ ...everyRule.between(before, after).of(rule, subject), parameters: { stable } }),
     }),
   };
-  const { findings, errors } = judge([weightsNot100], mesh, [{ old, object }], { selection });
+  const { findings, errors } = judge([virtualServiceWeightsNot100], mesh, [{ old, object }], { selection });
   assert.deepEqual(errors, []);
   return findings.map(({ introduced, atMost }) => (introduced ? (atMost ?? "deny") : "existing")).join();
 }

@@ -1,0 +1,184 @@
+import { allKinds, type Kind, servedAs, kinds as tableOfKinds } from "../kube/kinds.ts";
+import { suggestion } from "../text/nearest.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { exportNameOf, type RuleFile } from "./rule-files.ts";
+import type { GeneratedFile } from "./rule-pages.ts";
+
+/** What a new rule says of itself until its author does; `generate` refuses a rule that still says so. */
+export const draftTexts = {
+  summary: "One sentence that says what is wrong.",
+  why: "What happens to requests, with the Istio source that makes it so.",
+  fix: "What to do.",
+} as const;
+
+export interface DraftRequest {
+  readonly id: string;
+  /** As they were typed. */
+  readonly kinds: readonly string[];
+  /** The version that the rule first appears in. */
+  readonly since: string;
+}
+
+/**
+ * The rule and the fixture that somebody starts from: both pass as they are, and the rule is on trial. Throws a UsageError
+ * for an id that is taken or says nothing, and for kinds that Meshward does not know, with what was probably meant.
+ */
+export function draftRule({ id, kinds, since }: DraftRequest, found: readonly RuleFile[]): readonly GeneratedFile[] {
+  const subject = kinds.map(kindNamed);
+  const [first] = subject;
+  if (first === undefined) throw new UsageError("name the kind that the rule judges: --subject VirtualService");
+  const folder = folderOf(id, subject, found);
+  const taken = found.find(({ rule }) => rule.id === id);
+  if (taken) throw new UsageError(`there is a rule "${id}" already, in ${taken.file}`);
+  return [
+    { path: `test/rules/${id}/example.yaml`, content: fixtureOf(subject) },
+    { path: `src/rules/${folder}/${id.slice(folder.length + 1)}.ts`, content: sourceOf(id, subject, since) },
+  ];
+}
+
+function kindNamed(name: string): Kind {
+  const kind = allKinds.find((kind) => kind === name);
+  if (kind !== undefined) return kind;
+  const meant = suggestion(name, allKinds) || `; they are ${allKinds.join(", ")}`;
+  throw new UsageError(`"${name}" is not a kind in src/kube/kinds.ts${meant}`);
+}
+
+/** The folder, which is the id's first part: the kind, or what several kinds have in common, as in `policy-selector-empty`. */
+function folderOf(id: string, subject: readonly Kind[], found: readonly RuleFile[]): string {
+  const words = kebab(id);
+  const own = subject.map(kebab);
+  const folders = [...own, ...found.map(({ file }) => file.split("/")[2] ?? "")];
+  const [longest] = folders
+    .filter((folder) => words.startsWith(`${folder}-`))
+    .sort((one, other) => other.length - one.length);
+  const [word = "", ...others] = words.split("-");
+  const folder = longest ?? (subject.length > 1 && others.length > 0 ? word : undefined);
+  if (folder !== undefined && words === id) return folder;
+  const meant = folder === undefined ? `${own[0]}-${words}` : words;
+  throw new UsageError(
+    `the id "${id}" is not <what is judged>-<what is wrong> in lower-case words; did you mean "${meant}"?`,
+  );
+}
+
+/** `virtual-service` for `VirtualService`, `Virtual Service` and `virtual_service`. */
+const kebab = (text: string): string =>
+  text
+    .replaceAll(/([a-z0-9])([A-Z])/g, "$1-$2")
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replaceAll(/^-+|-+$/g, "");
+
+function sourceOf(id: string, subject: readonly Kind[], since: string): string {
+  const [only, ...others] = subject;
+  const object = others.length > 0 || only === undefined ? "object" : exportNameOf(kebab(only));
+  const judged = subject.map((kind) => `"${kind}"`).join(", ");
+  return `import { defineRule } from "../../engine/rule.ts";
+
+export const ${exportNameOf(id)} = defineRule({
+  id: "${id}",
+  subject: ${others.length > 0 ? `[${judged}]` : judged},
+  reads: [],
+  mode: "warn",
+  since: "${since}",
+  stage: "trial",
+  summary: "${draftTexts.summary}",
+  why: "${draftTexts.why}",
+  fix: "${draftTexts.fix}",
+
+  // Finds what the fixture marks, so that both pass before they are about anything.
+  *check(${object}) {
+    const { name } = ${object}.metadata;
+    if (name.endsWith("wrong")) yield { at: ["metadata", "name"], message: \`The name is "\${name}"\` };
+  },
+});
+`;
+}
+
+const fixtureOf = (subject: readonly Kind[]): string =>
+  subject.flatMap((kind) => [manifestOf(kind, true), manifestOf(kind, false)]).join("---\n");
+
+function manifestOf(kind: Kind, isWrong: boolean): string {
+  const origin = tableOfKinds[kind].served[0]?.kind ?? kind;
+  const served = servedAs(kind, origin);
+  // Of ConfigMaps Istio reads its own: `istio`, and one more for each revision.
+  const isMeshConfig = kind === "MeshConfig";
+  const right = isMeshConfig ? "istio" : "right";
+  const wrong = isMeshConfig ? "istio-wrong" : "wrong";
+  const name = isWrong ? `${wrong} # expect: The name is "${wrong}"` : right;
+  return [
+    `apiVersion: ${served.group === "" ? "" : `${served.group}/`}${served.versions[0]}`,
+    `kind: ${served.kind}`,
+    "metadata:",
+    `  name: ${name}`,
+    ...(served.namespaced ? [`  namespace: ${isMeshConfig ? "istio-system" : "shop"}`] : []),
+    ...(bodies[kind] ?? "spec: {}").split("\n"),
+    "",
+  ].join("\n");
+}
+
+/** What an object of a kind needs at least to be worth a look. Kinds that are not here start from an empty spec. */
+const bodies: Partial<Record<Kind, string>> = {
+  VirtualService: `spec:
+  hosts: [cart]
+  http:
+    - route:
+        - destination: { host: cart }`,
+  DestinationRule: `spec:
+  host: cart
+  subsets:
+    - name: v1
+      labels: { version: v1 }`,
+  ServiceEntry: `spec:
+  hosts: [api.example.com]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports:
+    - { number: 443, name: tls, protocol: TLS }`,
+  Gateway: `spec:
+  selector: { istio: ingressgateway }
+  servers:
+    - hosts: [shop.example.com]
+      port: { number: 80, name: http, protocol: HTTP }`,
+  KubernetesGateway: `spec:
+  gatewayClassName: istio
+  listeners:
+    - { name: http, port: 80, protocol: HTTP }`,
+  PeerAuthentication: `spec:
+  mtls: { mode: STRICT }`,
+  AuthorizationPolicy: `spec:
+  selector:
+    matchLabels: { app: cart }
+  rules:
+    - from:
+        - source:
+            principals: [cluster.local/ns/shop/sa/web]`,
+  RequestAuthentication: `spec:
+  selector:
+    matchLabels: { app: cart }
+  jwtRules:
+    - issuer: https://issuer.example.com`,
+  EnvoyFilter: `spec:
+  workloadSelector:
+    labels: { app: cart }
+  configPatches: []`,
+  Service: `spec:
+  selector: { app: cart }
+  ports:
+    - { name: http, port: 80, targetPort: 8080 }`,
+  Workload: `spec:
+  selector:
+    matchLabels: { app: cart }
+  template:
+    metadata:
+      labels: { app: cart }
+    spec:
+      containers:
+        - { name: cart, image: example.com/cart:1 }`,
+  AdmissionWebhook: `webhooks:
+  - name: admission.example.com
+    clientConfig:
+      service: { namespace: shop, name: admission, port: 443 }`,
+  Namespace: `status: { phase: Active }`,
+  MeshConfig: `data:
+  mesh: "{}"`,
+};

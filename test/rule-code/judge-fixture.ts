@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import { audit, judge } from "../../src/engine/evaluate.ts";
+import type { Finding } from "../../src/engine/finding.ts";
+import type { Rule } from "../../src/engine/rule.ts";
+import { everyRule, type Selection } from "../../src/engine/setting.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import type { AnyObject } from "../../src/kube/object.ts";
+import type { Change } from "../../src/view/overlay.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { type Fixture, type FixtureObject, readFixture } from "./fixture.ts";
+
+// One fixture through every door: the same mesh must give the same findings whichever way it comes in.
+
+const temporary = mkdtempSync(join(tmpdir(), "meshward-fixtures-"));
+after(() => rmSync(temporary, { recursive: true }));
+
+/** Fails unless the rule finds what the file is marked with and nothing else. Says how many findings and clean objects there are. */
+export async function judgeFixture(rule: Rule, file: string): Promise<{ marked: number; clean: number }> {
+  const fixture = await readFixture(file);
+  // A rule that has both ways compares in admission, and says in an audit what is.
+  const isStep = rule.compare && (!rule.check || fixture.objects.some(({ isAfter }) => isAfter));
+  if (isStep) assert.deepEqual(byStep(rule, fixture), fixture.expected);
+  else await stateFixture(rule, fixture);
+  return {
+    marked: fixture.expected.length,
+    clean: fixture.objects.filter((object) => isUnmarked(object, fixture)).length,
+  };
+}
+
+async function stateFixture(rule: Rule, fixture: Fixture): Promise<void> {
+  assert.deepEqual(byAudit(rule, fixture), fixture.expected, "audit of the set");
+  if (!rule.compare) assert.deepEqual(byAdmission(rule, fixture), fixture.expected, "admission, marked objects last");
+  const capture = join(temporary, "capture.json");
+  writeFileSync(capture, JSON.stringify({ apiVersion: "v1", kind: "List", items: fixture.raws }));
+  const captured = await readFixture(capture, fixture);
+  assert.deepEqual(messagesOf(rule, captured), messagesOf(rule, fixture), "audit of a capture");
+}
+
+/** Whatever the mode, as if every namespace were protected. */
+const selectionOf = (fixture: Fixture): Selection => ({
+  between: (before, after) => {
+    const settings = everyRule.between(before, after);
+    return {
+      of: (rule, subject) => {
+        const setting = settings.of(rule, subject);
+        return { ...setting, parameters: { ...setting.parameters, ...fixture.parameters } };
+      },
+    };
+  },
+});
+
+function findingsOf(rule: Rule, fixture: Fixture, objects: readonly AnyObject[]): readonly Finding[] {
+  const mesh = meshOf(fixture, objects);
+  const findings: Finding[] = [];
+  for (const result of audit([rule], mesh, selectionOf(fixture))) {
+    if ("error" in result) throw result.error;
+    if ("message" in result) findings.push(result);
+  }
+  return findings;
+}
+
+function meshOf(fixture: Fixture, objects: readonly AnyObject[]): MeshStore {
+  const mesh = new MeshStore(fixture.settings, fixture.knowledge);
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+function byAudit(rule: Rule, fixture: Fixture): readonly string[] {
+  const objects = fixture.objects.map(({ object }) => object);
+  const there = findingsOf(rule, fixture, objects).map((finding) => fixture.lineOf(finding));
+  const reversed = findingsOf(rule, fixture, objects.toReversed()).map((finding) => fixture.lineOf(finding));
+  assert.deepEqual(reversed.sort(), there.sort(), "the order of objects makes a difference");
+  return there;
+}
+
+const messagesOf = (rule: Rule, fixture: Fixture): readonly string[] =>
+  findingsOf(
+    rule,
+    fixture,
+    fixture.objects.map(({ object }) => object),
+  )
+    .map(({ subject, message, at }) => `${identityOf(subject)} ${at.join(".")} ${message}`)
+    .sort();
+
+const isUnmarked = ({ object }: FixtureObject, fixture: Fixture): boolean =>
+  !fixture.expected.some((line) => line.includes(` ${identityOf(object)}: `));
+
+/** The background first, then the marked objects one by one: each must introduce what is marked on it. */
+function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {
+  const mesh = meshOf(fixture, []);
+  const found = new Set<string>();
+  const background = fixture.objects.filter((object) => isUnmarked(object, fixture));
+  for (const { object } of background) mesh.set(object);
+  for (const { object } of fixture.objects.filter((object) => !isUnmarked(object, fixture))) {
+    for (const line of introducedBy(rule, fixture, mesh, { object })) found.add(line);
+    mesh.set(object);
+  }
+  // What rests on a Namespace that nobody shows was there before anyone could be asked.
+  for (const line of fixture.expected) if (line.startsWith("implied ")) found.add(line);
+  return [...found].sort();
+}
+
+function byStep(rule: Rule, fixture: Fixture): readonly string[] {
+  const mesh = meshOf(
+    fixture,
+    fixture.objects.filter(({ isAfter }) => !isAfter).map(({ object }) => object),
+  );
+  const found = new Set<string>();
+  for (const { object, isDeleted } of fixture.objects.filter(({ isAfter }) => isAfter)) {
+    const old = mesh.find(object.kind, keyOf(object));
+    const known = old?.implied ? undefined : old;
+    const change = isDeleted ? { old: known } : { old: known, object };
+    for (const line of introducedBy(rule, fixture, mesh, change)) found.add(line);
+    if (isDeleted) mesh.delete(object.kind, keyOf(object));
+    else mesh.set(object);
+  }
+  return [...found].sort();
+}
+
+function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly string[] {
+  const { findings, errors } = judge([rule], mesh, [change], { selection: selectionOf(fixture) });
+  for (const { error } of errors) throw error;
+  return findings.filter(({ introduced }) => introduced).map((finding) => fixture.lineOf(finding));
+}
