@@ -26,14 +26,14 @@ export const binaries = () => {
   return found;
 };
 
-/** Protects `payments`, and whatever is labelled so; its security team may break glass. */
+/** Protects `billing`, and whatever is labelled so; its security team may break glass. */
 export const policies: readonly object[] = [
   {
     apiVersion: "meshward.io/v1alpha1",
     kind: "MeshwardPolicy",
-    metadata: { name: "payments" },
+    metadata: { name: "billing" },
     spec: {
-      protectedNamespaces: { names: ["payments"], labels: { "meshward.io/protected": "true" } },
+      protectedNamespaces: { names: ["billing"], labels: { "meshward.io/protected": "true" } },
       breakGlass: { groups: users.security.groups },
     },
   },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, beforeEach, describe, test } from "node:test";
 import type { Output } from "./control-plane.ts";
 import { type Environment, environment, manifest, type Raw, send, skip, stored } from "./environment.ts";
-import { missing, seed, seeds, startOver } from "./seed-manifests.ts";
+import { objectNamed, objectsIn, startOver } from "./walkthrough.ts";
 import type { UserName } from "./users.ts";
 
 // Tools that apply a set in an order of their own and stop at the first failure. Whatever the order, they must arrive.
@@ -65,13 +65,13 @@ const tools: Readonly<Record<string, Tool>> = {
   },
 };
 
-describe("sets", { skip: skip || missing }, () => {
+describe("sets", { skip }, () => {
   let all: Environment;
   before(async () => {
     all = await environment();
   });
   beforeEach(() => startOver(all));
-  const whole = () => seeds("01", "02", "03", "04", "05", "06", "07", "08");
+  const whole = () => objectsIn("01", "02", "03", "04", "05", "06", "07", "08");
 
   test("--dry-run=server of the whole folder in the wrong order only warns of what other files bring", async () => {
     const objects = (await whole()).toReversed();
@@ -79,7 +79,7 @@ describe("sets", { skip: skip || missing }, () => {
     assert.equal(output.code, 0, output.stderr);
     assert.match(output.stderr, /^Warning: virtual-service-subset-not-found/m);
     assert.match(output.stderr, /^Warning: authorization-policy-without-default-deny/m);
-    assert.equal(await stored(all.plane, "virtualservice", "payments-api", "payments"), undefined);
+    assert.equal(await stored(all.plane, "virtualservice", "invoices", "billing"), undefined);
   });
 
   for (const [title, tool] of Object.entries(tools))
@@ -108,43 +108,43 @@ describe("sets", { skip: skip || missing }, () => {
 
       test("the whole folder arrives at the first attempt", async () => {
         await reconcile(await whole());
-        assert.ok(await stored(all.plane, "virtualservice", "payments-api", "payments"));
+        assert.ok(await stored(all.plane, "virtualservice", "invoices", "billing"));
         const again = await apply(await whole());
         assert.equal(again.code, 0, again.stderr);
       });
 
       test("a canary ends: its subset and its route go in one commit", async () => {
-        await reconcile(await seeds("01", "05"));
+        await reconcile(await objectsIn("01", "05"));
         const ended = [
-          await seed("VirtualService", "payments-api", (raw) => {
-            raw.spec.http[0].route = [{ destination: { host: "payments-api", subset: "v1" }, weight: 100 }];
+          await objectNamed("VirtualService", "invoices", (raw) => {
+            raw.spec.http[0].route = [{ destination: { host: "invoices", subset: "stable" }, weight: 100 }];
           }),
-          await seed("DestinationRule", "payments-api", (raw) => raw.spec.subsets.pop()),
+          await objectNamed("DestinationRule", "invoices", (raw) => raw.spec.subsets.pop()),
         ];
         await reconcile(ended);
-        const rule = await stored(all.plane, "destinationrule", "payments-api", "payments");
+        const rule = await stored(all.plane, "destinationrule", "invoices", "billing");
         assert.deepEqual(
           rule?.spec.subsets.map(({ name }: Raw) => name),
-          ["v1"],
+          ["stable"],
         );
       });
 
       test("routes and their DestinationRule go together with the canary", async () => {
-        await reconcile(await seeds("01", "05"));
-        const rule = await seed("DestinationRule", "payments-api");
-        const plain = await seed("VirtualService", "payments-api", (raw) => {
-          raw.spec.http[0].route = [{ destination: { host: "payments-api" } }];
+        await reconcile(await objectsIn("01", "05"));
+        const rule = await objectNamed("DestinationRule", "invoices");
+        const plain = await objectNamed("VirtualService", "invoices", (raw) => {
+          raw.spec.http[0].route = [{ destination: { host: "invoices" } }];
         });
         await reconcile([plain], [rule]);
-        assert.equal(await stored(all.plane, "destinationrule", "payments-api", "payments"), undefined);
+        assert.equal(await stored(all.plane, "destinationrule", "invoices", "billing"), undefined);
       });
 
       test("what weakens is refused to it like to anybody", async () => {
-        await reconcile(await seeds("01", "04"));
-        const { code, stderr } = await prune([await seed("AuthorizationPolicy", "deny-all")]);
+        await reconcile(await objectsIn("01", "04"));
+        const { code, stderr } = await prune([await objectNamed("AuthorizationPolicy", "nobody")]);
         assert.equal(code, 1, stderr);
         assert.match(stderr, /namespace-default-deny-removed/);
-        assert.ok(await stored(all.plane, "authorizationpolicy", "deny-all", "payments"));
+        assert.ok(await stored(all.plane, "authorizationpolicy", "nobody", "billing"));
       });
     });
 });

@@ -1,23 +1,21 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { StandInCluster } from "../src/demo/stand-in-cluster.ts";
-import { startWebhook, type Webhook } from "../src/cli/webhook.ts";
-import { type Admission, type ApiServerClient, createApiServerClient } from "../src/demo/api-server-client.ts";
-import { loadPolicies } from "../src/policy/load.ts";
-import { rules } from "../src/rules/index.ts";
-import { readManifests } from "../src/sources/manifests/manifests.ts";
-import { createLog } from "../src/telemetry/log.ts";
-import { selfSigned } from "../src/tls/self-signed.ts";
+import { StandInCluster } from "../../src/demo/stand-in-cluster.ts";
+import { startWebhook, type Webhook } from "../../src/cli/webhook.ts";
+import { type Admission, type ApiServerClient, createApiServerClient } from "../../src/demo/api-server-client.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rules } from "../../src/rules/index.ts";
+import { readManifests } from "../../src/sources/manifests/manifests.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { selfSigned } from "../../src/tls/self-signed.ts";
 
-// The manifests of the documents that Meshward answers to, replayed over TLS as a person would apply them. They live
-// beside the checkout, not in it: MESHWARD_SEEDS names their folder.
+// Two teams meet the mesh, in the manifests of this folder, replayed over TLS as a person would apply them; then each
+// changed as somebody might. The end-to-end tests send the same to a real API server.
 
-const folder = process.env.MESHWARD_SEEDS ?? join(import.meta.dirname, "../../shared/inputs/seeds");
-const skip = existsSync(folder) ? false : `the seed manifests are not there: ${folder}`;
+const folder = import.meta.dirname;
 
 // oxlint-disable-next-line no-explicit-any -- manifests are changed field by field
 type Raw = Record<string, any>;
@@ -25,8 +23,8 @@ type Raw = Record<string, any>;
 const policy = {
   apiVersion: "meshward.io/v1alpha1",
   kind: "MeshwardPolicy",
-  metadata: { name: "payments" },
-  spec: { protectedNamespaces: { names: ["payments"] } },
+  metadata: { name: "billing" },
+  spec: { protectedNamespaces: { names: ["billing"] } },
 };
 const deployment = (namespace: string, name: string): Raw => ({
   apiVersion: "apps/v1",
@@ -61,7 +59,7 @@ const flux = {
   groups: ["system:serviceaccounts", "system:serviceaccounts:flux-system"],
 };
 
-describe("the seed manifests", { skip }, () => {
+describe("the walkthrough", () => {
   let certs = "";
   let webhook: Webhook;
   let client: ApiServerClient;
@@ -69,7 +67,7 @@ describe("the seed manifests", { skip }, () => {
   let seconds = 0;
 
   before(async () => {
-    certs = await mkdtemp(join(tmpdir(), "meshward-seeds-"));
+    certs = await mkdtemp(join(tmpdir(), "meshward-walkthrough-"));
     const { certificates } = await selfSigned({ folder: certs, now: Date.now() });
     const { policies, errors } = loadPolicies(
       [{ raw: policy, file: "policy.yaml", locate: () => ({ line: 1, column: 1 }) }],
@@ -97,23 +95,23 @@ describe("the seed manifests", { skip }, () => {
     await rm(certs, { recursive: true });
   });
 
-  /** The cluster of the documents, before their first step; `ambient` is what step 01 leaves behind. */
+  /** The cluster before the first step; `ambient` is what step 01 leaves behind. */
   function startOver({ ambient = true } = {}): void {
     cluster = new StandInCluster();
     const labels = ambient ? { "istio.io/dataplane-mode": "ambient" } : {};
     cluster.put(namespace("istio-system"));
     cluster.put(namespace("default"));
-    if (ambient) for (const name of ["payments", "orders"]) cluster.put(namespace(name, labels));
+    if (ambient) for (const name of ["billing", "storefront"]) cluster.put(namespace(name, labels));
     for (const [where, name] of [
-      ["payments", "payments-api"],
-      ["orders", "orders-api"],
-      ["default", "my-app"],
+      ["billing", "invoices"],
+      ["storefront", "checkout"],
+      ["default", "catalog"],
     ] as const) {
       cluster.put(deployment(where, name));
       cluster.put(service(where, name));
     }
   }
-  async function seed(
+  async function objectNamed(
     number: string,
     kind: string,
     name: string,
@@ -159,40 +157,45 @@ describe("the seed manifests", { skip }, () => {
     assert.deepEqual(admission.warnings, []);
   };
 
-  test("01: new namespaces are enrolled; payments is told that it has no default deny", async () => {
+  test("01: new namespaces are enrolled; billing is told that it has no default deny", async () => {
     startOver({ ambient: false });
-    const payments = await send(await seed("01", "Namespace", "payments"));
-    allows(payments, /joins the ambient mesh/, /namespace-default-deny-missing/);
-    assert.equal((payments.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
-    const orders = await send(await seed("01", "Namespace", "orders"));
-    allows(orders, /joins the ambient mesh/);
-    assert.ok(!orders.warnings.some((warning) => warning.includes("default-deny")));
-    assert.equal((orders.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
+    const billing = await send(await objectNamed("01", "Namespace", "billing"));
+    allows(billing, /joins the ambient mesh/, /namespace-default-deny-missing/);
+    assert.equal((billing.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
+    const storefront = await send(await objectNamed("01", "Namespace", "storefront"));
+    allows(storefront, /joins the ambient mesh/);
+    assert.ok(!storefront.warnings.some((warning) => warning.includes("default-deny")));
+    assert.equal((storefront.object.metadata as Raw).labels["istio.io/dataplane-mode"], "ambient");
   });
 
-  test("02: the canary is allowed; weights of 110, 90 and a subset v3 are not", async () => {
+  test("02: the canary is allowed; weights of 110, 80 and a subset that nobody defines are not", async () => {
     startOver();
-    isQuiet(await send(await seed("02", "DestinationRule", "my-app-dr")));
-    isQuiet(await send(await seed("02", "VirtualService", "my-app-vs")));
+    isQuiet(await send(await objectNamed("02", "DestinationRule", "catalog-versions")));
+    isQuiet(await send(await objectNamed("02", "VirtualService", "catalog-split")));
     const route = (raw: Raw) => raw.spec.http[0].route;
     const weights = (second: number | undefined) =>
-      seed("02", "VirtualService", "my-app-vs", (raw) => {
+      objectNamed("02", "VirtualService", "catalog-split", (raw) => {
         route(raw)[1].weight = second;
       });
-    denies(await send(await weights(20)), /90 \+ 20 = 110/, /spec\.http\[0\]\.route/, /[Ff]ix/);
-    denies(await send(await weights(undefined)), /90 \+ 0 \(not set\) = 90/);
-    const v3 = await seed("02", "VirtualService", "my-app-vs", (raw) => {
-      route(raw)[1].destination.subset = "v3";
+    denies(await send(await weights(30)), /80 \+ 30 = 110/, /spec\.http\[0\]\.route/, /[Ff]ix/);
+    denies(await send(await weights(undefined)), /80 \+ 0 \(not set\) = 80/);
+    const next = await objectNamed("02", "VirtualService", "catalog-split", (raw) => {
+      route(raw)[1].destination.subset = "next";
     });
-    denies(await send(v3), /my-app-dr/, /"v1", "v2"/, /spec\.http\[0\]\.route\[1\]\.destination\.subset/);
+    denies(
+      await send(next),
+      /catalog-versions/,
+      /"stable", "canary"/,
+      /spec\.http\[0\]\.route\[1\]\.destination\.subset/,
+    );
   });
 
   async function strict(): Promise<void> {
-    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
-    isQuiet(await send(await seed("03", "PeerAuthentication", "payments-mtls")));
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "default")));
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "strict-billing")));
   }
   const mode = (name: string, to: string) =>
-    seed("03", "PeerAuthentication", name, (raw) => {
+    objectNamed("03", "PeerAuthentication", name, (raw) => {
       raw.spec.mtls.mode = to;
     });
 
@@ -200,83 +203,83 @@ describe("the seed manifests", { skip }, () => {
     startOver();
     await strict();
     allows(
-      await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict")),
+      await send(await objectNamed("03", "PeerAuthentication", "all-strict")),
       /the older istio-system\/default wins/,
     );
     startOver();
-    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
-    allows(await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict"), { later: 0 }));
-    const winner = await mode("cluster-mtls-strict", "PERMISSIVE");
-    denies(await send(winner), /payments/);
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "default")));
+    allows(await send(await objectNamed("03", "PeerAuthentication", "all-strict"), { later: 0 }));
+    const winner = await mode("all-strict", "PERMISSIVE");
+    denies(await send(winner), /billing/);
   });
 
-  test("03': PERMISSIVE and port exemptions are denied in payments", async () => {
+  test("03': PERMISSIVE and port exemptions are denied in billing", async () => {
     startOver();
     await strict();
-    denies(await send(await mode("payments-mtls", "PERMISSIVE")), /peer-authentication-permissive/);
-    const port = await seed("03", "PeerAuthentication", "payments-mtls", (raw) => {
-      raw.spec.selector = { matchLabels: { app: "payments-api" } };
+    denies(await send(await mode("strict-billing", "PERMISSIVE")), /peer-authentication-permissive/);
+    const port = await objectNamed("03", "PeerAuthentication", "strict-billing", (raw) => {
+      raw.spec.selector = { matchLabels: { app: "invoices" } };
       raw.spec.portLevelMtls = { 8080: { mode: "PERMISSIVE" } };
     });
     denies(await send(port), /8080/);
   });
 
-  test("03': what payments relies on is not weakened, wherever it lives", async () => {
+  test("03': what billing relies on is not weakened, wherever it lives", async () => {
     startOver();
-    isQuiet(await send(await seed("03", "PeerAuthentication", "payments-mtls")));
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "strict-billing")));
     denies(
-      await remove(await seed("03", "PeerAuthentication", "payments-mtls")),
+      await remove(await objectNamed("03", "PeerAuthentication", "strict-billing")),
       /namespace-mtls-weakened/,
-      /payments/,
+      /billing/,
     );
 
     startOver();
-    isQuiet(await send(await seed("03", "PeerAuthentication", "default")));
-    denies(await send(await mode("default", "PERMISSIVE")), /namespace-mtls-weakened/, /payments/);
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "default")));
+    denies(await send(await mode("default", "PERMISSIVE")), /namespace-mtls-weakened/, /billing/);
     startOver();
-    isQuiet(await send(await seed("03", "PeerAuthentication", "cluster-mtls-strict")));
-    denies(await send(await mode("cluster-mtls-strict", "PERMISSIVE")), /namespace-mtls-weakened/, /payments/);
+    isQuiet(await send(await objectNamed("03", "PeerAuthentication", "all-strict")));
+    denies(await send(await mode("all-strict", "PERMISSIVE")), /namespace-mtls-weakened/, /billing/);
   });
 
-  test("03': deleted while the mesh is STRICT, payments-mtls is not missed", async () => {
+  test("03': deleted while the mesh is STRICT, strict-billing is not missed", async () => {
     startOver();
     await strict();
-    isQuiet(await remove(await seed("03", "PeerAuthentication", "payments-mtls")));
+    isQuiet(await remove(await objectNamed("03", "PeerAuthentication", "strict-billing")));
   });
 
-  const denyAll = (change?: (raw: Raw) => void) => seed("04", "AuthorizationPolicy", "deny-all", change);
-  const allowOrders = () => seed("04", "AuthorizationPolicy", "allow-orders-to-payments");
+  const denyAll = (change?: (raw: Raw) => void) => objectNamed("04", "AuthorizationPolicy", "nobody", change);
+  const allowCheckout = () => objectNamed("04", "AuthorizationPolicy", "checkout-may-bill");
 
   test("04: a default deny, then who may call", async () => {
     startOver();
     isQuiet(await send(await denyAll()));
     allows(
-      await send(await allowOrders()),
-      /payments is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=payments-api/,
-      /Give payments a waypoint, bind this rule to it with targetRefs, and allow the waypoint's own identity .*to reach app=payments-api/,
+      await send(await allowCheckout()),
+      /billing is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=invoices/,
+      /Give billing a waypoint, bind this rule to it with targetRefs, and allow the waypoint's own identity .*to reach app=invoices/,
     );
   });
 
   test("04': an allow bound to a waypoint that nothing lets through to the workloads", async () => {
     startOver();
-    cluster.put(namespace("payments", { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" }));
+    cluster.put(namespace("billing", { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" }));
     cluster.put({
       apiVersion: "gateway.networking.k8s.io/v1",
       kind: "Gateway",
-      metadata: { name: "waypoint", namespace: "payments" },
+      metadata: { name: "waypoint", namespace: "billing" },
       spec: {
         gatewayClassName: "istio-waypoint",
         listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }],
       },
     });
     await send(await denyAll());
-    const bound = await allowOrders();
+    const bound = await allowCheckout();
     delete bound.spec.selector;
     bound.spec.targetRefs = [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "waypoint" }];
-    allows(await send(bound), /ztunnel will refuse waypoint payments\/waypoint: .*every request is denied/);
+    allows(await send(bound), /ztunnel will refuse waypoint billing\/waypoint: nothing lets .* through to the workloads of billing/);
     const entry = await denyAll((raw) => {
       raw.metadata.name = "through-the-waypoint";
-      raw.spec = { rules: [{ from: [{ source: { principals: ["cluster.local/ns/payments/sa/waypoint"] } }] }] };
+      raw.spec = { rules: [{ from: [{ source: { principals: ["cluster.local/ns/billing/sa/waypoint"] } }] }] };
     });
     await send(entry);
     const again = await send({ ...bound, metadata: { ...bound.metadata, labels: { touched: "true" } } });
@@ -285,8 +288,8 @@ describe("the seed manifests", { skip }, () => {
 
   test("04': an allow without a default deny is denied to a person, and Flux is warned", async () => {
     startOver();
-    denies(await send(await allowOrders()), /authorization-policy-without-default-deny/);
-    allows(await send(await allowOrders(), { user: flux }), /authorization-policy-without-default-deny/);
+    denies(await send(await allowCheckout()), /authorization-policy-without-default-deny/);
+    allows(await send(await allowCheckout(), { user: flux }), /authorization-policy-without-default-deny/);
   });
 
   test("04': the default deny is not taken away, narrowed, disarmed or overridden", async () => {
@@ -308,12 +311,12 @@ describe("the seed manifests", { skip }, () => {
       const admission = await send(await denyAll(change));
       assert.equal(admission.allowed, false, way);
     }
-    for (const where of ["payments", "istio-system"]) {
+    for (const where of ["billing", "istio-system"]) {
       const open = await denyAll((raw) => {
         raw.metadata = { name: "open", namespace: where };
         raw.spec = { action: "ALLOW", rules: [{}] };
       });
-      denies(await send(open), /payments/);
+      denies(await send(open), /billing/);
     }
   });
 
@@ -330,13 +333,13 @@ describe("the seed manifests", { skip }, () => {
   });
 
   const canary = (kind: "VirtualService" | "DestinationRule", change?: (raw: Raw) => void) =>
-    seed("05", kind, "payments-api", change);
+    objectNamed("05", kind, "invoices", change);
 
   test("05: the VirtualService waits for its DestinationRule, unless Flux sends it", async () => {
     startOver();
-    denies(await send(await canary("VirtualService")), /payments-api\.payments\.svc\.cluster\.local/);
+    denies(await send(await canary("VirtualService")), /invoices\.billing\.svc\.cluster\.local/);
     isQuiet(await send(await canary("DestinationRule")));
-    allows(await send(await canary("VirtualService")), /payments is ambient and has no waypoint: ztunnel ignores/);
+    allows(await send(await canary("VirtualService")), /billing is ambient and has no waypoint: ztunnel ignores/);
     startOver();
     allows(await send(await canary("VirtualService"), { user: flux }), /subset/);
   });
@@ -345,21 +348,21 @@ describe("the seed manifests", { skip }, () => {
     startOver();
     await send(await canary("DestinationRule"));
     await send(await canary("VirtualService"));
-    const withoutV2 = () =>
+    const withoutCanary = () =>
       canary("DestinationRule", (raw) => {
         raw.spec.subsets.pop();
       });
-    denies(await send(await withoutV2()), /"v2"/);
+    denies(await send(await withoutCanary()), /"canary"/);
     denies(await remove(await canary("DestinationRule")), /subset/);
     const ended = await canary("VirtualService", (raw) => {
       raw.spec.http[0].route[0].weight = 100;
       raw.spec.http[0].route[1].weight = 0;
     });
     allows(await send(ended));
-    allows(await send(await withoutV2()));
+    allows(await send(await withoutCanary()));
     startOver();
     await send(await canary("DestinationRule"));
     await send(await canary("VirtualService"));
-    allows(await send(await withoutV2(), { user: flux }), /"v2"/);
+    allows(await send(await withoutCanary(), { user: flux }), /"canary"/);
   });
 });

@@ -15,12 +15,12 @@ import {
   stored,
   succeeds,
 } from "./environment.ts";
-import { background, missing, nextSecond, seed, seeds, startFromNothing, startOver } from "./seed-manifests.ts";
+import { background, nextSecond, objectNamed, objectsIn, startFromNothing, startOver } from "./walkthrough.ts";
 import type { UserName } from "./users.ts";
 
-// The documents' manifests as a person applies them, one by one; then each changed as somebody might.
+// The walkthrough's manifests as a person applies them, one by one; then each changed as somebody might.
 
-describe("the seed manifests", { skip: skip || missing }, () => {
+describe("the walkthrough", { skip }, () => {
   let all: Environment;
   before(async () => {
     all = await environment();
@@ -50,54 +50,54 @@ describe("the seed manifests", { skip: skip || missing }, () => {
     assert.deepEqual(await find(raw), before);
   }
 
-  test("01: new namespaces are enrolled; payments is told that it has no default deny", async () => {
+  test("01: new namespaces are enrolled; billing is told that it has no default deny", async () => {
     await startFromNothing(all);
-    const objects = await seeds("01");
+    const objects = await objectsIn("01");
     const output = await send(all.plane, ["apply", "-f", "-"], { objects, as: "tenant" });
     isWarned(
       output,
-      /"payments" joins the ambient mesh/,
+      /"billing" joins the ambient mesh/,
       /namespace-default-deny-missing/,
-      /"orders" joins the ambient mesh/,
+      /"storefront" joins the ambient mesh/,
     );
-    for (const name of ["payments", "orders"])
+    for (const name of ["billing", "storefront"])
       assert.equal((await find(namespace(name)))?.metadata.labels["istio.io/dataplane-mode"], "ambient");
     const applied = await succeeds(all.plane, ["apply", "-f", "-"], background());
     assert.doesNotMatch(applied.stderr, /^Warning: [a-z-]+: /m); // kubectl's own warnings begin otherwise
   });
 
-  describe("02: the canary of my-app", () => {
+  describe("02: the canary of catalog", () => {
     before(() => startOver(all));
     const virtualService = (change?: (route: Raw[]) => void) =>
-      seed("VirtualService", "my-app-vs", (raw) => change?.(raw.spec.http[0].route));
+      objectNamed("VirtualService", "catalog-split", (raw) => change?.(raw.spec.http[0].route));
 
     test("is allowed", async () => {
-      isQuiet(await send1(await seed("DestinationRule", "my-app-dr")));
+      isQuiet(await send1(await objectNamed("DestinationRule", "catalog-versions")));
       isQuiet(await send1(await virtualService()));
     });
-    test("02': with weights of 110, of 90, and with a subset v3 it is not", async () => {
+    test("02': with weights of 110, of 80, and with a subset that nobody defines it is not", async () => {
       const weight = (value: number | undefined) =>
         virtualService(([, second]) => {
           if (second) second.weight = value;
         });
-      await refuses(await weight(20), /90 \+ 20 = 110/, /spec\.http\[0\]\.route/);
-      await refuses(await weight(undefined), /90 \+ 0 \(not set\) = 90/);
-      const v3 = await virtualService(([, second]) => {
-        if (second) second.destination.subset = "v3";
+      await refuses(await weight(30), /80 \+ 30 = 110/, /spec\.http\[0\]\.route/);
+      await refuses(await weight(undefined), /80 \+ 0 \(not set\) = 80/);
+      const next = await virtualService(([, second]) => {
+        if (second) second.destination.subset = "next";
       });
-      await refuses(v3, /my-app-dr/, /"v1", "v2"/, /spec\.http\[0\]\.route\[1\]\.destination\.subset/);
+      await refuses(next, /catalog-versions/, /"stable", "canary"/, /spec\.http\[0\]\.route\[1\]\.destination\.subset/);
     });
     test("what kubectl prints of a denial, from its first line to its last", async () => {
       const { stderr } = await send1(
         await virtualService(([, second]) => {
-          if (second) second.weight = 20;
+          if (second) second.weight = 30;
         }),
       );
       // Before it, kubectl quotes the patch that it has sent.
       const [, said = ""] = stderr.split("admission webhook ");
       assert.deepEqual(said.trimEnd().split("\n"), [
-        '"mesh.validate.meshward.io" denied the request: VirtualService default/my-app-vs cannot be changed: 1 problem',
-        "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 90 + 20 = 110",
+        '"mesh.validate.meshward.io" denied the request: VirtualService default/catalog-split cannot be changed: 1 problem',
+        "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 80 + 30 = 110",
         "  Fix: Make the weights of the route sum to 100; give every destination a weight, 0 for none.",
         "More: meshward rules virtual-service-weights-not-100, or policies/rules/virtual-service-weights-not-100.md",
       ]);
@@ -106,64 +106,64 @@ describe("the seed manifests", { skip: skip || missing }, () => {
 
   describe("03: mutual TLS", () => {
     const policy = (name: string, mode = "STRICT") =>
-      seed("PeerAuthentication", name, (raw) => {
+      objectNamed("PeerAuthentication", name, (raw) => {
         raw.spec.mtls.mode = mode;
       });
     const strict = async () => {
       isQuiet(await send1(await policy("default")));
-      isQuiet(await send1(await policy("payments-mtls")));
+      isQuiet(await send1(await policy("strict-billing")));
     };
 
     test("a second mesh-wide policy has no effect, a second later", async () => {
       await startOver(all);
       await strict();
-      isWarned(await send1(await policy("cluster-mtls-strict")), /the older istio-system\/default wins/);
+      isWarned(await send1(await policy("all-strict")), /the older istio-system\/default wins/);
     });
 
-    test("03': PERMISSIVE and port exemptions are refused in payments", async () => {
+    test("03': PERMISSIVE and port exemptions are refused in billing", async () => {
       await startOver(all);
       await strict();
-      await refuses(await policy("payments-mtls", "PERMISSIVE"), /peer-authentication-permissive/);
-      const port = await seed("PeerAuthentication", "payments-mtls", (raw) => {
-        raw.spec.selector = { matchLabels: { app: "payments-api" } };
+      await refuses(await policy("strict-billing", "PERMISSIVE"), /peer-authentication-permissive/);
+      const port = await objectNamed("PeerAuthentication", "strict-billing", (raw) => {
+        raw.spec.selector = { matchLabels: { app: "invoices" } };
         raw.spec.portLevelMtls = { 8080: { mode: "PERMISSIVE" } };
       });
       await refuses(port, /8080/);
     });
 
-    test("03': deleted while the mesh is STRICT, payments-mtls is not missed", async () => {
+    test("03': deleted while the mesh is STRICT, strict-billing is not missed", async () => {
       await startOver(all);
       await strict();
-      isQuiet(await remove(await policy("payments-mtls")));
+      isQuiet(await remove(await policy("strict-billing")));
     });
 
-    test("03': what payments relies on is not weakened, wherever it lives", async () => {
+    test("03': what billing relies on is not weakened, wherever it lives", async () => {
       await startOver(all);
-      isQuiet(await send1(await policy("payments-mtls")));
-      await keeps(await policy("payments-mtls"), /namespace-mtls-weakened/, /payments/);
-      for (const name of ["default", "cluster-mtls-strict"]) {
+      isQuiet(await send1(await policy("strict-billing")));
+      await keeps(await policy("strict-billing"), /namespace-mtls-weakened/, /billing/);
+      for (const name of ["default", "all-strict"]) {
         await startOver(all);
         isQuiet(await send1(await policy(name)));
-        await refuses(await policy(name, "PERMISSIVE"), /namespace-mtls-weakened/, /payments/);
+        await refuses(await policy(name, "PERMISSIVE"), /namespace-mtls-weakened/, /billing/);
       }
     });
   });
 
   describe("04: who may call", () => {
     before(() => startOver(all));
-    const denyAll = (change?: (raw: Raw) => void) => seed("AuthorizationPolicy", "deny-all", change);
-    const allowOrders = () => seed("AuthorizationPolicy", "allow-orders-to-payments");
+    const denyAll = (change?: (raw: Raw) => void) => objectNamed("AuthorizationPolicy", "nobody", change);
+    const allowCheckout = () => objectNamed("AuthorizationPolicy", "checkout-may-bill");
 
     test("04': an allow without a default deny is refused to a person", async () => {
-      await refuses(await allowOrders(), /authorization-policy-without-default-deny/);
+      await refuses(await allowCheckout(), /authorization-policy-without-default-deny/);
       const args = ["apply", "--dry-run=server", "-f", "-"];
-      const dryRun = await send(all.plane, args, { objects: [await allowOrders()], as: "flux" });
+      const dryRun = await send(all.plane, args, { objects: [await allowCheckout()], as: "flux" });
       assert.equal(dryRun.code, 0);
       assert.match(dryRun.stderr, /^Warning: authorization-policy-without-default-deny/m);
     });
     test("a default deny, then who may call", async () => {
       isQuiet(await send1(await denyAll()));
-      assert.equal((await send1(await allowOrders())).code, 0);
+      assert.equal((await send1(await allowCheckout())).code, 0);
     });
     test("04': the default deny is not taken away, narrowed, disarmed or overridden", async () => {
       await keeps(await denyAll(), /namespace-default-deny-removed/);
@@ -173,12 +173,12 @@ describe("the seed manifests", { skip: skip || missing }, () => {
         (raw) => (raw.spec = { rules: [{}] }),
       ];
       for (const change of ways) await refuses(await denyAll(change));
-      for (const where of ["payments", "istio-system"]) {
+      for (const where of ["billing", "istio-system"]) {
         const open = await denyAll((raw) => {
           raw.metadata = { name: "open", namespace: where };
           raw.spec = { action: "ALLOW", rules: [{}] };
         });
-        await refuses(open, /payments/);
+        await refuses(open, /billing/);
       }
     });
     test("04': the label that protects a namespace stays", async () => {
@@ -188,16 +188,16 @@ describe("the seed manifests", { skip: skip || missing }, () => {
     });
   });
 
-  describe("05: the canary of payments-api", () => {
+  describe("05: the canary of invoices", () => {
     const canary = (kind: "VirtualService" | "DestinationRule", change?: (raw: Raw) => void) =>
-      seed(kind, "payments-api", change);
-    const withoutV2 = () => canary("DestinationRule", (raw) => raw.spec.subsets.pop());
+      objectNamed(kind, "invoices", change);
+    const withoutCanary = () => canary("DestinationRule", (raw) => raw.spec.subsets.pop());
 
     test("the VirtualService waits for its DestinationRule; sending both again passes", async () => {
       await startOver(all);
-      const objects = await seeds("05");
+      const objects = await objectsIn("05");
       const output = await send(all.plane, ["apply", "-f", "-"], { objects, as: "tenant" });
-      isDenied(output, /payments-api\.payments\.svc\.cluster\.local/);
+      isDenied(output, /invoices\.billing\.svc\.cluster\.local/);
       assert.match(output.stdout, /destinationrule\S* created/);
       assert.equal(await find(await canary("VirtualService")), undefined);
       const again = await send(all.plane, ["apply", "-f", "-"], { objects, as: "tenant" });
@@ -205,14 +205,14 @@ describe("the seed manifests", { skip: skip || missing }, () => {
     });
     test("05': a subset in use is not taken away; one without traffic may go", async () => {
       await seen(all);
-      await refuses(await withoutV2(), /"v2"/);
+      await refuses(await withoutCanary(), /"canary"/);
       await keeps(await canary("DestinationRule"), /subset/);
       const ended = await canary("VirtualService", (raw) => {
         raw.spec.http[0].route[0].weight = 100;
         raw.spec.http[0].route[1].weight = 0;
       });
       assert.equal((await send1(ended)).code, 0);
-      assert.equal((await send1(await withoutV2())).code, 0);
+      assert.equal((await send1(await withoutCanary())).code, 0);
     });
     test("Flux is told of both, and stopped by neither", async () => {
       await startOver(all);
@@ -220,9 +220,9 @@ describe("the seed manifests", { skip: skip || missing }, () => {
       assert.equal(first.code, 0, first.stderr);
       assert.match(first.stderr, /^Warning: virtual-service-subset-not-found/m);
       assert.equal((await send1(await canary("DestinationRule"), "flux")).code, 0);
-      const last = await send1(await withoutV2(), "flux");
+      const last = await send1(await withoutCanary(), "flux");
       assert.equal(last.code, 0, last.stderr);
-      assert.match(last.stderr, /^Warning: virtual-service-subset-not-found.*"v2"/m);
+      assert.match(last.stderr, /^Warning: virtual-service-subset-not-found.*"canary"/m);
     });
   });
 });

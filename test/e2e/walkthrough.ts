@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readManifests } from "../../src/sources/manifests/manifests.ts";
 import type { Environment, Raw } from "./environment.ts";
@@ -7,14 +6,12 @@ import { namespace, seen, succeeds } from "./environment.ts";
 import { until } from "./program.ts";
 import { deployment, service } from "./workloads.ts";
 
-// The manifests of the documents that Meshward answers to. They live beside the checkout, not in it.
+// The manifests that test/walkthrough replays without an API server.
 
-const given = process.env.MESHWARD_SEEDS;
-export const folder = given ?? join(import.meta.dirname, "../../../shared/inputs/seeds");
-export const missing: string | false = existsSync(folder) ? false : `the seed manifests are not there: ${folder}`;
+const folder = join(import.meta.dirname, "../walkthrough");
 
 /** All objects of the files that begin so, in their order, with a namespace each as kubectl would give it. */
-export async function seeds(...numbers: readonly string[]): Promise<readonly Raw[]> {
+export async function objectsIn(...numbers: readonly string[]): Promise<readonly Raw[]> {
   const { manifests, errors } = await readManifests([folder]);
   assert.deepEqual(errors, []);
   return manifests
@@ -22,20 +19,24 @@ export async function seeds(...numbers: readonly string[]): Promise<readonly Raw
     .map(({ raw }) => structuredClone(raw) as Raw);
 }
 
-export async function seed(kind: string, name: string, change: (raw: Raw) => void = () => undefined): Promise<Raw> {
-  const all = await seeds("01", "02", "03", "04", "05");
+export async function objectNamed(
+  kind: string,
+  name: string,
+  change: (raw: Raw) => void = () => undefined,
+): Promise<Raw> {
+  const all = await objectsIn("01", "02", "03", "04", "05");
   const found = all.find((raw) => raw.kind === kind && raw.metadata.name === name);
   assert.ok(found, `no ${kind} ${name} in ${folder}`);
   change(found);
   return found;
 }
 
-/** What runs in the documents' cluster besides what their manifests make. */
+/** What runs in the cluster besides what the manifests make. */
 export const background = (): readonly Raw[] =>
   [
-    ["payments", "payments-api"],
-    ["orders", "orders-api"],
-    ["default", "my-app"],
+    ["billing", "invoices"],
+    ["storefront", "checkout"],
+    ["default", "catalog"],
   ].flatMap(([where = "", name = ""]) => [deployment(where, name), service(where, name)]);
 
 const mesh = "virtualservices,destinationrules,peerauthentications,authorizationpolicies";
@@ -46,13 +47,13 @@ const mesh = "virtualservices,destinationrules,peerauthentications,authorization
  */
 export async function startOver(environment: Environment): Promise<void> {
   const { plane } = environment;
-  const objects = [namespace("payments"), namespace("orders"), ...background()];
+  const objects = [namespace("billing"), namespace("storefront"), ...background()];
   await succeeds(plane, ["apply", "--server-side", "--field-manager=platform", "-f", "-"], objects);
   const reason = "meshward.io/break-glass=a test starts over";
-  await succeeds(plane, ["annotate", "--overwrite", "namespace", "payments", "orders", reason]);
+  await succeeds(plane, ["annotate", "--overwrite", "namespace", "billing", "storefront", reason]);
   const security = { as: "security" } as const;
   await seen(environment);
-  for (const where of ["payments", "orders", "default"])
+  for (const where of ["billing", "storefront", "default"])
     await succeeds(plane, ["--namespace", where, "delete", mesh, "--all"], undefined, security);
   await seen(environment);
   await succeeds(plane, ["--namespace", "istio-system", "delete", mesh, "--all"], undefined, security);
@@ -62,7 +63,7 @@ export async function startOver(environment: Environment): Promise<void> {
 /** The cluster before there was anything. */
 export async function startFromNothing(environment: Environment): Promise<void> {
   const { plane } = environment;
-  await succeeds(plane, ["delete", "namespace", "payments", "orders", "--ignore-not-found", "--timeout=60s"]);
+  await succeeds(plane, ["delete", "namespace", "billing", "storefront", "--ignore-not-found", "--timeout=60s"]);
   await seen(environment);
 }
 
