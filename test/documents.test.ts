@@ -82,7 +82,7 @@ describe("the README's tables name the options of a command, all of them and no 
 const optionsIn = (text: string): string[] => text.match(/--[a-z-]+/g) ?? [];
 
 test("links between documents lead somewhere", () => {
-  const pages = globSync(["*.md", "{src,policies,certs}/**/*.md"], { cwd: root });
+  const pages = globSync(["*.md", "{docs,src,policies,certs}/**/*.md"], { cwd: root });
   assert.ok(pages.length > 5);
   const broken = pages.flatMap((page) =>
     [...readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)]

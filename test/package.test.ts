@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import test from "node:test";
 import packageJson from "../package.json" with { type: "json" };
 
@@ -23,4 +24,20 @@ test("the npm scripts' own Node is optional on every platform, and of one major 
     assert.match(name, /^node-(linux|darwin|win)-(x64|arm64)$/);
     assert.match(version, /^24\./);
   }
+});
+
+test("the quick tests leave out folders that there are, and are most of the files", () => {
+  const patterns = [...packageJson.scripts["test:quick"].matchAll(/"(test\/[^"]+)"/g)].map(
+    ([, pattern = ""]) => pattern,
+  );
+  const cwd = fileURLToPath(new URL("../", import.meta.url));
+  const left = /!\(([^)]+)\)\//.exec(patterns[0] ?? "")?.[1]?.split("|") ?? [];
+  assert.ok(left.length > 0);
+  for (const folder of left) assert.ok(existsSync(new URL(folder, import.meta.url)), folder);
+  const quick = globSync(patterns, { cwd });
+  assert.ok(quick.length > globSync("test/**/*.test.ts", { cwd }).length / 2);
+  assert.deepEqual(
+    quick.filter((path) => left.some((folder) => path.includes(`/${folder}/`)) || path.includes("laws")),
+    [],
+  );
 });

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, describe, test } from "node:test";
-import { defineRule, type Rule } from "../../src/engine/rule.ts";
+import { defineRule } from "../../src/engine/rule.ts";
 import { ruleFaults } from "../../src/generate/rule-faults.ts";
 import { gatewaysOfNamespace } from "../../src/mesh/membership/gateways.ts";
 import { workloadsOfGateway } from "../../src/mesh/traffic/virtual-service-clients.ts";
@@ -36,7 +36,7 @@ const rule = defineRule({
 const file = "src/rules/gateway/closed.ts";
 /** As if the author had written so; much of it would not compile, and `generate` runs before the compiler does. */
 const faults = (changed: object = {}, place = {}) =>
-  ruleFaults([{ rule: { ...rule, ...changed } as Rule, file, name: "gatewayClosed", ...place }], fixtures);
+  ruleFaults([{ rule: { ...rule, ...changed }, file, name: "gatewayClosed", ...place }], fixtures);
 
 test("a rule without faults has none", () => {
   assert.deepEqual(faults(), []);

@@ -276,7 +276,10 @@ describe("the walkthrough", () => {
     const bound = await allowCheckout();
     delete bound.spec.selector;
     bound.spec.targetRefs = [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "waypoint" }];
-    allows(await send(bound), /ztunnel will refuse waypoint billing\/waypoint: nothing lets .* through to the workloads of billing/);
+    allows(
+      await send(bound),
+      /ztunnel will refuse waypoint billing\/waypoint: nothing lets .* through to the workloads of billing/,
+    );
     const entry = await denyAll((raw) => {
       raw.metadata.name = "through-the-waypoint";
       raw.spec = { rules: [{ from: [{ source: { principals: ["cluster.local/ns/billing/sa/waypoint"] } }] }] };
