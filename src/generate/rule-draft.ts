@@ -11,6 +11,9 @@ export const draftTexts = {
   fix: "What to do.",
 } as const;
 
+/** What the fixture of a new rule expects of it. */
+export const draftMark = /# expect: The name is "[a-z-]*wrong"/;
+
 export interface DraftRequest {
   readonly id: string;
   /** As they were typed. */

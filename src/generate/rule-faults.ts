@@ -4,7 +4,7 @@ import { type Mode, modesOf, type Rule } from "../engine/rule.ts";
 import { unreachable } from "../engine/subjects.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
-import { draftTexts } from "./rule-draft.ts";
+import { draftMark, draftTexts } from "./rule-draft.ts";
 import { exportNameOf, idOfFile, type RuleFile } from "./rule-files.ts";
 
 /** Everything that a rule may be tagged with. */
@@ -83,6 +83,8 @@ function* fixtureFaults(id: string, fixtures: string): Iterable<string> {
   const isMarked = (document: string) => /# expect(-implied)?:/.test(document);
   if (names.length === 0) yield `there is no fixture test/rules/${id}/example.yaml`;
   else if (!documents.some(isMarked)) yield `no line in test/rules/${id} is marked with "# expect: <message>"`;
+  else if (documents.some((document) => draftMark.test(document)))
+    yield `the fixture in test/rules/${id} still expects what new-rule wrote`;
   else if (!documents.some((document) => /^kind:/m.test(document) && !isMarked(document)))
     yield `every object in test/rules/${id} is marked, and one must be right`;
 }

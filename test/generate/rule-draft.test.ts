@@ -53,10 +53,14 @@ test("a draft is on trial since the version given", () => {
   for (const { rule } of drafted) assert.deepEqual([rule.stage, rule.since, rule.mode], ["trial", "1.2.3", "warn"]);
 });
 
-test("nothing but its words is wrong with it", () => {
+test("nothing but its words and its example is wrong with it", () => {
   const said = ruleFaults(drafted, join(folder, "test/rules"));
-  assert.equal(said.length, drafted.length * 3);
-  for (const fault of said) assert.match(fault, /: (summary|why|fix) is still the text that new-rule wrote\.$/);
+  assert.equal(said.length, drafted.length * 4);
+  for (const fault of said)
+    assert.match(
+      fault,
+      /: (summary|why|fix|the fixture in \S+) (is still the text that|still expects what) new-rule wrote\.$/,
+    );
 });
 
 test("a draft compiles", () => {
@@ -89,8 +93,8 @@ describe("what cannot be drafted is said in one sentence", () => {
     "a kind misspelt": ["gateway-closed", ["Gatway"], /^"Gatway" is not a kind in .*; did you mean "Gateway"\?$/],
     "a kind that nobody knows": [
       "pod-closed",
-      ["Telemetry"],
-      /^"Telemetry" is not a kind in .*; they are VirtualService, /,
+      ["Nonsense"],
+      /^"Nonsense" is not a kind in .*; they are VirtualService, /,
     ],
     "an id without its subject": ["closed", ["Gateway"], /; did you mean "gateway-closed"\?$/],
     "an id of one word for several kinds": ["closed", ["Gateway", "Service"], /; did you mean "gateway-closed"\?$/],
