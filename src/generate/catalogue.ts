@@ -105,6 +105,7 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
       ),
       ...nothingOf(kind, relations, facts),
     ]),
+    ...ofKeys(facts, readers),
   ].join("\n");
 }
 
@@ -112,6 +113,20 @@ type Entry<T extends Reads> = Readable & { readonly value: T };
 
 const section = (title: string, lines: readonly string[]): readonly string[] =>
   lines.length === 0 ? [] : [`${title}:`, "", ...lines, ""];
+
+/** Facts that are not about one object, which other facts are made of. */
+function ofKeys(facts: readonly Entry<AnyFact>[], readers: Readers): readonly string[] {
+  const others = facts.filter(({ value }) => !allKinds.some((kind) => kind === value.of));
+  if (others.length === 0) return [];
+  return [
+    "## Of no kind",
+    "",
+    ...section(
+      "Facts",
+      others.map((entry) => line(entry, undefined, readers)),
+    ),
+  ];
+}
 
 function nothingOf(kind: Kind, relations: readonly Entry<Relation>[], facts: readonly Entry<AnyFact>[]) {
   const isThere =
