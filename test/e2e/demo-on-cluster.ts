@@ -3,16 +3,16 @@ import { join } from "node:path";
 import { styleText } from "node:util";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { isPolicy } from "../src/cli/policy-options.ts";
-import { type Chapter, requestOf, tour } from "../src/demo/story.ts";
-import type { UserRequest } from "../src/demo/stand-in-cluster.ts";
-import { type Binaries, BinariesError, buildBinaries } from "../test/e2e/binaries.ts";
-import { type ControlPlane, type Output, startControlPlane } from "../test/e2e/control-plane.ts";
-import { type Meshward, register, startMeshward } from "../test/e2e/meshward.ts";
+import { isPolicy } from "../../src/cli/policy-options.ts";
+import { type Chapter, requestOf, tour } from "../../src/demo/story.ts";
+import type { UserRequest } from "../../src/demo/stand-in-cluster.ts";
+import { type Binaries, BinariesError, buildBinaries } from "./binaries.ts";
+import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
+import { type Meshward, register, startMeshward } from "./meshward.ts";
 
 // The tour, played with kubectl against an API server that is there for nothing else. Meshward is a process of its own.
 
-const program = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const program = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const colour = process.stdout.isTTY && !process.env["NO_COLOR"];
 const style = (format: "bold" | "dim" | "red", text: string) =>
   colour ? styleText(format, text, { validateStream: false }) : text;
