@@ -1,10 +1,9 @@
 import { Command, Option } from "commander";
 import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
-import { readWords } from "../explain/asked.ts";
-import { explanationOf } from "../explain/explanation.ts";
-import type { Inquiry } from "../explain/inquiry.ts";
+import { type ExplanationInput, explanationOf } from "../explain/explanation.ts";
 import { findTarget, type Target } from "../explain/target.ts";
+import { readTargetName } from "../explain/target-name.ts";
 import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -60,7 +59,7 @@ export async function explain(
   options: ExplainOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const asked = readWords({ ...words, namespace: options.namespace, from: options.from });
+  const asked = readTargetName({ ...words, namespace: options.namespace, from: options.from });
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
     throw new UsageError("--strict asks what a whole namespace would break: explain namespace/<name> --strict");
@@ -127,7 +126,7 @@ function printed(
   { strict = false, format, colour }: ExplainOptions & { readonly colour: boolean },
 ): string {
   // A selection remembers what it was last asked about: each side has its own.
-  const of = (one: Mesh): Inquiry => ({ mesh: one, policies, selection: selectionOf(policies), rules });
+  const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
   const before = explanationOf(target, of(mesh), strict);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, { colour });
   const then = explanationOf(target, of(after), strict);

@@ -1,24 +1,20 @@
 import { idOf } from "../kube/identity.ts";
+import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import {
   type DestinationHost,
   destinationRuleChoices,
-  everyDestinationRuleByHost,
+  destinationRulesOfHost,
   type PassedOverDestinationRule,
   subsetWorkloads,
 } from "../mesh/traffic/destination-rule-choices.ts";
 import type { DestinationRule, MergedDestinationRule } from "../mesh/traffic/destination-rules.ts";
-import { coveringHosts } from "../mesh/traffic/hosts.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import { type Inquiry, listed } from "./inquiry.ts";
+import { listed } from "./wording.ts";
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
-
-/** Every DestinationRule that may cover a host, whoever looks. */
-export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly DestinationRule[] =>
-  mesh.lookup(everyDestinationRuleByHost, coveringHosts(host)) as readonly DestinationRule[];
 
 /**
  * Which DestinationRule clients use, with what it sets, and which were passed over. `workloads` are those behind the
@@ -27,7 +23,7 @@ export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly Desti
 export function destinationRuleLines(
   destination: DestinationHost,
   workloads: readonly Workload[] | undefined,
-  { mesh }: Inquiry,
+  mesh: Mesh,
 ): readonly ExplanationLine[] {
   const rules = destinationRulesOfHost(destination.host, mesh);
   const { used, passedOver } = destinationRuleChoices(destination, rules, mesh.settings);
@@ -70,9 +66,8 @@ function usedLine(
   };
 }
 
-/** What `tls` says; one without a mode is DISABLE (Istio networking/v1alpha3 ClientTLSSettings, the first of the enum). */
-const tlsMode = (trafficPolicy: { readonly tls: { readonly mode: string | undefined } | undefined } | undefined) =>
-  trafficPolicy?.tls === undefined ? undefined : (trafficPolicy.tls.mode ?? "DISABLE");
+type Policy = { readonly tls: Parameters<typeof tlsModeOf>[0] | undefined } | undefined;
+const tlsMode = (policy: Policy): string | undefined => policy?.tls && tlsModeOf(policy.tls);
 
 const meanings: Readonly<Record<string, string>> = {
   DISABLE: "plaintext, which STRICT refuses",
@@ -112,6 +107,7 @@ function subsetLine(
     key: "destinationRule.subset",
     of: subset.name,
     text: `subset ${subset.name} (${labels || "no labels"})${who}${tls}`,
+    value: mode ?? "not set",
     ...(found === undefined ? {} : { objects: found }),
   };
 }

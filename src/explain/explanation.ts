@@ -1,9 +1,12 @@
 import type { Kind } from "../kube/kinds.ts";
+import { backendOf } from "../mesh/client-tls/backends.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
+import { hostIn } from "../mesh/traffic/host-definition.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Explanation, ExplanationLine } from "../report/explanation.ts";
-import { explainHost, hostIn } from "./host.ts";
-import { type Inquiry, namespaceIn, unknownKinds } from "./inquiry.ts";
+import { explainHost } from "./host.ts";
 import { explainNamespace } from "./namespace.ts";
+import { type InForce, protectionLine } from "./protection.ts";
 import { explainStrict } from "./strict.ts";
 import { reportedTarget, type Target, titleOf, workloadIn } from "./target.ts";
 import { explainWorkload } from "./workload.ts";
@@ -25,28 +28,48 @@ const kindsNeeded: Readonly<Record<Target["kind"], readonly Kind[]>> = {
   ],
 };
 
+/** What explanations are made from. */
+export interface ExplanationInput extends InForce {
+  readonly mesh: Mesh;
+}
+
 /** What applies to a target and why; `isStrict`: what would break if the namespace became STRICT. Total: never throws for what objects say. */
-export function explanationOf(target: Target, inquiry: Inquiry, isStrict = false): Explanation {
-  const { mesh } = inquiry;
-  const unknown = unknownKinds(mesh, kindsNeeded[target.kind]);
+export function explanationOf(target: Target, input: ExplanationInput, isStrict = false): Explanation {
+  const { mesh } = input;
+  const unknown = kindsNeeded[target.kind].filter((kind) => !mesh.knows(kind));
   const title = titleOf(target, mesh);
   return {
     target: reportedTarget(target),
     title: isStrict ? `${title}, if it became STRICT` : title,
-    lines: [...linesOf(target, inquiry, isStrict), ...(isStrict ? [] : knowledgeLines(mesh, unknown))],
+    lines: [...linesOf(target, input, isStrict), ...(isStrict ? [] : knowledgeLines(mesh, unknown))],
     unknown,
   };
 }
 
-function linesOf(target: Target, inquiry: Inquiry, isStrict: boolean): readonly ExplanationLine[] {
-  const { mesh } = inquiry;
-  if (target.kind === "host") return explainHost(hostIn(mesh, target.host), target.from, inquiry);
-  if (target.kind === "workload") {
-    const workload = workloadIn(mesh, target);
-    return workload === undefined ? [] : explainWorkload(workload, namespaceIn(mesh, target.namespace), inquiry);
-  }
+function linesOf(target: Target, input: ExplanationInput, isStrict: boolean): readonly ExplanationLine[] {
+  const { mesh } = input;
+  if (target.kind === "host") return hostLines(target, input);
+  if (target.kind === "workload") return workloadLines(target, input);
   const namespace = namespaceIn(mesh, target.name);
-  return isStrict ? explainStrict(namespace, inquiry) : explainNamespace(namespace, inquiry);
+  if (isStrict) return explainStrict(namespace, mesh);
+  return [...explainNamespace(namespace, mesh), protectionLine(namespace, namespace, input)];
+}
+
+function workloadLines(target: Target & { kind: "workload" }, input: ExplanationInput): readonly ExplanationLine[] {
+  const { mesh } = input;
+  const workload = workloadIn(mesh, target);
+  if (workload === undefined) return [];
+  const namespace = namespaceIn(mesh, target.namespace);
+  return [...explainWorkload(workload, namespace, mesh), protectionLine(workload, namespace, input)];
+}
+
+function hostLines({ host, from }: Target & { kind: "host" }, input: ExplanationInput): readonly ExplanationLine[] {
+  const { mesh } = input;
+  const found = hostIn(mesh, host);
+  const backend = backendOf(found, mesh);
+  const lines = explainHost(found, backend, from, mesh);
+  if (backend === undefined) return lines;
+  return [...lines, protectionLine(found.service ?? backend.namespace, backend.namespace, input)];
 }
 
 /** What the rest is worth. */

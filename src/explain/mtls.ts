@@ -1,20 +1,19 @@
 import { idOf } from "../kube/identity.ts";
-import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
-import { interceptionOf, isIntercepted } from "../mesh/membership/interception.ts";
+import { isEnrolled } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
 import {
-  everyPeerAuthenticationOfNamespace,
   type PeerAuthenticationChoice,
   peerAuthenticationChoices,
   type PeerAuthenticationLevel,
+  selectingPeerAuthentications,
 } from "../mesh/mtls/choices.ts";
-import { atPort, mtlsOf, type Plane, planes, planesOf, planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
-import { type EffectiveMode, isWide, type Modes } from "../mesh/mtls/peer-authentications.ts";
-import { oldestFirst } from "../mesh/objects/creation-order.ts";
+import { mtlsOf, type Plane, planes, planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
+import type { EffectiveMode, Modes } from "../mesh/mtls/peer-authentications.ts";
+import { differ, mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mesh/mtls/workload-mtls.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
-import type { Inquiry } from "./inquiry.ts";
+import type { Mesh } from "../view/view.ts";
 
 const noPorts: ReadonlyMap<number, EffectiveMode> = new Map();
 const shownPlane: Readonly<Record<Plane, string>> = { sidecar: "with a sidecar", ambient: "in ambient" };
@@ -25,131 +24,101 @@ const levels: Readonly<Record<PeerAuthenticationLevel, string>> = {
 };
 
 /** The mode of workloads that no policy of the namespace selects, the policies behind it, and those that lost. */
-export function namespaceMtlsLine(namespace: Namespace, { mesh }: Inquiry): ExplanationLine {
+export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
   const mtls = mtlsOf(namespace, mesh);
-  const modes = (plane: Plane): Modes => ({ mode: mtls.wide(plane), ports: noPorts });
-  const selecting = mesh
-    .related(everyPeerAuthenticationOfNamespace, namespace)
-    .filter((policy) => policy.metadata.namespace === namespace.metadata.name && !isWide(policy))
-    .sort(oldestFirst)
-    .map((policy) =>
-      objectLine(
-        "mtls.selecting",
-        policy,
-        `${idOf(policy)} is for workloads with ${formatLabels(policy.spec.selector?.matchLabels ?? {})} only`,
-      ),
-    );
-  const line = mtlsLine(modes, planesOfNamespace(namespace).planes, [
-    ...peerAuthenticationChoices(namespace, undefined, mesh).map(choiceLine),
-    ...selecting,
-  ]);
-  if (!["none", "opted-out"].includes(enrollmentOf(namespace))) return line;
-  return { ...line, text: line.text.replace("mTLS:", "mTLS, for what will be captured:") };
+  const selecting = selectingPeerAuthentications(namespace, mesh).map((policy) =>
+    objectLine(
+      "mtls.selecting",
+      policy,
+      `${idOf(policy)} is for workloads with ${formatLabels(policy.spec.selector?.matchLabels ?? {})} only`,
+    ),
+  );
+  return mtlsLine(isEnrolled(namespace) === false ? "mTLS, for what will be captured" : "mTLS", {
+    as: (plane) => ({ mode: mtls.wide(plane), ports: noPorts }),
+    planes: planesOfNamespace(namespace).planes,
+    lines: [...peerAuthenticationChoices(namespace, undefined, mesh).map(choiceLine), ...selecting],
+  });
 }
 
 /** The mode of one workload, at each of its ports. */
-export function workloadMtlsLine(workload: Workload, namespace: Namespace, { mesh }: Inquiry): ExplanationLine {
-  const mtls = mtlsOf(namespace, mesh);
-  const reach = planesOf(workload, namespace).planes;
+export function workloadMtlsLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
+  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh));
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
-  const modes = (plane: Plane) => mtls.of(workload.pod.labels, plane);
-  if (isProxy(workload))
+  if (mtls.isProxy)
     return {
       key: "mtls",
       text: "mTLS: its Gateway decides; PeerAuthentications do not count for proxies",
       value: "gateway",
     };
-  if (captureOf(workload, namespace) === "none")
+  if (mtls.mode === undefined)
     return {
       key: "mtls",
       text: "mTLS: none: nothing captures its pods, so that they take plaintext and no mTLS",
       value: "none",
       lines: [
-        ...planes.map((plane) => planeLine(plane, modes(plane), "would be")),
+        ...planes.map((plane) => planeLine(plane, mtls.as(plane), "would be")),
         ...choices.map((line) => ({ ...line, counts: false })),
       ],
     };
-  return mtlsLine(modes, reach, [...portLines({ workload, namespace }, modes, reach), ...choices]);
+  return mtlsLine("mTLS", {
+    as: mtls.as,
+    planes: mtls.planes,
+    lines: [...mtls.ports.map((port) => portLine(port, mtls)), ...choices],
+  });
+}
+
+interface ModesByPlane {
+  readonly as: (plane: Plane) => Modes;
+  readonly planes: readonly Plane[];
+  readonly lines: readonly ExplanationLine[];
 }
 
 /** What one plane says where there is one, or both agree; else each for itself. */
-function mtlsLine(
-  modes: (plane: Plane) => Modes,
-  reach: readonly Plane[],
-  lines: readonly ExplanationLine[],
-): ExplanationLine {
-  const [plane = "sidecar"] = reach;
-  const { mode } = modes(plane);
-  const others = planes.filter((other) => other !== plane && differs(modes(plane), modes(other)));
-  const weakest = reach.map((one) => modes(one).mode).find((verdict) => verdict.mode !== "STRICT") ?? mode;
+function mtlsLine(what: string, { as, planes: judged, lines }: ModesByPlane): ExplanationLine {
+  const [plane = "sidecar"] = judged;
+  const { mode } = as(plane);
+  const others = planes.filter((other) => other !== plane && differ(as(plane), as(other)));
+  const weakest = weakestOf(judged.map((one) => as(one).mode)) ?? mode;
   return {
     key: "mtls",
-    text: `mTLS: ${shownVerdict(mode)}${others.length > 0 && reach.length > 1 ? ` ${shownPlane[plane]}` : ""}`,
+    text: `${what}: ${shownMode(mode)}${others.length > 0 && judged.length > 1 ? ` ${shownPlane[plane]}` : ""}`,
     value: weakest.mode,
     ...(mode.by ? { objects: [mode.by] } : {}),
-    lines: [...others.map((other) => planeLine(other, modes(other))), ...lines],
+    lines: [...others.map((other) => planeLine(other, as(other))), ...lines],
   };
 }
 
 function planeLine(plane: Plane, { mode, ports }: Modes, verb = "is"): ExplanationLine {
-  const atPorts = [...ports].map(([port, verdict]) => `; port ${port}: ${verdict.mode}`);
+  const atPorts = [...ports].map(([port, ofPort]) => `; port ${port}: ${ofPort.mode}`);
   return {
     key: "mtls.otherPlane",
     of: plane,
-    text: `${shownPlane[plane]} it ${verb} ${shownVerdict(mode)}${atPorts.join("")}`,
+    text: `${shownPlane[plane]} it ${verb} ${shownMode(mode)}${atPorts.join("")}`,
     value: mode.mode,
   };
 }
 
-/** The annotation that leads a port of a captured pod past the mesh, if one does. */
-export function passedBy(workload: Workload, namespace: Namespace, port: number): string | undefined {
-  const capture = captureOf(workload, namespace);
-  if (capture !== "sidecar" && capture !== "ambient") return undefined;
-  const interception = interceptionOf(workload.pod, capture);
-  return isIntercepted(interception, port) ? undefined : interception.by;
+function portLine(
+  { port, name, mode, byPlane, passedBy, isDeclared }: PortMtls,
+  { ports }: WorkloadMtls,
+): ExplanationLine {
+  const of = String(port);
+  const shownPort = `port ${port}${name === undefined ? "" : ` (${name})`}`;
+  if (passedBy !== undefined) {
+    const text = `${shownPort}: plaintext, whatever policies say: annotation ${passedBy} leads it past the mesh`;
+    return { key: "mtls.port", of, text, value: "none" };
+  }
+  const [first, ...others] = byPlane;
+  const isSame = others.every((other) => other.mode.mode === first?.mode.mode);
+  const shown =
+    isSame && first !== undefined
+      ? shownMode(first.mode)
+      : byPlane.map((one) => `${shownMode(one.mode)} ${shownPlane[one.plane]}`).join(", ");
+  const unseen = !isDeclared && ports.some((other) => other.isDeclared) ? "; no container names this port" : "";
+  return { key: "mtls.port", of, text: `${shownPort}: ${shown}${unseen}`, value: mode?.mode };
 }
 
-function portLines(
-  { workload, namespace }: { readonly workload: Workload; readonly namespace: Namespace },
-  modes: (plane: Plane) => Modes,
-  reach: readonly Plane[],
-): readonly ExplanationLine[] {
-  const names = new Map(workload.pod.ports.map(({ number, name }) => [number, name]));
-  const numbers = new Set([...names.keys(), ...reach.flatMap((plane) => [...modes(plane).ports.keys()])]);
-  const past = (port: number) => passedBy(workload, namespace, port);
-  return [...numbers]
-    .sort((a, b) => a - b)
-    .map((port) => {
-      const name = names.get(port);
-      const shownPort = `port ${port}${name === undefined ? "" : ` (${name})`}`;
-      const by = past(port);
-      if (by !== undefined) {
-        const text = `${shownPort}: plaintext, whatever policies say: annotation ${by} leads it past the mesh`;
-        return { key: "mtls.port", of: String(port), text, value: "none" };
-      }
-      const verdicts = reach.map((plane) => ({ plane, verdict: atPort(modes(plane), port) }));
-      const [first] = verdicts;
-      const isSame = verdicts.every(({ verdict }) => verdict.mode === first?.verdict.mode);
-      const shown = isSame
-        ? shownVerdict(first?.verdict as EffectiveMode)
-        : verdicts.map(({ plane, verdict }) => `${shownVerdict(verdict)} ${shownPlane[plane]}`).join(", ");
-      const unseen = names.size > 0 && !names.has(port) ? "; no container names this port" : "";
-      const weakest = verdicts.find(({ verdict }) => verdict.mode !== "STRICT") ?? first;
-      return {
-        key: "mtls.port",
-        of: String(port),
-        text: `${shownPort}: ${shown}${unseen}`,
-        value: weakest?.verdict.mode,
-      };
-    });
-}
-
-function differs(a: Modes, b: Modes): boolean {
-  const ports = new Set([...a.ports.keys(), ...b.ports.keys()]);
-  return a.mode.mode !== b.mode.mode || [...ports].some((port) => atPort(a, port).mode !== atPort(b, port).mode);
-}
-
-export function shownVerdict({ mode, by, isDropped }: EffectiveMode): string {
+export function shownMode({ mode, by, isDropped }: EffectiveMode): string {
   if (by === undefined) return `${mode}: no PeerAuthentication sets a mode`;
   const dropped = isDropped ? ", of which ztunnel is given nothing, so that it refuses nobody" : "";
   return `${mode}, by ${idOf(by)}${dropped}`;

@@ -1,29 +1,28 @@
-import { idOf } from "../kube/identity.ts";
+import { byId, idOf } from "../kube/identity.ts";
 import { authorizationOf } from "../mesh/authorization/effective-authorization.ts";
-import { captureOf } from "../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../mesh/membership/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
-import { acceptsPlaintext, mtlsOf, type NamespaceMtls, planesOf } from "../mesh/mtls/effective-mtls.ts";
+import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { mtlsOf } from "../mesh/mtls/effective-mtls.ts";
+import { mtlsOfWorkload, type WorkloadMtls } from "../mesh/mtls/workload-mtls.ts";
 import { waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
-import { enrollmentLine, waypointLine } from "./enrollment.ts";
-import { byName, type Inquiry } from "./inquiry.ts";
-import { namespaceMtlsLine, passedBy } from "./mtls.ts";
-import { protectionLine } from "./protection.ts";
+import { enrollmentLine } from "./enrollment.ts";
+import { namespaceMtlsLine } from "./mtls.ts";
+import { waypointLine } from "./waypoint.ts";
 
 /** What applies in a namespace: for whatever runs there, and for each of its workloads in a line. */
-export function explainNamespace(namespace: Namespace, inquiry: Inquiry): readonly ExplanationLine[] {
-  const enrollment = enrollmentLine(namespace, inquiry);
+export function explainNamespace(namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
+  const enrollment = enrollmentLine(namespace, mesh);
   const isAmbient = enrollment.value === "ambient" || enrollment.value === "ambient-and-sidecar";
   return [
     ...(isTerminating(namespace) ? [{ key: "terminating", text: "It is being deleted, with all that is in it" }] : []),
     enrollment,
-    waypointLine(waypointBindingOfNamespace(namespace, inquiry.mesh), isAmbient),
-    namespaceMtlsLine(namespace, inquiry),
-    namespaceAuthorizationLine(namespace, inquiry),
-    workloadsLine(namespace, inquiry.mesh.related(workloadsOfNamespace, namespace), inquiry),
-    protectionLine(namespace, namespace, inquiry),
+    waypointLine(waypointBindingOfNamespace(namespace, mesh), isAmbient),
+    namespaceMtlsLine(namespace, mesh),
+    namespaceAuthorizationLine(namespace, mesh),
+    workloadsLine(namespace, mesh.related(workloadsOfNamespace, namespace), mesh),
   ].filter((line) => line !== undefined);
 }
 
@@ -31,16 +30,14 @@ export function explainNamespace(namespace: Namespace, inquiry: Inquiry): readon
 export function workloadsLine(
   namespace: Namespace,
   workloads: readonly Workload[],
-  { mesh }: Inquiry,
+  mesh: Mesh,
 ): ExplanationLine | undefined {
   if (!mesh.knows("Workload")) return undefined;
   const mtls = mtlsOf(namespace, mesh);
   const authorization = authorizationOf(namespace, mesh);
-  const lines = workloads.toSorted(byName).map((workload) => {
+  const lines = workloads.toSorted(byId).map((workload) => {
     const coverage = shownCoverage(workload, namespace, authorization);
-    const { text, value } = isProxy(workload)
-      ? { text: "a proxy of the mesh", value: "gateway" }
-      : guarded(workload, namespace, mtls);
+    const { text, value } = shownMtls(mtlsOfWorkload(workload, namespace, mtls));
     return objectLine("workload", workload, `${idOf(workload)}: ${text}; ${coverage}`, { value });
   });
   return {
@@ -52,25 +49,17 @@ export function workloadsLine(
 }
 
 /** How a workload is captured, and the weakest mode that its ports have. */
-function guarded(
-  workload: Workload,
-  namespace: Namespace,
-  mtls: NamespaceMtls,
-): { readonly text: string; readonly value: string } {
-  const capture = captureOf(workload, namespace);
-  if (capture === "none") return { text: `${shownCapture.none}; no mTLS`, value: "none" };
-  const modes = planesOf(workload, namespace).planes.map((plane) => mtls.of(workload.pod.labels, plane));
-  const weakest = modes.find(({ mode }) => acceptsPlaintext(mode)) ?? modes[0];
-  if (weakest === undefined) return { text: `${shownCapture[capture]}; no mTLS`, value: "none" };
-  const { mode } = weakest.mode;
-  const others = [...weakest.ports].filter(([, verdict]) => verdict.mode !== mode);
-  const past = workload.pod.ports.filter(({ number }) => passedBy(workload, namespace, number) !== undefined);
+function shownMtls({ isProxy, capture, mode, ports }: WorkloadMtls): { readonly text: string; readonly value: string } {
+  if (isProxy) return { text: "a proxy of the mesh", value: "gateway" };
+  if (mode === undefined) return { text: `${shownCapture[capture]}; no mTLS`, value: "none" };
+  const differing = ports.filter((port) => port.mode !== undefined && port.mode.mode !== mode.mode);
+  const past = ports.filter(({ passedBy }) => passedBy !== undefined);
   const parts = [
-    `mTLS ${mode}`,
-    ...others.map(([port, verdict]) => `port ${port} ${verdict.mode}`),
-    ...past.map(({ number }) => `port ${number} past the mesh`),
+    `mTLS ${mode.mode}`,
+    ...differing.map((port) => `port ${port.port} ${port.mode?.mode}`),
+    ...past.map(({ port }) => `port ${port} past the mesh`),
   ];
-  return { text: `${shownCapture[capture]}; ${parts.join(", ")}`, value: mode };
+  return { text: `${shownCapture[capture]}; ${parts.join(", ")}`, value: mode.mode };
 }
 
 const shownCapture = {

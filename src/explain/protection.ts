@@ -1,15 +1,24 @@
 import { type Mode, modesOf, type Rule } from "../engine/rule.ts";
+import type { PolicySelection } from "../engine/setting.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
+import type { Policies } from "../policy/policies.ts";
 import { protectorsOf } from "../policy/protection.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
-import type { Inquiry } from "./inquiry.ts";
+import type { Mesh } from "../view/view.ts";
+
+/** The rules, and the policies that give them their modes. */
+export interface InForce {
+  readonly policies: Policies;
+  readonly selection: PolicySelection;
+  readonly rules: readonly Rule[];
+}
 
 /** Whether a namespace is protected and by what, and the modes of the rules for `subject` in it. */
 export function protectionLine(
   subject: AnyObject,
   namespace: Namespace,
-  { mesh, policies, selection, rules }: Inquiry,
+  { mesh, policies, selection, rules }: InForce & { readonly mesh: Mesh },
 ): ExplanationLine {
   const { name, labels } = namespace.metadata;
   const protectors = protectorsOf(name, labels, policies);

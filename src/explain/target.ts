@@ -1,13 +1,13 @@
 import { idOf, keyFor, namespaceKey } from "../kube/identity.ts";
 import { kinds } from "../kube/kinds.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
 import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import type { ExplanationTarget } from "../report/explanation.ts";
 import { nearest } from "../text/nearest.ts";
 import type { Mesh } from "../view/view.ts";
-import type { Asked } from "./asked.ts";
-import { hostIn, isSpokenOf } from "./host.ts";
-import { namespaceIn } from "./inquiry.ts";
+import type { TargetName } from "./target-name.ts";
 
 /** What there is to explain, by its full name; found again in any other mesh. */
 export type Target =
@@ -18,7 +18,7 @@ export type Target =
 /** The target, or one line that says what is not there and what is near. */
 export type Sought = { readonly target: Target } | { readonly problem: string };
 
-export function findTarget(asked: Asked, mesh: Mesh): Sought {
+export function findTarget(asked: TargetName, mesh: Mesh): Sought {
   if (asked.kind === "namespace") return findNamespace(asked.name, mesh);
   if (asked.kind === "workload") return findWorkload(asked, mesh);
   if (asked.kind === "host") return findHost(asked, mesh);
@@ -46,7 +46,7 @@ function* namespaceNames(mesh: Mesh): Iterable<string> {
   for (const { metadata } of mesh.all("Namespace")) yield metadata.name;
 }
 
-function findWorkload({ originKind, namespace, name }: Asked & { kind: "workload" }, mesh: Mesh): Sought {
+function findWorkload({ originKind, namespace, name }: TargetName & { kind: "workload" }, mesh: Mesh): Sought {
   const wanted = originKind === undefined ? kinds.Workload.served.map(({ kind }) => kind) : [originKind];
   const found = wanted.filter(
     (kind) => mesh.find("Workload", keyFor("Workload", { originKind: kind, namespace, name })) !== undefined,

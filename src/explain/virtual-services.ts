@@ -1,21 +1,15 @@
 import { idOf } from "../kube/identity.ts";
-import { coveringHosts } from "../mesh/traffic/hosts.ts";
 import {
-  everyVirtualServiceByHost,
   type PassedOverVirtualService,
   virtualServiceChoices,
+  virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
-import { type Route, routesOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
+import { type Route, routesOf, shareOf } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import type { Inquiry } from "./inquiry.ts";
-
-/** Every VirtualService that may cover a host, whoever looks. */
-export const virtualServicesOfHost = (host: string, mesh: Mesh): readonly VirtualService[] =>
-  mesh.lookup(everyVirtualServiceByHost, coveringHosts(host)) as readonly VirtualService[];
 
 /** Which VirtualService sidecars of a namespace follow for a host, its routes, and those that have no effect. */
-export function virtualServiceLine(client: string, host: string, { mesh }: Inquiry): ExplanationLine {
+export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
   const candidates = virtualServicesOfHost(host, mesh);
   const { used, passedOver } = virtualServiceChoices(client, host, candidates, mesh.settings);
   const lines = passedOver.map((one) => passedOverLine(one, client));
@@ -35,15 +29,14 @@ export function virtualServiceLine(client: string, host: string, { mesh }: Inqui
   };
 }
 
-function routeLine({ protocol, route, destinations, at }: Route): ExplanationLine {
+function routeLine(written: Route): ExplanationLine {
+  const { protocol, route, destinations, at } = written;
   const name = "name" in route && route.name ? ` ${route.name}` : "";
   const conditions =
     route.match.length === 0 ? "" : `, where ${route.match.length === 1 ? "its match" : "one of its matches"} holds`;
-  const sum = destinations.reduce((total, { weight }) => total + (weight ?? 0), 0);
-  const targets = destinations.map(({ destination, weight }) => {
-    const share =
-      destinations.length === 1 ? "100%" : sum === 0 ? "0" : `${Math.round(((weight ?? 0) / sum) * 1000) / 10}%`;
-    return `${share} to ${destination.host}${destination.subset ? ` subset ${destination.subset}` : ""}`;
+  const targets = destinations.map((weighted) => {
+    const { host, subset } = weighted.destination;
+    return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}`;
   });
   const index = String(at[2]);
   return {

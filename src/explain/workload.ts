@@ -1,35 +1,29 @@
+import { byId } from "../kube/identity.ts";
 import { captureOf } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
+import { servicesOfWorkload } from "../mesh/membership/services.ts";
 import { isOwned, type Workload } from "../mesh/membership/workloads.ts";
-import { selects } from "../mesh/objects/selectors.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
 import { waypointBindingOfWorkload } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { MeshSettings } from "../view/settings.ts";
+import type { Mesh } from "../view/view.ts";
 import { workloadAuthorizationLine } from "./authorization.ts";
-import { captureLine, waypointLine } from "./enrollment.ts";
-import { byName, type Inquiry } from "./inquiry.ts";
+import { captureLine } from "./enrollment.ts";
 import { workloadMtlsLine } from "./mtls.ts";
-import { protectionLine } from "./protection.ts";
+import { waypointLine } from "./waypoint.ts";
 
 /** What applies to one workload. */
-export function explainWorkload(
-  workload: Workload,
-  namespace: Namespace,
-  inquiry: Inquiry,
-): readonly ExplanationLine[] {
-  const { mesh } = inquiry;
+export function explainWorkload(workload: Workload, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   const isAmbient = captureOf(workload, namespace) === "ambient";
   return [
     ...ownerLines(workload),
     captureLine(workload, namespace),
     identityLine(workload, mesh.settings),
     waypointLine(waypointBindingOfWorkload(workload, namespace, mesh), isAmbient),
-    workloadMtlsLine(workload, namespace, inquiry),
-    workloadAuthorizationLine(workload, namespace, inquiry),
-    ...hostLines(workload, namespace, inquiry),
-    protectionLine(workload, namespace, inquiry),
+    workloadMtlsLine(workload, namespace, mesh),
+    workloadAuthorizationLine(workload, namespace, mesh),
+    ...hostLines(workload, namespace, mesh),
   ].filter((line) => line !== undefined);
 }
 
@@ -45,16 +39,9 @@ function identityLine({ metadata, pod }: Workload, { trustDomain }: MeshSettings
   return { key: "identity", text: `Identity where it calls: ${identity}`, value: identity };
 }
 
-/** The Services of a namespace that send requests to pods with these labels; without a selector a Service selects nothing. */
-export const selectsWorkload = ({ spec }: Service, { pod }: Workload): boolean =>
-  Object.keys(spec.selector).length > 0 && selects(spec.selector, pod.labels);
-
-function hostLines(workload: Workload, namespace: Namespace, { mesh }: Inquiry): readonly ExplanationLine[] {
+function hostLines(workload: Workload, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   if (!mesh.knows("Service")) return [];
-  const services = mesh
-    .related(servicesOfNamespace, namespace)
-    .filter((service) => selectsWorkload(service, workload))
-    .toSorted(byName);
+  const services = servicesOfWorkload(workload, namespace, mesh).toSorted(byId);
   if (services.length === 0)
     return [{ key: "hosts", text: "Hosts: no Service selects it; it is called by the address of a pod", value: 0 }];
   return [

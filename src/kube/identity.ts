@@ -32,3 +32,6 @@ export function idOf({ originKind, metadata }: AnyObject): string {
   const shown = metadata.name || `${metadata.generateName ?? ""}*`;
   return `${originKind} ${metadata.namespace === "" ? shown : `${metadata.namespace}/${shown}`}`;
 }
+
+/** Sorts by what users call objects, so that the order of a view does not show. */
+export const byId = (a: AnyObject, b: AnyObject): number => (idOf(a) < idOf(b) ? -1 : Number(idOf(a) > idOf(b)));

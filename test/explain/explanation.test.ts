@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { selectionOf } from "../../src/engine/setting.ts";
-import { readWords } from "../../src/explain/asked.ts";
 import { explanationOf } from "../../src/explain/explanation.ts";
 import { findTarget, type Target } from "../../src/explain/target.ts";
+import { readTargetName } from "../../src/explain/target-name.ts";
 import { allKinds } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { captureEvidence } from "../../src/mesh/membership/capture-evidence.ts";
@@ -95,7 +95,7 @@ test("words of any kind are read, or one line says what is wrong with them", () 
   );
   fc.assert(
     fc.property(word, fc.option(word, { nil: undefined }), someObjects(), (what, name, objects) => {
-      const asked = readWords({ what, name, namespace: "a", from: undefined });
+      const asked = readTargetName({ what, name, namespace: "a", from: undefined });
       const sought = "problem" in asked ? asked : findTarget(asked, meshOf(objects));
       if ("problem" in sought) assert.match(sought.problem, /\S/);
       else assert.ok(explained(sought.target, meshOf(objects)).lines.length > 0);

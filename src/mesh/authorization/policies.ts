@@ -22,26 +22,49 @@ export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
   dryRunValues.has(metadata.annotations["istio.io/dry-run"]);
 
 /**
- * Whether a policy decides anything: a control plane reads it, it is no dry run, and it says ALLOW or DENY. AUDIT only
- * records, CUSTOM asks somebody else and is nothing at ztunnel: neither denies by default.
+ * Why a policy decides nothing by itself, whatever it is for.
+ * - `not-read`: its `istio.io/rev` names no revision that is served.
+ * - `dry-run`, `audit-only`: it only records.
+ * - `asks-provider`: CUSTOM leaves it to somebody else, and is nothing at ztunnel.
+ * - `unknown-action`: the API server takes no such object.
  */
+export type Idleness = "not-read" | "dry-run" | "audit-only" | "asks-provider" | "unknown-action";
+
+export function idlenessOf(policy: AuthorizationPolicy, settings: MeshSettings): Idleness | undefined {
+  if (!isServed(policy, settings)) return "not-read";
+  if (isDryRun(policy)) return "dry-run";
+  const action = actionOf(policy);
+  if (action === "ALLOW" || action === "DENY") return undefined;
+  if (action === "CUSTOM") return "asks-provider";
+  return action === "AUDIT" ? "audit-only" : "unknown-action";
+}
+
+/** Whether a policy decides anything: none that is idle denies by default. */
 export const isEnforced = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
-  isServed(policy, settings) && !isDryRun(policy) && ["ALLOW", "DENY"].includes(actionOf(policy));
+  idlenessOf(policy, settings) === undefined;
 
 /**
  * Whether a policy of a workload's namespace, or of the root namespace, is for a workload with these labels
  * (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy for what is no gateway). ztunnel gets a selector
  * without matchLabels as one that selects nothing (ambient/workloads.go buildWorkloadPolicies); with empty ones it works.
  */
-export function attachesToLabels(
+export const attachesToLabels = (
   policy: AuthorizationPolicy,
   labels: Readonly<Record<string, string>>,
   enforcer: Enforcer,
-): boolean {
-  if (targetRefsOf(policy).length > 0) return false;
+): boolean => attachmentTo(policy, labels, enforcer) === "attached";
+
+/** The same, told apart from an `empty-selector` that ztunnel takes for none; undefined: the policy is for others. */
+export function attachmentTo(
+  policy: AuthorizationPolicy,
+  labels: Readonly<Record<string, string>>,
+  enforcer: Enforcer,
+): "attached" | "empty-selector" | undefined {
+  if (targetRefsOf(policy).length > 0) return undefined;
   const { selector } = policy.spec;
-  if (selector === undefined) return true;
-  return selector.matchLabels === undefined ? enforcer === "proxy" : selects(selector.matchLabels, labels);
+  if (selector === undefined) return "attached";
+  if (selector.matchLabels === undefined) return enforcer === "proxy" ? "attached" : "empty-selector";
+  return selects(selector.matchLabels, labels) ? "attached" : undefined;
 }
 
 /** A Gateway of the Gateway API that Istio runs. */

@@ -74,9 +74,12 @@ const withoutCluster = (choice: ClientTlsChoice): ClientTlsChoice =>
     ? { ...choice, tls: "auto" }
     : { ...choice, tls: "plaintext", lost: "no tls at this port" };
 
-/** A block without a mode is DISABLE, the first of the enum. A mode that there is not is refused by the API server. */
+/** A block without a mode is DISABLE, the first of the enum (Istio networking/v1alpha3 ClientTLSSettings). */
+export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISABLE";
+
+/** A mode that there is not is refused by the API server. */
 function sentBy({ mode, credentialName }: Tls, place: Said["place"], mayReadCredentials: boolean): ClientTlsChoice {
-  const tls = sentFor.get(mode || "DISABLE") ?? "auto";
+  const tls = sentFor.get(tlsModeOf({ mode })) ?? "auto";
   const isKept = tls !== "tls" || mayReadCredentials || !isPrivileged(credentialName ?? "");
   return isKept ? { tls, ...place } : { tls: "plaintext", ...place, lost: "no workloadSelector" };
 }

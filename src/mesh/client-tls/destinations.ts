@@ -44,7 +44,7 @@ export const namespacesOfDestinationRule = relation(
 );
 
 /** Says that its hosts are in the mesh, which none is that says nothing, and which pods of its own namespace serve them. */
-const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
+export const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
   Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0 &&
   entry.spec.location === "MESH_INTERNAL" &&
   isServed(entry, settings);
@@ -146,7 +146,7 @@ function* ofEntries(namespace: Namespace, mesh: MeshView<ReadsDestinations>, sel
   }
 }
 
-type Ports = Pick<Destination, "ports" | "workloadPort">;
+export type Ports = Pick<Destination, "ports" | "workloadPort">;
 
 export function portsOf({ spec }: Service): Ports {
   return {
@@ -159,7 +159,7 @@ export function portsOf({ spec }: Service): Ports {
   };
 }
 
-function portsOfEntry({ spec }: ServiceEntry): Ports {
+export function portsOfEntry({ spec }: ServiceEntry): Ports {
   return {
     ports: spec.ports.flatMap(({ number }) => (number === undefined ? [] : [number])),
     workloadPort: (port) => spec.ports.find(({ number }) => number === port)?.targetPort ?? port,

@@ -2,8 +2,9 @@ import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type Capture, captureOf, enrollmentOf } from "../membership/capture.ts";
+import { type Interception, interceptionOf, interceptsAll, isIntercepted } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import type { Workload } from "../membership/workloads.ts";
 import {
   atPort,
   mtlsOf,
@@ -44,7 +45,7 @@ export interface Arrival {
   /** Undefined: no workload that the host selects is known. */
   readonly workload: Workload | undefined;
   readonly capture: Capture;
-  /** What the workload's proxy takes at this port; undefined: it has none, or nobody knows. */
+  /** What the workload's proxy takes at this port; undefined: it has none, or an annotation leads the port past it. */
   readonly server: EffectiveMode | undefined;
 }
 
@@ -182,7 +183,12 @@ function serversOf(
   const pods = workloads.map((workload) => {
     const capture = workload === undefined ? captureOfComing(namespace) : captureOf(workload, namespace);
     const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
-    return { workload, capture, modes: mtls.of(workload?.pod.labels ?? destination.labels, plane) };
+    return {
+      workload,
+      capture,
+      modes: mtls.of(workload?.pod.labels ?? destination.labels, plane),
+      interception: workload && interceptionOf(workload.pod, plane),
+    };
   });
   const known = new Map<readonly number[], readonly Arrival[]>();
   return (ports) => {
@@ -196,15 +202,19 @@ interface Pods {
   readonly workload: Workload | undefined;
   readonly capture: Capture;
   readonly modes: Modes;
+  /** Undefined: no pod is known. */
+  readonly interception: Interception | undefined;
 }
 
 function arrivalsAt(ports: readonly number[], pods: Pods, destination: Destination): readonly Arrival[] {
-  const { workload, capture, modes } = pods;
+  const { workload, capture, modes, interception } = pods;
   if (capture === "none") return [{ destination, workload, capture, server: undefined }];
-  if (modes.ports.size === 0) return [{ destination, workload, capture, server: modes.mode }];
+  const isWhole = interception === undefined || interceptsAll(interception);
+  if (modes.ports.size === 0 && isWhole) return [{ destination, workload, capture, server: modes.mode }];
   const servers = ports.map((port) => {
     const number = destination.workloadPort(port, workload);
-    return number === undefined ? modes.mode : atPort(modes, number);
+    if (number === undefined) return modes.mode;
+    return isWhole || isIntercepted(interception, number) ? atPort(modes, number) : undefined;
   });
   return [...new Set(servers)].map((server) => ({ destination, workload, capture, server }));
 }
@@ -214,19 +224,4 @@ function captureOfComing(namespace: Namespace): Capture {
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return "sidecar";
   if (enrollment === "ambient" || enrollment === "unknown") return enrollment;
   return "none";
-}
-
-/**
- * Whether a namespace has clients that DestinationRules say anything to: sidecars, gateways and waypoints. ztunnel reads
- * none, and neither does what is not in the mesh.
- */
-export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): boolean | undefined {
-  const workloads = mesh.related(workloadsOfNamespace, namespace);
-  const captures = workloads.map((workload) => (isProxy(workload) ? "sidecar" : captureOf(workload, namespace)));
-  if (captures.includes("sidecar")) return true;
-  const enrollment = enrollmentOf(namespace);
-  if (enrollment === "unknown" || captures.includes("unknown")) return undefined;
-  if (workloads.length > 0 && mesh.knowsAll("Workload")) return false;
-  if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return true;
-  return mesh.knowsAll("Workload") ? false : undefined;
 }

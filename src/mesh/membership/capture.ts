@@ -39,6 +39,12 @@ export function enrollmentOf(namespace: Namespace): Enrollment {
   return isSpokenOf ? "opted-out" : "none";
 }
 
+/** Whether the labels of a namespace take any pods into the mesh; undefined: its labels are not known. */
+export function isEnrolled(namespace: Namespace): boolean | undefined {
+  const enrollment = enrollmentOf(namespace);
+  return enrollment === "unknown" ? undefined : enrollment !== "none" && enrollment !== "opted-out";
+}
+
 /**
  * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
  * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go

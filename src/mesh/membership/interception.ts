@@ -1,4 +1,5 @@
-import type { Capture } from "./capture.ts";
+import { type Capture, captureOf } from "./capture.ts";
+import type { Namespace } from "./namespaces.ts";
 import type { Workload } from "./workloads.ts";
 
 type Pod = Workload["pod"];
@@ -53,9 +54,21 @@ const portsIn = (list: string): ReadonlySet<number> =>
       .map(Number),
   );
 
+/** Whether nothing that arrives at the pod goes past the mesh. */
+export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
+  onlyPorts === undefined && exceptPorts.size === 0;
+
 /** Whether what arrives at a port of the pod goes through the mesh. */
 export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: number): boolean =>
   onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
+
+/** The annotation that leads a port of a captured pod past the mesh; undefined: none does, or nothing captures it. */
+export function passedBy(workload: Workload, namespace: Namespace | undefined, port: number): string | undefined {
+  const capture = captureOf(workload, namespace);
+  if (capture !== "sidecar" && capture !== "ambient") return undefined;
+  const interception = interceptionOf(workload.pod, capture);
+  return isIntercepted(interception, port) ? undefined : interception.by;
+}
 
 /** Whether what arrives at ports that nobody names goes past the mesh. */
 const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;

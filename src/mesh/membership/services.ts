@@ -1,6 +1,9 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { relation } from "../../view/view.ts";
+import { type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName, serviceByNamespace } from "../objects/indexes.ts";
+import { selects } from "../objects/selectors.ts";
+import type { Namespace } from "./namespaces.ts";
+import { type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 export type Service = ObjectOf<"Service">;
 
@@ -9,3 +12,23 @@ export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByNa
 
 /** A Service and its namespace, which may name a waypoint for it. */
 export const namespaceOfService = relation("namespaceOfService", serviceByNamespace, namespaceByName);
+
+/** Whether a Service sends its requests to these pods; without a selector, or as an ExternalName, it selects none. */
+export const selectsWorkload = ({ spec }: Service, { pod }: Workload): boolean =>
+  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0 && selects(spec.selector, pod.labels);
+
+/** What runs behind a Service, proxies too. */
+export const workloadsOfService = (
+  service: Service,
+  namespace: Namespace,
+  mesh: MeshView<typeof workloadsOfNamespace>,
+): readonly Workload[] =>
+  mesh.related(workloadsOfNamespace, namespace).filter((workload) => selectsWorkload(service, workload));
+
+/** The Services that lead to a workload. */
+export const servicesOfWorkload = (
+  workload: Workload,
+  namespace: Namespace,
+  mesh: MeshView<typeof servicesOfNamespace>,
+): readonly Service[] =>
+  mesh.related(servicesOfNamespace, namespace).filter((service) => selectsWorkload(service, workload));

@@ -1,11 +1,10 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
-import { interceptionOf, isIntercepted } from "../membership/interception.ts";
+import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import type { Service } from "../membership/services.ts";
+import { type Service, selectsWorkload } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import { selects } from "../objects/selectors.ts";
 import {
   acceptsPlaintext,
   atPort,
@@ -62,10 +61,8 @@ export function refusesApiServer(
   );
 }
 
-const podsOf = ({ spec }: Service, workloads: readonly Workload[]): readonly Workload[] =>
-  Object.keys(spec.selector).length === 0
-    ? []
-    : workloads.filter((workload) => !isProxy(workload) && selects(spec.selector, workload.pod.labels));
+const podsOf = (service: Service, workloads: readonly Workload[]): readonly Workload[] =>
+  workloads.filter((workload) => !isProxy(workload) && selectsWorkload(service, workload));
 
 function portOf({ port }: ServiceCalled, service: Service | undefined, { pod }: Workload): number {
   const target = service?.spec.ports.find((one) => one.port === port)?.targetPort ?? port;
@@ -81,6 +78,6 @@ function refuses(
   const { pod } = workload;
   const capture = captureOf(workload, namespace);
   if (capture !== "sidecar" && capture !== "ambient") return false;
-  if (!isIntercepted(interceptionOf(pod, capture), port)) return false;
+  if (passedBy(workload, namespace, port) !== undefined) return false;
   return !acceptsPlaintext(atPort(mtls.of(pod.labels, capture), port));
 }

@@ -67,6 +67,17 @@ export function peerAuthenticationChoices(
   });
 }
 
+/** The policies of a namespace that are for workloads with some labels only, oldest first, whether or not they are read. */
+export function selectingPeerAuthentications(
+  namespace: Namespace,
+  mesh: MeshView<typeof everyPeerAuthenticationOfNamespace>,
+): readonly PeerAuthentication[] {
+  return mesh
+    .related(everyPeerAuthenticationOfNamespace, namespace)
+    .filter((policy) => policy.metadata.namespace === namespace.metadata.name && !isWide(policy))
+    .toSorted(oldestFirst);
+}
+
 /** A policy of another workload says nothing here; one of the root namespace with a selector is named, because it looks as if it did. */
 function isFor({ metadata, spec }: PeerAuthentication, labels: Labels | undefined, rootNamespace: string): boolean {
   const selector = spec.selector?.matchLabels ?? {};

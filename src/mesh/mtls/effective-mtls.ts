@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
+import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../membership/capture.ts";
 import { isOwned, isProxy } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
@@ -134,8 +134,9 @@ export function planesOf(workload: Workload, namespace: Namespace): PossiblePlan
   const capture = captureOf(workload, namespace);
   if (capture === "sidecar" || capture === "ambient") return { planes: [capture], isCertain: true };
   if (capture === "unknown") return { planes, isCertain: false };
-  const isEnrolled = !["none", "opted-out"].includes(enrollmentOf(namespace));
-  return isEnrolled || staysOut(workload) ? { planes: [], isCertain: true } : { planes, isCertain: false };
+  return isEnrolled(namespace) !== false || staysOut(workload)
+    ? { planes: [], isCertain: true }
+    : { planes, isCertain: false };
 }
 
 /** By which data planes workloads of a namespace are judged that are not known one by one. */

@@ -1,8 +1,9 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index } from "../../view/view.ts";
+import { index, type Mesh } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
 import {
   type DestinationRule,
   destinationRulesFor,
@@ -10,13 +11,17 @@ import {
   hostOfRule,
   type MergedDestinationRule,
 } from "./destination-rules.ts";
-import { covers, hostKey, mostSpecificFirst } from "./hosts.ts";
+import { coveringHosts, covers, hostKey, mostSpecificFirst } from "./hosts.ts";
 
 /** Every DestinationRule under its host, those too that no control plane reads or no service's host equals. */
 export const everyDestinationRuleByHost = index("DestinationRule", (rule, settings) => {
   const host = hostOfRule(rule, settings);
   return host === "" ? [] : [hostKey(host.toLowerCase())];
 });
+
+/** Every DestinationRule that may cover a host, whoever looks. */
+export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly DestinationRule[] =>
+  mesh.lookup(everyDestinationRuleByHost, coveringHosts(host)) as readonly DestinationRule[];
 
 /**
  * Why clients of a namespace do not use a DestinationRule for a host.
@@ -107,5 +112,4 @@ function reasonFor(
 export const subsetWorkloads = (
   { labels }: DestinationRule["spec"]["subsets"][number],
   workloads: readonly ObjectOf<"Workload">[],
-): readonly ObjectOf<"Workload">[] =>
-  workloads.filter(({ pod }) => Object.entries(labels).every(([key, value]) => pod.labels[key] === value));
+): readonly ObjectOf<"Workload">[] => workloads.filter(({ pod }) => selects(labels, pod.labels));

@@ -1,9 +1,9 @@
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
-import { fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import { coveringHosts, fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index } from "../../view/view.ts";
+import { index, type Mesh } from "../../view/view.ts";
 import { clientsMatching, clientsOf, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
@@ -15,6 +15,10 @@ const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): 
 export const everyVirtualServiceByHost = index("VirtualService", (virtualService, settings) =>
   isDelegate(virtualService) ? [] : new Set(hostsOf(virtualService, settings).map(hostKey)),
 );
+
+/** Every VirtualService that may cover a host, whoever looks. */
+export const virtualServicesOfHost = (host: string, mesh: Mesh): readonly VirtualService[] =>
+  mesh.lookup(everyVirtualServiceByHost, coveringHosts(host)) as readonly VirtualService[];
 
 /**
  * Why clients of a namespace do not follow a VirtualService for a host.
@@ -75,6 +79,23 @@ export function virtualServiceChoices(
       return { virtualService, because: isNearer ? "nearer" : "younger", by };
     });
   return { used: owner?.virtualService, passedOver };
+}
+
+/**
+ * The VirtualServices that a waypoint follows for a host: all that sidecars of its namespace could, of its own and the
+ * service's namespace (Istio pilot/pkg/networking/core/listener_waypoint.go getWaypointVirtualServices).
+ */
+export function waypointVirtualServices(
+  waypointNamespace: string,
+  { host, namespace }: { readonly host: string; readonly namespace: string | undefined },
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): readonly VirtualService[] {
+  const { used, passedOver } = virtualServiceChoices(waypointNamespace, host, candidates, settings);
+  const beaten = passedOver.filter(({ because }) => because === "younger" || because === "nearer");
+  return [...(used === undefined ? [] : [used]), ...beaten.map(({ virtualService }) => virtualService)].filter(
+    ({ metadata }) => metadata.namespace === waypointNamespace || metadata.namespace === namespace,
+  );
 }
 
 /** What keeps clients of the namespace from it, whatever else there is. */

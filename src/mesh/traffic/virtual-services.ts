@@ -26,6 +26,13 @@ export function* routesOf({ spec }: VirtualService): Iterable<Route> {
 export const shownSum = (destinations: readonly WeightedDestination[]): string =>
   destinations.map(({ weight }) => (weight === undefined ? "0 (not set)" : String(weight))).join(" + ");
 
+/** The share of its requests that a destination of a route gets, 0 to 1: a single one gets them all, whatever its weight. */
+export function shareOf({ weight }: WeightedDestination, { destinations }: Route): number {
+  if (destinations.length === 1) return 1;
+  const sum = destinations.reduce((total, other) => total + (other.weight ?? 0), 0);
+  return sum === 0 ? 0 : (weight ?? 0) / sum;
+}
+
 /** A destination or mirror that gets requests. */
 export interface Traffic {
   /** Of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */

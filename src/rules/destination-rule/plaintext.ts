@@ -8,12 +8,12 @@ import {
 } from "../../mesh/client-tls/destinations.ts";
 import {
   type Arrival,
-  hasProxies,
   namespaceOfDestinationRule,
   type ReadsClientTls,
   type TlsPath,
   tlsPathsInto,
 } from "../../mesh/client-tls/paths.ts";
+import { hasProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -69,8 +69,8 @@ interface Effect {
 }
 
 function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, mesh: View): Effect | undefined {
-  // Where the server demands nothing and offers nothing, the rule changes nothing.
-  const reached = arrivals.filter(({ capture, server }) => capture !== "none" && server?.mode !== "DISABLE");
+  // Where nothing of the mesh takes the traffic, or what does demands and offers nothing, the rule changes nothing.
+  const reached = arrivals.filter(({ server }) => server !== undefined && server.mode !== "DISABLE");
   if (reached.length === 0) return undefined;
   const sure = reached.filter(({ capture, workload }) => capture === "sidecar" && workload !== undefined);
   if (sure.length === 0) return { says: ofUncertain(reached), isSure: false };

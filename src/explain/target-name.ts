@@ -1,8 +1,8 @@
 import { kinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 
-/** What a user wants explained, as the words say it: nothing has been looked up. */
-export type Asked =
+/** The name of what is to be explained, as the user writes it: nothing has been looked up. */
+export type TargetName =
   | { readonly kind: "namespace"; readonly name: string }
   /** `originKind` undefined: any kind that runs pods. */
   | {
@@ -49,7 +49,7 @@ const known = [...workloadKinds.keys(), ...namespaceWords, ...serviceWords, "hos
  * Reads `namespace/payments`, `deployment/payments/api`, `deployment payments/api`, `deployment/api` (of the default
  * namespace), `host api.payments.svc.cluster.local`, `service/payments/api`, or the bare name of a workload.
  */
-export function readWords({ what, name, namespace, from }: Words): Asked | { readonly problem: string } {
+export function readTargetName({ what, name, namespace, from }: Words): TargetName | { readonly problem: string } {
   const parts = [...what.split("/"), ...(name === undefined ? [] : name.split("/"))];
   if (parts.some((part) => part === "") || parts.length > 3)
     return { problem: `${JSON.stringify([what, name].filter(Boolean).join(" "))} names nothing; ${examples}` };
@@ -71,7 +71,7 @@ function readKind(
   named: { readonly name: string; readonly namespace: string | undefined },
   fallback: string,
   from: string | undefined,
-): Asked | { readonly problem: string } {
+): TargetName | { readonly problem: string } {
   const { name, namespace = fallback } = named;
   const originKind = workloadKinds.get(word);
   if (originKind !== undefined || word === "workload") return { kind: "workload", originKind, namespace, name };

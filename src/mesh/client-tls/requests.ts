@@ -1,0 +1,181 @@
+import { keyOf } from "../../kube/identity.ts";
+import type { Mesh } from "../../view/view.ts";
+import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
+import { namespaceIn } from "../membership/namespaces.ts";
+import { isProxy, type Workload } from "../membership/workloads.ts";
+import { mtlsOf } from "../mtls/effective-mtls.ts";
+import { mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
+import {
+  destinationRuleChoices,
+  destinationRulesOfHost,
+  subsetWorkloads,
+} from "../traffic/destination-rule-choices.ts";
+import type { DestinationRule, MergedDestinationRule } from "../traffic/destination-rules.ts";
+import type { Backend } from "./backends.ts";
+import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
+
+type Labels = Readonly<Record<string, string>>;
+type Subset = DestinationRule["spec"]["subsets"][number];
+
+/** What clients of one namespace that are alike get at a port. */
+export interface RequestAnswer {
+  readonly sender: Sender;
+  /** Only clients with these labels; undefined: all of them. */
+  readonly labels: Labels | undefined;
+  readonly tls: ClientTls;
+  /** The DestinationRule that makes them send this; undefined: none does. */
+  readonly rule: DestinationRule | undefined;
+  /** By what comes of it, in the order of the workloads; never empty. */
+  readonly outcomes: readonly RequestOutcome[];
+}
+
+export interface RequestOutcome {
+  readonly fit: Fit;
+  /** HBONE goes before what the DestinationRule says. */
+  readonly isTunnelled: boolean;
+  readonly workloads: readonly Workload[];
+}
+
+/** A request to a port of a host, or to a subset of it that fares otherwise. */
+export interface Request {
+  readonly port: number;
+  readonly subset: string | undefined;
+  readonly answers: readonly RequestAnswer[];
+}
+
+/**
+ * What becomes of requests that clients of a namespace send to a host, at each port: what they send, and what the other
+ * side takes. None where no workload is known behind it. `asProxies`: as proxies in the namespace would send them.
+ */
+export function requestsTo(
+  { host, client }: { readonly host: string; readonly client: string },
+  backend: Backend,
+  mesh: Mesh,
+  asProxies = false,
+): readonly Request[] {
+  const servers = serversOf(backend, mesh);
+  if (servers.length === 0) return [];
+  const { senders } = clientsIn(namespaceIn(mesh, client), mesh);
+  const destination = { client, host, namespace: backend.namespace.metadata.name };
+  const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
+  const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend };
+  return backend.ports.flatMap((port) => requestsAt(port, call, mesh));
+}
+
+interface Server {
+  readonly workload: Workload;
+  readonly mtls: WorkloadMtls;
+}
+
+/** What a gateway takes, its own Gateway says. */
+function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly Server[] {
+  const pods = workloads.filter((workload) => !isProxy(workload));
+  if (pods.length === 0) return [];
+  const mtls = mtlsOf(namespace, mesh);
+  return pods.map((workload) => ({ workload, mtls: mtlsOfWorkload(workload, namespace, mtls) }));
+}
+
+interface Call {
+  readonly senders: ReadonlySet<Sender>;
+  readonly used: readonly (MergedDestinationRule | undefined)[];
+  readonly servers: readonly Server[];
+  readonly backend: Backend;
+}
+
+function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
+  const answersOf = (sent: readonly Sent[], servers: readonly Server[]) =>
+    sent.map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
+  const whole = sentTo(port, call);
+  const ofSubsets = sentToSubsets(port, call).map(({ subset, sent }) => {
+    const own = new Set(subsetWorkloads(subset, workloadsOf(call.servers)));
+    // Until there are workloads with its labels, the others stand for them.
+    const servers = own.size === 0 ? call.servers : call.servers.filter(({ workload }) => own.has(workload));
+    return { port, subset: subset.name, answers: answersOf(sent, servers) };
+  });
+  return [{ port, subset: undefined, answers: answersOf(whole, call.servers) }, ...ofSubsets];
+}
+
+const workloadsOf = (servers: readonly Server[]): readonly Workload[] => servers.map(({ workload }) => workload);
+
+type Sent = Omit<RequestAnswer, "outcomes">;
+
+/** Each kind of client once; those with proxies as their DestinationRules have it. */
+function sentTo(port: number, { senders, used }: Call): readonly Sent[] {
+  const none = { labels: undefined, rule: undefined };
+  const sender = proxyAmong(senders);
+  return [
+    ...(sender === undefined ? [] : distinct(used.map((merged) => sentBy(sender, merged, port)))),
+    ...(senders.has("ztunnel") ? [{ ...none, sender: "ztunnel", tls: "auto" } as const] : []),
+    ...(senders.has("nothing") ? [{ ...none, sender: "nothing", tls: "plaintext" } as const] : []),
+  ];
+}
+
+function sentBy(sender: Sender, merged: MergedDestinationRule | undefined, port: number, subset?: Subset): Sent {
+  const { tls, rule } = clientTlsOf(merged, port, subset);
+  return { sender, labels: merged?.selector, tls, rule };
+}
+
+/** Where clients with some labels send what all the others send, nobody is told apart. */
+function distinct(sent: readonly Sent[]): readonly Sent[] {
+  const found = new Map<string, Sent>();
+  for (const one of sent) {
+    const key = JSON.stringify([one.sender, one.tls, one.rule && keyOf(one.rule)]);
+    const other = found.get(key);
+    if (other === undefined || one.labels === undefined) found.set(key, one);
+  }
+  return [...found.values()];
+}
+
+/** The subsets whose own traffic policy makes proxies send something else. */
+function sentToSubsets(
+  port: number,
+  { senders, used }: Call,
+): readonly { readonly subset: Subset; readonly sent: readonly Sent[] }[] {
+  const sender = proxyAmong(senders);
+  if (sender === undefined) return [];
+  return used.flatMap((merged) =>
+    (merged?.subsets ?? []).flatMap((subset) => {
+      if (subset.trafficPolicy === undefined) return [];
+      const own = sentBy(sender, merged, port, subset);
+      return own.tls === sentBy(sender, merged, port).tls ? [] : [{ subset, sent: [own] }];
+    }),
+  );
+}
+
+function outcomesOf(
+  sent: Sent,
+  port: number,
+  { servers, backend }: Call,
+  autoMtls: boolean,
+): readonly RequestOutcome[] {
+  const outcomes = new Map<string, RequestOutcome>();
+  for (const { workload, mtls } of servers) {
+    const number = backend.workloadPort(port, workload);
+    const fit = fitAt(sent, mtls, number === undefined ? undefined : mtls.at(number), autoMtls);
+    const key = JSON.stringify(fit);
+    outcomes.set(key, { ...fit, workloads: [...(outcomes.get(key)?.workloads ?? []), workload] });
+  }
+  return [...outcomes.values()];
+}
+
+/**
+ * What comes of a request at one workload. To what ztunnel captures, proxies and ztunnel speak HBONE, whatever a
+ * DestinationRule says (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). Auto mTLS goes
+ * by the pod and its mode, not by its ports: what an annotation leads past the sidecar gets TLS that nobody ends there.
+ */
+function fitAt(
+  { sender, tls }: Pick<RequestAnswer, "sender" | "tls">,
+  server: WorkloadMtls,
+  port: PortMtls | undefined,
+  autoMtls: boolean,
+): { readonly fit: Fit; readonly isTunnelled: boolean } {
+  const isAuto = autoMtls || sender === "ztunnel";
+  const mode = port === undefined ? server.mode : weakestOf(port.byPlane.map((one) => one.mode));
+  const fit = fitOf(tls, mode?.mode, isAuto);
+  if (server.capture === "ambient" && sender !== "nothing") return { fit: "mtls", isTunnelled: fit !== "mtls" };
+  if (port?.passedBy === undefined) return { fit, isTunnelled: false };
+  return { fit: fitOf(tls === "auto" ? chosenTls(sender, fit) : tls, undefined, isAuto), isTunnelled: false };
+}
+
+const chosenTls = (sender: Sender, fit: Fit): ClientTls =>
+  fit === "mtls" && sender !== "ztunnel" ? "mtls" : "plaintext";

@@ -1,0 +1,76 @@
+import { keyFor } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import type { Mesh } from "../../view/view.ts";
+import type { Service } from "../membership/services.ts";
+import { destinationRulesOfHost } from "./destination-rule-choices.ts";
+import { serviceEntriesOfVirtualService, serviceNamespaces } from "./destination-rules.ts";
+import { includesNamespace, visibleTo } from "./export-to.ts";
+import { coveringHosts, covers, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { virtualServicesOfHost } from "./virtual-service-choices.ts";
+
+export type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** A host, and what defines it. */
+export interface Host {
+  readonly host: string;
+  readonly service: Service | undefined;
+  readonly entries: readonly ServiceEntry[];
+}
+
+/** Looks a full host up: the Service of its name, and the ServiceEntries that cover it. */
+export function hostIn(mesh: Mesh, host: string): Host {
+  const namespace = namespaceOfHost(host, mesh.settings.domain);
+  const found =
+    namespace === undefined
+      ? undefined
+      : mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name: host.split(".")[0] ?? "" }));
+  const entries = mesh.lookup(serviceEntriesOfVirtualService.to, coveringHosts(host)) as readonly ServiceEntry[];
+  return {
+    host,
+    service: found?.kind === "Service" ? found : undefined,
+    entries: entries.filter(({ spec }) => spec.hosts.some((own) => covers(own, host))),
+  };
+}
+
+/** Whether anything at all speaks of a host: what defines it, or what is configured for it by its own name. */
+export function isSpokenOf({ host, service, entries }: Host, mesh: Mesh): boolean {
+  if (service !== undefined || entries.length > 0) return true;
+  return (
+    destinationRulesOfHost(host, mesh).some(({ spec }) => !isWildcard(spec.host)) ||
+    virtualServicesOfHost(host, mesh).some(({ spec }) => !spec.hosts.some(isWildcard))
+  );
+}
+
+/** The namespace that a host's service is in; undefined: nothing shows one. */
+export function namespaceOfDefinition({ host, service, entries }: Host, settings: MeshSettings): string | undefined {
+  const [first] = serviceNamespaces(host, entries, settings);
+  return service?.metadata.namespace ?? first;
+}
+
+const exportToAnnotation = "networking.istio.io/exportTo";
+
+/**
+ * The namespaces that see a Service or a ServiceEntry; `*` stands for all. A Service says it in an annotation, separated
+ * by commas (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go
+ * initServiceRegistry).
+ */
+export function serviceVisibleTo(object: Service | ServiceEntry, settings: MeshSettings): ReadonlySet<string> {
+  const { annotations, namespace } = object.metadata;
+  const said =
+    object.kind === "Service"
+      ? (annotations[exportToAnnotation] ?? "").split(",").map((name) => name.trim())
+      : object.spec.exportTo;
+  const exportTo = said.filter((name) => name !== "");
+  return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
+}
+
+/** What defines a host and is not exported to clients in a namespace. */
+export const hiddenDefinitions = (
+  { service, entries }: Host,
+  client: string,
+  settings: MeshSettings,
+): readonly (Service | ServiceEntry)[] =>
+  [...(service ? [service] : []), ...entries].filter(
+    (object) => !includesNamespace(serviceVisibleTo(object, settings), client),
+  );
