@@ -82,12 +82,10 @@ function servedLines(
 
 function definitionLine(host: Host, client: string, mesh: Mesh): ExplanationLine {
   const { service, entries } = host;
-  const objects = [...(service ? [service] : []), ...entries.toSorted(byId)];
-  const lines = hiddenDefinitions(host, client, mesh.settings)
-    .toSorted(byId)
-    .map((object) =>
-      objectLine("definition.hidden", object, `${idOf(object)} is not exported to ${client}`, { counts: false }),
-    );
+  const objects = [...(service ? [service] : []), ...entries];
+  const lines = hiddenDefinitions(host, client, mesh.settings).map((object) =>
+    objectLine("definition.hidden", object, `${idOf(object)} is not exported to ${client}`, { counts: false }),
+  );
   if (objects.length > 0) {
     const ports = service?.spec.ports.flatMap(({ port }) => port ?? []) ?? [];
     const shown = ports.length === 0 ? "" : ` (${ports.length === 1 ? "port" : "ports"} ${ports.join(", ")})`;

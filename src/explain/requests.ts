@@ -1,5 +1,6 @@
 import { idOf } from "../kube/identity.ts";
 import type { ClientTls, Fit } from "../mesh/client-tls/client-tls.ts";
+import { anyPort } from "../mesh/client-tls/destinations.ts";
 import type { Request, RequestAnswer, RequestOutcome } from "../mesh/client-tls/requests.ts";
 import type { Sender } from "../mesh/membership/clients.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
@@ -29,7 +30,7 @@ const shownSenders: Readonly<Record<Sender, string>> = {
 export function requestLine({ port, subset, answers }: Request): ExplanationLine {
   const isOne = answers.length === 1;
   const rules = new Set(answers.flatMap(({ rule }) => rule ?? []));
-  const where = subset === undefined ? `port ${port}` : `port ${port} of subset ${subset}`;
+  const where = `${port === anyPort ? "any port" : `port ${port}`}${subset === undefined ? "" : ` of subset ${subset}`}`;
   return {
     key: "request",
     of: subset === undefined ? String(port) : `${port} ${subset}`,

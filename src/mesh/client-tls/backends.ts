@@ -4,7 +4,7 @@ import { type Namespace, namespaceIn } from "../membership/namespaces.ts";
 import { type Service, workloadsOfService } from "../membership/services.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
-import { type Host, namespaceOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
+import { type Host, namespacesOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
 import { type Ports, portsOf, portsOfEntry, standsForPods } from "./destinations.ts";
 
 /** What serves a host: the namespace that answers for it, and the pods where something says which they are. */
@@ -19,10 +19,11 @@ export interface Backend extends Ports {
 /** The Service of a host goes before a ServiceEntry that stands for pods of its own namespace; undefined: nothing serves it. */
 export function backendOf(host: Host, mesh: Mesh): Backend | undefined {
   const { service, entries } = host;
-  const entry = entries.find((one) => standsForPods(one, mesh.settings));
-  if (service === undefined && entry !== undefined) return behindEntry(entry, mesh);
-  const name = namespaceOfDefinition(host, mesh.settings);
+  const namespaces = namespacesOfDefinition(host, mesh.settings);
+  const [name] = namespaces;
   if (name === undefined) return undefined;
+  const entry = entries.find((one) => namespaces.has(one.metadata.namespace) && standsForPods(one, mesh.settings));
+  if (service === undefined && entry !== undefined) return behindEntry(entry, mesh);
   const namespace = namespaceIn(mesh, name);
   if (service === undefined)
     return { namespace, object: undefined, workloads: undefined, ports: [], workloadPort: () => undefined };

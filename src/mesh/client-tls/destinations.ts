@@ -166,12 +166,24 @@ export function portsOfEntry({ spec }: ServiceEntry): Ports {
   };
 }
 
+/** Stands for all ports that nothing names. */
+export const anyPort = 0;
+
 /** The ports that rules tell apart, and one that stands for all others. */
 const portsNamed = (rules: readonly DestinationRule[]): Ports => ({
-  ports: [0, ...rules.flatMap(portNumbers)],
+  ports: [anyPort, ...rules.flatMap(portNumbers)],
   workloadPort: () => undefined,
 });
 const portNumbers = ({ spec }: DestinationRule): readonly number[] =>
   [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)]
     .flatMap((policy) => policy?.portLevelSettings ?? [])
     .flatMap(({ port }) => (port?.number === undefined ? [] : [port.number]));
+
+/** Those of the pods that a subset is; until there are any with its labels, the others stand for them. */
+export function podsOfSubset<Pod extends { readonly workload: Workload | undefined }>(
+  labels: Destination["labels"],
+  pods: readonly Pod[],
+): readonly Pod[] {
+  const own = pods.filter(({ workload }) => workload !== undefined && selects(labels, workload.pod.labels));
+  return own.length === 0 ? pods : own;
+}

@@ -21,19 +21,23 @@ import {
 } from "../traffic/destination-rules.ts";
 import { type ClientTls, type ClientTlsChoice, clientTlsOf, setsClientTls } from "./client-tls.ts";
 import {
+  anyPort,
   type Destination,
   destinationRulesOfNamespace,
   destinationRulesOfServiceEntry,
   destinationsOf,
+  podsOfSubset,
   type ReadsDestinations,
   serviceEntriesOfNamespace,
 } from "./destinations.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
-/** A DestinationRule that sets its clients' TLS, and the namespace that it is in: its own clients. */
-export const namespaceOfDestinationRule = relation(
-  "namespaceOfDestinationRule",
-  index("DestinationRule", (rule) => (setsClientTls(rule) ? [rule.metadata.namespace] : [])),
+/** A DestinationRule that sets its clients' TLS, and the namespaces of clients that it names: its own, and in exportTo. */
+export const clientsOfDestinationRule = relation(
+  "clientsOfDestinationRule",
+  index("DestinationRule", (rule) =>
+    setsClientTls(rule) ? new Set([rule.metadata.namespace, ...rule.spec.exportTo]) : [],
+  ),
   namespaceByName,
 );
 
@@ -92,8 +96,8 @@ const isTlsSet = (namespace: Namespace, mesh: MeshView<ReadsClientTls>): boolean
 function addTo(
   paths: Map<string, Draft>,
   clients: readonly string[],
-  { choice, ports }: Asked,
-  servers: (ports: readonly number[]) => readonly Arrival[],
+  { choice, ports, subset }: Asked,
+  servers: Servers,
 ): void {
   const { rule, tls } = choice;
   if (rule === undefined || (tls !== "plaintext" && tls !== "tls")) return;
@@ -101,7 +105,7 @@ function addTo(
   const path = paths.get(key) ?? { rule, choice, tls, clients: new Set(), arrivals: [], known: new Set() };
   paths.set(key, path);
   path.clients.add(clients);
-  for (const arrival of servers(ports)) {
+  for (const arrival of servers(ports, subset)) {
     const id = idOfArrival(arrival);
     if (!path.known.has(id)) path.arrivals.push(arrival);
     path.known.add(id);
@@ -142,21 +146,24 @@ function clientGroups(
   return [...[...alone].map((client) => [client]), ...together.values()];
 }
 
-/** A choice, and the ports that it holds for. */
+/** A choice, and the ports that it holds for; undefined `subset`: for whatever serves the host. */
 interface Asked {
   readonly choice: ClientTlsChoice;
   readonly ports: readonly number[];
+  readonly subset?: Destination["labels"];
 }
+type Servers = (ports: readonly number[], subset: Destination["labels"] | undefined) => readonly Arrival[];
 
 /** Each choice once: ports that no entry names share one, and a subset that says nothing has the rule's. */
 function* choicesOf(used: MergedDestinationRule, all: readonly number[]): Iterable<Asked> {
-  const ports = all.length > 0 ? all : [0];
+  const ports = all.length > 0 ? all : [anyPort];
   yield* apart(ports, used.trafficPolicy, true, (port) => clientTlsOf(used, port));
   for (const subset of used.subsets)
     if (subset.trafficPolicy !== undefined)
-      yield* apart(ports, subset.trafficPolicy, subset.trafficPolicy.tls !== undefined, (port) =>
+      for (const asked of apart(ports, subset.trafficPolicy, subset.trafficPolicy.tls !== undefined, (port) =>
         clientTlsOf(used, port, subset),
-      );
+      ))
+        yield { ...asked, subset: subset.labels };
 }
 
 function* apart(
@@ -174,11 +181,7 @@ function* apart(
 }
 
 /** What takes the traffic at these ports. Where nothing that the host selects is known, the pods that its selector asks for. */
-function serversOf(
-  destination: Destination,
-  namespace: Namespace,
-  mtls: NamespaceMtls,
-): (ports: readonly number[]) => readonly Arrival[] {
+function serversOf(destination: Destination, namespace: Namespace, mtls: NamespaceMtls): Servers {
   const workloads = destination.workloads.length > 0 ? destination.workloads : [undefined];
   const pods = workloads.map((workload) => {
     const capture = workload === undefined ? captureOfComing(namespace) : captureOf(workload, namespace);
@@ -191,7 +194,8 @@ function serversOf(
     };
   });
   const known = new Map<readonly number[], readonly Arrival[]>();
-  return (ports) => {
+  return (ports, subset) => {
+    if (subset !== undefined) return podsOfSubset(subset, pods).flatMap((pod) => arrivalsAt(ports, pod, destination));
     const found = known.get(ports) ?? pods.flatMap((pod) => arrivalsAt(ports, pod, destination));
     known.set(ports, found);
     return found;

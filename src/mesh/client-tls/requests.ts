@@ -5,13 +5,10 @@ import { namespaceIn } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { mtlsOf } from "../mtls/effective-mtls.ts";
 import { mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
-import {
-  destinationRuleChoices,
-  destinationRulesOfHost,
-  subsetWorkloads,
-} from "../traffic/destination-rule-choices.ts";
+import { destinationRuleChoices, destinationRulesOfHost } from "../traffic/destination-rule-choices.ts";
 import type { DestinationRule, MergedDestinationRule } from "../traffic/destination-rules.ts";
 import type { Backend } from "./backends.ts";
+import { anyPort, podsOfSubset } from "./destinations.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -38,6 +35,7 @@ export interface RequestOutcome {
 
 /** A request to a port of a host, or to a subset of it that fares otherwise. */
 export interface Request {
+  /** `anyPort` where nothing names one. */
   readonly port: number;
   readonly subset: string | undefined;
   readonly answers: readonly RequestAnswer[];
@@ -59,7 +57,8 @@ export function requestsTo(
   const destination = { client, host, namespace: backend.namespace.metadata.name };
   const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
   const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend };
-  return backend.ports.flatMap((port) => requestsAt(port, call, mesh));
+  const ports = backend.ports.length > 0 ? backend.ports : [anyPort];
+  return ports.flatMap((port) => requestsAt(port, call, mesh));
 }
 
 interface Server {
@@ -87,15 +86,11 @@ function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
     sent.map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
   const whole = sentTo(port, call);
   const ofSubsets = sentToSubsets(port, call).map(({ subset, sent }) => {
-    const own = new Set(subsetWorkloads(subset, workloadsOf(call.servers)));
-    // Until there are workloads with its labels, the others stand for them.
-    const servers = own.size === 0 ? call.servers : call.servers.filter(({ workload }) => own.has(workload));
+    const servers = podsOfSubset(subset.labels, call.servers);
     return { port, subset: subset.name, answers: answersOf(sent, servers) };
   });
   return [{ port, subset: undefined, answers: answersOf(whole, call.servers) }, ...ofSubsets];
 }
-
-const workloadsOf = (servers: readonly Server[]): readonly Workload[] => servers.map(({ workload }) => workload);
 
 type Sent = Omit<RequestAnswer, "outcomes">;
 
@@ -136,8 +131,8 @@ function sentToSubsets(
   return used.flatMap((merged) =>
     (merged?.subsets ?? []).flatMap((subset) => {
       if (subset.trafficPolicy === undefined) return [];
-      const own = sentBy(sender, merged, port, subset);
-      return own.tls === sentBy(sender, merged, port).tls ? [] : [{ subset, sent: [own] }];
+      const [own, whole] = [sentBy(sender, merged, port, subset), sentBy(sender, merged, port)];
+      return own.tls === whole.tls && own.rule === whole.rule ? [] : [{ subset, sent: [own] }];
     }),
   );
 }

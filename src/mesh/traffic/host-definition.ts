@@ -1,4 +1,4 @@
-import { keyFor } from "../../kube/identity.ts";
+import { byId, keyFor } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { Mesh } from "../../view/view.ts";
@@ -11,7 +11,7 @@ import { virtualServicesOfHost } from "./virtual-service-choices.ts";
 
 export type ServiceEntry = ObjectOf<"ServiceEntry">;
 
-/** A host, and what defines it. */
+/** A host, and what defines it, by name. */
 export interface Host {
   readonly host: string;
   readonly service: Service | undefined;
@@ -29,7 +29,7 @@ export function hostIn(mesh: Mesh, host: string): Host {
   return {
     host,
     service: found?.kind === "Service" ? found : undefined,
-    entries: entries.filter(({ spec }) => spec.hosts.some((own) => covers(own, host))),
+    entries: entries.filter(({ spec }) => spec.hosts.some((own) => covers(own, host))).sort(byId),
   };
 }
 
@@ -42,11 +42,12 @@ export function isSpokenOf({ host, service, entries }: Host, mesh: Mesh): boolea
   );
 }
 
-/** The namespace that a host's service is in; undefined: nothing shows one. */
-export function namespaceOfDefinition({ host, service, entries }: Host, settings: MeshSettings): string | undefined {
-  const [first] = serviceNamespaces(host, entries, settings);
-  return service?.metadata.namespace ?? first;
-}
+/** The namespaces that a host's service may be in, the likeliest first; none: nothing shows one. */
+export const namespacesOfDefinition = (
+  { host, service, entries }: Host,
+  settings: MeshSettings,
+): ReadonlySet<string> =>
+  service === undefined ? serviceNamespaces(host, entries, settings) : new Set([service.metadata.namespace]);
 
 const exportToAnnotation = "networking.istio.io/exportTo";
 

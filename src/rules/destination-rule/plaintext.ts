@@ -8,7 +8,7 @@ import {
 } from "../../mesh/client-tls/destinations.ts";
 import {
   type Arrival,
-  namespaceOfDestinationRule,
+  clientsOfDestinationRule,
   type ReadsClientTls,
   type TlsPath,
   tlsPathsInto,
@@ -19,7 +19,7 @@ import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.t
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshView } from "../../view/view.ts";
 
-type View = MeshView<ReadsClientTls | typeof namespaceOfDestinationRule>;
+type View = MeshView<ReadsClientTls | typeof clientsOfDestinationRule>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -28,7 +28,7 @@ interface Side {
 export const destinationRulePlaintext = defineRule({
   id: "destination-rule-plaintext",
   subject: "Namespace",
-  reads: [...readsDestinations, peerAuthenticationsOfNamespace, namespaceOfDestinationRule],
+  reads: [...readsDestinations, peerAuthenticationsOfNamespace, clientsOfDestinationRule],
   worksWithout: ["Service", "ServiceEntry", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -76,11 +76,10 @@ function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, me
   if (sure.length === 0) return { says: ofUncertain(reached), isSure: false };
   const isUsed = isUsedBy(clients, { rule, namespace, mesh });
   if (isUsed === true) return { says: ofRefusal(sure), isSure: true };
-  const who = `namespace ${rule.metadata.namespace}`;
+  const names = [...new Set([...clients].flat())].sort();
+  const who = names.length === 1 ? `namespace ${names[0]} has` : `namespaces ${names.join(", ")} have`;
   const says =
-    isUsed === false
-      ? `${who} has no sidecar and no gateway that reads it`
-      : `nobody knows whether ${who} has sidecars`;
+    isUsed === false ? `${who} no sidecar and no gateway that reads it` : `nobody knows whether ${who} sidecars`;
   return { says, isSure: false };
 }
 
@@ -106,11 +105,10 @@ interface Use {
 /** Whether some client's proxy follows the rule; undefined: nobody knows. */
 function isUsedBy(clients: TlsPath["clients"], { rule, namespace, mesh }: Use): boolean | undefined {
   const known = new Map(
-    [namespace, ...mesh.related(namespaceOfDestinationRule, rule)].map((object) => [object.metadata.name, object]),
+    [namespace, ...mesh.related(clientsOfDestinationRule, rule)].map((object) => [object.metadata.name, object]),
   );
   let answer: boolean | undefined = false;
-  // Of namespaces that fare alike, any one will do: those with a rule of their own stand alone.
-  for (const [client = ""] of clients) {
+  for (const client of [...clients].flat()) {
     const object = known.get(client);
     const isUsed = object === undefined ? true : hasProxies(object, mesh);
     if (isUsed === true) return true;
