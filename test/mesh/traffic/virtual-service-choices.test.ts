@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { identityOf } from "../../../src/kube/identity.ts";
 import { readObject } from "../../../src/kube/object.ts";
-import { virtualServiceChoices } from "../../../src/mesh/traffic/virtual-service-choices.ts";
+import { virtualServiceChoices, waypointVirtualServices } from "../../../src/mesh/traffic/virtual-service-choices.ts";
 import type { VirtualService } from "../../../src/mesh/traffic/virtual-services.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { someObjects } from "../../meshes/arbitrary.ts";
@@ -106,4 +106,17 @@ test("each is used or passed over, once, in whatever order they come", () => {
       assert.deepEqual(told(candidates.toReversed()), { used, passedOver });
     }),
   );
+});
+
+test("a waypoint follows all that are for the host, of its own and the service's namespace", () => {
+  const candidates = services({
+    "shop/owner": {},
+    "way/too": {},
+    "web/elsewhere": {},
+    "way/wide": { hosts: ["*.shop.svc.cluster.local"] },
+    "shop/gateway": { gateways: ["edge"] },
+    "shop/private": { exportTo: ["."] },
+  });
+  const followed = waypointVirtualServices("way", { host, namespace: "shop" }, candidates, defaultMeshSettings);
+  assert.deepEqual(followed.map(short), ["shop/owner", "way/too"]);
 });
