@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { allKinds, type Kind, kindOf } from "../../kube/kinds.ts";
-import { type AnyObject, readAny } from "../../kube/object.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
@@ -58,9 +58,9 @@ export async function writeCapture(
     const snapshot = await readCluster(connection, {
       kinds: allKinds,
       ...(pace === undefined ? {} : { pace }),
-      async take(objects) {
+      async take(objects, resource) {
         for (const object of objects)
-          if (isWanted(object)) await write(`${count++ === 0 ? "" : ","}\n${JSON.stringify(object)}`);
+          if (isWanted(object, resource)) await write(`${count++ === 0 ? "" : ","}\n${JSON.stringify(object)}`);
       },
     });
     out.end(`\n],"knowledge":${JSON.stringify(Object.fromEntries(snapshot.knowledge))},"count":${count}}\n`);
@@ -74,7 +74,9 @@ export async function writeCapture(
   }
 }
 
-const isWanted = (raw: Record<string, unknown>): boolean => raw["kind"] !== "ConfigMap" || readAny(raw) !== undefined;
+/** Of ConfigMaps only mesh configs, each from the one of its two lists that it belongs to. */
+const isWanted = (raw: Record<string, unknown>, resource: ClusterResource): boolean =>
+  resource.kind !== "MeshConfig" || readReceived(raw, resource) !== undefined;
 
 /** Whether a file begins as captures do. Folders, pipes and files that are not there are none. */
 export function isCapture(file: string): boolean {

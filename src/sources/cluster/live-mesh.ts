@@ -176,13 +176,15 @@ export class ClusterMesh {
     if (object.kind === "MeshConfig") this.#settle();
   }
 
-  #delete(raw: Record<string, unknown>, { kind, served }: ClusterResource): void {
+  #delete(raw: Record<string, unknown>, { kind, served, owns }: ClusterResource): void {
     const { metadata } = raw as { metadata?: { namespace?: unknown; name?: unknown } };
     const [namespace = "", name = ""] = [metadata?.namespace, metadata?.name].map((part) =>
       typeof part === "string" ? part : "",
     );
     const key = keyFor(kind, { originKind: served.kind, namespace, name });
-    if (this.#store.find(kind, key)?.implied) return;
+    const there = this.#store.find(kind, key);
+    // Both lists of mesh configs show the ConfigMap `istio`: istiod's chart labels it with its revision, too.
+    if (there === undefined || there.implied || !owns(there)) return;
     for (const store of this.#stores()) store.delete(kind, key);
     if (kind === "MeshConfig") this.#settle();
   }

@@ -30,7 +30,7 @@ async function cluster(context: TestContext): Promise<{ server: ListWatchServer;
   server.apply("secrets", { metadata: { name: "secret", namespace: "istio-system" }, data: { key: "hidden" } });
   const labels = { "istio.io/rev": "canary" };
   server.apply("configmaps", {
-    metadata: { name: "istio", namespace: "istio-system" },
+    metadata: { name: "istio", namespace: "istio-system", labels: { "istio.io/rev": "default" } },
     data: { mesh: "trustDomain: td" },
   });
   server.apply("configmaps", {

@@ -540,7 +540,7 @@ describe("a mesh that is held", () => {
 
 describe("mesh settings", () => {
   const config = (trustDomain: string) =>
-    configMap("istio", `trustDomain: ${trustDomain}\nrootNamespace: istio-config\n`);
+    configMap("istio", `trustDomain: ${trustDomain}\nrootNamespace: istio-config\n`, { "istio.io/rev": "default" });
 
   test("come from the ConfigMap istio; a change rebuilds the store at once, with its indexes and what is known", async (context) => {
     const live = await liveCluster(context, (server) => {

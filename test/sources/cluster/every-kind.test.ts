@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { describe, type TestContext, test } from "node:test";
+import { allKinds, type Kind, kinds, type Served } from "../../../src/kube/kinds.ts";
+import type { ListWatchServer, RawObject } from "./list-watch-server.ts";
+import { type LiveCluster, liveCluster } from "./live-cluster.ts";
+
+/** Names that a row of the table is followed under: mesh configs are found by name, or by the label of a revision. */
+const namesOf = (kind: Kind) =>
+  kind === "MeshConfig" ? { listed: "istio", added: "istio-canary" } : { listed: "listed", added: "added" };
+
+function objectOf(kind: Kind, { namespaced }: Served, name: string, edition: string): RawObject {
+  const labels = { "istio.io/rev": "canary", edition };
+  return {
+    metadata: { name, labels, ...(namespaced ? { namespace: "istio-system" } : {}) },
+    ...(kind === "MeshConfig" ? { data: { mesh: "{}" } } : {}),
+  };
+}
+
+interface Row extends LiveCluster {
+  /** Objects of the kind as the mesh view has them: `Deployment istio-system/listed first`. */
+  seen(): readonly string[];
+  /** What `seen` should be: the brothers, and these of the row itself. */
+  expected(own: Readonly<Record<string, string>>): readonly string[];
+  apply(name: string, edition: string): void;
+  delete(name: string): void;
+}
+
+/** Follows a kind whose other resources hold objects of the same names, so that no key may take one for the other. */
+async function followed(context: TestContext, kind: Kind, served: Served): Promise<Row> {
+  const { listed, added } = namesOf(kind);
+  const brothers = kinds[kind].served.filter((other) => other.kind !== served.kind);
+  const apply = (server: ListWatchServer, to: Served, name: string, edition: string) =>
+    void server.apply(to.plural, objectOf(kind, to, name, edition));
+  const live = await liveCluster(
+    context,
+    (server) => {
+      for (const { group, versions, kind: name, plural } of kinds[kind].served)
+        server.serve(group === "" ? `${versions[0]}` : `${group}/${versions[0]}`, name, plural);
+      for (const brother of brothers)
+        for (const name of [listed, added]) apply(server, brother, name, "of another resource");
+      apply(server, served, listed, "first");
+    },
+    { kinds: [kind] },
+  );
+  const place = (to: Served, name: string) => (to.namespaced ? `istio-system/${name}` : `/${name}`);
+  const shown = (to: Served, name: string, edition: string) => `${to.kind} ${place(to, name)} ${edition}`;
+  return {
+    ...live,
+    seen: () =>
+      [...live.cluster.mesh().all(kind)]
+        .map(({ originKind, metadata: { namespace, name, labels } }) =>
+          [originKind, `${namespace}/${name}`, labels["edition"]].join(" "),
+        )
+        .sort(),
+    expected: (own) =>
+      [
+        ...brothers.flatMap((brother) => [listed, added].map((name) => shown(brother, name, "of another resource"))),
+        ...Object.entries(own).map(([name, edition]) => shown(served, name, edition)),
+      ].sort(),
+    apply: (name, edition) => apply(live.server, served, name, edition),
+    delete: (name) => live.server.delete(served.plural, place(served, name)),
+  };
+}
+
+async function shows(row: Row, what: string, own: Readonly<Record<string, string>>): Promise<void> {
+  const expected = row.expected(own);
+  const isSeen = () => JSON.stringify(row.seen()) === JSON.stringify(expected);
+  await row.until(what, isSeen).catch(() => assert.deepEqual(row.seen(), expected, what));
+}
+
+describe("every resource of the table of kinds is followed", () => {
+  for (const kind of allKinds)
+    for (const served of kinds[kind].served)
+      test(`${served.plural}.${served.group || "core"}`, async (context) => {
+        const { listed, added } = namesOf(kind);
+        const row = await followed(context, kind, served);
+        await row.ready();
+        await shows(row, "listed", { [listed]: "first" });
+        row.apply(added, "first");
+        await shows(row, "created", { [listed]: "first", [added]: "first" });
+        row.apply(added, "second");
+        row.apply(listed, "second");
+        await shows(row, "updated", { [listed]: "second", [added]: "second" });
+        row.delete(added);
+        await shows(row, "deleted", { [listed]: "second" });
+
+        row.apply(added, "third");
+        await shows(row, "created again", { [listed]: "second", [added]: "third" });
+        row.server.cutWatches();
+        row.delete(listed);
+        row.apply(added, "fourth");
+        row.server.compact();
+        await shows(row, "listed again: one is gone, one is another", { [added]: "fourth" });
+        row.server.cutWatches();
+        row.delete(added);
+        row.server.compact();
+        await shows(row, "listed again: nothing is left", {});
+      });
+});
