@@ -51,8 +51,7 @@ async function lagging(context: TestContext) {
     server.apply("destinationrules", destinationRule("v1"));
   };
   const live = await liveCluster(context, prepare, { kinds: kindsOfRules, indexes: indexesOfRules });
-  await live.ready();
-  await eventually("watched", () => live.server.watchersOf("destinationrules") === 1);
+  await live.watched();
   live.server.muteWatches();
   const policies = policiesOf({ reconcilers: { users: [flux.username] }, breakGlass: { groups: ["sre"] } });
   const certificate = await testCertificate();
@@ -133,7 +132,7 @@ test("what only warned a reconciler becomes an Event; a dry run does not", async
   assert.deepEqual(regarding, { apiVersion, kind, name: "shop", namespace: "shop", uid: "u-1" });
   const counted = 'meshward_events_total{reason="ReconcilerWarned",result="sent"} 1';
   // The answer to the write may still be on its way.
-  for (let i = 0; i < 100 && (await metric("meshward_events_total")).length === 0; i++);
+  await eventually("counted", async () => (await metric("meshward_events_total")).length > 0);
   assert.deepEqual(await metric("meshward_events_total"), [counted]);
 });
 

@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, type Server, ty
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import type { Served } from "../../../src/kube/kinds.ts";
 
 export interface RawObject {
   apiVersion?: string;
@@ -103,6 +104,12 @@ export class ListWatchServer {
   }
   stopServing(apiVersion: string, plural: string): void {
     this.#collections.delete(`${apiVersion}/${plural}`);
+  }
+
+  serves({ group, versions, plural }: Pick<Served, "group" | "versions" | "plural">): boolean {
+    return versions.some((version) =>
+      this.#collections.has(`${group === "" ? version : `${group}/${version}`}/${plural}`),
+    );
   }
 
   /** Creates or replaces an object and tells the watchers. */

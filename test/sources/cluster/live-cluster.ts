@@ -6,6 +6,7 @@ import type { Kind } from "../../../src/kube/kinds.ts";
 import type { Index } from "../../../src/view/view.ts";
 import { ClusterMesh } from "../../../src/sources/cluster/live-mesh.ts";
 import { type ClusterConnection, connectToCluster } from "../../../src/sources/cluster/connection.ts";
+import { resourcesOf } from "../../../src/sources/cluster/resources.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { ListWatchServer, type RawObject } from "./list-watch-server.ts";
 import { eventually, ManualPace } from "./manual-pace.ts";
@@ -21,6 +22,8 @@ export interface LiveCluster {
   until(what: string, isTrue: () => boolean): Promise<void>;
   /** Waits until every kind is loaded or known to be missing. */
   ready(): Promise<void>;
+  /** Waits until all that is served is watched: from then on nobody asks the server for anything before time passes. */
+  watched(): Promise<void>;
 }
 
 /** A kubeconfig in a folder of its own. */
@@ -68,7 +71,15 @@ export async function liveCluster(
       return isTrue();
     });
   const isReady = () => cluster.checks.every(({ problem }) => problem() === undefined);
-  return { server, pace, connection, cluster, log, until, ready: () => eventually("ready", isReady) };
+  const ready = () => eventually("ready", isReady);
+  const watched = async () => {
+    await ready();
+    const followed = [...new Set<Kind>(["MeshConfig", ...kinds])].flatMap((kind) => resourcesOf(kind));
+    const served = followed.filter((resource) => server.serves(resource.served));
+    // Only a watch whose headers have arrived is given this much silence.
+    await eventually("watched", () => pace.delays.filter((ms) => ms === 90_000).length === served.length);
+  };
+  return { server, pace, connection, cluster, log, until, ready, watched };
 }
 
 export const virtualService = (name: string, host = name, namespace = "shop"): RawObject => ({

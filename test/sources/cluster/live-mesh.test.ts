@@ -25,9 +25,7 @@ async function shop(context: TestContext, faults: readonly Fault[] = []): Promis
 
 async function watched(context: TestContext): Promise<LiveCluster> {
   const live = await shop(context);
-  await live.ready();
-  // Three watches whose headers have arrived: only then are they given 90 s of silence.
-  await eventually("watched", () => live.pace.delays.filter((ms) => ms === 90_000).length === 3);
+  await live.watched();
   live.server.requests.length = 0;
   live.pace.delays.length = 0;
   return live;

@@ -19,8 +19,7 @@ async function lagging(context: TestContext): Promise<LiveCluster> {
     },
     { kinds: ["VirtualService", "DestinationRule"] },
   );
-  await live.ready();
-  await eventually("watched", () => live.server.watchersOf("virtualservices") === 1);
+  await live.watched();
   live.server.muteWatches();
   live.server.requests.length = 0;
   return live;

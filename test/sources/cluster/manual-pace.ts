@@ -52,9 +52,9 @@ export class ManualPace implements Pace {
 }
 
 /** Waits for what goes over loopback; at most five seconds, in steps of a millisecond. */
-export async function eventually(what: string, isTrue: () => boolean): Promise<void> {
+export async function eventually(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
   for (let i = 0; i < 5_000; i++) {
-    if (isTrue()) return;
+    if (await isTrue()) return;
     await sleep(1);
   }
   assert.fail(`never happened: ${what}`);
