@@ -14,11 +14,16 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
 // A reader that has seen enough (`| head`) closes the pipe: no error of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 2));
 
-process.exitCode = await run(argv, {
-  input: process.stdin,
-  out: (text) => void process.stdout.write(text),
-  error: (text) => void process.stderr.write(text),
-  colour: process.stdout.isTTY && !process.env["NO_COLOR"],
-  env: process.env,
-  stop: stop.signal,
-});
+// A function, because the one script of the built file cannot wait at its top level.
+async function main(): Promise<void> {
+  process.exitCode = await run(argv, {
+    input: process.stdin,
+    out: (text) => void process.stdout.write(text),
+    error: (text) => void process.stderr.write(text),
+    colour: process.stdout.isTTY && !process.env["NO_COLOR"],
+    env: process.env,
+    stop: stop.signal,
+  });
+}
+
+void main();

@@ -21,7 +21,7 @@ export interface KubeconfigOptions {
  * @throws ClusterError `configuration`
  */
 export async function readKubeconfig(options: KubeconfigOptions): Promise<KubeConfig> {
-  const { KubeConfig } = await import("@kubernetes/client-node");
+  const { KubeConfig } = await import("./client-node.ts");
   const merged = new KubeConfig();
   const files = filesOf(options);
   if (files.length === 0) inCluster(merged, options);

@@ -1,0 +1,106 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { join } from "node:path";
+import { build, type Metafile, type Plugin, type PluginBuild } from "esbuild";
+import packageJson from "../../package.json" with { type: "json" };
+import { embeddedAssets } from "./embedded-assets.ts";
+import { root } from "./files.ts";
+import { noticesFile, thirdPartyNotices } from "./third-party-notices.ts";
+
+const assets: Plugin = {
+  name: "embedded-assets",
+  setup(bundle) {
+    bundle.onLoad({ filter: /[\\/]src[\\/]config[\\/]assets\.ts$/ }, () => ({
+      contents: embeddedAssets(),
+      loader: "js",
+    }));
+  },
+};
+
+/**
+ * Node's own modules are asked for when the code that needs them is reached. An import would be looked up before the
+ * first line runs, and with an old Node end in a SyntaxError about a name, instead of in the sentence of the prologue.
+ */
+const builtins: Plugin = {
+  name: "builtins",
+  setup(bundle) {
+    bundle.onResolve({ filter: /^[a-z]/ }, ({ path }) =>
+      isBuiltin(path) ? { path, namespace: "builtin", sideEffects: false } : undefined,
+    );
+    bundle.onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      loader: "js",
+    }));
+  },
+};
+
+/** client-node does not say that its modules may be left out; of 60 MB Meshward uses one class (sources/cluster/client-node.ts). */
+const clientNode: Plugin = {
+  name: "client-node",
+  setup(bundle) {
+    bundle.onResolve({ filter: /./ }, (asked) => {
+      const isOfClientNode = [asked.path, asked.importer].some((path) => path.includes("@kubernetes/client-node"));
+      return isOfClientNode && asked.pluginData !== isAskedAgain ? withoutSideEffects(bundle, asked) : undefined;
+    });
+  },
+};
+
+const isAskedAgain = Symbol("the plugin itself asks");
+
+type Asked = Parameters<Parameters<PluginBuild["onResolve"]>[1]>[0];
+
+async function withoutSideEffects(bundle: PluginBuild, { path, importer, kind, resolveDir }: Asked) {
+  const found = await bundle.resolve(path, { importer, kind, resolveDir, pluginData: isAskedAgain });
+  return { ...found, sideEffects: false };
+}
+
+const needed = /^>=(\d+)\.(\d+)$/.exec(packageJson.engines.node);
+
+/**
+ * Runs before anything else of the file, which for that has no import and is parsed by Node 18: both as an ES module
+ * (beside Meshward's package.json) and as CommonJS (anywhere else).
+ */
+function prologue(): string {
+  if (needed === null) throw new Error(`engines.node is ${packageJson.engines.node}; expected >=MAJOR.MINOR`);
+  const [, major, minor] = needed;
+  return `#!/usr/bin/env node
+// Meshward ${packageJson.version}, Apache-2.0. The licences of the packages in this file: ${noticesFile}, beside it.
+"use strict";
+{
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < ${major} || (major === ${major} && minor < ${minor})) {
+    process.stderr.write("meshward: Node is too old: this needs Node ${major}.${minor} or newer, and found " + process.version + " (" + process.execPath + ").\\n");
+    process.exit(2);
+  }
+}`;
+}
+
+/** What is left of the inputs after unused code is gone. */
+const filesIn = ({ outputs }: Metafile): string[] =>
+  Object.values(outputs).flatMap(({ inputs }) =>
+    Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
+  );
+
+/** Writes `meshward.js`, its source map and the notices into a folder. */
+export async function writeBuiltFile(folder: string): Promise<void> {
+  const outfile = join(folder, "meshward.js");
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ["src/main.ts"],
+    outfile,
+    bundle: true,
+    platform: "node",
+    // One script without imports and exports: see the prologue.
+    format: "iife",
+    target: "node18",
+    minify: true,
+    keepNames: true,
+    sourcemap: "linked",
+    banner: { js: prologue() },
+    plugins: [assets, builtins, clientNode],
+    metafile: true,
+    logLevel: "warning",
+  });
+  chmodSync(outfile, 0o755);
+  writeFileSync(join(folder, noticesFile), thirdPartyNotices(filesIn(metafile), root));
+}

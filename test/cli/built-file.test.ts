@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { execFile, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+import packageJson from "../../package.json" with { type: "json" };
+import { writeBuiltFile } from "../../src/generate/built-file.ts";
+import { root } from "../../src/generate/files.ts";
+import { noticesFile, thirdPartyNotices } from "../../src/generate/third-party-notices.ts";
+import { testCertificate } from "../contract/api-server.ts";
+import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
+import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
+import { oldNode } from "./old-node.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "meshward-built-"));
+after(() => rmSync(folder, { recursive: true }));
+const old = oldNode();
+const needsOldNode = { skip: old === undefined ? "NOT TESTED: there is no old Node on this machine" : false };
+
+function ran(node: string, ...argv: string[]) {
+  const { status, stdout, stderr } = spawnSync(node, argv, { encoding: "utf8", env: {} });
+  return { status, stdout, stderr };
+}
+
+const plugin = {
+  apiVersion: "client.authentication.k8s.io/v1",
+  command: process.execPath,
+  args: ["--print", 'JSON.stringify({ kind: "ExecCredential", status: { token: "good" } })'],
+};
+const users = { "a token": { token: "good" }, "a plugin": { exec: plugin } };
+
+describe("the built file", () => {
+  const file = join(folder, "meshward.js");
+  const moduleFolder = join(folder, "package", "dist");
+  before(async () => {
+    await writeBuiltFile(folder);
+    mkdirSync(moduleFolder, { recursive: true });
+    cpSync(file, join(moduleFolder, "meshward.js"));
+    writeFileSync(join(moduleFolder, "..", "package.json"), '{ "type": "module" }');
+  });
+
+  test("runs anywhere, as CommonJS and as an ES module", () => {
+    for (const path of [file, join(moduleFolder, "meshward.js")])
+      assert.deepEqual(ran(process.execPath, path, "--version"), {
+        status: 0,
+        stdout: `${packageJson.version}\n`,
+        stderr: "",
+      });
+  });
+
+  test("is in strict mode, as its sources are", () => {
+    const [first] = readFileSync(file, "utf8")
+      .split("\n")
+      .filter((line) => !/^(#!|\/\/)/.test(line));
+    assert.equal(first, '"use strict";');
+  });
+
+  test("an old Node is told in one line which one is needed and which was found", needsOldNode, () => {
+    for (const path of [file, join(moduleFolder, "meshward.js")])
+      assert.deepEqual(ran(old?.path ?? "", path, "check", "."), {
+        status: 2,
+        stdout: "",
+        stderr: `meshward: Node is too old: this needs Node 22.19 or newer, and found ${old?.version} (${old?.path}).\n`,
+      });
+  });
+
+  test("leaves out what Meshward does not use of client-node", () => {
+    const text = readFileSync(file, "utf8");
+    assert.ok(!text.includes("CoreV1Api"));
+    assert.ok(statSync(file).size < 4_000_000, String(statSync(file).size));
+  });
+
+  for (const [credentials, user] of Object.entries(users))
+    test(`reaches a cluster over TLS with ${credentials}`, async (context) => {
+      const { cert, key, ca = "" } = await testCertificate();
+      const server = new ListWatchServer({ cert, key });
+      server.serve("v1", "Namespace", "namespaces");
+      server.apply("namespaces", { metadata: { name: "shop" } });
+      server.token = "good";
+      const url = await server.listen();
+      context.after(() => server.close());
+      const authority = { "certificate-authority-data": Buffer.from(ca).toString("base64") };
+      const kubeconfig = kubeconfigFor(context, url.replace("127.0.0.1", "localhost"), user, authority);
+      const capture = join(folder, "capture.json");
+      const { stderr } = await promisify(execFile)(
+        process.execPath,
+        [file, "capture", "--kubeconfig", kubeconfig, "--output", capture],
+        { env: {} },
+      );
+      assert.match(stderr, /1 objects of https:.* are in /);
+    });
+
+  test("the notices name the packages in it, with their licences, and no others", () => {
+    const notices = readFileSync(join(folder, noticesFile), "utf8");
+    for (const name of Object.keys(packageJson.dependencies)) assert.match(notices, new RegExp(`^${name} \\d`, "m"));
+    assert.doesNotMatch(notices, /^(esbuild|typescript|stream-buffers) \d/m);
+    assert.match(notices, /^fastify [\d.]+ \(MIT\)\n\nMIT License\n\nCopyright \(c\) /m);
+    assert.match(readFileSync(file, "utf8").slice(0, 300), new RegExp(`licences.*${noticesFile}`));
+  });
+});
+
+test("a package whose licence cannot be told is not passed on", () => {
+  const own = join(folder, "node_modules", "unlicensed");
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(own, "package.json"), '{ "name": "unlicensed", "version": "1.0.0" }');
+  assert.throws(
+    () => thirdPartyNotices(["node_modules/unlicensed/index.js"], folder),
+    /unlicensed 1\.0\.0 has neither/,
+  );
+});
+
+describe("npm's scripts", () => {
+  const check = ".ci/node-version.mjs";
+  /** The check in a checkout of its own, with `node_modules` or without. */
+  function checked(node: string, { isInstalled, text = readFileSync(join(root, "package.json"), "utf8") }: Checkout) {
+    const checkout = mkdtempSync(join(folder, "checkout-"));
+    cpSync(join(root, check), join(checkout, check));
+    writeFileSync(join(checkout, "package.json"), text);
+    if (isInstalled) mkdirSync(join(checkout, "node_modules", ".bin"), { recursive: true });
+    return ran(node, join(checkout, check));
+  }
+
+  test("before npm ci: one sentence, on any Node", () => {
+    const nothing = { status: 2, stdout: "", stderr: "meshward: Nothing is installed yet: run npm ci first.\n" };
+    for (const node of [process.execPath, old?.path ?? process.execPath])
+      assert.deepEqual(checked(node, { isInstalled: false }), nothing);
+    assert.deepEqual(checked(process.execPath, { isInstalled: true }), { status: 0, stdout: "", stderr: "" });
+  });
+
+  test("with an old Node and without the optional one: what npm left out, or does not have", needsOldNode, () => {
+    const text = readFileSync(join(root, "package.json"), "utf8");
+    const others = text.replaceAll(/"node-(linux|darwin|win)-/g, '"node-elsewhere-');
+    const saying = {
+      isInstalled: true,
+      text: text.replaceAll(/"node-(linux|darwin|win)-(x64|arm64)"/g, `"${ownName}"`),
+    };
+    const leftOut = checked(old?.path ?? "", saying);
+    assert.equal(leftOut.status, 2);
+    assert.match(
+      leftOut.stderr,
+      /need Node 22\.19 .* yours is v.* npm left out .* optional package node-.*--omit=optional/,
+    );
+    const none = checked(old?.path ?? "", { isInstalled: true, text: others });
+    assert.match(
+      none.stderr,
+      /yours is v.*: npm has no Node 24 for .*\. Install Node 24 and put it first in PATH\.\n$/,
+    );
+  });
+
+  test("each script that needs something installed asks first", () => {
+    const { prepare: _, check: __, ...scripts } = packageJson.scripts;
+    for (const [name, script] of Object.entries(scripts)) assert.ok(script.includes(check), name);
+  });
+});
+
+interface Checkout {
+  readonly isInstalled: boolean;
+  readonly text?: string;
+}
+
+const ownName = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
