@@ -1,3 +1,4 @@
+import { styleText } from "node:util";
 import { run } from "./cli/program.ts";
 
 const argv = process.argv.slice(2);
@@ -20,7 +21,10 @@ async function main(): Promise<void> {
     input: process.stdin,
     out: (text) => void process.stdout.write(text),
     error: (text) => void process.stderr.write(text),
-    colour: process.stdout.isTTY && !process.env["NO_COLOR"],
+    // Node's own detection: FORCE_COLOR, NO_COLOR, NODE_DISABLE_COLORS, TERM, and what kind of terminal it is.
+    colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
+    // Some terminals say 0.
+    columns: process.stdout.columns || undefined,
     env: process.env,
     stop: stop.signal,
   });

@@ -10,6 +10,7 @@ import type { Policies } from "../policy/policies.ts";
 import { differenceOf } from "../report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
 import { textDifference, textExplanation } from "../report/explanation-text.ts";
+import type { Page } from "../report/page.ts";
 import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
@@ -71,7 +72,8 @@ export async function explain(
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
   if ("problem" in found) throw new UsageError(found.problem);
-  terminal.out(printed(found.target, [mesh, after], policies, { ...options, colour: terminal.colour }));
+  const { colour, columns } = terminal;
+  terminal.out(printed(found.target, [mesh, after], policies, { ...options, page: { colour, columns } }));
   return errors.length > 0 ? 2 : 0;
 }
 
@@ -123,15 +125,13 @@ function printed(
   target: Target,
   [mesh, after]: readonly [Mesh, Mesh | undefined],
   policies: Policies,
-  { strict = false, format, colour }: ExplainOptions & { readonly colour: boolean },
+  { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
   // A selection remembers what it was last asked about: each side has its own.
   const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
   const before = explanationOf(target, of(mesh), strict);
-  if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, { colour });
+  if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);
   const then = explanationOf(target, of(after), strict);
   const differing = differenceOf(before.lines, then.lines);
-  return format === "json"
-    ? jsonDifference(before, then, differing)
-    : textDifference(then.title, differing, { colour });
+  return format === "json" ? jsonDifference(before, then, differing) : textDifference(then.title, differing, page);
 }

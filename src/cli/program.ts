@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type OutputConfiguration } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -27,16 +27,18 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   for (const command of [program, ...program.commands])
-    command
-      .exitOverride()
-      .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.error(text) })
-      .showHelpAfterError("(--help lists what there is)");
+    command.exitOverride().configureOutput(outputTo(terminal)).showHelpAfterError("(--help lists what there is)");
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
     return failed(error, terminal);
   }
+}
+
+/** Help is as wide as the terminal, for errors too; a pipe gets each option on one line. */
+function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal): OutputConfiguration {
+  return { writeOut: out, writeErr: error, getOutHelpWidth: () => columns, getErrHelpWidth: () => columns };
 }
 
 function failed(error: unknown, terminal: Terminal): ExitCode {

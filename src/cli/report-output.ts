@@ -55,8 +55,8 @@ export function failedRule({ rule, subject, error }: RuleError, manifest: Manife
 /** Throws a UsageError where the file cannot be written. */
 export function writeReport(report: Report, options: ReportOptions, terminal: Terminal): void {
   const { format, output } = options;
-  const colour = terminal.colour && output === undefined;
-  const text = format === "json" ? jsonReport(report) : textReport(report, { colour });
+  const page = output === undefined ? terminal : { colour: false };
+  const text = format === "json" ? jsonReport(report) : textReport(report, page);
   if (output === undefined) {
     terminal.out(text);
     return;

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { asset } from "../config/assets.ts";
 import { modesOf, type Rule } from "../engine/rule.ts";
+import { hanging, type Page, wrappedMarkdown } from "../report/page.ts";
 import { rules } from "../rules/index.ts";
 import { nearest } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -15,20 +16,23 @@ export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 
 /** Prints the catalogue, or the page of one rule. Throws a UsageError that names the nearest id for an unknown one. */
 function showRules(id: string | undefined, terminal: Terminal): ExitCode {
-  if (id === undefined) terminal.out(catalogue());
-  else terminal.out(pageOf(id));
+  terminal.out(id === undefined ? catalogue(terminal) : wrappedMarkdown(pageOf(id), terminal));
   return 0;
 }
 
-function catalogue(): string {
+/** The least room beside ids and modes that sentences are readable in; with less, each goes below its rule. */
+const columnsForSentences = 50;
+
+function catalogue(page: Page): string {
   const width = Math.max(...rules.map(({ id }) => id.length));
-  const line = (rule: Rule) => `${rule.id.padEnd(width)}  ${shownMode(rule).padEnd(14)}  ${rule.summary}`;
-  return [
-    ...rules.map(line),
-    "",
-    "The mode is that of the profile baseline; P: only in protected namespaces, or what it is there.",
-    "",
-  ].join("\n");
+  const head = (rule: Rule) => `${rule.id.padEnd(width)}  ${shownMode(rule).padEnd(14)}  `;
+  const isNarrow = page.columns !== undefined && page.columns - width - 18 < columnsForSentences;
+  const line = (rule: Rule) =>
+    isNarrow
+      ? `${rule.id}  ${shownMode(rule)}\n${hanging("    ", rule.summary, page)}`
+      : hanging(head(rule), rule.summary, page);
+  const legend = "The mode is that of the profile baseline; P: only in protected namespaces, or what it is there.";
+  return [...rules.map(line), "", hanging("", legend, page), ""].join("\n");
 }
 
 const shownMode = (rule: Rule): string => {

@@ -8,6 +8,8 @@ export interface Terminal {
   /** Progress and errors. */
   error(text: string): void;
   readonly colour: boolean;
+  /** Of the terminal that `out` writes to; undefined where that is none. */
+  readonly columns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted when the user asks to stop; a second time the process ends at once. */
   readonly stop: AbortSignal;

@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
+import { hanging, type Page } from "./page.ts";
 import type { Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
@@ -10,24 +11,24 @@ const coloured: Style = (format, text) => styleText(format, text, { validateStre
 const shown = (text: string): string => printableLine(text, 2000);
 
 /** The report for people: by file, each finding with its line, what is wrong and what to do; then what was left out. */
-export function textReport(report: Report, options: { readonly colour: boolean }): string {
-  const style = options.colour ? coloured : plain;
+export function textReport(report: Report, page: Page): string {
+  const style = page.colour ? coloured : plain;
   const lines: string[] = [];
   let file: string | null | undefined;
   for (const finding of report.findings) {
     if (finding.file !== file)
       lines.push(...(lines.length > 0 ? [""] : []), style("bold", shown(finding.file ?? "(in no file)")));
     file = finding.file;
-    lines.push(...shownFinding(finding, style));
+    lines.push(...shownFinding(finding, style, page));
   }
   if (lines.length > 0) lines.push("");
   // Where nothing was judged, no rule is missed.
-  if (report.summary.objects > 0) lines.push(...shownSkips(report, style));
+  if (report.summary.objects > 0) lines.push(...shownSkips(report, style, page));
   lines.push(summaryOf(report), "");
   return lines.join("\n");
 }
 
-function shownFinding(finding: ReportedFinding, style: Style): string[] {
+function shownFinding(finding: ReportedFinding, style: Style, page: Page): string[] {
   const { mode, rule, object, path, message, fix, related, lowered } = finding;
   const last = lowered.findLast(({ from }) => from === "deny");
   const reason =
@@ -36,21 +37,23 @@ function shownFinding(finding: ReportedFinding, style: Style): string[] {
   const shade = mode === "deny" ? "red" : mode === "warn" ? "yellow" : "dim";
   const indent = " ".repeat(10);
   return [
-    `  ${place.padEnd(7)} ${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${shown(reason)}`,
-    `${indent}${style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))}`,
-    ...(related.length > 0 ? [`${indent}see ${shown(related.map(shownObject).join(", "))}`] : []),
-    `${indent}fix: ${shown(fix)}`,
-  ];
+    [`  ${place.padEnd(7)} `, `${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${shown(reason)}`],
+    [indent, style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))],
+    ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownObject).join(", "))}`] as const] : []),
+    [indent, `fix: ${shown(fix)}`],
+  ].map(([head = "", body = ""]) => hanging(head, body, page));
 }
 
 const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
   `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
 
 /** One line for each reason, so that a set without Services does not fill the screen. */
-function shownSkips({ skipped }: Report, style: Style): string[] {
+function shownSkips({ skipped }: Report, style: Style, page: Page): string[] {
   const byReason = new Map<string, string[]>();
   for (const { rule, reason } of skipped) byReason.set(reason, [...(byReason.get(reason) ?? []), rule]);
-  return [...byReason].map(([reason, rules]) => style("dim", `skipped: ${rules.join(", ")} (${shown(reason)})`));
+  return [...byReason].map(([reason, rules]) =>
+    style("dim", hanging("skipped: ", `${rules.join(", ")} (${shown(reason)})`, page)),
+  );
 }
 
 function summaryOf({ summary, errors }: Report): string {

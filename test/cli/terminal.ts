@@ -10,7 +10,7 @@ export interface Ran {
 /** Runs a command line in this process, as main.ts does with the process's own streams. */
 export async function meshward(
   argv: readonly string[],
-  options: { input?: string; stop?: AbortSignal } = {},
+  options: { input?: string; stop?: AbortSignal; columns?: number } = {},
 ): Promise<Ran> {
   let out = "";
   let error = "";
@@ -23,6 +23,7 @@ export async function meshward(
       error += text;
     },
     colour: false,
+    columns: options.columns,
     env: {},
     stop: options.stop ?? new AbortController().signal,
   });

@@ -13,9 +13,7 @@ import { type Meshward, register, startMeshward } from "./meshward.ts";
 // The tour, played with kubectl against an API server that is there for nothing else. Meshward is a process of its own.
 
 const program = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-const colour = process.stdout.isTTY && !process.env["NO_COLOR"];
-const style = (format: "bold" | "dim" | "red", text: string) =>
-  colour ? styleText(format, text, { validateStream: false }) : text;
+const style = (format: "bold" | "dim" | "red", text: string) => styleText(format, text, { stream: process.stdout });
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 const note = (text: string) => void process.stderr.write(`${text}\n`);
 

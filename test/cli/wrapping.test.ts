@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import { meshward } from "./terminal.ts";
+
+const root = join(import.meta.dirname, "../..");
+const typo = join(root, "policies/tour/07-canary-typo.yaml");
+const tour = join(root, "policies/tour");
+
+const commands = [
+  ["--help"],
+  ["serve", "--help"],
+  ["rules"],
+  ["rules", "virtual-service-weights-not-100"],
+  ["check", typo],
+  ["check", typo, "--no-such-option"],
+  ["explain", "namespace/reception", "--mesh", tour],
+  ["explain", "namespace/reception", "--mesh", tour, "--delete", join(tour, "05-canary-subsets.yaml")],
+];
+
+/** A line that is broken leaves at least one space where another word would have gone; code and names are not broken. */
+const tooLong = (text: string, columns: number) =>
+  text.split("\n").filter((line) => line.length > columns && line.trimStart().includes(" "));
+
+describe("on a terminal no sentence is cut by the margin", () => {
+  for (const argv of commands)
+    for (const columns of [80, 132])
+      test(`${argv.slice(0, 2).join(" ").replace(root, "")} at ${columns} columns`, async () => {
+        const wrapped = await meshward(argv, { columns });
+        const whole = await meshward(argv);
+        assert.deepEqual(tooLong(wrapped.out + wrapped.error, columns), []);
+        const words = ({ out, error }: typeof whole) => (out + error).split(/[\s│]+/).sort();
+        assert.deepEqual(words(wrapped), words(whole), "the same words");
+      });
+});
+
+test("what goes into a pipe has each finding, rule and option on one line", async () => {
+  const catalogue = await meshward(["rules"]);
+  assert.match(catalogue.out, /^namespace-mtls-weakened +deny \(P\) +\S.+\n/m);
+  const help = await meshward(["serve", "--help"]);
+  assert.match(help.out, /^ {2}--mesh <path> +the mesh .* cluster$/m);
+});
+
+describe("colour follows Node's own detection", () => {
+  const colours = async (env: Record<string, string>) => {
+    const run = promisify(execFile)(
+      process.execPath,
+      [join(root, "src/main.ts"), "check", typo, "--fail-on", "never"],
+      { env },
+    );
+    return (await run).stdout.includes("\u001b[");
+  };
+  for (const [expected, env] of [
+    [false, {}],
+    [true, { FORCE_COLOR: "1" }],
+    [false, { FORCE_COLOR: "0" }],
+    [false, { NO_COLOR: "1" }],
+  ] as const)
+    test(`a pipe with ${JSON.stringify(env)}: ${expected ? "colour" : "none"}`, async () => {
+      assert.equal(await colours(env), expected);
+    });
+});
