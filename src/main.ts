@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import { run } from "./cli/program.ts";
+import { outputProblem } from "./cli/terminal.ts";
 
 const argv = process.argv.slice(2);
 /** Only a server has something to finish when it is asked to stop. */
@@ -13,7 +14,11 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
     stop.abort();
   });
 // A reader that has seen enough (`| head`) closes the pipe: no error of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 2));
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  process.stderr.write(outputProblem(error));
+  process.exit(2);
+});
 
 // A function, because the one script of the built file cannot wait at its top level.
 async function main(): Promise<void> {

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { type CaptureOptions as FileOptions, writeCapture } from "../sources/cluster/capture.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
+import { isSystemError, unwritable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption, noteMissing, withCluster } from "./cluster-options.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -33,8 +34,6 @@ async function written(connection: Parameters<typeof writeCapture>[0], options: 
     return await writeCapture(connection, options);
   } catch (error) {
     if (error instanceof ClusterError || !isSystemError(error)) throw error;
-    throw new UsageError(`--output ${options.file} cannot be written: ${error.message}`);
+    throw new UsageError(`--output ${options.file} cannot be written: ${unwritable(error)}`);
   }
 }
-
-const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && "syscall" in error;

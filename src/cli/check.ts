@@ -37,7 +37,7 @@ import {
   writeReport,
 } from "./report-output.ts";
 import { shownError } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
 export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions {
   readonly mesh?: string;
@@ -91,9 +91,9 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   });
   const base = await baseOf(found, options, terminal);
   const report = reportFor(found, base, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
-  for (const error of unread) terminal.error(`error: ${shownError(error)}\n`);
+  for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
-  for (const note of notesOf(set, options)) terminal.error(`note: ${printableLine(note, 2000)}\n`);
+  for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
 }
 

@@ -7,7 +7,7 @@ import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Index } from "../view/view.ts";
-import type { Terminal } from "./terminal.ts";
+import { tellNote, type Terminal } from "./terminal.ts";
 
 /** `--kubeconfig` and `--context`, as kubectl has them. */
 export interface ClusterOptions {
@@ -49,5 +49,5 @@ export async function withCluster<T>(
 
 /** Says what a cluster did not show, so that nobody takes it for empty. */
 export function noteMissing(missing: readonly string[], terminal: Pick<Terminal, "error">): void {
-  if (missing.length > 0) terminal.error(`note: not read from the cluster: ${missing.join(", ")}\n`);
+  if (missing.length > 0) tellNote(`not read from the cluster: ${missing.join(", ")}`, terminal);
 }

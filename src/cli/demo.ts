@@ -8,12 +8,14 @@ import { type ApiServerClient, createApiServerClient } from "../demo/api-server-
 import { kubectlText } from "../demo/kubectl-text.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
 import { createLog } from "../telemetry/log.ts";
+import { unwritable } from "../text/file-errors.ts";
+import { UsageError } from "../text/usage-error.ts";
 import { selfSigned } from "../tls/self-signed.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { type Outcome, StandInCluster } from "../demo/stand-in-cluster.ts";
 import { type Chapter, nameOf, requestOf, tour, userStory } from "../demo/story.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
 export function demoCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
@@ -30,9 +32,9 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   const { chapters, errors } = path === undefined ? await tour() : await userStory(path);
   const documents = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy));
   const loaded = await policiesOf(options, documents);
-  for (const error of [...errors, ...loaded.errors]) terminal.error(`error: ${shownError(error)}\n`);
+  for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
   if (errors.length > 0 && chapters.length === 0) return 2;
-  const folder = await mkdtemp(join(tmpdir(), "meshward-demo-"));
+  const folder = await temporaryFolder();
   const cluster = new StandInCluster();
   const { certificates } = await selfSigned({ folder, now: Date.now() });
   const webhook = await startWebhook({
@@ -55,6 +57,14 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
     await rm(folder, { recursive: true, force: true });
   }
   return errors.length + loaded.errors.length > 0 ? 2 : 0;
+}
+
+async function temporaryFolder(): Promise<string> {
+  try {
+    return await mkdtemp(join(tmpdir(), "meshward-demo-"));
+  } catch (error) {
+    throw new UsageError(`no temporary folder can be made in ${tmpdir()} (TMPDIR): ${unwritable(error)}`);
+  }
 }
 
 /** A second between two objects, so that the older of two is the one that came first. */

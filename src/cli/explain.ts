@@ -21,7 +21,7 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
 export interface ExplainOptions extends PolicyOptions, MeshOptions {
   readonly namespace: string;
@@ -68,7 +68,7 @@ export async function explain(
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
   const { policies, errors } = await policiesOf(options);
-  for (const error of errors) terminal.error(`error: ${shownError(error)}\n`);
+  for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
   if ("problem" in found) throw new UsageError(found.problem);

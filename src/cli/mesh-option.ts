@@ -5,6 +5,7 @@ import { CaptureError, isCapture, readCapture } from "../sources/cluster/capture
 import { meshOfCluster } from "../sources/cluster/snapshot.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/manifests/file-mesh.ts";
 import { type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
+import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
 import type { Knowledge } from "../view/view.ts";
@@ -86,6 +87,7 @@ async function meshFromCapture(path: string, { settings = defaultMeshSettings, a
     return await readCapture(path, { settings, ...(adjust === undefined ? {} : { adjust }) });
   } catch (error) {
     if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
+    if (isSystemError(error)) throw new UsageError(`--mesh ${path}: ${unreadable(error)}`);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError, type OutputConfiguration } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen.ts";
+import { isSystemError, unusable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
@@ -10,7 +11,7 @@ import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
 /** Runs one command. Never rejects: what the user can put right is one line, anything else is a defect and says so. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -38,17 +39,25 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 
 /** Help is as wide as the terminal, for errors too; a pipe gets each option on one line. */
 function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal): OutputConfiguration {
-  return { writeOut: out, writeErr: error, getOutHelpWidth: () => columns, getErrHelpWidth: () => columns };
+  return {
+    writeOut: out,
+    writeErr: error,
+    outputError: (text, write) => write(text.replace(/^error: /, "meshward: ")),
+    getOutHelpWidth: () => columns,
+    getErrHelpWidth: () => columns,
+  };
 }
 
 function failed(error: unknown, terminal: Terminal): ExitCode {
   // commander has printed its own.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UsageError || error instanceof CertificateError || error instanceof ListenError)
-    terminal.error(`meshward: ${error.message}\n`);
+    tellProblem(error.message, terminal);
+  else if (isSystemError(error)) tellProblem(`${error.path ?? error.syscall}: ${unusable(error)}`, terminal);
   else
-    terminal.error(
-      `meshward: a defect of Meshward, please report it: ${error instanceof Error ? error.stack : String(error)}\n`,
+    tellProblem(
+      `a defect of Meshward, please report it: ${error instanceof Error ? error.stack : String(error)}`,
+      terminal,
     );
   return 2;
 }

@@ -7,6 +7,7 @@ import { jsonReport } from "../report/json.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import { textReport } from "../report/text.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
+import { unwritable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
@@ -64,9 +65,7 @@ export function writeReport(report: Report, options: ReportOptions, terminal: Te
   try {
     writeFileSync(output, text);
   } catch (error) {
-    throw new UsageError(
-      `--output ${output} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new UsageError(`--output ${output} cannot be written: ${unwritable(error)}`);
   }
 }
 

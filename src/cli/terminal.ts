@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { unwritable } from "../text/file-errors.ts";
 
 /** What a command may touch of the world outside: the process's own in main.ts, a test's elsewhere. */
 export interface Terminal {
@@ -17,3 +18,15 @@ export interface Terminal {
 
 /** 0: fine. 1: findings at or over what the user asked to fail on. 2: could not run, or not on everything. */
 export type ExitCode = 0 | 1 | 2;
+
+/** What stands in the way, in the one form that all commands have. */
+export const tellProblem = (problem: string, { error }: Pick<Terminal, "error">): void => error(shownProblem(problem));
+
+const shownProblem = (problem: string): string => `meshward: ${problem}\n`;
+
+/** For an output that has failed, and can carry no problem. */
+export const outputProblem = (error: unknown): string =>
+  shownProblem(`standard output cannot be written: ${unwritable(error)}`);
+
+/** What somebody should know although nothing is wrong. */
+export const tellNote = (note: string, { error }: Pick<Terminal, "error">): void => error(`meshward: note: ${note}\n`);

@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { SubjectAltNameEntry } from "selfsigned";
+import { unwritable } from "../text/file-errors.ts";
 import {
   type Certificate,
   CertificateError,
@@ -107,8 +108,7 @@ function write(folder: string, { ca, cert, key }: Certificate & { readonly ca: s
     replace(join(folder, "tls.crt"), cert, 0o644);
     replace(join(folder, "ca.crt"), ca, 0o644);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new CertificateError(`The certificate cannot be written to ${folder}: ${why}`);
+    throw new CertificateError(`The certificate cannot be written to ${folder}: ${unwritable(error)}`);
   }
 }
 

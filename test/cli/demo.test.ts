@@ -16,9 +16,9 @@ const namespace = "# A team\napiVersion: v1\nkind: Namespace\nmetadata: { name: 
 
 test("where there is nothing to play, one line says why, and no webhook starts", async (context) => {
   for (const [path, expected] of [
-    [join(folderWith(context, {}), "nowhere"), /^error: .*there is no such file or folder: correct the path\n$/],
-    [folderWith(context, {}), /^error: .*this folder holds no \.yaml, \.yml or \.json file: .*\n$/],
-    [folderWith(context, { "broken.yaml": "a: b: c\n" }), /^error: .*broken\.yaml:1:4: not valid YAML: .*\n$/],
+    [join(folderWith(context, {}), "nowhere"), /^meshward: .*there is no such file or folder: correct the path\n$/],
+    [folderWith(context, {}), /^meshward: .*this folder holds no \.yaml, \.yml or \.json file: .*\n$/],
+    [folderWith(context, { "broken.yaml": "a: b: c\n" }), /^meshward: .*broken\.yaml:1:4: not valid YAML: .*\n$/],
   ] as const) {
     const { code, out, error } = await meshward(["demo", path]);
     assert.deepEqual([code, out], [2, ""]);
@@ -30,7 +30,7 @@ test("what can be read is played, and the exit code tells that not all could", a
   const folder = folderWith(context, { "1.yaml": namespace, "2.yaml": "a: b: c\n" });
   const { code, out, error } = await meshward(["demo", folder]);
   assert.equal(code, 2);
-  assert.match(error, /^error: .*2\.yaml:1:4: /);
+  assert.match(error, /^meshward: .*2\.yaml:1:4: /);
   assert.match(out, /\nA team\n/);
   assert.match(out, /^namespace\/shop created$/m);
 });

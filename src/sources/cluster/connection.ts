@@ -9,6 +9,7 @@ import { Agent as HttpsAgent, type RequestOptions as HttpsOptions, request as ht
 import { urlToHttpOptions } from "node:url";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { member } from "../../kube/read.ts";
+import { isSystemError, unreadable } from "../../text/file-errors.ts";
 import { ClusterError, codeOf, requestError, statusError } from "./cluster-error.ts";
 import { type KubeconfigOptions, readKubeconfig } from "./kubeconfig.ts";
 
@@ -115,10 +116,9 @@ class KeptConnection implements ClusterConnection {
     try {
       await this.#config.applyToHTTPSOptions(options);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
       throw new ClusterError(
         "unauthorized",
-        `the credentials for ${this.server} cannot be had: ${why || "the plugin failed"}; kubectl get namespaces shows whether kubectl has them`,
+        `the credentials for ${this.server} cannot be had: ${whyNoCredentials(error)}; kubectl get namespaces shows whether kubectl has them`,
       );
     }
     const headers: OutgoingHttpHeaders = { ...(options.headers as OutgoingHttpHeaders | undefined) };
@@ -172,6 +172,14 @@ class KeptConnection implements ClusterConnection {
       retryAfterMs(response.headers["retry-after"]),
     );
   }
+}
+
+/** A plugin, or a file that the kubeconfig names. */
+function whyNoCredentials(error: unknown): string {
+  if (!isSystemError(error)) return (error instanceof Error ? error.message : String(error)) || "the plugin failed";
+  const { syscall, path = "", code } = error;
+  if (!syscall.startsWith("spawn")) return `${path}: ${unreadable(error)}`;
+  return `the plugin ${path} ${code === "ENOENT" ? "is not there: install it, or correct its path" : `cannot be started (${code})`}`;
 }
 
 class StaleSocketError extends Error {}

@@ -4,6 +4,7 @@ import { delimiter, dirname, isAbsolute, join, sep } from "node:path";
 import type { Cluster, KubeConfig, User } from "@kubernetes/client-node";
 import { parse } from "yaml";
 import { isObject, member } from "../../kube/read.ts";
+import { isSystemError, unreadable } from "../../text/file-errors.ts";
 import { ClusterError } from "./cluster-error.ts";
 
 /** Where a cluster is looked for, in kubectl's order: `--kubeconfig`, `KUBECONFIG`, `~/.kube/config`, the pod's service account. */
@@ -62,6 +63,7 @@ function readFile(config: KubeConfig, file: string): KubeConfig {
     amendUsers(config.users, raw, dirname(file));
     return config;
   } catch (error) {
+    if (isSystemError(error)) throw wrong(`the kubeconfig ${file}: ${unreadable(error)}`);
     const why = error instanceof Error ? error.message : String(error);
     throw wrong(`the kubeconfig ${file} cannot be read: ${why}; kubectl config view shows what kubectl makes of it`);
   }

@@ -1,11 +1,12 @@
 import type { Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
+import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
 import { IgnorePatterns } from "./ignore-patterns.ts";
 import { kustomizationNames, patchFilesOf } from "./kustomizations.ts";
 import type { SourceError } from "./source-error.ts";
-import { readFileText, unreadable } from "./source-text.ts";
+import { readFileText } from "./source-text.ts";
 
 /** A file to read. `named`: the user gave its name, so that it has to be a manifest. */
 export interface ManifestFile {

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
+import { unreadable } from "../../text/file-errors.ts";
 
 /** What a folder of manifests never reaches, and a machine can still hold several times. */
 const maxFileBytes = 64 * 1024 * 1024;
@@ -44,21 +45,4 @@ function decode(bytes: Buffer): Reading {
   if (!isUtf8(bytes)) return { problem: "not a text file, or not written in UTF-8: save it as UTF-8" };
   const text = bytes.toString("utf8");
   return { text: text.startsWith("\uFEFF") ? text.slice(1) : text };
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file or folder: correct the path",
-  ENOTDIR: "there is no such file or folder: correct the path",
-  EACCES: "permission denied: allow this user to read it",
-  EPERM: "permission denied: allow this user to read it",
-  ELOOP: "its symbolic links lead in a circle: correct the link",
-  EISDIR: "is a folder, not a file",
-  ENAMETOOLONG: "the name is too long for a file: correct the path",
-  EMFILE: "too many files are open: raise the limit (ulimit -n)",
-};
-
-export function unreadable(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const reason = reasons[code ?? ""];
-  return reason ?? `cannot be read (${code ?? message}): check the file and its disk`;
 }
