@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import { run } from "./cli/program.ts";
-import { outputProblem } from "./cli/terminal.ts";
+import { byKeyboard, outputProblem } from "./cli/terminal.ts";
 
 const argv = process.argv.slice(2);
 /** Only a server has something to finish when it is asked to stop. */
@@ -11,7 +11,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
   process.on(signal, () => {
     // The second time the user means it.
     if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
-    stop.abort();
+    stop.abort(signal === "SIGINT" && process.stdin.isTTY ? byKeyboard : undefined);
   });
 // A reader that has seen enough (`| head`) closes the pipe: no error of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -31,6 +31,7 @@ async function main(): Promise<void> {
     // Some terminals say 0.
     columns: process.stdout.columns || undefined,
     env: process.env,
+    hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,
     stop: stop.signal,
   });
 }

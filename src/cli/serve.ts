@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pageOf } from "../config/rule-page.ts";
 import { allKinds } from "../kube/kinds.ts";
-import { createLog, type LogLevel, logLevels } from "../telemetry/log.ts";
+import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
@@ -16,7 +16,7 @@ import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
@@ -60,7 +60,12 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       500,
     )
     .addOption(docsUrlOption())
-    .option("--drain-seconds <number>", "how long to go on answering after SIGTERM", seconds, 10)
+    .option(
+      "--drain-seconds <number>",
+      "how long to go on answering after SIGTERM; Ctrl-C in a terminal does not wait",
+      seconds,
+      10,
+    )
     .action(async (options: ServeOptions) => finish(await serve(options, terminal)));
 }
 
@@ -70,7 +75,7 @@ const liveReadMs = 300;
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError where it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
-  const { certificates, announce } = await certificatesOf(options, terminal);
+  const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(
@@ -95,18 +100,23 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
+  let isStarted = false;
   try {
     announce();
     log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
+    isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
-    log.info({ drainSeconds: options.drainSeconds }, "stopping; a second signal stops at once");
+    log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
+    terminal.hint?.("What is in flight is answered; Ctrl-C again stops at once.\n");
   } finally {
     policies.close();
-    await webhook.close();
+    await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }
   return 0;
 }
+
+const isHurried = ({ stop }: Terminal): boolean => stop.reason === byKeyboard;
 
 const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0);
 
@@ -116,7 +126,7 @@ interface Certificates {
   announce(): void;
 }
 
-async function certificatesOf(options: ServeOptions, terminal: Terminal): Promise<Certificates> {
+async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Log): Promise<Certificates> {
   const { tlsCert, tlsKey, certs, tlsHost } = options;
   if (options.selfSigned) {
     if (tlsCert !== undefined || tlsKey !== undefined)
@@ -126,7 +136,8 @@ async function certificatesOf(options: ServeOptions, terminal: Terminal): Promis
     const made = await unsavedSelfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
     const announce = () => {
       made.save();
-      terminal.error(`The webhook's authority is ${made.caPath}: put it into the webhook configuration's caBundle\n`);
+      log.info({ authority: made.caPath }, "a certificate was made; its authority belongs into caBundle");
+      terminal.hint?.(`The webhook's authority is ${made.caPath}: put it into the webhook configuration's caBundle\n`);
     };
     return { certificates: made.certificates, announce };
   }

@@ -12,9 +12,14 @@ export interface Terminal {
   /** Of the terminal that `out` writes to; undefined where that is none. */
   readonly columns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted when the user asks to stop; a second time the process ends at once. */
+  /** For whoever watches; undefined where that is nobody, and a log takes everything. */
+  readonly hint?: ((text: string) => void) | undefined;
+  /** Aborted when the user asks to stop, with `byKeyboard` as its reason where that is so; a second time the process ends at once. */
   readonly stop: AbortSignal;
 }
+
+/** Ctrl-C in a terminal: nobody routes requests here who would have to notice first. */
+export const byKeyboard = Symbol("by keyboard");
 
 /** 0: fine. 1: findings at or over what the user asked to fail on. 2: could not run, or not on everything. */
 export type ExitCode = 0 | 1 | 2;

@@ -45,8 +45,8 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
-  /** Drains, then closes both ports. */
-  close(): Promise<void>;
+  /** Drains, sooner where `hurry` is aborted, then closes both ports. */
+  close(hurry?: AbortSignal): Promise<void>;
 }
 
 /** Everything that answers reviews, wired together and listening. Throws a ListenError where a port cannot be had. */
@@ -65,8 +65,8 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   return {
     port,
     opsPort,
-    async close() {
-      await server.close();
+    async close(hurry) {
+      await server.close(hurry);
       await told.close();
       await ops.close();
       certificates.close();

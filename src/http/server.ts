@@ -54,8 +54,11 @@ export interface AdmissionServer {
   listen(address: Address): Promise<{ readonly host: string; readonly port: number }>;
   /** For /readyz: is it listening, not draining, and is its certificate valid? */
   readonly readiness: readonly ReadinessCheck[];
-  /** Drains: /readyz turns, answers carry `Connection: close`, what is in flight is answered. Never rejects. */
-  close(): Promise<void>;
+  /**
+   * Drains: /readyz turns, answers carry `Connection: close`, what is in flight is answered. Once `hurry` is aborted it
+   * no longer waits for load balancers to notice. Never rejects.
+   */
+  close(hurry?: AbortSignal): Promise<void>;
 }
 
 /** `POST /validate` and `POST /mutate` over TLS. */
@@ -84,7 +87,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
   return {
     listen: (address) => listen(app, address),
     readiness: readiness(app, load, options.certificates),
-    close: () => (closed ??= drain(app, load, limits)),
+    close: (hurry) => (closed ??= drain(app, load, limits, hurry)),
   };
 }
 
@@ -189,10 +192,11 @@ function readiness(app: App, load: Load, certificates: CertificateSource): Readi
  * fastify's own close would close idle connections at once and then wait for the keep-alive timeout of those that were
  * busy; killing connections instead would lose reviews, which the API server never sends twice.
  */
-async function drain(app: App, load: Load, limits: Limits): Promise<void> {
+async function drain(app: App, load: Load, limits: Limits, hurry: AbortSignal | undefined): Promise<void> {
   load.draining = true;
   if (!app.server.listening) return app.close();
-  if (limits.drainDelayMs > 0) await elapsed(limits.drainDelayMs);
+  const options = hurry === undefined ? {} : { signal: hurry };
+  if (limits.drainDelayMs > 0) await elapsed(limits.drainDelayMs, undefined, options).catch(() => undefined);
   const idle = setInterval(() => app.server.closeIdleConnections(), 50);
   const deadline = setTimeout(() => app.server.closeAllConnections(), limits.drainDeadlineMs);
   await app.close();

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { createApiServerClient } from "../../src/demo/api-server-client.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
+import { byKeyboard } from "../../src/cli/terminal.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-serve-"));
@@ -39,13 +40,17 @@ interface Server {
 
 /** Starts `meshward serve` as a process of its own and waits until its log says that it serves. */
 async function serve(...argv: string[]): Promise<Server> {
-  const child = spawn(process.execPath, [main, "serve", ...argv], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [main, "serve", ...argv], { stdio: ["ignore", "pipe", "pipe"] });
   children.push(child);
   let text = "";
+  // What collects the logs of containers takes both streams for one.
+  child.stderr.setEncoding("utf8").on("data", (chunk) => {
+    text += String(chunk);
+  });
   const lines = () =>
     text
       .split("\n")
-      .filter((line) => line.startsWith("{"))
+      .slice(0, -1)
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   child.stdout.setEncoding("utf8");
   for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
@@ -104,6 +109,10 @@ describe("serve", () => {
     const exit = once(server.child, "exit");
     server.child.kill("SIGTERM");
     assert.deepEqual(await exit, [0, null]);
+    assert.deepEqual(
+      server.log().map(({ msg }) => msg),
+      ["a certificate was made; its authority belongs into caBundle", "serving", "admission", "admission", "stopping"],
+    );
     const decisions = server.log().filter(({ msg }) => msg === "admission");
     assert.deepEqual(
       decisions.map(({ decision }) => decision),
@@ -114,6 +123,30 @@ describe("serve", () => {
       assert.ok(typeof line.uid === "string" && typeof line.milliseconds === "number" && typeof line.user === "string");
       assert.ok(!JSON.stringify(line).includes("secret"));
     }
+  });
+
+  test("Ctrl-C in a terminal does not wait for load balancers, nor does a start that fails", async () => {
+    const slow = [
+      ...flags(join(root, "keyboard")),
+      "--drain-seconds",
+      "9999",
+      "--log-level",
+      "silent",
+      "--self-signed",
+    ];
+    const hints: string[] = [];
+    const stopped = await meshward(["serve", ...slow], {
+      stop: AbortSignal.abort(byKeyboard),
+      hint: (text) => hints.push(text),
+    });
+    assert.deepEqual([stopped.code, stopped.out, stopped.error], [0, "", ""]);
+    assert.match(
+      hints.join(""),
+      /^The webhook's authority is .*ca\.crt: .*\nWhat is in flight .*Ctrl-C again stops at once\.\n$/,
+    );
+    const failed = await meshward(["serve", ...slow, "--certs", mesh]);
+    assert.equal(failed.code, 2);
+    assert.match(failed.error, /^meshward: The certificate cannot be written to /);
   });
 
   function wrong(name: string, argv: () => Promise<readonly string[]> | readonly string[], says: RegExp): void {

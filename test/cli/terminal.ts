@@ -10,7 +10,7 @@ export interface Ran {
 /** Runs a command line in this process, as main.ts does with the process's own streams. */
 export async function meshward(
   argv: readonly string[],
-  options: { input?: string; stop?: AbortSignal; columns?: number } = {},
+  options: { input?: string; stop?: AbortSignal; columns?: number; hint?: (text: string) => void } = {},
 ): Promise<Ran> {
   let out = "";
   let error = "";
@@ -24,6 +24,7 @@ export async function meshward(
     },
     colour: false,
     columns: options.columns,
+    hint: options.hint,
     env: {},
     stop: options.stop ?? new AbortController().signal,
   });

@@ -341,14 +341,16 @@ test("close answers what is in flight, tells its connections to close, and refus
 });
 
 test("while it drains it goes on answering, and moves connections away", async (context) => {
-  const shell = await startShell(context, { limits: { drainDelayMs: 200 } });
+  const shell = await startShell(context, { limits: { drainDelayMs: 60_000 } });
+  const hurry = new AbortController();
   const agent = new Agent({ keepAlive: true, ca: shell.ca });
   assert.equal((await shell.post("/validate", good, { agent })).headers.connection, "keep-alive");
-  const closing = shell.server.close();
+  const closing = shell.server.close(hurry.signal);
   const late = await shell.post("/validate", good, { agent });
   assert.equal(responseIn(late).allowed, true);
   assert.equal(late.headers.connection, "close");
   assert.equal(shell.server.close(), closing);
+  hurry.abort();
   await closing;
   agent.destroy();
 });
