@@ -40,6 +40,8 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
   });
+  // Now, so that no review has to.
+  for (const index of indexesOfRules) mesh.lookup(index, []);
   return {
     current: () => mesh,
     checks: [],

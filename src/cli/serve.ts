@@ -17,6 +17,7 @@ import { docsUrlOption } from "./docs-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
+import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
@@ -84,9 +85,10 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const mesh = await followMesh(options, terminal, log);
   const { cluster, connection } = mesh;
   const policies = followPolicies(options, inForce, { log, clock: systemClock });
+  const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: mesh.checks,
+    checks: [...mesh.checks, warmUp.check],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
@@ -103,6 +105,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   let isStarted = false;
   try {
     announce();
+    const warmedUp = await warmUp.run({ now: () => performance.now(), stop: terminal.stop });
+    if (warmedUp.error === undefined) log.debug(warmedUp, "warmed up");
+    else log.warn(warmedUp, "not warmed up");
     log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
     isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");

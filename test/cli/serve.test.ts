@@ -104,6 +104,11 @@ describe("serve", () => {
     assert.equal((await ops("/readyz")).status, 200);
     const metrics = await (await ops("/metrics")).text();
     assert.match(metrics, /^meshward_admission_requests_total\{.*decision="deny".*\} 1$/m);
+    assert.equal(
+      metrics.match(/^meshward_admission_requests_total\{.* 1$/gm)?.length,
+      2,
+      "of the warm-up nothing counts",
+    );
     assert.match(metrics, /^meshward_view_objects\{kind="DestinationRule"\} 1$/m);
 
     const exit = once(server.child, "exit");
