@@ -24,11 +24,10 @@ export function reviewHandler(door: Door, path: WebhookPath) {
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
     const start = performance.now();
     const body = request.body as ReviewBody | null | undefined;
-    if (body instanceof TooLarge) return unread(door, path, body, reply);
+    if (body instanceof TooLarge) return refuse(door, { start, path, ...unread(body) }, reply);
     const reading = readReview(body ?? "");
     if ("problem" in reading) {
-      const status = reading.uid === "" ? 400 : 200;
-      return refuse(door, { path, status, uid: reading.uid, problem: reading.problem }, reply);
+      return refuse(door, { start, path, status: reading.uid === "" ? 400 : 200, ...reading }, reply);
     }
     const finish = (decision: Decision) => {
       send(reply, 200, answer(reading.request.uid, decision, path));
@@ -48,25 +47,27 @@ export function reviewHandler(door: Door, path: WebhookPath) {
 }
 
 /** A body beyond the limit is refused by its uid: an HTTP error would admit it where failurePolicy is Ignore. */
-function unread(door: Door, path: WebhookPath, body: TooLarge, reply: FastifyReply): FastifyReply {
-  const { uid } = body;
-  const megabytes = Math.floor(body.limitBytes / 1_048_576);
-  const size = megabytes > 0 ? `${megabytes} MiB` : `${body.limitBytes} bytes`;
+function unread({ uid, limitBytes }: TooLarge): Pick<Refusal, "status" | "uid" | "problem"> {
+  const megabytes = Math.floor(limitBytes / 1_048_576);
+  const size = megabytes > 0 ? `${megabytes} MiB` : `${limitBytes} bytes`;
   const problem = `the review is larger than ${size}, which is more than Meshward reads; make the object smaller`;
-  return refuse(door, { path, status: uid === "" ? 413 : 200, uid, problem }, reply);
+  return { status: uid === "" ? 413 : 200, uid, problem };
 }
 
 interface Refusal {
+  /** As performance.now() gives it: when the body was there. */
+  readonly start: number;
   readonly path: WebhookPath;
   readonly status: number;
   readonly uid: string;
   readonly problem: string;
 }
 
-function refuse({ log, metrics }: Door, { path, status, uid, problem }: Refusal, reply: FastifyReply): FastifyReply {
+function refuse({ log, metrics }: Door, refusal: Refusal, reply: FastifyReply): FastifyReply {
+  const { start, path, status, uid, problem } = refusal;
   send(reply, status, answer(uid, notJudged(problem), path));
   log.warn({ uid: clip(uid), path, decision: "error", problem }, "admission");
-  metrics.admission({ ...unknown, webhook: path.slice(1) });
+  metrics.admission({ ...unknown, webhook: path.slice(1), seconds: (performance.now() - start) / 1_000 });
   return reply;
 }
 
@@ -75,7 +76,6 @@ const unknown = {
   kind: "other",
   decision: "error",
   dryRun: false,
-  seconds: 0,
   rules: [],
   ruleErrors: [],
   hasBrokenGlass: false,

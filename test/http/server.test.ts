@@ -376,6 +376,18 @@ test("a taken port is one line that says what to do", async (context) => {
   await server.close();
 });
 
+test("what cannot be read took its time as well", async (context) => {
+  const shell = await startShell(context, { limits: { bodyBytes: 1_000 } });
+  for (const body of ["", "[]", "x".repeat(2_000)]) await shell.post("/validate", body);
+  const page = await shell.metrics.text();
+  const of = (part: string) =>
+    Number(
+      new RegExp(`^meshward_admission_duration_seconds_${part}\\{.*decision="error".*\\} (\\S+)$`, "m").exec(page)?.[1],
+    );
+  assert.equal(of("count"), 3);
+  assert.ok(of("sum") > 0, String(of("sum")));
+});
+
 test("what is to be told about objects is handed on after the answer, and counted", async (context) => {
   const event = {
     reason: "BreakGlassUsed",
