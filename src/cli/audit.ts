@@ -23,7 +23,7 @@ import {
   writeReport,
 } from "./report-output.ts";
 import { shownError } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
   readonly mesh: string;
@@ -72,6 +72,6 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   writeReport(report, options, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   for (const { title } of unusedExceptions(policies.exceptions, used, new Date()))
-    terminal.error(`note: ${title} accepts no finding of this mesh; delete it if it is no longer needed\n`);
+    tellNote(`${title} accepts no finding of this mesh; delete it if it is no longer needed`, terminal);
   return exitCode(report, options);
 }

@@ -72,7 +72,9 @@ describe("audit", () => {
     const { error } = await meshward(["audit", "--mesh", mesh, "--policies", policies]);
     assert.deepEqual(
       error.split("\n").filter((line) => line.includes("MeshwardException")),
-      ["note: MeshwardException shop/idle accepts no finding of this mesh; delete it if it is no longer needed"],
+      [
+        "meshward: note: MeshwardException shop/idle accepts no finding of this mesh; delete it if it is no longer needed",
+      ],
     );
   });
 
