@@ -3,17 +3,17 @@ import { run } from "./cli/program.ts";
 import { byKeyboard, outputProblem } from "./cli/terminal.ts";
 
 const argv = process.argv.slice(2);
-/** Only a server has something to finish when it is asked to stop. */
+/** Only the server drains its connections when it is asked to stop. */
 const isServer = argv[0] === "serve";
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const)
   process.on(signal, () => {
-    // The second time the user means it.
+    // A second signal ends the server without draining.
     if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
     stop.abort(signal === "SIGINT" && process.stdin.isTTY ? byKeyboard : undefined);
   });
-// A reader that has seen enough (`| head`) closes the pipe: no error of ours.
+// A reader such as `| head` may close the pipe early, which is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   process.stderr.write(outputProblem(error));

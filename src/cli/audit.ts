@@ -32,8 +32,8 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
 
 export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("audit")
-    .description("judge a mesh as it is: what admission would say of each object that is there")
-    .addOption(meshOption("the mesh to judge").makeOptionMandatory())
+    .description("check every object of a mesh as it is stored now, as an admission review would")
+    .addOption(meshOption("the mesh to check").makeOptionMandatory())
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(policiesOption())
@@ -46,12 +46,15 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .action(async (options: AuditOptions) => finish(await audit(options, terminal)));
 }
 
-/** Prints a report of what is there; nothing in it is introduced. Throws a UsageError where the mesh or the policies cannot be read whole. */
+/**
+ * Prints a report on the objects that a mesh holds now; no finding in it counts as introduced.
+ * Throws a UsageError if the mesh or the policies cannot be read completely.
+ */
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
   const { policies, errors } = await policiesOf(options);
   if (errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} cannot be put in force whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--policies ${options.policies} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
   const { rulings, skipped, errors: failed } = judgeSet(files, selectionOf(policies));

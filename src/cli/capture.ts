@@ -12,19 +12,19 @@ export interface CaptureOptions extends ClusterOptions {
 
 export function captureCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("capture")
-    .description("save the mesh of a cluster to a file that --mesh reads: never Secrets, of ConfigMaps Istio's own")
-    .requiredOption("-o, --output <file>", "the file to write; it appears once it is whole")
+    .description("save the mesh of a cluster to a file for --mesh; never Secrets, and only Istio's own ConfigMaps")
+    .requiredOption("-o, --output <file>", "the file to write; it appears when the capture is complete")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .action(async (options: CaptureOptions) => finish(await capture(options, terminal)));
 }
 
-/** Throws a UsageError where the cluster cannot be read or the file cannot be written. */
+/** Writes the capture. Throws a UsageError if the cluster cannot be read or the file cannot be written. */
 export async function capture({ output, ...access }: CaptureOptions, terminal: Terminal): Promise<ExitCode> {
   return withCluster<ExitCode>(access, terminal, async (connection) => {
     const { count, missing } = await written(connection, { file: output, now: new Date() });
     noteMissing(missing, terminal);
-    terminal.error(`${count} objects of ${connection.server} are in ${output}\n`);
+    terminal.error(`wrote ${count} objects of ${connection.server} to ${output}\n`);
     return 0;
   });
 }

@@ -49,20 +49,20 @@ export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptio
 
 export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("check")
-    .description("judge manifests: files, folders, or - for standard input")
+    .description("check manifests in files, in folders or from standard input (-)")
     .argument("<path...>", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
-    .addOption(meshOption("judge the files as changes of this mesh: only what they introduce denies"))
+    .addOption(meshOption("check the files as changes to this mesh; only problems that they introduce are denied"))
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .option(
       "--partial <kinds>",
-      "the files hold only some objects of these kinds: what rests on one warns",
+      "the files contain only part of these kinds; findings that depend on them are warnings",
       kindList,
       [],
     )
     .option(
       "--complete <kinds>",
-      "the files hold all objects of these kinds: what is missing does not exist",
+      "the files contain all objects of these kinds; an object that is missing does not exist",
       kindList,
       [],
     )
@@ -70,18 +70,18 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(profileOption())
     .addOption(formatOption())
     .addOption(failOnOption())
-    .option("-n, --namespace <name>", "where objects without a namespace go", "default")
+    .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
 }
 
-/** Judges manifests and prints a report. Throws a UsageError where nothing can be judged at all. */
+/** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   const set = await readManifests(paths, terminal.input);
   const { policies, errors } = await policiesOf(options);
-  // What a repository of policies says must be sound, even where it does not count here.
+  // Policy documents among the checked files must be valid too, although they are not applied here.
   const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
   const unread = [...set.errors, ...errors, ...documents.errors];
   const found = fileMeshOf(set.manifests, {
@@ -116,7 +116,7 @@ function reportFor(
   });
 }
 
-/** The mesh of `--mesh`. What it does not show at all, the files may. */
+/** The mesh that `--mesh` names. A kind that it does not contain at all is known as far as the files contain it. */
 async function baseOf(
   files: FileMesh,
   { mesh, ...options }: CheckOptions,
@@ -134,17 +134,17 @@ async function baseOf(
   });
 }
 
-/** What the user says of a kind. */
+/** How far the view knows a kind, as the user stated it with `--partial` or `--complete`. */
 function asTold(kind: Kind, { complete, partial }: Pick<CheckOptions, "complete" | "partial">): Knowledge | undefined {
   if (partial.includes(kind)) return "partial";
   return complete.includes(kind) ? "complete" : undefined;
 }
 
-/** Without a mesh there is no before, so that rules on changes have nothing to compare. */
+/** The rules that compare two states: without `--mesh` there is no earlier state, so the report lists them as skipped. */
 const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
   rules
     .filter((rule) => rule.compare && isInForce(rule, selection, mesh))
-    .map(({ id }) => ({ rule: id, reason: "compares a change with what was there: give --mesh" }));
+    .map(({ id }) => ({ rule: id, reason: "compares a change with the mesh before it; give --mesh" }));
 
 function isInForce(rule: Rule, selection: PolicySelection, mesh: Mesh): boolean {
   const settings = selection.between(mesh, mesh);
@@ -153,7 +153,7 @@ function isInForce(rule: Rule, selection: PolicySelection, mesh: Mesh): boolean 
 
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
 
-/** What was left out on purpose, and what is there twice: no error, and nobody should have to guess. */
+/** Notes about files that were left out on purpose, and about objects that the files define more than once. */
 function notesOf(set: ManifestSet, { namespace }: CheckOptions): readonly string[] {
   const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
   const reasons = new Map<string, number>();
@@ -165,7 +165,7 @@ function notesOf(set: ManifestSet, { namespace }: CheckOptions): readonly string
       ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
     ),
     ...(unjudged.length > 0
-      ? [`${counted(unjudged.length, "object")} of kinds that no rule reads: ${kindsOf(unjudged)}`]
+      ? [`${counted(unjudged.length, "object")} not checked, because no rule reads the kind: ${kindsOf(unjudged)}`]
       : []),
   ];
 }

@@ -9,27 +9,30 @@ import { UsageError } from "../text/usage-error.ts";
 import type { Index } from "../view/view.ts";
 import { tellNote, type Terminal } from "./terminal.ts";
 
-/** `--kubeconfig` and `--context`, as kubectl has them. */
+/** `--kubeconfig` and `--context`, with the same meaning as in kubectl. */
 export interface ClusterOptions {
   readonly kubeconfig?: string;
   readonly context?: string;
 }
 
 export const kubeconfigOption = () =>
-  new Option("--kubeconfig <file>", "how to reach the cluster; default: KUBECONFIG, ~/.kube/config, the pod's account");
-export const contextOption = () => new Option("--context <name>", "of the kubeconfig; default: its current-context");
+  new Option(
+    "--kubeconfig <file>",
+    "kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's service account",
+  );
+export const contextOption = () => new Option("--context <name>", "kubeconfig context; default: its current-context");
 
-/** What the rules read, and the Namespaces by which policies select. */
+/** The kinds that the rules read, and Namespace, because policies select by the labels of namespaces. */
 export const kindsOfRules: readonly Kind[] = [
   ...new Set<Kind>(["MeshConfig", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]),
 ];
 
-/** What the rules look objects up by. */
+/** The indexes through which the rules look objects up. */
 export const indexesOfRules: readonly Index[] = [
   ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
 ];
 
-/** Connects, runs the task, and ends every connection. What the cluster refuses is one line. */
+/** Connects, runs the task and closes every connection. Throws a UsageError of one line for what the cluster refuses. */
 export async function withCluster<T>(
   options: ClusterOptions,
   { env }: Pick<Terminal, "env">,
@@ -47,7 +50,7 @@ export async function withCluster<T>(
   }
 }
 
-/** Says what a cluster did not show, so that nobody takes it for empty. */
+/** Prints which resources could not be read from a cluster, so that nobody assumes that none exist. */
 export function noteMissing(missing: readonly string[], terminal: Pick<Terminal, "error">): void {
   if (missing.length > 0) tellNote(`not read from the cluster: ${missing.join(", ")}`, terminal);
 }

@@ -20,14 +20,16 @@ import { startWebhook } from "./webhook.ts";
 
 export function demoCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("demo")
-    .description("start the webhook on loopback, play API server with a story or your manifests, and show what it says")
-    .argument("[path]", "a file or folder of manifests, applied in order; default: the tour")
+    .description(
+      "start the webhook locally, send it the tour or your manifests as the API server would, and print the answers",
+    )
+    .argument("[path]", "a file or folder of manifests, applied in order; default: the built-in tour")
     .addOption(policiesOption())
     .addOption(profileOption())
     .action(async (path: string | undefined, options: PolicyOptions) => finish(await demo(path, options, terminal)));
 }
 
-/** Ends by itself. Throws a UsageError where the manifests hold nothing to apply. */
+/** Runs all chapters and returns. Throws a UsageError if the manifests contain nothing to apply. */
 export async function demo(path: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
   const { chapters, errors } = path === undefined ? await tour() : await userStory(path);
   const documents = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy));
@@ -67,7 +69,7 @@ async function temporaryFolder(): Promise<string> {
   }
 }
 
-/** A second between two objects, so that the older of two is the one that came first. */
+/** A clock that advances by one second for each object, so that the order of creation decides which of two is older. */
 class StoryClock {
   #now = Date.parse("2026-01-01T09:00:00Z");
   now(): Date {
@@ -111,7 +113,7 @@ class Telling {
     this.#terminal.out(`${this.#style("dim", `$ kubectl ${verb} -f ${file}   # ${nameOf(manifest)}${by}`)}\n`);
     this.#clock.tick();
     const outcome = await this.#cluster.request(request, this.#client);
-    if (outcome === undefined) this.#terminal.out(`Error from server (NotFound): ${nameOf(manifest)} is not there\n`);
+    if (outcome === undefined) this.#terminal.out(`Error from server (NotFound): ${nameOf(manifest)} not found\n`);
     else this.#show(outcome, file);
   }
 

@@ -34,27 +34,30 @@ export interface ExplainOptions extends PolicyOptions, MeshOptions {
 
 export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("explain")
-    .description("say what applies to a namespace, a workload or a host, and why")
+    .description("explain which configuration applies to a namespace, a workload or a host, and why")
     .argument("<what>", "namespace/payments, deployment/payments/api, or host")
-    .argument("[name]", "the host, or a name behind a kind: host api.payments.svc.cluster.local")
-    .requiredOption("--mesh <path>", "the mesh to look at: a file, a folder, a capture, or the word cluster")
-    .option("--from <namespace>", "of a host: where its clients are")
-    .option("--change <file>", "what differs once these manifests are applied; - reads standard input")
-    .option("--delete <file>", "what differs once the objects of these manifests are gone")
-    .option("--strict", "of a namespace: what would break if it demanded mTLS of every caller")
-    .option("-n, --namespace <name>", "where names and objects without a namespace are", "default")
+    .argument("[name]", "the name, if the first argument is only a kind: host api.payments.svc.cluster.local")
+    .requiredOption(
+      "--mesh <path>",
+      "the mesh to explain; a file or folder of manifests, a capture, or the word cluster",
+    )
+    .option("--from <namespace>", "for a host: namespace of the clients")
+    .option("--change <file>", "show only what changes when these manifests are applied; - reads standard input")
+    .option("--delete <file>", "show only what changes when the objects in these manifests are deleted")
+    .option("--strict", "for a namespace: show what would stop working if it required mTLS of every caller")
+    .option("-n, --namespace <name>", "namespace for names and objects that do not name one", "default")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(clusterDomainOption())
     .addOption(policiesOption())
     .addOption(profileOption())
-    .addOption(new Option("--format <format>", "of the explanation").choices(["text", "json"]).default("text"))
+    .addOption(new Option("--format <format>", "output format").choices(["text", "json"]).default("text"))
     .action(async (what: string, name: string | undefined, options: ExplainOptions) =>
       finish(await explain({ what, name }, options, terminal)),
     );
 }
 
-/** Explains one thing. Throws a UsageError for what does not exist, and names what is near. */
+/** Explains one target. Throws a UsageError if it does not exist, and suggests similar names. */
 export async function explain(
   words: { readonly what: string; readonly name: string | undefined },
   options: ExplainOptions,
@@ -63,7 +66,7 @@ export async function explain(
   const asked = readTargetName({ ...words, namespace: options.namespace, from: options.from });
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
-    throw new UsageError("--strict asks what a whole namespace would break: explain namespace/<name> --strict");
+    throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
@@ -77,7 +80,7 @@ export async function explain(
   return errors.length > 0 ? 2 : 0;
 }
 
-/** The mesh with the change; undefined where none is asked for. */
+/** The mesh after the change that `--change` and `--delete` describe; undefined without these options. */
 async function changed(mesh: Mesh, options: ExplainOptions, terminal: Terminal): Promise<Mesh | undefined> {
   if (options.change === undefined && options.delete === undefined) return undefined;
   const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
@@ -91,7 +94,7 @@ async function changed(mesh: Mesh, options: ExplainOptions, terminal: Terminal):
       const there = mesh.find(object.kind, keyOf(object));
       if (there !== undefined && !there.implied) return { old: there };
       throw new UsageError(
-        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)} to delete`,
+        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
       );
     }),
   ];
@@ -106,16 +109,16 @@ async function objectsIn(
   const { manifests, errors } = await readManifests([path], terminal.input);
   if (errors.length > 0)
     throw new UsageError(
-      `${path} cannot be read whole:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `${path} cannot be read completely:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
-  if (files.objects.length === 0) throw new UsageError(`${path} holds no object of a kind that Meshward reads`);
+  if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
   return files;
 }
 
 const nothing = fileMeshOf([], { defaultNamespace: "" });
 
-/** Of those with one identity the last, as kubectl apply leaves it. */
+/** The last manifest for each object, because kubectl apply keeps the last one. */
 function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
   const early = new Set(replaced.map(({ earlier }) => earlier));
   return objects.filter((entry) => !early.has(entry)).map(({ object }) => object);
@@ -127,7 +130,7 @@ function printed(
   policies: Policies,
   { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
-  // A selection remembers what it was last asked about: each side has its own.
+  // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.
   const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
   const before = explanationOf(target, of(mesh), strict);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);

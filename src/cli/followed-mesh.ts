@@ -17,21 +17,21 @@ export interface FollowedMeshOptions extends MeshOptions {
   readonly maxStaleness: number;
 }
 
-/** The mesh that a server judges against, as it is at any time. */
+/** The current mesh that a server checks changes against. */
 export interface FollowedMesh {
   current(): MeshStore;
   readonly checks: readonly ReadinessCheck[];
-  /** Seconds since each kind was last heard of; nothing for files. */
+  /** Seconds since the API server last sent something about each kind; empty for files. */
   freshness(): Iterable<readonly [kind: Kind, seconds: number]>;
-  /** Undefined where there is nothing to follow. */
+  /** Undefined if the mesh is read from files. */
   readonly cluster: ClusterMesh | undefined;
   readonly connection: ClusterConnection | undefined;
   close(): Promise<void>;
 }
 
 /**
- * Files and captures are read once, a cluster is followed: one that cannot be reached yet is tried again for as long as
- * it takes. Throws a UsageError for what trying again does not cure.
+ * Reads files and captures once and watches a cluster. A cluster that cannot be reached is tried again without a limit.
+ * Throws a UsageError for an error that a retry cannot resolve.
  */
 export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, log: Log): Promise<FollowedMesh> {
   if (options.mesh === clusterWord) return followCluster(options, terminal, log);
@@ -58,7 +58,7 @@ async function followCluster(options: FollowedMeshOptions, { env }: Terminal, lo
   const connection = await connectToCluster({ kubeconfig, context, env, userAgent }).catch((error: unknown) => {
     throw error instanceof ClusterError ? new UsageError(error.message) : error;
   });
-  log.info({ server: connection.server, kinds: kindsOfRules }, "following the cluster");
+  log.info({ server: connection.server, kinds: kindsOfRules }, "watching the cluster");
   const cluster = new ClusterMesh({
     connection,
     kinds: kindsOfRules,

@@ -4,7 +4,7 @@ import type { Clock } from "../tls/clock.ts";
 import { type PoliciesInForce, type PolicyOptions, policiesOf } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 
-/** How often the documents are read again: a mounted ConfigMap changes within a minute anyway. */
+/** How often the documents are read again. A mounted ConfigMap takes up to a minute to change anyway. */
 const pollMs = 5_000;
 
 export interface FollowedPolicies {
@@ -13,8 +13,8 @@ export interface FollowedPolicies {
 }
 
 /**
- * Policies that follow their files. A change takes effect without a restart; documents that cannot be read or are not
- * sound leave the last good ones in force, all of them, and are reported once.
+ * Reloads policies when their files change, without a restart. If a document cannot be read or is invalid, all previous
+ * documents stay in force, and the error is logged once.
  */
 export function followPolicies(
   options: PolicyOptions,
@@ -29,10 +29,11 @@ export function followPolicies(
     const next = await policiesOf(options);
     const found = next.errors.map(shownError).join("\n") || undefined;
     if (found !== undefined) {
-      if (found !== problem) log.error({ problem: found }, "policies not replaced, the last good ones stay");
+      if (found !== problem)
+        log.error({ problem: found }, "policies were not reloaded; the previous ones stay in force");
     } else if (fingerprint(next.policies) !== fingerprint(current)) {
       current = next.policies;
-      log.info({ documents: current.documents.map(({ title }) => title) }, "policies replaced");
+      log.info({ documents: current.documents.map(({ title }) => title) }, "policies were reloaded");
     }
     problem = found;
   };
@@ -40,7 +41,7 @@ export function followPolicies(
     if (isReading) return;
     isReading = true;
     void look()
-      .catch((error: unknown) => log.error({ problem: String(error) }, "policies could not be read again"))
+      .catch((error: unknown) => log.error({ problem: String(error) }, "policies could not be reloaded"))
       .finally(() => {
         isReading = false;
       });

@@ -14,7 +14,7 @@ export interface Judgement {
   readonly errors: readonly RuleError[];
 }
 
-/** The files as a mesh of their own: everything that is wrong in it is theirs. */
+/** Checks the files as a mesh of their own; every problem in it counts as introduced by them. */
 export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement {
   const { mesh } = files;
   const findings: Finding[] = [];
@@ -37,7 +37,7 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
   return { rulings: rulingsOf(introduced, { after: mesh, exceptionFor: selection.exceptionFor }), skipped, errors };
 }
 
-/** What the rules say of these, in the place of what the set has of the same names. */
+/** Findings for one environment, whose objects replace those of the same names in the set. */
 function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelection) {
   const own = new Set(entries.map(({ object }) => object));
   const changes = entries.map(({ object }) => changeOf(object, mesh));
@@ -47,8 +47,9 @@ function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelect
 }
 
 /**
- * What is not, or not only, judged as part of the whole: environments, each with its own objects in the place of others';
- * and, one by one, manifests that a later one beside them replaces: those are applied all the same, if only for a moment.
+ * The objects that are checked separately from the set. Each environment is checked with its own objects instead of
+ * those of the other environments. A manifest that a later one in the same place replaces is checked by itself, because
+ * kubectl apply stores it too, if only for a moment.
  */
 function judgedApart(files: FileMesh): readonly Environment[] {
   const environments = environmentsOf(files);
@@ -56,7 +57,7 @@ function judgedApart(files: FileMesh): readonly Environment[] {
   return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
 }
 
-/** The files as changes of a mesh, all at once: only what they introduce is theirs. */
+/** Checks the files as one set of changes to a mesh; only problems that they introduce count as theirs. */
 export function judgeChanges(
   { objects, replaced }: FileMesh,
   { mesh }: FileMesh,

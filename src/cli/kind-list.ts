@@ -2,18 +2,18 @@ import { InvalidArgumentError } from "commander";
 import { allKinds, type Kind, kinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 
-/** What users call a kind: as the table does (Workload), as Kubernetes does (Deployment), or its plural. */
+/** The names that users may give a kind: that of the table (Workload), that of Kubernetes (Deployment), or its plural. */
 const namesOf = (kind: Kind): readonly string[] => [
   kind,
   ...kinds[kind].served.flatMap((served) => [served.kind, served.plural]),
 ];
 
 const byName = new Map<string, Kind>();
-// Istio's Gateway comes first in the table, and keeps the name that both groups use.
+// Two groups have a kind Gateway. Istio's comes first in the table and keeps the name.
 for (const kind of allKinds)
   for (const name of namesOf(kind)) if (!byName.has(name.toLowerCase())) byName.set(name.toLowerCase(), kind);
 
-/** Reads `Service,Deployment` for an option that may be given several times. Throws commander's error for a kind that is none. */
+/** Parses `Service,Deployment` for an option that may be repeated. Throws commander's error for an unknown kind. */
 export function kindList(text: string, previous: readonly Kind[]): readonly Kind[] {
   const names = text.split(",").map((name) => name.trim());
   return [...previous, ...names.filter((name) => name !== "").map(kindNamed)];

@@ -13,9 +13,9 @@ import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./c
 import { shownError } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The domain that istiod was started with decides which service a short host means; no object of the cluster says it. */
+/** istiod resolves short hosts with the domain that it was started with, which no object in the cluster contains. */
 export const clusterDomainOption = () =>
-  new Option("--cluster-domain <domain>", "what hosts of services end with, where istiod was told another one")
+  new Option("--cluster-domain <domain>", "DNS domain of the cluster's services, as istiod is configured")
     .default(defaultMeshSettings.domain)
     .argParser(domainName);
 
@@ -24,15 +24,15 @@ function domainName(text: string): string {
   throw new InvalidArgumentError("expected a domain such as cluster.local.");
 }
 
-/** The settings where no mesh config says otherwise. */
+/** The mesh settings that apply unless the mesh config sets others. */
 export const settingsIn = (clusterDomain: string): MeshSettings => ({ ...defaultMeshSettings, domain: clusterDomain });
 
-/** The mesh that `--mesh` stands for, and what was read for it. */
+/** The mesh that `--mesh` names, with the manifests that it was read from. */
 export interface MeshFromFiles extends FileMesh {
   readonly read: ManifestSet;
 }
 
-/** Besides paths, `--mesh` takes this word; a folder of that name is `./cluster`. */
+/** `--mesh` accepts this word in addition to paths; a folder of the same name is written `./cluster`. */
 export const clusterWord = "cluster";
 
 export const meshOption = (what: string) =>
@@ -44,13 +44,11 @@ export interface MeshOptions extends ClusterOptions {
 }
 
 export interface ReadMeshOptions extends FileMeshOptions {
-  /** Of captures and clusters, which say themselves what they hold. */
+  /** Overrides how far a kind is known, for captures and clusters, which otherwise state it themselves. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
 }
 
-/**
- * The mesh of files, of a capture, or of the cluster as it is now. Throws a UsageError where it cannot be read whole.
- */
+/** Reads the mesh from files, a capture, or the cluster as it is now. Throws a UsageError if it cannot be read completely. */
 export async function readMesh(
   { mesh: path, clusterDomain, ...access }: MeshOptions,
   terminal: Pick<Terminal, "env" | "error">,
@@ -66,16 +64,13 @@ export async function readMesh(
   });
 }
 
-/**
- * Throws a UsageError that names every file which could not be read: whoever judges changes against half a mesh allows
- * and denies by chance.
- */
+/** Throws a UsageError that names every file which could not be read, because an incomplete mesh gives arbitrary answers. */
 export async function meshFromFiles(path: string, options: ReadMeshOptions): Promise<MeshFromFiles> {
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path]);
   if (read.errors.length > 0)
     throw new UsageError(
-      `--mesh ${path} cannot be read whole:\n${read.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--mesh ${path} cannot be read completely:\n${read.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return { read, ...fileMeshOf(read.manifests, options) };
 }

@@ -6,7 +6,7 @@ import { rules } from "../rules/index.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 
-/** `--policies` and `--profile`, the same in every command. */
+/** `--policies` and `--profile`, which every command defines in the same way. */
 export interface PolicyOptions {
   readonly policies?: string;
   readonly profile: string;
@@ -15,7 +15,9 @@ export interface PolicyOptions {
 export const policiesOption = () =>
   new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
 export const profileOption = () =>
-  new Option("--profile <name>", `the policy below yours: ${profileNames.join(", ")}`).default(defaultProfile);
+  new Option("--profile <name>", `built-in policies that yours are added to: ${profileNames.join(", ")}`).default(
+    defaultProfile,
+  );
 
 export interface PoliciesInForce {
   readonly policies: Policies;
@@ -23,7 +25,7 @@ export interface PoliciesInForce {
   readonly errors: readonly (PolicyError | SourceError)[];
 }
 
-/** The profile with the documents of `--policies` and `more` above it. Throws a UsageError for a profile that is none. */
+/** The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile. */
 export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
@@ -34,5 +36,5 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
 
 const nothing = { manifests: new Array<Manifest>(), errors: new Array<SourceError>() };
 
-/** Whether a manifest is a document for policies; folders of policies may hold other objects too. */
+/** Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too. */
 export const isPolicy = ({ raw }: Manifest): boolean => isPolicySource(raw);

@@ -13,7 +13,7 @@ import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
-/** Runs one command. Never rejects: what the user can put right is one line, anything else is a defect and says so. */
+/** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let code: ExitCode = 0;
   const finish = (result: ExitCode) => {
@@ -28,7 +28,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   for (const command of [program, ...program.commands])
-    command.exitOverride().configureOutput(outputTo(terminal)).showHelpAfterError("(--help lists what there is)");
+    command.exitOverride().configureOutput(outputTo(terminal)).showHelpAfterError("(--help lists the commands and options)");
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -49,14 +49,14 @@ function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal):
 }
 
 function failed(error: unknown, terminal: Terminal): ExitCode {
-  // commander has printed its own.
+  // commander has printed the error already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UsageError || error instanceof CertificateError || error instanceof ListenError)
     tellProblem(error.message, terminal);
   else if (isSystemError(error)) tellProblem(`${error.path ?? error.syscall}: ${unusable(error)}`, terminal);
   else
     tellProblem(
-      `a defect of Meshward, please report it: ${error instanceof Error ? error.stack : String(error)}`,
+      `this is a bug in Meshward, please report it: ${error instanceof Error ? error.stack : String(error)}`,
       terminal,
     );
   return 2;

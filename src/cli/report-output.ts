@@ -11,7 +11,7 @@ import { unwritable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-/** How a report leaves: the same in every command that makes one. */
+/** The output options of every command that prints a report. */
 export interface ReportOptions {
   readonly format: "text" | "json";
   readonly failOn: "deny" | "warn" | "never";
@@ -20,9 +20,9 @@ export interface ReportOptions {
 }
 
 export const formatOption = () =>
-  new Option("--format <format>", "of the report").choices(["text", "json"]).default("text");
+  new Option("--format <format>", "report format").choices(["text", "json"]).default("text");
 export const failOnOption = () =>
-  new Option("--fail-on <mode>", "exit 1 when a finding is at least this")
+  new Option("--fail-on <mode>", "exit with code 1 if a finding has at least this mode")
     .choices(["deny", "warn", "never"])
     .default("deny");
 export const outputOption = () =>
@@ -31,7 +31,10 @@ export const outputOption = () =>
 export type Skipped = Report["skipped"][number];
 
 export const skips = (skipped: readonly Skip[]): Skipped[] =>
-  skipped.map(({ rule, unknown }) => ({ rule: rule.id, reason: `needs ${unknown}, of which nothing is known` }));
+  skipped.map(({ rule, unknown }) => ({
+    rule: rule.id,
+    reason: `needs objects of kind ${unknown}, and none are known`,
+  }));
 
 export function accepted(rulings: readonly Ruling[]): Skipped[] {
   return rulings.flatMap(({ finding, exception }) =>
@@ -40,7 +43,7 @@ export function accepted(rulings: readonly Ruling[]): Skipped[] {
       : [
           {
             rule: finding.rule.id,
-            reason: `${exception.title} accepts it for ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
+            reason: `${exception.title} accepts the finding on ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
           },
         ],
   );
@@ -49,11 +52,11 @@ export function accepted(rulings: readonly Ruling[]): Skipped[] {
 export function failedRule({ rule, subject, error }: RuleError, manifest: Manifest | undefined): ReportedError {
   const why = error instanceof Error ? error.message : String(error);
   const line = manifest?.locate([]).line ?? null;
-  const message = `rule ${rule.id} failed on ${idOf(subject)}, which is a defect of Meshward: ${why}`;
+  const message = `rule ${rule.id} failed on ${idOf(subject)}; this is a bug in Meshward: ${why}`;
   return { file: manifest?.file ?? null, line, message };
 }
 
-/** Throws a UsageError where the file cannot be written. */
+/** Throws a UsageError if the file cannot be written. */
 export function writeReport(report: Report, options: ReportOptions, terminal: Terminal): void {
   const { format, output } = options;
   const page = output === undefined ? terminal : { colour: false };

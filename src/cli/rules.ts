@@ -9,12 +9,12 @@ import type { ExitCode, Terminal } from "./terminal.ts";
 
 export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("rules")
-    .description("list the rules, or explain one: why, fix and an example")
+    .description("list the rules, or describe one: reason, fix and an example")
     .argument("[id]", "id of a rule")
     .action((id: string | undefined) => finish(showRules(id, terminal)));
 }
 
-/** Prints the catalogue, or the page of one rule. Throws a UsageError that names the nearest id for an unknown one. */
+/** Prints the list of rules, or the page of one rule. Throws a UsageError that suggests the nearest id for an unknown one. */
 function showRules(id: string | undefined, terminal: Terminal): ExitCode {
   terminal.out(id === undefined ? catalogue(terminal) : wrappedMarkdown(pageOf(id), terminal));
   return 0;

@@ -37,26 +37,31 @@ export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
 
 export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("serve")
-    .description("answer admission reviews over TLS: POST /validate and /mutate")
-    .addOption(meshOption("the mesh that changes are judged against").makeOptionMandatory())
+    .description("serve the admission webhook over TLS: POST /validate and POST /mutate")
+    .addOption(meshOption("the mesh that changes are checked against").makeOptionMandatory())
     .addOption(kubeconfigOption())
     .addOption(contextOption())
-    .option("--max-staleness <seconds>", "silence of the cluster after which what rests on it only warns", seconds, 300)
+    .option(
+      "--max-staleness <seconds>",
+      "if the API server has not been heard for this many seconds, findings based on cached data warn instead of deny",
+      seconds,
+      300,
+    )
     .addOption(clusterDomainOption())
     .option("--host <address>", "address to listen on", "0.0.0.0")
-    .option("--port <number>", "port of the webhook; 0 takes a free one", portNumber, 8443)
+    .option("--port <number>", "port of the webhook; 0 selects a free port", portNumber, 8443)
     .option("--ops-port <number>", "port of /livez, /readyz and /metrics, in plain HTTP", portNumber, 8080)
     .option("--tls-cert <file>", "PEM certificate, read again when it changes")
     .option("--tls-key <file>", "PEM key of --tls-cert")
-    .option("--self-signed", "make a certificate at every start, below --certs")
-    .option("--tls-host <name...>", "further names for --self-signed: meshward.meshward-system.svc", [])
-    .option("--certs <folder>", "where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .option("--self-signed", "create a certificate at every start, in the folder of --certs")
+    .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
+    .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(policiesOption())
     .addOption(profileOption())
-    .addOption(new Option("--log-level <level>", "least level to log").choices(logLevels).default("info"))
+    .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
       "--review-budget <milliseconds>",
-      "CPU time that one review may use; a change that needs more is refused",
+      "CPU time that one review may use; a change that needs more is denied",
       milliseconds,
       500,
     )
@@ -70,17 +75,17 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .action(async (options: ServeOptions) => finish(await serve(options, terminal)));
 }
 
-/** How long a denial waits for what it rests on. */
+/** How long a denial waits for the API server to confirm its evidence, in milliseconds. */
 const liveReadMs = 300;
 
-/** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError where it cannot start. */
+/** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError if it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} cannot be put in force whole:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   const mesh = await followMesh(options, terminal, log);
   const { cluster, connection } = mesh;
@@ -127,7 +132,7 @@ const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => su
 
 interface Certificates {
   readonly certificates: CertificateSource;
-  /** Called once the ports are open. Throws a CertificateError where the certificate's files cannot be written. */
+  /** Called when the ports are open. Throws a CertificateError if the certificate's files cannot be written. */
   announce(): void;
 }
 
@@ -136,18 +141,18 @@ async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Lo
   if (options.selfSigned) {
     if (tlsCert !== undefined || tlsKey !== undefined)
       throw new UsageError(
-        "--self-signed makes its own certificate: leave out --tls-cert and --tls-key, or leave it out",
+        "--self-signed creates its own certificate; remove either --self-signed, or --tls-cert and --tls-key",
       );
     const made = await unsavedSelfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
     const announce = () => {
       made.save();
       log.info({ authority: made.caPath }, "a certificate was made; its authority belongs into caBundle");
-      terminal.hint?.(`The webhook's authority is ${made.caPath}: put it into the webhook configuration's caBundle\n`);
+      terminal.hint?.(`The certificate of the webhook's CA is ${made.caPath}; put it into caBundle of the webhook configuration\n`);
     };
     return { certificates: made.certificates, announce };
   }
   if (tlsCert === undefined || tlsKey === undefined)
-    throw new UsageError("a webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
+    throw new UsageError("the webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
   return { certificates: mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock }), announce() {} };
 }
 

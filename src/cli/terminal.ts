@@ -1,12 +1,12 @@
 import type { Readable } from "node:stream";
 import { unwritable } from "../text/file-errors.ts";
 
-/** What a command may touch of the world outside: the process's own in main.ts, a test's elsewhere. */
+/** The inputs and outputs of a command: those of the process in main.ts, and those of a test elsewhere. */
 export interface Terminal {
   readonly input: Readable;
-  /** Data: what the command was asked for. */
+  /** Prints the result of the command. */
   out(text: string): void;
-  /** Progress and errors. */
+  /** Prints progress, notes and errors. */
   error(text: string): void;
   readonly colour: boolean;
   /** Of the terminal that `out` writes to; undefined where that is none. */
@@ -21,7 +21,7 @@ export interface Terminal {
 /** Ctrl-C in a terminal: nobody routes requests here who would have to notice first. */
 export const byKeyboard = Symbol("by keyboard");
 
-/** 0: fine. 1: findings at or over what the user asked to fail on. 2: could not run, or not on everything. */
+/** 0: success. 1: findings at or above `--fail-on`. 2: the command could not run, or not on all of its input. */
 export type ExitCode = 0 | 1 | 2;
 
 /** What stands in the way, in the one form that all commands have. */

@@ -19,9 +19,9 @@ import type { CertificateSource } from "../tls/certificate-source.ts";
 export interface WebhookOptions {
   readonly mesh: () => Mesh & { count(kind: Kind): number };
   readonly policies: () => Policies;
-  /** What the API server holds now of what a denial rests on: see GateParts. */
+  /** Reads the evidence of a denial again from the API server: see GateParts. */
   readonly readAgain?: GateParts["readAgain"];
-  /** Where Events on objects are written; without it they are only logged. */
+  /** The connection through which Events on objects are written; without it they are only logged. */
   readonly connection?: ClusterConnection | undefined;
   /** CPU time of one review, in milliseconds. */
   readonly reviewBudgetMs?: number;
@@ -32,13 +32,13 @@ export interface WebhookOptions {
   readonly certificates: CertificateSource;
   readonly log: Log;
   readonly host: string;
-  /** 0: any that is free. */
+  /** 0: any free port. */
   readonly port: number;
-  /** Undefined: no /livez, /readyz and /metrics. */
+  /** Undefined: /livez, /readyz and /metrics are not served. */
   readonly opsPort?: number;
   readonly limits?: Partial<Limits>;
   readonly checks?: readonly ReadinessCheck[];
-  /** Seconds since each kind was last heard of. */
+  /** Seconds since the API server last sent something about each kind. */
   readonly freshness?: () => Iterable<readonly [kind: Kind, seconds: number]>;
 }
 
@@ -49,7 +49,7 @@ export interface Webhook {
   close(hurry?: AbortSignal): Promise<void>;
 }
 
-/** Everything that answers reviews, wired together and listening. Throws a ListenError where a port cannot be had. */
+/** Starts everything that answers admission reviews. Throws a ListenError if a port cannot be opened. */
 export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { mesh, policies, certificates, log, host, limits = {} } = options;
   const metrics = createMetrics({ processMetrics: true });
@@ -98,7 +98,7 @@ function toldBy({ connection, log }: WebhookOptions, metrics: Metrics) {
   if (connection === undefined)
     return {
       tell(events: readonly ObjectEvent[]) {
-        for (const event of events) log.info(event, "no cluster to write an Event to");
+        for (const event of events) log.info(event, "Event not written: no cluster is connected");
       },
       close: async () => undefined,
     };

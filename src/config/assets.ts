@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** The folders of `policies/` that travel with Meshward: read from the checkout here, strings inside the built file. */
+/** The folders of `policies/` that are part of Meshward: read from the checkout here, embedded as strings in the built file. */
 export const assetFolders = ["profiles", "rules", "tour"] as const;
 export type AssetFolder = (typeof assetFolders)[number];
 
@@ -17,8 +17,8 @@ export function assetNames(folder: AssetFolder): readonly string[] {
 }
 
 /**
- * The text of one file that travels with Meshward, by its path below `policies/`.
- * Throws an Error that names the path if no folder that travels has such a file.
+ * The text of one file that is part of Meshward, by its path below `policies/`.
+ * Throws an Error that names the path if there is no such file.
  */
 export function asset(path: string): string {
   if (!assetFolders.some((folder) => assetNames(folder).includes(path))) {

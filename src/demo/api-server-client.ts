@@ -1,5 +1,6 @@
-// Plays the API server: for the demo and the contract tests. It builds requests, calls webhooks and judges their answers
-// as k8s.io/apiserver does (pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go, pkg/util/webhook/client.go).
+// Simulates the API server for the demo and the contract tests. It builds requests, calls webhooks and checks their
+// answers as k8s.io/apiserver does (pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go,
+// pkg/util/webhook/client.go).
 
 import { randomBytes, randomUUID } from "node:crypto";
 import { Agent, request as httpsRequest } from "node:https";
@@ -18,7 +19,7 @@ import { applyPatch, PatchError } from "./json-patch.ts";
 
 export type KubernetesObject = Readonly<Record<string, unknown>>;
 
-/** What a user asks of the API server. `object` on CREATE and UPDATE, `oldObject` on UPDATE and DELETE. */
+/** A request of a user to the API server. `object` is set on CREATE and UPDATE, `oldObject` on UPDATE and DELETE. */
 export interface Submission {
   readonly operation: "CREATE" | "UPDATE" | "DELETE";
   readonly object?: KubernetesObject;
@@ -27,7 +28,7 @@ export interface Submission {
   readonly dryRun?: boolean;
   readonly fieldManager?: string;
   readonly subResource?: string;
-  /** part of the deletion of a collection: the request then carries no name */
+  /** whether it is part of a collection's deletion; the request then carries no name */
   readonly collection?: boolean;
 }
 
@@ -37,22 +38,22 @@ export interface Webhook {
   readonly path: "/validate" | "/mutate";
   readonly failurePolicy: "Fail" | "Ignore";
   readonly timeoutSeconds: number;
-  /** stands for the configuration's rules; every submission when not given */
+  /** replaces the rules of the configuration; default: every submission */
   readonly matches?: (submission: Submission) => boolean;
 }
 
 export interface Admission {
   readonly allowed: boolean;
-  /** as it would be stored; the old object on DELETE */
+  /** the object as it would be stored; the old object on DELETE */
   readonly object: KubernetesObject;
-  /** what the mutating webhooks changed */
+  /** the changes of the mutating webhooks */
   readonly patch: readonly PatchOperation[];
-  /** as they reach the user */
+  /** the warnings that reach the user */
   readonly warnings: readonly string[];
   readonly auditAnnotations: Readonly<Record<string, string>>;
-  /** why it was refused */
+  /** why the request was denied */
   readonly error?: StatusError;
-  /** webhooks that failed and whose policy let the request pass unjudged */
+  /** webhooks that failed and whose failure policy admitted the request */
   readonly failedOpen: readonly string[];
 }
 
@@ -62,18 +63,18 @@ export interface ApiServerClientOptions {
   /** PEM, the webhook configuration's caBundle */
   readonly ca: string;
   readonly webhooks?: readonly Webhook[];
-  /** the name that the certificate must have, where it is not the URL's host: `meshward.meshward-system.svc` */
+  /** the name that the certificate must contain, if it differs from the URL's host: `meshward.meshward-system.svc` */
   readonly serverName?: string;
   readonly now?: () => Date;
 }
 
 export interface ApiServerClient {
-  /** Sends one request through all webhooks, mutating ones first. Rejects only on a programming error. */
+  /** Sends one request through all webhooks, mutating ones first. Rejects only for a programming error. */
   admit(submission: Submission): Promise<Admission>;
   close(): void;
 }
 
-/** Namespaces are mutated, everything is validated. */
+/** The mutating webhook receives Namespaces, the validating webhook every kind. */
 const meshwardWebhooks: readonly Webhook[] = [
   {
     name: "mutate.meshward.io",
@@ -87,7 +88,7 @@ const meshwardWebhooks: readonly Webhook[] = [
 
 export function createApiServerClient(options: ApiServerClientOptions): ApiServerClient {
   const { webhooks = meshwardWebhooks, now = () => new Date() } = options;
-  // As client-go's transport: 25 idle connections a host, closed after 90 s.
+  // Like client-go's transport: 25 idle connections for each host, closed after 90 s.
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 25, timeout: 90_000, ca: options.ca });
 
   return {
@@ -106,7 +107,7 @@ export function createApiServerClient(options: ApiServerClientOptions): ApiServe
   };
 }
 
-/** One request on its way through the webhooks. */
+/** The state of one request while the webhooks are called. */
 class Course {
   object: KubernetesObject;
   error: StatusError | undefined;
@@ -167,7 +168,7 @@ function callFailed(webhook: Webhook, course: Course, error: unknown): void {
   course.error = internalError(`failed calling webhook "${webhook.name}": failed to call webhook: ${why}`);
 }
 
-/** What fails here is an internal error for every failure policy. */
+/** A failure here is an internal error for every failure policy. */
 function patchCourse(course: Course, patch: readonly PatchOperation[]): void {
   if (course.submission.operation === "DELETE") {
     course.error = internalError("cannot patch a request without an object");
@@ -209,7 +210,7 @@ function reviewOf(uid: string, { submission, object }: Course): object {
       ...kindAndResource(object),
       subResource,
       name: collection ? undefined : metadata.name,
-      // A Namespace is in itself.
+      // The namespace of a request for a Namespace is the Namespace itself.
       namespace: object.kind === "Namespace" ? metadata.name : metadata.namespace,
       operation,
       userInfo: user,
@@ -252,7 +253,7 @@ interface Reply {
   readonly retryAfter: string | undefined;
 }
 
-/** client-go repeats after 429 and 5xx that carry Retry-After, ten times and within the timeout; after nothing else. */
+/** client-go retries only after 429 and 5xx with Retry-After, up to ten times within the timeout. */
 async function send(exchange: Exchange): Promise<Reply> {
   const signal = AbortSignal.timeout(exchange.webhook.timeoutSeconds * 1_000);
   let reply = await post(exchange, signal);
@@ -305,7 +306,7 @@ export function metadataOf(object: KubernetesObject): Metadata {
   return typeof metadata === "object" && metadata !== null ? metadata : {};
 }
 
-/** What decoding fills in: the label with a Namespace's name. */
+/** Sets the label with the name of a Namespace, as the API server's decoding does. */
 function defaulted(object: KubernetesObject): KubernetesObject {
   const metadata = metadataOf(object);
   if (object.kind !== "Namespace" || object.apiVersion !== "v1" || metadata.name === undefined) return object;
@@ -313,7 +314,7 @@ function defaulted(object: KubernetesObject): KubernetesObject {
   return { ...object, metadata: { ...metadata, labels } };
 }
 
-/** What the API server fills in between mutation and validation of a new object. */
+/** Sets the fields that the API server sets between mutation and validation of a new object. */
 function completed(object: KubernetesObject, { operation }: Submission, now: Date): KubernetesObject {
   if (operation !== "CREATE") return object;
   const metadata = metadataOf(object);
@@ -339,7 +340,7 @@ export function groupVersionKind(object: KubernetesObject): { group: string; ver
   };
 }
 
-/** The plural as the kinds of Kubernetes, Istio and the Gateway API form it. */
+/** The plural resource name, as Kubernetes, Istio and the Gateway API form it from the kind. */
 function resourceOf(kind: string): string {
   const name = kind.toLowerCase();
   if (/[^aeiou]y$/.test(name)) return `${name.slice(0, -1)}ies`;

@@ -1,4 +1,4 @@
-// What the API server makes of a webhook's answer, so that a client outside a cluster can do the same.
+// Processes a webhook's answer as the API server does, for a client outside a cluster.
 
 import type { PatchOperation } from "../admission/review.ts";
 
@@ -18,14 +18,14 @@ export interface Status {
   readonly details?: unknown;
 }
 
-/** What a client of the API server gets for a refused request. */
+/** The error that a client of the API server receives for a denied request. */
 export interface StatusError {
   readonly code: number;
   readonly reason: string;
   readonly message: string;
 }
 
-/** An answer that the API server would not take: the webhook's failure policy decides. */
+/** An answer that the API server would reject, so that the webhook's failure policy applies. */
 export class BadAnswer extends Error {
   override readonly name = "BadAnswer";
 }
@@ -39,7 +39,7 @@ type Fields = Readonly<Record<string, unknown>>;
  * @throws BadAnswer
  */
 export function verifyResponse(uid: string, mutating: boolean, review: unknown): VerifiedResponse {
-  if (!isFields(review)) throw new BadAnswer("the answer is no JSON object");
+  if (!isFields(review)) throw new BadAnswer("the answer is not a JSON object");
   const response = review.response;
   if (!isFields(response)) throw new BadAnswer("webhook response was absent");
   if (response.uid !== uid) throw new BadAnswer(`expected response.uid="${uid}", got "${String(response.uid)}"`);
@@ -96,7 +96,7 @@ function textsOf(value: unknown): readonly string[] {
   throw new BadAnswer("response.warnings is not a list of strings");
 }
 
-/** Of keys that are no part of a qualified name the API server logs that it drops them. */
+/** The API server drops keys that are not valid in a qualified name, and logs it. */
 function annotationsOf(value: unknown): Readonly<Record<string, string>> {
   if (!isFields(value)) return {};
   const valid = Object.entries(value).filter(([key]) => /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(key));
@@ -121,7 +121,7 @@ export function internalError(message: string): StatusError {
 const allRunes = 4_096;
 const itemRunes = 256;
 
-/** k8s.io/apiserver pkg/endpoints/filters/warning.go, recorder.AddWarning: what of the warnings reaches the client. */
+/** The warnings that reach the client: k8s.io/apiserver pkg/endpoints/filters/warning.go, recorder.AddWarning. */
 export class WarningRecorder {
   readonly #recorded = new Set<string>();
   #shown: string[] = [];
@@ -146,7 +146,7 @@ export class WarningRecorder {
     return this.#shown;
   }
 
-  /** A header cannot hold control characters: such a warning is dropped without a word. */
+  /** A header cannot contain control characters, so such a warning is dropped silently. */
   #show(text: string): void {
     if (/\p{Cc}|\p{Cs}/u.test(text)) return;
     this.#runes += [...text].length;

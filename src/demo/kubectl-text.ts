@@ -1,7 +1,7 @@
 import { type Admission, groupVersionKind, metadataOf, type Submission } from "./api-server-client.ts";
 
 /**
- * What `kubectl apply -f FILE` or `kubectl delete -f FILE` would print for this admission, warnings first
+ * The output of `kubectl apply -f FILE` or `kubectl delete -f FILE` for this admission, warnings first
  * (k8s.io/kubectl pkg/cmd/util/helpers.go, pkg/cmd/apply, pkg/cmd/delete).
  */
 export function kubectlText(submission: Submission, admission: Admission, file: string): string {

@@ -5,7 +5,7 @@ import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/set
 import { MeshStore, rebuilt } from "../view/store.ts";
 import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
 
-/** A request as a user makes it; whether it creates or updates depends on what is stored. */
+/** A request of a user; whether it creates or updates depends on the stored objects. */
 export interface UserRequest {
   readonly raw: KubernetesObject;
   readonly isDeletion: boolean;
@@ -18,7 +18,7 @@ export interface Outcome {
   readonly admission: Admission;
 }
 
-/** Stores what a webhook admits, so that the next request is judged against it: an API server and etcd for one process. */
+/** Stores the objects that a webhook admits, so that the next request is checked against them: an API server in memory. */
 export class StandInCluster {
   #mesh = new MeshStore(defaultMeshSettings);
   readonly #stored = new Map<string, KubernetesObject>();
@@ -28,7 +28,7 @@ export class StandInCluster {
     return this.#mesh;
   }
 
-  /** Stores without asking. */
+  /** Stores an object without calling the webhook. */
   put(raw: KubernetesObject): void {
     this.#stored.set(storedAs(raw), raw);
     const object = readAny(raw, "default");
@@ -37,7 +37,7 @@ export class StandInCluster {
     this.#followSettings(object);
   }
 
-  /** Undefined: there is nothing of this name to delete. */
+  /** Returns undefined if there is no object of this name to delete. */
   async request(
     { raw, isDeletion, user, fieldManager }: UserRequest,
     client: ApiServerClient,
@@ -76,7 +76,7 @@ export class StandInCluster {
       this.#mesh = rebuilt(this.#mesh, meshSettingsOf(this.#mesh.all("MeshConfig")));
   }
 
-  /** How many objects of kinds that rules read are stored. */
+  /** The number of stored objects of kinds that rules read. */
   get size(): number {
     return allKinds.reduce((sum, kind) => sum + this.#mesh.count(kind), 0);
   }
@@ -85,7 +85,7 @@ export class StandInCluster {
 type Metadata = Readonly<Record<string, unknown>>;
 const metadataOf = (raw: KubernetesObject): Metadata => (raw.metadata ?? {}) as Metadata;
 
-/** As kubectl places it: without a namespace, in `default`, unless it is cluster-scoped. */
+/** Sets the namespace as kubectl does: `default` if the object has none and is not cluster-scoped. */
 function placed(raw: KubernetesObject): KubernetesObject {
   const object = readAny(raw, "default");
   if (object === undefined || object.metadata.namespace === "") return raw;
@@ -93,8 +93,8 @@ function placed(raw: KubernetesObject): KubernetesObject {
 }
 
 /**
- * As kubectl apply merges: it takes away what was applied before and is gone now, and leaves what somebody else put on,
- * such as the label of an enrollment.
+ * Merges as kubectl apply does: removes fields that were applied before and are missing now, and keeps fields that
+ * something else set, such as the label of the ambient enrollment.
  */
 function updated(raw: KubernetesObject, old: KubernetesObject, applied: KubernetesObject): KubernetesObject {
   const { uid, creationTimestamp, namespace } = metadataOf(old);

@@ -7,7 +7,7 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { UserRequest } from "./stand-in-cluster.ts";
 
-/** One file of the story: what its first comment says, and its objects. */
+/** One file of the tour: its first comment and its objects. */
 export interface Chapter {
   readonly file: string;
   readonly comment: string;
@@ -17,7 +17,7 @@ export interface Chapter {
 const operationKey = "tour.meshward.io/operation";
 const userKey = "tour.meshward.io/user";
 
-/** What the annotations of the story say is not part of the object. */
+/** Removes the annotations of the tour, which are not part of the object. */
 export function requestOf({ raw }: Manifest): UserRequest {
   const metadata = (raw.metadata ?? {}) as { readonly annotations?: Readonly<Record<string, unknown>> };
   const { [operationKey]: operation, [userKey]: user, ...annotations } = metadata.annotations ?? {};
@@ -29,7 +29,7 @@ export function requestOf({ raw }: Manifest): UserRequest {
   };
 }
 
-/** Service accounts are in the groups that the API server gives them; a person may be named with one: `ada (sre)`. */
+/** Service accounts get the groups that the API server gives them; a person can be given one group: `ada (sre)`. */
 function userNamed(text: string): { username: string; groups: string[] } {
   const account = /^system:serviceaccount:([^:]+):/.exec(text);
   const groups = account ? ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`] : [];
@@ -45,7 +45,7 @@ export function nameOf({ raw, kind }: Manifest): string {
   return printableLine(`${kind} ${namespace === "" ? name : `${namespace}/${name}`}`, 200);
 }
 
-/** The story that travels with Meshward. */
+/** The tour that is part of Meshward. */
 export async function tour(): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
   const chapters: Chapter[] = [];
   const errors: ManifestSet["errors"][number][] = [];
@@ -58,13 +58,13 @@ export async function tour(): Promise<{ chapters: readonly Chapter[]; errors: Ma
   return { chapters, errors };
 }
 
-/** A file or folder of somebody's own. Throws a UsageError where it holds nothing. */
+/** A file or folder of the user. Throws a UsageError if it contains no manifest. */
 export async function userStory(
   path: string,
 ): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
   const { manifests, errors } = await readManifests([path]);
   if (manifests.length === 0 && errors.length === 0)
-    throw new UsageError(`${path} holds no manifest: give a file or folder with YAML or JSON of Kubernetes objects`);
+    throw new UsageError(`${path} contains no manifest; give a file or folder with Kubernetes objects in YAML or JSON`);
   const byFile = new Map<string, Manifest[]>();
   for (const manifest of manifests) byFile.set(manifest.file, [...(byFile.get(manifest.file) ?? []), manifest]);
   const chapters: Chapter[] = [];
@@ -73,7 +73,7 @@ export async function userStory(
   return { chapters, errors };
 }
 
-/** The comment that a file begins with. */
+/** The comment at the beginning of a file. */
 function commentOf(text: string): string {
   const lines = text.split(/\r?\n/);
   const end = lines.findIndex((line) => !line.startsWith("#"));

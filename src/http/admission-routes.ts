@@ -12,11 +12,11 @@ interface Door {
   readonly gate: Gate;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called after the answer is sent. Must neither throw nor take time. */
+  /** Called after the response is sent. Must neither throw nor block. */
   readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
 }
 
-/** Answers one review; the same for both paths but for the question to the gate. */
+/** Answers one review; the two paths differ only in the method of the gate that they call. */
 export function reviewHandler(door: Door, path: WebhookPath) {
   const { gate } = door;
   const ask = (request: AdmissionRequest) => (path === "/validate" ? gate.validate(request) : gate.mutate(request));
@@ -46,7 +46,7 @@ export function reviewHandler(door: Door, path: WebhookPath) {
   };
 }
 
-/** A body beyond the limit is refused by its uid: an HTTP error would admit it where failurePolicy is Ignore. */
+/** Denies a review over the size limit by its uid, because an HTTP error would admit it if failurePolicy is Ignore. */
 function unread({ uid, limitBytes }: TooLarge): Pick<Refusal, "status" | "uid" | "problem"> {
   const megabytes = Math.floor(limitBytes / 1_048_576);
   const size = megabytes > 0 ? `${megabytes} MiB` : `${limitBytes} bytes`;
@@ -82,7 +82,7 @@ const unknown = {
   liveRead: undefined,
 } as const;
 
-/** Serialised here: fastify has no schema to do it faster, and a string skips its guessing. */
+/** Serialises the review itself, because fastify has no schema to do it faster, and a string skips type detection. */
 function send(reply: FastifyReply, status: number, review: object): void {
   void reply.code(status).header("content-type", "application/json; charset=utf-8").send(JSON.stringify(review));
 }
@@ -165,7 +165,7 @@ function record(
   if (decision.events !== undefined) door.tell?.(decision.events);
 }
 
-/** The API server bounds all of these, but whoever reaches the port may send anything. */
+/** The API server limits the length of these fields, but any client that reaches the port can send anything. */
 function clip(text: string): string {
   return text.length <= 256 ? text : `${text.slice(0, 256)}…`;
 }

@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 
-/** A port could not be opened. The message is one line for the user. */
+/** A port could not be opened. The message is one line with what to do. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
 }
@@ -10,11 +10,11 @@ export interface Address {
   readonly host: string;
   /** 0: any free port */
   readonly port: number;
-  /** the flag that chooses the port, named in messages */
+  /** the flag that sets the port, for messages */
   readonly flag: string;
 }
 
-/** Opens the port and says which one it is. Rejects with a ListenError that says what to do. */
+/** Opens the port and resolves with its number. Rejects with a ListenError. */
 export async function listen(app: FastifyInstance, address: Address): Promise<{ host: string; port: number }> {
   try {
     await app.listen({ host: address.host, port: address.port });
@@ -31,13 +31,17 @@ function listenError(error: unknown, { host, port, flag }: Address): ListenError
   switch (code) {
     case "EADDRINUSE":
       return new ListenError(
-        `Port ${port} on ${host} is taken by another process; stop it, or choose another port with ${flag}`,
+        `Port ${port} on ${host} is in use by another process; stop it, or choose another port with ${flag}`,
       );
     case "EACCES":
-      return new ListenError(`This user may not open port ${port} on ${host}; choose one above 1023 with ${flag}`);
+      return new ListenError(
+        `This user is not allowed to open port ${port} on ${host}; choose a port above 1023 with ${flag}`,
+      );
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return new ListenError(`This machine has no address ${host}; choose one that it has, 0.0.0.0 or ::`);
+      return new ListenError(
+        `This machine has no address ${host}; choose one of its addresses, 0.0.0.0 or :: with --host`,
+      );
     default:
       return new ListenError(`Cannot listen on ${where}: ${error instanceof Error ? error.message : String(error)}`);
   }

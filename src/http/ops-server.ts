@@ -14,11 +14,11 @@ export interface OpsServerOptions {
   readonly metrics: Metrics;
 }
 
-/** Plain HTTP for the kubelet and Prometheus: /livez, /readyz (`?verbose` lists the checks) and /metrics. */
+/** Serves /livez, /readyz (`?verbose` lists the checks) and /metrics in plain HTTP, for the kubelet and Prometheus. */
 export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServer {
   const app = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: 10_000 });
 
-  // Says only that the process answers: a restart cures nothing that readiness complains about.
+  // Liveness checks only that the process answers, because a restart fixes nothing that readiness reports.
   app.get("/livez", (_request, reply) => reply.type("text/plain; charset=utf-8").send("ok\n"));
   app.get("/readyz", (request, reply) => {
     const results = checks.map(run);
@@ -33,7 +33,7 @@ export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServe
   });
   app.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   app.setNotFoundHandler((_request, reply) =>
-    reply.code(404).send({ error: "no such path; this port answers GET /livez, /readyz and /metrics" }),
+    reply.code(404).send({ error: "no such path; this port serves GET /livez, /readyz and /metrics" }),
   );
 
   return {
@@ -48,7 +48,7 @@ interface Result {
   readonly note?: string | undefined;
 }
 
-/** A check that fails to run is a check that failed. */
+/** A check that throws counts as failed. */
 function run(check: ReadinessCheck): Result {
   try {
     return { name: check.name, problem: check.problem(), note: check.note?.() };

@@ -1,8 +1,8 @@
 /** One line of /readyz; the process is ready when no check has a problem. */
 export interface ReadinessCheck {
   readonly name: string;
-  /** What is wrong, or undefined. Asked at every probe: quick and without side effects. */
+  /** The problem that makes the process not ready, or undefined. Called at every probe: fast and without side effects. */
   problem(): string | undefined;
-  /** What is worth knowing although nothing is wrong; shown by `?verbose`. */
+  /** Additional information while the check is ok, shown by `?verbose`. */
   note?(): string | undefined;
 }

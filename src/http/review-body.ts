@@ -1,11 +1,11 @@
 import type { FastifyRequest } from "fastify";
 import type { IncomingMessage } from "node:http";
 
-/** A body that was received whole, or one that was read past and dropped because it is larger than the limit. */
+/** A body that was received completely, or one that was discarded because it is larger than the limit. */
 export type ReviewBody = Buffer | TooLarge;
 
 export class TooLarge {
-  /** the beginning, which names the request's uid */
+  /** the beginning of the body, which contains the request's uid */
   readonly head: string;
   readonly limitBytes: number;
 
@@ -14,25 +14,26 @@ export class TooLarge {
     this.limitBytes = limitBytes;
   }
 
-  /** The API server writes the uid first in the request; what a user wrote comes later. "" when it is not there. */
+  /** The uid, which the API server writes first in the request, before anything that a user wrote. "" if it is missing. */
   get uid(): string {
     return /"request"\s*:\s*\{\s*"uid"\s*:\s*"([^"\\]{1,128})"/.exec(this.head)?.[1] ?? "";
   }
 }
 
-/** The connection ended in the middle of a body: nobody is left to answer. */
+/** The connection ended before the body was complete, so no response is possible. */
 export class BodyCutShort extends Error {
   override readonly name = "BodyCutShort";
   readonly statusCode = 400;
 }
 
 const headBytes = 4_096;
-/** A sender of more than this many times the limit is cut off, instead of read to the end. */
+/** The connection is closed when the body exceeds the limit this many times, instead of reading it to the end. */
 const patience = 4;
 
 /**
- * A body parser for fastify that leaves JSON alone: fastify's own refuses with an HTTP error what a user can put into an
- * object (`__proto__` keys, sizes over 1 MiB), and with failurePolicy Ignore an HTTP error means "admit unjudged".
+ * A body parser for fastify that does not parse JSON. fastify's own parser answers with an HTTP error for content that a
+ * user can put into an object (`__proto__` keys, more than 1 MiB), and with failurePolicy Ignore the API server admits
+ * a request after an HTTP error without a review.
  */
 export function collectBody(limitBytes: number) {
   return (

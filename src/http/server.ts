@@ -11,20 +11,20 @@ import type { ReadinessCheck } from "./readiness.ts";
 import { BodyCutShort, collectBody } from "./review-body.ts";
 
 export interface Limits {
-  /** A larger review is refused by its uid. Both objects may be 1.5 MiB in etcd, and Go's JSON escapes up to six-fold. */
+  /** A larger review is denied by its uid. Both objects may be 1.5 MiB in etcd, and Go's JSON escapes up to six-fold. */
   readonly bodyBytes: number;
-  /** More reviews at once are answered with 429, which makes the API server try again within its timeout. */
+  /** Further concurrent reviews are answered with 429, so that the API server retries within its timeout. */
   readonly inFlight: number;
   readonly requestTimeoutMs: number;
-  /** must be below `requestTimeoutMs`, or Node ignores that for slow bodies */
+  /** must be below `requestTimeoutMs`, or Node ignores that timeout for slow bodies */
   readonly headersTimeoutMs: number;
-  /** how often the two are looked at */
+  /** how often both timeouts are checked */
   readonly checkIntervalMs: number;
-  /** must exceed the API server's 90 s, or its next request meets a connection that closes */
+  /** must exceed the API server's 90 s, or its next request may use a connection that is being closed */
   readonly keepAliveTimeoutMs: number;
-  /** `close` goes on answering for this long, so that load balancers notice first */
+  /** `close` keeps answering for this long, so that load balancers notice first */
   readonly drainDelayMs: number;
-  /** `close` cuts off what is still open after this */
+  /** `close` closes the remaining connections after this long */
   readonly drainDeadlineMs: number;
 }
 
@@ -45,7 +45,7 @@ export interface AdmissionServerOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limits?: Partial<Limits>;
-  /** Gets what is to be told about objects, once the answer is sent. Must neither throw nor take time. */
+  /** Receives the Events to write, after the response is sent. Must neither throw nor block. */
   readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
 }
 
@@ -61,7 +61,7 @@ export interface AdmissionServer {
   close(hurry?: AbortSignal): Promise<void>;
 }
 
-/** `POST /validate` and `POST /mutate` over TLS. */
+/** Serves `POST /validate` and `POST /mutate` over TLS. */
 export function createAdmissionServer(options: AdmissionServerOptions): AdmissionServer {
   const limits = { ...defaultLimits, ...options.limits };
   const app = createApp(limits, options.certificates.current());
@@ -120,7 +120,7 @@ function createApp(limits: Limits, certificate: Certificate) {
   });
 }
 
-/** Everything that a new context must repeat: Node replaces it whole. */
+/** All options of the TLS context. A new certificate needs all of them again, because Node replaces the whole context. */
 function secureContext({ cert, key }: Certificate) {
   return { cert, key, minVersion: "TLSv1.2", honorCipherOrder: true } as const;
 }
@@ -136,13 +136,13 @@ function followCertificate(app: App, { certificates, log, metrics }: AdmissionSe
     }
     metrics.certificate(certificate.notAfter);
     metrics.certificateReload("ok");
-    log.info({ notAfter: new Date(certificate.notAfter).toISOString() }, "certificate replaced");
+    log.info({ notAfter: new Date(certificate.notAfter).toISOString() }, "certificate was reloaded");
   });
   certificates.onProblem(refused);
 
   function refused(problem: string): void {
     metrics.certificateReload("refused");
-    log.error({ problem }, "certificate not replaced, the last good one stays");
+    log.error({ problem }, "certificate was not reloaded; the last valid one stays in use");
   }
 }
 
@@ -151,24 +151,25 @@ function shed(metrics: Metrics, reply: FastifyReply): void {
   void reply
     .code(429)
     .header("retry-after", "1")
-    .send({ error: "too many reviews are in flight; try again in a second" });
+    .send({ error: "too many requests in flight; try again in one second" });
 }
 
 const webhookPath = /^\/(validate|mutate)(\?|$)/;
 
 function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   if (!webhookPath.test(request.url)) {
-    return reply.code(404).send({ error: "no such path; Meshward answers POST /validate and POST /mutate" });
+    return reply.code(404).send({ error: "no such path; this port serves POST /validate and POST /mutate" });
   }
   return reply.code(405).header("allow", "POST").send({ error: "wrong method; expected POST with an AdmissionReview" });
 }
 
-/** What fails before there is a review to answer: HTTP that fastify refuses, or a sender that went away. */
+/** Handles errors before a review is received: HTTP that fastify rejects, or a client that closed the connection. */
 function failed(log: Log, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error.statusCode ?? 500;
   const fields = { path: request.url.slice(0, 64), status, error: error.message };
-  if (error instanceof BodyCutShort) log.warn(fields, "the sender went away in the middle of a review");
-  else if (status < 500) log.warn(fields, "request refused");
+  if (error instanceof BodyCutShort)
+    log.warn(fields, "the client closed the connection before the review was complete");
+  else if (status < 500) log.warn(fields, "request rejected");
   else log.error({ ...fields, stack: error.stack }, "request failed");
   const text = status < 500 ? error.message : "internal error; see Meshward's log";
   return reply.code(status).send({ error: text });
@@ -189,8 +190,8 @@ function readiness(app: App, load: Load, certificates: CertificateSource): Readi
 }
 
 /**
- * fastify's own close would close idle connections at once and then wait for the keep-alive timeout of those that were
- * busy; killing connections instead would lose reviews, which the API server never sends twice.
+ * fastify's own close would close idle connections immediately and then wait for the keep-alive timeout of the busy
+ * ones. Destroying connections instead would lose reviews, which the API server does not send again.
  */
 async function drain(app: App, load: Load, limits: Limits, hurry: AbortSignal | undefined): Promise<void> {
   load.draining = true;

@@ -2,7 +2,7 @@ import type { Path } from "./read.ts";
 
 const plain = /^[A-Za-z_][A-Za-z0-9_-]*$/;
 
-/** A path as users write it: `spec.http[0].route[1].weight`; keys that are no identifiers are quoted. */
+/** Formats a path for users: `spec.http[0].route[1].weight`. Keys that are not identifiers are quoted. */
 export function formatPath(path: Path): string {
   let text = "";
   for (const step of path) {

@@ -1,7 +1,7 @@
 import { type Kind, kinds } from "./kinds.ts";
 import type { AnyObject } from "./object.ts";
 
-/** What tells an object from the others of its kind. `originKind`: `Deployment` for a Workload. */
+/** The fields that identify an object among those of its kind. `originKind`: `Deployment` for a Workload. */
 export interface ObjectName {
   readonly originKind: string;
   readonly namespace: string;
@@ -13,7 +13,7 @@ const hasSeveralResources = new Set(
   (Object.keys(kinds) as Kind[]).filter((kind) => new Set(kinds[kind].served.map((served) => served.kind)).size > 1),
 );
 
-/** The key of an object among those of its kind: `namespace/name`, or `namespace/originKind/name`. Nothing else makes one. */
+/** The key of an object in its kind: `namespace/name`, or `namespace/originKind/name`. All keys are created here. */
 export const keyFor = (kind: Kind, { originKind, namespace, name }: ObjectName): string =>
   hasSeveralResources.has(kind) ? `${namespace}/${originKind}/${name}` : `${namespace}/${name}`;
 
@@ -24,10 +24,10 @@ export const namespaceKey = (name: string): string =>
 export const keyOf = ({ kind, originKind, metadata: { namespace, name } }: AnyObject): string =>
   keyFor(kind, { originKind, namespace, name });
 
-/** One text for each object of a mesh: kinds of different groups may share what users call them. */
+/** Identifies an object in the whole mesh. It uses `kind`, because kinds of different groups may share an `originKind`. */
 export const identityOf = (object: AnyObject): string => `${object.kind} ${keyOf(object)}`;
 
-/** An object as users name it: `VirtualService payments/payments-api`, `Namespace payments`. */
+/** The name of an object in messages: `VirtualService payments/payments-api`, `Namespace payments`. */
 export function idOf({ originKind, metadata }: AnyObject): string {
   const shown = metadata.name || `${metadata.generateName ?? ""}*`;
   return `${originKind} ${metadata.namespace === "" ? shown : `${metadata.namespace}/${shown}`}`;

@@ -16,7 +16,7 @@ import {
 } from "./schemas.ts";
 import { readWorkload } from "./workload.ts";
 
-/** How the API server serves a kind: Meshward takes all versions of one resource for the same object. */
+/** How the API server serves a kind. All versions of one resource represent the same object. */
 export interface Served {
   readonly group: string;
   readonly versions: readonly string[];
@@ -69,8 +69,8 @@ const clusterWide = (group: string, kind: string, plural: string): Served => ({
 const entry = <T>(served: readonly Served[], read: Read<T>): KindEntry<T> => ({ served, read });
 
 /**
- * One table: what Meshward knows of a kind. The fields read are the fields kept, and the types follow. Paths in
- * problems are those of the raw object.
+ * The table of all kinds that Meshward knows. Only the fields in the reader are kept, and the types are inferred from it.
+ * Paths in problems refer to the raw object.
  */
 export const kinds = {
   VirtualService: entry([networking("VirtualService", "virtualservices")], virtualService),
@@ -108,7 +108,7 @@ export const kinds = {
     ],
     readWorkload,
   ),
-  /** What makes the API server call a Service: admission webhooks, aggregated APIs, conversions between versions. */
+  /** Objects that make the API server call a Service: admission webhooks, aggregated APIs, conversion webhooks. */
   AdmissionWebhook: entry(
     [
       clusterWide("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
@@ -129,13 +129,13 @@ const servedKinds = new Map<string, Kind>();
 for (const kind of allKinds)
   for (const served of kinds[kind].served) servedKinds.set(`${served.group}/${served.kind}`, kind);
 
-/** The kind in the table for an object's apiVersion and kind, all served versions alike; undefined for kinds that no rule reads. */
+/** The kind in the table for an apiVersion of any version and a kind; undefined if no rule reads it. */
 export function kindOf(apiVersion: string, kind: string): Kind | undefined {
   const slash = apiVersion.indexOf("/");
   return servedKinds.get(`${slash < 0 ? "" : apiVersion.slice(0, slash)}/${kind}`);
 }
 
-/** How the API server serves an object of this table. */
+/** How the API server serves a kind of this table with this `originKind`. */
 export function servedAs(kind: Kind, originKind: string): Served {
   const found = kinds[kind].served.find((served) => served.kind === originKind);
   return found ?? (kinds[kind].served[0] as Served);

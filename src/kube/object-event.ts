@@ -1,20 +1,20 @@
-/** What an Event says which object it is about. `namespace` is "" where the object is in none. */
+/** The reference of an Event to its object. `namespace` is "" for a cluster-scoped object. */
 export interface ObjectReference {
   readonly apiVersion: string;
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
-  /** Without it kubectl describe does not find the Event. */
+  /** Required for kubectl describe to find the Event. */
   readonly uid: string | undefined;
 }
 
-/** Something to be told about an object, where its owners look: what a Kubernetes Event of type Warning is made of. */
+/** The content of a Kubernetes Event of type Warning about an object. */
 export interface ObjectEvent {
-  /** Why, in one word of CamelCase. */
+  /** The reason of the Event, in CamelCase. */
   readonly reason: string;
-  /** Id of the rule that it is about; "" where it is about none in particular. */
+  /** Id of the rule; "" if the Event is not about one rule. */
   readonly rule: string;
-  /** One printable line of at most 1 KiB, which is all that an Event holds. */
+  /** One printable line of at most 1 KiB, the limit for an Event. */
   readonly note: string;
   readonly regarding: ObjectReference;
 }

@@ -27,24 +27,24 @@ const metadata = record({
 });
 export type ObjectMetadata = Value<typeof metadata>;
 
-/** What every object has, whatever its kind. */
+/** The fields that all kinds have in common. */
 interface ObjectBase<K extends Kind> {
   readonly kind: K;
-  /** As the object itself says it: `apps/v1` and `Deployment` for a Workload. */
+  /** apiVersion and kind as written in the object: `apps/v1` and `Deployment` for a Workload. */
   readonly apiVersion: string;
   readonly originKind: string;
   readonly metadata: ObjectMetadata;
-  /** Only where something has the wrong type; no rule but object-malformed judges such an object. */
+  /** Set if a field has the wrong type. Only the rule object-malformed checks such an object. */
   readonly malformed?: readonly Malformed[];
-  /** Only on a Namespace that other objects mention and the view does not hold: its labels are unknown. */
+  /** Set on an implied Namespace: the view has objects in it, but not the Namespace, so its labels are unknown. */
   readonly implied?: true;
 }
 export type ObjectOf<K extends Kind> = { [N in K]: ObjectBase<N> & Value<(typeof kinds)[N]["read"]> }[K];
 export type AnyObject = ObjectOf<Kind>;
 
 /**
- * The door. Everything that enters a view passes here, once. Total: arbitrary JSON in, an object out, and what has the
- * wrong type is listed in `malformed` with its path in the raw object.
+ * Reads a raw object of a known kind. Every object in a view was read here, once. Never throws for arbitrary JSON:
+ * fields of the wrong type are listed in `malformed` with their path in the raw object, and read as absent.
  */
 export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespace = ""): ObjectOf<K> {
   const malformed: Malformed[] = [];
@@ -74,8 +74,8 @@ function readAt<T>(field: string, read: Read<T>, raw: unknown, malformed: Malfor
 }
 
 /**
- * Reads an object whose kind only it itself says. Undefined: no rule reads this kind, or the ConfigMap is not a mesh
- * config. `defaultNamespace` is where an object without a namespace goes, as kubectl has it.
+ * Reads a raw object of the kind that it names. Undefined if no rule reads this kind, or if a ConfigMap is not a mesh
+ * config. `defaultNamespace` is the namespace of an object that does not name one, as in kubectl.
  */
 export function readAny(raw: unknown, defaultNamespace = ""): AnyObject | undefined {
   if (!isObject(raw)) return undefined;
@@ -89,7 +89,7 @@ const isMeshConfig = (raw: unknown): boolean =>
   /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
   member(member(raw, "data"), "mesh") !== undefined;
 
-/** A Namespace that other objects mention and nobody has shown: all that is known is its name. */
+/** A Namespace that is only known by its name, because the view contains objects in it but not the Namespace itself. */
 export function impliedNamespace(namespace: string): ObjectOf<"Namespace"> {
   const object = readObject("Namespace", { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
   return { ...object, implied: true };

@@ -1,7 +1,7 @@
-/** Where a value stands in the raw object: `["spec", "http", 0, "route"]`. */
+/** The path of a value in the raw object: `["spec", "http", 0, "route"]`. */
 export type Path = readonly (string | number)[];
 
-/** A value of the wrong type, as a reader met it. `at` is relative to what was read. */
+/** A value of the wrong type that a reader found. `at` is relative to the value that was read. */
 export interface Malformed {
   readonly at: (string | number)[];
   readonly expected: string;
@@ -9,20 +9,20 @@ export interface Malformed {
 }
 
 /**
- * Arbitrary JSON in, a value of a known type out. A reader is total: it never throws, and what has the wrong type is
- * reported and read as absent.
+ * Reads a value of a known type from arbitrary JSON. A reader never throws; a value of the wrong type is reported and
+ * read as absent.
  */
 export type Read<T> = (raw: unknown, malformed: Malformed[]) => T;
 export type Value<R> = R extends Read<infer T> ? T : never;
 
-/** More than this many wrong values say nothing new, and a hostile object may hold millions. */
+/** The most problems that are reported for one object; a hostile object may contain millions. */
 const maxMalformed = 50;
 
 function report(malformed: Malformed[], expected: string, raw: unknown): void {
   if (malformed.length < maxMalformed) malformed.push({ at: [], expected, found: describe(raw) });
 }
 
-/** What a value is, short enough for a message: `"90"`, `a list`, `an object`, `4294967296`. */
+/** Describes a value in a few characters, for messages: `"90"`, `a list`, `an object`, `4294967296`. */
 export function describe(raw: unknown): string {
   if (typeof raw === "string") return JSON.stringify(raw.length > 40 ? `${raw.slice(0, 40)}…` : raw);
   if (Array.isArray(raw)) return "a list";
@@ -55,12 +55,12 @@ export const intOrText = scalar(
 /** Always a string: absent is read as empty. */
 export const name: Read<string> = (raw, malformed) => text(raw, malformed) ?? "";
 
-/** Any value at all, as text that is the same where the value is: enough to tell whether it changed. Absent is empty. */
+/** Reads any value as a string that is equal for equal values, to detect changes. Absent is read as empty. */
 export const fingerprint: Read<string> = (raw) => {
   try {
     return raw === undefined || raw === null ? "" : JSON.stringify(raw);
   } catch {
-    // Deeper than the stack: whatever it says, it is one thing.
+    // The value is nested too deeply for JSON.stringify; all such values are treated as equal.
     return "too deep";
   }
 };
@@ -76,7 +76,7 @@ export const isObject = (raw: unknown): raw is Record<string, unknown> =>
   typeof raw === "object" && raw !== null && !Array.isArray(raw);
 const nothing: Record<string, unknown> = Object.freeze({});
 
-/** The member of a raw object, own members only; anything else has none. */
+/** An own member of a raw object; undefined for any other value. */
 export const member = (raw: unknown, key: string): unknown =>
   isObject(raw) && Object.hasOwn(raw, key) ? raw[key] : undefined;
 
@@ -95,7 +95,7 @@ export function record<S extends Record<string, Read<unknown>>>(
   return (raw, malformed) => {
     if (isObject(raw)) return readFields(raw, malformed) as never;
     if (raw !== undefined && raw !== null) report(malformed, "an object", raw);
-    // One for all places where there is nothing: a hostile list may hold millions.
+    // One shared value for all absent objects, because a hostile list may contain millions.
     return (empty ??= Object.freeze(readFields(nothing, malformed))) as never;
   };
 }

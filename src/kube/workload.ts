@@ -10,7 +10,7 @@ const pod = record({
 });
 
 export interface WorkloadFields {
-  /** Where the pod (template) stands in the raw object: `["spec", "template"]`; `[]` for a Pod. */
+  /** The path of the pod (template) in the raw object: `["spec", "template"]`; `[]` for a Pod. */
   readonly podAt: Path;
   readonly pod: {
     readonly labels: Readonly<Record<string, string>>;
@@ -24,7 +24,7 @@ export interface WorkloadFields {
 const templateOf: Readonly<Record<string, Path>> = { Pod: [], CronJob: ["spec", "jobTemplate", "spec", "template"] };
 const template: Path = ["spec", "template"];
 
-/** Deployments, StatefulSets, ..., Pods: whatever makes pods is one kind, and what counts of it is the pod. */
+/** All kinds that run pods (Deployment, StatefulSet, ..., Pod) are one kind, of which only the pod template is read. */
 export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
   const podAt = templateOf[String(member(raw, "kind"))] ?? template;
   let from = raw;

@@ -1,4 +1,4 @@
-/** How the documents are known to the API server. */
+/** The apiVersion of the policy documents. */
 export const apiVersion = "meshward.io/v1alpha1";
 
 export const modes = ["deny", "warn", "audit", "off"] as const;
@@ -7,26 +7,29 @@ export type PolicyMode = (typeof modes)[number];
 export type Labels = Readonly<Record<string, string>>;
 export type ParameterValue = number | string | boolean | readonly string[];
 
-/** What a policy needs to know of a rule. The rules themselves are handed in: policies import none. */
+/** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {
   readonly id: string;
   readonly summary: string;
   readonly parameters: Readonly<Record<string, { readonly summary: string; readonly default: ParameterValue }>>;
 }
 
-/** Parameters that no document sets, because the selection fills them from all policies in force. */
+/** Parameters that no document can set, because the selection fills them from all policies in force. */
 export const filledParameters: ReadonlySet<string> = new Set(["protectedLabels"]);
 
-/** In a list of rules: every rule that the same document does not name. */
+/** In a list of rules, this id stands for every rule that the same document does not name. */
 export const everyRule = "*";
 
-/** Names (`*` stands for any characters) and labels (all of them). What both together mean, the user of the shape says. */
+/**
+ * Names, in which `*` stands for any characters, and labels, all of which must match. Each user of this type documents
+ * whether a selector with both needs both to match, or one of them.
+ */
 export interface Where {
   readonly names?: readonly string[];
   readonly labels?: Labels;
 }
 
-/** All conditions that are given must hold; `users` and `groups` are one condition: either. */
+/** All conditions that are set must match. `users` and `groups` form one condition, of which either may match. */
 export interface MatchSpec {
   readonly namespaces?: Where;
   readonly objects?: Where;
@@ -65,10 +68,10 @@ export interface PolicySpec {
 
 /** A MeshwardPolicy that is in force. */
 export interface PolicyDocument {
-  /** As messages name it: `MeshwardPolicy payments`, `profile baseline`. */
+  /** The name in messages: `MeshwardPolicy payments`, `profile baseline`. */
   readonly title: string;
   readonly name: string;
-  /** 0 and up: a document of a higher layer wins over an equally specific one. Profiles lie below what users write. */
+  /** 0 or more. Of equally specific documents, the one in the higher layer wins. Profiles are below the users' documents. */
   readonly layer: number;
   readonly spec: PolicySpec;
 }
@@ -81,15 +84,15 @@ export interface ExceptionSpec {
   readonly expiresAt: string;
 }
 
-/** A MeshwardException; whether it counts depends on the time. */
+/** A MeshwardException; whether it applies depends on the time. */
 export interface Exception {
-  /** As messages name it: `MeshwardException payments/legacy-client`. */
+  /** The name in messages: `MeshwardException payments/legacy-client`. */
   readonly title: string;
   readonly name: string;
   readonly namespace: string;
   readonly reason: string;
   readonly owner: string;
-  /** RFC 3339, as it was written. */
+  /** RFC 3339, as written in the document. */
   readonly expiresAt: string;
   readonly spec: ExceptionSpec;
 }

@@ -1,7 +1,7 @@
 import type { Exception, Labels } from "./documents.ts";
 import { compileWhere, type Place } from "./match.ts";
 
-/** What exceptions accept, looked up by namespace. */
+/** The exceptions, indexed by their namespace. */
 export interface AcceptedFindings {
   find(ruleId: string, place: Place, now: Date): Exception | undefined;
 }
@@ -13,7 +13,7 @@ interface Accepted {
   isObject(name: string, labels: Labels): boolean;
 }
 
-/** An exception reaches no further than its own namespace: who may write there, may accept what is found there. */
+/** An exception applies only in its own namespace, so that whoever may write there may accept findings there. */
 export function acceptedFindings(exceptions: readonly Exception[]): AcceptedFindings {
   const byNamespace = Map.groupBy(exceptions.map(compile), ({ exception }) => exception.namespace);
   return {
@@ -35,7 +35,7 @@ const compile = (exception: Exception): Accepted => ({
 
 const isExpired = ({ expiresAt }: Exception, now: Date): boolean => now.getTime() >= Date.parse(expiresAt);
 
-/** Exceptions that have accepted nothing in everything that was judged: they can go. Expired ones do not count as unused. */
+/** Exceptions that accepted no finding of a run and can be removed. Expired exceptions do not count as unused. */
 export function unusedExceptions(
   exceptions: readonly Exception[],
   used: ReadonlySet<Exception>,
@@ -46,10 +46,10 @@ export function unusedExceptions(
 
 const timestamp = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})$/;
 
-/** RFC 3339, as the API server has it: with seconds and a time zone. A day that no month has is none. */
+/** Whether a text is RFC 3339 as the API server requires it: with seconds, a time zone and a day that exists. */
 export function isTimestamp(text: string): boolean {
   if (!timestamp.test(text) || Number.isNaN(Date.parse(text))) return false;
-  // Date.parse takes February 30 for March 2.
+  // Date.parse reads February 30 as March 2.
   const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
   return new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
 }

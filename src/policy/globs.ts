@@ -4,7 +4,7 @@ export interface Globs {
   matches(text: string): boolean;
 }
 
-/** Compiles once; a match costs a look-up, and time in proportion to the text for each name with a `*`. */
+/** Compiles the names once. A match costs one look-up, and linear time in the text for each name with a `*`. */
 export function globs(names: readonly string[]): Globs {
   const exact = new Set(names.filter((name) => !isGlob(name)));
   const patterns = names.filter(isGlob).map(compile);
@@ -13,7 +13,7 @@ export function globs(names: readonly string[]): Globs {
 
 export const isGlob = (name: string): boolean => name.includes("*");
 
-/** Piece by piece from the left: what a regular expression with many stars cannot promise, this does, linear time. */
+/** Matches piece by piece from the left in linear time, which a regular expression with many stars does not guarantee. */
 function compile(glob: string): (text: string) => boolean {
   const pieces = glob.split("*");
   const first = pieces.shift() ?? "";

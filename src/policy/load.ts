@@ -15,15 +15,15 @@ import { defaultProfile, type ProfileName, profileSources, userLayer } from "./p
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
 import { type SchemaProblem, schemaProblems } from "./schema-problems.ts";
 
-/** A document as a file or the API server has it. A manifest is one. */
+/** A document from a file or from the API server. A manifest has this shape. */
 export interface PolicySource {
   readonly raw: unknown;
   readonly file: string;
-  /** Line and column, from 1, of the nearest place to a path that exists. */
+  /** Line and column, both from 1, of the path or of its nearest ancestor that exists. */
   locate(path: Path): { line: number; column: number };
 }
 
-/** What keeps a document from being in force. The message is one line. */
+/** The reason why a document is not in force. The message is one line. */
 export interface PolicyError {
   readonly file: string;
   readonly line: number;
@@ -33,11 +33,11 @@ export interface PolicyError {
 
 export interface LoadedPolicies {
   readonly policies: Policies;
-  /** A document that is named here is not in force; all others are. */
+  /** The errors of the documents that are not in force; all other documents are. */
   readonly errors: readonly PolicyError[];
 }
 
-/** The profile with these documents above it. Rules that they may name are handed in. Never throws for a document. */
+/** Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document. */
 export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],
@@ -77,7 +77,7 @@ function read({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
 const kinds = ["MeshwardPolicy", "MeshwardException"] as const;
 const isKind = (kind: unknown): kind is (typeof kinds)[number] => kinds.some((known) => known === kind);
 
-/** Whether a document is one for {@link loadPolicies}: for whoever reads folders that hold other objects too. */
+/** Whether {@link loadPolicies} should read a document; a folder may contain other objects too. */
 export const isPolicySource = (raw: unknown): boolean => {
   const group = member(raw, "apiVersion");
   return typeof group === "string" && group.startsWith("meshward.io/");
@@ -95,7 +95,7 @@ function wrongKind(raw: unknown): SchemaProblem {
 type Validators = Readonly<Record<(typeof kinds)[number], ValidateFunction>>;
 const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
 
-/** Compiling costs more than validating: once for each list of rules. */
+/** Compiled once for each list of rules, because compiling costs more than validating. */
 function validatorsFor(rules: readonly RuleMetadata[]): Validators {
   const known = compiled.get(rules);
   if (known !== undefined) return known;
@@ -113,7 +113,7 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
   return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
 }
 
-/** A rule that stands twice in one document: nobody could say which counts. */
+/** A rule that one document names twice, so that it would be unclear which entry applies. */
 function duplicates(raw: unknown): readonly SchemaProblem[] {
   const rules = member(member(raw, "spec"), "rules");
   const first = new Map<unknown, number>();
@@ -125,7 +125,7 @@ function duplicates(raw: unknown): readonly SchemaProblem[] {
     else if (typeof id === "string")
       problems.push({
         at: ["spec", "rules", i, "id"],
-        message: `spec.rules[${i}].id: ${id} stands in spec.rules[${other}] already; make one of the two`,
+        message: `spec.rules[${i}].id: ${id} is in spec.rules[${other}] already; merge the two entries`,
       });
   }
   return problems;
@@ -136,7 +136,7 @@ interface Identity {
   readonly namespace: string;
 }
 
-// The schema has seen what is cast below.
+// The schema has validated the values that are cast below.
 const identityOf = (raw: unknown): Identity => member(raw, "metadata") as Identity;
 
 const policyOf = (raw: unknown, title: string, layer: number): PolicyDocument => ({
@@ -153,7 +153,7 @@ function exceptionOf(raw: unknown): Exception {
   return { title: titleOf(raw), name, namespace, reason, owner, expiresAt, spec };
 }
 
-/** As far as the document says: `MeshwardPolicy payments`. */
+/** The kind and name as far as the document sets them: `MeshwardPolicy payments`. */
 function titleOf(raw: unknown): string {
   const kind = member(raw, "kind");
   const metadata = member(raw, "metadata");
@@ -165,7 +165,7 @@ function titleOf(raw: unknown): string {
 
 function alreadyThere(other: PolicySource): SchemaProblem {
   const at = `${other.file}:${other.locate([]).line}`;
-  return { at: ["metadata", "name"], message: `there is one of this name already, in ${at}; rename one of the two` };
+  return { at: ["metadata", "name"], message: `another document has this name, in ${at}; rename one of the two` };
 }
 
 function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyError {
@@ -173,7 +173,7 @@ function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyEr
   return { file: source.file, line, column, message: `${titleOf(source.raw)} is not in force: ${message}` };
 }
 
-/** Rules that the list lacks are left out: who hands in some rules wants the rest of the profile all the same. */
+/** Entries for rules that are not in the list are left out, so that a caller with fewer rules can use the profile. */
 function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
   const known = new Set([...rules.map(({ id }) => id), everyRule]);
   return profileSources(profile).map(({ raw, layer }) => {

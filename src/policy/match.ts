@@ -2,7 +2,7 @@ import { selects } from "../mesh/objects/selectors.ts";
 import type { Labels, MatchSpec, Where } from "./documents.ts";
 import { globs, isGlob } from "./globs.ts";
 
-/** Who asks for a change. There is none where objects are judged without a request: in check and in audit. */
+/** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
 export interface Requester {
   readonly operation: "CREATE" | "UPDATE" | "DELETE";
   readonly user: string;
@@ -10,9 +10,9 @@ export interface Requester {
   readonly fieldManager: string;
 }
 
-/** An object and the namespace that it lives in. A Namespace lives in itself. */
+/** An object and the namespace that it belongs to. A Namespace belongs to itself. */
 export interface Place {
-  /** Empty: in none. */
+  /** Empty for a cluster-scoped object. */
   readonly namespace: string;
   readonly namespaceLabels: Labels;
   readonly name: string;
@@ -20,19 +20,19 @@ export interface Place {
 }
 
 export interface Match {
-  /** The greater, the more specific. */
+  /** A greater number is more specific. */
   readonly specificity: number;
   readonly readsNamespace: boolean;
   readonly readsObject: boolean;
-  /** What it reads can differ between the two sides of one change. */
+  /** Whether the result can differ between the states before and after one change. */
   readonly readsLabels: boolean;
   isBy(requester: Requester | undefined): boolean;
   covers(place: Place): boolean;
 }
 
 /**
- * What makes a match more specific, strongest first. Each outweighs all that follow it together, so that two matches
- * compare as their strongest difference does.
+ * The conditions that make a match more specific, strongest first. Each one outweighs all that follow it, so the
+ * strongest difference between two matches decides.
  */
 const weights = {
   requester: 64,
@@ -45,7 +45,7 @@ const weights = {
 } as const;
 
 /**
- * A document's match, compiled: one for its namespaces' exact names and one for their globs, because the two are not
+ * The compiled match of a document: one for the exact names of namespaces and one for the globs, because they are not
  * equally specific.
  */
 export function compileMatch(spec: MatchSpec = {}): readonly Match[] {
@@ -83,7 +83,7 @@ function specificityOf({ users, groups, objects, operations }: MatchSpec, namesp
   return conditions.reduce((sum, [of, condition]) => sum + (condition === undefined ? 0 : weights[of]), 0);
 }
 
-/** Names and labels both, where both are given. */
+/** Requires both, if a selector has both names and labels. */
 export function compileWhere(where: Where | undefined): (name: string, labels: Labels) => boolean {
   if (where === undefined) return () => true;
   const named = where.names === undefined ? undefined : globs(where.names);
@@ -92,8 +92,8 @@ export function compileWhere(where: Where | undefined): (name: string, labels: L
 }
 
 /**
- * Where nobody asks, nobody's users and groups match, and a document for creating or updating does: what lies in a file
- * or in a cluster is what somebody creates.
+ * Without a requester, a match with users or groups does not match, and one with operations matches if it contains
+ * CREATE or UPDATE, because an object in a file or in a cluster is treated as one that is created.
  */
 function compileRequester({ users, groups, operations }: MatchSpec): Match["isBy"] {
   const anybody = users === undefined && groups === undefined;

@@ -11,29 +11,29 @@ import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
 import { type Globs, globs } from "./globs.ts";
 import { compileMatch, type Match, type Place, type Requester } from "./match.ts";
 
-/** What one document says of one thing, and of what it says it. */
+/** An entry of one document, with the compiled match that decides where it applies. */
 export interface Scoped<T> {
   readonly match: Match;
   readonly policy: PolicyDocument;
   readonly value: T;
 }
 
-/** What the mutation namespace-ambient-enrollment does to a Namespace. */
+/** The setting of the mutation namespace-ambient-enrollment for a Namespace. */
 export interface EnrollmentMutation {
-  /** `create`: new namespaces are enrolled; `reconcile`: on updates too. */
+  /** `create`: new namespaces are enrolled; `reconcile`: namespaces are enrolled on updates too. */
   readonly mode: "off" | "create" | "reconcile";
   readonly useWaypoint?: string;
   /** The entry of an except list that leaves this namespace out; the mode is `off` then. */
   readonly exceptedBy?: string;
-  /** The document that the mode is from. */
+  /** The document that sets the mode. */
   readonly policy: string;
 }
 
-/** All documents in force, compiled. Immutable: a change of documents makes another value. */
+/** All documents in force, compiled. Immutable: changed documents are loaded into a new value. */
 export class Policies {
   readonly documents: readonly PolicyDocument[];
   readonly exceptions: readonly Exception[];
-  /** What reconcilers get where a relational finding denies people. */
+  /** The mode for reconcilers where a finding with evidence denies other users. */
   readonly reconcilerMode: "warn" | "deny";
   /** Label selectors: a namespace that one of them selects is protected. */
   readonly protectedSelectors: readonly Labels[];
@@ -74,12 +74,12 @@ export class Policies {
     );
   }
 
-  /** What documents say of a rule, the strongest first: each field counts from the first that matches and has it. */
+  /** The entries for a rule, strongest first. Each field is taken from the first matching entry that sets it. */
   scopesOf(ruleId: string): readonly Scoped<RuleOptions>[] {
     return this.#rules.get(ruleId) ?? this.#everyRule;
   }
 
-  /** By a name in a policy; `protectedSelectors` protect by label. */
+  /** Whether a policy protects the namespace by its name. See `protectedSelectors` for protection by label. */
   protectsByName(namespace: string): boolean {
     return this.#protectedNames.matches(namespace);
   }
@@ -87,7 +87,7 @@ export class Policies {
     return this.protectedSelectors.some((selector) => selects(selector, labels));
   }
 
-  /** Whether the writer applies a set in its own order. It may be forged by whoever sets the field manager. */
+  /** Whether the writer is a reconciler, which applies objects in its own order. Any writer can set the field manager. */
   isReconciler({ user, fieldManager }: Pick<Requester, "user" | "fieldManager">): boolean {
     return this.#reconcilerUsers.matches(user) || this.#fieldManagers.matches(fieldManager);
   }
@@ -95,12 +95,12 @@ export class Policies {
     return groups.some((group) => this.#breakGlassGroups.matches(group));
   }
 
-  /** The exception that accepts a finding of this rule here, if one does that has not expired at `now`. */
+  /** The exception that accepts a finding of this rule on this object and has not expired at `now`. */
   exceptionFor(ruleId: string, place: Place, now: Date): Exception | undefined {
     return this.#accepted.find(ruleId, place, now);
   }
 
-  /** Except lists of all documents that match add up; everything else counts from the strongest that has it. */
+  /** The except lists of all matching documents are combined; every other field is taken from the strongest document that sets it. */
   enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): EnrollmentMutation {
     const { name, labels } = namespace;
     const place: Place = { namespace: name, namespaceLabels: labels, name, labels };
@@ -122,14 +122,14 @@ function scoped<T>(documents: readonly PolicyDocument[], read: (document: Policy
   });
 }
 
-/** Among equally specific documents: what users write before profiles, then the name that sorts first. */
+/** Orders equally specific documents: those of users before profiles, then by name. */
 function byRank(a: PolicyDocument, b: PolicyDocument): number {
   return b.layer - a.layer || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
 
 /**
- * Precedence: the more specific match; then the higher layer; then a rule's own id before `*`; then the name that sorts
- * first. Sorting keeps the order of documents (byRank) where nothing else decides.
+ * Orders entries by precedence: the more specific match; then the higher layer; then a rule's own id before `*`; then
+ * the name that sorts first. Sorting is stable and keeps the order of documents (byRank) if nothing else decides.
  */
 function bySpecificity(a: Scoped<object>, b: Scoped<object>): number {
   return (

@@ -2,7 +2,7 @@ import { parseAllDocuments } from "yaml";
 import { asset } from "../config/assets.ts";
 import { suggestion } from "../text/nearest.ts";
 
-/** Each profile with the files that it is made of, the strongest last: the others are `baseline` and what they change. */
+/** The files of each profile, strongest last. The other profiles are `baseline` with changes. */
 const profiles = {
   observe: ["baseline", "observe"],
   baseline: ["baseline"],
@@ -13,13 +13,13 @@ export type ProfileName = keyof typeof profiles;
 export const profileNames = Object.keys(profiles) as readonly ProfileName[];
 export const defaultProfile: ProfileName = "baseline";
 
-/** The layer of the documents that users write: above every file of a profile. */
+/** The layer of the users' documents, above every file of a profile. */
 export const userLayer = Math.max(...Object.values(profiles).map((files) => files.length));
 
-/** A document of a profile, as it was written. */
+/** A document of a profile, as parsed from its file. */
 export interface ProfileSource {
   readonly raw: unknown;
-  /** Below `policies/`. */
+  /** Path below `policies/`. */
   readonly file: string;
   readonly layer: number;
 }
@@ -32,10 +32,10 @@ export function profileSources(profile: ProfileName): readonly ProfileSource[] {
   });
 }
 
-/** A profile by its name, or one line that says what is wrong with the name. */
+/** Finds a profile by name; otherwise returns a problem of one line. */
 export function findProfile(name: string): { readonly profile: ProfileName } | { readonly problem: string } {
   const profile = profileNames.find((known) => known === name);
   if (profile !== undefined) return { profile };
-  const hint = suggestion(name, profileNames) || `; there are: ${profileNames.join(", ")}`;
+  const hint = suggestion(name, profileNames) || `; the profiles are ${profileNames.join(", ")}`;
   return { problem: `there is no profile ${JSON.stringify(name)}${hint}` };
 }

@@ -3,7 +3,7 @@ import type { Labels } from "./documents.ts";
 import { globs } from "./globs.ts";
 import type { Policies } from "./policies.ts";
 
-/** A document that protects a namespace, and by what. */
+/** A document that protects a namespace, with the name or labels that match. */
 export interface Protector {
   /** `MeshwardPolicy payments`, `profile baseline`. */
   readonly policy: string;
@@ -12,7 +12,7 @@ export interface Protector {
   readonly matched: string;
 }
 
-/** Every document that protects a namespace of this name and these labels: none is enough to know that nothing does. */
+/** Every document that protects a namespace with this name and these labels; empty if the namespace is not protected. */
 export function protectorsOf(name: string, labels: Labels, policies: Policies): readonly Protector[] {
   return policies.documents.flatMap(({ title, spec }) => {
     const { names = [], labels: wanted } = spec.protectedNamespaces ?? {};

@@ -4,23 +4,23 @@ import { describe, type Path } from "../kube/read.ts";
 import { suggestion } from "../text/nearest.ts";
 import { titles } from "./schema.ts";
 
-/** What is wrong with a document: one line, and where, for whoever knows the lines. */
+/** An error in a document: a message of one line, and the path in the document. */
 export interface SchemaProblem {
   readonly at: Path;
   readonly message: string;
 }
 
 /**
- * What ajv says (`verbose`, `allErrors`), as one line for each place: where, what is wrong, what was found, what was
- * probably meant. In the document's order as far as ajv keeps it.
+ * Turns errors of ajv (options `verbose` and `allErrors`) into one line for each path: where, what is wrong, what was
+ * found and what was probably meant. In the order of the document as far as ajv keeps it.
  */
 export function schemaProblems(errors: readonly ErrorObject[]): readonly SchemaProblem[] {
   const problems = new Map<string, SchemaProblem>();
   for (const error of errors) {
-    // That a branch failed says nothing beside what failed in it.
+    // ajv also reports that a branch failed, which adds nothing to the errors inside the branch.
     if (error.keyword === "if") continue;
     const problem = problemOf(error);
-    // A value of the wrong type is mentioned by every keyword that it fails: the first is the type.
+    // Every keyword reports a value of the wrong type; the first report is about the type.
     const place = JSON.stringify(problem.at);
     const key = error.keyword === "required" ? `${place} ${String(error.params.missingProperty)}` : place;
     if (!problems.has(key)) problems.set(key, problem);
@@ -35,7 +35,7 @@ function problemOf(error: ErrorObject): SchemaProblem {
   return { at, message: `${where}: ${what(error)}` };
 }
 
-/** Where in the document: ajv gives a JSON pointer, which does not say what is an index. */
+/** The path in the document. ajv gives a JSON pointer, which does not tell indexes from keys. */
 function pathOf({ instancePath }: ErrorObject): Path {
   const steps = instancePath.split("/").slice(1);
   return steps.map((step) => {
@@ -53,25 +53,25 @@ function unknownField({ params, parentSchema }: ErrorObject, parent: Path): Sche
     ? `parameter for ${title.slice(titles.parameters.length + 1)}`
     : "field";
   const hint = suggestion(name, known);
-  const others = known.length > 0 ? `there are: ${known.join(", ")}` : "there are none";
+  const others = known.length > 0 ? `known are ${known.join(", ")}` : "there are none";
   return { at, message: `${formatPath(at)}: there is no such ${kind}${hint === "" ? `; ${others}` : hint}` };
 }
 
 const nouns = new Map([
   ["object", "a map"],
   ["array", "a list"],
-  ["string", "a text"],
+  ["string", "a string"],
   ["number", "a number"],
   ["boolean", "true or false"],
 ]);
 
 function what(error: ErrorObject): string {
-  return wordings.get(error.keyword)?.(error) ?? `does not fit: ${error.keyword}`;
+  return wordings.get(error.keyword)?.(error) ?? `does not match the schema (${error.keyword})`;
 }
 
-const isEmpty = () => "is empty; leave it out, or say what is in it";
+const isEmpty = () => "is empty; remove it, or add an entry";
 
-/** One for each keyword of the schemas that can fail. */
+/** The wording for each keyword of the schemas that can fail. */
 const wordings = new Map<string, (error: ErrorObject) => string>([
   ["required", ({ params, parentSchema }) => missing(String(params.missingProperty), parentSchema as Schema)],
   ["type", ({ params, data, parentSchema }) => wrongType(String(params.type), data, parentSchema as Schema)],
@@ -86,7 +86,7 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
   ["minProperties", isEmpty],
   [
     "false schema",
-    () => "holds for the whole cluster, which a match cannot limit; move it to a document without spec.match",
+    () => "applies to the whole cluster, so spec.match cannot limit it; move it to a document without spec.match",
   ],
 ]);
 
@@ -103,7 +103,7 @@ function missing(name: string, { properties }: Schema): string {
 }
 
 function wrongType(type: string, found: unknown, schema: Schema): string {
-  // kubectl reads YAML 1.1, and the API server would refuse what it makes of this.
+  // kubectl reads YAML 1.1, in which off is false, and the API server would reject that value.
   if (found === false && schema.enum?.includes("off")) return 'YAML reads off without quotes as false; write "off"';
   const isPlain = typeof found === "boolean" || typeof found === "number";
   const expected = nouns.get(type) ?? type;

@@ -3,7 +3,7 @@ import { apiVersion, everyRule, filledParameters, modes, type ParameterValue, ty
 /** A JSON Schema (draft-07), as plain JSON. */
 export type JsonSchema = { readonly [keyword: string]: unknown };
 
-/** What the titles of schemas mean to whoever words an error. */
+/** Titles of schemas, by which schema-problems.ts recognizes them to word an error. */
 export const titles = { rule: "rule", parameters: "parameters of" } as const;
 
 const globNote = "`*` stands for any characters";
@@ -20,12 +20,12 @@ const list = (items: JsonSchema, description: string): JsonSchema => ({
   description,
 });
 const names = (of: string): JsonSchema =>
-  list(text(`A name; ${globNote}.`), `${of}; ${globNote}. One of them is enough.`);
+  list(text(`A name; ${globNote}.`), `${of}; ${globNote}. One match is enough.`);
 const labels: JsonSchema = {
   type: "object",
   minProperties: 1,
   additionalProperties: { type: "string", description: "The value that the label must have." },
-  description: "Labels with their values. All of them must be there.",
+  description: "Labels with their values. All of them must match.",
 };
 
 function record(
@@ -43,21 +43,21 @@ function record(
 }
 
 const objects = record(
-  "The objects that a finding is about. Where names and labels are both given, an object must have both.",
+  "Selects the objects that a finding is about. If both names and labels are set, both must match.",
   { names: names("Names of objects"), labels },
 );
 
 const match = record(
-  "Where, for whom and for what the rules and mutations of this document hold. All conditions that are given must hold; users and groups are one condition, one of them is enough. Left out: everywhere.",
+  "Limits where, for whom and to which objects the rules and mutations of this document apply. All conditions that are set must match; users and groups form one condition, of which one match is enough. Default: everywhere.",
   {
     namespaces: record(
-      "The namespace of the object that a finding is about; a Namespace is in itself. Where names and labels are both given, a namespace must have both.",
+      "Selects the namespaces of the objects that findings are about; a Namespace belongs to itself. If both names and labels are set, both must match.",
       { names: names("Names of namespaces"), labels },
     ),
     objects,
     operations: list(
       choice(["CREATE", "UPDATE", "DELETE"], "An operation of the request."),
-      "The request's operation. Files and what already runs count as created.",
+      "The operations of the request. Objects in files and objects that an audit checks count as created.",
     ),
     users: names("Users that send the request (`system:serviceaccount:<namespace>:<name>` for a service account)"),
     groups: names("Groups of the user that sends the request"),
@@ -65,35 +65,35 @@ const match = record(
 );
 
 const protectedNamespaces = record(
-  "Namespaces in which protection must not get less: those of the names, and those with the labels (either is enough). The lists of all documents add up.",
+  "Namespaces whose protection must not be reduced: those with one of the names, and those with the labels (either is enough). The lists of all documents are combined.",
   { names: names("Names of namespaces"), labels },
 );
 
 const reconcilers = record(
-  "Writers that apply a set of objects in their own order (GitOps, Helm, progressive delivery). What rests on an object that may come later warns them where it denies people. The lists of all documents add up.",
+  "Writers that apply a set of objects in their own order (GitOps controllers, Helm, progressive delivery). Findings that depend on an object that may be applied later warn these writers where they would deny other users. The lists of all documents are combined.",
   {
     users: names("Users, most often service accounts"),
     fieldManagers: names("Field managers of the request"),
-    mode: choice(["warn", "deny"], "deny: reconcilers are denied what people are denied. Default: warn."),
+    mode: choice(["warn", "deny"], "deny: reconcilers are denied like other users. Default: warn."),
   },
 );
 
 const breakGlass = record(
-  "Who may put the annotation `meshward.io/break-glass: <reason>` on an object, which turns denials into warnings. The lists of all documents add up.",
+  "Groups that may set the annotation `meshward.io/break-glass: <reason>` on an object, which turns denials into warnings. The lists of all documents are combined.",
   { groups: names("Groups of users") },
   ["groups"],
 );
 
-const mutations = record("What Meshward adds to objects.", {
+const mutations = record("Changes that Meshward makes to objects.", {
   namespaceAmbientEnrollment: record(
-    "Puts namespaces into the ambient mesh: adds the label `istio.io/dataplane-mode: ambient`, unless the namespace says otherwise by a label of its own.",
+    "Enrolls namespaces in the ambient mesh: adds the label `istio.io/dataplane-mode: ambient`, unless a label of the namespace already sets its enrollment.",
     {
       mode: choice(
         ["off", "create", "reconcile"],
-        "create: new namespaces; reconcile: on every update too; off: none. Default: off.",
+        "create: enrolls new namespaces; reconcile: enrolls namespaces on every update too; off: enrolls none. Default: off.",
       ),
-      useWaypoint: text("Adds the label `istio.io/use-waypoint` with this value: the name of a waypoint."),
-      except: names("Namespaces that are left alone, added to those of the other documents that match"),
+      useWaypoint: text("Also adds the label `istio.io/use-waypoint` with this value, the name of a waypoint."),
+      except: names("Namespaces that are not enrolled, in addition to those of the other matching documents"),
     },
   ),
 });
@@ -116,27 +116,30 @@ function parametersOf({ id, parameters }: RuleMetadata): JsonSchema {
 
 function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
   const options = record(
-    "How one rule counts. What is left out is as another document that matches has it, at last as the rule has it.",
+    "The settings of one rule. A field that is not set is taken from the next matching document, and at last from the rule itself.",
     {
       id: {
         ...choice(
           [...rules.map(({ id }) => id), everyRule],
-          `A rule, or "${everyRule}": all that this document does not name.`,
+          `The id of a rule, or "${everyRule}" for every rule that this document does not name.`,
         ),
         title: titles.rule,
       },
-      mode: choice(modes, 'What a finding does. In quotes where it is "off".'),
+      mode: choice(
+        modes,
+        'The effect of a finding: deny the change, warn the user, record it in the audit log and metrics only, or nothing. "off" needs quotes in YAML.',
+      ),
       existing: choice(
         ["warn", "deny"],
-        "What a finding does that was there before the change, on the object that is changed. Default: warn.",
+        "The effect of a finding that existed before the change, on the changed object. Default: warn.",
       ),
       onError: choice(
         ["deny", "warn"],
-        "What an error inside the rule does where a finding would deny. Default: deny.",
+        "What to do when the rule fails with an error and a finding would be denied. Default: deny.",
       ),
       onUnknown: choice(
         ["warn", "deny"],
-        "What a finding does that would deny, where what it rests on is stale or not known. Default: warn.",
+        "What to do with a denial when the data behind it is stale or missing. Default: warn.",
       ),
       parameters: { type: "object", description: "Parameters of the rule." },
     },
@@ -153,12 +156,15 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
   return { ...options, allOf: parameters };
 }
 
-/** What holds for the whole cluster would mislead beside a match. */
+/** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
 const withoutMatch = ["protectedNamespaces", "reconcilers", "breakGlass"] as const;
 
 function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
-  const spec = record("What holds, and where.", {
-    rules: list(ruleOptions(rules), "Rules, each once. Rules that no document names count as they come."),
+  const spec = record("The settings of this policy.", {
+    rules: list(
+      ruleOptions(rules),
+      "Settings for rules, one entry for each rule. A rule that no document names keeps its defaults.",
+    ),
     match,
     protectedNamespaces,
     reconcilers,
@@ -176,25 +182,26 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
 
 function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
   return record(
-    "Which findings in this namespace are accepted, until when and why.",
+    "The findings in this namespace that are accepted, until when and why.",
     {
       rules: list(
         {
           ...choice(
             rules.map(({ id }) => id),
-            "A rule.",
+            "The id of a rule.",
           ),
           title: titles.rule,
         },
         "Rules whose findings are accepted.",
       ),
-      match: record("On which objects. Left out: on all of this namespace.", { objects }),
-      reason: text("Why they are accepted, for whoever reads the report."),
-      owner: text("Who answers for it: a team, a person, a ticket."),
+      match: record("Limits the exception to some objects. Default: all objects of this namespace.", { objects }),
+      reason: text("The reason, which reports show."),
+      owner: text("Who is responsible: a team, a person or a ticket."),
       expiresAt: {
         type: "string",
         format: "date-time",
-        description: "When it ends, in RFC 3339: 2027-01-31T00:00:00Z. From then on it does not count.",
+        description:
+          "When the exception ends, in RFC 3339, for example 2027-01-31T00:00:00Z. It has no effect from then on.",
       },
     },
     ["rules", "reason", "owner", "expiresAt"],
@@ -219,7 +226,7 @@ function document({ kind, description, identity, spec }: DocumentShape): JsonSch
         type: "object",
         required: identity,
         properties: Object.fromEntries(identity.map((field) => [field, one(field)])),
-        description: "As every Kubernetes object has it.",
+        description: "Standard Kubernetes object metadata.",
       },
       spec,
     },
@@ -234,7 +241,7 @@ export const meshwardPolicySchema = (rules: readonly RuleMetadata[]): JsonSchema
   ...document({
     kind: "MeshwardPolicy",
     description:
-      "Which rules count, in which mode, where and for whom; which namespaces are protected; what is added to objects.",
+      "Sets the mode of rules, where and for whom they apply, which namespaces are protected, and how objects are changed.",
     identity: ["name"],
     spec: policySpec(rules),
   }),
@@ -244,13 +251,13 @@ export const meshwardExceptionSchema = (rules: readonly RuleMetadata[]): JsonSch
   $schema: draft,
   ...document({
     kind: "MeshwardException",
-    description: "Findings of one namespace that are accepted until a date.",
+    description: "Accepts findings in one namespace until a date.",
     identity: ["name", "namespace"],
     spec: exceptionSpec(rules),
   }),
 });
 
-/** The schema of a document of either kind, for editors and CI: what `policies/policy.schema.json` holds. */
+/** The schema of a document of either kind, for editors and CI, written to `policies/policy.schema.json`. */
 export function policySchema(rules: readonly RuleMetadata[]): JsonSchema {
   const { $schema, ...policy } = meshwardPolicySchema(rules);
   const { $schema: _, ...exception } = meshwardExceptionSchema(rules);

@@ -3,22 +3,22 @@ import pino from "pino";
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** One JSON line a call: `time` (ISO 8601), `level`, the fields, `msg`. Never given an object's contents or a header. */
+/** Writes one JSON line for each call: `time` (ISO 8601), `level`, the fields, `msg`. Never pass contents of objects or headers. */
 export interface Log {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
-  /** Writes out what is still held back; called before the process ends. */
+  /** Writes buffered lines; called before the process ends. */
   flush(): void;
 }
 
-/** Where the lines go: a file descriptor or, in tests, a function that gets each line. */
+/** The destination of the lines: a file descriptor or, in tests, a function that receives each line. */
 export type LogTarget = "stdout" | "stderr" | ((line: string) => void);
 
 /**
- * Lines are written in the calling thread: a transport of pino's would need a worker file beside the program, and lines
- * of a process that dies would be lost in it.
+ * Lines are written in the calling thread. A transport of pino would need a worker file beside the program, and would
+ * lose lines when the process crashes.
  */
 export function createLog(level: LogLevel, target: LogTarget): Log {
   const options: pino.LoggerOptions = {
@@ -29,7 +29,7 @@ export function createLog(level: LogLevel, target: LogTarget): Log {
   };
   if (typeof target === "function") return wrap(pino(options, { write: target }), () => undefined);
   const destination = pino.destination({ dest: target === "stdout" ? 1 : 2, sync: true });
-  // A full disk or a closed pipe costs the log, never a decision.
+  // If the disk is full or the pipe is closed, log lines are lost and decisions go on.
   destination.on("error", () => undefined);
   return wrap(pino(options, destination), () => destination.flushSync());
 }

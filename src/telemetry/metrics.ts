@@ -7,54 +7,54 @@ export interface MetricRow {
   readonly labels: readonly string[];
 }
 
-// The one table: what is registered, and what the documentation lists. No label takes a user's or an object's name.
+// The table of all metrics, for the registry and the documentation. No label contains a name of a user or an object.
 const table = {
   requests: {
     name: "meshward_admission_requests_total",
     type: "counter",
-    help: "Admission reviews answered; decision is allow, warn, deny or error (error: not judged, therefore refused)",
+    help: "Admission reviews answered; decision is allow, warn, deny or error (error: the review failed, so the request was denied)",
     labels: ["webhook", "operation", "kind", "decision", "dry_run"],
   },
   duration: {
     name: "meshward_admission_duration_seconds",
     type: "histogram",
-    help: "Seconds from a review's last byte to its answer",
+    help: "Seconds from the last byte of an admission review to its response",
     labels: ["webhook", "decision"],
   },
   ruleFindings: {
     name: "meshward_rule_findings_total",
     type: "counter",
-    help: "Changes on which a rule had findings, by what was decided about the change",
+    help: "Changes for which a rule had findings, by the decision about the change",
     labels: ["rule", "decision"],
   },
   ruleErrors: {
     name: "meshward_rule_errors_total",
     type: "counter",
-    help: "Changes that a rule could not judge; reason is error (a bug) or budget (the review used all its CPU time)",
+    help: "Changes that a rule could not evaluate; reason is error (a bug) or budget (the review exceeded its CPU time)",
     labels: ["rule", "reason"],
   },
   shed: {
     name: "meshward_shed_total",
     type: "counter",
-    help: "Reviews answered with 429 because too many were in flight",
+    help: "Admission reviews rejected with status 429 because too many were in flight",
     labels: [],
   },
   inFlight: {
     name: "meshward_inflight",
     type: "gauge",
-    help: "Reviews being received or judged",
+    help: "Admission reviews that are being received or processed",
     labels: [],
   },
   certificateNotAfter: {
     name: "meshward_certificate_not_after_seconds",
     type: "gauge",
-    help: "When the served certificate expires, in seconds since 1970",
+    help: "Expiration time of the served certificate, in seconds since 1970",
     labels: [],
   },
   certificateReloads: {
     name: "meshward_certificate_reloads_total",
     type: "counter",
-    help: "Replacements of the served certificate; result is ok or refused (refused: the last good one stays)",
+    help: "Reloads of the served certificate; result is ok or refused (refused: the last valid certificate stays in use)",
     labels: ["result"],
   },
   viewObjects: {
@@ -66,25 +66,25 @@ const table = {
   breakGlass: {
     name: "meshward_break_glass_total",
     type: "counter",
-    help: "Changes let through because glass was broken, by the kind of the object; dry runs do not count",
+    help: "Changes that were admitted by break glass, by the kind of the object; dry runs do not count",
     labels: ["kind"],
   },
   liveReads: {
     name: "meshward_live_reads_total",
     type: "counter",
-    help: "Denials whose witnesses were read again from the API server; result is confirmed (denied), changed (the watch lagged, let through) or late (no answer in time, let through with a warning)",
+    help: "Denials whose evidence was read again from the API server; result is confirmed (denied), changed (the cached data was outdated, admitted) or late (no response in time, admitted with a warning)",
     labels: ["result"],
   },
   events: {
     name: "meshward_events_total",
     type: "counter",
-    help: "Events on objects; result is sent, merged (counted with one that waits), dropped (too many) or failed (the API server did not take it)",
+    help: "Kubernetes Events about objects; result is sent, merged (added to the count of a queued Event), dropped (too many) or failed (the API server rejected it)",
     labels: ["reason", "result"],
   },
   viewFreshness: {
     name: "meshward_view_freshness_seconds",
     type: "gauge",
-    help: "Seconds since the API server last said something about a kind; only where a cluster is followed",
+    help: "Seconds since the API server last sent something about a kind; only with --mesh cluster",
     labels: ["kind"],
   },
 } as const satisfies Record<string, MetricRow>;
@@ -102,7 +102,7 @@ export interface AdmissionSample {
   readonly rules: readonly string[];
   readonly ruleErrors: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
   readonly hasBrokenGlass: boolean;
-  /** Of the read that came before a denial, where there was one. */
+  /** The result of reading the evidence of a denial again, if that was done. */
   readonly liveRead: "confirmed" | "changed" | "late" | undefined;
 }
 
@@ -116,21 +116,21 @@ export interface Metrics {
   certificateReload(result: "ok" | "refused"): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
-  /** `read` is called at each scrape and gives the number of objects of each kind. */
+  /** `read` is called at each scrape and returns the number of objects of each kind. */
   watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
-  /** `read` is called at each scrape and gives the seconds since each kind was last heard of. */
+  /** `read` is called at each scrape and returns the seconds since the API server last sent something about each kind. */
   watchFreshness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
-  /** The page in Prometheus' text format. */
+  /** The metrics in the text format of Prometheus. */
   text(): Promise<string>;
   readonly contentType: string;
 }
 
-/** The table as the documentation shows it. */
+/** The table in Markdown, for the documentation. */
 export function metricsTable(): readonly MetricRow[] {
   return Object.values(table);
 }
 
-/** `processMetrics` adds those of the process and of Node (memory, event loop, garbage collection). */
+/** `processMetrics` adds the metrics of the process and of Node (memory, event loop, garbage collection). */
 export function createMetrics({ processMetrics }: { readonly processMetrics: boolean }): Metrics {
   const registry = new Registry();
   const registers = [registry];

@@ -1,6 +1,6 @@
 /**
- * What somebody probably meant to write: the candidate that the fewest edits (insert, delete, replace, swap neighbours)
- * make of the word, if they are few for its length. Case counts for nothing. Equally near: the first.
+ * The candidate that a user probably meant: the one that needs the fewest edits (insert, delete, replace, swap of two
+ * neighbours), if they are few for the length of the word. Case is ignored. Of equally near candidates, the first.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
@@ -17,7 +17,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** `; did you mean "deny"?`, or nothing where nothing is near. */
+/** Returns `; did you mean "deny"?`, or an empty string if no candidate is near. */
 export function suggestion(word: string, candidates: Iterable<string>): string {
   const meant = nearest(word, candidates);
   return meant === undefined ? "" : `; did you mean ${JSON.stringify(meant)}?`;

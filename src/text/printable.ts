@@ -1,8 +1,8 @@
-// Everything that a user wrote and that Meshward repeats (names, values, label keys) passes here before it goes into a
-// message, a warning or a log line. The API server drops a warning that holds a control character without a word, and a
-// terminal obeys escape sequences.
+// All text from users that Meshward prints (names, values, label keys) is sanitized here before it goes into a message, a
+// warning or a log line. The API server silently drops a warning that contains a control character, and a terminal
+// interprets escape sequences.
 
-// What needs work at all; most text does not, and is returned as it is.
+// The characters that need replacement. Most text contains none and is returned unchanged.
 const plainLine = /^[\x20-\x7e]*$/;
 const plainText = /^[\x20-\x7e\n]*$/;
 const escapeSequence = /\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b/g;
@@ -11,20 +11,20 @@ const lineBreak = /[\r\n\t\v\f\u0085\u2028\u2029]+/g;
 const hidden = /[\p{Cc}\p{Bidi_Control}\p{Cs}\u200b\u2060\ufeff]/gu;
 const hiddenButLineFeed = /[^\P{Cc}\n]|[\p{Bidi_Control}\p{Cs}\u200b\u2060\ufeff]/gu;
 
-/** One line without control, bidirectional or invisible characters; cut with `…` after `limit` code points. */
+/** Returns one line without control, bidirectional or invisible characters, cut with `…` after `limit` code points. */
 export function printableLine(text: string, limit: number): string {
   if (plainLine.test(text)) return text.length <= limit ? text : cut(text, limit);
   const line = text.replace(escapeSequence, "").replace(lineBreak, " ").replace(hidden, "");
   return cut(line, limit);
 }
 
-/** As `printableLine`, but line feeds stay; cut at a line's end where it is too long, which a last line then says. */
+/** Like `printableLine`, but keeps line feeds. Text that is too long is cut at a line end, and a last line says so. */
 export function printableText(text: string, maximumBytes: number): string {
   const clean = plainText.test(text) ? text : cleanText(text);
   return Buffer.byteLength(clean) <= maximumBytes ? clean : cutLines(clean, maximumBytes);
 }
 
-/** A value as a message shows it: JSON quotes around a printable line of at most 64 code points. */
+/** A value for a message: a printable line of at most 64 code points in JSON quotes. */
 export function quoted(text: string): string {
   return JSON.stringify(printableLine(text, 64));
 }
@@ -59,6 +59,6 @@ function cutLines(text: string, maximumBytes: number): string {
 
 function cutBytes(text: string, maximumBytes: number): string {
   const bytes = Buffer.from(text).subarray(0, maximumBytes);
-  // A code point that the cut went through decodes to U+FFFD.
+  // A code point that was cut decodes to U+FFFD.
   return bytes.toString("utf8").replace(/\ufffd+$/, "");
 }

@@ -1,39 +1,39 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 
 export interface Certificate {
-  /** PEM, the server's certificate first, then the chain */
+  /** PEM: the server's certificate, then the chain */
   readonly cert: string;
   /** PEM */
   readonly key: string;
-  /** PEM of the authority that clients must trust, where it is known */
+  /** PEM of the CA that clients must trust, if it is known */
   readonly ca?: string;
   /** milliseconds since 1970 */
   readonly notAfter: number;
 }
 
-/** Where the server's certificate comes from. What it returns has been checked: the pair matches and is valid. */
+/** Provides the server's certificate. Every certificate that it returns matches its key and is valid. */
 export interface CertificateSource {
   current(): Certificate;
   /** Called with each certificate that replaces the current one, after `current` returns it. */
   onChange(listener: (certificate: Certificate) => void): void;
-  /** Called once for each reason why a replacement is not taken; the last good certificate stays in use. */
+  /** Called once for each reason why a replacement is rejected; the last valid certificate stays in use. */
   onProblem(listener: (problem: string) => void): void;
   close(): void;
 }
 
-/** One line that says which file is wrong, what was found and what to do. */
+/** The message is one line with the file, what was found and what to do. */
 export class CertificateError extends Error {
   override readonly name = "CertificateError";
 }
 
 export interface NamedPem {
-  /** how the user knows it: `--tls-cert certs/tls.crt` */
+  /** the name in messages: `--tls-cert certs/tls.crt` */
   readonly label: string;
   readonly pem: string;
 }
 
 /**
- * Checks what the API server (Go) and Node would check only during a handshake.
+ * Checks a pair for errors that the API server (Go) and Node would find only during a handshake.
  * @throws CertificateError
  */
 export function checkedCertificate(cert: NamedPem, key: NamedPem, now: number): Certificate {
@@ -48,7 +48,7 @@ export function checkedCertificate(cert: NamedPem, key: NamedPem, now: number): 
   checkValidity(cert.label, certificate, now);
   if (certificate.subjectAltName === undefined) {
     throw new CertificateError(
-      `${cert.label} names no host (no subject alternative name): the API server refuses it; issue one for <service>.<namespace>.svc`,
+      `${cert.label} has no subject alternative name, so the API server rejects it; issue a certificate for <service>.<namespace>.svc`,
     );
   }
   return { cert: withNewline(cert.pem), key: withNewline(key.pem), notAfter };
@@ -56,18 +56,22 @@ export function checkedCertificate(cert: NamedPem, key: NamedPem, now: number): 
 
 function readCertificate({ label, pem }: NamedPem): X509Certificate {
   if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new CertificateError(`${label} is no PEM certificate: found ${contentOf(pem)}, expected BEGIN CERTIFICATE`);
+    throw new CertificateError(
+      `${label} is not a PEM certificate: found ${contentOf(pem)}, expected BEGIN CERTIFICATE`,
+    );
   }
   try {
     return new X509Certificate(pem);
   } catch {
-    throw new CertificateError(`${label} holds a damaged certificate: it cannot be decoded; write the file again`);
+    throw new CertificateError(`${label} contains a damaged certificate that cannot be decoded; write the file again`);
   }
 }
 
 function readKey({ label, pem }: NamedPem): KeyObject {
   if (!/-----BEGIN ([A-Z]+ )*PRIVATE KEY-----/.test(pem)) {
-    throw new CertificateError(`${label} is no PEM private key: found ${contentOf(pem)}, expected BEGIN PRIVATE KEY`);
+    throw new CertificateError(
+      `${label} is not a PEM private key: found ${contentOf(pem)}, expected BEGIN PRIVATE KEY`,
+    );
   }
   try {
     return createPrivateKey(pem);

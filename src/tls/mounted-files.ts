@@ -11,14 +11,14 @@ export interface MountedFilesOptions {
   readonly certPath: string;
   readonly keyPath: string;
   readonly clock: Clock;
-  /** how often the files are read again; 10 s when not given */
+  /** how often the files are read again; default 10 s */
   readonly pollMs?: number;
 }
 
 /**
- * A certificate and key that others put into files (a mounted Secret, cert-manager, a script). Changes are found by
- * reading the content: the kubelet swaps a symbolic link, which watchers of a single file see only once.
- * @throws CertificateError when the files cannot be used at the start; later the last good pair stays in use
+ * A certificate and key from files that something else writes (a mounted Secret, cert-manager, a script). Changes are
+ * detected by reading the content, because the kubelet swaps a symbolic link, which file watchers report only once.
+ * @throws CertificateError if the files cannot be used at the start; later the last valid pair stays in use
  */
 export function mountedFiles(options: MountedFilesOptions): CertificateSource {
   const { clock, pollMs = 10_000 } = options;
@@ -58,8 +58,8 @@ function readPair({ certPath, keyPath, clock }: MountedFilesOptions): Certificat
 
 const advice: Readonly<Record<string, string>> = {
   ENOENT: "does not exist; give the path of a PEM file",
-  EACCES: "may not be read by this user; change its owner or mode",
-  EISDIR: "is a folder; give the path of a PEM file",
+  EACCES: "cannot be read by this user; change its owner or mode",
+  EISDIR: "is a directory; give the path of a PEM file",
 };
 
 function read(flag: string, path: string): string {

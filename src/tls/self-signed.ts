@@ -13,9 +13,9 @@ import {
 } from "./certificate-source.ts";
 
 export interface SelfSignedOptions {
-  /** where ca.crt, tls.crt and tls.key are written; made when absent */
+  /** folder for ca.crt, tls.crt and tls.key; created if it does not exist */
   readonly folder: string;
-  /** further DNS names and IP addresses besides localhost, 127.0.0.1 and ::1 */
+  /** DNS names and IP addresses in addition to localhost, 127.0.0.1 and ::1 */
   readonly hosts?: readonly string[];
   /** milliseconds since 1970 */
   readonly now: number;
@@ -37,9 +37,9 @@ const dayMs = 24 * hourMs;
 const hostName = /^(?=.{1,253}$)(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i;
 
 /**
- * A fresh authority and a certificate of it. The authority's key is never written and is forgotten at once, so that
- * trusting its certificate means trusting this one server certificate.
- * @throws CertificateError when a host is no name or address, or the folder cannot be written
+ * Creates a new CA and a certificate signed by it. The CA's key is never written and is discarded immediately, so
+ * trusting the CA means trusting this one server certificate.
+ * @throws CertificateError if a host is not a DNS name or IP address, or the folder cannot be written
  */
 export async function selfSigned(options: SelfSignedOptions): Promise<SelfSigned> {
   const made = await unsavedSelfSigned(options);
@@ -48,8 +48,8 @@ export async function selfSigned(options: SelfSignedOptions): Promise<SelfSigned
 }
 
 /**
- * The same, not written yet: a server that cannot open its port must not replace the files of one that runs.
- * @throws CertificateError when a host is no name or address
+ * The same, but not written yet, because a server that cannot open its port must not replace the files of a running one.
+ * @throws CertificateError if a host is not a DNS name or IP address
  */
 export async function unsavedSelfSigned(options: SelfSignedOptions): Promise<SelfSigned & Unsaved> {
   const certificate = await issue(options);
@@ -57,17 +57,17 @@ export async function unsavedSelfSigned(options: SelfSignedOptions): Promise<Sel
   return { certificates: fixedCertificate(certificate), caPath, save: () => write(options.folder, certificate) };
 }
 
-/** A source that never changes. */
+/** A source whose certificate never changes. */
 export function fixedCertificate(certificate: Certificate): CertificateSource {
   return { current: () => certificate, onChange: () => undefined, onProblem: () => undefined, close: () => undefined };
 }
 
 async function issue({ hosts = [], now }: SelfSignedOptions): Promise<Certificate & { readonly ca: string }> {
   const { generate } = await import("selfsigned"); // slow to load, and most servers bring their own certificate
-  // SHA-1 is the library's default, and Go refuses it. An hour back: the API server's clock may be behind.
+  // The library's default is SHA-1, which Go rejects. The validity starts an hour ago, because clocks differ.
   const common = { keyType: "ec", curve: "P-256", algorithm: "sha256", notBeforeDate: new Date(now - hourMs) } as const;
   const notAfterDate = new Date(now + 365 * dayMs);
-  // A name of its own for each authority: two with one name in a bundle cannot be told apart.
+  // Each CA gets a unique name, because two CAs of the same name in one bundle cannot be told apart.
   const suffix = `${new Date(now).toISOString().slice(0, 10).replaceAll("-", "")}-${randomBytes(4).toString("hex")}`;
   const authority = await generate([{ name: "commonName", value: `meshward-ca-${suffix}` }], {
     ...common,
@@ -97,7 +97,7 @@ function alternativeName(host: string): SubjectAltNameEntry {
   if (isIP(host) !== 0) return { type: 7, ip: host };
   if (hostName.test(host)) return { type: 2, value: host };
   throw new CertificateError(
-    `${JSON.stringify(host)} is neither a host name nor an IP address; a certificate cannot name it`,
+    `${JSON.stringify(host)} is neither a host name nor an IP address, so a certificate cannot contain it; correct --tls-host`,
   );
 }
 
@@ -112,7 +112,7 @@ function write(folder: string, { ca, cert, key }: Certificate & { readonly ca: s
   }
 }
 
-/** Removed first: a file that is there keeps its mode when it is written to. */
+/** Removes the file first, because an existing file keeps its mode when it is written to. */
 function replace(path: string, content: string, mode: number): void {
   rmSync(path, { force: true });
   writeFileSync(path, content, { mode, flag: "wx" });

@@ -7,7 +7,7 @@ import type { Index } from "./view.ts";
 type Entries = Map<string, AnyObject | Set<AnyObject>>;
 const none: readonly never[] = Object.freeze([]);
 
-/** Objects by kind and key, and under the keys of every index that was asked for. An index is built when first used. */
+/** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
 export class ObjectTable {
   readonly settings: MeshSettings;
   readonly #objects = new Map<Kind, Map<string, AnyObject>>();
@@ -41,7 +41,7 @@ export class ObjectTable {
     return found.size === 0 ? none : [...found];
   }
 
-  /** Returns the object that stood there before. */
+  /** Adds or replaces an object. Returns the replaced one. */
   set(object: AnyObject): AnyObject | undefined {
     let objects = this.#objects.get(object.kind);
     if (!objects) this.#objects.set(object.kind, (objects = new Map()));
@@ -53,7 +53,7 @@ export class ObjectTable {
     return old;
   }
 
-  /** Returns the object that stood there. */
+  /** Removes an object and returns it. */
   delete(kind: Kind, key: string): AnyObject | undefined {
     const old = this.find(kind, key);
     if (!old) return undefined;

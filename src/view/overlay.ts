@@ -5,7 +5,7 @@ import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
-/** What a request asks for: create (no old), update, delete (no object). */
+/** A change of one object: create (without `old`), update, or delete (without `object`). */
 export interface Change {
   readonly old?: AnyObject | undefined;
   readonly object?: AnyObject | undefined;
@@ -14,8 +14,8 @@ export interface Change {
 export const subjectOf = ({ old, object }: Change): AnyObject => (object ?? old) as AnyObject;
 
 /**
- * The mesh as it would be after these changes. Costs nothing but the changed objects, and nests. `mentioned` names
- * namespaces that are shown, if only by name, even where nothing lives in them.
+ * The mesh as it would be after these changes. The cost depends on the number of changed objects only, and overlays can
+ * be nested. `mentioned` are namespaces that the view contains at least as implied Namespaces, even if they are empty.
  */
 export function overlay(base: Mesh, changes: readonly Change[], mentioned: Iterable<string> = []): Mesh {
   return new Overlay(base, changes, new Set(mentioned));
@@ -49,7 +49,7 @@ class Overlay implements Mesh {
       this.#added.set(namespace, (this.#added.get(namespace) ?? 0) + (kind === "Namespace" ? 0 : added));
   }
 
-  /** As MeshStore does it: what lives somewhere implies its Namespace. */
+  /** Adds or removes the implied Namespace of a namespace with objects, as MeshStore does. */
   #imply(namespace: string, mentioned: ReadonlySet<string>): void {
     if (namespace === "") return;
     const shown = mentioned.has(namespace) || this.population(namespace) > 0;

@@ -3,13 +3,13 @@ import type { ObjectOf } from "../kube/object.ts";
 export type ExportTo = readonly string[];
 
 /**
- * What holds for the whole mesh. Never unknown, only assumed: what no mesh config says has Istio's default
+ * The settings of the whole mesh. They are never unknown: a field that no mesh config sets has Istio's default
  * (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
  */
 export interface MeshSettings {
-  /** Where mesh-wide policies live. */
+  /** The namespace of mesh-wide policies. */
   readonly rootNamespace: string;
-  /** The cluster domain of service hosts; istiod takes it from a flag, no mesh config says it. */
+  /** The cluster domain of service hosts. istiod gets it from a flag; no mesh config contains it. */
   readonly domain: string;
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
@@ -17,9 +17,9 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
-  /** Revisions that a control plane serves: objects labelled `istio.io/rev` with another one are nobody's. */
+  /** The revisions of the control planes. No control plane reads an object whose label `istio.io/rev` has another value. */
   readonly revisions: readonly string[];
-  /** False: no mesh config was seen, everything above is Istio's default. */
+  /** False: there is no mesh config, and all fields above are Istio's defaults. */
   readonly seen: boolean;
 }
 
@@ -36,13 +36,13 @@ export const defaultMeshSettings: MeshSettings = {
   seen: false,
 };
 
-/** The ConfigMap that the settings come from: that of the default revision, where Istio is installed. */
+/** Whether the settings come from this ConfigMap: that of the default revision, in Istio's namespace. */
 export const isMeshSettings = ({ metadata }: ObjectOf<"MeshConfig">): boolean =>
   metadata.name === "istio" && metadata.namespace === defaultMeshSettings.rootNamespace;
 
 /**
- * The settings that mesh configs give. Each ConfigMap `istio-<revision>` says that the revision is served; the others
- * of its values do not count, because the view is read as one mesh.
+ * Derives the settings from mesh configs. Each ConfigMap `istio-<revision>` adds its revision; its other values are
+ * ignored, because the view represents one mesh.
  */
 export function meshSettingsOf(
   configs: Iterable<ObjectOf<"MeshConfig">>,

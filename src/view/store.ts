@@ -5,14 +5,14 @@ import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
-/** The objects of a mesh, live: a source writes it, everything else reads it. */
+/** The current objects of a mesh. A source writes it; all other code only reads it. */
 export class MeshStore implements Mesh {
   readonly settings: MeshSettings;
   readonly #table: ObjectTable;
   readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
   readonly #population = new Map<string, number>();
 
-  /** `knowledge` is complete for the kinds that it does not name. */
+  /** Kinds that `knowledge` does not contain are complete. */
   constructor(settings: MeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
     this.settings = settings;
     this.#table = new ObjectTable(settings);
@@ -55,7 +55,7 @@ export class MeshStore implements Mesh {
     if (old === undefined) this.#settle(object.metadata.namespace, 1);
   }
 
-  /** `key` as keyOf gives it. */
+  /** `key` is a result of keyOf. */
   delete(kind: Kind, key: string): void {
     const old = this.#table.delete(kind, key);
     if (old === undefined) return;
@@ -63,7 +63,7 @@ export class MeshStore implements Mesh {
     else this.#settle(old.metadata.namespace, -1);
   }
 
-  /** Objects imply their Namespace as long as nobody has shown it. */
+  /** Adds an implied Namespace for a namespace with objects, as long as the source has not provided the Namespace. */
   #settle(namespace: string, added: number): void {
     if (namespace === "") return;
     const population = this.population(namespace) + added;
@@ -75,10 +75,10 @@ export class MeshStore implements Mesh {
   }
 }
 
-/** Objects that a rebuild copies before it lets others run. */
+/** The number of objects that a rebuild copies before it yields. */
 const copiedAtOnce = 500;
 
-/** A store of what a view shows, under other settings: costs the whole mesh, and pauses on the way. */
+/** Copies a view into a new store with other settings, at the cost of the whole mesh, and yields in between. */
 export function* rebuilding(mesh: Mesh, settings: MeshSettings): Generator<void, MeshStore> {
   const store = new MeshStore(settings, knowledgeOf(mesh));
   let copied = 0;
@@ -90,7 +90,7 @@ export function* rebuilding(mesh: Mesh, settings: MeshSettings): Generator<void,
   return store;
 }
 
-/** The same at once. Knowledge that still changes is handed on. */
+/** The same without yielding. `knowledge` is shared with the new store, not copied. */
 export function rebuilt(mesh: Mesh, settings: MeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
   const store = new MeshStore(settings, knowledge);
   for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);

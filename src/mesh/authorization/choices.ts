@@ -21,7 +21,7 @@ import type { Enforcer, Reach } from "./rules.ts";
 import { authorizationOfWorkload } from "./workload-authorization.ts";
 import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "./ztunnel-rules.ts";
 
-/** A namespace with every AuthorizationPolicy in it and in the root namespace, dry runs and AUDIT too. */
+/** A namespace and every AuthorizationPolicy in it and in the root namespace, including dry runs and AUDIT. */
 export const everyAuthorizationPolicyOfNamespace = relation(
   "everyAuthorizationPolicyOfNamespace",
   namespaceByNameAndRoot,

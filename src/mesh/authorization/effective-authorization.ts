@@ -24,8 +24,8 @@ import { useWaypoint, waypointClass } from "../objects/labels.ts";
 type Labels = Readonly<Record<string, string>>;
 
 /**
- * A namespace with the policies that decide in it: its own and the mesh-wide ones (Istio
- * pilot/pkg/model/authorization.go ListAuthorizationPolicies). Only those that are enforced.
+ * A namespace and the enforced policies that apply in it: its own and the mesh-wide ones (Istio
+ * pilot/pkg/model/authorization.go ListAuthorizationPolicies).
  */
 export const authorizationPoliciesOfNamespace = relation(
   "authorizationPoliciesOfNamespace",
@@ -33,7 +33,7 @@ export const authorizationPoliciesOfNamespace = relation(
   index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
 );
 
-/** An enforced policy and the namespace that it lives in. */
+/** An enforced policy and its namespace. */
 export const namespaceOfAuthorizationPolicy = relation(
   "namespaceOfAuthorizationPolicy",
   authorizationPoliciesOfNamespace.to,
@@ -50,43 +50,43 @@ export const readsAuthorization = [
   workloadsOfNamespace,
 ] as const;
 
-/** What the policies that are for one workload, gateway or service do together. */
+/** The combined effect of the policies that apply to one workload, gateway or service. */
 export interface Coverage {
-  /** A DENY that matches every request: nothing can lift it. */
+  /** A DENY policy that matches every request; no other policy can override it. */
   readonly sealedBy: AuthorizationPolicy | undefined;
-  /** An ALLOW that does not let everyone in: what no ALLOW matches is refused. */
+  /** An ALLOW policy that does not allow everyone, so that requests which no ALLOW policy matches are denied. */
   readonly closedBy: AuthorizationPolicy | undefined;
-  /** An ALLOW that lets everyone in: ALLOWs add up, so the others are pointless. */
+  /** An ALLOW policy that allows everyone. One matching ALLOW policy is enough, so the others have no effect. */
   readonly openedBy: AuthorizationPolicy | undefined;
 }
 
-/** Somebody has seen to it that what nobody allows is refused, even where another policy undoes it. */
+/** Whether some policy denies by default, even if another policy cancels its effect. */
 export const hasDefaultDeny = ({ sealedBy, closedBy }: Coverage): boolean =>
   sealedBy !== undefined || closedBy !== undefined;
 
-/** What no policy allows is refused: DENY goes before ALLOW, and one ALLOW is enough to let a request pass. */
+/** Whether a request that no policy allows is denied. DENY takes precedence over ALLOW, and one matching ALLOW is enough. */
 export const isDeniedByDefault = ({ sealedBy, closedBy, openedBy }: Coverage): boolean =>
   sealedBy !== undefined || (closedBy !== undefined && openedBy === undefined);
 
-/** Authorization in one namespace, on one side of a change. */
+/** Authorization in one namespace, before or after a change. */
 export interface NamespaceAuthorization {
   readonly policies: readonly AuthorizationPolicy[];
-  /** What policies on workloads are for: no proxies, nothing that asks to be left out of the mesh, nothing that only runs and never listens. */
+  /** The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not listen. */
   readonly workloads: readonly Workload[];
-  /** The same, and what is data plane itself: policies with a selector hold for gateways, too. */
+  /** The same and the proxies, because policies with a selector also apply to gateways. */
   readonly workloadsAndProxies: readonly Workload[];
-  /** Whether there can be no other workloads. */
+  /** Whether the namespace has no workloads that the view does not contain. */
   readonly knowsWorkloads: boolean;
   readonly gateways: readonly Gateway[];
-  /** Whether what these policies say at a waypoint can matter. */
+  /** Whether policies at a waypoint have an effect in this namespace. */
   readonly mayUseWaypoint: boolean;
-  /** How a workload without labels of its own fares in this namespace. */
+  /** The coverage of a workload without labels in this namespace. */
   readonly enforcer: Enforcer;
   ofWorkload(workload: Workload): Coverage;
-  /** A workload that has these labels and no others. */
+  /** The coverage of a workload that has exactly these labels. */
   ofLabels(labels: Labels): Coverage;
   ofGateway(gateway: GatewayTarget): Coverage;
-  /** A Service of this namespace at its waypoint. */
+  /** The coverage of a Service of this namespace at its waypoint. */
   ofService(name: string): Coverage;
 }
 
@@ -94,7 +94,7 @@ export interface Gateway extends GatewayTarget {
   readonly id: string;
 }
 
-/** What `isPassedOver` names lets nobody in here, whatever its rules say. */
+/** Policies for which `isPassedOver` is true are treated as if they allowed nobody. */
 export function authorizationOf(
   namespace: Namespace,
   mesh: MeshView<ReadsAuthorization>,
@@ -138,7 +138,7 @@ export function authorizationOf(
   };
 }
 
-/** What policies that are for the same thing do together. */
+/** Combines the policies that apply to the same workload, gateway or service. */
 function coverageOf(policies: readonly AuthorizationPolicy[], enforcer: Enforcer, settings: MeshSettings) {
   const isForAll = (policy: AuthorizationPolicy) => reachOf(policy, enforcer, settings) === "everyone";
   const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
@@ -149,13 +149,13 @@ function coverageOf(policies: readonly AuthorizationPolicy[], enforcer: Enforcer
   };
 }
 
-/** Which data plane enforces policies on a workload. Where nothing or nobody knows, policies are taken as sidecars take them. */
+/** The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar does. */
 export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
   captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
 
 /**
- * Whether every workload there is has its default deny from policies that select it: at least two selectors, so that
- * the namespace is guarded workload by workload; one policy says nothing about what is not its own.
+ * Whether every existing workload gets a default deny from policies that select it, with at least two selectors. Then the
+ * namespace is protected workload by workload. A single policy does not show such an intention.
  */
 export function isGuardedOneByOne(authorization: NamespaceAuthorization, namespace: Namespace): boolean {
   const { workloads, knowsWorkloads, policies, enforcer, ofWorkload } = authorization;
@@ -182,10 +182,10 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
 
-/** Neither out of the mesh nor without anything to reach. */
+/** Whether the workload is in the mesh and listens on a port. */
 const isReached = (workload: Workload, namespace: Namespace): boolean =>
   listens(workload) && !(staysOut(workload) && captureOf(workload, namespace) === "none");
 
-/** Jobs run to their end; only one that declares a port has something to guard. */
+/** Jobs usually do not listen, so only a Job that declares a port counts. */
 const listens = ({ originKind, pod }: Workload): boolean =>
   (originKind !== "Job" && originKind !== "CronJob") || pod.ports.length > 0;

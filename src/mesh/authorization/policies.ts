@@ -8,16 +8,16 @@ import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/lab
 export type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 export type TargetRef = AuthorizationPolicy["spec"]["targetRefs"][number];
 
-/** `targetRef` counts only where `targetRefs` is empty (Istio pilot/pkg/model/policyattachment.go GetTargetRefs). */
+/** `targetRef` is used only if `targetRefs` is empty (Istio pilot/pkg/model/policyattachment.go GetTargetRefs). */
 export const targetRefsOf = ({ spec }: AuthorizationPolicy): readonly TargetRef[] =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
 export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?? "ALLOW";
 
-/** What Go's strconv.ParseBool takes for true; everything else is false here, errors too. */
+/** The texts that Go's strconv.ParseBool reads as true; every other text is false, even if Go would report an error. */
 const dryRunValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
 
-/** Only recorded, not enforced (Istio pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy). */
+/** Whether the policy is a dry run, which is logged and not enforced (Istio pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy). */
 export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
   dryRunValues.has(metadata.annotations["istio.io/dry-run"]);
 
@@ -44,9 +44,10 @@ export const isEnforced = (policy: AuthorizationPolicy, settings: MeshSettings):
   idlenessOf(policy, settings) === undefined;
 
 /**
- * Whether a policy of a workload's namespace, or of the root namespace, is for a workload with these labels
- * (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy for what is no gateway). ztunnel gets a selector
- * without matchLabels as one that selects nothing (ambient/workloads.go buildWorkloadPolicies); with empty ones it works.
+ * Whether a policy of a workload's namespace, or of the root namespace, applies to a workload with these labels
+ * (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy for workloads that are not gateways). For ztunnel, a
+ * selector without matchLabels selects nothing (ambient/workloads.go buildWorkloadPolicies); with empty matchLabels it
+ * selects everything.
  */
 export const attachesToLabels = (
   policy: AuthorizationPolicy,
@@ -74,7 +75,7 @@ export interface GatewayTarget {
   readonly isWaypoint: boolean;
 }
 
-/** Whether a policy is for a gateway: a waypoint has no other way than targetRefs (ShouldAttachPolicy for gateways). */
+/** Whether a policy applies to a gateway. A waypoint is selected only by targetRefs (ShouldAttachPolicy for gateways). */
 export function attachesToGateway(
   policy: AuthorizationPolicy,
   gateway: GatewayTarget,
@@ -93,13 +94,13 @@ export function attachesToGateway(
   });
 }
 
-/** The Services of its own namespace that a policy guards at their waypoint, by name. */
+/** The names of the Services in its namespace that a policy targets, enforced at their waypoint. */
 export const servicesTargeted = (policy: AuthorizationPolicy): readonly string[] =>
   targetRefsOf(policy).flatMap(({ group, kind, name }) =>
     kind === "Service" && (group === "" || group === "core") ? [name] : [],
   );
 
-/** What a policy is for, in a form that can be compared: the selector or the targets, not the rules. */
+/** The scope of a policy in a comparable form: its selector or its targets, without the rules. */
 export function scopeOf(policy: AuthorizationPolicy): string {
   const { selector } = policy.spec;
   const labels = selector?.matchLabels;
@@ -111,6 +112,6 @@ export function scopeOf(policy: AuthorizationPolicy): string {
 export const reachOf = (policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach =>
   widest(policy.spec.rules.map((rule) => ruleReach(rule, enforcer, settings)));
 
-/** Whether an ALLOW policy lets everyone in where proxies enforce it. */
+/** Whether an ALLOW policy allows everyone when a proxy enforces it. */
 export const opensToEveryone = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
   actionOf(policy) === "ALLOW" && reachOf(policy, "proxy", settings) === "everyone";

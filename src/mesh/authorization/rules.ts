@@ -6,14 +6,14 @@ type Source = Rule["from"][number]["source"];
 type Operation = Rule["to"][number]["operation"];
 type Condition = Rule["when"][number];
 
-/** What turns policies into decisions: Envoy (sidecar, gateway, waypoint), or ztunnel, which sees no HTTP. */
+/** The component that enforces policies: Envoy (sidecar, gateway, waypoint), or ztunnel, which does not parse HTTP. */
 export type Enforcer = "proxy" | "ztunnel";
 
 /**
- * Whom a rule matches.
- * - `everyone`: every request, whoever sends it.
+ * The requests that a rule matches.
+ * - `everyone`: every request of every caller.
  * - `authenticated`: every request over mTLS.
- * - `some`: less than that, perhaps nobody.
+ * - `some`: fewer requests, perhaps none.
  */
 export type Reach = "everyone" | "authenticated" | "some";
 
@@ -24,15 +24,15 @@ const narrowest = (reaches: readonly Reach[]): Reach =>
   reaches.reduce((a, b) => (widths[a] < widths[b] ? a : b), "everyone");
 
 /**
- * Whom a rule matches, as Envoy (Istio pilot/pkg/security/authz/model/model.go New) or ztunnel
- * (pilot/pkg/serviceregistry/ambient/authorization.go handleRule) has it: `from`, `to` and `when` must all match, one
- * element of `from` and of `to` is enough, and an empty list restricts nothing. ztunnel drops an ALLOW rule that asks
- * for HTTP, and what it keeps of such a DENY rule never matches everything.
+ * The requests that a rule matches at Envoy (Istio pilot/pkg/security/authz/model/model.go New) or at ztunnel
+ * (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). `from`, `to` and `when` must all match, one element
+ * of `from` and of `to` is enough, and an empty list restricts nothing. ztunnel drops an ALLOW rule with HTTP
+ * attributes, and the remaining part of such a DENY rule never matches everything.
  */
 export function ruleReach(rule: Rule, enforcer: Enforcer, { trustDomain }: MeshSettings): Reach {
   const { from, to, when } = rule;
   if (enforcer === "ztunnel") {
-    // It skips an element in which it finds nothing to look at, so that an operation without ports matches nothing.
+    // ztunnel skips an element without attributes that it supports, so an operation without ports matches nothing.
     if (to.length > 0 || asksForHttp(rule)) return "some";
   } else if (to.length > 0 && !to.some(({ operation }) => isAnyOperation(operation))) return "some";
   const sources = from.map(({ source }) => sourceReach(source, enforcer, trustDomain));
@@ -40,7 +40,7 @@ export function ruleReach(rule: Rule, enforcer: Enforcer, { trustDomain }: MeshS
   return narrowest([callers, ...when.map((condition) => conditionReach(condition, enforcer, trustDomain))]);
 }
 
-/** Whether a rule asks for something that ztunnel does not see. */
+/** Whether a rule has attributes that ztunnel does not support. */
 export function asksForHttp({ from, to, when }: Rule): boolean {
   return (
     to.some(({ operation }) => httpFields.some((field) => operation[field].length > 0)) ||
@@ -67,7 +67,7 @@ export const ztunnelConditions: ReadonlySet<string> = new Set([
 const operationLimits = ["ports", "notPorts", "notHosts", "notMethods", "notPaths"] as const;
 const anyPath: ReadonlySet<string> = new Set(["*", "/*", "/{**}"]);
 
-/** Whether every HTTP request matches: `*` asks only that the value is there (authz/matcher/string.go, header.go). */
+/** Whether every HTTP request matches: `*` requires only that the value exists (authz/matcher/string.go, header.go). */
 const isAnyOperation = (operation: Operation): boolean =>
   operationLimits.every((field) => operation[field].length === 0) &&
   isAny(operation.hosts, "*") &&
@@ -89,7 +89,7 @@ const sourceLimits = [
   "notRemoteIpBlocks",
 ] as const;
 
-/** All fields of one source must match. ztunnel knows no trust domains, and skips a source in which nothing is left. */
+/** All fields of one source must match. ztunnel ignores trust domains, and skips a source without supported fields. */
 function sourceReach(source: Source, enforcer: Enforcer, trustDomain: string): Reach {
   const { principals, namespaces, trustDomains, ipBlocks, remoteIpBlocks } = source;
   if (enforcer === "ztunnel" && principals.length + namespaces.length + ipBlocks.length === 0) return "some";
@@ -107,7 +107,7 @@ function sourceReach(source: Source, enforcer: Enforcer, trustDomain: string): R
 
 const isIgnored = (field: string, enforcer: Enforcer): boolean => enforcer === "ztunnel" && field === "notTrustDomains";
 
-/** `cluster.local` stands for the trust domain, whatever its name (Istio pkg/spiffe and pilot/pkg/security/trustdomain). */
+/** `cluster.local` stands for the trust domain of any name (Istio pkg/spiffe and pilot/pkg/security/trustdomain). */
 const isOwnTrustDomain = (domain: string, own: string): boolean => domain === "cluster.local" || domain === own;
 
 function isAnyPrincipal(principal: string, trustDomain: string): boolean {
@@ -115,7 +115,7 @@ function isAnyPrincipal(principal: string, trustDomain: string): boolean {
   return principal === "*" || (everyIdentity !== null && isOwnTrustDomain(everyIdentity[1] ?? "", trustDomain));
 }
 
-/** One of the values is enough. An identity is there only over mTLS. */
+/** One of the values is enough. A caller has an identity only over mTLS. */
 function identityReach(values: readonly string[], isAnyone: (value: string) => boolean): Reach {
   if (values.length === 0) return "everyone";
   return values.some(isAnyone) ? "authenticated" : "some";
@@ -124,7 +124,7 @@ function identityReach(values: readonly string[], isAnyone: (value: string) => b
 const addressReach = (blocks: readonly string[]): Reach =>
   blocks.length === 0 || blocks.some((block) => block.endsWith("/0")) ? "everyone" : "some";
 
-/** An attribute that is not listed here restricts; so does ztunnel, which skips a condition in which it finds nothing. */
+/** An attribute that is not listed here restricts the rule. ztunnel skips a condition without supported attributes, which restricts it too. */
 function conditionReach({ key, values, notValues }: Condition, enforcer: Enforcer, trustDomain: string): Reach {
   if (notValues.length > 0) return "some";
   if (values.length === 0) return enforcer === "ztunnel" ? "some" : "everyone";

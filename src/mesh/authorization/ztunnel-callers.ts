@@ -7,7 +7,7 @@ type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];
 type Source = Rule["from"][number]["source"];
 type Condition = Rule["when"][number];
 
-/** Who calls: a service account of the mesh. */
+/** A caller: a service account of the mesh. */
 export interface Caller {
   readonly namespace: string;
   readonly serviceAccount: string;
@@ -16,7 +16,7 @@ export interface Caller {
 export const formatCaller = ({ namespace, serviceAccount }: Caller, { trustDomain }: MeshSettings): string =>
   `${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
 
-/** How many of a caller's requests something matches; some: that depends on the port or the address. */
+/** How many of a caller's requests match; `some`: that depends on the port or the address. */
 type Share = 0 | 1 | 2;
 const [none, some, all] = [0, 1, 2] as const;
 const every = (shares: readonly Share[]): Share => Math.min(all, ...shares) as Share;
@@ -25,14 +25,14 @@ const whether = (is: boolean): Share => (is ? all : none);
 
 interface Judged extends Caller {
   readonly principals: readonly string[];
-  /** Service accounts without a namespace are of the policy's. */
+  /** Service accounts without a namespace belong to the policy's namespace. */
   readonly policyNamespace: string;
 }
 
 /**
- * What ztunnel does with requests of a caller to a workload with these labels (zt:src/rbac.rs; the policies are
- * those of its namespace and the mesh-wide ones). `refused`: all of them; `open`: callers of the mesh are not told
- * apart, so that anyone in it gets in.
+ * How ztunnel treats requests of a caller to a workload with these labels (zt:src/rbac.rs; the policies are those of
+ * its namespace and the mesh-wide ones). `refused`: all are denied; `open`: no policy distinguishes callers of the mesh,
+ * so that all of them are allowed.
  */
 export function answerTo(
   caller: Caller,
@@ -50,7 +50,7 @@ export function answerTo(
   return allowing.some((policy) => matched(policy) !== none) ? "let in" : "refused";
 }
 
-/** `cluster.local` stands for whatever the trust domain is called. */
+/** `cluster.local` stands for the trust domain of any name. */
 function judged(caller: Caller, { metadata }: AuthorizationPolicy, settings: MeshSettings): Judged {
   const domains = new Set([settings.trustDomain, "cluster.local", ...settings.trustDomainAliases]);
   const principals = [...domains].map((trustDomain) => formatCaller(caller, { ...settings, trustDomain }));
@@ -67,7 +67,7 @@ function shareOf(rule: Rule, caller: Judged, action: string): Share {
   ]);
 }
 
-/** A source in which ztunnel finds nothing to look at is passed over. */
+/** ztunnel skips a source without fields that it supports. */
 function shareOfSource(source: Source, caller: Judged): Share {
   const shares = [
     listed(source.principals, source.notPrincipals, (pattern) => caller.principals.some((one) => fits(pattern, one))),
@@ -78,7 +78,7 @@ function shareOfSource(source: Source, caller: Judged): Share {
   return shares.length === 0 ? none : every(shares);
 }
 
-/** Undefined: neither list says anything. */
+/** Undefined: both lists are empty. */
 function listed(
   values: readonly string[],
   notValues: readonly string[],
@@ -102,7 +102,7 @@ function shareOfCondition({ key, values, notValues }: Condition, caller: Judged)
   return values.length + notValues.length > 0 ? some : none;
 }
 
-/** Exactly, or with a star at one end (ambient/authorization.go stringToMatch). */
+/** Compares exactly, or with a `*` at one end (ambient/authorization.go stringToMatch). */
 function fits(pattern: string, value: string): boolean {
   if (pattern.startsWith("*")) return value.endsWith(pattern.slice(1));
   return pattern.endsWith("*") ? value.startsWith(pattern.slice(0, -1)) : pattern === value;

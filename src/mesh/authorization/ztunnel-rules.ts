@@ -6,18 +6,18 @@ type Source = Rule["from"][number]["source"];
 type Operation = Rule["to"][number]["operation"];
 
 /**
- * What is left of a rule at ztunnel.
- * - `whole`: everything.
- * - `dropped`: an ALLOW rule that asks for HTTP lets nobody in.
- * - `never`: a DENY rule of which some part looks at nothing but HTTP denies nothing.
- * - `part`: a DENY rule denies by ports and identities alone.
+ * How ztunnel interprets a rule.
+ * - `whole`: all attributes are supported.
+ * - `dropped`: an ALLOW rule with HTTP attributes is dropped and allows nobody.
+ * - `never`: a DENY rule with a part of only HTTP attributes never matches.
+ * - `part`: a DENY rule is reduced to its ports and identities.
  */
 export type ZtunnelRule = "whole" | "dropped" | "never" | "part";
 
 /**
- * Istio pilot/pkg/serviceregistry/ambient/authorization.go handleRule: a DENY rule keeps what ztunnel understands, and
- * ztunnel passes over a match in which nothing is left; where all matches of one part (`from`, `to`, a condition) are
- * empty, the rule does not fire (hasEffectiveRules).
+ * Istio pilot/pkg/serviceregistry/ambient/authorization.go handleRule: a DENY rule keeps the attributes that ztunnel
+ * supports, and ztunnel skips a match that becomes empty. If all matches of one part (`from`, `to`, a condition) are
+ * empty, the rule does not match (hasEffectiveRules).
  */
 export function atZtunnel(rule: Rule, action: string): ZtunnelRule {
   if (!asksForHttp(rule)) return "whole";
@@ -44,7 +44,7 @@ const seenSources = [
 ] as const;
 const seesSource = (source: Source): boolean => seenSources.some((field) => source[field].length > 0);
 
-/** What a rule asks for that ztunnel does not see, by name: `methods`, `request.headers[x-user]`. */
+/** The names of a rule's attributes that ztunnel does not support: `methods`, `request.headers[x-user]`. */
 export function httpAttributesOf({ from, to, when }: Rule): readonly string[] {
   const ofSources = from.flatMap(({ source }) => httpSources.filter((field) => source[field].length > 0));
   const ofOperations = to.flatMap(({ operation }) => httpFields.filter((field) => operation[field].length > 0));

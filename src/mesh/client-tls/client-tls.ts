@@ -3,26 +3,26 @@ import type { DestinationRule, MergedDestinationRule } from "../traffic/destinat
 import type { MtlsMode } from "../mtls/peer-authentications.ts";
 
 /**
- * What a client's proxy sends to a port.
- * - `auto`: mTLS where the other side has a proxy that takes it, plaintext elsewhere.
- * - `plaintext`: no TLS, whoever listens.
- * - `tls`: TLS of the client's own (SIMPLE, MUTUAL), which no proxy of the mesh ends.
- * - `mtls`: the mesh's certificates, whoever listens.
+ * The TLS that a client's proxy uses for a port.
+ * - `auto`: auto mTLS: mTLS if the server has a proxy, plaintext otherwise.
+ * - `plaintext`: no TLS for any server.
+ * - `tls`: TLS that the DestinationRule configures (SIMPLE, MUTUAL), which no proxy of the mesh terminates.
+ * - `mtls`: mTLS with the mesh's certificates for any server.
  */
 export type ClientTls = "auto" | "plaintext" | "tls" | "mtls";
 
-/** Why what is sent is not what the rule says. */
+/** Why the TLS setting of the DestinationRule has no effect. */
 export type Lost = "no tls at this port" | "no workloadSelector";
 
-/** What clients send, and the place in a DestinationRule that says so. */
+/** The TLS that clients use, and the field of a DestinationRule that sets it. */
 export interface ClientTlsChoice {
   readonly tls: ClientTls;
-  /** The rule that is merged into what clients use and says it; undefined: none does. */
+  /** The DestinationRule that sets it, of those that are merged for the client; undefined: none sets it. */
   readonly rule?: DestinationRule;
-  /** In the rule: `["spec", "trafficPolicy", "tls"]`. */
+  /** The path in the DestinationRule: `["spec", "trafficPolicy", "tls"]`. */
   readonly at?: Path;
   readonly subset?: string | undefined;
-  /** Only where one port is told apart. */
+  /** Set if the setting is for one port. */
   readonly port?: number | undefined;
   readonly lost?: Lost;
 }
@@ -31,14 +31,14 @@ type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
 type Tls = NonNullable<TrafficPolicy["tls"]>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 
-/** A traffic policy and where it stands. */
+/** A traffic policy and its path. */
 interface Placed {
   readonly policy: TrafficPolicy | undefined;
   readonly rule: DestinationRule | undefined;
   readonly at: Path;
   readonly subset: string | undefined;
 }
-/** A tls block that counts, `tls` undefined: the place has none. */
+/** The effective tls block; `tls` undefined: there is none at this path. */
 interface Said {
   readonly tls: Tls | undefined;
   readonly place: Omit<ClientTlsChoice, "tls" | "lost">;
@@ -47,11 +47,12 @@ interface Said {
 const nobody: ClientTlsChoice = { tls: "auto" };
 
 /**
- * What the sidecar of a client sends to a service port, with what it uses of a subset. The subset's tls goes before the
- * rule's; an entry for the port replaces all around it, so that one without tls loses it: the cluster is built as if
- * there were none, and yet each endpoint still gets what stood there (Istio pilot/pkg/networking/util/util.go
- * MergeSubsetTrafficPolicy, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings,
- * pilot/pkg/xds/endpoints/mtls_checker.go tlsModeForDestinationRule). `isGateway`: it may read credentials.
+ * The TLS that the sidecar of a client uses for a service port, optionally for a subset. The tls of the subset takes
+ * precedence over that of the rule. An entry for the port replaces all other settings, so an entry without tls removes
+ * it: the cluster is built without tls, but the endpoints still get the replaced setting (Istio
+ * pilot/pkg/networking/util/util.go MergeSubsetTrafficPolicy, pilot/pkg/networking/core/cluster_tls.go
+ * buildUpstreamTLSSettings, pilot/pkg/xds/endpoints/mtls_checker.go tlsModeForDestinationRule). `isGateway`: the client
+ * may read credentials.
  */
 export function clientTlsOf(
   merged: MergedDestinationRule | undefined,
@@ -68,7 +69,7 @@ export function clientTlsOf(
   return endpoint === undefined ? nobody : withoutCluster(sentBy(endpoint, place, true));
 }
 
-/** Nothing is set up for what the endpoints are told: they get what auto mTLS gives, or nothing at all. */
+/** The cluster has no TLS context that matches the endpoints' setting, so they get auto mTLS or plaintext. */
 const withoutCluster = (choice: ClientTlsChoice): ClientTlsChoice =>
   choice.tls === "auto" || choice.tls === "mtls"
     ? { ...choice, tls: "auto" }
@@ -91,11 +92,11 @@ const sentFor: ReadonlyMap<string, ClientTls> = new Map([
   ["MUTUAL", "tls"],
 ]);
 
-/** Everyone may read a ConfigMap (cluster_tls.go buildUpstreamClusterTLSContext). */
+/** Every proxy may read a ConfigMap (cluster_tls.go buildUpstreamClusterTLSContext). */
 const isPrivileged = (credentialName: string): boolean =>
   credentialName !== "" && !credentialName.startsWith("configmap://");
 
-/** The oldest of the merged rules that has a policy says it for all. */
+/** The traffic policy of the oldest merged rule that has one applies. */
 function placedRule({ trafficPolicy, from }: MergedDestinationRule): Placed {
   const rule = from.find(({ spec }) => spec.trafficPolicy === trafficPolicy);
   return { policy: trafficPolicy, rule, at: ["spec", "trafficPolicy"], subset: undefined };
@@ -107,7 +108,7 @@ function placedSubset({ from }: MergedDestinationRule, subset: Subset): Placed {
   return { policy: subset.trafficPolicy, rule, at: ["spec", "subsets", i, "trafficPolicy"], subset: subset.name };
 }
 
-/** What the cluster is built from. */
+/** The setting that the cluster is built from. */
 function ofCluster(ofRule: Placed, ofSubset: Placed | undefined, port: number): Said {
   const wide = atPort(ofRule, port);
   if (ofSubset === undefined) return wide;
@@ -133,11 +134,11 @@ function onePort({ policy, rule, at, subset }: Placed, i: number): Said {
   return { tls: entry?.tls, place: { ...(rule ? { rule } : {}), at: here, subset, port: entry?.port?.number } };
 }
 
-/** What the endpoints are told: an entry without tls does not hide what stands around it. */
+/** The setting for the endpoints: a port entry without tls does not hide the surrounding setting. */
 const ofEndpoint = ({ policy }: Placed, port: number): Tls | undefined =>
   policy?.portLevelSettings.find((entry) => entry.port?.number === port && entry.tls !== undefined)?.tls ?? policy?.tls;
 
-/** Whether a rule may make its clients send anything but the mesh's own mTLS, wherever in it. */
+/** Whether any field of the rule can make clients use something other than the mesh's mTLS. */
 export function setsClientTls({ spec }: DestinationRule): boolean {
   const policies = [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)];
   return policies.some(
@@ -147,10 +148,10 @@ export function setsClientTls({ spec }: DestinationRule): boolean {
 const isForeign = (tls: Tls | undefined): boolean => tls !== undefined && tls.mode !== "ISTIO_MUTUAL";
 
 /**
- * What comes of what a client sends and what the server's proxy takes; `undefined`: it has no proxy.
- * - `mtls`, `plaintext`: it works, so.
- * - `passed on`: the client's own TLS goes through to the application; it works where that serves TLS.
- * - `refused`: the connection is reset.
+ * The result for the client's TLS and the mTLS mode of the server's proxy (`undefined`: the server has no proxy).
+ * - `mtls`, `plaintext`: the connection works in this way.
+ * - `passed on`: the client's TLS is passed through to the application, which must terminate it.
+ * - `refused`: the proxy resets the connection.
  */
 export type Fit = "mtls" | "plaintext" | "passed on" | "refused";
 

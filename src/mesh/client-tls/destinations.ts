@@ -16,10 +16,10 @@ type ServiceEntry = ObjectOf<"ServiceEntry">;
 
 const allNamespaces = "*";
 
-/** The namespaces whose services a DestinationRule may be for; `*`: all. */
+/** The namespaces whose services the host of a DestinationRule can match; `*`: all. */
 function namespacesOfRule(rule: DestinationRule, settings: MeshSettings): readonly string[] {
   const host = hostOfRule(rule, settings);
-  // A rule that counts nowhere has no keys there.
+  // A rule that no control plane reads has no keys there.
   if (![...destinationRulesOfVirtualService.to.keys(rule, settings)].length) return [];
   if (!isWildcard(host)) return named(namespaceOfHost(host, settings.domain));
   const end = `.svc.${settings.domain}`;
@@ -36,20 +36,20 @@ const ruleByNamespace = index("DestinationRule", namespacesOfRule);
 
 /** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
 export const destinationRulesOfNamespace = relation("destinationRulesOfNamespace", namespaceAndAll, ruleByNamespace);
-/** A DestinationRule that sets its clients' TLS, which few do, and the namespaces that a service of its host may be in. */
+/** A DestinationRule that sets its clients' TLS, which few do, and the namespaces of the services that its host can match. */
 export const namespacesOfDestinationRule = relation(
   "namespacesOfDestinationRule",
   index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
   namespaceAndAll,
 );
 
-/** Says that its hosts are in the mesh, which none is that says nothing, and which pods of its own namespace serve them. */
+/** Whether a ServiceEntry is MESH_INTERNAL (the default is external) and selects pods of its own namespace. */
 export const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
   Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0 &&
   entry.spec.location === "MESH_INTERNAL" &&
   isServed(entry, settings);
 
-/** A namespace and the ServiceEntries in it that stand for its pods. */
+/** A namespace and the ServiceEntries in it that select its pods. */
 export const serviceEntriesOfNamespace = relation(
   "serviceEntriesOfNamespace",
   namespaceByName,
@@ -59,13 +59,13 @@ export const serviceEntriesOfNamespace = relation(
 const entryHosts = index("ServiceEntry", (entry, settings) =>
   standsForPods(entry, settings) ? coveringHostsOfAll(entry.spec.hosts) : [],
 );
-/** A ServiceEntry that stands for pods, and the DestinationRules that may cover a host of it. */
+/** A ServiceEntry that selects pods, and the DestinationRules that can match one of its hosts. */
 export const destinationRulesOfServiceEntry = relation(
   "destinationRulesOfServiceEntry",
   entryHosts,
   destinationRulesOfVirtualService.to,
 );
-/** A DestinationRule that sets its clients' TLS, and the ServiceEntries standing for pods that it may cover a host of. */
+/** A DestinationRule that sets its clients' TLS, and the ServiceEntries that select pods and have a host that it can match. */
 export const serviceEntriesOfDestinationRule = relation(
   "serviceEntriesOfDestinationRule",
   index("DestinationRule", (rule, settings) =>
@@ -73,7 +73,7 @@ export const serviceEntriesOfDestinationRule = relation(
   ),
   entryHosts,
 );
-/** A ServiceEntry that stands for pods, and the namespace that they are in. */
+/** A ServiceEntry that selects pods, and their namespace. */
 export const namespaceOfServiceEntry = relation(
   "namespaceOfServiceEntry",
   serviceEntriesOfNamespace.to,
@@ -89,22 +89,22 @@ export const readsDestinations = [
 ] as const;
 export type ReadsDestinations = (typeof readsDestinations)[number];
 
-/** A host that pods of one namespace serve. */
+/** A host that is served by pods of one namespace. */
 export interface Destination {
   readonly host: string;
-  /** Undefined: only the rules name it, and Services are not all known. */
+  /** Undefined: only DestinationRules name the host, and not all Services are known. */
   readonly object: Service | ServiceEntry | undefined;
-  /** Those that may cover the host. */
+  /** The DestinationRules that can match the host. */
   readonly rules: readonly DestinationRule[];
-  /** As clients name them. */
+  /** The port numbers that clients use. */
   readonly ports: readonly number[];
   readonly labels: Readonly<Record<string, string>>;
   readonly workloads: readonly Workload[];
-  /** The workload's own port behind a port of the host; undefined: its number is not known. */
+  /** The port of the workload for a port of the host; undefined: its number is not known. */
   workloadPort(port: number, workload: Workload | undefined): number | undefined;
 }
 
-/** What stands for the pods of a namespace and has DestinationRules: Services with a selector, ServiceEntries with one. */
+/** The destinations in a namespace that have DestinationRules: Services and ServiceEntries with a selector. */
 export function destinationsOf(namespace: Namespace, mesh: MeshView<ReadsDestinations>): readonly Destination[] {
   const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
   const selected = (labels: Destination["labels"]) => pods.filter(({ pod }) => selects(labels, pod.labels));
@@ -128,7 +128,7 @@ function* ofServices(namespace: Namespace, mesh: MeshView<ReadsDestinations>, se
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ...portsOf(service) };
   }
   if (mesh.knowsAll("Service")) return;
-  // What nobody has shown may be there all the same.
+  // A Service that the view does not contain may exist.
   for (const host of new Set(rules.map((rule) => hostOfRule(rule, settings))))
     if (!known.some((other) => covers(host, other)))
       yield { host, object: undefined, rules: covering(host), labels: {}, workloads: [], ...portsNamed(rules) };
@@ -169,7 +169,7 @@ export function portsOfEntry({ spec }: ServiceEntry): Ports {
 /** Stands for all ports that nothing names. */
 export const anyPort = 0;
 
-/** The ports that rules tell apart, and one that stands for all others. */
+/** The ports for which rules have entries, and one that represents all other ports. */
 const portsNamed = (rules: readonly DestinationRule[]): Ports => ({
   ports: [anyPort, ...rules.flatMap(portNumbers)],
   workloadPort: () => undefined,

@@ -43,36 +43,36 @@ export const clientsOfDestinationRule = relation(
 
 export type ReadsClientTls = ReadsDestinations | typeof peerAuthenticationsOfNamespace;
 
-/** Where a port of a workload, or of pods that may come, is reached with the TLS that a DestinationRule sets. */
+/** A port of a workload, or of future pods, that clients reach with the TLS that a DestinationRule sets. */
 export interface Arrival {
   readonly destination: Destination;
-  /** Undefined: no workload that the host selects is known. */
+  /** Undefined: no workload of the host is known. */
   readonly workload: Workload | undefined;
   readonly capture: Capture;
   /** What the workload's proxy takes at this port; undefined: it has none, or an annotation leads the port past it. */
   readonly server: EffectiveMode | undefined;
 }
 
-/** One place in a DestinationRule that sets what its clients send to workloads of a namespace. */
+/** One field of a DestinationRule that sets the TLS of its clients for workloads of a namespace. */
 export interface TlsPath {
   readonly rule: DestinationRule;
   readonly choice: ClientTlsChoice;
   readonly tls: ClientTls;
-  /** The namespaces whose clients use it, in groups that fare alike; `""`: any that nothing names. */
+  /** The namespaces whose clients use it, in groups with the same result; `""`: every other namespace. */
   readonly clients: ReadonlySet<readonly string[]>;
   readonly arrivals: readonly Arrival[];
 }
 interface Draft extends TlsPath {
   readonly clients: Set<readonly string[]>;
   readonly arrivals: Arrival[];
-  /** What is among the arrivals already. */
+  /** The keys of the arrivals that were added already. */
   readonly known: Set<string>;
 }
 
-/** Any namespace that neither a rule nor an exportTo names. */
+/** Stands for any namespace that no rule and no exportTo names. */
 const anyOther = "";
 
-/** The places in DestinationRules that make clients send plaintext, or TLS of their own, to a namespace. */
+/** The fields of DestinationRules that make clients use plaintext, or TLS other than the mesh's, for a namespace. */
 export function tlsPathsInto(namespace: Namespace, mesh: MeshView<ReadsClientTls>): readonly TlsPath[] {
   const paths = new Map<string, Draft>();
   if (!isTlsSet(namespace, mesh)) return [];
@@ -86,7 +86,7 @@ export function tlsPathsInto(namespace: Namespace, mesh: MeshView<ReadsClientTls
   return [...paths.values()];
 }
 
-/** Seldom, and then nothing else need be read. */
+/** Rules that set TLS are rare. Without any, nothing else has to be read. */
 const isTlsSet = (namespace: Namespace, mesh: MeshView<ReadsClientTls>): boolean =>
   mesh.related(destinationRulesOfNamespace, namespace).some(setsClientTls) ||
   mesh
@@ -122,7 +122,7 @@ interface Use {
   readonly clients: readonly string[];
 }
 
-/** The merged rules that clients use towards a destination. */
+/** The merged DestinationRules that clients use for a destination. */
 function usesOf({ host, rules }: Destination, namespace: string, settings: MeshSettings): readonly Use[] {
   return clientGroups(rules, namespace, settings).flatMap((clients) => {
     const [client = anyOther] = clients;
@@ -131,7 +131,7 @@ function usesOf({ host, rules }: Destination, namespace: string, settings: MeshS
   });
 }
 
-/** The namespaces of clients that may fare otherwise than others; those that the same rules are exported to, together. */
+/** The client namespaces that can get different rules, grouped by the rules that are exported to them. */
 function clientGroups(
   rules: readonly DestinationRule[],
   namespace: string,
@@ -154,7 +154,7 @@ interface Asked {
 }
 type Servers = (ports: readonly number[], subset: Destination["labels"] | undefined) => readonly Arrival[];
 
-/** Each choice once: ports that no entry names share one, and a subset that says nothing has the rule's. */
+/** Each setting once: ports without an entry share one, and a subset without tls has that of the rule. */
 function* choicesOf(used: MergedDestinationRule, all: readonly number[]): Iterable<Asked> {
   const ports = all.length > 0 ? all : [anyPort];
   yield* apart(ports, used.trafficPolicy, true, (port) => clientTlsOf(used, port));
@@ -180,7 +180,7 @@ function* apart(
   if (hasRest && first !== undefined) yield { choice: choose(first), ports: rest };
 }
 
-/** What takes the traffic at these ports. Where nothing that the host selects is known, the pods that its selector asks for. */
+/** The workloads that receive the traffic at these ports. If none is known, the pods that the selector describes. */
 function serversOf(destination: Destination, namespace: Namespace, mtls: NamespaceMtls): Servers {
   const workloads = destination.workloads.length > 0 ? destination.workloads : [undefined];
   const pods = workloads.map((workload) => {

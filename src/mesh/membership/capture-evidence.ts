@@ -16,10 +16,10 @@ type Labels = Readonly<Record<string, string>>;
 const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
   keys.flatMap((key) => (labels[key] === undefined ? [] : [`${key}=${labels[key]}`]));
 
-/** The labels of a namespace that an enrollment rests on, as `key=value`; none: no label speaks of it. */
+/** The labels that decide the enrollment of a namespace, as `key=value`; empty if there is no such label. */
 export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment): readonly string[] {
   const said = written(namespace.metadata.labels, enrollmentLabels);
-  // With istio-injection, the revision of the namespace counts for nothing.
+  // With istio-injection, the revision label of the namespace is ignored.
   const hasInjection = namespace.metadata.labels[injectionLabel] !== undefined;
   const counting = said.filter((label) => !(hasInjection && label.startsWith("istio.io/rev=")));
   if (enrollment === "ambient") return counting.filter((label) => label.startsWith("istio.io/dataplane-mode="));
@@ -27,10 +27,10 @@ export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment)
   return counting;
 }
 
-/** What a capture (of captureOf) rests on, in words: `label istio.io/dataplane-mode=none of the pod`. */
+/** Explains a result of captureOf for users: `label istio.io/dataplane-mode=none of the pod`. */
 export function captureEvidence(workload: Workload, namespace: Namespace | undefined, capture: Capture): string {
   const { pod } = workload;
-  if (capture === "unknown") return "nobody has shown the labels of its namespace";
+  if (capture === "unknown") return "the labels of its namespace are not known";
   if (pod.hostNetwork) return "its pods use the host's network";
   if (pod.annotations[sidecarStatus] !== undefined)
     return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;
@@ -42,7 +42,7 @@ export function captureEvidence(workload: Workload, namespace: Namespace | undef
 const ambientBy = ({ labels }: Workload["pod"]): string =>
   `label istio.io/dataplane-mode=ambient of the ${labels[dataplaneMode] === "ambient" ? "pod" : "namespace"}`;
 
-/** Where the namespace says anything of injection, it decides; a pod of another asks for itself. */
+/** If the namespace has a label about injection, that label decides; otherwise the pod's own label does. */
 function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels): string {
   const [said] = written(ofNamespace, [injectionLabel, revisionLabel]);
   if (said !== undefined) return `label ${said} of the namespace`;

@@ -5,15 +5,15 @@ type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
 
 /**
- * What the labels of a namespace ask for.
+ * The enrollment of a namespace in the mesh, by its labels.
  * - `ambient-and-sidecar`: both; pods that are injected have a sidecar, the others are ambient.
- * - `opted-out`: a label speaks of enrollment and enrolls nothing: `none`, `disabled`, a misspelt value.
- * - `none`: no label speaks of it.
- * - `unknown`: the namespace itself was not seen.
+ * - `opted-out`: there is an enrollment label that enrolls nothing: `none`, `disabled`, a misspelt value.
+ * - `none`: there is no enrollment label.
+ * - `unknown`: the view does not contain the Namespace.
  */
 export type Enrollment = "ambient" | "sidecar" | "ambient-and-sidecar" | "opted-out" | "none" | "unknown";
 
-/** Which data plane takes a workload's traffic. */
+/** The data plane that captures a workload's traffic. */
 export type Capture = "sidecar" | "ambient" | "none" | "unknown";
 
 /** Istio pkg/kube/inject/initializer.go IgnoredNamespaces. */
@@ -26,7 +26,7 @@ export const neverInjected: ReadonlySet<string> = new Set([
 /** `excludeNamespaces` of Istio's CNI agent (manifests/charts/istio-cni/values.yaml). */
 const neverAmbient: ReadonlySet<string> = new Set(["kube-system"]);
 
-/** How a namespace is enrolled, by its labels alone. */
+/** The enrollment of a namespace, by its labels alone. */
 export function enrollmentOf(namespace: Namespace): Enrollment {
   if (namespace.implied) return "unknown";
   const isAmbient = isAmbientNamespace(namespace);
@@ -48,9 +48,9 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
 /**
  * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
  * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go
- * injectRequired), else whether ztunnel takes its traffic (cni/pkg/util/enablement_selector.go Matches with the
- * selectors of manifests/charts/istio-cni/values.yaml). What pods get that are made now: those that run keep their
- * sidecar until they are made again.
+ * injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go Matches with the
+ * selectors of manifests/charts/istio-cni/values.yaml). The result is for pods that are created now; running pods keep
+ * their sidecar until they are recreated.
  */
 export function captureOf(workload: Workload, namespace: Namespace | undefined): Capture {
   if (workload.pod.hostNetwork) return "none";
@@ -63,7 +63,7 @@ export function captureOf(workload: Workload, namespace: Namespace | undefined):
   return isAmbient ? "ambient" : "none";
 }
 
-/** Whether a workload itself asks to be left out, whatever its namespace says. */
+/** Whether a workload itself opts out of the mesh, regardless of its namespace. */
 export function staysOut({ pod }: Workload): boolean {
   if (pod.hostNetwork) return true;
   if (pod.labels[dataplaneMode] === "ambient" || pod.annotations[sidecarStatus] !== undefined) return false;
@@ -73,18 +73,18 @@ export function staysOut({ pod }: Workload): boolean {
 const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
   metadata.labels[dataplaneMode] === "ambient" && !neverAmbient.has(metadata.name);
 
-/** With both labels, `istio-injection` alone counts. */
+/** If a namespace has both labels, only `istio-injection` is used. */
 function injectsByDefault({ metadata }: Namespace): boolean {
   if (neverInjected.has(metadata.name)) return false;
   const enabled = metadata.labels[injectionLabel];
   return enabled === undefined ? Boolean(metadata.labels[revisionLabel]) : enabled === "enabled";
 }
 
-/** The label is newer than the annotation and goes before it, even when it is empty. */
+/** The label takes precedence over the older annotation, even if it is empty. */
 const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undefined =>
   labels[injectSidecar] ?? annotations[injectSidecar];
 
-/** Undefined: that depends on a namespace which was not seen. */
+/** Undefined: that depends on a Namespace which the view does not contain. */
 function isInjected({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
   if (pod.annotations[sidecarStatus] !== undefined) return true;
   if (neverInjected.has(metadata.namespace) || injectionWish(pod) === "false") return false;

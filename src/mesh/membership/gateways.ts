@@ -5,7 +5,7 @@ import { waypointClass } from "../objects/labels.ts";
 
 export type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 
-/** A namespace and the gateways in it that Istio runs: waypoints, and those of its class for ingress. */
+/** A namespace and its Gateways of Istio's classes: waypoints and ingress gateways. */
 export const gatewaysOfNamespace = relation(
   "gatewaysOfNamespace",
   namespaceByName,
@@ -15,8 +15,8 @@ export const gatewaysOfNamespace = relation(
 );
 
 /**
- * Istio's own classes that are for something else. istiod itself would bind any Gateway that has an address; classes
- * of other vendors may well be waypoints.
+ * Istio's own classes that are not for waypoints. istiod would bind to any Gateway with an address, and classes of other
+ * vendors can be waypoints.
  */
 const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
 export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);

@@ -9,19 +9,19 @@ export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
 const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
-/** What of a captured pod's inbound traffic the mesh gets to see. */
+/** The part of a captured pod's inbound traffic that is redirected to the mesh. */
 export interface Interception {
-  /** Undefined: everything but what is excluded. */
+  /** Undefined: all ports except the excluded ones. */
   readonly onlyPorts: ReadonlySet<number> | undefined;
   readonly exceptPorts: ReadonlySet<number>;
-  /** The annotation that does it. */
+  /** The annotation that sets it. */
   readonly by: string | undefined;
 }
 
 /**
  * Which inbound ports are redirected. A sidecar gets all of them but the excluded ones, or those that are listed
- * (Istio tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude: with a list, what is excluded is not looked
- * at), or none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
+ * (Istio tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude: with a list, exclusions are ignored), or
+ * none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
  * (cni/pkg/nodeagent/net.go).
  */
 export function interceptionOf({ annotations }: Pod, capture: Capture): Interception {
@@ -42,7 +42,7 @@ const noPorts: ReadonlySet<number> = new Set();
 const everything: Interception = { onlyPorts: undefined, exceptPorts: noPorts, by: undefined };
 const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts, exceptPorts: noPorts, by });
 
-/** What Go's strconv.ParseBool takes for true. */
+/** The texts that Go's strconv.ParseBool reads as true. */
 const trueValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
 
 const portsIn = (list: string): ReadonlySet<number> =>
@@ -58,7 +58,7 @@ const portsIn = (list: string): ReadonlySet<number> =>
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
   onlyPorts === undefined && exceptPorts.size === 0;
 
-/** Whether what arrives at a port of the pod goes through the mesh. */
+/** Whether traffic to a port of the pod is redirected to the mesh. */
 export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: number): boolean =>
   onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
 
@@ -70,21 +70,21 @@ export function passedBy(workload: Workload, namespace: Namespace | undefined, p
   return isIntercepted(interception, port) ? undefined : interception.by;
 }
 
-/** Whether what arrives at ports that nobody names goes past the mesh. */
+/** Whether traffic to ports that no list contains bypasses the mesh. */
 const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
 
 /** The sidecar's own ports: telemetry, health and status, which it never redirects to itself. */
 const ownPorts: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090]);
 
-/** A port that goes past the mesh after a change and did not before: `all` of them, or the `rest` that nobody lists. */
+/** A port that bypasses the mesh only after a change: a number, `all` ports, or the `rest` that no list contains. */
 export interface PortLost {
   readonly port: number | "all" | "rest";
   readonly by: string | undefined;
-  /** Something listened there before, as far as the pod says what it listens on. */
+  /** Whether the pod declared the port before, or declares no ports at all. */
   readonly isCertain: boolean;
 }
 
-/** Which ports a change takes out of the mesh. */
+/** The ports that a change removes from the mesh. */
 export function portsLost(old: Pod, was: Interception, is: Interception): readonly PortLost[] {
   const declared = new Set(old.ports.map(({ number }) => number));
   const named = new Set([...declared, ...(was.onlyPorts ?? []), ...is.exceptPorts]);

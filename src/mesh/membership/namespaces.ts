@@ -10,6 +10,6 @@ export function namespaceIn(mesh: Mesh, name: string): Namespace {
   return found?.kind === "Namespace" ? found : impliedNamespace(name);
 }
 
-/** Nothing is weakened in a namespace that goes: its contents are deleted in any order. */
+/** Whether a namespace is being deleted. Its contents are deleted in any order, so nothing counts as weakened there. */
 export const isTerminating = ({ metadata, status }: Namespace): boolean =>
   metadata.deletionTimestamp !== undefined || status.phase === "Terminating";

@@ -10,7 +10,7 @@ export type Service = ObjectOf<"Service">;
 /** A namespace and its Services. */
 export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByName, serviceByNamespace);
 
-/** A Service and its namespace, which may name a waypoint for it. */
+/** A Service and its namespace, whose label may select a waypoint for it. */
 export const namespaceOfService = relation("namespaceOfService", serviceByNamespace, namespaceByName);
 
 /** Whether a Service sends its requests to these pods; without a selector, or as an ExternalName, it selects none. */

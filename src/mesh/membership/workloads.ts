@@ -6,15 +6,16 @@ import { gatewayNameLabel, managedGateway } from "../objects/labels.ts";
 
 export type Workload = ObjectOf<"Workload">;
 
-/** Whether another workload makes and keeps this one: it says nothing that its owner does not say. */
+/** Whether another workload owns this one, which then adds no information to its owner. */
 export const isOwned = ({ metadata }: Workload): boolean =>
   metadata.ownerReferences.some(
     ({ controller, apiVersion, kind }) => controller === true && kindOf(apiVersion, kind) === "Workload",
   );
 
 /**
- * Gateways and waypoints: what istiod makes for a Gateway (label `gateway.istio.io/managed`), and what the injector
- * turns into one (annotation `inject.istio.io/templates: gateway`). They are data plane themselves.
+ * Whether a workload is a gateway or waypoint: one that istiod creates for a Gateway (label
+ * `gateway.istio.io/managed`), or one that the injector configures as a gateway (annotation
+ * `inject.istio.io/templates: gateway`). They are part of the data plane.
  */
 export const isProxy = (workload: Workload): boolean =>
   isManaged(workload) ||
@@ -23,11 +24,11 @@ export const isProxy = (workload: Workload): boolean =>
 const isManaged = ({ metadata, pod }: Workload): boolean =>
   metadata.labels[managedGateway] !== undefined || pod.labels[managedGateway] !== undefined;
 
-/** A gateway that is known by its Gateway object. */
+/** Whether a gateway is represented by its Gateway object. */
 export const isOfGateway = (workload: Workload): boolean =>
   isManaged(workload) || workload.pod.labels[gatewayNameLabel] !== undefined;
 
-/** A namespace and what runs in it, proxies too. */
+/** A namespace and its workloads, including proxies. */
 export const workloadsOfNamespace = relation(
   "workloadsOfNamespace",
   namespaceByName,

@@ -12,13 +12,14 @@ import {
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
-// What ztunnel refuses. istiod gives it no modes but DENY policies: a shared one for STRICT, and one converted from
-// each policy with ports. Which are attached and what they say is worked out in two places that do not always agree.
+// The plaintext that ztunnel refuses. istiod does not send it modes but DENY policies: a shared one for STRICT, and one
+// converted from each policy with ports. istiod computes the attached policies and their content in two places that do
+// not always agree.
 
-/** What holds where no policy selects the workload. */
+/** The mode of a workload that no policy selects. */
 export const ambientWide = (levels: Levels): EffectiveMode => weakest(wideVerdicts(levels));
 
-/** What holds for a workload that these policies select, oldest first. */
+/** The mode of a workload that these policies select, oldest first. */
 export function ambientWorkload(selecting: readonly PeerAuthentication[], levels: Levels): Modes {
   const wide = wideVerdicts(levels);
   const parents = parentsOf(levels);
@@ -32,7 +33,7 @@ export function ambientWorkload(selecting: readonly PeerAuthentication[], levels
   return { mode: verdictAt(), ports: new Map(ports.map((port) => [port, verdictAt(port)])) };
 }
 
-/** Which of two of the same age counts is not defined: all of them may. */
+/** Istio does not define which of several policies of the same age applies, so all of them are candidates. */
 const oldest = (policies: readonly PeerAuthentication[]): readonly PeerAuthentication[] =>
   policies.filter((policy) => isSameAge(policy, policies[0] as PeerAuthentication));
 
@@ -42,8 +43,8 @@ const weakest = (verdicts: readonly EffectiveMode[]): EffectiveMode =>
 const nobody: EffectiveMode = { mode: "PERMISSIVE" };
 
 /**
- * Mesh-wide policies must have no selector at all, but for pods of the root namespace itself; in the namespace an empty
- * one will do (Istio pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications).
+ * Mesh-wide policies must have no selector at all, except for pods of the root namespace itself; a policy of the
+ * workload's namespace may have an empty one (Istio pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications).
  */
 function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly EffectiveMode[] {
   const ofMesh = oldest(isRoot ? mesh : mesh.filter(hasNoSelector)).flatMap((policy) => verdictOf(policy, [nobody]));
@@ -52,7 +53,7 @@ function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly EffectiveMo
   return oldest(namespace).flatMap((policy) => verdictOf(policy, inherited));
 }
 
-/** DISABLE does not exist here: ztunnel takes mTLS whenever it is offered. */
+/** ztunnel has no mode DISABLE: it always accepts mTLS. */
 function verdictOf(policy: PeerAuthentication, inherited: readonly EffectiveMode[]): readonly EffectiveMode[] {
   const mode = declared(policy.spec.mtls);
   if (mode === "UNSET") return inherited;
@@ -64,7 +65,7 @@ interface Parent {
   readonly mesh: DeclaredMode | undefined;
 }
 
-/** The parents that the conversion sees: only those without any selector (ambient/policies.go PolicyCollections). */
+/** The parent policies in the conversion: only those without any selector (ambient/policies.go PolicyCollections). */
 function parentsOf({ mesh, namespace }: Levels): readonly Parent[] {
   const modes = (policies: readonly PeerAuthentication[]): readonly (DeclaredMode | undefined)[] => {
     const found = new Set(oldest(policies.filter(hasNoSelector)).map(({ spec }) => declared(spec.mtls)));
@@ -75,7 +76,7 @@ function parentsOf({ mesh, namespace }: Levels): readonly Parent[] {
   );
 }
 
-/** What ztunnel enforces at a port; undefined: at the ports that the policy does not name. */
+/** The mode that ztunnel enforces at a port; undefined: at the ports that the policy does not list. */
 function enforcedOf(policy: PeerAuthentication, wide: EffectiveMode, parent: Parent): (port?: number) => EffectiveMode {
   const own = declared(policy.spec.mtls);
   const ports = new Map(portModes(policy));
@@ -93,8 +94,8 @@ function enforcedOf(policy: PeerAuthentication, wide: EffectiveMode, parent: Par
 }
 
 /**
- * Which DENY policy the workload refers to (ambient/authorization.go convertedSelectorPeerAuthentications). Under an
- * inherited STRICT only PERMISSIVE ports are looked for, so that a DISABLE alone exempts nothing.
+ * The DENY policy that the workload refers to (ambient/authorization.go convertedSelectorPeerAuthentications). With an
+ * inherited STRICT, istiod looks for PERMISSIVE ports only, so that DISABLE alone exempts no port.
  */
 function attachedOf(
   ports: readonly DeclaredMode[],
@@ -107,8 +108,8 @@ function attachedOf(
 }
 
 /**
- * What the converted policy refuses (ambient/authorization.go convertPeerAuthentication). Where nothing is left to say
- * istiod makes none, and ztunnel passes over the reference to it.
+ * The plaintext that the converted policy refuses (ambient/authorization.go convertPeerAuthentication). If it would be
+ * empty, istiod creates none, and ztunnel ignores the reference to it.
  */
 function convertedOf(
   ports: ReadonlyMap<number, DeclaredMode>,
@@ -122,12 +123,12 @@ function convertedOf(
   return (port) => refused.has(port) || (exempt.size > 0 && !exempt.has(port));
 }
 
-/** The mesh's STRICT passes for cover even where the workload's own mode is not STRICT, and then nothing is refused. */
+/** istiod relies on the mesh's STRICT even if the workload's own mode is not STRICT, and then nothing is refused. */
 const isCoveredByParent = (own: DeclaredMode, { namespace, mesh }: Parent): boolean =>
   own === "STRICT" ||
   (own === "UNSET" && namespace === "STRICT") ||
   ((namespace === undefined || namespace === "UNSET") && mesh === "STRICT");
 
-/** A namespace policy that is there and not STRICT hides the mesh's STRICT, even when it sets nothing. */
+/** A namespace policy that is not STRICT hides the mesh's STRICT, even if it sets no mode. */
 const isExemptionMade = (own: DeclaredMode, { namespace, mesh }: Parent): boolean =>
   own === "STRICT" || (own === "UNSET" && (namespace ?? mesh) === "STRICT");

@@ -24,7 +24,7 @@ export interface ServiceCalled {
   readonly port: number;
 }
 
-/** Each once; 443 where no port is said. Webhooks with a URL call no Service. */
+/** The called Services, each once; the default port is 443. Webhooks with a URL call no Service. */
 export function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly ServiceCalled[] {
   const found = [
     ...webhooks.map(({ clientConfig }) => clientConfig?.service),
@@ -34,7 +34,7 @@ export function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly S
   return [...new Map(found.map((one) => [`${one.namespace}/${one.name}:${one.port}`, one])).values()];
 }
 
-/** A namespace and what makes the API server call a Service in it. */
+/** A namespace and the objects that make the API server call a Service in it. */
 export const webhooksOfNamespace = relation(
   "webhooksOfNamespace",
   namespaceByName,
@@ -42,8 +42,8 @@ export const webhooksOfNamespace = relation(
 );
 
 /**
- * Whether calls of the API server, which is outside the mesh and has no certificate of it, are refused: what takes the
- * pods' traffic demands mTLS at the port. Where the pods are not known, the namespace as a whole is asked.
+ * Whether calls of the API server, which is outside the mesh and has no mesh certificate, are refused, because the data
+ * plane of the pods requires mTLS at the port. If the pods are not known, the mode of the namespace decides.
  */
 export function refusesApiServer(
   called: ServiceCalled,

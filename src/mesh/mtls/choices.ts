@@ -7,7 +7,7 @@ import { mtlsOf, type PeerAuthentication, type peerAuthenticationsOfNamespace, p
 import { declared, type EffectiveMode, isWide, portModes } from "./peer-authentications.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 
-/** A namespace with every PeerAuthentication in it and in the root namespace, whether or not a control plane reads it. */
+/** A namespace and every PeerAuthentication in it and in the root namespace, whether or not a control plane reads it. */
 export const everyPeerAuthenticationOfNamespace = relation(
   "everyPeerAuthenticationOfNamespace",
   namespaceByNameAndRoot,
@@ -16,17 +16,17 @@ export const everyPeerAuthenticationOfNamespace = relation(
 
 type Labels = Readonly<Record<string, string>>;
 
-/** For whom a policy is. */
+/** The scope of a policy. */
 export type PeerAuthenticationLevel = "mesh" | "namespace" | "workload";
 
 /**
- * Whether a policy decides a mode here, and if not, why.
+ * Whether a policy sets the mode of a workload, and if not, why.
  * - `counts`: some port gets its mode from it.
- * - `not-read`: its `istio.io/rev` names no revision that is served.
- * - `root-selector`: a selector in the root namespace counts nowhere.
- * - `younger`, `same-age`: `by` is older, or comes first by its name.
- * - `unset`: it sets no mode, so that what it inherits holds.
- * - `overridden`: a narrower one, `by`, decides.
+ * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `root-selector`: policies with a selector in the root namespace have no effect.
+ * - `younger`, `same-age`: `by` is older, or comes first by name.
+ * - `unset`: it sets no mode, so that the inherited mode applies.
+ * - `overridden`: `by`, a policy with a narrower scope, sets the mode.
  */
 export interface PeerAuthenticationChoice {
   readonly policy: PeerAuthentication;
@@ -36,8 +36,8 @@ export interface PeerAuthenticationChoice {
 }
 
 /**
- * Every policy that is for workloads with these labels (undefined: for those that no policy selects), oldest first, with
- * what becomes of it: what mtlsOf decides, seen from the policies.
+ * Every policy whose scope contains workloads with these labels (undefined: workloads that no policy selects), oldest
+ * first, with its status. The results are consistent with mtlsOf.
  */
 export function peerAuthenticationChoices(
   namespace: Namespace,
@@ -61,7 +61,7 @@ export function peerAuthenticationChoices(
     if (policy.metadata.namespace === rootNamespace && !isWide(policy))
       return { policy, level, outcome: "root-selector" };
     const lost = lostTo(policy, rivals.filter(isRival(rootNamespace)), deciding);
-    // Of the same age ztunnel may take either, and mtlsOf judges the weaker.
+    // ztunnel may use any policy of the same age; mtlsOf assumes the weakest.
     if (deciding.has(policy) && lost.outcome !== "same-age") return { policy, level, outcome: "counts" };
     return { policy, level, ...lost };
   });
@@ -78,7 +78,7 @@ export function selectingPeerAuthentications(
     .toSorted(oldestFirst);
 }
 
-/** A policy of another workload says nothing here; one of the root namespace with a selector is named, because it looks as if it did. */
+/** Leaves out policies of other workloads, but keeps one with a selector in the root namespace, because it looks mesh-wide. */
 function isFor({ metadata, spec }: PeerAuthentication, labels: Labels | undefined, rootNamespace: string): boolean {
   const selector = spec.selector?.matchLabels ?? {};
   if (Object.keys(selector).length === 0) return true;

@@ -15,11 +15,11 @@ export type Namespace = ObjectOf<"Namespace">;
 export type Workload = ObjectOf<"Workload">;
 type Labels = Readonly<Record<string, string>>;
 
-/** What takes a pod's traffic and so decides which plaintext it refuses. */
+/** The data plane of a pod, which decides whether plaintext is refused. */
 export type Plane = "sidecar" | "ambient";
 export const planes: readonly Plane[] = ["sidecar", "ambient"];
 
-/** A namespace with its own policies and the mesh-wide ones. */
+/** A namespace and its own policies and the mesh-wide ones. */
 export const peerAuthenticationsOfNamespace = relation(
   "peerAuthenticationsOfNamespace",
   namespaceByNameAndRoot,
@@ -28,21 +28,21 @@ export const peerAuthenticationsOfNamespace = relation(
 const servedIn = (policy: PeerAuthentication, settings: MeshSettings) =>
   isServed(policy, settings) ? [policy.metadata.namespace] : [];
 
-/** A policy and the namespaces that it counts in: its own; all of them where it lives in the root namespace. */
+/** A policy and the namespaces that it applies to: its own, or all of them if it is in the root namespace. */
 export const namespacesOfPeerAuthentication = relation(
   "namespacesOfPeerAuthentication",
   peerAuthenticationsOfNamespace.to,
   peerAuthenticationsOfNamespace.from,
 );
 
-/** Policies that may take each other's place: those of one namespace. */
+/** Policies that can replace each other: those of one namespace. */
 export const peerAuthenticationsBeside = relation(
   "peerAuthenticationsBeside",
   index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
   index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
 );
 
-/** A policy with a selector, under one of its labels, and the workloads that have this one; proxies enforce none. */
+/** A policy with a selector, indexed by one of its labels, and the workloads with this label; proxies enforce none. */
 export const workloadsSelectedByPeerAuthentication = relation(
   "workloadsSelectedByPeerAuthentication",
   index("PeerAuthentication", ({ metadata, spec }, { rootNamespace }) => {
@@ -56,21 +56,21 @@ export const workloadsSelectedByPeerAuthentication = relation(
 );
 const labelKey = (namespace: string, [key, value]: readonly [string, string]) => `${namespace}|${key}=${value}`;
 
-/** The mTLS that a namespace demands of whoever calls its workloads. */
+/** The effective mTLS modes of a namespace. */
 export interface NamespaceMtls {
   readonly levels: Levels;
-  /** Of workloads that no policy of the namespace selects. */
+  /** The modes of workloads that no policy of the namespace selects. */
   wide(plane: Plane): EffectiveMode;
-  /** Of workloads with these pod labels. */
+  /** The modes of workloads with these pod labels. */
   of(labels: Labels, plane: Plane): Modes;
 }
 
-/** The effective mTLS modes of a namespace: at each level the oldest policy counts, what is not set inherits. */
+/** Computes the effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are inherited. */
 export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace>): NamespaceMtls {
   const { rootNamespace } = mesh.settings;
   const isRoot = namespace.metadata.name === rootNamespace;
   const policies = mesh.related(peerAuthenticationsOfNamespace, namespace).toSorted(oldestFirst);
-  // The root namespace has no level of its own, and a selector there counts nowhere.
+  // The root namespace has no namespace level, and policies with a selector there have no effect.
   const own = isRoot ? [] : policies.filter(({ metadata }) => metadata.namespace === namespace.metadata.name);
   const levels: Levels = {
     isRoot,
@@ -104,7 +104,7 @@ function sidecarWide({ mesh, namespace }: Levels): EffectiveMode {
   return { mode: "PERMISSIVE" };
 }
 
-/** The same, for the one workload policy that counts: ports inherit from it. */
+/** The same for the one workload policy that applies, from which ports inherit. */
 function sidecarWorkload(policy: PeerAuthentication, wide: EffectiveMode): Modes {
   const own = declared(policy.spec.mtls);
   const mode: EffectiveMode = own === "UNSET" ? wide : { mode: own, by: policy };
@@ -114,21 +114,21 @@ function sidecarWorkload(policy: PeerAuthentication, wide: EffectiveMode): Modes
   return { mode, ports };
 }
 
-/** Whether a caller without a certificate is served. */
+/** Whether a mode accepts a caller without a certificate. */
 export const acceptsPlaintext = ({ mode }: EffectiveMode): boolean => mode !== "STRICT";
 
-/** What holds at a port of the workload (the pod's port, not the service's). */
+/** The effective mode at a port of the workload (the pod's port, not the service's). */
 export const atPort = ({ mode, ports }: Modes, port: number): EffectiveMode => ports.get(port) ?? mode;
 
-/** The data planes to judge by; more than one when it is not certain which it is. */
+/** The possible data planes; more than one if it is not certain which one is used. */
 export interface PossiblePlanes {
   readonly planes: readonly Plane[];
   readonly isCertain: boolean;
 }
 
 /**
- * By which data planes a workload's mTLS is judged. None: it stays out of the mesh and demands nothing. In a namespace
- * that nothing enrolls it is judged by what would hold: pods may have been injected by other means than labels.
+ * The data planes that are assumed for a workload's mTLS. None: the workload is outside the mesh and requires nothing.
+ * In a namespace without enrollment both are assumed, because pods may have been injected by other means than labels.
  */
 export function planesOf(workload: Workload, namespace: Namespace): PossiblePlanes {
   const capture = captureOf(workload, namespace);
@@ -139,14 +139,14 @@ export function planesOf(workload: Workload, namespace: Namespace): PossiblePlan
     : { planes, isCertain: false };
 }
 
-/** By which data planes workloads of a namespace are judged that are not known one by one. */
+/** The data planes that are assumed for the unknown workloads of a namespace. */
 export function planesOfNamespace(namespace: Namespace): PossiblePlanes {
   const enrollment = enrollmentOf(namespace);
   if (enrollment === "ambient" || enrollment === "sidecar") return { planes: [enrollment], isCertain: true };
   return { planes, isCertain: enrollment === "ambient-and-sidecar" };
 }
 
-/** The weakest mode that a workload has, at a port or else at those that no policy names; undefined: it is not in the mesh. */
+/** The weakest mode of a workload, at a port or at the ports that no policy lists; undefined: it is not in the mesh. */
 export function mtlsModeOf(
   workload: Workload,
   namespace: Namespace,

@@ -3,7 +3,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
 export type MtlsMode = "STRICT" | "PERMISSIVE" | "DISABLE";
-/** What a policy says at one place: what is absent, or no mode at all, is inherited. */
+/** The mode that a policy declares at one place; an absent or unknown mode is inherited. */
 export type DeclaredMode = MtlsMode | "UNSET";
 
 export function declared(mtls: { readonly mode: string | undefined } | undefined): DeclaredMode {
@@ -11,20 +11,20 @@ export function declared(mtls: { readonly mode: string | undefined } | undefined
   return mode === "STRICT" || mode === "PERMISSIVE" || mode === "DISABLE" ? mode : "UNSET";
 }
 
-/** The modes of single ports. The API server takes no key that is not a port number. */
+/** The modes of single ports. The API server rejects keys that are not port numbers. */
 export const portModes = ({ spec }: PeerAuthentication): readonly (readonly [number, DeclaredMode])[] =>
   Object.entries(spec.portLevelMtls)
     .filter(([port]) => /^\d+$/.test(port))
     .map(([port, mtls]) => [Number(port), declared(mtls)] as const);
 
-/** For the whole namespace, or the mesh: an empty selector is none (Istio pilot/pkg/model/authentication.go addPeerAuthentication). */
+/** Whether a policy is for the whole namespace or the mesh; an empty selector counts as none (Istio pilot/pkg/model/authentication.go addPeerAuthentication). */
 export const isWide = ({ spec }: PeerAuthentication): boolean =>
   Object.keys(spec.selector?.matchLabels ?? {}).length === 0;
 
-/** Ztunnel's side tells an empty selector from none. */
+/** The ambient code of istiod distinguishes an empty selector from none. */
 export const hasNoSelector = ({ spec }: PeerAuthentication): boolean => spec.selector === undefined;
 
-/** The policies that count for a namespace, each list oldest first. */
+/** The policies that apply to a namespace, each list oldest first. */
 export interface Levels {
   readonly isRoot: boolean;
   readonly mesh: readonly PeerAuthentication[];
@@ -33,15 +33,15 @@ export interface Levels {
   readonly workload: readonly PeerAuthentication[];
 }
 
-/** A mode, and the policy that sets it; none does: plaintext is accepted. */
+/** A mode and the policy that sets it; if no policy sets one, plaintext is accepted. */
 export interface EffectiveMode {
   readonly mode: MtlsMode;
   readonly by?: PeerAuthentication;
-  /** The policy sets no such mode: ztunnel is given nothing of what it says and inherits, and refuses nobody. */
+  /** istiod sends ztunnel neither the policy's own modes nor the inherited ones, so that ztunnel refuses nobody. */
   readonly isDropped?: true;
 }
 
-/** Of one workload: its ports that a policy names, and all the others. */
+/** The modes of one workload: at the ports that a policy lists, and at all other ports. */
 export interface Modes {
   readonly mode: EffectiveMode;
   readonly ports: ReadonlyMap<number, EffectiveMode>;

@@ -17,21 +17,21 @@ import {
 import { type EffectiveMode, isWide, type Modes } from "./peer-authentications.ts";
 
 type Labels = Readonly<Record<string, string>>;
-/** A namespace and the mesh around it. */
+/** A namespace and a view of the mesh. */
 interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof workloadsOfNamespace>;
 }
 
-/** Something that refused plaintext and accepts it. */
+/** A workload, port or namespace that refused plaintext before a change and accepts it afterwards. */
 export interface Weakening {
-  /** The namespace as a whole, one workload, or whatever has these labels where workloads are not known. */
+  /** The namespace as a whole, one workload, or workloads with these labels if workloads are not known. */
   readonly of: "namespace" | Workload | { readonly labels: Labels };
-  /** All ports that no policy names where undefined. */
+  /** Undefined: all ports that no policy lists. */
   readonly port: number | undefined;
   readonly was: EffectiveMode;
   readonly is: EffectiveMode;
-  /** The other data plane goes on refusing, or it is not certain that this one is used. */
+  /** Set if the other data plane still refuses plaintext, or if it is not certain that this one is used. */
   readonly onlyAs: Plane | undefined;
 }
 
@@ -43,9 +43,9 @@ interface Comparison {
 }
 
 /**
- * What a change weakens in a namespace. Where every workload is known each is compared with what it was, and what
- * follows the namespace as a whole is said once. Where they are not, the namespace is judged, and one workload for each
- * selector: whatever wins for some workload also wins for one that has just the labels asked for.
+ * The weakenings that a change causes in a namespace. If every workload is known, each one is compared before and after,
+ * and workloads that follow the namespace are reported once. Otherwise the namespace is compared, and one imaginary
+ * workload for each selector, because a policy that wins for some workload also wins for one with only its labels.
  */
 export function weakenings(before: Side, after: Side): readonly Weakening[] {
   const comparison = {
@@ -61,12 +61,12 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
   const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);
   if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison, () => true));
-  // What pods are given only when they are made stands in no template: their own policies cannot be told from here.
+  // Labels that pods get only when they are created are in no template, so policies that select them cannot be evaluated.
   if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
   return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
 }
 
-/** Nobody was refused, or all workloads have one mode that no label of theirs can change: they need not be read. */
+/** Whether workloads need not be read: nobody was refused before, or no label can change the one mode that all have. */
 function isIdle({ was }: Comparison, isChanged: boolean): boolean {
   if (was.levels.workload.length > 0) return false;
   const accepting = planes.filter((plane) => acceptsPlaintext(was.wide(plane)));
@@ -83,7 +83,7 @@ function isSamePolicies({ was, is }: Comparison): boolean {
 
 type Pair = readonly [old: Workload, now: Workload];
 
-/** Those that are there before and after. Proxies enforce no PeerAuthentication; what is one since this change was none. */
+/** The workloads that exist before and after, without proxies, which enforce no PeerAuthentication. */
 function pairsOfWorkloads(before: Side, after: Side): readonly Pair[] {
   const known = new Map<string, Workload>();
   for (const old of before.mesh.related(workloadsOfNamespace, before.object)) known.set(keyOf(old), old);
@@ -95,7 +95,7 @@ function pairsOfWorkloads(before: Side, after: Side): readonly Pair[] {
   return pairs;
 }
 
-/** A weakening, and whether it is the whole namespace's. */
+/** A weakening, and whether it applies to the whole namespace. */
 interface Found extends Weakening {
   readonly isOfNamespace: boolean;
 }
@@ -106,12 +106,12 @@ function ofWorkload([old, now]: Pair, comparison: Comparison): readonly Found[] 
   return compared(now, [old.pod.labels, now.pod.labels], routes, comparison);
 }
 
-/** The data planes that a workload was judged by and is judged by. */
+/** The data planes of a workload before and after the change. */
 type PlaneStep = readonly [was: Plane, is: Plane];
 
 /**
- * A workload that goes from one data plane to the other takes its promise with it. One that joins the mesh had none,
- * one that leaves it is judged elsewhere; where the data plane is only assumed, it stays the same.
+ * A workload that moves to another data plane must still refuse plaintext there. One that joins the mesh refused nothing
+ * before, and other rules check one that leaves it. An assumed data plane stays the same.
  */
 function routesOf(before: PossiblePlanes, after: PossiblePlanes): readonly PlaneStep[] {
   const kept = after.planes.filter((plane) => before.planes.includes(plane)).map((plane) => [plane, plane] as const);
@@ -144,10 +144,10 @@ function compared(
 
 const isWeakened = (was: EffectiveMode, is: EffectiveMode): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
 
-/** Said by no policy that selects workloads. */
+/** Whether no policy with a selector sets the mode. */
 const isInherited = ({ by, isDropped }: EffectiveMode): boolean => !isDropped && (by === undefined || isWide(by));
 
-/** Single ports only where the workload as a whole goes on refusing. */
+/** Single ports are reported only if the workload as a whole still refuses plaintext. */
 function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" | "was" | "is">> {
   if (isWeakened(was.mode, is.mode)) {
     yield { port: undefined, was: was.mode, is: is.mode };
@@ -159,7 +159,7 @@ function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" 
   }
 }
 
-/** Once for all that follow the namespace. */
+/** Reports the workloads that follow the namespace once. */
 function ofNamespace(found: readonly Found[]): readonly Weakening[] {
   const ofAll = found.filter(({ isOfNamespace, port }) => isOfNamespace && port === undefined);
   const [first] = ofAll;
@@ -168,7 +168,7 @@ function ofNamespace(found: readonly Found[]): readonly Weakening[] {
   return [{ ...first, of: "namespace", onlyAs: isEverywhere ? undefined : first.onlyAs }];
 }
 
-/** Set by the controllers of Kubernetes and by Istio's injector (pkg/kube/inject). */
+/** Labels that Kubernetes controllers and Istio's injector (pkg/kube/inject) set on pods. */
 const givenLabels: ReadonlySet<string> = new Set([
   "apps.kubernetes.io/pod-index",
   "batch.kubernetes.io/controller-uid",
@@ -196,7 +196,7 @@ function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) 
   return found;
 }
 
-/** Whether fewer labels say the same already. */
+/** Whether a smaller set of labels gives the same result. */
 function covers(wider: Found, found: Found): boolean {
   if (wider.port !== found.port || wider.is.by !== found.is.by) return false;
   const [few, many] = [labelsOf(wider), labelsOf(found)];
@@ -205,8 +205,8 @@ function covers(wider: Found, found: Found): boolean {
 const labelsOf = ({ of }: Found): Labels => (typeof of === "object" && "labels" in of ? of.labels : {});
 
 /**
- * The fewest labels for which each policy can win, none first. Only where one of two policies is new or changed can the
- * winner go from one to the other: then what has the labels of both counts too.
+ * The smallest sets of labels for which each policy can win, starting with none. If one of two policies is new or
+ * changed, the winner can change between them, so the labels of both together are included too.
  */
 function* labelsAskedFor(was: NamespaceMtls, is: NamespaceMtls): Iterable<Labels> {
   const [old, now] = [was.levels.workload, is.levels.workload];

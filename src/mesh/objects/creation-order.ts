@@ -1,8 +1,8 @@
 import type { AnyObject } from "../../kube/object.ts";
 
 /**
- * Oldest first, then by name, then by namespace (Istio pilot/pkg/model/config.go sortByCreationComparator). An object
- * without a creationTimestamp is about to be created, so it is the youngest.
+ * Sorts by creation time, then by name, then by namespace (Istio pilot/pkg/model/config.go sortByCreationComparator). An
+ * object without a creationTimestamp is about to be created, so it is the newest.
  */
 export function oldestFirst(a: AnyObject, b: AnyObject): number {
   return (
@@ -12,7 +12,7 @@ export function oldestFirst(a: AnyObject, b: AnyObject): number {
   );
 }
 
-/** Whether nothing but the name puts one before the other. */
+/** Whether two objects were created at the same time, so that only the name decides their order. */
 export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) === createdAt(b);
 
 /** Sorts behind every RFC 3339 time. */

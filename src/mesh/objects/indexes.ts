@@ -1,7 +1,7 @@
 import { index } from "../../view/view.ts";
 
-// The indexes that several relations share. Each is a map over the whole mesh: another one of the same kind and the same
-// keys would cost the same again.
+// The indexes that several relations share. Each index is a map over the whole mesh, so a second one with the same kind
+// and keys would double the cost.
 
 export const namespaceByName = index("Namespace", ({ metadata }) => [metadata.name]);
 /** A namespace under its own name and that of the root namespace, whose policies count in it too. */

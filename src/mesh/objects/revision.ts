@@ -3,8 +3,8 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { revisionLabel } from "./labels.ts";
 
 /**
- * Whether a control plane of this mesh reads the object: no `istio.io/rev` label means every revision, and a label
- * counts only when it names one exactly; tags are not resolved (Istio pkg/config/model.go LabelsInRevision).
+ * Whether a control plane of this mesh reads the object. Without the label `istio.io/rev`, every revision does; a label
+ * must match a revision exactly, and tags are not resolved (Istio pkg/config/model.go LabelsInRevision).
  */
 export function isServed({ metadata }: AnyObject, { revisions }: MeshSettings): boolean {
   const revision = metadata.labels[revisionLabel];

@@ -13,7 +13,7 @@ import {
 } from "./destination-rules.ts";
 import { coveringHosts, covers, hostKey, mostSpecificFirst } from "./hosts.ts";
 
-/** Every DestinationRule under its host, those too that no control plane reads or no service's host equals. */
+/** Every DestinationRule by its host, including those that no control plane reads or that match no service. */
 export const everyDestinationRuleByHost = index("DestinationRule", (rule, settings) => {
   const host = hostOfRule(rule, settings);
   return host === "" ? [] : [hostKey(host.toLowerCase())];
@@ -25,13 +25,13 @@ export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly Desti
 
 /**
  * Why clients of a namespace do not use a DestinationRule for a host.
- * - `not-read`: its `istio.io/rev` names no revision that is served.
- * - `capitals`: its host has capitals, and istiod compares by case.
- * - `elsewhere`: only the client's, the service's and the root namespace are looked at.
+ * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `capitals`: its host has upper-case letters, and istiod compares hosts case-sensitively.
+ * - `elsewhere`: istiod searches only the namespaces of the client and the service, and the root namespace.
  * - `not-exported`: its exportTo, or its workloadSelector, keeps it from these clients.
  * - `less-specific`: `by`, in the same namespace, is for a more specific host.
- * - `later-namespace`: `by` stands in a namespace that is looked at first, and the search ends there.
- * - `apart`: another exportTo or selector keeps it from being merged with `by`, which counts.
+ * - `later-namespace`: `by` is in a namespace that istiod searches first, and the search ends there.
+ * - `apart`: its exportTo or selector differs from that of `by`, so it is not merged with `by`, which applies.
  */
 export interface PassedOverDestinationRule {
   readonly rule: DestinationRule;
@@ -47,19 +47,19 @@ export interface PassedOverDestinationRule {
 }
 
 export interface DestinationRuleChoices {
-  /** What clients may use; more than one where their labels decide; undefined among them: some use none. */
+  /** The rules that clients can use. Several if the labels of clients decide; undefined in the list: some clients use none. */
   readonly used: readonly (MergedDestinationRule | undefined)[];
   readonly passedOver: readonly PassedOverDestinationRule[];
 }
 
-/** A host and the namespace of its service (undefined: nobody has shown it), as seen by clients of a namespace. */
+/** A host, the namespace of its service (undefined if the service is not known), and the namespace of the clients. */
 export interface DestinationHost {
   readonly client: string;
   readonly host: string;
   readonly namespace: string | undefined;
 }
 
-/** Which of `rules` (all that may cover the host) clients of a namespace use, and what becomes of the others. */
+/** Which of `rules` (all that can match the host) clients of a namespace use, and why they do not use the others. */
 export function destinationRuleChoices(
   destination: DestinationHost,
   rules: readonly DestinationRule[],
@@ -96,7 +96,7 @@ function reasonFor(
   if (!isServed(rule, settings)) return { because: "not-read" };
   if (hasCapitals(rule, host, settings)) return { because: "capitals" };
   if (![client, namespace, settings.rootNamespace].includes(at)) return { because: "elsewhere" };
-  // Alone it would be found, or nothing but its visibility keeps these clients from it.
+  // Without the other rules it would be used, or only its visibility prevents that.
   if (destinationRulesFor(client, destination, [rule], settings).length === 0) return { because: "not-exported" };
   const own = hostOfRule(rule, settings);
   const better = read.find(
@@ -108,7 +108,7 @@ function reasonFor(
   return { because: winner.metadata.namespace === at ? "apart" : "later-namespace", by: winner };
 }
 
-/** The subsets of a DestinationRule with the workloads that have their labels, of those that the service selects. */
+/** The subsets of a DestinationRule, each with the workloads of the service that have its labels. */
 export const subsetWorkloads = (
   { labels }: DestinationRule["spec"]["subsets"][number],
   workloads: readonly ObjectOf<"Workload">[],

@@ -27,8 +27,8 @@ const subsetHostsOfVirtualService = index("VirtualService", (virtualService, set
 );
 
 /**
- * Where a DestinationRule counts. Kubernetes names services in lower case and istiod compares by case, so a rule for
- * `Reviews` is nobody's.
+ * The hosts under which a DestinationRule is used. Service names are lower-case and istiod compares case-sensitively, so
+ * a rule for `Reviews` has no keys.
  */
 const hostOfDestinationRule = index("DestinationRule", (rule, settings) => {
   const host = hostOfRule(rule, settings);
@@ -36,7 +36,7 @@ const hostOfDestinationRule = index("DestinationRule", (rule, settings) => {
   return host === "" || isMisspelt || !isServed(rule, settings) ? [] : [hostKey(host)];
 });
 
-/** A VirtualService and every DestinationRule, of any namespace, that may cover a host whose subsets it uses. */
+/** A VirtualService and every DestinationRule, of any namespace, that can match a host whose subsets it uses. */
 export const destinationRulesOfVirtualService = relation(
   "destinationRulesOfVirtualService",
   subsetHostsOfVirtualService,
@@ -51,8 +51,8 @@ export const serviceEntriesOfVirtualService = relation(
 );
 
 /**
- * The namespaces that a service's configuration may come from, other than its clients' and the root namespace: a
- * Kubernetes service's own, else those of the ServiceEntries for the host. None: nobody has shown the service.
+ * The namespaces that the configuration of a service can come from, besides those of its clients and the root namespace:
+ * that of a Kubernetes service, else those of the ServiceEntries for the host. Empty: the service is not known.
  */
 export function serviceNamespaces(
   host: string,
@@ -72,16 +72,16 @@ export function serviceNamespaces(
   return namespaces;
 }
 
-/** What istiod makes of the DestinationRules of one host in one namespace. */
+/** A merged DestinationRule: istiod's result for the DestinationRules of one host in one namespace. */
 export interface MergedDestinationRule {
   readonly host: string;
   readonly namespace: string;
-  /** As written: unset and `["*"]` mean the same and are different sets. */
+  /** As written. Unset and `["*"]` have the same meaning, but istiod does not merge one with the other. */
   readonly exportTo: ReadonlySet<string>;
-  /** Of the first rule; undefined selects every workload. */
+  /** The selector of the first rule; undefined selects every workload. */
   readonly selector: Labels | undefined;
   readonly subsets: readonly DestinationRule["spec"]["subsets"][number][];
-  /** Of the oldest rule that has one. */
+  /** The traffic policy of the oldest rule that has one. */
   readonly trafficPolicy: DestinationRule["spec"]["trafficPolicy"];
   readonly from: readonly DestinationRule[];
 }
@@ -94,27 +94,27 @@ interface Draft extends MergedDestinationRule {
 const selectorOf = ({ spec }: DestinationRule): Labels | undefined =>
   spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.matchLabels ?? {});
 
-/** A rule with a workloadSelector is private, whatever it says (Istio pilot/pkg/model/push_context.go setDestinationRules). */
+/** A rule with a workloadSelector is private, regardless of its exportTo (Istio pilot/pkg/model/push_context.go setDestinationRules). */
 const exportSetOf = (rule: DestinationRule): ReadonlySet<string> =>
   new Set(selectorOf(rule) === undefined ? rule.spec.exportTo : ["."]);
 
-/** Only `.` of the mesh default counts (Istio pilot/pkg/model/push_context.go setDestinationRules isPrivateOnly). */
+/** Of the mesh default, only `.` makes a rule private (Istio pilot/pkg/model/push_context.go setDestinationRules isPrivateOnly). */
 function isPrivate(rule: DestinationRule, { defaultDestinationRuleExportTo }: MeshSettings): boolean {
   const exportTo = exportSetOf(rule);
   if (exportTo.size === 0) return defaultDestinationRuleExportTo.includes(".");
   return exportTo.size === 1 && (exportTo.has(".") || exportTo.has(rule.metadata.namespace));
 }
 
-/** Whether clients of its own namespace look at it (Istio pilot/pkg/model/push_context.go setDestinationRules namespaceLocalDestRules). */
+/** Whether clients of its own namespace can use it (Istio pilot/pkg/model/push_context.go setDestinationRules namespaceLocalDestRules). */
 function isLocal(rule: DestinationRule): boolean {
   const exportTo = exportSetOf(rule);
   return exportTo.size === 0 || exportTo.has("*") || exportTo.has(".") || exportTo.has(rule.metadata.namespace);
 }
 
 /**
- * The DestinationRules that istiod holds ready for clients of a namespace towards a host: of the client's namespace,
- * else the service's, else the root namespace; in each the most specific host wins before visibility is asked. More
- * than one is left where selectors or exportTo keep them apart (Istio pilot/pkg/model/push_context.go destinationRule,
+ * The merged DestinationRules for clients of a namespace and a host: those of the client's namespace, else of the
+ * service's, else of the root namespace. In each, the most specific host is selected before visibility is checked. The
+ * result has several if selectors or exportTo prevent merging (Istio pilot/pkg/model/push_context.go destinationRule,
  * getExportedDestinationRuleFromNamespace).
  */
 export function destinationRulesFor(
@@ -161,9 +161,9 @@ const selectorsFirst = (a: DestinationRule, b: DestinationRule): number =>
   Number(selectorOf(a) === undefined) - Number(selectorOf(b) === undefined) || oldestFirst(a, b);
 
 /**
- * Istio pilot/pkg/model/destination_rule.go mergeDestinationRule. Its edges are kept: the last of the rules already
- * there decides whether a new one stands apart, a wider one is taken in without being kept, and a private rule without
- * selector disappears into one that has a selector.
+ * Istio pilot/pkg/model/destination_rule.go mergeDestinationRule, including its edge cases: the last of the existing
+ * rules decides whether a new one stays separate, a wider one is merged without being kept, and a private rule without
+ * a selector is merged into one that has a selector.
  */
 function merge(rule: DestinationRule, merged: Draft[], settings: MeshSettings): void {
   const exportTo = exportSetOf(rule);
@@ -210,7 +210,7 @@ function takeIn(rule: DestinationRule, existing: Draft): void {
 }
 
 /**
- * The one that a workload uses: the first whose selector it has, else the last without a selector, else none (Istio
+ * The rule that a workload uses: the first whose selector matches it, else the last without a selector, else none (Istio
  * pilot/pkg/model/sidecar.go DestinationRule).
  */
 export function destinationRuleOf(
@@ -223,14 +223,14 @@ export function destinationRuleOf(
   return merged.find(isSelecting) ?? merged.findLast(({ selector }) => selector === undefined);
 }
 
-/** Every one that some workload of the namespace may use, whatever its labels; undefined stands for none. */
+/** Every rule that some workload of the namespace can use, depending on its labels; undefined stands for no rule. */
 export function destinationRulesOfSome(
   client: string,
   merged: readonly MergedDestinationRule[],
 ): readonly (MergedDestinationRule | undefined)[] {
   const selecting = merged.filter(({ selector, namespace }) => selector !== undefined && namespace === client);
   const all = selecting.find(({ selector }) => Object.keys(selector ?? {}).length === 0);
-  // An empty selector selects every workload that no earlier one took.
+  // An empty selector selects every workload that no earlier selector matched.
   if (all !== undefined) return selecting.slice(0, selecting.indexOf(all) + 1);
   return [...selecting, merged.findLast(({ selector }) => selector === undefined)];
 }

@@ -8,7 +8,7 @@ const nowhere: ReadonlySet<string> = new Set();
 
 /**
  * The namespaces that a VirtualService is visible to; `*` stands for all. An empty list means the mesh default, `.` the
- * object's own namespace, `*` beside anything all, and `~` without `*` none (Istio pilot/pkg/model/push_context.go
+ * object's own namespace, a list with `*` all namespaces, and `~` without `*` none (Istio pilot/pkg/model/push_context.go
  * initVirtualServices, virtualservice_controller.go convertExportToSet).
  */
 export function visibleTo(exportTo: ExportTo, namespace: string, otherwise: ExportTo): ReadonlySet<string> {
@@ -18,11 +18,11 @@ export function visibleTo(exportTo: ExportTo, namespace: string, otherwise: Expo
   return new Set(said.map((to) => (to === "." ? namespace : to)));
 }
 
-/** Whether a set of namespaces holds this one, by name or because it holds all. */
+/** Whether a set of namespaces contains this one, by name or because it contains all. */
 export const includesNamespace = (namespaces: ReadonlySet<string>, namespace: string): boolean =>
   namespaces.has(everyNamespace) || namespaces.has(namespace);
 
-/** What two sets of namespaces, each of which may hold all, have in common. */
+/** The intersection of two sets of namespaces, each of which may contain all. */
 export function commonNamespaces(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
   if (a.has(everyNamespace)) return b;
   return b.has(everyNamespace) ? a : a.intersection(b);

@@ -1,4 +1,4 @@
-/** Istio pkg/config/labels/instance.go IsDNS1123Label: upper case is let through. */
+/** Istio pkg/config/labels/instance.go IsDNS1123Label, which accepts upper case. */
 export const isLabel = (value: string): boolean =>
   value.length <= 63 && /^[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(value);
 
@@ -6,7 +6,7 @@ export const isLabel = (value: string): boolean =>
 const isWildcardLabel = (value: string): boolean =>
   value.length <= 63 && /^(?:\*|(?:\*-?)?[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)$/.test(value);
 
-/** Istio pkg/config/validation/agent/validation.go ValidateDNS1123Labels: a last dot may stand, a numeric last label not. */
+/** Istio pkg/config/validation/agent/validation.go ValidateDNS1123Labels: a final dot is allowed, a numeric last label is not. */
 function areLabels(domain: string): boolean {
   const labels = domain.split(".");
   if (/^[0-9]{1,18}$/.test(labels.at(-1) ?? "")) return false;
@@ -26,5 +26,5 @@ export function isWildcardDomain(domain: string): boolean {
   return dot < 0 || areLabels(domain.slice(dot + 1));
 }
 
-/** What may be an IP address: digits and dots, or anything with a colon. */
+/** Whether a host may be an IP address: digits and dots, or anything with a colon. */
 export const mayBeAddress = (host: string): boolean => /^[0-9.]+$/.test(host) || host.includes(":");

@@ -1,12 +1,12 @@
 import type { ObjectOf } from "../../kube/object.ts";
 
 /**
- * A host as Istio resolves it: a name without a dot belongs to the namespace of the object that says it; `*`, IP
- * addresses and everything with a dot stand as they are, so `reviews.prod` names no service (Istio
+ * Resolves a host as Istio does: a name without a dot gets the namespace of the object that contains it. `*`, IP
+ * addresses and every name with a dot stay unchanged, so `reviews.prod` matches no service (Istio
  * pilot/pkg/model/config.go ResolveShortnameToFQDN).
  */
 export function fullHost(host: string, namespace: string, domain: string): string {
-  // Without a dot, only an IPv6 address holds a colon.
+  // Without a dot, only an IPv6 address contains a colon.
   if (host === "" || host === "*" || host.includes(".") || host.includes(":")) return host;
   return `${host}.${namespace}.svc.${domain}`;
 }
@@ -14,14 +14,14 @@ export function fullHost(host: string, namespace: string, domain: string): strin
 /** Istio pkg/config/host/name.go IsWildCarded: `*`, `*.com`, and also `*-api.com`. */
 export const isWildcard = (host: string): boolean => host.startsWith("*");
 
-/** Whether every name that `host` stands for is one of `pattern`'s (Istio pkg/config/host/name.go SubsetOf). */
+/** Whether every name that `host` matches is also matched by `pattern` (Istio pkg/config/host/name.go SubsetOf). */
 export function covers(pattern: string, host: string): boolean {
   if (!isWildcard(pattern)) return pattern === host;
   if (!isWildcard(host)) return host.endsWith(pattern.slice(1));
   return host.length >= pattern.length && host.slice(1).endsWith(pattern.slice(1));
 }
 
-/** Whether some name belongs to both (Istio pkg/config/host/name.go Matches). */
+/** Whether some name is matched by both (Istio pkg/config/host/name.go Matches). */
 export const overlaps = (a: string, b: string): boolean => covers(a, b) || covers(b, a);
 
 /** Exact hosts first, then the longer ones, then by letter (Istio pkg/config/host/names.go MoreSpecific). */
@@ -30,8 +30,8 @@ export function mostSpecificFirst(a: string, b: string): number {
 }
 
 /**
- * The one of `hosts` that istiod takes for a host: the host itself, else the most specific wildcard over it; undefined
- * where none covers it (Istio pilot/pkg/model/config.go MostSpecificHostMatch).
+ * The entry of `hosts` that istiod selects for a host: the host itself, else the most specific wildcard that matches it;
+ * undefined if none does (Istio pilot/pkg/model/config.go MostSpecificHostMatch).
  */
 export function mostSpecificHost(host: string, hosts: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -40,12 +40,12 @@ export function mostSpecificHost(host: string, hosts: Iterable<string>): string 
   return best;
 }
 
-/** Wildcards are keys down to this many labels: all those over a host of thousands of labels would cost their square. */
+/** The longest wildcard that is used as a key, in labels. All wildcards of a host with thousands of labels cost quadratic time. */
 const deepestKey = 16;
 
 /**
- * The host and the wildcards over it that start at a dot, most specific first: a.b.c, *.b.c, *.c, *. Wildcards of more
- * than 16 labels are left out; hostKey knows.
+ * The host and the wildcards that match it and start at a dot, most specific first: a.b.c, *.b.c, *.c, *. Wildcards of
+ * more than 16 labels are left out; hostKey takes that into account.
  */
 export function coveringHosts(host: string): readonly string[] {
   if (host === "*") return [host];
@@ -63,9 +63,9 @@ export function coveringHostsOfAll(hosts: readonly string[]): Iterable<string> {
 }
 
 /**
- * The key under which an index holds a host, so that the coveringHosts of every host that it covers include it: the
- * host itself; for `*-api.com`, which starts within a label, the wildcard above it; for one of more than 16 labels, the
- * wildcard of 16.
+ * The key of a host in an index. The coveringHosts of every host that it matches include this key. It is the host
+ * itself; for `*-api.com`, which starts within a label, the next wider wildcard; for one of more than 16 labels, the
+ * wildcard of 16 labels.
  */
 export function hostKey(host: string): string {
   if (!isWildcard(host)) return host;
@@ -79,8 +79,8 @@ export function hostKey(host: string): string {
 }
 
 /**
- * The namespace of a Kubernetes service's host, in this cluster's domain or as a multi-cluster service; undefined for
- * all others (Istio pkg/config/host and pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname).
+ * The namespace in the host of a Kubernetes service, of this cluster's domain or of a multi-cluster service; undefined
+ * for all other hosts (Istio pkg/config/host and pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname).
  */
 export function namespaceOfHost(host: string, domain: string): string | undefined {
   if (isWildcard(host)) return undefined;
@@ -92,6 +92,6 @@ export function namespaceOfHost(host: string, domain: string): string | undefine
   return undefined;
 }
 
-/** The name under which clients reach a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
+/** The host name of a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
 export const hostOfService = ({ metadata }: ObjectOf<"Service">, domain: string): string =>
   `${metadata.name}.${metadata.namespace}.svc.${domain}`;

@@ -2,7 +2,7 @@ import type { Path } from "../../kube/read.ts";
 import { isDomain, isLabel } from "./host-syntax.ts";
 import type { HttpRoute } from "./virtual-services.ts";
 
-/** What istiod refuses, and where. */
+/** A validation error of istiod, with its path. */
 export interface Refusal {
   readonly at: Path;
   readonly message: string;
@@ -10,7 +10,7 @@ export interface Refusal {
 
 export const isPort = (port: number): boolean => port >= 1 && port <= 65535;
 
-/** Istio pkg/config/validation/virtualservice.go validateHTTPRoute, but for its destinations. */
+/** Istio pkg/config/validation/virtualservice.go validateHTTPRoute, except for its destinations. */
 export function* refusedHttpRoute(route: HttpRoute, at: Path, isInDelegate: boolean): Iterable<Refusal> {
   yield* refusedActions(route, at, isInDelegate);
   for (const [i, match] of route.match.entries()) {
@@ -41,7 +41,7 @@ function* refusedAction(route: HttpRoute, at: Path): Iterable<Refusal> {
   if (route.redirect !== undefined) yield* refusedBeside("redirect", route, at);
   else if (route.directResponse !== undefined) yield* refusedBeside("directResponse", route, at);
   else if (route.route.length === 0)
-    yield { at, message: "The route does nothing: route, redirect, directResponse or delegate is needed" };
+    yield { at, message: "The route has no action: it needs route, redirect, directResponse or delegate" };
 }
 
 function* refusedBeside(action: "redirect" | "directResponse", route: HttpRoute, at: Path): Iterable<Refusal> {
@@ -63,20 +63,21 @@ export function* refusedMatch({ port, gateways, sourceNamespace }: SourceMatch, 
   if (port !== undefined && port !== 0 && !isPort(port))
     yield { at: [...at, "port"], message: `Port ${port} is not between 1 and 65535` };
   if (sourceNamespace && !isLabel(sourceNamespace))
-    yield { at: [...at, "sourceNamespace"], message: `"${sourceNamespace}" is no namespace` };
+    yield { at: [...at, "sourceNamespace"], message: `"${sourceNamespace}" is not a namespace name` };
   yield* refusedGateways(gateways, [...at, "gateways"], false);
 }
 
 /**
- * Istio pkg/config/validation/validation.go validateGatewayNames: it looks no further after the first name without a
- * namespace, and takes `./name` for wrong.
+ * Istio pkg/config/validation/validation.go validateGatewayNames, which stops at the first name without a namespace and
+ * rejects `./name`.
  */
 export function* refusedGateways(gateways: readonly string[], at: Path, isFromGatewayApi: boolean): Iterable<Refusal> {
   for (const [i, gateway] of gateways.entries()) {
     const slash = gateway.indexOf("/");
     const [namespace, name] = [gateway.slice(0, Math.max(slash, 0)), gateway.slice(slash + 1)];
     const isValid = slash < 0 ? isDomain(gateway) : isLabel(namespace) && (isLabel(name) || (isFromGatewayApi && name));
-    if (!isValid) yield { at: [...at, i], message: `"${gateway}" names no gateway: write "name" or "namespace/name"` };
+    if (!isValid)
+      yield { at: [...at, i], message: `"${gateway}" is not a gateway name: write "name" or "namespace/name"` };
     if (slash < 0) return;
   }
 }
@@ -127,7 +128,7 @@ function* refusedRedirect({ redirect, match }: HttpRoute, at: Path): Iterable<Re
   if (prefixRewrite && match.some((one) => one.uri !== undefined && one.uri.prefix === undefined))
     yield { at: [...at, "prefixRewrite"], message: "prefixRewrite needs every uri match to be a prefix" };
   if (!hasTarget(redirect))
-    yield { at, message: "The redirect leads nowhere: uri, prefixRewrite, authority, scheme or port is needed" };
+    yield { at, message: "The redirect has no target: it needs uri, prefixRewrite, authority, scheme or port" };
   yield* refusedRedirectValues(redirect, at);
 }
 
@@ -152,7 +153,7 @@ function* refusedAnswers({ directResponse, fault }: HttpRoute, at: Path): Iterab
   if (status !== undefined && (status < 200 || status > 600))
     yield { at: [...at, "directResponse"], message: `Status ${status} is not between 200 and 600` };
   if (fault && !fault.abort && !fault.delay)
-    yield { at: [...at, "fault"], message: "The fault does nothing: abort or delay is needed" };
+    yield { at: [...at, "fault"], message: "The fault has no effect: it needs abort or delay" };
 }
 
 /** Istio pkg/config/validation/validation.go validateHTTPRewrite, validateURIRegexRewrite. */
@@ -161,7 +162,7 @@ function* refusedRewrite(rewrite: HttpRoute["rewrite"], at: Path): Iterable<Refu
   const { uri, uriRegexRewrite: regex, authority } = rewrite;
   if (uri && regex) yield { at, message: "A rewrite cannot have uri and uriRegexRewrite" };
   if (!uri && !regex && !authority)
-    yield { at, message: "The rewrite changes nothing: uri, uriRegexRewrite or authority is needed" };
+    yield { at, message: "The rewrite has no effect: it needs uri, uriRegexRewrite or authority" };
   if (regex && (!regex.match || !regex.rewrite))
     yield { at: [...at, "uriRegexRewrite"], message: "uriRegexRewrite needs match and rewrite" };
 }
@@ -181,7 +182,7 @@ function* refusedRetries(retries: HttpRoute["retries"], at: Path): Iterable<Refu
   if (attempts === 0 && (perTryTimeout !== undefined || retryOn))
     yield { at, message: "Retries with 0 attempts cannot have perTryTimeout or retryOn" };
   for (const condition of unknownConditions(retryOn))
-    yield { at: [...at, "retryOn"], message: `retryOn: "${condition}" is no condition that Istio knows` };
+    yield { at: [...at, "retryOn"], message: `retryOn: "${condition}" is not a condition that Istio supports` };
 }
 
 const unknownConditions = (retryOn: string | undefined): readonly string[] =>

@@ -20,7 +20,7 @@ import type { Traffic, VirtualService } from "./virtual-services.ts";
 /** Proxies of one namespace that send requests to a subset. */
 interface SubsetClient {
   readonly namespace: string;
-  /** The pods, where they are a gateway's; undefined: any workload. */
+  /** The pods of a gateway; undefined: any workload of the namespace. */
   readonly gateway: GatewayPods | undefined;
   /**
    * Whether it is meant to use the route: the VirtualService's and the service's namespace, and gateways. The root
@@ -30,22 +30,22 @@ interface SubsetClient {
 }
 interface SubsetClients {
   readonly known: readonly SubsetClient[];
-  /** Where the pods of a gateway may be of which the view shows none. */
+  /** The namespace that stands for the pods of a gateway if the view contains none. */
   readonly somewhere: ReadonlySet<string>;
 }
 
 /** Clients that lack a subset. */
 export interface SubsetFailure {
-  /** Undefined: the gateways whose pods the view does not show, wherever they are. */
+  /** Undefined: gateways whose pods the view does not contain. */
   readonly client: SubsetClient | undefined;
   readonly lookup: SubsetLookup;
-  /** Whether it stops requests that the route is meant for. */
+  /** Whether requests that the route is intended for fail. */
   readonly isGrave: boolean;
-  /** Of a delegate: the VirtualService that makes them clients. */
+  /** For a delegate: the root VirtualService through which the clients reach it. */
   readonly root: VirtualService | undefined;
 }
 
-/** How requests come to the routes of a VirtualService: the same for all of them. */
+/** How requests reach the routes of a VirtualService; the same for all its routes. */
 export interface Routing {
   readonly virtualService: VirtualService;
   readonly routed: readonly Routed[];
@@ -61,7 +61,7 @@ export function routingOf(
   return { virtualService, routed, settings: mesh.settings };
 }
 
-/** What makes the clients of two routes to one subset the same: all that their matches say of callers. */
+/** Two routes to one subset have the same clients if this key, built from the conditions about callers, is equal. */
 export const callersAskedFor = ({ protocol, route }: Traffic): string => {
   const asked = route.match.filter(({ gateways, sourceNamespace }) => gateways.length > 0 || sourceNamespace);
   if (asked.length === 0) return "";
@@ -69,8 +69,8 @@ export const callersAskedFor = ({ protocol, route }: Traffic): string => {
 };
 
 /**
- * Who of a route's clients lacks the subset. Clients that are not meant to use the route are named only where they look
- * elsewhere than those who are.
+ * The clients of a route for which the subset does not exist. Clients that the route is not intended for are included
+ * only if they use other DestinationRules than the intended clients.
  */
 export function subsetFailures(
   { virtualService, routed, settings }: Routing,
@@ -91,13 +91,13 @@ export function subsetFailures(
   return [...failures.values()];
 }
 
-/** A delegate that nobody hands requests over to: nothing fails yet. */
+/** Whether no VirtualService delegates to this one, so that no request fails yet. */
 function failuresOfNobody(target: SubsetTarget, settings: MeshSettings): readonly SubsetFailure[] {
   const lookup = lookUpEverywhere(namespacesThatMatter(target), target, settings);
   return lookup ? [{ client: undefined, lookup, isGrave: false, root: undefined }] : [];
 }
 
-/** Who follows a route by way of a VirtualService with hosts: itself, or the root of a delegate. */
+/** The clients of a route through a VirtualService with hosts: itself, or the root of a delegate. */
 function routeClients(
   virtualService: VirtualService,
   { protocol, route }: Traffic,
@@ -114,7 +114,7 @@ interface Routed {
   readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;
 }
 
-/** The clients of a route, one for each namespace that may find another subset than the rest. */
+/** The clients of a route: one entry for each namespace whose look-up can differ from that of the others. */
 function subsetClients(
   clients: Clients,
   { root, pods }: Routed,
@@ -157,7 +157,7 @@ function failuresOf(
   const isNowhere = isForOthersOnly && looked.every(({ lookup }) => lookup.definedFor === "none");
   const unseen = served.length === 0 ? lookUpEverywhere(somewhere, target, settings) : undefined;
   if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
-  // The root namespace holds no clients worth a word, as long as there are any others.
+  // Clients in the root namespace are ignored if there are any others.
   const others = looked.filter(
     ({ client, lookup }) =>
       !client.isServed &&
@@ -176,7 +176,7 @@ const graveIfAll = (failure: Omit<Failure, "isGrave">): Failure => ({
 const isAlike = (a: SubsetLookup, b: SubsetLookup): boolean =>
   a.definedFor === b.definedFor && a.used.length === b.used.length && a.used.every((rule, i) => rule === b.used[i]);
 
-/** What is found wherever one looks; undefined where the subset is there for some, or nowhere to look. */
+/** The result that all look-ups share; undefined if the subset exists for some clients, or there are no look-ups. */
 export function lookUpEverywhere(
   namespaces: Iterable<string>,
   target: SubsetTarget,

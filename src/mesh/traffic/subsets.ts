@@ -7,31 +7,31 @@ import {
 } from "./destination-rules.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-/** A host and subset that requests are sent to, and what is known of both. */
+/** A host and subset that requests are sent to, with the related objects. */
 export interface SubsetTarget {
-  /** As istiod resolves it. */
+  /** The host as istiod resolves it. */
   readonly host: string;
   readonly subset: string;
-  /** Where the service's configuration may come from; none: nobody has shown the service, so that it may be any. */
+  /** The namespaces of the service's configuration. Empty: the service is not known, so any namespace is possible. */
   readonly serviceNamespaces: ReadonlySet<string>;
-  /** The DestinationRules that may cover the host. */
+  /** The DestinationRules that can match the host. */
   readonly rules: readonly DestinationRule[];
 }
 
-/** What clients of one namespace find when they look a subset up. */
+/** The result of a subset look-up for clients of one namespace. */
 export interface SubsetLookup {
   /** Whether none, some or all of the workloads have the subset. */
   readonly definedFor: "none" | "some" | "all";
   /** The DestinationRules that those without it use instead; empty: they use none. */
   readonly used: readonly DestinationRule[];
-  /** What these define, in Istio's order. */
+  /** The subsets that these define, in Istio's order. */
   readonly subsets: readonly string[];
 }
 
 /**
  * Whether clients in a namespace have a cluster for the subset: the DestinationRule that istiod gives them must define
- * it (Istio pilot/pkg/networking/core/cluster_builder.go applyDestinationRule). Without labels, any workload of the
- * namespace may be meant. Where the service's namespace is uncertain, the one that serves the clients best counts.
+ * it (Istio pilot/pkg/networking/core/cluster_builder.go applyDestinationRule). Without labels, every workload of the
+ * namespace is considered. If the namespace of the service is uncertain, the one with the best result is used.
  */
 export function lookUpSubset(
   client: string,
@@ -68,10 +68,10 @@ function lookupOf(found: readonly (MergedDestinationRule | undefined)[], subset:
   };
 }
 
-/** No namespace that anything names: what a look-up from there finds, every other namespace finds. */
+/** Stands for every namespace that no object names; all of them have the same look-up result. */
 export const anyOtherNamespace = "";
 
-/** The namespaces from which a look-up may find something else than from any other one. */
+/** The client namespaces whose look-up results can differ from those of all others. */
 export const namespacesThatMatter = ({ serviceNamespaces, rules }: SubsetTarget): ReadonlySet<string> =>
   new Set([
     ...rules.map(({ metadata }) => metadata.namespace).sort(),

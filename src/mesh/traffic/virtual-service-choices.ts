@@ -7,11 +7,11 @@ import { index, type Mesh } from "../../view/view.ts";
 import { clientsMatching, clientsOf, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
-/** The hosts of a VirtualService as istiod resolves them; at sidecars capitals do not matter. */
+/** The hosts of a VirtualService as istiod resolves them; sidecars ignore case. */
 const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
   spec.hosts.map((host) => fullHost(host, metadata.namespace, domain).toLowerCase());
 
-/** Every VirtualService under its hosts, those too that no control plane reads. */
+/** Every VirtualService by its hosts, including those that no control plane reads. */
 export const everyVirtualServiceByHost = index("VirtualService", (virtualService, settings) =>
   isDelegate(virtualService) ? [] : new Set(hostsOf(virtualService, settings).map(hostKey)),
 );
@@ -22,7 +22,7 @@ export const virtualServicesOfHost = (host: string, mesh: Mesh): readonly Virtua
 
 /**
  * Why clients of a namespace do not follow a VirtualService for a host.
- * - `not-read`: its `istio.io/rev` names no revision that is served.
+ * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
  * - `gateways-only`: it is bound to gateways and not to the mesh.
  * - `not-exported`: its exportTo leaves these clients out.
  * - `no-route`: no route is for clients of this namespace.
@@ -37,17 +37,17 @@ export interface PassedOverVirtualService {
 }
 
 export interface VirtualServiceChoices {
-  /** The one that owns the host for sidecars of the namespace; they are not merged. */
+  /** The VirtualService that sidecars of the namespace use for the host; several are not merged. */
   readonly used: VirtualService | undefined;
   readonly passedOver: readonly PassedOverVirtualService[];
 }
 
 /**
- * Which of `candidates` (all that may cover the host) sidecars of a namespace follow: the most specific host, then what
- * is private to the namespace, then what is exported to it by name, then the oldest (Istio
+ * Which of `candidates` (all that can match the host) sidecars of a namespace use: the one with the most specific host,
+ * then one that is private to the namespace, then one that is exported to it by name, then the oldest (Istio
  * pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go
- * BuildSidecarVirtualHostWrapper). One without a route left for the client does not own the host, and still blocks
- * those with a less specific one.
+ * BuildSidecarVirtualHostWrapper). One without a route for the client is not used, and still blocks those with a less
+ * specific host.
  */
 export function virtualServiceChoices(
   client: string,
@@ -98,7 +98,7 @@ export function waypointVirtualServices(
   );
 }
 
-/** What keeps clients of the namespace from it, whatever else there is. */
+/** Why clients of the namespace cannot use it, regardless of other VirtualServices. */
 function outOf(
   virtualService: VirtualService,
   client: string,
@@ -112,7 +112,7 @@ function outOf(
   return routesFor(virtualService, client, settings) > 0 ? undefined : "no-route";
 }
 
-/** How many of its routes are for clients in the namespace; delegates are taken as there. */
+/** The number of its routes for clients in the namespace; delegates are assumed to exist. */
 function routesFor(virtualService: VirtualService, client: string, settings: MeshSettings): number {
   const { metadata, spec } = virtualService;
   const clients = clientsOf(virtualService, settings);

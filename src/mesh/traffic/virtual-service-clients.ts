@@ -11,14 +11,14 @@ import type { HttpRoute, Protocol, Route, VirtualService } from "./virtual-servi
 export const meshGateway = "mesh";
 
 /**
- * Who follows a route: by gateway (`mesh` for sidecars, else `namespace/name`), the namespaces whose proxies do; `*`
+ * The clients of a route: by gateway (`mesh` for sidecars, else `namespace/name`), the namespaces of the proxies; `*`
  * stands for all namespaces.
  */
 export type Clients = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
- * A gateway as a VirtualService names it, to `namespace/name`: `name` and `./name` are of its own namespace, and the
- * old form `name.namespace.svc.cluster.local` still counts (Istio pilot/pkg/model/config.go resolveGatewayName).
+ * Converts a gateway name in a VirtualService to `namespace/name`. `name` and `./name` are in its own namespace, and the
+ * old form `name.namespace.svc.cluster.local` is still supported (Istio pilot/pkg/model/config.go resolveGatewayName).
  */
 export function fullGatewayName(gateway: string, namespace: string): string {
   if (gateway === meshGateway) return gateway;
@@ -35,8 +35,8 @@ export function gatewaysOf({ metadata, spec }: VirtualService): ReadonlySet<stri
 }
 
 /**
- * The clients of a VirtualService with hosts: exportTo is asked for the namespace of the proxy, of a gateway's pods
- * too (Istio pilot/pkg/model/push_context.go initVirtualServices, VirtualServicesForGateway).
+ * The clients of a VirtualService with hosts. exportTo is checked for the namespace of the proxy, also for pods of
+ * gateways (Istio pilot/pkg/model/push_context.go initVirtualServices, VirtualServicesForGateway).
  */
 export function clientsOf(virtualService: VirtualService, settings: MeshSettings): Clients {
   const { metadata, spec } = virtualService;
@@ -50,9 +50,9 @@ interface SourceMatch {
 }
 
 /**
- * Those of the clients that some match of a route lets through. In http, a match that names gateways does not ask for
- * the source namespace (Istio pilot/pkg/networking/core/route/route.go sourceMatchHTTP); in tcp and tls it asks for both
- * (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). Source labels may hold for any workload.
+ * The clients that some match of a route accepts. In http, a match with gateways ignores the source namespace (Istio
+ * pilot/pkg/networking/core/route/route.go sourceMatchHTTP); in tcp and tls both are checked
+ * (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). Source labels are assumed to match some workload.
  */
 export function clientsMatching(
   clients: Clients,
@@ -78,7 +78,7 @@ function add(clients: Map<string, ReadonlySet<string>>, gateway: string, namespa
   if (namespaces.size > 0) clients.set(gateway, namespaces.union(clients.get(gateway) ?? new Set()));
 }
 
-/** Without hosts it is a delegate (Istio pilot/pkg/model/virtualservice_controller.go delegateVirtualServices). */
+/** A VirtualService without hosts is a delegate (Istio pilot/pkg/model/virtualservice_controller.go delegateVirtualServices). */
 export const isDelegate = ({ spec }: VirtualService): boolean => spec.hosts.length === 0;
 
 const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>
@@ -86,7 +86,7 @@ const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] })
 const delegateName = ({ delegate }: HttpRoute, namespace: string): string =>
   `${delegate?.namespace || namespace}/${delegate?.name}`;
 
-/** A delegate and the VirtualServices, with hosts, that hand a route over to it. */
+/** A delegate and the VirtualServices with hosts that delegate a route to it. */
 export const rootsOfDelegate = relation(
   "rootsOfDelegate",
   index("VirtualService", (delegate, settings) =>
@@ -102,8 +102,8 @@ export const rootsOfDelegate = relation(
 );
 
 /**
- * The clients that reach a route of a delegate through one root: those that both matches let through, where the root
- * can see the delegate (Istio pilot/pkg/model/virtualservice_controller.go mergeVirtualServices, virtualservice.go
+ * The clients that reach a route of a delegate through one root: those that both matches accept, if the delegate is
+ * visible to the root (Istio pilot/pkg/model/virtualservice_controller.go mergeVirtualServices, virtualservice.go
  * mergeHTTPMatchRequests).
  */
 export function clientsThroughRoot(
@@ -137,22 +137,22 @@ export const gatewaysOfVirtualService = relation(
 
 const pair = ([key, value]: readonly [string, string]) => `${key}=${value}`;
 
-/** A Gateway and the workloads that have one of the labels that it asks for, in any namespace. */
+/** A Gateway and the workloads in any namespace that have one of the labels in its selector. */
 export const workloadsOfGateway = relation(
   "workloadsOfGateway",
   index("Gateway", ({ spec }) => Object.entries(spec.selector).map(pair).sort().slice(0, 1)),
   index("Workload", (workload) => (isOwned(workload) ? [] : Object.entries(workload.pod.labels).map(pair))),
 );
-/** The pods (templates) that make a gateway, and the Gateway that selects them. */
+/** The pods (templates) of a gateway, and the Gateway that selects them. */
 export interface GatewayPods {
   readonly gateway: ObjectOf<"Gateway">;
   readonly workload: ObjectOf<"Workload">;
 }
 
 /**
- * What serves the gateways of a VirtualService, by gateway name: a Gateway selects pods of every namespace (Istio
- * pilot/pkg/model/push_context.go mergeGateways, without PILOT_SCOPE_GATEWAY_TO_NAMESPACE). A Gateway without selector is
- * served by whatever asks for it, which is not in the view.
+ * The workloads that serve the gateways of a VirtualService, by gateway name. A Gateway selects pods of every namespace
+ * (Istio pilot/pkg/model/push_context.go mergeGateways, without PILOT_SCOPE_GATEWAY_TO_NAMESPACE). The proxies that serve
+ * a Gateway without a selector are not in the view.
  */
 export function gatewayPodsOf(
   virtualService: VirtualService,

@@ -13,14 +13,14 @@ import {
 } from "./virtual-services.ts";
 
 /**
- * What istiod's validation surely refuses in a VirtualService (Istio pkg/config/validation/validation.go
+ * The errors that istiod's validation reports for a VirtualService (Istio pkg/config/validation/validation.go
  * ValidateVirtualService, virtualservice.go). Regular expressions, header names and values, durations, CORS policies and
- * source labels are not looked at.
+ * source labels are not checked.
  */
 export function* refusals(virtualService: VirtualService): Iterable<Refusal> {
   const { spec } = virtualService;
   if (spec.http.length + spec.tcp.length + spec.tls.length === 0)
-    yield { at: ["spec"], message: "It has no route: none of http, tcp and tls is set" };
+    yield { at: ["spec"], message: "The VirtualService has no route: it needs http, tcp or tls" };
   if (isDelegate(virtualService)) yield* refusedDelegate(virtualService);
   yield* refusedGateways(spec.gateways, ["spec", "gateways"], isFromGatewayApi(virtualService));
   yield* refusedHosts(virtualService);
@@ -36,7 +36,7 @@ export function* refusals(virtualService: VirtualService): Iterable<Refusal> {
   yield* refusedMirrors(virtualService);
 }
 
-/** istiod's own translation of Gateway API routes, which it holds to less (Istio pilot/pkg/model UseGatewaySemantics). */
+/** Whether istiod generated it from Gateway API routes, which it validates less strictly (Istio pilot/pkg/model UseGatewaySemantics). */
 const isFromGatewayApi = ({ metadata }: VirtualService): boolean =>
   metadata.annotations["internal.istio.io/route-semantics"] === "gateway";
 
@@ -50,25 +50,25 @@ function* refusedHosts({ spec }: VirtualService): Iterable<Refusal> {
   const isForMesh = spec.gateways.length === 0 || spec.gateways.includes(meshGateway);
   const invalid = [...spec.hosts.entries()].filter(([, host]) => !isHost(host) || (host === "*" && isForMesh));
   for (const [i, host] of invalid) {
-    const message = host === "*" ? 'Host "*" is not allowed where the VirtualService is for the mesh' : undefined;
-    yield { at: ["spec", "hosts", i], message: message ?? `"${host}" is no host name` };
+    const message = host === "*" ? 'Host "*" is not allowed in a VirtualService for the gateway "mesh"' : undefined;
+    yield { at: ["spec", "hosts", i], message: message ?? `"${host}" is not a host name` };
   }
   if (invalid.length === 0) yield* refusedPairs(spec.hosts.slice(0, maxCompared));
 }
 
-/** Every host is compared with every other one, as istiod does it; more of them than this only cost time. */
+/** The most hosts that are compared with each other, as istiod does, because the time is quadratic. */
 const maxCompared = 1000;
 
 function* refusedPairs(hosts: readonly string[]): Iterable<Refusal> {
   for (const [i, host] of hosts.entries()) {
     const other = hosts.find((earlier, j) => j < i && overlaps(earlier, host));
     if (other === undefined) continue;
-    const message = `Host "${host}" is in the list twice: "${other}" covers the same names`;
+    const message = `Host "${host}" is a duplicate: "${other}" matches the same names`;
     yield { at: ["spec", "hosts", i], message };
   }
 }
 
-/** Addresses may stand for hosts; `outbound_.80_._.host` may at gateways that pass TLS through. */
+/** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways that pass TLS through. */
 const isHost = (host: string): boolean => isWildcardDomain(host) || mayBeAddress(host) || host.startsWith("outbound_");
 
 function* refusedExportTo({ metadata, spec }: VirtualService): Iterable<Refusal> {
@@ -77,11 +77,14 @@ function* refusedExportTo({ metadata, spec }: VirtualService): Iterable<Refusal>
     const at = ["spec", "exportTo", i];
     const namespace = to === "." ? metadata.namespace : to;
     if (known.has(namespace)) yield { at, message: `exportTo names "${to}" twice` };
-    else if (!isExport(to)) yield { at, message: `exportTo: "${to}" is no namespace` };
+    else if (!isExport(to)) yield { at, message: `exportTo: "${to}" is not a namespace name` };
     known.add(namespace);
   }
   if (known.has("*") && spec.exportTo.length > 1)
-    yield { at: ["spec", "exportTo"], message: 'exportTo: "*" stands alone, it is every namespace already' };
+    yield {
+      at: ["spec", "exportTo"],
+      message: 'exportTo: "*" must be the only entry, because it means every namespace',
+    };
 }
 
 const isExport = (to: string): boolean => to === "." || to === "*" || isLabel(to);
@@ -127,8 +130,8 @@ type Destination = WeightedDestination["destination"];
 function* refusedDestination({ host, subset, port }: Destination, at: Path): Iterable<Refusal> {
   if (host === "") yield { at, message: "The destination has no host" };
   else if (host === "*" || !isWildcardDomain(host))
-    yield { at: [...at, "host"], message: `"${host}" is no host that requests can be sent to` };
-  if (subset && !isLabel(subset)) yield { at: [...at, "subset"], message: `"${subset}" is no subset name` };
+    yield { at: [...at, "host"], message: `"${host}" is not a host that requests can be sent to` };
+  if (subset && !isLabel(subset)) yield { at: [...at, "subset"], message: `"${subset}" is not a subset name` };
   if (port !== undefined && !isPort(port.number ?? 0))
     yield { at: [...at, "port"], message: `Port ${port.number ?? "(not set)"} is not between 1 and 65535` };
 }

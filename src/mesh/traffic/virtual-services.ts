@@ -9,7 +9,7 @@ export type Protocol = "http" | "tcp" | "tls";
 
 /** One entry of `spec.http`, `spec.tcp` or `spec.tls`. */
 export interface Route {
-  /** Of the list of destinations: `["spec", "http", 0, "route"]`. */
+  /** The path of the list of destinations: `["spec", "http", 0, "route"]`. */
   readonly at: Path;
   readonly protocol: Protocol;
   readonly route: HttpRoute | StreamRoute;
@@ -33,22 +33,22 @@ export function shareOf({ weight }: WeightedDestination, { destinations }: Route
   return sum === 0 ? 0 : (weight ?? 0) / sum;
 }
 
-/** A destination or mirror that gets requests. */
+/** A destination or mirror that receives requests. */
 export interface Traffic {
-  /** Of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */
+  /** The path of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */
   readonly at: Path;
   readonly protocol: Protocol;
   readonly route: HttpRoute | StreamRoute;
   readonly destination: WeightedDestination["destination"];
-  /** A catch-all route stands before it, or only a delegate may take it over: perhaps no request gets there. */
+  /** Set if perhaps no request reaches it, because a catch-all route precedes it or only a delegate can use it. */
   readonly isUncertain: boolean;
 }
 
 /**
- * Where requests go: a single destination gets them all, among several those without weight get none (Istio
- * pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, networkfilter.go for tcp and tls); a mirror
- * without a percentage gets a copy of each (route.go MirrorPercent, MirrorPercentByPolicy). Routes that redirect or
- * answer themselves send nothing on.
+ * The destinations that receive requests. A single destination receives all requests; of several, those without a weight
+ * receive none (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, networkfilter.go for tcp and
+ * tls). A mirror without a percentage receives a copy of each request (route.go MirrorPercent, MirrorPercentByPolicy).
+ * Routes with a redirect or a direct response send no requests.
  */
 export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
   const catchAll = virtualService.spec.http.findIndex(({ match, delegate }) => match.length === 0 && !delegate);
@@ -65,7 +65,7 @@ export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
       yield* weightedTraffic({ at: ["spec", protocol, i, "route"], protocol, route, isUncertain: false });
 }
 
-/** Every destination and mirror that names a subset, whether or not requests get there: cheaper to find than traffic. */
+/** Every destination and mirror with a subset, even if it receives no requests, which is cheaper to compute. */
 export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
   const found: WeightedDestination["destination"][] = [];
   for (const { route } of [...spec.http, ...spec.tcp, ...spec.tls])

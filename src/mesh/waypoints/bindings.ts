@@ -10,14 +10,14 @@ import { managedGateway, useWaypoint, useWaypointNamespace, waypointFor } from "
 
 type Labels = Readonly<Record<string, string>>;
 
-/** The gateway that labels name as a waypoint, whether it is there or not. */
+/** The waypoint that labels name, whether or not it exists. */
 export interface WaypointName {
   readonly name: string;
   readonly namespace: string;
 }
 
 /**
- * What labels say of a waypoint: its name, that there shall be `none`, or nothing. Without a namespace of its own it
+ * The waypoint in the labels of an object: its name, `none`, or undefined without a label. The default for its namespace
  * is the namespace of the object (Istio pilot/pkg/serviceregistry/ambient/waypoints.go GetUseWaypoint).
  */
 export function waypointNamed(labels: Labels, namespace: string): WaypointName | "none" | undefined {
@@ -33,9 +33,9 @@ function keysNamed(labels: Labels, namespace: string): readonly string[] {
   return named === undefined || named === "none" ? [] : [formatWaypoint(named)];
 }
 
-/** Namespaces under the waypoint that they name, `namespace/name`. */
+/** Namespaces by the waypoint that their labels name, `namespace/name`. */
 export const namespacesByWaypoint = index("Namespace", ({ metadata }) => keysNamed(metadata.labels, metadata.name));
-/** Services under the waypoint that they name themselves. */
+/** Services by the waypoint that their own labels name. */
 export const servicesByWaypoint = index("Service", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace));
 const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace));
 /** A namespace and the gateway that its labels name as a waypoint. */
@@ -45,7 +45,7 @@ export const waypointOfService = relation("waypointOfService", servicesByWaypoin
 /** A workload and the gateway that its pods' own labels name. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
-/** A VirtualService and the Services of this cluster that it names as hosts, each by its whole name. */
+/** A VirtualService and the Services of this cluster among its hosts, by full name. */
 export const servicesOfVirtualService = relation(
   "servicesOfVirtualService",
   index("VirtualService", ({ metadata, spec }, { domain }) =>
@@ -54,32 +54,32 @@ export const servicesOfVirtualService = relation(
   index("Service", (service, { domain }) => [hostOfService(service, domain)]),
 );
 
-/** What a waypoint is for: requests to a Service, or to the address of a pod. */
+/** The traffic that a waypoint processes: requests to a Service, or to the address of a pod. */
 export type WaypointTraffic = "service" | "workload";
 
 /**
- * Why a waypoint that is named takes no traffic, which then goes past it.
+ * Why a named waypoint receives no traffic, so that requests bypass it.
  * - `missing`: there is no such Gateway.
- * - `no waypoint`: the Gateway is one for ingress.
+ * - `no waypoint`: the Gateway is an ingress gateway.
  * - `going`: it is being deleted.
- * - `not ready`: it never had a pod that was ready.
- * - `not allowed`: its listener takes nothing from this namespace.
- * - `other traffic`: it is for another kind of traffic.
+ * - `not ready`: it never had a ready pod.
+ * - `not allowed`: its listener does not accept this namespace (allowedRoutes).
+ * - `other traffic`: it is configured for another type of traffic.
  */
 export type WaypointTrouble = "missing" | "no waypoint" | "going" | "not ready" | "not allowed" | "other traffic";
 
-/** A waypoint that is asked for. */
+/** A waypoint that labels request for an object. */
 export interface WaypointBinding {
   readonly named: WaypointName;
-  /** Whose labels name it: those of the object itself, or of its namespace. */
+  /** Whether the labels of the object itself or those of its namespace name it. */
   readonly by: "own" | "namespace";
-  /** Undefined where there is none, or where no gateways are known. */
+  /** Undefined if it does not exist, or if no gateways are known. */
   readonly gateway: KubernetesGateway | undefined;
-  /** Undefined: it is usable, as far as anybody knows. */
+  /** Undefined: nothing is known that makes it unusable. */
   readonly trouble: WaypointTrouble | undefined;
 }
 
-/** What a namespace's labels ask for, for whatever is in it. */
+/** The waypoint that the labels of a namespace request for its contents. */
 export function waypointBindingOfNamespace(
   namespace: Namespace,
   mesh: MeshView<typeof waypointOfNamespace>,
@@ -95,9 +95,9 @@ export function waypointBindingOfNamespace(
 }
 
 /**
- * The waypoint of requests to a Service: its own labels go before those of its namespace, and where they name one that
- * is not usable nothing takes its place (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
- * fetchWaypointForService). Waypoints have none themselves.
+ * The waypoint for requests to a Service. Its own labels take precedence over those of its namespace, even if the
+ * waypoint that they name is not usable (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
+ * fetchWaypointForService). Waypoints themselves have no waypoint.
  */
 export function waypointBindingOfService(
   service: Service,
@@ -113,8 +113,8 @@ export function waypointBindingOfService(
 }
 
 /**
- * The waypoint of requests to a pod's own address (fetchWaypointForWorkload): that of its namespace counts only where
- * it is for workloads, which is no mistake.
+ * The waypoint for requests to a pod's own address (fetchWaypointForWorkload). The waypoint of the namespace is used
+ * only if it processes workload traffic; otherwise there is none, which is not an error.
  */
 export function waypointBindingOfWorkload(
   workload: Workload,
@@ -140,7 +140,7 @@ function inherited(
 }
 
 interface BindingRequest {
-  /** The namespace that the traffic is for, where it is known. */
+  /** The namespace that receives the traffic, if it is known. */
   readonly of: Namespace | undefined;
   readonly name: string;
   readonly traffic: WaypointTraffic | undefined;
@@ -166,7 +166,7 @@ function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingReq
   return isNotReady(gateway) ? "not ready" : undefined;
 }
 
-/** istiod waits for an address, which comes with the first ready pod (gatewayToWaypointTransform), and says so. */
+/** Whether the status says that the waypoint has no address, which it gets with its first ready pod (gatewayToWaypointTransform). */
 const isNotReady = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 &&
   status.conditions.some(({ type, status }) => type === "Programmed" && status === "False");
@@ -174,15 +174,15 @@ const isNotReady = ({ status }: KubernetesGateway): boolean =>
 const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
 
 /**
- * Whether the listener for the mesh's traffic takes something from a namespace: by default from its own only
- * (makeAllowedRoutes, AllowsAttachmentFromNamespace). Undefined: that depends on what was not seen.
+ * Whether the HBONE listener accepts a namespace; by default it accepts only its own (makeAllowedRoutes,
+ * AllowsAttachmentFromNamespace). Undefined: that depends on objects which the view does not contain.
  */
 function isAttachable(
   { metadata, spec }: KubernetesGateway,
   namespace: string,
   of: Namespace | undefined,
 ): boolean | undefined {
-  // Another listener may count, which the GatewayClass may name, too.
+  // Another listener may be used, which the GatewayClass may name, too.
   if (metadata.annotations[inboundBinding] !== undefined) return undefined;
   const { from, selector } = allowedNamespaces(spec);
   if (from === "All") return true;
@@ -196,7 +196,7 @@ function allowedNamespaces({ listeners }: KubernetesGateway["spec"]) {
   return listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
 }
 
-/** Without a label of its own a gateway has that of its class, and else is for Services (gatewayToWaypointTransform). */
+/** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */
 export const waypointTraffic = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";
 
 function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined): boolean {
@@ -205,13 +205,13 @@ function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined)
   return taken === "all" || taken === traffic;
 }
 
-/** Whether something shall use a waypoint, and nothing says that it cannot. */
+/** Whether a waypoint is requested and nothing is known that makes it unusable. */
 export const isUsable = (binding: WaypointBinding | undefined): binding is WaypointBinding =>
   binding !== undefined && binding.trouble === undefined;
 
 /**
- * Who a waypoint is where it calls: istiod runs it under a service account of its own name, unless an annotation names
- * another (Istio manifests/charts/istio-control/istio-discovery/files/waypoint.yaml).
+ * The identity of a waypoint as a client: istiod runs it with a service account of the waypoint's name, unless an
+ * annotation sets another (Istio manifests/charts/istio-control/istio-discovery/files/waypoint.yaml).
  */
 export function identityOfWaypoint(
   { name, namespace }: WaypointName,

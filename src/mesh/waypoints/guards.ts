@@ -32,7 +32,7 @@ import { gatewayApiGroup } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-/** The gateways of its own namespace that a policy names (Istio pilot/pkg/model/policyattachment.go). */
+/** The gateways in its namespace that a policy targets (Istio pilot/pkg/model/policyattachment.go). */
 const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
   targetRefsOf(policy).flatMap(({ group, kind, name, namespace }) =>
     group === gatewayApiGroup && kind === "Gateway" && ["", policy.metadata.namespace].includes(namespace ?? "")
@@ -42,13 +42,13 @@ const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
 
 const policiesByGateway = index("AuthorizationPolicy", (policy) => gatewaysNamed(policy).map(formatWaypoint));
 
-/** A policy and the gateways that it names in targetRefs. */
+/** A policy and the gateways in its targetRefs. */
 export const gatewaysOfPolicy = relation("gatewaysOfPolicy", policiesByGateway, kubernetesGatewayByName);
-/** A policy and the namespaces whose waypoint it names. */
+/** A policy and the namespaces whose waypoint it targets. */
 export const namespacesBehindPolicy = relation("namespacesBehindPolicy", policiesByGateway, namespacesByWaypoint);
-/** A policy and the Services whose own waypoint it names. */
+/** A policy and the Services whose own waypoint it targets. */
 export const servicesBehindPolicy = relation("servicesBehindPolicy", policiesByGateway, servicesByWaypoint);
-/** A policy and the Services that it names in targetRefs. */
+/** A policy and the Services in its targetRefs. */
 export const servicesOfPolicy = relation(
   "servicesOfPolicy",
   index("AuthorizationPolicy", (policy) =>
@@ -71,34 +71,34 @@ export const readsWaypointGuards = [
 ] as const;
 type View = MeshView<(typeof readsWaypointGuards)[number]>;
 
-/** Part of a namespace that a waypoint stands before. */
+/** A part of a namespace whose traffic goes through a waypoint. */
 interface Front {
   readonly waypoint: WaypointName;
   readonly gateway: KubernetesGateway | undefined;
   readonly namespace: Namespace;
-  /** The pods that it stands before have these labels. */
+  /** The labels of the pods behind the waypoint. */
   readonly selector: Labels;
-  /** What they are for messages; undefined: all of the namespace. */
+  /** Their name in messages; undefined: the whole namespace. */
   readonly shown?: string;
 }
 
-/** How the pods behind a waypoint, ztunnel with them, take what comes from it and what comes past it. */
+/** How ztunnel at the pods behind a waypoint treats requests from the waypoint, and requests that bypass it. */
 export interface Guard {
   readonly waypoint: WaypointName;
   readonly caller: Caller;
   readonly namespace: Namespace;
-  /** For messages: all that is behind it, one like the other, or one workload. */
+  /** For messages: all workloads behind the waypoint if they have the same result, or one workload. */
   readonly behind: string;
   readonly answer: "refused" | "let in" | "open";
 }
 
-/** What stands behind the waypoints that a policy is bound to by targetRefs. */
+/** The workloads behind the waypoints that a policy targets. */
 export function guardsOf(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
   if (!isServed(policy, mesh.settings) || isDryRun(policy)) return [];
   return guardsAt([...frontsOfGateways(policy, mesh), ...frontsOfServices(policy, mesh)], mesh);
 }
 
-/** What stands behind a waypoint and is selected by a policy that no waypoint reads. */
+/** The workloads behind a waypoint that a policy without targetRefs selects. */
 export function guardsSelected(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
   const fronts = mesh.related(namespaceOfAuthorizationPolicy, policy).flatMap((namespace): readonly Front[] => {
     const binding = waypointBindingOfNamespace(namespace, mesh);
@@ -121,7 +121,7 @@ function guardsAt(fronts: readonly Front[], mesh: View): readonly Guard[] {
 const keyOf = ({ waypoint, namespace, selector }: Front): string =>
   JSON.stringify([formatWaypoint(waypoint), namespace.metadata.name, formatLabels(selector)]);
 
-/** Its own namespace, too, as long as it names no other: the label that enrolls it may come last. */
+/** Includes the policy's own namespace if it names no other waypoint, because its label may be set last. */
 function* frontsOfGateways(policy: AuthorizationPolicy, mesh: View): Iterable<Front> {
   const own = mesh
     .related(namespaceOfAuthorizationPolicy, policy)
@@ -161,7 +161,7 @@ function* frontsOfServices(policy: AuthorizationPolicy, mesh: View): Iterable<Fr
   }
 }
 
-/** What is behind one waypoint. Where it is not known, pods that have just the labels asked for stand for it. */
+/** The workloads behind one waypoint. If they are not known, imaginary pods with exactly the selected labels represent them. */
 function guardsIn(front: Front, mesh: View): readonly Guard[] {
   const { waypoint, gateway, namespace, selector } = front;
   const caller = identityOfWaypoint(waypoint, gateway);

@@ -8,7 +8,7 @@ import { selects } from "../objects/selectors.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 
-/** A policy and the namespaces that it counts in: its own; all of them where it lives in the root namespace. */
+/** A policy and the namespaces that it applies to: its own, or all of them if it is in the root namespace. */
 export const namespacesOfAuthorizationPolicy = relation(
   "namespacesOfAuthorizationPolicy",
   index("AuthorizationPolicy", (policy, settings) =>
@@ -19,7 +19,7 @@ export const namespacesOfAuthorizationPolicy = relation(
   namespaceByNameAndRoot,
 );
 
-/** A policy with a selector, under one of its labels, and the workloads that have this one, proxies not included. */
+/** A policy with a selector, indexed by one of its labels, and the workloads with this label, without proxies. */
 export const workloadsSelectedByAuthorizationPolicy = relation(
   "workloadsSelectedByAuthorizationPolicy",
   index("AuthorizationPolicy", ({ metadata, spec }, { rootNamespace }) => {
@@ -46,9 +46,9 @@ export const readsZtunnelScope = [
 ] as const;
 export type ReadsZtunnelScope = (typeof readsZtunnelScope)[number];
 
-/** Where ztunnel enforces a policy, or would. */
+/** Where ztunnel enforces a policy, or would enforce it. */
 export interface ZtunnelScope {
-  /** One of the namespaces. */
+  /** One of the namespaces in which it applies. */
   readonly namespace: Namespace;
   /** The policy is for the whole mesh. */
   readonly isMeshWide: boolean;
@@ -57,9 +57,9 @@ export interface ZtunnelScope {
 }
 
 /**
- * Whether a policy without targetRefs is for anything that ztunnel takes the traffic of: a workload that is there; in
- * its own namespace also what may come, where the namespace is ambient and nothing that it selects is known to be
- * something else. Proxies, which the policy may be meant for, do not count.
+ * Whether a policy without targetRefs applies to anything that ztunnel captures: an existing workload, or, in its own
+ * namespace, future workloads if the namespace is ambient and no selected workload is known to be captured otherwise.
+ * Proxies are ignored, although the policy may be intended for them.
  */
 export function ztunnelScopeOf(
   policy: AuthorizationPolicy,
@@ -112,7 +112,7 @@ function namespaceOfAmbient(
   return undefined;
 }
 
-/** Whether ztunnel enforces something there, and whether that is certain; undefined: it does not. */
+/** Whether it is certain that ztunnel enforces the policy there; undefined: it does not. */
 function inNamespace(namespace: Namespace, selected: readonly Workload[], mesh: MeshView): boolean | undefined {
   const captures = new Set(selected.map((workload) => captureOf(workload, namespace)));
   if (captures.has("ambient")) return true;
@@ -122,6 +122,6 @@ function inNamespace(namespace: Namespace, selected: readonly Workload[], mesh: 
   return enrollment === "unknown" ? false : undefined;
 }
 
-/** Labels that only gateways have: those that istiod runs, and those of Istio's charts. */
+/** Labels that only gateways have: those of istiod's deployments, and those of Istio's charts. */
 const isForProxies = (labels: Readonly<Record<string, string>>): boolean =>
   labels[gatewayNameLabel] !== undefined || labels.istio?.endsWith("gateway") === true;

@@ -13,36 +13,37 @@ import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOpti
 import { linesOf } from "./text-lines.ts";
 
 /**
- * A mesh in a file: what the API server sent, before the door, so that rules which come later find in it what they
- * read. One JSON document with an object a line; what it holds of it all comes first, its count last.
+ * The capture file: the objects as the API server sent them, before readers drop fields, so that later rules find in it
+ * the fields that they read. It is one JSON document with one object for each line. How far each kind is known is at
+ * the beginning, the number of objects at the end.
  */
 const apiVersion = "meshward.io/v1alpha1";
 const captureVersion = 1;
 const start = `{"apiVersion":"${apiVersion}","kind":"Capture","version":`;
 
-/** Something is wrong with a capture; one line that says what and what to do. */
+/** A capture cannot be used. The message is one line with the reason and what to do. */
 export class CaptureError extends Error {
   override readonly name = "CaptureError";
 }
 
 export interface CaptureOptions {
   readonly file: string;
-  /** For the capture to say when it was. */
+  /** The time that is written into the capture. */
   readonly now: Date;
   readonly pace?: Pace;
 }
 
 /**
- * Writes all that rules may read of a cluster. Never Secrets; of ConfigMaps only Istio's mesh configs. The file is there
- * once it is whole.
- * @throws ClusterError; a system error where the file cannot be written
+ * Writes all objects of a cluster that rules can read. Never writes Secrets, and only the ConfigMaps with Istio's mesh
+ * config. The file appears when it is complete.
+ * @throws ClusterError; a system error if the file cannot be written
  */
 export async function writeCapture(
   connection: ClusterConnection,
   { file, now, pace }: CaptureOptions,
 ): Promise<ClusterSnapshot & { readonly count: number }> {
   const partial = `${file}.partial`;
-  // Pod templates may hold what only their owners should see.
+  // Pod templates may contain values that only their owners should see.
   const out = createWriteStream(partial, { mode: 0o600 });
   const failed = once(out, "error").then(([error]) => Promise.reject(error as Error));
   failed.catch(() => undefined);
@@ -78,7 +79,7 @@ export async function writeCapture(
 const isWanted = (raw: Record<string, unknown>, resource: ClusterResource): boolean =>
   resource.kind !== "MeshConfig" || readReceived(raw, resource) !== undefined;
 
-/** Whether a file begins as captures do. Folders, pipes and files that are not there are none. */
+/** Whether a file begins like a capture. False for folders, pipes and files that do not exist. */
 export function isCapture(file: string): boolean {
   const bytes = Buffer.alloc(200);
   try {
@@ -94,9 +95,9 @@ export function isCapture(file: string): boolean {
   }
 }
 
-/** The mesh that a capture holds. @throws CaptureError where it is not whole, or of another version */
+/** Reads the mesh of a capture. @throws CaptureError if it is incomplete or has another version */
 export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
-  // A large capture fills V8's young generation faster than V8 grows it; a larger one from here on saves a tenth.
+  // A large capture fills V8's young generation faster than V8 enlarges it; starting larger saves a tenth of the time.
   setFlagsFromString("--min-semi-space-size=32");
   const reader = new CaptureReader(file);
   for (const line of linesOf(file)) reader.line(line.endsWith("\r") ? line.slice(0, -1) : line);
@@ -104,7 +105,7 @@ export async function readCapture(file: string, options: ReceivedMeshOptions): P
   return meshOfObjects(objects, knowledge, options);
 }
 
-/** Line by line, because a capture may be longer than a string can be. */
+/** Reads line by line, because a capture may be longer than the longest string. */
 class CaptureReader {
   readonly #file: string;
   readonly #objects: AnyObject[] = [];
@@ -118,13 +119,14 @@ class CaptureReader {
 
   line(text: string): void {
     if (!this.#isStarted) this.#start(text);
-    else if (this.#knowledge !== undefined) throw this.#wrong("has something after its end: capture again");
+    else if (this.#knowledge !== undefined) throw this.#wrong("has data after its end; run meshward capture again");
     else if (text.startsWith("]")) this.#finish(this.#parse(`{"items":[${text}`));
     else this.#take(this.#parse(text.endsWith(",") ? text.slice(0, -1) : text));
   }
 
   end(): { readonly objects: readonly AnyObject[]; readonly knowledge: ReadonlyMap<Kind, Knowledge> } {
-    if (this.#knowledge === undefined) throw this.#wrong(`is cut off after ${this.#count} objects: capture again`);
+    if (this.#knowledge === undefined)
+      throw this.#wrong(`is incomplete after ${this.#count} objects; run meshward capture again`);
     return { objects: this.#objects, knowledge: this.#knowledge };
   }
 
@@ -132,10 +134,11 @@ class CaptureReader {
     const version = /"apiVersion":\s*"([^"]*)"(?:.*?"version":\s*(\d+))?/.exec(text);
     if (version?.[1] !== undefined && (version[1] !== apiVersion || version[2] !== String(captureVersion)))
       throw this.#wrong(
-        `has version ${[version[1], version[2]].filter(Boolean).join(" ")}, and this Meshward reads ${apiVersion} ${captureVersion}: capture again, or use the Meshward that wrote it`,
+        `has version ${[version[1], version[2]].filter(Boolean).join(" ")}, and this Meshward reads ${apiVersion} ${captureVersion}; run meshward capture again, or use the version that wrote it`,
       );
-    if (!text.startsWith(start)) throw this.#wrong("is not as Meshward wrote it (one object a line): capture again");
-    if (!text.endsWith('"items":[')) throw this.#wrong("is cut off after 0 objects: capture again");
+    if (!text.startsWith(start))
+      throw this.#wrong("was changed after Meshward wrote it (one object for each line); run meshward capture again");
+    if (!text.endsWith('"items":[')) throw this.#wrong("is incomplete after 0 objects; run meshward capture again");
     this.#isStarted = true;
   }
 
@@ -149,8 +152,10 @@ class CaptureReader {
   #finish(footer: unknown): void {
     const [count, known] = [member(footer, "count"), member(footer, "knowledge")];
     if (count !== this.#count || !isObject(known))
-      throw this.#wrong(`says that it holds ${String(count)} objects and holds ${this.#count}: capture again`);
-    // Kinds that a later Meshward knows are unknown in the captures of an earlier one.
+      throw this.#wrong(
+        `should contain ${String(count)} objects and contains ${this.#count}; run meshward capture again`,
+      );
+    // Kinds that were added to Meshward later are unknown in captures of an earlier version.
     this.#knowledge = new Map(
       allKinds.map((kind) => [kind, grades.find((grade) => grade === known[kind]) ?? "unknown"]),
     );
@@ -160,7 +165,7 @@ class CaptureReader {
     try {
       return JSON.parse(text) as unknown;
     } catch {
-      throw this.#wrong(`is broken or cut off after ${this.#count} objects: capture again`);
+      throw this.#wrong(`is damaged or incomplete after ${this.#count} objects; run meshward capture again`);
     }
   }
 

@@ -1,10 +1,10 @@
 /**
- * What went wrong between Meshward and an API server.
- * - `configuration`: no or a wrong kubeconfig; trying again is no use.
- * - `unreachable`: no connection, or one that broke.
- * - `untrusted`: TLS says that this is not the server, or not for us.
+ * The kind of error between Meshward and an API server.
+ * - `configuration`: the kubeconfig is missing or wrong; a retry does not help.
+ * - `unreachable`: no connection, or a connection that broke.
+ * - `untrusted`: TLS verification failed on either side.
  * - `unauthorized` (401), `forbidden` (403), `absent` (404), `expired` (410), `busy` (429, 503).
- * - `failed`: any other answer that is none.
+ * - `failed`: any other response that is not usable.
  */
 export type Fault =
   | "configuration"
@@ -17,11 +17,11 @@ export type Fault =
   | "busy"
   | "failed";
 
-/** Its message is one line that says what and what to do. */
+/** The message is one line with the reason and what to do. */
 export class ClusterError extends Error {
   override readonly name = "ClusterError";
   readonly fault: Fault;
-  /** How long the server asked to be left alone. */
+  /** How long the server asked to wait before a retry (Retry-After). */
   readonly retryAfterMs: number | undefined;
 
   constructor(fault: Fault, message: string, retryAfterMs?: number) {
@@ -31,7 +31,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** What a server says is shown to users: no line breaks, no escape sequences, no novels. */
+/** Makes a message of the server safe to print: one line without escape sequences, of limited length. */
 function oneLine(text: string): string {
   const line = text.replace(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
   return line.length > 500 ? `${line.slice(0, 500)}…` : line;
@@ -47,12 +47,12 @@ const faults: Readonly<Record<number, Fault>> = {
 };
 
 const advice: Partial<Record<Fault, string>> = {
-  unauthorized: "the credentials have expired or are not of this cluster: log in again, or give another --context",
+  unauthorized: "the credentials have expired or belong to another cluster; log in again, or give another --context",
   forbidden: "grant it the verbs get, list and watch",
   busy: "try again later",
 };
 
-/** The error of an answer with a status of 400 or more. `server` is what users know it by. */
+/** The error for a response with a status of 400 or more. `server` is the server's name in messages. */
 export function statusError(server: string, status: number, said: string, retryAfterMs?: number): ClusterError {
   const fault = faults[status] ?? "failed";
   const text = [`${server} answered ${status}`, said && `: ${said}`, advice[fault] && `; ${advice[fault]}`];
@@ -60,24 +60,24 @@ export function statusError(server: string, status: number, said: string, retryA
 }
 
 const unreachable: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "nothing listens there",
+  ECONNREFUSED: "connection refused",
   ENOTFOUND: "no such host",
-  EAI_AGAIN: "the name cannot be looked up",
-  EHOSTUNREACH: "no route to it",
-  ENETUNREACH: "no route to it",
-  ETIMEDOUT: "it does not answer",
-  ECONNRESET: "it closed the connection",
-  EPIPE: "it closed the connection",
+  EAI_AGAIN: "the host name cannot be resolved",
+  EHOSTUNREACH: "no route to host",
+  ENETUNREACH: "no route to host",
+  ETIMEDOUT: "connection timed out",
+  ECONNRESET: "the server closed the connection",
+  EPIPE: "the server closed the connection",
 };
 
 const untrusted: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "its certificate has expired",
-  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for other names; set tls-server-name in the kubeconfig",
-  EPROTO: "it does not speak TLS as asked; check the scheme of the kubeconfig's server",
-  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; check the scheme of the kubeconfig's server",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for other host names; set tls-server-name in the kubeconfig",
+  EPROTO: "the TLS handshake failed; check the scheme of the server in the kubeconfig",
+  ERR_SSL_WRONG_VERSION_NUMBER: "the server does not speak TLS; check the scheme of the server in the kubeconfig",
 };
 
-/** The error of a request that got no answer. */
+/** The error for a request without a response. */
 export function requestError(server: string, error: unknown): ClusterError {
   if (error instanceof ClusterError) return error;
   const code = codeOf(error);
@@ -86,16 +86,16 @@ export function requestError(server: string, error: unknown): ClusterError {
   if (/CERT|SIGNATURE|ISSUER/.test(code))
     return new ClusterError(
       "untrusted",
-      `${server} is not trusted: its certificate is not signed by the kubeconfig's authority (${code}); put the cluster's CA into certificate-authority-data`,
+      `${server} is not trusted: its certificate is not signed by a CA of the kubeconfig (${code}); put the cluster's CA into certificate-authority-data`,
     );
   const why = unreachable[code] ?? (error instanceof Error ? error.message : String(error));
   return new ClusterError(
     "unreachable",
-    `${server} cannot be reached: ${why}; check that the API server runs and that the kubeconfig's server is right`,
+    `${server} cannot be reached: ${why}; check that the API server is running and that the server in the kubeconfig is correct`,
   );
 }
 
-/** The code of a system error; of several attempts (IPv4 and IPv6), that of the first. */
+/** The code of a system error. If several addresses were tried (IPv4 and IPv6), the code of the first error. */
 export function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   return error instanceof Error && "code" in error ? String(error.code) : "";

@@ -15,22 +15,22 @@ import { type KubeconfigOptions, readKubeconfig } from "./kubeconfig.ts";
 
 export interface ApiRequest {
   readonly method?: "GET" | "POST" | "PATCH";
-  /** With its query: `/api/v1/pods?limit=500`. */
+  /** The path with its query: `/api/v1/pods?limit=500`. */
   readonly path: string;
   readonly body?: object;
   readonly signal?: AbortSignal;
 }
 
-/** One API server, asked over connections that are kept. */
+/** A client of one API server with persistent connections. */
 export interface ClusterConnection {
-  /** As messages name it: `https://10.0.0.1:6443 (context prod)`. */
+  /** The name in messages: `https://10.0.0.1:6443 (context prod)`. */
   readonly server: string;
   /**
-   * Answers once the headers are there.
-   * @throws ClusterError for every status of 400 and more, and where no answer comes; the signal's reason where that is one
+   * Sends a request and resolves when the response headers have arrived.
+   * @throws ClusterError for every status of 400 or more, and if there is no response; the signal's reason if it is a ClusterError
    */
   request(request: ApiRequest): Promise<IncomingMessage>;
-  /** Ends every connection, those in use as well. */
+  /** Closes every connection, including those in use. */
   close(): void;
 }
 
@@ -38,7 +38,7 @@ export interface ConnectionOptions extends KubeconfigOptions {
   readonly userAgent?: string;
 }
 
-/** Reads the kubeconfig; nothing is sent yet. @throws ClusterError `configuration` */
+/** Reads the kubeconfig without sending a request. @throws ClusterError `configuration` */
 export async function connectToCluster(options: ConnectionOptions): Promise<ClusterConnection> {
   const config = await readKubeconfig(options);
   const cluster = config.getCurrentCluster() as { readonly server: string };
@@ -52,10 +52,10 @@ class KeptConnection implements ClusterConnection {
   readonly #secure: boolean;
   readonly #agent: HttpAgent | HttpsAgent;
   #config: KubeConfig;
-  /** Counts how often the credentials were read again. */
+  /** The number of times that the credentials were reloaded. */
   #generation = 0;
   #reading: Promise<void> | undefined;
-  /** A plugin is started once for all requests that wait for it. */
+  /** A credential plugin is started once for all requests that wait for it. */
   #obtaining: Promise<Credentials> | undefined;
 
   constructor(options: ConnectionOptions, config: KubeConfig, base: string) {
@@ -63,7 +63,7 @@ class KeptConnection implements ClusterConnection {
     this.#config = config;
     this.#base = base.replace(/\/$/, "");
     this.#secure = base.startsWith("https:");
-    // One agent for all requests, which client-node would make one each for. Its pools are told apart by certificate.
+    // One agent for all requests, because client-node would create one for each. Its pools are separated by certificate.
     const kept = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 16 };
     this.#agent = this.#secure ? new HttpsAgent(kept) : new HttpAgent(kept);
     this.server = `${this.#base} (context ${config.currentContext})`;
@@ -75,7 +75,7 @@ class KeptConnection implements ClusterConnection {
       return await this.#attempt(request);
     } catch (error) {
       if (!(error instanceof ClusterError) || error.fault !== "unauthorized") throw error;
-      // Tokens expire before their time, and are replaced in files, by plugins, in the kubeconfig itself.
+      // Tokens can be revoked early, and are replaced in files, by plugins, or in the kubeconfig itself.
       if (generation === this.#generation) await this.#readAgain();
       return this.#attempt(request);
     }
@@ -93,7 +93,7 @@ class KeptConnection implements ClusterConnection {
   }
 
   async #replaceConfig(): Promise<void> {
-    // A new KubeConfig, because client-node's own caches of tokens do not know that one was refused.
+    // A new KubeConfig, because the token caches of client-node do not learn that a token was rejected.
     this.#config = await readKubeconfig({ ...this.#options, context: this.#config.currentContext });
     this.#generation++;
   }
@@ -122,7 +122,7 @@ class KeptConnection implements ClusterConnection {
       );
     }
     const headers: OutgoingHttpHeaders = { ...(options.headers as OutgoingHttpHeaders | undefined) };
-    // A token from a file may end in a line break.
+    // A token from a file may end with a line break.
     if (typeof headers["Authorization"] === "string") headers["Authorization"] = headers["Authorization"].trim();
     const isProxied = Boolean(this.#config.getCurrentCluster()?.proxyUrl);
     return { ...defined(options), headers, ...(isProxied ? {} : { agent: this.#agent }) };
@@ -155,7 +155,7 @@ class KeptConnection implements ClusterConnection {
 
   #reasonOf(error: Error, { method = "GET", signal }: ApiRequest, isReused: boolean): Error {
     if (signal?.aborted) return signal.reason instanceof Error ? signal.reason : error;
-    // The server closed an idle connection in the moment that it was used again.
+    // The server closed an idle connection at the moment when it was reused.
     if (isReused && method === "GET" && ["ECONNRESET", "EPIPE"].includes(codeOf(error))) return new StaleSocketError();
     return requestError(this.server, error);
   }
@@ -188,13 +188,13 @@ type Credentials = Omit<HttpsOptions, "headers"> & { readonly headers: OutgoingH
 
 const contentTypes = { GET: "application/json", POST: "application/json", PATCH: "application/merge-patch+json" };
 
-/** client-node leaves `undefined` in options that Node takes for values. */
+/** client-node leaves options with the value `undefined`, which Node does not treat as absent. */
 const defined = (options: object): object =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 const oneOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
 
-/** Seconds, or a date. */
+/** Parses Retry-After: seconds, or a date. */
 function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
   const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
@@ -211,7 +211,7 @@ function json(text: string): unknown {
 
 const longestStatus = 64 * 1024;
 
-/** The beginning of an error's body. Whatever goes wrong with it is less worth knowing than the status. */
+/** Reads the beginning of an error response's body. Errors while reading are ignored, because the status matters more. */
 async function shortText(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;

@@ -7,18 +7,18 @@ import { ClusterError, requestError } from "./cluster-error.ts";
 import { type Pace, systemPace } from "./pace.ts";
 
 /**
- * What became of an event.
- * - `sent`: the API server has it.
- * - `merged`: the same one waited already, which now counts for both.
- * - `dropped`: there were too many.
- * - `failed`: the API server did not take it; nobody tries again.
+ * The result for an Event.
+ * - `sent`: the API server stored it.
+ * - `merged`: an equal Event was queued already, and its count was increased.
+ * - `dropped`: there were too many Events.
+ * - `failed`: the API server rejected it; it is not sent again.
  */
 export type EventFate = "sent" | "merged" | "dropped" | "failed";
 
 export interface ClusterEventsOptions {
   readonly connection: ClusterConnection;
   readonly log: Log;
-  /** Which Meshward says so: the pod's name. */
+  /** The reporting instance: the pod's name. */
   readonly instance: string;
   readonly counted?: (reason: string, fate: EventFate) => void;
   readonly pace?: Pace;
@@ -28,14 +28,14 @@ export interface ClusterEventsOptions {
 const perSecond = 10;
 const burst = 50;
 const mostWaiting = 200;
-/** Of what was written, as much is remembered so that it can be counted up instead of written again. */
+/** The number of written Events that are remembered, so that a repeated Event increases the count of the existing one. */
 const mostRemembered = 1_000;
-/** What is repeated later is a new Event: the API server forgets one after an hour, and readers before. */
+/** A repetition after this time is a new Event, because the API server deletes Events after an hour. */
 const seriesMs = 10 * 60_000;
 const longestWriteMs = 5_000;
-/** Below the 253 that a name may have, with room for what makes it unique. */
+/** Below the limit of 253 characters for a name, with room for the suffix that makes it unique. */
 const longestNamePart = 200;
-/** The most that a field for machines may hold (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
+/** The maximum length of reportingController and similar fields (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestField = 128;
 
 interface Waiting {
@@ -48,7 +48,7 @@ interface Written {
   atMs: number;
 }
 
-/** Writes events.k8s.io/v1 Events, at a bounded rate and one after the other. Nothing waits for them. */
+/** Writes events.k8s.io/v1 Events one after the other at a limited rate. Callers never wait. */
 export class ClusterEvents {
   readonly #options: Required<ClusterEventsOptions>;
   readonly #waiting = new Map<string, Waiting>();
@@ -57,7 +57,7 @@ export class ClusterEvents {
   #tokens = burst;
   #filledAtMs: number;
   #writing: Promise<void> | undefined;
-  /** Said once, until a write succeeds. */
+  /** A failure is logged once, until a write succeeds. */
   #isFailing = false;
   #isDropping = false;
 
@@ -66,14 +66,14 @@ export class ClusterEvents {
     this.#filledAtMs = this.#options.pace.now();
   }
 
-  /** Returns at once and never throws. */
+  /** Queues the Events and returns immediately. Never throws. */
   send(events: readonly ObjectEvent[]): void {
     if (this.#closing.signal.aborted) return;
     for (const event of events) this.#take(event);
     if (this.#waiting.size > 0) this.#writing ??= this.#writeAll();
   }
 
-  /** What waits is lost. */
+  /** Stops writing; queued Events are lost. */
   async close(): Promise<void> {
     this.#closing.abort(new ClusterError("unreachable", "closed"));
     await this.#writing;
@@ -91,7 +91,7 @@ export class ClusterEvents {
       this.#isDropping = false;
     } else {
       counted(event.reason, "dropped");
-      if (!this.#isDropping) log.warn({ perSecond, burst }, "more Events than are written; the rest is only counted");
+      if (!this.#isDropping) log.warn({ perSecond, burst }, "too many Events; some are not written, only counted");
       this.#isDropping = true;
     }
   }
@@ -107,7 +107,7 @@ export class ClusterEvents {
 
   async #writeAll(): Promise<void> {
     for (const [key, waiting] of this.#waiting) {
-      // A Map that is added to is visited to its end.
+      // Iterating a Map also visits entries that are added meanwhile.
       this.#waiting.delete(key);
       if (this.#closing.signal.aborted) break;
       await this.#writeOne(key, waiting);
@@ -125,12 +125,12 @@ export class ClusterEvents {
     } catch (error) {
       counted(reason, "failed");
       if (!this.#isFailing && !this.#closing.signal.aborted)
-        log.warn({ reason, error: adviceFor(requestError(connection.server, error)) }, "an Event was not written");
+        log.warn({ reason, error: adviceFor(requestError(connection.server, error)) }, "Event could not be written");
       this.#isFailing = true;
     }
   }
 
-  /** A repeated Event is counted up; where the API server has forgotten it, it is a new one. */
+  /** Increases the count of a repeated Event, or creates a new one if the API server has deleted the old one. */
   async #write(key: string, { event, count }: Waiting): Promise<void> {
     const written = this.#written.get(key);
     if (written !== undefined && this.#options.pace.now() - written.atMs < seriesMs)
@@ -148,7 +148,7 @@ export class ClusterEvents {
   }
 
   #remember(key: string, written: Omit<Written, "atMs">): void {
-    // The last in the Map is the youngest.
+    // The last entry of the Map is the newest.
     this.#written.delete(key);
     this.#written.set(key, { ...written, atMs: this.#options.pace.now() });
     const [oldest] = this.#written.keys();
@@ -163,7 +163,7 @@ export class ClusterEvents {
 
   #eventOf({ reason, note, regarding }: ObjectEvent, count: number) {
     const { namespace, uid, ...named } = regarding;
-    // The API server takes Events on what is in no namespace nowhere else (validation/events.go).
+    // Events about cluster-scoped objects must be in this namespace (validation/events.go).
     const at = namespace || "default";
     const body = {
       apiVersion: "events.k8s.io/v1",
@@ -187,16 +187,16 @@ export class ClusterEvents {
   }
 }
 
-/** By object, reason and rule; and by note, which nobody can change in an Event that is written. */
+/** Events are equal if object, reason, rule and note are, because the note of a stored Event cannot be changed. */
 const keyOf = ({ reason, rule, note, regarding }: ObjectEvent): string => {
   const { apiVersion, kind, namespace, name, uid } = regarding;
   return JSON.stringify([apiVersion, kind, namespace, name, uid, reason, rule, note]);
 };
 
-/** Go's MicroTime is read with six digits, neither more nor fewer. */
+/** Formats a time for Go's MicroTime, which requires exactly six digits. */
 const microTime = (date: Date): string => date.toISOString().replace("Z", "000Z");
 
-/** As kubectl users know Events: the object's name and something unique. */
+/** The name of an Event as other components form it: the object's name and a unique suffix. */
 function nameFor(object: string): string {
   const start = object.slice(0, longestNamePart).replace(/[^a-z0-9]+$/, "");
   const isName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(start);

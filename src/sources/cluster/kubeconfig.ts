@@ -7,18 +7,18 @@ import { isObject, member } from "../../kube/read.ts";
 import { isSystemError, unreadable } from "../../text/file-errors.ts";
 import { ClusterError } from "./cluster-error.ts";
 
-/** Where a cluster is looked for, in kubectl's order: `--kubeconfig`, `KUBECONFIG`, `~/.kube/config`, the pod's service account. */
+/** Where the cluster configuration is searched, in kubectl's order: `--kubeconfig`, `KUBECONFIG`, `~/.kube/config`, the pod's service account. */
 export interface KubeconfigOptions {
   readonly kubeconfig?: string | undefined;
   readonly context?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where a pod finds its token and CA. */
+  /** The folder with the token and CA of the pod's service account. */
   readonly serviceAccountFolder?: string;
 }
 
 /**
- * The kubeconfig in force, its context chosen and complete. client-node reads single files and makes credentials of
- * them; how several files merge, and what it gets wrong of a file, is put right here.
+ * Loads the kubeconfig with a selected, complete context. client-node parses single files and derives credentials; this
+ * module merges several files and corrects fields that client-node reads differently from kubectl.
  * @throws ClusterError `configuration`
  */
 export async function readKubeconfig(options: KubeconfigOptions): Promise<KubeConfig> {
@@ -32,7 +32,7 @@ export async function readKubeconfig(options: KubeconfigOptions): Promise<KubeCo
 }
 
 const noKubeconfig =
-  "give --kubeconfig or set KUBECONFIG; in a pod, let it mount its service account's token (automountServiceAccountToken)";
+  "give --kubeconfig or set KUBECONFIG; in a pod, mount the service account's token (automountServiceAccountToken)";
 
 function filesOf({ kubeconfig, env }: KubeconfigOptions): readonly string[] {
   if (kubeconfig !== undefined) {
@@ -41,7 +41,7 @@ function filesOf({ kubeconfig, env }: KubeconfigOptions): readonly string[] {
   }
   const named = (env["KUBECONFIG"] ?? "").split(delimiter).filter((file) => file !== "");
   if (named.length > 0) {
-    // kubectl passes over those that are not there: they are where new contexts would be written to.
+    // kubectl ignores files that do not exist, because it may create them when it writes a context.
     const there = named.filter((file) => existsSync(file));
     if (there.length === 0) throw wrong(`KUBECONFIG names no file that exists: ${named.join(", ")}`);
     return there;
@@ -57,7 +57,7 @@ function readFile(config: KubeConfig, file: string): KubeConfig {
   try {
     const text = readFileSync(file, "utf8");
     const raw: unknown = parse(text);
-    if (!isObject(raw)) throw new Error("it holds no kubeconfig");
+    if (!isObject(raw)) throw new Error("it is not a kubeconfig");
     config.loadFromString(text, { onInvalidEntry: "filter" });
     config.makePathsAbsolute(dirname(file));
     amendUsers(config.users, raw, dirname(file));
@@ -65,11 +65,11 @@ function readFile(config: KubeConfig, file: string): KubeConfig {
   } catch (error) {
     if (isSystemError(error)) throw wrong(`the kubeconfig ${file}: ${unreadable(error)}`);
     const why = error instanceof Error ? error.message : String(error);
-    throw wrong(`the kubeconfig ${file} cannot be read: ${why}; kubectl config view shows what kubectl makes of it`);
+    throw wrong(`the kubeconfig ${file} cannot be read: ${why}; run kubectl config view to see how kubectl reads it`);
   }
 }
 
-/** client-node looks for `token-file` where kubectl writes `tokenFile`, and starts plugins of a relative path anywhere. */
+/** client-node reads `token-file` where kubectl writes `tokenFile`, and resolves relative plugin paths differently. */
 function amendUsers(users: readonly User[], raw: unknown, folder: string): void {
   const entries: unknown = member(raw, "users");
   for (const entry of Array.isArray(entries) ? entries : []) {
@@ -86,7 +86,7 @@ function amendUsers(users: readonly User[], raw: unknown, folder: string): void 
 const absolute = (folder: string, path: string): string => (isAbsolute(path) ? path : join(folder, path));
 const tokenFileProvider = (tokenFile: string) => ({ name: "tokenFile", config: { tokenFile } });
 
-/** As kubectl merges: what a name means first, it means; the first current-context counts. */
+/** Merges as kubectl does: the first entry of a name wins, and so does the first current-context. */
 function merge(into: KubeConfig, other: KubeConfig): void {
   into.clusters = distinct([...into.clusters, ...other.clusters]);
   into.users = distinct([...into.users, ...other.users]);
@@ -120,7 +120,7 @@ function inCluster(config: KubeConfig, options: KubeconfigOptions): void {
 
 function choose(config: KubeConfig, { context }: KubeconfigOptions): void {
   const known = config.contexts.map(({ name }) => name).join(", ");
-  const there = known === "" ? "it has none" : `there are: ${known}`;
+  const there = known === "" ? "it has no contexts" : `its contexts are ${known}`;
   const name = context ?? config.currentContext;
   if (!name) throw wrong(`the kubeconfig has no current-context: give --context (${there})`);
   const chosen = config.getContextObject(name);
@@ -135,14 +135,14 @@ function choose(config: KubeConfig, { context }: KubeconfigOptions): void {
 }
 
 function completeUser(config: KubeConfig, chosen: { user: string; name: string }, cluster: Cluster): void {
-  // client-node refuses plain HTTP unless nothing is to be verified; kubectl takes the scheme as the user's word.
+  // client-node rejects plain HTTP unless verification is off; kubectl accepts the scheme that the user wrote.
   if (cluster.server.startsWith("http:")) Object.assign(cluster, { skipTLSVerify: true });
   const user = config.getCurrentUser();
   if (user === null && chosen.user)
     throw wrong(
       `context ${JSON.stringify(chosen.name)} of the kubeconfig names the user ${chosen.user}, who is missing`,
     );
-  // Without a user client-node forgets the CA as well.
+  // Without a user, client-node ignores the CA as well.
   if (user === null) {
     config.users = [...config.users, { name: "" }];
     chosen.user = "";
@@ -150,7 +150,7 @@ function completeUser(config: KubeConfig, chosen: { user: string; name: string }
   if (isObject(user?.exec)) informPlugin(user.exec, cluster);
 }
 
-/** Plugins ask KUBERNETES_EXEC_INFO what they are started for; client-node does not set it. */
+/** Sets KUBERNETES_EXEC_INFO, which credential plugins read and client-node does not set. */
 function informPlugin(exec: Record<string, unknown>, cluster: Cluster): void {
   const name = "KUBERNETES_EXEC_INFO";
   const env = (Array.isArray(exec["env"]) ? exec["env"] : []) as unknown[];

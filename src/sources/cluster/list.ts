@@ -5,10 +5,10 @@ import { ClusterError, requestError } from "./cluster-error.ts";
 import { asReceived, type ClusterResource, pathOf } from "./resources.ts";
 import { ownTurn } from "./turns.ts";
 
-/** A part of a list, or with `isLast` its end. */
+/** A page of a list; `isLast` marks the last one. */
 export interface ListPage {
   readonly items: readonly unknown[];
-  /** Of the list as a whole; a watch goes on from here. */
+  /** The resource version of the whole list, from which a watch continues. */
   readonly resourceVersion: string;
   readonly isLast: boolean;
 }
@@ -16,20 +16,20 @@ export interface ListPage {
 export interface ListOptions {
   readonly selector?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
-  /** Called for every piece that arrives. */
+  /** Called for every chunk that arrives. */
   readonly heard?: () => void;
 }
 
 const largestPage = 500;
 const firstPage = 100;
-/** Parsing a page stops everything else; this much takes about 10 ms. */
+/** The target size of a page. Parsing blocks the event loop; this size takes about 10 ms. */
 const pageBytes = 1 << 19;
-/** What is smaller is parsed at once. */
+/** Smaller bodies are parsed immediately. */
 const pageInPassing = 1 << 16;
 
 /**
- * A consistent list, page by page. How many objects a page holds follows from how big they turn out to be.
- * @throws ClusterError; `expired` where the server forgot the list before its end
+ * Reads a consistent list page by page. The number of objects per page is adapted to their size.
+ * @throws ClusterError; `expired` if the server's continue token expired before the end
  */
 export async function* listPages(
   connection: ClusterConnection,
@@ -48,12 +48,12 @@ export async function* listPages(
   } while (next !== "");
 }
 
-/** Objects between two turns of the event loop. */
+/** The number of objects that are processed between two turns of the event loop. */
 export const objectsPerTurn = 200;
 
 /**
- * Everything that a resource holds, in the newest version that is served, with time for others in between.
- * @throws ClusterError; `absent` where no version is served. What was taken by then is not all of it.
+ * Reads all objects of a resource in the newest served version, and yields to the event loop in between.
+ * @throws ClusterError; `absent` if no version is served. Objects that were passed on before an error are incomplete.
  */
 export async function listResource(
   connection: ClusterConnection,
@@ -101,13 +101,13 @@ function pageOf(body: unknown, server: string) {
   const { items, metadata } = isObject(body) ? body : { items: undefined, metadata: undefined };
   const resourceVersion = member(metadata, "resourceVersion");
   const next = member(metadata, "continue");
-  // Go writes an empty list of items as null.
+  // Go encodes an empty list of items as null.
   if ((Array.isArray(items) || items === null) && typeof resourceVersion === "string")
     return { items: (items ?? []) as readonly unknown[], resourceVersion, next: typeof next === "string" ? next : "" };
-  throw new ClusterError("failed", `${server} answered something that is no list; check the kubeconfig's server`);
+  throw new ClusterError("failed", `${server} sent a response that is not a list; check the server in the kubeconfig`);
 }
 
-/** A whole answer. @throws ClusterError */
+/** Reads a complete JSON response. @throws ClusterError */
 export async function readJson(
   connection: ClusterConnection,
   path: string,
@@ -131,12 +131,12 @@ export async function readJson(
   } catch {
     throw new ClusterError(
       "failed",
-      `${connection.server} answered something that is no JSON; check the kubeconfig's server`,
+      `${connection.server} sent a response that is not JSON; check the server in the kubeconfig`,
     );
   }
 }
 
-/** Why reading a response ended early. */
+/** The error for a response that ended early. */
 export function cutOff(
   response: IncomingMessage,
   { server }: ClusterConnection,

@@ -16,36 +16,36 @@ import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./
 
 export interface ClusterMeshOptions {
   readonly connection: ClusterConnection;
-  /** What the rules read. The mesh config is always read as well. */
+  /** The kinds that the rules read. The mesh config is always read as well. */
   readonly kinds: readonly Kind[];
-  /** Built while objects come in, so that no review has to. */
+  /** The indexes that are built while objects arrive, so that no review has to build them. */
   readonly indexes: readonly Index[];
   readonly log: Log;
   readonly pace?: Pace;
-  /** A kind of which nothing was heard for longer is no longer complete. */
+  /** If the API server sends nothing about a kind for longer than this, the kind is no longer complete. */
   readonly maxStalenessMs?: number;
-  /** What no mesh config says, or says later. */
+  /** The settings until a mesh config arrives, and those that a mesh config does not contain. */
   readonly settings?: MeshSettings;
 }
 
 const defaultMaxStalenessMs = 5 * 60_000;
 const stalenessCheckMs = 5_000;
-/** Objects that enter a new store before reviews get their turn. */
+/** The number of objects that are copied into a new store before reviews get their turn. */
 const copiedAtOnce = 250;
 
-/** A kind as /readyz shows it. `problem` keeps Meshward from being ready, `note` does not. */
+/** The state of a kind for /readyz. With a `problem` Meshward is not ready; a `note` is informational. */
 export interface KindReadiness {
   readonly name: string;
   problem(): string | undefined;
   note(): string | undefined;
 }
 
-/** The mesh of a cluster, followed from the moment of creation until closed. */
+/** The mesh of a cluster, kept up to date by reflectors from its creation until it is closed. */
 export class ClusterMesh {
   readonly #options: Required<ClusterMeshOptions>;
   readonly #kinds: readonly Kind[];
   readonly #reflectors = new Map<Kind, readonly Reflector[]>();
-  /** Shared with the store, which sees every change of it. */
+  /** Shared with the store, which sees every change. */
   readonly #knowledge = new Map<Kind, Knowledge>();
   readonly #stale = new Set<Kind>();
   readonly #live: LiveReads;
@@ -73,14 +73,14 @@ export class ClusterMesh {
     this.#stopCheck = this.#checkStaleness();
   }
 
-  /** As it is now; another one after the mesh config has changed. */
+  /** The current store. A changed mesh config replaces it. */
   mesh(): MeshStore {
     return this.#store;
   }
 
   /**
-   * Keeps the mesh as it is until the function that it returns is called: what happens meanwhile waits, in order. For a
-   * review that pauses on the way and must not see two states of the mesh.
+   * Freezes the mesh until the returned function is called. Changes that arrive meanwhile are applied afterwards, in
+   * order. For a review that yields and must not see two states of the mesh.
    */
   hold(): () => void {
     this.#holds++;
@@ -100,7 +100,7 @@ export class ClusterMesh {
     else task();
   }
 
-  /** One check a kind: ready once everything that exists of it was there. */
+  /** One check for each kind, which succeeds after all its objects were listed once. */
   get checks(): readonly KindReadiness[] {
     return this.#kinds.map((kind) => ({
       name: `mesh ${kind}`,
@@ -109,7 +109,7 @@ export class ClusterMesh {
     }));
   }
 
-  /** Seconds since the API server last said something about each kind; of several resources the most silent one counts. */
+  /** Seconds since the API server last sent something about each kind; the largest value if a kind has several resources. */
   freshness(): readonly (readonly [kind: Kind, seconds: number])[] {
     return this.#kinds.flatMap((kind) => {
       const silentMs = this.#silentMs(kind);
@@ -127,7 +127,7 @@ export class ClusterMesh {
     return this.#live.read(evidence, this.#store, deadlineMs);
   }
 
-  /** Ends every watch. What is there stays readable. The connection is its owner's to close. */
+  /** Ends every watch. The objects stay readable. The caller closes the connection. */
   async close(): Promise<void> {
     this.#stopCheck();
     await Promise.all(this.#all().map((reflector) => reflector.close()));
@@ -203,7 +203,7 @@ export class ClusterMesh {
     return this.#next === undefined ? [this.#store] : [this.#store, this.#next];
   }
 
-  /** Settings are part of every key: a change of them makes another store. Until it is built the old one is in use. */
+  /** Settings are part of every key, so a change of them builds a new store. Until it is complete, the old one is used. */
   #settle(): void {
     const settings = meshSettingsOf(this.#store.all("MeshConfig"), this.#options.settings);
     const wanted = JSON.stringify(settings);
@@ -212,7 +212,7 @@ export class ClusterMesh {
     if (this.#next !== undefined) void this.#rebuild(this.#next);
   }
 
-  /** What changes while it is built goes into both stores. */
+  /** Copies all objects. Changes that arrive meanwhile are written to both stores. */
   async #rebuild(next: MeshStore): Promise<void> {
     let copied = 0;
     for (const kind of allKinds)
@@ -228,7 +228,7 @@ export class ClusterMesh {
     this.#options.log.info({ rootNamespace, trustDomain, revisions }, "mesh settings changed");
   }
 
-  /** What exists of a kind and is served; undefined while that is not known of all of it. */
+  /** The served resources of a kind; undefined until that is known for all of them. */
   #served(kind: Kind): readonly ServedResource[] | undefined {
     const reflectors = this.#reflectors.get(kind) ?? [];
     const existing = reflectors.filter(({ state }) => state.status !== "absent");
@@ -268,7 +268,8 @@ export class ClusterMesh {
     );
     const known = this.#knowledge.get(kind);
     const remarks = [known === "unknown" || missing.length > 0 ? [known, ...missing].join(", ") : ""];
-    if (this.#stale.has(kind)) remarks.push(`nothing heard for ${Math.round((this.#silentMs(kind) ?? 0) / 1000)} s`);
+    if (this.#stale.has(kind))
+      remarks.push(`stale: the API server has sent nothing for ${Math.round((this.#silentMs(kind) ?? 0) / 1000)} s`);
     return remarks.filter((remark) => remark !== "").join("; ") || undefined;
   }
 
@@ -291,35 +292,43 @@ export class ClusterMesh {
     else this.#stale.delete(kind);
     this.#assess(kind);
     const { log, maxStalenessMs } = this.#options;
-    if (isStale) log.warn({ kind, maxStalenessSeconds: maxStalenessMs / 1000 }, "stale: what rests on it only warns");
-    else log.info({ kind }, "fresh again");
+    if (isStale)
+      log.warn(
+        { kind, maxStalenessSeconds: maxStalenessMs / 1000 },
+        "cached data is stale; findings based on it warn instead of deny",
+      );
+    else log.info({ kind }, "cached data is up to date again");
   }
 
   #tell({ title, kind }: ClusterResource, before: ReflectorState, now: ReflectorState): void {
     const { log } = this.#options;
     const resource = { kind, resource: title };
     if (now.status !== before.status) {
-      if (now.status === "synced") log.info({ ...resource, objects: this.#store.count(kind) }, "synced");
-      else log.warn({ ...resource, reason: now.problem }, `${now.status}: looked for again, at least every 40 s`);
+      if (now.status === "synced") log.info({ ...resource, objects: this.#store.count(kind) }, "resource is synced");
+      else
+        log.warn(
+          { ...resource, reason: now.problem },
+          `resource is ${now.status}; it is tried again at least every 40 s`,
+        );
     } else if (now.problem !== undefined) this.#tellProblem(resource, before.problem, now.problem);
     else this.#tellEnd(resource);
   }
 
-  /** An API server that goes is one line, not one for every resource. */
+  /** Logs one line when the API server becomes unreachable, not one for every resource. */
   #tellProblem(resource: object, before: string | undefined, reason: string): void {
     const { log } = this.#options;
     const isTold = before !== undefined || this.#all().filter(({ state }) => state.problem === reason).length > 1;
-    if (isTold) log.debug({ ...resource, reason }, "interrupted");
-    else log.warn({ ...resource, reason }, "interrupted");
+    if (isTold) log.debug({ ...resource, reason }, "connection interrupted; retrying");
+    else log.warn({ ...resource, reason }, "connection interrupted; retrying");
   }
 
   #tellEnd(resource: object): void {
     const { log } = this.#options;
     const others = this.#all().filter(({ state }) => state.status === "synced" && state.problem !== undefined);
-    if (others.length === 0) log.info(resource, "resumed");
-    else log.debug(resource, "resumed");
+    if (others.length === 0) log.info(resource, "connection resumed");
+    else log.debug(resource, "connection resumed");
   }
 }
 
-/** What is old may be wrong in both directions. */
+/** Stale data may lack new objects and may still contain deleted ones. */
 const lowered = (knowledge: Knowledge): Knowledge => (knowledge === "unknown" ? "unknown" : "partial");

@@ -17,20 +17,20 @@ export interface ServedResource {
 
 export interface LiveReadsOptions {
   readonly connection: ClusterConnection;
-  /** The resources of a kind; undefined: it cannot be said how the API server serves it. */
+  /** The resources of a kind; undefined if it is not known how the API server serves it. */
   served(kind: Kind): readonly ServedResource[] | undefined;
 }
 
-/** What one read found. */
+/** The result of one read. */
 type Found = readonly AnyObject[];
 interface Read {
   readonly at: ServedResource;
   readonly namespace: string;
-  /** Undefined: all of the namespace. */
+  /** Undefined: all objects of the namespace. */
   readonly name: string | undefined;
 }
 
-/** Reads single objects and single namespaces of one kind from the API server, past the store. */
+/** Reads single objects, or all objects of one kind in a namespace, from the API server instead of the store. */
 export class LiveReads {
   readonly #options: LiveReadsOptions;
   readonly #running = new Map<string, { readonly running: Promise<Found>; next?: Promise<Found> }>();
@@ -40,9 +40,10 @@ export class LiveReads {
   }
 
   /**
-   * What the API server holds of these evidence now, as changes to lay over `mesh`: a present one and an absent
-   * one with a name are looked up, an absent one without is a list of its kind in its namespace. Undefined: not all of
-   * it could be had in time. Never written into the store, where an older event of the watch would undo it.
+   * Reads the evidence again from the API server and returns it as changes to lay over `mesh`. A present object, and an
+   * absent one with a name, is read by name; for an absent one without a name, its kind is listed in its namespace.
+   * Undefined: not everything could be read in time. The result is never written into the store, where an older watch
+   * event would overwrite it.
    */
   async read(evidence: Iterable<Evidence>, mesh: Mesh, deadlineMs: number): Promise<readonly Change[] | undefined> {
     const reads = new Map<string, Read>();
@@ -69,8 +70,8 @@ export class LiveReads {
   }
 
   /**
-   * Whoever asks while the same read runs gets the next one, together with all others who do: the one that runs may
-   * have been answered before what they wait for was stored.
+   * Callers that ask while the same read is running share the next read, because the running one may have been answered
+   * before the object that they wait for was stored.
    */
   #merged(read: Read): Promise<Found> {
     const key = pathOfRead(read);
@@ -86,7 +87,7 @@ export class LiveReads {
 
   async #readNow(read: Read): Promise<Found> {
     const { connection } = this.#options;
-    // Longer than anyone waits, shorter than a server that never answers holds the next read up.
+    // Longer than any caller waits, and short enough that a server which never answers does not block the next read.
     const signal = AbortSignal.timeout(longestReadMs);
     if (read.name === undefined) return listed(read, connection, signal);
     try {
@@ -121,7 +122,7 @@ function changesOf(read: Read, found: Found, mesh: Mesh): readonly Change[] {
   return [...found.map((object) => ({ object })), ...gone.map((old) => ({ old }))];
 }
 
-/** What the mesh still shows where the read found nothing. */
+/** The objects that the mesh still contains and the read did not find. */
 function goneFrom({ at: { resource }, namespace, name }: Read, keys: ReadonlySet<string>, mesh: Mesh): AnyObject[] {
   const gone: AnyObject[] = [];
   for (const object of mesh.all(resource.kind)) {

@@ -1,12 +1,12 @@
 import { performance } from "node:perf_hooks";
 
-/** Time and chance, as whoever waits and tries again needs them. */
+/** Time and random numbers for retries, replaceable in tests. */
 export interface Pace {
-  /** milliseconds that only grow */
+  /** monotonic time in milliseconds */
   now(): number;
-  /** at least 0, below 1 */
+  /** a random number: at least 0, below 1 */
   random(): number;
-  /** Calls `task` once; the returned function keeps it from that. */
+  /** Calls `task` once after the delay; the returned function cancels it. */
   after(delayMs: number, task: () => void): () => void;
 }
 
@@ -19,7 +19,7 @@ export const systemPace: Pace = {
   },
 };
 
-/** Resolves when the time is over, or at once when `signal` says that it no longer matters. */
+/** Resolves when the time is over, or immediately when `signal` is aborted. */
 export function pause(pace: Pace, delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) {
@@ -41,8 +41,8 @@ const longestMs = 30_000;
 const longestAskedMs = 120_000;
 
 /**
- * How long to wait after the nth failure in a row: doubles from half a second to half a minute, and up to half of it is
- * chance, so that replicas which lost the same server do not come back together. What a server asks for is kept to.
+ * The delay after the nth consecutive failure. It doubles from half a second to half a minute, and up to half of it is
+ * random, so that replicas which lost the same server do not retry together. A Retry-After of the server is respected.
  */
 export function backoffMs(failures: number, random: number, askedMs = 0): number {
   const full = Math.min(longestMs, shortestMs * 2 ** Math.min(failures, 16));
@@ -50,7 +50,7 @@ export function backoffMs(failures: number, random: number, askedMs = 0): number
   return Math.max(own, Math.min(askedMs, longestAskedMs) * (1 + random / 10));
 }
 
-/** Calls `onSilence` once nobody has called `heard` for so long: a peer that vanished without a word looks like a quiet one. */
+/** Calls `onSilence` if `heard` is not called for the given time, because a lost peer looks like an idle one. */
 export class SilenceWatch {
   readonly #pace: Pace;
   readonly #onSilence: (silentMs: number) => void;
@@ -78,7 +78,7 @@ export class SilenceWatch {
     this.#cancel();
   }
 
-  /** One timer that looks when it fires, instead of a new one for every chunk. */
+  /** One timer that checks the time when it fires, instead of a new timer for every chunk. */
   #arm(delayMs: number): void {
     this.#cancel = this.#pace.after(delayMs, () => {
       const silentMs = this.#pace.now() - this.#heardAt;

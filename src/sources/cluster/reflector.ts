@@ -8,20 +8,20 @@ import { backoffMs, type Pace, pause, SilenceWatch } from "./pace.ts";
 import { ownTurn } from "./turns.ts";
 import { type WatchEvent, watchEvents } from "./watch-events.ts";
 
-/** Where a reflector puts what it hears. Keys are `namespace/name`. */
+/** Receives the objects and state of a reflector. Keys are `namespace/name`. */
 export interface ReflectorTarget {
-  /** Also for objects that are there already, changed or not. */
+  /** Called for new objects and for existing ones, changed or not. */
   set(raw: Record<string, unknown>): void;
   delete(raw: Record<string, unknown>): void;
-  /** What has another key is gone. */
+  /** Objects with other keys no longer exist. */
   keepOnly(keys: ReadonlySet<string>): void;
-  /** Called whenever `state` is another one. */
+  /** Called whenever `state` changes. */
   changed(state: ReflectorState): void;
 }
 
 export interface ReflectorState {
   readonly status: ResourceStatus;
-  /** What stands in the way right now, one line. */
+  /** The current problem, in one line. */
   readonly problem?: string;
 }
 
@@ -32,25 +32,25 @@ export interface ReflectorOptions {
   readonly pace: Pace;
 }
 
-/** The API server ends a watch after this long; half as much again is chance, so that not all watches end together. */
+/** The timeout of a watch. Up to half as much is added at random, so that not all watches end together. */
 const watchSeconds = 300;
-/** API servers send a bookmark about once a minute; a server without any changes to tell of may send none. */
+/** API servers send a bookmark about once a minute; a server without any changes may send none. */
 const watchSilenceMs = 90_000;
-/** Until a watch's headers are there. */
+/** How long a watch waits for its response headers. */
 const watchStartMs = 30_000;
 const listSilenceMs = 60_000;
-/** When what is absent or forbidden is looked for again: soon at first, because CRDs and grants often come right behind. */
+/** When an absent or forbidden resource is tried again: soon at first, because CRDs and RBAC often follow shortly. */
 const lookAgainMs = { first: 2_000, longest: 30_000 };
-/** So often in a row something that was there must be refused before it counts as gone: restarting servers say so too early. */
+/** How often in a row a known resource must be absent or forbidden to count as such, because restarting servers report it too early. */
 const refusalsBelieved = 3;
-/** A watch that ends sooner without a word is not accepted as one. */
+/** A watch that ends sooner without an event counts as failed. */
 const shortestWatchMs = 1_000;
-/** A watch that fails this often may never work from where it starts: after a restored backup versions go backwards. */
+/** After this many failures of a watch, the resource is listed again, because its version may be invalid (after a restored backup, versions go backwards). */
 const failuresBeforeList = 5;
 
 /**
- * Keeps one resource of an API server in its target: lists it, then follows it. Whatever goes wrong, it goes on until
- * closed; what it holds stays until the server says otherwise.
+ * Keeps the objects of one resource in its target up to date: lists it, then watches it, until closed. After any error
+ * it retries; the objects stay until the server reports that they are gone.
  */
 export class Reflector {
   readonly resource: ClusterResource;
@@ -61,15 +61,15 @@ export class Reflector {
   readonly #running: Promise<void>;
   #state: ReflectorState = { status: "loading" };
   #version: string | undefined;
-  /** The resource version that the next watch goes on from; undefined: list first. */
+  /** The resource version from which the next watch continues; undefined: list first. */
   #position: string | undefined;
   #failures = 0;
   #refusals = 0;
   #expiries = 0;
-  /** How often in a row it was looked for in vain. */
+  /** The number of consecutive attempts that found it absent or forbidden. */
   #looks = 0;
   #heardAt: number | undefined;
-  /** Ends the wait for a server that could not be reached. */
+  /** Ends the wait for an unreachable server. */
   #waiting: AbortController | undefined;
 
   constructor({ connection, resource, target, pace }: ReflectorOptions) {
@@ -84,17 +84,17 @@ export class Reflector {
     return this.#state;
   }
 
-  /** The version that the resource is served in; undefined while that is not known. */
+  /** The version in which the resource is served; undefined until that is known. */
   get version(): string | undefined {
     return this.#version;
   }
 
-  /** Milliseconds since the API server last said something about the resource; undefined: it never did. */
+  /** Milliseconds since the API server last sent something about the resource; undefined: it never did. */
   get silentMs(): number | undefined {
     return this.#heardAt === undefined ? undefined : this.#pace.now() - this.#heardAt;
   }
 
-  /** The server answers others: whoever waits for it to come back need not wait longer. */
+  /** The server answered another reflector, so this one retries without waiting longer. */
   hurry(): void {
     this.#waiting?.abort();
   }
@@ -109,7 +109,7 @@ export class Reflector {
   }
 
   async #run(): Promise<void> {
-    // The first request goes out only after whoever made this has it in hand.
+    // The first request is sent only after the constructor has returned.
     await nextTurn();
     while (!this.#isClosed) {
       try {
@@ -165,7 +165,10 @@ export class Reflector {
       if (isAccepted()) this.#failures = this.#expiries = 0;
     }
     if (!isAccepted())
-      throw new ClusterError("failed", `${this.#connection.server} ended the watch of ${this.resource.title} at once`);
+      throw new ClusterError(
+        "failed",
+        `${this.#connection.server} ended the watch of ${this.resource.title} immediately`,
+      );
   }
 
   #watchQuery(from: string): string {
@@ -187,7 +190,7 @@ export class Reflector {
     }
   }
 
-  /** Runs something that listens to the server, and ends it when the server has fallen silent. */
+  /** Runs a request to the server, and aborts it when the server has sent nothing for too long. */
   async #heeding<T>(
     limitMs: number,
     task: (signal: AbortSignal, heard: (limitMs?: number) => void) => Promise<T>,
@@ -215,7 +218,7 @@ export class Reflector {
   }
 
   async #refused(fault: "absent" | "forbidden", error: ClusterError): Promise<void> {
-    // Another version may be served now.
+    // The server may serve another version now.
     this.#position = undefined;
     if (this.#state.status === "synced" && ++this.#refusals < refusalsBelieved) {
       await this.#retry(error);
@@ -229,7 +232,7 @@ export class Reflector {
     await this.#pause(delayMs * (0.75 + this.#pace.random() / 2));
   }
 
-  /** The server no longer knows what came after our position. What is held stays until a new list is complete. */
+  /** The server no longer has the events after our version. The objects stay until a new list is complete. */
   async #expired(error: ClusterError): Promise<void> {
     this.#position = undefined;
     if (this.#expiries++ > 0) await this.#retry(error);
@@ -237,7 +240,7 @@ export class Reflector {
 
   async #retry(error: ClusterError): Promise<void> {
     this.#become({ status: this.#state.status, problem: error.message });
-    // A connection that fell silent has waited long enough; the first attempt is made at once.
+    // A silent connection has waited long enough already, so the first retry is immediate.
     const isFirstSilence = error instanceof SilentError && this.#failures === 0;
     const delayMs = backoffMs(this.#failures++, this.#pace.random(), error.retryAfterMs);
     if (this.#failures % failuresBeforeList === 0) this.#position = undefined;
@@ -262,11 +265,11 @@ export class Reflector {
 
 class SilentError extends ClusterError {
   constructor(server: string, silentMs: number) {
-    super("unreachable", `${server} has said nothing for ${Math.round(silentMs / 1000)} s`);
+    super("unreachable", `${server} has sent nothing for ${Math.round(silentMs / 1000)} s`);
   }
 }
 
-/** Whether the API server itself said so: a sign of life. */
+/** Whether the API server itself sent this error, which shows that it is reachable. */
 const isAnswer = ({ fault }: ClusterError): boolean =>
   fault === "absent" || fault === "forbidden" || fault === "expired" || fault === "busy" || fault === "unauthorized";
 

@@ -5,21 +5,21 @@ import { isOwned } from "../../mesh/membership/workloads.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 import type { Knowledge } from "../../view/view.ts";
 
-/** One collection of an API server, and which objects of a mesh come from it. */
+/** One collection of an API server, with the objects of the mesh that come from it. */
 export interface ClusterResource {
   readonly kind: Kind;
   readonly served: Served;
-  /** As RBAC and users name it: `virtualservices.networking.istio.io`. */
+  /** The name as in RBAC: `virtualservices.networking.istio.io`. */
   readonly title: string;
-  /** Only the objects of this namespace. */
+  /** Limits the list to this namespace. */
   readonly namespace?: string;
   /** Query parameters that narrow what is listed. */
   readonly selector: Readonly<Record<string, string>>;
-  /** Of the objects of this kind, those that come from here. */
+  /** Whether an object of this kind comes from this collection. */
   owns(object: AnyObject): boolean;
 }
 
-/** The collections that hold the objects of a kind. */
+/** The collections that contain the objects of a kind. */
 export function resourcesOf(kind: Kind): readonly ClusterResource[] {
   if (kind === "MeshConfig") return meshConfigs;
   return kinds[kind].served.map((served) => ({
@@ -43,15 +43,15 @@ const meshConfig = (selector: Readonly<Record<string, string>>, isDefault: boole
   owns: ({ metadata }) => (metadata.name === "istio") === isDefault,
 });
 /**
- * Of ConfigMaps only Istio's own are asked for. That of the default revision by its name; those of other revisions by
- * the label that istiod's chart gives them, together with the injector's, which the door turns away.
+ * Only Istio's own ConfigMaps are read: that of the default revision by its name, those of other revisions by the label
+ * that istiod's chart sets. The label also selects the injector's ConfigMap, which the reader rejects.
  */
 const meshConfigs = [
   meshConfig({ fieldSelector: "metadata.name=istio" }, true),
   meshConfig({ labelSelector: "istio.io/rev" }, false),
 ];
 
-/** Where a collection, or with a name one object, is found. */
+/** The URL path of a collection or, with a name, of one object. */
 export function pathOf(
   { served }: ClusterResource,
   version: string,
@@ -63,15 +63,15 @@ export function pathOf(
   return `${root}${namespace}/${served.plural}${name}`;
 }
 
-/** Items of a list leave out what the list says once. */
+/** Items of a list omit apiVersion and kind, which the list contains once. */
 export function asReceived(item: unknown, { served }: ClusterResource, version: string): Record<string, unknown> {
   const apiVersion = served.group === "" ? version : `${served.group}/${version}`;
   return { apiVersion, kind: served.kind, ...(isObject(item) ? item : {}) };
 }
 
 /**
- * Through the door. Undefined: no rule reads it. That is a ConfigMap without a mesh config, and what another workload
- * makes, which says nothing that its owner does not say and is most of what a cluster holds.
+ * Reads a raw object. Undefined if no rule needs it: a ConfigMap without a mesh config, or a workload that another
+ * workload owns. Owned workloads are most of the objects in a cluster and add nothing to their owner.
  */
 export function readReceived(raw: Record<string, unknown>, resource: ClusterResource): AnyObject | undefined {
   const object = resource.kind === "MeshConfig" ? readAny(raw) : readObject(resource.kind, raw);
@@ -79,7 +79,7 @@ export function readReceived(raw: Record<string, unknown>, resource: ClusterReso
   return object.kind === "Workload" && isOwned(object) ? undefined : object;
 }
 
-/** How far a kind is known whose resources could be read so far. */
+/** How far a kind is known, given the states of its resources. */
 export function knowledgeOf(statuses: readonly ResourceStatus[]): Knowledge {
   // A workload of a kind that the API server does not serve does not exist.
   const existing = statuses.filter((status) => status !== "absent");
@@ -88,9 +88,9 @@ export function knowledgeOf(statuses: readonly ResourceStatus[]): Knowledge {
 }
 
 /**
- * - `loading`: no list was complete yet.
- * - `synced`: everything was there once, and changes follow; also while the server cannot be reached.
- * - `absent`: the API server does not serve it.
- * - `forbidden`: it may not be read.
+ * - `loading`: no list is complete yet.
+ * - `synced`: the list was complete once, and a watch keeps it up to date; also while the server is unreachable.
+ * - `absent`: the API server does not serve the resource.
+ * - `forbidden`: RBAC does not allow to read it.
  */
 export type ResourceStatus = "loading" | "synced" | "absent" | "forbidden";

@@ -9,7 +9,7 @@ import { listResource } from "./list.ts";
 import { backoffMs, type Pace, pause, SilenceWatch, systemPace } from "./pace.ts";
 import { type ClusterResource, knowledgeOf, readReceived, resourcesOf, type ResourceStatus } from "./resources.ts";
 
-/** What a cluster holds at one time. */
+/** The objects of a cluster at one time. */
 export interface ClusterSnapshot {
   readonly knowledge: ReadonlyMap<Kind, Knowledge>;
   /** Resources that could not be read: `rollouts.argoproj.io absent`. */
@@ -18,7 +18,7 @@ export interface ClusterSnapshot {
 
 export interface SnapshotOptions {
   readonly kinds: readonly Kind[];
-  /** Called with all objects of a resource at once, as received. */
+  /** Called once for each resource with all its objects, as received. */
   take(objects: readonly Record<string, unknown>[], resource: ClusterResource): void | Promise<void>;
   readonly pace?: Pace;
 }
@@ -27,8 +27,8 @@ const attempts = 4;
 const silenceMs = 60_000;
 
 /**
- * Reads each resource once. What is absent or forbidden is missing, and said so.
- * @throws ClusterError where the server cannot be asked, or goes on failing
+ * Reads each resource once. Absent and forbidden resources are listed in `missing`.
+ * @throws ClusterError if the server cannot be reached, or keeps failing
  */
 export async function readCluster(
   connection: ClusterConnection,
@@ -73,7 +73,7 @@ async function readOnce(connection: ClusterConnection, resource: ClusterResource
     ending.abort(
       new ClusterError(
         "unreachable",
-        `${connection.server} does not answer within ${silenceMs / 1000} s; check the way to it`,
+        `${connection.server} does not respond within ${silenceMs / 1000} s; check the network connection to it`,
       ),
     ),
   );
@@ -90,13 +90,13 @@ async function readOnce(connection: ClusterConnection, resource: ClusterResource
 }
 
 export interface ReceivedMeshOptions {
-  /** Where no mesh config says otherwise. */
+  /** The settings that apply if there is no mesh config. */
   readonly settings: MeshSettings;
-  /** What a kind is worth, where somebody knows better. */
+  /** Overrides how far a kind is known. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
 }
 
-/** A mesh of objects that went through the door, under the settings that the mesh configs among them give. */
+/** Builds a mesh from objects, with the settings of the mesh configs among them. */
 export function meshOfObjects(
   objects: readonly AnyObject[],
   known: ReadonlyMap<Kind, Knowledge>,
@@ -110,7 +110,7 @@ export function meshOfObjects(
   return mesh;
 }
 
-/** The mesh of a cluster as it is now, not followed. @throws ClusterError as readCluster does */
+/** Reads the mesh of a cluster once, without watching it. @throws ClusterError as readCluster does */
 export async function meshOfCluster(
   connection: ClusterConnection,
   options: ReceivedMeshOptions & { readonly kinds: readonly Kind[] },

@@ -4,9 +4,9 @@ const newline = 0x0a;
 const blockBytes = 1 << 20;
 
 /**
- * The lines of a file in UTF-8, without the `\n` that ends them. Nothing else ends a line: node:readline takes U+2028
- * for an end too, which may stand in JSON's strings. Of the file no more is in memory than a block, or the longest line.
- * Reads while its caller waits. Throws a system error where the file cannot be read.
+ * Reads the lines of a UTF-8 file, without the `\n` at their end. Only `\n` ends a line: node:readline also splits at
+ * U+2028, which JSON strings may contain. Keeps one block or the longest line in memory.
+ * Reads synchronously. Throws a system error if the file cannot be read.
  */
 export function* linesOf(file: string): Iterable<string> {
   const descriptor = openSync(file, "r");

@@ -5,7 +5,7 @@ import { ClusterError, statusError } from "./cluster-error.ts";
 import { cutOff } from "./list.ts";
 
 export interface WatchEvent {
-  /** `other`: a type that is not known here; it only shows that the server lives. */
+  /** `other`: an unknown type, which only shows that the server is reachable. */
   readonly type: "set" | "deleted" | "bookmark" | "other";
   readonly object: Record<string, unknown>;
 }
@@ -17,13 +17,13 @@ const types: Readonly<Record<string, WatchEvent["type"]>> = {
   BOOKMARK: "bookmark",
 };
 
-/** A line longer than this is no event: the API server stores no object of a tenth of it. */
+/** The maximum length of an event, more than ten times the size of the largest object that the API server stores. */
 const longestLine = 32 << 20;
 const newline = 0x0a;
 
 /**
- * The events of a watch, as many at a time as have come. Ends where the server ends it.
- * @throws ClusterError for an ERROR event, for what is no event, and for a stream that breaks, in the middle of a line too
+ * Reads the events of a watch, in batches of those that have arrived. Ends when the server ends the watch.
+ * @throws ClusterError for an ERROR event, for an invalid event, and for a stream that breaks, also in the middle of a line
  */
 export async function* watchEvents(
   response: IncomingMessage,
@@ -49,7 +49,7 @@ export async function* watchEvents(
   } catch (error) {
     throw cutOff(response, connection, error, options.signal);
   }
-  if (restBytes > 0) throw broken(connection, "half an event");
+  if (restBytes > 0) throw broken(connection, "an incomplete event");
 }
 
 function eventOf(line: string, connection: ClusterConnection): WatchEvent {
@@ -57,7 +57,7 @@ function eventOf(line: string, connection: ClusterConnection): WatchEvent {
   try {
     event = JSON.parse(line) as unknown;
   } catch {
-    throw broken(connection, "an event that is no JSON");
+    throw broken(connection, "an event that is not JSON");
   }
   const { type, object } = isObject(event) ? event : { type: undefined, object: undefined };
   if (typeof type !== "string" || !isObject(object)) throw broken(connection, "an event without type or object");

@@ -5,8 +5,8 @@ import type { Mesh } from "../../view/view.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
 
 /**
- * The objects of files as a mesh would hold them once they are applied to it: what only the API server writes (when an
- * object was created, whether it is being deleted) is that of the object that stands there.
+ * The objects of files as the mesh would contain them after kubectl apply. Fields that only the API server writes (the
+ * creation and deletion timestamps) are those of the stored object.
  */
 export function appliedTo(mesh: Mesh, files: FileMesh): FileMesh {
   const entries = new Map<FileObject, FileObject>();
@@ -28,8 +28,8 @@ function stored(object: AnyObject, mesh: Mesh): AnyObject {
 }
 
 /**
- * As kubectl apply merges maps: what it applied before and finds no more goes, what others put on stays. An object
- * without a uid was never stored: it is a manifest itself, and is replaced whole.
+ * Merges maps as kubectl apply does: removes entries that it applied before and that are missing now, and keeps entries
+ * that something else set. An object without a uid was never stored; it is a manifest itself and is replaced completely.
  */
 function merged(
   field: "labels" | "annotations",

@@ -5,13 +5,13 @@ import { readYamlDocuments } from "./yaml-documents.ts";
 
 export interface Documents {
   readonly documents: readonly SourceDocument[];
-  /** Line and column of an offset, both from 1. */
+  /** Returns the line and column of an offset, both from 1. */
   readonly positionOf: (offset: number) => { line: number; column: number };
 }
 
 /**
- * The documents of a text. What starts with `{` is tried as JSON first, as `YAMLOrJSONDecoder` of k8s.io/apimachinery
- * does; the file's name does not matter.
+ * Reads the documents of a text. Text that starts with `{` is read as JSON first, as `YAMLOrJSONDecoder` of
+ * k8s.io/apimachinery does, regardless of the file's name.
  */
 export function readDocuments(text: string): Documents {
   let numbers: LineNumbers | undefined;

@@ -2,12 +2,12 @@ import { sep } from "node:path";
 import { identityOf } from "../../kube/identity.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
 
-/** One of several places that say the same object, such as `overlays/dev` beside `overlays/prod`: one of each identity. */
+/** One of several folders that define the same object, such as `overlays/dev` and `overlays/prod`. Each object occurs once. */
 export type Environment = readonly FileObject[];
 
 /**
- * The places of which something is replaced by a later one, with all that they hold. Each is meant for itself: its
- * objects go together, and with what is nowhere else.
+ * The environments: folders with an object that a later folder defines again, with all objects in them. The objects of
+ * one environment belong together, with the objects that no environment contains.
  */
 export function environmentsOf({ objects, replaced }: FileMesh): readonly Environment[] {
   const roots = new Set(replaced.flatMap(({ earlier, by }) => rootOf(earlier.manifest.file, by.manifest.file) ?? []));
@@ -21,7 +21,7 @@ export function environmentsOf({ objects, replaced }: FileMesh): readonly Enviro
   return [...environments.values()].map((members) => [...members.values()]);
 }
 
-/** The folder, or the file, where the way to one file parts from the way to the other. */
+/** The first folder, or the file itself, in which the path of one file differs from the path of the other. */
 function rootOf(file: string, other: string): string | undefined {
   if (file === other) return undefined;
   const [steps, others] = [file.split(sep), other.split(sep)];

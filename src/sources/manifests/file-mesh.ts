@@ -6,31 +6,29 @@ import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
 import type { Manifest } from "./manifests.ts";
 
-/** An object with the manifest that says so. */
+/** An object with the manifest that defines it. */
 export interface FileObject {
   readonly object: AnyObject;
   readonly manifest: Manifest;
 }
 
-/** The mesh that manifests describe. */
+/** A mesh that is built from manifests. */
 export interface FileMesh {
   readonly mesh: MeshStore;
-  /** In the order of the manifests; of those with one identity the last one is in the mesh, as kubectl apply leaves it. */
+  /** In the order of the manifests. If several define the same object, the mesh contains the last, as after kubectl apply. */
   readonly objects: readonly FileObject[];
-  /** Manifests that another one, later in the order, replaces. */
+  /** Manifests that a later one replaces. */
   readonly replaced: readonly { readonly by: FileObject; readonly earlier: FileObject }[];
   /** Manifests of kinds that no rule reads. */
   readonly others: readonly Manifest[];
 }
 
 export interface FileMeshOptions {
-  /** Where objects without a namespace go. */
+  /** The namespace of objects that do not name one. */
   readonly defaultNamespace: string;
-  /**
-   * What a kind is worth: how many objects of it the manifests hold decides together with the door. Default: complete.
-   */
+  /** How far the view knows a kind, given the number of its objects in the manifests. Default: complete. */
   readonly knowledge?: (kind: Kind, count: number) => Knowledge;
-  /** What the settings are where no mesh config among the manifests says otherwise. */
+  /** The mesh settings that apply if the manifests contain no mesh config. */
   readonly settings?: MeshSettings;
 }
 
@@ -66,17 +64,17 @@ function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptio
   return new Map(allKinds.map((kind) => [kind, knowledge(kind, counts.get(kind) ?? 0)]));
 }
 
-/** Istio's and Gateway API's own kinds: what a repository of mesh configuration holds; the rest usually lives elsewhere. */
+/** The kinds of Istio and of the Gateway API, which a repository of mesh configuration contains; other kinds usually not. */
 const isMeshKind = (kind: Kind): boolean =>
   kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking/.test(group));
 
 /**
- * A set of files, taken for itself: complete for mesh kinds with care (what is missing may live in another
- * repository), and nothing is known of Services, Namespaces, workloads and mesh config that the set does not show.
+ * How far a set of files is known without a mesh. Mesh kinds are assumed to be complete, because a missing object may be
+ * in another repository. Services, Namespaces, workloads and mesh config are unknown unless the set contains some.
  */
 export const knowledgeOfSet = (kind: Kind, count: number): Knowledge =>
   isMeshKind(kind) || count > 0 ? "assumed" : "unknown";
 
-/** Files that stand for a mesh: its mesh kinds are all there, and so is whatever other kind they show at all. */
+/** How far files are known that represent a mesh: all mesh kinds, and each other kind with an object, are complete. */
 export const knowledgeOfMesh = (kind: Kind, count: number): Knowledge =>
   isMeshKind(kind) || count > 0 ? "complete" : "unknown";

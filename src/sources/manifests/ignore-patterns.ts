@@ -1,4 +1,4 @@
-/** A line of an ignore file: whether it takes out or, with `!`, brings back in. */
+/** A line of an ignore file, which excludes paths or, with `!`, includes them again. */
 interface Pattern {
   readonly expression: RegExp;
   readonly onlyFolders: boolean;
@@ -6,9 +6,9 @@ interface Pattern {
 }
 
 /**
- * The patterns of one `.meshwardignore`, which read as those of `.gitignore`: `#` starts a comment, `*` and `?` stop at a
- * slash, `**` does not, a slash at the end means folders only, one at the start or in the middle means from here, `!`
- * brings back, the last match decides.
+ * The patterns of one `.meshwardignore`, with the syntax of `.gitignore`: `#` starts a comment, `*` and `?` do not match
+ * a slash, `**` does, a slash at the end matches folders only, one at the start or in the middle anchors the pattern to
+ * this folder, `!` includes a path again, and the last match decides.
  */
 export class IgnorePatterns {
   readonly #patterns: readonly Pattern[];
@@ -17,7 +17,7 @@ export class IgnorePatterns {
     this.#patterns = text.split(/\r?\n/).flatMap((line) => patternOf(line) ?? []);
   }
 
-  /** `path` is relative to the folder of the ignore file, with `/`. Undefined when no line speaks of it. */
+  /** `path` is relative to the folder of the ignore file, with `/`. Undefined if no line matches it. */
   ignores(path: string, isFolder: boolean): boolean | undefined {
     const last = this.#patterns.findLast(
       (pattern) => (isFolder || !pattern.onlyFolders) && pattern.expression.test(path),

@@ -13,13 +13,13 @@ import {
   tooDeep,
 } from "./source-document.ts";
 
-/** A file of JSON values, one after the other. `syntax` is set when it stops being JSON somewhere. */
+/** The JSON values of a file, one after the other. `syntax` is set if the text stops being JSON. */
 export interface JsonReading {
   readonly documents: readonly SourceDocument[];
   readonly syntax?: SourceProblem;
 }
 
-/** Reads JSON itself rather than through JSON.parse: duplicate keys and positions are wanted. Never throws. */
+/** Reads JSON without JSON.parse, because duplicate keys and positions are needed. Never throws. */
 export function readJsonDocuments(text: string, lines: () => LineNumbers): JsonReading {
   const documents: SourceDocument[] = [];
   const scanner = new JsonScanner(text, 0);
@@ -37,7 +37,7 @@ export function readJsonDocuments(text: string, lines: () => LineNumbers): JsonR
   }
 }
 
-/** What the scanner met in the latest value. */
+/** The problems that the scanner found in the latest value. */
 function problemsOf(scanner: JsonScanner, lines: () => LineNumbers): SourceProblem[] {
   const duplicates = scanner.duplicates.splice(0).map(({ key, offset, first }) => ({
     offset,
@@ -84,7 +84,7 @@ class JsonScanner {
     this.#positions = positions;
   }
 
-  /** The offset of the next character that is no white space. */
+  /** The offset of the next character that is not white space. */
   next(): number {
     for (; ; this.#at++) {
       const code = this.#text.charCodeAt(this.#at);
@@ -142,7 +142,8 @@ class JsonScanner {
     const start = this.#at;
     let end = start + 1;
     for (let code = this.#text.charCodeAt(end); code !== 0x22; code = this.#text.charCodeAt(end)) {
-      if (Number.isNaN(code)) throw new DocumentProblem(start, "not valid JSON: a string has no end; close the quote");
+      if (Number.isNaN(code))
+        throw new DocumentProblem(start, "not valid JSON: a string has no end; add the closing quote");
       end += code === 0x5c ? 2 : 1;
     }
     this.#at = end + 1;
@@ -151,7 +152,7 @@ class JsonScanner {
     } catch {
       throw new DocumentProblem(
         start,
-        "not valid JSON: a string holds a line break, a control character or an unknown escape; escape it",
+        "not valid JSON: a string contains a line break, a control character or an unknown escape; escape it",
       );
     }
   }
@@ -186,6 +187,6 @@ class JsonScanner {
   #unexpected(wanted: string): DocumentProblem {
     const found = this.#text.codePointAt(this.#at);
     const shown = found === undefined ? "the end of the file" : quote(String.fromCodePoint(found));
-    return new DocumentProblem(this.#at, `not valid JSON: ${shown} stands where ${wanted} should be; correct it`);
+    return new DocumentProblem(this.#at, `not valid JSON: expected ${wanted}, found ${shown}; correct it`);
   }
 }

@@ -3,13 +3,13 @@ import { dirname, resolve } from "node:path";
 /** The file names that kustomize looks for in a folder. */
 export const kustomizationNames: readonly string[] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/** Absolute paths of the files that a kustomization applies as patches: parts of objects, not objects. */
+/** Absolute paths of the files that a kustomization applies as patches, which are parts of objects. */
 export function patchFilesOf(kustomization: unknown, file: string): string[] {
   const folder = dirname(resolve(file));
   const patches = [
     ...listAt(kustomization, "patches").map((patch) => fieldOf(patch, "path")),
     ...listAt(kustomization, "patchesJson6902").map((patch) => fieldOf(patch, "path")),
-    // Inline patches have several lines, no file name has.
+    // A text of several lines is an inline patch, not a file name.
     ...listAt(kustomization, "patchesStrategicMerge").filter((patch) => !String(patch).includes("\n")),
   ];
   return patches

@@ -1,4 +1,4 @@
-/** Turns offsets of one text into positions as editors show them. */
+/** Converts offsets of one text into positions as editors show them. */
 export class LineNumbers {
   readonly #starts: number[] = [0];
 

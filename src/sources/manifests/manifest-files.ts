@@ -8,7 +8,7 @@ import { kustomizationNames, patchFilesOf } from "./kustomizations.ts";
 import type { SourceError } from "./source-error.ts";
 import { readFileText } from "./source-text.ts";
 
-/** A file to read. `named`: the user gave its name, so that it has to be a manifest. */
+/** A file to read. `named`: the user gave its path, so it must be a manifest. */
 export interface ManifestFile {
   readonly path: string;
   readonly named: boolean;
@@ -20,15 +20,15 @@ export interface ManifestFiles {
   readonly ignored: readonly { path: string; reason: string }[];
 }
 
-/** Stands for standard input among the paths. */
+/** The path that means standard input. */
 export const standardInput = "-";
 
 const extensions = /\.(?:yaml|yml|json)$/i;
 const ignoreFile = ".meshwardignore";
 
 /**
- * The files that the paths stand for, in their order, those of a folder sorted by name. Each file comes once, whatever
- * links and paths lead to it. Never throws.
+ * The files of the paths, in the order of the paths; files of a folder are sorted by name. Each file occurs once, even
+ * if several links and paths lead to it. Never throws.
  */
 export async function findManifestFiles(paths: readonly string[]): Promise<ManifestFiles> {
   const search = new Search();
@@ -42,7 +42,7 @@ interface Ignores {
 }
 
 class Search {
-  /** By real path. */
+  /** Files by real path. */
   readonly #files = new Map<string, ManifestFile>();
   readonly #ignored = new Map<string, { path: string; reason: string }>();
   readonly #errors: SourceError[] = [];
@@ -58,7 +58,7 @@ class Search {
     if (found === undefined) return;
     const { real, isFolder } = found;
     if (!isFolder) {
-      // Keeps the place of a file that a folder has brought already.
+      // A file that a folder added already keeps its place in the order.
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, named: true });
       return;
     }
@@ -66,7 +66,7 @@ class Search {
     const fresh = !this.#folders.has(real);
     await this.#walk(path, real, await this.#ignoresAbove(path));
     if (fresh && this.#size() === before) {
-      this.#fail(path, "this folder holds no .yaml, .yml or .json file: there is nothing to check; correct the path");
+      this.#fail(path, "this folder contains no .yaml, .yml or .json file; correct the path");
     }
   }
 
@@ -126,7 +126,7 @@ class Search {
         this.#errors.push({ file: path, ...positionOf(problem.offset), message: problem.message });
       }
       for (const patch of patchFilesOf(document.value, path)) {
-        // A patch that is not there is kustomize's to report.
+        // kustomize reports a patch file that does not exist.
         this.#patches.add(await realpath(patch).catch(() => patch));
       }
     }
@@ -150,7 +150,7 @@ class Search {
     return [];
   }
 
-  /** A folder below the working directory obeys the ignore files on the way down to it. */
+  /** A folder below the working directory is subject to the ignore files of the folders above it. */
   async #ignoresAbove(folder: string): Promise<Ignores[]> {
     const steps = relative("", folder).split(sep);
     if (steps[0] === ".." || steps[0] === "" || relative("", folder) === resolve(folder)) return [];

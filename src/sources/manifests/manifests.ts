@@ -8,17 +8,17 @@ import { type Reading, readFileText, readStreamText } from "./source-text.ts";
 
 export type { SourceError } from "./source-error.ts";
 
-/** A Kubernetes object as a file holds it; what it means is for others. */
+/** A Kubernetes object as a file contains it, without interpretation. */
 export interface Manifest {
   readonly raw: Record<string, unknown>;
   readonly apiVersion: string;
   readonly kind: string;
   readonly file: string;
-  /** Where the object stands in its document: `["items", 3]` inside a List, else empty. */
+  /** The path of the object in its document: `["items", 3]` inside a List, else empty. */
   readonly at: Path;
   /**
-   * Line and column, from 1, of the node at that path of `raw`: of the key of a map's entry, of the first character of
-   * a list's item. Without such a node, its nearest ancestor; behind an alias, the place that uses the alias.
+   * Returns the line and column, from 1, of the node at a path of `raw`: of the key for a map entry, of the first
+   * character for a list item. If the node does not exist, of its nearest ancestor; behind an alias, of the alias.
    */
   locate(path: Path): { line: number; column: number };
 }
@@ -26,13 +26,13 @@ export interface Manifest {
 export interface ManifestSet {
   readonly manifests: readonly Manifest[];
   readonly errors: readonly SourceError[];
-  /** What was left out on purpose: no error. */
+  /** Files that were left out on purpose, which is no error. */
   readonly ignored: readonly { path: string; reason: string }[];
 }
 
 /**
- * The manifests of files, of folders (all their `.yaml`, `.yml` and `.json` files) and of `input` for the path `-`.
- * What cannot be read becomes an error and stops nothing else. Never throws.
+ * Reads the manifests of files, of folders (all their `.yaml`, `.yml` and `.json` files) and of `input` for the path
+ * `-`. A file or document that cannot be read becomes an error, and the others are still read. Never throws.
  */
 export async function readManifests(paths: readonly string[], input?: Readable): Promise<ManifestSet> {
   const found = await findManifestFiles(paths);
@@ -48,7 +48,7 @@ export async function readManifests(paths: readonly string[], input?: Readable):
 
 async function read(file: ManifestFile, input: Readable | undefined): Promise<Reading> {
   if (file.path !== standardInput) return readFileText(file.path);
-  if (input === undefined) return { problem: "standard input is not there: pipe manifests into it" };
+  if (input === undefined) return { problem: "standard input is not available: pipe manifests into it" };
   return readStreamText(input);
 }
 
@@ -68,14 +68,14 @@ function addFile(set: Growing, file: ManifestFile, { documents, positionOf }: Do
     return;
   }
   if (documents.length === 0) {
-    set.errors.push({ file: file.path, message: "empty: there is nothing to check; give a file with manifests" });
+    set.errors.push({ file: file.path, message: "the file is empty; give a file with manifests" });
   }
   for (const document of documents) reader.add(document);
   set.manifests.push(...reader.manifests);
   set.errors.push(...reader.errors);
 }
 
-/** Values files, workflows and the like have neither; a manifest that lacks one of the two is a mistake to report. */
+/** Values files and workflows have neither apiVersion nor kind; a document with only one of the two is reported. */
 function resemblesManifest(value: unknown): boolean {
   return isObject(value) && (Object.hasOwn(value, "apiVersion") || Object.hasOwn(value, "kind"));
 }
@@ -100,7 +100,7 @@ class DocumentReader {
     if (!isObject(value)) {
       this.#fail(
         document.offsetOf(at),
-        `not a Kubernetes object: ${describe(value)} stands where a map with apiVersion and kind should be`,
+        `not a Kubernetes object: expected a map with apiVersion and kind, found ${describe(value)}`,
       );
       return;
     }
@@ -121,10 +121,7 @@ class DocumentReader {
   #addEmptyList(document: SourceDocument, list: Record<string, unknown>, at: Path): void {
     const items = list["items"] ?? null;
     if (items === null) return;
-    this.#fail(
-      document.offsetOf([...at, "items"]),
-      `the items of a List are ${describe(items)}: they should be a list`,
-    );
+    this.#fail(document.offsetOf([...at, "items"]), `the items of a List must be a list, found ${describe(items)}`);
   }
 
   #addManifest(document: SourceDocument, raw: Record<string, unknown>, at: Path): void {
@@ -154,7 +151,7 @@ class DocumentReader {
   }
 }
 
-/** The API server leaves both out in the items of a typed list; `UnstructuredList` of apimachinery fills them in so. */
+/** The API server omits apiVersion and kind in the items of a typed list; `UnstructuredList` of apimachinery adds them. */
 function itemOf(list: Record<string, unknown>, item: unknown): unknown {
   const itemKind = String(list["kind"]).slice(0, -"List".length);
   if (!isObject(item) || itemKind === "" || item["kind"] !== undefined || item["apiVersion"] !== undefined) return item;

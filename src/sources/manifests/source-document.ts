@@ -1,23 +1,26 @@
 import type { Path } from "../../kube/read.ts";
 
-/** What is wrong with a document, and at which offset of the file's text (UTF-16 code units). */
+/** An error in a document, and its offset in the file's text (UTF-16 code units). */
 export interface SourceProblem {
   readonly offset: number;
   readonly message: string;
 }
 
-/** One document of a file: its value as kubectl would read it, or the problems that keep it from having one. */
+/** One document of a file: its value as kubectl would read it, or the problems that prevent reading it. */
 export interface SourceDocument {
-  /** Where its content starts. */
+  /** The offset at which its content starts. */
   readonly offset: number;
   readonly value: unknown;
-  /** When there are any, `value` is undefined. */
+  /** If there are any, `value` is undefined. */
   readonly problems: readonly SourceProblem[];
-  /** The offset of the node at that path: a map entry's key, a list item's first character; the nearest ancestor that exists when there is no such node. */
+  /**
+   * Returns the offset of the node at a path: the key of a map entry, the first character of a list item. If the node
+   * does not exist, the offset of its nearest ancestor.
+   */
   offsetOf(path: Path): number;
 }
 
-/** Thrown inside the readers where reading a document cannot go on; never leaves them. */
+/** Thrown and caught inside the readers when a document cannot be read further. */
 export class DocumentProblem extends Error {
   readonly offset: number;
 
@@ -27,15 +30,15 @@ export class DocumentProblem extends Error {
   }
 }
 
-/** No real manifest is deeper than a few dozen levels; what reads objects later may recurse into them. */
+/** Real manifests are a few dozen levels deep at most. The limit protects code that recurses into objects. */
 export const maxDepth = 500;
 
-/** More of the same in one document says nothing new. */
+/** The most problems that are reported for one document. */
 export const maxProblems = 20;
 
-export const tooDeep = `nested more than ${maxDepth} levels deep: no Kubernetes object is; flatten it`;
+export const tooDeep = `nested more than ${maxDepth} levels deep, which no Kubernetes object is; flatten it`;
 
-/** Offsets of the entries of every map and list of one value; filled only when somebody asks for a position. */
+/** Offsets of the entries of every map and list of one value; computed when a position is first needed. */
 export class Positions {
   readonly #entries = new Map<object, Map<string | number, number>>();
 
@@ -60,7 +63,7 @@ export class Positions {
   }
 }
 
-/** Sets an own property whatever its name: a key `__proto__` is data like any other and reaches no prototype. */
+/** Sets an own property of any name, so that the key `__proto__` is data and does not change the prototype. */
 export function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
   if (key === "__proto__") {
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
@@ -70,10 +73,10 @@ export function setOwn(object: Record<string, unknown>, key: string, value: unkn
 }
 
 export function duplicateKey(key: string, line: number): string {
-  return `the key ${quote(key)} is here twice (first in line ${line}): only one of them would count; remove the other`;
+  return `duplicate key ${quote(key)} (first in line ${line}); remove one of the two`;
 }
 
-/** Text of a file as part of a message: one line, not too long. */
+/** Text of a file for a message: one line of limited length. */
 export function quote(text: string): string {
   const shown = text.length > 60 ? `${text.slice(0, 57)}...` : text;
   return JSON.stringify(shown);

@@ -1,4 +1,4 @@
-/** Something that keeps a file or a document from being judged, with what to do about it. */
+/** The reason why a file or a document cannot be checked. The message says what to do. */
 export interface SourceError {
   readonly file: string;
   readonly line?: number;

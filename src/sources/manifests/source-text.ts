@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import { unreadable } from "../../text/file-errors.ts";
 
-/** What a folder of manifests never reaches, and a machine can still hold several times. */
+/** Larger than any real manifest file, and small enough to keep several in memory. */
 const maxFileBytes = 64 * 1024 * 1024;
 
 export type Reading = { readonly text: string } | { readonly problem: string };

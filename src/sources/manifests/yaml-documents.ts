@@ -13,7 +13,7 @@ import {
 } from "./source-document.ts";
 import { type AliasBudget, aliasBudget, YamlValues } from "./yaml-values.ts";
 
-/** The YAML library needs some hundred bytes of memory for each byte of a document. */
+/** The YAML library needs several hundred bytes of memory for each byte of a document. */
 const maxYamlDocument = 8 * 1024 * 1024;
 
 interface Chunk {
@@ -23,8 +23,8 @@ interface Chunk {
 }
 
 /**
- * The documents of a YAML file as kubectl would read them. Each one is read by itself, so that what is wrong with one
- * leaves the others alone. Empty documents (nothing, comments, `null`) are left out, as kubectl does. Never throws.
+ * Reads the documents of a YAML file as kubectl would. Each document is read separately, so that an error in one does
+ * not affect the others. Empty documents (nothing, comments, `null`) are left out, as in kubectl. Never throws.
  */
 export function readYamlDocuments(text: string, lines: () => LineNumbers): SourceDocument[] {
   const budget: AliasBudget = { left: aliasBudget };
@@ -37,8 +37,8 @@ export function readYamlDocuments(text: string, lines: () => LineNumbers): Sourc
 }
 
 /**
- * Splits at the lines that start with `---`, as `YAMLReader` in k8s.io/apimachinery pkg/util/yaml/decoder.go does, which
- * allows nothing but a comment after the dashes.
+ * Splits at lines that start with `---`, as `YAMLReader` in k8s.io/apimachinery pkg/util/yaml/decoder.go does, which
+ * allows only a comment after the dashes.
  */
 function* splitDocuments(text: string): Generator<Chunk> {
   let start = 0;
@@ -64,7 +64,7 @@ function* separators(text: string): Generator<{ start: number; end: number; prob
   }
 }
 
-const afterSeparator = "kubectl reads nothing after --- in the same line: put the document into the lines below";
+const afterSeparator = "kubectl ignores text after --- in the same line; move it to the next line";
 
 function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers): SourceDocument | undefined {
   if (chunk.problem !== undefined) return broken([chunk.problem]);
@@ -83,9 +83,9 @@ function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers):
   } catch (error) {
     if (error instanceof DocumentProblem) return broken([{ offset: error.offset, message: error.message }]);
     if (error instanceof RangeError) return broken([{ offset, message: tooDeep }]);
-    // Whatever the library throws beyond its own errors must not stop the other documents.
+    // An unexpected exception of the library must not affect the other documents.
     return broken([
-      { offset, message: `cannot be read as YAML (${String(error).slice(0, 200)}): write it more simply` },
+      { offset, message: `cannot be read as YAML (${String(error).slice(0, 200)}); simplify the document` },
     ]);
   }
 }
@@ -101,7 +101,7 @@ function valueOf(chunk: Chunk, budget: AliasBudget, positions?: Positions) {
   return { value: document === undefined ? null : values.valueOf(document.contents), duplicates: values.duplicates };
 }
 
-/** The nodes of a document take a hundred times its size: they are made again when somebody wants a position. */
+/** The nodes of a document take a hundred times its size, so they are parsed again when a position is needed. */
 function locator(chunk: Chunk, start: number): (path: Path) => number {
   let located: { value: unknown; positions: Positions } | undefined;
   return (path) => {
@@ -135,11 +135,11 @@ function compose(chunk: Chunk): Document | undefined {
   return document;
 }
 
-const afterEnd = 'kubectl reads nothing after "...": start a document with ---';
+const afterEnd = 'kubectl ignores text after "..."; start a new document with ---';
 
 const controlCharacter = /(?![\t\n\r\u0085])\p{Cc}|[\ufffe\uffff]/u;
 
-/** Throws for what is not worth parsing, or what the library lets pass and kubectl does not. */
+/** Throws for a document that is too large, or that the library accepts and kubectl does not. */
 function refuse(chunk: Chunk): void {
   if (chunk.text.length > maxYamlDocument) {
     const limit = `${maxYamlDocument / 1024 / 1024} MiB`;
@@ -154,7 +154,7 @@ function refuse(chunk: Chunk): void {
   throw new DocumentProblem(chunk.start + control.index, `YAML does not allow the character U+${code}: remove it`);
 }
 
-/** Feeds the library's parser word by word, to stop before its own recursion meets the end of the stack. */
+/** Feeds the library's parser token by token, to stop before its recursion overflows the stack. */
 function* tokens(chunk: Chunk) {
   const parser = new Parser();
   for (const lexeme of new Lexer().lex(chunk.text)) {

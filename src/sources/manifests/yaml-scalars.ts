@@ -19,7 +19,7 @@ const maxUint64 = 2n ** 64n - 1n;
 /**
  * The value of a plain (unquoted) scalar as kubectl reads it: YAML 1.1 booleans (`yes`, `off`, `y`), octal `0777`,
  * `1_000`, but no base 60. Mirrors `resolve` in go.yaml.in/yaml/v2 resolve.go, which sigs.k8s.io/yaml uses.
- * Timestamps stay text, as they do there.
+ * Timestamps stay strings, as in that package.
  */
 export function resolvePlain(text: string): ScalarValue {
   const word = words.get(text);
@@ -52,8 +52,8 @@ function finite(text: string): number | undefined {
 const core = "tag:yaml.org,2002:";
 
 /**
- * The value of a scalar with an explicit tag. `!!int "5"` is the number 5; a tag that kubectl does not know leaves text.
- * `undefined` when the text is no value of that tag.
+ * The value of a scalar with an explicit tag. `!!int "5"` is the number 5; with a tag that kubectl does not know, the
+ * value is a string. `undefined` if the text is not a valid value for the tag.
  */
 export function resolveTagged(tag: string, text: string): ScalarValue | undefined {
   const read = tag.startsWith(core) ? tagged.get(tag.slice(core.length)) : undefined;
@@ -78,5 +78,5 @@ function only(type: "boolean" | "number", value: ScalarValue): ScalarValue | und
 }
 
 export function wrongTag(tag: string, text: string): string {
-  return `${quote(text)} is no ${tag.replace(core, "!!")}: correct the value or remove the tag`;
+  return `${quote(text)} is not a valid ${tag.replace(core, "!!")}: correct the value or remove the tag`;
 }

@@ -2,15 +2,15 @@ import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Scalar, ty
 import { DocumentProblem, maxDepth, type Positions, quote, setOwn, tooDeep } from "./source-document.ts";
 import { resolvePlain, resolveTagged, type ScalarValue, wrongTag } from "./yaml-scalars.ts";
 
-/** What aliases may still add to the values of one file, in nodes and characters. */
+/** How much aliases can still add to the values of one file, in nodes and characters. */
 export interface AliasBudget {
   left: number;
 }
 
-/** A few hundred times what real manifests need, and still a fraction of a second and of a gigabyte. */
+/** Several hundred times what real manifests need, at a cost of less than a second and less than a gigabyte. */
 export const aliasBudget = 500_000;
 
-/** A duplicate key of a map: where, and where the first one is. */
+/** A duplicate key of a map: its offset and the offset of the first one. */
 export interface Duplicate {
   readonly key: string;
   readonly offset: number;
@@ -20,9 +20,9 @@ export interface Duplicate {
 const mergeTag = "tag:yaml.org,2002:merge";
 
 /**
- * Turns the nodes of one document into plain values as kubectl sees them (`decode.go` of go.yaml.in/yaml/v2 and
- * `convertToJSONableObject` of sigs.k8s.io/yaml): merge keys apply where they stand, so a later key wins over them and
- * they win over an earlier one; keys that are numbers or booleans become text. Aliases are copied out, within a budget.
+ * Converts the nodes of one document into plain values as kubectl does (`decode.go` of go.yaml.in/yaml/v2 and
+ * `convertToJSONableObject` of sigs.k8s.io/yaml). A merge key overrides keys before it and is overridden by keys after
+ * it. Keys that are numbers or booleans become strings. Aliases are expanded, within a budget.
  * Throws DocumentProblem.
  */
 export class YamlValues {
@@ -32,7 +32,7 @@ export class YamlValues {
   readonly #budget: AliasBudget;
   readonly #base: number;
   readonly #positions: Positions | undefined;
-  /** Inside an alias everything stands where the alias is used. */
+  /** Inside an alias, every node has the position of the alias. */
   #aliasOffset: number | undefined;
 
   /** `base` is the offset of the document in its file. */
@@ -77,11 +77,11 @@ export class YamlValues {
     if (target === undefined) {
       throw new DocumentProblem(
         offset,
-        `the alias *${alias.source} names no anchor above it: define &${alias.source} first`,
+        `the alias *${alias.source} refers to no anchor above it; define &${alias.source} first`,
       );
     }
     if (this.#opened.has(alias)) {
-      throw new DocumentProblem(offset, `the anchor &${alias.source} contains itself: write the value out`);
+      throw new DocumentProblem(offset, `the anchor &${alias.source} contains itself; write the value out`);
     }
     const outer = this.#aliasOffset;
     this.#aliasOffset ??= offset;
@@ -122,7 +122,7 @@ export class YamlValues {
 
   #merge(object: Record<string, unknown>, source: unknown, depth: number): void {
     if (isSeq(source)) {
-      // Anchors that an inline map of the list defines are known before any of the list is merged.
+      // Anchors in an inline map of the list are defined before any entry of the list is merged.
       for (const item of source.items) this.#register(item);
       for (const item of source.items.toReversed()) this.#mergeOne(object, item, depth);
     } else {
@@ -150,7 +150,7 @@ export class YamlValues {
   #notMergeable(source: unknown): DocumentProblem {
     return new DocumentProblem(
       this.#offsetOf(source),
-      "a merge key << takes a map, an alias of a map, or a list of those: correct its value",
+      "a merge key << needs a map, an alias of a map, or a list of those; correct its value",
     );
   }
 
@@ -161,7 +161,7 @@ export class YamlValues {
     if (typeof value === "boolean" || typeof value === "number") return String(value);
     throw new DocumentProblem(
       offset,
-      "a map or a list stands where a key should be: if this is a template ({{ }}), render it first; else quote it",
+      "expected a key, found a map or a list; if this is a template ({{ }}), render it first; otherwise quote it",
     );
   }
 
