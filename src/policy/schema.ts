@@ -195,8 +195,8 @@ function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
         "Rules whose findings are accepted.",
       ),
       match: record("Limits the exception to some objects. Default: all objects of this namespace.", { objects }),
-      reason: text("The reason, which reports show."),
-      owner: text("Who is responsible: a team, a person or a ticket."),
+      reason: text("The reason for the exception, which reports show."),
+      owner: text("The team, person or ticket that is responsible for the exception."),
       expiresAt: {
         type: "string",
         format: "date-time",

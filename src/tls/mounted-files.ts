@@ -59,7 +59,7 @@ function readPair({ certPath, keyPath, clock }: MountedFilesOptions): Certificat
 const advice: Readonly<Record<string, string>> = {
   ENOENT: "does not exist; give the path of a PEM file",
   EACCES: "cannot be read by this user; change its owner or mode",
-  EISDIR: "is a directory; give the path of a PEM file",
+  EISDIR: "is a folder; give the path of a PEM file",
 };
 
 function read(flag: string, path: string): string {

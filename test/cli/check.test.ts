@@ -359,7 +359,7 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     ["an unknown format", ["check", "-", "--format", "xml"], /Allowed choices are text, json/],
     ["no path", ["check"], /missing required argument 'path'/],
     ["a path that is not there", ["check", join(root, "none")], /there is no such file or folder/],
-    ["a mesh that is not there", ["check", "-", "--mesh", join(root, "none")], /--mesh .* cannot be read whole/],
+    ["a mesh that is not there", ["check", "-", "--mesh", join(root, "none")], /--mesh .* cannot be read completely/],
   ] as const)
     test(`${name}: one line that says what to do, exit 2`, async () => {
       const { code, error } = await meshward(argv);

@@ -95,7 +95,7 @@ describe("check and capture", () => {
     await refused([], /^meshward: there is no kubeconfig: give --kubeconfig or set KUBECONFIG/);
     await refused(
       ["--kubeconfig", kubeconfig, "--context", "prod"],
-      /^meshward: the kubeconfig has no context "prod": there are: test$/m,
+      /^meshward: the kubeconfig has no context "prod"; its contexts are test$/m,
     );
     server.token = "new";
     await refused(
@@ -103,7 +103,7 @@ describe("check and capture", () => {
       /^meshward: http:.* answered 401: Unauthorized; the credentials have expired/,
     );
     await server.close();
-    await refused(["--kubeconfig", kubeconfig], /^meshward: http:.* cannot be reached: nothing listens there; check/);
+    await refused(["--kubeconfig", kubeconfig], /^meshward: http:.* cannot be reached: connection refused; check/);
   });
 
   test("a capture that cannot be written, and one that cannot be read", async (context) => {
@@ -117,7 +117,7 @@ describe("check and capture", () => {
     assert.equal(unread.code, 2);
     assert.match(
       unread.error,
-      /^meshward: --mesh: the capture .*cut\.json is cut off after 1 objects: capture again\n$/,
+      /^meshward: --mesh: the capture .*cut\.json is incomplete after 1 objects; run meshward capture again\n$/,
     );
   });
 });
@@ -145,12 +145,12 @@ describe("serve --mesh cluster", () => {
     const line = (message: string) => lines().find(({ msg }) => msg === message);
     await forAWhile("serving", () => line("serving") !== undefined);
     const ops = (path: string) => fetch(`http://127.0.0.1:${Number(line("serving")?.["opsPort"])}${path}`);
-    await forAWhile("interrupted", () => line("interrupted") !== undefined);
+    await forAWhile("interrupted", () => line("connection interrupted; retrying") !== undefined);
     const unready = await ops("/readyz");
     assert.equal(unready.status, 503);
     assert.match(
       await unready.text(),
-      /\[-\]mesh VirtualService failed: not listed yet: virtualservices.* nothing listens there/,
+      /\[-\]mesh VirtualService failed: not listed yet: virtualservices.* connection refused/,
     );
 
     await server.listen(Number(port));

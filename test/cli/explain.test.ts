@@ -387,7 +387,7 @@ describe("explain a change", () => {
       fileWith(security("AuthorizationPolicy", "payments/none", "{}")),
     );
     assert.equal(missing.code, 2);
-    assert.match(missing.error, /the mesh has no AuthorizationPolicy payments\/none to delete/);
+    assert.match(missing.error, /the mesh has no AuthorizationPolicy payments\/none; correct the file or the mesh/);
   });
 
   test("that adds what is to be explained shows all of it; one elsewhere alters nothing", async () => {

@@ -47,11 +47,11 @@ test("policies follow their files; broken ones leave the last good ones in force
   await look(() => isProtected("bank"));
   assert.equal(isProtected("shop"), false);
   const replaced = lines.length;
-  assert.match(lines.at(-1) ?? "", /policies replaced/);
+  assert.match(lines.at(-1) ?? "", /policies were reloaded/);
 
   writeFileSync(file, "apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nspec: [\n");
   await look(() => lines.length > replaced);
-  assert.match(lines.at(-1) ?? "", /the last good ones stay/);
+  assert.match(lines.at(-1) ?? "", /the previous ones stay in force/);
   assert.match(lines.at(-1) ?? "", /policy\.yaml:/);
   assert.ok(isProtected("bank"));
 

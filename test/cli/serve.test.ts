@@ -187,7 +187,7 @@ describe("serve", () => {
       await once(taken, "listening");
       return ["--self-signed", "--certs", join(root, "c"), "--port", String((taken.address() as AddressInfo).port)];
     },
-    /Port \d+ on 127\.0\.0\.1 is taken .*--port/,
+    /Port \d+ on 127\.0\.0\.1 is in use .*--port/,
   );
   wrong("a port that is none", () => ["--self-signed", "--port", "70000"], /expected a port between 0 and 65535/);
   wrong(

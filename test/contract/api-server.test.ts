@@ -127,7 +127,7 @@ test("a patch that does not apply fails the request even where failures are igno
   const admit = await startWebhook(context, (uid) => review({ uid, allowed: true, patchType: "JSONPatch", patch }));
   const { allowed, error } = await admit([mutating("Ignore")]);
   assert.equal(allowed, false);
-  assert.match(error?.message ?? "", /^Internal error occurred: add "\/metadata\/labels\/a": there is no map "labels"/);
+  assert.match(error?.message ?? "", /^Internal error occurred: add "\/metadata\/labels\/a": "labels" is not a map/);
 });
 
 test("a refusal's text is the API server's", async (context) => {

@@ -21,7 +21,7 @@ export interface MeshwardOptions {
   readonly file?: string;
 }
 
-/** `meshward serve` as a process of its own, following the cluster. */
+/** `meshward serve` as a process of its own, watching the cluster. */
 export interface Meshward {
   readonly program: Program;
   readonly url: string;

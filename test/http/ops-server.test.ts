@@ -61,7 +61,7 @@ test("metrics in Prometheus' text format; other paths are named", async (context
 test("a taken port names its own flag", async (context) => {
   const { port } = await start(context, []);
   const second = createOpsServer({ checks: [], metrics: createMetrics({ processMetrics: false }) });
-  await assert.rejects(second.listen({ host: "127.0.0.1", port, flag: "--ops-port" }), /is taken .* --ops-port$/);
+  await assert.rejects(second.listen({ host: "127.0.0.1", port, flag: "--ops-port" }), /is in use .* --ops-port$/);
   await second.close();
   const free = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => free.once("listening", resolve));

@@ -281,7 +281,7 @@ test("a body that stops half way is cut off, counted out and logged; others are 
   gone.destroy();
   assert.equal((await shell.post("/validate", good)).status, 200);
   assert.equal(gate.asked.length, 2);
-  assert.ok(shell.lines.some(({ msg }) => msg === "the sender went away in the middle of a review"));
+  assert.ok(shell.lines.some(({ msg }) => msg === "the client closed the connection before the review was complete"));
 });
 
 test("headers that never end are cut off", async (context) => {
@@ -370,7 +370,10 @@ test("a taken port is one line that says what to do", async (context) => {
   const listening = server.listen({ host: "127.0.0.1", port: address.port, flag: "--port" });
   await assert.rejects(listening, (error: Error) => {
     assert.ok(error instanceof ListenError);
-    assert.match(error.message, /^Port \d+ on 127\.0\.0\.1 is taken by another process; stop it, or choose .* --port$/);
+    assert.match(
+      error.message,
+      /^Port \d+ on 127\.0\.0\.1 is in use by another process; stop it, or choose .* --port$/,
+    );
     return true;
   });
   await server.close();

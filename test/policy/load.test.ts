@@ -17,9 +17,12 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
     "{rules: [{id: no-such-thing-at-all}]}",
     'spec.rules[0].id: there is no rule "no-such-thing-at-all"; `meshward rules` lists them',
   ],
-  ["{rules: [{id: 3}]}", 'spec.rules[0].id: expected a text, found 3; put it in quotes: "3"'],
-  ["{rules: [{mode: deny}]}", 'spec.rules[0]: id is missing; A rule, or "*": all that this document does not name.'],
-  ["{rules: []}", "spec.rules: is empty; leave it out, or say what is in it"],
+  ["{rules: [{id: 3}]}", 'spec.rules[0].id: expected a string, found 3; put it in quotes: "3"'],
+  [
+    "{rules: [{mode: deny}]}",
+    'spec.rules[0]: id is missing; The id of a rule, or "*" for every rule that this document does not name.',
+  ],
+  ["{rules: []}", "spec.rules: is empty; remove it, or add an entry"],
   ['{rule: [{id: "*"}]}', 'spec.rule: there is no such field; did you mean "rules"?'],
   [
     '{rules: [{id: "*", mode: dney}]}',
@@ -33,7 +36,7 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ],
   [
     "{rules: [{id: virtual-service-canary-step}, {id: virtual-service-canary-step}]}",
-    "spec.rules[1].id: virtual-service-canary-step stands in spec.rules[0] already; make one of the two",
+    "spec.rules[1].id: virtual-service-canary-step is in spec.rules[0] already; merge the two entries",
   ],
   [
     "{rules: [{id: virtual-service-canary-step, parameters: {maxStp: 3}}]}",
@@ -53,7 +56,7 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ],
   [
     "{match: {users: [a]}, reconcilers: {mode: deny}}",
-    "spec.reconcilers: holds for the whole cluster, which a match cannot limit; move it to a document without spec.match",
+    "spec.reconcilers: applies to the whole cluster, so spec.match cannot limit it; move it to a document without spec.match",
   ],
   [
     "{match: {operations: [Create]}}",
@@ -63,17 +66,14 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ["{match: }", "spec.match: expected a map, found nothing"],
   [
     "{protectedNamespaces: {labels: {a: true}}}",
-    'spec.protectedNamespaces.labels.a: expected a text, found true; put it in quotes: "true"',
+    'spec.protectedNamespaces.labels.a: expected a string, found true; put it in quotes: "true"',
   ],
-  [
-    "{protectedNamespaces: {labels: {}}}",
-    "spec.protectedNamespaces.labels: is empty; leave it out, or say what is in it",
-  ],
+  ["{protectedNamespaces: {labels: {}}}", "spec.protectedNamespaces.labels: is empty; remove it, or add an entry"],
   [
     "{protectedNamespaces: {names: ['']}}",
     "spec.protectedNamespaces.names[0]: is empty; A name; `*` stands for any characters.",
   ],
-  ["{}", "spec: is empty; leave it out, or say what is in it"],
+  ["{}", "spec: is empty; remove it, or add an entry"],
   ["[]", "spec: expected a map, found a list"],
 ];
 
@@ -95,12 +95,12 @@ const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]]
   [`{rules: ['*'], ${accepted}}`, 'spec.rules[0]: there is no rule "*"; `meshward rules` lists them'],
   [
     `{rules: [virtual-service-canary-step], match: {namespaces: {names: [a]}}, ${accepted}}`,
-    "spec.match.namespaces: there is no such field; there are: objects",
+    "spec.match.namespaces: there is no such field; known are objects",
   ],
   [
     "{rules: [virtual-service-canary-step], reason: ' ', expiresAt: soon}",
-    "spec: owner is missing; Who answers for it: a team, a person, a ticket.",
-    "spec.reason: is empty; Why they are accepted, for whoever reads the report.",
+    "spec: owner is missing; The team, person or ticket that is responsible for the exception.",
+    "spec.reason: is empty; The reason for the exception, which reports show.",
     'spec.expiresAt: expected a time such as 2027-01-31T00:00:00Z, found "soon"',
   ],
   ...["2027-01-31", "2027-02-30T00:00:00Z", "2027-01-31T00:00:00", "2027-01-31T25:00:00Z"].map(
@@ -153,9 +153,7 @@ test("of two documents with one name the first counts; the other names it", () =
   );
   assert.deepEqual(
     errors.map(({ file, message }) => `${file} ${message}`),
-    [
-      "two.yaml MeshwardPolicy a is not in force: there is one of this name already, in one.yaml:7; rename one of the two",
-    ],
+    ["two.yaml MeshwardPolicy a is not in force: another document has this name, in one.yaml:7; rename one of the two"],
   );
   assert.deepEqual([policies.protectsByName("one"), policies.protectsByName("two")], [true, false]);
 });

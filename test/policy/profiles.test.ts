@@ -55,6 +55,6 @@ test("a profile is found by its name, and the nearest is named", () => {
   assert.deepEqual(findProfile("strict"), { profile: "strict" });
   assert.deepEqual(findProfile("stict"), { problem: 'there is no profile "stict"; did you mean "strict"?' });
   assert.deepEqual(findProfile("toString"), {
-    problem: 'there is no profile "toString"; there are: observe, baseline, strict',
+    problem: 'there is no profile "toString"; the profiles are observe, baseline, strict',
   });
 });

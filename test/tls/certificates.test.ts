@@ -126,14 +126,17 @@ test("files that cannot be used are refused in one line that names the file and 
       { cert: good.cert, key: other.key },
       /^--tls-cert .*tls\.crt and --tls-key .*tls\.key do not match: .* issued together$/,
     ],
-    [{ cert: good.key, key: good.key }, /^--tls-cert .*tls\.crt is no PEM certificate: found BEGIN PRIVATE KEY/],
-    [{ cert: good.cert, key: good.cert }, /^--tls-key .*tls\.key is no PEM private key: found a certificate .*swapped/],
+    [{ cert: good.key, key: good.key }, /^--tls-cert .*tls\.crt is not a PEM certificate: found BEGIN PRIVATE KEY/],
+    [
+      { cert: good.cert, key: good.cert },
+      /^--tls-key .*tls\.key is not a PEM private key: found a certificate .*swapped/,
+    ],
     [{ cert: "", key: good.key }, /found an empty file/],
     [{ cert: "nonsense", key: good.key }, /found no PEM block/],
-    [{ cert: good.cert.replace(/\n.{20}/, "\nAAAAAAAAAAAAAAAAAAAA"), key: good.key }, /holds a damaged certificate/],
+    [{ cert: good.cert.replace(/\n.{20}/, "\nAAAAAAAAAAAAAAAAAAAA"), key: good.key }, /contains a damaged certificate/],
     [{ cert: good.cert, key: good.key.replace(/\n.{20}/, "\nAAAAAAAAAAAAAAAAAAAA") }, /cannot be decoded/],
     [{ cert: encrypted.cert, key: encrypted.private }, /is encrypted: give a key without a passphrase/],
-    [{ cert: nameless.cert, key: nameless.private }, /names no host/],
+    [{ cert: nameless.cert, key: nameless.private }, /has no subject alternative name/],
     [good, /expired on \d{4}-.*put a renewed certificate/, now + 366 * day],
     [good, /is valid only from .*clock/, now - day],
   ];
@@ -176,7 +179,7 @@ test("a new pair is served to new connections while old ones live on; a bad pair
   clock.tick();
   clock.tick();
   assert.equal(await servedFingerprint(shell.port, ca), firstPrint);
-  const problems = shell.lines.filter(({ msg }) => String(msg).includes("not replaced"));
+  const problems = shell.lines.filter(({ msg }) => String(msg).includes("not reloaded"));
   assert.equal(problems.length, 1);
   assert.match(String(problems[0]?.problem), /do not match/);
 

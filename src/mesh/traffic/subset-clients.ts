@@ -23,8 +23,8 @@ interface SubsetClient {
   /** The pods of a gateway; undefined: any workload of the namespace. */
   readonly gateway: GatewayPods | undefined;
   /**
-   * Whether it is meant to use the route: the VirtualService's and the service's namespace, and gateways. The root
-   * namespace holds configuration, so that what stands there is meant for others.
+   * Whether these clients are intended to use the route: those in the namespaces of the VirtualService and the service,
+   * and gateways. A VirtualService in the root namespace is intended for clients elsewhere.
    */
   readonly isServed: boolean;
 }

@@ -73,7 +73,8 @@ const unreachable: Readonly<Record<string, string>> = {
 const untrusted: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "its certificate has expired",
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for other host names; set tls-server-name in the kubeconfig",
-  EPROTO: "the TLS handshake failed; check the scheme of the server in the kubeconfig",
+  EPROTO:
+    "the TLS handshake failed, or the server does not speak TLS; check the scheme of the server in the kubeconfig",
   ERR_SSL_WRONG_VERSION_NUMBER: "the server does not speak TLS; check the scheme of the server in the kubeconfig",
 };
 

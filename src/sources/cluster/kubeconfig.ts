@@ -124,7 +124,7 @@ function choose(config: KubeConfig, { context }: KubeconfigOptions): void {
   const name = context ?? config.currentContext;
   if (!name) throw wrong(`the kubeconfig has no current-context: give --context (${there})`);
   const chosen = config.getContextObject(name);
-  if (chosen === null) throw wrong(`the kubeconfig has no context ${JSON.stringify(name)}: ${there}`);
+  if (chosen === null) throw wrong(`the kubeconfig has no context ${JSON.stringify(name)}; ${there}`);
   config.setCurrentContext(name);
   const cluster = config.getCurrentCluster();
   if (cluster === null)

@@ -120,19 +120,23 @@ test("a capture that is not whole, or not ours, is refused by name", async (cont
   const lines = text.trimEnd().split("\n");
   const last = lines.at(-1) ?? "";
   const wrong: readonly [string, string, RegExp][] = [
-    ["cut in the first line", text.slice(0, 90), /is cut off after 0 objects: capture again$/],
+    ["cut in the first line", text.slice(0, 90), /is incomplete after 0 objects; run meshward capture again$/],
     [
       "cut in an object",
       text.slice(0, text.indexOf("\n", 400) + 40),
-      /is broken or cut off after \d objects: capture again$/,
+      /is damaged or incomplete after \d objects; run meshward capture again$/,
     ],
-    ["cut between objects", `${lines.slice(0, 3).join("\n")}\n`, /is cut off after 2 objects: capture again$/],
+    [
+      "cut between objects",
+      `${lines.slice(0, 3).join("\n")}\n`,
+      /is incomplete after 2 objects; run meshward capture again$/,
+    ],
     [
       "without an object",
       [...lines.slice(0, 2), ...lines.slice(3)].join("\n"),
-      /holds 6 objects and holds 5: capture again$/,
+      /should contain 6 objects and contains 5; run meshward capture again$/,
     ],
-    ["with more", `${text}{}\n`, /something after its end: capture again$/],
+    ["with more", `${text}{}\n`, /has data after its end; run meshward capture again$/],
     [
       "of a later version",
       text.replace('"version":1', '"version":2'),
@@ -142,7 +146,7 @@ test("a capture that is not whole, or not ours, is refused by name", async (cont
     [
       "reformatted",
       JSON.stringify(JSON.parse(text), null, 2),
-      /is not as Meshward wrote it \(one object a line\): capture again$/,
+      /was changed after Meshward wrote it \(one object for each line\); run meshward capture again$/,
     ],
   ];
   assert.match(last, /^\],"knowledge"/);

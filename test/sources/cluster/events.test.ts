@@ -165,7 +165,7 @@ test("a burst of 50, then ten a second; the rest is counted, and said once", asy
   await eventually("written", () => count("sent") === 50);
   assert.equal(requests.length, 50);
   assert.equal(lines.length, 1);
-  assert.match(String(lines[0]?.["msg"]), /more Events than are written/);
+  assert.match(String(lines[0]?.["msg"]), /too many Events/);
   pace.advance(1_000);
   events.send(many(20, "later"));
   await eventually("written", () => count("sent") === 60);

@@ -209,7 +209,7 @@ describe("faults", () => {
     await live.server.listen(Number(url.port));
     live.server.delete("virtualservices", "shop/a");
     await follows(live);
-    const told = live.log.filter(({ msg, level }) => msg === "interrupted" && level === "warn");
+    const told = live.log.filter(({ msg, level }) => msg === "connection interrupted; retrying" && level === "warn");
     assert.equal(told.length, 1, "one line for all resources");
   });
 
@@ -379,7 +379,7 @@ describe("faults", () => {
     const live = await watched(context);
     live.server.send("virtualservices", "<html>gateway timeout</html>\n");
     await live.until("asked again", () => live.server.count("watch virtualservices") === 1);
-    assert.ok(live.log.some(({ reason }) => String(reason).includes("an event that is no JSON")));
+    assert.ok(live.log.some(({ reason }) => String(reason).includes("an event that is not JSON")));
     await follows(live);
   });
 
@@ -417,7 +417,7 @@ describe("kinds that cannot be read", () => {
     assert.equal(check?.note(), "unknown, virtualservices.networking.istio.io absent");
     await live.until("looked again twice", () => live.server.count("list virtualservices") === 9);
     const told = live.log.filter(
-      ({ msg, resource }) => String(msg).startsWith("absent") && String(resource).startsWith("virtual"),
+      ({ msg, resource }) => String(msg).startsWith("resource is absent") && String(resource).startsWith("virtual"),
     );
     assert.equal(told.length, 1);
     virtualServices(live.server);
@@ -443,7 +443,7 @@ describe("kinds that cannot be read", () => {
     await live.ready();
     assert.equal(live.cluster.checks[1]?.note(), "unknown, virtualservices.networking.istio.io forbidden");
     const told = live.log.filter(
-      ({ msg, resource }) => String(msg).startsWith("forbidden") && String(resource).startsWith("virtual"),
+      ({ msg, resource }) => String(msg).startsWith("resource is forbidden") && String(resource).startsWith("virtual"),
     );
     assert.match(String(told[0]?.["reason"]), /cannot list resource; grant it the verbs get, list and watch/);
     isForbidden = false;
@@ -489,7 +489,7 @@ describe("staleness", () => {
     assert.equal(live.cluster.isFresh("VirtualService"), false);
     const [kind, seconds] = live.cluster.freshness().at(-1) ?? [];
     assert.ok(kind === "VirtualService" && Number(seconds) > 300, String(seconds));
-    assert.match(live.cluster.checks[1]?.note() ?? "", /nothing heard for \d+ s/);
+    assert.match(live.cluster.checks[1]?.note() ?? "", /stale: the API server has sent nothing for \d+ s/);
     assert.equal(live.cluster.checks[1]?.problem(), undefined);
     assert.equal(live.cluster.mesh().count("VirtualService"), 2);
     await live.server.listen(Number(url.port));

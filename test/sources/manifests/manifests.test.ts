@@ -104,8 +104,8 @@ test("the same files given by name are errors", async () => {
   const set = await readManifests(["values.yaml", "empty.yaml", "list.txt"].map((file) => join(path, file)));
   assert.deepEqual(errors(set, path), [
     'values.yaml:1:1 not a Kubernetes manifest: it has no apiVersion (its keys: a); add one such as "apiVersion: networking.istio.io/v1"',
-    "empty.yaml empty: there is nothing to check; give a file with manifests",
-    "list.txt:2:1 not a Kubernetes object: a list stands where a map with apiVersion and kind should be",
+    "empty.yaml the file is empty; give a file with manifests",
+    "list.txt:2:1 not a Kubernetes object: expected a map with apiVersion and kind, found a list",
   ]);
 });
 
@@ -223,7 +223,7 @@ test("a file that cannot be read is named, and the rest is read", async () => {
     /^link\.yaml there is no such file/,
     /^self\.yaml its symbolic links lead in a circle/,
     /^missing\.yaml there is no such file or folder/,
-    /nothing-in-it this folder holds no \.yaml, \.yml or \.json file/,
+    /nothing-in-it this folder contains no \.yaml, \.yml or \.json file/,
     /b\.yaml there is no such file or folder/,
     /cannot be read \(ERR_INVALID_ARG_VALUE\)/,
   ]) {
@@ -255,7 +255,7 @@ test("standard input is read once, as <stdin>", async () => {
       ["<stdin>", 9],
     ],
   );
-  assert.match((await readManifests(["-"])).errors[0]?.message ?? "", /^standard input is not there/);
+  assert.match((await readManifests(["-"])).errors[0]?.message ?? "", /^standard input is not available/);
   const failing = new Readable({ read: () => failing.destroy(new Error("gone")) });
   assert.match((await readManifests(["-"], failing)).errors[0]?.message ?? "", /^cannot be read \(gone\)/);
 });
