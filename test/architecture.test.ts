@@ -227,6 +227,16 @@ test("the table names nothing that does not exist", () => {
   assert.deepEqual([...dead], []);
 });
 
+test("the architecture page lists the same folders in the same order", () => {
+  const page = readFileSync(join(src, "README.md"), "utf8");
+  const section = (title: string) => page.slice(page.indexOf(title), page.indexOf("\n## ", page.indexOf(title) + 1));
+  const rows = section("## Folders")
+    .split("\n")
+    .flatMap((line) => /^\| (`[a-z].*?`) \|/.exec(line)?.[1] ?? [])
+    .map((cell) => [...cell.matchAll(/`([a-z.-]+)\/?`/g)].map(([, name = ""]) => name));
+  assert.deepEqual(rows, [...levels, ...(rooms.get("mesh") ?? [])]);
+});
+
 test("files and folders are named after a concept, in kebab-case", () => {
   const banned = bannedNames.split(" ");
   const names = new Set(files.flatMap((file) => [...dirname(file).split("/"), basename(file, extname(file))]));
