@@ -51,7 +51,7 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   const url = `https://127.0.0.1:${webhook.port}`;
   const client = createApiServerClient({ url, ca: certificates.current().ca ?? "", now: () => clock.now() });
   try {
-    terminal.out(`Meshward listens on ${url}. Each object goes to it as the API server would send it.\n`);
+    terminal.out(`Meshward listens on ${url}. Each object is sent to it as the API server would send it.\n`);
     await new Telling(cluster, client, clock, terminal).tell(chapters);
   } finally {
     client.close();

@@ -98,7 +98,7 @@ function gateFailed(log: Log, path: WebhookPath, uid: string, error: unknown): D
     { uid: clip(uid), path, error: text, stack: error instanceof Error ? error.stack : undefined },
     "admission failed",
   );
-  return undecided(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
+  return undecided(`an internal error occurred; see Meshward's log for uid ${uid}`);
 }
 
 class DeadlineExceeded extends Error {}

@@ -4,8 +4,8 @@ import type { MeshSettings } from "./settings.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
 /**
- * One side of one change: a mesh that stays as it is while it is judged, so that each fact is computed once for each
- * object. `spend` is told how many objects were visited; it may throw to end the work.
+ * One side of a change: a mesh that does not change during the evaluation, so each fact is computed at most once for each
+ * object. `spend` is called with the number of visited objects, and may throw to stop the evaluation.
  */
 export function sideOf(mesh: Mesh, spend: (objects: number) => void = () => {}): Mesh {
   return mesh instanceof Side ? mesh : new Side(mesh, spend);
