@@ -25,9 +25,9 @@ export interface WebhookOptions {
   readonly connection?: ClusterConnection | undefined;
   /** CPU time of one review, in milliseconds. */
   readonly reviewBudgetMs?: number;
-  /** Keeps the mesh as it is while a long review pauses. */
+  /** Freezes the mesh while a long review yields. */
   readonly hold?: (() => () => void) | undefined;
-  /** The address of a rule's page. */
+  /** Returns the URL of a rule's page. */
   readonly pageOf?: (ruleId: string) => string;
   readonly certificates: CertificateSource;
   readonly log: Log;
@@ -75,7 +75,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   };
 }
 
-/** CPU time that a review takes without a pause: others wait no longer than this. */
+/** The CPU time that a review uses before it yields, so that other reviews wait no longer than this, in milliseconds. */
 const sliceMs = 15;
 const defaultBudgetMs = 500;
 
@@ -87,9 +87,9 @@ const pacingOf = ({ reviewBudgetMs = defaultBudgetMs, hold }: WebhookOptions): G
   ...(hold === undefined ? {} : { hold }),
 });
 
-/** Time that this thread has computed: what other processes take on a busy node is not a review's. */
+/** The CPU time of this thread, in milliseconds. Other processes on a busy node do not count. */
 function threadCpuMs(): number {
-  // Node 22 cannot tell, and there the clock has to do.
+  // Node 22 has no threadCpuUsage, so it uses the clock.
   const usage = (process as Partial<Pick<typeof process, "threadCpuUsage">>).threadCpuUsage?.();
   return usage === undefined ? performance.now() : (usage.user + usage.system) / 1_000;
 }

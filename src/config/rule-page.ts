@@ -1,8 +1,8 @@
 import packageJson from "../../package.json" with { type: "json" };
 
-/** Where the rules' pages are: in this project's repository, unless somebody serves them elsewhere. */
+/** The default base URL of the rule pages: this project's repository. */
 export const defaultDocsUrl = `${packageJson.homepage}/blob/main/policies/rules`;
 
-/** The address of a rule's page below `docsUrl`, which may end in a slash. */
+/** The URL of a rule's page below `docsUrl`, which may end with a slash. */
 export const pageOf = (ruleId: string, docsUrl: string = defaultDocsUrl): string =>
   `${docsUrl.replace(/\/+$/, "")}/${ruleId}.md`;

@@ -50,10 +50,10 @@ export class ClusterMesh {
   readonly #stale = new Set<Kind>();
   readonly #live: LiveReads;
   #store: MeshStore;
-  /** Under other settings, as long as it is being built. */
+  /** The store with new settings, while it is being built. */
   #next: MeshStore | undefined;
   #holds = 0;
-  /** What happened while the mesh was held, in order. */
+  /** The changes that arrived while the mesh was frozen, in order. */
   #waiting: (() => void)[] = [];
   #stopCheck: () => void;
 
@@ -137,7 +137,7 @@ export class ClusterMesh {
     return [...this.#reflectors.values()].flat();
   }
 
-  /** Empty, with every index that reviews need, which then grow with it. */
+  /** Creates an empty store with every index that reviews need, so that the indexes are filled with it. */
   #emptyStore(settings: MeshSettings): MeshStore {
     const store = new MeshStore(settings, this.#knowledge);
     for (const index of this.#options.indexes) store.lookup(index, []);
@@ -151,7 +151,7 @@ export class ClusterMesh {
       set: (raw) => this.#unheld(() => this.#set(raw, resource)),
       delete: (raw) => this.#unheld(() => this.#delete(raw, resource)),
       keepOnly: (keys) => this.#unheld(() => this.#keepOnly(keys, resource)),
-      // In order with the objects: a kind is complete once the last of its list is in the store.
+      // Applied in order with the objects, because a kind is complete only when all objects of its list are in the store.
       changed: (state) =>
         this.#unheld(() => {
           this.#tell(resource, told, state);
@@ -252,7 +252,7 @@ export class ClusterMesh {
   }
 
   #blocking(kind: Kind): string | undefined {
-    // Later the settings that were in force stay so until the new ones are.
+    // After the first mesh config, the previous settings stay in use until the new store is complete.
     if (kind === "MeshConfig" && this.#next !== undefined && !this.#store.settings.seen)
       return "the mesh config is being applied";
     const loading = (this.#reflectors.get(kind) ?? []).filter(({ state }) => state.status === "loading");
