@@ -87,7 +87,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
-    knowledge: (kind, count) => asTold(kind, options) ?? knowledgeOfSet(kind, count),
+    knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
   });
   const base = await baseOf(found, options, terminal);
   const report = reportFor(found, base, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
@@ -124,8 +124,8 @@ async function baseOf(
 ): Promise<FileMesh | undefined> {
   if (mesh === undefined) return undefined;
   const adjust = (kind: Kind, known: Knowledge) => {
-    const told = asTold(kind, options) ?? known;
-    return told === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : told;
+    const stated = statedKnowledge(kind, options) ?? known;
+    return stated === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : stated;
   };
   return readMesh({ ...options, mesh }, terminal, {
     defaultNamespace: options.namespace,
@@ -135,7 +135,10 @@ async function baseOf(
 }
 
 /** How far the view knows a kind, as the user stated it with `--partial` or `--complete`. */
-function asTold(kind: Kind, { complete, partial }: Pick<CheckOptions, "complete" | "partial">): Knowledge | undefined {
+function statedKnowledge(
+  kind: Kind,
+  { complete, partial }: Pick<CheckOptions, "complete" | "partial">,
+): Knowledge | undefined {
   if (partial.includes(kind)) return "partial";
   return complete.includes(kind) ? "complete" : undefined;
 }

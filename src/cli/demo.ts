@@ -47,12 +47,12 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
     host: "127.0.0.1",
     port: 0,
   });
-  const clock = new StoryClock();
+  const clock = new TourClock();
   const url = `https://127.0.0.1:${webhook.port}`;
   const client = createApiServerClient({ url, ca: certificates.current().ca ?? "", now: () => clock.now() });
   try {
     terminal.out(`Meshward listens on ${url}. Each object is sent to it as the API server would send it.\n`);
-    await new Telling(cluster, client, clock, terminal).tell(chapters);
+    await new TourRun(cluster, client, clock, terminal).run(chapters);
   } finally {
     client.close();
     await webhook.close();
@@ -70,7 +70,7 @@ async function temporaryFolder(): Promise<string> {
 }
 
 /** A clock that advances by one second for each object, so that the order of creation decides which of two is older. */
-class StoryClock {
+class TourClock {
   #now = Date.parse("2026-01-01T09:00:00Z");
   now(): Date {
     return new Date(this.#now);
@@ -80,21 +80,21 @@ class StoryClock {
   }
 }
 
-class Telling {
+class TourRun {
   readonly #cluster: StandInCluster;
   readonly #client: ApiServerClient;
-  readonly #clock: StoryClock;
+  readonly #clock: TourClock;
   readonly #terminal: Terminal;
   readonly #counts = { allowed: 0, patched: 0, warned: 0, denied: 0 };
 
-  constructor(cluster: StandInCluster, client: ApiServerClient, clock: StoryClock, terminal: Terminal) {
+  constructor(cluster: StandInCluster, client: ApiServerClient, clock: TourClock, terminal: Terminal) {
     this.#cluster = cluster;
     this.#client = client;
     this.#clock = clock;
     this.#terminal = terminal;
   }
 
-  async tell(chapters: readonly Chapter[]): Promise<void> {
+  async run(chapters: readonly Chapter[]): Promise<void> {
     for (const chapter of chapters) {
       const objects = chapter.manifests.filter((manifest) => !isPolicy(manifest));
       if (objects.length === 0) continue;

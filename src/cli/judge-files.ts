@@ -20,15 +20,15 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
   const errors: RuleError[] = [];
-  const apart = judgedApart(files);
-  const members = new Set(apart.flat().map(({ object }) => object));
+  const separate = separateGroups(files);
+  const members = new Set(separate.flat().map(({ object }) => object));
   for (const result of audit(rules, mesh, selection)) {
     if (!("subject" in result)) skipped.push(result);
     else if (members.has(result.subject)) continue;
     else if ("message" in result) findings.push(result);
     else errors.push(result);
   }
-  for (const entries of apart) {
+  for (const entries of separate) {
     const own = ownOf(entries, files, selection);
     for (const finding of own.findings) findings.push(finding);
     errors.push(...own.errors);
@@ -51,7 +51,7 @@ function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelect
  * those of the other environments. A manifest that a later one in the same place replaces is checked by itself, because
  * kubectl apply stores it too, if only for a moment.
  */
-function judgedApart(files: FileMesh): readonly Environment[] {
+function separateGroups(files: FileMesh): readonly Environment[] {
   const environments = environmentsOf(files);
   const members = new Set(environments.flat());
   return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];

@@ -57,8 +57,8 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
   const gate = createGate({ mesh, policies, rules, log, readAgain, pageOf, pacing: pacingOf(options) });
-  const told = toldBy(options, metrics);
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell: told.tell });
+  const events = eventWriterOf(options, metrics);
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell: events.tell });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
   const opsPort = await opsPortOf(options, server, ops);
@@ -94,7 +94,7 @@ function threadCpuMs(): number {
   return usage === undefined ? performance.now() : (usage.user + usage.system) / 1_000;
 }
 
-function toldBy({ connection, log }: WebhookOptions, metrics: Metrics) {
+function eventWriterOf({ connection, log }: WebhookOptions, metrics: Metrics) {
   if (connection === undefined)
     return {
       tell(events: readonly ObjectEvent[]) {

@@ -154,7 +154,7 @@ export class ClusterMesh {
       // Applied in order with the objects, because a kind is complete only when all objects of its list are in the store.
       changed: (state) =>
         this.#unheld(() => {
-          this.#tell(resource, told, state);
+          this.#logState(resource, told, state);
           told = state;
           this.#assess(resource.kind);
           if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
@@ -300,7 +300,7 @@ export class ClusterMesh {
     else log.info({ kind }, "cached data is up to date again");
   }
 
-  #tell({ title, kind }: ClusterResource, before: ReflectorState, now: ReflectorState): void {
+  #logState({ title, kind }: ClusterResource, before: ReflectorState, now: ReflectorState): void {
     const { log } = this.#options;
     const resource = { kind, resource: title };
     if (now.status !== before.status) {
@@ -310,19 +310,19 @@ export class ClusterMesh {
           { ...resource, reason: now.problem },
           `resource is ${now.status}; it is tried again at least every 40 s`,
         );
-    } else if (now.problem !== undefined) this.#tellProblem(resource, before.problem, now.problem);
-    else this.#tellEnd(resource);
+    } else if (now.problem !== undefined) this.#logProblem(resource, before.problem, now.problem);
+    else this.#logRecovery(resource);
   }
 
   /** Logs one line when the API server becomes unreachable, not one for every resource. */
-  #tellProblem(resource: object, before: string | undefined, reason: string): void {
+  #logProblem(resource: object, before: string | undefined, reason: string): void {
     const { log } = this.#options;
-    const isTold = before !== undefined || this.#all().filter(({ state }) => state.problem === reason).length > 1;
-    if (isTold) log.debug({ ...resource, reason }, "connection interrupted; retrying");
+    const isLogged = before !== undefined || this.#all().filter(({ state }) => state.problem === reason).length > 1;
+    if (isLogged) log.debug({ ...resource, reason }, "connection interrupted; retrying");
     else log.warn({ ...resource, reason }, "connection interrupted; retrying");
   }
 
-  #tellEnd(resource: object): void {
+  #logRecovery(resource: object): void {
     const { log } = this.#options;
     const others = this.#all().filter(({ state }) => state.status === "synced" && state.problem !== undefined);
     if (others.length === 0) log.info(resource, "connection resumed");
