@@ -143,7 +143,9 @@ function statedKnowledge(
   return complete.includes(kind) ? "complete" : undefined;
 }
 
-/** The rules that compare two states: without `--mesh` there is no earlier state, so the report lists them as skipped. */
+/**
+ * The rules that compare two states: without `--mesh` there is no earlier state, so the report lists them as skipped.
+ */
 const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
   rules
     .filter((rule) => rule.compare && isInForce(rule, selection, mesh))

@@ -32,7 +32,9 @@ export const indexesOfRules: readonly Index[] = [
   ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
 ];
 
-/** Connects, runs the task and closes every connection. Throws a UsageError of one line for what the cluster refuses. */
+/**
+ * Connects, runs the task and closes every connection. Throws a UsageError of one line for what the cluster refuses.
+ */
 export async function withCluster<T>(
   options: ClusterOptions,
   { env }: Pick<Terminal, "env">,

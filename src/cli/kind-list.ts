@@ -2,7 +2,9 @@ import { InvalidArgumentError } from "commander";
 import { allKinds, type Kind, kinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 
-/** The names that users may give a kind: that of the table (Workload), that of Kubernetes (Deployment), or its plural. */
+/**
+ * The names that users may give a kind: that of the table (Workload), that of Kubernetes (Deployment), or its plural.
+ */
 const namesOf = (kind: Kind): readonly string[] => [
   kind,
   ...kinds[kind].served.flatMap((served) => [served.kind, served.plural]),

@@ -48,7 +48,10 @@ export interface ReadMeshOptions extends FileMeshOptions {
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
 }
 
-/** Reads the mesh from files, a capture, or the cluster as it is now. Throws a UsageError if it cannot be read completely. */
+/**
+ * Reads the mesh from files, a capture, or the cluster as it is now. Throws a UsageError if it cannot be read
+ * completely.
+ */
 export async function readMesh(
   { mesh: path, clusterDomain, ...access }: MeshOptions,
   terminal: Pick<Terminal, "env" | "error">,
@@ -64,7 +67,10 @@ export async function readMesh(
   });
 }
 
-/** Throws a UsageError that names every file which could not be read, because an incomplete mesh gives arbitrary answers. */
+/**
+ * Throws a UsageError that names every file which could not be read, because an incomplete mesh gives arbitrary
+ * answers.
+ */
 export async function meshFromFiles(path: string, options: ReadMeshOptions): Promise<MeshFromFiles> {
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path]);

@@ -25,7 +25,9 @@ export interface PoliciesInForce {
   readonly errors: readonly (PolicyError | SourceError)[];
 }
 
-/** The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile. */
+/**
+ * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
+ */
 export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
@@ -36,5 +38,7 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
 
 const nothing = { manifests: new Array<Manifest>(), errors: new Array<SourceError>() };
 
-/** Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too. */
+/**
+ * Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too.
+ */
 export const isPolicy = ({ raw }: Manifest): boolean => isPolicySource(raw);

@@ -14,7 +14,10 @@ export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .action((id: string | undefined) => finish(showRules(id, terminal)));
 }
 
-/** Prints the list of rules, or the page of one rule. Throws a UsageError that suggests the nearest id for an unknown one. */
+/**
+ * Prints the list of rules, or the page of one rule. Throws a UsageError that suggests the nearest id for an unknown
+ * one.
+ */
 function showRules(id: string | undefined, terminal: Terminal): ExitCode {
   terminal.out(id === undefined ? catalogue(terminal) : wrappedMarkdown(pageOf(id), terminal));
   return 0;

@@ -75,7 +75,9 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   };
 }
 
-/** The CPU time that a review uses before it yields, so that other reviews wait no longer than this, in milliseconds. */
+/**
+ * The CPU time that a review uses before it yields, so that other reviews wait no longer than this, in milliseconds.
+ */
 const sliceMs = 15;
 const defaultBudgetMs = 500;
 

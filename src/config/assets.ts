@@ -1,7 +1,10 @@
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** The folders of `policies/` that are part of Meshward: read from the checkout here, embedded as strings in the built file. */
+/**
+ * The folders of `policies/` that are part of Meshward: read from the checkout here, embedded as strings in the built
+ * file.
+ */
 export const assetFolders = ["profiles", "rules", "tour"] as const;
 export type AssetFolder = (typeof assetFolders)[number];
 

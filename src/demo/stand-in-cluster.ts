@@ -18,7 +18,10 @@ export interface Outcome {
   readonly admission: Admission;
 }
 
-/** Stores the objects that a webhook admits, so that the next request is checked against them: an API server in memory. */
+/**
+ * Stores the objects that a webhook admits, so that the next request is checked against them: an API server in
+ * memory.
+ */
 export class StandInCluster {
   #mesh = new MeshStore(defaultMeshSettings);
   readonly #stored = new Map<string, KubernetesObject>();

@@ -103,7 +103,10 @@ function gateFailed(log: Log, path: WebhookPath, uid: string, error: unknown): D
 
 class DeadlineExceeded extends Error {}
 
-/** Half a second before the API server gives up (`?timeout=5s`, 10 s by default), after which its failure policy decides. */
+/**
+ * Half a second before the API server gives up (`?timeout=5s`, 10 s by default), after which its failure policy
+ * decides.
+ */
 function deadlineMs(query: unknown): number {
   const timeout = typeof query === "object" && query !== null && "timeout" in query ? query.timeout : undefined;
   const seconds = typeof timeout === "string" ? Number(/^(\d{1,2})s$/.exec(timeout)?.[1] ?? 10) : 10;

@@ -14,7 +14,10 @@ export class TooLarge {
     this.limitBytes = limitBytes;
   }
 
-  /** The uid, which the API server writes first in the request, before anything that a user wrote. "" if it is missing. */
+  /**
+   * The uid, which the API server writes first in the request, before anything that a user wrote. "" if it is
+   * missing.
+   */
   get uid(): string {
     return /"request"\s*:\s*\{\s*"uid"\s*:\s*"([^"\\]{1,128})"/.exec(this.head)?.[1] ?? "";
   }

@@ -11,7 +11,9 @@ import type { ReadinessCheck } from "./readiness.ts";
 import { BodyCutShort, collectBody } from "./review-body.ts";
 
 export interface Limits {
-  /** A larger review is denied by its uid. Both objects may be 1.5 MiB in etcd, and Go's JSON escapes up to six-fold. */
+  /**
+   * A larger review is denied by its uid. Both objects may be 1.5 MiB in etcd, and Go's JSON escapes up to six-fold.
+   */
   readonly bodyBytes: number;
   /** Further concurrent reviews are answered with 429, so that the API server retries within its timeout. */
   readonly inFlight: number;
@@ -120,7 +122,9 @@ function createApp(limits: Limits, certificate: Certificate) {
   });
 }
 
-/** All options of the TLS context. A new certificate needs all of them again, because Node replaces the whole context. */
+/**
+ * All options of the TLS context. A new certificate needs all of them again, because Node replaces the whole context.
+ */
 function secureContext({ cert, key }: Certificate) {
   return { cert, key, minVersion: "TLSv1.2", honorCipherOrder: true } as const;
 }

@@ -24,7 +24,10 @@ export const namespaceKey = (name: string): string =>
 export const keyOf = ({ kind, originKind, metadata: { namespace, name } }: AnyObject): string =>
   keyFor(kind, { originKind, namespace, name });
 
-/** Identifies an object in the whole mesh. It uses `kind`, because kinds of different groups may share an `originKind`. */
+/**
+ * Identifies an object in the whole mesh. It uses `kind`, because kinds of different groups may share an
+ * `originKind`.
+ */
 export const identityOf = (object: AnyObject): string => `${object.kind} ${keyOf(object)}`;
 
 /** The name of an object in messages: `VirtualService payments/payments-api`, `Namespace payments`. */
@@ -33,5 +36,5 @@ export function idOf({ originKind, metadata }: AnyObject): string {
   return `${originKind} ${metadata.namespace === "" ? shown : `${metadata.namespace}/${shown}`}`;
 }
 
-/** Sorts by what users call objects, so that the order of a view does not show. */
+/** Sorts objects by their names in messages, so that the order of a view has no effect. */
 export const byId = (a: AnyObject, b: AnyObject): number => (idOf(a) < idOf(b) ? -1 : Number(idOf(a) > idOf(b)));

@@ -22,7 +22,10 @@ type MeshConfigFields = ReturnType<typeof meshConfig>;
 /** A mesh config longer than this is not read: istiod's own are a few kilobytes. */
 const maxBytes = 1 << 20;
 
-/** The mesh config inside the ConfigMap `istio`: YAML text under `data.mesh` (Istio pkg/config/mesh/mesh.go ApplyMeshConfig). */
+/**
+ * The mesh config inside the ConfigMap `istio`: YAML text under `data.mesh` (Istio pkg/config/mesh/mesh.go
+ * ApplyMeshConfig).
+ */
 export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, malformed) => {
   const data = member(member(raw, "data"), "mesh");
   const inner: Malformed[] = [];

@@ -1,6 +1,7 @@
 import { fingerprint, flag, int32, intOrText, list, map, name, number, optional, record, text } from "./read.ts";
 
-// The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not kept.
+// The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not
+// kept.
 
 const selector = optional(record({ matchLabels: optional(map(text)) }));
 const labelSelector = record({

@@ -71,7 +71,10 @@ export interface PolicyDocument {
   /** The name in messages: `MeshwardPolicy payments`, `profile baseline`. */
   readonly title: string;
   readonly name: string;
-  /** 0 or more. Of equally specific documents, the one in the higher layer wins. Profiles are below the users' documents. */
+  /**
+   * 0 or more. Of equally specific documents, the one in the higher layer wins. Profiles are below the users'
+   * documents.
+   */
   readonly layer: number;
   readonly spec: PolicySpec;
 }

@@ -13,7 +13,9 @@ export function globs(names: readonly string[]): Globs {
 
 export const isGlob = (name: string): boolean => name.includes("*");
 
-/** Matches piece by piece from the left in linear time, which a regular expression with many stars does not guarantee. */
+/**
+ * Matches piece by piece from the left in linear time, which a regular expression with many stars does not guarantee.
+ */
 function compile(glob: string): (text: string) => boolean {
   const pieces = glob.split("*");
   const first = pieces.shift() ?? "";

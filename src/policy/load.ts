@@ -37,7 +37,9 @@ export interface LoadedPolicies {
   readonly errors: readonly PolicyError[];
 }
 
-/** Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document. */
+/**
+ * Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document.
+ */
 export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],

@@ -87,7 +87,9 @@ export class Policies {
     return this.protectedSelectors.some((selector) => selects(selector, labels));
   }
 
-  /** Whether the writer is a reconciler, which applies objects in its own order. Any writer can set the field manager. */
+  /**
+   * Whether the writer is a reconciler, which applies objects in its own order. Any writer can set the field manager.
+   */
   isReconciler({ user, fieldManager }: Pick<Requester, "user" | "fieldManager">): boolean {
     return this.#reconcilerUsers.matches(user) || this.#fieldManagers.matches(fieldManager);
   }
@@ -100,7 +102,10 @@ export class Policies {
     return this.#accepted.find(ruleId, place, now);
   }
 
-  /** The except lists of all matching documents are combined; every other field is taken from the strongest document that sets it. */
+  /**
+   * The except lists of all matching documents are combined; every other field is taken from the strongest document
+   * that sets it.
+   */
   enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): EnrollmentMutation {
     const { name, labels } = namespace;
     const place: Place = { namespace: name, namespaceLabels: labels, name, labels };

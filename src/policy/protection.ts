@@ -12,7 +12,9 @@ export interface Protector {
   readonly matched: string;
 }
 
-/** Every document that protects a namespace with this name and these labels; empty if the namespace is not protected. */
+/**
+ * Every document that protects a namespace with this name and these labels; empty if the namespace is not protected.
+ */
 export function protectorsOf(name: string, labels: Labels, policies: Policies): readonly Protector[] {
   return policies.documents.flatMap(({ title, spec }) => {
     const { names = [], labels: wanted } = spec.protectedNamespaces ?? {};

@@ -3,7 +3,10 @@ import pino from "pino";
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** Writes one JSON line for each call: `time` (ISO 8601), `level`, the fields, `msg`. Never pass contents of objects or headers. */
+/**
+ * Writes one JSON line for each call: `time` (ISO 8601), `level`, the fields, `msg`. Never pass contents of objects
+ * or headers.
+ */
 export interface Log {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

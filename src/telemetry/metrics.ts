@@ -118,7 +118,9 @@ export interface Metrics {
   watchInFlight(read: () => number): void;
   /** `read` is called at each scrape and returns the number of objects of each kind. */
   watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
-  /** `read` is called at each scrape and returns the seconds since the API server last sent something about each kind. */
+  /**
+   * `read` is called at each scrape and returns the seconds since the API server last sent something about each kind.
+   */
   watchFreshness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
   /** The metrics in the text format of Prometheus. */
   text(): Promise<string>;

@@ -1,4 +1,5 @@
-// All text from users that Meshward prints (names, values, label keys) is sanitized here before it goes into a message, a
+// All text from users that Meshward prints (names, values, label keys) is sanitized here before it goes into a message,
+// a
 // warning or a log line. The API server silently drops a warning that contains a control character, and a terminal
 // interprets escape sequences.
 

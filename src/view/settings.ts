@@ -17,7 +17,10 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
-  /** The revisions of the control planes. No control plane reads an object whose label `istio.io/rev` has another value. */
+  /**
+   * The revisions of the control planes. No control plane reads an object whose label `istio.io/rev` has another
+   * value.
+   */
   readonly revisions: readonly string[];
   /** False: there is no mesh config, and all fields above are Istio's defaults. */
   readonly seen: boolean;

@@ -29,15 +29,15 @@ export const everyAuthorizationPolicyOfNamespace = relation(
 );
 
 /**
- * Whether a policy takes part where it is for something, and if not, why.
- * - `counts`: requests are held against its rules; CUSTOM hands them to a provider.
- * - `not-read`: its `istio.io/rev` names no revision that is served.
- * - `dry-run`: it is only recorded what it would do.
- * - `audit-only`: AUDIT denies and allows nothing.
- * - `unknown-action`: there is no such action.
- * - `custom-at-ztunnel`: ztunnel is given no policy that asks a provider.
- * - `empty-selector-at-ztunnel`: ztunnel gets a selector without matchLabels as one that selects nothing.
- * - `nothing-captures`: no proxy and no ztunnel stands before the pods.
+ * The status of a policy for a workload or Service, and if it has no effect, why.
+ * - `counts`: its rules are evaluated; with CUSTOM, a provider is called.
+ * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `dry-run`: its result is only logged.
+ * - `audit-only`: AUDIT neither denies nor allows.
+ * - `unknown-action`: Istio has no such action.
+ * - `custom-at-ztunnel`: ztunnel does not support CUSTOM.
+ * - `empty-selector-at-ztunnel`: for ztunnel, a selector without matchLabels selects nothing.
+ * - `nothing-captures`: the pods are not captured.
  */
 export type AuthorizationOutcome =
   | "counts"
@@ -46,44 +46,44 @@ export type AuthorizationOutcome =
   | "empty-selector-at-ztunnel"
   | "nothing-captures";
 
-/** A rule that ztunnel takes otherwise than it is written, because it sees no HTTP. */
+/** A rule with another effect at ztunnel than written, because ztunnel does not parse HTTP. */
 export interface RuleAtZtunnel {
   readonly index: number;
   readonly outcome: Exclude<ZtunnelRule, "whole">;
-  /** What it asks for in vain, by name. */
+  /** The names of its unsupported attributes. */
   readonly unseen: readonly string[];
 }
 
-/** A policy that speaks of something, with what becomes of it. */
+/** A policy for a namespace, workload or Service, with its status. */
 export interface AuthorizationChoice {
   readonly policy: AuthorizationPolicy;
   readonly action: string;
   readonly outcome: AuthorizationOutcome;
-  /** What enforces it, or would: policies with targets are for proxies. */
+  /** The component that enforces it, or would enforce it: policies with targets are for proxies. */
   readonly enforcer: Enforcer;
-  /** Whom its rules match there; `nobody`: it has no rules. */
+  /** The requests that its rules match there; `nobody`: it has no rules. */
   readonly reach: Reach | "nobody";
   readonly targets: readonly TargetRef[];
-  /** Of the workloads that it is for; none: of all. */
+  /** The labels in its selector; empty: all workloads. */
   readonly labels: Readonly<Record<string, string>>;
-  /** It counts in every namespace. */
+  /** Whether it applies to every namespace. */
   readonly isMeshWide: boolean;
-  /** Empty where it does not count, or proxies enforce it. */
+  /** Empty if it has no effect, or if proxies enforce it. */
   readonly atZtunnel: readonly RuleAtZtunnel[];
 }
 
 type View = MeshView<typeof everyAuthorizationPolicyOfNamespace | ReadsAuthorization>;
 
-/** Every policy that speaks of a namespace, for whatever in it: oldest first, what is mesh-wide among them. */
+/** Every policy for a namespace or for an object in it, including mesh-wide policies, oldest first. */
 export function authorizationChoicesOfNamespace(namespace: Namespace, mesh: View): readonly AuthorizationChoice[] {
   const { enforcer } = authorizationOf(namespace, mesh);
-  // Of the root namespace, what has targets is for gateways: of other namespaces, or of all.
+  // Policies with targets in the root namespace are for its own gateways, or for all gateways of a class.
   return everyPolicy(namespace, mesh)
     .filter((policy) => policy.metadata.namespace === namespace.metadata.name || targetRefsOf(policy).length === 0)
     .map((policy) => choice(policy, enforcer, mesh.settings));
 }
 
-/** Every policy that is for one workload, or for the gateway whose pods it makes. */
+/** Every policy for one workload, or for the gateway that the workload belongs to. */
 export function authorizationChoicesOfWorkload(
   workload: Workload,
   namespace: Namespace,
@@ -104,7 +104,7 @@ export function authorizationChoicesOfWorkload(
   return isEnforced ? choices : choices.map((one) => uncaptured(one));
 }
 
-/** Every policy that is for a Service at its waypoint, which reaches it through targetRefs only. */
+/** Every policy for a Service at its waypoint, which enforces only policies with targetRefs. */
 export function authorizationChoicesOfService(
   service: string,
   namespace: Namespace,
@@ -141,7 +141,7 @@ function choice(policy: AuthorizationPolicy, where: Enforcer, settings: MeshSett
   };
 }
 
-/** Whoever it selects: an empty selector is ztunnel's own way of selecting nothing. */
+/** Ignores that an empty selector selects nothing at ztunnel, which has its own status. */
 function outcomeAt(policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): AuthorizationOutcome {
   const idleness = idlenessOf(policy, settings);
   if (idleness === "asks-provider") return enforcer === "ztunnel" ? "custom-at-ztunnel" : "counts";

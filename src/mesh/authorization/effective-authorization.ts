@@ -64,14 +64,20 @@ export interface Coverage {
 export const hasDefaultDeny = ({ sealedBy, closedBy }: Coverage): boolean =>
   sealedBy !== undefined || closedBy !== undefined;
 
-/** Whether a request that no policy allows is denied. DENY takes precedence over ALLOW, and one matching ALLOW is enough. */
+/**
+ * Whether a request that no policy allows is denied. DENY takes precedence over ALLOW, and one matching ALLOW is
+ * enough.
+ */
 export const isDeniedByDefault = ({ sealedBy, closedBy, openedBy }: Coverage): boolean =>
   sealedBy !== undefined || (closedBy !== undefined && openedBy === undefined);
 
 /** Authorization in one namespace, before or after a change. */
 export interface NamespaceAuthorization {
   readonly policies: readonly AuthorizationPolicy[];
-  /** The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not listen. */
+  /**
+   * The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not
+   * listen.
+   */
   readonly workloads: readonly Workload[];
   /** The same and the proxies, because policies with a selector also apply to gateways. */
   readonly workloadsAndProxies: readonly Workload[];
@@ -149,7 +155,10 @@ function coverageOf(policies: readonly AuthorizationPolicy[], enforcer: Enforcer
   };
 }
 
-/** The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar does. */
+/**
+ * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar
+ * does.
+ */
 export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
   captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
 

@@ -17,16 +17,19 @@ export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?
 /** The texts that Go's strconv.ParseBool reads as true; every other text is false, even if Go would report an error. */
 const dryRunValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
 
-/** Whether the policy is a dry run, which is logged and not enforced (Istio pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy). */
+/**
+ * Whether the policy is a dry run, which is logged and not enforced (Istio
+ * pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy).
+ */
 export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
   dryRunValues.has(metadata.annotations["istio.io/dry-run"]);
 
 /**
- * Why a policy decides nothing by itself, whatever it is for.
- * - `not-read`: its `istio.io/rev` names no revision that is served.
- * - `dry-run`, `audit-only`: it only records.
- * - `asks-provider`: CUSTOM leaves it to somebody else, and is nothing at ztunnel.
- * - `unknown-action`: the API server takes no such object.
+ * Why a policy is not enforced, regardless of its scope.
+ * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `dry-run`, `audit-only`: its result is only logged.
+ * - `asks-provider`: CUSTOM calls an external provider, and does not exist at ztunnel.
+ * - `unknown-action`: the API server rejects such an object.
  */
 export type Idleness = "not-read" | "dry-run" | "audit-only" | "asks-provider" | "unknown-action";
 
@@ -39,7 +42,7 @@ export function idlenessOf(policy: AuthorizationPolicy, settings: MeshSettings):
   return action === "AUDIT" ? "audit-only" : "unknown-action";
 }
 
-/** Whether a policy decides anything: none that is idle denies by default. */
+/** Whether a policy is enforced. A policy that is not enforced does not deny by default. */
 export const isEnforced = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
   idlenessOf(policy, settings) === undefined;
 
@@ -55,7 +58,10 @@ export const attachesToLabels = (
   enforcer: Enforcer,
 ): boolean => attachmentTo(policy, labels, enforcer) === "attached";
 
-/** The same, told apart from an `empty-selector` that ztunnel takes for none; undefined: the policy is for others. */
+/**
+ * The same, with a separate result for an empty selector, which selects nothing at ztunnel; undefined: the policy is
+ * for other workloads.
+ */
 export function attachmentTo(
   policy: AuthorizationPolicy,
   labels: Readonly<Record<string, string>>,
@@ -75,7 +81,9 @@ export interface GatewayTarget {
   readonly isWaypoint: boolean;
 }
 
-/** Whether a policy applies to a gateway. A waypoint is selected only by targetRefs (ShouldAttachPolicy for gateways). */
+/**
+ * Whether a policy applies to a gateway. A waypoint is selected only by targetRefs (ShouldAttachPolicy for gateways).
+ */
 export function attachesToGateway(
   policy: AuthorizationPolicy,
   gateway: GatewayTarget,

@@ -124,7 +124,10 @@ function identityReach(values: readonly string[], isAnyone: (value: string) => b
 const addressReach = (blocks: readonly string[]): Reach =>
   blocks.length === 0 || blocks.some((block) => block.endsWith("/0")) ? "everyone" : "some";
 
-/** An attribute that is not listed here restricts the rule. ztunnel skips a condition without supported attributes, which restricts it too. */
+/**
+ * An attribute that is not listed here restricts the rule. ztunnel skips a condition without supported attributes,
+ * which restricts it too.
+ */
 function conditionReach({ key, values, notValues }: Condition, enforcer: Enforcer, trustDomain: string): Reach {
   if (notValues.length > 0) return "some";
   if (values.length === 0) return enforcer === "ztunnel" ? "some" : "everyone";

@@ -12,10 +12,10 @@ import {
 import type { Enforcer } from "./rules.ts";
 
 /**
- * What becomes of a request that no policy names.
- * - `sealed`: not even an ALLOW can let it in.
- * - `denied-by-default`: it is refused.
- * - `open`: it is let in.
+ * The result for a request that no policy matches.
+ * - `sealed`: it is denied, and no ALLOW policy can change that.
+ * - `denied-by-default`: it is denied.
+ * - `open`: it is allowed.
  */
 export type DefaultAnswer = "sealed" | "denied-by-default" | "open";
 
@@ -24,18 +24,18 @@ export function defaultAnswer(coverage: Coverage): DefaultAnswer {
   return isDeniedByDefault(coverage) ? "denied-by-default" : "open";
 }
 
-/** What policies do to one workload. */
+/** The effect of the policies on one workload. */
 export interface WorkloadAuthorization {
   readonly enforcer: Enforcer;
-  /** Its pods are those of this gateway. */
+  /** The gateway that its pods belong to. */
   readonly gateway: Gateway | undefined;
-  /** False: nothing captures its pods, so that nothing enforces policies there. */
+  /** False: its pods are not captured, so no policy is enforced there. */
   readonly isEnforced: boolean;
   readonly coverage: Coverage;
   readonly answer: DefaultAnswer;
 }
 
-/** `authorization`: of the workload's namespace. */
+/** `authorization` is that of the workload's namespace. */
 export function authorizationOfWorkload(
   workload: Workload,
   namespace: Namespace,

@@ -7,16 +7,19 @@ import { selects } from "../objects/selectors.ts";
 import { type Host, namespacesOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
 import { type Ports, portsOf, portsOfEntry, standsForPods } from "./destinations.ts";
 
-/** What serves a host: the namespace that answers for it, and the pods where something says which they are. */
+/** The backend of a host: its namespace, and its pods if they are known. */
 export interface Backend extends Ports {
   readonly namespace: Namespace;
-  /** What selects the pods; undefined: nothing does. */
+  /** The selector of the pods; undefined: there is none. */
   readonly object: Service | ServiceEntry | undefined;
-  /** By name; undefined: nothing says which they are, or nobody has shown any. */
+  /** Sorted by name; undefined: there is no selector, or no workloads are known. */
   readonly workloads: readonly Workload[] | undefined;
 }
 
-/** The Service of a host goes before a ServiceEntry that stands for pods of its own namespace; undefined: nothing serves it. */
+/**
+ * The Service of a host takes precedence over a ServiceEntry that selects pods of its own namespace; undefined: there
+ * is neither.
+ */
 export function backendOf(host: Host, mesh: Mesh): Backend | undefined {
   const { service, entries } = host;
   const namespaces = namespacesOfDefinition(host, mesh.settings);

@@ -75,10 +75,10 @@ const withoutCluster = (choice: ClientTlsChoice): ClientTlsChoice =>
     ? { ...choice, tls: "auto" }
     : { ...choice, tls: "plaintext", lost: "no tls at this port" };
 
-/** A block without a mode is DISABLE, the first of the enum (Istio networking/v1alpha3 ClientTLSSettings). */
+/** A block without a mode means DISABLE, the first value of the enum (Istio networking/v1alpha3 ClientTLSSettings). */
 export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISABLE";
 
-/** A mode that there is not is refused by the API server. */
+/** The API server rejects unknown modes. */
 function sentBy({ mode, credentialName }: Tls, place: Said["place"], mayReadCredentials: boolean): ClientTlsChoice {
   const tls = sentFor.get(tlsModeOf({ mode })) ?? "auto";
   const isKept = tls !== "tls" || mayReadCredentials || !isPrivileged(credentialName ?? "");

@@ -36,7 +36,10 @@ const ruleByNamespace = index("DestinationRule", namespacesOfRule);
 
 /** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
 export const destinationRulesOfNamespace = relation("destinationRulesOfNamespace", namespaceAndAll, ruleByNamespace);
-/** A DestinationRule that sets its clients' TLS, which few do, and the namespaces of the services that its host can match. */
+/**
+ * A DestinationRule that sets its clients' TLS, which few do, and the namespaces of the services that its host can
+ * match.
+ */
 export const namespacesOfDestinationRule = relation(
   "namespacesOfDestinationRule",
   index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
@@ -65,7 +68,10 @@ export const destinationRulesOfServiceEntry = relation(
   entryHosts,
   destinationRulesOfVirtualService.to,
 );
-/** A DestinationRule that sets its clients' TLS, and the ServiceEntries that select pods and have a host that it can match. */
+/**
+ * A DestinationRule that sets its clients' TLS, and the ServiceEntries that select pods and have a host that it can
+ * match.
+ */
 export const serviceEntriesOfDestinationRule = relation(
   "serviceEntriesOfDestinationRule",
   index("DestinationRule", (rule, settings) =>
@@ -166,7 +172,7 @@ export function portsOfEntry({ spec }: ServiceEntry): Ports {
   };
 }
 
-/** Stands for all ports that nothing names. */
+/** Stands for all ports that no object names. */
 export const anyPort = 0;
 
 /** The ports for which rules have entries, and one that represents all other ports. */
@@ -179,7 +185,7 @@ const portNumbers = ({ spec }: DestinationRule): readonly number[] =>
     .flatMap((policy) => policy?.portLevelSettings ?? [])
     .flatMap(({ port }) => (port?.number === undefined ? [] : [port.number]));
 
-/** Those of the pods that a subset is; until there are any with its labels, the others stand for them. */
+/** The pods with the labels of a subset; if there are none, all pods of the host represent them. */
 export function podsOfSubset<Pod extends { readonly workload: Workload | undefined }>(
   labels: Destination["labels"],
   pods: readonly Pod[],

@@ -32,7 +32,10 @@ import {
 } from "./destinations.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
-/** A DestinationRule that sets its clients' TLS, and the namespaces of clients that it names: its own, and in exportTo. */
+/**
+ * A DestinationRule that sets its clients' TLS, and the client namespaces that it names: its own, and those in
+ * exportTo.
+ */
 export const clientsOfDestinationRule = relation(
   "clientsOfDestinationRule",
   index("DestinationRule", (rule) =>
@@ -49,7 +52,10 @@ export interface Arrival {
   /** Undefined: no workload of the host is known. */
   readonly workload: Workload | undefined;
   readonly capture: Capture;
-  /** What the workload's proxy takes at this port; undefined: it has none, or an annotation leads the port past it. */
+  /**
+   * The mTLS mode of the workload's proxy at this port; undefined: it has no proxy, or an annotation makes the port
+   * bypass it.
+   */
   readonly server: EffectiveMode | undefined;
 }
 
@@ -146,7 +152,7 @@ function clientGroups(
   return [...[...alone].map((client) => [client]), ...together.values()];
 }
 
-/** A choice, and the ports that it holds for; undefined `subset`: for whatever serves the host. */
+/** A TLS setting and the ports that it applies to; `subset` undefined: for all pods of the host. */
 interface Asked {
   readonly choice: ClientTlsChoice;
   readonly ports: readonly number[];
@@ -206,7 +212,7 @@ interface Pods {
   readonly workload: Workload | undefined;
   readonly capture: Capture;
   readonly modes: Modes;
-  /** Undefined: no pod is known. */
+  /** Undefined: no pods are known. */
   readonly interception: Interception | undefined;
 }
 

@@ -14,36 +14,36 @@ import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 type Labels = Readonly<Record<string, string>>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 
-/** What clients of one namespace that are alike get at a port. */
+/** The result at a port for clients of one namespace that have the same settings. */
 export interface RequestAnswer {
   readonly sender: Sender;
-  /** Only clients with these labels; undefined: all of them. */
+  /** The labels of the clients; undefined: all clients. */
   readonly labels: Labels | undefined;
   readonly tls: ClientTls;
-  /** The DestinationRule that makes them send this; undefined: none does. */
+  /** The DestinationRule that sets the TLS of the clients; undefined: there is none. */
   readonly rule: DestinationRule | undefined;
-  /** By what comes of it, in the order of the workloads; never empty. */
+  /** One entry for each result, in the order of the workloads; never empty. */
   readonly outcomes: readonly RequestOutcome[];
 }
 
 export interface RequestOutcome {
   readonly fit: Fit;
-  /** HBONE goes before what the DestinationRule says. */
+  /** Whether HBONE takes precedence over the DestinationRule. */
   readonly isTunnelled: boolean;
   readonly workloads: readonly Workload[];
 }
 
-/** A request to a port of a host, or to a subset of it that fares otherwise. */
+/** A request to a port of a host, or to a subset with other results. */
 export interface Request {
-  /** `anyPort` where nothing names one. */
+  /** `anyPort` if no object names a port. */
   readonly port: number;
   readonly subset: string | undefined;
   readonly answers: readonly RequestAnswer[];
 }
 
 /**
- * What becomes of requests that clients of a namespace send to a host, at each port: what they send, and what the other
- * side takes. None where no workload is known behind it. `asProxies`: as proxies in the namespace would send them.
+ * The results of requests from clients of a namespace to a host, at each port. Empty if no workload of the host is known.
+ * `asProxies`: the requests of proxies in the namespace.
  */
 export function requestsTo(
   { host, client }: { readonly host: string; readonly client: string },
@@ -66,7 +66,7 @@ interface Server {
   readonly mtls: WorkloadMtls;
 }
 
-/** What a gateway takes, its own Gateway says. */
+/** The TLS of a gateway is set in its Gateway. */
 function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly Server[] {
   const pods = workloads.filter((workload) => !isProxy(workload));
   if (pods.length === 0) return [];
@@ -94,7 +94,7 @@ function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
 
 type Sent = Omit<RequestAnswer, "outcomes">;
 
-/** Each kind of client once; those with proxies as their DestinationRules have it. */
+/** Each type of client once; those with proxies once for each setting in their DestinationRules. */
 function sentTo(port: number, { senders, used }: Call): readonly Sent[] {
   const none = { labels: undefined, rule: undefined };
   const sender = proxyAmong(senders);
@@ -110,7 +110,7 @@ function sentBy(sender: Sender, merged: MergedDestinationRule | undefined, port:
   return { sender, labels: merged?.selector, tls, rule };
 }
 
-/** Where clients with some labels send what all the others send, nobody is told apart. */
+/** If all labels lead to the same setting, clients are not distinguished. */
 function distinct(sent: readonly Sent[]): readonly Sent[] {
   const found = new Map<string, Sent>();
   for (const one of sent) {
@@ -121,7 +121,7 @@ function distinct(sent: readonly Sent[]): readonly Sent[] {
   return [...found.values()];
 }
 
-/** The subsets whose own traffic policy makes proxies send something else. */
+/** The subsets whose own traffic policy changes the TLS of proxies. */
 function sentToSubsets(
   port: number,
   { senders, used }: Call,
@@ -154,9 +154,9 @@ function outcomesOf(
 }
 
 /**
- * What comes of a request at one workload. To what ztunnel captures, proxies and ztunnel speak HBONE, whatever a
- * DestinationRule says (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). Auto mTLS goes
- * by the pod and its mode, not by its ports: what an annotation leads past the sidecar gets TLS that nobody ends there.
+ * The result of a request at one workload. Proxies and ztunnel use HBONE for workloads that ztunnel captures, regardless of
+ * DestinationRules (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). Auto mTLS depends on
+ * the pod and its mode, not on its ports: a port that bypasses the sidecar receives TLS that nothing terminates.
  */
 function fitAt(
   { sender, tls }: Pick<RequestAnswer, "sender" | "tls">,

@@ -14,43 +14,43 @@ import { type Arrival, type TlsPath, tlsPathsInto } from "./paths.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
-/** Clients that know no certificates of the mesh, of one namespace. */
+/** Clients in one namespace without mesh certificates. */
 export interface ClientsOutside {
   readonly namespace: Namespace;
-  /** Empty: whatever runs there, which nobody has shown. */
+  /** Empty: the workloads of the namespace are not known. */
   readonly workloads: readonly Workload[];
 }
 
-/** A place in a DestinationRule that makes its clients send what is refused. */
+/** A field of a DestinationRule that makes its clients use TLS settings which are refused. */
 export interface RefusedPath extends Pick<TlsPath, "rule" | "choice" | "tls"> {
-  /** The namespaces of these clients; `""`: any without a rule of its own. */
+  /** The namespaces of these clients; `""`: every namespace without its own rule. */
   readonly clients: readonly string[];
   readonly hosts: readonly string[];
 }
 
-/** A port, or all that no policy names, that goes on taking plaintext. */
+/** A port, or all ports that no policy lists, that still accepts plaintext. */
 export type StaysOpen =
   | { readonly workload: Workload; readonly port: number | "others"; readonly mode: EffectiveMode }
   | { readonly workload: Workload; readonly port: number; readonly passedBy: string };
 
-/** What a namespace would be like if it demanded mTLS of every caller. */
+/** The effects if a namespace required mTLS of every caller. */
 export interface StrictWhatIf {
-  /** What holds now for workloads with a sidecar that no policy selects. */
+  /** The current mode of workloads with a sidecar that no policy selects. */
   readonly now: EffectiveMode;
   readonly isStrict: boolean;
-  /** A policy of the root namespace is for the whole mesh. */
+  /** Whether it is the root namespace, whose policies apply to the whole mesh. */
   readonly isRoot: boolean;
-  /** The policy that would say it, and the one whose place it takes, if there is one. */
+  /** The policy that would set STRICT, and the existing one that it replaces. */
   readonly policy: PeerAuthentication;
   readonly old: PeerAuthentication | undefined;
-  /** Workloads that take plaintext now and would refuse it at some port. */
+  /** Workloads that accept plaintext now and would refuse it at some port. */
   readonly closing: readonly Workload[];
   readonly clients: readonly ClientsOutside[];
   readonly paths: readonly RefusedPath[];
   readonly open: readonly StaysOpen[];
-  /** Workloads that nothing captures: for them it changes nothing. */
+  /** Workloads that are not captured, for which nothing changes. */
   readonly outside: readonly Workload[];
-  /** Namespaces whose labels nobody has shown. */
+  /** Namespaces whose labels are not known. */
   readonly unlabelled: readonly string[];
 }
 
@@ -88,13 +88,13 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
   };
 }
 
-/** The policy for the namespace that counts, with STRICT; where there is none, a new one. */
+/** The effective policy for the namespace with mode STRICT, or a new one. */
 function strictPolicy(old: PeerAuthentication | undefined, { metadata: { name } }: Namespace): PeerAuthentication {
   const base = old ?? readObject("PeerAuthentication", { metadata: { name: "default", namespace: name } });
   return { ...base, spec: { ...base.spec, mtls: { mode: "STRICT" } } };
 }
 
-/** The mode at the ports that nobody names, then those that somebody does. */
+/** The mode at ports that no policy or container names, then at each named port. */
 const modesOf = ({ mode, ports }: WorkloadMtls): readonly (readonly [number | "others", EffectiveMode])[] => [
   ...(mode === undefined ? [] : [["others", mode] as const]),
   ...ports.flatMap((port) => (port.mode === undefined ? [] : [[port.port, port.mode] as const])),
@@ -108,7 +108,7 @@ function isClosing(was: WorkloadMtls, is: WorkloadMtls): boolean {
   });
 }
 
-/** Nobody says who calls whom, so that all that has no proxy may be a client, of every namespace. */
+/** The callers are not known, so every workload without a proxy in any namespace may be a client. */
 function clientsOutside(namespace: Namespace, mesh: Mesh): readonly ClientsOutside[] {
   const others = [...mesh.all("Namespace")].filter(({ metadata }) => metadata.name !== namespace.metadata.name);
   return [namespace, ...others]
@@ -120,7 +120,7 @@ function clientsOutside(namespace: Namespace, mesh: Mesh): readonly ClientsOutsi
     .sort((a, b) => (a.namespace.metadata.name < b.namespace.metadata.name ? -1 : 1));
 }
 
-/** The places whose clients would be refused, where any client may use them. */
+/** The fields of DestinationRules whose clients would be refused, if any client can use them. */
 function refusedPaths(namespace: Namespace, strict: Mesh): readonly RefusedPath[] {
   return [...tlsPathsInto(namespace, strict)]
     .sort((a, b) => byId(a.rule, b.rule))
@@ -134,7 +134,7 @@ function refusedPaths(namespace: Namespace, strict: Mesh): readonly RefusedPath[
     });
 }
 
-/** To what ztunnel captures HBONE goes before what the rule says. */
+/** For workloads that ztunnel captures, HBONE takes precedence over the DestinationRule. */
 const isRefused = ({ capture, server }: Arrival, tls: TlsPath["tls"]): boolean =>
   capture !== "ambient" && fitOf(tls, server?.mode) === "refused";
 

@@ -39,7 +39,7 @@ export function enrollmentOf(namespace: Namespace): Enrollment {
   return isSpokenOf ? "opted-out" : "none";
 }
 
-/** Whether the labels of a namespace take any pods into the mesh; undefined: its labels are not known. */
+/** Whether the labels of a namespace enroll any pods in the mesh; undefined: its labels are not known. */
 export function isEnrolled(namespace: Namespace): boolean | undefined {
   const enrollment = enrollmentOf(namespace);
   return enrollment === "unknown" ? undefined : enrollment !== "none" && enrollment !== "opted-out";

@@ -4,24 +4,24 @@ import type { Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 /**
- * What sends the requests of a client.
- * - `proxy`: a sidecar, or a gateway or waypoint itself; they follow VirtualServices and DestinationRules.
- * - `ztunnel`: it reads neither.
- * - `nothing`: the client is not in the mesh, and knows no certificates of it.
- * - `unknown`: nobody has shown the labels of the namespace.
+ * The component that sends the requests of a client.
+ * - `proxy`: a sidecar, a gateway or a waypoint; they use VirtualServices and DestinationRules.
+ * - `ztunnel`: it uses neither.
+ * - `nothing`: the client is not in the mesh and has no mesh certificate.
+ * - `unknown`: the labels of the namespace are not known.
  */
 export type Sender = "proxy" | "ztunnel" | "nothing" | "unknown";
 
-/** What may call others from a namespace. */
+/** The possible clients in a namespace. */
 export interface NamespaceClients {
   readonly enrollment: Enrollment;
-  /** Those that there are, or that the namespace would make; never empty. */
+  /** The senders of existing workloads, or of future workloads of the namespace; never empty. */
   readonly senders: ReadonlySet<Sender>;
-  /** Whether some client follows VirtualServices and DestinationRules; undefined: nobody knows. */
+  /** Whether some client uses VirtualServices and DestinationRules; undefined: that is not known. */
   readonly hasProxies: boolean | undefined;
   /** Gateways, waypoints, and pods with a sidecar. */
   readonly proxies: readonly Workload[];
-  /** What nothing captures, proxies not included: it sends plaintext. */
+  /** Workloads that are not captured, without proxies; they send plaintext. */
   readonly outside: readonly Workload[];
 }
 
@@ -43,18 +43,20 @@ export function senderOf(workload: Workload, namespace: Namespace): Sender {
   return senders[captureOf(workload, namespace)];
 }
 
-/** As what clients that may be proxies are judged, if there are any: nobody has shown what `unknown` ones are. */
+/** The senders that may be proxies; `unknown` ones are treated as proxies. */
 export function proxyAmong(senders: ReadonlySet<Sender>): "proxy" | "unknown" | undefined {
   if (senders.has("proxy")) return "proxy";
   return senders.has("unknown") ? "unknown" : undefined;
 }
 
-/** What nothing captures of an enrolled namespace, proxies not included; of others it is everything. */
+/**
+ * The workloads of an enrolled namespace that are not captured, without proxies; in other namespaces, all workloads.
+ */
 export function leftOutOf(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Workload[] {
   return isEnrolled(namespace) === true ? clientsIn(namespace, mesh).outside : [];
 }
 
-/** Where workloads may be missing, or there are none yet, those that the labels of the namespace would make. */
+/** If workloads may be missing, or there are none yet, the senders that the labels of the namespace imply. */
 function sendersIn(namespace: Namespace, workloads: readonly Workload[], mesh: MeshView): ReadonlySet<Sender> {
   const senders = new Set(workloads.map((workload) => senderOf(workload, namespace)));
   if (senders.size > 0 && mesh.knowsAll("Workload")) return senders;
@@ -71,8 +73,8 @@ const sendersOf: Readonly<Record<Enrollment, readonly Sender[]>> = {
 };
 
 /**
- * Whether a namespace has clients that VirtualServices and DestinationRules say anything to: sidecars, gateways and
- * waypoints. ztunnel reads none, and neither does what is not in the mesh.
+ * Whether a namespace has clients that use VirtualServices and DestinationRules: sidecars, gateways and waypoints. ztunnel
+ * and workloads outside the mesh do not use them.
  */
 export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): boolean | undefined {
   const workloads = mesh.related(workloadsOfNamespace, namespace);

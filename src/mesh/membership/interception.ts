@@ -54,7 +54,7 @@ const portsIn = (list: string): ReadonlySet<number> =>
       .map(Number),
   );
 
-/** Whether nothing that arrives at the pod goes past the mesh. */
+/** Whether no inbound traffic of the pod bypasses the mesh. */
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
   onlyPorts === undefined && exceptPorts.size === 0;
 
@@ -62,7 +62,10 @@ export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean
 export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: number): boolean =>
   onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
 
-/** The annotation that leads a port of a captured pod past the mesh; undefined: none does, or nothing captures it. */
+/**
+ * The annotation that makes a port of a captured pod bypass the mesh; undefined: there is none, or the pod is not
+ * captured.
+ */
 export function passedBy(workload: Workload, namespace: Namespace | undefined, port: number): string | undefined {
   const capture = captureOf(workload, namespace);
   if (capture !== "sidecar" && capture !== "ambient") return undefined;

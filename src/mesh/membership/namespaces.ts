@@ -4,7 +4,7 @@ import type { Mesh } from "../../view/view.ts";
 
 export type Namespace = ObjectOf<"Namespace">;
 
-/** A namespace as the mesh shows it; one that it does not show is implied, with unknown labels. */
+/** The Namespace of this name in the mesh, or an implied Namespace with unknown labels. */
 export function namespaceIn(mesh: Mesh, name: string): Namespace {
   const found = mesh.find("Namespace", namespaceKey(name));
   return found?.kind === "Namespace" ? found : impliedNamespace(name);

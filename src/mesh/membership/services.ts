@@ -13,11 +13,11 @@ export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByNa
 /** A Service and its namespace, whose label may select a waypoint for it. */
 export const namespaceOfService = relation("namespaceOfService", serviceByNamespace, namespaceByName);
 
-/** Whether a Service sends its requests to these pods; without a selector, or as an ExternalName, it selects none. */
+/** Whether a Service selects these pods; without a selector, or as ExternalName, it selects none. */
 export const selectsWorkload = ({ spec }: Service, { pod }: Workload): boolean =>
   spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0 && selects(spec.selector, pod.labels);
 
-/** What runs behind a Service, proxies too. */
+/** The workloads behind a Service, including proxies. */
 export const workloadsOfService = (
   service: Service,
   namespace: Namespace,
@@ -25,7 +25,7 @@ export const workloadsOfService = (
 ): readonly Workload[] =>
   mesh.related(workloadsOfNamespace, namespace).filter((workload) => selectsWorkload(service, workload));
 
-/** The Services that lead to a workload. */
+/** The Services that select a workload. */
 export const servicesOfWorkload = (
   workload: Workload,
   namespace: Namespace,

@@ -7,7 +7,9 @@ import { mtlsOf, type PeerAuthentication, type peerAuthenticationsOfNamespace, p
 import { declared, type EffectiveMode, isWide, portModes } from "./peer-authentications.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 
-/** A namespace and every PeerAuthentication in it and in the root namespace, whether or not a control plane reads it. */
+/**
+ * A namespace and every PeerAuthentication in it and in the root namespace, whether or not a control plane reads it.
+ */
 export const everyPeerAuthenticationOfNamespace = relation(
   "everyPeerAuthenticationOfNamespace",
   namespaceByNameAndRoot,
@@ -67,7 +69,7 @@ export function peerAuthenticationChoices(
   });
 }
 
-/** The policies of a namespace that are for workloads with some labels only, oldest first, whether or not they are read. */
+/** The policies of a namespace with a selector, oldest first, whether or not a control plane reads them. */
 export function selectingPeerAuthentications(
   namespace: Namespace,
   mesh: MeshView<typeof everyPeerAuthenticationOfNamespace>,
@@ -78,7 +80,10 @@ export function selectingPeerAuthentications(
     .toSorted(oldestFirst);
 }
 
-/** Leaves out policies of other workloads, but keeps one with a selector in the root namespace, because it looks mesh-wide. */
+/**
+ * Leaves out policies of other workloads, but keeps one with a selector in the root namespace, because it looks
+ * mesh-wide.
+ */
 function isFor({ metadata, spec }: PeerAuthentication, labels: Labels | undefined, rootNamespace: string): boolean {
   const selector = spec.selector?.matchLabels ?? {};
   if (Object.keys(selector).length === 0) return true;

@@ -65,7 +65,10 @@ export interface NamespaceMtls {
   of(labels: Labels, plane: Plane): Modes;
 }
 
-/** Computes the effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are inherited. */
+/**
+ * Computes the effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are
+ * inherited.
+ */
 export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace>): NamespaceMtls {
   const { rootNamespace } = mesh.settings;
   const isRoot = namespace.metadata.name === rootNamespace;

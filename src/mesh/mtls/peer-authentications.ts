@@ -17,7 +17,10 @@ export const portModes = ({ spec }: PeerAuthentication): readonly (readonly [num
     .filter(([port]) => /^\d+$/.test(port))
     .map(([port, mtls]) => [Number(port), declared(mtls)] as const);
 
-/** Whether a policy is for the whole namespace or the mesh; an empty selector counts as none (Istio pilot/pkg/model/authentication.go addPeerAuthentication). */
+/**
+ * Whether a policy is for the whole namespace or the mesh; an empty selector counts as none (Istio
+ * pilot/pkg/model/authentication.go addPeerAuthentication).
+ */
 export const isWide = ({ spec }: PeerAuthentication): boolean =>
   Object.keys(spec.selector?.matchLabels ?? {}).length === 0;
 

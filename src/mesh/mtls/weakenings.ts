@@ -61,7 +61,8 @@ export function weakenings(before: Side, after: Side): readonly Weakening[] {
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
   const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);
   if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison, () => true));
-  // Labels that pods get only when they are created are in no template, so policies that select them cannot be evaluated.
+  // Labels that pods get only when they are created are in no template, so policies that select them cannot be
+  // evaluated.
   if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
   return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
 }

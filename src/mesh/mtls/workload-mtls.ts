@@ -5,48 +5,48 @@ import { isProxy, type Workload } from "../membership/workloads.ts";
 import { acceptsPlaintext, atPort, type NamespaceMtls, type Plane, planesOf } from "./effective-mtls.ts";
 import type { EffectiveMode, Modes } from "./peer-authentications.ts";
 
-/** A mode as one data plane has it. */
+/** The mode for one data plane. */
 export interface PlaneMode {
   readonly plane: Plane;
   readonly mode: EffectiveMode;
 }
 
-/** What a port of a workload takes. */
+/** The effective mTLS at a port of a workload. */
 export interface PortMtls {
   /** The pod's port, not the service's. */
   readonly port: number;
   readonly name: string | undefined;
-  /** Some container names it. */
+  /** Whether a container declares it. */
   readonly isDeclared: boolean;
-  /** The annotation that leads it past the mesh: it takes plaintext and no mTLS. */
+  /** The annotation that makes it bypass the mesh, so that it accepts plaintext and no mTLS. */
   readonly passedBy: string | undefined;
-  /** By the data planes to judge by, whatever annotations say. */
+  /** The modes for the possible data planes, regardless of annotations. */
   readonly byPlane: readonly PlaneMode[];
-  /** The weakest of these; undefined: nothing of the mesh takes what arrives here. */
+  /** The weakest of these modes; undefined: the port is not captured. */
   readonly mode: EffectiveMode | undefined;
 }
 
-/** The mTLS of one workload. */
+/** The effective mTLS of one workload. */
 export interface WorkloadMtls {
   readonly capture: Capture;
-  /** Its Gateway decides: PeerAuthentications do not count for proxies. */
+  /** Whether it is a proxy: its Gateway sets the TLS, and PeerAuthentications have no effect. */
   readonly isProxy: boolean;
-  /** The data planes to judge by; more than one where the labels of the namespace are not known. */
+  /** The possible data planes; more than one if the labels of the namespace are not known. */
   readonly planes: readonly Plane[];
-  /** The weakest mode at the ports that no policy names; undefined: nothing captures it. */
+  /** The weakest mode at the ports that no policy lists; undefined: it is not captured. */
   readonly mode: EffectiveMode | undefined;
-  /** Those that a container or a policy names, by number. */
+  /** The ports that a container or a policy names, sorted by number. */
   readonly ports: readonly PortMtls[];
   at(port: number): PortMtls;
-  /** What holds where this data plane takes the traffic, or would. */
+  /** The modes if this data plane captures the traffic. */
   as(plane: Plane): Modes;
 }
 
-/** Where more than one data plane may take the traffic the weakest counts. */
+/** If more than one data plane is possible, the weakest mode is used. */
 export const weakestOf = (modes: readonly EffectiveMode[]): EffectiveMode | undefined =>
   modes.find(acceptsPlaintext) ?? modes[0];
 
-/** `mtls`: of the workload's namespace. */
+/** `mtls` is that of the workload's namespace. */
 export function mtlsOfWorkload(workload: Workload, namespace: Namespace, mtls: NamespaceMtls): WorkloadMtls {
   const { pod } = workload;
   const capture = captureOf(workload, namespace);
@@ -77,7 +77,7 @@ export function mtlsOfWorkload(workload: Workload, namespace: Namespace, mtls: N
   };
 }
 
-/** Whether two data planes make a difference, at any port. */
+/** Whether the modes of two data planes differ at any port. */
 export function differ(a: Modes, b: Modes): boolean {
   const ports = new Set([...a.ports.keys(), ...b.ports.keys()]);
   return a.mode.mode !== b.mode.mode || [...ports].some((port) => atPort(a, port).mode !== atPort(b, port).mode);

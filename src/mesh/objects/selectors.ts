@@ -21,7 +21,9 @@ export interface LabelSelector {
   }[];
 }
 
-/** All parts of the selector must match; an empty selector selects everything (apimachinery LabelSelectorAsSelector). */
+/**
+ * All parts of the selector must match; an empty selector selects everything (apimachinery LabelSelectorAsSelector).
+ */
 export const selectsByExpression = (
   { matchLabels, matchExpressions }: LabelSelector,
   labels: Readonly<Record<string, string>>,

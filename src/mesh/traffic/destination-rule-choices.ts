@@ -19,7 +19,7 @@ export const everyDestinationRuleByHost = index("DestinationRule", (rule, settin
   return host === "" ? [] : [hostKey(host.toLowerCase())];
 });
 
-/** Every DestinationRule that may cover a host, whoever looks. */
+/** Every DestinationRule that can match a host, for any client. */
 export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly DestinationRule[] =>
   mesh.lookup(everyDestinationRuleByHost, coveringHosts(host)) as readonly DestinationRule[];
 
@@ -47,7 +47,10 @@ export interface PassedOverDestinationRule {
 }
 
 export interface DestinationRuleChoices {
-  /** The rules that clients can use. Several if the labels of clients decide; undefined in the list: some clients use none. */
+  /**
+   * The rules that clients can use. Several if the labels of clients decide; undefined in the list: some clients use
+   * none.
+   */
   readonly used: readonly (MergedDestinationRule | undefined)[];
   readonly passedOver: readonly PassedOverDestinationRule[];
 }

@@ -10,7 +10,10 @@ import { subsetDestinationsOf, type VirtualService } from "./virtual-services.ts
 export type DestinationRule = ObjectOf<"DestinationRule">;
 type Labels = Readonly<Record<string, string>>;
 
-/** The host that a DestinationRule is for, as istiod resolves it (Istio pilot/pkg/model/push_context.go setDestinationRules). */
+/**
+ * The host that a DestinationRule is for, as istiod resolves it (Istio pilot/pkg/model/push_context.go
+ * setDestinationRules).
+ */
 export const hostOfRule = ({ metadata, spec }: DestinationRule, { domain }: MeshSettings): string =>
   fullHost(spec.host, metadata.namespace, domain);
 
@@ -94,18 +97,27 @@ interface Draft extends MergedDestinationRule {
 const selectorOf = ({ spec }: DestinationRule): Labels | undefined =>
   spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.matchLabels ?? {});
 
-/** A rule with a workloadSelector is private, regardless of its exportTo (Istio pilot/pkg/model/push_context.go setDestinationRules). */
+/**
+ * A rule with a workloadSelector is private, regardless of its exportTo (Istio pilot/pkg/model/push_context.go
+ * setDestinationRules).
+ */
 const exportSetOf = (rule: DestinationRule): ReadonlySet<string> =>
   new Set(selectorOf(rule) === undefined ? rule.spec.exportTo : ["."]);
 
-/** Of the mesh default, only `.` makes a rule private (Istio pilot/pkg/model/push_context.go setDestinationRules isPrivateOnly). */
+/**
+ * Of the mesh default, only `.` makes a rule private (Istio pilot/pkg/model/push_context.go setDestinationRules
+ * isPrivateOnly).
+ */
 function isPrivate(rule: DestinationRule, { defaultDestinationRuleExportTo }: MeshSettings): boolean {
   const exportTo = exportSetOf(rule);
   if (exportTo.size === 0) return defaultDestinationRuleExportTo.includes(".");
   return exportTo.size === 1 && (exportTo.has(".") || exportTo.has(rule.metadata.namespace));
 }
 
-/** Whether clients of its own namespace can use it (Istio pilot/pkg/model/push_context.go setDestinationRules namespaceLocalDestRules). */
+/**
+ * Whether clients of its own namespace can use it (Istio pilot/pkg/model/push_context.go setDestinationRules
+ * namespaceLocalDestRules).
+ */
 function isLocal(rule: DestinationRule): boolean {
   const exportTo = exportSetOf(rule);
   return exportTo.size === 0 || exportTo.has("*") || exportTo.has(".") || exportTo.has(rule.metadata.namespace);

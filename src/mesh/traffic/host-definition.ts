@@ -11,14 +11,14 @@ import { virtualServicesOfHost } from "./virtual-service-choices.ts";
 
 export type ServiceEntry = ObjectOf<"ServiceEntry">;
 
-/** A host, and what defines it, by name. */
+/** A host, and the objects that define it, sorted by name. */
 export interface Host {
   readonly host: string;
   readonly service: Service | undefined;
   readonly entries: readonly ServiceEntry[];
 }
 
-/** Looks a full host up: the Service of its name, and the ServiceEntries that cover it. */
+/** Looks up a full host: the Service of its name, and the ServiceEntries that match it. */
 export function hostIn(mesh: Mesh, host: string): Host {
   const namespace = namespaceOfHost(host, mesh.settings.domain);
   const found =
@@ -33,7 +33,7 @@ export function hostIn(mesh: Mesh, host: string): Host {
   };
 }
 
-/** Whether anything at all speaks of a host: what defines it, or what is configured for it by its own name. */
+/** Whether any object refers to a host: one that defines it, or one that is configured for its exact name. */
 export function isSpokenOf({ host, service, entries }: Host, mesh: Mesh): boolean {
   if (service !== undefined || entries.length > 0) return true;
   return (
@@ -42,7 +42,7 @@ export function isSpokenOf({ host, service, entries }: Host, mesh: Mesh): boolea
   );
 }
 
-/** The namespaces that a host's service may be in, the likeliest first; none: nothing shows one. */
+/** The possible namespaces of a host's service, the most likely first; empty: none is known. */
 export const namespacesOfDefinition = (
   { host, service, entries }: Host,
   settings: MeshSettings,
@@ -52,8 +52,8 @@ export const namespacesOfDefinition = (
 const exportToAnnotation = "networking.istio.io/exportTo";
 
 /**
- * The namespaces that see a Service or a ServiceEntry; `*` stands for all. A Service says it in an annotation, separated
- * by commas (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go
+ * The namespaces to which a Service or a ServiceEntry is visible; `*` stands for all. A Service lists them in an annotation,
+ * separated by commas (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go
  * initServiceRegistry).
  */
 export function serviceVisibleTo(object: Service | ServiceEntry, settings: MeshSettings): ReadonlySet<string> {
@@ -66,7 +66,7 @@ export function serviceVisibleTo(object: Service | ServiceEntry, settings: MeshS
   return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
 }
 
-/** What defines a host and is not exported to clients in a namespace. */
+/** The objects that define a host and are not exported to clients in a namespace. */
 export const hiddenDefinitions = (
   { service, entries }: Host,
   client: string,

@@ -6,7 +6,10 @@ export const isLabel = (value: string): boolean =>
 const isWildcardLabel = (value: string): boolean =>
   value.length <= 63 && /^(?:\*|(?:\*-?)?[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?)$/.test(value);
 
-/** Istio pkg/config/validation/agent/validation.go ValidateDNS1123Labels: a final dot is allowed, a numeric last label is not. */
+/**
+ * Istio pkg/config/validation/agent/validation.go ValidateDNS1123Labels: a final dot is allowed, a numeric last label
+ * is not.
+ */
 function areLabels(domain: string): boolean {
   const labels = domain.split(".");
   if (/^[0-9]{1,18}$/.test(labels.at(-1) ?? "")) return false;
@@ -19,7 +22,10 @@ const hasLength = (domain: string): boolean => domain.length >= 1 && domain.leng
 /** Istio pkg/config/validation/agent/validation.go ValidateFQDN. */
 export const isDomain = (domain: string): boolean => hasLength(domain) && areLabels(domain);
 
-/** Istio pkg/config/validation/agent/validation.go ValidateWildcardDomain: `*` only in the first label; a short name is one. */
+/**
+ * Istio pkg/config/validation/agent/validation.go ValidateWildcardDomain: `*` only in the first label; a short name
+ * is one.
+ */
 export function isWildcardDomain(domain: string): boolean {
   const dot = domain.indexOf(".");
   if (!hasLength(domain) || !isWildcardLabel(dot < 0 ? domain : domain.slice(0, dot))) return false;

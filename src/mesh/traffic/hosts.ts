@@ -40,7 +40,10 @@ export function mostSpecificHost(host: string, hosts: Iterable<string>): string 
   return best;
 }
 
-/** The longest wildcard that is used as a key, in labels. All wildcards of a host with thousands of labels cost quadratic time. */
+/**
+ * The longest wildcard that is used as a key, in labels. All wildcards of a host with thousands of labels cost
+ * quadratic time.
+ */
 const deepestKey = 16;
 
 /**

@@ -58,7 +58,10 @@ interface SourceMatch {
   readonly sourceNamespace: string | undefined;
 }
 
-/** Istio pkg/config/validation/virtualservice.go validateHTTPRouteMatchRequest, validation.go validateTCPMatch, validateTLSMatch. */
+/**
+ * Istio pkg/config/validation/virtualservice.go validateHTTPRouteMatchRequest, validation.go validateTCPMatch,
+ * validateTLSMatch.
+ */
 export function* refusedMatch({ port, gateways, sourceNamespace }: SourceMatch, at: Path): Iterable<Refusal> {
   if (port !== undefined && port !== 0 && !isPort(port))
     yield { at: [...at, "port"], message: `Port ${port} is not between 1 and 65535` };
@@ -85,7 +88,10 @@ export function* refusedGateways(gateways: readonly string[], at: Path, isFromGa
 type Match = HttpRoute["match"][number];
 type StringMatch = NonNullable<Match["uri"]>;
 
-/** Istio pkg/config/validation/validation.go validateStringMatch, validateStringMatchRegexp: only a URI may have an empty prefix. */
+/**
+ * Istio pkg/config/validation/validation.go validateStringMatch, validateStringMatchRegexp: only a URI may have an
+ * empty prefix.
+ */
 function* refusedStringMatches(match: Match, at: Path): Iterable<Refusal> {
   yield* refusedRegex(match.uri, [...at, "uri"]);
   for (const field of ["scheme", "method", "authority"] as const)

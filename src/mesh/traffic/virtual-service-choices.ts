@@ -16,7 +16,7 @@ export const everyVirtualServiceByHost = index("VirtualService", (virtualService
   isDelegate(virtualService) ? [] : new Set(hostsOf(virtualService, settings).map(hostKey)),
 );
 
-/** Every VirtualService that may cover a host, whoever looks. */
+/** Every VirtualService that can match a host, for any client. */
 export const virtualServicesOfHost = (host: string, mesh: Mesh): readonly VirtualService[] =>
   mesh.lookup(everyVirtualServiceByHost, coveringHosts(host)) as readonly VirtualService[];
 
@@ -82,7 +82,7 @@ export function virtualServiceChoices(
 }
 
 /**
- * The VirtualServices that a waypoint follows for a host: all that sidecars of its namespace could, of its own and the
+ * The VirtualServices that a waypoint uses for a host: all that are visible to its namespace, from its own and the
  * service's namespace (Istio pilot/pkg/networking/core/listener_waypoint.go getWaypointVirtualServices).
  */
 export function waypointVirtualServices(

@@ -78,7 +78,10 @@ function add(clients: Map<string, ReadonlySet<string>>, gateway: string, namespa
   if (namespaces.size > 0) clients.set(gateway, namespaces.union(clients.get(gateway) ?? new Set()));
 }
 
-/** A VirtualService without hosts is a delegate (Istio pilot/pkg/model/virtualservice_controller.go delegateVirtualServices). */
+/**
+ * A VirtualService without hosts is a delegate (Istio pilot/pkg/model/virtualservice_controller.go
+ * delegateVirtualServices).
+ */
 export const isDelegate = ({ spec }: VirtualService): boolean => spec.hosts.length === 0;
 
 const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>

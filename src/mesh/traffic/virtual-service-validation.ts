@@ -36,7 +36,10 @@ export function* refusals(virtualService: VirtualService): Iterable<Refusal> {
   yield* refusedMirrors(virtualService);
 }
 
-/** Whether istiod generated it from Gateway API routes, which it validates less strictly (Istio pilot/pkg/model UseGatewaySemantics). */
+/**
+ * Whether istiod generated it from Gateway API routes, which it validates less strictly (Istio pilot/pkg/model
+ * UseGatewaySemantics).
+ */
 const isFromGatewayApi = ({ metadata }: VirtualService): boolean =>
   metadata.annotations["internal.istio.io/route-semantics"] === "gateway";
 

@@ -26,7 +26,10 @@ export function* routesOf({ spec }: VirtualService): Iterable<Route> {
 export const shownSum = (destinations: readonly WeightedDestination[]): string =>
   destinations.map(({ weight }) => (weight === undefined ? "0 (not set)" : String(weight))).join(" + ");
 
-/** The share of its requests that a destination of a route gets, 0 to 1: a single one gets them all, whatever its weight. */
+/**
+ * The share of the requests that a destination of a route receives, 0 to 1. A single destination receives all,
+ * regardless of its weight.
+ */
 export function shareOf({ weight }: WeightedDestination, { destinations }: Route): number {
   if (destinations.length === 1) return 1;
   const sum = destinations.reduce((total, other) => total + (other.weight ?? 0), 0);

@@ -166,7 +166,10 @@ function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingReq
   return isNotReady(gateway) ? "not ready" : undefined;
 }
 
-/** Whether the status says that the waypoint has no address, which it gets with its first ready pod (gatewayToWaypointTransform). */
+/**
+ * Whether the status says that the waypoint has no address, which it gets with its first ready pod
+ * (gatewayToWaypointTransform).
+ */
 const isNotReady = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 &&
   status.conditions.some(({ type, status }) => type === "Programmed" && status === "False");

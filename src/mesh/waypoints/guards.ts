@@ -161,7 +161,10 @@ function* frontsOfServices(policy: AuthorizationPolicy, mesh: View): Iterable<Fr
   }
 }
 
-/** The workloads behind one waypoint. If they are not known, imaginary pods with exactly the selected labels represent them. */
+/**
+ * The workloads behind one waypoint. If they are not known, imaginary pods with exactly the selected labels represent
+ * them.
+ */
 function guardsIn(front: Front, mesh: View): readonly Guard[] {
   const { waypoint, gateway, namespace, selector } = front;
   const caller = identityOfWaypoint(waypoint, gateway);

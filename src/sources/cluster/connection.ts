@@ -63,7 +63,8 @@ class KeptConnection implements ClusterConnection {
     this.#config = config;
     this.#base = base.replace(/\/$/, "");
     this.#secure = base.startsWith("https:");
-    // One agent for all requests, because client-node would create one for each. Its pools are separated by certificate.
+    // One agent for all requests, because client-node would create one for each. Its pools are separated by
+    // certificate.
     const kept = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 16 };
     this.#agent = this.#secure ? new HttpsAgent(kept) : new HttpAgent(kept);
     this.server = `${this.#base} (context ${config.currentContext})`;
@@ -211,7 +212,9 @@ function json(text: string): unknown {
 
 const longestStatus = 64 * 1024;
 
-/** Reads the beginning of an error response's body. Errors while reading are ignored, because the status matters more. */
+/**
+ * Reads the beginning of an error response's body. Errors while reading are ignored, because the status matters more.
+ */
 async function shortText(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;

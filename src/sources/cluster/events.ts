@@ -28,14 +28,19 @@ export interface ClusterEventsOptions {
 const perSecond = 10;
 const burst = 50;
 const mostWaiting = 200;
-/** The number of written Events that are remembered, so that a repeated Event increases the count of the existing one. */
+/**
+ * The number of written Events that are remembered, so that a repeated Event increases the count of the existing one.
+ */
 const mostRemembered = 1_000;
 /** A repetition after this time is a new Event, because the API server deletes Events after an hour. */
 const seriesMs = 10 * 60_000;
 const longestWriteMs = 5_000;
 /** Below the limit of 253 characters for a name, with room for the suffix that makes it unique. */
 const longestNamePart = 200;
-/** The maximum length of reportingController and similar fields (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
+/**
+ * The maximum length of reportingController and similar fields (k8s.io/kubernetes
+ * pkg/apis/core/validation/events.go).
+ */
 const longestField = 128;
 
 interface Waiting {

@@ -7,7 +7,10 @@ import { isObject, member } from "../../kube/read.ts";
 import { isSystemError, unreadable } from "../../text/file-errors.ts";
 import { ClusterError } from "./cluster-error.ts";
 
-/** Where the cluster configuration is searched, in kubectl's order: `--kubeconfig`, `KUBECONFIG`, `~/.kube/config`, the pod's service account. */
+/**
+ * Where the cluster configuration is searched, in kubectl's order: `--kubeconfig`, `KUBECONFIG`, `~/.kube/config`,
+ * the pod's service account.
+ */
 export interface KubeconfigOptions {
   readonly kubeconfig?: string | undefined;
   readonly context?: string | undefined;

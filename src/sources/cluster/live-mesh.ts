@@ -109,7 +109,10 @@ export class ClusterMesh {
     }));
   }
 
-  /** Seconds since the API server last sent something about each kind; the largest value if a kind has several resources. */
+  /**
+   * Seconds since the API server last sent something about each kind; the largest value if a kind has several
+   * resources.
+   */
   freshness(): readonly (readonly [kind: Kind, seconds: number])[] {
     return this.#kinds.flatMap((kind) => {
       const silentMs = this.#silentMs(kind);
@@ -151,7 +154,8 @@ export class ClusterMesh {
       set: (raw) => this.#unheld(() => this.#set(raw, resource)),
       delete: (raw) => this.#unheld(() => this.#delete(raw, resource)),
       keepOnly: (keys) => this.#unheld(() => this.#keepOnly(keys, resource)),
-      // Applied in order with the objects, because a kind is complete only when all objects of its list are in the store.
+      // Applied in order with the objects, because a kind is complete only when all objects of its list are in the
+      // store.
       changed: (state) =>
         this.#unheld(() => {
           this.#logState(resource, told, state);
@@ -203,7 +207,10 @@ export class ClusterMesh {
     return this.#next === undefined ? [this.#store] : [this.#store, this.#next];
   }
 
-  /** Settings are part of every key, so a change of them builds a new store. Until it is complete, the old one is used. */
+  /**
+   * Settings are part of every key, so a change of them builds a new store. Until it is complete, the old one is
+   * used.
+   */
   #settle(): void {
     const settings = meshSettingsOf(this.#store.all("MeshConfig"), this.#options.settings);
     const wanted = JSON.stringify(settings);

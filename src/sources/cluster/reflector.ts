@@ -41,11 +41,17 @@ const watchStartMs = 30_000;
 const listSilenceMs = 60_000;
 /** When an absent or forbidden resource is tried again: soon at first, because CRDs and RBAC often follow shortly. */
 const lookAgainMs = { first: 2_000, longest: 30_000 };
-/** How often in a row a known resource must be absent or forbidden to count as such, because restarting servers report it too early. */
+/**
+ * How often in a row a known resource must be absent or forbidden to count as such, because restarting servers report
+ * it too early.
+ */
 const refusalsBelieved = 3;
 /** A watch that ends sooner without an event counts as failed. */
 const shortestWatchMs = 1_000;
-/** After this many failures of a watch, the resource is listed again, because its version may be invalid (after a restored backup, versions go backwards). */
+/**
+ * After this many failures of a watch, the resource is listed again, because its version may be invalid (after a
+ * restored backup, versions go backwards).
+ */
 const failuresBeforeList = 5;
 
 /**

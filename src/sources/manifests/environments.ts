@@ -2,7 +2,10 @@ import { sep } from "node:path";
 import { identityOf } from "../../kube/identity.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
 
-/** One of several folders that define the same object, such as `overlays/dev` and `overlays/prod`. Each object occurs once. */
+/**
+ * One of several folders that define the same object, such as `overlays/dev` and `overlays/prod`. Each object occurs
+ * once.
+ */
 export type Environment = readonly FileObject[];
 
 /**

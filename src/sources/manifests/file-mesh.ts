@@ -15,7 +15,10 @@ export interface FileObject {
 /** A mesh that is built from manifests. */
 export interface FileMesh {
   readonly mesh: MeshStore;
-  /** In the order of the manifests. If several define the same object, the mesh contains the last, as after kubectl apply. */
+  /**
+   * In the order of the manifests. If several define the same object, the mesh contains the last, as after kubectl
+   * apply.
+   */
   readonly objects: readonly FileObject[];
   /** Manifests that a later one replaces. */
   readonly replaced: readonly { readonly by: FileObject; readonly earlier: FileObject }[];
@@ -64,7 +67,10 @@ function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptio
   return new Map(allKinds.map((kind) => [kind, knowledge(kind, counts.get(kind) ?? 0)]));
 }
 
-/** The kinds of Istio and of the Gateway API, which a repository of mesh configuration contains; other kinds usually not. */
+/**
+ * The kinds of Istio and of the Gateway API, which a repository of mesh configuration contains; other kinds usually
+ * not.
+ */
 const isMeshKind = (kind: Kind): boolean =>
   kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking/.test(group));
 

@@ -151,7 +151,10 @@ class DocumentReader {
   }
 }
 
-/** The API server omits apiVersion and kind in the items of a typed list; `UnstructuredList` of apimachinery adds them. */
+/**
+ * The API server omits apiVersion and kind in the items of a typed list; `UnstructuredList` of apimachinery adds
+ * them.
+ */
 function itemOf(list: Record<string, unknown>, item: unknown): unknown {
   const itemKind = String(list["kind"]).slice(0, -"List".length);
   if (!isObject(item) || itemKind === "" || item["kind"] !== undefined || item["apiVersion"] !== undefined) return item;

@@ -115,7 +115,8 @@ function locator(chunk: Chunk, start: number): (path: Path) => number {
 
 function compose(chunk: Chunk): Document | undefined {
   refuse(chunk);
-  // Scalars are resolved in yaml-scalars.ts, duplicate keys found in yaml-values.ts: the library compares each key with each other.
+  // Scalars are resolved in yaml-scalars.ts, duplicate keys found in yaml-values.ts: the library compares each key with
+  // each other.
   const composer = new Composer({
     schema: "failsafe",
     resolveKnownTags: false,
