@@ -20,7 +20,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(2);
 });
 
-// A function, because the one script of the built file cannot wait at its top level.
+// A function, because the script of the built file cannot use top-level await.
 async function main(): Promise<void> {
   process.exitCode = await run(argv, {
     input: process.stdin,
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
     error: (text) => void process.stderr.write(text),
     // Node's own detection: FORCE_COLOR, NO_COLOR, NODE_DISABLE_COLORS, TERM, and what kind of terminal it is.
     colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
-    // Some terminals say 0.
+    // Some terminals report 0.
     columns: process.stdout.columns || undefined,
     env: process.env,
     hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,

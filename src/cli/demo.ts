@@ -65,7 +65,7 @@ async function temporaryFolder(): Promise<string> {
   try {
     return await mkdtemp(join(tmpdir(), "meshward-demo-"));
   } catch (error) {
-    throw new UsageError(`no temporary folder can be made in ${tmpdir()} (TMPDIR): ${unwritable(error)}`);
+    throw new UsageError(`cannot create a temporary folder in ${tmpdir()} (TMPDIR): ${unwritable(error)}`);
   }
 }
 

@@ -40,7 +40,7 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
   });
-  // Now, so that no review has to.
+  // Built now, so that no review has to build them.
   for (const index of indexesOfRules) mesh.lookup(index, []);
   return {
     current: () => mesh,

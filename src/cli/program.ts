@@ -28,7 +28,10 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   for (const command of [program, ...program.commands])
-    command.exitOverride().configureOutput(outputTo(terminal)).showHelpAfterError("(--help lists the commands and options)");
+    command
+      .exitOverride()
+      .configureOutput(outputTo(terminal))
+      .showHelpAfterError("(--help lists the commands and options)");
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -37,7 +40,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** Help is as wide as the terminal, for errors too; a pipe gets each option on one line. */
+/** Help is wrapped at the width of the terminal, also after errors; in a pipe, each option is on one line. */
 function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal): OutputConfiguration {
   return {
     writeOut: out,

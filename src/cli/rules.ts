@@ -23,7 +23,7 @@ function showRules(id: string | undefined, terminal: Terminal): ExitCode {
   return 0;
 }
 
-/** The least room beside ids and modes that sentences are readable in; with less, each goes below its rule. */
+/** The minimum width for sentences beside ids and modes; on narrower terminals, they are printed below the rule. */
 const columnsForSentences = 50;
 
 function catalogue(page: Page): string {
@@ -34,7 +34,8 @@ function catalogue(page: Page): string {
     isNarrow
       ? `${rule.id}  ${shownMode(rule)}\n${hanging("    ", rule.summary, page)}`
       : hanging(head(rule), rule.summary, page);
-  const legend = "The mode is that of the profile baseline; P: only in protected namespaces, or what it is there.";
+  const legend =
+    "The mode is that of the profile baseline. (P): the rule applies only in protected namespaces; (P: mode): its mode there.";
   return [...rules.map(line), "", hanging("", legend, page), ""].join("\n");
 }
 

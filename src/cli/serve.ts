@@ -68,7 +68,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
-      "how long to go on answering after SIGTERM; Ctrl-C in a terminal does not wait",
+      "seconds to keep answering after SIGTERM; Ctrl-C in a terminal does not wait",
       seconds,
       10,
     )
@@ -111,13 +111,13 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   try {
     announce();
     const warmedUp = await warmUp.run({ now: () => performance.now(), stop: terminal.stop });
-    if (warmedUp.error === undefined) log.debug(warmedUp, "warmed up");
-    else log.warn(warmedUp, "not warmed up");
+    if (warmedUp.error === undefined) log.debug(warmedUp, "warm-up finished");
+    else log.warn(warmedUp, "warm-up did not finish");
     log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
     isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
     log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
-    terminal.hint?.("What is in flight is answered; Ctrl-C again stops at once.\n");
+    terminal.hint?.("Requests in flight are being answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
@@ -146,8 +146,13 @@ async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Lo
     const made = await unsavedSelfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
     const announce = () => {
       made.save();
-      log.info({ authority: made.caPath }, "a certificate was made; its authority belongs into caBundle");
-      terminal.hint?.(`The certificate of the webhook's CA is ${made.caPath}; put it into caBundle of the webhook configuration\n`);
+      log.info(
+        { authority: made.caPath },
+        "certificate was created; put its CA into caBundle of the webhook configuration",
+      );
+      terminal.hint?.(
+        `The certificate of the webhook's CA is ${made.caPath}; put it into caBundle of the webhook configuration\n`,
+      );
     };
     return { certificates: made.certificates, announce };
   }

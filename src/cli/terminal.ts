@@ -9,29 +9,29 @@ export interface Terminal {
   /** Prints progress, notes and errors. */
   error(text: string): void;
   readonly colour: boolean;
-  /** Of the terminal that `out` writes to; undefined where that is none. */
+  /** The width of the terminal that `out` writes to; undefined if it is not a terminal. */
   readonly columns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** For whoever watches; undefined where that is nobody, and a log takes everything. */
+  /** Prints a hint for a user at a terminal; undefined if there is no terminal and everything is logged. */
   readonly hint?: ((text: string) => void) | undefined;
-  /** Aborted when the user asks to stop, with `byKeyboard` as its reason where that is so; a second time the process ends at once. */
+  /** Aborted when the user asks to stop, with the reason `byKeyboard` for Ctrl-C; a second request ends the process immediately. */
   readonly stop: AbortSignal;
 }
 
-/** Ctrl-C in a terminal: nobody routes requests here who would have to notice first. */
+/** Ctrl-C in a terminal, where no load balancer has to notice the shutdown first. */
 export const byKeyboard = Symbol("by keyboard");
 
 /** 0: success. 1: findings at or above `--fail-on`. 2: the command could not run, or not on all of its input. */
 export type ExitCode = 0 | 1 | 2;
 
-/** What stands in the way, in the one form that all commands have. */
+/** Prints an error in the form that all commands share. */
 export const tellProblem = (problem: string, { error }: Pick<Terminal, "error">): void => error(shownProblem(problem));
 
 const shownProblem = (problem: string): string => `meshward: ${problem}\n`;
 
-/** For an output that has failed, and can carry no problem. */
+/** The message for a standard output that failed. */
 export const outputProblem = (error: unknown): string =>
   shownProblem(`standard output cannot be written: ${unwritable(error)}`);
 
-/** What somebody should know although nothing is wrong. */
+/** Prints a note, which is not an error. */
 export const tellNote = (note: string, { error }: Pick<Terminal, "error">): void => error(`meshward: note: ${note}\n`);

@@ -13,43 +13,43 @@ import type { Manifest } from "../sources/manifests/manifests.ts";
 import { isPolicy } from "./policy-options.ts";
 
 export interface WarmUpOptions {
-  /** Milliseconds that only grow. */
+  /** Monotonic time in milliseconds. */
   readonly now: () => number;
-  /** Aborted: the server stops before it was ready. */
+  /** Aborted if the server stops before it was ready. */
   readonly stop: AbortSignal;
 }
 
 export interface WarmedUp {
-  /** How many were judged. */
+  /** The number of evaluated reviews. */
   readonly reviews: number;
   readonly milliseconds: number;
-  /** What ended it too early, which is a defect of Meshward; real reviews are answered all the same. */
+  /** The error that ended the warm-up early, which is a bug in Meshward; real reviews are answered anyway. */
   readonly error?: string;
 }
 
 export interface WarmUp {
-  /** For /readyz: has a problem until the end. */
+  /** The check for /readyz, which has a problem until the warm-up ends. */
   readonly check: ReadinessCheck;
   /** Never rejects. */
   run(options: WarmUpOptions): Promise<WarmedUp>;
 }
 
-/** Twice what the tour gives: the CPU of the first real review falls from 6 ms to 0.6 ms, and no further with more. */
+/** Twice the reviews of the tour. The CPU time of the first real review decreases from 6 ms to 0.6 ms, and not further with more. */
 const wantedReviews = 200;
 /**
- * A machine that is not done by then is so slow that its first reviews are the lesser trouble: where failurePolicy is
- * Fail and this is the only replica, nobody can change the mesh before it is ready.
+ * The time limit of the warm-up. If failurePolicy is Fail and this is the only replica, the mesh cannot be changed before
+ * the server is ready, which is worse than slow first reviews.
  */
 const longestMs = 3_000;
 
 /**
- * Judges what the tour applies, over a mesh of its own, before the first real review comes: Node compiles code when it
- * is first run. Nothing of it is logged, counted or sent.
+ * Evaluates the reviews of the tour with a separate mesh before the first real review, because Node compiles code when it
+ * is first run. These reviews are not logged or counted.
  */
 export function createWarmUp(): WarmUp {
   let isDone = false;
   return {
-    check: { name: "warmed-up", problem: () => (isDone ? undefined : "judging built-in reviews first") },
+    check: { name: "warmed-up", problem: () => (isDone ? undefined : "evaluating built-in reviews first") },
     async run({ now, stop }) {
       const start = now();
       let reviews = 0;
@@ -72,7 +72,7 @@ export function createWarmUp(): WarmUp {
   };
 }
 
-/** One call a review, as many as are wanted: each object of the tour is created, updated and deleted, again and again. */
+/** One call for each review: each object of the tour is created, updated and deleted, repeatedly. */
 async function rehearsal(): Promise<readonly (() => void)[]> {
   const { chapters } = await tour();
   const manifests = chapters.flatMap((chapter) => chapter.manifests);
@@ -106,7 +106,7 @@ interface BuiltInReview {
   readonly body: Buffer;
 }
 
-/** As the API server would send them, with what a gate looks at. */
+/** The requests as the API server would send them, with the fields that a gate reads. */
 function reviewsOf({ raw }: Manifest): readonly BuiltInReview[] {
   const { name, namespace = "" } = metadataOf(raw);
   const request = { kind: groupVersionKind(raw), name, namespace, userInfo: { username: "warm-up", groups: [] } };

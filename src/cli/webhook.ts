@@ -45,7 +45,7 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
-  /** Drains, sooner where `hurry` is aborted, then closes both ports. */
+  /** Drains, faster if `hurry` is aborted, then closes both ports. */
   close(hurry?: AbortSignal): Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     opsPort,
     async close(hurry) {
       await server.close(hurry);
-      await told.close();
+      await events.close();
       await ops.close();
       certificates.close();
       log.flush();

@@ -55,7 +55,7 @@ function unread({ uid, limitBytes }: TooLarge): Pick<Refusal, "status" | "uid" |
 }
 
 interface Refusal {
-  /** As performance.now() gives it: when the body was there. */
+  /** When the body was received, by performance.now(). */
   readonly start: number;
   readonly path: WebhookPath;
   readonly status: number;

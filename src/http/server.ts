@@ -57,8 +57,8 @@ export interface AdmissionServer {
   /** For /readyz: is it listening, not draining, and is its certificate valid? */
   readonly readiness: readonly ReadinessCheck[];
   /**
-   * Drains: /readyz turns, answers carry `Connection: close`, what is in flight is answered. Once `hurry` is aborted it
-   * no longer waits for load balancers to notice. Never rejects.
+   * Drains: /readyz fails, responses carry `Connection: close`, requests in flight are answered. When `hurry` is aborted,
+   * it no longer waits for load balancers. Never rejects.
    */
   close(hurry?: AbortSignal): Promise<void>;
 }

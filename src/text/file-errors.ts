@@ -1,7 +1,6 @@
-// What the operating system says of files, in words that end in what to do. `ENOENT: no such file or directory, open 'x'`
-// names neither.
+// Messages for errors of the operating system about files, with what to do.
 
-/** What Node throws where the operating system refuses something. */
+/** The error that Node throws for a failed system call. */
 interface SystemError extends Error {
   readonly code: string;
   readonly syscall: string;
@@ -23,15 +22,15 @@ const unreadableBecause: Readonly<Record<string, string>> = {
 };
 
 const unwritableBecause: Readonly<Record<string, string>> = {
-  ENOENT: "its folder does not exist: make it, or correct the path",
+  ENOENT: "its folder does not exist: create it, or correct the path",
   ENOTDIR: "a part of the path is a file, not a folder: correct the path",
-  EEXIST: "a file of that name is in the way: remove it, or give another path",
+  EEXIST: "a file of that name exists: remove it, or give another path",
   EISDIR: "there is a folder of that name: give the path of a file",
   EACCES: "permission denied: allow this user to write there",
   EPERM: "permission denied: allow this user to write there",
   EROFS: "its file system is read-only: give another path",
-  ENOSPC: "no space is left: make room, or give another path",
-  EDQUOT: "no space is left: make room, or give another path",
+  ENOSPC: "no space is left: free some space, or give another path",
+  EDQUOT: "no space is left: free some space, or give another path",
   ELOOP: "its symbolic links lead in a circle: correct the link",
   ENAMETOOLONG: "the name is too long for a file: correct the path",
   EMFILE: "too many files are open: raise the limit (ulimit -n)",
@@ -49,10 +48,10 @@ export const unwritable = (error: unknown): string => {
   return unwritableBecause[code] ?? refused(code);
 };
 
-/** The same where nobody knows what it was wanted for. */
+/** The same for an unknown purpose. */
 export const unusable = (error: unknown): string => refused(codeIn(error));
 
-const refused = (code: string): string => `the system refuses it (${code}): check the path and its disk`;
+const refused = (code: string): string => `the system call failed (${code}): check the path and its disk`;
 
 function codeIn(error: unknown): string {
   if (error instanceof Error && "code" in error) return String(error.code);

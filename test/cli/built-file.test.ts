@@ -89,7 +89,7 @@ describe("the built file", () => {
         [file, "capture", "--kubeconfig", kubeconfig, "--output", capture],
         { env: {} },
       );
-      assert.match(stderr, /1 objects of https:.* are in /);
+      assert.match(stderr, /wrote 1 objects of https:.* to /);
     });
 
   test("the notices name the packages in it, with their licences, and no others", () => {

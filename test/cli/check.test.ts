@@ -349,7 +349,7 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     assert.equal(unwritable.code, 2);
     assert.match(
       unwritable.error,
-      /--output .* cannot be written: its folder does not exist: make it, or correct the path\n$/,
+      /--output .* cannot be written: its folder does not exist: create it, or correct the path\n$/,
     );
   });
 

@@ -62,7 +62,7 @@ describe("check and capture", () => {
     const captured = await meshward(["capture", "-o", capture, "--kubeconfig", kubeconfig]);
     assert.equal(captured.code, 0, captured.error);
     assert.match(captured.error, /^meshward: note: not read from the cluster: .*rollouts\.argoproj\.io absent/);
-    assert.match(captured.error, /3 objects of http:\/\/127\.0\.0\.1:\d+ \(context test\) are in .*capture\.json\n$/);
+    assert.match(captured.error, /3 objects of http:\/\/127\.0\.0\.1:\d+ \(context test\) to .*capture\.json\n$/);
     assert.equal(captured.out, "");
     for (const mesh of [
       ["--mesh", "cluster", "--kubeconfig", kubeconfig],
@@ -110,7 +110,7 @@ describe("check and capture", () => {
     const { kubeconfig } = await cluster(context);
     const unwritten = await meshward(["capture", "-o", join(root, "no", "capture.json"), "--kubeconfig", kubeconfig]);
     assert.equal(unwritten.code, 2);
-    assert.match(unwritten.error, /^meshward: --output .* cannot be written: its folder does not exist: make it/);
+    assert.match(unwritten.error, /^meshward: --output .* cannot be written: its folder does not exist: create it/);
     const cut = join(root, "cut.json");
     writeFileSync(cut, '{"apiVersion":"meshward.io/v1alpha1","kind":"Capture","version":1,"items":[\n{"a":1},\n');
     const unread = await meshward(["check", fileWith(virtualService("v1")), "--mesh", cut]);

@@ -17,7 +17,7 @@ const namespace = "# A team\napiVersion: v1\nkind: Namespace\nmetadata: { name: 
 test("where there is nothing to play, one line says why, and no webhook starts", async (context) => {
   for (const [path, expected] of [
     [join(folderWith(context, {}), "nowhere"), /^meshward: .*there is no such file or folder: correct the path\n$/],
-    [folderWith(context, {}), /^meshward: .*this folder holds no \.yaml, \.yml or \.json file: .*\n$/],
+    [folderWith(context, {}), /^meshward: .*this folder contains no \.yaml, \.yml or \.json file; .*\n$/],
     [folderWith(context, { "broken.yaml": "a: b: c\n" }), /^meshward: .*broken\.yaml:1:4: not valid YAML: .*\n$/],
   ] as const) {
     const { code, out, error } = await meshward(["demo", path]);

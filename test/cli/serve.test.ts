@@ -116,7 +116,13 @@ describe("serve", () => {
     assert.deepEqual(await exit, [0, null]);
     assert.deepEqual(
       server.log().map(({ msg }) => msg),
-      ["a certificate was made; its authority belongs into caBundle", "serving", "admission", "admission", "stopping"],
+      [
+        "certificate was created; put its CA into caBundle of the webhook configuration",
+        "serving",
+        "admission",
+        "admission",
+        "stopping",
+      ],
     );
     const decisions = server.log().filter(({ msg }) => msg === "admission");
     assert.deepEqual(
@@ -147,7 +153,7 @@ describe("serve", () => {
     assert.deepEqual([stopped.code, stopped.out, stopped.error], [0, "", ""]);
     assert.match(
       hints.join(""),
-      /^The webhook's authority is .*ca\.crt: .*\nWhat is in flight .*Ctrl-C again stops at once\.\n$/,
+      /^The certificate of the webhook's CA is .*ca\.crt; .*\nRequests in flight .*Ctrl-C again to stop immediately\.\n$/,
     );
     const failed = await meshward(["serve", ...slow, "--certs", mesh]);
     assert.equal(failed.code, 2);

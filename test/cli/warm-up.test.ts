@@ -6,7 +6,7 @@ const never = new AbortController().signal;
 
 test("a few hundred built-in reviews are judged before /readyz says yes", async () => {
   const warmUp = createWarmUp();
-  assert.equal(warmUp.check.problem(), "judging built-in reviews first");
+  assert.equal(warmUp.check.problem(), "evaluating built-in reviews first");
   const running = warmUp.run({ now: () => 0, stop: never });
   assert.notEqual(warmUp.check.problem(), undefined);
   assert.deepEqual(await running, { reviews: 200, milliseconds: 0 });

@@ -24,11 +24,11 @@ test("what is not there, or is something else, is said in words", () => {
   assert.equal(reading("file/below"), "there is no such file or folder: correct the path");
   assert.equal(reading("."), "is a folder, not a file");
   const writing = (path: string) => unwritable(thrownBy(() => writeFileSync(join(folder, path), "")));
-  assert.equal(writing("no/file"), "its folder does not exist: make it, or correct the path");
+  assert.equal(writing("no/file"), "its folder does not exist: create it, or correct the path");
   assert.equal(writing("file/below"), "a part of the path is a file, not a folder: correct the path");
   assert.equal(writing("."), "there is a folder of that name: give the path of a file");
   const making = (path: string) => unwritable(thrownBy(() => mkdirSync(join(folder, path), { recursive: true })));
-  assert.equal(making("file"), "a file of that name is in the way: remove it, or give another path");
+  assert.equal(making("file"), "a file of that name exists: remove it, or give another path");
 });
 
 test("what has no words of its own keeps its code, never Node's message", () => {

@@ -75,7 +75,7 @@ export async function writeCapture(
   }
 }
 
-/** Of ConfigMaps only mesh configs, each from the one of its two lists that it belongs to. */
+/** Of ConfigMaps only mesh configs, each from only one of the two lists. */
 const isWanted = (raw: Record<string, unknown>, resource: ClusterResource): boolean =>
   resource.kind !== "MeshConfig" || readReceived(raw, resource) !== undefined;
 

@@ -1,5 +1,5 @@
 /**
- * All that Meshward takes of client-node, loaded once a cluster is asked for. A module of its own, so that the build
- * sees which one name is used and leaves out the generated API classes, two thirds of the built file otherwise.
+ * The only import from client-node, loaded when a cluster is used. It is a separate module, so that the build sees that one
+ * name is used and leaves out the generated API classes, which would be two thirds of the built file.
  */
 export { KubeConfig } from "@kubernetes/client-node";

@@ -119,7 +119,7 @@ class KeptConnection implements ClusterConnection {
     } catch (error) {
       throw new ClusterError(
         "unauthorized",
-        `the credentials for ${this.server} cannot be had: ${whyNoCredentials(error)}; kubectl get namespaces shows whether kubectl has them`,
+        `cannot get credentials for ${this.server}: ${whyNoCredentials(error)}; run kubectl get namespaces to see whether kubectl can`,
       );
     }
     const headers: OutgoingHttpHeaders = { ...(options.headers as OutgoingHttpHeaders | undefined) };
@@ -175,12 +175,13 @@ class KeptConnection implements ClusterConnection {
   }
 }
 
-/** A plugin, or a file that the kubeconfig names. */
+/** The reason: a credential plugin failed, or a file that the kubeconfig names cannot be read. */
 function whyNoCredentials(error: unknown): string {
-  if (!isSystemError(error)) return (error instanceof Error ? error.message : String(error)) || "the plugin failed";
+  if (!isSystemError(error))
+    return (error instanceof Error ? error.message : String(error)) || "the credential plugin failed";
   const { syscall, path = "", code } = error;
   if (!syscall.startsWith("spawn")) return `${path}: ${unreadable(error)}`;
-  return `the plugin ${path} ${code === "ENOENT" ? "is not there: install it, or correct its path" : `cannot be started (${code})`}`;
+  return `the credential plugin ${path} ${code === "ENOENT" ? "does not exist: install it, or correct its path" : `cannot be started (${code})`}`;
 }
 
 class StaleSocketError extends Error {}

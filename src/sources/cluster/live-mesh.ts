@@ -187,7 +187,7 @@ export class ClusterMesh {
     );
     const key = keyFor(kind, { originKind: served.kind, namespace, name });
     const there = this.#store.find(kind, key);
-    // Both lists of mesh configs show the ConfigMap `istio`: istiod's chart labels it with its revision, too.
+    // Both lists contain the ConfigMap `istio`, because istiod's chart also sets the revision label on it.
     if (there === undefined || there.implied || !owns(there)) return;
     for (const store of this.#stores()) store.delete(kind, key);
     if (kind === "MeshConfig") this.#settle();
