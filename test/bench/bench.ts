@@ -10,8 +10,9 @@ import { selfSigned } from "../../src/tls/self-signed.ts";
 import { clusterTable } from "./cluster.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
+import { gateTable } from "./gate.ts";
 import { hostileTable } from "./hostile.ts";
-import { webhookTable } from "./webhook.ts";
+import { decisionsTable, webhookTable } from "./webhook.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-bench-"));
 const wanted = process.argv.slice(2);
@@ -25,6 +26,8 @@ try {
   const { policies } = await policiesOf({ profile: "strict" });
   process.stdout.write(`Node ${process.version}, ${cpus().length} cores, ${rules.length} rules\n\n`);
   await part("webhook", () => webhookTable(certificates.current()));
+  await part("decisions", () => decisionsTable(certificates.current()));
+  await part("gate", () => gateTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("files", () => filesTable(folder));

@@ -69,27 +69,43 @@ function ran(program: string, command: readonly string[]): Spent {
   return { wallMs: performance.now() - start, cpuMs: Number(String(output[3])) / 1_000 };
 }
 
-/** Until /readyz says yes; the CPU includes the end of the process. */
-async function ready(program: string, folder: string, certificates: string): Promise<Spent> {
+interface Served extends Spent {
+  /** Resident memory once ready and idle for a while. */
+  readonly residentBytes: number;
+}
+
+/** Until /readyz says yes; the CPU includes the end of the process. `mesh`: a folder or a capture. */
+async function ready(program: string, mesh: string, certificates: string): Promise<Served> {
   const start = performance.now();
   const certificate = ["--tls-cert", join(certificates, "tls.crt"), "--tls-key", join(certificates, "tls.key")];
   const ports = ["--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"];
   const child = spawn(
     process.execPath,
-    ["--import", reportCpu, program, "serve", "--mesh", folder, ...certificate, ...ports],
+    ["--import", reportCpu, program, "serve", "--mesh", mesh, ...certificate, ...ports],
     { stdio: ["ignore", "pipe", "inherit", "pipe"] },
   );
   const ended = once(child, "exit");
   const cpu = text(child.stdio[3] as Readable);
+  let [wallMs, residentBytes] = [Number.NaN, Number.NaN];
   try {
     const port = await opsPortOf(child);
     while (!(await isReady(port))) await elapsed(5);
+    wallMs = performance.now() - start;
+    await elapsed(idleMs);
+    residentBytes = await residentAt(port);
   } finally {
     child.kill("SIGTERM");
   }
-  const wallMs = performance.now() - start;
   await ended;
-  return { wallMs, cpuMs: Number(await cpu) / 1_000 };
+  return { wallMs, cpuMs: Number(await cpu) / 1_000, residentBytes };
+}
+
+const idleMs = 3_000;
+
+/** As /metrics says it. */
+async function residentAt(port: number): Promise<number> {
+  const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  return Number(/^process_resident_memory_bytes (\S+)$/m.exec(page)?.[1]);
 }
 
 async function opsPortOf({ stdout }: ChildProcess): Promise<number> {
@@ -104,9 +120,14 @@ async function opsPortOf({ stdout }: ChildProcess): Promise<number> {
 const isReady = async (port: number): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
 
 const runs = 3;
-async function medianOf(work: () => Spent | Promise<Spent>): Promise<Spent> {
-  const all: Spent[] = [];
+async function timesOf<T>(work: () => T | Promise<T>): Promise<readonly T[]> {
+  const all: T[] = [];
   for (let i = 0; i < runs; i++) all.push(await work());
+  return all;
+}
+
+async function medianOf(work: () => Spent): Promise<Spent> {
+  const all = await timesOf(work);
   return { wallMs: median(all.map(({ wallMs }) => wallMs)), cpuMs: median(all.map(({ cpuMs }) => cpuMs)) };
 }
 
@@ -138,9 +159,27 @@ export async function filesTable(folder: string): Promise<string> {
       shown(explained.cpuMs),
       shown(captured / (explained.cpuMs / 1_000)),
     ]);
-    const { wallMs, cpuMs } = await medianOf(() => ready(program, mesh, folder));
-    rows.push([`serve with 1,000 objects, start to ready, ${title}`, shown(wallMs), shown(cpuMs), ""]);
+    const audited = await medianOf(() => ran(program, ["audit", "--mesh", capture, "--fail-on", "never"]));
+    rows.push([
+      `audit, a capture of ${shown(captured)} objects, ${title}`,
+      shown(audited.wallMs),
+      shown(audited.cpuMs),
+      shown(captured / (audited.cpuMs / 1_000)),
+    ]);
+    for (const [what, path] of [
+      ["1,000 objects", mesh],
+      [`a capture of ${shown(captured)} objects`, capture],
+    ] as const) {
+      const served = await timesOf(() => ready(program, path, folder));
+      const resident = median(served.map(({ residentBytes }) => residentBytes));
+      rows.push([
+        `serve with ${what}, start to ready, ${title}`,
+        shown(median(served.map(({ wallMs }) => wallMs))),
+        shown(median(served.map(({ cpuMs }) => cpuMs))),
+        `${shown(resident / 1e6)} MB resident when idle`,
+      ]);
+    }
   }
-  const head = ["command", "time, ms", "CPU, ms", "objects a second of CPU"];
+  const head = ["command", "time, ms", "CPU, ms", "objects a second of CPU, or memory"];
   return table("Commands: the process's start included", head, rows);
 }

@@ -4,7 +4,7 @@ import { Agent, request } from "node:https";
 import type { Certificate } from "../../src/tls/certificate-source.ts";
 import { Child } from "./child.ts";
 import { median, shown, table } from "./measure.ts";
-import { type Raw, storedMesh, virtualService } from "./mesh.ts";
+import { namespace, type Raw, storedMesh, virtualService } from "./mesh.ts";
 import { review, withSpec } from "./reviews.ts";
 import type { Ask, ServerKind, Told } from "./server.ts";
 
@@ -30,11 +30,15 @@ export const agentFor = ({ cert }: Certificate): Agent =>
 
 const cpuUsedBy = async ({ child }: Server): Promise<number> => ((await child.ask("cpu")) as { cpuUs: number }).cpuUs;
 
-export function post({ port, agent }: Pick<Server, "port" | "agent">, body: string): Promise<string> {
+export function post(
+  { port, agent }: Pick<Server, "port" | "agent">,
+  body: string,
+  path = "/validate",
+): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const sent = request(
-    { host: "127.0.0.1", port, path: "/validate?timeout=10s", method: "POST", agent, headers },
+    { host: "127.0.0.1", port, path: `${path}?timeout=10s`, method: "POST", agent, headers },
     (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
@@ -46,31 +50,42 @@ export function post({ port, agent }: Pick<Server, "port" | "agent">, body: stri
   return promise;
 }
 
-async function send(server: Server, bodies: readonly string[], count: number): Promise<void> {
+async function send({ server, asked, said }: Contender, count: number): Promise<void> {
+  const { bodies, path } = asked;
   let left = count;
   const loop = async () => {
     while (left-- > 0) {
-      const answer = await post(server, bodies[left % bodies.length] as string);
-      if (!answer.includes('"allowed":true')) throw new Error(`a review of the bench was not allowed: ${answer}`);
+      const answer = await post(server, bodies[left % bodies.length] as string, path);
+      if (!answer.includes(said)) throw new Error(`the bench expected ${said} in an answer and got ${answer}`);
     }
   };
   await Promise.all(Array.from({ length: connections }, loop));
 }
 
+/** Reviews of one sort, and what the answer of Meshward holds. */
+export interface Asked {
+  readonly title: string;
+  readonly path: "/validate" | "/mutate";
+  readonly bodies: readonly string[];
+  readonly said: string;
+}
+
+const allowed = '"allowed":true';
+
 /** A canary's next step: in each of these the weights change, and the rest is as it was. */
-export function updates(objects: number): readonly string[] {
+export function updates(objects: number, weights: readonly [number, number] = [75, 25]): readonly string[] {
   const found: string[] = [];
   for (const old of storedMesh(objects)) {
     const { name } = old.metadata;
     if (old.kind === "VirtualService" && typeof name === "string" && name.startsWith("vs-"))
-      found.push(nextStep(old, name));
+      found.push(nextStep(old, name, weights));
     if (found.length === 100) break;
   }
   return found;
 }
 
-function nextStep(old: Raw, name: string): string {
-  const { spec } = virtualService({ name }, name.replace("vs-", "svc-"), { weights: [75, 25] });
+function nextStep(old: Raw, name: string, weights: readonly [number, number]): string {
+  const { spec } = virtualService({ name }, name.replace("vs-", "svc-"), { weights });
   const { gateways } = old["spec"] as { gateways?: readonly string[] };
   return review({
     old,
@@ -78,10 +93,29 @@ function nextStep(old: Raw, name: string): string {
   });
 }
 
+/** A review for each thing that Meshward may answer. */
+export const everySort = (): readonly Asked[] => [
+  { title: "VirtualService update, allowed", path: "/validate", bodies: updates(1_000), said: allowed },
+  {
+    title: "VirtualService update, denied",
+    path: "/validate",
+    bodies: updates(1_000, [75, 20]),
+    said: '"allowed":false',
+  },
+  {
+    title: "Namespace, patched",
+    path: "/mutate",
+    bodies: Array.from({ length: 100 }, (_, i) => review({ object: namespace(`new-${i}`) })),
+    said: '"patch":"',
+  },
+];
+
 interface Contender {
   readonly title: string;
   readonly server: Server;
-  readonly bodies: readonly string[];
+  readonly asked: Asked;
+  /** What every answer holds. */
+  readonly said: string;
   readonly profile?: string;
   readonly us: number[];
 }
@@ -89,11 +123,12 @@ interface Contender {
 /** Every contender once a round, so that what slows the machine down slows all of them. */
 async function play(contenders: readonly Contender[]): Promise<void> {
   for (let round = 0; round <= rounds; round++)
-    for (const { server, bodies, profile, us } of contenders) {
+    for (const contender of contenders) {
+      const { server, profile, us } = contender;
       if (profile !== undefined) await server.child.ask({ profile });
-      if (round === 0) await send(server, bodies, 2 * reviewsInRound);
+      if (round === 0) await send(contender, 2 * reviewsInRound);
       const start = await cpuUsedBy(server);
-      await send(server, bodies, reviewsInRound);
+      await send(contender, reviewsInRound);
       us.push((await cpuUsedBy(server)) - start);
     }
 }
@@ -105,13 +140,45 @@ const parts = [
   ["door", "the same, and both objects read at the door"],
 ] as const;
 
+/** What an answer costs by what it says, against a server that parses the review and says yes. */
+export async function decisionsTable(certificate: Certificate): Promise<string> {
+  const servers = [await startServer("floor", certificate), await startServer("meshward", certificate, 1_000)] as const;
+  const [floor, meshward] = servers;
+  try {
+    const pairs = everySort().map((asked) => ({
+      asked,
+      floor: { title: "floor", server: floor, asked, said: allowed, us: new Array<number>() },
+      meshward: { title: "Meshward", server: meshward, asked, said: asked.said, us: new Array<number>() },
+    }));
+    await play(pairs.flatMap((pair) => [pair.floor, pair.meshward]));
+    return table(
+      "By what is decided, over TLS with keep-alive, 1,000 objects; the floor is node:https that parses and says yes",
+      ["review", "floor, CPU us", "Meshward, CPU us", "ratio"],
+      pairs.map((pair) => [
+        pair.asked.title,
+        perReview(pair.floor),
+        perReview(pair.meshward),
+        median(pair.meshward.us.map((us, i) => us / (pair.floor.us[i] ?? Number.NaN)).slice(1)).toFixed(2),
+      ]),
+    );
+  } finally {
+    for (const { child, agent } of servers) {
+      agent.destroy();
+      child.end();
+    }
+  }
+}
+
+const perReview = ({ us }: Contender): string => shown(median(us.slice(1)) / reviewsInRound);
+
 /** The bodies depend on nothing but the order in which objects are made: they fit the first objects of any mesh. */
 export async function webhookTable(certificate: Certificate): Promise<string> {
   const servers: Server[] = [];
   const contender = (title: string, server: Server, profile?: string): Contender => ({
     title,
     server,
-    bodies,
+    asked: { title: "allowed", path: "/validate", bodies, said: allowed },
+    said: allowed,
     us: [],
     ...(profile === undefined ? {} : { profile }),
   });
