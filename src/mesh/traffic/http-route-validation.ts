@@ -1,55 +1,51 @@
-import type { Path } from "../../kube/read.ts";
 import { isDomain, isLabel } from "./host-syntax.ts";
+import type { Refusals } from "./refusals.ts";
 import type { HttpRoute } from "./virtual-services.ts";
-
-/** A validation error of istiod, with its path. */
-export interface Refusal {
-  readonly at: Path;
-  readonly message: string;
-}
 
 export const isPort = (port: number): boolean => port >= 1 && port <= 65535;
 
 /** Istio pkg/config/validation/virtualservice.go validateHTTPRoute, except for its destinations. */
-export function* refusedHttpRoute(route: HttpRoute, at: Path, isInDelegate: boolean): Iterable<Refusal> {
-  yield* refusedActions(route, at, isInDelegate);
-  for (const [i, match] of route.match.entries()) {
-    yield* refusedMatch(match, [...at, "match", i]);
-    yield* refusedStringMatches(match, [...at, "match", i]);
+export function refuseHttpRoute(route: HttpRoute, isInDelegate: boolean, refusals: Refusals): void {
+  refuseActions(route, isInDelegate, refusals);
+  for (let i = 0; i < route.match.length; i++) {
+    const match = route.match[i] as Match;
+    const count = refusals.count;
+    refuseMatch(match, refusals);
+    refuseStringMatches(match, refusals);
+    refusals.below(count, "match", i);
   }
-  yield* refusedMirroring(route, at);
-  yield* refusedRedirect(route, [...at, "redirect"]);
-  yield* refusedAnswers(route, at);
-  yield* refusedRewrite(route.rewrite, [...at, "rewrite"]);
-  yield* refusedRetries(route.retries, [...at, "retries"]);
+  refuseMirroring(route, refusals);
+  refuseRedirect(route, refusals);
+  refuseAnswers(route, refusals);
+  refuseRewrite(route.rewrite, refusals);
+  refuseRetries(route.retries, refusals);
 }
 
 /** Istio pkg/config/validation/virtualservice.go validateHTTPRouteConflict. */
-function* refusedActions(route: HttpRoute, at: Path, isInDelegate: boolean): Iterable<Refusal> {
+function refuseActions(route: HttpRoute, isInDelegate: boolean, refusals: Refusals): void {
   if (route.delegate !== undefined && !isInDelegate) {
-    if (route.redirect) yield { at, message: "A route with delegate cannot have redirect too" };
-    if (route.route.length > 0) yield { at, message: "A route with delegate cannot have destinations of its own" };
+    if (route.redirect) refusals.add("A route with delegate cannot have redirect too");
+    if (route.route.length > 0) refusals.add("A route with delegate cannot have destinations of its own");
     return;
   }
-  if (route.delegate !== undefined) yield { at: [...at, "delegate"], message: "A delegate cannot delegate further" };
-  yield* refusedAction(route, at);
-  if (route.mirror !== undefined && route.mirrors.length > 0)
-    yield { at, message: "A route cannot have mirror and mirrors" };
+  if (route.delegate !== undefined) refusals.add("A delegate cannot delegate further", "delegate");
+  refuseAction(route, refusals);
+  if (route.mirror !== undefined && route.mirrors.length > 0) refusals.add("A route cannot have mirror and mirrors");
 }
 
-function* refusedAction(route: HttpRoute, at: Path): Iterable<Refusal> {
-  if (route.redirect !== undefined) yield* refusedBeside("redirect", route, at);
-  else if (route.directResponse !== undefined) yield* refusedBeside("directResponse", route, at);
+function refuseAction(route: HttpRoute, refusals: Refusals): void {
+  if (route.redirect !== undefined) refuseBeside("redirect", route, refusals);
+  else if (route.directResponse !== undefined) refuseBeside("directResponse", route, refusals);
   else if (route.route.length === 0)
-    yield { at, message: "The route has no action: it needs route, redirect, directResponse or delegate" };
+    refusals.add("The route has no action: it needs route, redirect, directResponse or delegate");
 }
 
-function* refusedBeside(action: "redirect" | "directResponse", route: HttpRoute, at: Path): Iterable<Refusal> {
-  if (route.route.length > 0) yield { at, message: `A route cannot have ${action} and route` };
+function refuseBeside(action: "redirect" | "directResponse", route: HttpRoute, refusals: Refusals): void {
+  if (route.route.length > 0) refusals.add(`A route cannot have ${action} and route`);
   for (const other of ["fault", "rewrite"] as const)
-    if (route[other] !== undefined) yield { at, message: `A route cannot have ${action} and ${other}` };
+    if (route[other] !== undefined) refusals.add(`A route cannot have ${action} and ${other}`);
   if (action === "redirect" && route.directResponse !== undefined)
-    yield { at, message: "A route cannot have redirect and directResponse" };
+    refusals.add("A route cannot have redirect and directResponse");
 }
 
 interface SourceMatch {
@@ -62,25 +58,25 @@ interface SourceMatch {
  * Istio pkg/config/validation/virtualservice.go validateHTTPRouteMatchRequest, validation.go validateTCPMatch,
  * validateTLSMatch.
  */
-export function* refusedMatch({ port, gateways, sourceNamespace }: SourceMatch, at: Path): Iterable<Refusal> {
+export function refuseMatch({ port, gateways, sourceNamespace }: SourceMatch, refusals: Refusals): void {
   if (port !== undefined && port !== 0 && !isPort(port))
-    yield { at: [...at, "port"], message: `Port ${port} is not between 1 and 65535` };
+    refusals.add(`Port ${port} is not between 1 and 65535`, "port");
   if (sourceNamespace && !isLabel(sourceNamespace))
-    yield { at: [...at, "sourceNamespace"], message: `"${sourceNamespace}" is not a namespace name` };
-  yield* refusedGateways(gateways, [...at, "gateways"], false);
+    refusals.add(`"${sourceNamespace}" is not a namespace name`, "sourceNamespace");
+  refuseGateways(gateways, false, refusals);
 }
 
 /**
  * Istio pkg/config/validation/validation.go validateGatewayNames, which stops at the first name without a namespace and
  * rejects `./name`.
  */
-export function* refusedGateways(gateways: readonly string[], at: Path, isFromGatewayApi: boolean): Iterable<Refusal> {
-  for (const [i, gateway] of gateways.entries()) {
+export function refuseGateways(gateways: readonly string[], isFromGatewayApi: boolean, refusals: Refusals): void {
+  for (let i = 0; i < gateways.length; i++) {
+    const gateway = gateways[i] as string;
     const slash = gateway.indexOf("/");
     const [namespace, name] = [gateway.slice(0, Math.max(slash, 0)), gateway.slice(slash + 1)];
     const isValid = slash < 0 ? isDomain(gateway) : isLabel(namespace) && (isLabel(name) || (isFromGatewayApi && name));
-    if (!isValid)
-      yield { at: [...at, i], message: `"${gateway}" is not a gateway name: write "name" or "namespace/name"` };
+    if (!isValid) refusals.add(`"${gateway}" is not a gateway name: write "name" or "namespace/name"`, "gateways", i);
     if (slash < 0) return;
   }
 }
@@ -88,63 +84,68 @@ export function* refusedGateways(gateways: readonly string[], at: Path, isFromGa
 type Match = HttpRoute["match"][number];
 type StringMatch = NonNullable<Match["uri"]>;
 
+const matchedParts = ["scheme", "method", "authority"] as const;
+const matchedMaps = ["headers", "withoutHeaders", "queryParams"] as const;
+
 /**
  * Istio pkg/config/validation/validation.go validateStringMatch, validateStringMatchRegexp: only a URI may have an
  * empty prefix.
  */
-function* refusedStringMatches(match: Match, at: Path): Iterable<Refusal> {
-  yield* refusedRegex(match.uri, [...at, "uri"]);
-  for (const field of ["scheme", "method", "authority"] as const)
-    yield* refusedStringMatch(match[field], [...at, field]);
-  for (const field of ["headers", "withoutHeaders", "queryParams"] as const)
-    for (const [name, value] of Object.entries(match[field])) yield* refusedStringMatch(value, [...at, field, name]);
+function refuseStringMatches(match: Match, refusals: Refusals): void {
+  refuseRegex("uri", match.uri, refusals);
+  for (const field of matchedParts) refuseStringMatch(field, match[field], refusals);
+  for (const field of matchedMaps) {
+    const count = refusals.count;
+    for (const name of Object.keys(match[field])) refuseStringMatch(name, match[field][name], refusals);
+    refusals.below(count, field);
+  }
 }
 
-function* refusedStringMatch(match: StringMatch | undefined, at: Path): Iterable<Refusal> {
-  if (match?.prefix === "") yield { at: [...at, "prefix"], message: "An empty prefix is not allowed here" };
-  yield* refusedRegex(match, at);
+function refuseStringMatch(field: string, match: StringMatch | undefined, refusals: Refusals): void {
+  if (match?.prefix === "") refusals.add("An empty prefix is not allowed here", field, "prefix");
+  refuseRegex(field, match, refusals);
 }
 
-function* refusedRegex(match: StringMatch | undefined, at: Path): Iterable<Refusal> {
-  if (match?.regex === "") yield { at: [...at, "regex"], message: "An empty regex is not allowed" };
+function refuseRegex(field: string, match: StringMatch | undefined, refusals: Refusals): void {
+  if (match?.regex === "") refusals.add("An empty regex is not allowed", field, "regex");
   if (match?.regex !== undefined && match.regex.length > 1024)
-    yield { at: [...at, "regex"], message: "The regex is longer than 1024 characters" };
+    refusals.add("The regex is longer than 1024 characters", field, "regex");
 }
 
 /** Istio pkg/config/validation/virtualservice.go validateHTTPRoute, validation.go validateHTTPMirrors. */
-function* refusedMirroring({ mirrorPercent, mirrorPercentage, mirrors }: HttpRoute, at: Path): Iterable<Refusal> {
-  const asked: [Path, number | undefined][] = [
-    [["mirrorPercent"], mirrorPercent],
-    [["mirrorPercentage", "value"], mirrorPercentage?.value],
-    ...mirrors.map(({ percentage }, i): [Path, number | undefined] => [
-      ["mirrors", i, "percentage", "value"],
-      percentage?.value,
-    ]),
-  ];
-  for (const [path, percent] of asked)
-    if (percent !== undefined && (percent < 0 || percent > 100))
-      yield { at: [...at, ...path], message: `Mirror percentage ${percent} is not between 0 and 100` };
+function refuseMirroring({ mirrorPercent, mirrorPercentage, mirrors }: HttpRoute, refusals: Refusals): void {
+  refusePercent(mirrorPercent, refusals, "mirrorPercent");
+  refusePercent(mirrorPercentage?.value, refusals, "mirrorPercentage", "value");
+  for (let i = 0; i < mirrors.length; i++)
+    refusePercent(mirrors[i]?.percentage?.value, refusals, "mirrors", i, "percentage", "value");
+}
+
+function refusePercent(percent: number | undefined, refusals: Refusals, ...at: (string | number)[]): void {
+  if (percent !== undefined && (percent < 0 || percent > 100))
+    refusals.add(`Mirror percentage ${percent} is not between 0 and 100`, ...at);
 }
 
 /** Istio pkg/config/validation/validation.go validateHTTPRedirect. */
-function* refusedRedirect({ redirect, match }: HttpRoute, at: Path): Iterable<Refusal> {
+function refuseRedirect({ redirect, match }: HttpRoute, refusals: Refusals): void {
   if (redirect === undefined) return;
+  const count = refusals.count;
   const { uri, prefixRewrite } = redirect;
-  if (uri && prefixRewrite) yield { at, message: "A redirect cannot have uri and prefixRewrite" };
+  if (uri && prefixRewrite) refusals.add("A redirect cannot have uri and prefixRewrite");
   if (prefixRewrite && match.some((one) => one.uri !== undefined && one.uri.prefix === undefined))
-    yield { at: [...at, "prefixRewrite"], message: "prefixRewrite needs every uri match to be a prefix" };
+    refusals.add("prefixRewrite needs every uri match to be a prefix", "prefixRewrite");
   if (!hasTarget(redirect))
-    yield { at, message: "The redirect has no target: it needs uri, prefixRewrite, authority, scheme or port" };
-  yield* refusedRedirectValues(redirect, at);
+    refusals.add("The redirect has no target: it needs uri, prefixRewrite, authority, scheme or port");
+  refuseRedirectValues(redirect, refusals);
+  refusals.below(count, "redirect");
 }
 
 type Redirect = NonNullable<HttpRoute["redirect"]>;
 
-function* refusedRedirectValues({ redirectCode, scheme }: Redirect, at: Path): Iterable<Refusal> {
+function refuseRedirectValues({ redirectCode, scheme }: Redirect, refusals: Refusals): void {
   if (redirectCode && (redirectCode < 300 || redirectCode > 399))
-    yield { at: [...at, "redirectCode"], message: `Redirect code ${redirectCode} is not between 300 and 399` };
+    refusals.add(`Redirect code ${redirectCode} is not between 300 and 399`, "redirectCode");
   if (scheme && !["http", "https"].includes(scheme))
-    yield { at: [...at, "scheme"], message: `Redirect scheme "${scheme}" is neither http nor https` };
+    refusals.add(`Redirect scheme "${scheme}" is neither http nor https`, "scheme");
 }
 
 function hasTarget(redirect: Redirect): boolean {
@@ -154,23 +155,24 @@ function hasTarget(redirect: Redirect): boolean {
 }
 
 /** Istio pkg/config/validation/validation.go validateHTTPDirectResponse, validateHTTPFaultInjection. */
-function* refusedAnswers({ directResponse, fault }: HttpRoute, at: Path): Iterable<Refusal> {
+function refuseAnswers({ directResponse, fault }: HttpRoute, refusals: Refusals): void {
   const status = directResponse && (directResponse.status ?? 0);
   if (status !== undefined && (status < 200 || status > 600))
-    yield { at: [...at, "directResponse"], message: `Status ${status} is not between 200 and 600` };
-  if (fault && !fault.abort && !fault.delay)
-    yield { at: [...at, "fault"], message: "The fault has no effect: it needs abort or delay" };
+    refusals.add(`Status ${status} is not between 200 and 600`, "directResponse");
+  if (fault && !fault.abort && !fault.delay) refusals.add("The fault has no effect: it needs abort or delay", "fault");
 }
 
 /** Istio pkg/config/validation/validation.go validateHTTPRewrite, validateURIRegexRewrite. */
-function* refusedRewrite(rewrite: HttpRoute["rewrite"], at: Path): Iterable<Refusal> {
+function refuseRewrite(rewrite: HttpRoute["rewrite"], refusals: Refusals): void {
   if (rewrite === undefined) return;
+  const count = refusals.count;
   const { uri, uriRegexRewrite: regex, authority } = rewrite;
-  if (uri && regex) yield { at, message: "A rewrite cannot have uri and uriRegexRewrite" };
+  if (uri && regex) refusals.add("A rewrite cannot have uri and uriRegexRewrite");
   if (!uri && !regex && !authority)
-    yield { at, message: "The rewrite has no effect: it needs uri, uriRegexRewrite or authority" };
+    refusals.add("The rewrite has no effect: it needs uri, uriRegexRewrite or authority");
   if (regex && (!regex.match || !regex.rewrite))
-    yield { at: [...at, "uriRegexRewrite"], message: "uriRegexRewrite needs match and rewrite" };
+    refusals.add("uriRegexRewrite needs match and rewrite", "uriRegexRewrite");
+  refusals.below(count, "rewrite");
 }
 
 /** Istio pkg/config/validation/agent/validation.go supportedRetryOnPolicies; numbers are HTTP statuses. */
@@ -181,15 +183,17 @@ const retryConditions = new Set(
 );
 
 /** Istio pkg/config/validation/agent/validation.go ValidateHTTPRetry. */
-function* refusedRetries(retries: HttpRoute["retries"], at: Path): Iterable<Refusal> {
+function refuseRetries(retries: HttpRoute["retries"], refusals: Refusals): void {
   if (retries === undefined) return;
+  const count = refusals.count;
   const { attempts = 0, perTryTimeout, retryOn } = retries;
-  if (attempts < 0) yield { at: [...at, "attempts"], message: `Retry attempts ${attempts} are negative` };
+  if (attempts < 0) refusals.add(`Retry attempts ${attempts} are negative`, "attempts");
   if (attempts === 0 && (perTryTimeout !== undefined || retryOn))
-    yield { at, message: "Retries with 0 attempts cannot have perTryTimeout or retryOn" };
-  for (const condition of unknownConditions(retryOn))
-    yield { at: [...at, "retryOn"], message: `retryOn: "${condition}" is not a condition that Istio supports` };
+    refusals.add("Retries with 0 attempts cannot have perTryTimeout or retryOn");
+  for (const condition of retryOn ? retryOn.split(",") : [])
+    if (!isRetryCondition(condition))
+      refusals.add(`retryOn: "${condition}" is not a condition that Istio supports`, "retryOn");
+  refusals.below(count, "retries");
 }
 
-const unknownConditions = (retryOn: string | undefined): readonly string[] =>
-  (retryOn ? retryOn.split(",") : []).filter((one) => !retryConditions.has(one) && !/^[+-]?\d+$/.test(one));
+const isRetryCondition = (condition: string): boolean => retryConditions.has(condition) || /^[+-]?\d+$/.test(condition);

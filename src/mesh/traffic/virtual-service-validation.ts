@@ -1,11 +1,11 @@
-import type { Path } from "../../kube/read.ts";
 import { isLabel, isWildcardDomain, mayBeAddress } from "./host-syntax.ts";
 import { covers, overlaps } from "./hosts.ts";
-import { isPort, type Refusal, refusedGateways, refusedHttpRoute, refusedMatch } from "./http-route-validation.ts";
+import { isPort, refuseGateways, refuseHttpRoute, refuseMatch } from "./http-route-validation.ts";
+import { type Refusal, Refusals } from "./refusals.ts";
 import { isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import {
+  type HttpRoute,
   type Protocol,
-  routesOf,
   shownSum,
   type StreamRoute,
   type VirtualService,
@@ -17,23 +17,45 @@ import {
  * ValidateVirtualService, virtualservice.go). Regular expressions, header names and values, durations, CORS policies and
  * source labels are not checked.
  */
-export function* refusals(virtualService: VirtualService): Iterable<Refusal> {
+export function refusalsOf(virtualService: VirtualService): readonly Refusal[] {
   const { spec } = virtualService;
+  const refusals = new Refusals();
   if (spec.http.length + spec.tcp.length + spec.tls.length === 0)
-    yield { at: ["spec"], message: "The VirtualService has no route: it needs http, tcp or tls" };
-  if (isDelegate(virtualService)) yield* refusedDelegate(virtualService);
-  yield* refusedGateways(spec.gateways, ["spec", "gateways"], isFromGatewayApi(virtualService));
-  yield* refusedHosts(virtualService);
-  yield* refusedExportTo(virtualService);
-  for (const [i, route] of spec.http.entries())
-    yield* refusedHttpRoute(route, ["spec", "http", i], isDelegate(virtualService));
-  yield* refusedStreams(virtualService);
-  for (const { at, destinations } of routesOf(virtualService)) yield* refusedWeights(destinations, at);
-  if (isFromGatewayApi(virtualService)) return;
-  for (const { at, destinations } of routesOf(virtualService))
-    for (const [i, { destination }] of destinations.entries())
-      yield* refusedDestination(destination, [...at, i, "destination"]);
-  yield* refusedMirrors(virtualService);
+    refusals.add("The VirtualService has no route: it needs http, tcp or tls");
+  if (isDelegate(virtualService)) refuseDelegate(virtualService, refusals);
+  refuseGateways(spec.gateways, isFromGatewayApi(virtualService), refusals);
+  refuseHosts(virtualService, refusals);
+  refuseExportTo(virtualService, refusals);
+  const refuseRoute = (route: HttpRoute) => refuseHttpRoute(route, isDelegate(virtualService), refusals);
+  inEach("http", spec.http, refusals, refuseRoute);
+  refuseStreams(virtualService, refusals);
+  refuseInRoutes(virtualService, refusals, ({ route }) => refuseWeights(route, refusals));
+  if (!isFromGatewayApi(virtualService)) {
+    refuseInRoutes(virtualService, refusals, ({ route }) => refuseDestinations("route", route, refusals));
+    inEach("http", spec.http, refusals, (route) => refuseMirrors(route, refusals));
+  }
+  refusals.below(0, "spec");
+  return refusals.all;
+}
+
+/** Looks at each item of a field, and says of what is refused in which it is. */
+function inEach<T>(field: string, items: readonly T[], refusals: Refusals, look: (item: T, i: number) => void): void {
+  for (let i = 0; i < items.length; i++) {
+    const { count } = refusals;
+    look(items[i] as T, i);
+    refusals.below(count, field, i);
+  }
+}
+
+/** In the order of routesOf. */
+function refuseInRoutes(
+  { spec }: VirtualService,
+  refusals: Refusals,
+  look: (route: HttpRoute | StreamRoute) => void,
+): void {
+  inEach("http", spec.http, refusals, look);
+  inEach("tcp", spec.tcp, refusals, look);
+  inEach("tls", spec.tls, refusals, look);
 }
 
 /**
@@ -43,106 +65,108 @@ export function* refusals(virtualService: VirtualService): Iterable<Refusal> {
 const isFromGatewayApi = ({ metadata }: VirtualService): boolean =>
   metadata.annotations["internal.istio.io/route-semantics"] === "gateway";
 
-function* refusedDelegate({ spec }: VirtualService): Iterable<Refusal> {
+function refuseDelegate({ spec }: VirtualService, refusals: Refusals): void {
   for (const field of ["gateways", "tcp", "tls"] as const)
-    if (spec[field].length > 0)
-      yield { at: ["spec", field], message: `A VirtualService without hosts is a delegate and has no ${field}` };
+    if (spec[field].length > 0) refusals.add(`A VirtualService without hosts is a delegate and has no ${field}`, field);
 }
 
-function* refusedHosts({ spec }: VirtualService): Iterable<Refusal> {
+function refuseHosts({ spec }: VirtualService, refusals: Refusals): void {
   const isForMesh = spec.gateways.length === 0 || spec.gateways.includes(meshGateway);
-  const invalid = [...spec.hosts.entries()].filter(([, host]) => !isHost(host) || (host === "*" && isForMesh));
-  for (const [i, host] of invalid) {
-    const message = host === "*" ? 'Host "*" is not allowed in a VirtualService for the gateway "mesh"' : undefined;
-    yield { at: ["spec", "hosts", i], message: message ?? `"${host}" is not a host name` };
+  const { count } = refusals;
+  for (let i = 0; i < spec.hosts.length; i++) {
+    const host = spec.hosts[i] as string;
+    if (host === "*" && isForMesh)
+      refusals.add('Host "*" is not allowed in a VirtualService for the gateway "mesh"', "hosts", i);
+    else if (!isHost(host)) refusals.add(`"${host}" is not a host name`, "hosts", i);
   }
-  if (invalid.length === 0) yield* refusedPairs(spec.hosts.slice(0, maxCompared));
+  if (refusals.count === count) refusePairs(spec.hosts.slice(0, maxCompared), refusals);
 }
 
 /** The most hosts that are compared with each other, as istiod does, because the time is quadratic. */
 const maxCompared = 1000;
 
-function* refusedPairs(hosts: readonly string[]): Iterable<Refusal> {
+function refusePairs(hosts: readonly string[], refusals: Refusals): void {
   for (const [i, host] of hosts.entries()) {
     const other = hosts.find((earlier, j) => j < i && overlaps(earlier, host));
     if (other === undefined) continue;
-    const message = `Host "${host}" is a duplicate: "${other}" matches the same names`;
-    yield { at: ["spec", "hosts", i], message };
+    refusals.add(`Host "${host}" is a duplicate: "${other}" matches the same names`, "hosts", i);
   }
 }
 
 /** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways that pass TLS through. */
 const isHost = (host: string): boolean => isWildcardDomain(host) || mayBeAddress(host) || host.startsWith("outbound_");
 
-function* refusedExportTo({ metadata, spec }: VirtualService): Iterable<Refusal> {
+function refuseExportTo({ metadata, spec }: VirtualService, refusals: Refusals): void {
+  if (spec.exportTo.length === 0) return;
   const known = new Set<string>();
   for (const [i, to] of spec.exportTo.entries()) {
-    const at = ["spec", "exportTo", i];
     const namespace = to === "." ? metadata.namespace : to;
-    if (known.has(namespace)) yield { at, message: `exportTo names "${to}" twice` };
-    else if (!isExport(to)) yield { at, message: `exportTo: "${to}" is not a namespace name` };
+    if (known.has(namespace)) refusals.add(`exportTo names "${to}" twice`, "exportTo", i);
+    else if (!isExport(to)) refusals.add(`exportTo: "${to}" is not a namespace name`, "exportTo", i);
     known.add(namespace);
   }
   if (known.has("*") && spec.exportTo.length > 1)
-    yield {
-      at: ["spec", "exportTo"],
-      message: 'exportTo: "*" must be the only entry, because it means every namespace',
-    };
+    refusals.add('exportTo: "*" must be the only entry, because it means every namespace', "exportTo");
 }
 
 const isExport = (to: string): boolean => to === "." || to === "*" || isLabel(to);
 
-function* refusedStreams({ spec }: VirtualService): Iterable<Refusal> {
-  for (const [i, route] of spec.tcp.entries()) yield* refusedStream("tcp", route, ["spec", "tcp", i]);
-  for (const [i, route] of spec.tls.entries()) {
-    const at: Path = ["spec", "tls", i];
-    yield* refusedStream("tls", route, at);
-    if (route.match.length === 0) yield { at, message: "A tls route needs a match with sniHosts" };
-    for (const [j, { sniHosts }] of route.match.entries())
-      yield* refusedSniHosts(sniHosts, spec.hosts, [...at, "match", j]);
-  }
+function refuseStreams({ spec }: VirtualService, refusals: Refusals): void {
+  inEach("tcp", spec.tcp, refusals, (route) => refuseStream("tcp", route, refusals));
+  inEach("tls", spec.tls, refusals, (route) => {
+    refuseStream("tls", route, refusals);
+    if (route.match.length === 0) refusals.add("A tls route needs a match with sniHosts");
+    inEach("match", route.match, refusals, ({ sniHosts }) => refuseSniHosts(sniHosts, spec.hosts, refusals));
+  });
 }
 
-function* refusedStream(protocol: Protocol, { route, match }: StreamRoute, at: Path): Iterable<Refusal> {
-  if (route.length === 0) yield { at, message: `A ${protocol} route needs a destination` };
-  for (const [i, { port, gateways }] of match.entries())
-    yield* refusedMatch({ port, gateways, sourceNamespace: undefined }, [...at, "match", i]);
+function refuseStream(protocol: Protocol, { route, match }: StreamRoute, refusals: Refusals): void {
+  if (route.length === 0) refusals.add(`A ${protocol} route needs a destination`);
+  inEach<StreamRoute["match"][number]>("match", match, refusals, ({ port, gateways }) =>
+    refuseMatch({ port, gateways, sourceNamespace: undefined }, refusals),
+  );
 }
 
-function* refusedSniHosts(sniHosts: readonly string[], hosts: readonly string[], at: Path): Iterable<Refusal> {
-  if (sniHosts.length === 0) yield { at, message: "A tls match needs sniHosts" };
+function refuseSniHosts(sniHosts: readonly string[], hosts: readonly string[], refusals: Refusals): void {
+  if (sniHosts.length === 0) refusals.add("A tls match needs sniHosts");
   for (const [i, sniHost] of sniHosts.entries())
     if (!mayBeAddress(sniHost) && !hosts.some((host) => covers(host, sniHost)))
-      yield {
-        at: [...at, "sniHosts", i],
-        message: `SNI host "${sniHost}" is not among the hosts of the VirtualService`,
-      };
+      refusals.add(`SNI host "${sniHost}" is not among the hosts of the VirtualService`, "sniHosts", i);
 }
 
-function* refusedWeights(destinations: readonly WeightedDestination[], at: Path): Iterable<Refusal> {
-  for (const [i, { weight }] of destinations.entries())
-    if (weight !== undefined && weight < 0) yield { at: [...at, i, "weight"], message: `Weight ${weight} is negative` };
-  if (destinations.length < 2 || destinations.some(({ weight }) => (weight ?? 0) < 0)) return;
+function refuseWeights(destinations: readonly WeightedDestination[], refusals: Refusals): void {
+  const { count } = refusals;
   // Istio's sum is an int32.
-  const sum = destinations.reduce((total, { weight }) => (total + (weight ?? 0)) | 0, 0);
-  if (sum === 0) yield { at, message: `No destination has a weight above 0: ${shownSum(destinations)} = 0` };
+  let sum = 0;
+  for (let i = 0; i < destinations.length; i++) {
+    const weight = destinations[i]?.weight ?? 0;
+    if (weight < 0) refusals.add(`Weight ${weight} is negative`, "route", i, "weight");
+    sum = (sum + weight) | 0;
+  }
+  if (destinations.length >= 2 && sum === 0 && refusals.count === count)
+    refusals.add(`No destination has a weight above 0: ${shownSum(destinations)} = 0`, "route");
 }
 
 type Destination = WeightedDestination["destination"];
 
-function* refusedDestination({ host, subset, port }: Destination, at: Path): Iterable<Refusal> {
-  if (host === "") yield { at, message: "The destination has no host" };
-  else if (host === "*" || !isWildcardDomain(host))
-    yield { at: [...at, "host"], message: `"${host}" is not a host that requests can be sent to` };
-  if (subset && !isLabel(subset)) yield { at: [...at, "subset"], message: `"${subset}" is not a subset name` };
-  if (port !== undefined && !isPort(port.number ?? 0))
-    yield { at: [...at, "port"], message: `Port ${port.number ?? "(not set)"} is not between 1 and 65535` };
+function refuseDestinations(
+  field: string,
+  destinations: readonly { readonly destination: Destination }[],
+  refusals: Refusals,
+): void {
+  inEach(field, destinations, refusals, ({ destination }) => refuseDestination("destination", destination, refusals));
 }
 
-function* refusedMirrors({ spec }: VirtualService): Iterable<Refusal> {
-  for (const [i, { mirror, mirrors }] of spec.http.entries()) {
-    if (mirror !== undefined) yield* refusedDestination(mirror, ["spec", "http", i, "mirror"]);
-    for (const [j, { destination }] of mirrors.entries())
-      yield* refusedDestination(destination, ["spec", "http", i, "mirrors", j, "destination"]);
-  }
+function refuseDestination(field: string, { host, subset, port }: Destination, refusals: Refusals): void {
+  if (host === "") refusals.add("The destination has no host", field);
+  else if (host === "*" || !isWildcardDomain(host))
+    refusals.add(`"${host}" is not a host that requests can be sent to`, field, "host");
+  if (subset && !isLabel(subset)) refusals.add(`"${subset}" is not a subset name`, field, "subset");
+  if (port !== undefined && !isPort(port.number ?? 0))
+    refusals.add(`Port ${port.number ?? "(not set)"} is not between 1 and 65535`, field, "port");
+}
+
+function refuseMirrors({ mirror, mirrors }: HttpRoute, refusals: Refusals): void {
+  if (mirror !== undefined) refuseDestination("mirror", mirror, refusals);
+  refuseDestinations("mirrors", mirrors, refusals);
 }
