@@ -136,23 +136,20 @@ function record(
 ): void {
   const { kind, operation, dryRun } = request;
   const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
-  door.log.info(
-    {
-      uid: clip(request.uid),
-      path,
-      operation,
-      kind: clip(kind.kind),
-      namespace: clip(request.namespace),
-      name: clip(request.name),
-      user: clip(request.user.name),
-      dryRun,
-      decision: decision.outcome,
-      rules: decision.rules,
-      ...(decision.liveRead === undefined ? {} : { liveRead: decision.liveRead }),
-      milliseconds: Math.round(milliseconds * 1_000) / 1_000,
-    },
-    "admission",
-  );
+  door.log.admission({
+    uid: clip(request.uid),
+    path,
+    operation,
+    kind: clip(kind.kind),
+    namespace: clip(request.namespace),
+    name: clip(request.name),
+    user: clip(request.user.name),
+    dryRun,
+    decision: decision.outcome,
+    rules: decision.rules,
+    liveRead: decision.liveRead,
+    milliseconds: Math.round(milliseconds * 1_000) / 1_000,
+  });
   door.metrics.admission({
     webhook: path.slice(1),
     operation,

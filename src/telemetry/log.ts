@@ -3,25 +3,41 @@ import pino from "pino";
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/**
- * Writes one JSON line for each call: `time` (ISO 8601), `level`, the fields, `msg`. Never pass contents of objects
- * or headers.
- */
+/** An admission review that was answered. */
+export interface AnsweredReview {
+  readonly uid: string;
+  readonly path: "/validate" | "/mutate";
+  readonly operation: "CREATE" | "UPDATE" | "DELETE";
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly user: string;
+  readonly dryRun: boolean;
+  readonly decision: string;
+  /** Ids of the rules that had findings. */
+  readonly rules: readonly string[];
+  readonly liveRead: string | undefined;
+  readonly milliseconds: number;
+}
+
+/** One JSON line a call: `level`, `time` (ISO 8601), the fields, `msg`. Never given an object's contents or a header. */
 export interface Log {
+  /** At level `info`; the one line of every review, so that it is made without a look at what fields there are. */
+  admission(review: AnsweredReview): void;
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
-  /** Writes buffered lines; called before the process ends. */
+  /** Writes out what is still held back; called before the process ends. */
   flush(): void;
 }
 
-/** The destination of the lines: a file descriptor or, in tests, a function that receives each line. */
+/** Where the lines go: a file descriptor or, in tests, a function that gets each line. */
 export type LogTarget = "stdout" | "stderr" | ((line: string) => void);
 
 /**
- * Lines are written in the calling thread. A transport of pino would need a worker file beside the program, and would
- * lose lines when the process crashes.
+ * Lines are written in the calling thread: a transport of pino's would need a worker file beside the program, and lines
+ * of a process that dies would be lost in it.
  */
 export function createLog(level: LogLevel, target: LogTarget): Log {
   const options: pino.LoggerOptions = {
@@ -30,19 +46,43 @@ export function createLog(level: LogLevel, target: LogTarget): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   };
-  if (typeof target === "function") return wrap(pino(options, { write: target }), () => undefined);
+  if (typeof target === "function") return logTo({ write: target, flush: () => undefined }, options);
   const destination = pino.destination({ dest: target === "stdout" ? 1 : 2, sync: true });
-  // If the disk is full or the pipe is closed, log lines are lost and decisions go on.
+  // A full disk or a closed pipe costs the log, never a decision.
   destination.on("error", () => undefined);
-  return wrap(pino(options, destination), () => destination.flushSync());
+  // To hold lines until the turn of the event loop ends costs more than a write for each of them: another look for events.
+  return logTo({ write: (line) => void destination.write(line), flush: () => destination.flushSync() }, options);
 }
 
-function wrap(logger: pino.Logger, flush: () => void): Log {
+/** Where whole lines go. */
+interface Lines {
+  write(line: string): void;
+  flush(): void;
+}
+
+function logTo(lines: Lines, options: pino.LoggerOptions): Log {
+  const logger = pino(options, lines);
+  const hasAdmission = logger.isLevelEnabled("info");
   return {
+    admission(review) {
+      if (hasAdmission) lines.write(admissionLine(review, new Date()));
+    },
     debug: (fields, message) => logger.debug(fields, message),
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),
     error: (fields, message) => logger.error(fields, message),
-    flush,
+    flush: () => lines.flush(),
   };
+}
+
+const quoted = (text: string): string => JSON.stringify(text);
+
+/** As `info` would write the same fields. */
+function admissionLine(review: AnsweredReview, now: Date): string {
+  const { uid, path, operation, kind, namespace, name, user, dryRun, decision, rules, liveRead, milliseconds } = review;
+  const asked = `"path":"${path}","operation":"${operation}","kind":${quoted(kind)},"namespace":${quoted(namespace)}`;
+  const by = `"name":${quoted(name)},"user":${quoted(user)},"dryRun":${dryRun}`;
+  const decided = `"decision":"${decision}","rules":${rules.length === 0 ? "[]" : JSON.stringify(rules)}`;
+  const read = liveRead === undefined ? "" : `,"liveRead":"${liveRead}"`;
+  return `{"level":"info","time":"${now.toISOString()}","uid":${quoted(uid)},${asked},${by},${decided}${read},"milliseconds":${milliseconds},"msg":"admission"}\n`;
 }

@@ -123,6 +123,14 @@ function isLocal(rule: DestinationRule): boolean {
   return exportTo.size === 0 || exportTo.has("*") || exportTo.has(".") || exportTo.has(rule.metadata.namespace);
 }
 
+/** Whether clients in every namespace may see it, whatever their labels. */
+export const isForEveryWorkload = (
+  { spec: { workloadSelector, exportTo } }: DestinationRule,
+  { defaultDestinationRuleExportTo }: MeshSettings,
+): boolean =>
+  workloadSelector === undefined &&
+  (exportTo.length === 0 ? !defaultDestinationRuleExportTo.includes(".") : exportTo.includes("*"));
+
 /**
  * The merged DestinationRules for clients of a namespace and a host: those of the client's namespace, else of the
  * service's, else of the root namespace. In each, the most specific host is selected before visibility is checked. The

@@ -3,6 +3,7 @@ import {
   destinationRuleOf,
   destinationRulesFor,
   destinationRulesOfSome,
+  isForEveryWorkload,
   type MergedDestinationRule,
 } from "./destination-rules.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -49,6 +50,21 @@ export function lookUpSubset(
   }
   return best ?? lookupOf([], target.subset);
 }
+
+/**
+ * The usual case, told without asking for any client: the only rule that may cover the host defines the subset, all may
+ * see it, and it stands where everybody looks. Then no client lacks the subset; false says nothing.
+ */
+export function isDefinedForAll({ rules, subset, serviceNamespaces }: SubsetTarget, settings: MeshSettings): boolean {
+  const [rule] = rules;
+  if (rule === undefined || rules.length > 1 || !isForEveryWorkload(rule, settings) || !defines(rule, subset))
+    return false;
+  const { namespace } = rule.metadata;
+  return serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === settings.rootNamespace;
+}
+
+export const defines = ({ spec }: DestinationRule, subset: string): boolean =>
+  spec.subsets.some(({ name }) => name === subset);
 
 const rank = ({ definedFor, used }: SubsetLookup): number =>
   ["none", "some", "all"].indexOf(definedFor) * 2 + Number(used.length > 0);

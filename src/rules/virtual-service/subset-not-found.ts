@@ -3,7 +3,6 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
-  type DestinationRule,
   destinationRulesOfVirtualService,
   hostOfRule,
   serviceEntriesOfVirtualService,
@@ -13,11 +12,18 @@ import { covers, fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import {
   callersAskedFor,
   lookUpEverywhere,
+  type Routing,
   routingOf,
   type SubsetFailure,
   subsetFailures,
 } from "../../mesh/traffic/subset-clients.ts";
-import { anyOtherNamespace, namespacesThatMatter, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
+import {
+  anyOtherNamespace,
+  defines,
+  isDefinedForAll,
+  namespacesThatMatter,
+  type SubsetTarget,
+} from "../../mesh/traffic/subsets.ts";
 import {
   gatewaysOfVirtualService,
   rootsOfDelegate,
@@ -50,7 +56,7 @@ export const virtualServiceSubsetNotFound = defineRule({
     if (!isServed(virtualService, settings)) return;
     const rules = mesh.related(destinationRulesOfVirtualService, virtualService);
     const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
-    const routing = routingOf(virtualService, mesh);
+    let routing: Routing | undefined;
     // Many routes ask for the same.
     const known = new Map<string, Known>();
     for (const traffic of trafficOf(virtualService)) {
@@ -66,13 +72,18 @@ export const virtualServiceSubsetNotFound = defineRule({
           rules: rules.filter((rule) => covers(hostOfRule(rule, settings), host)),
           serviceNamespaces: serviceNamespaces(host, entries, settings),
         };
-        found = { target, failures: subsetFailures(routing, traffic, target) };
+        const failures = isDefinedForAll(target, settings)
+          ? none
+          : subsetFailures((routing ??= routingOf(virtualService, mesh)), traffic, target);
+        found = { target, failures };
         known.set(key, found);
       }
       yield* problemsOf(found.failures, { traffic, target: found.target, settings });
     }
   },
 });
+
+const none: readonly SubsetFailure[] = [];
 
 /** What a subset's clients find. */
 interface Known {
@@ -137,9 +148,6 @@ function fixOf({ lookup }: SubsetFailure, { host, subset, rules }: SubsetTarget)
   const { namespace, name } = elsewhere.metadata;
   return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it: let them see it (spec.exportTo), or define the subset in the one that they use.`;
 }
-
-const defines = ({ spec }: DestinationRule, subset: string): boolean =>
-  spec.subsets.some(({ name }) => name === subset);
 
 /** What is there and lacks the subset; where a rule for just this host may be missing, the places where it would stand. */
 function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Evidence[] {
