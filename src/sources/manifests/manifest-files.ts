@@ -1,5 +1,4 @@
-import type { Dirent } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
+import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
@@ -54,7 +53,7 @@ class Search {
       this.#files.set(standardInput, { path, named: true });
       return;
     }
-    const found = await this.#inspect(path);
+    const found = this.#inspect(path);
     if (found === undefined) return;
     const { real, isFolder } = found;
     if (!isFolder) {
@@ -83,7 +82,7 @@ class Search {
   async #walk(folder: string, real: string, ignores: readonly Ignores[]): Promise<void> {
     if (this.#folders.has(real)) return;
     this.#folders.add(real);
-    const entries = await this.#entries(folder);
+    const entries = this.#entries(folder);
     if (entries.some((entry) => entry.name === "Chart.yaml")) {
       this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
       return;
@@ -97,10 +96,10 @@ class Search {
     const path = join(folder, entry.name);
     const isWanted = isWantedName(entry.name);
     if (!isWanted && !mayBeFolder(entry)) return;
-    const stats = await stat(path).catch((error: unknown) => unreadable(error));
+    const stats = statsOf(path);
     const isFolder = typeof stats !== "string" && stats.isDirectory();
     if (isFolder ? isHidden(entry.name) : !isWanted) return;
-    const real = await realpath(path).catch(() => resolve(path));
+    const real = realPathOf(path, resolve(path));
     if (isIgnored(path, isFolder, ignores)) this.#ignored.set(real, { path, reason: `named in ${ignoreFile}` });
     else if (typeof stats === "string") this.#fail(path, stats);
     else if (isFolder) await this.#walk(path, real, ignores);
@@ -127,14 +126,14 @@ class Search {
       }
       for (const patch of patchFilesOf(document.value, path)) {
         // kustomize reports a patch file that does not exist.
-        this.#patches.add(await realpath(patch).catch(() => patch));
+        this.#patches.add(realPathOf(patch, patch));
       }
     }
   }
 
-  async #entries(folder: string): Promise<Dirent[]> {
+  #entries(folder: string): Dirent[] {
     try {
-      const entries = await readdir(folder, { withFileTypes: true });
+      const entries = readdirSync(folder, { withFileTypes: true });
       return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     } catch (error) {
       this.#fail(folder, unreadable(error));
@@ -157,15 +156,14 @@ class Search {
     const found: Ignores[] = [];
     for (let count = 0; count < steps.length; count++) {
       const above = join(".", ...steps.slice(0, count));
-      const stats = await stat(join(above, ignoreFile)).catch(() => undefined);
-      if (stats !== undefined) found.push(...(await this.#ignoresOf(above)));
+      if (typeof statsOf(join(above, ignoreFile)) !== "string") found.push(...(await this.#ignoresOf(above)));
     }
     return found;
   }
 
-  async #inspect(path: string): Promise<{ real: string; isFolder: boolean } | undefined> {
+  #inspect(path: string): { real: string; isFolder: boolean } | undefined {
     try {
-      return { real: await realpath(path), isFolder: (await stat(path)).isDirectory() };
+      return { real: realpathSync.native(path), isFolder: statSync(path).isDirectory() };
     } catch (error) {
       this.#fail(path, unreadable(error));
       return undefined;
@@ -178,6 +176,25 @@ class Search {
 
   #size(): number {
     return this.#files.size + this.#ignored.size + this.#errors.length;
+  }
+}
+
+// What runs here is a command with nothing else to do: to block costs a twentieth of asking and being called back.
+
+/** Or why there are none. */
+function statsOf(path: string): Stats | string {
+  try {
+    return statSync(path);
+  } catch (error) {
+    return unreadable(error);
+  }
+}
+
+function realPathOf(path: string, otherwise: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return otherwise;
   }
 }
 

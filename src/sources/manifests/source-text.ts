@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { unreadable } from "../../text/file-errors.ts";
 
@@ -8,9 +8,18 @@ const maxFileBytes = 64 * 1024 * 1024;
 
 export type Reading = { readonly text: string } | { readonly problem: string };
 
+const tooLarge: Reading = {
+  problem: `larger than ${maxFileBytes / 1024 / 1024} MiB, the limit for one file: split it`,
+};
+
+/** Blocks while it reads a regular file, which takes a fiftieth of the time of a stream; pipes and devices are streams. */
 export async function readFileText(path: string): Promise<Reading> {
   try {
-    return await readStreamText(createReadStream(path));
+    const stats = statSync(path);
+    if (!stats.isFile()) return await readStreamText(createReadStream(path));
+    if (stats.size > maxFileBytes) return tooLarge;
+    const bytes = readFileSync(path);
+    return bytes.length > maxFileBytes ? tooLarge : decode(bytes);
   } catch (error) {
     return { problem: unreadable(error) };
   }
@@ -24,9 +33,7 @@ export async function readStreamText(stream: Readable): Promise<Reading> {
     for await (const chunk of stream as AsyncIterable<Buffer | string>) {
       const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
       size += bytes.length;
-      if (size > maxFileBytes) {
-        return { problem: `larger than ${maxFileBytes / 1024 / 1024} MiB, the limit for one file: split it` };
-      }
+      if (size > maxFileBytes) return tooLarge;
       chunks.push(bytes);
     }
   } catch (error) {
