@@ -32,6 +32,7 @@ export class ObjectTable {
 
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
+    if (entries.size === 0) return none;
     const found = new Set<AnyObject>();
     for (const key of keys) {
       const hit = entries.get(key);

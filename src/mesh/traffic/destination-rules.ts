@@ -65,6 +65,7 @@ export function serviceNamespaces(
   const namespaces = new Set<string>();
   const own = namespaceOfHost(host, domain);
   if (own !== undefined) namespaces.add(own);
+  if (entries.length === 0) return namespaces;
   const best = mostSpecificHost(
     host,
     entries.flatMap(({ spec }) => spec.hosts),

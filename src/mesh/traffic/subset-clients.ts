@@ -63,8 +63,7 @@ export function routingOf(
 
 /** Two routes to one subset have the same clients if this key, built from the conditions about callers, is equal. */
 export const callersAskedFor = ({ protocol, route }: Traffic): string => {
-  const asked = route.match.filter(({ gateways, sourceNamespace }) => gateways.length > 0 || sourceNamespace);
-  if (asked.length === 0) return "";
+  if (!route.match.some(({ gateways, sourceNamespace }) => gateways.length > 0 || sourceNamespace)) return "";
   return JSON.stringify([protocol, route.match.map(({ gateways, sourceNamespace }) => [gateways, sourceNamespace])]);
 };
 

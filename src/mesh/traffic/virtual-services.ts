@@ -80,10 +80,13 @@ export function subsetDestinationsOf({ spec }: VirtualService): readonly Weighte
   return found;
 }
 
-function* weightedTraffic(of: Omit<Traffic, "destination">): Iterable<Traffic> {
-  const { route } = of.route;
-  for (const [i, { destination, weight }] of route.entries())
-    if (route.length === 1 || (weight ?? 0) > 0) yield { ...of, at: [...of.at, i, "destination"], destination };
+function* weightedTraffic({ at, protocol, route, isUncertain }: Omit<Traffic, "destination">): Iterable<Traffic> {
+  const destinations = route.route;
+  for (let i = 0; i < destinations.length; i++) {
+    const { destination, weight } = destinations[i] as WeightedDestination;
+    if (destinations.length === 1 || (weight ?? 0) > 0)
+      yield { at: [...at, i, "destination"], protocol, route, isUncertain, destination };
+  }
 }
 
 function* mirrorsOf(route: HttpRoute, at: Path): Iterable<Pick<Traffic, "at" | "destination">> {

@@ -58,32 +58,40 @@ export const virtualServiceSubsetNotFound = defineRule({
     const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
     let routing: Routing | undefined;
     // Many routes ask for the same.
-    const known = new Map<string, Known>();
+    const hosts = new Map<string, KnownHost>();
     for (const traffic of trafficOf(virtualService)) {
       const { host: said, subset } = traffic.destination;
       if (!subset) continue;
-      const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-      const key = `${host}\n${subset}\n${callersAskedFor(traffic)}`;
-      let found = known.get(key);
+      let known = hosts.get(said);
+      if (known === undefined) {
+        const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
+        const covering = rules.filter((rule) => covers(hostOfRule(rule, settings), host));
+        const serving = serviceNamespaces(host, entries, settings);
+        known = { host, rules: covering, serviceNamespaces: serving, found: new Map() };
+        hosts.set(said, known);
+      }
+      const callers = callersAskedFor(traffic);
+      const key = callers === "" ? subset : `${subset}\n${callers}`;
+      let found = known.found.get(key);
       if (found === undefined) {
-        const target: SubsetTarget = {
-          host,
-          subset,
-          rules: rules.filter((rule) => covers(hostOfRule(rule, settings), host)),
-          serviceNamespaces: serviceNamespaces(host, entries, settings),
-        };
+        const target: SubsetTarget = { ...known, subset };
         const failures = isDefinedForAll(target, settings)
           ? none
           : subsetFailures((routing ??= routingOf(virtualService, mesh)), traffic, target);
         found = { target, failures };
-        known.set(key, found);
+        known.found.set(key, found);
       }
-      yield* problemsOf(found.failures, { traffic, target: found.target, settings });
+      if (found.failures.length > 0) yield* problemsOf(found.failures, { traffic, target: found.target, settings });
     }
   },
 });
 
 const none: readonly SubsetFailure[] = [];
+
+/** A host that subsets are asked of; `found` by subset and callers. */
+interface KnownHost extends Omit<SubsetTarget, "subset"> {
+  readonly found: Map<string, Known>;
+}
 
 /** What a subset's clients find. */
 interface Known {
@@ -99,7 +107,6 @@ interface Asked {
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
-  if (failures.length === 0) return;
   const { traffic, target, settings } = asked;
   const isNowhere = lookUpEverywhere(namespacesThatMatter(target), target, settings) !== undefined;
   for (const failure of failures) {
