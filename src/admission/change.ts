@@ -1,6 +1,6 @@
 import { keyOf } from "../kube/identity.ts";
 import { type Kind, kindOf } from "../kube/kinds.ts";
-import { type AnyObject, readAny } from "../kube/object.ts";
+import { type AnyObject, annotationsWithoutLastApplied, lastApplied, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
@@ -41,7 +41,7 @@ function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefine
     return kind === "MeshConfig"
       ? { unjudged: "the ConfigMap is not a mesh config" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
-  if (isUnchanged(old, object)) return { unjudged: "nothing that a rule reads changes" };
+  if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object } };
 }
 
@@ -114,8 +114,20 @@ function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined):
   // What differs is rarely the metadata, so that comes last.
   const { metadata: oldMetadata, ...before } = old;
   const { metadata, ...after } = object;
+  if (!isEqual(before, after)) return false;
   const { resourceVersion } = metadata;
-  return isEqual(before, after) && isEqual({ ...oldMetadata, resourceVersion }, metadata);
+  const annotations = annotationsWithoutLastApplied(metadata);
+  const oldAnnotations = annotationsWithoutLastApplied(oldMetadata);
+  return isEqual({ ...oldMetadata, resourceVersion, annotations: oldAnnotations }, { ...metadata, annotations });
+}
+
+/** A view may leave it out, the request does not. */
+const hasSameLastApplied = ({ object, oldObject }: AdmissionRequest): boolean =>
+  lastAppliedOf(object) === lastAppliedOf(oldObject);
+
+function lastAppliedOf(raw: unknown): string {
+  const text = member(member(member(raw, "metadata"), "annotations"), lastApplied);
+  return typeof text === "string" ? text : "";
 }
 
 /** Of what readers make: plain data, and no deeper than they read. */

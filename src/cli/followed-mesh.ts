@@ -39,6 +39,7 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
+    isForReviews: true,
   });
   // Built now, so that no review has to build them.
   for (const index of indexesOfRules) mesh.lookup(index, []);

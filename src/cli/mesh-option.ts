@@ -46,6 +46,8 @@ export interface MeshOptions extends ClusterOptions {
 export interface ReadMeshOptions extends FileMeshOptions {
   /** Overrides how far a kind is known, for captures and clusters, which otherwise state it themselves. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+  /** Of captures: see ReceivedMeshOptions. */
+  readonly isForReviews?: boolean;
 }
 
 /**
@@ -83,9 +85,12 @@ export async function meshFromFiles(path: string, options: ReadMeshOptions): Pro
 
 const nothingRead = { read: { manifests: [], errors: [], ignored: [] }, objects: [], replaced: [], others: [] };
 
-async function meshFromCapture(path: string, { settings = defaultMeshSettings, adjust }: ReadMeshOptions) {
+async function meshFromCapture(
+  path: string,
+  { settings = defaultMeshSettings, adjust, isForReviews = false }: ReadMeshOptions,
+) {
   try {
-    return await readCapture(path, { settings, ...(adjust === undefined ? {} : { adjust }) });
+    return await readCapture(path, { settings, isForReviews, ...(adjust === undefined ? {} : { adjust }) });
   } catch (error) {
     if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
     if (isSystemError(error)) throw new UsageError(`--mesh ${path}: ${unreadable(error)}`);

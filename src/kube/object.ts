@@ -64,6 +64,23 @@ export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespa
   return object as unknown as ObjectOf<K>;
 }
 
+/** An annotation with the manifest that kubectl applied last: most of the text of many an object, which no rule reads. */
+export const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
+/** The object as a view keeps it that stays in memory. */
+export function withoutLastApplied<T extends AnyObject>(object: T): T {
+  const { metadata } = object;
+  if (metadata.annotations[lastApplied] === undefined) return object;
+  return { ...object, metadata: { ...metadata, annotations: annotationsWithoutLastApplied(metadata) } };
+}
+
+export function annotationsWithoutLastApplied({ annotations }: ObjectMetadata): ObjectMetadata["annotations"] {
+  const { [lastApplied]: _left, ...others } = annotations;
+  return Object.keys(others).length === 0 ? noAnnotations : others;
+}
+
+const noAnnotations = Object.freeze({});
+
 const textOf = (raw: unknown): string | undefined => (typeof raw === "string" ? raw : undefined);
 
 function readAt<T>(field: string, read: Read<T>, raw: unknown, malformed: Malformed[]): T {

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type ChangeReading, readChange } from "../../src/admission/change.ts";
 import { idOf } from "../../src/kube/identity.ts";
-import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { type AnyObject, lastApplied, readAny, withoutLastApplied } from "../../src/kube/object.ts";
 import { isTerminating } from "../../src/mesh/membership/namespaces.ts";
 import { type Raw, reviewed } from "./requests.ts";
 
@@ -99,6 +99,14 @@ const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
   [
     "annotations count",
     { oldObject: virtualService(hosts), object: virtualService(hosts, { annotations: { "a/b": "c" } }) },
+    "VirtualService shop/shop -> VirtualService shop/shop",
+  ],
+  [
+    "what kubectl applied last counts",
+    {
+      oldObject: virtualService(hosts, { annotations: { [lastApplied]: "{}" } }),
+      object: virtualService(hosts, { annotations: { [lastApplied]: '{"a":1}' } }),
+    },
     "VirtualService shop/shop -> VirtualService shop/shop",
   ],
   [
@@ -265,4 +273,16 @@ describe("an old object that the view holds", () => {
       assert.deepEqual(oldOf(oldObject), readAny(oldObject));
       assert.notEqual(oldOf(oldObject), held);
     });
+});
+
+test("what kubectl applied last counts where the view has left it out, and is no change by itself", () => {
+  const annotated = (text: string, resourceVersion: string) =>
+    virtualService(hosts, { uid: "u-1", annotations: { [lastApplied]: text, "a/b": "c" }, resourceVersion });
+  const held = withoutLastApplied(readAny(annotated("{}", "1")) as AnyObject);
+  assert.deepEqual(held.metadata.annotations, { "a/b": "c" });
+  const known = { find: () => held };
+  const reading = (text: string) =>
+    shown(readChange(reviewed({ oldObject: annotated("{}", "1"), object: annotated(text, "2") }), known));
+  assert.equal(reading("{}"), "unjudged: nothing that a rule reads changes");
+  assert.equal(reading('{"a":1}'), "VirtualService shop/shop -> VirtualService shop/shop");
 });

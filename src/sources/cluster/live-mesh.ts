@@ -1,7 +1,7 @@
 import type { Evidence } from "../../engine/evidence.ts";
 import { keyFor, keyOf } from "../../kube/identity.ts";
 import { allKinds, type Kind } from "../../kube/kinds.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import { type AnyObject, withoutLastApplied } from "../../kube/object.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
@@ -176,7 +176,8 @@ export class ClusterMesh {
     const there = this.#store.find(object.kind, keyOf(object));
     const { resourceVersion } = object.metadata;
     if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
-    for (const store of this.#stores()) store.set(object);
+    const kept = withoutLastApplied(object);
+    for (const store of this.#stores()) store.set(kept);
     if (object.kind === "MeshConfig") this.#settle();
   }
 

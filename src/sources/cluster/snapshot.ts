@@ -90,6 +90,8 @@ async function readOnce(connection: ClusterConnection, resource: ClusterResource
 }
 
 export interface ReceivedMeshOptions {
+  /** Drops the data that only `check` uses, to save memory in a process that keeps the mesh. */
+  readonly isForReviews?: boolean;
   /** The settings that apply if there is no mesh config. */
   readonly settings: MeshSettings;
   /** Overrides how far a kind is known. */
@@ -100,7 +102,7 @@ export interface ReceivedMeshOptions {
 export function meshOfObjects(
   objects: readonly AnyObject[],
   known: ReadonlyMap<Kind, Knowledge>,
-  { settings, adjust = (_kind, knowledge) => knowledge }: ReceivedMeshOptions,
+  { settings, adjust = (_kind, knowledge) => knowledge }: Omit<ReceivedMeshOptions, "isForReviews">,
 ): MeshStore {
   const knowledge = new Map(allKinds.map((kind) => [kind, adjust(kind, known.get(kind) ?? "unknown")]));
   const configs: ObjectOf<"MeshConfig">[] = [];

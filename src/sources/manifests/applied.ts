@@ -1,5 +1,5 @@
 import { keyOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import { type AnyObject, lastApplied } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { Mesh } from "../../view/view.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
@@ -39,16 +39,14 @@ function merged(
   const { uid, [field]: old } = there.metadata;
   const now = object.metadata[field];
   if (uid === undefined) return now;
-  const before = lastApplied(there, field);
+  const before = appliedLast(there, field);
   const kept = Object.entries(old).filter(([key]) => !Object.hasOwn(before, key));
   return { ...Object.fromEntries(kept), ...now };
 }
 
-const annotation = "kubectl.kubernetes.io/last-applied-configuration";
-
-function lastApplied({ metadata }: AnyObject, field: "labels" | "annotations"): object {
+function appliedLast({ metadata }: AnyObject, field: "labels" | "annotations"): object {
   try {
-    const applied = member(member(JSON.parse(metadata.annotations[annotation] ?? "null"), "metadata"), field);
+    const applied = member(member(JSON.parse(metadata.annotations[lastApplied] ?? "null"), "metadata"), field);
     return isObject(applied) ? applied : {};
   } catch {
     return {};

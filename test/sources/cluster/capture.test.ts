@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
+import { namespaceKey } from "../../../src/kube/identity.ts";
+import { lastApplied } from "../../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { CaptureError, isCapture, readCapture, writeCapture } from "../../../src/sources/cluster/capture.ts";
 import { type ClusterConnection, connectToCluster } from "../../../src/sources/cluster/connection.ts";
@@ -101,6 +103,20 @@ test("a capture may hold every character, objects longer than what is read at on
     assert.deepEqual(read?.metadata.labels, labels);
     assert.equal(mesh.count("Workload"), 2);
   }
+});
+
+test("for reviews the mesh of a capture leaves out what kubectl applied last, and for check it keeps it", async (context) => {
+  const { server, connection } = await cluster(context);
+  const annotations = { [lastApplied]: "{}", "a/b": "c" };
+  server.apply("namespaces", { metadata: { name: "annotated", annotations } });
+  const file = join(root, "annotated.json");
+  await writeCapture(connection, { file, now });
+  const annotationsOf = async (isForReviews: boolean) => {
+    const mesh = await readCapture(file, { settings: defaultMeshSettings, isForReviews });
+    return mesh.find("Namespace", namespaceKey("annotated"))?.metadata.annotations;
+  };
+  assert.deepEqual(await annotationsOf(true), { "a/b": "c" });
+  assert.deepEqual(await annotationsOf(false), annotations);
 });
 
 test("nothing is left behind where a capture fails", async (context) => {
