@@ -13,9 +13,12 @@ const hasSeveralResources = new Set(
   (Object.keys(kinds) as Kind[]).filter((kind) => new Set(kinds[kind].served.map((served) => served.kind)).size > 1),
 );
 
-/** The key of an object in its kind: `namespace/name`, or `namespace/originKind/name`. All keys are created here. */
+/**
+ * The key of an object in its kind: `namespace/name`, or `namespace/originKind/name`. All keys are created here. They are
+ * joined, because V8 stores a concatenated string in parts, which takes twice the memory in a map.
+ */
 export const keyFor = (kind: Kind, { originKind, namespace, name }: ObjectName): string =>
-  hasSeveralResources.has(kind) ? `${namespace}/${originKind}/${name}` : `${namespace}/${name}`;
+  (hasSeveralResources.has(kind) ? [namespace, originKind, name] : [namespace, name]).join("/");
 
 /** The key of a Namespace. */
 export const namespaceKey = (name: string): string =>
