@@ -12,7 +12,7 @@ import type { MeshStore } from "../view/store.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
-import { settleMemoryOnce } from "./memory.ts";
+import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
@@ -109,20 +109,20 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
   let isStarted = false;
-  let stopSettling = (): void => undefined;
+  let stopLooking = (): void => undefined;
   try {
     announce();
     const warmedUp = await warmUp.run({ now: () => performance.now(), stop: terminal.stop });
     if (warmedUp.error === undefined) log.debug(warmedUp, "warm-up finished");
     else log.warn(warmedUp, "warm-up did not finish");
-    stopSettling = settleMemoryOnce(() => mesh.checks.every((check) => check.problem() === undefined));
+    stopLooking = keepMemorySmall(() => mesh.checks.every((check) => check.problem() === undefined));
     log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
     isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
     log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
     terminal.hint?.("Requests in flight are being answered; press Ctrl-C again to stop immediately.\n");
   } finally {
-    stopSettling();
+    stopLooking();
     policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
