@@ -147,10 +147,14 @@ function hasEqualItems(a: readonly unknown[], b: readonly unknown[]): boolean {
 }
 
 function hasEqualMembers(a: Fields, b: Fields): boolean {
-  const keys = Object.keys(a);
-  if (keys.length !== Object.keys(b).length) return false;
-  for (const key of keys) if (!Object.hasOwn(b, key) || !isEqual(a[key], b[key])) return false;
-  return true;
+  let more = 0;
+  for (const key in a) {
+    const other = b[key];
+    if (!isEqual(a[key], other) || (other === undefined && !Object.hasOwn(b, key))) return false;
+    more++;
+  }
+  for (const _key in b) more--;
+  return more === 0;
 }
 
 function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {

@@ -91,10 +91,9 @@ export function record<S extends Record<string, Read<unknown>>>(
     const value: Record<string, unknown> = { ...blank };
     for (let i = 0; i < fields.length; i++) {
       const field = fields[i] as string;
-      const raw = from[field];
       // What is not there is as in the blank, and most of what could be is not there.
-      if (raw === undefined || raw === null || !Object.hasOwn(from, field)) continue;
-      value[field] = under(field, reads[i] as Read<unknown>, raw, malformed);
+      if (!Object.hasOwn(from, field)) continue;
+      value[field] = under(field, reads[i] as Read<unknown>, from[field], malformed);
     }
     return value;
   };
