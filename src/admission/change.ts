@@ -121,7 +121,7 @@ function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined):
   return isEqual({ ...oldMetadata, resourceVersion, annotations: oldAnnotations }, { ...metadata, annotations });
 }
 
-/** A view may leave it out, the request does not. */
+/** Compared in the request, because the view may have dropped the annotation. */
 const hasSameLastApplied = ({ object, oldObject }: AdmissionRequest): boolean =>
   lastAppliedOf(object) === lastAppliedOf(oldObject);
 

@@ -2,12 +2,12 @@ import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 const lookMs = 1_000;
-/** What V8 keeps for objects that live no longer than a review. It would take 128 MB; this serves reviews as fast. */
+/** The size of V8's young generation that is enough for reviews. By default V8 enlarges it to 128 MB under load. */
 const youngBytes = 8 * 1_048_576;
 
 /**
- * Keeps a server small: gives back once what reading the mesh took, as soon as `isLoaded`, and from then on keeps V8 from
- * taking room for young objects that reviews have no use for. Returns how to stop.
+ * Limits the resident memory of a server. Once `isLoaded` returns true, returns the memory that was used to read the mesh
+ * to the operating system, and from then on limits V8's young generation. Returns a function that stops it.
  */
 export function keepMemorySmall(isLoaded: () => boolean): () => void {
   let isSettled = false;
@@ -23,15 +23,18 @@ export function keepMemorySmall(isLoaded: () => boolean): () => void {
   return () => clearInterval(timer);
 }
 
-/** Blocks for as long as V8 needs to visit all that there is: about a quarter of a second for 100,000 objects. */
+/** Blocks while V8 visits all objects: about a quarter of a second for a mesh of 100,000 objects. */
 function giveBack(): void {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as ((options: object) => void) | undefined;
-  // "last-resort": free memory, too, that V8 keeps for a next time that does not come.
+  // With "last-resort", V8 also releases free memory that it would keep for later use.
   collect?.({ type: "major", flavor: "last-resort" });
 }
 
-/** V8 grows that room by this factor, and makes it small again when little happens; its own limit holds from the start only. */
+/**
+ * V8 enlarges the young generation by this factor, and shrinks it when little is allocated. V8's own limit
+ * (--max-semi-space-size) has no effect after the start of the process.
+ */
 function boundYoung(): void {
   const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
   const isLarge = young !== undefined && young.space_size >= youngBytes;

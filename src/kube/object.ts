@@ -64,10 +64,10 @@ export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespa
   return object as unknown as ObjectOf<K>;
 }
 
-/** An annotation with the manifest that kubectl applied last: most of the text of many an object, which no rule reads. */
+/** The annotation in which kubectl apply stores the last manifest: often most of the text of an object. No rule reads it. */
 export const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
 
-/** The object as a view keeps it that stays in memory. */
+/** The object without that annotation, for meshes that are kept in memory. */
 export function withoutLastApplied<T extends AnyObject>(object: T): T {
   const { metadata } = object;
   if (metadata.annotations[lastApplied] === undefined) return object;

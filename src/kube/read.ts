@@ -85,13 +85,13 @@ export function record<S extends Record<string, Read<unknown>>>(
 ): Read<{ readonly [K in keyof S]: Value<S[K]> }> {
   const fields = Object.keys(shape);
   const reads = Object.values(shape);
-  // One for all places where there is nothing: a hostile list may hold millions.
+  // One shared value for all absent objects, because a hostile list may contain millions.
   const blank = blankOf(fields, reads);
   const readFields = (from: Record<string, unknown>, malformed: Malformed[]) => {
     const value: Record<string, unknown> = { ...blank };
     for (let i = 0; i < fields.length; i++) {
       const field = fields[i] as string;
-      // What is not there is as in the blank, and most of what could be is not there.
+      // Most fields are absent; the blank has their values.
       if (!Object.hasOwn(from, field)) continue;
       value[field] = under(field, reads[i] as Read<unknown>, from[field], malformed);
     }
@@ -105,8 +105,8 @@ export function record<S extends Record<string, Read<unknown>>>(
 }
 
 /**
- * What is read where there is nothing. JSON.parse makes an object with room for just its fields, and copies of it are as
- * small; one that grows field by field takes a fourth more memory, and three times as long.
+ * The value of an absent object, which readers also copy to start from. JSON.parse creates objects without spare room for
+ * more fields, and so are their copies; an object that grows field by field takes a quarter more memory.
  */
 function blankOf(fields: readonly string[], reads: readonly Read<unknown>[]): Readonly<Record<string, unknown>> {
   const room = Object.fromEntries(fields.map((field) => [field, null]));
@@ -132,7 +132,7 @@ export const list =
       return noItems;
     }
     if (raw.length === 0) return noItems;
-    // oxlint-disable-next-line unicorn/no-new-array -- a list that grows keeps room for sixteen more
+    // oxlint-disable-next-line unicorn/no-new-array -- a list that grows keeps spare room for up to sixteen items
     const items = new Array<T>(raw.length);
     for (let i = 0; i < raw.length; i++) items[i] = under(i, read, raw[i], malformed);
     return items;

@@ -124,7 +124,7 @@ function isLocal(rule: DestinationRule): boolean {
   return exportTo.size === 0 || exportTo.has("*") || exportTo.has(".") || exportTo.has(rule.metadata.namespace);
 }
 
-/** Whether clients in every namespace may see it, whatever their labels. */
+/** Whether it is visible to clients in every namespace, with any labels. */
 export const isForEveryWorkload = (
   { spec: { workloadSelector, exportTo } }: DestinationRule,
   { defaultDestinationRuleExportTo }: MeshSettings,

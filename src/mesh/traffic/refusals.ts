@@ -7,8 +7,8 @@ export interface Refusal {
 }
 
 /**
- * What is refused of one object, in the order in which it is found. Nearly always nothing is, so paths are put together
- * from the inside out, and only where there is something to place.
+ * Collects the validation errors of one object, in the order in which they are found. Most objects have none, so paths are
+ * built from the inside out, and only for errors.
  */
 export class Refusals {
   readonly #found: { readonly at: (string | number)[]; readonly message: string }[] = [];
@@ -21,12 +21,12 @@ export class Refusals {
     return this.#found;
   }
 
-  /** `at` is relative to what is being looked at. */
+  /** `at` is relative to the value that is being validated. */
   add(message: string, ...at: (string | number)[]): void {
     this.#found.push({ at, message });
   }
 
-  /** Says where that is which was looked at since there were `count` refusals: the field, or the item of a field. */
+  /** Prefixes the paths of the errors since `count` with the field, or the item of a field, that they were found in. */
   below(count: number, field: string, item?: number | string): void {
     for (let i = count; i < this.#found.length; i++) {
       const at = this.#found[i]?.at;

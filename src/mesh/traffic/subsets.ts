@@ -52,8 +52,8 @@ export function lookUpSubset(
 }
 
 /**
- * The usual case, told without asking for any client: the only rule that may cover the host defines the subset, all may
- * see it, and it stands where everybody looks. Then no client lacks the subset; false says nothing.
+ * Whether every client finds the subset, in the usual case that needs no look at the clients: only one rule may cover the
+ * host, it is visible to all, and it is in a namespace that all clients search. If false, clients may still find it.
  */
 export function isDefinedForAll({ rules, subset, serviceNamespaces }: SubsetTarget, settings: MeshSettings): boolean {
   const [rule] = rules;

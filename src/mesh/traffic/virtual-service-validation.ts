@@ -38,7 +38,7 @@ export function refusalsOf(virtualService: VirtualService): readonly Refusal[] {
   return refusals.all;
 }
 
-/** Looks at each item of a field, and says of what is refused in which it is. */
+/** Validates each item of a field, and adds the item to the paths of its errors. */
 function inEach<T>(field: string, items: readonly T[], refusals: Refusals, look: (item: T, i: number) => void): void {
   for (let i = 0; i < items.length; i++) {
     const { count } = refusals;

@@ -88,7 +88,7 @@ export const virtualServiceSubsetNotFound = defineRule({
 
 const none: readonly SubsetFailure[] = [];
 
-/** A host that subsets are asked of; `found` by subset and callers. */
+/** A host of destinations; `found` is keyed by subset and callers. */
 interface KnownHost extends Omit<SubsetTarget, "subset"> {
   readonly found: Map<string, Known>;
 }

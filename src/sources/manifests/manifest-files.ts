@@ -179,9 +179,9 @@ class Search {
   }
 }
 
-// What runs here is a command with nothing else to do: to block costs a twentieth of asking and being called back.
+// Commands have nothing else to do meanwhile, and synchronous calls take a twentieth of the time.
 
-/** Or why there are none. */
+/** Returns the reason if there are none. */
 function statsOf(path: string): Stats | string {
   try {
     return statSync(path);

@@ -12,7 +12,7 @@ const tooLarge: Reading = {
   problem: `larger than ${maxFileBytes / 1024 / 1024} MiB, the limit for one file: split it`,
 };
 
-/** Blocks while it reads a regular file, which takes a fiftieth of the time of a stream; pipes and devices are streams. */
+/** Reads a regular file synchronously, in a fiftieth of the time of a stream. Pipes and devices are read as streams. */
 export async function readFileText(path: string): Promise<Reading> {
   try {
     const stats = statSync(path);
