@@ -24,8 +24,8 @@ interface Response {
 }
 
 const longestMessageBytes = 4_096;
-// The API server cuts every warning to 256 runes, and then throws warnings away, once those of all webhooks together pass
-// 4,096. Ten of 256 leave room for others; fewer may be longer.
+// If the warnings of all webhooks exceed 4,096 runes, the API server truncates each to 256 runes and drops some. Ten
+// warnings of 256 runes leave room for other webhooks; fewer warnings may be longer.
 const mostWarnings = 10;
 const mostRunes = 2_560;
 const shortWarning = 256;
@@ -33,8 +33,8 @@ const longestWarning = 600;
 const annotationKey = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
 /**
- * The review that answers request `uid`. A denial is 403 Forbidden: with 404, 409, 410, 429 or 5xx clients would retry
- * or misread it, with 422 Invalid kubectl would drop the message.
+ * The response to the request `uid`. A denial has status 403 Forbidden. With 404, 409, 410, 429 or 5xx, clients would
+ * retry or misinterpret it; with 422 Invalid, kubectl would drop the message.
  */
 export function answer(uid: string, decision: Decision, path: WebhookPath): Answer {
   const response: Response = { uid, allowed: decision.allowed };
@@ -45,11 +45,11 @@ export function answer(uid: string, decision: Decision, path: WebhookPath): Answ
   return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
 }
 
-/** The decision on a request that could not be judged, and is therefore not allowed. */
+/** The decision for a request that could not be evaluated and is therefore denied. */
 export function notJudged(problem: string): Decision {
   return {
     allowed: false,
-    message: `Meshward did not judge this request, so it is refused: ${problem}`,
+    message: `Meshward could not evaluate this request and denies it: ${problem}`,
     warnings: [],
     auditAnnotations: { decision: "error" },
     rules: [],
@@ -58,14 +58,14 @@ export function notJudged(problem: string): Decision {
 }
 
 /**
- * The decision on a mutation that could not be decided on: nothing is changed, and the user is told. A namespace outside
- * the mesh can be labelled later; one that cannot be created stops whoever waits for it.
+ * The decision for a mutation that failed: the object is not changed, and the user is warned. A namespace can be labelled
+ * later, but a namespace that cannot be created blocks its user.
  */
 export function notMutated(problem: string): Decision {
   return {
     allowed: true,
     warnings: [
-      `Meshward changed nothing: ${problem}. A new namespace did not join the mesh; label it istio.io/dataplane-mode=ambient to enroll it`,
+      `Meshward did not change the object: ${problem}. If it is a new namespace, it did not join the mesh; label it istio.io/dataplane-mode=ambient to enroll it`,
     ],
     auditAnnotations: { decision: "error" },
     rules: [],
@@ -74,10 +74,10 @@ export function notMutated(problem: string): Decision {
 }
 
 function messageOf(decision: Decision): string {
-  return printableText(decision.message || "Meshward denied this without saying why", longestMessageBytes);
+  return printableText(decision.message || "Meshward denied the request without a message", longestMessageBytes);
 }
 
-/** A patch that does not apply breaks the request whatever the failure policy says: none is sent where there is nothing to do. */
+/** An empty patch is not sent, because a patch that cannot be applied fails the request regardless of the failure policy. */
 function addPatch(response: Response, patch: readonly PatchOperation[]): void {
   if (patch.length === 0) return;
   response.patchType = "JSONPatch";

@@ -8,12 +8,12 @@ import type { Mesh } from "../view/view.ts";
 
 const annotation = "meshward.io/break-glass";
 
-/** That somebody wants denials to be warnings: granted with a reason, or refused, with why. */
+/** A request to turn denials into warnings: granted with its reason, or refused with an explanation. */
 export type BreakGlass = { readonly reason: string } | { readonly refused: string; readonly isNew: boolean };
 
 /**
- * The annotation stands on the object as it will be; for a deletion, on the Namespace as it is. Each request is measured
- * by who sends it: what one person may break, the annotation that stays does not break for the next.
+ * Reads the annotation of the new object or, for a deletion, of the Namespace. Every request needs a requester with the
+ * permission, so an annotation that remains on the object has no effect for other users.
  */
 export function breakGlassOf(
   change: Change,

@@ -7,20 +7,20 @@ import type { Mesh } from "../view/view.ts";
 import type { AdmissionRequest } from "./review.ts";
 
 /**
- * What a request comes down to: a change to judge; nothing that a rule could say anything about (`unjudged` is why, and
- * `warning` tells the user where leaving it out is worth knowing); or something that should be judged and cannot be.
+ * The result of reading a request: a change to evaluate; a request that no rule applies to (`unjudged` is the reason, and
+ * `warning` informs the user if necessary); or a request that cannot be evaluated.
  */
 export type ChangeReading =
   | { readonly change: Change }
   | { readonly unjudged: string; readonly warning?: string }
   | { readonly problem: string };
 
-/** Finds what a view holds, by kind and key. */
+/** Finds an object of a view by kind and key. */
 type Known = Pick<Mesh, "find">;
 
 /**
- * Never throws. Subresources need no case of their own: an update through `status` that changes labels is a change.
- * `known` spares reading an old object that the view holds already.
+ * Reads the change of a request. Never throws. Subresources need no special case: an update through `status` that changes
+ * labels is a change. With `known`, an old object that the view already contains is not read again.
  */
 export function readChange(request: AdmissionRequest, known?: Known): ChangeReading {
   const { group, version, kind: originKind } = request.kind;
@@ -37,7 +37,7 @@ function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefine
   const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, known);
   const object = request.operation === "DELETE" ? afterDeletion(old) : now;
   if (old === undefined && object === undefined)
-    // A ConfigMap is read only where it is a mesh config; every object of another kind in the table is.
+    // A ConfigMap is read only if it is a mesh config; objects of all other kinds in the table are read.
     return kind === "MeshConfig"
       ? { unjudged: "the ConfigMap is not a mesh config" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
@@ -46,13 +46,13 @@ function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefine
 }
 
 /**
- * A Namespace stays, terminating, until Kubernetes has cleared away what is in it; its labels hold until then. Anything
- * else is judged as gone: nobody is asked again when its finalizers have let go.
+ * A deleted Namespace exists in phase Terminating until its contents are deleted, and its labels are in effect until then.
+ * Any other object is treated as deleted, because removing its last finalizer needs no further review.
  */
 const afterDeletion = (old: AnyObject | undefined): AnyObject | undefined =>
   old?.kind === "Namespace" ? { ...old, status: { phase: "Terminating" } } : undefined;
 
-/** The view's own where it is the same version of the same object, as it is unless the watch lags behind. */
+/** Uses the object of the view if it is the same version, which is the case unless the watch lags behind. */
 function oldObjectOf(request: AdmissionRequest, object: AnyObject | undefined, known: Known | undefined) {
   const there = object && known?.find(object.kind, keyOf(object));
   return there !== undefined && isVersion(request.oldObject, there) ? there : read(request, request.oldObject);
@@ -72,7 +72,7 @@ function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion 
 const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
   readAny(named(raw, request.name), request.namespace);
 
-/** The object under the name that the request gives, where it has none itself. What has another type stays to be seen. */
+/** Sets the name of the request if the object has none. A name of the wrong type is kept for the reader to report. */
 function named(raw: unknown, name: string): unknown {
   if (name === "" || !isObject(raw)) return raw;
   const metadata = member(raw, "metadata") ?? {};
@@ -86,15 +86,15 @@ function missingPart({ operation, object, oldObject }: AdmissionRequest): "objec
 }
 
 /**
- * Why a request on an object that is being deleted has nothing left to judge. Its deletion was judged when it was asked
- * for, and whoever removes the last finalizer ends it: a denial would wedge the object, and its namespace with it. As
- * long as finalizers hold it, it is in force, and a change of its spec is judged like any other.
+ * Why a request for an object that is being deleted is not evaluated. The deletion was evaluated when it was requested,
+ * and removing the last finalizer completes it; a denial would block the object and its namespace. As long as the object
+ * has finalizers, it is in effect, and changes of its spec are evaluated.
  */
 function endOf({ operation, object, oldObject }: AdmissionRequest): string | undefined {
   if (!isSet(member(member(oldObject, "metadata"), "deletionTimestamp"))) return undefined;
   if (operation === "DELETE") return "the object is being deleted already";
   return hasFinalizers(oldObject) && !hasFinalizers(object)
-    ? "the last finalizer goes, and the object with it"
+    ? "the last finalizer is removed, which deletes the object"
     : undefined;
 }
 
@@ -108,10 +108,10 @@ function hasFinalizers(raw: unknown): boolean {
   });
 }
 
-/** Readers keep what rules read, so that managed fields, most of a status and finalizers do not count. */
+/** Readers keep only fields that rules read, so changes of managed fields, finalizers and most of the status are ignored. */
 function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
   if (old === undefined || object === undefined) return false;
-  // What differs is rarely the metadata, so that comes last.
+  // The metadata rarely differs, so it is compared last.
   const { metadata: oldMetadata, ...before } = old;
   const { metadata, ...after } = object;
   if (!isEqual(before, after)) return false;
@@ -130,7 +130,7 @@ function lastAppliedOf(raw: unknown): string {
   return typeof text === "string" ? text : "";
 }
 
-/** Of what readers make: plain data, and no deeper than they read. */
+/** Compares results of readers, which are plain data of limited depth. */
 function isEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
@@ -159,5 +159,5 @@ function hasEqualMembers(a: Fields, b: Fields): boolean {
 
 function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {
   const shown = group === "" ? kind : `${kind}.${group}`;
-  return `Meshward has no rule for ${shown} and did not judge it; take the kind out of the webhook's rules to be rid of this line`;
+  return `Meshward has no rule for ${shown} and did not check it; remove the kind from the webhook's rules to avoid this warning`;
 }

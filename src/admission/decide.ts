@@ -11,7 +11,7 @@ import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
 
 /**
- * Pure. All rulings go into one decision, most severe first. `pageOf` gives the address of a rule's page.
+ * Makes one decision from all rulings, most severe first. Pure. `pageOf` returns the URL of a rule's page.
  */
 export function decide(
   judgement: Judgement,
@@ -52,8 +52,8 @@ export function decide(
 }
 
 /**
- * What a denial depends on and the request does not show: the evidence of relational findings, and their subjects. The
- * watch may lag behind, in both directions. Empty where something else denies all the same.
+ * The objects that a denial depends on and that the request does not contain: the evidence and the subjects of relational
+ * findings, which the cached data may lack or still contain. Empty if another finding denies anyway.
  */
 export function evidenceToConfirm({ changed }: Judgement, rulings: readonly Ruling[]): readonly Evidence[] {
   const denials = rulings.filter(({ mode }) => mode === "deny").map(({ finding }) => finding);
@@ -64,7 +64,7 @@ export function evidenceToConfirm({ changed }: Judgement, rulings: readonly Ruli
   return evidence.filter((one) => "absent" in one || (!one.implied && identityOf(one) !== own));
 }
 
-/** One a rule. */
+/** One entry for each rule. */
 function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleErrors"]> {
   const reasons = new Map(
     errors.map(({ rule, error }) => [
@@ -77,13 +77,13 @@ function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleE
 
 const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);
 
-/** Annotations that have something to say. */
+/** The annotations with a value. */
 const annotations = (values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value ? [[key, value]] : [])));
 
 const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();
 
-/** Which findings do less than their rule's mode, and by which step: `virtual-service-subset-not-found: reconciler`. */
+/** The rules whose mode was lowered, and the step: `virtual-service-subset-not-found: reconciler`. */
 const loweredText = (rulings: readonly Ruling[]): string =>
   distinct(
     rulings.flatMap(({ finding, lowered, mode }) =>
@@ -91,14 +91,14 @@ const loweredText = (rulings: readonly Ruling[]): string =>
     ),
   ).join(", ");
 
-/** `error`: refused although nothing was found, because something could not be judged. */
+/** `error`: denied without a finding, because a rule could not be evaluated. */
 function outcomeOf(denied: readonly Ruling[], warnings: readonly string[]): Decision["outcome"] {
   if (denied.some(({ finding }) => finding.undecided === undefined)) return "deny";
   if (denied.length > 0) return "error";
   return warnings.length > 0 ? "warn" : "allow";
 }
 
-/** What the user has to know about break glass, before the warnings. */
+/** Notes about break glass, which precede the warnings. */
 function breakGlassNotes(
   denied: readonly Ruling[],
   excused: readonly Ruling[],
@@ -125,7 +125,7 @@ function messageOf(
 
 const applyLast =
   "To apply a set in one operation, apply the objects that this one needs first (Argo CD: a lower argocd.argoproj.io/sync-wave; Flux: dependsOn; Helm: an earlier release)";
-/** What a reconciler can do that is denied like a person, by what it does. */
+/** The hint for a reconciler that is denied like other users, by operation. */
 const order: Readonly<Record<AdmissionRequest["operation"], string>> = {
   CREATE: applyLast,
   UPDATE: applyLast,
@@ -135,7 +135,7 @@ const order: Readonly<Record<AdmissionRequest["operation"], string>> = {
 
 const longestSkippedList = 90;
 
-/** Unknown is not absent: at most one line on the rules that would have had a say. */
+/** At most one warning about the rules that were skipped because a kind is unknown. */
 function skippedNotes({ evaluation, changed }: Judgement, denied: readonly Ruling[]): readonly string[] {
   const told = new Set(denied.map(({ finding }) => finding.rule.id));
   const missed = evaluation.skipped.filter(({ rule, setting }) => !told.has(rule.id) && setting?.mode === "deny");
@@ -144,6 +144,6 @@ function skippedNotes({ evaluation, changed }: Judgement, denied: readonly Rulin
   const ids = distinct(missed.map(({ rule }) => rule.id));
   const shown = ids.filter((_, i) => i === 0 || ids.slice(0, i + 1).join(", ").length <= longestSkippedList);
   const others = ids.length > shown.length ? ` and ${counted(ids.length - shown.length, "other rule")}` : "";
-  const text = `Not judged by ${shown.join(", ")}${others}: Meshward does not know any ${kinds.join(", ")} yet`;
+  const text = `Not checked by ${shown.join(", ")}${others}: Meshward does not know any ${kinds.join(", ")} yet`;
   return [noteLine(text, changed)];
 }

@@ -7,11 +7,11 @@ import type { AdmissionRequest, Decision } from "./review.ts";
 import { requesterOf } from "./writer.ts";
 import { dataplaneMode, enrollmentLabels, useWaypoint } from "../mesh/objects/labels.ts";
 
-/** Somebody has decided how this namespace belongs to the mesh; a misspelt value is a finding, not ours to overwrite. */
+/** Whether the namespace already has an enrollment label. A misspelt value is reported by a rule and not overwritten. */
 
 /**
- * The mutation `namespace-ambient-enrollment`. Pure, and idempotent: what it has enrolled has the label, and is left
- * alone. `never` names namespaces that no policy can have enrolled.
+ * The mutation `namespace-ambient-enrollment`. Pure and idempotent, because an enrolled namespace has the label. `never`
+ * lists namespaces that no policy can enroll.
  */
 export function enroll(
   request: AdmissionRequest,
@@ -42,7 +42,7 @@ const adding = (
   outcome: "allow",
 });
 
-/** What was enrolled and is not meant to leave stays, without a word: nothing changes. */
+/** Restores a label that an update drops unintentionally, without a warning, because the effective state does not change. */
 function keep(request: AdmissionRequest): Decision {
   const labels = labelsLost(request, [dataplaneMode, useWaypoint]);
   return labels[dataplaneMode] === "ambient" ? adding(request, labels, []) : untouched;
@@ -56,15 +56,15 @@ const untouched: Decision = Object.freeze({
   outcome: "allow",
 });
 
-/** Through a subresource nobody makes a namespace. */
+/** A subresource cannot create a namespace. */
 const isNamespaceToBe = ({ kind, subResource, operation }: AdmissionRequest): boolean =>
   kind.group === "" && kind.kind === "Namespace" && subResource === "" && operation !== "DELETE";
 
-/** Under `create` a label that somebody took off stays off. */
+/** With mode `create`, a label that a user removed is not added again. */
 const reaches = ({ mode }: EnrollmentMutation, { operation }: AdmissionRequest): boolean =>
   mode === "reconcile" || (mode === "create" && operation === "CREATE");
 
-/** Neither being deleted nor decided. What has labels or metadata of a wrong type, the API server refuses itself. */
+/** Whether the namespace is not being deleted and has no enrollment label. The API server itself rejects labels or metadata of a wrong type. */
 function isOpen(raw: unknown): boolean {
   const metadata = member(raw, "metadata");
   if (!isObject(metadata) || isPresent(metadata.deletionTimestamp)) return false;
@@ -75,7 +75,7 @@ function isOpen(raw: unknown): boolean {
 
 const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
 
-/** Such as the API server will make it: five characters more (k8s.io/apiserver pkg/storage/names), so that an exception by prefix holds. */
+/** A name as the API server generates it, with five more characters (k8s.io/apiserver pkg/storage/names), so that exceptions by prefix match. */
 const sampleName = (generateName: string | undefined): string => (generateName ? `${generateName}xxxxx` : "");
 
 function missingLabels(
@@ -94,10 +94,10 @@ function warning(name: string, labels: Readonly<Record<string, string>>): string
 }
 
 /**
- * Of `keys` the labels that a server-side apply drops although nobody has taken them off. An applier may remove only
- * what it has applied; but where it takes over what client-side apply managed (`kubectl apply --server-side`, Flux:
- * client-go util/csaupgrade), it owns the map of labels as a whole, and letting go of it drops every label that no one
- * owns. What a mutation has added is owned by no one.
+ * The labels among `keys` that a server-side apply drops although the user did not remove them. An applier can remove only
+ * fields that it applied. But when it takes over the fields of client-side apply (`kubectl apply --server-side`, Flux:
+ * client-go util/csaupgrade), it owns the whole map of labels, and releasing it drops every label without an owner. A
+ * label that a mutating webhook added has no owner.
  */
 export function labelsLost(request: AdmissionRequest, keys: readonly string[]): Record<string, string> {
   const { operation, object, oldObject, fieldManager } = request;

@@ -17,35 +17,35 @@ import type { AdmissionRequest, Decision, Gate } from "./review.ts";
 import { requesterOf } from "./writer.ts";
 
 export interface GateParts {
-  /** The mesh and the policies as they are now: asked for each request. */
+  /** Returns the current mesh; called for each request. The same applies to `policies`. */
   readonly mesh: () => Mesh;
   readonly policies: () => Policies;
   readonly rules: readonly Rule[];
   readonly now?: () => Date;
-  /** Namespaces, besides the mesh's root, that the mutation never touches: Meshward's own. */
+  /** Namespaces that the mutation never changes, in addition to the root namespace: Meshward's own. */
   readonly neverEnrolled?: readonly string[];
   /**
-   * What the API server holds now of a denial's evidence, to lay over the mesh; undefined: it did not say in time.
-   * Without this the mesh is the truth.
+   * Reads the evidence of a denial again from the API server, as changes to apply to the mesh; undefined: it did not answer
+   * in time. Without this function, the cached data is used.
    */
   readonly readAgain?: ((evidence: readonly Evidence[]) => Promise<readonly Change[] | undefined>) | undefined;
-  /** How much CPU time a review may take, and how it lets others run. Without this it takes what it needs, at once. */
+  /** The budget of CPU time for a review, and how it yields. Default: no limit, without yielding. */
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
-  /** The address of a rule's page, for messages. */
+  /** Returns the URL of a rule's page, for messages. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
-  /** Where errors go that no answer can carry. */
+  /** The log for errors that a response cannot contain. */
   readonly log?: { error(fields: object, message: string): void };
 }
 
-/** Answers at once: nothing that it asks has to be waited for. */
+/** A gate that answers synchronously. */
 export interface SynchronousGate {
   validate(request: AdmissionRequest): Decision;
   mutate(request: AdmissionRequest): Decision;
 }
 
 /**
- * Neither method throws. What goes wrong refuses the one request that it goes wrong on; the mutation leaves it as it is,
- * for it guards nothing.
+ * Neither method throws. After an error, `validate` denies the request, and `mutate` leaves the object unchanged, because
+ * the mutation protects nothing.
  */
 export function createGate(
   parts: GateParts & { readonly readAgain?: undefined; readonly pacing?: undefined },
@@ -67,7 +67,7 @@ function guarded(
 ): Decision | Promise<Decision> {
   const failed = (error: unknown): Decision => {
     log?.error({ uid, ...described(error) }, "admission failed");
-    return otherwise(`an internal error stopped it; Meshward's log says more at uid ${uid}`);
+    return otherwise(`an internal error occurred; see Meshward's log for uid ${uid}`);
   };
   try {
     const decision = answer();
@@ -77,7 +77,7 @@ function guarded(
   }
 }
 
-/** Goes on at once with what is there already: most reviews are judged without a pause. */
+/** Continues synchronously if the value is available, because most reviews do not yield. */
 function goOn<T, U>(value: T | Promise<T>, use: (value: T) => U | Promise<U>): U | Promise<U> {
   return value instanceof Promise ? value.then((known) => use(known)) : use(value);
 }
@@ -113,7 +113,7 @@ function judged({ request, change, parts, reviews }: Look, mesh: () => Mesh): Ju
   });
 }
 
-/** The same change over what the API server holds now. A live read never enters the store: an older event would undo it. */
+/** Evaluates the change again with the objects that the API server has now. They are never written to the store, where an older watch event would overwrite them. */
 async function confirmed(first: Judgement, evidence: readonly Evidence[], look: Look): Promise<Decision> {
   const { parts } = look;
   const live = await parts.readAgain?.(evidence).catch((error: unknown) => {

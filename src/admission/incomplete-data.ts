@@ -7,7 +7,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Change } from "../view/overlay.ts";
 
-/** A change and how it was judged. */
+/** A change and its evaluation. */
 interface Judged {
   readonly change: Change;
   readonly changed: AnyObject;
@@ -16,8 +16,8 @@ interface Judged {
 }
 
 /**
- * Kinds that make it uncertain whether a weakening is one: the view holds only some of their objects, or has not heard of
- * them for too long. Empty where nothing is uncertain, or where the request itself shows what is lost.
+ * The kinds with partial or stale data that make a weakening uncertain. Empty if nothing is uncertain, or if the request
+ * itself shows the loss.
  */
 export function incompleteKinds(finding: Finding, judged: Judged): readonly Kind[] {
   if (finding.class !== "weakening") return [];
@@ -30,7 +30,7 @@ export function incompleteKinds(finding: Finding, judged: Judged): readonly Kind
 }
 
 /**
- * The old object is what protected: it is the subject itself, or deleting it would weaken the subject.
+ * Whether the old object is what protected the subject: it is the subject itself, or deleting it would weaken the subject.
  */
 function isShown({ rule, subject }: Finding, { change, changed, evaluation, selection }: Judged): boolean {
   const { old, object } = change;

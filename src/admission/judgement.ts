@@ -11,7 +11,7 @@ import { incompleteKinds } from "./incomplete-data.ts";
 import type { AdmissionRequest } from "./review.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 
-/** Everything that a decision is made from. A second look judges the same change over a fresher mesh and decides again. */
+/** The input of a decision. To confirm a denial, the same change is evaluated again with newer data. */
 export interface Judgement {
   readonly request: AdmissionRequest;
   readonly change: Change;
@@ -19,7 +19,7 @@ export interface Judgement {
   readonly selection: PolicySelection;
   readonly policies: Policies;
   readonly writer: Writer;
-  /** The object that the request changes, as it will be; as it was, where it is deleted. */
+  /** The object that the request changes: the new object, or the old one if it is deleted. */
   readonly changed: AnyObject;
   readonly breakGlass: BreakGlass | undefined;
   /** The evidence of relational findings could not be read again in time, so they deny nothing. */
@@ -37,7 +37,7 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
   };
 }
 
-/** What every finding does to this request, most severe first, in an order that depends on nothing but what they say. */
+/** The rulings for this request, most severe first, in an order that depends only on their content. */
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
   const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
   const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
@@ -59,8 +59,8 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
 }
 
 /**
- * Proxies that istiod makes for a Gateway are no workloads that somebody protects. A label counts where it stood before
- * the change: one that comes with the change exempts nothing.
+ * Whether a workload is a proxy that istiod creates for a Gateway, which rules do not check. The label must have existed
+ * before the change, so that adding it does not exempt a workload.
  */
 function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old } }: Judgement): boolean {
   if (subject.kind !== "Workload") return false;
@@ -86,6 +86,6 @@ function bySeverity(a: Ruling, b: Ruling): number {
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
-/** `[10]` comes after `[9]`. */
+/** Sorts `[10]` after `[9]`. */
 const sortable = ({ at }: Ruling["finding"]): string =>
   at.map((step) => (typeof step === "number" ? String(step).padStart(8, "0") : step)).join(".");

@@ -13,24 +13,24 @@ export interface Denied {
   readonly operation: Operation;
   /** Most severe first. */
   readonly findings: readonly Finding[];
-  /** What this writer can do, beyond the fixes. */
+  /** An additional hint for this writer. */
   readonly hint?: string | undefined;
-  /** The address of a rule's page; without it the command that prints it is named. */
+  /** Returns the URL of a rule's page. Without it, the message names the command that prints the page. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
 }
 
-/** kubectl prints it after `admission webhook "…" denied the request: `; server-side apply adds neither file nor name. */
+/** kubectl prints the message after `admission webhook "…" denied the request: `. With server-side apply, it prints neither file nor name. */
 const longestId = 100;
-/** Room for the last lines below the 4 KiB that an answer holds. */
+/** Space that is reserved for the last lines, because a message has at most 4 KiB. */
 const longestListBytes = 3_400;
 const mostFindings = 20;
 const longestFragment = 600;
-/** Where the answer cuts a warning: what would be cut in the middle stands on a line of its own. */
+/** The length at which a warning is truncated. Text that would be truncated gets its own line. */
 const longestWarning = 250;
 
 /**
- * What a denied user reads, in whatever client: what was to be done to which object and how many problems there are;
- * each with its rule, where it is, what was found and what to do; where to read on.
+ * The message for a denied user: the operation, the object and the number of problems; each problem with its rule, path,
+ * finding and fix; and where to find more information.
  */
 export function denialMessage({ changed, operation, findings, hint, pageOf }: Denied): string {
   const shown = findings.slice(0, countWithRoom(findings, changed));
@@ -48,7 +48,7 @@ const participle: Readonly<Record<Operation, string>> = { CREATE: "created", UPD
 
 const fixOf = ({ fix, rule }: Finding): string => fix ?? rule.fix;
 
-/** At least the first. */
+/** Keeps at least the first line. */
 function countWithRoom(findings: readonly Finding[], changed: AnyObject): number {
   let bytes = 0;
   const full = findings.findIndex((finding, i) => {
@@ -58,7 +58,7 @@ function countWithRoom(findings: readonly Finding[], changed: AnyObject): number
   return full < 0 ? findings.length : full;
 }
 
-/** A fix that holds for the next one, too, stands below the last of them. */
+/** If consecutive findings have the same fix, it is printed once, after the last of them. */
 function linesOf(finding: Finding, next: Finding | undefined, changed: AnyObject): readonly string[] {
   const { rule, message } = finding;
   const found = printableLine(`${placeOf(finding, changed)}${message}`, longestFragment);
@@ -66,7 +66,7 @@ function linesOf(finding: Finding, next: Finding | undefined, changed: AnyObject
   return [`- [${rule.id}] ${found}`, ...(isShared ? [] : [`  Fix: ${printableLine(fixOf(finding), longestFragment)}`])];
 }
 
-/** The path; before it the object, where it is another one than the user sent. Messages do not name it again. */
+/** The path, preceded by the object if it is not the one that the user sent. */
 export function placeOf({ subject, at }: Finding, changed: AnyObject): string {
   const id = idOf(subject);
   const place = [id === idOf(changed) ? "" : id, formatPath(at)].filter((part) => part !== "").join(" ");
@@ -87,7 +87,7 @@ function reference(findings: readonly Finding[], pageOf: Denied["pageOf"]): stri
 export const noteLine = (text: string, changed: AnyObject): string =>
   `${printableLine(idOf(changed), longestId)}: ${text}`;
 
-/** What was found, why it does not deny, what to do: in one line, or on lines of their own where they are too long together. */
+/** The finding, the reason why it is not a denial, and the fix: in one line, or in separate lines if they are too long together. */
 export function warningLines({ finding, lowered, mode }: Ruling, changed: AnyObject): readonly string[] {
   const { rule, message } = finding;
   const found = noteLine(`[${rule.id}] ${placeOf(finding, changed)}${message}`, changed);

@@ -8,15 +8,15 @@ import { placeOf } from "./message.ts";
 
 /** The reason of the Event that reports each use of break glass. */
 export const breakGlassUsed = "BreakGlassUsed";
-/** The reason of the Event that reports what only warned a reconciler. */
+/** The reason of the Event that reports findings which only warned a reconciler. */
 const reconcilerWarned = "ReconcilerWarned";
 
-/** An Event's note is cut off by nobody: one of more than 1 KiB is refused (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
+/** The API server rejects an Event with a note of more than 1 KiB (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestNoteBytes = 1_000;
 
 /**
- * What was admitted although it would have been denied, and that nobody may have read: warnings reach whoever sent the
- * change, which is a program. One a rule. `reason` is the reason for which break glass was used. Nothing happens in a dry run.
+ * Events about a change that was admitted although it would otherwise be denied, because warnings to a program are not
+ * read by people. One Event for each rule. `reason` is the reason for break glass. A dry run creates no Events.
  */
 export function eventsOf(
   rulings: readonly Ruling[],

@@ -1,13 +1,13 @@
 import { member } from "../kube/read.ts";
 import type { PatchOperation } from "./review.ts";
 
-/** A path as RFC 6901 writes it: `istio.io/rev` becomes `istio.io~1rev`. */
+/** Formats a path as a JSON pointer (RFC 6901): `istio.io/rev` becomes `istio.io~1rev`. */
 export const pointer = (...steps: readonly string[]): string =>
   steps.map((step) => `/${step.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
 
 /**
- * Adds labels, and touches no other. `/metadata/labels` is made where it is absent or null: an operation below a missing
- * parent does not apply, and then the API server fails the request whatever the failure policy says.
+ * Adds labels and changes no others. Creates `/metadata/labels` if it is absent or null, because an operation below a
+ * missing parent cannot be applied, and the API server then fails the request regardless of the failure policy.
  */
 export function addLabels(raw: unknown, labels: Readonly<Record<string, string>>): readonly PatchOperation[] {
   const entries = Object.entries(labels);

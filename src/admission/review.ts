@@ -11,36 +11,36 @@ export interface GroupVersionKind {
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE";
 
-/** A request that can be judged: its parts have the right types and its objects are of the kind that it names. */
+/** A valid request: its fields have the right types, and its objects have the kind that it names. */
 export interface AdmissionRequest {
   readonly uid: string;
   readonly kind: GroupVersionKind;
-  /** "", "status" or "finalize": the ones whose object is the whole object, so that labels can change through them */
+  /** "", "status" or "finalize": these requests contain the whole object, so that labels can change through them */
   readonly subResource: string;
-  /** "" only on CREATE with generateName; on a collection's deletion it is the old object's name */
+  /** "" only on CREATE with generateName; for a collection's deletion, the name of the old object */
   readonly name: string;
   readonly namespace: string;
   readonly operation: Operation;
   readonly user: { readonly name: string; readonly groups: readonly string[] };
-  /** there on CREATE and UPDATE */
+  /** set on CREATE and UPDATE */
   readonly object: Readonly<Record<string, unknown>> | undefined;
-  /** there on UPDATE and DELETE */
+  /** set on UPDATE and DELETE */
   readonly oldObject: Readonly<Record<string, unknown>> | undefined;
   readonly fieldManager: string;
   readonly dryRun: boolean;
 }
 
-/** `uid` is "" where none could be read: then the API server has to be told by the HTTP status. */
+/** `uid` is "" if none could be read; then the HTTP status has to report the error. */
 export type Reading = { readonly request: AdmissionRequest } | { readonly uid: string; readonly problem: string };
 
-/** RFC 6902; the operations that Meshward sends. */
+/** The operations of RFC 6902 that Meshward sends. */
 export type PatchOperation =
   | { readonly op: "add" | "replace" | "test"; readonly path: string; readonly value: unknown }
   | { readonly op: "remove"; readonly path: string };
 
 export interface Decision {
   readonly allowed: boolean;
-  /** what a denied user reads; it must stand alone, because some clients print nothing else */
+  /** the message for a denied user; it must be complete, because some clients print nothing else */
   readonly message?: string;
   /** most severe first */
   readonly warnings: readonly string[];
@@ -48,31 +48,31 @@ export interface Decision {
   readonly auditAnnotations: Readonly<Record<string, string>>;
   /** ids of the rules that had findings, for the log and the metrics */
   readonly rules: readonly string[];
-  /** the rules that could not judge the change, because they failed or the review used up its CPU time; for log and metrics */
+  /** the rules that failed or were not evaluated because the budget was exceeded, for the log and the metrics */
   readonly ruleErrors?: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
-  /** what is to be told about objects once this is the answer */
+  /** the Events to write after the response is sent */
   readonly events?: readonly ObjectEvent[];
-  /** what came of it where a denial's witnesses were read again: the denial stands, has no ground any more, or nobody knows */
+  /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */
   readonly liveRead?: LiveReadResult;
   readonly outcome: "allow" | "warn" | "deny" | "error";
 }
 
 export type LiveReadResult = "confirmed" | "changed" | "late";
 
-/** What the webhook's two paths ask; how a decision comes about is not the webhook's business. */
+/** The decisions for the two paths of the webhook. */
 export interface Gate {
   validate(request: AdmissionRequest): Promise<Decision> | Decision;
   mutate(request: AdmissionRequest): Promise<Decision> | Decision;
 }
 
 /**
- * Deeper objects are refused: no mesh object comes near, recursion over them would run out of stack, and the API server
- * itself stops at 10,000 (apimachinery).
+ * Deeper objects are denied. No mesh object is nearly as deep, recursion could overflow the stack, and the API server
+ * itself has a limit of 10,000 (apimachinery).
  */
 const deepestNesting = 2_500;
 /**
- * More objects and lists are refused: what a review costs goes by their number, and etcd's 1.5 MiB hold two hundred
- * thousand at most that say anything.
+ * More objects and lists are denied, because the cost of a review depends on their number. An object of 1.5 MiB, the limit
+ * of etcd, contains at most two hundred thousand with any content.
  */
 const mostContainers = 250_000;
 
@@ -83,7 +83,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 class Unreadable extends Error {}
 
-/** Reads an AdmissionReview. Never throws: whatever cannot be judged comes back as a problem in words. */
+/** Reads an AdmissionReview. Never throws; returns a problem for an invalid review. */
 export function readReview(body: Uint8Array | string): Reading {
   let uid = "";
   try {
@@ -152,7 +152,7 @@ function requireReviewV1(review: Fields): void {
   if (kind !== "AdmissionReview") throw new Unreadable(`kind is ${named(kind)}; expected "AdmissionReview"`);
   if (apiVersion === "admission.k8s.io/v1") return;
   throw new Unreadable(
-    `apiVersion is ${named(apiVersion)}; Meshward speaks "admission.k8s.io/v1" only: set admissionReviewVersions: ["v1"]`,
+    `apiVersion is ${named(apiVersion)}; Meshward supports only "admission.k8s.io/v1": set admissionReviewVersions: ["v1"]`,
   );
 }
 
@@ -168,7 +168,7 @@ function readKind(value: unknown): GroupVersionKind {
 function readOperation(value: unknown): Operation {
   if (value === "CREATE" || value === "UPDATE" || value === "DELETE") return value;
   if (value === "CONNECT") {
-    throw new Unreadable("Meshward does not judge CONNECT; take it out of the operations of the webhook's rules");
+    throw new Unreadable("Meshward does not review CONNECT; remove it from the operations of the webhook's rules");
   }
   throw new Unreadable(`request.operation is ${named(value)}; expected CREATE, UPDATE or DELETE`);
 }
@@ -177,15 +177,15 @@ function readSubResource(request: Fields): string {
   const subResource = text(request, "subResource", "request.");
   if (judgedSubResources.has(subResource)) return subResource;
   throw new Unreadable(
-    `Meshward does not judge the subresource ${named(subResource)}; take it out of the resources of the webhook's rules`,
+    `Meshward does not review the subresource ${named(subResource)}; remove it from the resources of the webhook's rules`,
   );
 }
 
-/** Any version of the kind will do: the API server converts to the version that the webhook's rules name. */
+/** Any version of the kind is accepted, because the API server converts objects to the version in the webhook's rules. */
 function readObject(request: Fields, field: "object" | "oldObject", kind: GroupVersionKind): Fields {
   const object = request[field];
   if (!isFields(object)) {
-    throw new Unreadable(`request.${field} is ${named(object)}; it must be there on ${String(request.operation)}`);
+    throw new Unreadable(`request.${field} is ${named(object)}; it is required on ${String(request.operation)}`);
   }
   const apiVersion = object.apiVersion;
   if (typeof apiVersion === "string" && groupOf(apiVersion) === kind.group && object.kind === kind.kind) return object;
@@ -227,7 +227,7 @@ function readDryRun(value: unknown): boolean {
   return value;
 }
 
-/** Absent means "". */
+/** An absent field is read as "". */
 function text(fields: Fields, field: string, parent: string): string {
   const value = fields[field];
   if (absent(value)) return "";
@@ -251,7 +251,7 @@ function named(value: unknown): string {
   return JSON.stringify(typeof value === "string" ? printableLine(value, 64) : value);
 }
 
-/** Not recursive. A level costs at least two bytes, so that a small body needs no look. */
+/** Checks the depth without recursion. A level needs at least two bytes, so small bodies are not checked. */
 function requireBounds(root: Fields, size: number): void {
   if (size < 2 * deepestNesting) return;
   let level: object[] = [root];
@@ -262,7 +262,7 @@ function requireBounds(root: Fields, size: number): void {
     for (const value of level) {
       collectContainers(value, next);
       if (containers + next.length > mostContainers)
-        throw new Unreadable(`it holds more than ${mostContainers} objects and lists`);
+        throw new Unreadable(`it contains more than ${mostContainers} objects and lists`);
     }
     containers += next.length;
     level = next;

@@ -6,9 +6,9 @@ import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
 export interface Pauses {
-  /** Lets everything else run that waits for this thread. */
+  /** Yields to other tasks of this thread. */
   pause(): Promise<void>;
-  /** Keeps the mesh as it is until the function that it returns is called. */
+  /** Freezes the mesh until the returned function is called. */
   hold?(): () => void;
 }
 
@@ -17,13 +17,12 @@ export interface ReviewParts {
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
 }
 
-/** Only those who run the mesh may write its config, and every object of the mesh is judged anew for it. */
+/** The factor for the budget of mesh config changes, which only mesh operators make and for which every object is evaluated. */
 const meshConfigFactor = 10;
 
 /**
- * Judges changes within a budget of CPU time. Almost all are judged at once. One that takes longer gives way to others
- * after each slice, and the mesh waits for it with its changes; only one such review is under way at a time, so that the
- * others are delayed by one slice and not by all.
+ * Evaluates changes within a budget of CPU time. Most are evaluated without yielding. A longer review yields after each
+ * slice, and the mesh is frozen meanwhile. Only one such review runs at a time, so that others are delayed by one slice.
  */
 export class Reviews {
   readonly #rules: readonly Rule[];
@@ -46,7 +45,7 @@ export class Reviews {
     const begun = start();
     const step = begun.steps.next();
     if (step.done) return step.value;
-    // Where another one is under way, this one is judged from the beginning when its turn comes: the mesh may have changed.
+    // If another long review is running, this one starts again afterwards, because the mesh may have changed.
     return this.#underWay === undefined ? this.#take(begun, pacing) : this.#inTurn(start, pacing);
   }
 

@@ -20,7 +20,7 @@ export const requesterOf = ({ operation, user, fieldManager }: AdmissionRequest)
   fieldManager,
 });
 
-/** Garbage collectors and the control plane are known by their whole user name, which nobody can choose. */
+/** Garbage collectors and the control plane are recognized by their full user name, which no other user can have. */
 export function writerOf(
   requester: Requester,
   policies: Pick<Policies, "isReconciler">,

@@ -1,27 +1,27 @@
-/** A review has used the CPU time that one review may have. */
+/** A review exceeded its budget of CPU time. */
 export class BudgetExceeded extends Error {
   override readonly name = "BudgetExceeded";
   constructor(limitMs: number) {
-    super(`the review used more than the ${limitMs} ms of CPU time that one review may have`);
+    super(`the review needs more than ${limitMs} ms of CPU time, the limit for one review`);
   }
 }
 
-/** Visited objects after which the clock is read: a usual review ends before, and reads it not once. */
+/** The number of visited objects after which the clock is read. Most reviews visit fewer and never read it. */
 const stride = 512;
 
 export interface BudgetLimits {
   /** CPU time of one review, in milliseconds. */
   readonly limitMs: number;
-  /** CPU time without a pause, in milliseconds. */
+  /** The longest slice of CPU time without yielding, in milliseconds. */
   readonly sliceMs: number;
   /** CPU time of this thread so far, in milliseconds. */
   readonly cpuMs: () => number;
 }
 
 /**
- * The CPU time of one review, in milliseconds: how much it may have in all, and in one go before it lets others run.
- * Work is counted where objects are visited, and the clock is read now and then. `cpuMs` is the time that this thread
- * has computed; what others do between two slices does not count.
+ * The budget of CPU time of one review, in milliseconds: the limit in total, and the longest slice without yielding. The
+ * clock is read after a number of visited objects. `cpuMs` is the CPU time of this thread; time of other tasks between
+ * two slices does not count.
  */
 export class Budget {
   readonly #limitMs: number;
@@ -50,13 +50,13 @@ export class Budget {
     this.#isOver = sliceMs >= this.#sliceMs;
   };
 
-  /** Whether others should run before the next object is judged. Throws BudgetExceeded when the time is used up. */
+  /** Whether the review should yield before the next object. Throws BudgetExceeded when the time is used up. */
   isSliceOver(): boolean {
     this.spend(1);
     return this.#isOver;
   }
 
-  /** Ends a slice, before others run. */
+  /** Ends a slice, before the review yields. */
   suspend(): void {
     this.#usedMs += this.#cpuMs() - this.#sliceStart;
     this.#isOver = false;
@@ -65,7 +65,7 @@ export class Budget {
   resume(): void {
     this.#sliceStart = this.#cpuMs();
   }
-  /** The judgement is made: what is read of its sides afterwards is not counted. */
+  /** Ends the evaluation. Reads of its sides after that are not counted. */
   end(): void {
     this.#isEnded = true;
   }

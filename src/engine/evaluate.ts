@@ -14,9 +14,9 @@ import { allSubjects, rulesConcerned, subjectsOf, unknownTo } from "./subjects.t
 
 export interface Skip {
   readonly rule: Rule;
-  /** The kind that the rule needs and the view cannot supply. */
+  /** The kind that the rule needs and the view does not know. */
   readonly unknown: Kind;
-  /** Of the rule for the object that is changed; undefined in an audit. */
+  /** The setting of the rule for the changed object; undefined in an audit. */
   readonly setting?: RuleSetting;
 }
 export interface RuleError extends FoundBy {
@@ -26,7 +26,7 @@ export interface Evaluation {
   readonly findings: readonly Finding[];
   readonly skipped: readonly Skip[];
   readonly errors: readonly RuleError[];
-  /** The two sides of the change, as they were judged. */
+  /** The two sides of the change that were evaluated. */
   readonly before: Mesh;
   readonly after: Mesh;
 }
@@ -36,13 +36,13 @@ export interface JudgeOptions {
   readonly selection?: Selection;
   /** Default: none. */
   readonly budget?: Budget;
-  /** Judges every subject of every rule, whether or not the change can concern it. The laws compare with it. */
+  /** Evaluates every subject of every rule, even if the change cannot affect it. Property tests compare with it. */
   readonly isScan?: boolean;
 }
 
 /**
- * What the rules find in these changes. `view` may lag behind the request: each change's old object is laid over it
- * first. Synchronous and pure; an error inside a rule is an error of that rule.
+ * Evaluates the rules for these changes. `view` may lag behind the request, so the old object of each change is applied to
+ * it first. Synchronous and pure; an error inside a rule is reported for that rule and does not affect others.
  */
 export function judge(
   rules: readonly Rule[],
@@ -57,7 +57,7 @@ export function judge(
   }
 }
 
-/** The same, with a pause wherever the budget's slice is over. The view must not change until it is done. */
+/** The same, but yields after each slice of the budget. The view must not change until it is done. */
 export function* judging(
   rules: readonly Rule[],
   view: Mesh,
@@ -67,7 +67,7 @@ export function* judging(
   const { before, after } = yield* sidesOf(view, changes, budget);
   const settings = selection.between(before, after);
   const draft: Draft = { findings: [], skipped: [], errors: [], before, after, settings, budget, pairs: new Map() };
-  // A change of mesh settings concerns every object.
+  // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   let exceeded: BudgetExceeded | undefined;
   for (const rule of concerned(rules, narrowing)) {
@@ -103,7 +103,7 @@ function* sidesOf(
   return { before, after: sideOf(next, budget?.spend) };
 }
 
-/** The subjects that the changes concern, or all there are. What is returned says that the budget is used up. */
+/** Evaluates the affected subjects, or all subjects. Returns an error if the budget is exceeded. */
 function* judgeSubjects(
   rule: Rule,
   changes: readonly Change[] | undefined,
@@ -123,7 +123,7 @@ function* judgeSubjects(
   }
 }
 
-/** Which rules find what in a mesh as it is. Nothing in it is introduced. */
+/** Evaluates the state rules for a mesh as it is. No finding is introduced. */
 export function* audit(
   rules: readonly Rule[],
   mesh: Mesh,
@@ -165,15 +165,15 @@ interface Draft {
 const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
   settings.of(rule, subjectOf(first ?? {}));
 
-/** It is not known what the rule would have found: the change that costs too much is refused for it. */
+/** Reports that a rule was not evaluated because the budget was exceeded; the change is denied for that. */
 function notJudged(rule: Rule, changes: readonly Change[], error: BudgetExceeded, { settings, errors }: Draft): void {
   const setting = settingFor(rule, changes, settings);
-  // A rule that counts only in protected namespaces may concern one far from the object that is changed.
+  // A rule for protected namespaces may affect one that is far from the changed object.
   const mode = setting.ifProtected ?? setting.mode;
   if (mode !== "off") errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...setting, mode }, error });
 }
 
-/** The view with the old objects that the request itself shows, which may be newer than what was watched. */
+/** The view with the old objects of the request, which may be newer than the cached ones. */
 function asRequested(view: Mesh, changes: readonly Change[], mentioned: readonly string[]): Mesh {
   const shown: Change[] = [];
   let isComplete = true;
@@ -200,14 +200,14 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
   );
 }
 
-/** A change of mesh settings alters keys: the one case that rebuilds. */
+/** A change of mesh settings changes keys, which is the only case that rebuilds the view. */
 function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void, Mesh> {
   const isTouched = changes.some((change) => {
     const subject = subjectOf(change);
     return subject.kind === "MeshConfig" && isMeshSettings(subject);
   });
   if (!isTouched) return after;
-  // What no mesh config can say is kept: it came from elsewhere.
+  // Settings that a mesh config cannot contain are kept.
   const { domain, revisions } = after.settings;
   const settings = meshSettingsOf(after.all("MeshConfig"), { ...defaultMeshSettings, domain, revisions });
   return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
@@ -236,7 +236,7 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
   if (setting.mode === "off") return;
   const by = { rule, subject: now, setting };
   try {
-    // One by one: a hostile object has more findings than a call takes arguments.
+    // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
     for (const finding of (rule.compare ? step : state)(by, old, draft)) findings.push(finding);
   } catch (error) {
     if (error instanceof BudgetExceeded) throw error;
@@ -244,7 +244,7 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
   }
 }
 
-/** An object of which only a part could be read is judged by object-malformed alone. */
+/** Only rules with judgesMalformed check an object that could be read only in part. */
 const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
   subject.malformed === undefined || rule.judgesMalformed === true;
 
@@ -263,7 +263,7 @@ function step(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft)
   return [...problems].map((problem) => findingOf(problem, by, true));
 }
 
-/** introduced = after - before, as a counted multiset: a second mistake like the first is a new one. */
+/** introduced = after - before, as multisets: a second problem with the same key is introduced. */
 function state(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft): Finding[] {
   const { rule, subject, setting } = by;
   const problems = problemsOf(by, subject, after);

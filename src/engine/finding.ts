@@ -5,9 +5,9 @@ import type { Problem, Rule } from "./rule.ts";
 import type { RuleSetting } from "./setting.ts";
 
 /**
- * What a problem depends on makes its class; nothing else declares it.
+ * The class of a finding follows from its evidence and from the kind of rule.
  * - `intrinsic`: a state rule's problem without evidence: the object alone is wrong.
- * - `weakening`: a step rule's problem: the change takes protection away.
+ * - `weakening`: a step rule's problem: the change removes protection.
  * - `relational`: a problem with evidence: something else is missing, older, or still in use.
  */
 export type FindingClass = "intrinsic" | "weakening" | "relational";
@@ -15,12 +15,12 @@ export type FindingClass = "intrinsic" | "weakening" | "relational";
 /** A problem with its rule, its subject, the rule's setting for it and whether the change introduced it. */
 export interface Finding extends Problem {
   readonly rule: Rule;
-  /** As it is after the change. */
+  /** The subject after the change. */
   readonly subject: AnyObject;
   readonly setting: RuleSetting;
   readonly introduced: boolean;
   readonly class: FindingClass;
-  /** Why nobody knows whether there is a problem: the rule failed, or a kind that it needs is unknown. */
+  /** Why it is not known whether there is a problem: the rule failed, or a kind that it needs is unknown. */
   readonly undecided?: "error" | "unknown";
 }
 
@@ -40,8 +40,8 @@ function classOf({ evidence }: Problem, rule: Rule): FindingClass {
 }
 
 /**
- * Kinds of the evidence of which the view does not know enough to deny: evidence of a kind that the view holds in part,
- * and a missing object of a kind that it is only assumed to hold whole.
+ * The kinds of the evidence that are not known well enough to deny: any evidence of a partial kind, and a missing object
+ * of an assumed kind.
  */
 export function uncertainEvidence({ evidence = [] }: Problem, mesh: Mesh): readonly Kind[] {
   const kinds = new Set<Kind>();

@@ -4,7 +4,7 @@ import type { Path } from "../kube/read.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 
-/** What a finding of a rule does: it denies the change, warns, is only recorded, or does nothing. */
+/** The effect of a finding: it denies the change, warns, is only recorded, or has no effect. */
 export type Mode = "deny" | "warn" | "audit" | "off";
 
 /** Two modes where it matters whether a policy protects the subject's namespace. */
@@ -14,9 +14,9 @@ export interface ProtectionModes {
   readonly elsewhere: Mode;
 }
 
-/** What a rule yields. Rule, subject and key identify a finding. */
+/** A problem that a rule reports. Rule, subject and key identify a finding. */
 export interface Problem {
-  /** In the raw subject; `[]` is the object as a whole. */
+  /** The path in the raw subject; `[]` is the object as a whole. */
   readonly at: Path;
   /** Names the defect and what it affects; never a position, a count or a list of other objects. One line. */
   readonly message: string;
@@ -24,9 +24,9 @@ export interface Problem {
   readonly key?: string;
   /** The problem is never more than a warning, whatever the policy says: its effect is uncertain or limited. */
   readonly atMost?: "warn";
-  /** What to do in this case, where the rule's own fix is too general. */
+  /** The fix for this case, if the fix of the rule is too general. */
   readonly fix?: string;
-  /** Other objects worth looking at. */
+  /** Other objects that the report lists. */
   readonly related?: readonly AnyObject[];
   /** Other objects, present or absent, that make the problem true. They are read again before a denial. */
   readonly evidence?: readonly Evidence[];
@@ -53,52 +53,52 @@ export type ValuesOf<P extends Parameters> = { readonly [K in keyof P]: Widened<
 interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
   /** `<subject>-<what is wrong>`; never changes and is never used again. */
   readonly id: string;
-  /** The kinds of objects that the rule judges. */
+  /** The kinds of objects that the rule checks. */
   readonly subject: S | readonly S[];
   /** Relations and facts. Reading anything else of the mesh is a type error. */
   readonly reads: readonly R[];
-  /** Kinds that it can do without: where they are unknown it still runs. Namespaces are always there, if only by name. */
+  /** Kinds that the rule does not require: it also runs if they are unknown. Namespaces are always known, at least by name. */
   readonly worksWithout?: readonly Kind[];
-  /** In the profile `baseline`. */
+  /** The mode in the profile `baseline`. */
   readonly mode: Mode | ProtectionModes;
-  /** The rule judges only the objects that a change is about: what other changes cause is another rule's finding. */
+  /** The rule checks only the changed objects; another rule reports the effects of other changes. */
   readonly onlyOwnChanges?: true;
-  /** The rule also judges objects with fields of the wrong type, of which only a part was read. */
+  /** The rule also checks objects with fields of the wrong type, of which only a part was read. */
   readonly judgesMalformed?: true;
   /** The release that the rule first appeared in. */
   readonly since: string;
-  /** `trial`: the rule warns at most, whatever the policies say, until it is promoted. */
+  /** `trial`: the rule warns at most, regardless of the policies, until it is promoted. */
   readonly stage?: "trial";
   readonly tags?: readonly string[];
   readonly parameters?: P;
-  /** One sentence: the defect. */
+  /** The defect, in one sentence. */
   readonly summary: string;
-  /** What happens to requests, with the Istio source of it. */
+  /** The effect on requests, with the Istio source. */
   readonly why: string;
-  /** What to do. */
+  /** The action that resolves the problem. */
   readonly fix: string;
 }
 
-/** An object and the mesh around it. */
+/** An object and a view of the mesh. */
 export interface RuleSide<S extends Kind, R extends Reads> {
   readonly object: ObjectOf<S>;
   readonly mesh: MeshView<R>;
 }
 
-/** Judges what is: the same in admission, check and audit. */
+/** Checks an object as it is, in the same way in admission, `check` and `audit`. */
 export interface StateRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
   check(object: ObjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem>;
-  /** Whether the change that introduces a problem leads away from harm all the same, as a rollback does: then it warns at most. */
+  /** Whether a change that introduces a problem reduces harm, as a rollback does. Then the problem warns at most. */
   isRollback?(before: ObjectOf<S>, after: ObjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
 }
-/** Compares an object before and after a change; everything it yields is introduced. It does not run where there is no before. */
+/** Compares an object before and after a change. Every problem counts as introduced. It does not run for new objects. */
 export interface StepRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
   compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem>;
 }
 
 type Values = Readonly<Record<string, ParameterValue>>;
 
-/** A rule as the engine holds it. */
+/** A rule as the engine uses it. */
 export interface Rule extends Metadata<Kind, Reads, Parameters> {
   readonly subject: readonly Kind[];
   readonly parameters: Parameters;
@@ -113,7 +113,7 @@ export interface Rule extends Metadata<Kind, Reads, Parameters> {
   ): Iterable<Problem>;
 }
 
-/** The compiler holds a rule to what it declares: reading anything else of the mesh is a type error. */
+/** Defines a rule. Reading anything from the mesh that the rule does not declare is a type error. */
 export function defineRule<
   const S extends Kind,
   const R extends Reads = never,
@@ -127,6 +127,6 @@ export function defineRule<
 export const defaultsOf = (rule: Rule): Values =>
   Object.fromEntries(Object.entries(rule.parameters).map(([name, parameter]) => [name, parameter.default]));
 
-/** A rule's mode in `baseline`, where the subject's namespace is protected and where it is not. */
+/** The modes of a rule in `baseline`, for protected and for other namespaces. */
 export const modesOf = ({ mode }: Pick<Rule, "mode">): ProtectionModes =>
   typeof mode === "string" ? { protected: mode, elsewhere: mode } : mode;

@@ -8,13 +8,13 @@ import { type Finding, type FindingClass, uncertainEvidence } from "./finding.ts
 import type { Mode } from "./rule.ts";
 import { type Exception, isAsStrict, namespaceOf, type PolicySelection } from "./setting.ts";
 
-/** What one finding does in the end, and each step that lowered its mode, in order. */
+/** A finding with its final mode, and each step that lowered the mode, in order. */
 export interface Ruling {
   readonly finding: Finding;
-  /** `off`: it counts for nothing; where there is an exception, it is reported as skipped. */
+  /** `off`: the finding has no effect; with an exception, it is reported as skipped. */
   readonly mode: Mode;
   readonly lowered: readonly Lowered[];
-  /** What accepts it. */
+  /** The exception that accepts the finding. */
   readonly exception?: Exception;
 }
 
@@ -22,25 +22,25 @@ export interface Lowered {
   readonly step: StepName;
   readonly from: Mode;
   readonly to: Mode;
-  /** Why, as the rest of a sentence that begins with "because". */
+  /** The reason, as the rest of a sentence that begins with "because". */
   readonly reason: string;
 }
 
 /**
- * Who asks for a change, as far as it makes a difference.
- * - `garbage collector`: Kubernetes deleting what belongs to something deleted; a denial would block a namespace for ever.
- * - `control plane`: istiod, which makes the proxies that Gateways ask for.
- * - `reconciler`: applies a set in its own order, and would wait for ever for what it sends later.
+ * The type of the user that sends a change.
+ * - `garbage collector`: Kubernetes deletes dependents of a deleted object; a denial would block a namespace for ever.
+ * - `control plane`: istiod, which creates the proxies for Gateways.
+ * - `reconciler`: applies a set of objects in its own order, and would wait for ever for objects that it applies later.
  */
 export type Writer = "person" | "reconciler" | "control plane" | "garbage collector";
 
-/** What a ruling takes into account besides the finding and its setting. */
+/** The data that a ruling uses in addition to the finding and its setting. */
 export interface RulingContext {
   readonly after: Mesh;
   readonly exceptionFor: PolicySelection["exceptionFor"];
-  /** Identities (identityOf) of the objects that the change is about; undefined: nothing changes, as in an audit. */
+  /** Identities (identityOf) of the changed objects; undefined without a change, as in an audit. */
   readonly changed?: ReadonlySet<string>;
-  /** Undefined where nobody asks: files and what already runs. */
+  /** Undefined without a request: in `check` and `audit`. */
   readonly request?: RequestContext;
 }
 export interface RequestContext {
@@ -49,19 +49,19 @@ export interface RequestContext {
   readonly isDryRun: boolean;
   /** The evidence of relational findings could not be read again in time. */
   readonly isUnconfirmed: boolean;
-  /** What the policies do with a reconciler's relational findings. */
+  /** The mode that the policies set for relational findings of reconcilers. */
   readonly reconcilers: "warn" | "deny";
-  /** The reason for which somebody who may do so uses break glass. */
+  /** The reason for break glass, if the requester uses it and may do so. */
   readonly breakGlass: string | undefined;
-  /** Whether the subject is a proxy that istiod makes for a Gateway. */
+  /** Whether the subject is a proxy that istiod creates for a Gateway. */
   isGatewayProxy(subject: AnyObject): boolean;
-  /** Kinds of which the data is too old or incomplete to say that this weakens anything. */
+  /** The kinds whose data is too old or incomplete to show that the change weakens anything. */
   incompleteKinds(finding: Finding): readonly Kind[];
 }
 
 interface Step {
   readonly name: string;
-  /** The mode that is left and why; undefined where the step does not apply. It never raises a mode. */
+  /** The lower mode and the reason; undefined if the step does not apply. A step never raises a mode. */
   lower(
     finding: Finding,
     mode: Mode,
@@ -72,7 +72,7 @@ interface Step {
 const lowers = (name: string, lower: Step["lower"]): Step => ({ name, lower });
 const when = (isSo: boolean | undefined, to: Mode, reason: string) => (isSo === true ? { to, reason } : undefined);
 
-/** What each class of finding is at most for each writer. istiod reads no warnings. */
+/** The most severe mode for each class of finding and writer. istiod does not read warnings. */
 const most: Readonly<Record<FindingClass, Readonly<Record<Writer, Mode>>>> = {
   intrinsic: { person: "deny", reconciler: "deny", "control plane": "deny", "garbage collector": "deny" },
   weakening: { person: "deny", reconciler: "deny", "control plane": "deny", "garbage collector": "audit" },
@@ -80,9 +80,8 @@ const most: Readonly<Record<FindingClass, Readonly<Record<Writer, Mode>>>> = {
 };
 
 /**
- * Everything that lowers the mode that the policies give a rule for a subject, in the order in which it is asked. The
- * mode itself is from the rule, the profile and the documents, and from whether the namespace is protected before or
- * after the change (setting.ts).
+ * All steps that can lower the mode of a finding, in their order. setting.ts computes the mode before these steps from
+ * the rule, the profile, the documents, and the protection of the namespace before or after the change.
  */
 export const ladder = {
   gatewayProxy: lowers("gatewayProxy", ({ subject }, _mode, { request }) =>
@@ -92,14 +91,14 @@ export const ladder = {
     when(
       changed !== undefined && !introduced && !changed.has(identityOf(subject)),
       "off",
-      "the problem is older than this change and on another object",
+      "the problem existed before this change and is on another object",
     ),
   ),
   exception: lowers("exception", ({ rule, subject }, _mode, { exceptionFor }) => {
     const exception = exceptionFor(rule, subject);
     return when(exception !== undefined, "off", `${exception?.title} accepts it until ${exception?.expiresAt}`);
   }),
-  trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is on trial")),
+  trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
   limitedEffect: lowers("limitedEffect", ({ atMost }) =>
     when(atMost === "warn", "warn", "the effect is uncertain or limited in this case"),
   ),
@@ -163,7 +162,7 @@ export const ladder = {
 export type StepName = keyof typeof ladder | "sameTopic";
 const steps = Object.values(ladder) as readonly Step[];
 
-/** What each finding does: the same in admission, check and audit. */
+/** Computes the ruling of each finding, in the same way in admission, `check` and `audit`. */
 export function rulingsOf(findings: readonly Finding[], context: RulingContext): readonly Ruling[] {
   return withoutSameTopic(findings.map((finding) => rulingOf(finding, context)));
 }
@@ -183,7 +182,7 @@ function rulingOf(finding: Finding, context: RulingContext): Ruling {
   return { finding, mode, lowered, ...(exception === undefined ? {} : { exception }) };
 }
 
-/** Of the findings about one topic in a namespace the most severe, and among equals those of a change before those of a state. */
+/** Turns off findings if a weakening about the same topic in the same namespace is at least as severe. */
 function withoutSameTopic(rulings: readonly Ruling[]): readonly Ruling[] {
   const topics = rulings.filter(({ finding, mode }) => finding.topic !== undefined && mode !== "off");
   if (topics.length < 2) return rulings;
@@ -203,8 +202,8 @@ function saysMore(other: Ruling, { finding, mode }: Ruling): boolean {
 }
 
 /**
- * Everything that a decision has to rule on: what was found, what failed, and what could not be looked for. `review` is how
- * the log names the review.
+ * All findings for a decision: the findings of rules, and findings about rules that failed or could not run. `review` is
+ * the name of the review in the log.
  */
 export function findingsOf(
   { findings, errors, skipped }: Pick<Evaluation, "findings" | "errors" | "skipped">,
@@ -218,7 +217,7 @@ export function findingsOf(
   ];
 }
 
-/** An error inside a rule is an error of that rule, and does at most what its findings would do. */
+/** A failed rule, whose mode is at most that of the findings of the rule. */
 function ofError({ rule, subject, setting, error }: RuleError, review: string): Finding {
   const isBudget = error instanceof BudgetExceeded;
   return {
@@ -227,7 +226,7 @@ function ofError({ rule, subject, setting, error }: RuleError, review: string): 
     setting,
     at: [],
     message: isBudget
-      ? `Not judged: ${error.message}`
+      ? `The rule was not evaluated: ${error.message}`
       : "The rule failed with an error, so it is not known whether the change is right",
     fix: isBudget
       ? "Split the change, or the objects that depend on it, into smaller ones. onError: warn for this rule in a policy allows such changes."
@@ -239,8 +238,8 @@ function ofError({ rule, subject, setting, error }: RuleError, review: string): 
 }
 
 /**
- * Only a weakening may be denied because a kind is unknown, and only where the policy says so. What the request itself
- * shows is not lost: a rule that works without the kind has run.
+ * A rule that could not run because a kind is unknown. Only weakenings are denied for that, and only if the policy sets
+ * onUnknown: deny. Rules that do not require the kind have run.
  */
 function ofUnknown({ rule, unknown, setting }: Skip, changed: AnyObject): readonly Finding[] {
   if (setting === undefined || rule.compare === undefined) return [];

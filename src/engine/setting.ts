@@ -8,35 +8,35 @@ import { defaultsOf, type Mode, modesOf, type ParameterValue, type Rule } from "
 
 export type { Exception, Requester };
 
-/** What the policies say of one rule for one subject. It is asked once and travels with what is found. */
+/** The setting of one rule for one subject. It is computed once and is part of each finding. */
 export interface RuleSetting {
   readonly mode: Mode;
   readonly parameters: Readonly<Record<string, ParameterValue>>;
-  /** What a finding does that was there before the change. */
+  /** The mode for a problem that existed before the change. */
   readonly existing: "warn" | "deny";
-  /** What an error inside the rule does, where a finding would deny. */
+  /** The mode for an error inside the rule, if a finding would be denied. */
   readonly onError: "deny" | "warn";
-  /** What a weakening does that would deny, where the data behind it is stale or unknown. */
+  /** The mode for a weakening that would be denied, if the data behind it is stale or missing. */
   readonly onUnknown: "warn" | "deny";
-  /** Where the mode is from: `MeshwardPolicy payments`, `profile observe`, `the rule's default`. */
+  /** The source of the mode: `MeshwardPolicy payments`, `profile observe`, `the rule's default`. */
   readonly policy: string;
-  /** Only where the mode is `off` because the subject's namespace is not protected: what it would be if it were. */
+  /** Set if the mode is `off` because the namespace is not protected: the mode in a protected namespace. */
   readonly ifProtected?: Mode;
 }
 
 /** The settings for one evaluation: one request, one check or one audit. */
 export interface Settings {
-  /** Of a subject as it is after the change, or as it was where it goes. */
+  /** The setting for a subject after the change, or before it if the subject is deleted. */
   of(rule: Rule, subject: AnyObject): RuleSetting;
 }
 
-/** What decides, before a rule runs, whether and how it counts. */
+/** Provides the settings of rules before they run. */
 export interface Selection {
-  /** For a change from one mesh to another; the same mesh twice where nothing changes. */
+  /** The settings for a change from one mesh to another, or for one mesh if both are the same. */
   between(before: Mesh, after: Mesh): Settings;
 }
 
-/** What the policies say to one requester. */
+/** The policies for one requester. */
 export interface PolicySelection extends Selection {
   exceptionFor(rule: Rule, subject: AnyObject): Exception | undefined;
 }
@@ -55,10 +55,10 @@ export const everyRule: Selection = {
   }),
 };
 
-/** Where no document gives a mode. */
+/** The source of the mode if no document sets one. */
 const ownDefault = "the rule's default";
 
-/** Without a requester nobody asks: files and what already runs. `now` decides which exceptions have expired. */
+/** Selects settings by policies. `check` and `audit` have no requester. `now` decides which exceptions have expired. */
 export function selectionOf(policies: Policies, requester?: Requester, now: Date = new Date()): PolicySelection {
   const plans = new Map<Rule, Plan>();
   return {
@@ -67,11 +67,11 @@ export function selectionOf(policies: Policies, requester?: Requester, now: Date
   };
 }
 
-/** A Namespace is in itself. Empty for what is in none. */
+/** The namespace of an object; a Namespace belongs to itself. Empty for other cluster-scoped objects. */
 export const namespaceOf = ({ kind, metadata }: AnyObject): string =>
   kind === "Namespace" ? metadata.name : metadata.namespace;
 
-/** What documents say of a rule to this requester, strongest first, and how far what they say may differ. */
+/** The entries for a rule that apply to this requester, strongest first, and what their result can depend on. */
 interface Plan {
   readonly scopes: readonly Scoped<RuleOptions>[];
   readonly reach: "everywhere" | "namespace" | "object";
@@ -86,7 +86,7 @@ interface Asked {
 
 const noLabels: Labels = Object.freeze({});
 
-/** Settings of rules that no document touches, for as long as the policies are in force. */
+/** Settings of rules without a matching document, cached as long as the policies are in force. */
 const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
 
 class PolicySettings implements Settings {
@@ -95,7 +95,7 @@ class PolicySettings implements Settings {
   readonly #after: Mesh;
   readonly #unmatched: Map<Rule, RuleSetting>;
   readonly #protected = new Map<string, boolean>();
-  /** By namespace, under the empty name where they are the same everywhere. */
+  /** Settings by namespace; the key is empty if they are the same everywhere. */
   readonly #settings = new Map<Rule, Map<string, RuleSetting>>();
 
   constructor(asked: Asked, before: Mesh, after: Mesh) {
@@ -115,7 +115,7 @@ class PolicySettings implements Settings {
     return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
   }
 
-  /** Protected is what a policy protects by name, or by labels before or after the change. */
+  /** Whether a policy protects the namespace by name, or by its labels before or after the change. */
   #isProtected(namespace: string): boolean {
     let known = this.#protected.get(namespace);
     if (known === undefined) {
@@ -143,8 +143,8 @@ class PolicySettings implements Settings {
   }
 
   /**
-   * As the change leaves the labels, or as it finds them, whichever is stricter: a label that is added or removed in the
-   * same change opens nothing.
+   * The stricter of the settings before and after the change, so that adding or removing a label in the same change does
+   * not weaken anything.
    */
   #judged(rule: Rule, plan: Plan, subject: AnyObject): RuleSetting {
     const now = this.#settingIn(this.#after, rule, plan, subject);
@@ -159,7 +159,7 @@ class PolicySettings implements Settings {
     return matching.length === 0 ? this.#withoutDocument(rule) : this.#resolve(rule, matching);
   }
 
-  /** The same in every evaluation, and the most frequent. */
+  /** The most frequent case, which is the same in every evaluation. */
   #withoutDocument(rule: Rule): RuleSetting {
     let setting = this.#unmatched.get(rule);
     if (setting === undefined) this.#unmatched.set(rule, (setting = this.#resolve(rule, [])));
@@ -183,7 +183,7 @@ class PolicySettings implements Settings {
     return plan;
   }
 
-  /** Each field from the strongest document that has it, at last from the rule. */
+  /** Takes each field from the strongest document that sets it, else from the rule. */
   #resolve(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting {
     const { mode, existing, onError, onUnknown } = cascade(scopes);
     return {
@@ -209,17 +209,17 @@ class PolicySettings implements Settings {
   }
 }
 
-/** Documents leave out what they do not say, so that the weaker one's value stays. */
+/** A document contains only the fields that it sets, so other fields keep the value of a weaker document. */
 const cascade = (scopes: readonly Scoped<RuleOptions>[]): Partial<RuleOptions> =>
   Object.assign({}, ...scopes.toReversed().map(({ value }) => value)) as Partial<RuleOptions>;
 
-/** A label selector as text: `a=b,c=d`. */
+/** Formats a label selector: `a=b,c=d`. */
 const written = (selector: Labels): string =>
   Object.entries(selector)
     .map(([key, value]) => `${key}=${value}`)
     .join(",");
 
-/** Of a namespace that nobody has shown, none are known. */
+/** The labels of a namespace; empty if the view does not contain the Namespace. */
 const labelsOf = (namespace: string, mesh: Mesh): Labels =>
   mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? noLabels;
 
@@ -230,7 +230,7 @@ const placeOf = (subject: AnyObject, namespaceLabels: Labels): Place => ({
   labels: subject.metadata.labels,
 });
 
-// Modes are listed from the strictest.
+// The list of modes starts with the strictest.
 export const isAsStrict = (a: Mode, b: Mode): boolean => modes.indexOf(a) <= modes.indexOf(b);
 export const milder = (a: Mode, b: Mode): Mode => (isAsStrict(a, b) ? b : a);
 

@@ -5,12 +5,12 @@ import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
-/** What the engine needs to know of a rule's declaration, worked out once. */
+/** The declaration of a rule in the form that the engine needs, computed once. */
 interface Declared {
   readonly relations: readonly Relation[];
   readonly kinds: ReadonlySet<Kind>;
   readonly subjects: ReadonlySet<Kind>;
-  /** Kinds of which some other object's verdict may depend on a change: the ends of relations. */
+  /** The target kinds of relations: a change of such an object can affect the results of other objects. */
   readonly ends: ReadonlySet<Kind>;
 }
 const declarations = new WeakMap<Rule, Declared>();
@@ -30,7 +30,7 @@ function declared(rule: Rule): Declared {
   return found;
 }
 
-/** The relations behind what is declared: facts read others, and in the end relations. Each once. */
+/** All relations in the declaration, each once, including those that its facts read. */
 export function relationsOf(reads: readonly Reads[]): readonly Relation[] {
   const relations = new Set<Relation>();
   const all = new Set<Reads>(reads);
@@ -41,10 +41,10 @@ export function relationsOf(reads: readonly Reads[]): readonly Relation[] {
   return [...relations];
 }
 
-/** Every kind that a rule reads, its subject's not included unless it reads it of others. */
+/** Every kind that a rule reads through relations. The kind of its subject is included only if it reads other such objects. */
 export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds;
 
-/** The kinds that a view has to supply for a rule. One that judges fields of every kind needs none by itself. */
+/** The kinds that a view must contain for a rule. A rule for malformed objects of every kind adds none. */
 export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
   new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
 
@@ -65,7 +65,7 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
   return found;
 }
 
-/** The kind that a rule cannot do without and that the view cannot supply. Namespaces are implied by what is in them. */
+/** A kind that the rule requires and the view does not know. Namespaces are always known, at least as implied Namespaces. */
 export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
   for (const kind of declared(rule).kinds)
     if (kind !== "Namespace" && !rule.worksWithout.includes(kind) && !mesh.knows(kind)) return kind;
@@ -73,13 +73,13 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
 }
 
 /**
- * Every object whose verdict under this rule a change can touch: the rule's relations walked backwards from what
- * changed, any number of hops, on both sides.
+ * Every object whose result for this rule a change can affect: follows the rule's relations backwards from the changed
+ * objects, over any number of relations, on both sides.
  */
 export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
   const { subjects, ends } = declared(rule);
   const [first] = changes;
-  // Most rules, most of the time: nothing reads objects of this kind, or others' verdicts are not their business.
+  // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
   const isOwn = rule.onlyOwnChanges === true || changes.every((change) => !ends.has(subjectOf(change).kind));
   if (isOwn && first !== undefined && changes.length === 1) {
     const subject = subjectOf(first);
@@ -101,7 +101,7 @@ function* readersOf(object: AnyObject, rule: Rule, sides: readonly Mesh[]): Iter
     if (to.kind === object.kind) for (const mesh of sides) yield* mesh.lookup(from, to.keys(object, mesh.settings));
 }
 
-/** Every object that the rule judges: what a change of mesh settings concerns. */
+/** Every object that the rule checks, which a change of mesh settings affects. */
 export function* allSubjects(rule: Rule, mesh: Mesh): Iterable<AnyObject> {
   for (const kind of rule.subject) yield* mesh.all(kind);
 }
@@ -112,7 +112,7 @@ function distinct(subjects: ReadonlySet<Kind>, reached: Iterable<AnyObject>): It
   return found.values();
 }
 
-/** Relations that no path leads to from the rule's subject: declared in vain, or one in between is missing. */
+/** Declared relations that cannot be reached from the rule's subject: they are unnecessary, or one in between is missing. */
 export function unreachable(rule: Rule): readonly string[] {
   const known = new Set<Kind>(rule.subject);
   const { relations } = declared(rule);

@@ -21,10 +21,10 @@ import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 
-/** What the policies do to a workload without labels of its own, and every policy that speaks of the namespace. */
+/** The effect of the policies on a workload without labels, and every policy for the namespace. */
 export function namespaceAuthorizationLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
   const authorization = authorizationOf(namespace, mesh);
-  const what = isEnrolled(namespace) === false ? "Authorization, for what will be captured" : "Authorization";
+  const what = isEnrolled(namespace) === false ? "Authorization, for future captured workloads" : "Authorization";
   return {
     key: "authorization",
     ...decision(authorization.ofLabels({}), authorization.enforcer, {
@@ -35,7 +35,7 @@ export function namespaceAuthorizationLine(namespace: Namespace, mesh: Mesh): Ex
   };
 }
 
-/** The same for one workload: only what is for it. */
+/** The same for one workload, with only the policies that apply to it. */
 export function workloadAuthorizationLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
   const { enforcer, coverage, isEnforced, answer } = authorizationOfWorkload(
     workload,
@@ -46,14 +46,14 @@ export function workloadAuthorizationLine(workload: Workload, namespace: Namespa
   if (!isEnforced)
     return {
       key: "authorization",
-      text: "Authorization: open: nothing captures its pods, so that nothing enforces policies there",
+      text: "Authorization: open: its pods are not captured, so no policy is enforced there",
       value: answer,
       lines,
     };
   return { key: "authorization", ...decision(coverage, enforcer, { what: "Authorization", who: "" }), lines };
 }
 
-/** What the waypoint of a Service enforces. */
+/** The policies that the waypoint of a Service enforces. */
 export function waypointAuthorizationLine(service: string, namespace: Namespace, mesh: Mesh): ExplanationLine {
   const coverage = authorizationOf(namespace, mesh).ofService(service);
   return {
@@ -63,7 +63,7 @@ export function waypointAuthorizationLine(service: string, namespace: Namespace,
   };
 }
 
-/** In a few words, for a line about something else. */
+/** A summary in a few words, for a line about another object. */
 export function shownCoverage(workload: Workload, namespace: Namespace, authorization: NamespaceAuthorization): string {
   const { answer } = authorizationOfWorkload(workload, namespace, authorization);
   return answer === "open" ? "open" : "denied by default";
@@ -78,23 +78,23 @@ function decision(
   const start = `${what} (${enforcer === "ztunnel" ? "ztunnel enforces" : "proxies enforce"} it): ${who}`;
   const value = defaultAnswer(coverage);
   if (value === "sealed" && sealedBy !== undefined)
-    return { text: `${start}closed: ${idOf(sealedBy)} denies everything`, value, objects: [sealedBy] };
+    return { text: `${start}all requests are denied by ${idOf(sealedBy)}`, value, objects: [sealedBy] };
   if (value === "denied-by-default" && closedBy !== undefined)
     return {
-      text: `${start}denied by default, by ${idOf(closedBy)}: what no ALLOW names is refused`,
+      text: `${start}denied by default by ${idOf(closedBy)}: requests that no ALLOW policy matches are denied`,
       value,
       objects: [closedBy],
     };
   if (openedBy !== undefined)
     return { text: `${start}open: ${idOf(openedBy)} allows everyone`, value, objects: [openedBy] };
-  return { text: `${start}open: no ALLOW policy is in force, so that nothing is denied by default`, value };
+  return { text: `${start}open: no ALLOW policy is in force, so there is no default deny`, value };
 }
 
 function policyLine(choice: AuthorizationChoice): ExplanationLine {
   const { policy, action, outcome } = choice;
   const name = `${action} ${idOf(policy)} (${scope(choice)})`;
   const because = reasons[outcome];
-  const text = because === undefined ? `${name}: ${effect(choice)}` : `${name} does not count: ${because}`;
+  const text = because === undefined ? `${name}: ${effect(choice)}` : `${name} has no effect: ${because}`;
   return objectLine("authorization.policy", policy, text, {
     value: because === undefined ? action : "disarmed",
     counts: outcome === "counts",
@@ -102,29 +102,29 @@ function policyLine(choice: AuthorizationChoice): ExplanationLine {
   });
 }
 
-/** Why a policy that looks as if it were in force is not; undefined: its line says what it does, or would. */
+/** Why a policy is not in force although it seems to be; undefined: its line shows its effect. */
 const reasons: Readonly<Record<AuthorizationOutcome, string | undefined>> = {
   counts: undefined,
   "nothing-captures": undefined,
-  "not-read": "no control plane serves its istio.io/rev",
+  "not-read": "no control plane has the revision in its label istio.io/rev",
   "dry-run": "it is a dry run (annotation istio.io/dry-run)",
-  "audit-only": "AUDIT only records",
-  "unknown-action": "Istio knows no such action",
-  "custom-at-ztunnel": "ztunnel knows no CUSTOM",
-  "empty-selector-at-ztunnel": "ztunnel takes an empty selector for one that selects nothing",
+  "audit-only": "AUDIT only logs",
+  "unknown-action": "Istio does not support this action",
+  "custom-at-ztunnel": "ztunnel does not support CUSTOM",
+  "empty-selector-at-ztunnel": "for ztunnel, an empty selector selects nothing",
 };
 
-/** The rules that ztunnel takes otherwise than they are written, because it sees no HTTP. */
+/** The rules with another effect at ztunnel than written, because ztunnel does not parse HTTP. */
 function ztunnelLines({ atZtunnel }: AuthorizationChoice): readonly ExplanationLine[] {
   const outcomes = {
-    dropped: "lets nobody in",
-    never: "never fires",
-    part: "denies more than it says",
+    dropped: "allows nobody",
+    never: "never matches",
+    part: "denies more than written",
   } as const;
   return atZtunnel.map(({ index, outcome, unseen }) => ({
     key: "authorization.rule",
     of: `rules[${index}]`,
-    text: `rules[${index}] ${outcomes[outcome]}: ztunnel does not see ${unseen.join(", ")}`,
+    text: `rules[${index}] ${outcomes[outcome]}: ztunnel does not support ${unseen.join(", ")}`,
     value: outcome,
   }));
 }
@@ -137,7 +137,7 @@ function scope({ targets, labels, isMeshWide }: AuthorizationChoice): string {
 }
 
 function effect({ policy, action, reach }: AuthorizationChoice): string {
-  if (action === "CUSTOM") return `asks ${policy.spec.provider?.name || "a provider that it does not name"}`;
+  if (action === "CUSTOM") return `calls the provider ${policy.spec.provider?.name || "(not set)"}`;
   const verb = action === "ALLOW" ? "allows" : "denies";
   if (reach === "nobody") return `${verb} nobody: it has no rules`;
   if (reach === "everyone") return `${verb} everyone`;
@@ -146,7 +146,7 @@ function effect({ policy, action, reach }: AuthorizationChoice): string {
 
 const mostCallers = 4;
 
-/** Whom the rules name, in short. */
+/** The callers that the rules name, abbreviated. */
 function callers({ spec }: AuthorizationPolicy): string {
   const named = new Set(
     spec.rules.flatMap(({ from }) =>

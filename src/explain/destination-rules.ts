@@ -17,8 +17,8 @@ import { listed } from "./wording.ts";
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
 /**
- * Which DestinationRule clients use, with what it sets, and which were passed over. `workloads` are those behind the
- * host; undefined: nobody has shown them.
+ * The DestinationRule that clients use, with its settings, and those that they do not use. `workloads` are those of the
+ * host; undefined if they are not known.
  */
 export function destinationRuleLines(
   destination: DestinationHost,
@@ -42,7 +42,7 @@ function usedLine(
   workloads: readonly Workload[] | undefined,
   autoMtls: boolean,
 ): ExplanationLine {
-  const otherwise = autoMtls ? "mTLS wherever the other side has it" : "plaintext, because auto mTLS is off";
+  const otherwise = autoMtls ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
   if (merged === undefined)
     return {
       key: "destinationRule",
@@ -71,15 +71,15 @@ const tlsMode = (policy: Policy): string | undefined => policy?.tls && tlsModeOf
 
 const meanings: Readonly<Record<string, string>> = {
   DISABLE: "plaintext, which STRICT refuses",
-  SIMPLE: "TLS without a certificate of the mesh, which STRICT refuses",
-  MUTUAL: "TLS with a certificate of its own, which STRICT refuses unless it is one of the mesh",
-  ISTIO_MUTUAL: "mTLS with certificates of the mesh",
+  SIMPLE: "TLS without a mesh certificate, which STRICT refuses",
+  MUTUAL: "TLS with a configured certificate, which STRICT refuses unless it is a mesh certificate",
+  ISTIO_MUTUAL: "mTLS with mesh certificates",
 };
 
 function tlsLine(where: string, trafficPolicy: TrafficPolicy, otherwise: string): ExplanationLine {
   const mode = tlsMode(trafficPolicy);
   const text =
-    mode === undefined ? `not set: ${otherwise}` : `${mode}: ${meanings[mode] ?? "no mode that Istio knows"}`;
+    mode === undefined ? `not set: ${otherwise}` : `${mode}: ${meanings[mode] ?? "not a mode that Istio supports"}`;
   return { key: "destinationRule.tls", of: where, text: `tls${where} ${text}`, value: mode ?? "not set" };
 }
 
@@ -89,7 +89,7 @@ function portLine(settings: NonNullable<TrafficPolicy>["portLevelSettings"][numb
   return {
     key: "destinationRule.port",
     of: port,
-    text: `port ${port}: its own settings take the place of all above; tls ${mode ?? "not set"}`,
+    text: `port ${port}: its settings replace all settings above; tls ${mode ?? "not set"}`,
     value: mode ?? "not set",
   };
 }
@@ -115,18 +115,18 @@ function subsetLine(
 function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client: string): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
-    "not-read": "no control plane serves its istio.io/rev",
-    capitals: "its host has capitals, and no service has",
-    elsewhere: "only the client's, the service's and the root namespace are looked at",
+    "not-read": "no control plane has the revision in its label istio.io/rev",
+    capitals: "its host has upper-case letters, and service names have none",
+    elsewhere: "only the namespaces of the client and the service and the root namespace are searched",
     "not-exported": `it is not exported to ${client}`,
     "less-specific": `${other} is for a more specific host`,
     "later-namespace": `${other} is found first, and the search ends in its namespace`,
-    apart: `another exportTo or workloadSelector keeps it apart from ${other}, which counts`,
+    apart: `its exportTo or workloadSelector differs, so it is not merged with ${other}, which is used`,
   };
   return objectLine(
     "destinationRule.passedOver",
     rule,
-    `${idOf(rule)} (${rule.spec.host}) is passed over: ${reasons[because]}`,
+    `${idOf(rule)} (${rule.spec.host}) is not used: ${reasons[because]}`,
     {
       value: because,
       counts: false,

@@ -8,15 +8,15 @@ import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 
 const shownEnrollment: Readonly<Record<Enrollment, string>> = {
-  ambient: "ambient: ztunnel takes the traffic of its pods",
+  ambient: "ambient: ztunnel captures the traffic of its pods",
   sidecar: "sidecars are injected into its pods",
-  "ambient-and-sidecar": "both: pods that are injected have a sidecar, the others are ambient",
-  "opted-out": "in no mesh: its labels enroll nothing",
-  none: "in no mesh: no label enrolls it",
-  unknown: "not known: nobody has shown the labels of the namespace",
+  "ambient-and-sidecar": "both: injected pods have a sidecar, the others are ambient",
+  "opted-out": "not in the mesh: its labels have values that do not enroll it",
+  none: "not in the mesh: no label enrolls it",
+  unknown: "not known, because the labels of the namespace are not known",
 };
 
-/** How a namespace is enrolled, and how many of its workloads are captured. */
+/** The enrollment of a namespace, and the number of its captured workloads. */
 export function enrollmentLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
   const enrollment = enrollmentOf(namespace);
   const evidence = enrollmentEvidence(namespace, enrollment);
@@ -32,22 +32,22 @@ export function enrollmentLine(namespace: Namespace, mesh: Mesh): ExplanationLin
         objectLine(
           "enrollment.leftOut",
           workload,
-          `${idOf(workload)} is left out: ${captureEvidence(workload, namespace, "none")}`,
+          `${idOf(workload)} is not captured: ${captureEvidence(workload, namespace, "none")}`,
         ),
       ),
   };
 }
 
-/** What takes a workload's traffic, and why. */
+/** The data plane that captures a workload's traffic, and why. */
 export function captureLine(workload: Workload, namespace: Namespace): ExplanationLine {
   const capture = captureOf(workload, namespace);
   const shown = {
     sidecar: "Captured by a sidecar",
     ambient: "Captured by ztunnel (ambient)",
-    none: "Not captured, so that it is not in the mesh",
-    unknown: "Capture not known",
+    none: "Not captured, so it is not in the mesh",
+    unknown: "It is not known whether it is captured",
   };
-  const proxy = isProxy(workload) ? "; it is a proxy of the mesh itself" : "";
+  const proxy = isProxy(workload) ? "; it is a proxy of the data plane" : "";
   return {
     key: "capture",
     text: `${shown[capture]}: ${captureEvidence(workload, namespace, capture)}${proxy}`,

@@ -11,7 +11,7 @@ import { explainStrict } from "./strict.ts";
 import { reportedTarget, type Target, titleOf, workloadIn } from "./target.ts";
 import { explainWorkload } from "./workload.ts";
 
-/** What explanations rest on. */
+/** The kinds that explanations use. */
 const kindsNeeded: Readonly<Record<Target["kind"], readonly Kind[]>> = {
   namespace: ["Namespace", "Workload", "PeerAuthentication", "AuthorizationPolicy", "KubernetesGateway"],
   workload: ["Namespace", "Service", "PeerAuthentication", "AuthorizationPolicy", "KubernetesGateway"],
@@ -28,12 +28,12 @@ const kindsNeeded: Readonly<Record<Target["kind"], readonly Kind[]>> = {
   ],
 };
 
-/** What explanations are made from. */
+/** The input of an explanation. */
 export interface ExplanationInput extends InForce {
   readonly mesh: Mesh;
 }
 
-/** What applies to a target and why; `isStrict`: what would break if the namespace became STRICT. Total: never throws for what objects say. */
+/** Explains what applies to a target and why; `isStrict`: what would stop working if the namespace became STRICT. Never throws because of the content of objects. */
 export function explanationOf(target: Target, input: ExplanationInput, isStrict = false): Explanation {
   const { mesh } = input;
   const unknown = kindsNeeded[target.kind].filter((kind) => !mesh.knows(kind));
@@ -72,19 +72,19 @@ function hostLines({ host, from }: Target & { kind: "host" }, input: Explanation
   return [...lines, protectionLine(found.service ?? backend.namespace, backend.namespace, input)];
 }
 
-/** What the rest is worth. */
+/** The lines about unknown and assumed data. */
 function knowledgeLines({ settings }: Mesh, unknown: readonly Kind[]): readonly ExplanationLine[] {
   const shown = unknown.map((kind) => (kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`));
   return [
     ...(unknown.length > 0
-      ? [{ key: "unknown", text: `Not known, because the mesh shows none: ${shown.join(", ")}`, value: unknown }]
+      ? [{ key: "unknown", text: `Not known, because the mesh contains none: ${shown.join(", ")}`, value: unknown }]
       : []),
     ...(settings.seen
       ? []
       : [
           {
             key: "settings",
-            text: `Assumed, because the mesh shows no mesh config: root namespace ${settings.rootNamespace}, domain ${settings.domain}, auto mTLS`,
+            text: `Assumed, because there is no mesh config: root namespace ${settings.rootNamespace}, domain ${settings.domain}, auto mTLS`,
             value: "assumed",
           },
         ]),

@@ -16,7 +16,7 @@ import { virtualServiceLine } from "./virtual-services.ts";
 import { atWaypointLine, waypointLine } from "./waypoint.ts";
 import { listed } from "./wording.ts";
 
-/** What clients in a namespace get when they call a host. */
+/** The configuration that clients in a namespace use for a host. */
 export function explainHost(
   host: Host,
   backend: Backend | undefined,
@@ -39,15 +39,15 @@ export function explainHost(
   ];
 }
 
-/** What sidecars would make of it, where there are none, or nobody knows: gateways in the namespace still do. */
+/** The configuration for sidecars, even if there are none or that is not known, because gateways in the namespace use it too. */
 const unreadLine = (client: string, routing: readonly ExplanationLine[]): ExplanationLine => ({
   key: "unread",
-  text: `What sidecars and gateways in ${client} would use, and others do not:`,
+  text: `Configuration for sidecars and gateways in ${client}; other clients do not use it:`,
   counts: false,
   lines: routing.map((line) => ({ ...line, counts: false })),
 });
 
-/** Only where a DestinationRule would make them fare otherwise. */
+/** Only if a DestinationRule gives them another result. */
 const asProxies = (
   destination: { readonly client: string; readonly host: string },
   backend: Backend | undefined,
@@ -92,29 +92,33 @@ function definitionLine(host: Host, client: string, mesh: Mesh): ExplanationLine
     return { key: "definition", text: `Defined by ${listed(objects)}${shown}`, value: "known", objects, lines };
   }
   if (mesh.knowledge("Service") === "unknown")
-    return { key: "definition", text: "Defined by: not known, because the mesh shows no Services", value: "unknown" };
+    return {
+      key: "definition",
+      text: "Defined by: not known, because the mesh contains no Services",
+      value: "unknown",
+    };
   return {
     key: "definition",
-    text: "Defined by nothing: there is no Service and no ServiceEntry for it",
+    text: "Not defined: there is no Service and no ServiceEntry for it",
     value: "none",
   };
 }
 
 const shownClients: Readonly<Record<Enrollment, string>> = {
-  sidecar: "have sidecars, which follow VirtualServices and DestinationRules",
-  ambient: "are ambient: ztunnel reads no VirtualService and no DestinationRule",
-  "ambient-and-sidecar": "are ambient or have sidecars; only sidecars follow VirtualServices and DestinationRules",
+  sidecar: "have sidecars, which use VirtualServices and DestinationRules",
+  ambient: "are ambient: ztunnel does not use VirtualServices and DestinationRules",
+  "ambient-and-sidecar": "are ambient or have sidecars; only sidecars use VirtualServices and DestinationRules",
   none: "are not in the mesh: they send plaintext",
   "opted-out": "are not in the mesh: they send plaintext",
-  unknown: "may have sidecars: nobody has shown the labels of the namespace",
+  unknown: "may have sidecars: the labels of the namespace are not known",
 };
 
-/** What the labels of the namespace make of its clients, and those that are something else. */
+/** The clients according to the labels of the namespace, and workloads that differ from them. */
 function clientLine(client: string, binding: WaypointBinding | undefined, mesh: Mesh): ExplanationLine {
   const namespace = namespaceIn(mesh, client);
   const { enrollment, outside, proxies } = clientsIn(namespace, mesh);
   const more =
-    isUsable(binding) && enrollment === "ambient" ? "; their requests go through the waypoint, which does" : "";
+    isUsable(binding) && enrollment === "ambient" ? "; their requests go through the waypoint, which uses them" : "";
   const isUsual = ["sidecar", "ambient-and-sidecar"].includes(enrollment);
   return {
     key: "client",
@@ -123,7 +127,7 @@ function clientLine(client: string, binding: WaypointBinding | undefined, mesh: 
     lines: [
       ...(isUsual ? [] : proxies)
         .toSorted(byId)
-        .map((workload) => objectLine("client.proxy", workload, `${idOf(workload)} has a proxy, which follows them`)),
+        .map((workload) => objectLine("client.proxy", workload, `${idOf(workload)} has a proxy, which uses them`)),
       ...(isEnrolled(namespace) ? outside : [])
         .toSorted(byId)
         .map((workload) =>

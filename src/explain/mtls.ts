@@ -16,14 +16,14 @@ import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 
 const noPorts: ReadonlyMap<number, EffectiveMode> = new Map();
-const shownPlane: Readonly<Record<Plane, string>> = { sidecar: "with a sidecar", ambient: "in ambient" };
+const shownPlane: Readonly<Record<Plane, string>> = { sidecar: "with a sidecar", ambient: "in ambient mode" };
 const levels: Readonly<Record<PeerAuthenticationLevel, string>> = {
   mesh: "for the whole mesh",
   namespace: "for the namespace",
   workload: "for this workload",
 };
 
-/** The mode of workloads that no policy of the namespace selects, the policies behind it, and those that lost. */
+/** The mode of workloads that no policy of the namespace selects, the policies that set it, and those without effect. */
 export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
   const mtls = mtlsOf(namespace, mesh);
   const selecting = selectingPeerAuthentications(namespace, mesh).map((policy) =>
@@ -33,7 +33,7 @@ export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): Explanation
       `${idOf(policy)} is for workloads with ${formatLabels(policy.spec.selector?.matchLabels ?? {})} only`,
     ),
   );
-  return mtlsLine(isEnrolled(namespace) === false ? "mTLS, for what will be captured" : "mTLS", {
+  return mtlsLine(isEnrolled(namespace) === false ? "mTLS, for future captured workloads" : "mTLS", {
     as: (plane) => ({ mode: mtls.wide(plane), ports: noPorts }),
     planes: planesOfNamespace(namespace).planes,
     lines: [...peerAuthenticationChoices(namespace, undefined, mesh).map(choiceLine), ...selecting],
@@ -47,13 +47,13 @@ export function workloadMtlsLine(workload: Workload, namespace: Namespace, mesh:
   if (mtls.isProxy)
     return {
       key: "mtls",
-      text: "mTLS: its Gateway decides; PeerAuthentications do not count for proxies",
+      text: "mTLS: set by its Gateway; PeerAuthentications have no effect on proxies",
       value: "gateway",
     };
   if (mtls.mode === undefined)
     return {
       key: "mtls",
-      text: "mTLS: none: nothing captures its pods, so that they take plaintext and no mTLS",
+      text: "mTLS: none: its pods are not captured, so they accept plaintext and no mTLS",
       value: "none",
       lines: [
         ...planes.map((plane) => planeLine(plane, mtls.as(plane), "would be")),
@@ -73,7 +73,7 @@ interface ModesByPlane {
   readonly lines: readonly ExplanationLine[];
 }
 
-/** What one plane says where there is one, or both agree; else each for itself. */
+/** One line if there is one data plane or if both agree; otherwise one for each. */
 function mtlsLine(what: string, { as, planes: judged, lines }: ModesByPlane): ExplanationLine {
   const [plane = "sidecar"] = judged;
   const { mode } = as(plane);
@@ -105,7 +105,7 @@ function portLine(
   const of = String(port);
   const shownPort = `port ${port}${name === undefined ? "" : ` (${name})`}`;
   if (passedBy !== undefined) {
-    const text = `${shownPort}: plaintext, whatever policies say: annotation ${passedBy} leads it past the mesh`;
+    const text = `${shownPort}: plaintext regardless of policies, because annotation ${passedBy} makes it bypass the mesh`;
     return { key: "mtls.port", of, text, value: "none" };
   }
   const [first, ...others] = byPlane;
@@ -114,13 +114,13 @@ function portLine(
     isSame && first !== undefined
       ? shownMode(first.mode)
       : byPlane.map((one) => `${shownMode(one.mode)} ${shownPlane[one.plane]}`).join(", ");
-  const unseen = !isDeclared && ports.some((other) => other.isDeclared) ? "; no container names this port" : "";
+  const unseen = !isDeclared && ports.some((other) => other.isDeclared) ? "; no container declares this port" : "";
   return { key: "mtls.port", of, text: `${shownPort}: ${shown}${unseen}`, value: mode?.mode };
 }
 
 export function shownMode({ mode, by, isDropped }: EffectiveMode): string {
   if (by === undefined) return `${mode}: no PeerAuthentication sets a mode`;
-  const dropped = isDropped ? ", of which ztunnel is given nothing, so that it refuses nobody" : "";
+  const dropped = isDropped ? ", which istiod does not send to ztunnel, so that it refuses nobody" : "";
   return `${mode}, by ${idOf(by)}${dropped}`;
 }
 
@@ -128,15 +128,15 @@ function choiceLine({ policy, level, outcome, by }: PeerAuthenticationChoice): E
   const said = policy.spec.mtls?.mode ?? "no mode";
   const name = `${idOf(policy)} (${said}, ${levels[level]})`;
   const other = by === undefined ? "" : idOf(by);
-  const age = policy.metadata.creationTimestamp ? "being as old" : "and nothing says which is older";
+  const age = policy.metadata.creationTimestamp ? "and is equally old" : "and their ages are not known";
   const reasons: Readonly<Record<typeof outcome, string>> = {
     counts: "counts",
-    "not-read": "does not count: no control plane serves its istio.io/rev",
-    "root-selector": "does not count: in the root namespace a selector counts nowhere",
-    younger: `does not count: ${other} is older`,
-    "same-age": `does not count: ${other} comes first by its name, ${age}; ztunnel may take either`,
-    unset: "sets nothing: what it inherits holds",
-    overridden: `does not count here: ${other} is narrower`,
+    "not-read": "has no effect: no control plane has the revision in its label istio.io/rev",
+    "root-selector": "has no effect: Istio ignores policies with a selector in the root namespace",
+    younger: `has no effect: ${other} is older`,
+    "same-age": `has no effect: ${other} comes first by name ${age}; ztunnel may use either`,
+    unset: "sets no mode, so the inherited mode applies",
+    overridden: `has no effect here: ${other} has a narrower scope`,
   };
   const more = { value: outcome, counts: outcome === "counts" };
   return objectLine("mtls.policy", policy, `${name} ${reasons[outcome]}`, more);

@@ -12,12 +12,12 @@ import { enrollmentLine } from "./enrollment.ts";
 import { namespaceMtlsLine } from "./mtls.ts";
 import { waypointLine } from "./waypoint.ts";
 
-/** What applies in a namespace: for whatever runs there, and for each of its workloads in a line. */
+/** Explains a namespace: its general settings, and one line for each of its workloads. */
 export function explainNamespace(namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   const enrollment = enrollmentLine(namespace, mesh);
   const isAmbient = enrollment.value === "ambient" || enrollment.value === "ambient-and-sidecar";
   return [
-    ...(isTerminating(namespace) ? [{ key: "terminating", text: "It is being deleted, with all that is in it" }] : []),
+    ...(isTerminating(namespace) ? [{ key: "terminating", text: "It is being deleted with all its contents" }] : []),
     enrollment,
     waypointLine(waypointBindingOfNamespace(namespace, mesh), isAmbient),
     namespaceMtlsLine(namespace, mesh),
@@ -26,7 +26,7 @@ export function explainNamespace(namespace: Namespace, mesh: Mesh): readonly Exp
   ].filter((line) => line !== undefined);
 }
 
-/** Workloads of one namespace, each with what holds for it. */
+/** The workloads of one namespace, each with its effective settings. */
 export function workloadsLine(
   namespace: Namespace,
   workloads: readonly Workload[],
@@ -48,7 +48,7 @@ export function workloadsLine(
   };
 }
 
-/** How a workload is captured, and the weakest mode that its ports have. */
+/** The data plane of a workload, and the weakest mode of its ports. */
 function shownMtls({ isProxy, capture, mode, ports }: WorkloadMtls): { readonly text: string; readonly value: string } {
   if (isProxy) return { text: "a proxy of the mesh", value: "gateway" };
   if (mode === undefined) return { text: `${shownCapture[capture]}; no mTLS`, value: "none" };
@@ -57,7 +57,7 @@ function shownMtls({ isProxy, capture, mode, ports }: WorkloadMtls): { readonly 
   const parts = [
     `mTLS ${mode.mode}`,
     ...differing.map((port) => `port ${port.port} ${port.mode?.mode}`),
-    ...past.map(({ port }) => `port ${port} past the mesh`),
+    ...past.map(({ port }) => `port ${port} bypasses the mesh`),
   ];
   return { text: `${shownCapture[capture]}; ${parts.join(", ")}`, value: mode.mode };
 }
@@ -66,5 +66,5 @@ const shownCapture = {
   sidecar: "sidecar",
   ambient: "ambient",
   none: "not in the mesh",
-  unknown: "capture not known",
+  unknown: "not known whether captured",
 } as const;

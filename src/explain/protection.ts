@@ -7,14 +7,14 @@ import { protectorsOf } from "../policy/protection.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 
-/** The rules, and the policies that give them their modes. */
+/** The rules, and the policies that set their modes. */
 export interface InForce {
   readonly policies: Policies;
   readonly selection: PolicySelection;
   readonly rules: readonly Rule[];
 }
 
-/** Whether a namespace is protected and by what, and the modes of the rules for `subject` in it. */
+/** Whether a namespace is protected and by which policy, and the modes of the rules for `subject` in it. */
 export function protectionLine(
   subject: AnyObject,
   namespace: Namespace,
@@ -28,7 +28,7 @@ export function protectionLine(
   const ownMode = (rule: Rule) => (first === undefined ? modesOf(rule).elsewhere : modesOf(rule).protected);
   const idsOf = (mode: Mode) => settings.filter((setting) => setting.mode === mode).map(({ rule }) => rule.id);
   const modes = { deny: idsOf("deny"), warn: idsOf("warn"), audit: idsOf("audit"), off: idsOf("off") };
-  const unknown = namespace.implied ? ", as far as its name tells: its labels are not known" : "";
+  const unknown = namespace.implied ? " by its name; its labels are not known" : "";
   const changed = settings
     .filter(({ rule, mode, ifProtected }) => mode !== ownMode(rule) && ifProtected === undefined)
     .map(({ rule, mode, policy }) => ({

@@ -10,13 +10,13 @@ import { listed } from "./wording.ts";
 const fits: Readonly<Record<Fit, string>> = {
   mtls: "mTLS",
   plaintext: "plaintext",
-  "passed on": "TLS of the client's own, passed on to the application",
+  "passed on": "TLS of the client, which the application must terminate",
   refused: "refused",
 };
 const sends: Readonly<Record<ClientTls, string>> = {
-  auto: "mTLS where the other side has it",
+  auto: "mTLS if the server supports it",
   plaintext: "plaintext",
-  tls: "TLS of their own",
+  tls: "their own TLS",
   mtls: "mTLS",
 };
 const shownSenders: Readonly<Record<Sender, string>> = {
@@ -26,7 +26,7 @@ const shownSenders: Readonly<Record<Sender, string>> = {
   unknown: "clients",
 };
 
-/** What becomes of a request to a port: what clients send, and what the other side takes. */
+/** The result of a request to a port: the TLS of the client, and the mode of the server. */
 export function requestLine({ port, subset, answers }: Request): ExplanationLine {
   const isOne = answers.length === 1;
   const rules = new Set(answers.flatMap(({ rule }) => rule ?? []));
@@ -51,9 +51,9 @@ function shownAnswer(answer: RequestAnswer, isOne: boolean): string {
 }
 
 const shownOutcome = ({ fit, isTunnelled }: RequestOutcome): string =>
-  isTunnelled ? `${fits[fit]}, because HBONE goes before what clients send` : fits[fit];
+  isTunnelled ? `${fits[fit]}, because HBONE takes precedence over the client's TLS setting` : fits[fit];
 
 function because({ sender, rule, tls }: RequestAnswer): string {
-  if (sender === "nothing") return ", having no proxy";
+  if (sender === "nothing") return " because they have no proxy";
   return rule === undefined || tls === "auto" ? "" : `, by ${idOf(rule)}`;
 }

@@ -16,30 +16,30 @@ import type { Mesh } from "../view/view.ts";
 import { shownMode } from "./mtls.ts";
 import { counted, listed, listedNames } from "./wording.ts";
 
-/** What would break if a namespace demanded mTLS of every caller, each with what to do about it. */
+/** The connections that would fail if a namespace required mTLS of every caller, each with a fix. */
 export function explainStrict(namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   const whatIf = strictWhatIf(namespace, mesh);
   const breaking = [
     section(
       "strict.client",
-      "Clients outside the mesh, which know no certificates",
+      "Clients outside the mesh, which have no certificates",
       whatIf.clients.map((clients) => clientsLine(clients)),
     ),
     section(
       "strict.destinationRule",
-      "DestinationRules that make clients send something else",
+      "DestinationRules that make clients use other TLS settings",
       whatIf.paths.map(pathLine),
     ),
   ].filter((line) => line !== undefined);
   const remaining = [
     section(
       "strict.exempt",
-      "Ports that stay exempt, by a policy or an annotation of their own",
+      "Ports that remain exempt because of a policy or an annotation",
       whatIf.open.map(openLine),
     ),
     section(
       "strict.outside",
-      "Workloads that nothing captures, for which STRICT changes nothing",
+      "Workloads that are not captured, for which STRICT changes nothing",
       whatIf.outside.map((workload) => outsideLine(workload, namespace)),
     ),
   ].filter((line) => line !== undefined);
@@ -47,7 +47,7 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
     nowLine(whatIf),
     ...(breaking.length > 0
       ? breaking
-      : [{ key: "strict.nothing", text: "Nothing would break that the mesh shows", value: true }]),
+      : [{ key: "strict.nothing", text: "No connection in this mesh would fail", value: true }]),
     ...remaining,
     unseenLine(whatIf, mesh),
   ];
@@ -59,15 +59,15 @@ function nowLine({ now, isStrict, isRoot, policy, old, closing }: StrictWhatIf):
   return {
     key: "strict.now",
     text: isStrict
-      ? "It is STRICT already: what follows fails today"
-      : `Now ${shownMode(now)}; STRICT would come with ${how}`,
+      ? "It is STRICT already: the following connections fail now"
+      : `Current mode: ${shownMode(now)}; it would become STRICT with ${how}`,
     value: isStrict ? "STRICT" : now.mode,
     lines: [
       ...(isRoot
         ? [
             {
               key: "strict.root",
-              text: "It is the root namespace: a policy here is for the whole mesh, of which only this namespace is looked at",
+              text: "It is the root namespace: a policy here applies to the whole mesh, but only this namespace is checked",
             },
           ]
         : []),
@@ -75,7 +75,7 @@ function nowLine({ now, isStrict, isRoot, policy, old, closing }: StrictWhatIf):
         ? [
             {
               key: "strict.closing",
-              text: `${counted(closing.length, "workload")} would refuse plaintext that ${closing.length === 1 ? "it takes" : "they take"} now: ${listed(closing)}`,
+              text: `${counted(closing.length, "workload")} would refuse plaintext that ${closing.length === 1 ? "it accepts" : "they accept"} now: ${listed(closing)}`,
               objects: closing,
             },
           ]
@@ -94,12 +94,12 @@ function clientsLine({ namespace, workloads }: ClientsOutside): ExplanationLine 
   const [first] = workloads;
   const why = first === undefined ? "it is not enrolled" : captureEvidence(first, namespace, "none");
   const what = isEnrolled(namespace)
-    ? `take the workloads in ${name} into the mesh, or let them not call this namespace`
-    : `enroll namespace ${name} (istio.io/dataplane-mode=ambient), or let it not call this namespace`;
+    ? `add the workloads in ${name} to the mesh, or stop their calls to this namespace`
+    : `enroll namespace ${name} (istio.io/dataplane-mode=ambient), or stop its calls to this namespace`;
   return {
     key: "strict.client",
     of: name,
-    text: `namespace ${name}: ${first === undefined ? "whatever runs there" : listed(workloads)} (${why})`,
+    text: `namespace ${name}: ${first === undefined ? "all workloads in it" : listed(workloads)} (${why})`,
     value: workloads.length,
     objects: workloads,
     lines: todo(what),
@@ -108,17 +108,19 @@ function clientsLine({ namespace, workloads }: ClientsOutside): ExplanationLine 
 
 function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): ExplanationLine {
   const named = clients.filter((client) => client !== "").sort();
-  const who = [...named, ...(clients.includes("") ? ["any namespace without one of its own"] : [])].join(", ");
+  const who = [...named, ...(clients.includes("") ? ["every namespace without its own DestinationRule"] : [])].join(
+    ", ",
+  );
   const where = [
     ...(choice.subset === undefined ? [] : [`subset ${choice.subset}`]),
     ...(choice.port === undefined ? [] : [`port ${choice.port}`]),
   ].join(" ");
-  const sent = tls === "plaintext" ? "plaintext (tls DISABLE, or no mode)" : "TLS of their own (SIMPLE or MUTUAL)";
+  const sent = tls === "plaintext" ? "plaintext (tls DISABLE, or no mode)" : "their own TLS (SIMPLE or MUTUAL)";
   return objectLine(
     "strict.destinationRule",
     rule,
     `${idOf(rule)}${where === "" ? "" : `, ${where}`}: clients in ${who} send ${sent} to ${[...hosts].sort().join(", ")}`,
-    { value: tls, lines: todo("set tls.mode to ISTIO_MUTUAL, or take tls out so that it is automatic") },
+    { value: tls, lines: todo("set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS") },
   );
 }
 
@@ -128,8 +130,8 @@ function openLine(open: StaysOpen): ExplanationLine {
     return objectLine(
       "strict.past",
       workload,
-      `${idOf(workload)}: annotation ${open.passedBy} leads port ${port} past the mesh`,
-      { lines: todo("take the annotation away, if callers of the port can do without it") },
+      `${idOf(workload)}: annotation ${open.passedBy} makes port ${port} bypass the mesh`,
+      { lines: todo("remove the annotation, if callers of the port do not need it") },
     );
   const { mode } = open;
   return {
@@ -138,26 +140,26 @@ function openLine(open: StaysOpen): ExplanationLine {
     text: `${idOf(workload)}: ${port === "others" ? "its ports" : `port ${port}`} would stay ${shownMode(mode)}`,
     value: mode.mode,
     objects: [workload, ...(mode.by ? [mode.by] : [])],
-    lines: todo("nothing, if callers without a certificate need it; else take the exemption out of the policy"),
+    lines: todo("nothing, if callers without a certificate need it; otherwise remove the exemption from the policy"),
   };
 }
 
 const outsideLine = (workload: Workload, namespace: Namespace): ExplanationLine =>
   objectLine("strict.outside", workload, `${idOf(workload)}: ${captureEvidence(workload, namespace, "none")}`, {
-    lines: todo("enroll it; until then it takes plaintext from everybody"),
+    lines: todo("enroll it; until then it accepts plaintext from every caller"),
   });
 
-/** What decides whether something breaks, and no mesh shows or this one does not. */
+/** Data that decides whether connections fail, and that this mesh, or any mesh, does not contain. */
 function unseenLine({ unlabelled }: StrictWhatIf, mesh: Mesh): ExplanationLine {
   const kinds: readonly Kind[] = ["Namespace", "Workload", "Service", "DestinationRule"];
   const missing = kinds.filter((kind) => mesh.knowledge(kind) === "unknown").map((kind) => `${kind}s`);
   const incomplete = kinds.filter((kind) => mesh.knowledge(kind) === "partial").map((kind) => `some ${kind}s`);
   const labels = unlabelled.length === 0 ? [] : [`the labels of namespaces ${listedNames(unlabelled)}`];
   const always = [
-    "who really calls",
+    "the actual callers",
     "callers outside the cluster",
     "webhooks and APIServices that the API server calls",
-    "pods made before their namespace was enrolled",
+    "pods that were created before their namespace was enrolled",
   ];
   return {
     key: "strict.unknown",

@@ -1,7 +1,7 @@
 import { kinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 
-/** The name of what is to be explained, as the user writes it: nothing has been looked up. */
+/** The name of a target as the user wrote it, before it is looked up. */
 export type TargetName =
   | { readonly kind: "namespace"; readonly name: string }
   /** `originKind` undefined: any kind that runs pods. */
@@ -11,14 +11,14 @@ export type TargetName =
       readonly namespace: string;
       readonly name: string;
     }
-  /** `host` as it is written; undefined `from`: the namespace that the host itself names. */
+  /** `host` as written; `from` undefined: the namespace in the host name. */
   | { readonly kind: "host"; readonly host: string; readonly from: string | undefined }
   | { readonly kind: "service"; readonly namespace: string; readonly name: string; readonly from: string | undefined };
 
 export interface Words {
   readonly what: string;
   readonly name: string | undefined;
-  /** Where names without a namespace are looked for. */
+  /** The namespace of names without one. */
   readonly namespace: string;
   readonly from: string | undefined;
 }
@@ -33,7 +33,7 @@ const shortNames: Readonly<Record<string, string>> = {
   rc: "ReplicationController",
 };
 
-/** What kubectl takes for a kind of workload, in lower case. */
+/** The names that kubectl accepts for workload kinds, in lower case. */
 const workloadKinds = new Map([
   ...kinds.Workload.served.flatMap(({ kind, plural }) => [
     [kind.toLowerCase(), kind] as const,
@@ -52,7 +52,7 @@ const known = [...workloadKinds.keys(), ...namespaceWords, ...serviceWords, "hos
 export function readTargetName({ what, name, namespace, from }: Words): TargetName | { readonly problem: string } {
   const parts = [...what.split("/"), ...(name === undefined ? [] : name.split("/"))];
   if (parts.some((part) => part === "") || parts.length > 3)
-    return { problem: `${JSON.stringify([what, name].filter(Boolean).join(" "))} names nothing; ${examples}` };
+    return { problem: `${JSON.stringify([what, name].filter(Boolean).join(" "))} is not a target; ${examples}` };
   const [word = "", ...names] = parts;
   const last = names.at(-1);
   if (last === undefined) return { kind: "workload", originKind: undefined, namespace, name: word };
@@ -64,7 +64,7 @@ export function readTargetName({ what, name, namespace, from }: Words): TargetNa
   );
 }
 
-const examples = "say namespace/payments, deployment/payments/api or host api.payments.svc.cluster.local --from orders";
+const examples = "use namespace/payments, deployment/payments/api or host api.payments.svc.cluster.local --from orders";
 
 function readKind(
   word: string,
@@ -80,6 +80,6 @@ function readKind(
   if (named.namespace === undefined && word === "host") return { kind: "host", host: name, from };
   const hint = suggestion(word, known);
   return {
-    problem: `explain tells about namespaces, workloads and hosts, not about ${JSON.stringify(word)}${hint || `; ${examples}`}`,
+    problem: `explain supports namespaces, workloads and hosts, not ${JSON.stringify(word)}${hint || `; ${examples}`}`,
   };
 }

@@ -9,13 +9,13 @@ import { nearest } from "../text/nearest.ts";
 import type { Mesh } from "../view/view.ts";
 import type { TargetName } from "./target-name.ts";
 
-/** What there is to explain, by its full name; found again in any other mesh. */
+/** The target of an explanation, by its full name, which can be looked up in other meshes too. */
 export type Target =
   | { readonly kind: "namespace"; readonly name: string }
   | { readonly kind: "workload"; readonly originKind: string; readonly namespace: string; readonly name: string }
   | { readonly kind: "host"; readonly host: string; readonly from: string };
 
-/** The target, or one line that says what is not there and what is near. */
+/** The target, or a problem of one line with what does not exist and similar names. */
 export type Sought = { readonly target: Target } | { readonly problem: string };
 
 export function findTarget(asked: TargetName, mesh: Mesh): Sought {
@@ -56,14 +56,14 @@ function findWorkload({ originKind, namespace, name }: TargetName & { kind: "wor
     return { target: { kind: "workload", originKind: only, namespace, name } };
   if (other !== undefined)
     return {
-      problem: `${namespace}/${name} is ${found.join(" and ")}: say ${only?.toLowerCase()}/${namespace}/${name}`,
+      problem: `${namespace}/${name} is ${found.join(" and ")}: use ${only?.toLowerCase()}/${namespace}/${name}`,
     };
   return { problem: missingWorkload(originKind, namespace, name, mesh) };
 }
 
 function missingWorkload(originKind: string | undefined, namespace: string, name: string, mesh: Mesh): string {
   const what = originKind ?? "workload";
-  if (!mesh.knows("Workload")) return `the mesh shows no workloads at all, so that ${namespace}/${name} is not known`;
+  if (!mesh.knows("Workload")) return `the mesh contains no workloads, so ${namespace}/${name} is not known`;
   const missing = `there is no ${what} ${namespace}/${name} in this mesh`;
   if (mesh.find("Namespace", namespaceKey(namespace)) === undefined) {
     const near = nearest(namespace, namespaceNames(mesh));
@@ -76,7 +76,7 @@ function missingWorkload(originKind: string | undefined, namespace: string, name
 const asWords = ({ originKind, metadata }: Workload): string =>
   `${originKind.toLowerCase()}/${metadata.namespace}/${metadata.name}`;
 
-/** What made a pod or ReplicaSet of this name, or else the nearest name. */
+/** The owner of a pod or ReplicaSet of this name, else the nearest name. */
 function nearWorkload(name: string, workloads: readonly Workload[]): string | undefined {
   const makers = workloads.filter(({ metadata }) => name.startsWith(`${metadata.name}-`));
   const maker = makers.sort((a, b) => b.metadata.name.length - a.metadata.name.length)[0];
@@ -89,7 +89,7 @@ function nearWorkload(name: string, workloads: readonly Workload[]): string | un
   return found && asWords(found);
 }
 
-/** The same name in another namespace: what somebody who forgot the namespace means. */
+/** The same name in another namespace, for a user who forgot the namespace. */
 function elsewhere(name: string, mesh: Mesh): string | undefined {
   for (const workload of mesh.all("Workload")) if (workload.metadata.name === name) return asWords(workload);
   return namespaceNamed(name, mesh);
@@ -100,7 +100,10 @@ const namespaceNamed = (name: string, mesh: Mesh): string | undefined =>
 function findHost({ host: written, from }: { host: string; from: string | undefined }, mesh: Mesh): Sought {
   const { domain } = mesh.settings;
   const client = from ?? namespaceOfHost(written, domain);
-  if (client === undefined) return { problem: `who calls ${JSON.stringify(written)}? Say it with --from <namespace>` };
+  if (client === undefined)
+    return {
+      problem: `the namespace of the clients of ${JSON.stringify(written)} is not known; give it with --from <namespace>`,
+    };
   const absent = missingClient(client, mesh);
   if (absent !== undefined) return { problem: absent };
   const host = fullHost(written, client, domain).toLowerCase();
@@ -109,7 +112,7 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
   return { problem: missingHost(host, mesh) };
 }
 
-/** Where all Namespaces are known, a client in none is a mistake. */
+/** If all Namespaces are known, a client namespace that does not exist is an error. */
 function missingClient(client: string, mesh: Mesh): string | undefined {
   if (mesh.find("Namespace", namespaceKey(client)) !== undefined || mesh.knowledge("Namespace") !== "complete")
     return undefined;
@@ -117,13 +120,13 @@ function missingClient(client: string, mesh: Mesh): string | undefined {
   return `--from: there is no namespace ${JSON.stringify(client)} in this mesh${didYouMean(near)}`;
 }
 
-/** Istio takes a name with a dot as it is, where Kubernetes' DNS would have found it. */
+/** Istio does not expand a name with a dot, although the DNS of Kubernetes would. */
 function missingHost(host: string, mesh: Mesh): string {
   const { domain } = mesh.settings;
-  const missing = `nothing in this mesh speaks of host ${host}`;
+  const missing = `no object in this mesh refers to host ${host}`;
   for (const longer of [`${host}.svc.${domain}`, `${host}.${domain}`])
     if (hostIn(mesh, longer).service !== undefined)
-      return `${missing}: Istio takes a name with a dot as it is; did you mean ${longer}?`;
+      return `${missing}: Istio does not expand a name with a dot; did you mean ${longer}?`;
   return `${missing}${didYouMean(sameName(host, mesh) ?? nearest(host, serviceHosts(mesh)))}`;
 }
 
@@ -140,7 +143,7 @@ function* serviceHosts(mesh: Mesh): Iterable<string> {
   for (const { spec } of mesh.all("ServiceEntry")) yield* spec.hosts;
 }
 
-/** The workload of a target, where this mesh has it. */
+/** The workload of a target, if this mesh contains it. */
 export function workloadIn(
   mesh: Mesh,
   { originKind, namespace, name }: Target & { kind: "workload" },

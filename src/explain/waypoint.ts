@@ -10,18 +10,18 @@ import { listed } from "./wording.ts";
 
 const troubles: Readonly<Record<WaypointTrouble, string>> = {
   missing: "there is no such Gateway",
-  "no waypoint": "that Gateway is none",
+  "no waypoint": "that Gateway is not a waypoint",
   going: "it is being deleted",
   "not ready": "it never had a ready pod",
-  "not allowed": "its listener takes nothing from this namespace",
+  "not allowed": "its listener does not accept this namespace",
   "other traffic": "it is for other traffic",
 };
 
-/** Which waypoint serves something; undefined where ambient plays no part and nothing names one. */
+/** The waypoint of an object; undefined if it is not ambient and no label names a waypoint. */
 export function waypointLine(binding: WaypointBinding | undefined, isAmbient: boolean): ExplanationLine | undefined {
   if (binding === undefined)
     return isAmbient
-      ? { key: "waypoint", text: "Waypoint: none, so that nothing here looks at HTTP", value: "none" }
+      ? { key: "waypoint", text: "Waypoint: none, so HTTP is not processed here", value: "none" }
       : undefined;
   const name = formatWaypoint(binding.named);
   const by = binding.by === "own" ? "its own label" : "the namespace's label";
@@ -29,15 +29,15 @@ export function waypointLine(binding: WaypointBinding | undefined, isAmbient: bo
   if (binding.trouble !== undefined)
     return {
       key: "waypoint",
-      text: `Waypoint: ${name} (${by}) is not usable, and traffic goes past it: ${troubles[binding.trouble]}`,
+      text: `Waypoint: ${name} (${by}) is not usable, and traffic bypasses it: ${troubles[binding.trouble]}`,
       value: binding.trouble,
       objects,
     };
-  const unseen = binding.gateway === undefined ? "; no Gateways are known, so that it is taken for usable" : "";
+  const unseen = binding.gateway === undefined ? "; no Gateways are known, so it is assumed to be usable" : "";
   return { key: "waypoint", text: `Waypoint: ${name} (${by})${unseen}`, value: name, objects };
 }
 
-/** What a waypoint does with requests to a host: it looks DestinationRules up from its own namespace. */
+/** How a waypoint processes requests to a host. It looks DestinationRules up from its own namespace. */
 export function atWaypointLine(
   binding: WaypointBinding,
   { host, namespace }: DestinationHost,
@@ -53,7 +53,7 @@ export function atWaypointLine(
       {
         key: "virtualService",
         text:
-          followed.length === 0 ? "No VirtualService is followed" : `VirtualServices, all of them: ${listed(followed)}`,
+          followed.length === 0 ? "No VirtualService is used" : `VirtualServices (all are used): ${listed(followed)}`,
         value: followed.map(idOf),
         objects: followed,
       },

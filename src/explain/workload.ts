@@ -13,7 +13,7 @@ import { captureLine } from "./enrollment.ts";
 import { workloadMtlsLine } from "./mtls.ts";
 import { waypointLine } from "./waypoint.ts";
 
-/** What applies to one workload. */
+/** Explains one workload. */
 export function explainWorkload(workload: Workload, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   const isAmbient = captureOf(workload, namespace) === "ambient";
   return [
@@ -30,24 +30,30 @@ export function explainWorkload(workload: Workload, namespace: Namespace, mesh: 
 function ownerLines(workload: Workload): readonly ExplanationLine[] {
   const owner = workload.metadata.ownerReferences.find(({ controller }) => controller === true);
   if (!isOwned(workload) || owner === undefined) return [];
-  return [{ key: "owner", text: `Made by ${owner.kind} ${owner.name}, which decides its labels`, value: owner.name }];
+  return [{ key: "owner", text: `Created by ${owner.kind} ${owner.name}, which sets its labels`, value: owner.name }];
 }
 
 /** Istio pkg/spiffe/spiffe.go GenSpiffeURI, as AuthorizationPolicies write it. */
 function identityLine({ metadata, pod }: Workload, { trustDomain }: MeshSettings): ExplanationLine {
   const identity = `${trustDomain}/ns/${metadata.namespace}/sa/${pod.serviceAccountName}`;
-  return { key: "identity", text: `Identity where it calls: ${identity}`, value: identity };
+  return { key: "identity", text: `Identity as a client: ${identity}`, value: identity };
 }
 
 function hostLines(workload: Workload, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
   if (!mesh.knows("Service")) return [];
   const services = servicesOfWorkload(workload, namespace, mesh).toSorted(byId);
   if (services.length === 0)
-    return [{ key: "hosts", text: "Hosts: no Service selects it; it is called by the address of a pod", value: 0 }];
+    return [
+      {
+        key: "hosts",
+        text: "Hosts: none, because no Service selects it; clients use the addresses of its pods",
+        value: 0,
+      },
+    ];
   return [
     {
       key: "hosts",
-      text: "Hosts that lead to it:",
+      text: "Hosts:",
       value: services.length,
       lines: services.map((service) =>
         objectLine("host", service, hostOfService(service, mesh.settings.domain), {

@@ -6,7 +6,7 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyFact, Reads, Relation } from "../view/view.ts";
 import type { RuleFile } from "./rule-files.ts";
 
-/** A relation or a fact, with what its source says of it. */
+/** A relation or a fact, with its description in the source. */
 export interface Readable {
   readonly value: Reads;
   /** The file that declares it, below the repository's root; undefined where no `const` of its name does. */
@@ -15,7 +15,7 @@ export interface Readable {
   readonly summary: string | undefined;
 }
 
-/** Every relation and fact: what `src/mesh` exports, and what rules declare that nobody else reads. */
+/** Every relation and fact: those that `src/mesh` exports, and those that only one rule uses. */
 export async function findReadable(root: string, found: readonly RuleFile[]): Promise<readonly Readable[]> {
   const files = globSync("src/mesh/**/*.ts", { cwd: root }).map((file) => file.replaceAll("\\", "/"));
   const modules = await Promise.all(
@@ -40,7 +40,7 @@ const isReadable = (value: unknown): value is Reads =>
 
 type Declaration = Pick<Readable, "file" | "summary">;
 
-/** Where `const <name> = relation(...)` and `const <name> = fact(...)` stand, by name. */
+/** The places of `const <name> = relation(...)` and `const <name> = fact(...)`, by name. */
 function declarations(root: string, files: readonly string[]): ReadonlyMap<string, Declaration> {
   const found = new Map<string, Declaration>();
   for (const file of files) {
@@ -69,7 +69,7 @@ export function readableFaults(readable: readonly Readable[]): readonly string[]
     if (file === undefined)
       return [`the ${what} "${value.name}" must be declared as const ${value.name} = ${what}(...).`];
     return summary === undefined
-      ? [`${file}: ${value.name} needs a comment above it, one sentence to begin with.`]
+      ? [`${file}: ${value.name} needs a comment above it that starts with one sentence.`]
       : [];
   });
 }
@@ -88,7 +88,7 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
     "Istio would make of one object: `mesh.get(fact, object)`. From an object that a relation has led to, further relations",
     "and facts can be read in the same way, as long as `reads` declares each.",
     "",
-    "What stands in a rule's own file is used by that rule alone: a second one moves it to `src/mesh` and exports it.",
+    "A relation or fact in the file of a rule is used only by that rule. To use it in another rule, move it to `src/mesh`.",
     "",
     ...allKinds.flatMap((kind) => [
       `## ${kind}`,
@@ -114,12 +114,12 @@ type Entry<T extends Reads> = Readable & { readonly value: T };
 const section = (title: string, lines: readonly string[]): readonly string[] =>
   lines.length === 0 ? [] : [`${title}:`, "", ...lines, ""];
 
-/** Facts that are not about one object, which other facts are made of. */
+/** Facts that are not about one object and that other facts use. */
 function ofKeys(facts: readonly Entry<AnyFact>[], readers: Readers): readonly string[] {
   const others = facts.filter(({ value }) => !allKinds.some((kind) => kind === value.of));
   if (others.length === 0) return [];
   return [
-    "## Of no kind",
+    "## Facts without a kind",
     "",
     ...section(
       "Facts",

@@ -1,8 +1,8 @@
 import { asset, assetFolders, assetNames } from "../config/assets.ts";
 
 /**
- * The source of a JavaScript module with the exports of `config/assets.ts`, which holds the files' texts itself:
- * the built file has no `policies/` beside it. Throws if a folder holds no file, since a build without it is broken.
+ * The source of a JavaScript module with the exports of `config/assets.ts` that contains the files, because the built
+ * file has no `policies/` next to it. Throws if a folder is empty, because the build would not work.
  */
 export function embeddedAssets(): string {
   const texts = Object.fromEntries(assetFolders.flatMap(textsBelow));
@@ -22,6 +22,6 @@ export function asset(path) {
 
 function textsBelow(folder: (typeof assetFolders)[number]): [string, string][] {
   const names = assetNames(folder);
-  if (names.length === 0) throw new Error(`policies/${folder} holds no file to build into Meshward`);
+  if (names.length === 0) throw new Error(`policies/${folder} contains no file to embed`);
   return names.map((name) => [name, asset(name)]);
 }

@@ -8,11 +8,11 @@ import { type GeneratedFile, rulePages } from "./rule-pages.ts";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What `npm run generate` writes, and why it does not. */
+/** The files that `npm run generate` writes, or the faults that prevent it. */
 export interface Generated {
-  /** One sentence for each mistake in what the files are generated from. */
+  /** One sentence for each fault in the metadata. */
   readonly faults: readonly string[];
-  /** Every file, as it should be; throws where there are faults that leave nothing to write. */
+  /** The content of every file; throws if faults prevent the generation. */
   files(): readonly GeneratedFile[];
 }
 

@@ -2,8 +2,8 @@ import { generated, root } from "./files.ts";
 import { isWritten, write } from "./output.ts";
 
 /**
- * Writes what is generated from code and metadata; with `--check`, only says what is out of date and exits 1. Where
- * metadata is wrong, says what, writes nothing and exits 1.
+ * Writes the generated files; with `--check`, only reports files that are out of date and exits with code 1. If metadata
+ * is invalid, reports the faults, writes nothing and exits with code 1.
  */
 const isCheck = process.argv.includes("--check");
 const { files, faults } = await generated();

@@ -4,35 +4,35 @@ import { UsageError } from "../text/usage-error.ts";
 import { exportNameOf, type RuleFile } from "./rule-files.ts";
 import type { GeneratedFile } from "./rule-pages.ts";
 
-/** What a new rule says of itself until its author does; `generate` refuses a rule that still says so. */
+/** The texts of a new rule, which its author must replace: `generate` rejects a rule that still has them. */
 export const draftTexts = {
-  summary: "One sentence that says what is wrong.",
-  why: "What happens to requests, with the Istio source that makes it so.",
+  summary: "The defect in one sentence.",
+  why: "The effect on requests, with the Istio source (file and function).",
   fix: "What to do.",
 } as const;
 
-/** What the fixture of a new rule expects of it. */
+/** The finding that the fixture of a new rule expects. */
 export const draftMark = /# expect: The name is "[a-z-]*wrong"/;
 
 export interface DraftRequest {
   readonly id: string;
-  /** As they were typed. */
+  /** The names as typed. */
   readonly kinds: readonly string[];
-  /** The version that the rule first appears in. */
+  /** The version in which the rule first appears. */
   readonly since: string;
 }
 
 /**
- * The rule and the fixture that somebody starts from: both pass as they are, and the rule is on trial. Throws a UsageError
- * for an id that is taken or says nothing, and for kinds that Meshward does not know, with what was probably meant.
+ * A new rule and its fixture, which pass as they are; the rule is in its trial stage. Throws a UsageError for an id that
+ * exists or has the wrong form, and for unknown kinds, with a suggestion.
  */
 export function draftRule({ id, kinds, since }: DraftRequest, found: readonly RuleFile[]): readonly GeneratedFile[] {
   const subject = kinds.map(kindNamed);
   const [first] = subject;
-  if (first === undefined) throw new UsageError("name the kind that the rule judges: --subject VirtualService");
+  if (first === undefined) throw new UsageError("give the kind that the rule checks: --subject VirtualService");
   const folder = folderOf(id, subject, found);
   const taken = found.find(({ rule }) => rule.id === id);
-  if (taken) throw new UsageError(`there is a rule "${id}" already, in ${taken.file}`);
+  if (taken) throw new UsageError(`the rule "${id}" exists already, in ${taken.file}`);
   return [
     { path: `test/rules/${id}/example.yaml`, content: fixtureOf(subject) },
     { path: `src/rules/${folder}/${id.slice(folder.length + 1)}.ts`, content: sourceOf(id, subject, since) },
@@ -59,7 +59,7 @@ function folderOf(id: string, subject: readonly Kind[], found: readonly RuleFile
   if (folder !== undefined && words === id) return folder;
   const meant = folder === undefined ? `${own[0]}-${words}` : words;
   throw new UsageError(
-    `the id "${id}" is not <what is judged>-<what is wrong> in lower-case words; did you mean "${meant}"?`,
+    `the id "${id}" does not have the form <subject>-<what is wrong> in lower-case words; did you mean "${meant}"?`,
   );
 }
 
@@ -88,7 +88,7 @@ export const ${exportNameOf(id)} = defineRule({
   why: "${draftTexts.why}",
   fix: "${draftTexts.fix}",
 
-  // Finds what the fixture marks, so that both pass before they are about anything.
+  // Finds the marked object of the fixture, so that the test passes before the rule is written.
   *check(${object}) {
     const { name } = ${object}.metadata;
     if (name.endsWith("wrong")) yield { at: ["metadata", "name"], message: \`The name is "\${name}"\` };
@@ -103,7 +103,7 @@ const fixtureOf = (subject: readonly Kind[]): string =>
 function manifestOf(kind: Kind, isWrong: boolean): string {
   const origin = tableOfKinds[kind].served[0]?.kind ?? kind;
   const served = servedAs(kind, origin);
-  // Of ConfigMaps Istio reads its own: `istio`, and one more for each revision.
+  // Istio reads only its own ConfigMaps: `istio`, and one for each revision.
   const isMeshConfig = kind === "MeshConfig";
   const right = isMeshConfig ? "istio" : "right";
   const wrong = isMeshConfig ? "istio-wrong" : "wrong";
@@ -119,7 +119,7 @@ function manifestOf(kind: Kind, isWrong: boolean): string {
   ].join("\n");
 }
 
-/** What an object of a kind needs at least to be worth a look. Kinds that are not here start from an empty spec. */
+/** A minimal example of each kind. Other kinds start with an empty spec. */
 const bodies: Partial<Record<Kind, string>> = {
   VirtualService: `spec:
   hosts: [cart]

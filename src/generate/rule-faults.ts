@@ -7,24 +7,24 @@ import { suggestion } from "../text/nearest.ts";
 import { draftMark, draftTexts } from "./rule-draft.ts";
 import { exportNameOf, idOfFile, type RuleFile } from "./rule-files.ts";
 
-/** Everything that a rule may be tagged with. */
+/** The tags that a rule can have. */
 export const tags: readonly string[] = ["ambient", "authorization", "canary", "deny-all-gap", "mtls", "revisions"];
 const modes: readonly Mode[] = ["deny", "warn", "audit", "off"];
 
 /**
- * What is wrong with the metadata of rules, one sentence each, with the rule's file in front. The compiler holds types;
- * this holds what it cannot, and says the rest to whoever runs `generate` first. `fixtures` is the folder that holds a
- * folder for each rule.
+ * The faults in the metadata of rules, one sentence for each, preceded by the rule's file. They complement the checks of the
+ * compiler, and are also reported to authors who run `generate` first. `fixtures` is the folder with a folder for each
+ * rule.
  */
 export function ruleFaults(found: readonly RuleFile[], fixtures: string): readonly string[] {
   const byId = Map.groupBy(found, ({ rule }) => rule.id);
   const repeated = [...byId].filter(([, files]) => files.length > 1);
   return [
     ...found.flatMap((one) => faultsOf(one, fixtures).map((fault) => sentence(`${one.file}: ${fault}`))),
-    ...repeated.map(([id, files]) => `${files.map(({ file }) => file).join(" and ")} have one id, "${id}".`),
+    ...repeated.map(([id, files]) => `${files.map(({ file }) => file).join(" and ")} have the same id, "${id}".`),
     ...namesOf(fixtures)
       .filter((name) => !byId.has(name))
-      .map((name) => sentence(`test/rules/${name} is the fixture of no rule${suggestion(name, byId.keys())}`)),
+      .map((name) => sentence(`test/rules/${name} belongs to no rule${suggestion(name, byId.keys())}`)),
   ];
 }
 
@@ -41,10 +41,10 @@ const faultsOf = ({ rule, file, name }: RuleFile, fixtures: string): readonly st
 
 function* idFaults(id: string, file: string, name: string): Iterable<string> {
   if (!/^[a-z]+(-[a-z0-9]+)+$/.test(id))
-    yield `the id "${id}" is not lower-case words joined by "-", the subject first, as in "virtual-service-weights-not-100"`;
-  else if (idOfFile(file) !== id)
-    yield `the id "${id}" does not belong to this file, whose rule is "${idOfFile(file)}"`;
-  if (exportNameOf(id) !== name) yield `the rule "${id}" is exported as ${name}, and must be as ${exportNameOf(id)}`;
+    yield `the id "${id}" must be lower-case words joined by "-", starting with the subject, as in "virtual-service-weights-not-100"`;
+  else if (idOfFile(file) !== id) yield `the id "${id}" does not match the file, whose rule is "${idOfFile(file)}"`;
+  if (exportNameOf(id) !== name)
+    yield `the rule "${id}" is exported as ${name}, and must be exported as ${exportNameOf(id)}`;
 }
 
 function* textFaults(rule: Rule): Iterable<string> {
@@ -69,7 +69,7 @@ function* modeFaults(rule: Rule): Iterable<string> {
     if (!modes.includes(mode)) yield `the mode "${mode}" is not one of ${modes.join(", ")}${suggestion(mode, modes)}`;
   if (!/^\d+\.\d+\.\d+$/.test(rule.since)) yield `since is "${rule.since}", and must be a version such as "0.1.0"`;
   const stage: string | undefined = rule.stage;
-  if (stage !== undefined && stage !== "trial") yield `the stage "${stage}" is not "trial", the only one there is`;
+  if (stage !== undefined && stage !== "trial") yield `the stage "${stage}" is not "trial", the only stage`;
 }
 
 function* tagFaults(given: readonly string[]): Iterable<string> {
@@ -86,7 +86,7 @@ function* fixtureFaults(id: string, fixtures: string): Iterable<string> {
   else if (documents.some((document) => draftMark.test(document)))
     yield `the fixture in test/rules/${id} still expects what new-rule wrote`;
   else if (!documents.some((document) => /^kind:/m.test(document) && !isMarked(document)))
-    yield `every object in test/rules/${id} is marked, and one must be right`;
+    yield `every object in test/rules/${id} is marked; add a correct one`;
 }
 
 const namesOf = (folder: string): readonly string[] => {

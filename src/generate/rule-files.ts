@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Rule } from "../engine/rule.ts";
 
-/** A rule with the place that it was found in. */
+/** A rule with the file and export that define it. */
 export interface RuleFile {
   readonly rule: Rule;
   /** Below the repository's root, with `/` on every platform: `src/rules/virtual-service/weights-not-100.ts`. */
@@ -12,13 +12,13 @@ export interface RuleFile {
   readonly name: string;
 }
 
-/** What `src/rules` holds, sorted by id, and one sentence for each file that is no rule. */
+/** The rules in `src/rules`, sorted by id, and one sentence for each file that does not define a rule. */
 export interface RuleFiles {
   readonly found: readonly RuleFile[];
   readonly faults: readonly string[];
 }
 
-/** Loads every file in the folders of `src/rules` below a root: the list of rules is written from this, not read. */
+/** Loads every file in the folders of `src/rules` below a root. The list of rules is generated from the result. */
 export async function findRules(root: string): Promise<RuleFiles> {
   const files = globSync("src/rules/*/*.ts", { cwd: root }).map((file) => file.replaceAll("\\", "/"));
   const loaded = await Promise.all(files.sort().map((file) => rulesIn(root, file)));
@@ -49,7 +49,7 @@ const isRule = (value: unknown): value is Rule =>
 /** `virtualServiceWeightsNot100` for `virtual-service-weights-not-100`: no two exports of rules have one name. */
 export const exportNameOf = (id: string): string => id.replaceAll(/-(\w)/g, (_, first: string) => first.toUpperCase());
 
-/** What a rule's id is by the place of its file: `virtual-service/weights-not-100.ts`. */
+/** The id of a rule by the path of its file: `virtual-service/weights-not-100.ts`. */
 export const idOfFile = (file: string): string => `${basename(dirname(file))}-${basename(file, ".ts")}`;
 
 /** The text of `src/rules/index.ts`. */
@@ -61,7 +61,7 @@ export function ruleList(found: readonly RuleFile[]): string {
     'import type { Rule } from "../engine/rule.ts";',
     ...imports,
     "",
-    "/** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */",
+    "/** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */",
     "export const rules: readonly Rule[] = [",
     ...found.map(({ name }) => `  ${name},`),
     "];",

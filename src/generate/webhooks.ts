@@ -2,7 +2,7 @@ import type { Rule } from "../engine/rule.ts";
 import { kindsNeeded } from "../engine/subjects.ts";
 import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
 
-/** Where the API server finds Meshward: a base URL (`https://127.0.0.1:8443`), or a Service. */
+/** The address of Meshward for the API server: a base URL (`https://127.0.0.1:8443`), or a Service. */
 export type WebhookAddress =
   | { readonly url: string }
   | { readonly service: { readonly name: string; readonly namespace: string; readonly port?: number } };
@@ -10,18 +10,18 @@ export type WebhookAddress =
 export type FailurePolicy = "Fail" | "Ignore";
 
 export type WebhookOptions = WebhookAddress & {
-  /** PEM, not base64; left out where something else writes it. */
+  /** PEM, not base64; absent if something else sets it. */
   readonly caBundle?: string;
   /**
-   * Of the webhooks that may stop changes while Meshward cannot be reached: Istio and Gateway API kinds, and the guard
-   * of namespace labels. All others are `Ignore` for ever.
+   * The failure policy of the webhooks for Istio and Gateway API kinds and for namespace labels. All other webhooks always
+   * have `Ignore`.
    */
   readonly failurePolicy?: FailurePolicy;
-  /** Meshward's own namespace: what is written there never waits for Meshward. */
+  /** Meshward's own namespace, whose objects are not sent to Meshward. */
   readonly namespace?: string;
-  /** Where Istio's control plane lives. */
+  /** The namespace of Istio's control plane. */
   readonly rootNamespace?: string;
-  /** Of both configurations. */
+  /** The name of both configurations. */
   readonly name?: string;
 };
 
@@ -74,7 +74,7 @@ export interface WebhookConfiguration {
   readonly webhooks: readonly Webhook[];
 }
 
-/** What differs from one webhook to the next. */
+/** The fields that differ between webhooks. */
 interface Part {
   readonly name: string;
   readonly path: "/validate" | "/mutate";
@@ -88,15 +88,15 @@ interface Part {
 const every = ["CREATE", "UPDATE", "DELETE"];
 const namespaceName = "kubernetes.io/metadata.name";
 
-/** The kinds that rules judge or read. A rule that judges any kind adds none by itself. */
+/** The kinds that rules check or read. A rule for every kind adds none. */
 export function kindsConcerned(rules: readonly Rule[]): ReadonlySet<Kind> {
   return new Set(rules.flatMap((rule) => [...kindsNeeded(rule)]));
 }
 
 /**
- * What Meshward asks of the API server: which requests it wants to see, and what happens when it cannot answer.
- * Everything follows from the rules' subjects and reads and from the table of kinds; versions are left open, since one
- * resource holds the same object in all of them.
+ * The webhook configurations: the requests that the API server sends to Meshward, and the behaviour while Meshward is
+ * unavailable. They are derived from the subjects and reads of the rules and from the table of kinds. All versions are
+ * registered, because they represent the same object.
  */
 export function webhookConfigurations(
   rules: readonly Rule[],
@@ -134,7 +134,7 @@ interface Places {
   readonly rootNamespace: string;
 }
 
-/** Mesh-wide policies live in Istio's namespace, so that only Meshward's own is left out. */
+/** Mesh-wide policies are in Istio's namespace, so only Meshward's own is excluded. */
 const meshPart = (concerned: ReadonlySet<Kind>, { namespace }: Places): Part => ({
   name: "mesh.validate.meshward.io",
   path: "/validate",
@@ -144,8 +144,8 @@ const meshPart = (concerned: ReadonlySet<Kind>, { namespace }: Places): Part => 
 });
 
 /**
- * A workload that another one makes says nothing that its owner does not say (see isOwned in mesh/workloads.ts), and
- * such pods are most of what a cluster writes.
+ * A workload that another workload owns adds no information to its owner (see isOwned in mesh/membership/workloads.ts),
+ * and such pods are most of the objects that a cluster writes.
  */
 const owners = kinds.Workload.served.map(({ group, kind }) => `'${group}/${kind}'`).join(", ");
 const notOwned: MatchCondition = {
@@ -168,7 +168,7 @@ const workloadsPart = (concerned: ReadonlySet<Kind>, { namespace, rootNamespace 
   conditions: [notOwned],
 });
 
-/** Of ConfigMaps only Istio's own: `istio`, and `istio-<revision>`. */
+/** Only Istio's own ConfigMaps are registered: `istio` and `istio-<revision>`. */
 const meshConfigPart = (concerned: ReadonlySet<Kind>, { rootNamespace }: Places): Part => ({
   name: "mesh-config.validate.meshward.io",
   path: "/validate",
@@ -187,9 +187,9 @@ const clusterRule = (operations: readonly string[], resources: readonly string[]
 });
 
 /**
- * The selector of a Namespace is matched against its labels as they will be: whoever takes a label off would leave the
- * selector with it. So every namespace is matched, and conditions narrow it to what is guarded: a change of labels,
- * by whichever way. Finalizers, status and Meshward's own namespace never wait for Meshward.
+ * The selector of a webhook is matched against the new labels of a Namespace, so removing a label would avoid the review.
+ * Therefore every namespace matches, and conditions limit the webhook to changes of labels. Finalizers, status and
+ * Meshward's own namespace are never sent to Meshward.
  */
 const namespaceLabels = ({ namespace }: Places): Part => ({
   name: "namespace-labels.validate.meshward.io",
@@ -207,7 +207,7 @@ const namespaceLabels = ({ namespace }: Places): Part => ({
   mayFail: true,
 });
 
-/** New and deleted namespaces are told what there is to say; neither takes protection away, so neither waits. */
+/** New and deleted namespaces can only cause warnings, because neither removes protection, so they do not fail closed. */
 const namespaces: Part = {
   name: "namespaces.validate.meshward.io",
   path: "/validate",
@@ -248,13 +248,13 @@ function selector(notIn?: readonly string[], onlyIn?: readonly string[]): LabelS
   return {};
 }
 
-/** Namespaces and mesh configs have webhooks of their own. */
+/** Namespaces and mesh configs have their own webhooks. */
 const special = new Set([...kinds.Namespace.served, ...kinds.MeshConfig.served].map(({ plural }) => plural));
 const isMeshGroup = (group: string): boolean => group.endsWith(".istio.io") || group === "gateway.networking.k8s.io";
 const servedOf = (concerned: ReadonlySet<Kind>): readonly Served[] =>
   allKinds.filter((kind) => concerned.has(kind)).flatMap((kind) => kinds[kind].served);
 
-/** One rule for each API group, so that no resource is asked for in a group that does not have it. */
+/** One rule for each API group, so that no resource is registered in a group that does not have it. */
 function rulesFor(served: readonly Served[]): readonly WebhookRule[] {
   const byGroup = Map.groupBy(served, ({ group }) => group);
   return [...byGroup]

@@ -1,13 +1,13 @@
 import type { ExplanationLine } from "./explanation.ts";
 
-/** A line that goes (`-`), that comes (`+`), or under which something differs (` `). */
+/** A line that is removed (`-`), added (`+`), or that contains lines which differ (` `). */
 export interface DifferingLine {
   readonly mark: "-" | "+" | " ";
   readonly line: ExplanationLine;
   readonly lines: readonly DifferingLine[];
 }
 
-/** What differs between two explanations of one thing; lines are the same when their key and what it is of are. */
+/** The difference between two explanations of one target. Two lines are the same if `key` and `of` are equal. */
 export function differenceOf(
   before: readonly ExplanationLine[],
   after: readonly ExplanationLine[],
@@ -18,7 +18,7 @@ export function differenceOf(
   const place = new Map([...old.keys()].map((name, i) => [name, i]));
   const differing: DifferingLine[] = [];
   let shown = 0;
-  // What went is shown where it stood: before the first line behind it that stayed.
+  // A removed line is shown at its old position, before the next line that is still there.
   const showGone = (until: number) => {
     for (let next = gone[shown]; next && (place.get(next[0]) ?? 0) < until; next = gone[++shown])
       differing.push(whole("-", next[1]));
@@ -48,7 +48,7 @@ const whole = (mark: "-" | "+", line: ExplanationLine): DifferingLine => ({
   lines: (line.lines ?? []).map((child) => whole(mark, child)),
 });
 
-/** By what they are about; a second one of the same name is another line. */
+/** Lines by their subject; a second line with the same subject is a different line. */
 function named(lines: readonly ExplanationLine[]): ReadonlyMap<string, ExplanationLine> {
   const found = new Map<string, ExplanationLine>();
   for (const line of lines) {

@@ -2,7 +2,7 @@ import type { Kind } from "../kube/kinds.ts";
 import { type Explanation, type ExplanationTarget, type ReportedLine, reportedLine } from "./explanation.ts";
 import type { DifferingLine } from "./explanation-difference.ts";
 
-/** What `explain --format json` prints. */
+/** The output of `explain --format json`. */
 export interface ReportedExplanation {
   readonly apiVersion: "meshward.io/v1alpha1";
   readonly kind: "Explanation";
@@ -11,20 +11,20 @@ export interface ReportedExplanation {
   readonly unknown: readonly Kind[];
 }
 
-/** What `explain --change --format json` prints: both sides, and the lines that differ with the keys above them. */
+/** The output of `explain --change --format json`: both sides, and the lines that differ with the keys of their parents. */
 export interface ReportedDifference extends Omit<ReportedExplanation, "kind" | "lines"> {
   readonly kind: "ExplanationDifference";
   readonly before: readonly ReportedLine[];
   readonly after: readonly ReportedLine[];
   readonly differences: readonly {
     readonly mark: "-" | "+";
-    /** Of the lines above it, from the top. */
+    /** The keys of the parent lines, from the top. */
     readonly under: readonly string[];
     readonly line: ReportedLine;
   }[];
 }
 
-/** One JSON document, two spaces deep, with a newline at its end. */
+/** Formats an explanation as one JSON document, indented by two spaces, with a final newline. */
 export function jsonExplanation({ target, lines, unknown }: Explanation): string {
   const reported: ReportedExplanation = {
     apiVersion: "meshward.io/v1alpha1",
@@ -36,7 +36,7 @@ export function jsonExplanation({ target, lines, unknown }: Explanation): string
   return `${JSON.stringify(reported, null, 2)}\n`;
 }
 
-/** The same for two sides of a change. */
+/** The same for both sides of a change. */
 export function jsonDifference(before: Explanation, after: Explanation, differing: readonly DifferingLine[]): string {
   const reported: ReportedDifference = {
     apiVersion: "meshward.io/v1alpha1",
@@ -50,7 +50,7 @@ export function jsonDifference(before: Explanation, after: Explanation, differin
   return `${JSON.stringify(reported, null, 2)}\n`;
 }
 
-/** A line that comes or goes whole is one difference; what lies below it comes and goes with it. */
+/** A line that is added or removed with all its children is one difference. */
 function* flat(
   differing: readonly DifferingLine[],
   under: readonly string[],

@@ -9,11 +9,11 @@ type Style = (format: Format, text: string) => string;
 const plain: Style = (_, text) => text;
 const coloured: Style = (format, text) => styleText(format, text, { validateStream: false });
 
-/** A line that is longer helps nobody, and names in files may be of any length. */
+/** The maximum length of a line, because names in files can have any length. */
 const longestLine = 400;
 const shown = (text: string): string => printableLine(text, longestLine);
 
-/** An explanation as a tree, ending with a newline. */
+/** Formats an explanation as a tree, with a final newline. */
 export function textExplanation(explanation: Explanation, page: Page): string {
   const style = page.colour ? coloured : plain;
   return [style("bold", shown(explanation.title)), ...treeOf(explanation.lines, "", style, page), ""].join("\n");
@@ -31,11 +31,11 @@ function treeOf(lines: readonly ExplanationLine[], indent: string, style: Style,
   });
 }
 
-/** Only what differs, with the lines above it; `-` and `+` stand before everything else. */
+/** Formats only the lines that differ, with their parents; each line starts with `-`, `+` or a space. */
 export function textDifference(title: string, differing: readonly DifferingLine[], page: Page): string {
   const style = page.colour ? coloured : plain;
   const lines =
-    differing.length === 0 ? ["  └─ the change alters nothing here"] : markedTree(differing, "", style, page);
+    differing.length === 0 ? ["  └─ the change has no effect here"] : markedTree(differing, "", style, page);
   return [`  ${style("bold", shown(title))}`, ...lines, ""].join("\n");
 }
 

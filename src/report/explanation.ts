@@ -4,7 +4,7 @@ import type { AnyObject } from "../kube/object.ts";
 import type { ReportedObject } from "./report.ts";
 import { reportedObject } from "./reported-finding.ts";
 
-/** What a line tells, for programs: text that people read may change, this does not. */
+/** The value of a line, for programs. It is stable; the text may change. */
 export type ExplanationValue =
   | string
   | number
@@ -14,37 +14,37 @@ export type ExplanationValue =
 
 /** One line of an explanation, and the lines that explain it. */
 export interface ExplanationLine {
-  /** What the line is about: `mtls`, `mtls.port`, `destinationRule.subset`. Stable. */
+  /** The subject of the line: `mtls`, `mtls.port`, `destinationRule.subset`. Stable. */
   readonly key: string;
-  /** Which one, where several lines below the same one have one key: a port, an object, a subset. */
+  /** Distinguishes several lines with the same key and parent: a port, an object, a subset. */
   readonly of?: string | undefined;
   readonly text: string;
   readonly value?: ExplanationValue | undefined;
   readonly objects?: readonly AnyObject[];
-  /** False: it is there and has no effect here; the text says why. */
+  /** False: it exists, but has no effect here; the text says why. */
   readonly counts?: boolean;
   readonly lines?: readonly ExplanationLine[];
 }
 
 export interface ExplanationTarget {
   readonly kind: string;
-  /** Absent for what is in no namespace. */
+  /** Absent for a cluster-scoped object. */
   readonly namespace?: string;
   readonly name: string;
-  /** Of a host: the namespace of the clients. */
+  /** For a host: the namespace of the clients. */
   readonly from?: string;
 }
 
-/** What applies to one thing in a mesh, and why. */
+/** What applies to one target in a mesh, and why. */
 export interface Explanation {
   readonly target: ExplanationTarget;
   readonly title: string;
   readonly lines: readonly ExplanationLine[];
-  /** Kinds of which the view shows nothing, so that they are missing here too. */
+  /** The kinds of which the view contains no object, so that they are missing here too. */
   readonly unknown: readonly Kind[];
 }
 
-/** A line about an object that stands among others of its key. */
+/** A line about one object, among others with the same key. */
 export const objectLine = (
   key: string,
   object: AnyObject,
@@ -52,7 +52,7 @@ export const objectLine = (
   more: Omit<ExplanationLine, "key" | "of" | "text" | "objects"> = {},
 ): ExplanationLine => ({ key, of: idOf(object), text, objects: [object], ...more });
 
-/** An explanation as programs get it: every field is always there. */
+/** An explanation for programs, in which every field is always present. */
 export interface ReportedLine {
   readonly key: string;
   readonly of: string | null;

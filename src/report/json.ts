@@ -1,4 +1,4 @@
 import type { Report } from "./report.ts";
 
-/** The report as one JSON document, two spaces deep, with a newline at its end. */
+/** Formats the report as one JSON document, indented by two spaces, with a final newline. */
 export const jsonReport = (report: Report): string => `${JSON.stringify(report, null, 2)}\n`;

@@ -1,6 +1,6 @@
 import type { Mode } from "../engine/rule.ts";
 
-/** How an object is named in a report. */
+/** The reference to an object in a report. */
 export interface ReportedObject {
   readonly apiVersion: string;
   readonly kind: string;
@@ -8,35 +8,35 @@ export interface ReportedObject {
   readonly name: string;
 }
 
-/** One finding, with all that a reader needs to act on it. */
+/** One finding with everything that is needed to act on it. */
 export interface ReportedFinding {
   readonly rule: string;
   readonly mode: Exclude<Mode, "off">;
-  /** Each step by which the rule's mode was lowered, in order, with its reason; empty where none was. */
+  /** Each step that lowered the mode, in order, with its reason. */
   readonly lowered: readonly {
     readonly step: string;
     readonly from: Mode;
     readonly to: Mode;
     readonly reason: string;
   }[];
-  /** False: it was there before the change. */
+  /** False: the problem existed before the change. */
   readonly introduced: boolean;
   readonly object: ReportedObject;
-  /** Null where no file shows the object. */
+  /** Null if the object is not in a file. */
   readonly file: string | null;
-  /** From 1; null where no file shows the object. */
+  /** From 1; null if the object is not in a file. */
   readonly line: number | null;
   readonly column: number | null;
-  /** Of the field in the object: `spec.http[0].route`; empty for the object as a whole. */
+  /** The path of the field: `spec.http[0].route`; empty for the object as a whole. */
   readonly path: string;
   readonly message: string;
   readonly fix: string;
-  /** The address of the rule's page. */
+  /** The URL of the rule's page. */
   readonly docs: string;
   readonly related: readonly ReportedObject[];
 }
 
-/** What could not be read or judged. */
+/** A file that could not be read, or a rule that failed. */
 export interface ReportedError {
   readonly file: string | null;
   readonly line: number | null;
@@ -71,7 +71,7 @@ export function reportOf(parts: {
   };
 }
 
-/** Findings that no file shows come last. */
+/** Findings without a file come last. */
 const last = { file: "\uffff", line: 0, column: 0 };
 
 function inReadingOrder(a: ReportedFinding, b: ReportedFinding): number {

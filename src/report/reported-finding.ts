@@ -5,13 +5,13 @@ import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import type { ReportedFinding, ReportedObject } from "./report.ts";
 
-/** Where an object stands: a file, and the line and column of a path in the object. */
+/** The place of an object: its file, and the line and column of a path in it. */
 export interface Place {
   readonly file: string;
   locate(path: Path): { readonly line: number; readonly column: number };
 }
 
-/** A finding as a report shows it; none where it counts for nothing. `place` is undefined where no file shows its subject. */
+/** The report's entry for a finding; none if its mode is off. `place` is undefined if its subject is not in a file. */
 export function reportedFinding(
   { finding, mode, lowered }: Ruling,
   place: Place | undefined,

@@ -7,10 +7,10 @@ type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string
 const plain: Style = (_, text) => text;
 const coloured: Style = (format, text) => styleText(format, text, { validateStream: false });
 
-/** Names and values are the user's: none of them starts a line, moves the cursor or colours the rest. */
+/** Sanitizes names and values of users, which must not start a line, move the cursor or set colours. */
 const shown = (text: string): string => printableLine(text, 2000);
 
-/** The report for people: by file, each finding with its line, what is wrong and what to do; then what was left out. */
+/** Formats the report as text: by file, each finding with its line, problem and fix; then skipped rules. */
 export function textReport(report: Report, page: Page): string {
   const style = page.colour ? coloured : plain;
   const lines: string[] = [];
@@ -22,7 +22,7 @@ export function textReport(report: Report, page: Page): string {
     lines.push(...shownFinding(finding, style, page));
   }
   if (lines.length > 0) lines.push("");
-  // Where nothing was judged, no rule is missed.
+  // If no object was checked, skipped rules are not listed.
   if (report.summary.objects > 0) lines.push(...shownSkips(report, style, page));
   lines.push(summaryOf(report), "");
   return lines.join("\n");
@@ -47,7 +47,7 @@ function shownFinding(finding: ReportedFinding, style: Style, page: Page): strin
 const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
   `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
 
-/** One line for each reason, so that a set without Services does not fill the screen. */
+/** One line for each reason, so that files without Services do not produce a line for every rule. */
 function shownSkips({ skipped }: Report, style: Style, page: Page): string[] {
   const byReason = new Map<string, string[]>();
   for (const { rule, reason } of skipped) byReason.set(reason, [...(byReason.get(reason) ?? []), rule]);
@@ -60,7 +60,7 @@ function summaryOf({ summary, errors }: Report): string {
   const { objects, deny, warn, audit } = summary;
   const counts = [`${deny} deny`, `${warn} warn`, ...(audit > 0 ? [`${audit} audit`] : [])].join(", ");
   const unread = errors.length > 0 ? `; ${plural(errors.length, "error")}` : "";
-  return `${plural(objects, "object")} judged: ${counts}${unread}`;
+  return `${plural(objects, "object")} checked: ${counts}${unread}`;
 }
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

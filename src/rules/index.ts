@@ -36,7 +36,7 @@ import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.t
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 
-/** Every rule, sorted by id. Ids are for ever: a retired one is never given to another rule. */
+/** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyBypassesWaypoint,

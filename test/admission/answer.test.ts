@@ -22,7 +22,10 @@ test("allowed: the uid and nothing else", () => {
 
 test("denied: 403 Forbidden with the message", () => {
   assert.deepEqual(responseTo(deny("no")).status, { code: 403, reason: "Forbidden", message: "no" });
-  assert.equal(responseTo({ ...deny(""), warnings: [] }).status?.message, "Meshward denied this without saying why");
+  assert.equal(
+    responseTo({ ...deny(""), warnings: [] }).status?.message,
+    "Meshward denied the request without a message",
+  );
 });
 
 test("only an allowed mutation that changes something carries a patch", () => {
@@ -80,7 +83,10 @@ test("audit annotations whose key the API server would refuse are left out", () 
 test("what was not judged is not allowed, and says so", () => {
   const response = responseTo(notJudged("it is broken"));
   assert.equal(response.allowed, false);
-  assert.match(response.status?.message ?? "", /^Meshward did not judge this request, so it is refused: it is broken$/);
+  assert.match(
+    response.status?.message ?? "",
+    /^Meshward could not evaluate this request and denies it: it is broken$/,
+  );
 });
 
 test("the API server takes every answer, and loses no warning of it", () => {

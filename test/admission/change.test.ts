@@ -133,7 +133,7 @@ const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
       oldObject: virtualService(hosts, { ...terminating, finalizers: ["a/a"] }),
       object: virtualService({ hosts: [] }, { ...terminating }),
     },
-    "unjudged: the last finalizer goes, and the object with it",
+    "unjudged: the last finalizer is removed, which deletes the object",
   ],
   [
     "a namespace is finalized",
@@ -142,7 +142,7 @@ const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
       object: namespace(terminating, { spec: { finalizers: [] } }),
       subResource: "finalize",
     },
-    "unjudged: the last finalizer goes, and the object with it",
+    "unjudged: the last finalizer is removed, which deletes the object",
   ],
   [
     "a finalizer holds an object in force: its spec is judged",
@@ -197,7 +197,7 @@ test("only a kind without rules is worth a warning", () => {
       return "unjudged" in reading && reading.warning !== undefined ? [reading.warning] : [];
     });
   assert.deepEqual(warnings, [
-    "Meshward has no rule for Widget.example.com and did not judge it; take the kind out of the webhook's rules to be rid of this line",
+    "Meshward has no rule for Widget.example.com and did not check it; remove the kind from the webhook's rules to avoid this warning",
   ]);
 });
 

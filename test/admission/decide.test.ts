@@ -222,7 +222,7 @@ describe("unknown is not absent", () => {
     const decision = validate(plain, { unknown: ["Service"] });
     assert.equal(decision.outcome, "warn");
     assert.deepEqual(decision.warnings, [
-      "VirtualService shop/web: Not judged by test-needs-services: Meshward does not know any Service yet",
+      "VirtualService shop/web: Not checked by test-needs-services: Meshward does not know any Service yet",
     ]);
     assert.equal(decision.auditAnnotations.skipped, "test-needs-services (Service)");
   });

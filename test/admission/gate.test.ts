@@ -53,7 +53,7 @@ test("whatever throws refuses the one request, or leaves it unchanged, and says 
   assert.deepEqual([refused.allowed, refused.outcome], [false, "error"]);
   assert.equal(
     refused.message,
-    "Meshward did not judge this request, so it is refused: an internal error stopped it; Meshward's log says more at uid 9c1a",
+    "Meshward could not evaluate this request and denies it: an internal error occurred; see Meshward's log for uid 9c1a",
   );
   const unchanged = gate.mutate(reviewed({ object: namespace("shop") }));
   assert.deepEqual([unchanged.allowed, unchanged.outcome, unchanged.patch], [true, "error", undefined]);

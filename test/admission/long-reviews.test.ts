@@ -119,7 +119,10 @@ describe("a long review", () => {
     await goOn();
     const decision = await answer;
     assert.equal(decision.outcome, "error");
-    assert.match(decision.message ?? "", /^- \[test-slow\] Not judged: .* more than the 10 ms of CPU time/m);
+    assert.match(
+      decision.message ?? "",
+      /^- \[test-slow\] The rule was not evaluated: .* more than the 10 ms of CPU time/m,
+    );
     assert.match(decision.message ?? "", /Fix: Split the change/);
     assert.deepEqual(decision.ruleErrors, [{ rule: "test-slow", reason: "budget" }]);
   });

@@ -125,17 +125,17 @@ const withUid: readonly (readonly [string, unknown, RegExp])[] = [
   ["an unknown operation", reviewBody({ operation: "PATCH" }), /request\.operation is "PATCH"/],
   ["CONNECT", reviewBody({ operation: "CONNECT" }), /does not judge CONNECT/],
   ["another subresource", reviewBody({ subResource: "scale" }), /subresource "scale"/],
-  ["a create without an object", reviewBody({ object: null }), /request\.object is null; it must be there on CREATE/],
+  ["a create without an object", reviewBody({ object: null }), /request\.object is null; it is required on CREATE/],
   ["an object that is a list", reviewBody({ object: [] }), /request\.object is a list/],
   [
     "an update without the old object",
     reviewBody({ operation: "UPDATE" }),
-    /request\.oldObject is null; it must be there on UPDATE/,
+    /request\.oldObject is null; it is required on UPDATE/,
   ],
   [
     "a deletion without the old object",
     reviewBody({ operation: "DELETE" }),
-    /request\.oldObject is null; it must be there on DELETE/,
+    /request\.oldObject is null; it is required on DELETE/,
   ],
   ["an object of another kind", reviewBody({ object: other }), /request\.object is of .* "DestinationRule", but/],
   ["an object without a kind", reviewBody({ object: { metadata: {} } }), /request\.object is of missing missing/],
@@ -184,7 +184,7 @@ test("a body of more objects and lists than any mesh object has is refused by it
   const wide = (count: number) =>
     reviewBody({ object: { ...virtualService, spec: Array.from({ length: count }, () => []) } });
   assert.ok("request" in read(wide(200_000)));
-  assert.deepEqual(read(wide(250_000)), { uid, problem: "it holds more than 250000 objects and lists" });
+  assert.deepEqual(read(wide(250_000)), { uid, problem: "it contains more than 250000 objects and lists" });
 });
 
 test("1,000 levels are read", () => {

@@ -1,4 +1,4 @@
-// A cluster that is followed: what it costs to read all of it, and what its changes cost those who wait for an answer.
+// A cluster that is used: what it costs to read all of it, and what its changes cost those who wait for an answer.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

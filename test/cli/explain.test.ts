@@ -129,16 +129,16 @@ describe("explain a namespace", () => {
     const expected = [
       "Namespace payments",
       "├─ Enrollment: sidecars are injected into its pods (label istio-injection=enabled)",
-      "│  └─ Deployment payments/batch is left out: sidecar.istio.io/inject=false of the pod",
+      "│  └─ Deployment payments/batch is not captured: sidecar.istio.io/inject=false of the pod",
       "├─ mTLS: PERMISSIVE, by PeerAuthentication payments/default",
-      "│  ├─ PeerAuthentication istio-system/default (PERMISSIVE, for the whole mesh) does not count here: PeerAuthentication payments/default is narrower",
+      "│  ├─ PeerAuthentication istio-system/default (PERMISSIVE, for the whole mesh) has no effect here: PeerAuthentication payments/default has a narrower scope",
       "│  ├─ PeerAuthentication payments/default (PERMISSIVE, for the namespace) counts",
-      "│  ├─ PeerAuthentication payments/second (DISABLE, for the namespace) does not count: PeerAuthentication payments/default is older",
+      "│  ├─ PeerAuthentication payments/second (DISABLE, for the namespace) has no effect: PeerAuthentication payments/default is older",
       "│  └─ PeerAuthentication payments/metrics is for workloads with app=api only",
-      "├─ Authorization (proxies enforce it): workloads that no policy selects are denied by default, by AuthorizationPolicy payments/deny: what no ALLOW names is refused",
+      "├─ Authorization (proxies enforce it): workloads that no policy selects are denied by default by AuthorizationPolicy payments/deny: requests that no ALLOW policy matches are denied",
       "│  ├─ ALLOW AuthorizationPolicy payments/deny (the whole namespace): allows nobody: it has no rules",
       "│  ├─ ALLOW AuthorizationPolicy payments/orders (workloads with app=api): allows namespace orders",
-      "│  └─ DENY AuthorizationPolicy payments/tried (the whole namespace) does not count: it is a dry run (annotation istio.io/dry-run)",
+      "│  └─ DENY AuthorizationPolicy payments/tried (the whole namespace) has no effect: it is a dry run (annotation istio.io/dry-run)",
       "├─ Workloads: 3",
       "│  ├─ Deployment payments/api-v1: sidecar; mTLS STRICT, port 9090 DISABLE; denied by default",
       "│  ├─ Deployment payments/api-v2: sidecar; mTLS STRICT, port 9090 DISABLE; denied by default",
@@ -164,8 +164,8 @@ spec:
 
   test("what nothing captures has neither mTLS nor authorization", async () => {
     const { out } = await explain("namespace/legacy");
-    assert.match(out, /Enrollment: in no mesh: no label enrolls it/);
-    assert.match(out, /mTLS, for what will be captured: PERMISSIVE/);
+    assert.match(out, /Enrollment: not in the mesh: no label enrolls it/);
+    assert.match(out, /mTLS, for future captured workloads: PERMISSIVE/);
     assert.match(out, /Deployment legacy\/cron: not in the mesh; no mTLS; open/);
   });
 });
@@ -232,11 +232,11 @@ describe("explain a workload", () => {
     const app = await meshward(["explain", "deploy/ambient/app", "--mesh", wide]);
     assert.match(
       app.out,
-      /ALLOW AuthorizationPolicy ambient\/read.*\n.*rules\[0\] lets nobody in: ztunnel does not see methods/,
+      /ALLOW AuthorizationPolicy ambient\/read.*\n.*rules\[0\] allows nobody: ztunnel does not support methods/,
     );
     assert.match(
       app.out,
-      /DENY AuthorizationPolicy ambient\/write.*\n.*rules\[0\] never fires: ztunnel does not see methods/,
+      /DENY AuthorizationPolicy ambient\/write.*\n.*rules\[0\] never matches: ztunnel does not support methods/,
     );
     const past = await meshward(["explain", "deploy/orders/past", "--mesh", wide]);
     assert.match(
@@ -244,9 +244,12 @@ describe("explain a workload", () => {
       /port 8080: plaintext, whatever policies say: annotation .*excludeInboundPorts leads it past/,
     );
     const orders = await meshward(["explain", "ns/orders", "--mesh", wide]);
-    assert.match(orders.out, /Deployment orders\/past: sidecar; mTLS PERMISSIVE, port 8080 past the mesh; open/);
+    assert.match(orders.out, /Deployment orders\/past: sidecar; mTLS PERMISSIVE, port 8080 bypasses the mesh; open/);
     const strict = await meshward(["explain", "ns/orders", "--strict", "--mesh", wide]);
-    assert.match(strict.out, /Deployment orders\/past: annotation .*excludeInboundPorts leads port 8080 past the mesh/);
+    assert.match(
+      strict.out,
+      /Deployment orders\/past: annotation .*excludeInboundPorts leads port 8080 bypasses the mesh/,
+    );
   });
 
   test("a gateway's pods have the policies that name their Gateway", async () => {
@@ -319,7 +322,7 @@ describe("explain a host", () => {
     assert.deepEqual(found(legacy, "request")[0]?.value, ["refused"]);
     assert.equal(found(legacy, "destinationRule")[0]?.counts, false);
     const { out } = await explain("host", "api.payments.svc.cluster.local", "--from", "ambient");
-    assert.match(out, /Clients in ambient are ambient: ztunnel reads no VirtualService and no DestinationRule/);
+    assert.match(out, /Clients in ambient are ambient: ztunnel does not use VirtualServices and DestinationRules/);
   });
 
   test("a waypoint looks DestinationRules up from its own namespace", async () => {
@@ -435,14 +438,14 @@ describe("explain --strict", () => {
     assert.deepEqual(named("strict.exempt"), ["Deployment payments/api-v1 9090", "Deployment payments/api-v2 9090"]);
     assert.deepEqual(named("strict.outside"), ["Deployment payments/batch"]);
     assert.equal(found(explanation, "strict.todo").length, 6);
-    assert.match(found(explanation, "strict.unknown")[0]?.text ?? "", /who really calls/);
+    assert.match(found(explanation, "strict.unknown")[0]?.text ?? "", /the actual callers/);
   });
 
   test("where nothing would break that the mesh shows, says so, with what is not known", async () => {
     const calm = fileWith(namespace("shop", "istio-injection: enabled") + deployment("shop/api", "app: api"));
     const { code, out } = await meshward(["explain", "namespace/shop", "--strict", "--mesh", calm]);
     assert.equal(code, 0);
-    assert.match(out, /Nothing would break that the mesh shows/);
+    assert.match(out, /No connection in this mesh would fail/);
     assert.match(out, /1 workload would refuse plaintext that it takes now: Deployment shop\/api/);
     assert.match(out, /Not known: Services, /);
   });
@@ -512,7 +515,7 @@ test("kinds that the mesh shows nothing of are named", async () => {
   const alone = fileWith(security("PeerAuthentication", "shop/default", "{ mtls: { mode: STRICT } }"));
   const { code, out } = await meshward(["explain", "namespace/shop", "--mesh", alone]);
   assert.equal(code, 0);
-  assert.match(out, /Not known, because the mesh shows none: Namespaces, Workloads/);
+  assert.match(out, /Not known, because the mesh contains none: Namespaces, Workloads/);
   const workload = await meshward(["explain", "deployment/shop/api", "--mesh", alone]);
   assert.match(workload.error, /the mesh shows no workloads at all/);
 });

@@ -11,7 +11,7 @@ import type { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { liveCluster } from "../sources/cluster/live-cluster.ts";
 import { eventually } from "../sources/cluster/manual-pace.ts";
 
-// Reviews over TLS, judged against a cluster that is followed, whose watch has fallen behind.
+// Reviews over TLS, judged against a cluster that is used, whose watch has fallen behind.
 
 const resources = [
   ["v1", "Namespace", "namespaces"],

@@ -62,7 +62,7 @@ test("what nobody could describe is a fault", () => {
   ]);
   assert.deepEqual(faults, [
     'the relation "servers" must be declared as const servers = relation(...).',
-    "src/mesh/gateways.ts: depth needs a comment above it, one sentence to begin with.",
+    "src/mesh/gateways.ts: depth needs a comment above it that starts with one sentence.",
   ]);
 });
 

@@ -89,7 +89,7 @@ const run = (tool: string, args: readonly string[], input = "") =>
 
 describe("what cannot be drafted is said in one sentence", () => {
   const cases: Readonly<Record<string, readonly [id: string, kinds: readonly string[], said: RegExp]>> = {
-    "no kind": ["gateway-closed", [], /^name the kind that the rule judges: --subject VirtualService$/],
+    "no kind": ["gateway-closed", [], /^give the kind that the rule checks: --subject VirtualService$/],
     "a kind misspelt": ["gateway-closed", ["Gatway"], /^"Gatway" is not a kind in .*; did you mean "Gateway"\?$/],
     "a kind that nobody knows": [
       "pod-closed",
@@ -107,7 +107,7 @@ describe("what cannot be drafted is said in one sentence", () => {
     "a rule that there is": [
       "virtual-service-weights-not-100",
       ["VirtualService"],
-      /^there is a rule "virtual-service-weights-not-100" already, in src\/rules\/virtual-service\/weights-not-100\.ts$/,
+      /^the rule "virtual-service-weights-not-100" exists already, in src\/rules\/virtual-service\/weights-not-100\.ts$/,
     ],
   };
   for (const [name, [id, kinds, said]] of Object.entries(cases))

@@ -69,7 +69,7 @@ describe("each fault is said", () => {
       'the mode "none" is not one of deny, warn, audit, off',
     ],
     "a version": [{ since: "next" }, 'since is "next", and must be a version such as "0.1.0"'],
-    "a stage": [{ stage: "stable" }, 'the stage "stable" is not "trial", the only one there is'],
+    "a stage": [{ stage: "stable" }, 'the stage "stable" is not "trial", the only stage'],
     "a tag": [
       { tags: ["canari"] },
       'the tag "canari" is not one of ambient, authorization, canary, deny-all-gap, mtls, revisions; did you mean "canary"?',
@@ -88,17 +88,17 @@ describe("ids, files and names belong together", () => {
   });
   test("a file elsewhere", () => {
     assert.deepEqual(faults({}, { file: "src/rules/gateway/shut.ts" }), [
-      'src/rules/gateway/shut.ts: the id "gateway-closed" does not belong to this file, whose rule is "gateway-shut".',
+      'src/rules/gateway/shut.ts: the id "gateway-closed" does not match the file, whose rule is "gateway-shut".',
     ]);
   });
   test("an export of another name", () => {
     assert.deepEqual(faults({}, { name: "closed" }), [
-      `${file}: the rule "gateway-closed" is exported as closed, and must be as gatewayClosed.`,
+      `${file}: the rule "gateway-closed" is exported as closed, and must be exported as gatewayClosed.`,
     ]);
   });
   test("an id twice", () => {
     const one = { rule, file, name: "gatewayClosed" };
-    assert.deepEqual(ruleFaults([one, one], fixtures), [`${file} and ${file} have one id, "gateway-closed".`]);
+    assert.deepEqual(ruleFaults([one, one], fixtures), [`${file} and ${file} have the same id, "gateway-closed".`]);
   });
 });
 
@@ -113,11 +113,9 @@ describe("fixtures", () => {
   });
   test("nothing right", () => {
     fixture(wrong, "# a comment is no object\n");
-    assert.deepEqual(faults(), [
-      `${file}: every object in test/rules/gateway-closed is marked, and one must be right.`,
-    ]);
+    assert.deepEqual(faults(), [`${file}: every object in test/rules/gateway-closed is marked; add a correct one.`]);
   });
   test("of no rule", () => {
-    assert.deepEqual(ruleFaults([], fixtures), ["test/rules/gateway-closed is the fixture of no rule."]);
+    assert.deepEqual(ruleFaults([], fixtures), ["test/rules/gateway-closed belongs to no rule."]);
   });
 });

@@ -44,7 +44,7 @@ describe("which policies are enforced", () => {
     ["no action is ALLOW", policy({}), true],
     ["ALLOW", policy({ action: "ALLOW" }), true],
     ["DENY", policy({ action: "DENY", rules: [{}] }), true],
-    ["AUDIT only records", policy({ action: "AUDIT", rules: [{}] }), false],
+    ["AUDIT only logs", policy({ action: "AUDIT", rules: [{}] }), false],
     ["CUSTOM asks somebody else", policy({ action: "CUSTOM", rules: [{}] }), false],
     ["another revision", policy({}, { labels: { "istio.io/rev": "canary" } }), false],
     ["the revision that is there", policy({}, { labels: { "istio.io/rev": "default" } }), true],

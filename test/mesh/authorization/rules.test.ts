@@ -172,7 +172,7 @@ test("a rule with one source and one operation leaves out whom it is not said to
   );
 });
 
-test("ztunnel lets nobody in whom a proxy would refuse, where it knows all that is asked", () => {
+test("ztunnel allows nobody whom a proxy would refuse, where it knows all that is asked", () => {
   const widths = ["some", "authenticated", "everyone"];
   fc.assert(
     fc.property(aRule(2), (raw) => {

@@ -109,7 +109,7 @@ describe("what becomes of a request", () => {
     assert.deepEqual(told("web", objects), ["80: proxy auto: mtls new old", "80 v1: proxy plaintext: refused old"]);
   });
 
-  test("a proxy behind the host is left out: its own Gateway says what it takes", () => {
+  test("a proxy behind the host is not captured: its own Gateway says what it takes", () => {
     const gateway = deployment("shop", "x", {}, { "inject.istio.io/templates": "gateway" });
     assert.deepEqual(told("web", [namespace("web", sidecars), namespace("shop", sidecars), gateway]), []);
   });

@@ -4,7 +4,7 @@ import { allKinds, type Kind, kinds, type Served } from "../../../src/kube/kinds
 import type { ListWatchServer, RawObject } from "./list-watch-server.ts";
 import { type LiveCluster, liveCluster } from "./live-cluster.ts";
 
-/** Names that a row of the table is followed under: mesh configs are found by name, or by the label of a revision. */
+/** Names that a row of the table is used under: mesh configs are found by name, or by the label of a revision. */
 const namesOf = (kind: Kind) =>
   kind === "MeshConfig" ? { listed: "istio", added: "istio-canary" } : { listed: "listed", added: "added" };
 
@@ -68,7 +68,7 @@ async function shows(row: Row, what: string, own: Readonly<Record<string, string
   await row.until(what, isSeen).catch(() => assert.deepEqual(row.seen(), expected, what));
 }
 
-describe("every resource of the table of kinds is followed", () => {
+describe("every resource of the table of kinds is used", () => {
   for (const kind of allKinds)
     for (const served of kinds[kind].served)
       test(`${served.plural}.${served.group || "core"}`, async (context) => {
