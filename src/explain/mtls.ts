@@ -120,7 +120,7 @@ function portLine(
 
 export function shownMode({ mode, by, isDropped }: EffectiveMode): string {
   if (by === undefined) return `${mode}: no PeerAuthentication sets a mode`;
-  const dropped = isDropped ? ", which istiod does not send to ztunnel, so that it refuses nobody" : "";
+  const dropped = isDropped ? ", which istiod does not send to ztunnel, so ztunnel accepts plaintext" : "";
   return `${mode}, by ${idOf(by)}${dropped}`;
 }
 
@@ -128,13 +128,13 @@ function choiceLine({ policy, level, outcome, by }: PeerAuthenticationChoice): E
   const said = policy.spec.mtls?.mode ?? "no mode";
   const name = `${idOf(policy)} (${said}, ${levels[level]})`;
   const other = by === undefined ? "" : idOf(by);
-  const age = policy.metadata.creationTimestamp ? "and is equally old" : "and their ages are not known";
+  const age = policy.metadata.creationTimestamp ? `${other} is equally old` : "their ages are not known";
   const reasons: Readonly<Record<typeof outcome, string>> = {
     counts: "counts",
     "not-read": "has no effect: no control plane has the revision in its label istio.io/rev",
     "root-selector": "has no effect: Istio ignores policies with a selector in the root namespace",
     younger: `has no effect: ${other} is older`,
-    "same-age": `has no effect: ${other} comes first by name ${age}; ztunnel may use either`,
+    "same-age": `has no effect: ${age}, and ${other} comes first by name; ztunnel may use either`,
     unset: "sets no mode, so the inherited mode applies",
     overridden: `has no effect here: ${other} has a narrower scope`,
   };

@@ -154,7 +154,8 @@ function unseenLine({ unlabelled }: StrictWhatIf, mesh: Mesh): ExplanationLine {
   const kinds: readonly Kind[] = ["Namespace", "Workload", "Service", "DestinationRule"];
   const missing = kinds.filter((kind) => mesh.knowledge(kind) === "unknown").map((kind) => `${kind}s`);
   const incomplete = kinds.filter((kind) => mesh.knowledge(kind) === "partial").map((kind) => `some ${kind}s`);
-  const labels = unlabelled.length === 0 ? [] : [`the labels of namespaces ${listedNames(unlabelled)}`];
+  const noun = unlabelled.length === 1 ? "namespace" : "namespaces";
+  const labels = unlabelled.length === 0 ? [] : [`the labels of ${noun} ${listedNames(unlabelled)}`];
   const always = [
     "the actual callers",
     "callers outside the cluster",

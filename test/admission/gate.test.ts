@@ -36,7 +36,10 @@ test("an object that the request does not carry is refused, never allowed", () =
   const decision = gate.validate({ ...reviewed({ object: wishing({}) }), object: undefined });
   assert.equal(decision.allowed, false);
   assert.equal(decision.outcome, "error");
-  assert.match(decision.message ?? "", /did not judge this request.*request\.object is missing from this CREATE/);
+  assert.match(
+    decision.message ?? "",
+    /could not evaluate this request and denies it: request\.object is missing from this CREATE/,
+  );
 });
 
 test("whatever throws refuses the one request, or leaves it unchanged, and says nothing of the inside", () => {
@@ -57,7 +60,10 @@ test("whatever throws refuses the one request, or leaves it unchanged, and says 
   );
   const unchanged = gate.mutate(reviewed({ object: namespace("shop") }));
   assert.deepEqual([unchanged.allowed, unchanged.outcome, unchanged.patch], [true, "error", undefined]);
-  assert.match(unchanged.warnings.join(), /internal error stopped it.*at uid 9c1a.*did not join the mesh/);
+  assert.match(
+    unchanged.warnings.join(),
+    /did not change the object: an internal error occurred; see Meshward's log for uid 9c1a\. .*did not join the mesh/,
+  );
   assert.match(JSON.stringify(logged), /"uid":"9c1a","error":"secret of the view"/);
 });
 

@@ -123,7 +123,7 @@ const withUid: readonly (readonly [string, unknown, RegExp])[] = [
   ],
   ["no operation", reviewBody({ operation: undefined }), /request\.operation is missing/],
   ["an unknown operation", reviewBody({ operation: "PATCH" }), /request\.operation is "PATCH"/],
-  ["CONNECT", reviewBody({ operation: "CONNECT" }), /does not judge CONNECT/],
+  ["CONNECT", reviewBody({ operation: "CONNECT" }), /does not review CONNECT/],
   ["another subresource", reviewBody({ subResource: "scale" }), /subresource "scale"/],
   ["a create without an object", reviewBody({ object: null }), /request\.object is null; it is required on CREATE/],
   ["an object that is a list", reviewBody({ object: [] }), /request\.object is a list/],

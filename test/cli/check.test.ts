@@ -93,7 +93,7 @@ describe("check", () => {
     assert.equal(code, 1);
     assert.match(out, /^ +7:\d+ +deny +VirtualService shop\/shop: .*90 \+ 20 = 110$/m);
     assert.match(out, /^ +fix: Make the weights/m);
-    assert.match(out, /1 object judged: 1 deny, 0 warn/);
+    assert.match(out, /1 object checked: 1 deny, 0 warn/);
     assert.equal(error, "");
   });
 
@@ -370,6 +370,6 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
 
   test("where nothing was judged, no rule is said to be skipped", async () => {
     const { code, out } = await meshward(["check", join(root, "none")]);
-    assert.deepEqual([code, out], [2, "0 objects judged: 0 deny, 0 warn; 1 error\n"]);
+    assert.deepEqual([code, out], [2, "0 objects checked: 0 deny, 0 warn; 1 error\n"]);
   });
 });

@@ -194,7 +194,7 @@ describe("explain a workload", () => {
     );
     assert.match(
       found(explanation, "mtls.otherPlane")[0]?.text ?? "",
-      /^in ambient it is STRICT.*port 9090: PERMISSIVE$/,
+      /^in ambient mode it is STRICT.*port 9090: PERMISSIVE$/,
     );
   });
 
@@ -241,14 +241,14 @@ describe("explain a workload", () => {
     const past = await meshward(["explain", "deploy/orders/past", "--mesh", wide]);
     assert.match(
       past.out,
-      /port 8080: plaintext, whatever policies say: annotation .*excludeInboundPorts leads it past/,
+      /port 8080: plaintext regardless of policies, because annotation .*excludeInboundPorts makes it bypass the mesh/,
     );
     const orders = await meshward(["explain", "ns/orders", "--mesh", wide]);
     assert.match(orders.out, /Deployment orders\/past: sidecar; mTLS PERMISSIVE, port 8080 bypasses the mesh; open/);
     const strict = await meshward(["explain", "ns/orders", "--strict", "--mesh", wide]);
     assert.match(
       strict.out,
-      /Deployment orders\/past: annotation .*excludeInboundPorts leads port 8080 bypasses the mesh/,
+      /Deployment orders\/past: annotation .*excludeInboundPorts makes port 8080 bypass the mesh/,
     );
   });
 
@@ -264,9 +264,9 @@ describe("explain a workload", () => {
       ),
     ].join("");
     const { out } = await meshward(["explain", "deploy/orders/edge-istio", "--mesh", fileWith(gateway)]);
-    assert.match(out, /it is a proxy of the mesh itself/);
-    assert.match(out, /mTLS: its Gateway decides/);
-    assert.match(out, /denied by default, by AuthorizationPolicy orders\/edge/);
+    assert.match(out, /it is a proxy of the data plane/);
+    assert.match(out, /mTLS: set by its Gateway; PeerAuthentications have no effect on proxies/);
+    assert.match(out, /denied by default by AuthorizationPolicy orders\/edge/);
     assert.match(out, /ALLOW AuthorizationPolicy orders\/edge \(at Gateway edge\): allows nobody/);
   });
 
@@ -274,7 +274,7 @@ describe("explain a workload", () => {
     const explanation = await json("deployment/payments/batch");
     assert.deepEqual([found(explanation, "capture")[0]?.value, found(explanation, "mtls")[0]?.value], ["none", "none"]);
     assert.match(found(explanation, "mtls.otherPlane")[0]?.text ?? "", /would be PERMISSIVE/);
-    assert.match(found(explanation, "authorization")[0]?.text ?? "", /open: nothing captures its pods/);
+    assert.match(found(explanation, "authorization")[0]?.text ?? "", /open: its pods are not captured/);
   });
 });
 
@@ -356,7 +356,7 @@ describe("explain a host", () => {
     );
     assert.match(
       out,
-      /Authorization at the waypoint \(proxies enforce it\): denied by default, by AuthorizationPolicy mobile\/app/,
+      /Authorization at the waypoint \(proxies enforce it\): denied by default by AuthorizationPolicy mobile\/app/,
     );
   });
 });
@@ -393,12 +393,12 @@ describe("explain a change", () => {
     assert.match(missing.error, /the mesh has no AuthorizationPolicy payments\/none; correct the file or the mesh/);
   });
 
-  test("that adds what is to be explained shows all of it; one elsewhere alters nothing", async () => {
+  test("that adds what is to be explained shows all of it; one elsewhere has no effect", async () => {
     const added = await explain("deployment/orders/new", "--change", fileWith(deployment("orders/new", "app: new")));
     assert.equal(added.code, 0);
     assert.match(added.out, /^\+ ├─ Captured by a sidecar/m);
     const { out } = await explain("namespace/orders", "--change", strict);
-    assert.match(out, /alters nothing/);
+    assert.match(out, /the change has no effect here/);
   });
 
   test("as JSON has both sides and the lines that differ", async () => {
@@ -446,7 +446,7 @@ describe("explain --strict", () => {
     const { code, out } = await meshward(["explain", "namespace/shop", "--strict", "--mesh", calm]);
     assert.equal(code, 0);
     assert.match(out, /No connection in this mesh would fail/);
-    assert.match(out, /1 workload would refuse plaintext that it takes now: Deployment shop\/api/);
+    assert.match(out, /1 workload would refuse plaintext that it accepts now: Deployment shop\/api/);
     assert.match(out, /Not known: Services, /);
   });
 
@@ -481,26 +481,30 @@ describe("what does not exist is named, with what is near, and the exit code is 
     [
       "a host",
       ["host", "apii.payments.svc.cluster.local"],
-      /nothing .* speaks of host apii.*did you mean api\.payments\.svc\.cluster\.local\?/,
+      /no object in this mesh refers to host apii.*did you mean api\.payments\.svc\.cluster\.local\?/,
     ],
     [
       "a host of Kubernetes' DNS",
       ["host", "api.payments", "--from", "orders"],
-      /takes a name with a dot as it is; did you mean api\.payments\.svc\.cluster\.local\?/,
+      /Istio does not expand a name with a dot; did you mean api\.payments\.svc\.cluster\.local\?/,
     ],
     [
       "a short name elsewhere",
       ["host", "api", "--from", "orders"],
       /did you mean api\.payments\.svc\.cluster\.local\?/,
     ],
-    ["a host without clients", ["host", "api"], /Say it with --from/],
+    ["a host without clients", ["host", "api"], /give it with --from <namespace>/],
     [
       "the clients",
       ["host", "api.payments.svc.cluster.local", "--from", "order"],
       /--from: there is no namespace "order" .*orders\?/,
     ],
-    ["a kind", ["virtualservice/payments/api"], /namespaces, workloads and hosts, not about "virtualservice"/],
-    ["nothing", ["deployment//"], /names nothing/],
+    [
+      "a kind",
+      ["virtualservice/payments/api"],
+      /explain supports namespaces, workloads and hosts, not "virtualservice"/,
+    ],
+    ["nothing", ["deployment//"], /"deployment\/\/" is not a target/],
   ];
   for (const [what, argv, expected] of cases)
     test(what, async () => {
@@ -517,7 +521,7 @@ test("kinds that the mesh shows nothing of are named", async () => {
   assert.equal(code, 0);
   assert.match(out, /Not known, because the mesh contains none: Namespaces, Workloads/);
   const workload = await meshward(["explain", "deployment/shop/api", "--mesh", alone]);
-  assert.match(workload.error, /the mesh shows no workloads at all/);
+  assert.match(workload.error, /the mesh contains no workloads, so shop\/api is not known/);
 });
 
 test("the tour's mesh, whole, explains the patients' files: a policy for debugging opens them", async () => {

@@ -57,7 +57,7 @@ describe("a budget", () => {
     assert.throws(() => {
       for (;;) budget.spend(100);
     }, new BudgetExceeded(3));
-    assert.match(new BudgetExceeded(3).message, /more than the 3 ms of CPU time/);
+    assert.match(new BudgetExceeded(3).message, /needs more than 3 ms of CPU time, the limit for one review/);
   });
 
   test("what others do between two slices does not count", () => {

@@ -103,7 +103,11 @@ describe("what cannot be drafted is said in one sentence", () => {
       ["Gateway"],
       /^the id "GatewayClosed" .*; did you mean "gateway-closed"\?$/,
     ],
-    "an id of nothing": ["--", ["Gateway"], /^the id "--" is not /],
+    "an id of nothing": [
+      "--",
+      ["Gateway"],
+      /^the id "--" does not have the form <subject>-<what is wrong> in lower-case words; did you mean "gateway-"\?$/,
+    ],
     "a rule that there is": [
       "virtual-service-weights-not-100",
       ["VirtualService"],

@@ -84,7 +84,10 @@ describe("each fault is said", () => {
 describe("ids, files and names belong together", () => {
   test("an id that is no words", () => {
     const [first] = faults({ id: "Gateway_closed" });
-    assert.match(first ?? "", /^src\/rules\/gateway\/closed\.ts: the id "Gateway_closed" is not lower-case words/);
+    assert.match(
+      first ?? "",
+      /^src\/rules\/gateway\/closed\.ts: the id "Gateway_closed" must be lower-case words joined by "-"/,
+    );
   });
   test("a file elsewhere", () => {
     assert.deepEqual(faults({}, { file: "src/rules/gateway/shut.ts" }), [

@@ -127,7 +127,7 @@ for (const [what, body] of unreadable) {
     assert.equal(answer.status, 400);
     const { uid: none, allowed, status } = responseIn(answer);
     assert.deepEqual([none, allowed, status?.code], ["", false, 403]);
-    assert.match(status?.message ?? "", /did not judge this request/);
+    assert.match(status?.message ?? "", /could not evaluate this request and denies it/);
     assert.equal(shell.lines[0]?.decision, "error");
   });
 }
