@@ -10,8 +10,8 @@ import { listed } from "./wording.ts";
 
 const troubles: Readonly<Record<WaypointTrouble, string>> = {
   missing: "there is no such Gateway",
-  "no waypoint": "that Gateway is not a waypoint",
-  going: "it is being deleted",
+  "not a waypoint": "that Gateway is not a waypoint",
+  deleting: "it is being deleted",
   "not ready": "it never had a ready pod",
   "not allowed": "its listener does not accept this namespace",
   "other traffic": "it is for other traffic",

@@ -98,7 +98,7 @@ describe("the walkthrough", { skip }, () => {
       assert.deepEqual(said.trimEnd().split("\n"), [
         '"mesh.validate.meshward.io" denied the request: VirtualService default/catalog-split cannot be changed: 1 problem',
         "- [virtual-service-weights-not-100] spec.http[0].route: Weights sum to 110, not to 100: 80 + 30 = 110",
-        "  Fix: Make the weights of the route sum to 100; give every destination a weight, 0 for none.",
+        "  Fix: Change the weights of the route so that their sum is 100. Set a weight for every destination, 0 for no traffic.",
         "More: meshward rules virtual-service-weights-not-100, or policies/rules/virtual-service-weights-not-100.md",
       ]);
     });
@@ -117,7 +117,7 @@ describe("the walkthrough", { skip }, () => {
     test("a second mesh-wide policy has no effect, a second later", async () => {
       await startOver(all);
       await strict();
-      isWarned(await send1(await policy("all-strict")), /the older istio-system\/default wins/);
+      isWarned(await send1(await policy("all-strict")), /the older istio-system\/default applies/);
     });
 
     test("03': PERMISSIVE and port exemptions are refused in billing", async () => {

@@ -420,7 +420,7 @@ describe("audit and explain say one thing", () => {
       }),
     ]);
     const [finding] = auditOf(["destination-rule-plaintext"], mesh);
-    assert.match(finding?.message ?? "", /they are STRICT and refuse it$/);
+    assert.match(finding?.message ?? "", /they are STRICT and reset the connections$/);
     const lines = ofHost("w.a.svc.cluster.local", "a", mesh);
     const request = lines.find(({ key }) => key === "request");
     assert.deepEqual(request?.value, ["refused"], said(lines));

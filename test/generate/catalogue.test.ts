@@ -73,7 +73,7 @@ test("what src/mesh exports is found, and what a rule keeps to itself, with its 
   assert.deepEqual(readable.get("servicesTargetedByPolicy"), {
     value: readable.get("servicesTargetedByPolicy")?.value,
     file: "src/rules/authorization-policy/target-not-found.ts",
-    summary: "A policy and the Services of its namespace that it is bound to.",
+    summary: "A policy and the Services of its namespace that it targets.",
   });
   assert.deepEqual([...readable.keys()], [...readable.keys()].sort());
 });

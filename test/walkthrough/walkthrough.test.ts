@@ -204,7 +204,7 @@ describe("the walkthrough", () => {
     await strict();
     allows(
       await send(await objectNamed("03", "PeerAuthentication", "all-strict")),
-      /the older istio-system\/default wins/,
+      /the older istio-system\/default applies/,
     );
     startOver();
     isQuiet(await send(await objectNamed("03", "PeerAuthentication", "default")));
@@ -255,8 +255,8 @@ describe("the walkthrough", () => {
     isQuiet(await send(await denyAll()));
     allows(
       await send(await allowCheckout()),
-      /billing is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=invoices/,
-      /Give billing a waypoint, bind this rule to it with targetRefs, and allow the waypoint's own identity .*to reach app=invoices/,
+      /Namespace billing is ambient and has no waypoint: ztunnel drops the rule \(methods, paths\) and denies every request to app=invoices/,
+      /Create a waypoint for namespace billing and attach this rule to it with targetRefs, and allow the identity of the waypoint \(cluster\.local\/ns\/billing\/sa\/waypoint\) to reach app=invoices/,
     );
   });
 
@@ -278,7 +278,7 @@ describe("the walkthrough", () => {
     bound.spec.targetRefs = [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "waypoint" }];
     allows(
       await send(bound),
-      /ztunnel will refuse waypoint billing\/waypoint: nothing lets .* through to the workloads of billing/,
+      /ztunnel denies waypoint billing\/waypoint: no policy allows cluster\.local\/ns\/billing\/sa\/waypoint to reach the workloads of billing/,
     );
     const entry = await denyAll((raw) => {
       raw.metadata.name = "through-the-waypoint";
@@ -342,7 +342,10 @@ describe("the walkthrough", () => {
     startOver();
     denies(await send(await canary("VirtualService")), /invoices\.billing\.svc\.cluster\.local/);
     isQuiet(await send(await canary("DestinationRule")));
-    allows(await send(await canary("VirtualService")), /billing is ambient and has no waypoint: ztunnel ignores/);
+    allows(
+      await send(await canary("VirtualService")),
+      /Namespace billing is ambient and has no waypoint: ztunnel ignores/,
+    );
     startOver();
     allows(await send(await canary("VirtualService"), { user: flux }), /subset/);
   });

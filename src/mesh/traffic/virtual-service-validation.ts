@@ -67,7 +67,8 @@ const isFromGatewayApi = ({ metadata }: VirtualService): boolean =>
 
 function refuseDelegate({ spec }: VirtualService, refusals: Refusals): void {
   for (const field of ["gateways", "tcp", "tls"] as const)
-    if (spec[field].length > 0) refusals.add(`A VirtualService without hosts is a delegate and has no ${field}`, field);
+    if (spec[field].length > 0)
+      refusals.add(`A VirtualService without hosts is a delegate and cannot have ${field}`, field);
 }
 
 function refuseHosts({ spec }: VirtualService, refusals: Refusals): void {

@@ -60,13 +60,13 @@ export type WaypointTraffic = "service" | "workload";
 /**
  * Why a named waypoint receives no traffic, so that requests bypass it.
  * - `missing`: there is no such Gateway.
- * - `no waypoint`: the Gateway is an ingress gateway.
- * - `going`: it is being deleted.
+ * - `not a waypoint`: the Gateway is an ingress gateway.
+ * - `deleting`: it is being deleted.
  * - `not ready`: it never had a ready pod.
  * - `not allowed`: its listener does not accept this namespace (allowedRoutes).
  * - `other traffic`: it is configured for another type of traffic.
  */
-export type WaypointTrouble = "missing" | "no waypoint" | "going" | "not ready" | "not allowed" | "other traffic";
+export type WaypointTrouble = "missing" | "not a waypoint" | "deleting" | "not ready" | "not allowed" | "other traffic";
 
 /** A waypoint that labels request for an object. */
 export interface WaypointBinding {
@@ -159,8 +159,8 @@ function bound(
 }
 
 function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingRequest): WaypointTrouble | undefined {
-  if (gateway.metadata.deletionTimestamp !== undefined) return "going";
-  if (isForIngress(gateway)) return "no waypoint";
+  if (gateway.metadata.deletionTimestamp !== undefined) return "deleting";
+  if (isForIngress(gateway)) return "not a waypoint";
   if (isAttachable(gateway, name, of) === false) return "not allowed";
   if (!takes(gateway, traffic)) return "other traffic";
   return isNotReady(gateway) ? "not ready" : undefined;

@@ -29,19 +29,19 @@ export const authorizationPolicyAllowsEveryone = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
-  summary: "A rule of an ALLOW policy restricts nobody, so that everything else that denies by default is pointless.",
-  why: 'ALLOW policies add up: one matching rule lets a request pass, and a rule whose `from`, `to` and `when` restrict nothing matches every request (Istio pilot/pkg/security/authz/model/model.go New). `principals: ["*"]` and `namespaces: ["*"]` ask only that the caller has some identity of the mesh.',
-  fix: "Say who may call in `from` (principals, namespaces or serviceAccounts), or what in `to`; to close a namespace, leave `rules` out.",
+  summary: "A rule of an ALLOW policy has no restrictions, so it cancels every default deny.",
+  why: 'ALLOW policies are additive: one matching rule allows a request, and a rule whose `from`, `to` and `when` restrict nothing matches every request (Istio pilot/pkg/security/authz/model/model.go New). `principals: ["*"]` and `namespaces: ["*"]` require only that the caller has some identity of the mesh.',
+  fix: "Restrict the callers in `from` (principals, namespaces or serviceAccounts) or the operations in `to`. To deny everything by default, leave `rules` out.",
 
   *check(policy, mesh) {
     const { settings } = mesh;
-    // Most policies restrict somebody whoever enforces them: then nothing else has to be looked at.
+    // Most policies have restrictions for every enforcer, so nothing else has to be checked.
     if (actionOf(policy) !== "ALLOW" || enforcers.every((enforcer) => reachOf(policy, enforcer, settings) === "some"))
       return;
     for (const namespace of mesh.related(namespaceOfAuthorizationPolicy, policy)) {
       const authorization = authorizationOf(namespace, mesh);
       const concerned = concernedBy(policy, authorization, namespace, settings);
-      // A DENY that matches everything cannot be lifted.
+      // A DENY policy that matches everything cannot be overridden.
       const isDenied = concerned.some(({ coverage }) => coverage.closedBy && !coverage.sealedBy);
       for (const [i, rule] of policy.spec.rules.entries()) {
         const reach = widest(concerned.map(({ enforcer }) => ruleReach(rule, enforcer, settings)));
@@ -56,12 +56,12 @@ const enforcers: readonly Enforcer[] = ["proxy", "ztunnel"];
 function problemOf(policy: AuthorizationPolicy, i: number, reach: Reach, isDenied: boolean): Problem {
   const who =
     reach === "everyone"
-      ? "This rule lets everyone in: no from, to or when restricts it"
-      : "This rule lets every workload of the mesh in: any identity will do, and no to restricts it";
+      ? "This rule allows everyone: no from, to or when restricts it"
+      : "This rule allows every workload of the mesh: it accepts any identity, and no to restricts it";
   return {
     at: ["spec", "rules", i],
-    message: isDenied ? `${who}; what denies by default here is lifted` : who,
-    // A scope that grows opens more; that something denies since then opens nothing.
+    message: isDenied ? `${who}; it cancels the default deny` : who,
+    // A wider scope allows more, so it is a new finding; a default deny that was added meanwhile is not.
     key: JSON.stringify([scopeOf(policy), reach]),
     ...(reach === "everyone" && isDenied ? {} : { atMost: "warn" as const }),
   };
@@ -72,7 +72,7 @@ interface Concerned {
   readonly coverage: Coverage;
 }
 
-/** What the policy is for: what is there, and what could be there. */
+/** The workloads and targets that the policy applies to, existing and possible ones. */
 function concernedBy(
   policy: AuthorizationPolicy,
   authorization: NamespaceAuthorization,
@@ -91,7 +91,7 @@ function concernedBy(
   return concerned;
 }
 
-/** Targets that nobody has shown are taken as they are named. */
+/** Targets that are not known are assumed to exist as named. */
 function targetedBy(
   policy: AuthorizationPolicy,
   { gateways, ofGateway, ofService }: NamespaceAuthorization,

@@ -14,9 +14,9 @@ export const authorizationPolicyBypassesWaypoint = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
-  summary: "A policy holds at a waypoint alone, and callers can reach the pods behind it directly.",
-  why: "Who calls a pod by its address, from a sidecar or through an ingress gateway goes past the waypoint, which serves requests to the Service from ambient clients (zt:src/proxy/outbound.rs; Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForWorkload). Only ztunnel at the pod can refuse them, and nothing tells it to.",
-  fix: "Apply an ALLOW policy without targetRefs whose only principal is the waypoint's: who does not come through it is refused.",
+  summary: "A policy is enforced only at a waypoint, and callers can reach the pods behind it directly.",
+  why: "Requests to the address of a pod, from a sidecar or through an ingress gateway bypass the waypoint, which processes requests to the Service from ambient clients (zt:src/proxy/outbound.rs; Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForWorkload). Only ztunnel at the pod can deny them, and no policy makes it do so.",
+  fix: "Apply an ALLOW policy without targetRefs whose only principal is that of the waypoint, so that all other callers are denied.",
 
   *check(policy, mesh) {
     if (actionOf(policy) === "AUDIT") return;
@@ -30,7 +30,7 @@ function problemOf({ waypoint, caller, namespace, behind }: Guard, isList: boole
   const { name } = namespace.metadata;
   return {
     at: ["spec", isList ? "targetRefs" : "targetRef"],
-    message: `Callers that go past waypoint ${formatWaypoint(waypoint)} go past this policy: ztunnel lets anyone through to ${behind}`,
+    message: `Traffic that bypasses waypoint ${formatWaypoint(waypoint)} is not checked: ztunnel allows any caller to reach ${behind}`,
     fix: `Apply an ALLOW policy without targetRefs in ${name} that selects the workloads and has \`principals: ["${formatCaller(caller, settings)}"]\` in its only rule.`,
     evidence: [absent("AuthorizationPolicy", name)],
   };

@@ -6,13 +6,13 @@ import { index, relation } from "../../view/view.ts";
 
 type RuleOf = AuthorizationPolicy["spec"]["rules"][number];
 
-/** A namespace that a rule names as a caller's, and where. */
+/** A namespace that a rule names as the namespace of callers, and its path. */
 interface NamedNamespace {
   readonly name: string;
   readonly at: readonly (string | number)[];
 }
 
-/** What the rules of a policy name as namespaces of callers; a `*` at either end makes it a pattern, which may be of none. */
+/** The namespaces of callers in the rules of a policy, without patterns (a `*` at either end). */
 function namespacesNamed({ spec }: AuthorizationPolicy): readonly NamedNamespace[] {
   return spec.rules
     .flatMap((rule, i) => [...inSources(rule, i), ...inConditions(rule, i)])
@@ -51,9 +51,9 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A rule names a namespace that is not there.",
-  why: "A caller's namespace is compared as text with the one in its identity (Istio pilot/pkg/security/authz/model/generator.go srcNamespaceGenerator): no caller is in this one, so the rule matches nobody, and `notNamespaces` excepts nobody.",
-  fix: "Correct the name, or create the namespace first; a `*` may stand at one end.",
+  summary: "A rule names a namespace that does not exist.",
+  why: "A caller's namespace is compared as text with the one in its identity (Istio pilot/pkg/security/authz/model/generator.go srcNamespaceGenerator): no caller has this one, so the rule matches nobody, and `notNamespaces` excludes nobody.",
+  fix: "Correct the name, or create the namespace first. A `*` is allowed at one end.",
 
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.
@@ -63,7 +63,7 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
       if (!known.has(name))
         yield {
           at,
-          message: `There is no namespace ${JSON.stringify(name)}`,
+          message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,
           evidence: [absent("Namespace", "", name)],
         };
   },

@@ -27,9 +27,9 @@ export const authorizationPolicyNotEnforcedL7 = defineRule({
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
-  summary: "A policy asks for HTTP attributes, or for an external authorizer, where ztunnel alone enforces it.",
-  why: "A policy with a selector, or with nothing, is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel sees no HTTP: it drops ALLOW rules that ask for it, so that everyone is denied, and leaves DENY rules with nothing to look at, so that they deny nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). Policies with action CUSTOM it never gets.",
-  fix: "Give the namespace a waypoint and bind the policy to it with `targetRefs`; for ztunnel ask for ports and identities alone.",
+  summary: "A policy uses HTTP attributes or an external authorizer, but only ztunnel enforces it.",
+  why: "A policy without targetRefs is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel does not parse HTTP. It drops ALLOW rules with HTTP attributes, so that everyone is denied. It removes HTTP attributes from DENY rules, so that a rule without other attributes denies nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). It never receives policies with action CUSTOM.",
+  fix: "Create a waypoint for the namespace and attach the policy to it with `targetRefs`. In policies for ztunnel, use only ports and identities.",
 
   *check(policy, mesh) {
     const action = actionOf(policy);
@@ -62,7 +62,7 @@ function* ofRules(judged: Judged): Iterable<Problem> {
       key: `${left} ${scopeOf(policy)}`,
       fix: fixOf(left, judged),
       evidence: [scope.namespace],
-      // Who is denied notices; who is let in does not.
+      // A denied caller notices the problem; an allowed one does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
     };
   }
@@ -71,33 +71,33 @@ function* ofRules(judged: Judged): Iterable<Problem> {
 function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: WaypointBinding | undefined): Problem {
   return {
     at: ["spec", "action"],
-    message: `${whereOf(scope, binding)}: ztunnel does not know action CUSTOM, so nobody is asked and ${shownScope(policy)} is left to other policies`,
+    message: `${whereOf(scope, binding)}: ztunnel does not support action CUSTOM, so no provider is called and only other policies apply to ${shownScope(policy)}`,
     key: `custom ${scopeOf(policy)}`,
+    fix: `${attachFix("the policy", scope, binding)}.`,
     evidence: [scope.namespace],
     atMost: "warn",
   };
 }
 
 function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: WaypointBinding | undefined): string {
-  if (isMeshWide) return "Ambient workloads have ztunnel alone for a policy without targetRefs";
-  const { name } = namespace.metadata;
-  const mode = isCertain ? "is ambient" : "may be ambient";
+  if (isMeshWide) return "For ambient workloads, only ztunnel enforces a policy without targetRefs";
+  const shown = `Namespace ${namespace.metadata.name} ${isCertain ? "is ambient" : "may be ambient"}`;
   return isUsable(binding)
-    ? `${name} ${mode} and this policy is not bound to its waypoint ${formatWaypoint(binding.named)}`
-    : `${name} ${mode} and has no waypoint`;
+    ? `${shown} and this policy is not attached to its waypoint ${formatWaypoint(binding.named)}`
+    : `${shown} and has no waypoint`;
 }
 
 function consequenceOf(left: ZtunnelRule, rule: Rule, { policy, scope, mesh }: Judged): string {
   const shown = shownScope(policy);
   const attributes = httpAttributesOf(rule).join(", ");
-  if (left === "never") return `at ztunnel the rule (${attributes}) never fires and denies nothing to ${shown}`;
+  if (left === "never") return `at ztunnel the rule (${attributes}) never matches and denies nothing to ${shown}`;
   if (left === "part")
-    return `ztunnel leaves ${attributes} out of the rule, and denies ${shown} what ports and identities alone say`;
-  const denied = letsOthersIn(policy, scope, mesh) ? "what only it allows" : "every request";
+    return `ztunnel ignores ${attributes} in the rule, and denies ${shown} all requests that match the ports and identities`;
+  const denied = letsOthersIn(policy, scope, mesh) ? "the requests that only this rule allows" : "every request";
   return `ztunnel drops the rule (${attributes}) and denies ${denied} to ${shown}`;
 }
 
-/** Whether some other rule, of this policy or another, lets anybody in. */
+/** Whether some other rule, of this policy or another, allows anybody. */
 function letsOthersIn(policy: AuthorizationPolicy, { namespace }: ZtunnelScope, mesh: View): boolean {
   const labels = policy.spec.selector?.matchLabels ?? {};
   return mesh
@@ -112,14 +112,16 @@ function shownScope({ metadata, spec }: AuthorizationPolicy): string {
 }
 
 function fixOf(left: ZtunnelRule, { policy, scope, binding, mesh }: Judged): string {
-  if (scope.isMeshWide)
-    return "Ask for ports and identities alone; bind the rest to GatewayClass istio-waypoint with targetRefs.";
+  const attach = attachFix("this rule", scope, binding);
+  if (scope.isMeshWide || left !== "dropped") return `${attach}, or use only ports and identities in it.`;
   const { name } = scope.namespace.metadata;
   const named = isUsable(binding) ? binding.named : { name: "waypoint", namespace: name };
-  const bind = isUsable(binding)
-    ? `Bind this rule to waypoint ${formatWaypoint(named)} with targetRefs`
-    : `Give ${name} a waypoint, bind this rule to it with targetRefs`;
-  if (left !== "dropped") return `${bind}, or ask for ports and identities alone.`;
   const identity = formatCaller(identityOfWaypoint(named, binding?.gateway), mesh.settings);
-  return `${bind}, and allow the waypoint's own identity (${identity}) to reach ${shownScope(policy)}.`;
+  return `${attach}, and allow the identity of the waypoint (${identity}) to reach ${shownScope(policy)}.`;
+}
+
+function attachFix(what: string, scope: ZtunnelScope, binding: WaypointBinding | undefined): string {
+  if (scope.isMeshWide) return `Attach ${what} to GatewayClass istio-waypoint with targetRefs`;
+  if (isUsable(binding)) return `Attach ${what} to waypoint ${formatWaypoint(binding.named)} with targetRefs`;
+  return `Create a waypoint for namespace ${scope.namespace.metadata.name} and attach ${what} to it with targetRefs`;
 }

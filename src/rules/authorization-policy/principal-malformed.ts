@@ -2,17 +2,17 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 
 /**
- * Why a principal of a policy names nobody; undefined: it may name somebody. An identity is
- * `<trust domain>/ns/<namespace>/sa/<service account>`, without `spiffe://`; a `*` counts at one end only, anywhere else
+ * Why a principal of a policy cannot match any caller; undefined: it can match. An identity is
+ * `<trust domain>/ns/<namespace>/sa/<service account>`, without `spiffe://`. A `*` is a wildcard at one end only; elsewhere
  * it stands for itself (Istio pkg/spiffe/spiffe.go, pilot/pkg/security/authz/matcher/string.go).
  */
 function principalProblem(principal: string): string | undefined {
   if (principal === "") return "it is empty";
   if (principal.startsWith("spiffe://")) return "identities are compared without spiffe://";
-  // A * in front decides, and one at the end then stands for itself.
+  // With a * at the beginning, a * at the end is a literal character.
   const open = principal.startsWith("*") ? "start" : principal.endsWith("*") ? "end" : undefined;
   const fixed = open === "start" ? principal.slice(1) : open === "end" ? principal.slice(0, -1) : principal;
-  if (fixed.includes("*")) return "a * counts only at one end";
+  if (fixed.includes("*")) return "a * is a wildcard at one end only";
   return shapeProblem(fixed.split("/"), open);
 }
 
@@ -23,10 +23,10 @@ function shapeProblem(parts: readonly string[], open: "start" | "end" | undefine
 }
 
 const shape = "identities have the form <trust domain>/ns/<namespace>/sa/<service account>";
-/** What stands at each place; undefined: a name. */
+/** The fixed text of each part; undefined: a name. */
 const names = [undefined, "ns", undefined, "sa", undefined] as const;
 
-/** The last part may go on: it has to be the start of what stands there. */
+/** The last part may continue, so it must be a prefix of the fixed text. */
 function fitsStart(parts: readonly string[]): boolean {
   if (parts.length > names.length) return false;
   return parts.every((part, i) => {
@@ -55,9 +55,9 @@ export const authorizationPolicyPrincipalMalformed = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A principal that no identity can have, so that it names nobody.",
-  why: "Identities are compared as text, without `spiffe://` (Istio pilot/pkg/security/authz/model/generator.go srcPrincipalGenerator): one that is written otherwise matches no caller. An ALLOW rule then lets nobody in, a DENY rule keeps nobody out, and `notPrincipals` excepts nobody.",
-  fix: "Write `<trust domain>/ns/<namespace>/sa/<service account>`, for example cluster.local/ns/orders/sa/orders-api; a `*` may stand at one end.",
+  summary: "No identity can have this principal, so it matches nobody.",
+  why: "Identities are compared as text, without `spiffe://` (Istio pilot/pkg/security/authz/model/generator.go srcPrincipalGenerator): one that is written differently matches no caller. Then an ALLOW rule allows nobody, a DENY rule denies nobody, and `notPrincipals` excludes nobody.",
+  fix: "Write `<trust domain>/ns/<namespace>/sa/<service account>`, for example cluster.local/ns/orders/sa/orders-api. A `*` is allowed at one end.",
 
   *check({ spec }) {
     for (const [i, rule] of spec.rules.entries()) {
@@ -79,6 +79,6 @@ function* malformed(principals: readonly string[], at: Path): Iterable<Problem> 
   for (const [i, principal] of principals.entries()) {
     const problem = principalProblem(principal);
     if (problem !== undefined)
-      yield { at: [...at, i], message: `Principal ${JSON.stringify(principal)} names nobody: ${problem}` };
+      yield { at: [...at, i], message: `Principal ${JSON.stringify(principal)} matches nobody: ${problem}` };
   }
 }

@@ -11,9 +11,9 @@ export const authorizationPolicyRulesSplit = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "Callers in one rule and operations in the next, where one rule with both was meant.",
-  why: "Rules are alternatives, and what stands in one rule must hold together (Istio pilot/pkg/security/authz/model/model.go New): as two list items, `- from` lets these callers do everything, and `- to` lets everyone do these things.",
-  fix: "Take the dash before `to` (or `when`) away, so that it stands in the rule of its `from`. If everyone may do these things, write that rule first, apart from the one with `from`.",
+  summary: "One rule has the callers and the next has the operations, where one rule with both was probably intended.",
+  why: "Rules are alternatives, and all parts of one rule must match (Istio pilot/pkg/security/authz/model/model.go New). As two list items, `- from` allows these callers every operation, and `- to` allows every caller these operations.",
+  fix: "Remove the dash before `to` (or `when`), so that it belongs to the rule with `from`. If every caller may use these operations, write that rule before the one with `from`.",
 
   *check(policy) {
     const { rules } = policy.spec;
@@ -24,7 +24,7 @@ export const authorizationPolicyRulesSplit = defineRule({
       const what = rule.to.length > 0 ? "to" : "when";
       yield {
         at: ["spec", "rules", i],
-        message: `This rule has ${what} and no from: it lets every caller in, and the from of the rule before lets its callers do everything`,
+        message: `This rule has ${what} and no from, so it allows every caller, and the from of the previous rule allows its callers every operation`,
       };
     }
   },
@@ -32,7 +32,7 @@ export const authorizationPolicyRulesSplit = defineRule({
 
 const isOnlyFrom = ({ from, to, when }: Rule): boolean => from.length > 0 && to.length === 0 && when.length === 0;
 
-/** Restricts nothing (authorization-policy-allows-everyone), or opens just what is usually open to all. */
+/** Whether the rule restricts nothing (see authorization-policy-allows-everyone), or allows only operations that are usually public. */
 const isOpenToAll = ({ to, when }: Rule): boolean =>
   (to.length === 0 && when.length === 0) ||
   (when.length === 0 && to.length > 0 && to.every(({ operation }) => isPublic(operation.paths)));

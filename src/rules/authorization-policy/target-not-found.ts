@@ -7,7 +7,7 @@ import { waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** The kinds that a policy can be bound to (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). */
+/** The kinds that a policy can be attached to (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). */
 type TargetKind = "Service" | "ServiceEntry" | "KubernetesGateway" | "GatewayClass";
 
 const targetKinds: ReadonlyMap<string, TargetKind> = new Map([
@@ -17,7 +17,7 @@ const targetKinds: ReadonlyMap<string, TargetKind> = new Map([
   ["gateway.networking.k8s.io/GatewayClass", "GatewayClass"],
 ]);
 
-/** Undefined: Istio binds nothing to this. No group is the core group. */
+/** Undefined: Istio attaches no policy to this kind. An empty group is the core group. */
 const targetKindOf = ({ group, kind }: TargetRef): TargetKind | undefined =>
   targetKinds.get(`${group || "core"}/${kind}`);
 
@@ -33,15 +33,15 @@ const nameOf = ({ metadata }: ObjectOf<"Service" | "ServiceEntry" | "KubernetesG
   `${metadata.namespace}/${metadata.name}`,
 ];
 
-/** A policy and the Services of its namespace that it is bound to. */
+/** A policy and the Services of its namespace that it targets. */
 const servicesTargetedByPolicy = relation("servicesTargetedByPolicy", targets("Service"), index("Service", nameOf));
-/** A policy and the ServiceEntries of its namespace that it is bound to. */
+/** A policy and the ServiceEntries of its namespace that it targets. */
 const serviceEntriesTargetedByPolicy = relation(
   "serviceEntriesTargetedByPolicy",
   targets("ServiceEntry"),
   index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? nameOf(entry) : [])),
 );
-/** A policy and the Gateways of its namespace that it is bound to. */
+/** A policy and the Gateways of its namespace that it targets. */
 const gatewaysTargetedByPolicy = relation(
   "gatewaysTargetedByPolicy",
   targets("KubernetesGateway"),
@@ -59,9 +59,9 @@ export const authorizationPolicyTargetNotFound = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A policy is bound to something that is not there, or that nothing can be bound to: it guards nothing.",
-  why: "A policy with targetRefs counts only at what they name, in the policy's own namespace; a GatewayClass counts in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Workloads no longer see it.",
-  fix: "Name a Service, ServiceEntry or Gateway of the policy's own namespace, with its group; for all waypoints the GatewayClass istio-waypoint, in the root namespace.",
+  summary: "The target of a policy does not exist or cannot have policies, so the policy has no effect.",
+  why: "A policy with targetRefs applies only to its targets in the policy's own namespace. A GatewayClass is a valid target only in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). The policy no longer applies to workloads.",
+  fix: "Target a Service, ServiceEntry or Gateway in the policy's own namespace, with its group. To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.",
 
   *check(policy, mesh) {
     if (!isServed(policy, mesh.settings)) return;
@@ -74,7 +74,7 @@ export const authorizationPolicyTargetNotFound = defineRule({
 
 interface Place {
   readonly namespace: string;
-  /** `kind name` of what is there. */
+  /** `kind name` of the existing objects. */
   readonly known: ReadonlySet<string>;
   readonly mesh: View;
 }
@@ -82,26 +82,40 @@ interface Place {
 function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place): Iterable<Problem> {
   const kind = targetKindOf(ref);
   if (kind === undefined)
-    yield { at, message: `Istio binds no policy to ${ref.kind} of group ${JSON.stringify(ref.group || "core")}` };
+    yield {
+      at,
+      message: `Istio attaches no policy to ${ref.kind} of group ${JSON.stringify(ref.group || "core")}, so the policy has no effect there`,
+      fix: 'Target a Service (group ""), a ServiceEntry (networking.istio.io) or a Gateway (gateway.networking.k8s.io). To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.',
+    };
   else if (ref.namespace && ref.namespace !== namespace)
     yield {
       at,
-      message: `A target in namespace ${JSON.stringify(ref.namespace)} is never found: only the policy's own counts`,
+      message: `A target in namespace ${JSON.stringify(ref.namespace)} is never found: only the policy's own namespace is searched`,
+      fix: `Create the policy in namespace ${ref.namespace}, or target an object in namespace ${namespace} and remove \`namespace\` from the target.`,
     };
   else if (kind === "GatewayClass") yield* ofClass(ref, at, namespace, mesh);
   else if (mesh.knows(kind) && !known.has(`${kind} ${ref.name}`))
     yield {
       at,
-      message: `There is no ${ref.kind} ${namespace}/${ref.name}: the policy guards nothing there`,
+      message: `${ref.kind} ${namespace}/${ref.name} does not exist, so the policy has no effect there`,
+      fix: `Create ${ref.kind} ${namespace}/${ref.name} first, or correct the name of the target.`,
       evidence: [absent(kind, namespace, ref.name)],
     };
 }
 
 function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }: View): Iterable<Problem> {
   if (namespace !== settings.rootNamespace)
-    yield { at, message: `A GatewayClass counts only in the root namespace ${settings.rootNamespace}` };
+    yield {
+      at,
+      message: `A GatewayClass is a valid target only in the root namespace ${settings.rootNamespace}, so the policy has no effect there`,
+      fix: `To target all waypoints, create the policy in namespace ${settings.rootNamespace}. To target one waypoint, use kind Gateway and its name.`,
+    };
   else if (name !== waypointClass)
-    yield { at, message: `Of GatewayClasses only istio-waypoint takes policies, not ${JSON.stringify(name)}` };
+    yield {
+      at,
+      message: `The only GatewayClass that can have policies is istio-waypoint, not ${JSON.stringify(name)}`,
+      fix: "Use the name istio-waypoint. To target an ingress gateway, create the policy in its namespace, with kind Gateway and its name.",
+    };
 }
 
 function knownTargets(policy: AuthorizationPolicy, mesh: View): ReadonlySet<string> {

@@ -17,8 +17,9 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient"],
-  summary: "A policy is bound to a waypoint, and nothing lets the waypoint itself through to the workloads behind it.",
-  why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, refuse it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Every request that the waypoint lets pass is then denied one step later.",
+  summary:
+    "A policy is attached to a waypoint, and no policy allows the waypoint itself to reach the workloads behind it.",
+  why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, deny it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Then ztunnel denies every request that the waypoint allows.",
   fix: "Apply an ALLOW policy without targetRefs that names the waypoint's principal and selects the workloads.",
 
   *check(policy, mesh) {
@@ -31,7 +32,7 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
   },
 });
 
-/** An ALLOW policy at ztunnel that means to let someone in; one without rules is a default deny. */
+/** Whether an ALLOW policy at ztunnel is intended to allow callers; one without rules is a default deny. */
 const isForCallers = (policy: AuthorizationPolicy): boolean =>
   actionOf(policy) === "ALLOW" &&
   targetRefsOf(policy).length === 0 &&
@@ -41,7 +42,7 @@ function boundProblem({ waypoint, caller, namespace, behind }: Guard, at: Path, 
   const principal = formatCaller(caller, settings);
   return {
     at,
-    message: `ztunnel will refuse waypoint ${formatWaypoint(waypoint)}: nothing lets ${principal} through to ${behind}, so every request is denied`,
+    message: `ztunnel denies waypoint ${formatWaypoint(waypoint)}: no policy allows ${principal} to reach ${behind}, so every request is denied`,
     fix: fixOf(namespace, principal),
     evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };
@@ -51,7 +52,7 @@ function selectedProblem({ waypoint, caller, namespace, behind }: Guard, setting
   const principal = formatCaller(caller, settings);
   return {
     at: ["spec", "rules"],
-    message: `Requests to ${behind} come from waypoint ${formatWaypoint(waypoint)}, and nothing lets ${principal} in: whom this policy allows is refused`,
+    message: `Requests to ${behind} come from waypoint ${formatWaypoint(waypoint)}, and no policy allows ${principal}: the callers that this policy allows are denied`,
     fix: fixOf(namespace, principal),
     evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };

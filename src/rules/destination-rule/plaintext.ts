@@ -33,15 +33,15 @@ export const destinationRulePlaintext = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A DestinationRule, wherever it lives, makes clients call workloads of a namespace in plaintext.",
-  why: "What a DestinationRule says goes before auto mTLS, a `tls` block without a mode is DISABLE, and a rule in the client's namespace goes before the service's own (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). Workloads that are STRICT reset such calls; the others serve them without knowing who calls. To ambient workloads HBONE goes before it (applyHBONETransportSocketMatches).",
-  fix: "Take `tls` out of the DestinationRule, so that auto mTLS chooses for each workload, or set its mode to ISTIO_MUTUAL; a port that cannot do mTLS is exempted in a PeerAuthentication of the workload first.",
+  summary: "A DestinationRule in any namespace makes clients send plaintext to workloads of a namespace.",
+  why: "A DestinationRule takes precedence over auto mTLS, a `tls` block without a mode means DISABLE, and a rule in the client's namespace takes precedence over one in the service's (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). STRICT workloads reset such connections; others accept them without an identity of the caller. For ambient workloads, HBONE takes precedence (applyHBONETransportSocketMatches).",
+  fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
 
   *check(namespace, mesh) {
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A namespace that joins the mesh is not held to what others wrote before: that is a warning. */
+  /** DestinationRules that existed before a namespace joined the mesh only warn. */
   *compare(before, after) {
     const found = problemsOf(after);
     if (found.length === 0) return;
@@ -69,7 +69,7 @@ interface Effect {
 }
 
 function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, mesh: View): Effect | undefined {
-  // Where nothing of the mesh takes the traffic, or what does demands and offers nothing, the rule changes nothing.
+  // If the traffic is not captured, or the data plane neither requires nor offers mTLS, the rule changes nothing.
   const reached = arrivals.filter(({ server }) => server !== undefined && server.mode !== "DISABLE");
   if (reached.length === 0) return undefined;
   const sure = reached.filter(({ capture, workload }) => capture === "sidecar" && workload !== undefined);
@@ -79,22 +79,22 @@ function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, me
   const names = [...new Set([...clients].flat())].sort();
   const who = names.length === 1 ? `namespace ${names[0]} has` : `namespaces ${names.join(", ")} have`;
   const says =
-    isUsed === false ? `${who} no sidecar and no gateway that reads it` : `nobody knows whether ${who} sidecars`;
+    isUsed === false ? `${who} no sidecar and no gateway that uses it` : `it is not known whether ${who} sidecars`;
   return { says, isSure: false };
 }
 
 function ofRefusal(arrivals: readonly Arrival[]): string {
   const strict = arrivals.filter(({ server }) => server?.mode === "STRICT").length;
-  if (strict === arrivals.length) return "they are STRICT and refuse it";
+  if (strict === arrivals.length) return "they are STRICT and reset the connections";
   return strict === 0
-    ? "they serve it without knowing who calls"
-    : "those that are STRICT refuse it, the others serve it without knowing who calls";
+    ? "they accept it without an identity of the caller"
+    : "STRICT workloads reset the connections, the others accept them without an identity of the caller";
 }
 
 const ofUncertain = (arrivals: readonly Arrival[]): string =>
   arrivals.every(({ capture }) => capture === "ambient")
-    ? "without effect as long as they are ambient, where HBONE goes before it"
-    : "those that have a sidecar refuse it, or serve it without knowing who calls";
+    ? "it has no effect as long as they are ambient, because HBONE takes precedence"
+    : "those with a sidecar reset the connections, or accept them without an identity of the caller";
 
 interface Use {
   readonly rule: DestinationRule;
@@ -102,7 +102,7 @@ interface Use {
   readonly mesh: View;
 }
 
-/** Whether some client's proxy follows the rule; undefined: nobody knows. */
+/** Whether some client's proxy uses the rule; undefined: that is not known. */
 function isUsedBy(clients: TlsPath["clients"], { rule, namespace, mesh }: Use): boolean | undefined {
   const known = new Map(
     [namespace, ...mesh.related(clientsOfDestinationRule, rule)].map((object) => [object.metadata.name, object]),
@@ -126,14 +126,29 @@ function problemOf({ rule, choice, arrivals }: TlsPath, { says, isSure }: Effect
     at: [],
     message: `${idOf(rule)} sends plaintext to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: JSON.stringify([idOf(rule), host, subset, port]),
+    ...fixOf(choice),
     related: [rule, ...new Set(objects)],
     ...(isSure ? {} : { atMost: "warn" }),
   };
 }
 
 function causeOf({ lost }: TlsPath["choice"]): string {
-  if (lost === "no workloadSelector") return "credentialName without workloadSelector being no TLS";
-  return lost === undefined ? "its tls mode being DISABLE" : "the entry of the port losing the tls around it";
+  if (lost === "no workloadSelector") return "because credentialName has no effect without workloadSelector";
+  return lost === undefined
+    ? "because its tls mode is DISABLE"
+    : "because the entry for the port has no tls and replaces the other settings";
+}
+
+/** Nothing if the fix of the rule, which is for mode DISABLE, applies. */
+function fixOf({ lost, port }: TlsPath["choice"]): { readonly fix?: string } {
+  if (lost === undefined) return {};
+  return lost === "no workloadSelector"
+    ? {
+        fix: "Add a workloadSelector to the DestinationRule, or set the tls mode to ISTIO_MUTUAL, which needs no credentialName.",
+      }
+    : {
+        fix: `Set tls with mode ISTIO_MUTUAL in the entry for port ${port}, or remove tls from the whole DestinationRule.`,
+      };
 }
 
 function isRuleChanged(before: Side, after: Side): boolean {

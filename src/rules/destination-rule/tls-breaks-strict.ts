@@ -24,9 +24,9 @@ export const destinationRuleTlsBreaksStrict = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "SIMPLE or MUTUAL towards a workload whose sidecar accepts only the mesh's own mTLS.",
-  why: "The client's proxy opens TLS of its own, and the sidecar of a STRICT workload resets every connection that does not show a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go).",
-  fix: "Take `tls` out, so that auto mTLS chooses, or set ISTIO_MUTUAL; TLS that the application itself ends goes inside the mesh's mTLS.",
+  summary: "A DestinationRule uses SIMPLE or MUTUAL TLS for a workload whose sidecar accepts only the mesh's own mTLS.",
+  why: "The client's proxy uses its own TLS, and the sidecar of a STRICT workload resets every connection without a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go).",
+  fix: "Remove `tls`, so that auto mTLS applies, or set ISTIO_MUTUAL. TLS that the application terminates is sent inside the mesh's mTLS.",
 
   *check(rule, mesh) {
     if (!setsClientTls(rule)) return;
@@ -44,7 +44,7 @@ function* refusedOn({ arrivals, choice }: TlsPath, { metadata }: Namespace): Ite
   if (refused.length === 0) return;
   yield {
     at: choice.at ?? [],
-    message: `STRICT workloads of namespace "${metadata.name}" refuse this TLS: they take only the mesh's own`,
+    message: `STRICT workloads of namespace "${metadata.name}" refuse this TLS: they accept only the mesh's own mTLS`,
     related: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
     evidence: [...policies],
   };

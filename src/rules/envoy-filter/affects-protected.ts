@@ -27,7 +27,7 @@ const envoyFiltersOfNamespace = relation(
 const readsEnvoyFilters = [envoyFiltersOfNamespace, gatewaysOfNamespace, workloadsOfNamespace] as const;
 type Reads = (typeof readsEnvoyFilters)[number];
 
-/** How far a filter reaches into a namespace; undefined: not at all. */
+/** Whether a filter patches proxies of a namespace for certain or possibly; undefined: it does not. */
 type FilterReach = "sure" | "possible" | undefined;
 
 /**
@@ -47,7 +47,7 @@ function filterReach(filter: EnvoyFilter, namespace: Namespace, mesh: MeshView<R
 }
 
 function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh: MeshView<Reads>): FilterReach {
-  // The same attachment as a policy's, which is what these functions read.
+  // An EnvoyFilter is attached like a policy, and these functions accept policies.
   const asPolicy = { metadata, spec: { targetRefs: spec.targetRefs } } as unknown as AuthorizationPolicy;
   const isHere = metadata.namespace === namespace.metadata.name;
   const targetsService = spec.targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
@@ -73,8 +73,8 @@ export const envoyFilterAffectsProtected = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A new or changed EnvoyFilter patches the proxies of a namespace.",
-  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can take out mTLS, authorization and routes, and nothing that Istio checks says so. One without a workloadSelector in the root namespace patches the whole mesh.",
-  fix: "Let whoever answers for the namespace look at the patches; where a filter is for other workloads, give it their workloadSelector. Most needs have an API of their own: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
+  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh.",
+  fix: "Ask the owner of the namespace to review the patches. If the filter is for other workloads, set their workloadSelector. Most use cases have their own API: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
@@ -87,10 +87,10 @@ export const envoyFilterAffectsProtected = defineRule({
       if (known !== undefined && isSame(known, filter)) continue;
       const reach = filterReach(filter, after.object, after.mesh);
       if (reach === undefined) continue;
-      const what = known === undefined ? "patches" : "patches otherwise than before";
+      const what = known === undefined ? "patches" : "changes its patches of";
       yield {
         at: [],
-        message: `${idOf(filter)} ${what} proxies of namespace ${name}: mTLS, authorization and routes are what it makes of them`,
+        message: `${idOf(filter)} ${what} proxies of namespace ${name}, which can change their mTLS, authorization and routes`,
         key: idOf(filter),
         related: [filter],
         ...(reach === "sure" ? {} : { atMost: "warn" }),

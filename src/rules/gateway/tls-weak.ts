@@ -14,9 +14,9 @@ export const gatewayTlsWeak = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A Gateway takes TLS below 1.2, or passes connections on whatever name they ask for.",
-  why: "TLS 1.0 and 1.1 are broken and only on offer where minProtocolVersion says so (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). With PASSTHROUGH and every host, what a client asks for by SNI is passed on unread.",
-  fix: "Set minProtocolVersion to TLSV1_2 or leave it out; name the hosts that are passed through.",
+  summary: "A Gateway accepts TLS below 1.2, or passes connections through for every host name.",
+  why: "TLS 1.0 and 1.1 are insecure and are offered only if minProtocolVersion allows them (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). With PASSTHROUGH and every host, connections to any SNI name are passed through.",
+  fix: "Set minProtocolVersion to TLSV1_2 or remove it, and list the hosts that are passed through.",
 
   *check(gateway, { settings }) {
     if (!isServed(gateway, settings)) return;
@@ -27,17 +27,19 @@ export const gatewayTlsWeak = defineRule({
       if (version !== undefined)
         yield {
           at: [...at, "minProtocolVersion"],
-          message: `The server takes ${version}: the least should be TLS 1.2`,
+          message: `This server accepts ${version}; the minimum should be TLS 1.2`,
+          fix: "Set minProtocolVersion to TLSV1_2 or TLSV1_3, or remove it.",
         };
       if (passing.has(mode) && isForEveryHost(server.hosts))
         yield {
           at: [...at, "mode"],
-          message: `${mode} for every host: connections are passed on whatever name they ask for`,
+          message: `This server has mode ${mode} for every host: it passes connections through to any SNI name`,
+          fix: `List in \`hosts\` only the names whose connections should be passed through${mode === "AUTO_PASSTHROUGH" ? ', such as "*.local"' : ""}, instead of every host.`,
         };
     }
   },
 });
 
-/** `namespace/*` narrows down whose routes count, not the names. */
+/** `namespace/*` limits the namespaces of routes, not the host names. */
 const isForEveryHost = (hosts: readonly string[]): boolean =>
   hosts.length === 0 || hosts.some((host) => host.slice(host.indexOf("/") + 1) === "*");

@@ -10,9 +10,9 @@ export const namespaceDataplaneConflict = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient"],
-  summary: "Labels of a namespace ask for sidecars and ambient at once, or for something that does not exist.",
-  why: 'Istio compares values as they are written: `istio.io/dataplane-mode` enrolls with "ambient" alone (cni/pkg/util/enablement_selector.go), `istio-injection` injects with "enabled" alone (the selectors of manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Anything else leaves pods out of the mesh without a word. With both, pods that are injected have a sidecar and the others are ambient, so that policies for one of the two do not hold for all.',
-  fix: "Label the namespace `istio.io/dataplane-mode: ambient`, or `istio-injection: enabled` (or `istio.io/rev`), and nothing else of the three.",
+  summary: "The labels of a namespace request both sidecars and ambient, or have an unknown value.",
+  why: 'Istio compares values exactly: `istio.io/dataplane-mode` enrolls only with "ambient" (cni/pkg/util/enablement_selector.go), `istio-injection` injects only with "enabled" (the selectors of manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Any other value silently leaves pods out of the mesh. With both labels, injected pods have a sidecar and the others are ambient, so policies for one of the two do not apply to all pods.',
+  fix: "Label the namespace `istio.io/dataplane-mode: ambient`, or `istio-injection: enabled` (or `istio.io/rev`), and only one of the three.",
 
   *check(namespace) {
     if (isTerminating(namespace)) return;
@@ -22,7 +22,8 @@ export const namespaceDataplaneConflict = defineRule({
       if (namespace.metadata.annotations[name] !== undefined && namespace.metadata.labels[name] === undefined)
         yield {
           at: ["metadata", "annotations", name],
-          message: `${name} is an annotation here and does nothing: only the label counts`,
+          message: `${name} is an annotation here and has no effect; Istio reads only the label`,
+          fix: `Remove the annotation ${name}, and set it as a label instead if it is intended.`,
         };
   },
 });
@@ -33,14 +34,16 @@ function* both(namespace: Namespace): Iterable<Problem> {
   if (enrollmentOf(namespace) === "ambient-and-sidecar")
     yield {
       at: ["metadata", "labels", dataplaneMode],
-      message: `${injectedBy} asks for sidecars and ${dataplaneMode} for ambient: pods that are injected have a sidecar, the others are ambient`,
+      message: `${injectedBy} requests sidecars and ${dataplaneMode} requests ambient: injected pods have a sidecar, the others are ambient`,
+      fix: `Remove ${injectedBy} to use ambient mode, or ${dataplaneMode} to use sidecars.`,
       key: "sidecars and ambient",
     };
-  // Deliberately off is no wish for a revision.
+  // With injection disabled on purpose, the revision label is not a conflict.
   if (labels[injectionLabel] === "enabled" && labels[revisionLabel])
     yield {
       at: ["metadata", "labels", revisionLabel],
-      message: `${revisionLabel} ${JSON.stringify(labels[revisionLabel])} does nothing beside ${injectionLabel}: pods get the sidecar of the default revision`,
+      message: `${revisionLabel} ${JSON.stringify(labels[revisionLabel])} has no effect together with ${injectionLabel}: pods get the sidecar of the default revision`,
+      fix: `Remove ${injectionLabel} to use this revision, or ${revisionLabel} to use the default revision.`,
     };
 }
 
@@ -55,7 +58,8 @@ function* misspelt({ metadata }: Namespace): Iterable<Problem> {
     if (value !== undefined && value !== joins && value !== staysOut)
       yield {
         at: ["metadata", "labels", label],
-        message: `${label} ${JSON.stringify(value)} means nothing: ${JSON.stringify(joins)} takes pods into the mesh, ${JSON.stringify(staysOut)} leaves them out`,
+        message: `${label} has the unknown value ${JSON.stringify(value)}, so it adds no pods to the mesh`,
+        fix: `Set ${label} to ${JSON.stringify(joins)} to add pods to the mesh, or to ${JSON.stringify(staysOut)} to leave them out.`,
       };
   }
 }

@@ -19,14 +19,14 @@ export const namespaceDefaultDenyMissing = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
-  summary: "Nothing denies by default in a namespace, or at a waypoint of it.",
-  why: "A workload that no ALLOW policy selects lets every request in (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint counts only policies that name it in targetRefs: not even a mesh-wide default deny reaches it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
-  fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then allow what is needed.",
+  summary: "A namespace, or a waypoint in it, has no default deny.",
+  why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint enforces only policies that name it in targetRefs, so even a mesh-wide default deny does not apply to it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
+  fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
 
   *check(namespace, mesh) {
     const { rootNamespace } = mesh.settings;
     const { name } = namespace.metadata;
-    // The mesh-wide policies live there; its own workloads are the mesh itself.
+    // The root namespace contains the mesh-wide policies; its own workloads are the control plane.
     if (name === rootNamespace || isTerminating(namespace)) return;
     const authorization = authorizationOf(namespace, mesh);
     const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
@@ -35,7 +35,7 @@ export const namespaceDefaultDenyMissing = defineRule({
       yield {
         at: [],
         topic: "default deny",
-        message: "There is no default deny: workloads that no ALLOW policy selects are open to everyone",
+        message: "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone",
         evidence,
       };
     yield* liftedFromElsewhere(coverage, name);
@@ -44,14 +44,14 @@ export const namespaceDefaultDenyMissing = defineRule({
         yield {
           at: [],
           topic: "default deny",
-          message: `Waypoint ${gateway.name} has no default deny: only policies that name it in targetRefs count there`,
+          message: `Waypoint ${gateway.name} has no default deny: it enforces only policies that name it in targetRefs`,
           evidence,
           fix: waypointFix(gateway.name),
         } satisfies Problem;
   },
 });
 
-/** Of a policy of the namespace itself authorization-policy-allows-everyone says it. */
+/** authorization-policy-allows-everyone reports policies of the namespace itself. */
 function* liftedFromElsewhere(coverage: Coverage, namespace: string): Iterable<Problem> {
   const { openedBy } = coverage;
   if (openedBy === undefined || openedBy.metadata.namespace === namespace) return;
@@ -59,12 +59,12 @@ function* liftedFromElsewhere(coverage: Coverage, namespace: string): Iterable<P
   yield {
     at: [],
     topic: "default deny",
-    message: `The default deny has no effect: ${idOf(openedBy)} lets everyone in`,
+    message: `The default deny has no effect: ${idOf(openedBy)} allows everyone`,
     related: [openedBy],
     evidence: [openedBy],
-    fix: `Delete ${idOf(openedBy)}, or let its rules say who may call.`,
+    fix: `Delete ${idOf(openedBy)}, or restrict the callers in its rules.`,
   };
 }
 
 const waypointFix = (waypoint: string): string =>
-  `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then allow what is needed.`;
+  `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;

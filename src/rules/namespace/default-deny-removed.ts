@@ -27,9 +27,9 @@ export const namespaceDefaultDenyRemoved = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
-  summary: "What was denied by default in a namespace is open after the change.",
-  why: "A workload is closed as long as an enforced ALLOW policy selects it, or a DENY that matches everything (Istio pilot/pkg/security/authz/builder/builder.go). A policy that is deleted, given a selector or targetRefs, made a dry run, given to another revision or another action no longer counts; an ALLOW that matches everyone makes all others pointless.",
-  fix: "Keep the policy that denies by default, or put another one in its place first. To decommission workloads, delete them before their policies.",
+  summary: "The change removes the default deny of a namespace, a workload or a waypoint.",
+  why: "Requests to a workload are denied by default as long as an enforced ALLOW policy, or a DENY policy that matches everything, selects it (Istio pilot/pkg/security/authz/builder/builder.go). A policy loses this effect if it is deleted, gets a selector or targetRefs, becomes a dry run, or gets another revision or action. An ALLOW policy that matches everyone cancels all others.",
+  fix: "Keep the policy that denies by default, or create a replacement first. To decommission workloads, delete them before their policies.",
 
   *compare(before, after) {
     if (isTerminating(before.object) || isTerminating(after.object)) return;
@@ -49,13 +49,13 @@ interface Sides {
   readonly name: string;
   readonly before: NamespaceAuthorization;
   readonly after: NamespaceAuthorization;
-  /** Neither the namespace nor a policy is touched: only a workload can be. */
+  /** Whether neither the namespace nor a policy changes, so that only a workload can be affected. */
   readonly isSame: boolean;
 }
 
 /**
- * A policy of the namespace itself that now lets everyone in, where something else denies, is said by
- * authorization-policy-allows-everyone: here it opens nothing, and closes nothing either.
+ * authorization-policy-allows-everyone reports a policy of the namespace itself that now allows everyone while another
+ * policy denies by default, so this rule ignores such a policy.
  */
 function sidesOf(before: Side, after: Side): Sides {
   const old = authorizationOf(before.object, before.mesh);
@@ -78,15 +78,18 @@ function* workloadsOpened(sides: Sides): Iterable<Problem> {
   const opened = [...openedWorkloads(sides)];
   if (knowsWorkloads && workloads.length === 0 && opened.length === 0) return;
   const [was, is] = [before.ofLabels({}), after.ofLabels({})];
-  // A single workload that keeps a policy of its own does not show that the namespace needs no default.
+  // A single workload with its own policy does not show that the namespace needs no default deny.
   const needsDefault = !knowsWorkloads || opened.length > 0 || workloads.length < 2;
   if (!isLost(was, is)) yield* knowsWorkloads ? opened : [...opened, ...openedSelectors(sides)];
   else if (needsDefault) yield problemOf("The default deny is lost", was, is);
-  // All that runs is guarded one by one.
-  else yield { ...problemOf("The default deny of workloads to come is lost", was, is), atMost: "warn" };
+  // Every existing workload has its own default deny.
+  else yield { ...problemOf("The default deny for future workloads is lost", was, is), atMost: "warn" };
 }
 
-/** What is a gateway since this change was none before. */
+const relabelFix =
+  "Keep the labels by which a policy selects the workload, or create a policy for the new labels first.";
+
+/** Workloads that are gateways only after this change are treated as workloads. */
 function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
   const guarded = before.workloadsAndProxies.filter((workload) => !isOfGateway(workload));
   const old = new Map(guarded.map((workload) => [keyOf(workload), workload]));
@@ -94,11 +97,14 @@ function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
     const known = old.get(keyOf(workload));
     if (known === undefined || (isSame && known === workload)) continue;
     const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
-    if (isLost(was, is)) yield problemOf(`${idOf(workload)} loses its default deny`, was, is);
+    if (!isLost(was, is)) continue;
+    const problem = problemOf(`${idOf(workload)} loses its default deny`, was, is);
+    // Nothing but the workload changed.
+    yield isSame ? { ...problem, fix: relabelFix } : problem;
   }
 }
 
-/** What a policy selects may be there, unseen. A mesh-wide policy says nothing about this namespace. */
+/** A policy may select workloads that are not known. Selectors of mesh-wide policies are ignored for this namespace. */
 function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
   for (const { metadata, spec } of before.policies) {
     const labels = spec.selector?.matchLabels;
@@ -106,7 +112,7 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
     const [was, is] = [before.ofLabels(labels), after.ofLabels(labels)];
     if (!isLost(was, is)) continue;
     const shown = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-    const problem = problemOf(`What has ${shown.join(",")} loses its default deny`, was, is);
+    const problem = problemOf(`Workloads labelled ${shown.join(",")} lose their default deny`, was, is);
     yield metadata.namespace === name ? problem : { ...problem, atMost: "warn" };
   }
 }
@@ -121,7 +127,7 @@ function* gatewaysOpened({ before, after }: Sides): Iterable<Problem> {
   }
 }
 
-/** Services that policies guard at their waypoint, each on its own. */
+/** Services that policies protect at their waypoint, each checked separately. */
 function* servicesOpened({ name, before, after }: Sides, { object, mesh }: Side): Iterable<Problem> {
   if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(before, after)) return;
   const isThere = servicesThere(object, mesh);
@@ -133,7 +139,7 @@ function* servicesOpened({ name, before, after }: Sides, { object, mesh }: Side)
   }
 }
 
-/** Said of the waypoint already. */
+/** Whether the waypoint was reported already. */
 const isWaypointLost = (before: NamespaceAuthorization, after: NamespaceAuthorization): boolean =>
   after.gateways.some((gateway) => gateway.isWaypoint && isLost(before.ofGateway(gateway), after.ofGateway(gateway)));
 
@@ -146,11 +152,14 @@ function servicesThere(namespace: Namespace, mesh: View): (name: string) => bool
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
   const closedBy = was.sealedBy ?? was.closedBy;
   const by = closedBy === undefined ? "" : `${idOf(closedBy)} denied by default, and `;
-  const now = is.openedBy === undefined ? "nothing does any more" : `${idOf(is.openedBy)} lets everyone in`;
+  const now = is.openedBy === undefined ? "no policy does any more" : `${idOf(is.openedBy)} allows everyone`;
   return {
     at: [],
     topic: "default deny",
     message: `${loss}: ${by}${now}`,
+    ...(is.openedBy === undefined
+      ? {}
+      : { fix: `Restrict the callers in the rules of ${idOf(is.openedBy)}, or do not apply it.` }),
     related: [closedBy, is.openedBy].filter((policy) => policy !== undefined),
   };
 }

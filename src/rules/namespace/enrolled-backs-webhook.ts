@@ -7,6 +7,11 @@ import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
 import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 
+const exemptPort =
+  "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
+/** For pods that join the mesh through their own labels, in a namespace that does not. */
+const podsFix = `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`;
+
 export const namespaceEnrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
   subject: "Namespace",
@@ -15,13 +20,14 @@ export const namespaceEnrolledBacksWebhook = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient", "mtls"],
-  summary: "A namespace that is in the mesh and STRICT holds a Service that the API server calls.",
-  why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects cannot be written any more, or are written unjudged, in the whole cluster.",
-  fix: "Leave the namespace out of the mesh (`istio.io/dataplane-mode: none`), or let plaintext in at that one port: a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.",
+  summary: "A namespace in the mesh with mode STRICT contains a Service that the API server calls.",
+  why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects in the whole cluster can no longer be written, or are written without a review.",
+  fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;
     const isOutside = ["none", "opted-out", "unknown"].includes(enrollmentOf(namespace));
+    const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"] };
     const services = mesh.related(servicesOfNamespace, namespace);
     for (const webhook of mesh.related(webhooksOfNamespace, namespace))
       for (const called of servicesCalled(webhook)) {
@@ -30,8 +36,8 @@ export const namespaceEnrolledBacksWebhook = defineRule({
         if (isOutside && service === undefined) continue;
         if (refusesApiServer(called, service, namespace, mesh))
           yield {
-            at: isOutside ? [] : ["metadata", "labels"],
-            message: `The API server will be refused at Service ${called.namespace}/${called.name}, which ${idOf(webhook)} has it call: the mesh demands mTLS there`,
+            ...place,
+            message: `Service ${called.namespace}/${called.name}, which the API server calls because of ${idOf(webhook)}, refuses these calls: it requires mTLS`,
             evidence: [webhook, ...(service === undefined ? [] : [service])],
           };
       }

@@ -4,7 +4,7 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
+import { dataplaneMode, enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
 export const namespaceLeavesMesh = defineRule({
   id: "namespace-leaves-mesh",
@@ -14,13 +14,13 @@ export const namespaceLeavesMesh = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "The labels that take a namespace's pods into the mesh are taken off, or overridden.",
-  why: "As soon as the label is gone, ztunnel lets go of running pods (Istio cni/pkg/util/enablement_selector.go Matches); sidecars stay until pods are made again, and then nothing injects them (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither demanded nor offered, and PeerAuthentications and AuthorizationPolicies do nothing.",
-  fix: "Leave the label on. To go from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the change that takes `istio-injection` or `istio.io/rev` off.",
+  summary: "The labels that enroll a namespace in the mesh are removed or overridden.",
+  why: "When the label is removed, ztunnel stops capturing running pods immediately (Istio cni/pkg/util/enablement_selector.go Matches). Sidecars stay until pods are recreated, and are not injected into new pods (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither required nor offered, and PeerAuthentications and AuthorizationPolicies have no effect.",
+  fix: "Keep the label. To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the change that removes `istio-injection` or `istio.io/rev`.",
 
   *compare(before, after) {
     const [old, now] = [before.object, after.object];
-    // A namespace that goes is shown as an implied one, as long as something is left in it.
+    // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (old.implied || now.implied || isTerminating(old) || isTerminating(now)) return;
     const left = planesLeft(old, now, after.mesh);
     if (left.length > 0)
@@ -28,6 +28,7 @@ export const namespaceLeavesMesh = defineRule({
         at: ["metadata", "labels"],
         message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((plane) => consequences[plane]).join("; ")}`,
         key: "leaves the mesh",
+        fix: fixOf(old, now, left),
       };
     else yield* unservedRevision(old, now, after.mesh.settings);
   },
@@ -35,11 +36,11 @@ export const namespaceLeavesMesh = defineRule({
 
 type Plane = "ambient" | "sidecar";
 const consequences: Readonly<Record<Plane, string>> = {
-  ambient: "ztunnel lets go of its pods at once",
-  sidecar: "pods that are made from now on get no sidecar",
+  ambient: "ztunnel stops capturing its pods immediately",
+  sidecar: "new pods get no sidecar",
 };
 
-/** The data planes that lose something. Where workloads are not known, there is one that follows the namespace. */
+/** The data planes that lose workloads. If workloads are not known, one that follows the namespace is assumed. */
 function planesLeft(old: Namespace, now: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Plane[] {
   const left = new Set<Capture>();
   for (const workload of mesh.related(workloadsOfNamespace, now))
@@ -56,20 +57,38 @@ function planesOf(enrollment: Enrollment): readonly Plane[] {
   return enrollment === "ambient-and-sidecar" ? ["sidecar"] : [];
 }
 
-function reasonOf({ metadata: old }: Namespace, { metadata: now }: Namespace): string {
-  const changed = enrollmentLabels.filter((label) => old.labels[label] !== now.labels[label]);
-  return changed
-    .map((label) => {
-      const [was, is] = [old.labels[label], now.labels[label]];
-      if (is === undefined) return `${label} ${JSON.stringify(was)} is taken off`;
-      return was === undefined
-        ? `${label} ${JSON.stringify(is)} is set`
-        : `${label} goes from ${JSON.stringify(was)} to ${JSON.stringify(is)}`;
-    })
-    .join(", ");
+interface ChangedLabel {
+  readonly label: string;
+  readonly was: string | undefined;
+  readonly is: string | undefined;
 }
 
-/** A tag of a revision is no revision, and nothing shows which tags there are. */
+const changedLabels = ({ metadata: old }: Namespace, { metadata: now }: Namespace): readonly ChangedLabel[] =>
+  enrollmentLabels
+    .map((label) => ({ label, was: old.labels[label], is: now.labels[label] }))
+    .filter(({ was, is }) => was !== is);
+
+function reasonOf(old: Namespace, now: Namespace): string {
+  const reasons = changedLabels(old, now).map(({ label, was, is }) => {
+    if (is === undefined) return `${label} ${JSON.stringify(was)} is removed`;
+    return was === undefined
+      ? `${label} ${JSON.stringify(is)} is set`
+      : `${label} changes from ${JSON.stringify(was)} to ${JSON.stringify(is)}`;
+  });
+  return reasons.join(", ");
+}
+
+function fixOf(old: Namespace, now: Namespace, left: readonly Plane[]): string {
+  const changes = changedLabels(old, now).map(({ label, was }) =>
+    was === undefined ? `do not set ${label}` : `keep ${label} ${JSON.stringify(was)}`,
+  );
+  const keep = `To stay in the mesh, ${changes.join(" and ")}.`;
+  return left.includes("sidecar") && now.metadata.labels[dataplaneMode] === undefined
+    ? `${keep} To migrate from sidecars to ambient, set \`${dataplaneMode}: ambient\` in the same change.`
+    : keep;
+}
+
+/** A revision label can be a tag, and the view does not contain tags. */
 function* unservedRevision(old: Namespace, now: Namespace, { revisions }: MeshSettings): Iterable<Problem> {
   const injectedBy = ({ metadata }: Namespace) =>
     metadata.labels[injectionLabel] === undefined ? metadata.labels[revisionLabel] : "default";
@@ -79,8 +98,9 @@ function* unservedRevision(old: Namespace, now: Namespace, { revisions }: MeshSe
   if (was === undefined || !revisions.includes(was)) return;
   yield {
     at: ["metadata", "labels", revisionLabel],
-    message: `Namespace ${now.metadata.name} goes to revision ${JSON.stringify(is)}, which no control plane is known to serve: unless it is a tag, new pods get no sidecar`,
+    message: `Namespace ${now.metadata.name} changes to revision ${JSON.stringify(is)}, for which no control plane is known: unless it is a tag, new pods get no sidecar`,
     key: "unserved revision",
+    fix: `Install a control plane with revision ${JSON.stringify(is)} first, or use the revision or a tag of an existing one.`,
     atMost: "warn",
   };
 }

@@ -1,5 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { keyOf } from "../../kube/identity.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
@@ -16,7 +16,7 @@ export const namespaceMtlsWeakened = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "A workload or port that refused plaintext accepts it after the change.",
-  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication counts, and what it leaves unset inherits (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting one, adding one or relabelling a workload can let callers in who have no certificate, far from the object that was changed. What a policy of the namespace says itself is judged by peer-authentication-permissive.",
+  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
 
   *compare(before, after) {
@@ -28,8 +28,8 @@ export const namespaceMtlsWeakened = defineRule({
 });
 
 /**
- * A policy of the namespace itself in which it is new that it lets plaintext in: peer-authentication-permissive says so,
- * at the field, and an exception for that one policy is enough.
+ * Whether a policy of the namespace itself newly accepts plaintext. peer-authentication-permissive reports it at the
+ * field, so that an exception for that one policy is enough.
  */
 function isSaidElsewhere({ is: { by }, port }: Weakening, { metadata }: Namespace, old: readonly PeerAuthentication[]) {
   if (by === undefined || by.metadata.namespace !== metadata.name) return false;
@@ -42,7 +42,7 @@ function isSaidElsewhere({ is: { by }, port }: Weakening, { metadata }: Namespac
 const portModeOf = (policy: PeerAuthentication, port: number | undefined): DeclaredMode =>
   portModes(policy).find(([number]) => number === port)?.[1] ?? "UNSET";
 
-/** Whether a policy says itself that plaintext is accepted: at a port, or else for all that it names no port of. */
+/** Whether a policy itself sets a mode that accepts plaintext: at a port, or for all ports that it does not list. */
 function isOpen(policy: PeerAuthentication, port: number | undefined): boolean {
   const mode = port === undefined ? declared(policy.spec.mtls) : portModeOf(policy, port);
   return mode === "PERMISSIVE" || mode === "DISABLE";
@@ -58,6 +58,9 @@ function problemOf(weakening: Weakening): Problem {
     at: [],
     message: `${who} plaintext${modeOf(weakening)}: ${reasonOf(weakening)}`,
     key: `${who} plaintext`,
+    ...(is.isDropped && is.by
+      ? { fix: `Remove portLevelMtls from ${idOf(is.by)}, so that its STRICT mode applies.` }
+      : {}),
     ...(related.length > 0 ? { related: [...new Set(related)] } : {}),
   };
 }
@@ -78,10 +81,11 @@ const modeOf = ({ onlyAs }: Weakening): string => {
 };
 
 function reasonOf({ is, port }: Weakening): string {
-  if (is.by === undefined) return "no PeerAuthentication demands mTLS";
-  const { metadata, spec } = is.by;
-  const name = `PeerAuthentication ${metadata.namespace}/${metadata.name}`;
-  if (is.isDropped) return `${name} names ports, and ztunnel gets neither them nor the STRICT mode around them`;
+  if (is.by === undefined) return "no PeerAuthentication requires mTLS";
+  const name = idOf(is.by);
+  if (is.isDropped) return `${name} lists ports, and istiod sends ztunnel neither them nor the surrounding STRICT mode`;
   const ofPort = portModeOf(is.by, port);
-  return ofPort === "UNSET" ? `${name} has mode ${declared(spec.mtls)}` : `${name} sets mode ${ofPort} there`;
+  return ofPort === "UNSET"
+    ? `${name} has mode ${declared(is.by.spec.mtls)}`
+    : `${name} sets mode ${ofPort} at this port`;
 }

@@ -11,16 +11,16 @@ export const namespaceProtectionRemoved = defineRule({
   parameters: {
     protectedLabels: {
       summary:
-        "Labels by which a policy protects a namespace: `key=value`, several that must all be there with commas.",
+        "Labels by which policies protect namespaces: `key=value`, or several separated by commas, all of which must match.",
       default: ["meshward.io/protected=true"],
     },
   },
-  summary: "The label by which a policy protects a namespace is taken off.",
-  why: "What counts only in protected namespaces (mTLS, default deny, who may call) is not judged there any more from the next change on.",
-  fix: "Leave the label on. If the namespace is to be protected no longer, someone whom the policy lets remove protection has to take it off.",
+  summary: "The label by which a policy protects a namespace is removed.",
+  why: "Rules for protected namespaces (mTLS, default deny, allowed callers) no longer apply to later changes there.",
+  fix: "Keep the label. To stop protecting the namespace, ask a member of the policy's groups to remove the label.",
 
   *compare(before, after, { protectedLabels }) {
-    // A namespace that goes is shown as an implied one, as long as something is left in it.
+    // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (before.object.implied || after.object.implied || isTerminating(after.object)) return;
     const selectors = protectedLabels.map((text) => ({ text, labels: labelsOf(text) }));
     const { labels: now } = after.object.metadata;
@@ -29,13 +29,13 @@ export const namespaceProtectionRemoved = defineRule({
       if (selects(labels, before.object.metadata.labels))
         yield {
           at: ["metadata", "labels"],
-          message: `Protection is lost: ${text} is no longer among the labels`,
+          message: `The namespace loses its protection: the label ${text} is removed`,
           key: text,
         };
   },
 });
 
-/** `a=b,c=d` as labels. */
+/** Parses `a=b,c=d` into labels. */
 const labelsOf = (text: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
     text.split(",").map((pair) => {

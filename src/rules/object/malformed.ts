@@ -8,12 +8,12 @@ export const objectMalformed = defineRule({
   reads: [],
   mode: "deny",
   since: "0.1.0",
-  summary: "A field has another type than Kubernetes and Istio define.",
-  why: "Nobody can say what the object would do: the API server refuses it or drops the field, and no other rule judges what was read only in part.",
-  fix: "Give the field the type that the kind's schema asks for.",
+  summary: "A field has a type that differs from the schema of Kubernetes or Istio.",
+  why: "The effect of the object is not known: the API server rejects it or drops the field, and no other rule checks an object that could be read only in part.",
+  fix: "Change the field to the type that the schema of the kind requires.",
 
   *check({ malformed }) {
     for (const { at, expected, found } of malformed ?? [])
-      yield { at, message: `Expected ${expected}, found ${found}`, key: `${at.join(".")}: ${expected}` };
+      yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}` };
   },
 });

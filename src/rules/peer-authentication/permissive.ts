@@ -4,6 +4,8 @@ import { declared, type DeclaredMode, isWide } from "../../mesh/mtls/peer-authen
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
+const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
+
 export const peerAuthenticationPermissive = defineRule({
   id: "peer-authentication-permissive",
   subject: "PeerAuthentication",
@@ -11,17 +13,19 @@ export const peerAuthenticationPermissive = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A PeerAuthentication lets plaintext in: for a namespace, for workloads or for a port.",
-  why: "Who reaches the pod is served without a certificate (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication): nobody knows who calls, traffic can be read on the way, and rules on principals and namespaces do not match. A policy that sets no mode inherits and lets nobody in by itself.",
-  fix: "Set the mode to STRICT, or leave it out where the mesh is STRICT; bring callers that cannot do mTLS into the mesh, or write a MeshwardException with an end date.",
+  summary: "A PeerAuthentication accepts plaintext for a namespace, for workloads or for a port.",
+  why: "Callers without a certificate are accepted (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication): they have no identity, the traffic is not encrypted, and authorization rules for principals and namespaces do not match them. A policy without a mode inherits one and accepts nothing by itself.",
+  fix: `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
 
   *check(policy, { settings }) {
     const isRoot = policy.metadata.namespace === settings.rootNamespace;
-    // Istio reads neither: nothing is let in by them.
+    // Istio ignores such policies, so they accept nothing.
     if (!isServed(policy, settings) || (isRoot && !isWide(policy))) return;
     const who = whoOf(policy, isRoot);
     const { mtls, portLevelMtls } = policy.spec;
-    yield* accepting(declared(mtls), ["spec", "mtls", "mode"], `Workloads ${who} accept`);
+    // A mesh-wide policy inherits from none.
+    for (const problem of accepting(declared(mtls), ["spec", "mtls", "mode"], `Workloads ${who} accept`))
+      yield isRoot ? { ...problem, fix: `Set the mode to STRICT. ${forCallers}` } : problem;
     for (const [port, ofPort] of Object.entries(portLevelMtls))
       yield* accepting(
         declared(ofPort),
@@ -32,9 +36,9 @@ export const peerAuthenticationPermissive = defineRule({
 });
 
 function* accepting(mode: DeclaredMode, at: Problem["at"], whoAccepts: string): Iterable<Problem> {
-  // PERMISSIVE and DISABLE are one mistake: a change from one to the other lets nobody in who was not let in before.
+  // PERMISSIVE and DISABLE are the same problem: a change from one to the other accepts no additional callers.
   if (mode === "PERMISSIVE" || mode === "DISABLE")
-    yield { at, message: `${whoAccepts} plaintext: mode is ${mode}`, key: `${whoAccepts} plaintext` };
+    yield { at, message: `${whoAccepts} plaintext: the mode is ${mode}`, key: `${whoAccepts} plaintext` };
 }
 
 function whoOf({ metadata, spec }: PeerAuthentication, isRoot: boolean): string {

@@ -9,7 +9,7 @@ import { index, relation } from "../../view/view.ts";
 
 type Service = ObjectOf<"Service">;
 
-/** A policy that tells ports apart, and the Services of its namespace. */
+/** A policy with port-level modes, and the Services of its namespace. */
 const servicesBesidePeerAuthentication = relation(
   "servicesBesidePeerAuthentication",
   index("PeerAuthentication", (policy: PeerAuthentication, settings) =>
@@ -25,8 +25,8 @@ const isServedBy = ({ pod }: Workload, { spec }: Service): boolean =>
   spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0 && selects(spec.selector, pod.labels);
 
 /**
- * The ports at which a workload is known to listen: those that its containers declare, which they need not, and those
- * that Services send to. Empty: nobody says.
+ * The ports on which a workload is known to listen: those that its containers declare, which is optional, and the target
+ * ports of Services. Empty: none are known.
  */
 function knownPorts(workload: Workload, services: readonly Service[]): ReadonlySet<number> {
   const declared = workload.pod.ports;
@@ -49,9 +49,9 @@ export const peerAuthenticationPortUnknown = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A port in portLevelMtls at which none of the selected workloads is known to listen.",
-  why: "Ports here are those of the pods, not those of the Service in front of them (Istio pilot/pkg/security/authn/policy_applier.go GetMutualTLSModeForPort): the mode that was meant for one port holds for none.",
-  fix: "Name the port that the container listens at (the Service's targetPort), or declare it among the container's ports.",
+  summary: "None of the selected workloads is known to listen on a port in portLevelMtls.",
+  why: "The ports in portLevelMtls are those of the pods, not those of the Service (Istio pilot/pkg/security/authn/policy_applier.go GetMutualTLSModeForPort), so the mode applies to no port.",
+  fix: "Use the port on which the container listens (the Service's targetPort), or declare it in the container's ports.",
 
   *check(policy, mesh) {
     if (isWide(policy) || !isServed(policy, mesh.settings)) return;
@@ -62,14 +62,14 @@ export const peerAuthenticationPortUnknown = defineRule({
       .filter(({ pod }) => selects(labels, pod.labels));
     const services = mesh.related(servicesBesidePeerAuthentication, policy);
     const known = workloads.map((workload) => knownPorts(workload, services));
-    // A container need not declare its ports: where nobody says anything of one workload, it may be the one.
+    // Containers need not declare ports, so a workload without any known port may listen on this one.
     if (workloads.length === 0 || known.some((ports) => ports.size === 0)) return;
     for (const [port] of portModes(policy)) {
       if (known.some((ports) => ports.has(port))) continue;
       const fronting = services.filter((service) => workloads.some((workload) => isServedBy(workload, service)));
       yield {
         at: ["spec", "portLevelMtls", String(port)],
-        message: `No workload that this policy selects is known to listen at port ${port}${hintOf(port, fronting)}`,
+        message: `No workload that this policy selects is known to listen on port ${port}${hintOf(port, fronting)}`,
         key: `port ${port}`,
         related: fronting,
         evidence: workloads,

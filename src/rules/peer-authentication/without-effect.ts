@@ -21,9 +21,9 @@ export const peerAuthenticationWithoutEffect = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A PeerAuthentication changes nothing: an older one wins, or it has a selector in the root namespace.",
-  why: "Of the policies of one level (mesh, namespace, workload) Istio takes the oldest and drops the others, and in the root namespace it drops those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy looks as if it were in force; when the older one goes, it wakes up.",
-  fix: "Change the policy that wins, or delete one of the two; to select workloads, put the policy into their namespace.",
+  summary: "A PeerAuthentication has no effect: an older one applies, or it has a selector in the root namespace.",
+  why: "Of the policies at one level (mesh, namespace, workload), Istio uses the oldest and ignores the others, and in the root namespace it ignores those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy seems to be in force, and takes effect when the older one is deleted.",
+  fix: "Change the policy that applies instead, or delete one of the two.",
 
   *check(policy, mesh) {
     if (!isServed(policy, mesh.settings)) return;
@@ -35,6 +35,7 @@ export const peerAuthenticationWithoutEffect = defineRule({
       yield {
         at: ["spec", "selector"],
         message: "Istio ignores a policy with a selector in the root namespace: it applies to no workload",
+        fix: "Create the policy in the namespace of the workloads, or remove the selector to make it mesh-wide.",
       };
     else
       yield* secondSelecting(
@@ -52,7 +53,7 @@ function* secondWide(
 ): Iterable<Problem> {
   const [winner] = older;
   if (winner === undefined) return;
-  // An empty selector in the root namespace is mesh-wide for sidecars and nothing for ambient pods: there the next one counts.
+  // An empty selector in the root namespace is mesh-wide for sidecars and ignored for ambient pods, for which the next policy applies.
   if (isRoot && hasNoSelector(policy) && !older.some(hasNoSelector)) return;
   const level = isRoot ? "mesh-wide" : "namespace-wide";
   yield lost(`A second ${level} policy has no effect: ${because(winner, policy)}`, [winner]);
@@ -76,7 +77,10 @@ function* secondSelecting(
   const winners = selected.map(({ pod }) => older.find((other) => selects(labelsOf(other), pod.labels)));
   const known = winners.filter((winner) => winner !== undefined);
   if (selected.length === 0 || known.length < selected.length) return;
-  yield lost("The policy has no effect: older ones win for every workload it selects", [...new Set(known)]);
+  yield {
+    ...lost("The policy has no effect: older policies apply to every workload that it selects", [...new Set(known)]),
+    fix: "Change the older policies instead, or delete this one.",
+  };
 }
 
 const labelsOf = ({ spec }: PeerAuthentication) => spec.selector?.matchLabels ?? {};
@@ -91,8 +95,8 @@ const lost = (message: string, winners: readonly PeerAuthentication[]): Problem 
 
 function because(winner: PeerAuthentication, loser: PeerAuthentication): string {
   const name = `${winner.metadata.namespace}/${winner.metadata.name}`;
-  if (!isSameAge(winner, loser)) return `the older ${name} wins`;
+  if (!isSameAge(winner, loser)) return `the older ${name} applies`;
   return loser.metadata.creationTimestamp
-    ? `${name} was created in the same second and wins by its name`
-    : `${name} wins by its name when both are created at once`;
+    ? `${name} was created in the same second and comes first by name`
+    : `${name} comes first by name if both are created at the same time`;
 }

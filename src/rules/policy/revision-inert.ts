@@ -4,7 +4,7 @@ import { allKinds, kinds } from "../../kube/kinds.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 
-/** Elsewhere the label asks for injection, and there tags count. */
+/** Istio's own kinds. On other kinds the label selects the injector, and there tags are valid. */
 const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) => group.endsWith(".istio.io")));
 
 export const policyRevisionInert = defineRule({
@@ -14,18 +14,18 @@ export const policyRevisionInert = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["revisions"],
-  summary: "An object of Istio's names a revision that no control plane serves: nobody reads it.",
-  why: "A control plane reads objects without `istio.io/rev` and those that name its own revision, by exactly that name; tags are not resolved (Istio pkg/config/model.go LabelsInRevision). Istio's own webhook does not see the object either.",
-  fix: "Take the label off, so that every control plane reads the object, or name the revision itself, not a tag.",
+  summary: "An Istio object has a revision label for which there is no control plane, so it has no effect.",
+  why: "A control plane reads objects without `istio.io/rev` and objects with exactly its own revision; tags are not resolved (Istio pkg/config/model.go LabelsInRevision). Istio's own validation webhook does not check the object either.",
+  fix: "Remove the label, so that every control plane reads the object, or set it to the revision, not to a tag.",
 
   *check(object, { settings }) {
-    // Without a mesh config nobody has said which revisions there are.
+    // Without a mesh config, the revisions are not known.
     const areRevisionsKnown = settings.seen || settings.revisions.length > 1;
     if (!areRevisionsKnown || isServed(object, settings)) return;
     const revision = object.metadata.labels[revisionLabel] ?? "";
     yield {
       at: ["metadata", "labels", revisionLabel],
-      message: `No control plane serves revision ${JSON.stringify(revision)}: the ${object.originKind} does nothing`,
+      message: `There is no control plane for revision ${JSON.stringify(revision)}, so the ${object.originKind} has no effect`,
       evidence: [absent("MeshConfig", "istio-system", `istio-${revision}`)],
     };
   },

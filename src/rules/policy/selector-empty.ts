@@ -20,9 +20,9 @@ export const policySelectorEmpty = defineRule({
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap", "mtls"],
-  summary: "A policy with an empty selector holds for sidecars and for nothing in ambient mode.",
-  why: "Sidecars take `selector: {}` for no selector. istiod gives ztunnel the policy as one that selects workloads by labels, without any, and it is enforced nowhere (Istio pilot/pkg/serviceregistry/ambient/authorization.go convertAuthorizationPolicy, workloads.go buildWorkloadPolicies); a mesh-wide PeerAuthentication like this counts for no ambient pod of another namespace (workloads.go fetchPeerAuthentications). Nothing says so.",
-  fix: "Leave `selector` out: that is the whole namespace, or the whole mesh in the root namespace.",
+  summary: "A policy with an empty selector applies to sidecars, but not in ambient mode.",
+  why: "For sidecars, `selector: {}` means no selector. For ztunnel, istiod converts it into a policy that selects workloads by labels but has no labels, and it is enforced nowhere (Istio pilot/pkg/serviceregistry/ambient/authorization.go convertAuthorizationPolicy, workloads.go buildWorkloadPolicies); such a mesh-wide PeerAuthentication applies to no ambient pod of another namespace (workloads.go fetchPeerAuthentications). Istio does not report this.",
+  fix: "Remove `selector` to apply the policy to the whole namespace, or to the whole mesh in the root namespace.",
 
   *check(object, mesh) {
     if (object.kind === "AuthorizationPolicy") yield* ofAuthorizationPolicy(object, mesh);
@@ -38,12 +38,11 @@ function* ofAuthorizationPolicy(policy: AuthorizationPolicy, mesh: View): Iterab
   const namespace = ambientOf(mesh.related(namespacesOfAuthorizationPolicy, policy), isMeshWide, mesh);
   if (namespace === undefined) return;
   const where = isMeshWide ? "no ambient workload" : `no workload of namespace ${namespace.metadata.name}`;
-  const consequence =
-    actionOf(policy) === "DENY" ? "it denies nothing there" : "nothing is denied there for want of it";
+  const consequence = actionOf(policy) === "DENY" ? "it denies nothing there" : "it is no default deny there";
   yield problemOf(namespace, `ztunnel enforces a policy with an empty selector for ${where}: ${consequence}`);
 }
 
-/** In their own namespace others work; those that are not STRICT demand nothing anyway. */
+/** Only mesh-wide policies have the problem, and only with STRICT does it matter. */
 function* ofPeerAuthentication(policy: PeerAuthentication, mesh: View): Iterable<Problem> {
   const { rootNamespace } = mesh.settings;
   if (policy.metadata.namespace !== rootNamespace || !isServed(policy, mesh.settings)) return;
@@ -55,7 +54,7 @@ function* ofPeerAuthentication(policy: PeerAuthentication, mesh: View): Iterable
   if (namespace !== undefined)
     yield problemOf(
       namespace,
-      "A mesh-wide policy with an empty selector is STRICT for sidecars alone: ambient workloads of other namespaces accept plaintext as before",
+      "A mesh-wide policy with an empty selector is STRICT only for sidecars: ambient workloads of other namespaces still accept plaintext",
     );
 }
 
@@ -67,7 +66,7 @@ const problemOf = (namespace: Namespace, message: string): Problem => ({
   ...(namespace.implied ? { atMost: "warn" } : {}),
 });
 
-/** One that has ambient workloads. A policy's own namespace may have some, where its labels are not known. */
+/** A namespace with ambient workloads. If the labels of the policy's own namespace are not known, it may have some. */
 function ambientOf(
   namespaces: readonly Namespace[],
   isMeshWide: boolean,

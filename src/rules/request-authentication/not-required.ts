@@ -8,9 +8,9 @@ import { index, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 
-/** Whether some rule of a policy looks at the token of a request. */
+/** Whether some rule of a policy checks the token of a request. */
 function asksForToken(policy: AuthorizationPolicy): boolean {
-  // What a CUSTOM provider demands is not written here, and it is asked before tokens are read.
+  // The requirements of a CUSTOM provider are not known, and it is called before tokens are validated.
   if (actionOf(policy) === "CUSTOM") return false;
   return policy.spec.rules.some(
     ({ from, when }) =>
@@ -22,8 +22,8 @@ function asksForToken(policy: AuthorizationPolicy): boolean {
 const everywhere = "*";
 
 /**
- * A RequestAuthentication and the enforced policies, where both may be for the same workloads, that look at tokens. One
- * in the root namespace is for the whole mesh, and each namespace may demand tokens for itself.
+ * A RequestAuthentication and the enforced policies that check tokens and may apply to the same workloads. One in the
+ * root namespace applies to the whole mesh, and each namespace can require tokens itself.
  */
 const tokenPoliciesOfRequestAuthentication = relation(
   "tokenPoliciesOfRequestAuthentication",
@@ -37,12 +37,12 @@ const tokenPoliciesOfRequestAuthentication = relation(
   ),
 );
 
-/** Whether both may be for one workload, gateway or service. */
+/** Whether both may apply to one workload, gateway or service. */
 function mayMeet(authentication: RequestAuthentication, policy: AuthorizationPolicy): boolean {
   const own = targetsOf(authentication);
   const others = targetRefsOf(policy);
   if (own.length > 0 || others.length > 0)
-    // A Service behind a Gateway, or all of a class: what one of them guards the other may guard too.
+    // Targets of different kinds can overlap, such as a Service behind a Gateway.
     return own.some(({ kind, name }) => others.some((other) => other.kind !== kind || other.name === name));
   const [labels, wanted] = [authentication.spec.selector?.matchLabels ?? {}, policy.spec.selector?.matchLabels ?? {}];
   const both = { ...labels, ...wanted };
@@ -59,9 +59,9 @@ export const requestAuthenticationNotRequired = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "Tokens are checked where there are any, and no policy demands one.",
-  why: "A RequestAuthentication refuses a token that is wrong; a request without any passes (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter, which allows missing tokens).",
-  fix: 'Add an AuthorizationPolicy for the same workloads that demands a token: ALLOW from `requestPrincipals: ["*"]` (or one issuer\'s), or DENY from `notRequestPrincipals: ["*"]`.',
+  summary: "Tokens are validated if they are sent, but no policy requires one.",
+  why: "A RequestAuthentication denies requests with an invalid token and accepts requests without a token (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter, which allows missing tokens).",
+  fix: 'Add an AuthorizationPolicy for the same workloads that requires a token: ALLOW from `requestPrincipals: ["*"]` (or one issuer\'s), or DENY from `notRequestPrincipals: ["*"]`.',
 
   *check(authentication, mesh) {
     const { metadata, spec } = authentication;
@@ -70,7 +70,7 @@ export const requestAuthenticationNotRequired = defineRule({
     if (policies.some((policy) => mayMeet(authentication, policy))) return;
     yield {
       at: ["spec", "jwtRules"],
-      message: "No policy demands a token here: requests without one pass",
+      message: "No policy requires a token here, so requests without one are accepted",
       evidence: [absent("AuthorizationPolicy", metadata.namespace)],
     };
   },

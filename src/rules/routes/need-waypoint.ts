@@ -1,8 +1,10 @@
 import { absent } from "../../engine/evidence.ts";
+import { idOf } from "../../kube/identity.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService } from "../../mesh/membership/services.ts";
+import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { useWaypoint } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -24,9 +26,9 @@ export const routesNeedWaypoint = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient", "canary"],
-  summary: "A VirtualService routes requests to a Service of an ambient namespace, and no waypoint is there to do it.",
-  why: "Of HTTP ztunnel sees nothing, and it reads no VirtualService: a client in ambient mode reaches the Service as if the routes were not there, and nothing says so (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways follow the routes themselves.",
-  fix: "Give the namespace a waypoint (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or its Service the label `istio.io/use-waypoint`.",
+  summary: "A VirtualService routes requests to a Service in an ambient namespace that has no waypoint.",
+  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways apply the routes themselves.",
+  fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
 
   *check(virtualService, mesh) {
     if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return;
@@ -42,19 +44,33 @@ export const routesNeedWaypoint = defineRule({
       if (isUsable(binding)) continue;
       yield {
         at: ["spec", "hosts", i],
-        message: `Namespace ${namespace.metadata.name} is ambient and ${lackOf(binding)}: ztunnel ignores these routes for ${host}`,
+        message: `Namespace ${namespace.metadata.name} is ambient and ${lackOf(binding, service)}: ztunnel ignores these routes for ${host}`,
         key: `no waypoint for ${host}`,
+        ...fixOf(binding, service),
         evidence: [namespace, service, absent("KubernetesGateway", namespace.metadata.name)],
       };
     }
   },
 });
 
-/** Routes of gateways alone are followed by gateways. */
+/** Gateways apply routes that are only for gateways. */
 function isForMesh({ spec }: VirtualService): boolean {
   const isForClients = spec.gateways.length === 0 || spec.gateways.includes("mesh");
   return isForClients && spec.http.length + spec.tcp.length + spec.tls.length > 0;
 }
 
-const lackOf = (binding: WaypointBinding | undefined): string =>
-  binding === undefined ? "has no waypoint" : `its waypoint ${formatWaypoint(binding.named)} is not usable`;
+function lackOf(binding: WaypointBinding | undefined, service: Service): string {
+  if (binding !== undefined) return `its waypoint ${formatWaypoint(binding.named)} is not usable`;
+  return isOptedOut(service) ? `its Service ${service.metadata.name} opts out of waypoints` : "has no waypoint";
+}
+
+function fixOf(binding: WaypointBinding | undefined, service: Service): { readonly fix?: string } {
+  if (binding !== undefined)
+    return {
+      fix: `Make waypoint ${formatWaypoint(binding.named)} usable (waypoint-not-found reports why it is not), or use another one.`,
+    };
+  if (!isOptedOut(service)) return {};
+  return { fix: `Remove the label ${useWaypoint} from ${idOf(service)}, or set it to the name of a waypoint.` };
+}
+
+const isOptedOut = ({ metadata }: Service): boolean => metadata.labels[useWaypoint] === "none";

@@ -1,4 +1,5 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { Refusal } from "../../mesh/traffic/refusals.ts";
 import { refusalsOf } from "../../mesh/traffic/virtual-service-validation.ts";
 
 export const virtualServiceRouteRejected = defineRule({
@@ -7,9 +8,38 @@ export const virtualServiceRouteRejected = defineRule({
   reads: [],
   mode: "deny",
   since: "0.1.0",
-  summary: "Istio refuses the VirtualService: a route does nothing, or says what cannot be.",
-  why: "The webhook of istiod refuses it (Istio pkg/config/validation/validation.go ValidateVirtualService). Where that webhook is down, left out or set to Ignore, istiod ignores the object, or Envoy refuses every route of the listener that it is part of and keeps the old ones.",
-  fix: "Give each route exactly one action (route, redirect, directResponse or delegate), and at least one of several destinations a weight above 0.",
+  summary: "Istio rejects the VirtualService because a route is invalid or has no action.",
+  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod ignores the object, or Envoy rejects all routes of the listener and keeps the old ones.",
+  fix: "Correct the field, or remove it.",
 
-  check: refusalsOf,
+  check: (virtualService) => refusalsOf(virtualService).map(withFix),
 });
+
+/** Fixes by the path of what is rejected, if more can be said than in the fix of the rule. */
+const fixes: readonly (readonly [path: RegExp, fix: string])[] = [
+  [/^spec$/, "Add a route to http, tcp or tls."],
+  [/^spec\.(?:gateways|tcp|tls)$/, "Set hosts, or remove this field: a delegate has only http routes."],
+  [
+    /^spec\.hosts\.\d+$/,
+    "List each host once, as a DNS name, a name that starts with `*.` or an IP address. The host `*` is for gateways other than `mesh`.",
+  ],
+  [/^spec\.exportTo/, "List each namespace once, or only `.` for the own namespace or `*` for all."],
+  [
+    /^spec\.http\.\d+$/,
+    "Set exactly one of route, redirect, directResponse and delegate, and remove the settings that it excludes.",
+  ],
+  [/^spec\.http\.\d+\.delegate$/, "Replace the delegate with a route, a redirect or a directResponse."],
+  [/^spec\.(?:tcp|tls)\.\d+$/, "Add a destination and, for tls, a match with sniHosts."],
+  [
+    /^spec\.tls\.\d+\.match\.\d+(?:\.sniHosts\.\d+)?$/,
+    "List in sniHosts only names that match hosts of the VirtualService.",
+  ],
+  [/^spec\.\w+\.\d+\.route$/, "Set a weight above 0 for at least one destination."],
+  [/\.(?:destination|mirror)(?:\.host)?$/, "Set the host to the name of a service, without a wildcard."],
+];
+
+function withFix(refusal: Refusal): Problem {
+  const path = refusal.at.join(".");
+  const [, fix] = fixes.find(([pattern]) => pattern.test(path)) ?? [];
+  return fix === undefined ? refusal : { ...refusal, fix };
+}

@@ -48,8 +48,8 @@ export const virtualServiceSubsetNotFound = defineRule({
   tags: ["canary"],
   summary:
     "A destination or mirror with traffic names a subset that the DestinationRule its clients use does not define.",
-  why: "Envoy has no cluster for such a subset and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Clients take one DestinationRule: of their own namespace, else the service's, else the root namespace (pilot/pkg/model/push_context.go destinationRule).",
-  fix: "Apply the DestinationRule that defines the subset before what uses it; take the last use of a subset away before the subset itself.",
+  why: "Envoy has no cluster for such a subset and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Clients use one DestinationRule: that of their own namespace, else of the service's, else of the root namespace (pilot/pkg/model/push_context.go destinationRule).",
+  fix: "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.",
 
   *check(virtualService, mesh) {
     const { settings } = mesh;
@@ -57,7 +57,7 @@ export const virtualServiceSubsetNotFound = defineRule({
     const rules = mesh.related(destinationRulesOfVirtualService, virtualService);
     const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
     let routing: Routing | undefined;
-    // Many routes ask for the same.
+    // Many routes use the same subset.
     const hosts = new Map<string, KnownHost>();
     for (const traffic of trafficOf(virtualService)) {
       const { host: said, subset } = traffic.destination;
@@ -93,13 +93,13 @@ interface KnownHost extends Omit<SubsetTarget, "subset"> {
   readonly found: Map<string, Known>;
 }
 
-/** What a subset's clients find. */
+/** The look-up result of a subset's clients. */
 interface Known {
   readonly target: SubsetTarget;
   readonly failures: readonly SubsetFailure[];
 }
 
-/** Where a subset is asked for, and how. */
+/** The place where a subset is used. */
 interface Asked {
   readonly traffic: Traffic;
   readonly target: SubsetTarget;
@@ -153,10 +153,10 @@ function fixOf({ lookup }: SubsetFailure, { host, subset, rules }: SubsetTarget)
   const elsewhere = rules.find((rule) => !lookup.used.includes(rule) && defines(rule, subset));
   if (elsewhere === undefined) return undefined;
   const { namespace, name } = elsewhere.metadata;
-  return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it: let them see it (spec.exportTo), or define the subset in the one that they use.`;
+  return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
 }
 
-/** What is there and lacks the subset; where a rule for just this host may be missing, the places where it would stand. */
+/** The evidence: the DestinationRules without the subset, or the namespaces in which one for this host may be missing. */
 function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Evidence[] {
   const { target, settings } = asked;
   const [used] = lookup.used;
@@ -164,7 +164,7 @@ function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNo
   if (client !== undefined && client.namespace !== anyOtherNamespace) places.add(client.namespace);
   const isMissing = used === undefined || isWildcard(hostOfRule(used, settings));
   const missing = isMissing ? [...places].map((namespace) => absent("DestinationRule", namespace)) : [];
-  // Wherever the gateway stands, it finds nothing: then its place does not matter.
+  // The gateway finds no subset in any namespace, so its namespace does not matter.
   const gateway: readonly AnyObject[] =
     client?.gateway === undefined || isNowhere ? [] : [client.gateway.gateway, client.gateway.workload];
   return [...lookup.used, ...missing, ...gateway, ...(root ? [root] : [])];

@@ -11,18 +11,18 @@ export const virtualServiceWeightsNot100 = defineRule({
   parameters: {
     stable: {
       summary:
-        "Subset or host of the stable destination: a change that raises its weight and its share is a rollback and warns; empty: the first of a route",
+        "Subset or host of the stable destination: a change that increases its weight and its share is a rollback and only warns; empty: the first destination of a route",
       default: "",
     },
   },
   summary: "The weights of a route's destinations do not sum to 100.",
-  why: "Istio takes weights as shares of their sum and drops destinations whose weight is 0 or missing (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; networkfilter.go for tcp and tls): traffic splits otherwise than the manifest says, and nobody is told.",
-  fix: "Make the weights of the route sum to 100; give every destination a weight, 0 for none.",
+  why: "Istio interprets weights as shares of their sum and drops destinations with a weight of 0 or without a weight (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; networkfilter.go for tcp and tls): the traffic is split differently from the manifest, and Istio does not report this.",
+  fix: "Change the weights of the route so that their sum is 100. Set a weight for every destination, 0 for no traffic.",
 
   *check(virtualService) {
     for (const route of routesOf(virtualService)) {
       const { at, destinations } = route;
-      // A single destination gets everything, whatever its weight says.
+      // A single destination receives all requests, regardless of its weight.
       if (destinations.length < 2) continue;
       const sum = destinations.reduce((total, { weight }) => total + (weight ?? 0), 0);
       if (sum === 100 || isRefused(destinations)) continue;
@@ -52,11 +52,11 @@ function stableOf({ destinations }: Route, stable: string): { weight: number; sh
   return { weight, share: sum > 0 ? weight / sum : 0 };
 }
 
-/** Weights that istiod refuses altogether are virtual-service-route-rejected. */
+/** virtual-service-route-rejected reports weights that istiod rejects. */
 const isRefused = (destinations: readonly WeightedDestination[]): boolean =>
   destinations.every(({ weight = 0 }) => weight === 0) || destinations.some(({ weight = 0 }) => weight < 0);
 
-/** The route, whatever its weights: a sum that goes from wrong to wrong is no new mistake. */
+/** Identifies the route without its weights, so that another wrong sum is the same problem. */
 function keyOf({ protocol, route, destinations }: Route): string {
   const to = destinations.map(({ destination }) => [destination.host, destination.subset, destination.port]);
   const name = "name" in route ? route.name : undefined;

@@ -36,12 +36,12 @@ export const waypointNotFound = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient"],
-  summary: "The label `istio.io/use-waypoint` names something that takes no traffic.",
-  why: "Where the waypoint is missing, not ready, for other traffic, or takes nothing from the namespace, ztunnel sends requests straight to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget): every policy and route that only a waypoint enforces is passed over, and no request fails.",
-  fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, then set the label; `none` opts out.",
+  summary: "The label `istio.io/use-waypoint` names a waypoint that receives no traffic.",
+  why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails.",
+  fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, and then set the label.",
 
   *check(object, mesh) {
-    // What only a namespace's label says is said of the namespace.
+    // Problems that come from the label of a namespace are reported for the namespace.
     for (const { binding, at } of bindingsOf(object, mesh))
       if (binding?.trouble !== undefined) yield problemOf(binding, object, at);
   },
@@ -74,29 +74,41 @@ function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Probl
   return {
     at,
     message: messageOf(binding, object),
+    fix: fixOf(binding, object),
     evidence: [gateway ?? absent("KubernetesGateway", named.namespace, named.name)],
-    ...(binding.trouble === "not allowed" ? { fix: allowFix(binding, object) } : {}),
   };
 }
 
-const consequence = "traffic goes around it, and policies and routes for it do nothing";
+const consequence = "traffic bypasses it, and its policies and routes have no effect";
 
 function messageOf({ named, gateway, trouble }: WaypointBinding, object: AnyObject): string {
   const waypoint = `Waypoint ${formatWaypoint(named)}`;
-  if (named.name === "") return `${useWaypoint} is empty and names no waypoint`;
+  if (named.name === "") return `Label ${useWaypoint} is empty, so no waypoint receives the traffic`;
   if (gateway === undefined) return `${waypoint} does not exist: ${consequence}`;
-  if (trouble === "no waypoint")
-    return `Gateway ${formatWaypoint(named)} has class ${JSON.stringify(gateway.spec.gatewayClassName)} and is no waypoint: policies and routes for one do nothing`;
-  if (trouble === "going") return `${waypoint} is being deleted: soon ${consequence}`;
+  if (trouble === "not a waypoint")
+    return `Gateway ${formatWaypoint(named)} has class ${JSON.stringify(gateway.spec.gatewayClassName)} and is not a waypoint: policies and routes for a waypoint have no effect`;
+  if (trouble === "deleting") return `${waypoint} is being deleted: soon ${consequence}`;
   if (trouble === "not ready") return `${waypoint} is not ready: until it is, ${consequence}`;
-  if (trouble === "not allowed")
-    return `${waypoint} takes nothing from namespace ${namespaceOf(object)}: ${consequence}`;
-  const wanted = object.kind === "Namespace" ? "what is in a namespace" : `a ${object.originKind}`;
+  if (trouble === "not allowed") return `${waypoint} does not accept namespace ${namespaceOf(object)}: ${consequence}`;
+  const wanted = object.kind === "Namespace" ? "the contents of a namespace" : `a ${object.originKind}`;
   return `${waypoint} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for ${wanted}: ${consequence}`;
 }
 
 const namespaceOf = ({ kind, metadata }: AnyObject): string =>
   kind === "Namespace" ? metadata.name : metadata.namespace;
 
-const allowFix = ({ named }: WaypointBinding, object: AnyObject): string =>
-  `Let the HBONE listener of Gateway ${formatWaypoint(named)} take routes from namespace ${namespaceOf(object)}: \`allowedRoutes.namespaces\` with \`from: All\`, or \`from: Selector\` and the namespace's labels.`;
+function fixOf({ named, trouble }: WaypointBinding, object: AnyObject): string {
+  const waypoint = formatWaypoint(named);
+  if (named.name === "") return "Set the label to the name of a waypoint, or remove it. The value `none` opts out.";
+  if (trouble === "not a waypoint")
+    return "Set the label to the name of a Gateway with class istio-waypoint. `istioctl waypoint apply` creates one.";
+  if (trouble === "deleting")
+    return `Set the label to the name of another waypoint before ${waypoint} is gone, or remove the label.`;
+  if (trouble === "not ready")
+    return `Wait until waypoint ${waypoint} is ready before setting the label. The status of its Gateway says why it is not.`;
+  if (trouble === "not allowed")
+    return `Allow namespace ${namespaceOf(object)} in the HBONE listener of Gateway ${waypoint}: \`allowedRoutes.namespaces\` with \`from: All\`, or \`from: Selector\` and the namespace's labels.`;
+  if (trouble === "other traffic")
+    return `Set the label istio.io/waypoint-for of Gateway ${waypoint} to \`${object.kind === "Workload" ? "workload" : "service"}\` or \`all\`, or use another waypoint.`;
+  return `Create the waypoint first (\`istioctl waypoint apply --namespace ${named.namespace} --name ${named.name}\`), or correct the name in the label.`;
+}

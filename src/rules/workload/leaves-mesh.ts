@@ -7,6 +7,9 @@ import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
 
+const forClients =
+  "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
+
 export const workloadLeavesMesh = defineRule({
   id: "workload-leaves-mesh",
   subject: "Workload",
@@ -14,16 +17,16 @@ export const workloadLeavesMesh = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "Pods that the mesh captured, or a port of them, are captured no longer.",
-  why: "What neither a sidecar nor ztunnel takes reaches the container as it comes: without mTLS, without identity, past every policy (Istio pkg/kube/inject/inject.go injectRequired, cni/pkg/util/enablement_selector.go Matches, tools/istio-iptables/pkg/capture/run.go). PeerAuthentications and AuthorizationPolicies stay in place and do nothing.",
-  fix: "Take the opt-out back. Let what cannot speak mTLS (probes, scrapers) in by a PeerAuthentication for its port, or write a MeshwardException with an end date.",
+  summary: "Pods, or one of their ports, are no longer captured by the mesh.",
+  why: "Traffic that neither a sidecar nor ztunnel captures reaches the container directly, without mTLS, without an identity and without any policy (Istio pkg/kube/inject/inject.go injectRequired, cni/pkg/util/enablement_selector.go Matches, tools/istio-iptables/pkg/capture/run.go). PeerAuthentications and AuthorizationPolicies still exist but have no effect.",
+  fix: `Keep the pods and their ports in the mesh. ${forClients}`,
 
   *compare(before, after) {
-    // Gateways and waypoints are data plane themselves: nothing captures them.
+    // Gateways and waypoints are part of the data plane and are not captured.
     if (isProxy(before.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    // What the namespace takes away is said of the namespace.
+    // Losses that the namespace causes are reported for the namespace.
     const was = captureOf(before.object, namespace);
     const is = captureOf(after.object, namespace);
     if (was === "none") return;
@@ -33,11 +36,12 @@ export const workloadLeavesMesh = defineRule({
 });
 
 function leaves(old: Workload, now: Workload, was: Capture): Problem {
-  const { at, because } = reasonOf(old, now);
+  const { at, because, revert } = reasonOf(old, now);
   return {
     at,
-    message: `${idOf(now)} leaves the mesh: ${because}; its pods take whatever reaches them, without mTLS or any policy`,
+    message: `${idOf(now)} leaves the mesh: ${because}; its pods accept all traffic, without mTLS or any policy`,
     key: "leaves the mesh",
+    fix: `${revert} ${forClients}`,
     ...(was === "unknown" ? { atMost: "warn" } : {}),
   };
 }
@@ -45,14 +49,24 @@ function leaves(old: Workload, now: Workload, was: Capture): Problem {
 interface Reason {
   readonly at: Path;
   readonly because: string;
+  /** The part of the fix that reverts it. */
+  readonly revert: string;
 }
 
 function reasonOf({ pod: old }: Workload, { pod, podAt }: Workload): Reason {
   const labels = [...podAt, "metadata", "labels"];
   if (pod.hostNetwork && !old.hostNetwork)
-    return { at: [...podAt, "spec", "hostNetwork"], because: "nothing captures pods in the network of their node" };
+    return {
+      at: [...podAt, "spec", "hostNetwork"],
+      because: "pods in the host network are not captured",
+      revert: "Do not set hostNetwork.",
+    };
   if (pod.labels[injectSidecar] === "false" && old.labels[injectSidecar] !== "false")
-    return { at: [...labels, injectSidecar], because: `label ${injectSidecar} "false" refuses the sidecar` };
+    return {
+      at: [...labels, injectSidecar],
+      because: `label ${injectSidecar} "false" disables the sidecar`,
+      revert: `Remove the label ${injectSidecar}.`,
+    };
   if (
     pod.annotations[injectSidecar] === "false" &&
     old.annotations[injectSidecar] !== "false" &&
@@ -60,15 +74,24 @@ function reasonOf({ pod: old }: Workload, { pod, podAt }: Workload): Reason {
   )
     return {
       at: [...podAt, "metadata", "annotations", injectSidecar],
-      because: `annotation ${injectSidecar} "false" refuses the sidecar`,
+      because: `annotation ${injectSidecar} "false" disables the sidecar`,
+      revert: `Remove the annotation ${injectSidecar}.`,
     };
   if (pod.labels[dataplaneMode] === "none" && old.labels[dataplaneMode] !== "none")
-    return { at: [...labels, dataplaneMode], because: `label ${dataplaneMode} "none" leaves them out` };
-  return { at: labels, because: "what took them in is gone from their labels and annotations" };
+    return {
+      at: [...labels, dataplaneMode],
+      because: `label ${dataplaneMode} "none" leaves them out`,
+      revert: `Remove the label ${dataplaneMode}.`,
+    };
+  return {
+    at: labels,
+    because: "the labels and annotations that enrolled them are removed",
+    revert: "Keep the labels and annotations that enroll the pods.",
+  };
 }
 
 function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture, Capture]): Iterable<Problem> {
-  // Where the namespace is not known, what the pod says of its sidecar counts as soon as it has one.
+  // If the namespace is not known, the pod's own label counts as soon as the pod has a sidecar.
   const planes: readonly Capture[] = is === "unknown" ? ["sidecar", "ambient"] : [is];
   for (const plane of planes) {
     const before = interceptionOf(old.pod, was === "unknown" ? plane : was);
@@ -79,7 +102,7 @@ function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture,
 
 const whichPorts: Readonly<Record<string | number, string>> = {
   all: "any port of",
-  rest: "ports that are not listed of",
+  rest: "unlisted ports of",
 };
 
 function losesPort({ port, by, isCertain }: PortLost, workload: Workload, isUnknown: boolean): Problem {
@@ -87,8 +110,9 @@ function losesPort({ port, by, isCertain }: PortLost, workload: Workload, isUnkn
   const annotation = by !== undefined && pod.annotations[by] !== undefined;
   return {
     at: annotation ? [...podAt, "metadata", "annotations", by] : podAt,
-    message: `What arrives at ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} goes past the mesh${annotation ? `: ${by} ${JSON.stringify(pod.annotations[by])}` : ""}`,
+    message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation ? `: ${by} ${JSON.stringify(pod.annotations[by])}` : ""}`,
     key: `port ${port}`,
+    ...(annotation ? { fix: `Change or remove the annotation ${by}. ${forClients}` } : {}),
     ...(isCertain && !isUnknown ? {} : { atMost: "warn" }),
   };
 }

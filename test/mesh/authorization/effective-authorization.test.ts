@@ -224,7 +224,7 @@ describe("guarded one by one", () => {
     ["one policy", [web, forApp("web")], "complete", false],
     ["not all workloads are known", [web, cart, forApp("web"), forApp("cart")], "partial", false],
     ["no workload", [forApp("web"), forApp("cart")], "complete", false],
-    ["one lets everyone in", [web, cart, forApp("web"), forApp("cart", { rules: [{}] })], "complete", false],
+    ["one allows everyone", [web, cart, forApp("web"), forApp("cart", { rules: [{}] })], "complete", false],
     [
       "by one of the root namespace",
       [web, cart, forApp("web"), named("r", { selector: {} }, "istio-system")],

@@ -186,6 +186,6 @@ test("the root namespace moves, and what the mesh demanded stays behind", () => 
   const { findings } = judge([namespaceMtlsWeakened], mesh, [{ old, object: meshConfig("mesh-root") }]);
   assert.deepEqual(
     findings.map(({ subject, message }) => `${subject.metadata.name}: ${message}`),
-    ["payments: Workloads accept plaintext: no PeerAuthentication demands mTLS"],
+    ["payments: Workloads accept plaintext: no PeerAuthentication requires mTLS"],
   );
 });
