@@ -21,15 +21,24 @@ after(() => rmSync(temporary, { recursive: true }));
 /** Fails unless the rule finds what the file is marked with and nothing else. Says how many findings and clean objects there are. */
 export async function judgeFixture(rule: Rule, file: string): Promise<{ marked: number; clean: number }> {
   const fixture = await readFixture(file);
-  // A rule that has both ways compares in admission, and says in an audit what is.
-  const isStep = rule.compare && (!rule.check || fixture.objects.some(({ isAfter }) => isAfter));
-  if (isStep) assert.deepEqual(byStep(rule, fixture), fixture.expected);
+  if (isStepFixture(rule, fixture)) assert.deepEqual(byStep(rule, fixture), fixture.expected);
   else await stateFixture(rule, fixture);
   return {
     marked: fixture.expected.length,
     clean: fixture.objects.filter((object) => isUnmarked(object, fixture)).length,
   };
 }
+
+/** What a rule finds in a fixture: introduced by its changes, or there already. */
+export async function findingsOfFixture(rule: Rule, file: string): Promise<readonly Finding[]> {
+  const fixture = await readFixture(file);
+  const objects = fixture.objects.map(({ object }) => object);
+  return isStepFixture(rule, fixture) ? stepFindings(rule, fixture) : findingsOf(rule, fixture, objects);
+}
+
+/** A rule that has both ways compares in admission, and says in an audit what is. */
+const isStepFixture = (rule: Rule, fixture: Fixture): boolean =>
+  rule.compare !== undefined && (!rule.check || fixture.objects.some(({ isAfter }) => isAfter));
 
 async function stateFixture(rule: Rule, fixture: Fixture): Promise<void> {
   assert.deepEqual(byAudit(rule, fixture), fixture.expected, "audit of the set");
@@ -96,7 +105,7 @@ function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {
   const background = fixture.objects.filter((object) => isUnmarked(object, fixture));
   for (const { object } of background) mesh.set(object);
   for (const { object } of fixture.objects.filter((object) => !isUnmarked(object, fixture))) {
-    for (const line of introducedBy(rule, fixture, mesh, { object })) found.add(line);
+    for (const finding of introducedBy(rule, fixture, mesh, { object })) found.add(fixture.lineOf(finding));
     mesh.set(object);
   }
   // What rests on a Namespace that nobody shows was there before anyone could be asked.
@@ -104,25 +113,28 @@ function byAdmission(rule: Rule, fixture: Fixture): readonly string[] {
   return [...found].sort();
 }
 
-function byStep(rule: Rule, fixture: Fixture): readonly string[] {
+const byStep = (rule: Rule, fixture: Fixture): readonly string[] =>
+  [...new Set(stepFindings(rule, fixture).map((finding) => fixture.lineOf(finding)))].sort();
+
+function stepFindings(rule: Rule, fixture: Fixture): readonly Finding[] {
   const mesh = meshOf(
     fixture,
     fixture.objects.filter(({ isAfter }) => !isAfter).map(({ object }) => object),
   );
-  const found = new Set<string>();
+  const found: Finding[] = [];
   for (const { object, isDeleted } of fixture.objects.filter(({ isAfter }) => isAfter)) {
     const old = mesh.find(object.kind, keyOf(object));
     const known = old?.implied ? undefined : old;
     const change = isDeleted ? { old: known } : { old: known, object };
-    for (const line of introducedBy(rule, fixture, mesh, change)) found.add(line);
+    found.push(...introducedBy(rule, fixture, mesh, change));
     if (isDeleted) mesh.delete(object.kind, keyOf(object));
     else mesh.set(object);
   }
-  return [...found].sort();
+  return found;
 }
 
-function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly string[] {
+function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly Finding[] {
   const { findings, errors } = judge([rule], mesh, [change], { selection: selectionOf(fixture) });
   for (const { error } of errors) throw error;
-  return findings.filter(({ introduced }) => introduced).map((finding) => fixture.lineOf(finding));
+  return findings.filter(({ introduced }) => introduced);
 }

@@ -144,7 +144,7 @@ function fixOf({ lost, port }: TlsPath["choice"]): { readonly fix?: string } {
   if (lost === undefined) return {};
   return lost === "no workloadSelector"
     ? {
-        fix: "Add a workloadSelector to the DestinationRule, or set the tls mode to ISTIO_MUTUAL, which needs no credentialName.",
+        fix: "Set the tls mode to ISTIO_MUTUAL, which needs no credentialName. If the application terminates this TLS itself, add a workloadSelector.",
       }
     : {
         fix: `Set tls with mode ISTIO_MUTUAL in the entry for port ${port}, or remove tls from the whole DestinationRule.`,

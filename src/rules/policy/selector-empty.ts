@@ -30,6 +30,11 @@ export const policySelectorEmpty = defineRule({
   },
 });
 
+const consequences: ReadonlyMap<string, string> = new Map([
+  ["ALLOW", "it is no default deny there"],
+  ["DENY", "it denies nothing there"],
+]);
+
 /** With empty `matchLabels` in it, the selector works. */
 function* ofAuthorizationPolicy(policy: AuthorizationPolicy, mesh: View): Iterable<Problem> {
   const { selector } = policy.spec;
@@ -38,8 +43,8 @@ function* ofAuthorizationPolicy(policy: AuthorizationPolicy, mesh: View): Iterab
   const namespace = ambientOf(mesh.related(namespacesOfAuthorizationPolicy, policy), isMeshWide, mesh);
   if (namespace === undefined) return;
   const where = isMeshWide ? "no ambient workload" : `no workload of namespace ${namespace.metadata.name}`;
-  const consequence = actionOf(policy) === "DENY" ? "it denies nothing there" : "it is no default deny there";
-  yield problemOf(namespace, `ztunnel enforces a policy with an empty selector for ${where}: ${consequence}`);
+  const consequence = consequences.get(actionOf(policy)) ?? "it has no effect there";
+  yield problemOf(namespace, `The selector is empty, so ztunnel enforces the policy for ${where}: ${consequence}`);
 }
 
 /** Only mesh-wide policies have the problem, and only with STRICT does it matter. */

@@ -1,0 +1,295 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import type { Finding } from "../../src/engine/finding.ts";
+import { rules } from "../../src/rules/index.ts";
+import { findingsOfFixture } from "./judge-fixture.ts";
+
+// A rule that finds problems of different kinds gives each kind a fix of its own. Every finding of its fixtures has
+// exactly one row here, and every row has a finding; `$1` is a group of the message.
+
+const forClients =
+  "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
+const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
+const exemptPort =
+  "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
+
+const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
+  "authorization-policy-not-enforced-l7": [
+    [
+      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to (\S+)$/,
+      `Create a waypoint for namespace $1 and attach this rule to it with targetRefs, and allow the identity of the waypoint (cluster.local/ns/$1/sa/waypoint) to reach $2.`,
+    ],
+    [
+      /^Namespace (\S+) (?:is|may be) ambient and has no waypoint: (?:at ztunnel the rule|ztunnel ignores)/,
+      `Create a waypoint for namespace $1 and attach this rule to it with targetRefs, or use only ports and identities in it.`,
+    ],
+    [
+      /attached to its waypoint (\S+): at/,
+      `Attach this rule to waypoint $1 with targetRefs, or use only ports and identities in it.`,
+    ],
+    [
+      /^For .*: at/,
+      `Attach this rule to GatewayClass istio-waypoint with targetRefs, or use only ports and identities in it.`,
+    ],
+    [
+      /^Namespace (\S+) is ambient and has no waypoint: .* CUSTOM/,
+      `Create a waypoint for namespace $1 and attach the policy to it with targetRefs.`,
+    ],
+    [/attached to its waypoint (\S+): .* CUSTOM/, `Attach the policy to waypoint $1 with targetRefs.`],
+    [/^For .*: .* CUSTOM/, `Attach the policy to GatewayClass istio-waypoint with targetRefs.`],
+  ],
+  "authorization-policy-target-not-found": [
+    [/^(\S+ \S+) does not exist/, "Create $1 first, or correct the name of the target."],
+    [
+      /^A target in namespace "b"/,
+      "Create the policy in namespace b, or target an object in namespace a and remove `namespace` from the target.",
+    ],
+    [
+      /^Istio attaches no policy/,
+      'Target a Service (group ""), a ServiceEntry (networking.istio.io) or a Gateway (gateway.networking.k8s.io). To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.',
+    ],
+    [
+      /^A GatewayClass is a valid target only/,
+      "To target all waypoints, create the policy in namespace istio-system. To target one waypoint, use kind Gateway and its name.",
+    ],
+    [
+      /^The only GatewayClass/,
+      "Use the name istio-waypoint. To target an ingress gateway, create the policy in its namespace, with kind Gateway and its name.",
+    ],
+  ],
+  "destination-rule-plaintext": [
+    [
+      /because its tls mode is DISABLE/,
+      "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
+    ],
+    [
+      / at port (\d+), because the entry for the port has no tls/,
+      "Set tls with mode ISTIO_MUTUAL in the entry for port $1, or remove tls from the whole DestinationRule.",
+    ],
+    [
+      /because credentialName has no effect/,
+      "Set the tls mode to ISTIO_MUTUAL, which needs no credentialName. If the application terminates this TLS itself, add a workloadSelector.",
+    ],
+  ],
+  "gateway-tls-weak": [
+    [/accepts TLS 1\.[01]/, "Set minProtocolVersion to TLSV1_2 or TLSV1_3, or remove it."],
+    [
+      /mode PASSTHROUGH/,
+      "List in `hosts` only the names whose connections should be passed through, instead of every host.",
+    ],
+    [
+      /mode AUTO_PASSTHROUGH/,
+      'List in `hosts` only the names whose connections should be passed through, such as "*.local", instead of every host.',
+    ],
+  ],
+  "mesh-config-weakened": [
+    [
+      /^The root namespace moves from (\S+) to (\S+):/,
+      "Copy the mesh-wide policies from namespace $1 to $2 before moving the root namespace.",
+    ],
+    [
+      /^Auto mTLS is disabled/,
+      "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    ],
+    [
+      /^Identities of trust domain/,
+      "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
+    ],
+  ],
+  "namespace-dataplane-conflict": [
+    [/^(\S+) requests sidecars/, "Remove $1 to use ambient mode, or istio.io/dataplane-mode to use sidecars."],
+    [
+      /no effect together with istio-injection/,
+      "Remove istio-injection to use this revision, or istio.io/rev to use the default revision.",
+    ],
+    [
+      /^istio\.io\/dataplane-mode has the unknown value/,
+      'Set istio.io/dataplane-mode to "ambient" to add pods to the mesh, or to "none" to leave them out.',
+    ],
+    [
+      /^istio-injection has the unknown value/,
+      'Set istio-injection to "enabled" to add pods to the mesh, or to "disabled" to leave them out.',
+    ],
+    [/^(\S+) is an annotation here/, "Remove the annotation $1, and set it as a label instead if it is intended."],
+  ],
+  "namespace-default-deny-missing": [
+    [
+      /^There is no default deny/,
+      "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+    ],
+    [/^The default deny has no effect: (\S+ \S+) allows everyone/, "Delete $1, or restrict the callers in its rules."],
+    [
+      /^Waypoint (\S+) has no default deny/,
+      "Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway $1 (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.",
+    ],
+  ],
+  "namespace-default-deny-removed": [
+    [
+      /^(?!Deployment payments).*and no policy does any more$/,
+      "Keep the policy that denies by default, or create a replacement first. To decommission workloads, delete them before their policies.",
+    ],
+    [
+      /^Deployment payments\/(?:api|payments-api) |payments\/web-for-all allows everyone$/,
+      "Keep the labels by which a policy selects the workload, or create a policy for the new labels first.",
+    ],
+    [
+      /and (AuthorizationPolicy istio-system\/\S+) allows everyone$/,
+      "Restrict the callers in the rules of $1, or do not apply it.",
+    ],
+  ],
+  "namespace-enrolled-backs-webhook": [
+    [
+      /^Service (?:certificates|metrics)\//,
+      `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
+    ],
+    [/^Service quotas\//, `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`],
+  ],
+  "namespace-leaves-mesh": [
+    [
+      /: istio\.io\/dataplane-mode "ambient" is removed; /,
+      'To stay in the mesh, keep istio.io/dataplane-mode "ambient".',
+    ],
+    [/: istio\.io\/dataplane-mode changes from/, 'To stay in the mesh, keep istio.io/dataplane-mode "ambient".'],
+    [
+      /: istio-injection changes from/,
+      'To stay in the mesh, keep istio-injection "enabled". To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the same change.',
+    ],
+    [
+      /: istio-injection "disabled" is set/,
+      "To stay in the mesh, do not set istio-injection. To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the same change.",
+    ],
+    [
+      /is removed, istio-injection "enabled" is removed/,
+      'To stay in the mesh, keep istio.io/dataplane-mode "ambient" and keep istio-injection "enabled". To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the same change.',
+    ],
+    [
+      /changes to revision "(\S+)"/,
+      'Install a control plane with revision "$1" first, or use the revision or a tag of an existing one.',
+    ],
+  ],
+  "namespace-mtls-weakened": [
+    [
+      /no PeerAuthentication requires mTLS|has mode|sets mode/,
+      "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
+    ],
+    [/(PeerAuthentication \S+) lists ports/, "Remove portLevelMtls from $1, so that its STRICT mode applies."],
+  ],
+  "peer-authentication-permissive": [
+    [/in namespace|of namespace/, `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`],
+    [/of every namespace/, `Set the mode to STRICT. ${forCallers}`],
+  ],
+  "peer-authentication-without-effect": [
+    [/^A second|^The policy has no effect on/, "Change the policy that applies instead, or delete one of the two."],
+    [/: older policies apply/, "Change the older policies instead, or delete this one."],
+    [
+      /^Istio ignores a policy with a selector/,
+      "Create the policy in the namespace of the workloads, or remove the selector to make it mesh-wide.",
+    ],
+  ],
+  "routes-need-waypoint": [
+    [
+      /ambient and has no waypoint/,
+      "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
+    ],
+    [
+      /its waypoint (\S+) is not usable/,
+      "Make waypoint $1 usable (waypoint-not-found reports why it is not), or use another one.",
+    ],
+    [
+      /^Namespace (\S+) .* its Service (\S+) opts out/,
+      "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
+    ],
+  ],
+  "virtual-service-route-rejected": [
+    [
+      /^The route has no action|^A route (?:cannot|with delegate)/,
+      "Set exactly one of route, redirect, directResponse and delegate, and remove the settings that it excludes.",
+    ],
+    [
+      /^Mirror percentage|^The redirect|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
+      "Correct the field, or remove it.",
+    ],
+    [/^No destination has a weight/, "Set a weight above 0 for at least one destination."],
+    [
+      /^The destination has no host|is not a host that requests/,
+      "Set the host to the name of a service, without a wildcard.",
+    ],
+    [/^The VirtualService has no route/, "Add a route to http, tcp or tls."],
+    [/is a delegate and cannot have/, "Set hosts, or remove this field: a delegate has only http routes."],
+    [/^A delegate cannot delegate/, "Replace the delegate with a route, a redirect or a directResponse."],
+    [
+      /^Host /,
+      "List each host once, as a DNS name, a name that starts with `*.` or an IP address. The host `*` is for gateways other than `mesh`.",
+    ],
+    [/^exportTo/, "List each namespace once, or only `.` for the own namespace or `*` for all."],
+    [/^A tls route needs/, "Add a destination and, for tls, a match with sniHosts."],
+    [/^SNI host/, "List in sniHosts only names that match hosts of the VirtualService."],
+  ],
+  "waypoint-not-found": [
+    [
+      /^Waypoint (\S+)\/(\S+) does not exist/,
+      "Create the waypoint first (`istioctl waypoint apply --namespace $1 --name $2`), or correct the name in the label.",
+    ],
+    [
+      /is not a waypoint/,
+      "Set the label to the name of a Gateway with class istio-waypoint. `istioctl waypoint apply` creates one.",
+    ],
+    [
+      /^Waypoint (\S+) is being deleted/,
+      "Set the label to the name of another waypoint before $1 is gone, or remove the label.",
+    ],
+    [
+      /^Waypoint (\S+) is not ready/,
+      "Wait until waypoint $1 is ready before setting the label. The status of its Gateway says why it is not.",
+    ],
+    [
+      /^Waypoint (\S+) does not accept namespace (\S+):/,
+      "Allow namespace $2 in the HBONE listener of Gateway $1: `allowedRoutes.namespaces` with `from: All`, or `from: Selector` and the namespace's labels.",
+    ],
+    [
+      /^Waypoint (\S+) is for .* not for the contents of a namespace/,
+      "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
+    ],
+    [
+      /^Waypoint (\S+) is for .* not for a Deployment/,
+      "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
+    ],
+    [/is empty/, "Set the label to the name of a waypoint, or remove it. The value `none` opts out."],
+  ],
+  "workload-leaves-mesh": [
+    [/leaves the mesh: pods in the host network/, `Do not set hostNetwork. ${forClients}`],
+    [/leaves the mesh: (label|annotation) (\S+) "/, `Remove the $1 $2. ${forClients}`],
+    [
+      /leaves the mesh: the labels and annotations/,
+      `Keep the labels and annotations that enroll the pods. ${forClients}`,
+    ],
+    [/bypasses the mesh: (\S+) "/, `Change or remove the annotation $1. ${forClients}`],
+  ],
+};
+
+const folder = join(import.meta.dirname, "..", "rules");
+
+describe("the fix of a finding is one for what was found", () => {
+  for (const [id, rows] of Object.entries(fixes))
+    test(id, async () => {
+      const found = await findingsOf(id);
+      const used = found.map(({ message, fix, rule }) => {
+        const matching = rows.filter(([pattern]) => pattern.test(message));
+        assert.equal(matching.length, 1, `${matching.length} rows for: ${message}`);
+        const [pattern, expected] = matching[0] as (typeof rows)[number];
+        const [whole = ""] = pattern.exec(message) ?? [];
+        assert.equal(fix ?? rule.fix, whole.replace(pattern, expected), message);
+        return pattern;
+      });
+      for (const [pattern] of rows) assert.ok(used.includes(pattern), `no fixture has ${pattern}`);
+    });
+});
+
+async function findingsOf(id: string): Promise<readonly Finding[]> {
+  const rule = rules.find((one) => one.id === id);
+  assert.ok(rule);
+  const files = readdirSync(join(folder, id)).filter((name) => name.endsWith(".yaml"));
+  return (await Promise.all(files.map((file) => findingsOfFixture(rule, join(folder, id, file))))).flat();
+}
