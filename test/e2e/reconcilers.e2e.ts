@@ -77,8 +77,8 @@ describe("sets", { skip }, () => {
     const objects = (await whole()).toReversed();
     const output = await send(all.plane, ["apply", "--dry-run=server", "-f", "-"], { objects, as: "tenant" });
     assert.equal(output.code, 0, output.stderr);
-    assert.match(output.stderr, /^Warning: virtual-service-subset-not-found/m);
-    assert.match(output.stderr, /^Warning: authorization-policy-without-default-deny/m);
+    assert.match(output.stderr, /^Warning: .*\[virtual-service-subset-not-found\] /m);
+    assert.match(output.stderr, /^Warning: .*\[authorization-policy-without-default-deny\] /m);
     assert.equal(await stored(all.plane, "virtualservice", "invoices", "billing"), undefined);
   });
 

@@ -139,7 +139,7 @@ describe("every way to write is judged", { skip }, () => {
     test("is warned about and blocks nobody", async () => {
       const output = await send(plane, [...there, "label", "virtualservice", legacy.virtualService, "team=shop"]);
       assert.equal(output.code, 0, output.stderr);
-      assert.match(output.stderr, /^Warning: virtual-service-weights-not-100/m);
+      assert.match(output.stderr, /^Warning: .*\[virtual-service-weights-not-100\] /m);
     });
     test("may be put right, and then not be put wrong again", async () => {
       const right = virtualService(legacy.namespace, legacy.virtualService, [60, 40]);

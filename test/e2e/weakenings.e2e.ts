@@ -184,7 +184,7 @@ const ways: readonly Way[] = [
     attempt: (here) => write(policy(here, "deny-all", { targetRefs: [{ kind: "Service", name: "api" }] })),
   },
   {
-    name: "a mesh-wide ALLOW allows everyone",
+    name: "a mesh-wide ALLOW policy allows everyone",
     rule: "namespace-default-deny-removed",
     attempt: () => write(policy(root, "all", { rules: [{}] })),
     twin: () => write(policy(root, "some", { rules: [{ from: [{ source: { namespaces: [clients] } }] }] })),
