@@ -54,12 +54,12 @@ export function createGate(parts: GateParts): Gate;
 export function createGate(parts: GateParts): Gate {
   const reviews = new Reviews(parts);
   return {
-    validate: (request) => guarded(() => validate(request, parts, reviews), request, parts, notJudged),
-    mutate: (request) => guarded(() => mutate(request, parts), request, parts, notMutated),
+    validate: (request) => withoutThrowing(() => validate(request, parts, reviews), request, parts, notJudged),
+    mutate: (request) => withoutThrowing(() => mutate(request, parts), request, parts, notMutated),
   };
 }
 
-function guarded(
+function withoutThrowing(
   answer: () => Decision | Promise<Decision>,
   { uid }: AdmissionRequest,
   { log }: GateParts,

@@ -6,7 +6,7 @@ import type { AdmissionRequest } from "./review.ts";
 
 export type { Writer };
 
-const collectors = new Set([
+const garbageCollectors = new Set([
   "system:serviceaccount:kube-system:namespace-controller",
   "system:serviceaccount:kube-system:generic-garbage-collector",
 ]);
@@ -20,13 +20,13 @@ export const requesterOf = ({ operation, user, fieldManager }: AdmissionRequest)
   fieldManager,
 });
 
-/** Garbage collectors and the control plane are recognized by their full user name, which no other user can have. */
+/** Garbage garbageCollectors and the control plane are recognized by their full user name, which no other user can have. */
 export function writerOf(
   requester: Requester,
   policies: Pick<Policies, "isReconciler">,
   { rootNamespace }: MeshSettings,
 ): Writer {
-  if (collectors.has(requester.user)) return "garbage collector";
+  if (garbageCollectors.has(requester.user)) return "garbage collector";
   const account = `system:serviceaccount:${rootNamespace}:`;
   if (requester.user.startsWith(account) && controlPlane.test(requester.user.slice(account.length)))
     return "control plane";

@@ -13,8 +13,8 @@ import { UsageError } from "../text/usage-error.ts";
 import { selfSigned } from "../tls/self-signed.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type Outcome, StandInCluster } from "../demo/stand-in-cluster.ts";
-import { type Chapter, nameOf, requestOf, tour, userStory } from "../demo/story.ts";
+import { type Outcome, MemoryApiServer } from "../demo/memory-api-server.ts";
+import { type TourStep, nameOf, requestOf, tour, userSteps } from "../demo/tour.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
@@ -29,15 +29,15 @@ export function demoCommand(terminal: Terminal, finish: (code: ExitCode) => void
     .action(async (path: string | undefined, options: PolicyOptions) => finish(await demo(path, options, terminal)));
 }
 
-/** Runs all chapters and returns. Throws a UsageError if the manifests contain nothing to apply. */
+/** Runs all steps and returns. Throws a UsageError if the manifests contain nothing to apply. */
 export async function demo(path: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
-  const { chapters, errors } = path === undefined ? await tour() : await userStory(path);
-  const documents = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy));
+  const { steps, errors } = path === undefined ? await tour() : await userSteps(path);
+  const documents = steps.flatMap(({ manifests }) => manifests.filter(isPolicy));
   const loaded = await policiesOf(options, documents);
   for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
-  if (errors.length > 0 && chapters.length === 0) return 2;
+  if (errors.length > 0 && steps.length === 0) return 2;
   const folder = await temporaryFolder();
-  const cluster = new StandInCluster();
+  const cluster = new MemoryApiServer();
   const { certificates } = await selfSigned({ folder, now: Date.now() });
   const webhook = await startWebhook({
     mesh: () => cluster.mesh,
@@ -52,7 +52,7 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   const client = createApiServerClient({ url, ca: certificates.current().ca ?? "", now: () => clock.now() });
   try {
     terminal.out(`Meshward listens on ${url}. Each object is sent to it as the API server would send it.\n`);
-    await new TourRun(cluster, client, clock, terminal).run(chapters);
+    await new TourRun(cluster, client, clock, terminal).run(steps);
   } finally {
     client.close();
     await webhook.close();
@@ -81,25 +81,25 @@ class TourClock {
 }
 
 class TourRun {
-  readonly #cluster: StandInCluster;
+  readonly #cluster: MemoryApiServer;
   readonly #client: ApiServerClient;
   readonly #clock: TourClock;
   readonly #terminal: Terminal;
   readonly #counts = { allowed: 0, patched: 0, warned: 0, denied: 0 };
 
-  constructor(cluster: StandInCluster, client: ApiServerClient, clock: TourClock, terminal: Terminal) {
+  constructor(cluster: MemoryApiServer, client: ApiServerClient, clock: TourClock, terminal: Terminal) {
     this.#cluster = cluster;
     this.#client = client;
     this.#clock = clock;
     this.#terminal = terminal;
   }
 
-  async run(chapters: readonly Chapter[]): Promise<void> {
-    for (const chapter of chapters) {
-      const objects = chapter.manifests.filter((manifest) => !isPolicy(manifest));
+  async run(steps: readonly TourStep[]): Promise<void> {
+    for (const step of steps) {
+      const objects = step.manifests.filter((manifest) => !isPolicy(manifest));
       if (objects.length === 0) continue;
-      this.#terminal.out(`\n${this.#style("bold", chapter.comment || chapter.file)}\n`);
-      for (const manifest of objects) await this.#apply(manifest, chapter.file);
+      this.#terminal.out(`\n${this.#style("bold", step.comment || step.file)}\n`);
+      for (const manifest of objects) await this.#apply(manifest, step.file);
     }
     const { allowed, patched, warned, denied } = this.#counts;
     const counts = `${allowed} allowed (${patched} of them patched, ${warned} with a warning), ${denied} denied`;

@@ -3,7 +3,7 @@ import { answer, type WebhookPath } from "../admission/answer.ts";
 import { createGate } from "../admission/gate.ts";
 import { readReview } from "../admission/review.ts";
 import { groupVersionKind, metadataOf } from "../demo/api-server-client.ts";
-import { tour } from "../demo/story.ts";
+import { tour } from "../demo/tour.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { loadPolicies } from "../policy/load.ts";
 import { defaultProfile, findProfile } from "../policy/profiles.ts";
@@ -74,8 +74,8 @@ export function createWarmUp(): WarmUp {
 
 /** One call for each review: each object of the tour is created, updated and deleted, repeatedly. */
 async function rehearsal(): Promise<readonly (() => void)[]> {
-  const { chapters } = await tour();
-  const manifests = chapters.flatMap((chapter) => chapter.manifests);
+  const { steps } = await tour();
+  const manifests = steps.flatMap((step) => step.manifests);
   const profile = findProfile(defaultProfile);
   if ("problem" in profile) throw new Error(profile.problem);
   const { policies } = loadPolicies(manifests.filter(isPolicy), rules, profile.profile);

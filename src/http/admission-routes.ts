@@ -8,7 +8,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
 
-interface Door {
+interface HandlerParts {
   readonly gate: Gate;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -17,31 +17,31 @@ interface Door {
 }
 
 /** Answers one review; the two paths differ only in the method of the gate that they call. */
-export function reviewHandler(door: Door, path: WebhookPath) {
-  const { gate } = door;
+export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
+  const { gate } = parts;
   const ask = (request: AdmissionRequest) => (path === "/validate" ? gate.validate(request) : gate.mutate(request));
 
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
     const start = performance.now();
     const body = request.body as ReviewBody | null | undefined;
-    if (body instanceof TooLarge) return refuse(door, { start, path, ...unread(body) }, reply);
+    if (body instanceof TooLarge) return refuse(parts, { start, path, ...unread(body) }, reply);
     const reading = readReview(body ?? "");
     if ("problem" in reading) {
-      return refuse(door, { start, path, status: reading.uid === "" ? 400 : 200, ...reading }, reply);
+      return refuse(parts, { start, path, status: reading.uid === "" ? 400 : 200, ...reading }, reply);
     }
     const finish = (decision: Decision) => {
       send(reply, 200, answer(reading.request.uid, decision, path));
-      record(door, path, reading.request, decision, performance.now() - start);
+      record(parts, path, reading.request, decision, performance.now() - start);
       return reply;
     };
     try {
       const decision = ask(reading.request);
       if (!(decision instanceof Promise)) return finish(decision);
       return inTime(decision, deadlineMs(request.query))
-        .catch((error: unknown) => gateFailed(door.log, path, reading.request.uid, error))
+        .catch((error: unknown) => gateFailed(parts.log, path, reading.request.uid, error))
         .then(finish);
     } catch (error) {
-      return finish(gateFailed(door.log, path, reading.request.uid, error));
+      return finish(gateFailed(parts.log, path, reading.request.uid, error));
     }
   };
 }
@@ -63,7 +63,7 @@ interface Refusal {
   readonly problem: string;
 }
 
-function refuse({ log, metrics }: Door, refusal: Refusal, reply: FastifyReply): FastifyReply {
+function refuse({ log, metrics }: HandlerParts, refusal: Refusal, reply: FastifyReply): FastifyReply {
   const { start, path, status, uid, problem } = refusal;
   send(reply, status, answer(uid, notJudged(problem), path));
   log.warn({ uid: clip(uid), path, decision: "error", problem }, "admission");
@@ -128,7 +128,7 @@ async function inTime(decision: Promise<Decision>, milliseconds: number): Promis
 
 // oxlint-disable-next-line max-params -- one call, and an object for it would be made for every review
 function record(
-  door: Door,
+  parts: HandlerParts,
   path: WebhookPath,
   request: AdmissionRequest,
   decision: Decision,
@@ -136,7 +136,7 @@ function record(
 ): void {
   const { kind, operation, dryRun } = request;
   const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
-  door.log.admission({
+  parts.log.admission({
     uid: clip(request.uid),
     path,
     operation,
@@ -150,7 +150,7 @@ function record(
     liveRead: decision.liveRead,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
-  door.metrics.admission({
+  parts.metrics.admission({
     webhook: path.slice(1),
     operation,
     kind: kindOf(apiVersion, kind.kind) === undefined ? "other" : kind.kind,
@@ -162,7 +162,7 @@ function record(
     hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
   });
-  if (decision.events !== undefined) door.tell?.(decision.events);
+  if (decision.events !== undefined) parts.tell?.(decision.events);
 }
 
 /** The API server limits the length of these fields, but any client that reaches the port can send anything. */

@@ -203,7 +203,7 @@ const ways: readonly Way[] = [
     rule: "namespace-default-deny-removed",
   },
   {
-    name: "a mesh-wide ALLOW allows everyone",
+    name: "a mesh-wide ALLOW policy allows everyone",
     there: [],
     change: { object: policy("all", "istio-system", { rules: [{}] }) },
     rule: "namespace-default-deny-removed",

@@ -4,8 +4,8 @@ import { styleText } from "node:util";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isPolicy } from "../../src/cli/policy-options.ts";
-import { type Chapter, requestOf, tour } from "../../src/demo/story.ts";
-import type { UserRequest } from "../../src/demo/stand-in-cluster.ts";
+import { type TourStep, requestOf, tour } from "../../src/demo/tour.ts";
+import type { UserRequest } from "../../src/demo/memory-api-server.ts";
 import { type Binaries, BinariesError, buildBinaries } from "./binaries.ts";
 import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
@@ -19,17 +19,17 @@ const note = (text: string) => void process.stderr.write(`${text}\n`);
 
 /** Everything that runs is stopped when this ends, by whichever way. */
 async function demo(binaries: Binaries): Promise<void> {
-  const { chapters } = await tour();
+  const { steps } = await tour();
   const plane = await startControlPlane({ binaries, definitions: true });
   let meshward: Meshward | undefined;
   try {
     await letEverybodyWrite(plane);
-    const policies = chapters.flatMap(({ manifests }) => manifests.filter(isPolicy).map(({ raw }) => raw));
+    const policies = steps.flatMap(({ manifests }) => manifests.filter(isPolicy).map(({ raw }) => raw));
     meshward = await startMeshward({ plane, policies, file: program });
     await meshward.ready();
     await register(plane, meshward);
     say(`The API server listens on ${plane.url}, Meshward on ${meshward.url}. What follows is what kubectl prints.`);
-    await tell(plane, chapters);
+    await tell(plane, steps);
   } finally {
     await meshward?.stop();
     await plane.close();
@@ -43,11 +43,11 @@ async function letEverybodyWrite(plane: ControlPlane): Promise<void> {
   if (code !== 0) throw new Error(stderr);
 }
 
-async function tell(plane: ControlPlane, chapters: readonly Chapter[]): Promise<void> {
+async function tell(plane: ControlPlane, steps: readonly TourStep[]): Promise<void> {
   const cwd = join(plane.folder, "tour");
   mkdirSync(cwd);
   const counts = { done: 0, refused: 0 };
-  for (const { file, comment, manifests } of chapters) {
+  for (const { file, comment, manifests } of steps) {
     const requests = manifests.filter((manifest) => !isPolicy(manifest)).map(requestOf);
     const [first] = requests;
     if (first === undefined) continue;

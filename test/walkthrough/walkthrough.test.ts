@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { StandInCluster } from "../../src/demo/stand-in-cluster.ts";
+import { MemoryApiServer } from "../../src/demo/memory-api-server.ts";
 import { startWebhook, type Webhook } from "../../src/cli/webhook.ts";
 import { type Admission, type ApiServerClient, createApiServerClient } from "../../src/demo/api-server-client.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
@@ -63,7 +63,7 @@ describe("the walkthrough", () => {
   let certs = "";
   let webhook: Webhook;
   let client: ApiServerClient;
-  let cluster = new StandInCluster();
+  let cluster = new MemoryApiServer();
   let seconds = 0;
 
   before(async () => {
@@ -97,7 +97,7 @@ describe("the walkthrough", () => {
 
   /** The cluster before the first step; `ambient` is what step 01 leaves behind. */
   function startOver({ ambient = true } = {}): void {
-    cluster = new StandInCluster();
+    cluster = new MemoryApiServer();
     const labels = ambient ? { "istio.io/dataplane-mode": "ambient" } : {};
     cluster.put(namespace("istio-system"));
     cluster.put(namespace("default"));

@@ -22,7 +22,7 @@ export interface Outcome {
  * Stores the objects that a webhook admits, so that the next request is checked against them: an API server in
  * memory.
  */
-export class StandInCluster {
+export class MemoryApiServer {
   #mesh = new MeshStore(defaultMeshSettings);
   readonly #stored = new Map<string, KubernetesObject>();
   readonly #applied = new Map<string, KubernetesObject>();

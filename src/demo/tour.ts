@@ -5,10 +5,10 @@ import { readAny } from "../kube/object.ts";
 import { type Manifest, type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { UserRequest } from "./stand-in-cluster.ts";
+import type { UserRequest } from "./memory-api-server.ts";
 
 /** One file of the tour: its first comment and its objects. */
-export interface Chapter {
+export interface TourStep {
   readonly file: string;
   readonly comment: string;
   readonly manifests: readonly Manifest[];
@@ -46,31 +46,29 @@ export function nameOf({ raw, kind }: Manifest): string {
 }
 
 /** The tour that is part of Meshward. */
-export async function tour(): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
-  const chapters: Chapter[] = [];
+export async function tour(): Promise<{ steps: readonly TourStep[]; errors: ManifestSet["errors"] }> {
+  const steps: TourStep[] = [];
   const errors: ManifestSet["errors"][number][] = [];
   for (const file of assetNames("tour").filter((name) => !name.endsWith(".md"))) {
     const text = asset(file);
     const read = await readManifests(["-"], Readable.from([text]));
     errors.push(...read.errors.map((error) => ({ ...error, file })));
-    chapters.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
+    steps.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
   }
-  return { chapters, errors };
+  return { steps, errors };
 }
 
 /** A file or folder of the user. Throws a UsageError if it contains no manifest. */
-export async function userStory(
-  path: string,
-): Promise<{ chapters: readonly Chapter[]; errors: ManifestSet["errors"] }> {
+export async function userSteps(path: string): Promise<{ steps: readonly TourStep[]; errors: ManifestSet["errors"] }> {
   const { manifests, errors } = await readManifests([path]);
   if (manifests.length === 0 && errors.length === 0)
     throw new UsageError(`${path} contains no manifest; give a file or folder with Kubernetes objects in YAML or JSON`);
   const byFile = new Map<string, Manifest[]>();
   for (const manifest of manifests) byFile.set(manifest.file, [...(byFile.get(manifest.file) ?? []), manifest]);
-  const chapters: Chapter[] = [];
+  const steps: TourStep[] = [];
   for (const [file, members] of byFile)
-    chapters.push({ file, comment: commentOf(await readFile(file, "utf8")), manifests: members });
-  return { chapters, errors };
+    steps.push({ file, comment: commentOf(await readFile(file, "utf8")), manifests: members });
+  return { steps, errors };
 }
 
 /** The comment at the beginning of a file. */
