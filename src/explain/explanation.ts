@@ -1,5 +1,5 @@
 import type { Kind } from "../kube/kinds.ts";
-import { backendOf } from "../mesh/client-tls/backends.ts";
+import { backendsOf } from "../mesh/client-tls/backends.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import type { Mesh } from "../view/view.ts";
@@ -66,8 +66,9 @@ function workloadLines(target: Target & { kind: "workload" }, input: Explanation
 function hostLines({ host, from }: Target & { kind: "host" }, input: ExplanationInput): readonly ExplanationLine[] {
   const { mesh } = input;
   const found = hostIn(mesh, host);
-  const backend = backendOf(found, mesh);
-  const lines = explainHost(found, backend, from, mesh);
+  const backends = backendsOf(found, mesh);
+  const lines = explainHost(found, backends, from, mesh);
+  const [backend] = backends;
   if (backend === undefined) return lines;
   return [...lines, protectionLine(found.service ?? backend.namespace, backend.namespace, input)];
 }

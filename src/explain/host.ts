@@ -19,7 +19,7 @@ import { listed } from "./wording.ts";
 /** The configuration that clients in a namespace use for a host. */
 export function explainHost(
   host: Host,
-  backend: Backend | undefined,
+  [backend, ...others]: readonly Backend[],
   client: string,
   mesh: Mesh,
 ): readonly ExplanationLine[] {
@@ -36,7 +36,25 @@ export function explainHost(
     clientLine(client, binding, mesh),
     ...(isRead ? routing : [unreadLine(client, [...routing, ...asProxies(destination, backend, mesh)])]),
     ...(backend === undefined ? [] : servedLines(host, backend, { client, binding }, mesh)),
+    ...others.map((other) => otherBackendLine(host, other, client, mesh)),
   ];
+}
+
+/** Another ServiceEntry defines the same host for pods of its own namespace. */
+function otherBackendLine(host: Host, backend: Backend, client: string, mesh: Mesh): ExplanationLine {
+  const { object, namespace } = backend;
+  const by = object === undefined ? "" : `, by ${idOf(object)}`;
+  const destination = { client, host: host.host, namespace: namespace.metadata.name };
+  return {
+    key: "backend",
+    of: object === undefined ? namespace.metadata.name : idOf(object),
+    text: `The host is also defined for pods of namespace ${namespace.metadata.name}${by}:`,
+    lines: [
+      ...destinationRuleLines(destination, backend.workloads, mesh),
+      ...servedLines(host, backend, { client, binding: undefined }, mesh),
+      ...asProxies(destination, backend, mesh).map((line) => ({ ...line, counts: false })),
+    ],
+  };
 }
 
 /** The configuration for sidecars, even if there are none or that is not known, because gateways in the namespace use it too. */

@@ -17,21 +17,22 @@ export interface Backend extends Ports {
 }
 
 /**
- * The Service of a host takes precedence over a ServiceEntry that selects pods of its own namespace; undefined: there
- * is neither.
+ * The Service of a host takes precedence over ServiceEntries that select pods of their own namespaces, of which there
+ * may be several for one host; empty: there is neither.
  */
-export function backendOf(host: Host, mesh: Mesh): Backend | undefined {
+export function backendsOf(host: Host, mesh: Mesh): readonly Backend[] {
   const { service, entries } = host;
   const namespaces = namespacesOfDefinition(host, mesh.settings);
   const [name] = namespaces;
-  if (name === undefined) return undefined;
-  const entry = entries.find((one) => namespaces.has(one.metadata.namespace) && standsForPods(one, mesh.settings));
-  if (service === undefined && entry !== undefined) return behindEntry(entry, mesh);
+  if (name === undefined) return [];
   const namespace = namespaceIn(mesh, name);
-  if (service === undefined)
-    return { namespace, object: undefined, workloads: undefined, ports: [], workloadPort: () => undefined };
-  const workloads = workloadsOfService(service, namespace, mesh);
-  return { namespace, object: service, workloads: shown(workloads, mesh), ...portsOf(service) };
+  if (service !== undefined) {
+    const workloads = workloadsOfService(service, namespace, mesh);
+    return [{ namespace, object: service, workloads: shown(workloads, mesh), ...portsOf(service) }];
+  }
+  const own = entries.filter((one) => namespaces.has(one.metadata.namespace) && standsForPods(one, mesh.settings));
+  if (own.length > 0) return own.map((entry) => behindEntry(entry, mesh));
+  return [{ namespace, object: undefined, workloads: undefined, ports: [], workloadPort: () => undefined }];
 }
 
 function behindEntry(entry: ServiceEntry, mesh: Mesh): Backend {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AnyObject, readObject } from "../../../src/kube/object.ts";
-import { backendOf } from "../../../src/mesh/client-tls/backends.ts";
+import { backendsOf } from "../../../src/mesh/client-tls/backends.ts";
 import { requestsTo } from "../../../src/mesh/client-tls/requests.ts";
 import { hostIn } from "../../../src/mesh/traffic/host-definition.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
@@ -40,7 +40,7 @@ const plaintext = { trafficPolicy: { tls: { mode: "DISABLE" } } };
 function told(client: string, objects: readonly AnyObject[]): readonly string[] {
   const mesh = new MeshStore(defaultMeshSettings);
   for (const object of [service, ...objects]) mesh.set(object);
-  const backend = backendOf(hostIn(mesh, host), mesh);
+  const [backend] = backendsOf(hostIn(mesh, host), mesh);
   assert.ok(backend !== undefined);
   return requestsTo({ host, client }, backend, mesh).flatMap(({ port, subset, answers }) =>
     answers.map(({ sender, tls, outcomes }) => {
