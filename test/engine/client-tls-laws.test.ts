@@ -12,7 +12,7 @@ import { anObject, someObjects } from "../meshes/arbitrary.ts";
 // The law of narrowing where what a DestinationRule sends meets workloads: too much must be there at once for worlds
 // that are arbitrary throughout.
 
-const numRuns = 2000;
+const numRuns = 6000;
 const judged = rules.filter(({ id }) => /^(?:destination-rule|envoy-filter|request-authentication)-/.test(id));
 
 const namespace = (name: string) =>
