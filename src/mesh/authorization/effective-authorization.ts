@@ -9,15 +9,9 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, noCoverage, together } from "./coverage.ts";
-import {
-  actionOf,
-  attachesToLabels,
-  type AuthorizationPolicy,
-  type GatewayTarget,
-  isEnforced,
-  scopeOf,
-} from "./policies.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
@@ -194,6 +188,11 @@ export class NamespaceAuthorization {
     return found;
   }
 
+  /** The coverage of a workload that no policy selects. */
+  get ofUnselected(): Coverage {
+    return this.#wide(this.enforcer);
+  }
+
   /** The coverage of a workload that has exactly these labels. */
   ofLabels(labels: Labels): Coverage {
     return this.#ofLabels(labels, this.enforcer);
@@ -230,7 +229,8 @@ export class NamespaceAuthorization {
     for (const policy of this.own.policies) {
       const { selector } = policy.spec;
       if (actionOf(policy) !== "ALLOW" || selector === undefined) continue;
-      if (attachesToLabels(policy, selector.matchLabels ?? noLabels, this.enforcer)) selectors.add(scopeOf(policy));
+      if (attachesToLabels(policy, selector.matchLabels ?? noLabels, this.enforcer))
+        selectors.add(selector.matchLabels === undefined ? "empty" : selectorText(selector.matchLabels));
       if (selectors.size > 1) return this.isEachGuarded;
     }
     return false;

@@ -93,7 +93,7 @@ export class PolicySet {
 
   /** The coverage of a workload that has exactly these labels. */
   ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
-    if (this.#selected().selecting.length === 0 || isEmpty(labels)) return this.wide(enforcer);
+    if (this.#selected().selecting.length === 0) return this.wide(enforcer);
     const { ofGroups } = this.#coverages(enforcer);
     const groups = this.groups.selecting(labels);
     let found = ofGroups.get(groups);

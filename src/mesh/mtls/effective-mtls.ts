@@ -113,16 +113,14 @@ export class NamespaceMtls {
   }
 
   /** The modes of workloads that no policy of the namespace selects. */
-  wide(plane: Plane): EffectiveMode {
-    return this.#wide[plane].mode;
-  }
+  readonly wide = (plane: Plane): EffectiveMode => this.#wide[plane].mode;
 
   /** The modes of workloads with these pod labels. The value is the same one for all that the same policies select. */
-  of(labels: Labels, plane: Plane): Modes {
+  readonly of = (labels: Labels, plane: Plane): Modes => {
     const groups = this.#groups.selecting(labels);
     if (groups.length === 0) return this.#wide[plane];
     return known(this.#ofGroups, plane, groups, () => this.#ofSelecting(groups, plane));
-  }
+  };
 
   #ofSelecting(groups: readonly SelectorGroup<PeerAuthentication>[], plane: Plane): Modes {
     const first = groups.reduce((oldest, { members }) => older(oldest, members[0]), groups[0]?.members[0]);

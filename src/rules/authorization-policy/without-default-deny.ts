@@ -58,7 +58,7 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
 });
 
 const leavesOpen = (found: NamespaceAuthorization): boolean =>
-  !hasDefaultDeny(found.ofLabels({})) && !found.isGuardedOneByOne;
+  !hasDefaultDeny(found.ofUnselected) && !found.isGuardedOneByOne;
 
 /** Whether all existing workloads are protected, so that only future workloads lack a default deny. A single workload is not enough to show that. */
 const isCovered = ({ knowsWorkloads, workloads, isEachGuarded }: NamespaceAuthorization): boolean =>

@@ -28,7 +28,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     if (name === rootNamespace || isTerminating(namespace)) return;
     const found = mesh.get(authorization, namespace);
     const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
-    const coverage = found.ofLabels({});
+    const coverage = found.ofUnselected;
     if (!hasDefaultDeny(coverage) && !found.isGuardedOneByOne)
       yield {
         at: [],

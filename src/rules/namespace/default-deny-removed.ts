@@ -86,7 +86,7 @@ const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault
 function* workloadsOpened(sides: Sides): Iterable<Problem> {
   const { before, after } = sides;
   if (before.deniesNothing || after.deniesEverything) return;
-  const [was, is] = [before.ofLabels({}), after.ofLabels({})];
+  const [was, is] = [before.ofUnselected, after.ofUnselected];
   if (isLost(was, is)) {
     yield* defaultOpened(sides, [was, is]);
     return;
