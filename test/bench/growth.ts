@@ -16,6 +16,8 @@ export interface Growing {
   /** As users write them, and all that is in the mesh. */
   readonly mesh: (n: number) => readonly Raw[];
   readonly body: (stored: readonly Raw[], n: number) => string;
+  /** The cost laws evaluate the same case: at which size, and how it may grow there, if not as others do. */
+  readonly law?: { readonly n?: number; readonly most?: number; readonly isMeshWide?: boolean };
 }
 
 /** A review that takes longer says enough when it has been asked once. */

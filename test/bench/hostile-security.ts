@@ -213,6 +213,8 @@ const authorization: readonly Growing[] = [
   {
     title: "matchLabels of n labels on n/10 policies and n/10 workloads; the default deny goes",
     n: 2_000,
+    // The number of labels is n²/5.
+    law: { most: 4.2 },
     mesh: (n) => [
       sidecars,
       ...list(n / 10, (i) =>
@@ -236,6 +238,7 @@ const authorization: readonly Growing[] = [
   {
     title: "n policies that name the namespace which comes",
     n: 5_000,
+    law: { isMeshWide: true },
     mesh: (n) => [
       sidecars,
       ...list(n, (i) =>
@@ -498,7 +501,7 @@ const namespaces: readonly Growing[] = [
       ...list(n, (i) => authorizationPolicy(named(`p-${i}`), { selector: {}, rules: callers(i) })),
       ...workloads(n),
     ],
-    body: updatesLast((spec) => ({ ...spec, replicas: 4 })),
+    body: updatesLast((spec) => ({ ...spec, template: { metadata: { labels: { app: "other" } }, spec: {} } })),
   },
   {
     title: "n EnvoyFilters and n workloads; one more",
@@ -512,12 +515,14 @@ const meshWide: readonly Growing[] = [
   {
     title: "n objects; a mesh-wide STRICT goes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => [...teams(n), peerAuthentication(named("default", rootNamespace), "STRICT")],
     body: deletesLast,
   },
   {
     title: "the same, where each namespace has a STRICT of its own",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => [
       ...teams(n, (team) => [peerAuthentication(named("default", team), "STRICT")]),
       peerAuthentication(named("default", rootNamespace), "STRICT"),
@@ -527,44 +532,51 @@ const meshWide: readonly Growing[] = [
   {
     title: "n objects; a mesh-wide ALLOW of 100 rules comes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => teams(n),
     body: creates(ofMesh(100)),
   },
   {
     title: "n objects; a mesh-wide ALLOW of 100 rules changes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => [...teams(n), ofMesh(100)],
     body: updatesLast(() => ({ rules: [{ from: [{ source: { namespaces: ["a"] } }] }] })),
   },
   {
     title: "n objects; the mesh-wide default deny goes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => [...teams(n), ofMesh(0)],
     body: deletesLast,
   },
   {
     title: "the same, where each namespace has a default deny of its own",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => [...teams(n, (team) => [authorizationPolicy(named("closed", team), {})]), ofMesh(0)],
     body: deletesLast,
   },
   {
     title: "n objects; a mesh-wide ALLOW of everyone comes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => teams(n, (team) => [authorizationPolicy(named("closed", team), {})]),
     body: creates(authorizationPolicy(named("open", rootNamespace), { rules: [{}] })),
   },
   {
     title: "n objects; a mesh-wide EnvoyFilter comes",
     n: 100_000,
+    law: { n: 1_000, isMeshWide: true },
     mesh: (n) => teams(n),
     body: creates(envoyFilter("f", rootNamespace)),
   },
   {
     title: "n policies in the root namespace, 500 namespaces; one more",
     n: 1_000,
+    law: { isMeshWide: true },
     mesh: (n) => [
-      ...teams(50_000),
+      ...teams(50 * n),
       ...list(n, (i) => authorizationPolicy(named(`p-${i}`, rootNamespace), readers("a", `app-${i}`))),
     ],
     body: creates(authorizationPolicy(named("p", rootNamespace), readers("a", "a"))),
@@ -572,13 +584,15 @@ const meshWide: readonly Growing[] = [
   {
     title: "n PeerAuthentications in the root namespace, 500 namespaces; one more",
     n: 1_000,
-    mesh: (n) => [...teams(50_000), ...list(n, (i) => peerAuthentication(named(`p-${i}`, rootNamespace), "STRICT"))],
+    law: { isMeshWide: true },
+    mesh: (n) => [...teams(50 * n), ...list(n, (i) => peerAuthentication(named(`p-${i}`, rootNamespace), "STRICT"))],
     body: creates(peerAuthentication(named("p", rootNamespace), "PERMISSIVE")),
   },
   {
     title: "n EnvoyFilters in the root namespace, 500 namespaces; one more",
     n: 1_000,
-    mesh: (n) => [...teams(50_000), ...list(n, (i) => envoyFilter(`f-${i}`, rootNamespace))],
+    law: { isMeshWide: true },
+    mesh: (n) => [...teams(50 * n), ...list(n, (i) => envoyFilter(`f-${i}`, rootNamespace))],
     body: creates(envoyFilter("f", rootNamespace)),
   },
 ];

@@ -22,6 +22,13 @@ const envoyFiltersInNamespace = relation(
   ),
 );
 
+const envoyFiltersIn = fact(
+  "envoyFiltersIn",
+  "Namespace",
+  [envoyFiltersInNamespace],
+  (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
+);
+
 /**
  * The filters that apply in a namespace: its own and those of the root namespace (Istio
  * pilot/pkg/model/push_context.go EnvoyFilters). All namespaces share the list of the root namespace.
@@ -29,12 +36,12 @@ const envoyFiltersInNamespace = relation(
 const envoyFilterLevels = fact(
   "envoyFilterLevels",
   "Namespace",
-  [envoyFiltersInNamespace, rootOfNamespace],
+  [envoyFiltersIn, rootOfNamespace],
   (namespace, mesh): readonly (readonly EnvoyFilter[])[] => {
     const others = mesh
       .related(rootOfNamespace, namespace)
       .filter(({ metadata }) => metadata.name !== namespace.metadata.name);
-    return [namespace, ...others].map((one) => mesh.related(envoyFiltersInNamespace, one));
+    return [namespace, ...others].map((one) => mesh.get(envoyFiltersIn, one));
   },
 );
 
