@@ -248,11 +248,21 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
 const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
   subject.malformed === undefined || rule.judgesMalformed === true;
 
-function problemsOf({ rule, setting }: FoundBy, subject: AnyObject, mesh: Mesh): readonly Problem[] {
-  return [...(rule.check?.(subject, mesh, setting.parameters) ?? [])];
+function problemsOf({ rule, setting }: FoundBy, subject: AnyObject, mesh: Mesh, budget?: Budget): readonly Problem[] {
+  return counted(rule.check?.(subject, mesh, setting.parameters) ?? [], budget);
 }
 
-function step(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft): Finding[] {
+/** Each problem counts as a visited object, because a rule can find many problems in few objects. */
+function counted(problems: Iterable<Problem>, budget: Budget | undefined): readonly Problem[] {
+  const found: Problem[] = [];
+  for (const problem of problems) {
+    budget?.spend(1);
+    found.push(problem);
+  }
+  return found;
+}
+
+function step(by: FoundBy, old: AnyObject | undefined, { before, after, budget }: Draft): Finding[] {
   if (old === undefined || old.malformed !== undefined) return [];
   const { rule, subject, setting } = by;
   const sides = [
@@ -260,17 +270,17 @@ function step(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft)
     { object: subject, mesh: after },
   ] as const;
   const problems = rule.compare?.(...sides, setting.parameters) ?? [];
-  return [...problems].map((problem) => findingOf(problem, by, true));
+  return counted(problems, budget).map((problem) => findingOf(problem, by, true));
 }
 
 /** introduced = after - before, as multisets: a second problem with the same key is introduced. */
-function state(by: FoundBy, old: AnyObject | undefined, { before, after }: Draft): Finding[] {
+function state(by: FoundBy, old: AnyObject | undefined, { before, after, budget }: Draft): Finding[] {
   const { rule, subject, setting } = by;
-  const problems = problemsOf(by, subject, after);
+  const problems = problemsOf(by, subject, after, budget);
   if (problems.length === 0) return [];
   const known = new Map<string, number>();
   if (old !== undefined)
-    for (const { key, message } of problemsOf(by, old, before))
+    for (const { key, message } of problemsOf(by, old, before, budget))
       known.set(key ?? message, (known.get(key ?? message) ?? 0) + 1);
   return problems.map((problem) => {
     const key = problem.key ?? problem.message;

@@ -184,22 +184,25 @@ function rulingOf(finding: Finding, context: RulingContext): Ruling {
 
 /** Turns off findings if a weakening about the same topic in the same namespace is at least as severe. */
 function withoutSameTopic(rulings: readonly Ruling[]): readonly Ruling[] {
-  const topics = rulings.filter(({ finding, mode }) => finding.topic !== undefined && mode !== "off");
-  if (topics.length < 2) return rulings;
+  const strictest = new Map<string, Mode>();
+  for (const { finding, mode } of rulings) {
+    if (finding.topic === undefined || mode === "off" || finding.class !== "weakening") continue;
+    const known = strictest.get(placeOf(finding));
+    if (known === undefined || isAsStrict(mode, known)) strictest.set(placeOf(finding), mode);
+  }
+  if (strictest.size === 0) return rulings;
   return rulings.map((ruling) => {
     const { finding, mode, lowered } = ruling;
-    if (finding.topic === undefined || mode === "off" || !topics.some((other) => saysMore(other, ruling)))
-      return ruling;
+    if (finding.topic === undefined || mode === "off" || finding.class === "weakening") return ruling;
+    const other = strictest.get(placeOf(finding));
+    if (other === undefined || !isAsStrict(other, mode)) return ruling;
     const last: Lowered = { step: "sameTopic", from: mode, to: "off", reason: "another finding includes it" };
     return { ...ruling, mode: "off", lowered: [...lowered, last] };
   });
 }
 
-function saysMore(other: Ruling, { finding, mode }: Ruling): boolean {
-  if (other.finding.topic !== finding.topic) return false;
-  if (namespaceOf(other.finding.subject) !== namespaceOf(finding.subject)) return false;
-  return other.finding.class === "weakening" && finding.class !== "weakening" && isAsStrict(other.mode, mode);
-}
+/** The topic of a finding and the namespace that it is about. */
+const placeOf = ({ topic, subject }: Finding): string => `${namespaceOf(subject)} ${topic}`;
 
 /**
  * All findings for a decision: the findings of rules, and findings about rules that failed or could not run. `review` is

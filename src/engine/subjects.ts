@@ -2,7 +2,7 @@ import { identityOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
-import type { Mesh, Reads, Relation } from "../view/view.ts";
+import type { Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
 /** The declaration of a rule in the form that the engine needs, computed once. */
@@ -30,14 +30,17 @@ function declared(rule: Rule): Declared {
   return found;
 }
 
-/** All relations in the declaration, each once, including those that its facts read. */
+/**
+ * The relations of a declaration, each once, including those that its facts read. A fact that is only for wording is left
+ * out, because a change of what it reads affects no other subject.
+ */
 export function relationsOf(reads: readonly Reads[]): readonly Relation[] {
   const relations = new Set<Relation>();
   const all = new Set<Reads>(reads);
   // A Set visits what is added on the way.
   for (const read of all)
-    if ("compute" in read) for (const other of read.reads) all.add(other);
-    else relations.add(read);
+    if (!("compute" in read)) relations.add(read);
+    else for (const other of read.isForWording ? [] : read.reads) all.add(other);
   return [...relations];
 }
 
@@ -91,14 +94,37 @@ export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readon
 
 function reachedFrom(changed: readonly AnyObject[], rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
   const reached = new Set(changed);
+  const walked = new Map<Index, Set<string>>();
   // A Set visits what is added on the way.
-  for (const object of reached) for (const reader of readersOf(object, rule, sides)) reached.add(reader);
+  for (const object of reached) for (const reader of readersOf(object, rule, sides, walked)) reached.add(reader);
   return reached;
 }
 
-function* readersOf(object: AnyObject, rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
-  for (const { from, to } of declared(rule).relations)
-    if (to.kind === object.kind) for (const mesh of sides) yield* mesh.lookup(from, to.keys(object, mesh.settings));
+function* readersOf(
+  object: AnyObject,
+  rule: Rule,
+  sides: readonly Mesh[],
+  walked: Map<Index, Set<string>>,
+): Iterable<AnyObject> {
+  for (const { from, to } of declared(rule).relations) {
+    if (to.kind !== object.kind) continue;
+    // Both sides have the same settings, because otherwise all subjects are evaluated.
+    const keys = newKeys(walked, from, to.keys(object, (sides[0] as Mesh).settings));
+    for (const mesh of keys.length === 0 ? [] : sides) yield* mesh.lookup(from, keys);
+  }
+}
+
+/** The keys that were not followed before: many objects lead to the same readers. */
+function newKeys(walked: Map<Index, Set<string>>, from: Index, keys: Iterable<string>): readonly string[] {
+  let known = walked.get(from);
+  if (known === undefined) walked.set(from, (known = new Set()));
+  const found: string[] = [];
+  for (const key of keys)
+    if (!known.has(key)) {
+      known.add(key);
+      found.push(key);
+    }
+  return found;
 }
 
 /** Every object that the rule checks, which a change of mesh settings affects. */

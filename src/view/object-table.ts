@@ -7,6 +7,11 @@ import type { Index } from "./view.ts";
 type Entries = Map<string, AnyObject | Set<AnyObject>>;
 const none: readonly never[] = Object.freeze([]);
 
+const listed = (hit: AnyObject | Set<AnyObject> | undefined): readonly AnyObject[] => {
+  if (hit === undefined) return none;
+  return hit instanceof Set ? [...hit] : [hit];
+};
+
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
 export class ObjectTable {
   readonly settings: MeshSettings;
@@ -33,8 +38,10 @@ export class ObjectTable {
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
     if (entries.size === 0) return none;
+    const wanted = [...keys];
+    if (wanted.length === 1) return listed(entries.get(wanted[0] as string));
     const found = new Set<AnyObject>();
-    for (const key of keys) {
+    for (const key of wanted) {
       const hit = entries.get(key);
       if (hit instanceof Set) for (const object of hit) found.add(object);
       else if (hit) found.add(hit);

@@ -99,7 +99,9 @@ class Overlay implements Mesh {
     const wanted = [...keys];
     const below = this.#base.lookup(index, wanted);
     const above = this.#layer.lookup(index, wanted);
-    const kept = this.#gone.size === 0 ? below : below.filter((object) => !this.#gone.has(object));
+    // If none of its objects is gone, the list is the same one, so that values computed from it stay valid.
+    const isLess = this.#gone.size > 0 && below.some((object) => this.#gone.has(object));
+    const kept = isLess ? below.filter((object) => !this.#gone.has(object)) : below;
     return above.length === 0 ? kept : [...kept, ...above];
   }
   related(relation: Relation, object: AnyObject): readonly never[] {

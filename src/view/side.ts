@@ -16,6 +16,7 @@ class Side implements Mesh {
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
   readonly #facts = new Map<AnyFact, Map<AnyObject, unknown>>();
+  readonly #lists = new Map<Index, Map<string, readonly AnyObject[]>>();
 
   constructor(mesh: Mesh, spend: (objects: number) => void) {
     this.settings = mesh.settings;
@@ -36,8 +37,19 @@ class Side implements Mesh {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
-    const found = this.#mesh.lookup(index, keys);
+    const wanted = [...keys];
+    const [key] = wanted;
+    const found =
+      wanted.length === 1 && key !== undefined ? this.#listOf(index, key) : this.#mesh.lookup(index, wanted);
     this.#spend(1 + found.length);
+    return found;
+  }
+  /** A list is created once for each key. */
+  #listOf(index: Index, key: string): readonly AnyObject[] {
+    let lists = this.#lists.get(index);
+    if (lists === undefined) this.#lists.set(index, (lists = new Map()));
+    let found = lists.get(key);
+    if (found === undefined) lists.set(key, (found = this.#mesh.lookup(index, [key])));
     return found;
   }
   knowledge(kind: Kind): Knowledge {

@@ -32,6 +32,7 @@ export interface Fact<Name extends string, K extends Kind, R extends Reads, T> {
   readonly name: Name;
   readonly of: K;
   readonly reads: readonly R[];
+  readonly isForWording?: true;
   compute(object: ObjectOf<K>, mesh: MeshView<R>): T;
 }
 /** A fact of any kind with any reads. */
@@ -39,6 +40,8 @@ export interface AnyFact {
   readonly name: string;
   readonly of: Kind;
   readonly reads: readonly Reads[];
+  /** The fact affects the wording of problems only, see forWording. */
+  readonly isForWording?: true;
   compute(object: AnyObject, mesh: MeshView<Reads>): unknown;
 }
 export const fact = <Name extends string, K extends Kind, R extends Reads, T>(
@@ -47,6 +50,13 @@ export const fact = <Name extends string, K extends Kind, R extends Reads, T>(
   reads: readonly R[],
   compute: (object: ObjectOf<K>, mesh: MeshView<R>) => T,
 ): Fact<Name, K, R, T> => ({ name, of, reads, compute });
+
+/**
+ * The same fact for a rule that uses it only for the wording of a problem: its message, its fix or its `atMost`, but not
+ * its key and not whether there is a problem. A change of what the fact reads then introduces no problem elsewhere, so no
+ * other object is evaluated for it.
+ */
+export const forWording = <F extends AnyFact>(fact: F): F => ({ ...fact, isForWording: true });
 
 /** An entry of the `reads` of a rule or a fact. */
 export type Reads = Relation | AnyFact;

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, files or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, files or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -11,6 +11,8 @@ import { clusterTable } from "./cluster.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable } from "./gate.ts";
+import { growthTable } from "./growth.ts";
+import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { decisionsTable, webhookTable } from "./webhook.ts";
 
@@ -30,6 +32,9 @@ try {
   await part("gate", () => gateTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
+  await part("growth", () =>
+    growthTable("Made to grow: mTLS, authorization, waypoints", securityCases, rules, policies),
+  );
   await part("files", () => filesTable(folder));
   await part("cluster", () => clusterTable(folder, certificates.current()));
 } finally {

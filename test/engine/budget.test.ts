@@ -52,6 +52,25 @@ describe("a budget", () => {
     assert.deepEqual([looks, budget.isSliceOver()], [1, false]);
   });
 
+  test("is used up by problems that a rule finds without visiting anything", () => {
+    const endless = defineRule({
+      id: "virtual-service-endless",
+      subject: "VirtualService",
+      reads: [],
+      mode: "deny",
+      since: "0.1.0",
+      summary: "",
+      why: "",
+      fix: "",
+      *check() {
+        for (let i = 0; ; i++) yield { at: [], message: `problem ${i}` };
+      },
+    });
+    const { findings, errors } = judge([endless], shop(1), change, { budget: new Budget(limits(3)) });
+    assert.deepEqual(findings, []);
+    assert.ok(errors[0]?.error instanceof BudgetExceeded);
+  });
+
   test("is used up by objects that are visited, and says by how much it is bounded", () => {
     const budget = new Budget(limits(3));
     assert.throws(() => {

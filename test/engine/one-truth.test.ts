@@ -318,7 +318,7 @@ describe("audit and explain say one thing", () => {
         for (const { finding, before, after } of introduced(objects, asked, "namespace-mtls-weakened")) {
           const { name } = finding.subject.metadata;
           const sideOf = (mesh: Mesh) => ({ object: namespaceIn(mesh, name), mesh });
-          const found = weakenings(sideOf(before), sideOf(after));
+          const found = [...weakenings(sideOf(before), sideOf(after))];
           assert.ok(found.length > 0);
           for (const weakening of found) {
             cases.add(caseOf(weakening));

@@ -7,6 +7,7 @@ import { isServed } from "../../src/mesh/objects/revision.ts";
 import { selects } from "../../src/mesh/objects/selectors.ts";
 import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Mesh, relation } from "../../src/view/view.ts";
 
@@ -56,6 +57,8 @@ describe("implied namespaces", () => {
 });
 
 describe("relations", () => {
+  const servicesByNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
+  const other = object("Service", "other", "web");
   const servicesOfNamespace = relation(
     "servicesOfNamespace",
     index("Namespace", ({ metadata }) => [metadata.name]),
@@ -87,6 +90,17 @@ describe("relations", () => {
     assert.deepEqual([names(after, "shop"), names(after, "bank")], [["api", "web"], ["api"]]);
     assert.deepEqual([...after.all("Service")].length, 2);
     assert.deepEqual([names(mesh, "shop"), names(mesh, "bank")], [["api", "web"], []]);
+  });
+
+  test("one side of a change hands out one list for one key, and the next side the same one where nothing changed", () => {
+    const mesh = storeOf(object("Service", "shop", "api"), object("Service", "other", "api"), other);
+    const before = sideOf(mesh);
+    const after = sideOf(overlay(before, [{ old: other }]));
+    const keptIn = (side: Mesh, namespace: string) => side.lookup(servicesByNamespace, [namespace]);
+    assert.equal(keptIn(before, "shop"), keptIn(before, "shop"));
+    assert.equal(keptIn(before, "shop"), keptIn(after, "shop"));
+    assert.deepEqual(keptIn(before, "other").length, 2);
+    assert.deepEqual(keptIn(after, "other").length, 1);
   });
 
   test("workloads of different origin may share a name", () => {

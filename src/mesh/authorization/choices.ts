@@ -4,7 +4,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
-import { authorizationOf, type ReadsAuthorization } from "./effective-authorization.ts";
+import { type authorization, authorizationOf } from "./effective-authorization.ts";
 import {
   actionOf,
   attachesToGateway,
@@ -72,7 +72,7 @@ export interface AuthorizationChoice {
   readonly atZtunnel: readonly RuleAtZtunnel[];
 }
 
-type View = MeshView<typeof everyAuthorizationPolicyOfNamespace | ReadsAuthorization>;
+type View = MeshView<typeof everyAuthorizationPolicyOfNamespace | typeof authorization>;
 
 /** Every policy for a namespace or for an object in it, including mesh-wide policies, oldest first. */
 export function authorizationChoicesOfNamespace(namespace: Namespace, mesh: View): readonly AuthorizationChoice[] {

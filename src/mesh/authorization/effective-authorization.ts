@@ -1,159 +1,251 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
-import type { Namespace } from "../membership/namespaces.ts";
+import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isOfGateway, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import {
-  actionOf,
-  attachesToGateway,
-  attachesToLabels,
-  type AuthorizationPolicy,
-  type GatewayTarget,
-  isEnforced,
-  reachOf,
-  scopeOf,
-  servicesTargeted,
-} from "./policies.ts";
-import type { Enforcer } from "./rules.ts";
-import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
-import { namespaceByName, namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import { selectorText } from "../objects/selector-groups.ts";
+import { type Coverage, hasDefaultDeny, noCoverage, together } from "./coverage.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
+import { PolicySet, policySetOf } from "./policy-set.ts";
+import { type Enforcer, enforcers } from "./rules.ts";
+
+export { type Coverage, hasDefaultDeny, isDeniedByDefault } from "./coverage.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-/**
- * A namespace and the enforced policies that apply in it: its own and the mesh-wide ones (Istio
- * pilot/pkg/model/authorization.go ListAuthorizationPolicies).
- */
-export const authorizationPoliciesOfNamespace = relation(
-  "authorizationPoliciesOfNamespace",
-  namespaceByNameAndRoot,
+/** A namespace and its own enforced policies. */
+export const enforcedPoliciesOfNamespace = relation(
+  "enforcedPoliciesOfNamespace",
+  namespaceByName,
   index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
 );
 
-/** An enforced policy and its namespace. */
-export const namespaceOfAuthorizationPolicy = relation(
-  "namespaceOfAuthorizationPolicy",
-  authorizationPoliciesOfNamespace.to,
-  namespaceByName,
+/** A namespace's own enforced policies, without the mesh-wide ones. */
+export const policiesInNamespace = fact(
+  "policiesInNamespace",
+  "Namespace",
+  [enforcedPoliciesOfNamespace],
+  (namespace, mesh) => policySetOf(mesh.related(enforcedPoliciesOfNamespace, namespace), mesh.settings),
 );
 
-export type ReadsAuthorization =
-  | typeof authorizationPoliciesOfNamespace
-  | typeof gatewaysOfNamespace
-  | typeof workloadsOfNamespace;
-export const readsAuthorization = [
-  authorizationPoliciesOfNamespace,
-  gatewaysOfNamespace,
-  workloadsOfNamespace,
-] as const;
-
-/** The combined effect of the policies that apply to one workload, gateway or service. */
-export interface Coverage {
-  /** A DENY policy that matches every request; no other policy can override it. */
-  readonly sealedBy: AuthorizationPolicy | undefined;
-  /** An ALLOW policy that does not allow everyone, so that requests which no ALLOW policy matches are denied. */
-  readonly closedBy: AuthorizationPolicy | undefined;
-  /** An ALLOW policy that allows everyone. One matching ALLOW policy is enough, so the others have no effect. */
-  readonly openedBy: AuthorizationPolicy | undefined;
-}
-
-/** Whether some policy denies by default, even if another policy cancels its effect. */
-export const hasDefaultDeny = ({ sealedBy, closedBy }: Coverage): boolean =>
-  sealedBy !== undefined || closedBy !== undefined;
-
 /**
- * Whether a request that no policy allows is denied. DENY takes precedence over ALLOW, and one matching ALLOW is
- * enough.
+ * The enforced policies that apply in a namespace: its own and the mesh-wide ones (Istio
+ * pilot/pkg/model/authorization.go ListAuthorizationPolicies).
  */
-export const isDeniedByDefault = ({ sealedBy, closedBy, openedBy }: Coverage): boolean =>
-  sealedBy !== undefined || (closedBy !== undefined && openedBy === undefined);
+export interface PolicyLevels {
+  readonly own: PolicySet;
+  /** Undefined for the root namespace itself, and if no root namespace exists. */
+  readonly meshWide: PolicySet | undefined;
+}
+export const policyLevels = fact(
+  "policyLevels",
+  "Namespace",
+  [policiesInNamespace, rootOfNamespace],
+  (namespace, mesh): PolicyLevels => {
+    const [root] = mesh.related(rootOfNamespace, namespace);
+    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
+    return {
+      own: mesh.get(policiesInNamespace, namespace),
+      meshWide: isRoot ? undefined : mesh.get(policiesInNamespace, root),
+    };
+  },
+);
 
 /** Authorization in one namespace, before or after a change. */
-export interface NamespaceAuthorization {
-  readonly policies: readonly AuthorizationPolicy[];
-  /**
-   * The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not
-   * listen.
-   */
+export const authorization = fact(
+  "authorization",
+  "Namespace",
+  [policyLevels, gatewaysOfNamespace, workloadsOfNamespace],
+  (namespace, mesh) =>
+    new NamespaceAuthorization(namespace, mesh.get(policyLevels, namespace), thereOf(namespace, mesh)),
+);
+
+/** The same for a mesh that is not part of a change, such as in an explanation. */
+export const authorizationOf = (namespace: Namespace, mesh: MeshView<typeof authorization>): NamespaceAuthorization =>
+  mesh.get(authorization, namespace);
+
+/** The objects that policies of a namespace can apply to. */
+interface There {
+  readonly settings: MeshSettings;
+  readonly gateways: readonly KubernetesGateway[];
   readonly workloads: readonly Workload[];
-  /** The same and the proxies, because policies with a selector also apply to gateways. */
-  readonly workloadsAndProxies: readonly Workload[];
-  /** Whether the namespace has no workloads that the view does not contain. */
   readonly knowsWorkloads: boolean;
-  readonly gateways: readonly Gateway[];
-  /** Whether policies at a waypoint have an effect in this namespace. */
-  readonly mayUseWaypoint: boolean;
-  /** The coverage of a workload without labels in this namespace. */
-  readonly enforcer: Enforcer;
-  ofWorkload(workload: Workload): Coverage;
-  /** The coverage of a workload that has exactly these labels. */
-  ofLabels(labels: Labels): Coverage;
-  ofGateway(gateway: GatewayTarget): Coverage;
-  /** The coverage of a Service of this namespace at its waypoint. */
-  ofService(name: string): Coverage;
+  readonly knowsGateways: boolean;
 }
+const thereOf = (
+  namespace: Namespace,
+  mesh: MeshView<typeof gatewaysOfNamespace | typeof workloadsOfNamespace>,
+): There => ({
+  settings: mesh.settings,
+  gateways: mesh.related(gatewaysOfNamespace, namespace),
+  workloads: mesh.related(workloadsOfNamespace, namespace),
+  knowsWorkloads: mesh.knowsAll("Workload"),
+  knowsGateways: mesh.knowsAll("KubernetesGateway"),
+});
 
 export interface Gateway extends GatewayTarget {
   readonly id: string;
 }
 
-/** Policies for which `isPassedOver` is true are treated as if they allowed nobody. */
-export function authorizationOf(
-  namespace: Namespace,
-  mesh: MeshView<ReadsAuthorization>,
-  isPassedOver: (policy: AuthorizationPolicy) => boolean = () => false,
-): NamespaceAuthorization {
-  const { settings } = mesh;
-  const policies = mesh.related(authorizationPoliciesOfNamespace, namespace).toSorted(oldestFirst);
-  const gateways = mesh.related(gatewaysOfNamespace, namespace).map(gatewayOf);
-  const waypoints = gateways.filter(({ isWaypoint }) => isWaypoint);
-  const workloadsAndProxies = mesh
-    .related(workloadsOfNamespace, namespace)
-    .filter((workload) => isReached(workload, namespace));
-  const enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
-  const coverage = (by: Enforcer, attaches: (policy: AuthorizationPolicy) => boolean): Coverage => {
-    const found = coverageOf(policies.filter(attaches), by, settings);
-    return { ...found, openedBy: found.openedBy.find((policy) => !isPassedOver(policy)) };
-  };
-  const ofLabels = (labels: Labels, by: Enforcer) => coverage(by, (policy) => attachesToLabels(policy, labels, by));
-  return {
-    policies,
-    workloads: workloadsAndProxies.filter((workload) => !isProxy(workload) && !isOfGateway(workload)),
-    workloadsAndProxies,
-    knowsWorkloads: mesh.knowsAll("Workload"),
-    gateways,
-    mayUseWaypoint:
-      waypoints.length > 0 ||
+/**
+ * The effect of policies in one namespace, on existing objects and on future ones. Results are computed on demand and
+ * kept.
+ */
+export class NamespaceAuthorization {
+  readonly own: PolicySet;
+  readonly meshWide: PolicySet | undefined;
+  readonly gateways: readonly Gateway[];
+  /** Whether the namespace has no workloads that the view does not contain. */
+  readonly knowsWorkloads: boolean;
+  /** Whether policies at a waypoint have an effect in this namespace. */
+  readonly mayUseWaypoint: boolean;
+  /** The data plane that enforces policies on a workload without labels. */
+  readonly enforcer: Enforcer;
+  readonly #namespace: Namespace;
+  readonly #there: There;
+  readonly #ofWorkloads = new Map<Workload, Coverage>();
+  #workloadsAndProxies: readonly Workload[] | undefined;
+  #labelled: Labelled<Workload> | undefined;
+  #ofWaypoints: Coverage | undefined;
+  #isEachGuarded: boolean | undefined;
+  #isGuardedOneByOne: boolean | undefined;
+
+  constructor(namespace: Namespace, { own, meshWide }: PolicyLevels, there: There) {
+    this.own = own;
+    this.meshWide = meshWide;
+    this.#namespace = namespace;
+    this.#there = there;
+    this.knowsWorkloads = there.knowsWorkloads;
+    this.gateways = there.gateways.map(gatewayOf);
+    this.enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
+    this.mayUseWaypoint =
       namespace.implied === true ||
       namesWaypoint(namespace) ||
-      !mesh.knowsAll("KubernetesGateway"),
-    enforcer,
-    ofLabels: (labels) => ofLabels(labels, enforcer),
-    ofWorkload: (workload) => ofLabels(workload.pod.labels, enforcerOf(workload, namespace)),
-    ofGateway: (gateway) => coverage("proxy", (policy) => attachesToGateway(policy, gateway, settings)),
-    ofService: (name) =>
-      coverage(
-        "proxy",
-        (policy) =>
-          (policy.metadata.namespace === namespace.metadata.name && servicesTargeted(policy).includes(name)) ||
-          waypoints.some((waypoint) => attachesToGateway(policy, waypoint, settings)),
-      ),
-  };
+      !there.knowsGateways ||
+      this.gateways.some(({ isWaypoint }) => isWaypoint);
+  }
+
+  /** The same, with these policies of the namespace treated as if they allowed nobody. */
+  passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespaceAuthorization {
+    if (policies.size === 0) return this;
+    const own = new PolicySet(this.own.policies, this.#there.settings, policies);
+    return new NamespaceAuthorization(this.#namespace, { own, meshWide: this.meshWide }, this.#there);
+  }
+
+  /** Oldest first. */
+  get policies(): readonly AuthorizationPolicy[] {
+    return [...this.own.policies, ...(this.meshWide?.policies ?? [])].sort(oldestFirst);
+  }
+
+  /**
+   * The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not
+   * listen.
+   */
+  get workloads(): readonly Workload[] {
+    return this.workloadsByLabel.all;
+  }
+
+  get workloadsByLabel(): Labelled<Workload> {
+    return (this.#labelled ??= new Labelled(
+      this.workloadsAndProxies.filter((workload) => !isProxy(workload) && !isOfGateway(workload)),
+      ({ pod }) => pod.labels,
+    ));
+  }
+
+  /** The same and the proxies, because policies with a selector also apply to gateways. */
+  get workloadsAndProxies(): readonly Workload[] {
+    return (this.#workloadsAndProxies ??= this.#there.workloads.filter((workload) =>
+      isReached(workload, this.#namespace),
+    ));
+  }
+
+  /** Whether every workload has an effective default deny, regardless of its labels. */
+  get deniesEverything(): boolean {
+    const mayOpen = this.own.kinds.opens || this.meshWide?.kinds.opens === true;
+    return enforcers.every((enforcer) => {
+      const { sealedBy, closedBy } = this.#wide(enforcer);
+      return sealedBy !== undefined || (closedBy !== undefined && !mayOpen);
+    });
+  }
+
+  /** Whether no workload has a default deny, regardless of its labels. */
+  get deniesNothing(): boolean {
+    return !this.own.kinds.denies && this.meshWide?.kinds.denies !== true;
+  }
+
+  ofWorkload(workload: Workload): Coverage {
+    let found = this.#ofWorkloads.get(workload);
+    if (found === undefined) {
+      found = this.#ofLabels(workload.pod.labels, enforcerOf(workload, this.#namespace));
+      this.#ofWorkloads.set(workload, found);
+    }
+    return found;
+  }
+
+  /** The coverage of a workload that no policy selects. */
+  get ofUnselected(): Coverage {
+    return this.#wide(this.enforcer);
+  }
+
+  /** The coverage of a workload that has exactly these labels. */
+  ofLabels(labels: Labels): Coverage {
+    return this.#ofLabels(labels, this.enforcer);
+  }
+
+  ofGateway(gateway: GatewayTarget): Coverage {
+    return together(this.own.ofGateway(gateway), this.meshWide?.ofGateway(gateway) ?? noCoverage);
+  }
+
+  /** The coverage of a Service of this namespace at its waypoint. */
+  ofService(name: string): Coverage {
+    this.#ofWaypoints ??= this.gateways
+      .filter(({ isWaypoint }) => isWaypoint)
+      .reduce((sum, waypoint) => together(sum, this.ofGateway(waypoint)), noCoverage);
+    return together(this.own.ofService(name), this.#ofWaypoints);
+  }
+
+  /** Whether every existing workload has a default deny. */
+  get isEachGuarded(): boolean {
+    return (this.#isEachGuarded ??= this.workloads.every((workload) => hasDefaultDeny(this.ofWorkload(workload))));
+  }
+
+  /**
+   * Whether every existing workload gets a default deny from policies that select it, with at least two selectors. Then
+   * the namespace is protected workload by workload. A single policy does not show such an intention.
+   */
+  get isGuardedOneByOne(): boolean {
+    return (this.#isGuardedOneByOne ??= this.#areAllGuarded());
+  }
+
+  #areAllGuarded(): boolean {
+    if (!this.knowsWorkloads || this.workloads.length === 0) return false;
+    const selectors = new Set<string>();
+    for (const policy of this.own.policies) {
+      const { selector } = policy.spec;
+      if (actionOf(policy) !== "ALLOW" || selector === undefined) continue;
+      if (attachesToLabels(policy, selector.matchLabels ?? noLabels, this.enforcer))
+        selectors.add(selector.matchLabels === undefined ? "empty" : selectorText(selector.matchLabels));
+      if (selectors.size > 1) return this.isEachGuarded;
+    }
+    return false;
+  }
+
+  #wide(enforcer: Enforcer): Coverage {
+    return together(this.own.wide(enforcer), this.meshWide?.wide(enforcer) ?? noCoverage);
+  }
+
+  #ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
+    return together(this.own.ofLabels(labels, enforcer), this.meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
+  }
 }
 
-/** Combines the policies that apply to the same workload, gateway or service. */
-function coverageOf(policies: readonly AuthorizationPolicy[], enforcer: Enforcer, settings: MeshSettings) {
-  const isForAll = (policy: AuthorizationPolicy) => reachOf(policy, enforcer, settings) === "everyone";
-  const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
-  return {
-    sealedBy: policies.find((policy) => actionOf(policy) === "DENY" && isForAll(policy)),
-    closedBy: allowing.find((policy) => !isForAll(policy)),
-    openedBy: allowing.filter(isForAll),
-  };
-}
+const noLabels: Labels = Object.freeze({});
 
 /**
  * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar
@@ -161,23 +253,6 @@ function coverageOf(policies: readonly AuthorizationPolicy[], enforcer: Enforcer
  */
 export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
   captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
-
-/**
- * Whether every existing workload gets a default deny from policies that select it, with at least two selectors. Then the
- * namespace is protected workload by workload. A single policy does not show such an intention.
- */
-export function isGuardedOneByOne(authorization: NamespaceAuthorization, namespace: Namespace): boolean {
-  const { workloads, knowsWorkloads, policies, enforcer, ofWorkload } = authorization;
-  if (!knowsWorkloads || workloads.length === 0) return false;
-  const selectors = new Set<string>();
-  for (const policy of policies) {
-    const { selector } = policy.spec;
-    const isOwn = policy.metadata.namespace === namespace.metadata.name && actionOf(policy) === "ALLOW";
-    if (isOwn && selector && attachesToLabels(policy, selector.matchLabels ?? {}, enforcer))
-      selectors.add(scopeOf(policy));
-  }
-  return selectors.size > 1 && workloads.every((workload) => hasDefaultDeny(ofWorkload(workload)));
-}
 
 const gatewayOf = (gateway: KubernetesGateway): Gateway => ({
   id: idOf(gateway),

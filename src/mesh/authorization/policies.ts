@@ -117,8 +117,18 @@ export function scopeOf(policy: AuthorizationPolicy): string {
 }
 
 /** The widest of a policy's rules; a policy without rules matches nobody (builder.go build, rbacPolicyMatchNever). */
-export const reachOf = (policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach =>
-  widest(policy.spec.rules.map((rule) => ruleReach(rule, enforcer, settings)));
+export function reachOf(policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach {
+  let known = reaches.get(policy);
+  if (known?.trustDomain !== settings.trustDomain)
+    reaches.set(policy, (known = { trustDomain: settings.trustDomain, proxy: undefined, ztunnel: undefined }));
+  return (known[enforcer] ??= widest(policy.spec.rules.map((rule) => ruleReach(rule, enforcer, settings))));
+}
+
+/** Policies never change, and the reach of one depends only on its rules and the trust domain. */
+const reaches = new WeakMap<
+  AuthorizationPolicy,
+  { readonly trustDomain: string; proxy: Reach | undefined; ztunnel: Reach | undefined }
+>();
 
 /** Whether an ALLOW policy allows everyone when a proxy enforces it. */
 export const opensToEveryone = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>

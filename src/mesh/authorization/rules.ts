@@ -8,6 +8,7 @@ type Condition = Rule["when"][number];
 
 /** The component that enforces policies: Envoy (sidecar, gateway, waypoint), or ztunnel, which does not parse HTTP. */
 export type Enforcer = "proxy" | "ztunnel";
+export const enforcers: readonly Enforcer[] = ["proxy", "ztunnel"];
 
 /**
  * The requests that a rule matches.

@@ -1,6 +1,8 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { actionOf, attachesToLabels, type AuthorizationPolicy, reachOf } from "./policies.ts";
+import { actionOf, type AuthorizationPolicy, reachOf } from "./policies.ts";
+import type { SelectorGroup } from "../objects/selector-groups.ts";
+import type { PolicySet } from "./policy-set.ts";
 import { atZtunnel } from "./ztunnel-rules.ts";
 
 type Rule = ObjectOf<"AuthorizationPolicy">["spec"]["rules"][number];
@@ -19,9 +21,26 @@ export const formatCaller = ({ namespace, serviceAccount }: Caller, { trustDomai
 /** How many of a caller's requests match; `some`: that depends on the port or the address. */
 type Share = 0 | 1 | 2;
 const [none, some, all] = [0, 1, 2] as const;
-const every = (shares: readonly Share[]): Share => Math.min(all, ...shares) as Share;
-const any = (shares: readonly Share[]): Share => Math.max(none, ...shares) as Share;
 const whether = (is: boolean): Share => (is ? all : none);
+
+function every<T>(values: readonly T[], shareOf: (value: T) => Share): Share {
+  let least: Share = all;
+  for (const value of values) {
+    const share = shareOf(value);
+    if (share < least) least = share;
+    if (least === none) break;
+  }
+  return least;
+}
+function any<T>(values: readonly T[], shareOf: (value: T) => Share): Share {
+  let most: Share = none;
+  for (const value of values) {
+    const share = shareOf(value);
+    if (share > most) most = share;
+    if (most === all) break;
+  }
+  return most;
+}
 
 interface Judged extends Caller {
   readonly principals: readonly string[];
@@ -30,41 +49,112 @@ interface Judged extends Caller {
 }
 
 /**
- * How ztunnel treats requests of a caller to a workload with these labels (zt:src/rbac.rs; the policies are those of
- * its namespace and the mesh-wide ones). `refused`: all are denied; `open`: no policy distinguishes callers of the mesh,
- * so that all of them are allowed.
+ * How ztunnel treats requests of a caller. `refused`: all are denied; `open`: no policy distinguishes callers of the
+ * mesh, so that all of them are allowed.
  */
-export function answerTo(
-  caller: Caller,
-  labels: Readonly<Record<string, string>>,
-  policies: readonly AuthorizationPolicy[],
-  settings: MeshSettings,
-): "refused" | "let in" | "open" {
-  const attached = policies.filter((policy) => attachesToLabels(policy, labels, "ztunnel"));
-  const matched = (policy: AuthorizationPolicy) =>
-    any(policy.spec.rules.map((rule) => shareOf(rule, judged(caller, policy, settings), actionOf(policy))));
-  if (attached.some((policy) => actionOf(policy) === "DENY" && matched(policy) === all)) return "refused";
-  const allowing = attached.filter((policy) => actionOf(policy) === "ALLOW");
-  if (allowing.length === 0 || allowing.some((policy) => reachOf(policy, "ztunnel", settings) !== "some"))
-    return "open";
-  return allowing.some((policy) => matched(policy) !== none) ? "let in" : "refused";
+export type Answer = "refused" | "let in" | "open";
+
+/** The effect of some of the policies of a workload on one caller. */
+interface Saying {
+  readonly denies: boolean;
+  readonly allowsSome: boolean;
+  /** Some ALLOW policy does not distinguish callers. */
+  readonly isOpen: boolean;
+  readonly letsIn: boolean;
 }
 
+/** The policies that ztunnel enforces on a workload, in lists that workloads share. */
+export type Attached = readonly (readonly AuthorizationPolicy[])[];
+
+/**
+ * How ztunnel treats requests to workloads of a namespace (zt:src/rbac.rs; the policies are those of the namespace and
+ * the mesh-wide ones). Each policy is evaluated once for each caller.
+ */
+export class ZtunnelAnswers {
+  readonly #sets: readonly PolicySet[];
+  readonly #settings: MeshSettings;
+  readonly #attached: Interned = new Map();
+  readonly #known = new Map<string, Map<readonly AuthorizationPolicy[], Saying>>();
+
+  constructor(sets: readonly PolicySet[], settings: MeshSettings) {
+    this.#sets = sets;
+    this.#settings = settings;
+  }
+
+  /** The same value for all labels to which the same policies apply. */
+  attachedTo(labels: Readonly<Record<string, string>>): Attached {
+    const groups = this.#sets.map((set) => set.groups.selecting(labels));
+    const [first = noGroups, second = noGroups] = groups;
+    const known = this.#attached.get(first) ?? new Map<Groups, Attached>();
+    this.#attached.set(first, known);
+    let found = known.get(second);
+    if (found === undefined) {
+      const wide = this.#sets.map((set) => set.wideAtZtunnel);
+      known.set(second, (found = [...wide, ...groups.flat().map(({ members }) => members)]));
+    }
+    return found;
+  }
+
+  /** To a workload with these policies. */
+  to(caller: Caller, attached: Attached): Answer {
+    let [allowsSome, isOpen, letsIn] = [false, false, false];
+    for (const policies of attached) {
+      if (policies.length === 0) continue;
+      const said = this.#saidBy(policies, caller);
+      if (said.denies) return "refused";
+      allowsSome ||= said.allowsSome;
+      isOpen ||= said.isOpen;
+      letsIn ||= said.letsIn;
+    }
+    if (!allowsSome || isOpen) return "open";
+    return letsIn ? "let in" : "refused";
+  }
+
+  #saidBy(policies: readonly AuthorizationPolicy[], caller: Caller): Saying {
+    const name = formatCaller(caller, this.#settings);
+    let known = this.#known.get(name);
+    if (known === undefined) this.#known.set(name, (known = new Map()));
+    let said = known.get(policies);
+    if (said === undefined) known.set(policies, (said = sayingOf(policies, caller, this.#settings)));
+    return said;
+  }
+}
+
+type Groups = readonly SelectorGroup<AuthorizationPolicy>[];
+type Interned = Map<Groups, Map<Groups, Attached>>;
+const noGroups: Groups = [];
+
+function sayingOf(policies: readonly AuthorizationPolicy[], caller: Caller, settings: MeshSettings): Saying {
+  const principals = principalsOf(caller, settings);
+  const matched = ({ metadata, spec }: AuthorizationPolicy, action: string): Share => {
+    const judged = { ...caller, principals, policyNamespace: metadata.namespace };
+    return any(spec.rules, (rule) => shareOf(rule, judged, action));
+  };
+  const [denying, allowing] = [policies.filter(isDeny), policies.filter((policy) => !isDeny(policy))];
+  const isOpen = allowing.some((policy) => reachOf(policy, "ztunnel", settings) !== "some");
+  return {
+    denies: denying.some((policy) => matched(policy, "DENY") === all),
+    allowsSome: allowing.length > 0,
+    isOpen,
+    letsIn: isOpen || allowing.some((policy) => matched(policy, "ALLOW") !== none),
+  };
+}
+
+const isDeny = (policy: AuthorizationPolicy): boolean => actionOf(policy) === "DENY";
+
 /** `cluster.local` stands for the trust domain of any name. */
-function judged(caller: Caller, { metadata }: AuthorizationPolicy, settings: MeshSettings): Judged {
+function principalsOf(caller: Caller, settings: MeshSettings): readonly string[] {
   const domains = new Set([settings.trustDomain, "cluster.local", ...settings.trustDomainAliases]);
-  const principals = [...domains].map((trustDomain) => formatCaller(caller, { ...settings, trustDomain }));
-  return { ...caller, principals, policyNamespace: metadata.namespace };
+  return [...domains].map((trustDomain) => formatCaller(caller, { ...settings, trustDomain }));
 }
 
 function shareOf(rule: Rule, caller: Judged, action: string): Share {
   const left = atZtunnel(rule, action);
   if (left === "dropped" || left === "never") return none;
-  return every([
-    rule.from.length === 0 ? all : any(rule.from.map(({ source }) => shareOfSource(source, caller))),
-    rule.to.length === 0 ? all : some,
-    ...rule.when.map((condition) => shareOfCondition(condition, caller)),
-  ]);
+  const callers = rule.from.length === 0 ? all : any(rule.from, ({ source }) => shareOfSource(source, caller));
+  const operations = rule.to.length === 0 ? all : some;
+  const conditions = every(rule.when, (condition) => shareOfCondition(condition, caller));
+  return every([callers, operations, conditions], (share) => share);
 }
 
 /** ztunnel skips a source without fields that it supports. */
@@ -75,7 +165,7 @@ function shareOfSource(source: Source, caller: Judged): Share {
     listed(source.serviceAccounts, source.notServiceAccounts, (account) => isAccount(account, caller)),
     source.ipBlocks.length + source.notIpBlocks.length > 0 ? some : undefined,
   ].filter((share) => share !== undefined);
-  return shares.length === 0 ? none : every(shares);
+  return shares.length === 0 ? none : every(shares, (share) => share);
 }
 
 /** Undefined: both lists are empty. */

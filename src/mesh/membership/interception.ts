@@ -24,7 +24,18 @@ export interface Interception {
  * none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
  * (cni/pkg/nodeagent/net.go).
  */
-export function interceptionOf({ annotations }: Pod, capture: Capture): Interception {
+export function interceptionOf(pod: Pod, capture: Capture): Interception {
+  let known = interceptions.get(pod);
+  if (known === undefined) interceptions.set(pod, (known = new Map()));
+  let interception = known.get(capture);
+  if (interception === undefined) known.set(capture, (interception = readInterception(pod, capture)));
+  return interception;
+}
+
+/** The annotations of a pod never change, and many callers need them. */
+const interceptions = new WeakMap<Pod, Map<Capture, Interception>>();
+
+function readInterception({ annotations }: Pod, capture: Capture): Interception {
   if (capture === "ambient")
     return trueValues.has(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
   if (capture !== "sidecar") return nothing(undefined);

@@ -1,3 +1,4 @@
+import { keyOf } from "../../kube/identity.ts";
 import { kindOf } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
@@ -41,3 +42,20 @@ export const namespaceOfWorkload = relation(
   index("Workload", ({ metadata }) => [metadata.namespace]),
   namespaceByName,
 );
+
+/** The workloads that exist before and after a change, in the order after it. Most of them are the same object. */
+export function* workloadPairs(
+  before: readonly Workload[],
+  after: readonly Workload[],
+): Iterable<readonly [before: Workload, after: Workload]> {
+  const old = new Set(before);
+  let byKey: Map<string, Workload> | undefined;
+  for (const workload of after) {
+    if (old.has(workload)) yield [workload, workload];
+    else {
+      byKey ??= new Map(before.map((one) => [keyOf(one), one]));
+      const known = byKey.get(keyOf(workload));
+      if (known !== undefined) yield [known, workload];
+    }
+  }
+}

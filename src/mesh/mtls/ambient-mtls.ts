@@ -27,15 +27,26 @@ export function ambientWorkload(selecting: readonly PeerAuthentication[], levels
     wide.flatMap((verdict) => parents.map((parent) => enforcedOf(policy, verdict, parent))),
   );
   const verdictAt = (port?: number) => weakest(enforced.map((of) => of(port)));
-  const ports = oldest(selecting)
-    .flatMap(portModes)
-    .map(([port]) => port);
-  return { mode: verdictAt(), ports: new Map(ports.map((port) => [port, verdictAt(port)])) };
+  const ports = new Set(oldest(selecting).flatMap((policy) => [...portModes(policy).keys()]));
+  return { mode: verdictAt(), ports: new Map([...ports].map((port) => [port, verdictAt(port)])) };
 }
 
-/** Istio does not define which of several policies of the same age applies, so all of them are candidates. */
-const oldest = (policies: readonly PeerAuthentication[]): readonly PeerAuthentication[] =>
-  policies.filter((policy) => isSameAge(policy, policies[0] as PeerAuthentication));
+/**
+ * The oldest of policies that are sorted oldest first. Istio does not define which of several policies of the same age
+ * applies, so all of them are candidates.
+ */
+function oldest(policies: readonly PeerAuthentication[]): readonly PeerAuthentication[] {
+  const end = policies.findIndex((policy) => !isSameAge(policy, policies[0] as PeerAuthentication));
+  return end < 0 ? policies : policies.slice(0, end);
+}
+
+const unselecting = new WeakMap<readonly PeerAuthentication[], readonly PeerAuthentication[]>();
+/** The oldest without any selector. All namespaces share the list of the mesh. */
+function oldestUnselecting(policies: readonly PeerAuthentication[]): readonly PeerAuthentication[] {
+  let found = unselecting.get(policies);
+  if (found === undefined) unselecting.set(policies, (found = oldest(policies.filter(hasNoSelector))));
+  return found;
+}
 
 const weakest = (verdicts: readonly EffectiveMode[]): EffectiveMode =>
   verdicts.find(({ mode }) => mode !== "STRICT") ?? (verdicts[0] as EffectiveMode);
@@ -47,7 +58,7 @@ const nobody: EffectiveMode = { mode: "PERMISSIVE" };
  * workload's namespace may have an empty one (Istio pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications).
  */
 function wideVerdicts({ isRoot, mesh, namespace }: Levels): readonly EffectiveMode[] {
-  const ofMesh = oldest(isRoot ? mesh : mesh.filter(hasNoSelector)).flatMap((policy) => verdictOf(policy, [nobody]));
+  const ofMesh = (isRoot ? oldest(mesh) : oldestUnselecting(mesh)).flatMap((policy) => verdictOf(policy, [nobody]));
   const inherited = ofMesh.length === 0 ? [nobody] : ofMesh;
   if (namespace.length === 0) return inherited;
   return oldest(namespace).flatMap((policy) => verdictOf(policy, inherited));
@@ -68,7 +79,7 @@ interface Parent {
 /** The parent policies in the conversion: only those without any selector (ambient/policies.go PolicyCollections). */
 function parentsOf({ mesh, namespace }: Levels): readonly Parent[] {
   const modes = (policies: readonly PeerAuthentication[]): readonly (DeclaredMode | undefined)[] => {
-    const found = new Set(oldest(policies.filter(hasNoSelector)).map(({ spec }) => declared(spec.mtls)));
+    const found = new Set(oldestUnselecting(policies).map(({ spec }) => declared(spec.mtls)));
     return found.size === 0 ? [undefined] : [...found];
   };
   return modes(namespace).flatMap((ofNamespace) =>
@@ -79,7 +90,7 @@ function parentsOf({ mesh, namespace }: Levels): readonly Parent[] {
 /** The mode that ztunnel enforces at a port; undefined: at the ports that the policy does not list. */
 function enforcedOf(policy: PeerAuthentication, wide: EffectiveMode, parent: Parent): (port?: number) => EffectiveMode {
   const own = declared(policy.spec.mtls);
-  const ports = new Map(portModes(policy));
+  const ports = portModes(policy);
   const isStrict = own === "STRICT" || (own === "UNSET" && wide.mode === "STRICT");
   const attached = attachedOf([...ports.values()], own, isStrict);
   const isRefused = attached === "converted" ? convertedOf(ports, own, parent) : () => attached === "strict";

@@ -1,18 +1,12 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import { type Captured, captured } from "../membership/captured.ts";
 import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { type Service, selectsWorkload } from "../membership/services.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import {
-  acceptsPlaintext,
-  atPort,
-  mtlsOf,
-  type NamespaceMtls,
-  type peerAuthenticationsOfNamespace,
-  planesOfNamespace,
-} from "./effective-mtls.ts";
+import type { Service } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { acceptsPlaintext, atPort, mtls, type NamespaceMtls, planesOfNamespace } from "./effective-mtls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 export type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
@@ -41,43 +35,99 @@ export const webhooksOfNamespace = relation(
   index("AdmissionWebhook", (webhook) => servicesCalled(webhook).map(({ namespace }) => namespace)),
 );
 
+/** The called Services by namespace: one configuration can call Services of many namespaces. */
+const servicesCalledIn = fact("servicesCalledIn", "AdmissionWebhook", [], (webhook) =>
+  Map.groupBy(servicesCalled(webhook), ({ namespace }) => namespace),
+);
+
+/** A Service that the API server calls, and the object that makes it do so. */
+export interface Call {
+  readonly webhook: AdmissionWebhook;
+  readonly called: ServiceCalled;
+}
+export const callsOfNamespace = fact(
+  "callsOfNamespace",
+  "Namespace",
+  [webhooksOfNamespace, servicesCalledIn],
+  (namespace, mesh): readonly Call[] =>
+    mesh.related(webhooksOfNamespace, namespace).flatMap((webhook) => {
+      const called = mesh.get(servicesCalledIn, webhook).get(namespace.metadata.name) ?? [];
+      return called.map((one) => ({ webhook, called: one }));
+    }),
+);
+
+/** The calls of the API server that the pods of a namespace refuse. */
+export const refusals = fact(
+  "refusals",
+  "Namespace",
+  [mtls, captured],
+  (namespace, mesh) =>
+    new Refusals(namespace, mesh.get(mtls, namespace), mesh.get(captured, namespace), mesh.knowsAll("Workload")),
+);
+
 /**
  * Whether calls of the API server, which is outside the mesh and has no mesh certificate, are refused, because the data
  * plane of the pods requires mTLS at the port. If the pods are not known, the mode of the namespace decides.
  */
-export function refusesApiServer(
+export const refusesApiServer = (
   called: ServiceCalled,
   service: Service | undefined,
   namespace: Namespace,
-  mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof workloadsOfNamespace>,
-): boolean {
-  const mtls = mtlsOf(namespace, mesh);
-  const pods = service === undefined ? [] : podsOf(service, mesh.related(workloadsOfNamespace, namespace));
-  if (pods.length > 0) return pods.some((pod) => refuses(pod, portOf(called, service, pod), { namespace, mtls }));
-  if (mesh.knowsAll("Workload")) return false;
-  const { planes, isCertain } = planesOfNamespace(namespace);
-  return (
-    isCertain && enrollmentOf(namespace) !== "none" && planes.every((plane) => !acceptsPlaintext(mtls.wide(plane)))
-  );
+  mesh: MeshView<typeof refusals>,
+): boolean => mesh.get(refusals, namespace).refuses(called, service);
+
+/** Services that select the same pods have the same result, which is computed once. */
+class Refusals {
+  readonly #namespace: Namespace;
+  readonly #mtls: NamespaceMtls;
+  readonly #captured: Captured;
+  readonly #isKnown: boolean;
+  readonly #found = new Map<readonly Workload[], Map<string, boolean>>();
+
+  constructor(namespace: Namespace, modes: NamespaceMtls, there: Captured, isKnown: boolean) {
+    this.#namespace = namespace;
+    this.#mtls = modes;
+    this.#captured = there;
+    this.#isKnown = isKnown;
+  }
+
+  refuses(called: ServiceCalled, service: Service | undefined): boolean {
+    const pods = service === undefined ? [] : this.#podsOf(service);
+    if (pods.length > 0) return this.#doPodsRefuse(pods, called.port, targetOf(called, service));
+    if (this.#isKnown) return false;
+    const { planes, isCertain } = planesOfNamespace(this.#namespace);
+    const isEnrolled = isCertain && enrollmentOf(this.#namespace) !== "none";
+    return isEnrolled && planes.every((plane) => !acceptsPlaintext(this.#mtls.wide(plane)));
+  }
+
+  /** As selectsWorkload has it. */
+  #podsOf({ spec }: Service): readonly Workload[] {
+    const selectsNone = spec.type === "ExternalName" || Object.keys(spec.selector).length === 0;
+    return selectsNone ? [] : this.#captured.workloads.selected(spec.selector);
+  }
+
+  #doPodsRefuse(pods: readonly Workload[], port: number, target: number | string): boolean {
+    const key = JSON.stringify([port, target]);
+    const known = this.#found.get(pods) ?? new Map<string, boolean>();
+    this.#found.set(pods, known);
+    const found = known.get(key) ?? pods.some((pod) => this.#doesPodRefuse(pod, portOf(pod, port, target)));
+    known.set(key, found);
+    return found;
+  }
+
+  #doesPodRefuse(workload: Workload, port: number): boolean {
+    const { pod } = workload;
+    const capture = captureOf(workload, this.#namespace);
+    if (capture !== "sidecar" && capture !== "ambient") return false;
+    if (passedBy(workload, this.#namespace, port) !== undefined) return false;
+    return !acceptsPlaintext(atPort(this.#mtls.of(pod.labels, capture), port));
+  }
 }
 
-const podsOf = (service: Service, workloads: readonly Workload[]): readonly Workload[] =>
-  workloads.filter((workload) => !isProxy(workload) && selectsWorkload(service, workload));
+const targetOf = ({ port }: ServiceCalled, service: Service | undefined): number | string =>
+  service?.spec.ports.find((one) => one.port === port)?.targetPort ?? port;
 
-function portOf({ port }: ServiceCalled, service: Service | undefined, { pod }: Workload): number {
-  const target = service?.spec.ports.find((one) => one.port === port)?.targetPort ?? port;
+function portOf({ pod }: Workload, port: number, target: number | string): number {
   if (typeof target === "number") return target === 0 ? port : target;
   return pod.ports.find(({ name }) => name === target)?.number ?? port;
-}
-
-function refuses(
-  workload: Workload,
-  port: number,
-  { namespace, mtls }: { readonly namespace: Namespace; readonly mtls: NamespaceMtls },
-): boolean {
-  const { pod } = workload;
-  const capture = captureOf(workload, namespace);
-  if (capture !== "sidecar" && capture !== "ambient") return false;
-  if (passedBy(workload, namespace, port) !== undefined) return false;
-  return !acceptsPlaintext(atPort(mtls.of(pod.labels, capture), port));
 }

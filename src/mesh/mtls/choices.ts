@@ -107,7 +107,8 @@ function lostTo(
   const [oldest] = rivals;
   if (oldest !== undefined && oldest !== policy)
     return { outcome: isSameAge(oldest, policy) ? "same-age" : "younger", by: oldest };
-  const saysNothing = declared(policy.spec.mtls) === "UNSET" && portModes(policy).every(([, mode]) => mode === "UNSET");
+  const saysNothing =
+    declared(policy.spec.mtls) === "UNSET" && [...portModes(policy).values()].every((mode) => mode === "UNSET");
   const [by] = deciding;
   return saysNothing || by === undefined ? { outcome: "unset" } : { outcome: "overridden", by };
 }

@@ -1,14 +1,14 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../membership/capture.ts";
-import { isOwned, isProxy } from "../membership/workloads.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
+import { rootOfNamespace } from "../membership/namespaces.ts";
+import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
 import { ambientWide, ambientWorkload } from "./ambient-mtls.ts";
 import { declared, type EffectiveMode, isWide, type Levels, type Modes, portModes } from "./peer-authentications.ts";
-import { namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { namespaceByName, namespaceByNameAndRoot } from "../objects/indexes.ts";
 
 export type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 export type Namespace = ObjectOf<"Namespace">;
@@ -28,71 +28,126 @@ export const peerAuthenticationsOfNamespace = relation(
 const servedIn = (policy: PeerAuthentication, settings: MeshSettings) =>
   isServed(policy, settings) ? [policy.metadata.namespace] : [];
 
-/** A policy and the namespaces that it applies to: its own, or all of them if it is in the root namespace. */
-export const namespacesOfPeerAuthentication = relation(
-  "namespacesOfPeerAuthentication",
+/** A namespace and its own policies. */
+export const peerAuthenticationsInNamespace = relation(
+  "peerAuthenticationsInNamespace",
+  namespaceByName,
   peerAuthenticationsOfNamespace.to,
-  peerAuthenticationsOfNamespace.from,
 );
 
-/** Policies that can replace each other: those of one namespace. */
-export const peerAuthenticationsBeside = relation(
-  "peerAuthenticationsBeside",
-  index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
-  index("PeerAuthentication", (policy, settings) => servedIn(policy, settings)),
-);
-
-/** A policy with a selector, indexed by one of its labels, and the workloads with this label; proxies enforce none. */
-export const workloadsSelectedByPeerAuthentication = relation(
-  "workloadsSelectedByPeerAuthentication",
-  index("PeerAuthentication", ({ metadata, spec }, { rootNamespace }) => {
-    const [label] = Object.entries(spec.selector?.matchLabels ?? {});
-    return label === undefined || metadata.namespace === rootNamespace ? [] : [labelKey(metadata.namespace, label)];
-  }),
-  index("Workload", (workload) => {
-    if (isOwned(workload) || isProxy(workload)) return [];
-    return Object.entries(workload.pod.labels).map((label) => labelKey(workload.metadata.namespace, label));
-  }),
-);
-const labelKey = (namespace: string, [key, value]: readonly [string, string]) => `${namespace}|${key}=${value}`;
-
-/** The effective mTLS modes of a namespace. */
-export interface NamespaceMtls {
-  readonly levels: Levels;
-  /** The modes of workloads that no policy of the namespace selects. */
-  wide(plane: Plane): EffectiveMode;
-  /** The modes of workloads with these pod labels. */
-  of(labels: Labels, plane: Plane): Modes;
+/** The policies of one namespace, each list oldest first. */
+export interface PeerAuthenticationLevel {
+  readonly wide: readonly PeerAuthentication[];
+  /** Those with a selector. */
+  readonly selecting: readonly PeerAuthentication[];
+  readonly groups: SelectorGroups<PeerAuthentication>;
 }
+export const peerAuthenticationLevel = fact(
+  "peerAuthenticationLevel",
+  "Namespace",
+  [peerAuthenticationsInNamespace],
+  (namespace, mesh) => levelOf(mesh.related(peerAuthenticationsInNamespace, namespace)),
+);
 
-/**
- * Computes the effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are
- * inherited.
- */
+const levels = new WeakMap<readonly PeerAuthentication[], PeerAuthenticationLevel>();
+
+/** If a change touches no policy of a namespace, the list and its level are the same before and after. */
+function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {
+  if (policies.length === 0) return noLevel;
+  const known = levels.get(policies);
+  if (known !== undefined) return known;
+  const sorted = policies.toSorted(oldestFirst);
+  const selecting = sorted.filter((policy) => !isWide(policy));
+  const groups = new SelectorGroups(
+    selecting.map((policy) => [policy.spec.selector?.matchLabels ?? {}, policy] as const),
+  );
+  const level = { wide: sorted.filter(isWide), selecting, groups };
+  levels.set(policies, level);
+  return level;
+}
+const noLevel: PeerAuthenticationLevel = { wide: [], selecting: [], groups: new SelectorGroups([]) };
+
+/** The effective mTLS modes of a namespace, before or after a change. */
+export const mtls = fact(
+  "mtls",
+  "Namespace",
+  [peerAuthenticationLevel, rootOfNamespace],
+  (namespace, mesh): NamespaceMtls => {
+    const [root] = mesh.related(rootOfNamespace, namespace);
+    const meshWide = root === undefined ? noLevel : mesh.get(peerAuthenticationLevel, root);
+    const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
+    return new NamespaceMtls(isRoot, isRoot ? noLevel : mesh.get(peerAuthenticationLevel, namespace), meshWide);
+  },
+);
+
+/** The same for a mesh that is not part of a change, such as in an explanation. */
 export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace>): NamespaceMtls {
   const { rootNamespace } = mesh.settings;
   const isRoot = namespace.metadata.name === rootNamespace;
-  const policies = mesh.related(peerAuthenticationsOfNamespace, namespace).toSorted(oldestFirst);
-  // The root namespace has no namespace level, and policies with a selector there have no effect.
-  const own = isRoot ? [] : policies.filter(({ metadata }) => metadata.namespace === namespace.metadata.name);
-  const levels: Levels = {
-    isRoot,
-    mesh: policies.filter((policy) => policy.metadata.namespace === rootNamespace && isWide(policy)),
-    namespace: own.filter(isWide),
-    workload: own.filter((policy) => !isWide(policy)),
+  const of = Map.groupBy(
+    mesh.related(peerAuthenticationsOfNamespace, namespace),
+    (policy) => policy.metadata.namespace === rootNamespace,
+  );
+  return new NamespaceMtls(isRoot, levelOf(of.get(false) ?? []), levelOf(of.get(true) ?? []));
+}
+
+/**
+ * The effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are inherited. The
+ * root namespace has no namespace level, and policies with a selector there have no effect.
+ */
+export class NamespaceMtls {
+  readonly levels: Levels;
+  readonly #wide: Readonly<Record<Plane, Modes>>;
+  readonly #groups: SelectorGroups<PeerAuthentication>;
+  readonly #ofGroups = new Map<Plane, Map<readonly SelectorGroup<PeerAuthentication>[], Modes>>();
+  /** The modes of workloads for which one policy decides, although others may select them too. */
+  readonly #ofPolicies = new Map<Plane, Map<PeerAuthentication, Modes>>();
+
+  constructor(isRoot: boolean, own: PeerAuthenticationLevel, meshWide: PeerAuthenticationLevel) {
+    this.levels = { isRoot, mesh: meshWide.wide, namespace: own.wide, workload: own.selecting };
+    this.#wide = {
+      sidecar: { mode: sidecarWide(this.levels), ports: noPorts },
+      ambient: { mode: ambientWide(this.levels), ports: noPorts },
+    };
+    this.#groups = own.groups;
+  }
+
+  /** The modes of workloads that no policy of the namespace selects. */
+  readonly wide = (plane: Plane): EffectiveMode => this.#wide[plane].mode;
+
+  /** The modes of workloads with these pod labels. The value is the same one for all that the same policies select. */
+  readonly of = (labels: Labels, plane: Plane): Modes => {
+    const groups = this.#groups.selecting(labels);
+    if (groups.length === 0) return this.#wide[plane];
+    return known(this.#ofGroups, plane, groups, () => this.#ofSelecting(groups, plane));
   };
-  const wide = { sidecar: sidecarWide(levels), ambient: ambientWide(levels) };
-  return {
-    levels,
-    wide: (plane) => wide[plane],
-    of(labels, plane) {
-      const selecting = levels.workload.filter(({ spec }) => selects(spec.selector?.matchLabels ?? {}, labels));
-      if (selecting.length === 0) return { mode: wide[plane], ports: noPorts };
-      return plane === "sidecar"
-        ? sidecarWorkload(selecting[0] as PeerAuthentication, wide.sidecar)
-        : ambientWorkload(selecting, levels);
-    },
-  };
+
+  #ofSelecting(groups: readonly SelectorGroup<PeerAuthentication>[], plane: Plane): Modes {
+    const first = groups.reduce((oldest, { members }) => older(oldest, members[0]), groups[0]?.members[0]);
+    if (first === undefined) return this.#wide[plane];
+    if (plane === "sidecar")
+      return known(this.#ofPolicies, plane, first, () => sidecarWorkload(first, this.wide(plane)));
+    const oldest = groups.flatMap(({ members }) => sameAge(members, first)).sort(oldestFirst);
+    if (oldest.length > 1) return ambientWorkload(oldest, this.levels);
+    return known(this.#ofPolicies, plane, first, () => ambientWorkload(oldest, this.levels));
+  }
+}
+
+type Oldest = PeerAuthentication | undefined;
+const older = (a: Oldest, b: Oldest): Oldest => (a === undefined || (b !== undefined && oldestFirst(b, a) < 0) ? b : a);
+
+/** The policies at the start of a list, sorted oldest first, that are as old as this one. */
+function sameAge(policies: readonly PeerAuthentication[], oldest: PeerAuthentication): readonly PeerAuthentication[] {
+  const end = policies.findIndex((policy) => !isSameAge(policy, oldest));
+  return end < 0 ? policies : policies.slice(0, end);
+}
+
+function known<K>(memory: Map<Plane, Map<K, Modes>>, plane: Plane, key: K, compute: () => Modes): Modes {
+  let ofPlane = memory.get(plane);
+  if (ofPlane === undefined) memory.set(plane, (ofPlane = new Map()));
+  let modes = ofPlane.get(key);
+  if (modes === undefined) ofPlane.set(key, (modes = compute()));
+  return modes;
 }
 
 const noPorts: ReadonlyMap<number, EffectiveMode> = new Map();

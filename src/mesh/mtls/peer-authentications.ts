@@ -11,11 +11,17 @@ export function declared(mtls: { readonly mode: string | undefined } | undefined
   return mode === "STRICT" || mode === "PERMISSIVE" || mode === "DISABLE" ? mode : "UNSET";
 }
 
+const portsOf = new WeakMap<PeerAuthentication, ReadonlyMap<number, DeclaredMode>>();
+
 /** The modes of single ports. The API server rejects keys that are not port numbers. */
-export const portModes = ({ spec }: PeerAuthentication): readonly (readonly [number, DeclaredMode])[] =>
-  Object.entries(spec.portLevelMtls)
-    .filter(([port]) => /^\d+$/.test(port))
-    .map(([port, mtls]) => [Number(port), declared(mtls)] as const);
+export function portModes(policy: PeerAuthentication): ReadonlyMap<number, DeclaredMode> {
+  let modes = portsOf.get(policy);
+  if (modes === undefined) {
+    const named = Object.entries(policy.spec.portLevelMtls).filter(([port]) => /^\d+$/.test(port));
+    portsOf.set(policy, (modes = new Map(named.map(([port, mtls]) => [Number(port), declared(mtls)]))));
+  }
+  return modes;
+}
 
 /**
  * Whether a policy is for the whole namespace or the mesh; an empty selector counts as none (Istio

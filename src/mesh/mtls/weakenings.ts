@@ -1,32 +1,30 @@
-import { keyOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import {
   acceptsPlaintext,
   atPort,
-  mtlsOf,
+  mtls,
   type NamespaceMtls,
-  type peerAuthenticationsOfNamespace,
+  type PeerAuthentication,
   type Plane,
   planes,
   planesOf,
   planesOfNamespace,
   type PossiblePlanes,
 } from "./effective-mtls.ts";
+import { LabelSets, labelsAskedFor } from "./labels-asked-for.ts";
 import { type EffectiveMode, isWide, type Modes } from "./peer-authentications.ts";
 
 type Labels = Readonly<Record<string, string>>;
 /** A namespace and a view of the mesh. */
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof workloadsOfNamespace>;
+  readonly mesh: MeshView<typeof mtls | typeof workloadsOfNamespace>;
 }
 
-/** A workload, port or namespace that refused plaintext before a change and accepts it afterwards. */
-export interface Weakening {
-  /** The namespace as a whole, one workload, or workloads with these labels if workloads are not known. */
-  readonly of: "namespace" | Workload | { readonly labels: Labels };
+/** A mode that refused plaintext and accepts it. */
+export interface WeakenedMode {
   /** Undefined: all ports that no policy lists. */
   readonly port: number | undefined;
   readonly was: EffectiveMode;
@@ -35,76 +33,54 @@ export interface Weakening {
   readonly onlyAs: Plane | undefined;
 }
 
-interface Comparison {
-  readonly before: Side;
-  readonly after: Side;
-  readonly was: NamespaceMtls;
-  readonly is: NamespaceMtls;
+/** A workload, port or namespace that refused plaintext before a change and accepts it afterwards. */
+export interface Weakening extends WeakenedMode {
+  /** The namespace as a whole, one workload, or workloads with these labels if workloads are not known. */
+  readonly of: "namespace" | Workload | { readonly labels: Labels };
 }
 
 /**
- * The weakenings that a change causes in a namespace. If every workload is known, each one is compared before and after,
- * and workloads that follow the namespace are reported once. Otherwise the namespace is compared, and one imaginary
- * workload for each selector, because a policy that wins for some workload also wins for one with only its labels.
+ * The weakenings that a change causes in a namespace, without those for which `isSaidElsewhere` is true. If every workload
+ * is known, each one is compared before and after, and workloads that follow the namespace are reported once. Otherwise the
+ * namespace is compared, and one imaginary workload for each selector, because a policy that wins for some workload also
+ * wins for one with only its labels.
  */
-export function weakenings(before: Side, after: Side): readonly Weakening[] {
-  const comparison = {
-    before,
-    after,
-    was: mtlsOf(before.object, before.mesh),
-    is: mtlsOf(after.object, after.mesh),
-  };
-  const isChanged = before.object !== after.object || !isSamePolicies(comparison);
-  if (isIdle(comparison, isChanged)) return [];
+export function* weakenings(
+  before: Side,
+  after: Side,
+  isSaidElsewhere: (weakened: WeakenedMode) => boolean = () => false,
+): Iterable<Weakening> {
+  const comparison = new Comparison(before, after, isSaidElsewhere);
+  const found = foundIn(comparison);
+  yield* ofNamespace(found, isSaidElsewhere);
+  for (const { of, weakened } of found) for (const mode of weakened.others) yield { ...mode, of };
+}
+
+/** The weakened modes of one workload, or of workloads with some labels. */
+interface Found {
+  readonly of: Weakening["of"];
+  readonly weakened: Weakened;
+}
+
+function foundIn(comparison: Comparison): readonly Found[] {
+  const { before, after, isChanged } = comparison;
+  if (comparison.isIdle) return [];
   const isKnown = after.mesh.knowsAll("Workload");
-  const workloads = pairsOfWorkloads(before, after);
+  const workloads = [...pairsOfWorkloads(before, after)];
   const concerned = isChanged && isKnown ? workloads : workloads.filter(([old, now]) => old !== now);
-  const found = concerned.flatMap((pair) => [...ofWorkload(pair, comparison)]);
-  if (isChanged && !isKnown) found.push(...ofUnknownWorkloads(comparison, () => true));
+  const found = concerned.map(([old, now]) => ({ of: now, weakened: comparison.ofWorkload(old, now) }));
   // Labels that pods get only when they are created are in no template, so policies that select them cannot be
   // evaluated.
-  if (isChanged && isKnown && workloads.length > 0) found.push(...ofUnknownWorkloads(comparison, hasGivenLabel));
-  return [...ofNamespace(found), ...found.filter(({ isOfNamespace }) => !isOfNamespace)];
+  const isUnknown = isKnown ? hasGivenLabel : () => true;
+  const asked = isChanged && (!isKnown || workloads.length > 0) ? ofUnknownWorkloads(comparison, isUnknown) : [];
+  return [...found, ...asked];
 }
-
-/** Whether workloads need not be read: nobody was refused before, or no label can change the one mode that all have. */
-function isIdle({ was }: Comparison, isChanged: boolean): boolean {
-  if (was.levels.workload.length > 0) return false;
-  const accepting = planes.filter((plane) => acceptsPlaintext(was.wide(plane)));
-  return accepting.length === planes.length || (!isChanged && accepting.length === 0);
-}
-
-function isSamePolicies({ was, is }: Comparison): boolean {
-  if (was.levels.isRoot !== is.levels.isRoot) return false;
-  return (["mesh", "namespace", "workload"] as const).every((level) => {
-    const [a, b] = [was.levels[level], is.levels[level]];
-    return a.length === b.length && a.every((policy, i) => policy === b[i]);
-  });
-}
-
-type Pair = readonly [old: Workload, now: Workload];
 
 /** The workloads that exist before and after, without proxies, which enforce no PeerAuthentication. */
-function pairsOfWorkloads(before: Side, after: Side): readonly Pair[] {
-  const known = new Map<string, Workload>();
-  for (const old of before.mesh.related(workloadsOfNamespace, before.object)) known.set(keyOf(old), old);
-  const pairs: Pair[] = [];
-  for (const now of after.mesh.related(workloadsOfNamespace, after.object)) {
-    const old = known.get(keyOf(now));
-    if (old !== undefined && !isProxy(old)) pairs.push([old, now]);
-  }
-  return pairs;
-}
-
-/** A weakening, and whether it applies to the whole namespace. */
-interface Found extends Weakening {
-  readonly isOfNamespace: boolean;
-}
-
-function ofWorkload([old, now]: Pair, comparison: Comparison): readonly Found[] {
-  const { before, after } = comparison;
-  const routes = routesOf(planesOf(old, before.object), planesOf(now, after.object));
-  return compared(now, [old.pod.labels, now.pod.labels], routes, comparison);
+function* pairsOfWorkloads(before: Side, after: Side): Iterable<readonly [old: Workload, now: Workload]> {
+  const there = before.mesh.related(workloadsOfNamespace, before.object);
+  for (const pair of workloadPairs(there, after.mesh.related(workloadsOfNamespace, after.object)))
+    if (!isProxy(pair[0])) yield pair;
 }
 
 /** The data planes of a workload before and after the change. */
@@ -121,26 +97,105 @@ function routesOf(before: PossiblePlanes, after: PossiblePlanes): readonly Plane
   return [...kept, ...gone.flatMap((plane) => after.planes.map((other) => [plane, other] as const))];
 }
 
-function compared(
-  of: Weakening["of"],
-  labels: readonly [was: Labels, is: Labels],
-  steps: readonly PlaneStep[],
-  { was, is }: Comparison,
-): readonly Found[] {
-  const found = new Map<number | undefined, Found>();
-  const isOnePlane = new Set(steps.map(([, plane]) => plane)).size < 2;
-  for (const [old, now] of steps) {
-    const isWeaker = isWeakened(was.wide(old), is.wide(now));
-    for (const weaker of weakenedModes(was.of(labels[0], old), is.of(labels[1], now))) {
-      const other = found.get(weaker.port);
-      const onlyAs = isOnePlane || other !== undefined ? undefined : now;
-      found.set(
-        weaker.port,
-        other ? { ...other, onlyAs } : { of, ...weaker, onlyAs, isOfNamespace: isWeaker && isInherited(weaker.is) },
-      );
-    }
+/** A namespace before and after a change. Workloads with the same modes before and after are compared once. */
+class Comparison {
+  readonly before: Side;
+  readonly after: Side;
+  readonly was: NamespaceMtls;
+  readonly is: NamespaceMtls;
+  readonly isChanged: boolean;
+  readonly #isSaidElsewhere: (weakened: WeakenedMode) => boolean;
+  readonly #known = new Map<string, Weakened>();
+  readonly #ids = new Map<Modes, number>();
+
+  constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean) {
+    this.before = before;
+    this.after = after;
+    this.was = before.mesh.get(mtls, before.object);
+    this.is = after.mesh.get(mtls, after.object);
+    this.isChanged = before.object !== after.object || !isSamePolicies(this.was, this.is);
+    this.#isSaidElsewhere = isSaidElsewhere;
   }
-  return [...found.values()];
+
+  /** Whether nothing can be weakened: no plaintext was refused, or all workloads keep the one mode that they have. */
+  get isIdle(): boolean {
+    if (this.was.levels.workload.length > 0) return false;
+    const accepting = planes.filter((plane) => acceptsPlaintext(this.was.wide(plane)));
+    return accepting.length === planes.length || (!this.isChanged && accepting.length === 0);
+  }
+
+  ofWorkload(old: Workload, now: Workload): Weakened {
+    const steps = routesOf(planesOf(old, this.before.object), planesOf(now, this.after.object));
+    return this.ofLabels([old.pod.labels, now.pod.labels], steps);
+  }
+
+  ofLabels([old, now]: readonly [was: Labels, is: Labels], steps: readonly PlaneStep[]): Weakened {
+    const modes = steps.map(([was, is]) => [this.was.of(old, was), this.is.of(now, is)] as const);
+    const key = steps.map(([was, is], i) => `${was} ${is} ${modes[i]?.map((one) => this.#idOf(one)).join()}`).join();
+    let found = this.#known.get(key);
+    if (found === undefined) {
+      const all = this.#compared(steps, modes);
+      this.#known.set(key, (found = new Weakened([...all.values()], this.#isSaidElsewhere)));
+    }
+    return found;
+  }
+
+  #idOf(modes: Modes): number {
+    let id = this.#ids.get(modes);
+    if (id === undefined) this.#ids.set(modes, (id = this.#ids.size));
+    return id;
+  }
+
+  #compared(steps: readonly PlaneStep[], modes: readonly (readonly [was: Modes, is: Modes])[]) {
+    const found = new Map<number | undefined, Compared>();
+    const isOnePlane = new Set(steps.map(([, plane]) => plane)).size < 2;
+    for (const [i, [old, now]] of steps.entries()) {
+      const isWeaker = isWeakened(this.was.wide(old), this.is.wide(now));
+      for (const weaker of weakenedModes(...(modes[i] as readonly [Modes, Modes]))) {
+        const other = found.get(weaker.port);
+        const onlyAs = isOnePlane || other !== undefined ? undefined : now;
+        const isOfNamespace = isWeaker && isInherited(weaker.is);
+        found.set(weaker.port, other ? { ...other, onlyAs } : { ...weaker, onlyAs, isOfNamespace });
+      }
+    }
+    return found;
+  }
+}
+
+function isSamePolicies(was: NamespaceMtls, is: NamespaceMtls): boolean {
+  if (was.levels.isRoot !== is.levels.isRoot) return false;
+  return (["mesh", "namespace", "workload"] as const).every((level) => {
+    const [a, b] = [was.levels[level], is.levels[level]];
+    return a === b || (a.length === b.length && a.every((policy, i) => policy === b[i]));
+  });
+}
+
+/** A weakened mode, and whether it applies to the whole namespace. */
+interface Compared extends WeakenedMode {
+  readonly isOfNamespace: boolean;
+}
+
+/** The weakened modes of all workloads with the same modes before and after. */
+class Weakened {
+  readonly all: readonly Compared[];
+  readonly ofNamespace: readonly Compared[];
+  /** The modes that are reported for each workload. */
+  readonly others: readonly Compared[];
+  readonly #isSaidElsewhere: (weakened: WeakenedMode) => boolean;
+
+  constructor(all: readonly Compared[], isSaidElsewhere: (weakened: WeakenedMode) => boolean) {
+    this.all = all;
+    this.ofNamespace = all.filter(({ isOfNamespace }) => isOfNamespace);
+    this.others = all.filter((mode) => !mode.isOfNamespace && !isSaidElsewhere(mode));
+    this.#isSaidElsewhere = isSaidElsewhere;
+  }
+
+  without(isKnown: (mode: Compared) => boolean): Weakened {
+    return new Weakened(
+      this.all.filter((mode) => !isKnown(mode)),
+      this.#isSaidElsewhere,
+    );
+  }
 }
 
 const isWeakened = (was: EffectiveMode, is: EffectiveMode): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
@@ -149,7 +204,7 @@ const isWeakened = (was: EffectiveMode, is: EffectiveMode): boolean => !acceptsP
 const isInherited = ({ by, isDropped }: EffectiveMode): boolean => !isDropped && (by === undefined || isWide(by));
 
 /** Single ports are reported only if the workload as a whole still refuses plaintext. */
-function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" | "was" | "is">> {
+function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<WeakenedMode, "port" | "was" | "is">> {
   if (isWeakened(was.mode, is.mode)) {
     yield { port: undefined, was: was.mode, is: is.mode };
     return;
@@ -161,12 +216,21 @@ function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<Weakening, "port" 
 }
 
 /** Reports the workloads that follow the namespace once. */
-function ofNamespace(found: readonly Found[]): readonly Weakening[] {
-  const ofAll = found.filter(({ isOfNamespace, port }) => isOfNamespace && port === undefined);
+function* ofNamespace(
+  found: readonly Found[],
+  isSaidElsewhere: (weakened: WeakenedMode) => boolean,
+): Iterable<Weakening> {
+  const weakened = new Set(found.map((one) => one.weakened));
+  const ofAll = [...weakened].flatMap((one) => one.ofNamespace.filter(({ port }) => port === undefined));
   const [first] = ofAll;
-  if (first === undefined) return found.filter(({ isOfNamespace }) => isOfNamespace);
-  const isEverywhere = ofAll.some(({ onlyAs }) => onlyAs !== first.onlyAs);
-  return [{ ...first, of: "namespace", onlyAs: isEverywhere ? undefined : first.onlyAs }];
+  if (first !== undefined) {
+    const isEverywhere = ofAll.some(({ onlyAs }) => onlyAs !== first.onlyAs);
+    const whole = { ...first, onlyAs: isEverywhere ? undefined : first.onlyAs };
+    if (!isSaidElsewhere(whole)) yield { ...whole, of: "namespace" };
+    return;
+  }
+  for (const one of found)
+    for (const mode of one.weakened.ofNamespace) if (!isSaidElsewhere(mode)) yield { ...mode, of: one.of };
 }
 
 /** Labels that Kubernetes controllers and Istio's injector (pkg/kube/inject) set on pods. */
@@ -189,35 +253,38 @@ function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) 
   const { before, after, was, is } = comparison;
   const steps = routesOf(planesOfNamespace(before.object), planesOfNamespace(after.object));
   const found: Found[] = [];
+  const said = new Said();
   for (const labels of labelsAskedFor(was, is)) {
     if (!isUnknown(labels)) continue;
-    for (const weakening of compared({ labels }, [labels, labels], steps, comparison))
-      if (!found.some((other) => covers(other, weakening))) found.push(weakening);
+    const weakened = comparison.ofLabels([labels, labels], steps);
+    const left = said.add(labels, weakened);
+    if (left !== undefined) found.push({ of: { labels }, weakened: left });
   }
   return found;
 }
 
-/** Whether a smaller set of labels gives the same result. */
-function covers(wider: Found, found: Found): boolean {
-  if (wider.port !== found.port || wider.is.by !== found.is.by) return false;
-  const [few, many] = [labelsOf(wider), labelsOf(found)];
-  return Object.keys(few).every((key) => few[key] === many[key]);
-}
-const labelsOf = ({ of }: Found): Labels => (typeof of === "object" && "labels" in of ? of.labels : {});
+/** The weakenings reported so far by labels: a larger set of labels with the same weakening adds nothing. */
+class Said {
+  readonly #ofWeakened = new Map<Weakened, LabelSets>();
+  readonly #ofModes = new Map<PeerAuthentication | undefined, Map<number | undefined, LabelSets>>();
 
-/**
- * The smallest sets of labels for which each policy can win, starting with none. If one of two policies is new or
- * changed, the winner can change between them, so the labels of both together are included too.
- */
-function* labelsAskedFor(was: NamespaceMtls, is: NamespaceMtls): Iterable<Labels> {
-  const [old, now] = [was.levels.workload, is.levels.workload];
-  const labelsOfPolicy = ({ spec }: (typeof old)[number]): Labels => spec.selector?.matchLabels ?? {};
-  yield {};
-  for (const policy of new Set([...old, ...now])) yield labelsOfPolicy(policy);
-  for (const loser of old)
-    for (const winner of now) {
-      if (now.includes(loser) && old.includes(winner)) continue;
-      const both = { ...labelsOfPolicy(loser), ...labelsOfPolicy(winner) };
-      if (Object.entries(labelsOfPolicy(loser)).every(([key, value]) => both[key] === value)) yield both;
-    }
+  /** The weakened modes of these labels that no smaller set of labels has. */
+  add(labels: Labels, weakened: Weakened): Weakened | undefined {
+    const alike = this.#ofWeakened.get(weakened) ?? new LabelSets();
+    if (weakened.all.length === 0 || alike.hasPartOf(labels)) return undefined;
+    this.#ofWeakened.set(weakened, alike);
+    alike.add(labels);
+    const left = weakened.without((mode) => this.#isSaid(labels, mode));
+    return left.all.length === 0 ? undefined : left;
+  }
+
+  #isSaid(labels: Labels, { port, is: { by } }: WeakenedMode): boolean {
+    const ofPolicy = this.#ofModes.get(by) ?? new Map<number | undefined, LabelSets>();
+    this.#ofModes.set(by, ofPolicy);
+    const sets = ofPolicy.get(port) ?? new LabelSets();
+    ofPolicy.set(port, sets);
+    if (sets.hasPartOf(labels)) return true;
+    sets.add(labels);
+    return false;
+  }
 }

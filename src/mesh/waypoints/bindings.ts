@@ -1,11 +1,11 @@
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { selectsByExpression } from "../objects/selectors.ts";
+import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
 import type { Service } from "../membership/services.ts";
-import { kubernetesGatewayByName } from "../objects/indexes.ts";
+import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { managedGateway, useWaypoint, useWaypointNamespace, waypointFor } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -37,6 +37,14 @@ function keysNamed(labels: Labels, namespace: string): readonly string[] {
 export const namespacesByWaypoint = index("Namespace", ({ metadata }) => keysNamed(metadata.labels, metadata.name));
 /** Services by the waypoint that their own labels name. */
 export const servicesByWaypoint = index("Service", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace));
+/** A Service that names a waypoint itself, and its namespace. */
+export const namespaceOfBoundService = relation(
+  "namespaceOfBoundService",
+  index("Service", ({ metadata }) =>
+    keysNamed(metadata.labels, metadata.namespace).length === 0 ? [] : [metadata.namespace],
+  ),
+  namespaceByName,
+);
 const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace));
 /** A namespace and the gateway that its labels name as a waypoint. */
 export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, kubernetesGatewayByName);
@@ -80,19 +88,22 @@ export interface WaypointBinding {
 }
 
 /** The waypoint that the labels of a namespace request for its contents. */
-export function waypointBindingOfNamespace(
+export const waypointBinding = fact(
+  "waypointBinding",
+  "Namespace",
+  [waypointOfNamespace],
+  (namespace, mesh): WaypointBinding | undefined => {
+    const { name } = namespace.metadata;
+    const named = waypointNamed(namespace.metadata.labels, name);
+    if (named === undefined || named === "none") return undefined;
+    const request = { of: namespace, name, traffic: undefined, mesh };
+    return bound(named, "namespace", mesh.related(waypointOfNamespace, namespace), request);
+  },
+);
+export const waypointBindingOfNamespace = (
   namespace: Namespace,
-  mesh: MeshView<typeof waypointOfNamespace>,
-): WaypointBinding | undefined {
-  const named = waypointNamed(namespace.metadata.labels, namespace.metadata.name);
-  if (named === undefined || named === "none") return undefined;
-  return bound(named, "namespace", mesh.related(waypointOfNamespace, namespace), {
-    of: namespace,
-    name: namespace.metadata.name,
-    traffic: undefined,
-    mesh,
-  });
-}
+  mesh: MeshView<typeof waypointBinding>,
+): WaypointBinding | undefined => mesh.get(waypointBinding, namespace);
 
 /**
  * The waypoint for requests to a Service. Its own labels take precedence over those of its namespace, even if the
@@ -102,7 +113,7 @@ export function waypointBindingOfNamespace(
 export function waypointBindingOfService(
   service: Service,
   namespace: Namespace | undefined,
-  mesh: MeshView<typeof waypointOfNamespace | typeof waypointOfService>,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
 ): WaypointBinding | undefined {
   if (service.metadata.labels[managedGateway] !== undefined) return undefined;
   const named = waypointNamed(service.metadata.labels, service.metadata.namespace);
@@ -119,7 +130,7 @@ export function waypointBindingOfService(
 export function waypointBindingOfWorkload(
   workload: Workload,
   namespace: Namespace | undefined,
-  mesh: MeshView<typeof waypointOfNamespace | typeof waypointOfWorkload>,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfWorkload>,
 ): WaypointBinding | undefined {
   const named = waypointNamed(workload.pod.labels, workload.metadata.namespace);
   if (named === "none") return undefined;
@@ -131,10 +142,10 @@ export function waypointBindingOfWorkload(
 
 function inherited(
   namespace: Namespace | undefined,
-  mesh: MeshView<typeof waypointOfNamespace>,
+  mesh: MeshView<typeof waypointBinding>,
   traffic: WaypointTraffic,
 ): WaypointBinding | undefined {
-  const binding = namespace && waypointBindingOfNamespace(namespace, mesh);
+  const binding = namespace && mesh.get(waypointBinding, namespace);
   if (binding?.gateway === undefined || binding.trouble !== undefined) return binding;
   return { ...binding, trouble: takes(binding.gateway, traffic) ? undefined : "other traffic" };
 }
@@ -180,23 +191,37 @@ const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
  * Whether the HBONE listener accepts a namespace; by default it accepts only its own (makeAllowedRoutes,
  * AllowsAttachmentFromNamespace). Undefined: that depends on objects which the view does not contain.
  */
-function isAttachable(
-  { metadata, spec }: KubernetesGateway,
-  namespace: string,
-  of: Namespace | undefined,
-): boolean | undefined {
+function isAttachable(gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean | undefined {
+  const { metadata } = gateway;
   // Another listener may be used, which the GatewayClass may name, too.
   if (metadata.annotations[inboundBinding] !== undefined) return undefined;
-  const { from, selector } = allowedNamespaces(spec);
+  const { from, selector, selected } = allowedNamespaces(gateway);
   if (from === "All") return true;
   if (from !== "Selector") return metadata.namespace === namespace;
   if (selector === undefined) return false;
-  return of === undefined || of.implied ? undefined : selectsByExpression(selector, of.metadata.labels);
+  if (of === undefined || of.implied) return undefined;
+  let isSelected = selected.get(of);
+  if (isSelected === undefined) selected.set(of, (isSelected = selectsByExpression(selector, of.metadata.labels)));
+  return isSelected;
 }
 
-function allowedNamespaces({ listeners }: KubernetesGateway["spec"]) {
-  const listener = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
-  return listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
+interface AllowedNamespaces {
+  readonly from: string | undefined;
+  readonly selector: LabelSelector | undefined;
+  readonly selected: WeakMap<Namespace, boolean>;
+}
+/** Gateways never change, and one can be the waypoint of many Services. */
+const allowed = new WeakMap<KubernetesGateway, AllowedNamespaces>();
+
+function allowedNamespaces(gateway: KubernetesGateway): AllowedNamespaces {
+  let found = allowed.get(gateway);
+  if (found === undefined) {
+    const { listeners } = gateway.spec;
+    const listener = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
+    const { from, selector } = listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
+    allowed.set(gateway, (found = { from, selector, selected: new WeakMap() }));
+  }
+  return found;
 }
 
 /** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */

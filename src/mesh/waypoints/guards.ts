@@ -1,34 +1,41 @@
-import { kubernetesGatewayByName } from "../objects/indexes.ts";
 import { idOf } from "../../kube/identity.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { policyLevels } from "../authorization/effective-authorization.ts";
 import {
-  authorizationPoliciesOfNamespace,
-  namespaceOfAuthorizationPolicy,
-} from "../authorization/effective-authorization.ts";
-import { type AuthorizationPolicy, isDryRun, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
-import { answerTo, type Caller } from "../authorization/ztunnel-callers.ts";
-import { captureOf, enrollmentOf } from "../membership/capture.ts";
+  actionOf,
+  type AuthorizationPolicy,
+  isDryRun,
+  isEnforced,
+  servicesTargeted,
+  targetRefsOf,
+} from "../authorization/policies.ts";
+import { asksForHttp } from "../authorization/rules.ts";
+import { type Answer, type Attached, type Caller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
+import { enrollmentOf } from "../membership/capture.ts";
+import { captured } from "../membership/captured.ts";
 import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { namespaceOfService, type Service } from "../membership/services.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import type { Service } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
+import type { Labelled } from "../objects/labelled.ts";
+import { gatewayApiGroup } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
-import { formatLabels, selects } from "../objects/selectors.ts";
+import { formatLabels } from "../objects/selectors.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
   isUsable,
+  namespaceOfBoundService,
   namespacesByWaypoint,
   servicesByWaypoint,
-  waypointBindingOfNamespace,
+  waypointBinding,
   waypointBindingOfService,
   type WaypointName,
   waypointNamed,
-  waypointOfNamespace,
   waypointOfService,
 } from "./bindings.ts";
-import { serviceByName } from "../objects/indexes.ts";
-import { gatewayApiGroup } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -40,36 +47,58 @@ const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
       : [],
   );
 
-const policiesByGateway = index("AuthorizationPolicy", (policy) => gatewaysNamed(policy).map(formatWaypoint));
+const counts = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
+  isServed(policy, settings) && !isDryRun(policy);
 
 /** A policy and the gateways in its targetRefs. */
-export const gatewaysOfPolicy = relation("gatewaysOfPolicy", policiesByGateway, kubernetesGatewayByName);
-/** A policy and the namespaces whose waypoint it targets. */
-export const namespacesBehindPolicy = relation("namespacesBehindPolicy", policiesByGateway, namespacesByWaypoint);
-/** A policy and the Services whose own waypoint it targets. */
-export const servicesBehindPolicy = relation("servicesBehindPolicy", policiesByGateway, servicesByWaypoint);
+const gatewaysOfPolicy = relation(
+  "gatewaysOfPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    counts(policy, settings) ? gatewaysNamed(policy).map(formatWaypoint) : [],
+  ),
+  kubernetesGatewayByName,
+);
 /** A policy and the Services in its targetRefs. */
-export const servicesOfPolicy = relation(
+const servicesOfPolicy = relation(
   "servicesOfPolicy",
-  index("AuthorizationPolicy", (policy) =>
-    servicesTargeted(policy).map((name) => `${policy.metadata.namespace}/${name}`),
+  index("AuthorizationPolicy", (policy, settings) =>
+    counts(policy, settings) ? servicesTargeted(policy).map((name) => `${policy.metadata.namespace}/${name}`) : [],
   ),
   serviceByName,
 );
+/** A policy that targets Services, and its namespace, which is also theirs. */
+const namespaceOfServicesOfPolicy = relation(
+  "namespaceOfServicesOfPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    counts(policy, settings) && servicesTargeted(policy).length > 0 ? [policy.metadata.namespace] : [],
+  ),
+  namespaceByName,
+);
+/** A gateway and the namespaces whose labels name it as a waypoint. */
+const namespacesOfWaypoint = relation("namespacesOfWaypoint", kubernetesGatewayByName, namespacesByWaypoint);
+/** A gateway and the Services whose own labels name it. */
+const servicesOfWaypoint = relation("servicesOfWaypoint", kubernetesGatewayByName, servicesByWaypoint);
+/** A gateway and its own namespace. */
+const namespaceOfGateway = relation(
+  "namespaceOfGateway",
+  index("KubernetesGateway", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
 
-export const readsWaypointGuards = [
-  gatewaysOfPolicy,
-  namespacesBehindPolicy,
-  servicesBehindPolicy,
-  servicesOfPolicy,
-  namespaceOfAuthorizationPolicy,
-  namespaceOfService,
-  authorizationPoliciesOfNamespace,
-  workloadsOfNamespace,
-  waypointOfNamespace,
-  waypointOfService,
-] as const;
-type View = MeshView<(typeof readsWaypointGuards)[number]>;
+/** An ALLOW policy at ztunnel that is intended to allow somebody; one without rules is a default deny. */
+const isForCallers = (policy: AuthorizationPolicy): boolean =>
+  actionOf(policy) === "ALLOW" &&
+  targetRefsOf(policy).length === 0 &&
+  policy.spec.rules.some((rule) => rule.from.length > 0 && !asksForHttp(rule));
+
+/** Such a policy and its namespace. */
+const namespaceOfCallers = relation(
+  "namespaceOfCallers",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isForCallers(policy) && isEnforced(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
+  namespaceByName,
+);
 
 /** A part of a namespace whose traffic goes through a waypoint. */
 interface Front {
@@ -89,97 +118,201 @@ export interface Guard {
   readonly namespace: Namespace;
   /** For messages: all workloads behind the waypoint if they have the same result, or one workload. */
   readonly behind: string;
-  readonly answer: "refused" | "let in" | "open";
+  readonly answer: Answer;
 }
+
+/** The guards of several parts of namespaces, each part once, by key. */
+class Guards {
+  readonly fronts: readonly (readonly [key: string, guards: readonly Guard[]])[];
+  readonly #answering = new Map<Answer, readonly Guard[]>();
+
+  constructor(fronts: Guards["fronts"]) {
+    this.fronts = fronts;
+  }
+
+  answering(answer: Answer): readonly Guard[] {
+    let found = this.#answering.get(answer);
+    if (found === undefined) {
+      found = this.fronts.flatMap(([, guards]) => guards.filter((guard) => guard.answer === answer));
+      this.#answering.set(answer, found);
+    }
+    return found;
+  }
+}
+
+/** How ztunnel at the pods of one namespace treats waypoints. */
+class BehindWaypoints {
+  readonly #namespace: Namespace;
+  readonly #pods: Labelled<Workload>;
+  readonly #answers: ZtunnelAnswers;
+  /** There may be pods that the view does not contain. */
+  readonly #isGuessing: boolean;
+  readonly #guards = new Map<string, readonly Guard[]>();
+  readonly #attached = new Map<readonly Workload[], AttachedPolicies>();
+
+  constructor(namespace: Namespace, pods: Labelled<Workload>, answers: ZtunnelAnswers, isGuessing: boolean) {
+    this.#namespace = namespace;
+    this.#pods = pods;
+    this.#answers = answers;
+    this.#isGuessing = isGuessing;
+  }
+
+  /** The workloads behind one waypoint. */
+  at(front: Front, key: string): readonly Guard[] {
+    const shownKey = `${key} ${front.shown ?? ""}`;
+    let found = this.#guards.get(shownKey);
+    if (found === undefined) this.#guards.set(shownKey, (found = this.#look(front)));
+    return found;
+  }
+
+  /** If they are not known, imaginary pods with exactly the selected labels represent them. */
+  #look({ waypoint, gateway, selector, shown }: Front): readonly Guard[] {
+    const namespace = this.#namespace;
+    const caller = identityOfWaypoint(waypoint, gateway);
+    const guard = { waypoint, caller, namespace };
+    const behind = shown ?? `the workloads of ${namespace.metadata.name}`;
+    const there = this.#pods.selected(selector);
+    if (there.length === 0) {
+      const isGuessed = this.#isGuessing && enrollmentOf(namespace) === "ambient";
+      return isGuessed
+        ? [{ ...guard, behind, answer: this.#answers.to(caller, this.#answers.attachedTo(selector)) }]
+        : [];
+    }
+    const { attached, distinct } = this.#policiesOf(there);
+    const answers = distinct.map((policies) => this.#answers.to(caller, policies));
+    const [answer] = new Set(answers);
+    if (answer !== undefined && answers.every((other) => other === answer)) return [{ ...guard, behind, answer }];
+    const known = new Map(distinct.map((policies, i) => [policies, answers[i] as Answer]));
+    return there.map((workload, i) => ({
+      ...guard,
+      behind: idOf(workload),
+      answer: known.get(attached[i] as Attached) as Answer,
+    }));
+  }
+
+  /** The policies for each of the pods, which do not depend on the caller. */
+  #policiesOf(pods: readonly Workload[]): AttachedPolicies {
+    let found = this.#attached.get(pods);
+    if (found === undefined) {
+      const attached = pods.map(({ pod }) => this.#answers.attachedTo(pod.labels));
+      this.#attached.set(pods, (found = { attached, distinct: [...new Set(attached)] }));
+    }
+    return found;
+  }
+}
+
+/** The policies that ztunnel enforces on each of several pods, and the distinct ones among them. */
+interface AttachedPolicies {
+  readonly attached: readonly Attached[];
+  readonly distinct: readonly Attached[];
+}
+
+const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevels, captured], (namespace, mesh) => {
+  const { own, meshWide } = mesh.get(policyLevels, namespace);
+  const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
+  return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, !mesh.knowsAll("Workload"));
+});
+
+/** The workloads behind a waypoint: those of objects that name it, and these with its own namespace. */
+const guardsOfWaypoint = fact(
+  "guardsOfWaypoint",
+  "KubernetesGateway",
+  [namespaceOfGateway, namespacesOfWaypoint, servicesOfWaypoint, namespaceOfBoundService, behindWaypoints],
+  (gateway, mesh) => {
+    if (isForIngress(gateway)) return { named: noGuards, withOwn: noGuards };
+    const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
+    const front = (namespace: Namespace): Front => ({ waypoint, gateway, namespace, selector: {} });
+    // If it names no other waypoint, because its label may be set last.
+    const own = mesh
+      .related(namespaceOfGateway, gateway)
+      .filter(({ metadata }) => waypointNamed(metadata.labels, metadata.name) === undefined);
+    const named = mesh.related(namespacesOfWaypoint, gateway).map(front);
+    const services = mesh.related(servicesOfWaypoint, gateway).flatMap((service) =>
+      mesh.related(namespaceOfBoundService, service).map((namespace) => ({
+        ...front(namespace),
+        selector: service.spec.selector,
+        shown: shownService(service),
+      })),
+    );
+    return {
+      named: guardsAt([...named, ...services], mesh),
+      withOwn: guardsAt([...own.map(front), ...named, ...services], mesh),
+    };
+  },
+);
 
 /** The workloads behind the waypoints that a policy targets. */
-export function guardsOf(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
-  if (!isServed(policy, mesh.settings) || isDryRun(policy)) return [];
-  return guardsAt([...frontsOfGateways(policy, mesh), ...frontsOfServices(policy, mesh)], mesh);
-}
+export const guardsOfPolicy = fact(
+  "guardsOfPolicy",
+  "AuthorizationPolicy",
+  [
+    gatewaysOfPolicy,
+    servicesOfPolicy,
+    namespaceOfServicesOfPolicy,
+    waypointBinding,
+    waypointOfService,
+    guardsOfWaypoint,
+    behindWaypoints,
+  ],
+  (policy, mesh): Guards => {
+    const ofGateways = mesh.related(gatewaysOfPolicy, policy).map((gateway) => {
+      const { named, withOwn } = mesh.get(guardsOfWaypoint, gateway);
+      return isEnforced(policy, mesh.settings) ? withOwn : named;
+    });
+    const fronts = mesh
+      .related(namespaceOfServicesOfPolicy, policy)
+      .flatMap((namespace) =>
+        mesh.related(servicesOfPolicy, policy).flatMap((service) => frontOfService(service, namespace, mesh)),
+      );
+    return union(fronts.length === 0 ? ofGateways : [...ofGateways, guardsAt(fronts, mesh)]);
+  },
+);
 
 /** The workloads behind a waypoint that a policy without targetRefs selects. */
-export function guardsSelected(policy: AuthorizationPolicy, mesh: View): readonly Guard[] {
-  const fronts = mesh.related(namespaceOfAuthorizationPolicy, policy).flatMap((namespace): readonly Front[] => {
-    const binding = waypointBindingOfNamespace(namespace, mesh);
-    if (!isUsable(binding)) return [];
-    const selector = policy.spec.selector?.matchLabels ?? {};
-    const front = { waypoint: binding.named, gateway: binding.gateway, namespace, selector };
-    const labels = formatLabels(selector);
-    return [labels === "" ? front : { ...front, shown: labels.replaceAll(", ", ",") }];
-  });
-  return guardsAt(fronts, mesh);
+export const guardsOfCallers = fact(
+  "guardsOfCallers",
+  "AuthorizationPolicy",
+  [namespaceOfCallers, waypointBinding, behindWaypoints],
+  (policy, mesh): Guards => {
+    const fronts = mesh.related(namespaceOfCallers, policy).flatMap((namespace): readonly Front[] => {
+      const binding = mesh.get(waypointBinding, namespace);
+      if (!isUsable(binding)) return [];
+      const selector = policy.spec.selector?.matchLabels ?? {};
+      const front = { waypoint: binding.named, gateway: binding.gateway, namespace, selector };
+      const labels = formatLabels(selector);
+      return [labels === "" ? front : { ...front, shown: labels.replaceAll(", ", ",") }];
+    });
+    return fronts.length === 0 ? noGuards : guardsAt(fronts, mesh);
+  },
+);
+
+const noGuards = new Guards([]);
+function union(all: readonly Guards[]): Guards {
+  const [first = noGuards] = all;
+  return all.length < 2 ? first : new Guards([...new Map(all.flatMap(({ fronts }) => fronts))]);
 }
 
-function guardsAt(fronts: readonly Front[], mesh: View): readonly Guard[] {
+function guardsAt(fronts: readonly Front[], mesh: MeshView<typeof behindWaypoints>): Guards {
   const distinct = new Map(fronts.map((front) => [keyOf(front), front]));
-  return [...distinct.values()]
-    .filter(({ namespace }) => !isTerminating(namespace))
-    .flatMap((one) => guardsIn(one, mesh));
+  return new Guards(
+    [...distinct]
+      .filter(([, { namespace }]) => !isTerminating(namespace))
+      .map(([key, front]) => [key, mesh.get(behindWaypoints, front.namespace).at(front, key)] as const),
+  );
 }
 
 const keyOf = ({ waypoint, namespace, selector }: Front): string =>
   JSON.stringify([formatWaypoint(waypoint), namespace.metadata.name, formatLabels(selector)]);
 
-/** Includes the policy's own namespace if it names no other waypoint, because its label may be set last. */
-function* frontsOfGateways(policy: AuthorizationPolicy, mesh: View): Iterable<Front> {
-  const own = mesh
-    .related(namespaceOfAuthorizationPolicy, policy)
-    .filter(({ metadata }) => waypointNamed(metadata.labels, metadata.name) === undefined);
-  const others = mesh.related(namespacesBehindPolicy, policy);
-  const services = mesh.related(servicesBehindPolicy, policy);
-  for (const gateway of mesh.related(gatewaysOfPolicy, policy)) {
-    if (isForIngress(gateway)) continue;
-    const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
-    const isNamed = ({ metadata }: Namespace | Service, where: string) =>
-      isSame(waypointNamed(metadata.labels, where), waypoint);
-    for (const namespace of [...own, ...others.filter((one) => isNamed(one, one.metadata.name))])
-      yield { waypoint, gateway, namespace, selector: {} };
-    for (const service of services.filter((one) => isNamed(one, one.metadata.namespace)))
-      for (const namespace of mesh.related(namespaceOfService, service))
-        yield { waypoint, gateway, namespace, selector: service.spec.selector, shown: shownService(service) };
-  }
-}
-
-const isSame = (named: ReturnType<typeof waypointNamed>, waypoint: WaypointName): boolean =>
-  typeof named === "object" && formatWaypoint(named) === formatWaypoint(waypoint);
-
 const shownService = (service: Service): string => `the workloads of ${idOf(service)}`;
 
-function* frontsOfServices(policy: AuthorizationPolicy, mesh: View): Iterable<Front> {
-  for (const service of mesh.related(servicesOfPolicy, policy)) {
-    const [namespace] = mesh.related(namespaceOfService, service);
-    const binding = waypointBindingOfService(service, namespace, mesh);
-    if (namespace === undefined || !isUsable(binding)) continue;
-    yield {
-      waypoint: binding.named,
-      gateway: binding.gateway,
-      namespace,
-      selector: service.spec.selector,
-      shown: shownService(service),
-    };
-  }
+function frontOfService(
+  service: Service,
+  namespace: Namespace,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
+): readonly Front[] {
+  const binding = waypointBindingOfService(service, namespace, mesh);
+  if (!isUsable(binding)) return [];
+  const front = { waypoint: binding.named, gateway: binding.gateway, namespace };
+  return [{ ...front, selector: service.spec.selector, shown: shownService(service) }];
 }
-
-/**
- * The workloads behind one waypoint. If they are not known, imaginary pods with exactly the selected labels represent
- * them.
- */
-function guardsIn(front: Front, mesh: View): readonly Guard[] {
-  const { waypoint, gateway, namespace, selector } = front;
-  const caller = identityOfWaypoint(waypoint, gateway);
-  const policies = mesh.related(authorizationPoliciesOfNamespace, namespace);
-  const answer = (labels: Labels) => answerTo(caller, labels, policies, mesh.settings);
-  const guard = { waypoint, caller, namespace };
-  const behind = front.shown ?? `the workloads of ${namespace.metadata.name}`;
-  const there = mesh.related(workloadsOfNamespace, namespace).filter((workload) => isBehind(workload, front));
-  const isGuessed = there.length === 0 && !mesh.knowsAll("Workload");
-  if (isGuessed && enrollmentOf(namespace) === "ambient") return [{ ...guard, behind, answer: answer(selector) }];
-  const guards = there.map((workload) => ({ ...guard, behind: idOf(workload), answer: answer(workload.pod.labels) }));
-  const [first] = guards;
-  const isAlike = first !== undefined && guards.every((other) => other.answer === first.answer);
-  return isAlike ? [{ ...first, behind }] : guards;
-}
-
-const isBehind = (workload: Workload, { namespace, selector }: Front): boolean =>
-  !isProxy(workload) && captureOf(workload, namespace) === "ambient" && selects(selector, workload.pod.labels);

@@ -1,30 +1,54 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import {
-  authorizationOf,
+  authorization,
   type Coverage,
   enforcerOf,
   type NamespaceAuthorization,
-  namespaceOfAuthorizationPolicy,
-  readsAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import {
   actionOf,
   attachesToGateway,
   attachesToLabels,
   type AuthorizationPolicy,
+  type GatewayTarget,
+  isEnforced,
   reachOf,
   scopeOf,
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { type Enforcer, type Reach, ruleReach, widest } from "../../mesh/authorization/rules.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import { type Enforcer, enforcers, type Reach, ruleReach, widest } from "../../mesh/authorization/rules.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, relation } from "../../view/view.ts";
+
+/** An ALLOW policy that allows everyone in some data plane, and its namespace. Most policies do not. */
+const namespaceOfOpenPolicy = relation(
+  "namespaceOfOpenPolicy",
+  index("AuthorizationPolicy", (policy, settings) => {
+    const isOpen =
+      actionOf(policy) === "ALLOW" && enforcers.some((enforcer) => reachOf(policy, enforcer, settings) !== "some");
+    return isOpen && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
+  }),
+  namespaceByName,
+);
+
+/** The objects in a namespace to which open policies can apply, and whether these have a default deny. */
+const openable = fact(
+  "openable",
+  "Namespace",
+  [authorization],
+  (namespace, mesh) => new Openable(namespace, mesh.get(authorization, namespace), mesh.settings),
+);
 
 export const authorizationPolicyAllowsEveryone = defineRule({
   id: "authorization-policy-allows-everyone",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfAuthorizationPolicy, ...readsAuthorization],
+  reads: [namespaceOfOpenPolicy, openable],
   worksWithout: ["Workload", "KubernetesGateway"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -34,26 +58,25 @@ export const authorizationPolicyAllowsEveryone = defineRule({
   fix: "Restrict the callers in `from` (principals, namespaces or serviceAccounts) or the operations in `to`. To deny everything by default, leave `rules` out.",
 
   *check(policy, mesh) {
-    const { settings } = mesh;
-    // Most policies have restrictions for every enforcer, so nothing else has to be checked.
-    if (actionOf(policy) !== "ALLOW" || enforcers.every((enforcer) => reachOf(policy, enforcer, settings) === "some"))
-      return;
-    for (const namespace of mesh.related(namespaceOfAuthorizationPolicy, policy)) {
-      const authorization = authorizationOf(namespace, mesh);
-      const concerned = concernedBy(policy, authorization, namespace, settings);
-      // A DENY policy that matches everything cannot be overridden.
-      const isDenied = concerned.some(({ coverage }) => coverage.closedBy && !coverage.sealedBy);
+    for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
+      const { enforcedBy, isDenied } = mesh.get(openable, namespace).concernedBy(policy);
+      const keys = keysOf(policy);
       for (const [i, rule] of policy.spec.rules.entries()) {
-        const reach = widest(concerned.map(({ enforcer }) => ruleReach(rule, enforcer, settings)));
-        if (reach !== "some") yield problemOf(policy, i, reach, isDenied);
+        const reach = widest([...enforcedBy].map((enforcer) => ruleReach(rule, enforcer, mesh.settings)));
+        if (reach !== "some") yield problemOf(i, reach, keys[reach], isDenied);
       }
     }
   },
 });
 
-const enforcers: readonly Enforcer[] = ["proxy", "ztunnel"];
+/** A larger scope is a new problem; a default deny that is added later is none. */
+function keysOf(policy: AuthorizationPolicy): Readonly<Record<Reach, string>> {
+  const scope = scopeOf(policy);
+  const key = (reach: Reach) => JSON.stringify([scope, reach]);
+  return { everyone: key("everyone"), authenticated: key("authenticated"), some: key("some") };
+}
 
-function problemOf(policy: AuthorizationPolicy, i: number, reach: Reach, isDenied: boolean): Problem {
+function problemOf(i: number, reach: Reach, key: string, isDenied: boolean): Problem {
   const who =
     reach === "everyone"
       ? "This rule allows everyone: no from, to or when restricts it"
@@ -61,48 +84,114 @@ function problemOf(policy: AuthorizationPolicy, i: number, reach: Reach, isDenie
   return {
     at: ["spec", "rules", i],
     message: isDenied ? `${who}; it cancels the default deny` : who,
-    // A wider scope allows more, so it is a new finding; a default deny that was added meanwhile is not.
-    key: JSON.stringify([scopeOf(policy), reach]),
+    key,
     ...(reach === "everyone" && isDenied ? {} : { atMost: "warn" as const }),
   };
 }
 
+/** The objects that a policy applies to. */
 interface Concerned {
-  readonly enforcer: Enforcer;
-  readonly coverage: Coverage;
+  readonly enforcedBy: ReadonlySet<Enforcer>;
+  /** Some of them have a default deny that an ALLOW policy cancels. A DENY policy that matches everything cannot be cancelled. */
+  readonly isDenied: boolean;
+}
+const nothing: Concerned = { enforcedBy: new Set(), isDenied: false };
+const union = (all: readonly Concerned[]): Concerned => ({
+  enforcedBy: new Set(all.flatMap(({ enforcedBy }) => [...enforcedBy])),
+  isDenied: all.some(({ isDenied }) => isDenied),
+});
+const concerned = (enforcer: Enforcer, { closedBy, sealedBy }: Coverage): Concerned => ({
+  enforcedBy: new Set([enforcer]),
+  isDenied: closedBy !== undefined && sealedBy === undefined,
+});
+
+/** Several workloads: those with a proxy, and all of them. */
+interface Fares {
+  readonly atProxies: Concerned;
+  readonly all: Concerned;
 }
 
-/** The workloads and targets that the policy applies to, existing and possible ones. */
-function concernedBy(
-  policy: AuthorizationPolicy,
-  authorization: NamespaceAuthorization,
-  namespace: Namespace,
-  settings: MeshSettings,
-): readonly Concerned[] {
-  const { workloads, enforcer, ofLabels, ofWorkload } = authorization;
-  const concerned = targetedBy(policy, authorization, settings);
-  const labels = policy.spec.selector?.matchLabels ?? {};
-  if (attachesToLabels(policy, labels, enforcer)) concerned.push({ enforcer, coverage: ofLabels(labels) });
-  for (const workload of workloads) {
-    const by = enforcerOf(workload, namespace);
-    if (attachesToLabels(policy, workload.pod.labels, by))
-      concerned.push({ enforcer: by, coverage: ofWorkload(workload) });
+const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+const anyWaypoint: GatewayTarget = { name: "", namespace: "", isWaypoint: true };
+
+/** Each selector and each gateway is evaluated once, regardless of the number of policies. */
+class Openable {
+  readonly #namespace: Namespace;
+  readonly #authorization: NamespaceAuthorization;
+  readonly #settings: MeshSettings;
+  readonly #gateways: ReadonlyMap<string, GatewayTarget>;
+  readonly #ingress: Labelled<GatewayTarget>;
+  readonly #ofWorkloads = new Map<readonly Workload[], Fares>();
+  readonly #ofIngress = new Map<readonly GatewayTarget[], Concerned>();
+  #ofWaypoints: Concerned | undefined;
+
+  constructor(namespace: Namespace, of: NamespaceAuthorization, settings: MeshSettings) {
+    this.#namespace = namespace;
+    this.#authorization = of;
+    this.#settings = settings;
+    this.#gateways = new Map(of.gateways.map((gateway) => [gateway.name, gateway]));
+    const ingress: readonly GatewayTarget[] = of.gateways.filter(({ isWaypoint }) => !isWaypoint);
+    this.#ingress = new Labelled(ingress, ({ name }) => ({ [gatewayNameLabel]: name }));
   }
-  return concerned;
-}
 
-/** Targets that are not known are assumed to exist as named. */
-function targetedBy(
-  policy: AuthorizationPolicy,
-  { gateways, ofGateway, ofService }: NamespaceAuthorization,
-  settings: MeshSettings,
-): Concerned[] {
-  const { namespace } = policy.metadata;
-  const named = targetRefsOf(policy)
-    .filter(({ name }) => gateways.every((gateway) => gateway.name !== name))
-    .map(({ name }) => ({ name, namespace, isWaypoint: true }));
-  return [
-    ...[...gateways, ...named].filter((gateway) => attachesToGateway(policy, gateway, settings)).map(ofGateway),
-    ...servicesTargeted(policy).map(ofService),
-  ].map((coverage) => ({ enforcer: "proxy", coverage }));
+  /** Existing objects and future ones. */
+  concernedBy(policy: AuthorizationPolicy): Concerned {
+    return targetRefsOf(policy).length > 0 ? this.#targetedBy(policy) : this.#selectedBy(policy);
+  }
+
+  /** Targets that the view does not contain are assumed to be waypoints. */
+  #targetedBy(policy: AuthorizationPolicy): Concerned {
+    const { namespace } = policy.metadata;
+    const gateways = targetRefsOf(policy)
+      .map(({ name }): GatewayTarget => this.#gateways.get(name) ?? { name, namespace, isWaypoint: true })
+      .filter((gateway) => attachesToGateway(policy, gateway, this.#settings));
+    return union([
+      ...gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))),
+      ...servicesTargeted(policy).map((name) => concerned("proxy", this.#authorization.ofService(name))),
+      attachesToGateway(policy, anyWaypoint, this.#settings) ? this.#waypoints() : nothing,
+    ]);
+  }
+
+  #selectedBy(policy: AuthorizationPolicy): Concerned {
+    const labels = policy.spec.selector?.matchLabels ?? noLabels;
+    const { enforcer, workloadsByLabel } = this.#authorization;
+    const isComing = attachesToLabels(policy, labels, enforcer);
+    // At ztunnel, a selector without matchLabels selects nothing.
+    const isAtZtunnel = attachesToLabels(policy, labels, "ztunnel");
+    const { all, atProxies } = this.#workloads(workloadsByLabel.selected(labels));
+    return union([
+      isComing ? concerned(enforcer, this.#authorization.ofLabels(labels)) : nothing,
+      isAtZtunnel ? all : atProxies,
+      this.#ingressOf(this.#ingress.selected(labels)),
+    ]);
+  }
+
+  #workloads(workloads: readonly Workload[]): Fares {
+    let found = this.#ofWorkloads.get(workloads);
+    if (found === undefined) {
+      const by = Map.groupBy(workloads, (workload) => enforcerOf(workload, this.#namespace));
+      const [atProxies, atZtunnel] = enforcers.map((enforcer) =>
+        union((by.get(enforcer) ?? []).map((one) => concerned(enforcer, this.#authorization.ofWorkload(one)))),
+      ) as [Concerned, Concerned];
+      this.#ofWorkloads.set(workloads, (found = { atProxies, all: union([atProxies, atZtunnel]) }));
+    }
+    return found;
+  }
+
+  #ingressOf(gateways: readonly GatewayTarget[]): Concerned {
+    let found = this.#ofIngress.get(gateways);
+    if (found === undefined) {
+      found = union(gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))));
+      this.#ofIngress.set(gateways, found);
+    }
+    return found;
+  }
+
+  #waypoints(): Concerned {
+    return (this.#ofWaypoints ??= union(
+      this.#authorization.gateways
+        .filter(({ isWaypoint }) => isWaypoint)
+        .map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))),
+    ));
+  }
 }

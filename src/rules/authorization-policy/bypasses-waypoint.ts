@@ -3,13 +3,13 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
-import { type Guard, guardsOf, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
+import { type Guard, guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const authorizationPolicyBypassesWaypoint = defineRule({
   id: "authorization-policy-bypasses-waypoint",
   subject: "AuthorizationPolicy",
-  reads: readsWaypointGuards,
+  reads: [guardsOfPolicy],
   worksWithout: ["Workload", "Service"],
   mode: "warn",
   since: "0.1.0",
@@ -20,9 +20,9 @@ export const authorizationPolicyBypassesWaypoint = defineRule({
 
   *check(policy, mesh) {
     if (actionOf(policy) === "AUDIT") return;
-    for (const guard of guardsOf(policy, mesh))
-      if (guard.answer === "open")
-        yield problemOf(guard, targetRefsOf(policy) === policy.spec.targetRefs, mesh.settings);
+    const isList = targetRefsOf(policy) === policy.spec.targetRefs;
+    for (const guard of mesh.get(guardsOfPolicy, policy).answering("open"))
+      yield problemOf(guard, isList, mesh.settings);
   },
 });
 

@@ -1,22 +1,44 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { authorizationPoliciesOfNamespace } from "../../mesh/authorization/effective-authorization.ts";
-import { actionOf, attachesToLabels, type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, scopeOf } from "../../mesh/authorization/policies.ts";
+import { policySetOf } from "../../mesh/authorization/policy-set.ts";
 import { asksForHttp } from "../../mesh/authorization/rules.ts";
+import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
+import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/authorization/ztunnel-rules.ts";
+import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import type { MeshView } from "../../view/view.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
   isUsable,
   type WaypointBinding,
-  waypointBindingOfNamespace,
-  waypointOfNamespace,
+  waypointBinding,
 } from "../../mesh/waypoints/bindings.ts";
-import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
-import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/authorization/ztunnel-rules.ts";
-import { readsZtunnelScope, type ZtunnelScope, ztunnelScopeOf } from "../../mesh/waypoints/ztunnel-scope.ts";
+import { scopeBeyondZtunnel, type ZtunnelScope } from "../../mesh/waypoints/ztunnel-scope.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
-const reads = [...readsZtunnelScope, authorizationPoliciesOfNamespace, waypointOfNamespace] as const;
+/** A namespace and its own ALLOW policies of which ztunnel keeps a rule. */
+const plainAllowsOfNamespace = relation(
+  "plainAllowsOfNamespace",
+  namespaceByName,
+  index("AuthorizationPolicy", (policy, settings) => {
+    const isPlain = actionOf(policy) === "ALLOW" && policy.spec.rules.some((rule) => !asksForHttp(rule));
+    return isPlain && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
+  }),
+);
+const plainAllows = fact("plainAllows", "Namespace", [plainAllowsOfNamespace], (namespace, mesh) =>
+  policySetOf(mesh.related(plainAllowsOfNamespace, namespace), mesh.settings),
+);
+
+/** Those that apply in a namespace: its own and the mesh-wide ones. */
+const plainAllowsFor = forWording(
+  fact("plainAllowsFor", "Namespace", [plainAllows, rootOfNamespace], (namespace, mesh) =>
+    [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(plainAllows, one)),
+  ),
+);
+const waypoint = forWording(waypointBinding);
+
+const reads = [scopeBeyondZtunnel, plainAllowsFor, waypoint] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyNotEnforcedL7 = defineRule({
@@ -32,35 +54,41 @@ export const authorizationPolicyNotEnforcedL7 = defineRule({
   fix: "Create a waypoint for the namespace and attach the policy to it with `targetRefs`. In policies for ztunnel, use only ports and identities.",
 
   *check(policy, mesh) {
-    const action = actionOf(policy);
-    const isConcerned = action === "CUSTOM" || policy.spec.rules.some(asksForHttp);
-    if (!isConcerned || action === "AUDIT") return;
-    const scope = ztunnelScopeOf(policy, mesh);
+    const scope = mesh.get(scopeBeyondZtunnel, policy);
     if (scope === undefined) return;
-    const binding = scope.isMeshWide ? undefined : waypointBindingOfNamespace(scope.namespace, mesh);
-    if (action === "CUSTOM") yield custom(policy, scope, binding);
+    const binding = scope.isMeshWide ? undefined : mesh.get(waypoint, scope.namespace);
+    if (actionOf(policy) === "CUSTOM") yield custom(policy, scope, binding);
     else yield* ofRules({ policy, scope, binding, mesh });
   },
 });
 
-type Rule = AuthorizationPolicy["spec"]["rules"][number];
 interface Judged {
   readonly policy: AuthorizationPolicy;
   readonly scope: ZtunnelScope;
   readonly binding: WaypointBinding | undefined;
   readonly mesh: View;
 }
+/** The texts that are the same for all rules of which ztunnel keeps the same part. */
+interface Said {
+  readonly key: string;
+  readonly fix: string;
+  consequence(attributes: string): string;
+}
 
 function* ofRules(judged: Judged): Iterable<Problem> {
   const { policy, scope, binding } = judged;
+  const where = whereOf(scope, binding);
+  const known = new Map<ZtunnelRule, Said>();
   for (const [i, rule] of policy.spec.rules.entries()) {
     const left = atZtunnel(rule, actionOf(policy));
     if (left === "whole") continue;
+    const said = known.get(left) ?? saidOf(left, judged);
+    known.set(left, said);
     yield {
       at: ["spec", "rules", i],
-      message: `${whereOf(scope, binding)}: ${consequenceOf(left, rule, judged)}`,
-      key: `${left} ${scopeOf(policy)}`,
-      fix: fixOf(left, judged),
+      message: `${where}: ${said.consequence(httpAttributesOf(rule).join(", "))}`,
+      key: said.key,
+      fix: said.fix,
       evidence: [scope.namespace],
       // A denied caller notices the problem; an allowed one does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
@@ -87,23 +115,34 @@ function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: Wa
     : `${shown} and has no waypoint`;
 }
 
-function consequenceOf(left: ZtunnelRule, rule: Rule, { policy, scope, mesh }: Judged): string {
+function saidOf(left: ZtunnelRule, judged: Judged): Said {
+  const { policy, scope, mesh } = judged;
   const shown = shownScope(policy);
-  const attributes = httpAttributesOf(rule).join(", ");
-  if (left === "never") return `at ztunnel the rule (${attributes}) never matches and denies nothing to ${shown}`;
+  const said = { key: `${left} ${scopeOf(policy)}`, fix: fixOf(left, judged) };
+  if (left === "never")
+    return {
+      ...said,
+      consequence: (attributes) => `at ztunnel the rule (${attributes}) never matches and denies nothing to ${shown}`,
+    };
   if (left === "part")
-    return `ztunnel ignores ${attributes} in the rule, and denies ${shown} all requests that match the ports and identities`;
+    return {
+      ...said,
+      consequence: (attributes) =>
+        `ztunnel ignores ${attributes} in the rule, and denies ${shown} all requests that match the ports and identities`,
+    };
   const denied = letsOthersIn(policy, scope, mesh) ? "the requests that only this rule allows" : "every request";
-  return `ztunnel drops the rule (${attributes}) and denies ${denied} to ${shown}`;
+  return {
+    ...said,
+    consequence: (attributes) => `ztunnel drops the rule (${attributes}) and denies ${denied} to ${shown}`,
+  };
 }
 
 /** Whether some other rule, of this policy or another, allows anybody. */
 function letsOthersIn(policy: AuthorizationPolicy, { namespace }: ZtunnelScope, mesh: View): boolean {
   const labels = policy.spec.selector?.matchLabels ?? {};
   return mesh
-    .related(authorizationPoliciesOfNamespace, namespace)
-    .filter((other) => actionOf(other) === "ALLOW" && attachesToLabels(other, labels, "ztunnel"))
-    .some(({ spec }) => spec.rules.some((rule) => !asksForHttp(rule)));
+    .get(plainAllowsFor, namespace)
+    .some(({ wideAtZtunnel, groups }) => wideAtZtunnel.length > 0 || groups.selecting(labels).length > 0);
 }
 
 function shownScope({ metadata, spec }: AuthorizationPolicy): string {

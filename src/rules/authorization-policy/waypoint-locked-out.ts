@@ -1,18 +1,16 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
-import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { asksForHttp } from "../../mesh/authorization/rules.ts";
 import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
-import { type Guard, guardsOf, guardsSelected, readsWaypointGuards } from "../../mesh/waypoints/guards.ts";
+import { type Guard, guardsOfCallers, guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const authorizationPolicyWaypointLockedOut = defineRule({
   id: "authorization-policy-waypoint-locked-out",
   subject: "AuthorizationPolicy",
-  reads: readsWaypointGuards,
+  reads: [guardsOfPolicy, guardsOfCallers],
   worksWithout: ["Workload", "Service"],
   mode: "warn",
   since: "0.1.0",
@@ -25,18 +23,10 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
   *check(policy, mesh) {
     const { settings } = mesh;
     const at = ["spec", policy.spec.targetRefs.length > 0 ? "targetRefs" : "targetRef"];
-    for (const guard of guardsOf(policy, mesh)) if (guard.answer === "refused") yield boundProblem(guard, at, settings);
-    if (!isForCallers(policy)) return;
-    for (const guard of guardsSelected(policy, mesh))
-      if (guard.answer === "refused") yield selectedProblem(guard, settings);
+    for (const guard of mesh.get(guardsOfPolicy, policy).answering("refused")) yield boundProblem(guard, at, settings);
+    for (const guard of mesh.get(guardsOfCallers, policy).answering("refused")) yield selectedProblem(guard, settings);
   },
 });
-
-/** Whether an ALLOW policy at ztunnel is intended to allow callers; one without rules is a default deny. */
-const isForCallers = (policy: AuthorizationPolicy): boolean =>
-  actionOf(policy) === "ALLOW" &&
-  targetRefsOf(policy).length === 0 &&
-  policy.spec.rules.some((rule) => rule.from.length > 0 && !asksForHttp(rule));
 
 function boundProblem({ waypoint, caller, namespace, behind }: Guard, at: Path, settings: MeshSettings): Problem {
   const principal = formatCaller(caller, settings);

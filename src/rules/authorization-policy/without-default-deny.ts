@@ -1,20 +1,32 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import {
-  authorizationOf,
+  authorization,
   hasDefaultDeny,
-  isGuardedOneByOne,
   type NamespaceAuthorization,
-  namespaceOfAuthorizationPolicy,
-  readsAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
-import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { actionOf, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { index, relation } from "../../view/view.ts";
+
+/** An ALLOW policy that selects workloads, and its namespace. */
+const namespaceOfSelectingPolicy = relation(
+  "namespaceOfSelectingPolicy",
+  index("AuthorizationPolicy", (policy, settings) => {
+    // Without a selector the policy is a default deny; with targetRefs it is for a waypoint, see namespace-default-deny-missing.
+    const isSelecting = policy.spec.selector !== undefined && targetRefsOf(policy).length === 0;
+    return isSelecting && actionOf(policy) === "ALLOW" && isEnforced(policy, settings)
+      ? [policy.metadata.namespace]
+      : [];
+  }),
+  namespaceByName,
+);
 
 export const authorizationPolicyWithoutDefaultDeny = defineRule({
   id: "authorization-policy-without-default-deny",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfAuthorizationPolicy, ...readsAuthorization],
+  reads: [namespaceOfSelectingPolicy, authorization],
   worksWithout: ["Workload", "KubernetesGateway"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -29,13 +41,11 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
     const { rootNamespace } = mesh.settings;
     const { namespace: name } = policy.metadata;
     // The root namespace contains policies for other namespaces; its workloads are the control plane.
-    if (name === rootNamespace || actionOf(policy) !== "ALLOW") return;
-    // Without a selector the policy is a default deny; with targetRefs it is for a waypoint, see namespace-default-deny-missing.
-    if (policy.spec.selector === undefined || targetRefsOf(policy).length > 0) return;
-    for (const namespace of mesh.related(namespaceOfAuthorizationPolicy, policy)) {
-      const authorization = authorizationOf(namespace, mesh);
-      if (isTerminating(namespace) || !leavesOpen(authorization, namespace)) continue;
-      const open = isCovered(authorization) ? "future workloads" : "workloads that this policy does not select";
+    if (name === rootNamespace) return;
+    for (const namespace of mesh.related(namespaceOfSelectingPolicy, policy)) {
+      const found = mesh.get(authorization, namespace);
+      if (isTerminating(namespace) || !leavesOpen(found)) continue;
+      const open = isCovered(found) ? "future workloads" : "workloads that this policy does not select";
       yield {
         at: ["spec", "selector"],
         message: `Namespace ${name} has no default deny: ${open} accept requests from everyone`,
@@ -47,9 +57,9 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
   },
 });
 
-const leavesOpen = (authorization: NamespaceAuthorization, namespace: Namespace): boolean =>
-  !hasDefaultDeny(authorization.ofLabels({})) && !isGuardedOneByOne(authorization, namespace);
+const leavesOpen = (found: NamespaceAuthorization): boolean =>
+  !hasDefaultDeny(found.ofUnselected) && !found.isGuardedOneByOne;
 
 /** Whether all existing workloads are protected, so that only future workloads lack a default deny. A single workload is not enough to show that. */
-const isCovered = ({ knowsWorkloads, workloads, ofWorkload }: NamespaceAuthorization): boolean =>
-  knowsWorkloads && workloads.length > 1 && workloads.every((workload) => hasDefaultDeny(ofWorkload(workload)));
+const isCovered = ({ knowsWorkloads, workloads, isEachGuarded }: NamespaceAuthorization): boolean =>
+  knowsWorkloads && workloads.length > 1 && isEachGuarded;

@@ -4,49 +4,103 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { attachesToGateway, type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
 
-/**
- * A namespace and the EnvoyFilters that patch proxies in it: its own and those of the root namespace (Istio
- * pilot/pkg/model/push_context.go EnvoyFilters). One without patches changes nothing.
- */
-const envoyFiltersOfNamespace = relation(
-  "envoyFiltersOfNamespace",
-  index("Namespace", ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace]),
+/** A namespace and its own EnvoyFilters with patches. */
+const envoyFiltersInNamespace = relation(
+  "envoyFiltersInNamespace",
+  namespaceByName,
   index("EnvoyFilter", (filter, settings) =>
     isServed(filter, settings) && filter.spec.configPatches.length > 0 ? [filter.metadata.namespace] : [],
   ),
 );
 
-const readsEnvoyFilters = [envoyFiltersOfNamespace, gatewaysOfNamespace, workloadsOfNamespace] as const;
-type Reads = (typeof readsEnvoyFilters)[number];
+const envoyFiltersIn = fact(
+  "envoyFiltersIn",
+  "Namespace",
+  [envoyFiltersInNamespace],
+  (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
+);
+
+/**
+ * The filters that apply in a namespace: its own and those of the root namespace (Istio
+ * pilot/pkg/model/push_context.go EnvoyFilters). All namespaces share the list of the root namespace.
+ */
+const envoyFilterLevels = fact(
+  "envoyFilterLevels",
+  "Namespace",
+  [envoyFiltersIn, rootOfNamespace],
+  (namespace, mesh): readonly (readonly EnvoyFilter[])[] => {
+    const others = mesh
+      .related(rootOfNamespace, namespace)
+      .filter(({ metadata }) => metadata.name !== namespace.metadata.name);
+    return [namespace, ...others].map((one) => mesh.get(envoyFiltersIn, one));
+  },
+);
 
 /** Whether a filter patches proxies of a namespace for certain or possibly; undefined: it does not. */
 type FilterReach = "sure" | "possible" | undefined;
 
-/**
- * Whether a filter patches some proxy of the namespace (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy):
- * a sidecar or gateway by its labels, a waypoint only through targetRefs. ztunnel takes no patches.
- */
-function filterReach(filter: EnvoyFilter, namespace: Namespace, mesh: MeshView<Reads>): FilterReach {
-  if (filter.spec.targetRefs.length > 0) return targetReach(filter, namespace, mesh);
-  const labels = filter.spec.workloadSelector?.labels ?? {};
-  const captures = mesh
-    .related(workloadsOfNamespace, namespace)
-    .filter(({ pod }) => selects(labels, pod.labels))
-    .map((workload) => (isProxy(workload) ? "sidecar" : captureOf(workload, namespace)));
-  if (captures.includes("sidecar")) return "sure";
-  const mayBeMore = !mesh.knowsAll("Workload");
-  return captures.includes("unknown") || mayBeMore ? "possible" : undefined;
+/** The workloads of a namespace, including gateways. Filters with the same selector share a result. */
+class Patchable {
+  readonly #namespace: Namespace;
+  readonly #workloads: Labelled<Workload>;
+  readonly #isKnown: boolean;
+  readonly #reach = new Map<readonly Workload[], FilterReach>();
+
+  constructor(namespace: Namespace, workloads: readonly Workload[], isKnown: boolean) {
+    this.#namespace = namespace;
+    this.#workloads = new Labelled(workloads, ({ pod }) => pod.labels);
+    this.#isKnown = isKnown;
+  }
+
+  /** Whether a selector selects a sidecar or gateway. EnvoyFilters do not apply to ztunnel. */
+  reachOf(selector: Readonly<Record<string, string>>): FilterReach {
+    const selected = this.#workloads.selected(selector);
+    if (!this.#reach.has(selected)) this.#reach.set(selected, this.#look(selected));
+    return this.#reach.get(selected);
+  }
+
+  #look(workloads: readonly Workload[]): FilterReach {
+    let mayBe = !this.#isKnown;
+    for (const workload of workloads) {
+      const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
+      if (capture === "sidecar") return "sure";
+      mayBe ||= capture === "unknown";
+    }
+    return mayBe ? "possible" : undefined;
+  }
 }
 
-function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh: MeshView<Reads>): FilterReach {
+const patchable = fact(
+  "patchable",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh) =>
+    new Patchable(namespace, mesh.related(workloadsOfNamespace, namespace), mesh.knowsAll("Workload")),
+);
+
+const readsEnvoyFilters = [envoyFilterLevels, gatewaysOfNamespace, patchable] as const;
+type View = MeshView<(typeof readsEnvoyFilters)[number]>;
+
+/**
+ * Whether a filter patches some proxy of the namespace (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy):
+ * a sidecar or gateway by its labels, a waypoint only through targetRefs.
+ */
+function filterReach(filter: EnvoyFilter, namespace: Namespace, mesh: View): FilterReach {
+  if (filter.spec.targetRefs.length > 0) return targetReach(filter, namespace, mesh);
+  return mesh.get(patchable, namespace).reachOf(filter.spec.workloadSelector?.labels ?? noLabels);
+}
+const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+
+function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh: View): FilterReach {
   // An EnvoyFilter is attached like a policy, and these functions accept policies.
   const asPolicy = { metadata, spec: { targetRefs: spec.targetRefs } } as unknown as AuthorizationPolicy;
   const isHere = metadata.namespace === namespace.metadata.name;
@@ -64,6 +118,29 @@ function targetReach({ metadata, spec }: EnvoyFilter, namespace: Namespace, mesh
   return mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
 }
 
+/** A filter that is new or changed. */
+interface Changed {
+  readonly filter: EnvoyFilter;
+  readonly isNew: boolean;
+}
+const compared = new WeakMap<
+  readonly EnvoyFilter[],
+  { readonly before: readonly EnvoyFilter[]; readonly changed: readonly Changed[] }
+>();
+
+/** The mesh-wide filters are the same two lists for all namespaces, which are compared once. */
+function changedIn(before: readonly EnvoyFilter[], after: readonly EnvoyFilter[]): readonly Changed[] {
+  const known = compared.get(after);
+  if (known?.before === before) return known.changed;
+  const old = new Map(before.map((filter) => [keyOf(filter), filter]));
+  const changed = after.flatMap((filter): readonly Changed[] => {
+    const was = old.get(keyOf(filter));
+    return was !== undefined && isSame(was, filter) ? [] : [{ filter, isNew: was === undefined }];
+  });
+  compared.set(after, { before, changed });
+  return changed;
+}
+
 export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
@@ -78,16 +155,11 @@ export const envoyFilterAffectsProtected = defineRule({
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const old = new Map(
-      before.mesh.related(envoyFiltersOfNamespace, before.object).map((filter) => [keyOf(filter), filter]),
-    );
     const { name } = after.object.metadata;
-    for (const filter of after.mesh.related(envoyFiltersOfNamespace, after.object)) {
-      const known = old.get(keyOf(filter));
-      if (known !== undefined && isSame(known, filter)) continue;
+    for (const { filter, isNew } of changedFilters(before, after)) {
       const reach = filterReach(filter, after.object, after.mesh);
       if (reach === undefined) continue;
-      const what = known === undefined ? "patches" : "changes its patches of";
+      const what = isNew ? "patches" : "changes its patches of";
       yield {
         at: [],
         message: `${idOf(filter)} ${what} proxies of namespace ${name}, which can change their mTLS, authorization and routes`,
@@ -98,6 +170,16 @@ export const envoyFilterAffectsProtected = defineRule({
     }
   },
 });
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: View;
+}
+function changedFilters(before: Side, after: Side): readonly Changed[] {
+  const old = before.mesh.get(envoyFilterLevels, before.object);
+  const now = after.mesh.get(envoyFilterLevels, after.object);
+  return now.flatMap((filters, level) => changedIn(old[level] ?? [], filters));
+}
 
 const isSame = (a: EnvoyFilter, b: EnvoyFilter): boolean =>
   a === b || JSON.stringify(a.spec) === JSON.stringify(b.spec);

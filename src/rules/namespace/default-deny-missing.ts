@@ -2,19 +2,17 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import {
-  authorizationOf,
+  authorization,
   type Coverage,
   hasDefaultDeny,
   isDeniedByDefault,
-  isGuardedOneByOne,
-  readsAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [...readsAuthorization],
+  reads: [authorization],
   worksWithout: ["Workload", "KubernetesGateway"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -28,10 +26,10 @@ export const namespaceDefaultDenyMissing = defineRule({
     const { name } = namespace.metadata;
     // The root namespace contains the mesh-wide policies; its own workloads are the control plane.
     if (name === rootNamespace || isTerminating(namespace)) return;
-    const authorization = authorizationOf(namespace, mesh);
+    const found = mesh.get(authorization, namespace);
     const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
-    const coverage = authorization.ofLabels({});
-    if (!hasDefaultDeny(coverage) && !isGuardedOneByOne(authorization, namespace))
+    const coverage = found.ofUnselected;
+    if (!hasDefaultDeny(coverage) && !found.isGuardedOneByOne)
       yield {
         at: [],
         topic: "default deny",
@@ -39,8 +37,8 @@ export const namespaceDefaultDenyMissing = defineRule({
         evidence,
       };
     yield* liftedFromElsewhere(coverage, name);
-    for (const gateway of authorization.gateways)
-      if (gateway.isWaypoint && !hasDefaultDeny(authorization.ofGateway(gateway)))
+    for (const gateway of found.gateways)
+      if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway)))
         yield {
           at: [],
           topic: "default deny",

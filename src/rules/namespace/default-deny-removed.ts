@@ -1,28 +1,23 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf, keyOf } from "../../kube/identity.ts";
+import { idOf } from "../../kube/identity.ts";
 import {
-  authorizationOf,
+  authorization,
   type Coverage,
+  type Gateway,
   isDeniedByDefault,
   type NamespaceAuthorization,
-  readsAuthorization,
-  type ReadsAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
-import {
-  type AuthorizationPolicy,
-  opensToEveryone,
-  scopeOf,
-  servicesTargeted,
-} from "../../mesh/authorization/policies.ts";
+import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
+import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
-import { isOfGateway } from "../../mesh/membership/workloads.ts";
+import { isOfGateway, type Workload, workloadPairs } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [...readsAuthorization, servicesOfNamespace],
+  reads: [authorization, servicesOfNamespace],
   worksWithout: ["Workload", "KubernetesGateway", "Service"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -35,12 +30,13 @@ export const namespaceDefaultDenyRemoved = defineRule({
     if (isTerminating(before.object) || isTerminating(after.object)) return;
     const sides = sidesOf(before, after);
     yield* workloadsOpened(sides);
+    if (sides.areGatewaysSame) return;
     yield* gatewaysOpened(sides);
     yield* servicesOpened(sides, after);
   },
 });
 
-type View = MeshView<ReadsAuthorization | typeof servicesOfNamespace>;
+type View = MeshView<typeof authorization | typeof servicesOfNamespace>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -49,8 +45,10 @@ interface Sides {
   readonly name: string;
   readonly before: NamespaceAuthorization;
   readonly after: NamespaceAuthorization;
-  /** Whether neither the namespace nor a policy changes, so that only a workload can be affected. */
+  /** The namespace and its policies are unchanged, so only changed workloads can be opened. */
   readonly isSame: boolean;
+  /** The gateways and the policies are unchanged, and nothing else affects gateways. */
+  readonly areGatewaysSame: boolean;
 }
 
 /**
@@ -58,49 +56,73 @@ interface Sides {
  * policy denies by default, so this rule ignores such a policy.
  */
 function sidesOf(before: Side, after: Side): Sides {
-  const old = authorizationOf(before.object, before.mesh);
-  const { name } = after.object.metadata;
-  const settings = after.mesh.settings;
-  const opened = new Set(old.policies.filter((policy) => opensToEveryone(policy, before.mesh.settings)).map(scopeOf));
-  const isSaidElsewhere = (policy: AuthorizationPolicy) =>
-    policy.metadata.namespace === name && opensToEveryone(policy, settings) && !opened.has(scopeOf(policy));
-  const now = authorizationOf(after.object, after.mesh, isSaidElsewhere);
-  const isSamePolicies =
-    old.policies.length === now.policies.length && old.policies.every((policy, i) => policy === now.policies[i]);
-  return { name, before: old, after: now, isSame: isSamePolicies && before.object === after.object };
+  const old = before.mesh.get(authorization, before.object);
+  const now = after.mesh.get(authorization, after.object);
+  const isSaidElsewhere = (policy: AuthorizationPolicy): boolean => {
+    const scope = scopeOf(policy);
+    return !old.own.openScopes.has(scope) && old.meshWide?.openScopes.has(scope) !== true;
+  };
+  const isSamePolicies = isSameSet(old.own, now.own) && isSameSet(old.meshWide, now.meshWide);
+  return {
+    name: after.object.metadata.name,
+    before: old,
+    after: now.passingOver(new Set(now.own.opening.filter(isSaidElsewhere))),
+    isSame: isSamePolicies && before.object === after.object,
+    areGatewaysSame:
+      isSamePolicies &&
+      before.mesh.settings === after.mesh.settings &&
+      isSameList(old.gateways.map(shownGateway), now.gateways.map(shownGateway)),
+  };
 }
+
+const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
+  old === undefined || now === undefined ? old === now : now.isSame(old);
+const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((one, i) => one === b[i]);
+const shownGateway = ({ id, isWaypoint }: Gateway): string => `${id}${isWaypoint ? " (waypoint)" : ""}`;
 
 const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault(before) && !isDeniedByDefault(after);
 
 function* workloadsOpened(sides: Sides): Iterable<Problem> {
   const { before, after } = sides;
-  const { workloads, knowsWorkloads } = after;
-  const opened = [...openedWorkloads(sides)];
-  if (knowsWorkloads && workloads.length === 0 && opened.length === 0) return;
-  const [was, is] = [before.ofLabels({}), after.ofLabels({})];
-  // A single workload with its own policy does not show that the namespace needs no default deny.
-  const needsDefault = !knowsWorkloads || opened.length > 0 || workloads.length < 2;
-  if (!isLost(was, is)) yield* knowsWorkloads ? opened : [...opened, ...openedSelectors(sides)];
-  else if (needsDefault) yield problemOf("The default deny is lost", was, is);
-  // Every existing workload has its own default deny.
-  else yield { ...problemOf("The default deny for future workloads is lost", was, is), atMost: "warn" };
+  if (before.deniesNothing || after.deniesEverything) return;
+  const [was, is] = [before.ofUnselected, after.ofUnselected];
+  if (isLost(was, is)) {
+    yield* defaultOpened(sides, [was, is]);
+    return;
+  }
+  for (const [workload, ...lost] of openedWorkloads(sides)) {
+    const problem = problemOf(`${idOf(workload)} loses its default deny`, ...lost);
+    // Nothing but the workload changed.
+    yield sides.isSame ? { ...problem, fix: relabelFix } : problem;
+  }
+  if (!after.knowsWorkloads) yield* openedSelectors(sides);
 }
+
+/** One opened workload is enough. */
+function* defaultOpened(sides: Sides, lost: Lost): Iterable<Problem> {
+  const { workloads, knowsWorkloads } = sides.after;
+  const isAnyOpened = openedWorkloads(sides).next().done !== true;
+  if (knowsWorkloads && workloads.length === 0 && !isAnyOpened) return;
+  // A single workload with its own policy does not show that the namespace needs no default deny.
+  const needsDefault = !knowsWorkloads || isAnyOpened || workloads.length < 2;
+  if (needsDefault) yield problemOf("The default deny is lost", ...lost);
+  // Every existing workload has its own default deny.
+  else yield { ...problemOf("The default deny for future workloads is lost", ...lost), atMost: "warn" };
+}
+
+type Lost = readonly [was: Coverage, is: Coverage];
 
 const relabelFix =
   "Keep the labels by which a policy selects the workload, or create a policy for the new labels first.";
 
 /** Workloads that are gateways only after this change are treated as workloads. */
-function* openedWorkloads({ before, after, isSame }: Sides): Iterable<Problem> {
-  const guarded = before.workloadsAndProxies.filter((workload) => !isOfGateway(workload));
-  const old = new Map(guarded.map((workload) => [keyOf(workload), workload]));
-  for (const workload of after.workloadsAndProxies) {
-    const known = old.get(keyOf(workload));
-    if (known === undefined || (isSame && known === workload)) continue;
+function* openedWorkloads(sides: Sides): Generator<readonly [Workload, ...Lost]> {
+  const { before, after, isSame } = sides;
+  for (const [known, workload] of workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies)) {
+    if (isOfGateway(known) || (isSame && known === workload)) continue;
     const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
-    if (!isLost(was, is)) continue;
-    const problem = problemOf(`${idOf(workload)} loses its default deny`, was, is);
-    // Nothing but the workload changed.
-    yield isSame ? { ...problem, fix: relabelFix } : problem;
+    if (isLost(was, is)) yield [workload, was, is];
   }
 }
 
@@ -122,20 +144,19 @@ function* gatewaysOpened({ before, after }: Sides): Iterable<Problem> {
   for (const gateway of after.gateways) {
     if (!old.has(gateway.id)) continue;
     const [was, is] = [before.ofGateway(gateway), after.ofGateway(gateway)];
-    const shown = `${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""}`;
-    if (isLost(was, is)) yield problemOf(`${shown} loses its default deny`, was, is);
+    if (isLost(was, is)) yield problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
   }
 }
 
 /** Services that policies protect at their waypoint, each checked separately. */
-function* servicesOpened({ name, before, after }: Sides, { object, mesh }: Side): Iterable<Problem> {
+function* servicesOpened({ before, after }: Sides, { object, mesh }: Side): Iterable<Problem> {
   if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(before, after)) return;
-  const isThere = servicesThere(object, mesh);
-  const own = before.policies.filter(({ metadata }) => metadata.namespace === name);
-  for (const service of new Set(own.flatMap(servicesTargeted))) {
+  let isThere: ((service: string) => boolean) | undefined;
+  for (const service of before.own.servicesTargeted) {
     const [was, is] = [before.ofService(service), after.ofService(service)];
-    if (isThere(service) && isLost(was, is))
-      yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, was, is);
+    if (!isLost(was, is)) continue;
+    isThere ??= servicesThere(object, mesh);
+    if (isThere(service)) yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, was, is);
   }
 }
 

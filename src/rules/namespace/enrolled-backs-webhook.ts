@@ -3,9 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
-import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { refusesApiServer, servicesCalled, webhooksOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { callsOfNamespace, refusals, refusesApiServer } from "../../mesh/mtls/api-server-calls.ts";
 
 const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
@@ -15,7 +13,7 @@ const podsFix = `Remove the labels through which the pods of the Service join th
 export const namespaceEnrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
   subject: "Namespace",
-  reads: [webhooksOfNamespace, servicesOfNamespace, workloadsOfNamespace, peerAuthenticationsOfNamespace],
+  reads: [callsOfNamespace, refusals, servicesOfNamespace],
   worksWithout: ["Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
@@ -26,20 +24,20 @@ export const namespaceEnrolledBacksWebhook = defineRule({
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;
+    const calls = mesh.get(callsOfNamespace, namespace);
+    if (calls.length === 0) return;
     const isOutside = ["none", "opted-out", "unknown"].includes(enrollmentOf(namespace));
     const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"] };
-    const services = mesh.related(servicesOfNamespace, namespace);
-    for (const webhook of mesh.related(webhooksOfNamespace, namespace))
-      for (const called of servicesCalled(webhook)) {
-        if (called.namespace !== namespace.metadata.name) continue;
-        const service = services.find(({ metadata }) => metadata.name === called.name);
-        if (isOutside && service === undefined) continue;
-        if (refusesApiServer(called, service, namespace, mesh))
-          yield {
-            ...place,
-            message: `Service ${called.namespace}/${called.name}, which the API server calls because of ${idOf(webhook)}, refuses these calls: it requires mTLS`,
-            evidence: [webhook, ...(service === undefined ? [] : [service])],
-          };
-      }
+    const services = new Map(mesh.related(servicesOfNamespace, namespace).map((one) => [one.metadata.name, one]));
+    for (const { webhook, called } of calls) {
+      const service = services.get(called.name);
+      if (isOutside && service === undefined) continue;
+      if (refusesApiServer(called, service, namespace, mesh))
+        yield {
+          ...place,
+          message: `Service ${called.namespace}/${called.name}, which the API server calls because of ${idOf(webhook)}, refuses these calls: it requires mTLS`,
+          evidence: [webhook, ...(service === undefined ? [] : [service])],
+        };
+    }
   },
 });

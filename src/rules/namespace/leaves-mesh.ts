@@ -20,6 +20,8 @@ export const namespaceLeavesMesh = defineRule({
 
   *compare(before, after) {
     const [old, now] = [before.object, after.object];
+    // Then one of its workloads is changed, which workload-leaves-mesh checks.
+    if (old === now) return;
     // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (old.implied || now.implied || isTerminating(old) || isTerminating(now)) return;
     const left = planesLeft(old, now, after.mesh);

@@ -2,15 +2,15 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { type PeerAuthentication, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
-import { declared, type DeclaredMode, portModes } from "../../mesh/mtls/peer-authentications.ts";
-import { type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
+import { mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { declared, type DeclaredMode, type Levels, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 export const namespaceMtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",
   subject: "Namespace",
-  reads: [peerAuthenticationsOfNamespace, workloadsOfNamespace],
+  reads: [mtls, workloadsOfNamespace],
   worksWithout: ["Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -21,9 +21,8 @@ export const namespaceMtlsWeakened = defineRule({
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const old = before.mesh.related(peerAuthenticationsOfNamespace, before.object);
-    for (const weakening of weakenings(before, after))
-      if (!isSaidElsewhere(weakening, after.object, old)) yield problemOf(weakening);
+    const isSaidElsewhere = saidByPolicies(after.object, before.mesh.get(mtls, before.object).levels);
+    for (const weakening of weakenings(before, after, isSaidElsewhere)) yield problemOf(weakening);
   },
 });
 
@@ -31,16 +30,24 @@ export const namespaceMtlsWeakened = defineRule({
  * Whether a policy of the namespace itself newly accepts plaintext. peer-authentication-permissive reports it at the
  * field, so that an exception for that one policy is enough.
  */
-function isSaidElsewhere({ is: { by }, port }: Weakening, { metadata }: Namespace, old: readonly PeerAuthentication[]) {
-  if (by === undefined || by.metadata.namespace !== metadata.name) return false;
-  const place = portModeOf(by, port) === "UNSET" ? undefined : port;
-  if (!isOpen(by, place)) return false;
-  const known = old.find((policy) => keyOf(policy) === keyOf(by));
-  return known === undefined || !isOpen(known, place) || labelsOf(known) !== labelsOf(by);
+function saidByPolicies({ metadata }: Namespace, old: Levels): (mode: WeakenedMode) => boolean {
+  let byKey: Map<string, PeerAuthentication> | undefined;
+  const sameLabels = new Map<PeerAuthentication, boolean>();
+  return ({ is: { by }, port }) => {
+    if (by === undefined || by.metadata.namespace !== metadata.name) return false;
+    const place = portModeOf(by, port) === "UNSET" ? undefined : port;
+    if (!isOpen(by, place)) return false;
+    byKey ??= new Map([...old.mesh, ...old.namespace, ...old.workload].map((policy) => [keyOf(policy), policy]));
+    const known = byKey.get(keyOf(by));
+    if (known === undefined || !isOpen(known, place)) return true;
+    const isSame = sameLabels.get(by) ?? labelsOf(known) === labelsOf(by);
+    sameLabels.set(by, isSame);
+    return !isSame;
+  };
 }
 
 const portModeOf = (policy: PeerAuthentication, port: number | undefined): DeclaredMode =>
-  portModes(policy).find(([number]) => number === port)?.[1] ?? "UNSET";
+  (port === undefined ? undefined : portModes(policy).get(port)) ?? "UNSET";
 
 /** Whether a policy itself sets a mode that accepts plaintext: at a port, or for all ports that it does not list. */
 function isOpen(policy: PeerAuthentication, port: number | undefined): boolean {

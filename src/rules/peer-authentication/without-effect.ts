@@ -1,16 +1,54 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { isSameAge, oldestFirst } from "../../mesh/objects/creation-order.ts";
+import { captured } from "../../mesh/membership/captured.ts";
 import {
   type PeerAuthentication,
-  peerAuthenticationsBeside,
-  workloadsSelectedByPeerAuthentication,
+  type PeerAuthenticationLevel,
+  peerAuthenticationLevel,
+  peerAuthenticationsInNamespace,
 } from "../../mesh/mtls/effective-mtls.ts";
 import { hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import type { MeshView } from "../../view/view.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { isSameAge, oldestFirst } from "../../mesh/objects/creation-order.ts";
+import type { SelectorGroup } from "../../mesh/objects/selector-groups.ts";
+import { fact, type MeshView, relation } from "../../view/view.ts";
 
-const reads = [peerAuthenticationsBeside, workloadsSelectedByPeerAuthentication] as const;
+/** A policy that a control plane reads, and its namespace, whose other policies can replace it. */
+const namespaceOfPeerAuthentication = relation(
+  "namespaceOfPeerAuthentication",
+  peerAuthenticationsInNamespace.to,
+  peerAuthenticationsInNamespace.from,
+);
+
+/** The oldest policies of one namespace, which apply. */
+class Winners {
+  readonly wide: PeerAuthentication | undefined;
+  readonly withoutSelector: PeerAuthentication | undefined;
+  readonly #level: PeerAuthenticationLevel;
+  readonly #selecting = new Map<readonly SelectorGroup<PeerAuthentication>[], PeerAuthentication | undefined>();
+
+  constructor(level: PeerAuthenticationLevel) {
+    this.#level = level;
+    this.wide = level.wide[0];
+    this.withoutSelector = level.wide.find(hasNoSelector);
+  }
+
+  /** The oldest policy with a selector that selects these labels. */
+  selecting(labels: Readonly<Record<string, string>>): PeerAuthentication | undefined {
+    const groups = this.#level.groups.selecting(labels);
+    if (!this.#selecting.has(groups))
+      this.#selecting.set(groups, groups.flatMap(({ members }) => members.slice(0, 1)).sort(oldestFirst)[0]);
+    return this.#selecting.get(groups);
+  }
+}
+
+const winners = fact(
+  "winners",
+  "Namespace",
+  [peerAuthenticationLevel],
+  (namespace, mesh) => new Winners(mesh.get(peerAuthenticationLevel, namespace)),
+);
+
+const reads = [namespaceOfPeerAuthentication, winners, captured] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const peerAuthenticationWithoutEffect = defineRule({
@@ -26,61 +64,56 @@ export const peerAuthenticationWithoutEffect = defineRule({
   fix: "Change the policy that applies instead, or delete one of the two.",
 
   *check(policy, mesh) {
-    if (!isServed(policy, mesh.settings)) return;
-    const isRoot = policy.metadata.namespace === mesh.settings.rootNamespace;
-    const older = mesh.related(peerAuthenticationsBeside, policy).filter((other) => oldestFirst(other, policy) < 0);
-    older.sort(oldestFirst);
-    if (isWide(policy)) yield* secondWide(policy, older.filter(isWide), isRoot);
+    const [namespace] = mesh.related(namespaceOfPeerAuthentication, policy);
+    if (namespace === undefined) return;
+    const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
+    if (isWide(policy)) yield* secondWide(policy, mesh.get(winners, namespace), isRoot);
     else if (isRoot)
       yield {
         at: ["spec", "selector"],
         message: "Istio ignores a policy with a selector in the root namespace: it applies to no workload",
         fix: "Create the policy in the namespace of the workloads, or remove the selector to make it mesh-wide.",
       };
-    else
-      yield* secondSelecting(
-        policy,
-        older.filter((other) => !isWide(other)),
-        mesh,
-      );
+    else yield* secondSelecting(policy, namespace, mesh);
   },
 });
 
+const isOlder = (other: PeerAuthentication | undefined, policy: PeerAuthentication): other is PeerAuthentication =>
+  other !== undefined && oldestFirst(other, policy) < 0;
+
 function* secondWide(
   policy: PeerAuthentication,
-  older: readonly PeerAuthentication[],
+  { wide, withoutSelector }: Winners,
   isRoot: boolean,
 ): Iterable<Problem> {
-  const [winner] = older;
-  if (winner === undefined) return;
+  if (!isOlder(wide, policy)) return;
   // An empty selector in the root namespace is mesh-wide for sidecars and ignored for ambient pods, for which the next policy applies.
-  if (isRoot && hasNoSelector(policy) && !older.some(hasNoSelector)) return;
+  if (isRoot && hasNoSelector(policy) && !isOlder(withoutSelector, policy)) return;
   const level = isRoot ? "mesh-wide" : "namespace-wide";
-  yield lost(`A second ${level} policy has no effect: ${because(winner, policy)}`, [winner]);
+  yield lost(`A second ${level} policy has no effect: ${because(wide, policy)}`, [wide]);
 }
 
-function* secondSelecting(
-  policy: PeerAuthentication,
-  older: readonly PeerAuthentication[],
-  mesh: View,
-): Iterable<Problem> {
+function* secondSelecting(policy: PeerAuthentication, namespace: Namespace, mesh: View): Iterable<Problem> {
   const labels = labelsOf(policy);
-  const wider = older.find((other) => selects(labelsOf(other), labels));
-  if (wider !== undefined) {
+  const there = mesh.get(winners, namespace);
+  const wider = there.selecting(labels);
+  if (isOlder(wider, policy)) {
     yield lost(`The policy has no effect on the workloads it selects: ${because(wider, policy)}`, [wider]);
     return;
   }
   if (!mesh.knowsAll("Workload")) return;
-  const selected = mesh
-    .related(workloadsSelectedByPeerAuthentication, policy)
-    .filter(({ pod }) => selects(labels, pod.labels));
-  const winners = selected.map(({ pod }) => older.find((other) => selects(labelsOf(other), pod.labels)));
-  const known = winners.filter((winner) => winner !== undefined);
-  if (selected.length === 0 || known.length < selected.length) return;
-  yield {
-    ...lost("The policy has no effect: older policies apply to every workload that it selects", [...new Set(known)]),
-    fix: "Change the older policies instead, or delete this one.",
-  };
+  const selected = mesh.get(captured, namespace).workloads.selected(labels);
+  const known = new Set<PeerAuthentication>();
+  for (const { pod } of selected) {
+    const winner = there.selecting(pod.labels);
+    if (!isOlder(winner, policy)) return;
+    known.add(winner);
+  }
+  if (known.size > 0)
+    yield {
+      ...lost("The policy has no effect: older policies apply to every workload that it selects", [...known]),
+      fix: "Change the older policies instead, or delete this one.",
+    };
 }
 
 const labelsOf = ({ spec }: PeerAuthentication) => spec.selector?.matchLabels ?? {};

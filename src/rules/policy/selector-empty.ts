@@ -1,15 +1,46 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
-import { namespacesOfPeerAuthentication, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { ambientAmong, captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
+import { namespaceByNameAndRoot } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshView } from "../../view/view.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { namespacesOfAuthorizationPolicy } from "../../mesh/waypoints/ztunnel-scope.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 
-const reads = [namespacesOfAuthorizationPolicy, namespacesOfPeerAuthentication, workloadsOfNamespace] as const;
+/** A selector with empty `matchLabels` selects everything. */
+function selectsNothing(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
+  const { selector } = policy.spec;
+  const isEmpty = selector !== undefined && selector.matchLabels === undefined && targetRefsOf(policy).length === 0;
+  return isEmpty && isEnforced(policy, settings);
+}
+
+/** An AuthorizationPolicy with an empty selector, and the namespaces that it applies to. */
+const namespacesOfUnselectingPolicy = relation(
+  "namespacesOfUnselectingPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    selectsNothing(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
+  namespaceByNameAndRoot,
+);
+
+/**
+ * A mesh-wide PeerAuthentication that is STRICT with an empty selector, and all namespaces. Others have an effect in their
+ * own namespace, or require no mTLS.
+ */
+const namespacesOfUnselectingStrict = relation(
+  "namespacesOfUnselectingStrict",
+  index("PeerAuthentication", (policy, settings) => {
+    const isMeshWide = policy.metadata.namespace === settings.rootNamespace && isWide(policy);
+    const isStrict = isServed(policy, settings) && declared(policy.spec.mtls) === "STRICT";
+    return isMeshWide && isStrict && !hasNoSelector(policy) ? [policy.metadata.namespace] : [];
+  }),
+  namespaceByNameAndRoot,
+);
+
+const reads = [namespacesOfUnselectingPolicy, namespacesOfUnselectingStrict, captured] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const policySelectorEmpty = defineRule({
@@ -35,27 +66,19 @@ const consequences: ReadonlyMap<string, string> = new Map([
   ["DENY", "it denies nothing there"],
 ]);
 
-/** With empty `matchLabels` in it, the selector works. */
 function* ofAuthorizationPolicy(policy: AuthorizationPolicy, mesh: View): Iterable<Problem> {
-  const { selector } = policy.spec;
-  if (selector === undefined || selector.matchLabels !== undefined || !isEnforced(policy, mesh.settings)) return;
   const isMeshWide = policy.metadata.namespace === mesh.settings.rootNamespace;
-  const namespace = ambientOf(mesh.related(namespacesOfAuthorizationPolicy, policy), isMeshWide, mesh);
+  const namespaces = mesh.related(namespacesOfUnselectingPolicy, policy);
+  const namespace = withAmbient(namespaces, mesh) ?? (isMeshWide ? undefined : namespaces.find(isUnknown));
   if (namespace === undefined) return;
   const where = isMeshWide ? "no ambient workload" : `no workload of namespace ${namespace.metadata.name}`;
   const consequence = consequences.get(actionOf(policy)) ?? "it has no effect there";
   yield problemOf(namespace, `The selector is empty, so ztunnel enforces the policy for ${where}: ${consequence}`);
 }
 
-/** Only mesh-wide policies have the problem, and only with STRICT does it matter. */
 function* ofPeerAuthentication(policy: PeerAuthentication, mesh: View): Iterable<Problem> {
-  const { rootNamespace } = mesh.settings;
-  if (policy.metadata.namespace !== rootNamespace || !isServed(policy, mesh.settings)) return;
-  if (hasNoSelector(policy) || !isWide(policy) || declared(policy.spec.mtls) !== "STRICT") return;
-  const others = mesh
-    .related(namespacesOfPeerAuthentication, policy)
-    .filter(({ metadata }) => metadata.name !== rootNamespace);
-  const namespace = others.find((one) => enrollmentOf(one) === "ambient" && !isTerminating(one));
+  const ambient = ambientAmong(mesh.related(namespacesOfUnselectingStrict, policy));
+  const namespace = ambient.find(({ metadata }) => metadata.name !== mesh.settings.rootNamespace);
   if (namespace !== undefined)
     yield problemOf(
       namespace,
@@ -71,19 +94,23 @@ const problemOf = (namespace: Namespace, message: string): Problem => ({
   ...(namespace.implied ? { atMost: "warn" } : {}),
 });
 
-/** A namespace with ambient workloads. If the labels of the policy's own namespace are not known, it may have some. */
-function ambientOf(
-  namespaces: readonly Namespace[],
-  isMeshWide: boolean,
-  mesh: MeshView<typeof workloadsOfNamespace>,
-): Namespace | undefined {
-  const there = namespaces.filter((namespace) => !isTerminating(namespace));
-  return there.find((namespace) => hasAmbient(namespace, mesh) || (!isMeshWide && namespace.implied));
+/** A policy's own namespace may have ambient workloads where its labels are not known. */
+const isUnknown = (namespace: Namespace): boolean => namespace.implied === true && !isTerminating(namespace);
+
+const found = new WeakMap<object, Map<readonly Namespace[], Namespace | undefined>>();
+
+/** The first with ambient workloads. All mesh-wide policies relate to one list of namespaces, which is searched once. */
+function withAmbient(namespaces: readonly Namespace[], mesh: MeshView<typeof captured>): Namespace | undefined {
+  const known = found.get(mesh) ?? new Map<readonly Namespace[], Namespace | undefined>();
+  found.set(mesh, known);
+  if (!known.has(namespaces))
+    known.set(
+      namespaces,
+      namespaces.find((one) => !isTerminating(one) && hasAmbient(one, mesh)),
+    );
+  return known.get(namespaces);
 }
 
-function hasAmbient(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): boolean {
-  if (enrollmentOf(namespace) === "ambient") return true;
-  return mesh
-    .related(workloadsOfNamespace, namespace)
-    .some((workload) => !isProxy(workload) && captureOf(workload, namespace) === "ambient");
-}
+const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+const hasAmbient = (namespace: Namespace, mesh: MeshView<typeof captured>): boolean =>
+  enrollmentOf(namespace) === "ambient" || mesh.get(captured, namespace).capturesOf(noLabels).has("ambient");

@@ -2,9 +2,10 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 
@@ -21,41 +22,114 @@ function asksForToken(policy: AuthorizationPolicy): boolean {
 
 const everywhere = "*";
 
-/**
- * A RequestAuthentication and the enforced policies that check tokens and may apply to the same workloads. One in the
- * root namespace applies to the whole mesh, and each namespace can require tokens itself.
- */
-const tokenPoliciesOfRequestAuthentication = relation(
-  "tokenPoliciesOfRequestAuthentication",
+/** A RequestAuthentication that a control plane reads, and its namespace. */
+const namespaceOfRequestAuthentication = relation(
+  "namespaceOfRequestAuthentication",
   index("RequestAuthentication", (authentication, settings) => {
     const { namespace } = authentication.metadata;
-    if (!isServed(authentication, settings)) return [];
-    return namespace === settings.rootNamespace ? [everywhere] : [namespace, settings.rootNamespace];
+    return isServed(authentication, settings) && namespace !== settings.rootNamespace ? [namespace] : [];
   }),
+  namespaceByName,
+);
+/** A namespace and its own enforced policies with conditions on tokens. */
+const tokenPoliciesOfNamespace = relation(
+  "tokenPoliciesOfNamespace",
+  namespaceByName,
   index("AuthorizationPolicy", (policy, settings) =>
     isEnforced(policy, settings) && asksForToken(policy) ? [policy.metadata.namespace, everywhere] : [],
   ),
 );
+/** A RequestAuthentication of the root namespace, which applies to the whole mesh, and these policies of all namespaces. */
+const tokenPoliciesOfMesh = relation(
+  "tokenPoliciesOfMesh",
+  index("RequestAuthentication", (authentication, settings) => {
+    const isMeshWide = authentication.metadata.namespace === settings.rootNamespace;
+    return isMeshWide && isServed(authentication, settings) ? [everywhere] : [];
+  }),
+  tokenPoliciesOfNamespace.to,
+);
 
-/** Whether both may apply to one workload, gateway or service. */
-function mayMeet(authentication: RequestAuthentication, policy: AuthorizationPolicy): boolean {
-  const own = targetsOf(authentication);
-  const others = targetRefsOf(policy);
-  if (own.length > 0 || others.length > 0)
+type Labels = Readonly<Record<string, string>>;
+
+/** Selectors with the same label keys. */
+interface Alike {
+  readonly keys: readonly string[];
+  readonly selectors: readonly Labels[];
+  /** The combinations of values that the selectors have for some of the keys. */
+  readonly values: Map<string, ReadonlySet<string>>;
+}
+
+/** Policies that require tokens, indexed for comparison with many RequestAuthentications. */
+class TokenDemands {
+  readonly #names = new Map<string, Set<string>>();
+  readonly #alike: readonly Alike[];
+
+  constructor(policies: readonly AuthorizationPolicy[]) {
+    for (const policy of policies)
+      for (const { kind, name } of targetRefsOf(policy))
+        this.#names.set(kind, (this.#names.get(kind) ?? new Set<string>()).add(name));
+    const selectors = policies
+      .filter((policy) => targetRefsOf(policy).length === 0)
+      .map(({ spec }) => spec.selector?.matchLabels ?? {});
+    this.#alike = [...Map.groupBy(selectors, (labels) => JSON.stringify(Object.keys(labels).sort())).values()].map(
+      (some) => ({ keys: Object.keys(some[0] ?? {}).sort(), selectors: some, values: new Map() }),
+    );
+  }
+
+  /** Whether some policy can apply to the same workload, gateway or service. */
+  meet(authentication: RequestAuthentication): boolean {
+    const own = targetsOf(authentication);
     // Targets of different kinds can overlap, such as a Service behind a Gateway.
-    return own.some(({ kind, name }) => others.some((other) => other.kind !== kind || other.name === name));
-  const [labels, wanted] = [authentication.spec.selector?.matchLabels ?? {}, policy.spec.selector?.matchLabels ?? {}];
-  const both = { ...labels, ...wanted };
-  return selects(labels, both) && selects(wanted, both);
+    if (own.length > 0)
+      return own.some(
+        ({ kind, name }) => this.#names.get(kind)?.has(name) || this.#names.size > Number(this.#names.has(kind)),
+      );
+    const labels = authentication.spec.selector?.matchLabels ?? {};
+    return this.#alike.some((some) => haveTogether(some, labels));
+  }
+}
+
+/** Whether a workload can have these labels and those of one of the selectors: shared keys need equal values. */
+function haveTogether(some: Alike, labels: Labels): boolean {
+  const shared = some.keys.filter((key) => Object.hasOwn(labels, key));
+  const valuesOf = (of: Labels) => JSON.stringify(shared.map((key) => of[key]));
+  const kind = JSON.stringify(shared);
+  let values = some.values.get(kind);
+  if (values === undefined) some.values.set(kind, (values = new Set(some.selectors.map(valuesOf))));
+  return values.has(valuesOf(labels));
 }
 
 const targetsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
+const tokenDemands = fact(
+  "tokenDemands",
+  "Namespace",
+  [tokenPoliciesOfNamespace],
+  (namespace, mesh) => new TokenDemands(mesh.related(tokenPoliciesOfNamespace, namespace)),
+);
+const ofMesh = new WeakMap<readonly AuthorizationPolicy[], TokenDemands>();
+
+const reads = [namespaceOfRequestAuthentication, rootOfNamespace, tokenDemands, tokenPoliciesOfMesh] as const;
+
+/** All mesh-wide RequestAuthentications relate to one list of policies, which is indexed once. */
+function demandsOn(
+  authentication: RequestAuthentication,
+  mesh: MeshView<(typeof reads)[number]>,
+): readonly TokenDemands[] {
+  const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
+  if (namespace !== undefined)
+    return [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(tokenDemands, one));
+  const policies = mesh.related(tokenPoliciesOfMesh, authentication);
+  const demands = ofMesh.get(policies) ?? new TokenDemands(policies);
+  ofMesh.set(policies, demands);
+  return [demands];
+}
+
 export const requestAuthenticationNotRequired = defineRule({
   id: "request-authentication-not-required",
   subject: "RequestAuthentication",
-  reads: [tokenPoliciesOfRequestAuthentication],
+  reads,
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
@@ -66,8 +140,7 @@ export const requestAuthenticationNotRequired = defineRule({
   *check(authentication, mesh) {
     const { metadata, spec } = authentication;
     if (spec.jwtRules.length === 0 || !isServed(authentication, mesh.settings)) return;
-    const policies = mesh.related(tokenPoliciesOfRequestAuthentication, authentication);
-    if (policies.some((policy) => mayMeet(authentication, policy))) return;
+    if (demandsOn(authentication, mesh).some((demands) => demands.meet(authentication))) return;
     yield {
       at: ["spec", "jwtRules"],
       message: "No policy requires a token here, so requests without one are accepted",

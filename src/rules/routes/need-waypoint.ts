@@ -13,15 +13,15 @@ import {
   isUsable,
   servicesOfVirtualService,
   type WaypointBinding,
+  waypointBinding,
   waypointBindingOfService,
-  waypointOfNamespace,
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
 
 export const routesNeedWaypoint = defineRule({
   id: "routes-need-waypoint",
   subject: "VirtualService",
-  reads: [servicesOfVirtualService, namespaceOfService, waypointOfNamespace, waypointOfService],
+  reads: [servicesOfVirtualService, namespaceOfService, waypointBinding, waypointOfService],
   worksWithout: ["KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",

@@ -3,28 +3,41 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService } from "../../mesh/membership/services.ts";
-import { isOwned, namespaceOfWorkload } from "../../mesh/membership/workloads.ts";
+import { isOwned } from "../../mesh/membership/workloads.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
   type WaypointBinding,
-  waypointBindingOfNamespace,
+  waypointBinding,
   waypointBindingOfService,
   waypointBindingOfWorkload,
   waypointTraffic,
-  waypointOfNamespace,
   waypointOfService,
   waypointOfWorkload,
 } from "../../mesh/waypoints/bindings.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A Service with a waypoint label of its own, and its namespace; the same for workloads. */
+const namespaceOfLabelledService = relation(
+  "namespaceOfLabelledService",
+  index("Service", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
+  namespaceByName,
+);
+const namespaceOfLabelledWorkload = relation(
+  "namespaceOfLabelledWorkload",
+  index("Workload", (workload) =>
+    workload.pod.labels[useWaypoint] === undefined || isOwned(workload) ? [] : [workload.metadata.namespace],
+  ),
+  namespaceByName,
+);
 
 const reads = [
-  waypointOfNamespace,
+  waypointBinding,
   waypointOfService,
   waypointOfWorkload,
-  namespaceOfService,
-  namespaceOfWorkload,
+  namespaceOfLabelledService,
+  namespaceOfLabelledWorkload,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -57,13 +70,13 @@ interface Labelled {
 function bindingsOf(object: Labelable, mesh: View): readonly Labelled[] {
   const at = ["metadata", "labels", useWaypoint];
   if (object.kind === "Namespace")
-    return isTerminating(object) ? [] : [{ binding: waypointBindingOfNamespace(object, mesh), at }];
+    return isTerminating(object) ? [] : [{ binding: mesh.get(waypointBinding, object), at }];
   if (object.kind === "Service" && object.metadata.labels[useWaypoint] !== undefined) {
-    const [namespace] = mesh.related(namespaceOfService, object);
+    const [namespace] = mesh.related(namespaceOfLabelledService, object);
     return [{ binding: waypointBindingOfService(object, namespace, mesh), at }];
   }
   if (object.kind === "Workload" && object.pod.labels[useWaypoint] !== undefined && !isOwned(object)) {
-    const [namespace] = mesh.related(namespaceOfWorkload, object);
+    const [namespace] = mesh.related(namespaceOfLabelledWorkload, object);
     return [{ binding: waypointBindingOfWorkload(object, namespace, mesh), at: [...object.podAt, ...at] }];
   }
   return [];

@@ -22,11 +22,12 @@ export const workloadLeavesMesh = defineRule({
   fix: `Keep the pods and their ports in the mesh. ${forClients}`,
 
   *compare(before, after) {
+    // Losses that the namespace causes are reported for the namespace.
+    if (before.object === after.object) return;
     // Gateways and waypoints are part of the data plane and are not captured.
     if (isProxy(before.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    // Losses that the namespace causes are reported for the namespace.
     const was = captureOf(before.object, namespace);
     const is = captureOf(after.object, namespace);
     if (was === "none") return;
@@ -95,8 +96,9 @@ function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture,
   const planes: readonly Capture[] = is === "unknown" ? ["sidecar", "ambient"] : [is];
   for (const plane of planes) {
     const before = interceptionOf(old.pod, was === "unknown" ? plane : was);
-    const lost = portsLost(old.pod, before, interceptionOf(now.pod, plane));
-    for (const one of lost) yield losesPort(one, now, is === "unknown");
+    const after = interceptionOf(now.pod, plane);
+    const annotation = annotationOf(after.by, now);
+    for (const one of portsLost(old.pod, before, after)) yield losesPort(one, now, annotation, is === "unknown");
   }
 }
 
@@ -105,14 +107,28 @@ const whichPorts: Readonly<Record<string | number, string>> = {
   rest: "unlisted ports of",
 };
 
-function losesPort({ port, by, isCertain }: PortLost, workload: Workload, isUnknown: boolean): Problem {
-  const { podAt, pod } = workload;
-  const annotation = by !== undefined && pod.annotations[by] !== undefined;
+/** The annotation that excludes ports, if the pod has it. Its text is created once for all ports. */
+interface Annotation {
+  readonly name: string;
+  readonly shown: string;
+}
+function annotationOf(by: string | undefined, { pod }: Workload): Annotation | undefined {
+  if (by === undefined || pod.annotations[by] === undefined) return undefined;
+  return { name: by, shown: `: ${by} ${JSON.stringify(pod.annotations[by])}` };
+}
+
+function losesPort(
+  { port, isCertain }: PortLost,
+  workload: Workload,
+  annotation: Annotation | undefined,
+  isUnknown: boolean,
+): Problem {
+  const { podAt } = workload;
   return {
-    at: annotation ? [...podAt, "metadata", "annotations", by] : podAt,
-    message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation ? `: ${by} ${JSON.stringify(pod.annotations[by])}` : ""}`,
+    at: annotation === undefined ? podAt : [...podAt, "metadata", "annotations", annotation.name],
+    message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation?.shown ?? ""}`,
     key: `port ${port}`,
-    ...(annotation ? { fix: `Change or remove the annotation ${by}. ${forClients}` } : {}),
+    ...(annotation === undefined ? {} : { fix: `Change or remove the annotation ${annotation.name}. ${forClients}` }),
     ...(isCertain && !isUnknown ? {} : { atMost: "warn" }),
   };
 }

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Kind } from "../../../src/kube/kinds.ts";
-import { type AnyObject, type ObjectOf, readObject } from "../../../src/kube/object.ts";
+import { type AnyObject, readObject } from "../../../src/kube/object.ts";
 import {
   authorizationOf,
-  authorizationPoliciesOfNamespace,
   hasDefaultDeny,
   isDeniedByDefault,
-  isGuardedOneByOne,
 } from "../../../src/mesh/authorization/effective-authorization.ts";
 import {
   attachesToGateway,
@@ -236,7 +234,7 @@ describe("guarded one by one", () => {
     test(title, () => {
       const a = namespace("a");
       const store = storeOf([a, ...objects], new Map([["Workload", knowledge]]));
-      assert.equal(isGuardedOneByOne(authorizationOf(a, store), a), expected);
+      assert.equal(authorizationOf(a, store).isGuardedOneByOne, expected);
     });
 });
 
@@ -264,9 +262,8 @@ test("the policies of a namespace are its own and the mesh-wide ones, wherever t
   const found = (rootNamespace: string) => {
     const store = new MeshStore({ ...defaultMeshSettings, rootNamespace });
     for (const each of policies) store.set(each);
-    return store
-      .related(authorizationPoliciesOfNamespace, namespace("a"))
-      .map((each: ObjectOf<"AuthorizationPolicy">) => each.metadata.namespace)
+    return authorizationOf(namespace("a"), store)
+      .policies.map(({ metadata }) => metadata.namespace)
       .sort();
   };
   assert.deepEqual(found("istio-system"), ["a", "istio-system"]);

@@ -1,15 +1,27 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
-import { answerTo } from "../../../src/mesh/authorization/ztunnel-callers.ts";
+import type { AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
+import { PolicySet } from "../../../src/mesh/authorization/policy-set.ts";
+import { type Caller, ZtunnelAnswers } from "../../../src/mesh/authorization/ztunnel-callers.ts";
 import { atZtunnel, httpAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
-import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
 
 const policy = (spec: unknown) =>
   readObject("AuthorizationPolicy", { metadata: { name: "policy", namespace: "payments" }, spec });
 const allow = (...rules: readonly unknown[]) => policy({ rules });
 const deny = (...rules: readonly unknown[]) => policy({ action: "DENY", rules });
 const from = (source: unknown) => ({ from: [{ source }] });
+
+function answerTo(
+  caller: Caller,
+  labels: Readonly<Record<string, string>>,
+  policies: readonly AuthorizationPolicy[],
+  settings: MeshSettings,
+) {
+  const answers = new ZtunnelAnswers([new PolicySet(policies, settings)], settings);
+  return answers.to(caller, answers.attachedTo(labels));
+}
 
 describe("what ztunnel leaves of a rule", () => {
   const cases: [string, string, unknown, string][] = [

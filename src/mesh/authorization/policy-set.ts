@@ -1,0 +1,267 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
+import { type Coverage, noCoverage, older, together } from "./coverage.ts";
+import {
+  actionOf,
+  attachesToGateway,
+  type AuthorizationPolicy,
+  type GatewayTarget,
+  opensToEveryone,
+  reachOf,
+  scopeOf,
+  servicesTargeted,
+  targetRefsOf,
+} from "./policies.ts";
+import { type Enforcer, enforcers } from "./rules.ts";
+
+type Labels = Readonly<Record<string, string>>;
+type Policies = readonly AuthorizationPolicy[];
+type Group = SelectorGroup<AuthorizationPolicy>;
+
+/** Policies without targetRefs by the workloads that they apply to. attachesToLabels is the definition for one policy. */
+interface Selection {
+  /** Apply to every workload. */
+  readonly wide: Policies;
+  /** Have a selector without matchLabels, which selects every workload with a proxy, and none at ztunnel. */
+  readonly wideAtProxies: Policies;
+  readonly selecting: readonly (readonly [Labels, AuthorizationPolicy])[];
+}
+
+/** Policies by their targetRefs. */
+interface Targets {
+  readonly byName: ReadonlyMap<string, Policies>;
+  readonly byService: ReadonlyMap<string, Policies>;
+  /** Policies that target a GatewayClass. */
+  readonly ofClasses: Policies;
+}
+
+/** Which effects the policies on workloads have, regardless of the data plane. */
+export interface PolicyKinds {
+  /** Some policy denies by default. */
+  readonly denies: boolean;
+  /** Some ALLOW policy allows everyone. */
+  readonly opens: boolean;
+}
+
+const sets = new WeakMap<Policies, { readonly settings: MeshSettings; readonly set: PolicySet }>();
+
+/** The set of a list. If a change touches no policy of a namespace, the list and the set are the same before and after. */
+export function policySetOf(policies: Policies, settings: MeshSettings): PolicySet {
+  // All empty lists are the same one, and what a set keeps would grow.
+  if (policies.length === 0) return new PolicySet(policies, settings);
+  let known = sets.get(policies);
+  if (known?.settings !== settings) sets.set(policies, (known = { settings, set: new PolicySet(policies, settings) }));
+  return known.set;
+}
+
+/** Enforced policies of one namespace. Each policy is evaluated once, regardless of the number of workloads. */
+export class PolicySet {
+  readonly policies: Policies;
+  readonly #settings: MeshSettings;
+  readonly #passedOver: ReadonlySet<AuthorizationPolicy>;
+  readonly #atProxies = new Coverages();
+  readonly #atZtunnel = new Coverages();
+  readonly #ofNamed = new Map<string, Coverage>();
+  #selection: Selection | undefined;
+  #groups: SelectorGroups<AuthorizationPolicy> | undefined;
+  #targets: Targets | undefined;
+  #ofClasses: Coverage | undefined;
+  #kinds: PolicyKinds | undefined;
+  #opening: Policies | undefined;
+  #openScopes: ReadonlySet<string> | undefined;
+  #compared: { readonly other: PolicySet; readonly isSame: boolean } | undefined;
+
+  /** Policies in `passedOver` are treated as if they allowed nobody. */
+  constructor(policies: Policies, settings: MeshSettings, passedOver: ReadonlySet<AuthorizationPolicy> = new Set()) {
+    this.policies = policies;
+    this.#settings = settings;
+    this.#passedOver = passedOver;
+  }
+
+  /** The coverage of workloads that no policy selects. */
+  wide(enforcer: Enforcer): Coverage {
+    const known = this.#coverages(enforcer);
+    if (known.wide === undefined) {
+      const { wide, wideAtProxies } = this.#selected();
+      const own = this.#coverageOf(wide, enforcer);
+      known.wide = enforcer === "proxy" ? together(own, this.#coverageOf(wideAtProxies, enforcer)) : own;
+    }
+    return known.wide;
+  }
+
+  /** The coverage of a workload that has exactly these labels. */
+  ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
+    if (this.#selected().selecting.length === 0) return this.wide(enforcer);
+    const { ofGroups } = this.#coverages(enforcer);
+    const groups = this.groups.selecting(labels);
+    let found = ofGroups.get(groups);
+    if (found === undefined) {
+      found = groups.reduce((sum, group) => together(sum, this.#ofGroup(group, enforcer)), this.wide(enforcer));
+      ofGroups.set(groups, found);
+    }
+    return found;
+  }
+
+  ofGateway(gateway: GatewayTarget): Coverage {
+    const { name, isWaypoint } = gateway;
+    const key = JSON.stringify(gateway);
+    let found = this.#ofNamed.get(key);
+    if (found === undefined) {
+      const named = this.#targeted().byName.get(name) ?? [];
+      const own = named.filter((policy) => attachesToGateway(policy, gateway, this.#settings));
+      const others = isWaypoint ? this.#ofWaypoints() : this.ofLabels({ [gatewayNameLabel]: name }, "proxy");
+      this.#ofNamed.set(key, (found = together(this.#coverageOf(own, "proxy"), others)));
+    }
+    return found;
+  }
+
+  /** The coverage of a Service of this namespace by the policies that target it. */
+  ofService(name: string): Coverage {
+    return this.#coverageOf(this.#targeted().byService.get(name) ?? [], "proxy");
+  }
+
+  /** The Services of this namespace that policies target, those of the oldest policy first. */
+  get servicesTargeted(): Iterable<string> {
+    return this.#targeted().byService.keys();
+  }
+
+  /** The policies with a selector. */
+  get groups(): SelectorGroups<AuthorizationPolicy> {
+    return (this.#groups ??= new SelectorGroups(this.#selected().selecting));
+  }
+
+  /** The policies that apply to every workload captured by ztunnel. */
+  get wideAtZtunnel(): Policies {
+    return this.#selected().wide;
+  }
+
+  /** The policies that allow everyone if a proxy enforces them. */
+  get opening(): Policies {
+    return (this.#opening ??= this.policies.filter((policy) => opensToEveryone(policy, this.#settings)));
+  }
+  /** Their scopes. */
+  get openScopes(): ReadonlySet<string> {
+    return (this.#openScopes ??= new Set(this.opening.map(scopeOf)));
+  }
+
+  /** Whether the other set has the same policies, unchanged. */
+  isSame(other: PolicySet): boolean {
+    if (this === other) return true;
+    if (this.#compared?.other !== other) {
+      const known = new Set(other.policies);
+      const isSame = known.size === this.policies.length && this.policies.every((policy) => known.has(policy));
+      this.#compared = { other, isSame };
+    }
+    return this.#compared.isSame;
+  }
+
+  get kinds(): PolicyKinds {
+    return (this.#kinds ??= kindsOf(this.policies, this.#settings, this.#passedOver));
+  }
+
+  #coverages(enforcer: Enforcer): Coverages {
+    return enforcer === "proxy" ? this.#atProxies : this.#atZtunnel;
+  }
+
+  #ofGroup(group: Group, enforcer: Enforcer): Coverage {
+    const { ofGroup } = this.#coverages(enforcer);
+    let found = ofGroup.get(group);
+    if (found === undefined) ofGroup.set(group, (found = this.#coverageOf(group.members, enforcer)));
+    return found;
+  }
+
+  /** The coverage of any waypoint by the policies that target its class. */
+  #ofWaypoints(): Coverage {
+    const any = { name: "", namespace: "", isWaypoint: true };
+    return (this.#ofClasses ??= this.#coverageOf(
+      this.#targeted().ofClasses.filter((policy) => attachesToGateway(policy, any, this.#settings)),
+      "proxy",
+    ));
+  }
+
+  #coverageOf(policies: Policies, enforcer: Enforcer): Coverage {
+    if (policies.length === 0) return noCoverage;
+    let { sealedBy, closedBy, openedBy } = noCoverage;
+    for (const policy of policies) {
+      const isForAll = reachOf(policy, enforcer, this.#settings) === "everyone";
+      const action = actionOf(policy);
+      if (action === "DENY" && isForAll) sealedBy = older(sealedBy, policy);
+      if (action === "ALLOW" && !isForAll) closedBy = older(closedBy, policy);
+      if (action === "ALLOW" && isForAll && !this.#passedOver.has(policy)) openedBy = older(openedBy, policy);
+    }
+    return { sealedBy, closedBy, openedBy };
+  }
+
+  #selected(): Selection {
+    return (this.#selection ??= selectionOf(this.policies));
+  }
+  #targeted(): Targets {
+    return (this.#targets ??= targetsOf(this.policies));
+  }
+}
+
+/** The coverages computed so far for one data plane. */
+class Coverages {
+  wide: Coverage | undefined;
+  readonly ofGroup = new Map<Group, Coverage>();
+  /** Labels that the same policies select share a list of groups. */
+  readonly ofGroups = new Map<readonly Group[], Coverage>();
+}
+
+function selectionOf(policies: Policies): Selection {
+  const [wide, wideAtProxies]: [AuthorizationPolicy[], AuthorizationPolicy[]] = [[], []];
+  const selecting: (readonly [Labels, AuthorizationPolicy])[] = [];
+  for (const policy of policies) {
+    if (targetRefsOf(policy).length > 0) continue;
+    const { selector } = policy.spec;
+    if (selector === undefined) wide.push(policy);
+    else if (selector.matchLabels === undefined) wideAtProxies.push(policy);
+    else if (isEmpty(selector.matchLabels)) wide.push(policy);
+    else selecting.push([selector.matchLabels, policy]);
+  }
+  return { wide, wideAtProxies, selecting };
+}
+
+function isEmpty(labels: Labels): boolean {
+  for (const _ in labels) return false;
+  return true;
+}
+
+function targetsOf(policies: Policies): Targets {
+  const targeting = policies.filter((policy) => targetRefsOf(policy).length > 0).sort(oldestFirst);
+  return {
+    byName: byNames(targeting, (policy) => targetRefsOf(policy).map(({ name }) => name)),
+    byService: byNames(targeting, servicesTargeted),
+    ofClasses: targeting.filter((policy) => targetRefsOf(policy).some(({ kind }) => kind === "GatewayClass")),
+  };
+}
+
+function byNames(policies: Policies, namesOf: (policy: AuthorizationPolicy) => readonly string[]) {
+  const found = new Map<string, AuthorizationPolicy[]>();
+  for (const policy of policies)
+    for (const name of new Set(namesOf(policy))) {
+      const known = found.get(name);
+      if (known === undefined) found.set(name, [policy]);
+      else known.push(policy);
+    }
+  return found;
+}
+
+function kindsOf(
+  policies: Policies,
+  settings: MeshSettings,
+  passedOver: ReadonlySet<AuthorizationPolicy>,
+): PolicyKinds {
+  let [denies, opens] = [false, false];
+  for (const policy of policies) {
+    if (targetRefsOf(policy).length > 0) continue;
+    for (const enforcer of enforcers) {
+      const isForAll = reachOf(policy, enforcer, settings) === "everyone";
+      if ((actionOf(policy) === "DENY") === isForAll) denies = true;
+      else if (isForAll && !passedOver.has(policy)) opens = true;
+    }
+  }
+  return { denies, opens };
+}

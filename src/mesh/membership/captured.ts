@@ -1,0 +1,62 @@
+import { fact } from "../../view/view.ts";
+import { Labelled } from "../objects/labelled.ts";
+import { type Capture, captureOf, enrollmentOf } from "./capture.ts";
+import { isTerminating, type Namespace } from "./namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
+
+type Labels = Readonly<Record<string, string>>;
+const labelsOf = ({ pod }: Workload): Labels => pod.labels;
+
+/** The workloads of a namespace, without proxies, and the data planes that capture them. */
+export class Captured {
+  readonly workloads: Labelled<Workload>;
+  readonly #namespace: Namespace;
+  readonly #captures = new Map<readonly Workload[], ReadonlySet<Capture>>();
+  #ambient: Labelled<Workload> | undefined;
+
+  constructor(namespace: Namespace, workloads: readonly Workload[]) {
+    this.#namespace = namespace;
+    this.workloads = new Labelled(
+      workloads.filter((workload) => !isProxy(workload)),
+      labelsOf,
+    );
+  }
+
+  /** The workloads that ztunnel captures. */
+  get ambient(): Labelled<Workload> {
+    return (this.#ambient ??= new Labelled(
+      this.workloads.all.filter((workload) => captureOf(workload, this.#namespace) === "ambient"),
+      labelsOf,
+    ));
+  }
+
+  /** The data planes that capture the workloads of a selector. */
+  capturesOf(selector: Labels): ReadonlySet<Capture> {
+    const selected = this.workloads.selected(selector);
+    let found = this.#captures.get(selected);
+    if (found === undefined) {
+      found = new Set(selected.map((workload) => captureOf(workload, this.#namespace)));
+      this.#captures.set(selected, found);
+    }
+    return found;
+  }
+}
+
+export const captured = fact(
+  "captured",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh) => new Captured(namespace, mesh.related(workloadsOfNamespace, namespace)),
+);
+
+const ambient = new WeakMap<readonly Namespace[], readonly Namespace[]>();
+
+/** The namespaces with enrollment `ambient`. All mesh-wide policies relate to one list, which is searched once. */
+export function ambientAmong(namespaces: readonly Namespace[]): readonly Namespace[] {
+  let found = ambient.get(namespaces);
+  if (found === undefined) {
+    found = namespaces.filter((namespace) => enrollmentOf(namespace) === "ambient" && !isTerminating(namespace));
+    ambient.set(namespaces, found);
+  }
+  return found;
+}

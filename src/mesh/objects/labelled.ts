@@ -1,0 +1,58 @@
+import { selects } from "./selectors.ts";
+import { selectorText } from "./selector-groups.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** An index of objects by label, so that a selector is compared only with objects that have a label of it. */
+export class Labelled<T> {
+  readonly all: readonly T[];
+  readonly #labelsOf: (object: T) => Labels;
+  readonly #selected = new Map<string, readonly T[]>();
+  #byLabel: Map<string, Map<string, T[]>> | undefined;
+
+  constructor(all: readonly T[], labelsOf: (object: T) => Labels) {
+    this.all = all;
+    this.#labelsOf = labelsOf;
+  }
+
+  /** The selected objects in their order; all of them without labels. The list is the same one for equal selectors. */
+  selected(selector: Labels): readonly T[] {
+    const text = selectorText(selector);
+    let found = this.#selected.get(text);
+    if (found === undefined) {
+      found = this.#fewestFor(selector).filter((object) => selects(selector, this.#labelsOf(object)));
+      this.#selected.set(text, found);
+    }
+    return found;
+  }
+
+  #fewestFor(selector: Labels): readonly T[] {
+    let fewest = this.all;
+    for (const key in selector) {
+      const some = this.#labels()
+        .get(key)
+        ?.get(selector[key] ?? "");
+      if (some === undefined) return [];
+      if (some.length < fewest.length) fewest = some;
+    }
+    return fewest;
+  }
+
+  #labels(): Map<string, Map<string, T[]>> {
+    if (this.#byLabel !== undefined) return this.#byLabel;
+    const byLabel = new Map<string, Map<string, T[]>>();
+    for (const object of this.all) {
+      const labels = this.#labelsOf(object);
+      for (const key in labels) enter(byLabel, [key, labels[key] ?? ""], object);
+    }
+    return (this.#byLabel = byLabel);
+  }
+}
+
+function enter<T>(byLabel: Map<string, Map<string, T[]>>, [key, value]: readonly [string, string], object: T): void {
+  let values = byLabel.get(key);
+  if (values === undefined) byLabel.set(key, (values = new Map()));
+  const known = values.get(value);
+  if (known === undefined) values.set(value, [object]);
+  else known.push(object);
+}

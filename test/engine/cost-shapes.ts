@@ -1,0 +1,226 @@
+// Worlds in which an evaluation can be expensive, at any size. Each contains what some rule relates.
+
+import type { Raw } from "../bench/mesh.ts";
+import { manifest } from "../bench/mesh.ts";
+
+/** A change in a world of a given size. */
+export interface CostShape {
+  readonly title: string;
+  /** The smaller of the two sizes that are compared; default: 60. */
+  readonly n?: number;
+  /** What twice the size may cost at most; default: 2.2 times as much. More only if the world itself grows faster than n. */
+  readonly most?: number;
+  /** The change is not in one namespace: it is in the root namespace, or in none. */
+  readonly isMeshWide?: boolean;
+  world(n: number): { readonly objects: readonly Raw[]; readonly change: RawChange };
+}
+export interface RawChange {
+  readonly old?: Raw | undefined;
+  readonly object?: Raw | undefined;
+}
+
+const at = "shapes";
+const list = <T>(count: number, one: (i: number) => T): readonly T[] => Array.from({ length: count }, (_, i) => one(i));
+const named = (name: string, labels: Readonly<Record<string, string>> = {}) => ({ namespace: at, name, labels });
+const namespace = (labels: Readonly<Record<string, string>>) => manifest("v1", "Namespace", { name: at, labels }, {});
+const policy = (name: string, spec: object) =>
+  manifest("security.istio.io/v1", "AuthorizationPolicy", named(name), { spec });
+const destinationRule = (name: string, spec: object) =>
+  manifest("networking.istio.io/v1", "DestinationRule", named(name), { spec });
+const virtualService = (name: string, spec: object) =>
+  manifest("networking.istio.io/v1", "VirtualService", named(name), { spec });
+const service = (i: number) =>
+  manifest("v1", "Service", named(`s-${i}`), { spec: { selector: { app: `app-${i}` }, ports: [{ port: 80 }] } });
+const workload = (i: number) =>
+  manifest("apps/v1", "Deployment", named(`w-${i}`), {
+    spec: { template: { metadata: { labels: { app: `app-${i}` } }, spec: {} } },
+  });
+
+/** Rules that evaluate one object alone, which can be large. */
+const ofOneObject: readonly CostShape[] = [
+  {
+    title: "a policy with n malformed principals",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: policy("p", { rules: [{ from: [{ source: { principals: list(n, (i) => `*a*${i}`) } }] }] }) },
+    }),
+  },
+  {
+    title: "a policy with n rules that are split in two",
+    world: (n) => {
+      const halves = [{ from: [{ source: { namespaces: ["a"] } }] }, { to: [{ operation: { methods: ["GET"] } }] }];
+      return { objects: [namespace({})], change: { object: policy("p", { rules: list(n, () => halves).flat() }) } };
+    },
+  },
+  {
+    title: "a policy with n targets that do not exist",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: policy("p", { targetRefs: list(n, (i) => ({ kind: "Service", name: `s-${i}` })) }) },
+    }),
+  },
+  {
+    title: "a policy with rules for n unknown namespaces",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: policy("p", { rules: list(n, (i) => ({ from: [{ source: { namespaces: [`unknown-${i}`] } }] })) }),
+      },
+    }),
+  },
+  {
+    title: "a policy with n rules that allow everyone",
+    world: (n) => ({
+      objects: [namespace({}), policy("closed", {}), ...list(n, (i) => workload(i))],
+      change: { object: policy("p", { rules: list(n, () => ({})) }) },
+    }),
+  },
+  {
+    title: "an ambient policy with n rules that ask for HTTP",
+    world: (n) => ({
+      objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, (i) => workload(i))],
+      change: { object: policy("p", { rules: list(n, (i) => ({ to: [{ operation: { paths: [`/${i}`] } }] })) }) },
+    }),
+  },
+  {
+    title: "a namespace with n labels and contradictory enrollment",
+    world: (n) => {
+      const labels = Object.fromEntries(list(n, (i) => [`label-${i}`, "x"]));
+      const old = namespace({ ...labels, "meshward.io/protected": "true" });
+      const next = namespace({ ...labels, "istio-injection": "enabled", "istio.io/dataplane-mode": "ambient" });
+      return { objects: [old], change: { old, object: next } };
+    },
+  },
+  {
+    title: "n objects of a revision that no control plane serves, one more",
+    world: (n) => {
+      const inert = (name: string) => ({ ...named(name, { "istio.io/rev": "unserved" }) });
+      const filter = (name: string) =>
+        manifest("networking.istio.io/v1alpha3", "EnvoyFilter", inert(name), { spec: { configPatches: [{}] } });
+      const served = manifest(
+        "v1",
+        "ConfigMap",
+        { namespace: "istio-system", name: "istio-stable" },
+        { data: { mesh: "" } },
+      );
+      return {
+        objects: [namespace({}), served, ...list(n, (i) => filter(`f-${i}`))],
+        change: { object: filter("f") },
+      };
+    },
+  },
+  {
+    title: "an object with n fields of the wrong type",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: virtualService("v", { hosts: ["a"], http: list(n, () => 0) }) },
+    }),
+  },
+  {
+    title: "a Gateway with n servers that accept old TLS",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("networking.istio.io/v1", "Gateway", named("g"), {
+          spec: {
+            servers: list(n, (i) => ({
+              hosts: [`${i}.example.com`],
+              port: { number: 443, protocol: "HTTPS", name: "https" },
+              tls: { mode: "SIMPLE", minProtocolVersion: "TLSV1_0" },
+            })),
+          },
+        }),
+      },
+    }),
+  },
+];
+
+/** Traffic, as users have it. */
+const ofTraffic: readonly CostShape[] = [
+  {
+    title: "a VirtualService with n routes whose weights are wrong",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: virtualService("v", {
+          hosts: ["a"],
+          http: list(n, () => ({ route: list(2, (i) => ({ destination: { host: `h-${i}` }, weight: 30 })) })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n routes that Istio rejects",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: virtualService("v", { hosts: ["a"], http: list(n, () => ({})) }) },
+    }),
+  },
+  {
+    title: "the subset that n VirtualServices use goes",
+    world: (n) => {
+      const old = destinationRule("d", { host: "a", subsets: [{ name: "v1" }] });
+      const route = [{ destination: { host: "a", subset: "v1" } }];
+      return {
+        objects: [namespace({}), ...list(n, (i) => virtualService(`v-${i}`, { hosts: ["a"], http: [{ route }] })), old],
+        change: { old, object: destinationRule("d", { host: "a" }) },
+      };
+    },
+  },
+  {
+    title: "n ambient Services with routes and no waypoint, one route more",
+    world: (n) => ({
+      objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, service)],
+      change: {
+        object: virtualService("v", { hosts: ["s-0"], http: [{ route: [{ destination: { host: "s-0" } }] }] }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with plaintext for one of n Services, n of them STRICT",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), {
+          spec: { mtls: { mode: "STRICT" } },
+        }),
+        ...list(n, service),
+        ...list(n, (i) => workload(i)),
+      ],
+      change: { object: destinationRule("d", { host: "s-0", trafficPolicy: { tls: { mode: "DISABLE" } } }) },
+    }),
+  },
+  {
+    title: "the same with TLS of its own",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), {
+          spec: { mtls: { mode: "STRICT" } },
+        }),
+        ...list(n, service),
+        ...list(n, (i) => workload(i)),
+      ],
+      change: { object: destinationRule("d", { host: "s-0", trafficPolicy: { tls: { mode: "SIMPLE" } } }) },
+    }),
+  },
+  {
+    title: "the mesh config switches auto mTLS off over n namespaces",
+    isMeshWide: true,
+    world: (n) => {
+      const config = (mesh: string) =>
+        manifest("v1", "ConfigMap", { namespace: "istio-system", name: "istio" }, { data: { mesh } });
+      return {
+        objects: [
+          ...list(n, (i) =>
+            manifest("v1", "Namespace", { name: `ns-${i}`, labels: { "istio-injection": "enabled" } }, {}),
+          ),
+          config("enableAutoMtls: true"),
+        ],
+        change: { old: config("enableAutoMtls: true"), object: config("enableAutoMtls: false") },
+      };
+    },
+  },
+];
+
+export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic];
