@@ -2,15 +2,16 @@ import { identityOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
-import type { Index, Mesh, Reads, Relation } from "../view/view.ts";
+import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
 /** The declaration of a rule in the form that the engine needs, computed once. */
 interface Declared {
+  /** The relations that lead from a change to other subjects. */
   readonly relations: readonly Relation[];
   readonly kinds: ReadonlySet<Kind>;
   readonly subjects: ReadonlySet<Kind>;
-  /** The target kinds of relations: a change of such an object can affect the results of other objects. */
+  /** The target kinds of these relations: a change of such an object can affect the results of other objects. */
   readonly ends: ReadonlySet<Kind>;
 }
 const declarations = new WeakMap<Rule, Declared>();
@@ -18,10 +19,11 @@ const declarations = new WeakMap<Rule, Declared>();
 function declared(rule: Rule): Declared {
   let found = declarations.get(rule);
   if (found === undefined) {
-    const relations = relationsOf(rule.reads);
+    // A change of what a fact for wording reads affects no other subject.
+    const relations = relationsAmong(rule.reads, ({ isForWording }) => isForWording !== true);
     found = {
       relations,
-      kinds: new Set(relations.flatMap(({ from, to }) => [from.kind, to.kind])),
+      kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
     };
@@ -30,17 +32,16 @@ function declared(rule: Rule): Declared {
   return found;
 }
 
-/**
- * The relations of a declaration, each once, including those that its facts read. A fact that is only for wording is left
- * out, because a change of what it reads affects no other subject.
- */
-export function relationsOf(reads: readonly Reads[]): readonly Relation[] {
+/** All relations in the declaration, each once, including those that its facts read. */
+export const relationsOf = (reads: readonly Reads[]): readonly Relation[] => relationsAmong(reads, () => true);
+
+function relationsAmong(reads: readonly Reads[], isFollowed: (fact: AnyFact) => boolean): readonly Relation[] {
   const relations = new Set<Relation>();
   const all = new Set<Reads>(reads);
   // A Set visits what is added on the way.
   for (const read of all)
     if (!("compute" in read)) relations.add(read);
-    else for (const other of read.isForWording ? [] : read.reads) all.add(other);
+    else for (const other of isFollowed(read) ? read.reads : []) all.add(other);
   return [...relations];
 }
 
@@ -60,8 +61,8 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
   let found = known.get(kind);
   if (found === undefined) {
     found = rules.filter((rule) => {
-      const { subjects, kinds } = declared(rule);
-      return subjects.has(kind) || (rule.onlyOwnChanges !== true && kinds.has(kind));
+      const { subjects, ends } = declared(rule);
+      return subjects.has(kind) || (rule.onlyOwnChanges !== true && ends.has(kind));
     });
     known.set(kind, found);
   }

@@ -43,6 +43,7 @@ export interface PolicyLevels {
   /** Undefined for the root namespace itself, and if no root namespace exists. */
   readonly meshWide: PolicySet | undefined;
 }
+/** The enforced policies that apply in a namespace, by level. */
 export const policyLevels = fact(
   "policyLevels",
   "Namespace",

@@ -42,6 +42,7 @@ export class Captured {
   }
 }
 
+/** The workloads of a namespace, without proxies, and the data planes that capture them. */
 export const captured = fact(
   "captured",
   "Namespace",

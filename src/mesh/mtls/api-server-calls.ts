@@ -45,6 +45,7 @@ export interface Call {
   readonly webhook: AdmissionWebhook;
   readonly called: ServiceCalled;
 }
+/** The calls of the API server to Services of a namespace. */
 export const callsOfNamespace = fact(
   "callsOfNamespace",
   "Namespace",

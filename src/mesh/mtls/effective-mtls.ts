@@ -42,6 +42,7 @@ export interface PeerAuthenticationLevel {
   readonly selecting: readonly PeerAuthentication[];
   readonly groups: SelectorGroups<PeerAuthentication>;
 }
+/** A namespace's own policies, sorted and indexed. */
 export const peerAuthenticationLevel = fact(
   "peerAuthenticationLevel",
   "Namespace",

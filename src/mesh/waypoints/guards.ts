@@ -207,6 +207,7 @@ interface AttachedPolicies {
   readonly distinct: readonly Attached[];
 }
 
+/** How ztunnel at the pods of a namespace treats waypoints. */
 const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevels, captured], (namespace, mesh) => {
   const { own, meshWide } = mesh.get(policyLevels, namespace);
   const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);

@@ -26,19 +26,20 @@ const plainAllowsOfNamespace = relation(
     return isPlain && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
   }),
 );
+/** The ALLOW policies of a namespace of which ztunnel keeps a rule. */
 const plainAllows = fact("plainAllows", "Namespace", [plainAllowsOfNamespace], (namespace, mesh) =>
   policySetOf(mesh.related(plainAllowsOfNamespace, namespace), mesh.settings),
 );
 
 /** Those that apply in a namespace: its own and the mesh-wide ones. */
-const plainAllowsFor = forWording(
-  fact("plainAllowsFor", "Namespace", [plainAllows, rootOfNamespace], (namespace, mesh) =>
-    [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(plainAllows, one)),
-  ),
+const plainAllowsFor = fact("plainAllowsFor", "Namespace", [plainAllows, rootOfNamespace], (namespace, mesh) =>
+  [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(plainAllows, one)),
 );
+
+const otherAllows = forWording(plainAllowsFor);
 const waypoint = forWording(waypointBinding);
 
-const reads = [scopeBeyondZtunnel, plainAllowsFor, waypoint] as const;
+const reads = [scopeBeyondZtunnel, otherAllows, waypoint] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyNotEnforcedL7 = defineRule({
@@ -141,7 +142,7 @@ function saidOf(left: ZtunnelRule, judged: Judged): Said {
 function letsOthersIn(policy: AuthorizationPolicy, { namespace }: ZtunnelScope, mesh: View): boolean {
   const labels = policy.spec.selector?.matchLabels ?? {};
   return mesh
-    .get(plainAllowsFor, namespace)
+    .get(otherAllows, namespace)
     .some(({ wideAtZtunnel, groups }) => wideAtZtunnel.length > 0 || groups.selecting(labels).length > 0);
 }
 

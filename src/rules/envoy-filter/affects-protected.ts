@@ -22,6 +22,7 @@ const envoyFiltersInNamespace = relation(
   ),
 );
 
+/** A namespace's own EnvoyFilters with patches. */
 const envoyFiltersIn = fact(
   "envoyFiltersIn",
   "Namespace",
@@ -79,6 +80,7 @@ class Patchable {
   }
 }
 
+/** The proxies of a namespace that EnvoyFilters can apply to. */
 const patchable = fact(
   "patchable",
   "Namespace",

@@ -96,6 +96,7 @@ function hintsOf(services: readonly Service[]): ReadonlyMap<number, string> {
   return hints;
 }
 
+/** The known ports of the workloads of a namespace. */
 const listening = fact(
   "listening",
   "Namespace",

@@ -41,6 +41,7 @@ class Winners {
   }
 }
 
+/** The policies of a namespace that apply at each level. */
 const winners = fact(
   "winners",
   "Namespace",

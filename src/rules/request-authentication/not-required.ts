@@ -102,6 +102,7 @@ function haveTogether(some: Alike, labels: Labels): boolean {
 const targetsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
+/** The policies of a namespace that require tokens. */
 const tokenDemands = fact(
   "tokenDemands",
   "Namespace",

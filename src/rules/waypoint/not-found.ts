@@ -18,12 +18,13 @@ import {
 } from "../../mesh/waypoints/bindings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** A Service with a waypoint label of its own, and its namespace; the same for workloads. */
+/** A Service with a waypoint label of its own, and its namespace. */
 const namespaceOfLabelledService = relation(
   "namespaceOfLabelledService",
   index("Service", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
   namespaceByName,
 );
+/** A workload with a waypoint label of its own, and its namespace. */
 const namespaceOfLabelledWorkload = relation(
   "namespaceOfLabelledWorkload",
   index("Workload", (workload) =>
