@@ -9,7 +9,8 @@ import {
   type PassedOverDestinationRule,
   subsetWorkloads,
 } from "../mesh/traffic/destination-rule-choices.ts";
-import type { DestinationRule, MergedDestinationRule } from "../mesh/traffic/destination-rules.ts";
+import type { MergedDestinationRule } from "../mesh/traffic/destination-rule-merge.ts";
+import type { DestinationRule } from "../mesh/traffic/destination-rules.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";

@@ -7,10 +7,10 @@ import type { Index } from "./view.ts";
 type Entries = Map<string, AnyObject | Set<AnyObject>>;
 const none: readonly never[] = Object.freeze([]);
 
-const listed = (hit: AnyObject | Set<AnyObject> | undefined): readonly AnyObject[] => {
-  if (hit === undefined) return none;
-  return hit instanceof Set ? [...hit] : [hit];
-};
+function listed(found: AnyObject | ReadonlySet<AnyObject> | undefined): readonly AnyObject[] {
+  if (found === undefined) return none;
+  return found instanceof Set ? [...found] : [found as AnyObject];
+}
 
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
 export class ObjectTable {
@@ -37,16 +37,20 @@ export class ObjectTable {
 
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
-    if (entries.size === 0) return none;
-    const wanted = [...keys];
-    if (wanted.length === 1) return listed(entries.get(wanted[0] as string));
-    const found = new Set<AnyObject>();
-    for (const key of wanted) {
+    // Most look-ups find something under one key at most.
+    let first: AnyObject | ReadonlySet<AnyObject> | undefined;
+    let all: Set<AnyObject> | undefined;
+    for (const key of keys) {
       const hit = entries.get(key);
-      if (hit instanceof Set) for (const object of hit) found.add(object);
-      else if (hit) found.add(hit);
+      if (hit === undefined) continue;
+      if (first === undefined) {
+        first = hit;
+        continue;
+      }
+      all ??= new Set(listed(first));
+      for (const object of listed(hit)) all.add(object);
     }
-    return found.size === 0 ? none : [...found];
+    return all === undefined ? listed(first) : [...all];
   }
 
   /** Adds or replaces an object. Returns the replaced one. */

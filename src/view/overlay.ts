@@ -77,8 +77,12 @@ class Overlay implements Mesh {
   knowsAll(kind: Kind): boolean {
     return this.knowledge(kind) === "complete";
   }
-  get(fact: AnyFact, object: AnyObject): never {
-    return fact.compute(object, this) as never;
+  under(relation: Relation, keys: Iterable<string>): readonly never[] {
+    return this.lookup(relation.to, keys) as readonly never[];
+  }
+  visited(): void {}
+  get(fact: AnyFact, subject: AnyObject | string): never {
+    return fact.compute(subject as never, this) as never;
   }
   population(namespace: string): number {
     return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);

@@ -15,7 +15,7 @@ class Side implements Mesh {
   readonly settings: MeshSettings;
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
-  readonly #facts = new Map<AnyFact, Map<AnyObject, unknown>>();
+  readonly #facts = new Map<AnyFact, Map<AnyObject | string, unknown>>();
   readonly #lists = new Map<Index, Map<string, readonly AnyObject[]>>();
 
   constructor(mesh: Mesh, spend: (objects: number) => void) {
@@ -24,14 +24,20 @@ class Side implements Mesh {
     this.#spend = spend;
   }
 
-  get(fact: AnyFact, object: AnyObject): never {
+  get(fact: AnyFact, subject: AnyObject | string): never {
     let values = this.#facts.get(fact);
     if (values === undefined) this.#facts.set(fact, (values = new Map()));
-    if (values.has(object)) return values.get(object) as never;
+    if (values.has(subject)) return values.get(subject) as never;
     this.#spend(1);
-    const value = fact.compute(object, this);
-    values.set(object, value);
+    const value = fact.compute(subject as never, this);
+    values.set(subject, value);
     return value as never;
+  }
+  visited(objects: number): void {
+    this.#spend(objects);
+  }
+  under(relation: Relation, keys: Iterable<string>): readonly never[] {
+    return this.lookup(relation.to, keys) as readonly never[];
   }
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];

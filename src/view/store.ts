@@ -40,8 +40,12 @@ export class MeshStore implements Mesh {
   knowsAll(kind: Kind): boolean {
     return this.knowledge(kind) === "complete";
   }
-  get(fact: AnyFact, object: AnyObject): never {
-    return fact.compute(object, this) as never;
+  under(relation: Relation, keys: Iterable<string>): readonly never[] {
+    return this.lookup(relation.to, keys) as readonly never[];
+  }
+  visited(): void {}
+  get(fact: AnyFact, subject: AnyObject | string): never {
+    return fact.compute(subject as never, this) as never;
   }
   population(namespace: string): number {
     return this.#population.get(namespace) ?? 0;

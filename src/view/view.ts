@@ -26,29 +26,33 @@ export const relation = <Name extends string, From extends Kind, To extends Kind
 
 /**
  * A fact: what Istio would do with one object. Rules and other facts declare it in their `reads`, and then depend on the
- * relations that it reads. A view of one side of a change computes it at most once for each object.
+ * relations that it reads. A view of one side of a change computes it at most once for each object. A fact of a `key` is
+ * about all objects with one key of a relation, such as the DestinationRules of a host. A rule may only use it with keys
+ * that the relation gives for the object it checks, or else a change does not reach that object.
  */
-export interface Fact<Name extends string, K extends Kind, R extends Reads, T> {
+export interface Fact<Name extends string, K extends FactKind, R extends Reads, T> {
   readonly name: Name;
   readonly of: K;
   readonly reads: readonly R[];
   readonly isForWording?: true;
-  compute(object: ObjectOf<K>, mesh: MeshView<R>): T;
+  compute(subject: FactSubject<K>, mesh: MeshView<R>): T;
 }
+type FactKind = Kind | "key";
+type FactSubject<K extends FactKind> = K extends Kind ? ObjectOf<K> : string;
 /** A fact of any kind with any reads. */
 export interface AnyFact {
   readonly name: string;
-  readonly of: Kind;
+  readonly of: FactKind;
   readonly reads: readonly Reads[];
   /** The fact affects the wording of problems only, see forWording. */
   readonly isForWording?: true;
-  compute(object: AnyObject, mesh: MeshView<Reads>): unknown;
+  compute(subject: never, mesh: MeshView<Reads>): unknown;
 }
-export const fact = <Name extends string, K extends Kind, R extends Reads, T>(
+export const fact = <Name extends string, K extends FactKind, R extends Reads, T>(
   name: Name,
   of: K,
   reads: readonly R[],
-  compute: (object: ObjectOf<K>, mesh: MeshView<R>) => T,
+  compute: (subject: FactSubject<K>, mesh: MeshView<R>) => T,
 ): Fact<Name, K, R, T> => ({ name, of, reads, compute });
 
 /**
@@ -62,7 +66,7 @@ export const forWording = <F extends AnyFact>(fact: F): F => ({ ...fact, isForWo
 export type Reads = Relation | AnyFact;
 type FromOf<R> = R extends Relation<string, infer F, Kind> ? ObjectOf<F> : never;
 type ToOf<R> = R extends Relation<string, Kind, infer T> ? ObjectOf<T> : never;
-type SubjectOfFact<F> = F extends { readonly of: infer K extends Kind } ? ObjectOf<K> : never;
+type SubjectOfFact<F> = F extends { readonly of: infer K extends FactKind } ? FactSubject<K> : never;
 type ValueOfFact<F> = F extends { compute(...of: never): infer T } ? T : never;
 
 /** The view of a rule or a fact. Reading anything that it does not declare does not compile (`in`: contravariant). */
@@ -73,7 +77,11 @@ export interface MeshView<in R extends Reads = never> {
   /** Whether the view contains all objects of the kind, so that a missing object does not exist. */
   knowsAll(kind: Kind): boolean;
   related<X extends R & Relation>(relation: X, object: FromOf<X>): readonly ToOf<X>[];
-  get<F extends R & AnyFact>(fact: F, object: SubjectOfFact<F>): ValueOfFact<F>;
+  /** The objects at the `to` end of the relation with these keys: as `related`, without an object at the `from` end. */
+  under<X extends R & Relation>(relation: X, keys: Iterable<string>): readonly ToOf<X>[];
+  get<F extends R & AnyFact>(fact: F, subject: SubjectOfFact<F>): ValueOfFact<F>;
+  /** Counts objects that are compared without a look-up, so that the CPU budget of a review limits this work too. */
+  visited(objects: number): void;
 }
 
 /**

@@ -14,6 +14,7 @@ import { gateTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
+import { trafficCases } from "./hostile-traffic.ts";
 import { decisionsTable, webhookTable } from "./webhook.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-bench-"));
@@ -34,6 +35,9 @@ try {
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>
     growthTable("Made to grow: mTLS, authorization, waypoints", securityCases, rules, policies),
+  );
+  await part("growth", () =>
+    growthTable("Made to grow: routes, DestinationRules, gateways", trafficCases, rules, policies),
   );
   await part("files", () => filesTable(folder));
   await part("cluster", () => clusterTable(folder, certificates.current()));

@@ -13,6 +13,7 @@ import { MeshStore } from "../../src/view/store.ts";
 import { index, relation } from "../../src/view/view.ts";
 import type { Growing } from "../bench/growth.ts";
 import { securityCases } from "../bench/hostile-security.ts";
+import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
 
@@ -26,7 +27,7 @@ const atMostElsewhere = 1.05;
 /** Less work than this is setup that does not depend on the size. */
 const negligible = 600;
 
-const shapes: readonly CostShape[] = [...costShapes, ...securityCases.map(ofHostileCase)];
+const shapes: readonly CostShape[] = [...costShapes, ...[...securityCases, ...trafficCases].map(ofHostileCase)];
 
 /** The same worlds as in the benchmark, smaller. */
 function ofHostileCase({ title, mesh, body, law = {} }: Growing): CostShape {

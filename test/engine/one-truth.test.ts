@@ -8,7 +8,7 @@ import { explanationOf } from "../../src/explain/explanation.ts";
 import type { Target } from "../../src/explain/target.ts";
 import { identityOf, idOf, keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, type ObjectOf, readObject } from "../../src/kube/object.ts";
-import { tlsPathsInto } from "../../src/mesh/client-tls/paths.ts";
+import { type TlsPath, tlsPathsInto } from "../../src/mesh/client-tls/paths.ts";
 import { captureOf } from "../../src/mesh/membership/capture.ts";
 import { interceptionOf, isIntercepted } from "../../src/mesh/membership/interception.ts";
 import { namespaceIn } from "../../src/mesh/membership/namespaces.ts";
@@ -282,7 +282,7 @@ describe("audit and explain say one thing", () => {
         for (const line of lines.filter(({ key, objects: by }) => key === "request" && by !== undefined)) {
           if (line.text.includes("send mTLS") || !hasValue(line, ["refused", "plaintext"])) continue;
           cases.add(hasValue(line, ["refused"]) ? "refused" : "plaintext");
-          const paths = tlsPathsInto(namespaceIn(mesh, name), mesh);
+          const paths: readonly TlsPath[] = mesh.get(tlsPathsInto, namespaceIn(mesh, name));
           assert.ok(
             paths.some(({ rule }) => isAbout(line, rule)),
             line.text,
@@ -551,9 +551,10 @@ function checkModes(workload: Workload, lines: readonly Line[], mesh: Mesh, add:
 }
 
 function checkArrivals(workload: Workload, lines: readonly Line[], mesh: Mesh, add: (name: string) => void): void {
-  for (const { arrivals } of tlsPathsInto(namespaceIn(mesh, workload.metadata.namespace), mesh))
+  const paths = mesh.get(tlsPathsInto, namespaceIn(mesh, workload.metadata.namespace));
+  for (const { arrivals } of paths)
     for (const arrival of arrivals) {
-      if (arrival.workload === undefined || identityOf(arrival.workload) !== identityOf(workload)) continue;
+      if (!arrival.workloads.some((one) => identityOf(one) === identityOf(workload))) continue;
       add("arrival");
       const strict = lines.some(({ key, value }) => ["mtls", "mtls.port"].includes(key) && value === "STRICT");
       // Where nobody has shown the labels of the namespace, rules judge it as one with sidecars.

@@ -1,5 +1,6 @@
 import type { Path } from "../../kube/read.ts";
-import type { DestinationRule, MergedDestinationRule } from "../traffic/destination-rules.ts";
+import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
+import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { MtlsMode } from "../mtls/peer-authentications.ts";
 
 /**
@@ -97,14 +98,15 @@ const isPrivileged = (credentialName: string): boolean =>
   credentialName !== "" && !credentialName.startsWith("configmap://");
 
 /** The traffic policy of the oldest merged rule that has one applies. */
-function placedRule({ trafficPolicy, from }: MergedDestinationRule): Placed {
-  const rule = from.find(({ spec }) => spec.trafficPolicy === trafficPolicy);
-  return { policy: trafficPolicy, rule, at: ["spec", "trafficPolicy"], subset: undefined };
-}
+const placedRule = ({ trafficPolicy, policyRule }: MergedDestinationRule): Placed => ({
+  policy: trafficPolicy,
+  rule: policyRule,
+  at: ["spec", "trafficPolicy"],
+  subset: undefined,
+});
 
-function placedSubset({ from }: MergedDestinationRule, subset: Subset): Placed {
-  const rule = from.find(({ spec }) => spec.subsets.includes(subset));
-  const i = rule?.spec.subsets.indexOf(subset) ?? 0;
+function placedSubset(merged: MergedDestinationRule, subset: Subset): Placed {
+  const { rule, i = 0 } = merged.placeOf(subset) ?? {};
   return { policy: subset.trafficPolicy, rule, at: ["spec", "subsets", i, "trafficPolicy"], subset: subset.name };
 }
 
@@ -122,7 +124,32 @@ function atPort(placed: Placed, port: number): Said {
 }
 
 const entryOf = ({ policy }: Placed, port: number): number =>
-  policy?.portLevelSettings.findIndex((entry) => entry.port?.number === port) ?? -1;
+  policy === undefined ? -1 : (entriesOf(policy).first.get(port) ?? -1);
+
+interface PortEntries {
+  /** By port: the position of the first entry, and the first tls setting. */
+  readonly first: ReadonlyMap<number | undefined, number>;
+  readonly withTls: ReadonlyMap<number | undefined, Tls>;
+}
+const portEntries = new WeakMap<TrafficPolicy, PortEntries>();
+
+/** The result is stored, because it is used for each port of each service. */
+function entriesOf(policy: TrafficPolicy): PortEntries {
+  const known = portEntries.get(policy);
+  if (known !== undefined) return known;
+  const first = new Map<number | undefined, number>();
+  const withTls = new Map<number | undefined, Tls>();
+  for (const [i, { port, tls }] of policy.portLevelSettings.entries()) {
+    if (!first.has(port?.number)) first.set(port?.number, i);
+    if (tls !== undefined && !withTls.has(port?.number)) withTls.set(port?.number, tls);
+  }
+  portEntries.set(policy, { first, withTls });
+  return { first, withTls };
+}
+
+/** The ports for which a traffic policy has entries. */
+export const portsApart = (policy: TrafficPolicy | undefined): ReadonlySet<number | undefined> =>
+  new Set(policy === undefined ? [] : entriesOf(policy).first.keys());
 
 function everyPort({ policy, rule, at, subset }: Placed): Said {
   return { tls: policy?.tls, place: { ...(rule ? { rule } : {}), at: [...at, "tls"], subset } };
@@ -136,15 +163,20 @@ function onePort({ policy, rule, at, subset }: Placed, i: number): Said {
 
 /** The setting for the endpoints: a port entry without tls does not hide the surrounding setting. */
 const ofEndpoint = ({ policy }: Placed, port: number): Tls | undefined =>
-  policy?.portLevelSettings.find((entry) => entry.port?.number === port && entry.tls !== undefined)?.tls ?? policy?.tls;
+  (policy && entriesOf(policy).withTls.get(port)) ?? policy?.tls;
 
 /** Whether any field of the rule can make clients use something other than the mesh's mTLS. */
-export function setsClientTls({ spec }: DestinationRule): boolean {
-  const policies = [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)];
-  return policies.some(
-    (policy) => isForeign(policy?.tls) || policy?.portLevelSettings.some(({ tls }) => isForeign(tls)) === true,
-  );
+export function setsClientTls(rule: DestinationRule): boolean {
+  let known = foreign.get(rule);
+  if (known === undefined) foreign.set(rule, (known = setsForeignTls(rule)));
+  return known;
 }
+const foreign = new WeakMap<DestinationRule, boolean>();
+
+const setsForeignTls = ({ spec }: DestinationRule): boolean =>
+  isForeignPolicy(spec.trafficPolicy) || spec.subsets.some(({ trafficPolicy }) => isForeignPolicy(trafficPolicy));
+const isForeignPolicy = (policy: TrafficPolicy | undefined): boolean =>
+  isForeign(policy?.tls) || policy?.portLevelSettings.some(({ tls }) => isForeign(tls)) === true;
 const isForeign = (tls: Tls | undefined): boolean => tls !== undefined && tls.mode !== "ISTIO_MUTUAL";
 
 /**

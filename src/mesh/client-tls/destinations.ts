@@ -1,11 +1,13 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
+import { DestinationRulesByHost, type RulesOverHost } from "../traffic/destination-rule-lookup.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { setsClientTls } from "./client-tls.ts";
@@ -13,6 +15,7 @@ import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
+type Labels = Readonly<Record<string, string>>;
 
 const allNamespaces = "*";
 
@@ -44,6 +47,12 @@ export const namespacesOfDestinationRule = relation(
   "namespacesOfDestinationRule",
   index("DestinationRule", (rule, settings) => (setsClientTls(rule) ? namespacesOfRule(rule, settings) : [])),
   namespaceAndAll,
+);
+/** A namespace and those DestinationRules for its services that set their clients' TLS. */
+export const tlsRulesOfNamespace = relation(
+  "tlsRulesOfNamespace",
+  namespacesOfDestinationRule.to,
+  namespacesOfDestinationRule.from,
 );
 
 /** Whether a ServiceEntry is MESH_INTERNAL (the default is external) and selects pods of its own namespace. */
@@ -86,67 +95,108 @@ export const namespaceOfServiceEntry = relation(
   serviceEntriesOfNamespace.from,
 );
 
-export const readsDestinations = [
-  servicesOfNamespace,
-  serviceEntriesOfNamespace,
-  workloadsOfNamespace,
-  destinationRulesOfNamespace,
-  destinationRulesOfServiceEntry,
-] as const;
-export type ReadsDestinations = (typeof readsDestinations)[number];
-
-/** A host that is served by pods of one namespace. */
+/** A host that is served by pods of one namespace, with DestinationRules of which at least one sets its clients' TLS. */
 export interface Destination {
   readonly host: string;
   /** Undefined: only DestinationRules name the host, and not all Services are known. */
   readonly object: Service | ServiceEntry | undefined;
-  /** The DestinationRules that can match the host. */
-  readonly rules: readonly DestinationRule[];
+  /** The DestinationRules that match the host. */
+  readonly rules: RulesOverHost;
   /** The port numbers that clients use. */
   readonly ports: readonly number[];
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+  /** Destinations with the same selector share the list. */
   readonly workloads: readonly Workload[];
   /** The port of the workload for a port of the host; undefined: its number is not known. */
   workloadPort(port: number, workload: Workload | undefined): number | undefined;
 }
 
-/** The destinations in a namespace that have DestinationRules: Services and ServiceEntries with a selector. */
-export function destinationsOf(namespace: Namespace, mesh: MeshView<ReadsDestinations>): readonly Destination[] {
-  const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
-  const selected = (labels: Destination["labels"]) => pods.filter(({ pod }) => selects(labels, pod.labels));
-  return [...ofServices(namespace, mesh, selected), ...ofEntries(namespace, mesh, selected)];
-}
+/** The destinations in a namespace with DestinationRules that set TLS: Services and ServiceEntries with a selector. */
+export const destinationsWithTls = fact(
+  "destinationsWithTls",
+  "Namespace",
+  [
+    servicesOfNamespace,
+    serviceEntriesOfNamespace,
+    workloadsOfNamespace,
+    destinationRulesOfNamespace,
+    tlsRulesOfNamespace,
+    destinationRulesOfServiceEntry,
+  ],
+  (namespace, mesh): readonly Destination[] => {
+    const entries = entriesWithTls(namespace, mesh);
+    const isTlsSet = mesh.related(tlsRulesOfNamespace, namespace).length > 0;
+    // Rules that set TLS are rare. Without any, nothing else has to be read.
+    if (!isTlsSet && entries.length === 0) return [];
+    const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+    const labelled = new Labelled(pods, ({ pod }) => pod.labels);
+    const known = new Set<readonly Workload[]>();
+    const selected = (labels: Labels) => {
+      const found = labelled.selected(labels);
+      if (!known.has(found)) mesh.visited(found.length);
+      known.add(found);
+      return found;
+    };
+    return [...(isTlsSet ? ofServices(namespace, mesh, selected) : []), ...ofEntries(entries, mesh.settings, selected)];
+  },
+);
 
-type Select = (labels: Destination["labels"]) => readonly Workload[];
+type Select = (labels: Labels) => readonly Workload[];
+type ServiceView = MeshView<typeof servicesOfNamespace | typeof destinationRulesOfNamespace>;
 
-function* ofServices(namespace: Namespace, mesh: MeshView<ReadsDestinations>, selected: Select): Iterable<Destination> {
-  const { settings } = mesh;
-  const rules = mesh.related(destinationRulesOfNamespace, namespace);
-  if (rules.length === 0) return;
-  const covering = (host: string) => rules.filter((rule) => covers(hostOfRule(rule, settings), host));
-  const known: string[] = [];
+function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select): Iterable<Destination> {
+  const { domain } = mesh.settings;
+  const all = mesh.related(destinationRulesOfNamespace, namespace);
+  const rules = new DestinationRulesByHost(all, mesh.settings);
+  const named = new Set<string>();
   for (const service of mesh.related(servicesOfNamespace, namespace)) {
-    const host = hostOfService(service, settings.domain);
+    const host = hostOfService(service, domain);
     const { selector: labels, type } = service.spec;
-    known.push(host);
-    const own = covering(host);
-    if (own.length === 0 || type === "ExternalName" || Object.keys(labels).length === 0) continue;
+    const hosts = rules.hostsOver(host);
+    for (const over of hosts) named.add(over);
+    const own = rules.over(host, hosts);
+    if (!isTlsSetBy(own) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ...portsOf(service) };
   }
   if (mesh.knowsAll("Service")) return;
   // A Service that the view does not contain may exist.
-  for (const host of new Set(rules.map((rule) => hostOfRule(rule, settings))))
-    if (!known.some((other) => covers(host, other)))
-      yield { host, object: undefined, rules: covering(host), labels: {}, workloads: [], ...portsNamed(rules) };
+  const ports = portsNamed(all);
+  for (const host of rules.hosts)
+    if (!named.has(host) && isTlsSetBy(rules.over(host)))
+      yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
 
-function* ofEntries(namespace: Namespace, mesh: MeshView<ReadsDestinations>, selected: Select): Iterable<Destination> {
-  for (const entry of mesh.related(serviceEntriesOfNamespace, namespace)) {
+const tlsSetBy = new WeakMap<RulesOverHost, boolean>();
+
+/** The result is stored, because many hosts have the same rules. */
+function isTlsSetBy(over: RulesOverHost): boolean {
+  const known = tlsSetBy.get(over) ?? over.rules.some(setsClientTls);
+  tlsSetBy.set(over, known);
+  return known;
+}
+
+/** The ServiceEntries of a namespace with DestinationRules that set TLS, and these rules. */
+function entriesWithTls(
+  namespace: Namespace,
+  mesh: MeshView<typeof serviceEntriesOfNamespace | typeof destinationRulesOfServiceEntry>,
+): readonly (readonly [ServiceEntry, readonly DestinationRule[]])[] {
+  return mesh.related(serviceEntriesOfNamespace, namespace).flatMap((entry) => {
     const rules = mesh.related(destinationRulesOfServiceEntry, entry);
+    return rules.some(setsClientTls) ? [[entry, rules] as const] : [];
+  });
+}
+
+function* ofEntries(
+  entries: ReturnType<typeof entriesWithTls>,
+  settings: MeshSettings,
+  selected: Select,
+): Iterable<Destination> {
+  for (const [entry, all] of entries) {
+    const rules = new DestinationRulesByHost(all, settings);
     const labels = entry.spec.workloadSelector?.labels ?? {};
-    for (const host of rules.length === 0 ? [] : entry.spec.hosts) {
-      const own = rules.filter((rule) => covers(hostOfRule(rule, mesh.settings), host));
-      if (own.length > 0)
+    for (const host of entry.spec.hosts) {
+      const own = rules.over(host);
+      if (isTlsSetBy(own))
         yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...portsOfEntry(entry) };
     }
   }
@@ -155,21 +205,45 @@ function* ofEntries(namespace: Namespace, mesh: MeshView<ReadsDestinations>, sel
 export type Ports = Pick<Destination, "ports" | "workloadPort">;
 
 export function portsOf({ spec }: Service): Ports {
+  let targets: ReadonlyMap<number | undefined, number | string | undefined> | undefined;
   return {
     ports: spec.ports.flatMap(({ port }) => (port === undefined ? [] : [port])),
     workloadPort(number, workload) {
-      const target = spec.ports.find(({ port }) => port === number)?.targetPort;
+      targets ??= firstBy(spec.ports.map(({ port, targetPort }) => [port, targetPort]));
+      const target = targets.get(number);
       if (typeof target !== "string") return target || number;
-      return workload?.pod.ports.find(({ name }) => name === target)?.number;
+      return workload === undefined ? undefined : namedPortsOf(workload).get(target);
     },
   };
 }
 
 export function portsOfEntry({ spec }: ServiceEntry): Ports {
+  let targets: ReadonlyMap<number | undefined, number | undefined> | undefined;
   return {
     ports: spec.ports.flatMap(({ number }) => (number === undefined ? [] : [number])),
-    workloadPort: (port) => spec.ports.find(({ number }) => number === port)?.targetPort ?? port,
+    workloadPort(port) {
+      targets ??= firstBy(spec.ports.map(({ number, targetPort }) => [number, targetPort]));
+      return targets.get(port) ?? port;
+    },
   };
+}
+
+const namedPorts = new WeakMap<Workload, ReadonlyMap<string | undefined, number | undefined>>();
+
+function namedPortsOf(workload: Workload): ReadonlyMap<string | undefined, number | undefined> {
+  let found = namedPorts.get(workload);
+  if (found === undefined) {
+    found = firstBy(workload.pod.ports.map(({ name, number }) => [name, number]));
+    namedPorts.set(workload, found);
+  }
+  return found;
+}
+
+/** A map in which the first of several pairs with the same key is kept. */
+function firstBy<K, V>(pairs: readonly (readonly [K, V])[]): ReadonlyMap<K, V> {
+  const found = new Map<K, V>();
+  for (const [key, value] of pairs) if (!found.has(key)) found.set(key, value);
+  return found;
 }
 
 /** Stands for all ports that no object names. */
@@ -187,7 +261,7 @@ const portNumbers = ({ spec }: DestinationRule): readonly number[] =>
 
 /** The pods with the labels of a subset; if there are none, all pods of the host represent them. */
 export function podsOfSubset<Pod extends { readonly workload: Workload | undefined }>(
-  labels: Destination["labels"],
+  labels: Labels,
   pods: readonly Pod[],
 ): readonly Pod[] {
   const own = pods.filter(({ workload }) => workload !== undefined && selects(labels, workload.pod.labels));

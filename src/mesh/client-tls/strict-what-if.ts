@@ -1,6 +1,7 @@
 import { byId } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { overlay } from "../../view/overlay.ts";
+import { sideOf } from "../../view/side.ts";
 import type { Mesh } from "../../view/view.ts";
 import { isEnrolled } from "../membership/capture.ts";
 import { clientsIn, hasProxies } from "../membership/clients.ts";
@@ -10,7 +11,8 @@ import { acceptsPlaintext, mtlsOf } from "../mtls/effective-mtls.ts";
 import type { EffectiveMode } from "../mtls/peer-authentications.ts";
 import { mtlsOfWorkload, type WorkloadMtls } from "../mtls/workload-mtls.ts";
 import { fitOf } from "./client-tls.ts";
-import { type Arrival, type TlsPath, tlsPathsInto } from "./paths.ts";
+import type { Arrival } from "./arrivals.ts";
+import { type TlsPath, tlsPathsInto } from "./paths.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
@@ -58,7 +60,7 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
   const { levels, wide } = mtlsOf(namespace, mesh);
   const old = levels.isRoot ? levels.mesh[0] : levels.namespace[0];
   const policy = strictPolicy(old, namespace);
-  const strict = overlay(mesh, [{ old, object: policy }]);
+  const strict = sideOf(overlay(mesh, [{ old, object: policy }]));
   const workloads = mesh
     .related(workloadsOfNamespace, namespace)
     .filter((workload) => !isProxy(workload))
@@ -122,7 +124,7 @@ function clientsOutside(namespace: Namespace, mesh: Mesh): readonly ClientsOutsi
 
 /** The fields of DestinationRules whose clients would be refused, if any client can use them. */
 function refusedPaths(namespace: Namespace, strict: Mesh): readonly RefusedPath[] {
-  return [...tlsPathsInto(namespace, strict)]
+  return [...strict.get(tlsPathsInto, namespace)]
     .sort((a, b) => byId(a.rule, b.rule))
     .flatMap(({ rule, choice, tls, arrivals, clients: groups }) => {
       const refusing = arrivals.filter((arrival) => isRefused(arrival, tls));

@@ -1,4 +1,4 @@
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { captureOf, type Enrollment, enrollmentOf, isEnrolled } from "./capture.ts";
 import type { Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
@@ -86,3 +86,6 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return true;
   return mesh.knowsAll("Workload") ? false : undefined;
 }
+
+/** Whether a namespace has clients with proxies, as hasProxies finds it. */
+export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);

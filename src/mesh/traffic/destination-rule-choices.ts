@@ -4,13 +4,9 @@ import { index, type Mesh } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import {
-  type DestinationRule,
-  destinationRulesFor,
-  destinationRulesOfSome,
-  hostOfRule,
-  type MergedDestinationRule,
-} from "./destination-rules.ts";
+import { destinationRulesFor, destinationRulesOfSome } from "./destination-rule-lookup.ts";
+import type { MergedDestinationRule } from "./destination-rule-merge.ts";
+import { type DestinationRule, hostOfRule } from "./destination-rules.ts";
 import { coveringHosts, covers, hostKey, mostSpecificFirst } from "./hosts.ts";
 
 /** Every DestinationRule by its host, including those that no control plane reads or that match no service. */

@@ -1,7 +1,6 @@
-import { everyNamespace, includesNamespace } from "./export-to.ts";
+import { fact } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { lookUpSubset, namespacesThatMatter, type SubsetLookup, type SubsetTarget } from "./subsets.ts";
-import type { MeshView } from "../../view/view.ts";
+import { includesNamespace } from "./export-to.ts";
 import {
   type Clients,
   clientsMatching,
@@ -9,16 +8,17 @@ import {
   clientsThroughRoot,
   type GatewayPods,
   gatewayPodsOf,
-  type gatewaysOfVirtualService,
+  gatewaysOfVirtualService,
+  handedOver,
   isDelegate,
   meshGateway,
   rootsOfDelegate,
-  type workloadsOfGateway,
+  workloadsOfGateway,
 } from "./virtual-service-clients.ts";
 import type { Traffic, VirtualService } from "./virtual-services.ts";
 
 /** Proxies of one namespace that send requests to a subset. */
-interface SubsetClient {
+export interface SubsetClient {
   readonly namespace: string;
   /** The pods of a gateway; undefined: any workload of the namespace. */
   readonly gateway: GatewayPods | undefined;
@@ -28,37 +28,81 @@ interface SubsetClient {
    */
   readonly isServed: boolean;
 }
-interface SubsetClients {
-  readonly known: readonly SubsetClient[];
-  /** The namespace that stands for the pods of a gateway if the view contains none. */
-  readonly somewhere: ReadonlySet<string>;
-}
-
-/** Clients that lack a subset. */
-export interface SubsetFailure {
-  /** Undefined: gateways whose pods the view does not contain. */
-  readonly client: SubsetClient | undefined;
-  readonly lookup: SubsetLookup;
-  /** Whether requests that the route is intended for fail. */
-  readonly isGrave: boolean;
-  /** For a delegate: the root VirtualService through which the clients reach it. */
-  readonly root: VirtualService | undefined;
+/** A VirtualService with hosts through which clients reach a route, these clients, and the pods of its gateways. */
+interface Routed {
+  readonly root: VirtualService;
+  readonly clients: Clients;
+  readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;
 }
 
 /** How requests reach the routes of a VirtualService; the same for all its routes. */
-export interface Routing {
+export class Routing {
   readonly virtualService: VirtualService;
-  readonly routed: readonly Routed[];
   readonly settings: MeshSettings;
+  readonly #routed: readonly Routed[];
+  readonly #callers = new Map<string, readonly Callers[]>();
+
+  constructor(virtualService: VirtualService, routed: readonly Routed[], settings: MeshSettings) {
+    this.virtualService = virtualService;
+    this.settings = settings;
+    this.#routed = routed;
+  }
+
+  /** The callers of a route through each VirtualService with hosts: itself, or the roots of a delegate. */
+  callersOf(traffic: Traffic): readonly Callers[] {
+    const key = callersAskedFor(traffic);
+    let found = this.#callers.get(key);
+    if (found === undefined) {
+      const { namespace } = this.virtualService.metadata;
+      found = this.#routed.map(({ root, clients, pods }) => {
+        const matching = clientsMatching(clients, traffic.route.match, traffic.protocol, namespace);
+        return callersAmong(matching, { root, pods });
+      });
+      this.#callers.set(key, found);
+    }
+    return found;
+  }
 }
 
-export function routingOf(
-  virtualService: VirtualService,
-  mesh: MeshView<typeof gatewaysOfVirtualService | typeof rootsOfDelegate | typeof workloadsOfGateway>,
-): Routing {
-  const roots = isDelegate(virtualService) ? mesh.related(rootsOfDelegate, virtualService) : [virtualService];
-  const routed = roots.map((root) => ({ root, pods: gatewayPodsOf(root, mesh) }));
-  return { virtualService, routed, settings: mesh.settings };
+/** How requests reach the routes of a VirtualService. */
+export const routing = fact(
+  "routing",
+  "VirtualService",
+  [gatewaysOfVirtualService, handedOver, rootsOfDelegate, workloadsOfGateway],
+  (virtualService, mesh): Routing => {
+    const { settings } = mesh;
+    if (!isDelegate(virtualService)) {
+      const clients = clientsOf(virtualService, settings);
+      return new Routing(
+        virtualService,
+        [{ root: virtualService, clients, pods: gatewayPodsOf(virtualService, mesh) }],
+        settings,
+      );
+    }
+    const roots = mesh.related(rootsOfDelegate, virtualService);
+    const handed = roots.map((root) => ({ root, clients: clientsThroughRoot(virtualService, root, mesh) }));
+    const routed = withoutRepeated(handed).map(({ root, clients }) => ({
+      root,
+      clients,
+      pods: gatewayPodsOf(root, mesh),
+    }));
+    return new Routing(virtualService, routed, settings);
+  },
+);
+
+/** Of several roots in one namespace with the same clients only the first and the last: the others have no effect. */
+function withoutRepeated<R extends { readonly root: VirtualService; readonly clients: Clients }>(
+  roots: readonly R[],
+): readonly R[] {
+  if (roots.length < 3) return roots;
+  const ends = new Map<string, readonly [first: R, last: R]>();
+  for (const one of roots) {
+    const clients = [...one.clients].map(([gateway, namespaces]) => [gateway, [...namespaces]]);
+    const key = JSON.stringify([one.root.metadata.namespace, clients]);
+    ends.set(key, [ends.get(key)?.[0] ?? one, one]);
+  }
+  const kept = new Set([...ends.values()].flat());
+  return roots.filter((one) => kept.has(one));
 }
 
 /** Two routes to one subset have the same clients if this key, built from the conditions about callers, is equal. */
@@ -67,120 +111,29 @@ export const callersAskedFor = ({ protocol, route }: Traffic): string => {
   return JSON.stringify([protocol, route.match.map(({ gateways, sourceNamespace }) => [gateways, sourceNamespace])]);
 };
 
-/**
- * The clients of a route for which the subset does not exist. Clients that the route is not intended for are included
- * only if they use other DestinationRules than the intended clients.
- */
-export function subsetFailures(
-  { virtualService, routed, settings }: Routing,
-  traffic: Traffic,
-  target: SubsetTarget,
-): readonly SubsetFailure[] {
-  if (routed.length === 0) return failuresOfNobody(target, settings);
-  const failures = new Map<string, SubsetFailure>();
-  for (const { root, pods } of routed) {
-    const clients = routeClients(virtualService, traffic, root, settings);
-    const found = subsetClients(clients, { root, pods }, target, settings);
-    for (const failure of failuresOf(found, target, settings)) {
-      const namespace = failure.client?.namespace ?? everyNamespace;
-      if (failures.get(namespace)?.isGrave) continue;
-      failures.set(namespace, { ...failure, root: root === virtualService ? undefined : root });
+/** The callers of a route, in the order of its gateways. */
+export interface Callers {
+  readonly root: VirtualService;
+  /** Each entry is a pod of a gateway, each once, or the namespaces of all sidecars. */
+  readonly inOrder: readonly (SubsetClient | { readonly sidecars: ReadonlySet<string> })[];
+  /** The namespaces in which a gateway can have pods if the view contains none. */
+  readonly somewhere: readonly ReadonlySet<string>[];
+}
+
+function callersAmong(clients: Clients, { root, pods }: Pick<Routed, "root" | "pods">): Callers {
+  const inOrder: Callers["inOrder"][number][] = [];
+  const somewhere = new Set<ReadonlySet<string>>();
+  const known = new Set<GatewayPods["workload"]>();
+  for (const [gateway, visible] of clients) {
+    const there = pods.get(gateway) ?? [];
+    if (gateway === meshGateway) inOrder.push({ sidecars: visible });
+    else if (there.length === 0) somewhere.add(visible);
+    for (const pod of there) {
+      const { namespace } = pod.workload.metadata;
+      if (known.has(pod.workload) || !includesNamespace(visible, namespace)) continue;
+      known.add(pod.workload);
+      inOrder.push({ namespace, gateway: pod, isServed: true });
     }
   }
-  return [...failures.values()];
-}
-
-/** Whether no VirtualService delegates to this one, so that no request fails yet. */
-function failuresOfNobody(target: SubsetTarget, settings: MeshSettings): readonly SubsetFailure[] {
-  const lookup = lookUpEverywhere(namespacesThatMatter(target), target, settings);
-  return lookup ? [{ client: undefined, lookup, isGrave: false, root: undefined }] : [];
-}
-
-/** The clients of a route through a VirtualService with hosts: itself, or the root of a delegate. */
-function routeClients(
-  virtualService: VirtualService,
-  { protocol, route }: Traffic,
-  root: VirtualService,
-  settings: MeshSettings,
-): Clients {
-  if (root !== virtualService) return clientsThroughRoot(virtualService, { protocol, route }, root, settings);
-  return clientsMatching(clientsOf(root, settings), route.match, protocol, root.metadata.namespace);
-}
-
-/** A VirtualService with hosts, and the pods of its gateways. */
-interface Routed {
-  readonly root: VirtualService;
-  readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;
-}
-
-/** The clients of a route: one entry for each namespace whose look-up can differ from that of the others. */
-function subsetClients(
-  clients: Clients,
-  { root, pods }: Routed,
-  target: SubsetTarget,
-  { rootNamespace }: MeshSettings,
-): SubsetClients {
-  const { namespace } = root.metadata;
-  const served = new Set([namespace, ...target.serviceNamespaces]);
-  served.delete(rootNamespace);
-  const known: SubsetClient[] = [];
-  const somewhere = new Set<string>();
-  for (const [gateway, visible] of clients) {
-    const all = visible.has(everyNamespace)
-      ? new Set([...served, namespace, ...namespacesThatMatter(target)])
-      : visible;
-    const there = pods.get(gateway) ?? [];
-    if (gateway === meshGateway)
-      for (const name of all) known.push({ namespace: name, gateway: undefined, isServed: served.has(name) });
-    else if (there.length === 0) for (const name of all) somewhere.add(name);
-    for (const pod of there)
-      if (includesNamespace(visible, pod.workload.metadata.namespace))
-        known.push({ namespace: pod.workload.metadata.namespace, gateway: pod, isServed: true });
-  }
-  return { known, somewhere };
-}
-
-type Failure = Omit<SubsetFailure, "root">;
-
-function failuresOf(
-  { known, somewhere }: SubsetClients,
-  target: SubsetTarget,
-  settings: MeshSettings,
-): readonly Failure[] {
-  const looked = known.map((client) => ({
-    client,
-    lookup: lookUpSubset(client.namespace, target, settings, client.gateway?.workload.pod.labels),
-  }));
-  const served = looked.filter(({ client, lookup }) => client.isServed && lookup.definedFor !== "all").map(graveIfAll);
-  const isForOthersOnly = somewhere.size === 0 && !known.some(({ isServed }) => isServed);
-  const isNowhere = isForOthersOnly && looked.every(({ lookup }) => lookup.definedFor === "none");
-  const unseen = served.length === 0 ? lookUpEverywhere(somewhere, target, settings) : undefined;
-  if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
-  // Clients in the root namespace are ignored if there are any others.
-  const others = looked.filter(
-    ({ client, lookup }) =>
-      !client.isServed &&
-      lookup.definedFor !== "all" &&
-      (isForOthersOnly || client.namespace !== settings.rootNamespace) &&
-      !served.some((failure) => isAlike(failure.lookup, lookup)),
-  );
-  return [...served, ...others.map((failure) => ({ ...failure, isGrave: isNowhere }))];
-}
-
-const graveIfAll = (failure: Omit<Failure, "isGrave">): Failure => ({
-  ...failure,
-  isGrave: failure.lookup.definedFor === "none",
-});
-
-const isAlike = (a: SubsetLookup, b: SubsetLookup): boolean =>
-  a.definedFor === b.definedFor && a.used.length === b.used.length && a.used.every((rule, i) => rule === b.used[i]);
-
-/** The result that all look-ups share; undefined if the subset exists for some clients, or there are no look-ups. */
-export function lookUpEverywhere(
-  namespaces: Iterable<string>,
-  target: SubsetTarget,
-  settings: MeshSettings,
-): SubsetLookup | undefined {
-  const lookups = [...namespaces].map((namespace) => lookUpSubset(namespace, target, settings));
-  return lookups.every(({ definedFor }) => definedFor === "none") ? lookups.at(-1) : undefined;
+  return { root, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
 }

@@ -1,23 +1,7 @@
-import {
-  type DestinationRule,
-  destinationRuleOf,
-  destinationRulesFor,
-  destinationRulesOfSome,
-  isForEveryWorkload,
-  type MergedDestinationRule,
-} from "./destination-rules.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-
-/** A host and subset that requests are sent to, with the related objects. */
-export interface SubsetTarget {
-  /** The host as istiod resolves it. */
-  readonly host: string;
-  readonly subset: string;
-  /** The namespaces of the service's configuration. Empty: the service is not known, so any namespace is possible. */
-  readonly serviceNamespaces: ReadonlySet<string>;
-  /** The DestinationRules that can match the host. */
-  readonly rules: readonly DestinationRule[];
-}
+import { destinationRuleOf, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
+import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
+import { type DestinationRule, isForEveryWorkload } from "./destination-rules.ts";
 
 /** The result of a subset look-up for clients of one namespace. */
 export interface SubsetLookup {
@@ -29,69 +13,321 @@ export interface SubsetLookup {
   readonly subsets: readonly string[];
 }
 
-/**
- * Whether clients in a namespace have a cluster for the subset: the DestinationRule that istiod gives them must define
- * it (Istio pilot/pkg/networking/core/cluster_builder.go applyDestinationRule). Without labels, every workload of the
- * namespace is considered. If the namespace of the service is uncertain, the one with the best result is used.
- */
-export function lookUpSubset(
-  client: string,
-  target: SubsetTarget,
-  settings: MeshSettings,
-  labels?: Readonly<Record<string, string>>,
-): SubsetLookup {
-  let best: SubsetLookup | undefined;
-  for (const namespace of possibleNamespaces(target)) {
-    const merged = destinationRulesFor(client, { host: target.host, namespace }, target.rules, settings);
-    const found =
-      labels === undefined ? destinationRulesOfSome(client, merged) : [destinationRuleOf(labels, client, merged)];
-    const lookup = lookupOf(found, target.subset);
-    if (best === undefined || rank(lookup) > rank(best)) best = lookup;
-  }
-  return best ?? lookupOf([], target.subset);
+/** The rules that clients of a namespace can use: one of several if the namespace of the service is uncertain. */
+interface SubsetChoices {
+  readonly all: Iterable<UsedDestinationRules>;
+  lookUp(subset: string): SubsetLookup;
 }
 
-/**
- * Whether every client finds the subset, in the usual case that needs no look at the clients: only one rule may cover the
- * host, it is visible to all, and it is in a namespace that all clients search. If false, clients may still find it.
- */
-export function isDefinedForAll({ rules, subset, serviceNamespaces }: SubsetTarget, settings: MeshSettings): boolean {
-  const [rule] = rules;
-  if (rule === undefined || rules.length > 1 || !isForEveryWorkload(rule, settings) || !defines(rule, subset))
-    return false;
-  const { namespace } = rule.metadata;
-  return serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === settings.rootNamespace;
+/** Namespaces whose clients use the same rules. */
+interface AlikeClients {
+  readonly namespaces: readonly string[];
+  readonly choices: SubsetChoices;
 }
 
-export const defines = ({ spec }: DestinationRule, subset: string): boolean =>
-  spec.subsets.some(({ name }) => name === subset);
-
-const rank = ({ definedFor, used }: SubsetLookup): number =>
-  ["none", "some", "all"].indexOf(definedFor) * 2 + Number(used.length > 0);
-
-function possibleNamespaces({ serviceNamespaces, rules }: SubsetTarget): Iterable<string | undefined> {
-  if (serviceNamespaces.size > 0) return serviceNamespaces;
-  return new Set([undefined, ...rules.map(({ metadata }) => metadata.namespace)]);
-}
-
-function lookupOf(found: readonly (MergedDestinationRule | undefined)[], subset: string): SubsetLookup {
-  const without = found.filter((rule) => !rule?.subsets.some(({ name }) => name === subset));
-  const all = without.length === 0 && found.length > 0;
-  return {
-    definedFor: all ? "all" : without.length === found.length ? "none" : "some",
-    used: [...new Set(without.flatMap((rule) => rule?.from ?? []))],
-    subsets: [...new Set(without.flatMap((rule) => rule?.subsets.map(({ name }) => name) ?? []))],
-  };
-}
+/** After this many look-ups, all defined subsets of a host are collected. */
+const fewAsked = 4;
 
 /** Stands for every namespace that no object names; all of them have the same look-up result. */
 export const anyOtherNamespace = "";
 
-/** The client namespaces whose look-up results can differ from those of all others. */
-export const namespacesThatMatter = ({ serviceNamespaces, rules }: SubsetTarget): ReadonlySet<string> =>
-  new Set([
-    ...rules.map(({ metadata }) => metadata.namespace).sort(),
-    ...[...serviceNamespaces].sort(),
-    ...rules.flatMap(({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== ".")).sort(),
-    anyOtherNamespace,
-  ]);
+/** A host and subset that requests are sent to. */
+export interface SubsetTarget {
+  /** The host as istiod resolves it. */
+  readonly host: string;
+  readonly subset: string;
+  readonly subsets: SubsetsOfHost;
+}
+
+/**
+ * Whether clients in a namespace have a cluster for a subset: the DestinationRule that istiod gives them must define it
+ * (Istio pilot/pkg/networking/core/cluster_builder.go applyDestinationRule). If the namespace of the service is uncertain,
+ * the one with the best result is used. Hosts with the same DestinationRules and service namespaces share one object.
+ */
+export class SubsetsOfHost {
+  readonly rules: RulesOverHost;
+  /** The namespaces of the service's configuration. Empty: the service is not known, so any namespace is possible. */
+  readonly serviceNamespaces: ReadonlySet<string>;
+  readonly #settings: MeshSettings;
+  readonly #byClient = new Map<string, SubsetChoices>();
+  readonly #byUse = new Map<UsedDestinationRules, SubsetChoices>();
+  #alike: Map<ReadonlySet<string>, readonly AlikeClients[]> | undefined;
+  readonly #definedForAll = new Map<string, boolean>();
+  #clients: ReadonlySet<string> | undefined;
+  #preceded: Map<string, ReadonlySet<string>> | undefined;
+  #known: ReadonlySet<string> | undefined;
+  #asked = 0;
+  #owners: UnknownOwners | undefined;
+
+  constructor(rules: RulesOverHost, serviceNamespaces: ReadonlySet<string>, settings: MeshSettings) {
+    this.rules = rules;
+    this.serviceNamespaces = serviceNamespaces;
+    this.#settings = settings;
+  }
+
+  /** The client namespaces whose look-up results can differ from those of all others. */
+  get clients(): ReadonlySet<string> {
+    this.#clients ??= new Set([
+      ...this.rules.rules.map(({ metadata }) => metadata.namespace).sort(),
+      ...[...this.serviceNamespaces].sort(),
+      ...this.rules.rules.flatMap(({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== ".")).sort(),
+      anyOtherNamespace,
+    ]);
+    return this.#clients;
+  }
+
+  /** The same, preceded by another namespace. */
+  clientsAfter(namespace: string): ReadonlySet<string> {
+    this.#preceded ??= new Map();
+    const found = this.#preceded.get(namespace) ?? new Set([namespace, ...this.clients]);
+    this.#preceded.set(namespace, found);
+    return found;
+  }
+
+  /** The look-up result of clients in a namespace. Without labels, every workload of the namespace is considered. */
+  lookUp(client: string, subset: string, labels?: Readonly<Record<string, string>>): SubsetLookup {
+    const own = labels && this.rules.ownOf(client);
+    if (own === undefined) return this.#choicesOf(client).lookUp(subset);
+    return lookupOf([destinationRuleOf(labels ?? {}, client, this.rules.seenBy(client, undefined))], subset);
+  }
+
+  /** Whether the subset exists for every client, with any namespace and labels. */
+  isDefinedForAll(subset: string): boolean {
+    let known = this.#definedForAll.get(subset);
+    if (known === undefined) {
+      known =
+        this.#isPlainlyDefined(subset) ||
+        this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "all");
+      this.#definedForAll.set(subset, known);
+    }
+    return known;
+  }
+
+  /** Whether the subset exists for no client. */
+  isNowhere(subset: string): boolean {
+    if (this.#known === undefined && this.#asked++ < fewAsked)
+      return this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
+    this.#known ??= subsetsOf(this.alike(this.clients).flatMap(({ choices }) => [...choices.all].flat()));
+    return !this.#known.has(subset);
+  }
+
+  /**
+   * Whether every client finds the subset, in the usual case that needs no look at the clients: only one rule may cover the
+   * host, it is visible to all, and it is in a namespace that all clients search. If false, clients may still find it.
+   */
+  #isPlainlyDefined(subset: string): boolean {
+    const [rule] = this.rules.rules;
+    if (rule === undefined || this.rules.rules.length > 1 || !isForEveryWorkload(rule, this.#settings)) return false;
+    if (!rule.spec.subsets.some(({ name }) => name === subset)) return false;
+    const { namespace } = rule.metadata;
+    const { serviceNamespaces } = this;
+    return (
+      serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === this.#settings.rootNamespace
+    );
+  }
+
+  /** The namespaces, grouped by the rules that they use. */
+  alike(namespaces: ReadonlySet<string>): readonly AlikeClients[] {
+    this.#alike ??= new Map();
+    let found = this.#alike.get(namespaces);
+    if (found === undefined) {
+      const groups = new Map<SubsetChoices, string[]>();
+      for (const namespace of namespaces) {
+        const choices = this.#choicesOf(namespace);
+        const group = groups.get(choices);
+        if (group === undefined) groups.set(choices, [namespace]);
+        else group.push(namespace);
+      }
+      found = [...groups].map(([choices, group]) => ({ namespaces: group, choices }));
+      this.#alike.set(namespaces, found);
+    }
+    return found;
+  }
+
+  #choicesOf(client: string): SubsetChoices {
+    let found = this.#byClient.get(client);
+    if (found === undefined) this.#byClient.set(client, (found = this.#choose(client)));
+    return found;
+  }
+
+  #choose(client: string): SubsetChoices {
+    const own = this.rules.ownOf(client);
+    if (own !== undefined) return this.#only(own);
+    if (this.serviceNamespaces.size === 0) {
+      this.#owners ??= new UnknownOwners(this.rules);
+      return this.#owners.choicesOf(client);
+    }
+    const all = new Set([...this.serviceNamespaces].map((owner) => this.rules.usedBy(client, owner)));
+    const [only] = all;
+    return all.size === 1 && only !== undefined ? this.#only(only) : anyOf([...all]);
+  }
+
+  #only(used: UsedDestinationRules): SubsetChoices {
+    let found = this.#byUse.get(used);
+    if (found === undefined) this.#byUse.set(used, (found = anyOf([used])));
+    return found;
+  }
+}
+
+function anyOf(all: readonly UsedDestinationRules[]): SubsetChoices {
+  const known = new Map<string, SubsetLookup>();
+  return {
+    all,
+    lookUp(subset) {
+      let best = known.get(subset);
+      if (best === undefined) {
+        best = bestOf(all.map((used) => lookupOf(used, subset)));
+        known.set(subset, best);
+      }
+      return best;
+    },
+  };
+}
+
+/** The first look-up result with the highest rank. */
+function bestOf(lookups: Iterable<SubsetLookup>): SubsetLookup {
+  let best = nothingFound;
+  for (const lookup of lookups) if (best === nothingFound || rank(lookup) > rank(best)) best = lookup;
+  return best;
+}
+
+const rank = ({ definedFor, used }: SubsetLookup): number =>
+  ["none", "some", "all"].indexOf(definedFor) * 2 + Number(used.length > 0);
+
+/**
+ * The rules of a service that is not known, and so can be in the namespace of any of its DestinationRules. The time to
+ * find the best result does not depend on the number of these namespaces.
+ */
+class UnknownOwners {
+  readonly #rules: RulesOverHost;
+  /** The order of the namespaces, which is that of their rules. */
+  readonly #places: ReadonlyMap<string, number>;
+  /** The namespaces with rules that name a client in exportTo, by client. */
+  readonly #naming: ReadonlyMap<string, ReadonlySet<string>>;
+  /** The rules for clients that no exportTo names, with the namespace of these rules. */
+  readonly #toAll: readonly (readonly [owner: string, used: UsedDestinationRules])[];
+  readonly #defining = new Map<string, readonly (readonly [owner: string, used: UsedDestinationRules])[]>();
+  readonly #unnamed: SubsetChoices;
+
+  constructor(rules: RulesOverHost) {
+    this.#rules = rules;
+    const owners = new Set(rules.rules.map(({ metadata }) => metadata.namespace));
+    this.#places = new Map([...owners].map((owner, i) => [owner, i + 1]));
+    this.#naming = ownersNaming(rules.rules);
+    this.#toAll = [...owners].flatMap((owner) => {
+      const used = rules.exportedTo(anyOtherNamespace, owner);
+      return used === undefined ? [] : [[owner, used] as const];
+    });
+    this.#unnamed = this.#choicesOf(anyOtherNamespace, new Set());
+  }
+
+  choicesOf(client: string): SubsetChoices {
+    const naming = this.#naming.get(client);
+    return naming === undefined ? this.#unnamed : this.#choicesOf(client, naming);
+  }
+
+  #choicesOf(client: string, naming: ReadonlySet<string>): SubsetChoices {
+    const known = new Map<string, SubsetLookup>();
+    const named = [...naming].flatMap((owner) => {
+      const used = this.#rules.exportedTo(client, owner);
+      return used === undefined ? [] : [[owner, used] as const];
+    });
+    const all = [this.#rules.usedBy(client, undefined), ...named.map(([, used]) => used)];
+    return {
+      all: client === anyOtherNamespace ? [...all, ...this.#toAll.map(([, used]) => used)] : all,
+      lookUp: (subset) => {
+        let best = known.get(subset);
+        if (best === undefined) known.set(subset, (best = this.#best(subset, client, named, naming)));
+        return best;
+      },
+    };
+  }
+
+  /** As bestOf, for all namespaces: of the rules that are exported to all clients, only two can have the best result. */
+  #best(
+    subset: string,
+    client: string,
+    named: readonly (readonly [owner: string, used: UsedDestinationRules])[],
+    naming: ReadonlySet<string>,
+  ): SubsetLookup {
+    const isOther = ([owner]: readonly [string, UsedDestinationRules]) => !naming.has(owner);
+    const candidates = [this.#toAll.find(isOther), this.#definingOf(subset).find(isOther)].flatMap((one) =>
+      one ? [one] : [],
+    );
+    const inOrder = [...named, ...candidates].sort(
+      ([a], [b]) => (this.#places.get(a) ?? 0) - (this.#places.get(b) ?? 0),
+    );
+    return bestOf(
+      [this.#rules.usedBy(client, undefined), ...inOrder.map(([, used]) => used)].map((used) => lookupOf(used, subset)),
+    );
+  }
+
+  #definingOf(subset: string) {
+    let found = this.#defining.get(subset);
+    if (found === undefined) {
+      found = this.#toAll.filter(([, used]) => lookupOf(used, subset).definedFor === "all");
+      this.#defining.set(subset, found);
+    }
+    return found;
+  }
+}
+
+function ownersNaming(rules: readonly DestinationRule[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const found = new Map<string, Set<string>>();
+  for (const { metadata, spec } of rules)
+    for (const client of spec.exportTo) {
+      const owners = found.get(client);
+      if (owners === undefined) found.set(client, new Set([metadata.namespace]));
+      else owners.add(metadata.namespace);
+    }
+  return found;
+}
+
+const nothingFound: SubsetLookup = { definedFor: "none", used: [], subsets: [] };
+const everywhere: SubsetLookup = { definedFor: "all", used: [], subsets: [] };
+
+function lookupOf(found: UsedDestinationRules, subset: string): SubsetLookup {
+  const without = found.filter((merged) => !merged?.defines(subset));
+  if (without.length === 0) return everywhere;
+  const used = rulesOf(without);
+  return { definedFor: without.length === found.length ? "none" : "some", used, subsets: namesIn(used) };
+}
+
+/** The rules that these merged rules consist of, each once. */
+function rulesOf(merged: UsedDestinationRules): readonly DestinationRule[] {
+  const [first] = merged;
+  if (merged.length === 1) return first?.from ?? nothingFound.used;
+  const rules = new Set<DestinationRule>();
+  for (const { sequence, start } of partsOf(merged)) for (const rule of sequence.rules.slice(start)) rules.add(rule);
+  return [...rules];
+}
+
+/** The parts of the merged rules. If several have the end of the same sequence, the first of them has the longest. */
+function* partsOf(merged: UsedDestinationRules): Iterable<MergedDestinationRule["parts"][number]> {
+  const seen = new Set<RuleSequence>();
+  for (const one of merged)
+    for (const part of one?.parts ?? [])
+      if (!seen.has(part.sequence)) {
+        seen.add(part.sequence);
+        yield part;
+      }
+}
+
+const names = new WeakMap<readonly DestinationRule[], readonly string[]>();
+
+/** The names of the subsets that the rules define, each once. */
+function namesIn(rules: readonly DestinationRule[]): readonly string[] {
+  let found = names.get(rules);
+  if (found === undefined) {
+    found = [...new Set(rules.flatMap(({ spec }) => spec.subsets.map(({ name }) => name)))];
+    names.set(rules, found);
+  }
+  return found;
+}
+
+function subsetsOf(merged: UsedDestinationRules): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const { sequence, start } of partsOf(merged))
+    for (const { spec } of sequence.rules.slice(start)) for (const { name } of spec.subsets) found.add(name);
+  return found;
+}

@@ -1,11 +1,11 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { isOwned } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { commonNamespaces, includesNamespace, visibleTo } from "./export-to.ts";
-import type { HttpRoute, Protocol, Route, VirtualService } from "./virtual-services.ts";
+import type { HttpRoute, Protocol, VirtualService } from "./virtual-services.ts";
 
 /** The reserved gateway name for all sidecars and waypoints. */
 export const meshGateway = "mesh";
@@ -61,21 +61,62 @@ export function clientsMatching(
   namespace: string,
 ): Clients {
   if (matches.length === 0) return clients;
-  const through = new Map<string, ReadonlySet<string>>();
+  const through = new UnitedClients();
   for (const match of matches) {
     const gateways = new Set(match.gateways.map((gateway) => fullGatewayName(gateway, namespace)));
     const asked = protocol === "http" && gateways.size > 0 ? undefined : match.sourceNamespace;
-    for (const [gateway, namespaces] of clients)
-      if (gateways.size === 0 || gateways.has(gateway)) add(through, gateway, from(asked, namespaces));
+    for (const [gateway, namespaces] of gateways.size === 0 ? clients : thoseOf(gateways, clients))
+      through.add(gateway, from(asked, namespaces));
   }
-  return through;
+  return through.all();
+}
+
+/** The clients of these gateways, in the order of `clients`. */
+function thoseOf(gateways: ReadonlySet<string>, clients: Clients): Iterable<readonly [string, ReadonlySet<string>]> {
+  const found: [string, ReadonlySet<string>][] = [];
+  for (const gateway of gateways) {
+    const namespaces = clients.get(gateway);
+    if (namespaces !== undefined) found.push([gateway, namespaces]);
+  }
+  if (found.length < 2) return found;
+  const places = placesOf(clients);
+  return found.sort(([a], [b]) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
+}
+
+const places = new WeakMap<Clients, ReadonlyMap<string, number>>();
+
+function placesOf(clients: Clients): ReadonlyMap<string, number> {
+  let found = places.get(clients);
+  if (found === undefined) {
+    found = new Map([...clients.keys()].map((gateway, i) => [gateway, i]));
+    places.set(clients, found);
+  }
+  return found;
 }
 
 const from = (asked: string | undefined, namespaces: ReadonlySet<string>): ReadonlySet<string> =>
   asked ? commonNamespaces(namespaces, new Set([asked])) : namespaces;
 
-function add(clients: Map<string, ReadonlySet<string>>, gateway: string, namespaces: ReadonlySet<string>): void {
-  if (namespaces.size > 0) clients.set(gateway, namespaces.union(clients.get(gateway) ?? new Set()));
+/** The union of the clients of several matches or routes. Namespaces of the last one are first. */
+class UnitedClients {
+  readonly #namespaces = new Map<string, Set<ReadonlySet<string>>>();
+
+  add(gateway: string, namespaces: ReadonlySet<string>): void {
+    if (namespaces.size === 0) return;
+    const there = this.#namespaces.get(gateway) ?? new Set();
+    this.#namespaces.set(gateway, there);
+    there.delete(namespaces);
+    there.add(namespaces);
+  }
+
+  all(): Clients {
+    return new Map([...this.#namespaces].map(([gateway, all]) => [gateway, united([...all])]));
+  }
+}
+
+function united([first, ...more]: readonly ReadonlySet<string>[]): ReadonlySet<string> {
+  if (first === undefined || more.length === 0) return first ?? new Set();
+  return new Set([first, ...more].reverse().flatMap((namespaces) => [...namespaces]));
 }
 
 /**
@@ -84,7 +125,7 @@ function add(clients: Map<string, ReadonlySet<string>>, gateway: string, namespa
  */
 export const isDelegate = ({ spec }: VirtualService): boolean => spec.hosts.length === 0;
 
-const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>
+export const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>
   `${metadata.namespace}/${metadata.name}`;
 const delegateName = ({ delegate }: HttpRoute, namespace: string): string =>
   `${delegate?.namespace || namespace}/${delegate?.name}`;
@@ -105,29 +146,42 @@ export const rootsOfDelegate = relation(
 );
 
 /**
- * The clients that reach a route of a delegate through one root: those that both matches accept, if the delegate is
- * visible to the root (Istio pilot/pkg/model/virtualservice_controller.go mergeVirtualServices, virtualservice.go
- * mergeHTTPMatchRequests).
+ * The clients of the routes of a VirtualService with hosts that delegate, by the `namespace/name` of the delegate. They
+ * reach a route of the delegate if its matches accept them too, and if the delegate is visible to the root (Istio
+ * pilot/pkg/model/virtualservice_controller.go mergeVirtualServices, virtualservice.go mergeHTTPMatchRequests).
  */
+export const handedOver = fact(
+  "handedOver",
+  "VirtualService",
+  [],
+  (root, { settings }): ReadonlyMap<string, Clients> => {
+    const { metadata, spec } = root;
+    const own = clientsOf(root, settings);
+    const handed = new Map<string, UnitedClients>();
+    for (const route of spec.http) {
+      if (route.delegate === undefined) continue;
+      const name = delegateName(route, metadata.namespace);
+      const clients = handed.get(name) ?? new UnitedClients();
+      handed.set(name, clients);
+      for (const [gateway, left] of clientsMatching(own, route.match, "http", metadata.namespace))
+        clients.add(gateway, left);
+    }
+    return new Map([...handed].map(([name, clients]) => [name, clients.all()]));
+  },
+);
+
+/** The clients that reach a delegate through one root, before its own matches. */
 export function clientsThroughRoot(
   delegate: VirtualService,
-  route: Pick<Route, "protocol" | "route">,
   root: VirtualService,
-  settings: MeshSettings,
+  mesh: MeshView<typeof handedOver>,
 ): Clients {
   const { metadata, spec } = delegate;
-  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-  const clients = new Map<string, ReadonlySet<string>>();
-  if (!includesNamespace(visible, root.metadata.namespace)) return clients;
-  const own = clientsOf(root, settings);
-  for (const handing of root.spec.http) {
-    if (handing.delegate === undefined || delegateName(handing, root.metadata.namespace) !== nameOf(delegate)) continue;
-    const handed = clientsMatching(own, handing.match, "http", root.metadata.namespace);
-    for (const [gateway, left] of clientsMatching(handed, route.route.match, route.protocol, metadata.namespace))
-      add(clients, gateway, left);
-  }
-  return clients;
+  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  if (!includesNamespace(visible, root.metadata.namespace)) return nobody;
+  return mesh.get(handedOver, root).get(nameOf(delegate)) ?? nobody;
 }
+const nobody: Clients = new Map();
 
 /** A VirtualService and the Gateways that it is bound to. */
 export const gatewaysOfVirtualService = relation(

@@ -1,5 +1,5 @@
 import { isLabel, isWildcardDomain, mayBeAddress } from "./host-syntax.ts";
-import { covers, overlaps } from "./hosts.ts";
+import { firstOverlaps, HostPatterns } from "./host-patterns.ts";
 import { isPort, refuseGateways, refuseHttpRoute, refuseMatch } from "./http-route-validation.ts";
 import { type Refusal, Refusals } from "./refusals.ts";
 import { isDelegate, meshGateway } from "./virtual-service-clients.ts";
@@ -80,18 +80,14 @@ function refuseHosts({ spec }: VirtualService, refusals: Refusals): void {
       refusals.add('Host "*" is not allowed in a VirtualService for the gateway "mesh"', "hosts", i);
     else if (!isHost(host)) refusals.add(`"${host}" is not a host name`, "hosts", i);
   }
-  if (refusals.count === count) refusePairs(spec.hosts.slice(0, maxCompared), refusals);
+  if (refusals.count === count && spec.hosts.length > 1) refuseOverlaps(spec.hosts, refusals);
 }
 
-/** The most hosts that are compared with each other, as istiod does, because the time is quadratic. */
-const maxCompared = 1000;
-
-function refusePairs(hosts: readonly string[], refusals: Refusals): void {
-  for (const [i, host] of hosts.entries()) {
-    const other = hosts.find((earlier, j) => j < i && overlaps(earlier, host));
-    if (other === undefined) continue;
-    refusals.add(`Host "${host}" is a duplicate: "${other}" matches the same names`, "hosts", i);
-  }
+/** istiod compares every host with every other host. */
+function refuseOverlaps(hosts: readonly string[], refusals: Refusals): void {
+  for (const [i, other] of firstOverlaps(hosts).entries())
+    if (other >= 0)
+      refusals.add(`Host "${hosts[i]}" is a duplicate: "${hosts[other]}" matches the same names`, "hosts", i);
 }
 
 /** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways that pass TLS through. */
@@ -114,10 +110,12 @@ const isExport = (to: string): boolean => to === "." || to === "*" || isLabel(to
 
 function refuseStreams({ spec }: VirtualService, refusals: Refusals): void {
   inEach("tcp", spec.tcp, refusals, (route) => refuseStream("tcp", route, refusals));
+  if (spec.tls.length === 0) return;
+  const hosts = new HostPatterns(spec.hosts);
   inEach("tls", spec.tls, refusals, (route) => {
     refuseStream("tls", route, refusals);
     if (route.match.length === 0) refusals.add("A tls route needs a match with sniHosts");
-    inEach("match", route.match, refusals, ({ sniHosts }) => refuseSniHosts(sniHosts, spec.hosts, refusals));
+    inEach("match", route.match, refusals, ({ sniHosts }) => refuseSniHosts(sniHosts, hosts, refusals));
   });
 }
 
@@ -128,10 +126,10 @@ function refuseStream(protocol: Protocol, { route, match }: StreamRoute, refusal
   );
 }
 
-function refuseSniHosts(sniHosts: readonly string[], hosts: readonly string[], refusals: Refusals): void {
+function refuseSniHosts(sniHosts: readonly string[], hosts: HostPatterns, refusals: Refusals): void {
   if (sniHosts.length === 0) refusals.add("A tls match needs sniHosts");
   for (const [i, sniHost] of sniHosts.entries())
-    if (!mayBeAddress(sniHost) && !hosts.some((host) => covers(host, sniHost)))
+    if (!mayBeAddress(sniHost) && hosts.over(sniHost) === undefined)
       refusals.add(`SNI host "${sniHost}" is not among the hosts of the VirtualService`, "sniHosts", i);
 }
 

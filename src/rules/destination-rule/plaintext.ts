@@ -1,25 +1,21 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
 import {
   destinationRulesOfNamespace,
   destinationRulesOfServiceEntry,
-  readsDestinations,
   serviceEntriesOfNamespace,
 } from "../../mesh/client-tls/destinations.ts";
-import {
-  type Arrival,
-  clientsOfDestinationRule,
-  type ReadsClientTls,
-  type TlsPath,
-  tlsPathsInto,
-} from "../../mesh/client-tls/paths.ts";
-import { hasProxies } from "../../mesh/membership/clients.ts";
+import { clientNamespaces, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshView } from "../../view/view.ts";
 
-type View = MeshView<ReadsClientTls | typeof clientsOfDestinationRule>;
+type View = MeshView<typeof clientNamespaces | typeof clientProxies | typeof tlsPathsInto>;
+type RulesView = MeshView<
+  typeof destinationRulesOfNamespace | typeof destinationRulesOfServiceEntry | typeof serviceEntriesOfNamespace
+>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -28,7 +24,14 @@ interface Side {
 export const destinationRulePlaintext = defineRule({
   id: "destination-rule-plaintext",
   subject: "Namespace",
-  reads: [...readsDestinations, peerAuthenticationsOfNamespace, clientsOfDestinationRule],
+  reads: [
+    tlsPathsInto,
+    clientNamespaces,
+    clientProxies,
+    destinationRulesOfNamespace,
+    destinationRulesOfServiceEntry,
+    serviceEntriesOfNamespace,
+  ],
   worksWithout: ["Service", "ServiceEntry", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -38,28 +41,36 @@ export const destinationRulePlaintext = defineRule({
   fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
 
   *check(namespace, mesh) {
-    yield* problemsOf({ object: namespace, mesh });
+    for (const sent of plaintextInto({ object: namespace, mesh })) yield problemOf(sent, mesh);
   },
 
   /** DestinationRules that existed before a namespace joined the mesh only warn. */
   *compare(before, after) {
-    const found = problemsOf(after);
+    const found = plaintextInto(after);
     if (found.length === 0) return;
-    const old = new Map(problemsOf(before).map((problem) => [problem.key, problem]));
+    const old = new Map(plaintextInto(before).map((sent) => [keyOf(sent, before.mesh), sent]));
     const isByRule = isRuleChanged(before, after);
-    for (const problem of found) {
-      const known = old.get(problem.key);
-      const isWorse = known?.atMost === "warn" && problem.atMost === undefined;
-      if (known === undefined || isWorse) yield isByRule ? problem : { ...problem, atMost: "warn" };
+    for (const sent of found) {
+      const known = old.get(keyOf(sent, after.mesh));
+      const isWorse = known?.effect.isSure === false && sent.effect.isSure;
+      if (known !== undefined && !isWorse) continue;
+      const problem = problemOf(sent, after.mesh);
+      yield isByRule ? problem : { ...problem, atMost: "warn" };
     }
   },
 });
 
-function problemsOf({ object, mesh }: Side): readonly Problem[] {
+/** A field of a DestinationRule that makes clients send plaintext, and its effect. */
+interface Sent {
+  readonly path: TlsPath;
+  readonly effect: Effect;
+}
+
+function plaintextInto({ object, mesh }: Side): readonly Sent[] {
   if (isTerminating(object)) return [];
-  return tlsPathsInto(object, mesh).flatMap((path) => {
+  return mesh.get(tlsPathsInto, object).flatMap((path) => {
     const effect = path.tls === "plaintext" ? effectOf(path, object, mesh) : undefined;
-    return effect === undefined ? [] : [problemOf(path, effect, mesh)];
+    return effect === undefined ? [] : [{ path, effect }];
   });
 }
 
@@ -69,18 +80,38 @@ interface Effect {
 }
 
 function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, mesh: View): Effect | undefined {
-  // If the traffic is not captured, or the data plane neither requires nor offers mTLS, the rule changes nothing.
-  const reached = arrivals.filter(({ server }) => server !== undefined && server.mode !== "DISABLE");
-  if (reached.length === 0) return undefined;
-  const sure = reached.filter(({ capture, workload }) => capture === "sidecar" && workload !== undefined);
-  if (sure.length === 0) return { says: ofUncertain(reached), isSure: false };
+  const { refusal, uncertain } = receptionOf(arrivals);
+  if (refusal === undefined) return uncertain === undefined ? undefined : { says: uncertain, isSure: false };
   const isUsed = isUsedBy(clients, { rule, namespace, mesh });
-  if (isUsed === true) return { says: ofRefusal(sure), isSure: true };
+  if (isUsed === true) return { says: refusal, isSure: true };
   const names = [...new Set([...clients].flat())].sort();
   const who = names.length === 1 ? `namespace ${names[0]} has` : `namespaces ${names.join(", ")} have`;
   const says =
     isUsed === false ? `${who} no sidecar and no gateway that uses it` : `it is not known whether ${who} sidecars`;
   return { says, isSure: false };
+}
+
+/** The effect of plaintext on the workloads that receive it; empty: the rule changes nothing. */
+interface Reception {
+  /** If some of them certainly have a sidecar. */
+  readonly refusal?: string;
+  readonly uncertain?: string;
+}
+const receptions = new WeakMap<readonly Arrival[], Reception>();
+
+/** The result is stored, because many paths share their arrivals. */
+function receptionOf(arrivals: readonly Arrival[]): Reception {
+  let known = receptions.get(arrivals);
+  if (known === undefined) receptions.set(arrivals, (known = received(arrivals)));
+  return known;
+}
+
+function received(arrivals: readonly Arrival[]): Reception {
+  // If the traffic is not captured, or the data plane neither requires nor offers mTLS, the rule changes nothing.
+  const reached = arrivals.filter(({ server }) => server !== undefined && server.mode !== "DISABLE");
+  if (reached.length === 0) return {};
+  const sure = reached.filter(({ capture, workloads }) => capture === "sidecar" && workloads.length > 0);
+  return sure.length === 0 ? { uncertain: ofUncertain(reached) } : { refusal: ofRefusal(sure) };
 }
 
 function ofRefusal(arrivals: readonly Arrival[]): string {
@@ -103,29 +134,53 @@ interface Use {
 }
 
 /** Whether some client's proxy uses the rule; undefined: that is not known. */
-function isUsedBy(clients: TlsPath["clients"], { rule, namespace, mesh }: Use): boolean | undefined {
-  const known = new Map(
-    [namespace, ...mesh.related(clientsOfDestinationRule, rule)].map((object) => [object.metadata.name, object]),
-  );
+function isUsedBy(clients: TlsPath["clients"], use: Use): boolean | undefined {
   let answer: boolean | undefined = false;
-  for (const client of [...clients].flat()) {
-    const object = known.get(client);
-    const isUsed = object === undefined ? true : hasProxies(object, mesh);
+  for (const group of clients) {
+    const isUsed = isUsedByGroup(group, use);
     if (isUsed === true) return true;
     if (isUsed === undefined) answer = undefined;
   }
   return answer;
 }
 
-function problemOf({ rule, choice, arrivals }: TlsPath, { says, isSure }: Effect, { settings }: View): Problem {
+const uses = new WeakMap<readonly string[], Map<DestinationRule, boolean | undefined>>();
+
+/** The result is stored, because many fields of a rule have the same clients. */
+function isUsedByGroup(group: readonly string[], use: Use): boolean | undefined {
+  const known = uses.get(group) ?? new Map<DestinationRule, boolean | undefined>();
+  uses.set(group, known);
+  if (!known.has(use.rule)) known.set(use.rule, isUsedByAny(group, use));
+  return known.get(use.rule);
+}
+
+function isUsedByAny(group: readonly string[], { rule, namespace, mesh }: Use): boolean | undefined {
+  let answer: boolean | undefined = false;
+  for (const client of group) {
+    const named = mesh.get(clientNamespaces, rule).get(client);
+    const object = client === namespace.metadata.name ? (named ?? namespace) : named;
+    const isUsed = object === undefined ? true : mesh.get(clientProxies, object);
+    if (isUsed === true) return true;
+    if (isUsed === undefined) answer = undefined;
+  }
+  return answer;
+}
+
+function keyOf({ path: { rule, choice } }: Sent, { settings }: View): string {
+  return JSON.stringify([idOf(rule), hostOfRule(rule, settings), choice.subset, choice.port]);
+}
+
+function problemOf(sent: Sent, mesh: View): Problem {
+  const { rule, choice, arrivals } = sent.path;
+  const { says, isSure } = sent.effect;
   const { subset, port } = choice;
-  const host = hostOfRule(rule, settings);
+  const host = hostOfRule(rule, mesh.settings);
   const where = `${subset === undefined ? "" : ` in subset ${JSON.stringify(subset)}`}${port === undefined ? "" : ` at port ${port}`}`;
   const objects = arrivals.flatMap(({ destination }) => destination.object ?? []);
   return {
     at: [],
     message: `${idOf(rule)} sends plaintext to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
-    key: JSON.stringify([idOf(rule), host, subset, port]),
+    key: keyOf(sent, mesh),
     ...fixOf(choice),
     related: [rule, ...new Set(objects)],
     ...(isSure ? {} : { atMost: "warn" }),
@@ -151,13 +206,18 @@ function fixOf({ lost, port }: TlsPath["choice"]): { readonly fix?: string } {
       };
 }
 
-function isRuleChanged(before: Side, after: Side): boolean {
+interface RulesSide {
+  readonly object: Namespace;
+  readonly mesh: RulesView;
+}
+
+function isRuleChanged(before: RulesSide, after: RulesSide): boolean {
   if (before.mesh.settings !== after.mesh.settings) return true;
   const [old, now] = [new Set(rulesInto(before)), new Set(rulesInto(after))];
   return old.size !== now.size || [...old].some((rule) => !now.has(rule));
 }
 
-const rulesInto = ({ object, mesh }: Side): readonly DestinationRule[] => [
+const rulesInto = ({ object, mesh }: RulesSide): readonly DestinationRule[] => [
   ...mesh.related(destinationRulesOfNamespace, object),
   ...mesh
     .related(serviceEntriesOfNamespace, object)

@@ -1,16 +1,15 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { identityOf, idOf } from "../../kube/identity.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
 import { setsClientTls } from "../../mesh/client-tls/client-tls.ts";
 import {
   namespaceOfServiceEntry,
   namespacesOfDestinationRule,
-  readsDestinations,
   serviceEntriesOfDestinationRule,
 } from "../../mesh/client-tls/destinations.ts";
-import { type Arrival, type ReadsClientTls, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { type TlsPath, tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -19,7 +18,7 @@ const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, n
 export const destinationRuleTlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
-  reads: [...finding, ...readsDestinations, peerAuthenticationsOfNamespace],
+  reads: [...finding, tlsPathsByRule],
   worksWithout: ["Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
@@ -32,8 +31,8 @@ export const destinationRuleTlsBreaksStrict = defineRule({
     if (!setsClientTls(rule)) return;
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
-      for (const path of tlsPathsInto(namespace, mesh))
-        if (path.tls === "tls" && identityOf(path.rule) === identityOf(rule)) yield* refusedOn(path, namespace);
+      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? [])
+        if (path.tls === "tls") yield* refusedOn(path, namespace);
     }
   },
 });
@@ -50,13 +49,10 @@ function* refusedOn({ arrivals, choice }: TlsPath, { metadata }: Namespace): Ite
   };
 }
 
-const isRefused = ({ capture, server, workload }: Arrival): boolean =>
-  capture === "sidecar" && workload !== undefined && server?.mode === "STRICT";
+const isRefused = ({ capture, server, workloads }: Arrival): boolean =>
+  capture === "sidecar" && workloads.length > 0 && server?.mode === "STRICT";
 
-function namespacesReached(
-  rule: DestinationRule,
-  mesh: MeshView<ReadsClientTls | (typeof finding)[number]>,
-): readonly Namespace[] {
+function namespacesReached(rule: DestinationRule, mesh: MeshView<(typeof finding)[number]>): readonly Namespace[] {
   const namespaces = new Map<string, ObjectOf<"Namespace">>();
   for (const entry of mesh.related(serviceEntriesOfDestinationRule, rule))
     for (const namespace of mesh.related(namespaceOfServiceEntry, entry)) namespaces.set(idOf(namespace), namespace);

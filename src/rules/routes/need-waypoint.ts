@@ -32,11 +32,15 @@ export const routesNeedWaypoint = defineRule({
 
   *check(virtualService, mesh) {
     if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return;
-    const services = mesh.related(servicesOfVirtualService, virtualService);
     const { domain } = mesh.settings;
+    const services = new Map(
+      mesh
+        .related(servicesOfVirtualService, virtualService)
+        .map((service) => [hostOfService(service, domain), service]),
+    );
     for (const [i, said] of virtualService.spec.hosts.entries()) {
       const host = fullHost(said, virtualService.metadata.namespace, domain);
-      const service = services.find((candidate) => hostOfService(candidate, domain) === host);
+      const service = services.get(host);
       const [namespace] = service === undefined ? [] : mesh.related(namespaceOfService, service);
       if (service === undefined || namespace === undefined || isTerminating(namespace)) continue;
       if (enrollmentOf(namespace) !== "ambient") continue;

@@ -2,46 +2,19 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import {
-  destinationRulesOfVirtualService,
-  hostOfRule,
-  serviceEntriesOfVirtualService,
-  serviceNamespaces,
-} from "../../mesh/traffic/destination-rules.ts";
-import { covers, fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
-import {
-  callersAskedFor,
-  lookUpEverywhere,
-  type Routing,
-  routingOf,
-  type SubsetFailure,
-  subsetFailures,
-} from "../../mesh/traffic/subset-clients.ts";
-import {
-  anyOtherNamespace,
-  defines,
-  isDefinedForAll,
-  namespacesThatMatter,
-  type SubsetTarget,
-} from "../../mesh/traffic/subsets.ts";
-import {
-  gatewaysOfVirtualService,
-  rootsOfDelegate,
-  workloadsOfGateway,
-} from "../../mesh/traffic/virtual-service-clients.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
+import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
+import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
-  reads: [
-    destinationRulesOfVirtualService,
-    gatewaysOfVirtualService,
-    rootsOfDelegate,
-    serviceEntriesOfVirtualService,
-    workloadsOfGateway,
-  ],
+  reads: [routing, subsetsOfHost],
   worksWithout: ["Gateway", "ServiceEntry", "Workload"],
   mode: "deny",
   since: "0.1.0",
@@ -54,9 +27,6 @@ export const virtualServiceSubsetNotFound = defineRule({
   *check(virtualService, mesh) {
     const { settings } = mesh;
     if (!isServed(virtualService, settings)) return;
-    const rules = mesh.related(destinationRulesOfVirtualService, virtualService);
-    const entries = mesh.related(serviceEntriesOfVirtualService, virtualService);
-    let routing: Routing | undefined;
     // Many routes use the same subset.
     const hosts = new Map<string, KnownHost>();
     for (const traffic of trafficOf(virtualService)) {
@@ -65,9 +35,7 @@ export const virtualServiceSubsetNotFound = defineRule({
       let known = hosts.get(said);
       if (known === undefined) {
         const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-        const covering = rules.filter((rule) => covers(hostOfRule(rule, settings), host));
-        const serving = serviceNamespaces(host, entries, settings);
-        known = { host, rules: covering, serviceNamespaces: serving, found: new Map() };
+        known = { host, subsets: mesh.get(subsetsOfHost, host), found: new Map() };
         hosts.set(said, known);
       }
       const callers = callersAskedFor(traffic);
@@ -75,9 +43,9 @@ export const virtualServiceSubsetNotFound = defineRule({
       let found = known.found.get(key);
       if (found === undefined) {
         const target: SubsetTarget = { ...known, subset };
-        const failures = isDefinedForAll(target, settings)
+        const failures = known.subsets.isDefinedForAll(subset)
           ? none
-          : subsetFailures((routing ??= routingOf(virtualService, mesh)), traffic, target);
+          : subsetFailures(mesh.get(routing, virtualService), traffic, target);
         found = { target, failures };
         known.found.set(key, found);
       }
@@ -107,8 +75,8 @@ interface Asked {
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
-  const { traffic, target, settings } = asked;
-  const isNowhere = lookUpEverywhere(namespacesThatMatter(target), target, settings) !== undefined;
+  const { traffic, target } = asked;
+  const isNowhere = target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
     const fix = fixOf(failure, target);
@@ -128,9 +96,21 @@ function messageOf({ client, lookup }: SubsetFailure, { host, subset }: SubsetTa
   const who = clientsNamed(client, lookup.definedFor === "some");
   if (lookup.used.length === 0)
     return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for "${host}" defines subset "${subset}"`;
-  const names = lookup.used.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(" and ");
+  const names = namesOf(lookup.used);
   const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
   return `Subset "${subset}" of "${host}" does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
+}
+
+const named = new WeakMap<readonly DestinationRule[], string>();
+
+/** The result is stored, because many subsets can be missing in the same rules. */
+function namesOf(rules: readonly DestinationRule[]): string {
+  let names = named.get(rules);
+  if (names === undefined) {
+    names = rules.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(" and ");
+    named.set(rules, names);
+  }
+  return names;
 }
 
 function clientsNamed(client: SubsetFailure["client"], isForSome: boolean): string {
@@ -148,9 +128,9 @@ function listed(subsets: readonly string[]): string {
   return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
 }
 
-function fixOf({ lookup }: SubsetFailure, { host, subset, rules }: SubsetTarget): string | undefined {
+function fixOf({ lookup }: SubsetFailure, { host, subset, subsets }: SubsetTarget): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
-  const elsewhere = rules.find((rule) => !lookup.used.includes(rule) && defines(rule, subset));
+  const elsewhere = subsets.rules.defining(subset).find((rule) => !lookup.used.includes(rule));
   if (elsewhere === undefined) return undefined;
   const { namespace, name } = elsewhere.metadata;
   return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
@@ -160,12 +140,13 @@ function fixOf({ lookup }: SubsetFailure, { host, subset, rules }: SubsetTarget)
 function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Evidence[] {
   const { target, settings } = asked;
   const [used] = lookup.used;
-  const places = new Set([...target.serviceNamespaces, settings.rootNamespace]);
+  const places = new Set([...target.subsets.serviceNamespaces, settings.rootNamespace]);
   if (client !== undefined && client.namespace !== anyOtherNamespace) places.add(client.namespace);
   const isMissing = used === undefined || isWildcard(hostOfRule(used, settings));
   const missing = isMissing ? [...places].map((namespace) => absent("DestinationRule", namespace)) : [];
   // The gateway finds no subset in any namespace, so its namespace does not matter.
   const gateway: readonly AnyObject[] =
     client?.gateway === undefined || isNowhere ? [] : [client.gateway.gateway, client.gateway.workload];
-  return [...lookup.used, ...missing, ...gateway, ...(root ? [root] : [])];
+  const others = [...missing, ...gateway, ...(root ? [root] : [])];
+  return others.length === 0 ? lookup.used : [...lookup.used, ...others];
 }

@@ -1,5 +1,11 @@
 import { defineRule } from "../../engine/rule.ts";
-import { type Route, routesOf, shownSum, type WeightedDestination } from "../../mesh/traffic/virtual-services.ts";
+import {
+  type Route,
+  routesOf,
+  shownSum,
+  type VirtualService,
+  type WeightedDestination,
+} from "../../mesh/traffic/virtual-services.ts";
 
 export const virtualServiceWeightsNot100 = defineRule({
   id: "virtual-service-weights-not-100",
@@ -35,13 +41,29 @@ export const virtualServiceWeightsNot100 = defineRule({
   },
 
   isRollback(before, after, { key }, { stable }) {
-    const [now, ...others] = [...routesOf(after)].filter((route) => keyOf(route) === key);
-    const [old, ...olds] = [...routesOf(before)].filter((route) => keyOf(route) === key);
+    const [now, ...others] = routesWith(key ?? "", after);
+    const [old, ...olds] = routesWith(key ?? "", before);
     if (now === undefined || old === undefined || others.length + olds.length > 0) return false;
     const [{ weight, share }, was] = [stableOf(now, stable), stableOf(old, stable)];
     return weight > was.weight && share > was.share;
   },
 });
+
+/** So few routes are compared one by one. */
+const fewRoutes = 16;
+const indexed = new WeakMap<VirtualService, ReadonlyMap<string, readonly Route[]>>();
+
+/** The routes with a key. This is called for each route whose weights are wrong. */
+function routesWith(key: string, virtualService: VirtualService): readonly Route[] {
+  let byKey = indexed.get(virtualService);
+  if (byKey === undefined) {
+    const routes = [...routesOf(virtualService)];
+    if (routes.length <= fewRoutes) return routes.filter((route) => keyOf(route) === key);
+    byKey = Map.groupBy(routes, keyOf);
+    indexed.set(virtualService, byKey);
+  }
+  return byKey.get(key) ?? [];
+}
 
 /** The weight of a route's stable destination, and its share of the requests. */
 function stableOf({ destinations }: Route, stable: string): { weight: number; share: number } {

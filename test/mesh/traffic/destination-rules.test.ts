@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
 import {
-  type DestinationRule,
   destinationRuleOf,
   destinationRulesFor,
   destinationRulesOfSome,
-} from "../../../src/mesh/traffic/destination-rules.ts";
+} from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import type { DestinationRule } from "../../../src/mesh/traffic/destination-rules.ts";
 import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
 
 const settings: MeshSettings = { ...defaultMeshSettings, rootNamespace: "root" };

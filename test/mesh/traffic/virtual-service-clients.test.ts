@@ -73,7 +73,7 @@ test("a delegate's clients are those of its roots that can see it, as far as bot
   const root = (http: object, exportTo?: string[]) =>
     virtualService({ hosts: ["a"], gateways: ["mesh", "edge/public"], exportTo, http: [http] }, "root");
   const through = (of: VirtualService, by: VirtualService) =>
-    shown(clientsThroughRoot(of, traffic, by, defaultMeshSettings));
+    shown(clientsMatching(clientsThroughRoot(of, by, mesh()), traffic.route.match, "http", "shop"));
   assert.deepEqual(through(delegate, root({ delegate: { name: "cart" } })), { mesh: "*" });
   assert.deepEqual(through(delegate, root({ delegate: { name: "cart", namespace: "shop" } }, ["web"])), {
     mesh: "web",

@@ -1,0 +1,340 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { selects } from "../objects/selectors.ts";
+import { type MergedDestinationRule, mergedOf } from "./destination-rule-merge.ts";
+import {
+  type DestinationRule,
+  destinationRulesOfVirtualService,
+  hostOfRule,
+  isLocal,
+  isPrivate,
+} from "./destination-rules.ts";
+import { HostPatterns } from "./host-patterns.ts";
+import { coveringHosts, covers, hostKey } from "./hosts.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/**
+ * Every rule that some workload of one namespace can use, depending on its labels; undefined stands for no rule. Clients
+ * with the same result get the same array.
+ */
+export type UsedDestinationRules = readonly (MergedDestinationRule | undefined)[];
+export const unusedDestinationRules: UsedDestinationRules = [undefined];
+const nothing: readonly never[] = [];
+
+/** The DestinationRules of one host in one namespace. */
+class RulesOfNamespace {
+  readonly rules: DestinationRule[] = [];
+  readonly #host: string;
+  readonly #settings: MeshSettings;
+  #own: readonly MergedDestinationRule[] | undefined;
+  #exported: readonly MergedDestinationRule[] | undefined;
+  #visible: { readonly named: ReadonlyMap<string, number>; readonly toAll: number } | undefined;
+  #uses: Map<MergedDestinationRule, UsedDestinationRules> | undefined;
+
+  constructor(host: string, settings: MeshSettings) {
+    this.#host = host;
+    this.#settings = settings;
+  }
+
+  /** The merged rules for clients of this namespace. For those of the root namespace only its private rules count. */
+  own(namespace: string): readonly MergedDestinationRule[] {
+    const isSeen = namespace === this.#settings.rootNamespace ? isPrivate : isLocal;
+    this.#own ??= mergedOf(
+      this.#host,
+      this.rules.filter((rule) => isSeen(rule, this.#settings)),
+    );
+    return this.#own;
+  }
+
+  /** The merged rules for clients of other namespaces, before visibility is checked. */
+  get exported(): readonly MergedDestinationRule[] {
+    this.#exported ??= mergedOf(
+      this.#host,
+      this.rules.filter((rule) => !isPrivate(rule, this.#settings)),
+    );
+    return this.#exported;
+  }
+
+  /** The rule that is exported to a client's namespace. None of them has a selector, and the last one is used. */
+  exportedTo(client: string): UsedDestinationRules | undefined {
+    this.#visible ??= lastVisible(this.exported);
+    const { named, toAll } = this.#visible;
+    const last = this.exported[Math.max(named.get(client) ?? -1, toAll)];
+    if (last === undefined) return undefined;
+    this.#uses ??= new Map();
+    const use = this.#uses.get(last) ?? [last];
+    this.#uses.set(last, use);
+    return use;
+  }
+}
+
+function lastVisible(merged: readonly MergedDestinationRule[]) {
+  const named = new Map<string, number>();
+  let toAll = -1;
+  for (const [i, { exportTo }] of merged.entries()) {
+    if (exportTo.size === 0 || exportTo.has("*")) toAll = i;
+    for (const to of exportTo) named.set(to, i);
+  }
+  return { named, toAll };
+}
+
+const isVisibleTo = ({ exportTo }: MergedDestinationRule, client: string): boolean =>
+  exportTo.size === 0 || exportTo.has("*") || exportTo.has(client);
+
+/** The DestinationRules of one host. */
+class RulesOfHost {
+  readonly rules: DestinationRule[] = [];
+  readonly byNamespace = new Map<string, RulesOfNamespace>();
+  readonly #host: string;
+  readonly #settings: MeshSettings;
+
+  constructor(host: string, settings: MeshSettings) {
+    this.#host = host;
+    this.#settings = settings;
+  }
+
+  add(rule: DestinationRule): void {
+    const { namespace } = rule.metadata;
+    let there = this.byNamespace.get(namespace);
+    if (there === undefined) {
+      there = new RulesOfNamespace(this.#host, this.#settings);
+      this.byNamespace.set(namespace, there);
+    }
+    there.rules.push(rule);
+    this.rules.push(rule);
+  }
+}
+
+function rulesByHost(rules: readonly DestinationRule[], settings: MeshSettings): ReadonlyMap<string, RulesOfHost> {
+  const found = new Map<string, RulesOfHost>();
+  for (const rule of rules) {
+    const host = hostOfRule(rule, settings);
+    const there = found.get(host) ?? new RulesOfHost(host, settings);
+    found.set(host, there);
+    there.add(rule);
+  }
+  return found;
+}
+
+/** All DestinationRules that match a host. Hosts with the same DestinationRules share one object. */
+export class RulesOverHost {
+  readonly #rootNamespace: string;
+  /** The most specific host first. */
+  readonly #hosts: readonly RulesOfHost[];
+  readonly #own = new Map<
+    string,
+    { readonly merged: readonly MergedDestinationRule[]; readonly used: UsedDestinationRules }
+  >();
+  readonly #places: ReadonlyMap<DestinationRule, number> | undefined;
+  #rules: readonly DestinationRule[] | undefined;
+  #defining: ReadonlyMap<string, readonly DestinationRule[]> | undefined;
+
+  constructor(
+    hosts: readonly RulesOfHost[],
+    { rootNamespace }: MeshSettings,
+    places?: ReadonlyMap<DestinationRule, number>,
+  ) {
+    this.#hosts = hosts;
+    this.#rootNamespace = rootNamespace;
+    this.#places = places;
+  }
+
+  /** In the given order, or else with the most specific host first. */
+  get rules(): readonly DestinationRule[] {
+    this.#rules ??= this.#inOrder();
+    return this.#rules;
+  }
+
+  #inOrder(): readonly DestinationRule[] {
+    const places = this.#places;
+    const rules = this.#hosts.flatMap((host) => host.rules);
+    if (places === undefined || this.#hosts.length < 2) return rules;
+    return rules.sort((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
+  }
+
+  /** The rules that define a subset, for any client. */
+  defining(subset: string): readonly DestinationRule[] {
+    this.#defining ??= byNameOfSubset(this.rules);
+    return this.#defining.get(subset) ?? nothing;
+  }
+
+  /**
+   * The merged DestinationRules for clients of a namespace: those of the client's namespace, else of the service's, else
+   * of the root namespace. In each, the most specific host is selected before visibility is checked. The result has several
+   * if selectors or exportTo prevent merging (Istio pilot/pkg/model/push_context.go destinationRule,
+   * getExportedDestinationRuleFromNamespace). `owner`: the namespace of the service; undefined: it is not known.
+   */
+  seenBy(client: string, owner: string | undefined): readonly MergedDestinationRule[] {
+    const { merged } = this.#ownOf(client);
+    if (merged.length > 0) return merged;
+    for (const namespace of new Set([owner, this.#rootNamespace])) {
+      const seen = this.#exportedBy(namespace)?.exported.filter((one) => isVisibleTo(one, client)) ?? [];
+      if (seen.length > 0) return seen;
+    }
+    return [];
+  }
+
+  /** Those of them that some workload of the namespace can use. */
+  usedBy(client: string, owner: string | undefined): UsedDestinationRules {
+    return (
+      this.ownOf(client) ??
+      this.exportedTo(client, owner) ??
+      this.exportedTo(client, this.#rootNamespace) ??
+      unusedDestinationRules
+    );
+  }
+
+  /** The rule that a namespace exports to the client; undefined: none. */
+  exportedTo(client: string, owner: string | undefined): UsedDestinationRules | undefined {
+    return this.#exportedBy(owner)?.exportedTo(client);
+  }
+
+  /** The rules of the client's own namespace, which are used for services of any namespace; undefined: it has none. */
+  ownOf(client: string): UsedDestinationRules | undefined {
+    const { merged, used } = this.#ownOf(client);
+    return merged.length === 0 ? undefined : used;
+  }
+
+  #ownOf(client: string) {
+    let own = this.#own.get(client);
+    if (own === undefined) {
+      const merged = this.#first(client, (there) => there.own(client))?.own(client) ?? nothing;
+      this.#own.set(client, (own = { merged, used: destinationRulesOfSome(client, merged) }));
+    }
+    return own;
+  }
+
+  #exportedBy(namespace: string | undefined): RulesOfNamespace | undefined {
+    return namespace === undefined ? undefined : this.#first(namespace, ({ exported }) => exported);
+  }
+
+  #first(
+    namespace: string,
+    seen: (there: RulesOfNamespace) => readonly MergedDestinationRule[],
+  ): RulesOfNamespace | undefined {
+    for (const { byNamespace } of this.#hosts) {
+      const there = byNamespace.get(namespace);
+      if (there !== undefined && seen(there).length > 0) return there;
+    }
+    return undefined;
+  }
+}
+
+function byNameOfSubset(rules: readonly DestinationRule[]): ReadonlyMap<string, readonly DestinationRule[]> {
+  const found = new Map<string, DestinationRule[]>();
+  for (const rule of rules)
+    for (const name of new Set(rule.spec.subsets.map((subset) => subset.name))) {
+      const there = found.get(name);
+      if (there === undefined) found.set(name, [rule]);
+      else there.push(rule);
+    }
+  return found;
+}
+
+/** DestinationRules by the hosts that they match. Hosts with the same DestinationRules get the same object. */
+export class DestinationRulesByHost {
+  readonly #settings: MeshSettings;
+  readonly #byHost: ReadonlyMap<string, RulesOfHost>;
+  readonly #patterns: HostPatterns;
+  readonly #places: ReadonlyMap<DestinationRule, number>;
+  readonly #over = new Map<string, RulesOverHost>();
+
+  constructor(rules: readonly DestinationRule[], settings: MeshSettings) {
+    this.#settings = settings;
+    this.#byHost = rulesByHost(rules, settings);
+    this.#patterns = new HostPatterns(this.#byHost.keys());
+    this.#places = new Map(rules.map((rule, i) => [rule, i]));
+  }
+
+  /** The hosts of the rules, each once. */
+  get hosts(): Iterable<string> {
+    return this.#byHost.keys();
+  }
+
+  /** The hosts of rules that match this host, most specific first. */
+  hostsOver(host: string): readonly string[] {
+    return this.#patterns.allOver(host);
+  }
+
+  over(host: string, hosts = this.hostsOver(host)): RulesOverHost {
+    const key = JSON.stringify(hosts);
+    const known = this.#over.get(key);
+    if (known !== undefined) return known;
+    const found = new RulesOverHost(
+      hosts.flatMap((one) => this.#byHost.get(one) ?? []),
+      this.#settings,
+      this.#places,
+    );
+    this.#over.set(key, found);
+    return found;
+  }
+}
+
+/** Those of `rules` that clients of a namespace can use for a host, merged; `namespace`: that of its service. */
+export const destinationRulesFor = (
+  client: string,
+  { host, namespace }: { readonly host: string; readonly namespace: string | undefined },
+  rules: readonly DestinationRule[],
+  settings: MeshSettings,
+): readonly MergedDestinationRule[] => new DestinationRulesByHost(rules, settings).over(host).seenBy(client, namespace);
+
+/** The hosts of DestinationRules with the same key. */
+interface HostsAtKey {
+  readonly byHost: ReadonlyMap<string, RulesOfHost>;
+  over(host: string): readonly string[];
+}
+const noHosts: HostsAtKey = { byHost: new Map(), over: () => nothing };
+
+/** The DestinationRules with a hostKey. */
+export const hostsAtKey = fact("hostsAtKey", "key", [destinationRulesOfVirtualService], (key, mesh): HostsAtKey => {
+  const rules = mesh.under(destinationRulesOfVirtualService, [key]);
+  if (rules.length === 0) return noHosts;
+  const byHost = rulesByHost(rules, mesh.settings);
+  const [only] = byHost.size === 1 ? byHost.keys() : [];
+  if (only !== undefined) return { byHost, over: (host) => (covers(only, host) ? [only] : nothing) };
+  const patterns = new HostPatterns(byHost.keys());
+  return { byHost, over: (host) => patterns.allOver(host) };
+});
+
+/** The DestinationRules of several hosts, most specific first. */
+export const rulesOfHosts = (hosts: readonly string[], mesh: MeshView<typeof hostsAtKey>): RulesOverHost =>
+  new RulesOverHost(
+    hosts.flatMap((host) => mesh.get(hostsAtKey, hostKey(host)).byHost.get(host) ?? []),
+    mesh.settings,
+  );
+
+/** The same for all hosts that only wildcards match. The key is a JSON list of these wildcards. */
+export const rulesOfWildcards = fact("rulesOfWildcards", "key", [hostsAtKey], (key, mesh) =>
+  rulesOfHosts(JSON.parse(key) as readonly string[], mesh),
+);
+
+/** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
+export const ruleHostsOver = (host: string, mesh: MeshView<typeof hostsAtKey>): readonly string[] =>
+  coveringHosts(host).flatMap((key) => mesh.get(hostsAtKey, key).over(host));
+
+/**
+ * The rule that a workload uses: the first whose selector matches it, else the last without a selector, else none (Istio
+ * pilot/pkg/model/sidecar.go DestinationRule).
+ */
+export function destinationRuleOf(
+  labels: Labels,
+  client: string,
+  merged: readonly MergedDestinationRule[],
+): MergedDestinationRule | undefined {
+  const isSelecting = ({ selector, namespace }: MergedDestinationRule) =>
+    selector !== undefined && namespace === client && selects(selector, labels);
+  return merged.find(isSelecting) ?? merged.findLast(({ selector }) => selector === undefined);
+}
+
+/** Every rule that some workload of the namespace can use, depending on its labels; undefined stands for no rule. */
+export function destinationRulesOfSome(
+  client: string,
+  merged: readonly MergedDestinationRule[],
+): readonly (MergedDestinationRule | undefined)[] {
+  const selecting = merged.filter(({ selector, namespace }) => selector !== undefined && namespace === client);
+  const all = selecting.find(({ selector }) => Object.keys(selector ?? {}).length === 0);
+  // An empty selector selects every workload that no earlier selector matched.
+  if (all !== undefined) return selecting.slice(0, selecting.indexOf(all) + 1);
+  return [...selecting, merged.findLast(({ selector }) => selector === undefined)];
+}

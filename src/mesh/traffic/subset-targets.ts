@@ -1,0 +1,93 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact } from "../../view/view.ts";
+import { hostsAtKey, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
+import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
+import { HostPatterns } from "./host-patterns.ts";
+import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { SubsetsOfHost } from "./subsets.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The ServiceEntries of hosts with the same key. */
+interface EntriesAtKey {
+  readonly byHost: ReadonlyMap<string, readonly ServiceEntry[]>;
+  over(host: string): string | undefined;
+}
+const noEntries: EntriesAtKey = { byHost: new Map(), over: () => undefined };
+
+/** The ServiceEntries with a hostKey. */
+const entriesAtKey = fact("entriesAtKey", "key", [serviceEntriesOfVirtualService], (key, mesh): EntriesAtKey => {
+  const entries = mesh.under(serviceEntriesOfVirtualService, [key]);
+  if (entries.length === 0) return noEntries;
+  if (!isWildcard(key)) return { byHost: new Map([[key, entries]]), over: (host) => (host === key ? key : undefined) };
+  const byHost = new Map<string, ServiceEntry[]>();
+  for (const entry of entries)
+    for (const host of wildcardsOf(entry).get(key) ?? []) {
+      const there = byHost.get(host);
+      if (there === undefined) byHost.set(host, [entry]);
+      else there.push(entry);
+    }
+  const patterns = new HostPatterns(byHost.keys());
+  return { byHost, over: (host) => patterns.over(host) };
+});
+
+const wildcards = new WeakMap<ServiceEntry, ReadonlyMap<string, ReadonlySet<string>>>();
+
+/** The wildcard hosts of an entry by their hostKey, each once. */
+function wildcardsOf(entry: ServiceEntry): ReadonlyMap<string, ReadonlySet<string>> {
+  const known = wildcards.get(entry);
+  if (known !== undefined) return known;
+  const found = new Map<string, Set<string>>();
+  for (const host of entry.spec.hosts.filter(isWildcard)) {
+    const key = hostKey(host);
+    found.set(key, (found.get(key) ?? new Set()).add(host));
+  }
+  wildcards.set(entry, found);
+  return found;
+}
+
+/** The namespaces of the service of a host, as serviceNamespaces gives them for all ServiceEntries. */
+const serviceNamespacesOfHost = fact(
+  "serviceNamespacesOfHost",
+  "key",
+  [entriesAtKey],
+  (host, mesh): readonly string[] => {
+    const own = namespaceOfHost(host, mesh.settings.domain);
+    for (const key of own === undefined ? coveringHosts(host) : [host]) {
+      const { byHost, over } = mesh.get(entriesAtKey, key);
+      const best = over(host);
+      const entries = best === undefined ? undefined : byHost.get(best);
+      if (entries !== undefined)
+        return [
+          ...new Set([...(own === undefined ? [] : [own]), ...entries.map(({ metadata }) => metadata.namespace)]),
+        ];
+    }
+    return own === undefined ? [] : [own];
+  },
+);
+
+/**
+ * The look-up results for subsets of all hosts that only wildcards match. The key is a JSON list of these wildcards and of
+ * the namespaces of the service.
+ */
+const subsetsOfWildcards = fact("subsetsOfWildcards", "key", [rulesOfWildcards], (key, mesh): SubsetsOfHost => {
+  const [hosts, namespaces] = JSON.parse(key) as readonly [readonly string[], readonly string[]];
+  return new SubsetsOfHost(mesh.get(rulesOfWildcards, JSON.stringify(hosts)), new Set(namespaces), mesh.settings);
+});
+
+/**
+ * The look-up results for subsets of a host (as istiod resolves it). Hosts with the same DestinationRules and the same
+ * service namespaces share one object.
+ */
+export const subsetsOfHost = fact(
+  "subsetsOfHost",
+  "key",
+  [hostsAtKey, serviceNamespacesOfHost, subsetsOfWildcards],
+  (host, mesh): SubsetsOfHost => {
+    const hosts = ruleHostsOver(host, mesh);
+    const namespaces = mesh.get(serviceNamespacesOfHost, host);
+    const [first] = hosts;
+    if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
+    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), new Set(namespaces), mesh.settings);
+  },
+);
