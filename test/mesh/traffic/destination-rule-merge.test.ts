@@ -36,7 +36,7 @@ const aRule = fc.record({
   trafficPolicy: fc.constantFrom(undefined, { tls: { mode: "SIMPLE" } }),
 });
 const someRules = fc
-  .array(aRule, { maxLength: 10 })
+  .array(aRule, { maxLength: 10, size: "max" })
   .map((all) =>
     all.map(({ namespace, creationTimestamp, ...spec }, i) =>
       readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec }),
