@@ -8,6 +8,10 @@ const isOld = process.versions.node.localeCompare(needed, "en", { numeric: true 
 const isInstalled = existsSync(new URL("../node_modules/.bin", import.meta.url));
 const brought = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
 
+const notUsed = () =>
+  `Meshward's commands need Node ${needed} or newer, and yours is ${process.version}: npm has installed a newer one, and ` +
+  "only npm puts it in PATH. Start the command with npm run, or with npm exec -- node.";
+
 const tooOld = () =>
   `Meshward's commands need Node ${needed} or newer, and yours is ${process.version}: ` +
   (brought in optionalDependencies
@@ -15,7 +19,10 @@ const tooOld = () =>
     : `npm has no Node 24 for ${process.platform} ${process.arch}. `) +
   `${brought in optionalDependencies ? "install" : "Install"} Node 24 and put it first in PATH.`;
 
-const problem = !isInstalled ? "Nothing is installed yet: run npm ci first." : isOld ? tooOld() : undefined;
+const isBrought = existsSync(new URL(`../node_modules/${brought}`, import.meta.url));
+const fault = () => (isBrought ? notUsed() : tooOld());
+
+const problem = !isInstalled ? "Nothing is installed yet: run npm ci first." : isOld ? fault() : undefined;
 if (problem !== undefined) {
   process.stderr.write(`meshward: ${problem}\n`);
   process.exit(2);

@@ -114,11 +114,15 @@ test("a package whose licence cannot be told is not passed on", () => {
 describe("npm's scripts", () => {
   const check = ".ci/node-version.mjs";
   /** The check in a checkout of its own, with `node_modules` or without. */
-  function checked(node: string, { isInstalled, text = readFileSync(join(root, "package.json"), "utf8") }: Checkout) {
+  function checked(
+    node: string,
+    { isInstalled, brings, text = readFileSync(join(root, "package.json"), "utf8") }: Checkout,
+  ) {
     const checkout = mkdtempSync(join(folder, "checkout-"));
     cpSync(join(root, check), join(checkout, check));
     writeFileSync(join(checkout, "package.json"), text);
     if (isInstalled) mkdirSync(join(checkout, "node_modules", ".bin"), { recursive: true });
+    if (brings !== undefined) mkdirSync(join(checkout, "node_modules", brings));
     return ran(node, join(checkout, check));
   }
 
@@ -149,6 +153,12 @@ describe("npm's scripts", () => {
     );
   });
 
+  test("with an old Node, and not through npm: npm has a newer one", needsOldNode, () => {
+    const { status, stderr } = checked(old?.path ?? "", { isInstalled: true, brings: ownName });
+    assert.equal(status, 2);
+    assert.match(stderr, /yours is v.* only npm puts it in PATH\. Start the command with npm run, or with npm exec/);
+  });
+
   test("each script that needs something installed asks first", () => {
     const { prepare: _, check: __, ...scripts } = packageJson.scripts;
     for (const [name, script] of Object.entries(scripts)) assert.ok(script.includes(check), name);
@@ -157,6 +167,8 @@ describe("npm's scripts", () => {
 
 interface Checkout {
   readonly isInstalled: boolean;
+  /** A package beside. */
+  readonly brings?: string;
   readonly text?: string;
 }
 
