@@ -177,6 +177,10 @@ const subsetShapes: readonly Growing[] = [
       http: list(n, (i) => routeTo(`v${i}`, i, { gateways: [`g-${i}`] })),
     }),
   })),
+  shape("VirtualService, n routes to n subsets of one DestinationRule", 5_000, (n) => ({
+    mesh: [...base, destinationRule("d", { host: "a", subsets: list(n, (i) => subset(i)) })],
+    object: virtualService("r", { hosts: ["a"], http: list(n, (i) => routeTo(`v${i}`, i)) }),
+  })),
   shape("VirtualService, n routes to n subsets of n DestinationRules", 5_000, (n) => ({
     mesh: [...base, ...list(n, (i) => destinationRule(`d-${i}`, { host: "a", subsets: [subset(i)] }))],
     object: virtualService("r", { hosts: ["a"], http: list(n, (i) => routeTo(`v${i}`, i)) }),

@@ -25,6 +25,9 @@ interface AlikeClients {
   readonly choices: SubsetChoices;
 }
 
+/** So few subsets are compared one by one. */
+const fewSubsets = 8;
+
 /** After this many look-ups, all defined subsets of a host are collected. */
 const fewAsked = 4;
 
@@ -50,9 +53,9 @@ export class SubsetsOfHost {
   readonly serviceNamespaces: ReadonlySet<string>;
   readonly #settings: MeshSettings;
   readonly #byClient = new Map<string, SubsetChoices>();
-  readonly #byUse = new Map<UsedDestinationRules, SubsetChoices>();
+  #byUse: Map<UsedDestinationRules, SubsetChoices> | undefined;
   #alike: Map<ReadonlySet<string>, readonly AlikeClients[]> | undefined;
-  readonly #definedForAll = new Map<string, boolean>();
+  #definedForAll: Map<string, boolean> | undefined;
   #clients: ReadonlySet<string> | undefined;
   #preceded: Map<string, ReadonlySet<string>> | undefined;
   #known: ReadonlySet<string> | undefined;
@@ -93,11 +96,11 @@ export class SubsetsOfHost {
 
   /** Whether the subset exists for every client, with any namespace and labels. */
   isDefinedForAll(subset: string): boolean {
+    if (this.#isPlainlyDefined(subset)) return true;
+    this.#definedForAll ??= new Map();
     let known = this.#definedForAll.get(subset);
     if (known === undefined) {
-      known =
-        this.#isPlainlyDefined(subset) ||
-        this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "all");
+      known = this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "all");
       this.#definedForAll.set(subset, known);
     }
     return known;
@@ -118,12 +121,18 @@ export class SubsetsOfHost {
   #isPlainlyDefined(subset: string): boolean {
     const [rule] = this.rules.rules;
     if (rule === undefined || this.rules.rules.length > 1 || !isForEveryWorkload(rule, this.#settings)) return false;
-    if (!rule.spec.subsets.some(({ name }) => name === subset)) return false;
+    if (!this.#isDefinedBy(rule, subset)) return false;
     const { namespace } = rule.metadata;
     const { serviceNamespaces } = this;
     return (
       serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === this.#settings.rootNamespace
     );
+  }
+
+  #isDefinedBy(only: DestinationRule, subset: string): boolean {
+    const { subsets } = only.spec;
+    if (subsets.length > fewSubsets) return this.rules.defining(subset).length > 0;
+    return subsets.some(({ name }) => name === subset);
   }
 
   /** The namespaces, grouped by the rules that they use. */
@@ -163,6 +172,7 @@ export class SubsetsOfHost {
   }
 
   #only(used: UsedDestinationRules): SubsetChoices {
+    this.#byUse ??= new Map();
     let found = this.#byUse.get(used);
     if (found === undefined) this.#byUse.set(used, (found = anyOf([used])));
     return found;
