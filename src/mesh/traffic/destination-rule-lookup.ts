@@ -146,6 +146,12 @@ export class RulesOverHost {
     return this.#rules;
   }
 
+  /** The rule of the most specific host; undefined: it has several. */
+  get onlyMostSpecific(): DestinationRule | undefined {
+    const [first] = this.#hosts;
+    return first?.rules.length === 1 ? first.rules[0] : undefined;
+  }
+
   #inOrder(): readonly DestinationRule[] {
     const places = this.#places;
     const rules = this.#hosts.flatMap((host) => host.rules);

@@ -1,7 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { destinationRuleOf, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
-import { type DestinationRule, isForEveryWorkload } from "./destination-rules.ts";
+import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
 
 /** The result of a subset look-up for clients of one namespace. */
 export interface SubsetLookup {
@@ -55,6 +55,7 @@ export class SubsetsOfHost {
   readonly #byClient = new Map<string, SubsetChoices>();
   #byUse: Map<UsedDestinationRules, SubsetChoices> | undefined;
   #alike: Map<ReadonlySet<string>, readonly AlikeClients[]> | undefined;
+  #forAll: DestinationRule | "none" | undefined;
   #definedForAll: Map<string, boolean> | undefined;
   #clients: ReadonlySet<string> | undefined;
   #preceded: Map<string, ReadonlySet<string>> | undefined;
@@ -114,24 +115,37 @@ export class SubsetsOfHost {
     return !this.#known.has(subset);
   }
 
-  /**
-   * Whether every client finds the subset, in the usual case that needs no look at the clients: only one rule may cover the
-   * host, it is visible to all, and it is in a namespace that all clients search. If false, clients may still find it.
-   */
+  /** Whether the rule that every client uses defines the subset. */
   #isPlainlyDefined(subset: string): boolean {
-    const [rule] = this.rules.rules;
-    if (rule === undefined || this.rules.rules.length > 1 || !isForEveryWorkload(rule, this.#settings)) return false;
-    if (!this.#isDefinedBy(rule, subset)) return false;
+    if (this.#forAll === undefined) this.#forAll = this.#ruleForAll() ?? "none";
+    return this.#forAll !== "none" && this.#isDefinedBy(this.#forAll, subset);
+  }
+
+  /**
+   * The rule that every client uses, found without a look at the clients: the only one of the most specific host is visible
+   * to all and in a namespace that all clients search, and no client prefers a rule of a less specific host. If undefined,
+   * there may still be such a rule.
+   */
+  #ruleForAll(): DestinationRule | undefined {
+    const rule = this.rules.onlyMostSpecific;
+    if (rule === undefined || !isForEveryWorkload(rule, this.#settings)) return undefined;
     const { namespace } = rule.metadata;
     const { serviceNamespaces } = this;
-    return (
-      serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === this.#settings.rootNamespace
-    );
+    const isSearched =
+      serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === this.#settings.rootNamespace;
+    if (!isSearched) return undefined;
+    return this.rules.rules.every((other) => other === rule || this.#yieldsTo(namespace, other)) ? rule : undefined;
+  }
+
+  /** Whether no client prefers this rule of a less specific host to one in the namespace. */
+  #yieldsTo(namespace: string, other: DestinationRule): boolean {
+    if (other.metadata.namespace === this.#settings.rootNamespace) return !isPrivate(other, this.#settings);
+    return other.metadata.namespace === namespace;
   }
 
   #isDefinedBy(only: DestinationRule, subset: string): boolean {
     const { subsets } = only.spec;
-    if (subsets.length > fewSubsets) return this.rules.defining(subset).length > 0;
+    if (subsets.length > fewSubsets) return this.rules.defining(subset).includes(only);
     return subsets.some(({ name }) => name === subset);
   }
 

@@ -35,13 +35,15 @@ const aRule = fc.record({
   ),
   trafficPolicy: fc.constantFrom(undefined, { tls: { mode: "SIMPLE" } }),
 });
-const someRules = fc
-  .array(aRule, { maxLength: 12, size: "max" })
-  .map((all) =>
-    all.map(({ namespace, creationTimestamp, ...spec }, i) =>
-      readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec }),
-    ),
-  );
+const rulesUpTo = (maxLength: number) =>
+  fc
+    .array(aRule, { maxLength, size: "max" })
+    .map((all) =>
+      all.map(({ namespace, creationTimestamp, ...spec }, i) =>
+        readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec }),
+      ),
+    );
+const someRules = rulesUpTo(12);
 
 type Subsets = DestinationRule["spec"]["subsets"];
 interface Merged {
@@ -167,30 +169,38 @@ const rank = ({ definedFor, used }: Found) => ["none", "some", "all"].indexOf(de
 
 test("a subset is found as if each client looked it up for each namespace of the service", () => {
   const results = new Set<string>();
+  let overlapping = 0;
   fc.assert(
-    fc.property(someRules, fc.constantFrom([], ["a"], ["b", "a"]), (rules, serviceNamespaces) => {
-      const over = new DestinationRulesByHost(rules, settings).over(host);
-      const subsets = new SubsetsOfHost(over, new Set(serviceNamespaces), settings);
-      const possible = [undefined, ...over.rules.map(({ metadata }) => metadata.namespace)];
-      const found = clients.flatMap((client) =>
-        [undefined, { app: "x" }].map((labels) => {
-          const each = (serviceNamespaces.length > 0 ? serviceNamespaces : possible).map((owner) =>
-            lookUp(client, owner, rules, labels),
-          );
-          const best = each.reduce((one, other) => (rank(other) > rank(one) ? other : one));
-          const { definedFor, used } = subsets.lookUp(client, "v1", labels);
-          assert.deepEqual({ definedFor, used: used.map(({ metadata }) => metadata.name) }, best);
-          results.add(definedFor);
-          return labels === undefined ? definedFor : [];
-        }),
-      );
-      const own = found.flat();
-      if (subsets.isDefinedForAll("v1")) assert.ok(own.every((one) => one === "all"));
-      assert.equal(subsets.isNowhere("v1"), isNowhere(subsets));
-    }),
+    fc.property(
+      fc.oneof(someRules, rulesUpTo(3)),
+      fc.constantFrom([], ["a"], ["b", "a"]),
+      (rules, serviceNamespaces) => {
+        const over = new DestinationRulesByHost(rules, settings).over(host);
+        const subsets = new SubsetsOfHost(over, new Set(serviceNamespaces), settings);
+        const possible = [undefined, ...over.rules.map(({ metadata }) => metadata.namespace)];
+        const found = clients.flatMap((client) =>
+          [undefined, { app: "x" }].map((labels) => {
+            const each = (serviceNamespaces.length > 0 ? serviceNamespaces : possible).map((owner) =>
+              lookUp(client, owner, rules, labels),
+            );
+            const best = each.reduce((one, other) => (rank(other) > rank(one) ? other : one));
+            const { definedFor, used } = subsets.lookUp(client, "v1", labels);
+            assert.deepEqual({ definedFor, used: used.map(({ metadata }) => metadata.name) }, best);
+            results.add(definedFor);
+            return labels === undefined ? definedFor : [];
+          }),
+        );
+        const own = found.flat();
+        const isForAll = own.every((one) => one === "all");
+        assert.equal(subsets.isDefinedForAll("v1"), isForAll);
+        if (isForAll && over.rules.length > 1 && over.onlyMostSpecific !== undefined) overlapping++;
+        assert.equal(subsets.isNowhere("v1"), isNowhere(subsets));
+      },
+    ),
     { numRuns: 1_000 },
   );
   assert.equal(results.size, 3);
+  assert.ok(overlapping > 2, `only ${overlapping} rules stood before others and were used by all`);
 });
 
 const isNowhere = (subsets: SubsetsOfHost) =>
