@@ -80,6 +80,9 @@ class Overlay implements Mesh {
   under(relation: Relation, keys: Iterable<string>): readonly never[] {
     return this.lookup(relation.to, keys) as readonly never[];
   }
+  hasUnder(relation: Relation, key: string): boolean {
+    return this.lookup(relation.to, [key]).length > 0;
+  }
   visited(): void {}
   get(fact: AnyFact, subject: AnyObject | string): never {
     return fact.compute(subject as never, this) as never;

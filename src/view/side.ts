@@ -39,6 +39,10 @@ class Side implements Mesh {
   under(relation: Relation, keys: Iterable<string>): readonly never[] {
     return this.lookup(relation.to, keys) as readonly never[];
   }
+  hasUnder(relation: Relation, key: string): boolean {
+    this.#spend(1);
+    return this.#listOf(relation.to, key).length > 0;
+  }
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
@@ -50,12 +54,15 @@ class Side implements Mesh {
     this.#spend(1 + found.length);
     return found;
   }
-  /** A list is created once for each key. */
+  /** A list is created once for each key. Keys without objects are not stored: a host has many of them. */
   #listOf(index: Index, key: string): readonly AnyObject[] {
     let lists = this.#lists.get(index);
     if (lists === undefined) this.#lists.set(index, (lists = new Map()));
     let found = lists.get(key);
-    if (found === undefined) lists.set(key, (found = this.#mesh.lookup(index, [key])));
+    if (found === undefined) {
+      found = this.#mesh.lookup(index, [key]);
+      if (found.length > 0) lists.set(key, found);
+    }
     return found;
   }
   knowledge(kind: Kind): Knowledge {

@@ -79,6 +79,8 @@ export interface MeshView<in R extends Reads = never> {
   related<X extends R & Relation>(relation: X, object: FromOf<X>): readonly ToOf<X>[];
   /** The objects at the `to` end of the relation with these keys: as `related`, without an object at the `from` end. */
   under<X extends R & Relation>(relation: X, keys: Iterable<string>): readonly ToOf<X>[];
+  /** Whether `under` finds any object, without visiting them. */
+  hasUnder(relation: R & Relation, key: string): boolean;
   get<F extends R & AnyFact>(fact: F, subject: SubjectOfFact<F>): ValueOfFact<F>;
   /** Counts objects that are compared without a look-up, so that the CPU budget of a review limits this work too. */
   visited(objects: number): void;

@@ -290,12 +290,10 @@ interface HostsAtKey {
   readonly byHost: ReadonlyMap<string, RulesOfHost>;
   over(host: string): readonly string[];
 }
-const noHosts: HostsAtKey = { byHost: new Map(), over: () => nothing };
 
-/** The DestinationRules with a hostKey. */
+/** The DestinationRules with a hostKey; many keys of a host have none, and need not be asked for. */
 export const hostsAtKey = fact("hostsAtKey", "key", [destinationRulesOfVirtualService], (key, mesh): HostsAtKey => {
   const rules = mesh.under(destinationRulesOfVirtualService, [key]);
-  if (rules.length === 0) return noHosts;
   const byHost = rulesByHost(rules, mesh.settings);
   const [only] = byHost.size === 1 ? byHost.keys() : [];
   if (only !== undefined) return { byHost, over: (host) => (covers(only, host) ? [only] : nothing) };
@@ -316,8 +314,14 @@ export const rulesOfWildcards = fact("rulesOfWildcards", "key", [hostsAtKey], (k
 );
 
 /** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
-export const ruleHostsOver = (host: string, mesh: MeshView<typeof hostsAtKey>): readonly string[] =>
-  coveringHosts(host).flatMap((key) => mesh.get(hostsAtKey, key).over(host));
+export function ruleHostsOver(
+  host: string,
+  mesh: MeshView<typeof hostsAtKey | typeof destinationRulesOfVirtualService>,
+): readonly string[] {
+  return coveringHosts(host)
+    .filter((key) => mesh.hasUnder(destinationRulesOfVirtualService, key))
+    .flatMap((key) => mesh.get(hostsAtKey, key).over(host));
+}
 
 /**
  * The rule that a workload uses: the first whose selector matches it, else the last without a selector, else none (Istio

@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact } from "../../view/view.ts";
 import { hostsAtKey, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
-import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
+import { destinationRulesOfVirtualService, serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { SubsetsOfHost } from "./subsets.ts";
@@ -13,12 +13,10 @@ interface EntriesAtKey {
   readonly byHost: ReadonlyMap<string, readonly ServiceEntry[]>;
   over(host: string): string | undefined;
 }
-const noEntries: EntriesAtKey = { byHost: new Map(), over: () => undefined };
 
-/** The ServiceEntries with a hostKey. */
+/** The ServiceEntries with a hostKey; many keys of a host have none, and need not be asked for. */
 const entriesAtKey = fact("entriesAtKey", "key", [serviceEntriesOfVirtualService], (key, mesh): EntriesAtKey => {
   const entries = mesh.under(serviceEntriesOfVirtualService, [key]);
-  if (entries.length === 0) return noEntries;
   if (!isWildcard(key)) return { byHost: new Map([[key, entries]]), over: (host) => (host === key ? key : undefined) };
   const byHost = new Map<string, ServiceEntry[]>();
   for (const entry of entries)
@@ -50,10 +48,11 @@ function wildcardsOf(entry: ServiceEntry): ReadonlyMap<string, ReadonlySet<strin
 const serviceNamespacesOfHost = fact(
   "serviceNamespacesOfHost",
   "key",
-  [entriesAtKey],
+  [serviceEntriesOfVirtualService, entriesAtKey],
   (host, mesh): readonly string[] => {
     const own = namespaceOfHost(host, mesh.settings.domain);
     for (const key of own === undefined ? coveringHosts(host) : [host]) {
+      if (!mesh.hasUnder(serviceEntriesOfVirtualService, key)) continue;
       const { byHost, over } = mesh.get(entriesAtKey, key);
       const best = over(host);
       const entries = best === undefined ? undefined : byHost.get(best);
@@ -82,7 +81,7 @@ const subsetsOfWildcards = fact("subsetsOfWildcards", "key", [rulesOfWildcards],
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [hostsAtKey, serviceNamespacesOfHost, subsetsOfWildcards],
+  [destinationRulesOfVirtualService, hostsAtKey, serviceNamespacesOfHost, subsetsOfWildcards],
   (host, mesh): SubsetsOfHost => {
     const hosts = ruleHostsOver(host, mesh);
     const namespaces = mesh.get(serviceNamespacesOfHost, host);
