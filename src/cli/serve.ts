@@ -120,7 +120,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
     log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
-    terminal.hint?.("Requests in flight are being answered; press Ctrl-C again to stop immediately.\n");
+    terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
     policies.close();

@@ -153,7 +153,7 @@ describe("serve", () => {
     assert.deepEqual([stopped.code, stopped.out, stopped.error], [0, "", ""]);
     assert.match(
       hints.join(""),
-      /^The certificate of the webhook's CA is .*ca\.crt; .*\nRequests in flight .*Ctrl-C again to stop immediately\.\n$/,
+      /^The certificate of the webhook's CA is .*ca\.crt; .*\nMeshward stops when requests in flight are answered; press Ctrl-C again to stop immediately\.\n$/,
     );
     const failed = await meshward(["serve", ...slow, "--certs", mesh]);
     assert.equal(failed.code, 2);
