@@ -22,7 +22,7 @@ import {
   skips,
   writeReport,
 } from "./report-output.ts";
-import { shownError } from "./source-errors.ts";
+import { shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
@@ -54,7 +54,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const { policies, errors } = await policiesOf(options);
   if (errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`,
     );
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
   const { rulings, skipped, errors: failed } = judgeSet(files, selectionOf(policies));

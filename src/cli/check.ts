@@ -17,12 +17,14 @@ import {
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { printableLine } from "../text/printable.ts";
+import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
-import { clusterDomainOption, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
+import { clusterDomainOption, meshAtRevision, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import {
   accepted,
@@ -39,12 +41,10 @@ import {
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
-export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions {
-  readonly mesh?: string;
+export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions, DeletionOptions {
+  readonly since?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
-  readonly namespace: string;
-  readonly clusterDomain: string;
 }
 
 export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
@@ -54,6 +54,12 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(meshOption("check the files as changes to this mesh; only problems that they introduce are denied"))
     .addOption(kubeconfigOption())
     .addOption(contextOption())
+    .option(
+      "--since <revision>",
+      "check what changed in the git repository since this revision, such as origin/main; files that were removed delete their objects",
+    )
+    .option("--prune", "with --mesh and manifests: delete the objects that the mesh defines and the checked files do not")
+    .option("--delete <path>", "with --mesh: delete the objects in these manifests from the mesh")
     .option(
       "--partial <kinds>",
       "the files contain only part of these kinds; findings that depend on them are warnings",
@@ -89,47 +95,66 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
   });
-  const base = await baseOf(found, options, terminal);
-  const report = reportFor(found, base, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
+  const base = await baseOf(found, paths, options, terminal);
+  const isPruned = options.prune === true || options.since !== undefined;
+  const deleted = await deletionsOf(found, base, { ...options, prune: isPruned }, terminal);
+  const change: Changes = { found, base, deleted };
+  const report = reportFor(change, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
   for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
 }
 
+interface Changes {
+  readonly found: FileMesh;
+  /** The mesh before the change; undefined: the files are a mesh of their own. */
+  readonly base: FileMesh | undefined;
+  readonly deleted: readonly FileObject[];
+}
+
 function reportFor(
-  found: FileMesh,
-  base: FileMesh | undefined,
+  { found, base, deleted }: Changes,
   unread: readonly SourceError[],
   { selection, docsUrl }: { readonly selection: PolicySelection; readonly docsUrl: string },
 ): Report {
   const files = base ? appliedTo(base.mesh, found) : found;
-  const { rulings, skipped, errors } = base ? judgeChanges(files, base, selection) : judgeSet(files, selection);
+  const { rulings, skipped, errors } = base ? judgeChanges(files, { base, deleted }, selection) : judgeSet(files, selection);
   const places = new Map(
-    [...(base?.objects ?? []), ...files.objects].map(({ object, manifest }) => [object, manifest]),
+    [...(base?.objects ?? []), ...deleted, ...files.objects].map(({ object, manifest }) => [object, manifest]),
   );
   return reportOf({
     findings: rulings.flatMap((ruling) => reportedFinding(ruling, places.get(ruling.finding.subject), docsUrl)),
     skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(rulings)],
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places.get(error.subject)))],
-    objects: files.objects.length,
+    objects: files.objects.length + deleted.length,
   });
 }
 
-/** The mesh that `--mesh` names. A kind that it does not contain at all is known as far as the files contain it. */
+/**
+ * The mesh that `--mesh` or `--since` names. A kind that it does not contain at all is known as far as the files contain it.
+ */
 async function baseOf(
   files: FileMesh,
-  { mesh, ...options }: CheckOptions,
+  paths: readonly string[],
+  { mesh, since, ...options }: CheckOptions,
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
-  if (mesh === undefined) return undefined;
   const adjust = (kind: Kind, known: Knowledge) => {
     const stated = statedKnowledge(kind, options) ?? known;
     return stated === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : stated;
   };
-  return readMesh({ ...options, mesh }, terminal, {
+  const reading = {
     defaultNamespace: options.namespace,
-    knowledge: (kind, count) => adjust(kind, knowledgeOfMesh(kind, count)),
+    knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfMesh(kind, count)),
+  };
+  if (since !== undefined) {
+    if (mesh !== undefined) throw new UsageError("--since and --mesh both name the mesh before the change; give one");
+    return meshAtRevision(since, paths, { ...reading, settings: settingsIn(options.clusterDomain) }, terminal);
+  }
+  if (mesh === undefined) return undefined;
+  return readMesh({ ...options, mesh }, terminal, {
+    ...reading,
     adjust: (kind, known) => (known === "unknown" && files.mesh.count(kind) === 0 ? known : adjust(kind, known)),
   });
 }

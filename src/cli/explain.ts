@@ -20,7 +20,7 @@ import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
-import { shownError } from "./source-errors.ts";
+import { shownError, shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
 export interface ExplainOptions extends PolicyOptions, MeshOptions {
@@ -109,7 +109,7 @@ async function objectsIn(
   const { manifests, errors } = await readManifests([path], terminal.input);
   if (errors.length > 0)
     throw new UsageError(
-      `${path} cannot be read completely:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `${path} cannot be read completely:\n${shownErrors(errors)}`,
     );
   const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
   if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);

@@ -6,7 +6,7 @@ import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
-import type { FileMesh } from "../sources/manifests/file-mesh.ts";
+import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 
 export interface Judgement {
   readonly rulings: readonly Ruling[];
@@ -57,16 +57,20 @@ function separateGroups(files: FileMesh): readonly Environment[] {
   return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
 }
 
-/** Checks the files as one set of changes to a mesh; only problems that they introduce count as theirs. */
+/**
+ * Checks the files, and the deletion of objects, as one set of changes to a mesh; only problems that they introduce count as
+ * theirs.
+ */
 export function judgeChanges(
   { objects, replaced }: FileMesh,
-  { mesh }: FileMesh,
+  { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
   selection: PolicySelection,
 ): Judgement {
   const early = new Set(replaced.map(({ earlier }) => earlier));
-  const changes = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
+  const applied = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
+  const changes = [...applied, ...deleted.map(({ object }) => ({ old: object }))];
   const { findings, skipped, errors, after } = judge(rules, mesh, changes, { selection });
-  const changed = new Set(objects.map(({ object }) => identityOf(object)));
+  const changed = new Set([...objects, ...deleted].map(({ object }) => identityOf(object)));
   const rulings = rulingsOf(findings, { after, exceptionFor: selection.exceptionFor, changed });
   return { rulings, skipped, errors };
 }

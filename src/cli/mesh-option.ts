@@ -4,13 +4,15 @@ import { isDomain } from "../mesh/traffic/host-syntax.ts";
 import { CaptureError, isCapture, readCapture } from "../sources/cluster/capture.ts";
 import { meshOfCluster } from "../sources/cluster/snapshot.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/manifests/file-mesh.ts";
+import { readManifestsAt, RevisionError } from "../sources/manifests/git-revision.ts";
+import { standardInput } from "../sources/manifests/manifest-files.ts";
 import { type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
 import type { Knowledge } from "../view/view.ts";
 import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
-import { shownError } from "./source-errors.ts";
+import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** istiod resolves short hosts with the domain that it was started with, which no object in the cluster contains. */
@@ -78,8 +80,27 @@ export async function meshFromFiles(path: string, options: ReadMeshOptions): Pro
   const read = await readManifests([path]);
   if (read.errors.length > 0)
     throw new UsageError(
-      `--mesh ${path} cannot be read completely:\n${read.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`,
     );
+  return { read, ...fileMeshOf(read.manifests, options) };
+}
+
+/**
+ * The mesh in these paths at a revision of git. Throws a UsageError if the revision or one of its files cannot be read.
+ */
+export async function meshAtRevision(
+  revision: string,
+  paths: readonly string[],
+  options: ReadMeshOptions,
+  { env }: Pick<Terminal, "env">,
+): Promise<MeshFromFiles> {
+  if (paths.includes(standardInput))
+    throw new UsageError("--since compares files with those of a revision; standard input (-) is in no revision");
+  const read = await readManifestsAt(revision, paths, env).catch((error: unknown) => {
+    throw error instanceof RevisionError ? new UsageError(`--since: ${error.message}`) : error;
+  });
+  if (read.errors.length > 0)
+    throw new UsageError(`--since ${revision}: its files cannot be read completely:\n${shownErrors(read.errors)}`);
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 

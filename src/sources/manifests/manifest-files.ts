@@ -23,7 +23,7 @@ export interface ManifestFiles {
 export const standardInput = "-";
 
 const extensions = /\.(?:yaml|yml|json)$/i;
-const ignoreFile = ".meshwardignore";
+export const ignoreFile = ".meshwardignore";
 
 /**
  * The files of the paths, in the order of the paths; files of a folder are sorted by name. Each file occurs once, even

@@ -1,0 +1,72 @@
+import { identityOf, keyOf } from "../kube/identity.ts";
+import { isCapture } from "../sources/cluster/capture.ts";
+import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
+import { readManifests } from "../sources/manifests/manifests.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { clusterWord, settingsIn } from "./mesh-option.ts";
+import { shownErrors } from "./source-errors.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface DeletionOptions {
+  readonly mesh?: string;
+  /** Deletes what the files of `--mesh` define and the checked files do not. */
+  readonly prune?: boolean;
+  /** A file or folder with the manifests of objects to delete. */
+  readonly delete?: string;
+  readonly namespace: string;
+  readonly clusterDomain: string;
+}
+
+/**
+ * The objects that a change deletes from the mesh: as the mesh contains them, with the manifest that shows them. Throws a
+ * UsageError if the options contradict each other, or name an object that the mesh does not contain.
+ */
+export async function deletionsOf(
+  files: FileMesh,
+  base: FileMesh | undefined,
+  options: DeletionOptions,
+  terminal: Pick<Terminal, "input">,
+): Promise<readonly FileObject[]> {
+  if (base === undefined) return withoutMesh(options);
+  const pruned = options.prune === true ? prunedFrom(base, files, options) : [];
+  const deleted = options.delete === undefined ? [] : await deletedFrom(base, files, options, terminal);
+  return [...new Map([...pruned, ...deleted].map((entry) => [identityOf(entry.object), entry])).values()];
+}
+
+function withoutMesh({ prune, delete: path }: DeletionOptions): readonly FileObject[] {
+  if (prune === true) throw new UsageError("--prune needs the mesh from which objects are deleted; give --mesh");
+  if (path !== undefined) throw new UsageError("--delete needs the mesh from which objects are deleted; give --mesh");
+  return [];
+}
+
+function prunedFrom(base: FileMesh, files: FileMesh, { mesh = "" }: DeletionOptions): readonly FileObject[] {
+  if (mesh === clusterWord || isCapture(mesh))
+    throw new UsageError(
+      `--prune deletes what the checked files no longer define, so --mesh must be a file or folder of manifests; ${mesh} also contains objects that other files define. Use --delete for single objects`,
+    );
+  const defined = new Set(files.objects.map(({ object }) => identityOf(object)));
+  const early = new Set(base.replaced.map(({ earlier }) => earlier));
+  return base.objects.filter((entry) => !early.has(entry) && !defined.has(identityOf(entry.object)));
+}
+
+async function deletedFrom(
+  { mesh }: FileMesh,
+  files: FileMesh,
+  { delete: path = "", namespace, clusterDomain }: DeletionOptions,
+  { input }: Pick<Terminal, "input">,
+): Promise<readonly FileObject[]> {
+  const { manifests, errors } = await readManifests([path], input);
+  if (errors.length > 0) throw new UsageError(`--delete ${path} cannot be read completely:\n${shownErrors(errors)}`);
+  const { objects } = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
+  if (objects.length === 0) throw new UsageError(`--delete ${path} contains no object of a kind that Meshward reads`);
+  const applied = new Set(files.objects.map(({ object }) => identityOf(object)));
+  return objects.map(({ object, manifest }) => {
+    const there = mesh.find(object.kind, keyOf(object));
+    const named = `${object.originKind} ${keyOf(object)}`;
+    if (there === undefined || there.implied)
+      throw new UsageError(`--delete ${path}: the mesh has no ${named}; correct the file or the mesh`);
+    if (applied.has(identityOf(object)))
+      throw new UsageError(`--delete ${path}: ${named} is also in the checked files; remove it from one of the two`);
+    return { object: there, manifest };
+  });
+}
