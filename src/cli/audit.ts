@@ -18,6 +18,7 @@ import {
   failOnOption,
   formatOption,
   outputOption,
+  placesOf,
   type ReportOptions,
   skips,
   writeReport,
@@ -58,18 +59,18 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
     );
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
   const { rulings, skipped, errors: failed } = judgeSet(files, selectionOf(policies));
-  const places = new Map(files.objects.map(({ object, manifest }) => [object, manifest]));
+  const places = placesOf(files.objects);
   const report = reportOf({
     findings: rulings.flatMap((ruling) => {
       const { finding } = ruling;
       return reportedFinding(
         { ...ruling, finding: { ...finding, introduced: false } },
-        places.get(finding.subject),
+        places,
         options.docsUrl,
       );
     }),
     skipped: [...skips(skipped), ...accepted(rulings)],
-    errors: failed.map((error) => failedRule(error, places.get(error.subject))),
+    errors: failed.map((error) => failedRule(error, places)),
     objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
   });
   writeReport(report, options, terminal);

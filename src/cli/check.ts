@@ -20,7 +20,7 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { type DeletionOptions, deletionsOf } from "./deletions.ts";
+import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -33,6 +33,7 @@ import {
   failOnOption,
   formatOption,
   outputOption,
+  placesOf,
   type ReportOptions,
   type Skipped,
   skips,
@@ -85,6 +86,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
+  if (options.since === undefined) assertDeletable(options);
   const set = await readManifests(paths, terminal.input);
   const { policies, errors } = await policiesOf(options);
   // Policy documents among the checked files must be valid too, although they are not applied here.
@@ -120,13 +122,11 @@ function reportFor(
 ): Report {
   const files = base ? appliedTo(base.mesh, found) : found;
   const { rulings, skipped, errors } = base ? judgeChanges(files, { base, deleted }, selection) : judgeSet(files, selection);
-  const places = new Map(
-    [...(base?.objects ?? []), ...deleted, ...files.objects].map(({ object, manifest }) => [object, manifest]),
-  );
+  const places = placesOf([...deleted, ...files.objects], base?.objects);
   return reportOf({
-    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places.get(ruling.finding.subject), docsUrl)),
+    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places, docsUrl)),
     skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(rulings)],
-    errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places.get(error.subject)))],
+    errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: files.objects.length + deleted.length,
   });
 }

@@ -17,9 +17,20 @@ export interface DeletionOptions {
   readonly clusterDomain: string;
 }
 
+/** Throws a UsageError if the options need a mesh and there is none, or another one. */
+export function assertDeletable({ mesh, prune, delete: path }: DeletionOptions): void {
+  const option = prune === true ? "--prune" : path === undefined ? undefined : "--delete";
+  if (option === undefined) return;
+  if (mesh === undefined) throw new UsageError(`${option} needs the mesh from which objects are deleted; give --mesh`);
+  if (prune === true && (mesh === clusterWord || isCapture(mesh)))
+    throw new UsageError(
+      `--prune deletes what the checked files no longer define, so --mesh must be a file or folder of manifests; ${mesh} also contains objects that other files define. Use --delete for single objects`,
+    );
+}
+
 /**
  * The objects that a change deletes from the mesh: as the mesh contains them, with the manifest that shows them. Throws a
- * UsageError if the options contradict each other, or name an object that the mesh does not contain.
+ * UsageError if `--delete` names an object that the mesh does not contain, or that is also applied.
  */
 export async function deletionsOf(
   files: FileMesh,
@@ -27,23 +38,13 @@ export async function deletionsOf(
   options: DeletionOptions,
   terminal: Pick<Terminal, "input">,
 ): Promise<readonly FileObject[]> {
-  if (base === undefined) return withoutMesh(options);
-  const pruned = options.prune === true ? prunedFrom(base, files, options) : [];
+  if (base === undefined) return [];
+  const pruned = options.prune === true ? prunedFrom(base, files) : [];
   const deleted = options.delete === undefined ? [] : await deletedFrom(base, files, options, terminal);
   return [...new Map([...pruned, ...deleted].map((entry) => [identityOf(entry.object), entry])).values()];
 }
 
-function withoutMesh({ prune, delete: path }: DeletionOptions): readonly FileObject[] {
-  if (prune === true) throw new UsageError("--prune needs the mesh from which objects are deleted; give --mesh");
-  if (path !== undefined) throw new UsageError("--delete needs the mesh from which objects are deleted; give --mesh");
-  return [];
-}
-
-function prunedFrom(base: FileMesh, files: FileMesh, { mesh = "" }: DeletionOptions): readonly FileObject[] {
-  if (mesh === clusterWord || isCapture(mesh))
-    throw new UsageError(
-      `--prune deletes what the checked files no longer define, so --mesh must be a file or folder of manifests; ${mesh} also contains objects that other files define. Use --delete for single objects`,
-    );
+function prunedFrom(base: FileMesh, files: FileMesh): readonly FileObject[] {
   const defined = new Set(files.objects.map(({ object }) => identityOf(object)));
   const early = new Set(base.replaced.map(({ earlier }) => earlier));
   return base.objects.filter((entry) => !early.has(entry) && !defined.has(identityOf(entry.object)));

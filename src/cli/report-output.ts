@@ -5,8 +5,9 @@ import type { Ruling } from "../engine/ruling.ts";
 import { idOf } from "../kube/identity.ts";
 import { jsonReport } from "../report/json.ts";
 import type { Report, ReportedError } from "../report/report.ts";
+import type { Places } from "../report/reported-finding.ts";
 import { textReport } from "../report/text.ts";
-import type { Manifest } from "../sources/manifests/manifests.ts";
+import type { FileObject } from "../sources/manifests/file-mesh.ts";
 import { unwritable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -49,11 +50,19 @@ export function accepted(rulings: readonly Ruling[]): Skipped[] {
   );
 }
 
-export function failedRule({ rule, subject, error }: RuleError, manifest: Manifest | undefined): ReportedError {
+/** The places of the objects that a user can change, and of those that only explain findings. */
+export function placesOf(changeable: readonly FileObject[], others: readonly FileObject[] = []): Places {
+  const own = new Map(changeable.map(({ object, manifest }) => [object, manifest]));
+  const all = new Map([...others, ...changeable].map(({ object, manifest }) => [object, manifest]));
+  return { of: (object) => all.get(object), isChangeable: (object) => own.has(object) };
+}
+
+export function failedRule({ rule, subject, error }: RuleError, places: Places): ReportedError {
   const why = error instanceof Error ? error.message : String(error);
-  const line = manifest?.locate([]).line ?? null;
+  const place = places.of(subject);
+  const line = place?.locate([]).line ?? null;
   const message = `rule ${rule.id} failed on ${idOf(subject)}; this is a bug in Meshward: ${why}`;
-  return { file: manifest?.file ?? null, line, message };
+  return { file: place?.file ?? null, line, message };
 }
 
 /** Throws a UsageError if the file cannot be written. */

@@ -8,6 +8,13 @@ export interface ReportedObject {
   readonly name: string;
 }
 
+/** A related object, and where it is; null if it is not in a file. */
+export interface RelatedObject extends ReportedObject {
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+}
+
 /** One finding with everything that is needed to act on it. */
 export interface ReportedFinding {
   readonly rule: string;
@@ -22,9 +29,9 @@ export interface ReportedFinding {
   /** False: the problem existed before the change. */
   readonly introduced: boolean;
   readonly object: ReportedObject;
-  /** Null if the object is not in a file. */
+  /** The place of the path in the object, or of an object that causes the problem; null if neither is in a file. */
   readonly file: string | null;
-  /** From 1; null if the object is not in a file. */
+  /** From 1. */
   readonly line: number | null;
   readonly column: number | null;
   /** The path of the field: `spec.http[0].route`; empty for the object as a whole. */
@@ -33,7 +40,7 @@ export interface ReportedFinding {
   readonly fix: string;
   /** The URL of the rule's page. */
   readonly docs: string;
-  readonly related: readonly ReportedObject[];
+  readonly related: readonly RelatedObject[];
 }
 
 /** A file that could not be read, or a rule that failed. */

@@ -1,4 +1,5 @@
 import { pageOf } from "../config/rule-page.ts";
+import type { Finding } from "../engine/finding.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -11,31 +12,60 @@ export interface Place {
   locate(path: Path): { readonly line: number; readonly column: number };
 }
 
-/** The report's entry for a finding; none if its mode is off. `place` is undefined if its subject is not in a file. */
+/** Finds the place of an object. */
+export interface Places {
+  /** Undefined if the object is not in a file. */
+  of(object: AnyObject): Place | undefined;
+  /** Whether the user can change the object: it is in one of the checked files, or is deleted by the change. */
+  isChangeable(object: AnyObject): boolean;
+}
+
+/** The report's entry for a finding; none if its mode is off. */
 export function reportedFinding(
   { finding, mode, lowered }: Ruling,
-  place: Place | undefined,
+  places: Places,
   docsUrl: string,
 ): readonly ReportedFinding[] {
   if (mode === "off") return [];
   const { rule, subject, at, message, introduced, related = [] } = finding;
-  const { line = null, column = null } = place?.locate(at) ?? {};
+  const { file, line, column } = placeOf(finding, places);
   const reported: ReportedFinding = {
     rule: rule.id,
     mode,
     lowered: lowered.map(({ step, from, to, reason }) => ({ step, from, to, reason })),
     introduced,
     object: reportedObject(subject),
-    file: place?.file ?? null,
+    file,
     line,
     column,
     path: formatPath(at),
     message,
     fix: finding.fix ?? rule.fix,
     docs: pageOf(rule.id, docsUrl),
-    related: related.map(reportedObject),
+    related: related.map((object) => ({ ...reportedObject(object), ...spotOf(object, [], places) })),
   };
   return [reported];
+}
+
+/**
+ * Where a reader can do something about a finding. A finding about a whole object that other objects cause, such as one about
+ * a namespace without its policy, is at the first of those which the reader can change.
+ */
+function placeOf({ subject, at, related = [] }: Finding, places: Places): Spot {
+  const cause = at.length > 0 ? undefined : related.find((object) => places.isChangeable(object));
+  const isMoved = cause !== undefined && (subject.kind === "Namespace" || !places.isChangeable(subject));
+  return isMoved ? spotOf(cause, [], places) : spotOf(subject, at, places);
+}
+
+interface Spot {
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+}
+function spotOf(object: AnyObject, at: Path, places: Places): Spot {
+  const place = places.of(object);
+  if (place === undefined) return { file: null, line: null, column: null };
+  return { file: place.file, ...place.locate(at) };
 }
 
 export function reportedObject({ apiVersion, originKind, metadata }: AnyObject): ReportedObject {

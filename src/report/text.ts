@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import type { Report, ReportedFinding, ReportedObject } from "./report.ts";
+import type { RelatedObject, Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
@@ -39,10 +39,13 @@ function shownFinding(finding: ReportedFinding, style: Style, page: Page): strin
   return [
     [`  ${place.padEnd(7)} `, `${style(shade, mode)}  ${shown(`${shownObject(object)}: ${message}`)}${shown(reason)}`],
     [indent, style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))],
-    ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownObject).join(", "))}`] as const] : []),
+    ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownRelated).join(", "))}`] as const] : []),
     [indent, `fix: ${shown(fix)}`],
   ].map(([head = "", body = ""]) => hanging(head, body, page));
 }
+
+const shownRelated = ({ file, line, ...object }: RelatedObject): string =>
+  shownObject(object) + (file === null ? "" : ` (${file}:${line ?? 1})`);
 
 const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
   `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
