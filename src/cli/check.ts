@@ -44,6 +44,7 @@ import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.
 
 export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions, DeletionOptions {
   readonly since?: string;
+  readonly allowEmpty?: boolean;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
 }
@@ -77,6 +78,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(profileOption())
     .addOption(formatOption())
     .addOption(failOnOption())
+    .option("--allow-empty", "accept folders that contain no object to check, such as those with only kustomize patches")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -91,7 +93,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { policies, errors } = await policiesOf(options);
   // Policy documents among the checked files must be valid too, although they are not applied here.
   const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
-  const unread = [...set.errors, ...errors, ...documents.errors];
+  const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
+  const unread = [...set.errors, ...empty, ...errors, ...documents.errors];
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
@@ -107,6 +110,11 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
 }
+
+const withAdvice = (error: SourceError): SourceError => ({
+  ...error,
+  message: `${error.message}. Check what is applied: render charts and overlays first, or accept this with --allow-empty`,
+});
 
 interface Changes {
   readonly found: FileMesh;

@@ -104,7 +104,7 @@ export async function meshAtRevision(
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 
-const nothingRead = { read: { manifests: [], errors: [], ignored: [] }, objects: [], replaced: [], others: [] };
+const nothingRead = { read: { manifests: [], errors: [], ignored: [], empty: [] }, objects: [], replaced: [], others: [] };
 
 async function meshFromCapture(
   path: string,

@@ -120,10 +120,11 @@ interface GitOptions {
 /** In bytes: the names of millions of files. */
 const mostOutput = 256 << 20;
 
-function withNames({ manifests, errors, ignored }: ManifestSet, nameOf: (file: string) => string): ManifestSet {
+function withNames({ manifests, errors, ignored, empty }: ManifestSet, nameOf: (file: string) => string): ManifestSet {
   return {
     manifests: manifests.map((manifest) => ({ ...manifest, file: nameOf(manifest.file) })),
     errors: errors.map((error) => ({ ...error, file: nameOf(error.file) })),
     ignored: ignored.map(({ path, reason }) => ({ path: nameOf(path), reason })),
+    empty: empty.map((error) => ({ ...error, file: nameOf(error.file) })),
   };
 }

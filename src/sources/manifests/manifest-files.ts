@@ -16,7 +16,15 @@ export interface ManifestFile {
 export interface ManifestFiles {
   readonly files: readonly ManifestFile[];
   readonly errors: readonly SourceError[];
-  readonly ignored: readonly { path: string; reason: string }[];
+  readonly ignored: readonly LeftOut[];
+  /** The files and folders of `files` and `ignored` that each folder added. */
+  readonly byFolder: ReadonlyMap<string, readonly string[]>;
+}
+
+/** A file or folder that is left out on purpose. */
+export interface LeftOut {
+  readonly path: string;
+  readonly reason: string;
 }
 
 /** The path that means standard input. */
@@ -43,10 +51,11 @@ interface Ignores {
 class Search {
   /** Files by real path. */
   readonly #files = new Map<string, ManifestFile>();
-  readonly #ignored = new Map<string, { path: string; reason: string }>();
+  readonly #ignored = new Map<string, LeftOut>();
   readonly #errors: SourceError[] = [];
   readonly #folders = new Set<string>();
   readonly #patches = new Set<string>();
+  readonly #byFolder = new Map<string, readonly string[]>();
 
   async add(path: string): Promise<void> {
     if (path === standardInput) {
@@ -61,12 +70,14 @@ class Search {
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, named: true });
       return;
     }
-    const before = this.#size();
-    const fresh = !this.#folders.has(real);
+    if (this.#folders.has(real)) return;
+    const known = new Set(this.#paths());
+    const errors = this.#errors.length;
     await this.#walk(path, real, await this.#ignoresAbove(path));
-    if (fresh && this.#size() === before) {
+    const added = [...this.#paths()].filter((one) => !known.has(one));
+    this.#byFolder.set(path, added);
+    if (added.length === 0 && this.#errors.length === errors)
       this.#fail(path, "this folder contains no .yaml, .yml or .json file; correct the path");
-    }
   }
 
   result(): ManifestFiles {
@@ -76,7 +87,7 @@ class Search {
       if (file.named || !this.#patches.has(real)) files.push(file);
       else ignored.push({ path: file.path, reason: "kustomize patch" });
     }
-    return { files, errors: this.#errors, ignored };
+    return { files, errors: this.#errors, ignored, byFolder: this.#byFolder };
   }
 
   async #walk(folder: string, real: string, ignores: readonly Ignores[]): Promise<void> {
@@ -174,8 +185,9 @@ class Search {
     this.#errors.push({ file, message });
   }
 
-  #size(): number {
-    return this.#files.size + this.#ignored.size + this.#errors.length;
+  *#paths(): Iterable<string> {
+    for (const { path } of this.#files.values()) yield path;
+    for (const { path } of this.#ignored.values()) yield path;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
-import { findManifestFiles, type ManifestFile, standardInput } from "./manifest-files.ts";
+import { findManifestFiles, type LeftOut, type ManifestFile, standardInput } from "./manifest-files.ts";
 import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
@@ -27,7 +27,9 @@ export interface ManifestSet {
   readonly manifests: readonly Manifest[];
   readonly errors: readonly SourceError[];
   /** Files that were left out on purpose, which is no error. */
-  readonly ignored: readonly { path: string; reason: string }[];
+  readonly ignored: readonly LeftOut[];
+  /** The folders among the paths that contain files, but no object and no error, with the reasons. */
+  readonly empty: readonly SourceError[];
 }
 
 /**
@@ -36,15 +38,28 @@ export interface ManifestSet {
  */
 export async function readManifests(paths: readonly string[], input?: Readable): Promise<ManifestSet> {
   const found = await findManifestFiles(paths);
-  const set = { manifests: new Array<Manifest>(), errors: [...found.errors], ignored: [...found.ignored] };
+  const set: Growing = { manifests: [], errors: [...found.errors], ignored: [...found.ignored] };
   for (const file of found.files) {
     const reading = await read(file, input);
     const shown = file.path === standardInput ? { ...file, path: "<stdin>" } : file;
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
     else addFile(set, shown, readDocuments(reading.text));
   }
-  return set;
+  return { ...set, empty: emptyFolders(set, found.byFolder) };
 }
+
+function emptyFolders(set: Growing, byFolder: ReadonlyMap<string, readonly string[]>): readonly SourceError[] {
+  const speaking = new Set([...set.manifests, ...set.errors].map(({ file }) => file));
+  return [...byFolder].flatMap(([folder, added]) => {
+    if (added.length === 0 || added.some((path) => speaking.has(path))) return [];
+    const own = new Set(added);
+    const reasons = set.ignored.filter(({ path }) => own.has(path)).map(({ path, reason }) => `${path} (${reason})`);
+    const shown = reasons.slice(0, mostShown).join(", ");
+    const more = reasons.length > mostShown ? ` and ${reasons.length - mostShown} more` : "";
+    return [{ file: folder, message: `it contains no object to check; left out: ${shown}${more}` }];
+  });
+}
+const mostShown = 5;
 
 async function read(file: ManifestFile, input: Readable | undefined): Promise<Reading> {
   if (file.path !== standardInput) return readFileText(file.path);
@@ -55,7 +70,7 @@ async function read(file: ManifestFile, input: Readable | undefined): Promise<Re
 interface Growing {
   readonly manifests: Manifest[];
   readonly errors: SourceError[];
-  readonly ignored: { path: string; reason: string }[];
+  readonly ignored: LeftOut[];
 }
 
 function addFile(set: Growing, file: ManifestFile, { documents, positionOf }: Documents): void {
