@@ -41,6 +41,7 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
   const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
   const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
+    before: evaluation.before,
     after: evaluation.after,
     exceptionFor: selection.exceptionFor,
     changed: new Set([identityOf(changed)]),

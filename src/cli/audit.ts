@@ -11,6 +11,7 @@ import { docsUrlOption } from "./docs-option.ts";
 import { judgeSet } from "./judge-files.ts";
 import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   accepted,
   exitCode,
@@ -54,22 +55,26 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
   const { policies, errors } = await policiesOf(options);
   if (errors.length > 0)
-    throw new UsageError(
-      `--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`,
-    );
+    throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
+  const selection = selectionOf(policies);
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
-  const { rulings, skipped, errors: failed } = judgeSet(files, selectionOf(policies));
+  const { rulings, skipped, errors: failed } = judgeSet(files, selection);
   const places = placesOf(files.objects);
+  const left = [
+    ...skips(skipped),
+    ...stepRules(selection, files.mesh, "an audit has no change: the webhook, or check with --mesh, asks it"),
+  ];
   const report = reportOf({
+    basis: basisOf({
+      ...{ profile: options.profile, policies, selection, mesh: files.mesh },
+      objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
+      skipped: new Set(left.map(({ rule }) => rule)),
+    }),
     findings: rulings.flatMap((ruling) => {
       const { finding } = ruling;
-      return reportedFinding(
-        { ...ruling, finding: { ...finding, introduced: false } },
-        places,
-        options.docsUrl,
-      );
+      return reportedFinding({ ...ruling, finding: { ...finding, introduced: false } }, places, options.docsUrl);
     }),
-    skipped: [...skips(skipped), ...accepted(rulings)],
+    skipped: [...left, ...accepted(rulings)],
     errors: failed.map((error) => failedRule(error, places)),
     objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
   });

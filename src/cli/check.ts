@@ -1,12 +1,10 @@
 import { Command } from "commander";
-import type { Rule } from "../engine/rule.ts";
-import { type PolicySelection, selectionOf } from "../engine/setting.ts";
-import { allSubjects } from "../engine/subjects.ts";
+import { selectionOf } from "../engine/setting.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
+import type { Policies } from "../policy/policies.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedFinding } from "../report/reported-finding.ts";
-import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -18,7 +16,7 @@ import {
 import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { Knowledge, Mesh } from "../view/view.ts";
+import type { Knowledge } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { docsUrlOption } from "./docs-option.ts";
@@ -26,6 +24,7 @@ import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import { clusterDomainOption, meshAtRevision, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   accepted,
   exitCode,
@@ -35,7 +34,6 @@ import {
   outputOption,
   placesOf,
   type ReportOptions,
-  type Skipped,
   skips,
   writeReport,
 } from "./report-output.ts";
@@ -60,7 +58,10 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "--since <revision>",
       "check what changed in the git repository since this revision, such as origin/main; files that were removed delete their objects",
     )
-    .option("--prune", "with --mesh and manifests: delete the objects that the mesh defines and the checked files do not")
+    .option(
+      "--prune",
+      "with --mesh and manifests: delete the objects that the mesh defines and the checked files do not",
+    )
     .option("--delete <path>", "with --mesh: delete the objects in these manifests from the mesh")
     .option(
       "--partial <kinds>",
@@ -78,7 +79,10 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(profileOption())
     .addOption(formatOption())
     .addOption(failOnOption())
-    .option("--allow-empty", "accept folders that contain no object to check, such as those with only kustomize patches")
+    .option(
+      "--allow-empty",
+      "accept folders that contain no object to check, such as those with only kustomize patches",
+    )
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -104,7 +108,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(found, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found, base, deleted };
-  const report = reportFor(change, unread, { selection: selectionOf(policies), docsUrl: options.docsUrl });
+  const report = reportFor(change, unread, { ...options, policies });
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
   for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
@@ -126,16 +130,28 @@ interface Changes {
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { selection, docsUrl }: { readonly selection: PolicySelection; readonly docsUrl: string },
+  { policies, profile, docsUrl }: Pick<CheckOptions, "profile" | "docsUrl"> & { readonly policies: Policies },
 ): Report {
+  const selection = selectionOf(policies);
   const files = base ? appliedTo(base.mesh, found) : found;
-  const { rulings, skipped, errors } = base ? judgeChanges(files, { base, deleted }, selection) : judgeSet(files, selection);
-  const places = placesOf([...deleted, ...files.objects], base?.objects);
+  const { rulings, skipped, errors, after } = base
+    ? judgeChanges(files, { base, deleted }, selection)
+    : judgeSet(files, selection);
+  const changed = [...files.objects, ...deleted];
+  const places = placesOf(changed, base?.objects);
+  const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
+  const left = [...skips(skipped), ...unasked];
   return reportOf({
+    basis: basisOf({
+      ...{ profile, policies, selection },
+      mesh: after,
+      objects: countedByKind(changed.map(({ object }) => object)),
+      skipped: new Set(left.map(({ rule }) => rule)),
+    }),
     findings: rulings.flatMap((ruling) => reportedFinding(ruling, places, docsUrl)),
-    skipped: [...skips(skipped), ...(base ? [] : stepRules(selection, files.mesh)), ...accepted(rulings)],
+    skipped: [...left, ...accepted(rulings)],
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
-    objects: files.objects.length + deleted.length,
+    objects: changed.length,
   });
 }
 
@@ -152,9 +168,10 @@ async function baseOf(
     const stated = statedKnowledge(kind, options) ?? known;
     return stated === "unknown" ? knowledgeOfSet(kind, files.mesh.count(kind)) : stated;
   };
+  const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
     defaultNamespace: options.namespace,
-    knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfMesh(kind, count)),
+    knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };
   if (since !== undefined) {
     if (mesh !== undefined) throw new UsageError("--since and --mesh both name the mesh before the change; give one");
@@ -174,19 +191,6 @@ function statedKnowledge(
 ): Knowledge | undefined {
   if (partial.includes(kind)) return "partial";
   return complete.includes(kind) ? "complete" : undefined;
-}
-
-/**
- * The rules that compare two states: without `--mesh` there is no earlier state, so the report lists them as skipped.
- */
-const stepRules = (selection: PolicySelection, mesh: Mesh): Skipped[] =>
-  rules
-    .filter((rule) => rule.compare && isInForce(rule, selection, mesh))
-    .map(({ id }) => ({ rule: id, reason: "compares a change with the mesh before it; give --mesh" }));
-
-function isInForce(rule: Rule, selection: PolicySelection, mesh: Mesh): boolean {
-  const settings = selection.between(mesh, mesh);
-  return [...allSubjects(rule, mesh)].some((subject) => settings.of(rule, subject).mode !== "off");
 }
 
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });

@@ -7,11 +7,14 @@ import type { AnyObject } from "../kube/object.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
+import type { Mesh } from "../view/view.ts";
 
 export interface Judgement {
   readonly rulings: readonly Ruling[];
   readonly skipped: readonly Skip[];
   readonly errors: readonly RuleError[];
+  /** The mesh with the files in it. */
+  readonly after: Mesh;
 }
 
 /** Checks the files as a mesh of their own; every problem in it counts as introduced by them. */
@@ -34,7 +37,8 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     errors.push(...own.errors);
   }
   const introduced = findings.map((finding) => ({ ...finding, introduced: true }));
-  return { rulings: rulingsOf(introduced, { after: mesh, exceptionFor: selection.exceptionFor }), skipped, errors };
+  const rulings = rulingsOf(introduced, { after: mesh, exceptionFor: selection.exceptionFor });
+  return { rulings, skipped, errors, after: mesh };
 }
 
 /** Findings for one environment, whose objects replace those of the same names in the set. */
@@ -69,10 +73,10 @@ export function judgeChanges(
   const early = new Set(replaced.map(({ earlier }) => earlier));
   const applied = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
   const changes = [...applied, ...deleted.map(({ object }) => ({ old: object }))];
-  const { findings, skipped, errors, after } = judge(rules, mesh, changes, { selection });
+  const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, { selection });
   const changed = new Set([...objects, ...deleted].map(({ object }) => identityOf(object)));
-  const rulings = rulingsOf(findings, { after, exceptionFor: selection.exceptionFor, changed });
-  return { rulings, skipped, errors };
+  const rulings = rulingsOf(findings, { before, after, exceptionFor: selection.exceptionFor, changed });
+  return { rulings, skipped, errors, after };
 }
 
 function changeOf(object: AnyObject, mesh: FileMesh["mesh"]) {

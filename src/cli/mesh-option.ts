@@ -79,9 +79,7 @@ export async function meshFromFiles(path: string, options: ReadMeshOptions): Pro
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path]);
   if (read.errors.length > 0)
-    throw new UsageError(
-      `--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`,
-    );
+    throw new UsageError(`--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`);
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 
@@ -104,7 +102,12 @@ export async function meshAtRevision(
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 
-const nothingRead = { read: { manifests: [], errors: [], ignored: [], empty: [] }, objects: [], replaced: [], others: [] };
+const nothingRead = {
+  read: { manifests: [], errors: [], ignored: [], empty: [] },
+  objects: [],
+  replaced: [],
+  others: [],
+};
 
 async function meshFromCapture(
   path: string,

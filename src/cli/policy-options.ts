@@ -31,12 +31,27 @@ export interface PoliciesInForce {
 export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const { manifests, errors } = options.policies === undefined ? nothing : await readManifests([options.policies]);
-  const loaded = loadPolicies([...manifests.filter(isPolicy), ...more], rules, found.profile);
+  const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
+  const loaded = loadPolicies([...documents, ...more], rules, found.profile);
   return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
 }
 
-const nothing = { manifests: new Array<Manifest>(), errors: new Array<SourceError>() };
+interface Documents {
+  readonly documents: readonly Manifest[];
+  readonly errors: readonly SourceError[];
+}
+const nothing: Documents = { documents: [], errors: [] };
+
+/** A path without any document is a wrong path, and would protect nothing without a word. */
+async function documentsIn(path: string): Promise<Documents> {
+  const { manifests, errors } = await readManifests([path]);
+  const documents = manifests.filter(isPolicy);
+  if (documents.length > 0 || errors.length > 0) return { documents, errors };
+  const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");
+  const found = kinds === "" ? "" : `, only ${kinds}`;
+  const message = `it contains no MeshwardPolicy and no MeshwardException${found}; give the path of your policies, or leave --policies out`;
+  return { documents, errors: [{ file: path, message }] };
+}
 
 /**
  * Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too.

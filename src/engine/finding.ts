@@ -41,13 +41,13 @@ function classOf({ evidence }: Problem, rule: Rule): FindingClass {
 
 /**
  * The kinds of the evidence that are not known well enough to deny: any evidence of a partial kind, and a missing object
- * of an assumed kind.
+ * of an assumed kind, unless the change took it away (`isTaken`).
  */
-export function uncertainEvidence({ evidence = [] }: Problem, mesh: Mesh): readonly Kind[] {
+export function uncertainEvidence({ evidence = [] }: Problem, mesh: Mesh, isTaken: boolean): readonly Kind[] {
   const kinds = new Set<Kind>();
   for (const one of evidence) {
-    const isMissing = "absent" in one;
-    const kind = isMissing ? one.absent : one.kind;
+    const isMissing = "absent" in one && !isTaken;
+    const kind = "absent" in one ? one.absent : one.kind;
     const knowledge = mesh.knowledge(kind);
     if (knowledge !== "complete" && (knowledge !== "assumed" || isMissing)) kinds.add(kind);
   }

@@ -1,4 +1,4 @@
-import { identityOf } from "../kube/identity.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Mesh } from "../view/view.ts";
@@ -36,6 +36,8 @@ export type Writer = "person" | "reconciler" | "control plane" | "garbage collec
 
 /** The data that a ruling uses in addition to the finding and its setting. */
 export interface RulingContext {
+  /** The mesh before the change; undefined without a change. */
+  readonly before?: Mesh;
   readonly after: Mesh;
   readonly exceptionFor: PolicySelection["exceptionFor"];
   /** Identities (identityOf) of the changed objects; undefined without a change, as in an audit. */
@@ -102,8 +104,11 @@ export const ladder = {
   limitedEffect: lowers("limitedEffect", ({ atMost }) =>
     when(atMost === "warn", "warn", "the effect is uncertain or limited in this case"),
   ),
-  incompleteEvidence: lowers("incompleteEvidence", (finding, mode, { after }) => {
-    const kinds = mode === "deny" ? uncertainEvidence(finding, after) : [];
+  incompleteEvidence: lowers("incompleteEvidence", (finding, mode, { before, after }) => {
+    const { introduced, subject } = finding;
+    // A change that introduces a problem on an object that it leaves as it is took away what was known to be there.
+    const isTaken = introduced && before?.find(subject.kind, keyOf(subject)) === subject;
+    const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTaken) : [];
     return when(kinds.length > 0, "warn", `other objects of kind ${kinds.join(", ")} may exist elsewhere`);
   }),
   existing: lowers("existing", ({ introduced, setting }, _mode, { changed }) =>

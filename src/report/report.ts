@@ -50,9 +50,27 @@ export interface ReportedError {
   readonly message: string;
 }
 
+/** What was checked, and with which policies: without it, "no findings" says little. */
+export interface Basis {
+  /** The version of Meshward. */
+  readonly version: string;
+  readonly profile: string;
+  /** The titles of the MeshwardPolicy documents in force, without those of the profile. */
+  readonly policies: readonly string[];
+  /** The number of MeshwardException documents in force. */
+  readonly exceptions: number;
+  /** The names of the protected namespaces of the mesh, sorted. */
+  readonly protectedNamespaces: readonly string[];
+  /** The number of checked objects of each kind. */
+  readonly objects: Readonly<Record<string, number>>;
+  /** Rules that had no object to check, and why. */
+  readonly idle: readonly { readonly rule: string; readonly reason: string }[];
+}
+
 export interface Report {
   readonly apiVersion: "meshward.io/v1alpha1";
   readonly kind: "Report";
+  readonly basis: Basis;
   /** Sorted by file, line, column, rule. */
   readonly findings: readonly ReportedFinding[];
   /** Rules that could not run, and findings that an exception accepts. */
@@ -62,6 +80,7 @@ export interface Report {
 }
 
 export function reportOf(parts: {
+  readonly basis: Basis;
   readonly findings: readonly ReportedFinding[];
   readonly skipped: Report["skipped"];
   readonly errors: readonly ReportedError[];
@@ -71,6 +90,7 @@ export function reportOf(parts: {
   return {
     apiVersion: "meshward.io/v1alpha1",
     kind: "Report",
+    basis: parts.basis,
     findings: parts.findings.toSorted(inReadingOrder),
     skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
     errors: parts.errors,

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import type { RelatedObject, Report, ReportedFinding, ReportedObject } from "./report.ts";
+import type { Basis, RelatedObject, Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
@@ -24,7 +24,7 @@ export function textReport(report: Report, page: Page): string {
   if (lines.length > 0) lines.push("");
   // If no object was checked, skipped rules are not listed.
   if (report.summary.objects > 0) lines.push(...shownSkips(report, style, page));
-  lines.push(summaryOf(report), "");
+  lines.push(...summaryOf(report).map((line) => hanging("", line, page)), "");
   return lines.join("\n");
 }
 
@@ -59,11 +59,41 @@ function shownSkips({ skipped }: Report, style: Style, page: Page): string[] {
   );
 }
 
-function summaryOf({ summary, errors }: Report): string {
+function summaryOf({ summary, errors, basis }: Report): readonly string[] {
   const { objects, deny, warn, audit } = summary;
   const counts = [`${deny} deny`, `${warn} warn`, ...(audit > 0 ? [`${audit} audit`] : [])].join(", ");
   const unread = errors.length > 0 ? `; ${plural(errors.length, "error")}` : "";
-  return `${plural(objects, "object")} checked: ${counts}${unread}`;
+  const first = `${plural(objects, "object")} checked${byKind(basis)}: ${counts}${unread}`;
+  return objects === 0 ? [first] : [first, shown(policiesOf(basis)), ...idleOf(basis)];
+}
+
+function byKind({ objects }: Basis): string {
+  const counts = Object.entries(objects).map(([kind, count]) => `${count} ${kind}`);
+  return counts.length === 0 ? "" : ` (${counts.join(", ")})`;
+}
+
+function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basis): string {
+  const names = protectedNamespaces.slice(0, mostNames).join(", ");
+  const more = protectedNamespaces.length > mostNames ? ` and ${protectedNamespaces.length - mostNames} more` : "";
+  const protection =
+    protectedNamespaces.length === 0
+      ? "no namespace is protected"
+      : `${plural(protectedNamespaces.length, "protected namespace")}: ${names}${more}`;
+  const documents = [
+    policies.length === 0 ? "no policies" : policies.length === 1 ? "1 policy" : `${policies.length} policies`,
+    ...(exceptions > 0 ? [plural(exceptions, "exception")] : []),
+  ];
+  return `profile ${profile}, ${documents.join(", ")}; ${protection}`;
+}
+const mostNames = 10;
+
+/** Rules without any object of their kind are only counted. */
+function idleOf({ idle }: Basis): readonly string[] {
+  const byReason = Map.groupBy(idle, ({ reason }) => reason);
+  return [...byReason].map(([reason, members]) => {
+    const ids = members.length > mostNames ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
+    return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
+  });
 }
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

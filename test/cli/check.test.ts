@@ -93,7 +93,7 @@ describe("check", () => {
     assert.equal(code, 1);
     assert.match(out, /^ +7:\d+ +deny +VirtualService shop\/shop: .*90 \+ 20 = 110$/m);
     assert.match(out, /^ +fix: Change the weights of the route so that their sum is 100\./m);
-    assert.match(out, /1 object checked: 1 deny, 0 warn/);
+    assert.match(out, /1 object checked \(1 VirtualService\): 1 deny, 0 warn/);
     assert.equal(error, "");
   });
 

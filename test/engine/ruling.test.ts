@@ -51,10 +51,15 @@ interface Case {
   /** Ids; undefined where nothing changes. */
   readonly changed?: readonly string[] | undefined;
   readonly knowledge?: Knowledge;
+  /** Default: the subject is new. */
+  readonly before?: MeshStore;
   readonly policies?: string;
 }
 
 const itself = [idOf(subject)];
+const empty = new MeshStore(defaultMeshSettings);
+const withSubject = new MeshStore(defaultMeshSettings);
+withSubject.set(subject);
 const existingDenies = policy("a", "{rules: [{id: virtual-service-weights-not-100, existing: deny}]}");
 const until = (year: number) =>
   exception(
@@ -93,6 +98,20 @@ const cases: readonly Case[] = [
     says: "of a kind assumed whole, warns",
     problem: { evidence: [missing] },
     knowledge: "assumed",
+    expected: "warn incompleteEvidence",
+  },
+  {
+    says: "of a kind assumed whole, which the change took from an object that stays as it is, denies",
+    problem: { evidence: [missing] },
+    knowledge: "assumed",
+    before: withSubject,
+    expected: "deny",
+  },
+  {
+    says: "of a kind known in part, which the change took, warns",
+    problem: { evidence: [missing] },
+    knowledge: "partial",
+    before: withSubject,
     expected: "warn incompleteEvidence",
   },
   {
@@ -135,6 +154,7 @@ for (const { says, expected, problem, introduced = true, knowledge = "complete",
       after: mesh,
       exceptionFor: selection.exceptionFor,
       ...(changed === undefined ? {} : { changed: new Set(changed) }),
+      before: given.before ?? empty,
     };
     const [ruling] = rulingsOf([finding], context);
     const said = [ruling?.mode, ...(ruling?.lowered.map(({ step }) => step) ?? []), ruling?.exception?.title];

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { keyOf } from "../../kube/identity.ts";
 import { type AnyObject, lastApplied } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
@@ -6,7 +7,7 @@ import type { FileMesh, FileObject } from "./file-mesh.ts";
 
 /**
  * The objects of files as the mesh would contain them after kubectl apply. Fields that only the API server writes (the
- * creation and deletion timestamps) are those of the stored object.
+ * creation and deletion timestamps) are those of the stored object. An object that does not change is the stored object itself.
  */
 export function appliedTo(mesh: Mesh, files: FileMesh): FileMesh {
   const entries = new Map<FileObject, FileObject>();
@@ -24,7 +25,8 @@ function stored(object: AnyObject, mesh: Mesh): AnyObject {
   const annotations = merged("annotations", object, there);
   const own = { uid, resourceVersion, creationTimestamp, deletionTimestamp, labels, annotations };
   const status = "status" in there ? { status: there.status } : {};
-  return { ...object, ...status, metadata: { ...object.metadata, ...own } } as AnyObject;
+  const applied = { ...object, ...status, metadata: { ...object.metadata, ...own } } as AnyObject;
+  return isDeepStrictEqual(applied, there) ? there : applied;
 }
 
 /**

@@ -105,7 +105,8 @@ class Repository {
         env: { ...this.#env, ...env },
       });
     } catch (error) {
-      if (isSystemError(error) && error.code === "ENOENT") throw new RevisionError("git is not on the PATH: install it");
+      if (isSystemError(error) && error.code === "ENOENT")
+        throw new RevisionError("git is not on the PATH: install it");
       throw error;
     }
   }

@@ -1,0 +1,82 @@
+import packageJson from "../../package.json" with { type: "json" };
+import type { Rule } from "../engine/rule.ts";
+import type { PolicySelection, Settings } from "../engine/setting.ts";
+import { allSubjects } from "../engine/subjects.ts";
+import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
+import type { Policies } from "../policy/policies.ts";
+import type { Basis, Report } from "../report/report.ts";
+import { rules } from "../rules/index.ts";
+import type { Mesh } from "../view/view.ts";
+
+type Skipped = Report["skipped"][number];
+
+interface Examined {
+  readonly profile: string;
+  readonly policies: Policies;
+  readonly selection: PolicySelection;
+  /** The mesh after the change. */
+  readonly mesh: Mesh;
+  /** The number of checked objects of each kind. */
+  readonly objects: Readonly<Record<string, number>>;
+  /** Rules that could not run at all; they are reported elsewhere. */
+  readonly skipped: ReadonlySet<string>;
+}
+
+/** What a report is about. */
+export function basisOf({ profile, policies, selection, mesh, objects, skipped }: Examined): Basis {
+  const settings = selection.between(mesh, mesh);
+  const protectedNamespaces = namesOfProtected(mesh, policies);
+  const idle = rules.flatMap((rule) => {
+    const reason = skipped.has(rule.id) ? undefined : idleness(rule, mesh, settings);
+    return reason === undefined ? [] : [{ rule: rule.id, reason }];
+  });
+  return {
+    version: packageJson.version,
+    profile,
+    policies: policies.documents.map(({ title }) => title).filter((title) => !title.startsWith("profile ")),
+    exceptions: policies.exceptions.length,
+    protectedNamespaces,
+    objects,
+    idle,
+  };
+}
+
+export function namesOfProtected(mesh: Mesh, policies: Policies): readonly string[] {
+  const names: string[] = [];
+  for (const { metadata } of mesh.all("Namespace"))
+    if (policies.protectsByName(metadata.name) || policies.protectsByLabels(metadata.labels)) names.push(metadata.name);
+  return names.sort();
+}
+
+/** Why a rule had nothing to check; undefined: it had. */
+function idleness(rule: Rule, mesh: Mesh, settings: Settings): string | undefined {
+  let [isAny, isOnlyProtection] = [false, false];
+  for (const subject of allSubjects(rule, mesh)) {
+    const { mode, ifProtected } = settings.of(rule, subject);
+    if (mode !== "off") return undefined;
+    isAny = true;
+    isOnlyProtection ||= ifProtected !== undefined && ifProtected !== "off";
+  }
+  if (!isAny) return "no object of its kind";
+  return isOnlyProtection ? "only for protected namespaces" : "turned off by the policies";
+}
+
+/** The rules that only compare a mesh before and after a change, and would have something to compare. */
+export function stepRules(selection: PolicySelection, mesh: Mesh, advice: string): Skipped[] {
+  const settings = selection.between(mesh, mesh);
+  return rules
+    .filter((rule) => rule.check === undefined && idleness(rule, mesh, settings) === undefined)
+    .map(({ id }) => ({ rule: id, reason: `compares a change with the mesh before it; ${advice}` }));
+}
+
+/** Counts objects by the kind in their manifests, in the order of the table of kinds. */
+export function countedByKind(...all: readonly Iterable<AnyObject>[]): Readonly<Record<string, number>> {
+  const counts = new Map<Kind, Map<string, number>>(allKinds.map((kind) => [kind, new Map()]));
+  for (const objects of all)
+    for (const { kind, originKind, implied } of objects) {
+      const ofKind = counts.get(kind);
+      if (implied !== true) ofKind?.set(originKind, (ofKind.get(originKind) ?? 0) + 1);
+    }
+  return Object.fromEntries([...counts.values()].flatMap((ofKind) => [...ofKind]));
+}

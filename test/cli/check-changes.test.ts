@@ -1,0 +1,265 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { Report } from "../../src/report/report.ts";
+import { meshward } from "./terminal.ts";
+
+// Files as a change to a mesh: what they delete, too.
+
+const root = mkdtempSync(join(realpathSync(tmpdir()), "meshward-changes-"));
+after(() => rmSync(root, { recursive: true }));
+let folders = 0;
+
+type Files = Readonly<Record<string, string>>;
+function write(folder: string, files: Files): void {
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+}
+function folderWith(files: Files): string {
+  const folder = join(root, String(folders++));
+  mkdirSync(folder);
+  write(folder, files);
+  return folder;
+}
+
+const namespace = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio-injection: enabled, meshward.io/protected: "true" } }
+`;
+const strict = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: default, namespace: shop }
+spec: { mtls: { mode: STRICT } }
+`;
+const denyAll = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: deny-all, namespace: shop }
+spec: {}
+`;
+const virtualService = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart, namespace: shop }
+spec: { hosts: [cart], http: [{ route: [{ destination: { host: cart, subset: v1 } }] }] }
+`;
+const destinationRule = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: cart, namespace: shop }
+spec: { host: cart, subsets: [{ name: v1, labels: { version: v1 } }] }
+`;
+const kept: Files = { "namespace.yaml": namespace, "routes.yaml": virtualService };
+const all: Files = { ...kept, "subsets.yaml": destinationRule, "security.yaml": `${strict}---\n${denyAll}` };
+
+async function report(...argv: readonly string[]): Promise<{ code: number; report: Report; error: string }> {
+  const { code, out, error } = await meshward(["check", ...argv, "--format", "json"]);
+  return { code, report: JSON.parse(out) as Report, error };
+}
+const denied = ({ findings }: Report): readonly string[] =>
+  findings.filter(({ mode }) => mode === "deny").map(({ rule }) => rule);
+const threeLosses = ["namespace-default-deny-removed", "namespace-mtls-weakened", "virtual-service-subset-not-found"];
+
+describe("deletions", () => {
+  test("--prune: what the files no longer define is deleted, and each loss is at its own file", async () => {
+    const [base, head] = [folderWith(all), folderWith(kept)];
+    assert.deepEqual(denied((await report(head, "--mesh", base)).report), []);
+    const { code, report: found } = await report(head, "--mesh", base, "--prune");
+    assert.equal(code, 1);
+    assert.deepEqual([...denied(found)].sort(), threeLosses);
+    assert.deepEqual(found.findings.map(({ rule, file, line }) => `${rule} ${file}:${line}`).sort(), [
+      `namespace-default-deny-removed ${join(base, "security.yaml")}:6`,
+      `namespace-mtls-weakened ${join(base, "security.yaml")}:1`,
+      `virtual-service-subset-not-found ${join(head, "routes.yaml")}:4`,
+    ]);
+    assert.equal(found.summary.objects, 5);
+  });
+
+  test("--prune: files that move delete nothing", async () => {
+    const head = folderWith({ "one.yaml": Object.values(all).join("---\n") });
+    const { code, report: found } = await report(head, "--mesh", folderWith(all), "--prune");
+    assert.deepEqual([code, denied(found)], [0, []]);
+  });
+
+  test("--delete: the objects of these manifests are deleted", async () => {
+    const [base, head] = [folderWith(all), folderWith(kept)];
+    const { report: found } = await report(head, "--mesh", base, "--delete", join(base, "subsets.yaml"));
+    assert.deepEqual(denied(found), ["virtual-service-subset-not-found"]);
+  });
+
+  test("related objects have file and line", async () => {
+    const base = folderWith(all);
+    const { report: found } = await report(folderWith(kept), "--mesh", base, "--prune");
+    const related = found.findings.flatMap((one) =>
+      one.related.map(({ name, file, line }) => `${name} ${file}:${line}`),
+    );
+    const security = join(base, "security.yaml");
+    assert.deepEqual(related.sort(), [`default ${security}:1`, `deny-all ${security}:6`]);
+  });
+
+  const [base, head] = [folderWith(all), folderWith(kept)];
+  for (const [name, argv, says] of [
+    ["--prune without a mesh", [head, "--prune"], /--prune needs the mesh .*give --mesh/],
+    ["--delete without a mesh", [head, "--delete", base], /--delete needs the mesh .*give --mesh/],
+    ["--prune of a cluster", [head, "--prune", "--mesh", "cluster"], /--prune .* --mesh must be a file or folder/],
+    [
+      "an object that is both applied and deleted",
+      [head, "--mesh", base, "--delete", join(base, "routes.yaml")],
+      /VirtualService shop\/cart is also in the checked files; remove it from one of the two/,
+    ],
+    [
+      "an object that is not there",
+      [head, "--mesh", head, "--delete", join(base, "subsets.yaml")],
+      /the mesh has no DestinationRule shop\/cart; correct the file or the mesh/,
+    ],
+    ["nothing to delete", [head, "--mesh", base, "--delete", join(root, "none")], /--delete .* cannot be read/],
+  ] as const)
+    test(`${name}: one line, exit 2`, async () => {
+      const { code, error } = await meshward(["check", ...argv]);
+      assert.equal(code, 2);
+      assert.match(error, says);
+    });
+});
+
+describe("--since", () => {
+  const repository = folderWith({});
+  const git = (...argv: readonly string[]): string =>
+    execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@example.com", ...argv], {
+      cwd: repository,
+      encoding: "utf8",
+      stdio: "pipe",
+    });
+  const inside = (path: string): string => join(repository, path);
+  // Paths of a command count from the working directory, which tests share: they are given whole, and the repository is found
+  // from the working directory, so the tests run there.
+  const home = process.cwd();
+  const run = async (...argv: readonly string[]) => {
+    process.chdir(repository);
+    try {
+      return await report(...argv);
+    } finally {
+      process.chdir(home);
+    }
+  };
+  const fails = async (...argv: readonly string[]): Promise<string> => {
+    process.chdir(repository);
+    try {
+      const { code, error } = await meshward(["check", ...argv]);
+      assert.equal(code, 2);
+      return error;
+    } finally {
+      process.chdir(home);
+    }
+  };
+  git("init", "--quiet", "--initial-branch=main");
+  write(inside("mesh"), all);
+  git("add", "--all");
+  git("commit", "--quiet", "--message=one");
+  git("checkout", "--quiet", "-b", "change");
+
+  test("nothing changed", async () => {
+    const { code, report: found } = await run("mesh", "--since", "main");
+    assert.deepEqual([code, denied(found)], [0, []]);
+  });
+
+  test("removed files delete, moved ones do not, and the index stays as it is", async () => {
+    mkdirSync(inside("mesh/moved"));
+    git("mv", "mesh/subsets.yaml", "mesh/moved/subsets.yaml");
+    const index = git("status", "--porcelain");
+    const moved = await run("mesh", "--since", "main");
+    assert.deepEqual(denied(moved.report), []);
+    rmSync(inside("mesh/security.yaml"));
+    const { code, report: found } = await run("mesh", "--since", "main");
+    assert.equal(code, 1);
+    assert.deepEqual([...denied(found)].sort(), threeLosses.slice(0, 2));
+    assert.deepEqual(new Set(found.findings.map(({ file }) => file)), new Set(["mesh/security.yaml"]));
+    rmSync(inside("mesh/moved/subsets.yaml"));
+    assert.deepEqual([...denied((await run("mesh", "--since", "main")).report)].sort(), threeLosses);
+    git("checkout", "--", "mesh/moved/subsets.yaml");
+    write(inside("mesh"), { "security.yaml": all["security.yaml"] ?? "" });
+    assert.equal(git("status", "--porcelain"), index);
+  });
+
+  test("what the other branch got since then is no part of the change", async () => {
+    git("stash", "--quiet");
+    git("checkout", "--quiet", "main");
+    write(inside("mesh"), { "later.yaml": denyAll.replace("deny-all", "later") });
+    git("add", "--all");
+    git("commit", "--quiet", "--message=two");
+    git("checkout", "--quiet", "change");
+    const { report: found } = await run("mesh", "--since", "main");
+    assert.equal(found.summary.objects, 5);
+  });
+
+  test("a folder that is new since then", async () => {
+    write(inside("new"), { "cart.yaml": virtualService.replace("weight", "") });
+    const { code, report: found } = await run("new", "--since", "main");
+    assert.deepEqual([code, found.summary.warn], [0, 1]);
+    rmSync(inside("new"), { recursive: true });
+  });
+
+  test("an unknown revision, options instead of one, standard input, another folder", async () => {
+    assert.match(await fails("mesh", "--since", "nowhere"), /git knows no revision "nowhere"; correct it, or bring it/);
+    assert.match(await fails("mesh", "--since", "--output=x"), /git knows no revision "--output=x"/);
+    assert.match(await fails("-", "--since", "main"), /standard input \(-\) is in no revision/);
+    assert.match(await fails(home, "--since", "main"), /is not in the git repository .*; give paths inside it/);
+    assert.match(await fails("mesh", "--since", "main", "--mesh", "mesh"), /--since and --mesh both name the mesh/);
+  });
+
+  test("outside of any repository", async () => {
+    process.chdir(root);
+    try {
+      const { code, error } = await meshward(["check", ".", "--since", "main"]);
+      assert.equal(code, 2);
+      assert.match(error, /the working directory is in no git repository/);
+    } finally {
+      process.chdir(home);
+    }
+  });
+});
+
+describe("what was looked at", () => {
+  test("a folder without an object is an error that names what was left out, unless that is accepted", async () => {
+    const folder = folderWith({
+      "kustomization.yaml": "patches: [{ path: weights.yaml }]\n",
+      "weights.yaml": virtualService,
+    });
+    const { code, error } = await meshward(["check", folder]);
+    assert.equal(code, 2);
+    assert.match(error, /it contains no object to check; left out: .*kustomization\.yaml \(kustomization: render it/);
+    assert.match(error, /weights\.yaml \(kustomize patch\).* --allow-empty/);
+    assert.equal((await meshward(["check", folder, "--allow-empty"])).code, 0);
+    assert.equal((await meshward(["check", folder, folderWith(all)])).code, 2);
+  });
+
+  test("the report names profile, policies, protected namespaces and objects", async () => {
+    const { report: found } = await report(folderWith(all), "--profile", "strict");
+    const { version, idle, ...basis } = found.basis;
+    assert.match(version, /^\d+\.\d+\.\d+/);
+    assert.deepEqual(basis, {
+      profile: "strict",
+      policies: [],
+      exceptions: 0,
+      protectedNamespaces: ["shop"],
+      objects: { VirtualService: 1, DestinationRule: 1, PeerAuthentication: 1, AuthorizationPolicy: 1, Namespace: 1 },
+    });
+    assert.ok(idle.some(({ rule, reason }) => rule === "gateway-tls-weak" && reason === "no object of its kind"));
+  });
+
+  test("without a protected namespace, the text says which rules had nothing to check", async () => {
+    const open = Object.values(all)
+      .join("---\n")
+      .replace(/, meshward.io\/protected: "true"/, "");
+    const { out } = await meshward(["check", folderWith({ "mesh.yaml": open })]);
+    assert.match(out, /^profile baseline, no policies; no namespace is protected$/m);
+    assert.match(out, /^\d+ rules had nothing to check \(only for protected namespaces\): .*namespace-mtls-weakened/m);
+  });
+
+  test("--policies in which no policy is", async () => {
+    const { code, error } = await meshward(["check", folderWith(all), "--policies", folderWith(kept)]);
+    assert.equal(code, 2);
+    assert.match(error, /it contains no MeshwardPolicy and no MeshwardException, only Namespace, VirtualService; give/);
+  });
+});
