@@ -7,7 +7,9 @@ import type { AnyObject } from "../kube/object.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
+import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
+import { Alternatives } from "./alternatives.ts";
 
 export interface Judgement {
   readonly rulings: readonly Ruling[];
@@ -25,27 +27,38 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
   const errors: RuleError[] = [];
   const separate = separateGroups(files);
   const members = new Set(separate.flat().map(({ object }) => object));
+  const alternatives = new Alternatives(files, selection);
   for (const result of audit(rules, mesh, selection)) {
     if (!("subject" in result)) skipped.push(result);
     else if (members.has(result.subject)) continue;
-    else if ("message" in result) findings.push(result);
+    else if ("message" in result) findings.push(introducedIn(result, []));
     else errors.push(result);
   }
   for (const entries of separate) {
-    const own = ownOf(entries, files, selection);
-    for (const finding of own.findings) findings.push(finding);
+    const changes = entries.map(({ object }) => changeOf(object, mesh));
+    const own = ownOf(entries, changes, { files, selection });
+    for (const finding of own.findings) findings.push(introducedIn(finding, changes));
     errors.push(...own.errors);
   }
-  const introduced = findings.map((finding) => ({ ...finding, introduced: true }));
-  const rulings = rulingsOf(introduced, { after: mesh, exceptionFor: selection.exceptionFor });
-  return { rulings, skipped, errors, after: mesh };
+  const { exceptionFor } = selection;
+  const alternativeFor = (finding: Finding) => alternatives.reasonFor(finding);
+  return { rulings: rulingsOf(findings, { after: mesh, exceptionFor, alternativeFor }), skipped, errors, after: mesh };
+
+  function introducedIn(finding: Finding, changes: readonly Change[]): Finding {
+    const introduced = { ...finding, introduced: true };
+    alternatives.foundWith(introduced, changes);
+    return introduced;
+  }
 }
 
 /** Findings for one environment, whose objects replace those of the same names in the set. */
-function ownOf(entries: Environment, { mesh }: FileMesh, selection: PolicySelection) {
+function ownOf(
+  entries: Environment,
+  changes: readonly Change[],
+  { files, selection }: { readonly files: FileMesh; readonly selection: PolicySelection },
+) {
   const own = new Set(entries.map(({ object }) => object));
-  const changes = entries.map(({ object }) => changeOf(object, mesh));
-  const { findings, errors } = judge(rules, mesh, changes, { selection });
+  const { findings, errors } = judge(rules, files.mesh, changes, { selection });
   const isOwn = ({ rule, subject }: Finding | RuleError) => rule.check !== undefined && own.has(subject);
   return { findings: findings.filter(isOwn), errors: errors.filter(isOwn) };
 }
@@ -66,20 +79,25 @@ function separateGroups(files: FileMesh): readonly Environment[] {
  * theirs.
  */
 export function judgeChanges(
-  { objects, replaced }: FileMesh,
+  files: FileMesh,
   { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
   selection: PolicySelection,
 ): Judgement {
+  const { objects, replaced } = files;
   const early = new Set(replaced.map(({ earlier }) => earlier));
   const applied = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
   const changes = [...applied, ...deleted.map(({ object }) => ({ old: object }))];
   const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, { selection });
   const changed = new Set([...objects, ...deleted].map(({ object }) => identityOf(object)));
-  const rulings = rulingsOf(findings, { before, after, exceptionFor: selection.exceptionFor, changed });
+  const alternatives = new Alternatives(files, selection);
+  for (const finding of findings) alternatives.foundWith(finding, changes);
+  const { exceptionFor } = selection;
+  const alternativeFor = (finding: Finding) => alternatives.reasonFor(finding);
+  const rulings = rulingsOf(findings, { before, after, exceptionFor, changed, alternativeFor });
   return { rulings, skipped, errors, after };
 }
 
-function changeOf(object: AnyObject, mesh: FileMesh["mesh"]) {
+function changeOf(object: AnyObject, mesh: Mesh): Change {
   const there = mesh.find(object.kind, keyOf(object));
   return { old: there?.implied ? undefined : there, object };
 }

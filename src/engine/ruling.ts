@@ -40,6 +40,11 @@ export interface RulingContext {
   readonly before?: Mesh;
   readonly after: Mesh;
   readonly exceptionFor: PolicySelection["exceptionFor"];
+  /**
+   * Why the problem may not exist: the files define an object that it rests on more than once, and one of the definitions
+   * resolves it. Undefined if none does.
+   */
+  alternativeFor?(finding: Finding): string | undefined;
   /** Identities (identityOf) of the changed objects; undefined without a change, as in an audit. */
   readonly changed?: ReadonlySet<string>;
   /** Undefined without a request: in `check` and `audit`. */
@@ -110,6 +115,10 @@ export const ladder = {
     const isTaken = introduced && before?.find(subject.kind, keyOf(subject)) === subject;
     const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTaken) : [];
     return when(kinds.length > 0, "warn", `other objects of kind ${kinds.join(", ")} may exist elsewhere`);
+  }),
+  alternative: lowers("alternative", (finding, mode, { alternativeFor }) => {
+    const reason = mode === "deny" ? alternativeFor?.(finding) : undefined;
+    return reason === undefined ? undefined : { to: "warn", reason };
   }),
   existing: lowers("existing", ({ introduced, setting }, _mode, { changed }) =>
     when(

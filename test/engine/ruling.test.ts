@@ -4,7 +4,7 @@ import { absent } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
 import { ladder, type RequestContext, type RulingContext, rulingsOf } from "../../src/engine/ruling.ts";
-import { type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
+import { type PolicySelection, type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
 import { idOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
@@ -51,7 +51,7 @@ interface Case {
   /** Ids; undefined where nothing changes. */
   readonly changed?: readonly string[] | undefined;
   readonly knowledge?: Knowledge;
-  /** Default: the subject is new. */
+  /** Undefined: the subject is new. */
   readonly before?: MeshStore;
   readonly policies?: string;
 }
@@ -142,25 +142,31 @@ const cases: readonly Case[] = [
   { says: "audit, says the policy", policies: policy("a", "{rules: [{id: '*', mode: audit}]}"), expected: "audit" },
 ];
 
-for (const { says, expected, problem, introduced = true, knowledge = "complete", policies = "", ...given } of cases) {
-  test(`${says}: ${expected}`, () => {
-    const selection = selectionOf(policiesOf(policies), undefined, new Date("2026-06-01T00:00:00Z"));
-    const mesh = new MeshStore(defaultMeshSettings, new Map<Kind, Knowledge>([["DestinationRule", knowledge]]));
-    const by = given.rule ?? rule;
-    const setting = selection.between(mesh, mesh).of(by, subject);
-    const finding = findingOf({ at: [], message: "wrong", ...problem }, { rule: by, subject, setting }, introduced);
-    const changed = "changed" in given ? given.changed : itself;
-    const context: RulingContext = {
-      after: mesh,
-      exceptionFor: selection.exceptionFor,
-      ...(changed === undefined ? {} : { changed: new Set(changed) }),
-      before: given.before ?? empty,
-    };
-    const [ruling] = rulingsOf([finding], context);
+for (const one of cases) {
+  test(`${one.says}: ${one.expected}`, () => {
+    const selection = selectionOf(policiesOf(one.policies ?? ""), undefined, new Date("2026-06-01T00:00:00Z"));
+    const finding = findingIn(one, selection);
+    const [ruling] = rulingsOf([finding], contextIn(one, selection));
     const said = [ruling?.mode, ...(ruling?.lowered.map(({ step }) => step) ?? []), ruling?.exception?.title];
-    assert.equal(said.join(" ").trim(), expected);
+    assert.equal(said.join(" ").trim(), one.expected);
     assert.equal(ruling?.finding, finding);
   });
+}
+
+function findingIn({ problem, introduced = true, rule: by = rule }: Case, selection: PolicySelection): Finding {
+  const setting = selection.between(empty, empty).of(by, subject);
+  return findingOf({ at: [], message: "wrong", ...problem }, { rule: by, subject, setting }, introduced);
+}
+
+function contextIn(one: Case, { exceptionFor }: PolicySelection): RulingContext {
+  const knowledge = new Map<Kind, Knowledge>([["DestinationRule", one.knowledge ?? "complete"]]);
+  const changed = "changed" in one ? one.changed : itself;
+  return {
+    ...(one.before === undefined ? {} : { before: one.before }),
+    after: new MeshStore(defaultMeshSettings, knowledge),
+    exceptionFor,
+    ...(changed === undefined ? {} : { changed: new Set(changed) }),
+  };
 }
 
 const mesh = new MeshStore(defaultMeshSettings);

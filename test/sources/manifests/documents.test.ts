@@ -38,6 +38,13 @@ test("documents are split at ---, and empty ones left out", () => {
   assert.deepEqual(valuesOf("%YAML 1.1\n---\na: 1\n"), [{ a: 1 }]);
 });
 
+test("a quoted value may continue at any indentation, as in kubectl", () => {
+  const continued = "a:\n  note: 'one\n  two'\n  b: 1\nc: [\"p\n q\", 'r\ns']\nd: \"x\n- y: 1\"\n";
+  assert.deepEqual(valuesOf(continued), [{ a: { note: "one two", b: 1 }, c: ["p q", "r s"], d: "x - y: 1" }]);
+  assert.equal(lineOf(continued, "d"), 8);
+  assert.match(problemsOf("a: 'one\n---\nb: 1\n")[0] ?? "", /Missing closing 'quote/);
+});
+
 test("what is wrong with one document leaves the others alone", () => {
   const text = "a: 1\n---\nb: [1, 2\n---\nc: 3\n---\nd: 1\nd: 2\n---\ne: 5\n";
   const { documents } = readDocuments(text);
