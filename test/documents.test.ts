@@ -55,7 +55,7 @@ test("what the README shows of explain is what explain prints", async () => {
 
 test("the README's policy is one that loads", async () => {
   const yaml = /```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  const { manifests, errors } = await readManifests(["-"], Readable.from([yaml]));
+  const { manifests, errors } = await readManifests(["-"], { input: Readable.from([yaml]) });
   assert.deepEqual(errors, []);
   assert.equal(manifests.length, 2);
   assert.deepEqual(loadPolicies(manifests, rules).errors, []);

@@ -38,11 +38,24 @@ import {
   writeReport,
 } from "./report-output.ts";
 import { shownError } from "./source-errors.ts";
+import {
+  substituteFromOption,
+  substituteOption,
+  type SubstitutionOptions,
+  substitutionFrom,
+} from "./substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
-export interface CheckOptions extends PolicyOptions, ClusterOptions, ReportOptions, DeletionOptions {
+export interface CheckOptions
+  extends PolicyOptions,
+    ClusterOptions,
+    ReportOptions,
+    DeletionOptions,
+    SubstitutionOptions {
   readonly since?: string;
   readonly allowEmpty?: boolean;
+  readonly skipUnknown?: boolean;
+  readonly verbose?: boolean;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
 }
@@ -83,6 +96,13 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "--allow-empty",
       "accept folders that contain no object to check, such as those with only kustomize patches",
     )
+    .option(
+      "--skip-unknown",
+      "leave out files that are not manifests even if their paths are given, as a pre-commit hook does",
+    )
+    .addOption(substituteOption())
+    .addOption(substituteFromOption())
+    .option("--verbose", "list every object that several files define")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -93,7 +113,11 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
-  const set = await readManifests(paths, terminal.input);
+  const set = await readManifests(paths, {
+    input: terminal.input,
+    substitution: await substitutionFrom(options),
+    skipUnknown: options.skipUnknown,
+  });
   const { policies, errors } = await policiesOf(options);
   // Policy documents among the checked files must be valid too, although they are not applied here.
   const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
@@ -196,19 +220,31 @@ function statedKnowledge(
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
 
 /** Notes about files that were left out on purpose, and about objects that the files define more than once. */
-function notesOf(set: ManifestSet, { namespace }: CheckOptions): readonly string[] {
+function notesOf(set: ManifestSet, { namespace, verbose = false }: CheckOptions): readonly string[] {
   const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
   const reasons = new Map<string, number>();
   for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   const unjudged = others.filter((manifest) => !isPolicy(manifest));
   return [
     ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
-    ...replaced.map(
-      ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
-    ),
+    ...replacedNotes(replaced, verbose),
     ...(unjudged.length > 0
       ? [`${counted(unjudged.length, "object")} not checked, because no rule reads the kind: ${kindsOf(unjudged)}`]
       : []),
+  ];
+}
+
+/** So many objects are named even without `--verbose`. */
+const fewReplaced = 3;
+
+function replacedNotes(replaced: FileMesh["replaced"], isVerbose: boolean): readonly string[] {
+  if (isVerbose || replaced.length <= fewReplaced)
+    return replaced.map(
+      ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
+    );
+  const objects = new Set(replaced.map(({ by }) => by));
+  return [
+    `${counted(objects.size, "object")} are defined more than once, in ${replaced.length + objects.size} places; --verbose lists them`,
   ];
 }
 

@@ -56,7 +56,7 @@ async function deletedFrom(
   { delete: path = "", namespace, clusterDomain }: DeletionOptions,
   { input }: Pick<Terminal, "input">,
 ): Promise<readonly FileObject[]> {
-  const { manifests, errors } = await readManifests([path], input);
+  const { manifests, errors } = await readManifests([path], { input });
   if (errors.length > 0) throw new UsageError(`--delete ${path} cannot be read completely:\n${shownErrors(errors)}`);
   const { objects } = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
   if (objects.length === 0) throw new UsageError(`--delete ${path} contains no object of a kind that Meshward reads`);

@@ -106,7 +106,7 @@ async function objectsIn(
   { namespace, clusterDomain }: ExplainOptions,
   terminal: Terminal,
 ): Promise<FileMesh> {
-  const { manifests, errors } = await readManifests([path], terminal.input);
+  const { manifests, errors } = await readManifests([path], { input: terminal.input });
   if (errors.length > 0) throw new UsageError(`${path} cannot be read completely:\n${shownErrors(errors)}`);
   const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
   if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);

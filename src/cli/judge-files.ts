@@ -1,6 +1,6 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
-import { type Ruling, rulingsOf } from "../engine/ruling.ts";
+import { type FilesContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -10,6 +10,7 @@ import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import { Alternatives } from "./alternatives.ts";
+import { Placeholders } from "./placeholders.ts";
 
 export interface Judgement {
   readonly rulings: readonly Ruling[];
@@ -41,14 +42,22 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     errors.push(...own.errors);
   }
   const { exceptionFor } = selection;
-  const alternativeFor = (finding: Finding) => alternatives.reasonFor(finding);
-  return { rulings: rulingsOf(findings, { after: mesh, exceptionFor, alternativeFor }), skipped, errors, after: mesh };
+  const rulings = rulingsOf(findings, { after: mesh, exceptionFor, files: filesContext(files, alternatives) });
+  return { rulings, skipped, errors, after: mesh };
 
   function introducedIn(finding: Finding, changes: readonly Change[]): Finding {
     const introduced = { ...finding, introduced: true };
     alternatives.foundWith(introduced, changes);
     return introduced;
   }
+}
+
+function filesContext(files: FileMesh, alternatives: Alternatives): FilesContext {
+  const placeholders = new Placeholders(files.objects);
+  return {
+    alternativeFor: (finding) => alternatives.reasonFor(finding),
+    placeholderFor: (finding) => placeholders.reasonFor(finding),
+  };
 }
 
 /** Findings for one environment, whose objects replace those of the same names in the set. */
@@ -92,8 +101,8 @@ export function judgeChanges(
   const alternatives = new Alternatives(files, selection);
   for (const finding of findings) alternatives.foundWith(finding, changes);
   const { exceptionFor } = selection;
-  const alternativeFor = (finding: Finding) => alternatives.reasonFor(finding);
-  const rulings = rulingsOf(findings, { before, after, exceptionFor, changed, alternativeFor });
+  const context = { before, after, exceptionFor, changed, files: filesContext(files, alternatives) };
+  const rulings = rulingsOf(findings, context);
   return { rulings, skipped, errors, after };
 }
 

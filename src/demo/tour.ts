@@ -51,7 +51,7 @@ export async function tour(): Promise<{ steps: readonly TourStep[]; errors: Mani
   const errors: ManifestSet["errors"][number][] = [];
   for (const file of assetNames("tour").filter((name) => !name.endsWith(".md"))) {
     const text = asset(file);
-    const read = await readManifests(["-"], Readable.from([text]));
+    const read = await readManifests(["-"], { input: Readable.from([text]) });
     errors.push(...read.errors.map((error) => ({ ...error, file })));
     steps.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
   }

@@ -40,15 +40,19 @@ export interface RulingContext {
   readonly before?: Mesh;
   readonly after: Mesh;
   readonly exceptionFor: PolicySelection["exceptionFor"];
-  /**
-   * Why the problem may not exist: the files define an object that it rests on more than once, and one of the definitions
-   * resolves it. Undefined if none does.
-   */
-  alternativeFor?(finding: Finding): string | undefined;
+  /** Undefined unless the mesh is made of files. */
+  readonly files?: FilesContext;
   /** Identities (identityOf) of the changed objects; undefined without a change, as in an audit. */
   readonly changed?: ReadonlySet<string>;
   /** Undefined without a request: in `check` and `audit`. */
   readonly request?: RequestContext;
+}
+/** What only files leave open. Both return the rest of a sentence that begins with "because", or undefined. */
+export interface FilesContext {
+  /** The files define an object that the problem rests on more than once, and another definition resolves it. */
+  alternativeFor(finding: Finding): string | undefined;
+  /** The problem rests on a value that something else replaces before the file is applied. */
+  placeholderFor(finding: Finding): string | undefined;
 }
 export interface RequestContext {
   readonly writer: Writer;
@@ -116,8 +120,12 @@ export const ladder = {
     const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTaken) : [];
     return when(kinds.length > 0, "warn", `other objects of kind ${kinds.join(", ")} may exist elsewhere`);
   }),
-  alternative: lowers("alternative", (finding, mode, { alternativeFor }) => {
-    const reason = mode === "deny" ? alternativeFor?.(finding) : undefined;
+  placeholder: lowers("placeholder", (finding, mode, { files }) => {
+    const reason = mode === "deny" ? files?.placeholderFor(finding) : undefined;
+    return reason === undefined ? undefined : { to: "warn", reason };
+  }),
+  alternative: lowers("alternative", (finding, mode, { files }) => {
+    const reason = mode === "deny" ? files?.alternativeFor(finding) : undefined;
     return reason === undefined ? undefined : { to: "warn", reason };
   }),
   existing: lowers("existing", ({ introduced, setting }, _mode, { changed }) =>

@@ -263,3 +263,120 @@ describe("what was looked at", () => {
     assert.match(error, /it contains no MeshwardPolicy and no MeshwardException, only Namespace, VirtualService; give/);
   });
 });
+
+describe("what files leave open", () => {
+  const subsets = (...names: readonly string[]) =>
+    destinationRule.replace(/subsets: .*/, `subsets: [${names.map((name) => `{ name: ${name} }`).join(", ")}] }`);
+  const route = (subset: string) => virtualService.replace("v1 }", () => `${subset} }`);
+  const modes = ({ findings }: Report): readonly string[] =>
+    findings.map(({ rule, mode, lowered }) => [rule, mode, ...lowered.map(({ step }) => step)].join(" "));
+  const denial = "virtual-service-subset-not-found deny";
+
+  test("another definition in the same folder resolves the problem: a warning that names it", async () => {
+    const folder = folderWith({
+      "rules-all.yaml": subsets("v1", "v2"),
+      "rules-old.yaml": subsets("v1"),
+      "routes.yaml": route("v2"),
+    });
+    const { code, report: found } = await report(folder);
+    assert.deepEqual([code, modes(found)], [0, ["virtual-service-subset-not-found warn alternative"]]);
+    assert.match(
+      found.findings[0]?.lowered[0]?.reason ?? "",
+      /cart in .*rules-all\.yaml, which defines it differently/,
+    );
+  });
+
+  test("no definition resolves it: denied, also for each of several routes", async () => {
+    const folder = folderWith({
+      "routes-new.yaml": route("v9"),
+      "routes-old.yaml": route("v8"),
+      "rules-all.yaml": subsets("v1", "v2"),
+      "rules-old.yaml": subsets("v1"),
+    });
+    assert.deepEqual(modes((await report(folder)).report), [denial, denial]);
+  });
+
+  test("definitions in different folders are environments, which are not mixed", async () => {
+    const folder = folderWith({
+      "dev/rules.yaml": subsets("v1"),
+      "dev/routes.yaml": route("v2"),
+      "prod/rules.yaml": subsets("v1", "v2"),
+    });
+    assert.deepEqual(modes((await report(folder)).report), [denial]);
+  });
+
+  for (const host of ["'cart.${NS}.svc.cluster.local'", "$(HOST)", "'{{ .host }}'", "__HOST__", "REPLACE_ME"])
+    test(`a finding that rests on the placeholder in ${host} warns`, async () => {
+      const routes = virtualService.replace("{ host: cart, subset", () => `{ host: ${host}, subset`);
+      assert.notEqual(routes, virtualService);
+      const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v2") }));
+      assert.equal(code, 0);
+      assert.ok(found.findings.length > 0);
+      for (const { lowered, mode } of found.findings) {
+        assert.equal(mode, "warn");
+        assert.match(
+          lowered.at(-1)?.reason ?? "",
+          /is a placeholder, whose value is not known here|may exist elsewhere/,
+        );
+      }
+    });
+
+  test("a number that is a placeholder, too", async () => {
+    const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
+    const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") }));
+    assert.deepEqual([code, modes(found)], [0, ["object-malformed warn placeholder"]]);
+  });
+
+  test("variables of Flux get their values, and defaults", async () => {
+    const folder = folderWith({
+      "routes.yaml": route('"${VERSION:=v7}"'),
+      "rules.yaml": subsets("v1"),
+      "values.env": "# the environment\nexport VERSION='v1'\n",
+    });
+    assert.deepEqual(modes((await report(folder, "--substitute", "VERSION=v1")).report), []);
+    assert.deepEqual(modes((await report(folder, "--substitute-from", join(folder, "values.env"))).report), []);
+    assert.deepEqual(modes((await report(folder, "--substitute", "OTHER=1")).report), [denial]);
+    const unset = (await report(folder)).report.findings;
+    assert.ok(
+      unset.length > 0 && unset.every(({ mode, lowered }) => mode === "warn" && lowered.at(-1)?.step === "placeholder"),
+    );
+    assert.match((await meshward(["check", folder, "--substitute", "VERSION"])).error, /expected NAME=VALUE, found/);
+    const none = join(folder, "none.env");
+    assert.match((await meshward(["check", folder, "--substitute-from", none])).error, /there is no such file/);
+  });
+
+  test("expectations of test tools and files of other kinds are left out, also with --skip-unknown", async () => {
+    const folder = folderWith({
+      "01-assert.yaml": route("v9"),
+      "values.yaml": "a: 1\n",
+      "zarf.yaml": "kind: ZarfPackageConfig\nmetadata: { name: x }\n",
+      "routes.yaml": route("v1"),
+      "rules.yaml": subsets("v1"),
+    });
+    assert.deepEqual((await report(folder)).report.summary.objects, 2);
+    const files = ["values.yaml", "routes.yaml", "rules.yaml"].map((name) => join(folder, name));
+    assert.equal((await report(...files)).code, 2);
+    assert.equal((await report(...files, "--skip-unknown")).code, 0);
+  });
+
+  test("a kind that is written with escapes is read", async () => {
+    const weighted = { route: ["a", "b"].map((host) => ({ destination: { host }, weight: 1 })) };
+    const plain = { apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name: "a" } };
+    const text = JSON.stringify({ ...plain, spec: { hosts: ["a"], http: [weighted] } })
+      .replace("istio.io", "\\u0069stio.io")
+      .replace('"kind"', '"\\u006bind"')
+      .replace("VirtualService", "\\u0056irtualService");
+    const found = (await report(folderWith({ "a.json": text }))).report;
+    assert.deepEqual(modes(found), ["virtual-service-weights-not-100 deny"]);
+  });
+
+  test("many objects that are defined twice are one note, and --verbose lists them", async () => {
+    const many = [1, 2, 3, 4].map((i) => destinationRule.replace("name: cart", `name: cart-${i}`)).join("---\n");
+    const folder = folderWith({ "a.yaml": many, "b.yaml": many });
+    assert.match((await meshward(["check", folder])).error, /note: 4 objects are defined more than once, in 8 places/);
+    assert.match(
+      (await meshward(["check", folder, "--verbose"])).error,
+      /DestinationRule shop\/cart-3 in .* is replaced/,
+    );
+  });
+});

@@ -43,6 +43,10 @@ export async function findManifestFiles(paths: readonly string[]): Promise<Manif
   return search.result();
 }
 
+/** Expectations of chainsaw and kuttl contain only the fields that are compared. */
+const partialManifest = /(?:^|-)assert\.(?:yaml|yml)$|^\d+-errors?\.(?:yaml|yml)$/i;
+const ofTestTool = "partial manifest of a test tool (chainsaw, kuttl)";
+
 interface Ignores {
   readonly folder: string;
   readonly patterns: IgnorePatterns;
@@ -111,7 +115,8 @@ class Search {
     const isFolder = typeof stats !== "string" && stats.isDirectory();
     if (isFolder ? isHidden(entry.name) : !isWanted) return;
     const real = realPathOf(path, resolve(path));
-    if (isIgnored(path, isFolder, ignores)) this.#ignored.set(real, { path, reason: `named in ${ignoreFile}` });
+    const reason = reasonToIgnore(path, isFolder, ignores);
+    if (reason !== undefined) this.#ignored.set(real, { path, reason });
     else if (typeof stats === "string") this.#fail(path, stats);
     else if (isFolder) await this.#walk(path, real, ignores);
     else if (stats.isFile()) await this.#file(path, real);
@@ -208,6 +213,11 @@ function realPathOf(path: string, otherwise: string): string {
   } catch {
     return otherwise;
   }
+}
+
+function reasonToIgnore(path: string, isFolder: boolean, ignores: readonly Ignores[]): string | undefined {
+  if (isIgnored(path, isFolder, ignores)) return `named in ${ignoreFile}`;
+  return !isFolder && partialManifest.test(basename(path)) ? ofTestTool : undefined;
 }
 
 function isIgnored(path: string, isFolder: boolean, ignores: readonly Ignores[]): boolean {

@@ -1,10 +1,12 @@
 import type { Readable } from "node:stream";
+import { allKinds, kinds } from "../../kube/kinds.ts";
 import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
 import { findManifestFiles, type LeftOut, type ManifestFile, standardInput } from "./manifest-files.ts";
 import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
+import type { Substitution } from "./substitution.ts";
 
 export type { SourceError } from "./source-error.ts";
 
@@ -32,24 +34,41 @@ export interface ManifestSet {
   readonly empty: readonly SourceError[];
 }
 
+export interface ReadOptions {
+  /** Standard input, for the path `-`. */
+  readonly input?: Readable | undefined;
+  /** Replaces variables in the text of each file. */
+  readonly substitution?: Substitution | undefined;
+  /** Leaves out files without manifests even if their paths are given, as in folders. */
+  readonly skipUnknown?: boolean | undefined;
+}
+
 /**
  * Reads the manifests of files, of folders (all their `.yaml`, `.yml` and `.json` files) and of `input` for the path
  * `-`. A file or document that cannot be read becomes an error, and the others are still read. Never throws.
  */
-export async function readManifests(paths: readonly string[], input?: Readable): Promise<ManifestSet> {
+export async function readManifests(
+  paths: readonly string[],
+  { input, substitution = (text) => text, skipUnknown = false }: ReadOptions = {},
+): Promise<ManifestSet> {
   const found = await findManifestFiles(paths);
   const set: Growing = { manifests: [], errors: [...found.errors], ignored: [...found.ignored] };
   for (const file of found.files) {
     const reading = await read(file, input);
-    const shown = file.path === standardInput ? { ...file, path: "<stdin>" } : file;
+    const isStandardInput = file.path === standardInput;
+    const shown = {
+      path: isStandardInput ? "<stdin>" : file.path,
+      named: file.named && (isStandardInput || !skipUnknown),
+    };
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
-    else addFile(set, shown, readDocuments(reading.text));
+    else addFile(set, shown, substitution(reading.text));
   }
   return { ...set, empty: emptyFolders(set, found.byFolder) };
 }
 
 function emptyFolders(set: Growing, byFolder: ReadonlyMap<string, readonly string[]>): readonly SourceError[] {
-  const speaking = new Set([...set.manifests, ...set.errors].map(({ file }) => file));
+  const others = set.ignored.filter(({ reason }) => reason === unknownKinds).map(({ path }) => path);
+  const speaking = new Set([...[...set.manifests, ...set.errors].map(({ file }) => file), ...others]);
   return [...byFolder].flatMap(([folder, added]) => {
     if (added.length === 0 || added.some((path) => speaking.has(path))) return [];
     const own = new Set(added);
@@ -73,7 +92,12 @@ interface Growing {
   readonly ignored: LeftOut[];
 }
 
-function addFile(set: Growing, file: ManifestFile, { documents, positionOf }: Documents): void {
+function addFile(set: Growing, file: ManifestFile, text: string): void {
+  if (!file.named && !mentionsKnownKind(text)) {
+    set.ignored.push({ path: file.path, reason: hasObject(text) ? unknownKinds : "not a Kubernetes manifest" });
+    return;
+  }
+  const { documents, positionOf } = readDocuments(text);
   const reader = new DocumentReader(file.path, positionOf);
   if (
     !file.named &&
@@ -89,6 +113,23 @@ function addFile(set: Growing, file: ManifestFile, { documents, positionOf }: Do
   set.manifests.push(...reader.manifests);
   set.errors.push(...reader.errors);
 }
+
+/** Files of a folder that name no kind of the table are not parsed: most files of a repository are of no interest. */
+const knownKind = new RegExp(
+  [
+    ...["List\\b", "istio\\.io/", "gateway\\.networking\\.k8s\\.io/", "meshward\\.io/"],
+    ...allKinds.flatMap((kind) => kinds[kind].served).map((served) => `\\b${served.kind}(?:List)?\\b`),
+  ].join("|"),
+);
+/** A name may also be written with escapes. */
+const escape = /\\(?:u00|x|\r?\n)/;
+const content = /^(?!---\s*$)[ \t]*[^#\s]/m;
+const mentionsKnownKind = (text: string): boolean => !content.test(text) || knownKind.test(text) || escape.test(text);
+
+/** Why a file is left out that seems to contain objects of other kinds. */
+const unknownKinds = "no rule reads the kinds in it";
+const hasObject = (text: string): boolean =>
+  /^[ \t{]*["']?apiVersion["']?[ \t]*:/m.test(text) && /^[ \t{]*["']?kind["']?[ \t]*:/m.test(text);
 
 /** Values files and workflows have neither apiVersion nor kind; a document with only one of the two is reported. */
 function resemblesManifest(value: unknown): boolean {

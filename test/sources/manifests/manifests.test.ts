@@ -48,7 +48,7 @@ function ignored(set: ManifestSet, from: string): string[] {
 }
 
 function readText(text: string | Uint8Array): Promise<ManifestSet> {
-  return readManifests(["-"], Readable.from([text]));
+  return readManifests(["-"], { input: Readable.from([text]) });
 }
 
 test("a folder is read to its depths, sorted, each file once", async () => {
@@ -246,7 +246,7 @@ test("a file without read permission is an error", {
 });
 
 test("standard input is read once, as <stdin>", async () => {
-  const set = await readManifests(["-", "-"], Readable.from([pod("a"), "---\n", Buffer.from(pod("é"))]));
+  const set = await readManifests(["-", "-"], { input: Readable.from([pod("a"), "---\n", Buffer.from(pod("é"))]) });
   assert.deepEqual(names(set), ["a", "é"]);
   assert.deepEqual(
     set.manifests.map((manifest) => [manifest.file, manifest.locate(["metadata", "name"]).line]),
@@ -257,7 +257,7 @@ test("standard input is read once, as <stdin>", async () => {
   );
   assert.match((await readManifests(["-"])).errors[0]?.message ?? "", /^standard input is not available/);
   const failing = new Readable({ read: () => failing.destroy(new Error("gone")) });
-  assert.match((await readManifests(["-"], failing)).errors[0]?.message ?? "", /^cannot be read \(gone\)/);
+  assert.match((await readManifests(["-"], { input: failing })).errors[0]?.message ?? "", /^cannot be read \(gone\)/);
 });
 
 test("more than 64 MiB are refused before they are held", async () => {
@@ -266,7 +266,7 @@ test("more than 64 MiB are refused before they are held", async () => {
       for (;;) yield Buffer.alloc(1024 * 1024, "#");
     })(),
   );
-  const set = await readManifests(["-"], endless);
+  const set = await readManifests(["-"], { input: endless });
   assert.deepEqual(set.errors, [{ file: "<stdin>", message: "larger than 64 MiB, the limit for one file: split it" }]);
 });
 

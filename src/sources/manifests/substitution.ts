@@ -1,0 +1,31 @@
+/**
+ * Values that a tool replaces before a manifest is applied: variables of Flux and envsubst (`${NS}`), kustomize and Kubernetes
+ * (`$(NS)`), templates (`{{ .ns }}`), and words that stand for a value (`__NS__`, `REPLACE_ME`, `HOST_PLACEHOLDER`).
+ */
+const placeholder =
+  /\$\{[^{}\n]{1,200}\}|\$\([A-Za-z_][\w.-]{0,200}\)|\{\{[^\n]{0,200}?\}\}|__[A-Z][A-Z0-9_]{0,100}?__|\bREPLACE_ME\b|\b[A-Z][A-Z0-9_]{0,100}?_PLACEHOLDER\b|\bPLACEHOLDER_[A-Z0-9_]{1,100}\b/;
+
+export const placeholderIn = (text: string): string | undefined => placeholder.exec(text)?.[0];
+
+/** Replaces variables in the text of a file. */
+export type Substitution = (text: string) => string;
+
+const variable = /\$\{([A-Za-z_]\w{0,100})(?::?[=-]([^{}\n]{0,500}))?\}/g;
+
+/**
+ * Substitutes variables as Flux does after a build (`spec.postBuild.substitute`): `${NAME}`, and `${NAME:=default}`, whose
+ * default applies if no value is given. A variable without a value stays as it is.
+ */
+export function substitutionOf(values: ReadonlyMap<string, string>): Substitution {
+  return (text) =>
+    text.replaceAll(variable, (whole, name: string, otherwise?: string) => values.get(name) ?? otherwise ?? whole);
+}
+
+/** Reads `NAME=VALUE`; otherwise returns what is wrong. */
+export function assignmentIn(text: string): readonly [name: string, value: string] | string {
+  const [, name, value] = /^(?:export\s+)?([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? [];
+  if (name !== undefined && value !== undefined) return [name, unquoted(value)];
+  return `expected NAME=VALUE, found ${JSON.stringify(text.slice(0, 100))}`;
+}
+
+const unquoted = (value: string): string => /^(["'])(.*)\1$/s.exec(value.trim())?.[2] ?? value.trim();
