@@ -35,34 +35,37 @@ export const virtualServiceWeightsNot100 = defineRule({
       yield {
         at,
         message: `Weights sum to ${sum}, not to 100: ${shownSum(destinations)} = ${sum}`,
-        key: keyOf(route),
+        key: problemKey(route),
       };
     }
   },
 
   isRollback(before, after, { key }, { stable }) {
-    const [now, ...others] = routesWith(key ?? "", after);
-    const [old, ...olds] = routesWith(key ?? "", before);
-    if (now === undefined || old === undefined || others.length + olds.length > 0) return false;
+    const now = indexOf(after).byProblem.get(key ?? "");
+    if (now === undefined) return false;
+    const others = indexOf(after).byRoute.get(routeKey(now)) ?? [];
+    const [old, ...olds] = indexOf(before).byRoute.get(routeKey(now)) ?? [];
+    if (old === undefined || others.length > 1 || olds.length > 0) return false;
     const [{ weight, share }, was] = [stableOf(now, stable), stableOf(old, stable)];
     return weight > was.weight && share > was.share;
   },
 });
 
-/** So few routes are compared one by one. */
-const fewRoutes = 16;
-const indexed = new WeakMap<VirtualService, ReadonlyMap<string, readonly Route[]>>();
+interface RouteIndex {
+  readonly byProblem: ReadonlyMap<string, Route>;
+  readonly byRoute: ReadonlyMap<string, readonly Route[]>;
+}
+const indexed = new WeakMap<VirtualService, RouteIndex>();
 
-/** The routes with a key. This is called for each route whose weights are wrong. */
-function routesWith(key: string, virtualService: VirtualService): readonly Route[] {
-  let byKey = indexed.get(virtualService);
-  if (byKey === undefined) {
+/** It is asked for each route whose weights are wrong. */
+function indexOf(virtualService: VirtualService): RouteIndex {
+  let index = indexed.get(virtualService);
+  if (index === undefined) {
     const routes = [...routesOf(virtualService)];
-    if (routes.length <= fewRoutes) return routes.filter((route) => keyOf(route) === key);
-    byKey = Map.groupBy(routes, keyOf);
-    indexed.set(virtualService, byKey);
+    const byProblem = new Map(routes.map((route) => [problemKey(route), route]));
+    indexed.set(virtualService, (index = { byProblem, byRoute: Map.groupBy(routes, routeKey) }));
   }
-  return byKey.get(key) ?? [];
+  return index;
 }
 
 /** The weight of a route's stable destination, and its share of the requests. */
@@ -78,8 +81,12 @@ function stableOf({ destinations }: Route, stable: string): { weight: number; sh
 const isRefused = (destinations: readonly WeightedDestination[]): boolean =>
   destinations.every(({ weight = 0 }) => weight === 0) || destinations.some(({ weight = 0 }) => weight < 0);
 
-/** Identifies the route without its weights, so that another wrong sum is the same problem. */
-function keyOf({ protocol, route, destinations }: Route): string {
+/** Identifies the problem: other weights that are also wrong are a new mistake, and a route that moves is none. */
+const problemKey = (route: Route): string =>
+  JSON.stringify([routeKey(route), route.destinations.map(({ weight }) => weight ?? null)]);
+
+/** Identifies the route. */
+function routeKey({ protocol, route, destinations }: Route): string {
   const to = destinations.map(({ destination }) => [destination.host, destination.subset, destination.port]);
   const name = "name" in route ? route.name : undefined;
   return JSON.stringify([protocol, name ?? route.match, to]);
