@@ -3,7 +3,13 @@ import test from "node:test";
 import { absent } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
-import { ladder, type RequestContext, type RulingContext, rulingsOf } from "../../src/engine/ruling.ts";
+import {
+  type FilesContext,
+  ladder,
+  type RequestContext,
+  type RulingContext,
+  rulingsOf,
+} from "../../src/engine/ruling.ts";
 import { type PolicySelection, type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
 import { idOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
@@ -53,6 +59,7 @@ interface Case {
   readonly knowledge?: Knowledge;
   /** Undefined: the subject is new. */
   readonly before?: MeshStore;
+  readonly files?: FilesContext;
   readonly policies?: string;
 }
 
@@ -86,6 +93,21 @@ const cases: readonly Case[] = [
     expected: "deny",
   },
   { says: "but not elsewhere", introduced: false, changed: [], policies: existingDenies, expected: "off otherObject" },
+  {
+    says: "what rests on a placeholder in a file warns",
+    files: { placeholderFor: () => '"${NS}" is a placeholder', alternativeFor: () => undefined },
+    expected: "warn placeholder",
+  },
+  {
+    says: "what another definition in the files resolves warns",
+    files: { placeholderFor: () => undefined, alternativeFor: () => "another file resolves it" },
+    expected: "warn alternative",
+  },
+  {
+    says: "what the files leave no doubt about denies",
+    files: { placeholderFor: () => undefined, alternativeFor: () => undefined },
+    expected: "deny",
+  },
   { says: "what is introduced elsewhere denies", changed: ["DestinationRule payments/shop"], expected: "deny" },
   {
     says: "where nothing changes, what is there counts in full",
@@ -163,6 +185,7 @@ function contextIn(one: Case, { exceptionFor }: PolicySelection): RulingContext 
   const changed = "changed" in one ? one.changed : itself;
   return {
     ...(one.before === undefined ? {} : { before: one.before }),
+    ...(one.files === undefined ? {} : { files: one.files }),
     after: new MeshStore(defaultMeshSettings, knowledge),
     exceptionFor,
     ...(changed === undefined ? {} : { changed: new Set(changed) }),
