@@ -18,6 +18,7 @@ import {
   failedRule,
   failOnOption,
   formatOption,
+  guessed,
   outputOption,
   placesOf,
   type ReportOptions,
@@ -58,10 +59,11 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
     throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
   const selection = selectionOf(policies);
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
-  const { rulings, skipped, errors: failed } = judgeSet(files, selection);
+  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, selection);
   const places = placesOf(files.objects);
   const left = [
     ...skips(skipped),
+    ...guessed(guesses),
     ...stepRules(selection, files.mesh, "an audit has no change: the webhook, or check with --mesh, asks it"),
   ];
   const report = reportOf({

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { Command } from "commander";
 import { selectionOf } from "../engine/setting.ts";
 import { idOf } from "../kube/identity.ts";
@@ -31,6 +32,7 @@ import {
   failedRule,
   failOnOption,
   formatOption,
+  guessed,
   outputOption,
   placesOf,
   type ReportOptions,
@@ -119,10 +121,9 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     skipUnknown: options.skipUnknown,
   });
   const { policies, errors } = await policiesOf(options);
-  // Policy documents among the checked files must be valid too, although they are not applied here.
-  const documents = await policiesOf({ profile: options.profile }, set.manifests.filter(isPolicy));
+  const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
-  const unread = [...set.errors, ...empty, ...errors, ...documents.errors];
+  const unread = [...set.errors, ...empty, ...errors, ...documents];
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
@@ -137,6 +138,16 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   writeReport(report, options, terminal);
   for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
+}
+
+/**
+ * Policy documents among the checked files must be valid too, although they are not applied here. Documents of one name in
+ * several folders are for different clusters.
+ */
+async function errorsInPolicies(manifests: readonly Manifest[], profile: string): Promise<readonly SourceError[]> {
+  const byFolder = Map.groupBy(manifests.filter(isPolicy), ({ file }) => dirname(file));
+  const found = await Promise.all([...byFolder.values()].map((documents) => policiesOf({ profile }, documents)));
+  return found.flatMap(({ errors }) => errors);
 }
 
 const withAdvice = (error: SourceError): SourceError => ({
@@ -158,13 +169,13 @@ function reportFor(
 ): Report {
   const selection = selectionOf(policies);
   const files = base ? appliedTo(base.mesh, found) : found;
-  const { rulings, skipped, errors, after } = base
+  const { rulings, skipped, guesses, errors, after } = base
     ? judgeChanges(files, { base, deleted }, selection)
     : judgeSet(files, selection);
   const changed = [...files.objects, ...deleted];
   const places = placesOf(changed, base?.objects);
   const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
-  const left = [...skips(skipped), ...unasked];
+  const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
       ...{ profile, policies, selection },

@@ -4,6 +4,7 @@ import { type FilesContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
+import { mentionsAmbient } from "../mesh/membership/captured.ts";
 import { rules } from "../rules/index.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
@@ -15,6 +16,8 @@ import { Placeholders } from "./placeholders.ts";
 export interface Judgement {
   readonly rulings: readonly Ruling[];
   readonly skipped: readonly Skip[];
+  /** Findings that rest on what the files do not show, in files without any trace of it. */
+  readonly guesses: readonly Finding[];
   readonly errors: readonly RuleError[];
   /** The mesh with the files in it. */
   readonly after: Mesh;
@@ -29,26 +32,29 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
   const separate = separateGroups(files);
   const members = new Set(separate.flat().map(({ object }) => object));
   const alternatives = new Alternatives(files, selection);
+  const guesses: Finding[] = [];
+  const isAmbient = mentionsAmbient(mesh);
   for (const result of audit(rules, mesh, selection)) {
     if (!("subject" in result)) skipped.push(result);
     else if (members.has(result.subject)) continue;
-    else if ("message" in result) findings.push(introducedIn(result, []));
+    else if ("message" in result) add(result, []);
     else errors.push(result);
   }
   for (const entries of separate) {
     const changes = entries.map(({ object }) => changeOf(object, mesh));
     const own = ownOf(entries, changes, { files, selection });
-    for (const finding of own.findings) findings.push(introducedIn(finding, changes));
+    for (const finding of own.findings) add(finding, changes);
     errors.push(...own.errors);
   }
   const { exceptionFor } = selection;
   const rulings = rulingsOf(findings, { after: mesh, exceptionFor, files: filesContext(files, alternatives) });
-  return { rulings, skipped, errors, after: mesh };
+  return { rulings, skipped, guesses, errors, after: mesh };
 
-  function introducedIn(finding: Finding, changes: readonly Change[]): Finding {
+  function add(finding: Finding, changes: readonly Change[]): void {
     const introduced = { ...finding, introduced: true };
+    if (finding.guess !== undefined && !isAmbient) guesses.push(introduced);
+    else findings.push(introduced);
     alternatives.foundWith(introduced, changes);
-    return introduced;
   }
 }
 
@@ -103,7 +109,7 @@ export function judgeChanges(
   const { exceptionFor } = selection;
   const context = { before, after, exceptionFor, changed, files: filesContext(files, alternatives) };
   const rulings = rulingsOf(findings, context);
-  return { rulings, skipped, errors, after };
+  return { rulings, skipped, guesses: [], errors, after };
 }
 
 function changeOf(object: AnyObject, mesh: Mesh): Change {

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
+import type { Finding } from "../engine/finding.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { idOf } from "../kube/identity.ts";
 import { jsonReport } from "../report/json.ts";
@@ -36,6 +37,16 @@ export const skips = (skipped: readonly Skip[]): Skipped[] =>
     rule: rule.id,
     reason: `needs objects of kind ${unknown}, and none are known`,
   }));
+
+/** The rules with findings that are only guesses, each once. */
+export function guessed(guesses: readonly Finding[]): Skipped[] {
+  const byRule = Map.groupBy(guesses, ({ rule }) => rule.id);
+  return [...byRule].map(([rule, findings]) => {
+    const [first = "", ...others] = new Set(findings.flatMap(({ guess }) => guess ?? []));
+    const more = others.length === 0 ? "" : `, and ${others.length} more like it`;
+    return { rule, reason: `the files do not show ${first}${more}` };
+  });
+}
 
 export function accepted(rulings: readonly Ruling[]): Skipped[] {
   return rulings.flatMap(({ finding, exception }) =>

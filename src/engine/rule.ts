@@ -22,6 +22,11 @@ export interface Problem {
   readonly message: string;
   /** Stays the same while it is the same problem; default: the message. */
   readonly key?: string;
+  /**
+   * What is not known, and makes the problem a guess: `the labels of Namespace shop`. A report on files without a mesh lists
+   * guesses once for each rule, instead of one warning for each.
+   */
+  readonly guess?: string;
   /** The problem is never more than a warning, whatever the policy says: its effect is uncertain or limited. */
   readonly atMost?: "warn";
   /** The fix for this case, if the fix of the rule is too general. */

@@ -370,6 +370,39 @@ describe("what files leave open", () => {
     assert.deepEqual(modes(found), ["virtual-service-weights-not-100 deny"]);
   });
 
+  test("a guess about ambient is no finding, unless something in the files speaks of ambient", async () => {
+    const policy = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: get, namespace: shop }
+spec: { rules: [{ to: [{ operation: { methods: [GET] } }] }] }
+`;
+    const alone = (await report(folderWith({ "policy.yaml": policy }))).report;
+    assert.deepEqual(modes(alone), []);
+    const reasons = alone.skipped.filter(({ rule }) => rule === "authorization-policy-not-enforced-l7");
+    assert.deepEqual(
+      reasons.map(({ reason }) => reason),
+      ["the files do not show whether namespace shop is ambient"],
+    );
+    const other = namespace
+      .replace(', meshward.io/protected: "true"', "")
+      .replace("name: shop", "name: other")
+      .replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient");
+    const ambient = (await report(folderWith({ "policy.yaml": policy, "other.yaml": other }))).report;
+    assert.deepEqual(modes(ambient), ["authorization-policy-not-enforced-l7 warn"]);
+  });
+
+  test("policies of one name in several folders are no error, in one folder they are", async () => {
+    const policy = `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: ours }
+spec: { protectedNamespaces: { names: [shop] } }
+`;
+    assert.equal((await report(folderWith({ ...all, "dev/policy.yaml": policy, "prod/policy.yaml": policy }))).code, 0);
+    const { code, error } = await meshward(["check", folderWith({ ...all, "a.yaml": policy, "b.yaml": policy })]);
+    assert.equal(code, 2);
+    assert.match(error, /another document has this name/);
+  });
+
   test("many objects that are defined twice are one note, and --verbose lists them", async () => {
     const many = [1, 2, 3, 4].map((i) => destinationRule.replace("name: cart", `name: cart-${i}`)).join("---\n");
     const folder = folderWith({ "a.yaml": many, "b.yaml": many });

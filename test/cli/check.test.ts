@@ -151,13 +151,17 @@ describe("check", () => {
     assert.deepEqual(rulesOf(found, "deny"), ["virtual-service-subset-not-found"]);
     assert.equal(found.findings[0]?.file, join(mesh, "shop.yaml"));
     const wrong = folderWith({ "shop.yaml": virtualService([90, 20]) });
-    const still = folderWith({ "shop.yaml": virtualService([90, 30]) });
+    const still = folderWith({ "shop.yaml": virtualService([90, 20]).replace("shop }", "shop, labels: { a: b } }") });
     const existing = await report([still, "--mesh", wrong]);
     assert.equal(existing.code, 0);
     assert.deepEqual(
       existing.report.findings.map(({ mode, introduced }) => [mode, introduced]),
       [["warn", false]],
     );
+    const other = folderWith({ "shop.yaml": virtualService([90, 30]) });
+    assert.deepEqual(rulesOf((await report([other, "--mesh", wrong])).report, "deny"), [
+      "virtual-service-weights-not-100",
+    ]);
   });
 
   test("with --mesh an object keeps its age: applying what is there already introduces nothing", async () => {

@@ -1,5 +1,6 @@
-import { fact } from "../../view/view.ts";
+import { fact, type Mesh } from "../../view/view.ts";
 import { Labelled } from "../objects/labelled.ts";
+import { dataplaneMode, useWaypoint, waypointClass } from "../objects/labels.ts";
 import { type Capture, captureOf, enrollmentOf } from "./capture.ts";
 import { isTerminating, type Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
@@ -49,6 +50,16 @@ export const captured = fact(
   [workloadsOfNamespace],
   (namespace, mesh) => new Captured(namespace, mesh.related(workloadsOfNamespace, namespace)),
 );
+
+/** Whether anything in a mesh of files shows that ambient mode is used. The cost depends on the size of the mesh. */
+export function mentionsAmbient(mesh: Mesh): boolean {
+  for (const { spec } of mesh.all("KubernetesGateway")) if (spec.gatewayClassName === waypointClass) return true;
+  for (const { pod } of mesh.all("Workload")) if (isMarked(pod.labels)) return true;
+  for (const kind of ["Namespace", "Service"] as const)
+    for (const { metadata } of mesh.all(kind)) if (isMarked(metadata.labels)) return true;
+  return false;
+}
+const isMarked = (labels: Labels): boolean => labels[dataplaneMode] === "ambient" || labels[useWaypoint] !== undefined;
 
 const ambient = new WeakMap<readonly Namespace[], readonly Namespace[]>();
 

@@ -91,6 +91,7 @@ function* ofRules(judged: Judged): Iterable<Problem> {
       key: said.key,
       fix: said.fix,
       evidence: [scope.namespace],
+      ...guessOf(scope),
       // A denied caller notices the problem; an allowed one does not.
       ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
     };
@@ -104,9 +105,13 @@ function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: Waypo
     key: `custom ${scopeOf(policy)}`,
     fix: `${attachFix("the policy", scope, binding)}.`,
     evidence: [scope.namespace],
+    ...guessOf(scope),
     atMost: "warn",
   };
 }
+
+const guessOf = ({ isCertain, namespace }: ZtunnelScope): Pick<Problem, "guess"> =>
+  isCertain ? {} : { guess: `whether namespace ${namespace.metadata.name} is ambient` };
 
 function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: WaypointBinding | undefined): string {
   if (isMeshWide) return "For ambient workloads, only ztunnel enforces a policy without targetRefs";
