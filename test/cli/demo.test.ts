@@ -18,7 +18,10 @@ test("where there is nothing to play, one line says why, and no webhook starts",
   for (const [path, expected] of [
     [join(folderWith(context, {}), "nowhere"), /^meshward: .*there is no such file or folder: correct the path\n$/],
     [folderWith(context, {}), /^meshward: .*this folder contains no \.yaml, \.yml or \.json file; .*\n$/],
-    [folderWith(context, { "broken.yaml": "a: b: c\n" }), /^meshward: .*broken\.yaml:1:4: not valid YAML: .*\n$/],
+    [
+      folderWith(context, { "broken.yaml": "kind: Service\na: b: c\n" }),
+      /^meshward: .*broken\.yaml:2:4: not valid YAML: .*\n$/,
+    ],
   ] as const) {
     const { code, out, error } = await meshward(["demo", path]);
     assert.deepEqual([code, out], [2, ""]);
@@ -27,10 +30,10 @@ test("where there is nothing to play, one line says why, and no webhook starts",
 });
 
 test("what can be read is played, and the exit code tells that not all could", async (context) => {
-  const folder = folderWith(context, { "1.yaml": namespace, "2.yaml": "a: b: c\n" });
+  const folder = folderWith(context, { "1.yaml": namespace, "2.yaml": "kind: Service\na: b: c\n" });
   const { code, out, error } = await meshward(["demo", folder]);
   assert.equal(code, 2);
-  assert.match(error, /^meshward: .*2\.yaml:1:4: /);
+  assert.match(error, /^meshward: .*2\.yaml:2:4: /);
   assert.match(out, /\nA team\n/);
   assert.match(out, /^namespace\/shop created$/m);
 });
