@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -14,7 +14,14 @@ import {
   knowledgeOfMesh,
   knowledgeOfSet,
 } from "../sources/manifests/file-mesh.ts";
-import { type Manifest, type ManifestSet, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
+import {
+  type Manifest,
+  type ManifestSet,
+  type ReadOptions,
+  readManifests,
+  type SourceError,
+} from "../sources/manifests/manifests.ts";
+import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
@@ -23,7 +30,14 @@ import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.
 import { docsUrlOption } from "./docs-option.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
-import { clusterDomainOption, meshAtRevision, meshOption, readMesh, settingsIn } from "./mesh-option.ts";
+import {
+  clusterDomainOption,
+  meshAtRevision,
+  meshOption,
+  readMesh,
+  type ReadMeshOptions,
+  settingsIn,
+} from "./mesh-option.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
@@ -58,6 +72,7 @@ export interface CheckOptions
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
   readonly verbose?: boolean;
+  readonly render: RenderMode;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
 }
@@ -104,6 +119,14 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     )
     .addOption(substituteOption())
     .addOption(substituteFromOption())
+    .addOption(
+      new Option(
+        "--render <when>",
+        "render Helm charts and kustomizations with helm, kustomize or kubectl: auto (if they are installed, and nothing is remote), always, never",
+      )
+        .choices(renderModes)
+        .default("auto"),
+    )
     .option("--verbose", "list every object that several files define")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
@@ -115,11 +138,12 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
-  const set = await readManifests(paths, {
-    input: terminal.input,
+  const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
-  });
+    renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
+  };
+  const set = await readManifests(paths, { ...reading, input: terminal.input });
   const { policies, errors } = await policiesOf(options);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
@@ -129,7 +153,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
   });
-  const base = await baseOf(found, paths, options, terminal);
+  const base = await baseOf(found, paths, { ...options, reading }, terminal);
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(found, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found, base, deleted };
@@ -196,7 +220,7 @@ function reportFor(
 async function baseOf(
   files: FileMesh,
   paths: readonly string[],
-  { mesh, since, ...options }: CheckOptions,
+  { mesh, since, reading: how, ...options }: CheckOptions & Pick<ReadMeshOptions, "reading">,
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -205,6 +229,7 @@ async function baseOf(
   };
   const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
+    reading: how ?? {},
     defaultNamespace: options.namespace,
     knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };

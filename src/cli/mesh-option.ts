@@ -6,7 +6,7 @@ import { meshOfCluster } from "../sources/cluster/snapshot.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/manifests/file-mesh.ts";
 import { readManifestsAt, RevisionError } from "../sources/manifests/git-revision.ts";
 import { standardInput } from "../sources/manifests/manifest-files.ts";
-import { type ManifestSet, readManifests } from "../sources/manifests/manifests.ts";
+import { type ManifestSet, type ReadOptions, readManifests } from "../sources/manifests/manifests.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
@@ -48,6 +48,8 @@ export interface MeshOptions extends ClusterOptions {
 export interface ReadMeshOptions extends FileMeshOptions {
   /** Overrides how far a kind is known, for captures and clusters, which otherwise state it themselves. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+  /** Of manifests: how files are read. */
+  readonly reading?: Omit<ReadOptions, "input">;
   /** Of captures: see ReceivedMeshOptions. */
   readonly isForReviews?: boolean;
 }
@@ -77,7 +79,7 @@ export async function readMesh(
  */
 export async function meshFromFiles(path: string, options: ReadMeshOptions): Promise<MeshFromFiles> {
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
-  const read = await readManifests([path]);
+  const read = await readManifests([path], options.reading);
   if (read.errors.length > 0)
     throw new UsageError(`--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`);
   return { read, ...fileMeshOf(read.manifests, options) };
@@ -94,7 +96,7 @@ export async function meshAtRevision(
 ): Promise<MeshFromFiles> {
   if (paths.includes(standardInput))
     throw new UsageError("--since compares files with those of a revision; standard input (-) is in no revision");
-  const read = await readManifestsAt(revision, paths, env).catch((error: unknown) => {
+  const read = await readManifestsAt(revision, paths, { ...options.reading, env }).catch((error: unknown) => {
     throw error instanceof RevisionError ? new UsageError(`--since: ${error.message}`) : error;
   });
   if (read.errors.length > 0)

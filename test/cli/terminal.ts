@@ -10,7 +10,13 @@ export interface Ran {
 /** Runs a command line in this process, as main.ts does with the process's own streams. */
 export async function meshward(
   argv: readonly string[],
-  options: { input?: string; stop?: AbortSignal; columns?: number; hint?: (text: string) => void } = {},
+  options: {
+    input?: string;
+    stop?: AbortSignal;
+    columns?: number;
+    hint?: (text: string) => void;
+    env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<Ran> {
   let out = "";
   let error = "";
@@ -25,7 +31,7 @@ export async function meshward(
     colour: false,
     columns: options.columns,
     hint: options.hint,
-    env: {},
+    env: options.env ?? {},
     stop: options.stop ?? new AbortController().signal,
   });
   return { code, out, error };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join, relative, resolve, sep } from "node:path";
 import { isSystemError } from "../../text/file-errors.ts";
 import { ignoreFile } from "./manifest-files.ts";
-import { type ManifestSet, readManifests } from "./manifests.ts";
+import { type ManifestSet, type ReadOptions, readManifests } from "./manifests.ts";
 
 /** A revision that cannot be read, with the reason and what to do. */
 export class RevisionError extends Error {
@@ -22,7 +22,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
 export async function readManifestsAt(
   revision: string,
   paths: readonly string[],
-  env: Variables,
+  { env, ...options }: ReadOptions & { readonly env: Variables },
 ): Promise<ManifestSet> {
   const repository = new Repository(env);
   const commit = repository.mergeBase(revision);
@@ -31,7 +31,10 @@ export async function readManifestsAt(
   const tree = join(folder, "tree");
   try {
     const there = repository.checkOut(commit, wanted, folder);
-    const read = await readManifests(there.map((path) => join(tree, path)));
+    const read = await readManifests(
+      there.map((path) => join(tree, path)),
+      options,
+    );
     return withNames(read, (file) => relative("", join(repository.root, relative(tree, file))));
   } finally {
     rmSync(folder, { recursive: true, force: true });

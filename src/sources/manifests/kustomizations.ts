@@ -1,4 +1,6 @@
-import { dirname, resolve } from "node:path";
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { readDocuments } from "./documents.ts";
 
 /** The file names that kustomize looks for in a folder. */
 export const kustomizationNames: readonly string[] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -16,6 +18,71 @@ export function patchFilesOf(kustomization: unknown, file: string): string[] {
     .filter((patch): patch is string => typeof patch === "string" && patch !== "")
     .map((patch) => resolve(folder, patch));
 }
+
+/** What a kustomization is made of, with everything that it refers to. */
+export interface Reached {
+  /** Real paths of the files that it or one of its bases takes as resources. */
+  readonly files: ReadonlySet<string>;
+  /** Real paths of the folders of its bases and components. */
+  readonly folders: ReadonlySet<string>;
+  /** Something that is not in the file system: kustomize would fetch it. */
+  readonly remote: string | undefined;
+}
+
+/** Follows the resources of the kustomization in a folder. */
+export function reachedFrom(folder: string): Reached {
+  const files = new Set<string>();
+  const folders = new Set<string>();
+  let remote: string | undefined;
+  const open = [folder];
+  while (open.length > 0) {
+    const current = open.pop() as string;
+    for (const entry of entriesOf(current)) {
+      const path = resolve(current, entry);
+      const found = inspected(path);
+      if (found === undefined) remote ??= isRemote(entry) ? entry : undefined;
+      else if (!found.isFolder) files.add(found.real);
+      else if (!folders.has(found.real)) {
+        folders.add(found.real);
+        open.push(found.real);
+      }
+    }
+  }
+  return { files, folders, remote };
+}
+
+const isRemote = (entry: string): boolean =>
+  /:\/\/|^git@|^git::|\?ref=|\/\/|^(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org)\//.test(entry);
+
+function inspected(path: string): { readonly real: string; readonly isFolder: boolean } | undefined {
+  try {
+    return { real: realpathSync.native(path), isFolder: statSync(path).isDirectory() };
+  } catch {
+    return undefined;
+  }
+}
+
+function entriesOf(folder: string): readonly string[] {
+  const kustomization = kustomizationIn(folder);
+  return ["resources", "bases", "components"].flatMap((field) =>
+    listAt(kustomization, field).filter((entry): entry is string => typeof entry === "string"),
+  );
+}
+
+/** The kustomization of a folder; undefined if there is none, or it cannot be read. */
+function kustomizationIn(folder: string): unknown {
+  for (const name of kustomizationNames) {
+    try {
+      return readDocuments(readFileSync(join(folder, name), "utf8")).documents[0]?.value;
+    } catch {
+      // The next name.
+    }
+  }
+  return undefined;
+}
+
+/** A component is a part of kustomizations and cannot be built alone. */
+export const isComponent = (folder: string): boolean => fieldOf(kustomizationIn(folder), "kind") === "Component";
 
 function listAt(value: unknown, key: string): readonly unknown[] {
   const list = fieldOf(value, key);

@@ -1,5 +1,5 @@
 import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from "node:fs";
-import { basename, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
 import { IgnorePatterns } from "./ignore-patterns.ts";
@@ -10,6 +10,7 @@ import { readFileText } from "./source-text.ts";
 /** A file to read. `named`: the user gave its path, so it must be a manifest. */
 export interface ManifestFile {
   readonly path: string;
+  readonly real: string;
   readonly named: boolean;
 }
 
@@ -17,8 +18,19 @@ export interface ManifestFiles {
   readonly files: readonly ManifestFile[];
   readonly errors: readonly SourceError[];
   readonly ignored: readonly LeftOut[];
+  /** Helm charts and kustomizations, which `ignored` contains too. */
+  readonly charts: readonly RenderedFolder[];
+  readonly kustomizations: readonly RenderedFolder[];
   /** The files and folders of `files` and `ignored` that each folder added. */
   readonly byFolder: ReadonlyMap<string, readonly string[]>;
+}
+
+/** A folder that a tool can render. */
+export interface RenderedFolder {
+  /** The folder of a chart, or the file of a kustomization. */
+  readonly path: string;
+  /** The real path of the folder. */
+  readonly folder: string;
 }
 
 /** A file or folder that is left out on purpose. */
@@ -59,11 +71,13 @@ class Search {
   readonly #errors: SourceError[] = [];
   readonly #folders = new Set<string>();
   readonly #patches = new Set<string>();
+  readonly #charts: RenderedFolder[] = [];
+  readonly #kustomizations: RenderedFolder[] = [];
   readonly #byFolder = new Map<string, readonly string[]>();
 
   async add(path: string): Promise<void> {
     if (path === standardInput) {
-      this.#files.set(standardInput, { path, named: true });
+      this.#files.set(standardInput, { path, real: standardInput, named: true });
       return;
     }
     const found = this.#inspect(path);
@@ -71,7 +85,7 @@ class Search {
     const { real, isFolder } = found;
     if (!isFolder) {
       // A file that a folder added already keeps its place in the order.
-      this.#files.set(real, { path: this.#files.get(real)?.path ?? path, named: true });
+      this.#files.set(real, { path: this.#files.get(real)?.path ?? path, real, named: true });
       return;
     }
     if (this.#folders.has(real)) return;
@@ -91,7 +105,8 @@ class Search {
       if (file.named || !this.#patches.has(real)) files.push(file);
       else ignored.push({ path: file.path, reason: "kustomize patch" });
     }
-    return { files, errors: this.#errors, ignored, byFolder: this.#byFolder };
+    const [charts, kustomizations, byFolder] = [this.#charts, this.#kustomizations, this.#byFolder];
+    return { files, errors: this.#errors, ignored, charts, kustomizations, byFolder };
   }
 
   async #walk(folder: string, real: string, ignores: readonly Ignores[]): Promise<void> {
@@ -100,6 +115,7 @@ class Search {
     const entries = this.#entries(folder);
     if (entries.some((entry) => entry.name === "Chart.yaml")) {
       this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
+      this.#charts.push({ path: folder, folder: real });
       return;
     }
     const hasIgnores = entries.some((entry) => entry.name === ignoreFile);
@@ -125,11 +141,12 @@ class Search {
   async #file(path: string, real: string): Promise<void> {
     if (this.#files.has(real)) return;
     if (kustomizationNames.includes(basename(path))) await this.#kustomization(path, real);
-    else this.#files.set(real, { path, named: false });
+    else this.#files.set(real, { path, real, named: false });
   }
 
   async #kustomization(path: string, real: string): Promise<void> {
     this.#ignored.set(real, { path, reason: "kustomization: render it with `kubectl kustomize`" });
+    this.#kustomizations.push({ path, folder: dirname(real) });
     const reading = await readFileText(path);
     if ("problem" in reading) {
       this.#fail(path, reading.problem);

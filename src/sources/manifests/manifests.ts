@@ -2,7 +2,15 @@ import type { Readable } from "node:stream";
 import { allKinds, kinds } from "../../kube/kinds.ts";
 import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
-import { findManifestFiles, type LeftOut, type ManifestFile, standardInput } from "./manifest-files.ts";
+import {
+  findManifestFiles,
+  type LeftOut,
+  type ManifestFile,
+  type ManifestFiles,
+  standardInput,
+} from "./manifest-files.ts";
+import { originOf, type Renderer, templateOf } from "./render.ts";
+import { type RenderedFolders, type RenderedText, renderFolders } from "./rendered-folders.ts";
 import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
@@ -41,34 +49,64 @@ export interface ReadOptions {
   readonly substitution?: Substitution | undefined;
   /** Leaves out files without manifests even if their paths are given, as in folders. */
   readonly skipUnknown?: boolean | undefined;
+  /** Renders charts and kustomizations; undefined: they are left out. */
+  readonly renderer?: Renderer | undefined;
 }
 
 /**
  * Reads the manifests of files, of folders (all their `.yaml`, `.yml` and `.json` files) and of `input` for the path
  * `-`. A file or document that cannot be read becomes an error, and the others are still read. Never throws.
  */
-export async function readManifests(
-  paths: readonly string[],
-  { input, substitution = (text) => text, skipUnknown = false }: ReadOptions = {},
-): Promise<ManifestSet> {
+export async function readManifests(paths: readonly string[], options: ReadOptions = {}): Promise<ManifestSet> {
+  const { substitution = (text: string) => text } = options;
   const found = await findManifestFiles(paths);
-  const set: Growing = { manifests: [], errors: [...found.errors], ignored: [...found.ignored] };
+  const rendered = renderFolders(found, options.renderer);
+  const { texts, used, errors } = rendered;
+  const set: Growing = { manifests: [], errors: [...found.errors, ...errors], ignored: leftOutOf(found, rendered) };
   for (const file of found.files) {
-    const reading = await read(file, input);
-    const isStandardInput = file.path === standardInput;
-    const shown = {
-      path: isStandardInput ? "<stdin>" : file.path,
-      named: file.named && (isStandardInput || !skipUnknown),
-    };
+    if (!file.named && used.has(file.real)) continue;
+    const reading = await read(file, options.input);
+    const shown = shownFile(file, options);
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
     else addFile(set, shown, substitution(reading.text));
   }
-  return { ...set, empty: emptyFolders(set, found.byFolder) };
+  for (const text of texts) addRendered(set, text, substitution);
+  return { ...set, empty: emptyFolders(set, found.byFolder, new Set(texts.map(({ path }) => path))) };
 }
 
-function emptyFolders(set: Growing, byFolder: ReadonlyMap<string, readonly string[]>): readonly SourceError[] {
+function shownFile(file: ManifestFile, { skipUnknown = false }: ReadOptions): ManifestFile {
+  if (file.path === standardInput) return { ...file, path: "<stdin>" };
+  return skipUnknown ? { ...file, named: false } : file;
+}
+
+/** What was rendered is not left out, and what could not be has another reason. */
+function leftOutOf({ ignored }: ManifestFiles, rendered: RenderedFolders): LeftOut[] {
+  const known = new Set([...rendered.texts, ...rendered.leftOut].map(({ path }) => path));
+  return [...ignored.filter(({ path }) => !known.has(path) && !rendered.used.has(path)), ...rendered.leftOut];
+}
+
+/** Positions in the output of a tool mean nothing to a reader, so an object is at the beginning of its file. */
+function addRendered(set: Growing, { kind, path, text }: RenderedText, substitution: Substitution): void {
+  const final = substitution(text);
+  const sourceOf = ({ offset, value }: SourceDocument): string | undefined => {
+    if (kind === "chart") return templateOf(final, offset, path);
+    return isObject(value) ? originOf(value, path) : undefined;
+  };
+  for (const document of readDocuments(final).documents) {
+    const reader = new DocumentReader(sourceOf(document) ?? path, () => ({ line: 1, column: 1 }));
+    reader.add(document);
+    set.manifests.push(...reader.manifests);
+    set.errors.push(...reader.errors);
+  }
+}
+
+function emptyFolders(
+  set: Growing,
+  byFolder: ReadonlyMap<string, readonly string[]>,
+  rendered: ReadonlySet<string>,
+): readonly SourceError[] {
   const others = set.ignored.filter(({ reason }) => reason === unknownKinds).map(({ path }) => path);
-  const speaking = new Set([...[...set.manifests, ...set.errors].map(({ file }) => file), ...others]);
+  const speaking = new Set([...[...set.manifests, ...set.errors].map(({ file }) => file), ...others, ...rendered]);
   return [...byFolder].flatMap(([folder, added]) => {
     if (added.length === 0 || added.some((path) => speaking.has(path))) return [];
     const own = new Set(added);
