@@ -1,5 +1,4 @@
 import type { Readable } from "node:stream";
-import { allKinds, kinds } from "../../kube/kinds.ts";
 import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
 import {
@@ -11,6 +10,7 @@ import {
 } from "./manifest-files.ts";
 import { originOf, type Renderer, templateOf } from "./render.ts";
 import { type RenderedFolders, type RenderedText, renderFolders } from "./rendered-folders.ts";
+import { hasObject, isBlank, mayMatter } from "./known-kinds.ts";
 import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
@@ -131,11 +131,15 @@ interface Growing {
 }
 
 function addFile(set: Growing, file: ManifestFile, text: string): void {
-  if (!file.named && !mentionsKnownKind(text)) {
-    set.ignored.push({ path: file.path, reason: hasObject(text) ? unknownKinds : "not a Kubernetes manifest" });
-    return;
-  }
-  const { documents, positionOf } = readDocuments(text);
+  if (file.named || isBlank(text) || mayMatter(text)) parseFile(set, file, text);
+  else set.ignored.push({ path: file.path, reason: hasObject(text) ? unknownKinds : "not a Kubernetes manifest" });
+}
+
+function parseFile(set: Growing, file: ManifestFile, text: string): void {
+  const { documents, positionOf } = readDocuments(
+    text,
+    file.named ? undefined : (part) => mayMatter(part) || !hasObject(part),
+  );
   const reader = new DocumentReader(file.path, positionOf);
   if (
     !file.named &&
@@ -152,22 +156,8 @@ function addFile(set: Growing, file: ManifestFile, text: string): void {
   set.errors.push(...reader.errors);
 }
 
-/** Files of a folder that name no kind of the table are not parsed: most files of a repository are of no interest. */
-const knownKind = new RegExp(
-  [
-    ...["List\\b", "istio\\.io/", "gateway\\.networking\\.k8s\\.io/", "meshward\\.io/"],
-    ...allKinds.flatMap((kind) => kinds[kind].served).map((served) => `\\b${served.kind}(?:List)?\\b`),
-  ].join("|"),
-);
-/** A name may also be written with escapes. */
-const escape = /\\(?:u00|x|\r?\n)/;
-const content = /^(?!---\s*$)[ \t]*[^#\s]/m;
-const mentionsKnownKind = (text: string): boolean => !content.test(text) || knownKind.test(text) || escape.test(text);
-
 /** Why a file is left out that seems to contain objects of other kinds. */
 const unknownKinds = "no rule reads the kinds in it";
-const hasObject = (text: string): boolean =>
-  /^[ \t{]*["']?apiVersion["']?[ \t]*:/m.test(text) && /^[ \t{]*["']?kind["']?[ \t]*:/m.test(text);
 
 /** Values files and workflows have neither apiVersion nor kind; a document with only one of the two is reported. */
 function resemblesManifest(value: unknown): boolean {

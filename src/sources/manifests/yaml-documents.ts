@@ -24,12 +24,18 @@ interface Chunk {
 
 /**
  * Reads the documents of a YAML file as kubectl would. Each document is read separately, so that an error in one does
- * not affect the others. Empty documents (nothing, comments, `null`) are left out, as in kubectl. Never throws.
+ * not affect the others. Empty documents (nothing, comments, `null`) are left out, as in kubectl, and documents whose text
+ * `isWanted` refuses. Never throws.
  */
-export function readYamlDocuments(text: string, lines: () => LineNumbers): SourceDocument[] {
+export function readYamlDocuments(
+  text: string,
+  lines: () => LineNumbers,
+  isWanted: (text: string) => boolean = () => true,
+): SourceDocument[] {
   const budget: AliasBudget = { left: aliasBudget };
   const documents: SourceDocument[] = [];
   for (const chunk of splitDocuments(text)) {
+    if (!isWanted(chunk.text)) continue;
     const document = readChunk(chunk, budget, lines);
     if (document !== undefined) documents.push(document);
   }
