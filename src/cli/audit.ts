@@ -59,7 +59,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
     throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
   const selection = selectionOf(policies);
   const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
-  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, selection);
+  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { selection });
   const places = placesOf(files.objects);
   const left = [
     ...skips(skipped),

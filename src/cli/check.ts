@@ -1,7 +1,6 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
-import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
@@ -14,19 +13,14 @@ import {
   knowledgeOfMesh,
   knowledgeOfSet,
 } from "../sources/manifests/file-mesh.ts";
-import {
-  type Manifest,
-  type ManifestSet,
-  type ReadOptions,
-  readManifests,
-  type SourceError,
-} from "../sources/manifests/manifests.ts";
+import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
+import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -53,6 +47,7 @@ import {
   skips,
   writeReport,
 } from "./report-output.ts";
+import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
   substituteFromOption,
@@ -67,6 +62,7 @@ export interface CheckOptions
     ClusterOptions,
     ReportOptions,
     DeletionOptions,
+    RequesterOptions,
     SubstitutionOptions {
   readonly since?: string;
   readonly allowEmpty?: boolean;
@@ -78,7 +74,7 @@ export interface CheckOptions
 }
 
 export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
-  return new Command("check")
+  const command = new Command("check")
     .description("check manifests in files, in folders or from standard input (-)")
     .argument("<path...>", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
     .addOption(meshOption("check the files as changes to this mesh; only problems that they introduce are denied"))
@@ -133,6 +129,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(docsUrlOption())
     .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
+  for (const option of requesterOptions()) command.addOption(option);
+  return command;
 }
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
@@ -186,16 +184,21 @@ interface Changes {
   readonly deleted: readonly FileObject[];
 }
 
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> & RequesterOptions & { readonly policies: Policies };
+
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl }: Pick<CheckOptions, "profile" | "docsUrl"> & { readonly policies: Policies },
+  { policies, profile, docsUrl, ...who }: ReportedBy,
 ): Report {
-  const selection = selectionOf(policies);
+  const requester = requesterFrom(who);
+  const selection = selectionOf(policies, requester);
   const files = base ? appliedTo(base.mesh, found) : found;
+  const { settings } = files.mesh;
+  const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, selection)
-    : judgeSet(files, selection);
+    ? judgeChanges(files, { base, deleted }, { selection, request })
+    : judgeSet(files, { selection, request });
   const changed = [...files.objects, ...deleted];
   const places = placesOf(changed, base?.objects);
   const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
@@ -254,37 +257,3 @@ function statedKnowledge(
 }
 
 const reportedError = ({ file, line, message }: SourceError): ReportedError => ({ file, line: line ?? null, message });
-
-/** Notes about files that were left out on purpose, and about objects that the files define more than once. */
-function notesOf(set: ManifestSet, { namespace, verbose = false }: CheckOptions): readonly string[] {
-  const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
-  const reasons = new Map<string, number>();
-  for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
-  const unjudged = others.filter((manifest) => !isPolicy(manifest));
-  return [
-    ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
-    ...replacedNotes(replaced, verbose),
-    ...(unjudged.length > 0
-      ? [`${counted(unjudged.length, "object")} not checked, because no rule reads the kind: ${kindsOf(unjudged)}`]
-      : []),
-  ];
-}
-
-/** So many objects are named even without `--verbose`. */
-const fewReplaced = 3;
-
-function replacedNotes(replaced: FileMesh["replaced"], isVerbose: boolean): readonly string[] {
-  if (isVerbose || replaced.length <= fewReplaced)
-    return replaced.map(
-      ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
-    );
-  const objects = new Set(replaced.map(({ by }) => by));
-  return [
-    `${counted(objects.size, "object")} are defined more than once, in ${replaced.length + objects.size} places; --verbose lists them`,
-  ];
-}
-
-const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
-const kindsOf = (manifests: readonly Manifest[]): string =>
-  [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
-const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;

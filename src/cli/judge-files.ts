@@ -1,6 +1,6 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
-import { type FilesContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
+import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -23,8 +23,14 @@ export interface Judgement {
   readonly after: Mesh;
 }
 
+interface By {
+  readonly selection: PolicySelection;
+  /** Undefined: nobody in particular sends the objects. */
+  readonly request?: RequestContext | undefined;
+}
+
 /** Checks the files as a mesh of their own; every problem in it counts as introduced by them. */
-export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement {
+export function judgeSet(files: FileMesh, { selection, request }: By): Judgement {
   const { mesh } = files;
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
@@ -47,7 +53,8 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     errors.push(...own.errors);
   }
   const { exceptionFor } = selection;
-  const rulings = rulingsOf(findings, { after: mesh, exceptionFor, files: filesContext(files, alternatives) });
+  const context = { after: mesh, exceptionFor, files: filesContext(files, alternatives), ...by(request) };
+  const rulings = rulingsOf(findings, context);
   return { rulings, skipped, guesses, errors, after: mesh };
 
   function add(finding: Finding, changes: readonly Change[]): void {
@@ -57,6 +64,8 @@ export function judgeSet(files: FileMesh, selection: PolicySelection): Judgement
     alternatives.foundWith(introduced, changes);
   }
 }
+
+const by = (request: RequestContext | undefined) => (request === undefined ? {} : { request });
 
 function filesContext(files: FileMesh, alternatives: Alternatives): FilesContext {
   const placeholders = new Placeholders(files.objects);
@@ -96,7 +105,7 @@ function separateGroups(files: FileMesh): readonly Environment[] {
 export function judgeChanges(
   files: FileMesh,
   { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
-  selection: PolicySelection,
+  { selection, request }: By,
 ): Judgement {
   const { objects, replaced } = files;
   const early = new Set(replaced.map(({ earlier }) => earlier));
@@ -107,7 +116,7 @@ export function judgeChanges(
   const alternatives = new Alternatives(files, selection);
   for (const finding of findings) alternatives.foundWith(finding, changes);
   const { exceptionFor } = selection;
-  const context = { before, after, exceptionFor, changed, files: filesContext(files, alternatives) };
+  const context = { before, after, exceptionFor, changed, files: filesContext(files, alternatives), ...by(request) };
   const rulings = rulingsOf(findings, context);
   return { rulings, skipped, guesses: [], errors, after };
 }

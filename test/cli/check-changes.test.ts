@@ -403,6 +403,28 @@ spec: { protectedNamespaces: { names: [shop] } }
     assert.match(error, /another document has this name/);
   });
 
+  test("the requester decides as in the webhook", async () => {
+    const files = folderWith({ "routes.yaml": route("v9"), "rules.yaml": subsets("v1") });
+    const policies = folderWith({
+      "policy.yaml": `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: ours }
+spec:
+  match: { groups: [routers] }
+  rules: [{ id: virtual-service-subset-not-found, mode: audit }]
+`,
+    });
+    const flux = "system:serviceaccount:flux-system:kustomize-controller";
+    assert.deepEqual(modes((await report(files, "--user", "alice")).report), [denial]);
+    assert.deepEqual(modes((await report(files, "--user", flux)).report), [
+      "virtual-service-subset-not-found warn reconciler",
+    ]);
+    const grouped = await report(files, "--policies", policies, "--group", "routers");
+    assert.deepEqual(modes(grouped.report), ["virtual-service-subset-not-found audit"]);
+    assert.deepEqual(modes((await report(files, "--policies", policies)).report), [denial]);
+    assert.match((await meshward(["check", files, "--operation", "PATCH"])).error, /expected one of CREATE, UPDATE/);
+  });
+
   test("many objects that are defined twice are one note, and --verbose lists them", async () => {
     const many = [1, 2, 3, 4].map((i) => destinationRule.replace("name: cart", `name: cart-${i}`)).join("---\n");
     const folder = folderWith({ "a.yaml": many, "b.yaml": many });

@@ -1,0 +1,41 @@
+import { idOf } from "../kube/identity.ts";
+import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
+import type { Manifest, ManifestSet } from "../sources/manifests/manifests.ts";
+import { isPolicy } from "./policy-options.ts";
+
+/** Notes about files that were left out on purpose, and about objects that the files define more than once. */
+export function notesOf(
+  set: ManifestSet,
+  { namespace, verbose = false }: { readonly namespace: string; readonly verbose?: boolean },
+): readonly string[] {
+  const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
+  const reasons = new Map<string, number>();
+  for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  const unjudged = others.filter((manifest) => !isPolicy(manifest));
+  return [
+    ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
+    ...replacedNotes(replaced, verbose),
+    ...(unjudged.length > 0
+      ? [`${counted(unjudged.length, "object")} not checked, because no rule reads the kind: ${kindsOf(unjudged)}`]
+      : []),
+  ];
+}
+
+/** So many objects are named even without `--verbose`. */
+const fewReplaced = 3;
+
+function replacedNotes(replaced: FileMesh["replaced"], isVerbose: boolean): readonly string[] {
+  if (isVerbose || replaced.length <= fewReplaced)
+    return replaced.map(
+      ({ earlier, by }) => `${idOf(earlier.object)} in ${placeOf(earlier)} is replaced by ${placeOf(by)}`,
+    );
+  const objects = new Set(replaced.map(({ by }) => by));
+  return [
+    `${counted(objects.size, "object")} are defined more than once, in ${replaced.length + objects.size} places; --verbose lists them`,
+  ];
+}
+
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const kindsOf = (manifests: readonly Manifest[]): string =>
+  [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
+const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;
