@@ -2,6 +2,7 @@
 
 import type { ObjectEvent } from "../kube/object-event.ts";
 import { printableLine } from "../text/printable.ts";
+import { defaultStoredBytes, excessiveSize } from "./stored-size.ts";
 
 export interface GroupVersionKind {
   readonly group: string;
@@ -31,7 +32,9 @@ export interface AdmissionRequest {
 }
 
 /** `uid` is "" if none could be read; then the HTTP status has to report the error. */
-export type Reading = { readonly request: AdmissionRequest } | { readonly uid: string; readonly problem: string };
+export type Reading =
+  | { readonly request: AdmissionRequest }
+  | { readonly uid: string; readonly problem: string; readonly reason?: "object_size" };
 
 /** The operations of RFC 6902 that Meshward sends. */
 export type PatchOperation =
@@ -82,17 +85,33 @@ const judgedSubResources = new Set(["", "status", "finalize"]);
 type Fields = Readonly<Record<string, unknown>>;
 
 class Unreadable extends Error {}
+class NotStorable extends Unreadable {}
 
-/** Reads an AdmissionReview. Never throws; returns a problem for an invalid review. */
-export function readReview(body: Uint8Array | string): Reading {
+/**
+ * Reads an AdmissionReview. Never throws; returns a problem for an invalid review, and for an object of which the cluster
+ * could not store as many bytes (`storedBytes`), whatever Meshward decided.
+ */
+export function readReview(body: Uint8Array | string, storedBytes = defaultStoredBytes): Reading {
   let uid = "";
   try {
     const review = parse(body);
     uid = uidOf(review);
-    return { request: readRequest(review, body.length, uid) };
+    const request = readRequest(review, body.length, uid);
+    requireStorable(request, body.length, storedBytes);
+    return { request };
   } catch (error) {
-    return { uid, problem: problemOf(error) };
+    const problem = problemOf(error);
+    return error instanceof NotStorable ? { uid, problem, reason: "object_size" } : { uid, problem };
   }
+}
+
+function requireStorable({ object, kind }: AdmissionRequest, reviewBytes: number, limit: number): void {
+  const bytes = object === undefined ? undefined : excessiveSize(object, kind.group, { limit, reviewBytes });
+  if (bytes === undefined) return;
+  throw new NotStorable(
+    `the object needs at least ${bytes} bytes in the cluster's storage, which accepts ${limit}, so it could not be stored; ` +
+      "make it smaller, for example by splitting it (a cluster that accepts more needs serve --object-limit)",
+  );
 }
 
 function problemOf(error: unknown): string {

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
+import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -22,7 +24,7 @@ import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
-  readonly host: string;
+  readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
   readonly tlsCert?: string;
@@ -33,6 +35,7 @@ export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
   readonly logLevel: LogLevel;
   readonly drainSeconds: number;
   readonly reviewBudget: number;
+  readonly objectLimit: number;
   readonly docsUrl: string;
 }
 
@@ -49,7 +52,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       300,
     )
     .addOption(clusterDomainOption())
-    .option("--host <address>", "address to listen on", "0.0.0.0")
+    .option("--host <address>", "address to listen on; by default every address, of IPv4 and IPv6")
     .option("--port <number>", "port of the webhook; 0 selects a free port", portNumber, 8443)
     .option("--ops-port <number>", "port of /livez, /readyz and /metrics, in plain HTTP", portNumber, 8080)
     .option("--tls-cert <file>", "PEM certificate, read again when it changes")
@@ -65,6 +68,12 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "CPU time that one review may use; a change that needs more is denied",
       milliseconds,
       500,
+    )
+    .option(
+      "--object-limit <bytes>",
+      "a larger object is denied, because the cluster cannot store it; for an etcd with a higher --max-request-bytes",
+      bytes,
+      defaultStoredBytes,
     )
     .addOption(docsUrlOption())
     .option(
@@ -103,7 +112,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     policies: policies.current,
     certificates,
     log,
-    host: options.host,
+    host: options.host ?? everyAddress(),
+    storedBytes: options.objectLimit,
     port: options.port,
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
@@ -175,6 +185,12 @@ function milliseconds(text: string): number {
   const value = Number(text);
   if (/^\d{1,5}$/.test(text) && value >= 10) return value;
   throw new InvalidArgumentError("expected whole milliseconds, 10 to 99999.");
+}
+
+function bytes(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,8}$/.test(text) && value >= defaultStoredBytes) return value;
+  throw new InvalidArgumentError(`expected whole bytes, ${defaultStoredBytes} to 99999999.`);
 }
 
 function seconds(text: string): number {

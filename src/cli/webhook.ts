@@ -37,6 +37,8 @@ export interface WebhookOptions {
   /** Undefined: /livez, /readyz and /metrics are not served. */
   readonly opsPort?: number;
   readonly limits?: Partial<Limits>;
+  /** The largest object that the cluster can store, in bytes. */
+  readonly storedBytes?: number;
   readonly checks?: readonly ReadinessCheck[];
   /** Seconds since the API server last sent something about each kind. */
   readonly freshness?: () => Iterable<readonly [kind: Kind, seconds: number]>;
@@ -58,7 +60,15 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
   const gate = createGate({ mesh, policies, rules, log, readAgain, pageOf, pacing: pacingOf(options) });
   const events = eventWriterOf(options, metrics);
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell: events.tell });
+  const server = createAdmissionServer({
+    gate,
+    certificates,
+    log,
+    metrics,
+    limits,
+    tell: events.tell,
+    storedBytes: options.storedBytes,
+  });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
   const opsPort = await opsPortOf(options, server, ops);

@@ -5,7 +5,8 @@ import { type AdmissionRequest, type Decision, type Gate, readReview } from "../
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
+import type { Metrics, RefusalReason } from "../telemetry/metrics.ts";
+import type { RepeatedLines } from "./repeated-lines.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
 
 interface HandlerParts {
@@ -14,20 +15,25 @@ interface HandlerParts {
   readonly metrics: Metrics;
   /** Called after the response is sent. Must neither throw nor block. */
   readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
+  readonly storedBytes?: number | undefined;
+  /** Receives the log lines of requests without a uid, which any client can send. */
+  readonly rejected: RepeatedLines;
 }
 
 /** Answers one review; the two paths differ only in the method of the gate that they call. */
 export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
-  const { gate } = parts;
+  const { gate, storedBytes } = parts;
   const ask = (request: AdmissionRequest) => (path === "/validate" ? gate.validate(request) : gate.mutate(request));
 
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
     const start = performance.now();
     const body = request.body as ReviewBody | null | undefined;
     if (body instanceof TooLarge) return refuse(parts, { start, path, ...unread(body) }, reply);
-    const reading = readReview(body ?? "");
+    const reading = readReview(body ?? "", storedBytes);
+    request.body = undefined; // Its bytes are not needed while a long review waits.
     if ("problem" in reading) {
-      return refuse(parts, { start, path, status: reading.uid === "" ? 400 : 200, ...reading }, reply);
+      const status = reading.uid === "" ? 400 : 200;
+      return refuse(parts, { start, path, status, reason: "unreadable", ...reading }, reply);
     }
     const finish = (decision: Decision) => {
       send(reply, 200, answer(reading.request.uid, decision, path));
@@ -47,11 +53,11 @@ export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
 }
 
 /** Denies a review over the size limit by its uid, because an HTTP error would admit it if failurePolicy is Ignore. */
-function unread({ uid, limitBytes }: TooLarge): Pick<Refusal, "status" | "uid" | "problem"> {
+function unread({ uid, limitBytes }: TooLarge): Pick<Refusal, "status" | "uid" | "problem" | "reason"> {
   const megabytes = Math.floor(limitBytes / 1_048_576);
   const size = megabytes > 0 ? `${megabytes} MiB` : `${limitBytes} bytes`;
   const problem = `the review is larger than ${size}, which is more than Meshward reads; make the object smaller`;
-  return { status: uid === "" ? 413 : 200, uid, problem };
+  return { status: uid === "" ? 413 : 200, uid, problem, reason: "review_size" };
 }
 
 interface Refusal {
@@ -61,12 +67,16 @@ interface Refusal {
   readonly status: number;
   readonly uid: string;
   readonly problem: string;
+  readonly reason: RefusalReason;
 }
 
-function refuse({ log, metrics }: HandlerParts, refusal: Refusal, reply: FastifyReply): FastifyReply {
-  const { start, path, status, uid, problem } = refusal;
+function refuse({ log, metrics, rejected }: HandlerParts, refusal: Refusal, reply: FastifyReply): FastifyReply {
+  const { start, path, status, uid, problem, reason } = refusal;
   send(reply, status, answer(uid, notJudged(problem), path));
-  log.warn({ uid: clip(uid), path, decision: "error", problem }, "admission");
+  const fields = { uid: clip(uid), path, decision: "error", problem };
+  if (uid === "") rejected.warn(path, fields, "admission");
+  else log.warn(fields, "admission");
+  metrics.refused(reason);
   metrics.admission({ ...unknown, webhook: path.slice(1), seconds: (performance.now() - start) / 1_000 });
   return reply;
 }

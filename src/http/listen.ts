@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 
 /** A port could not be opened. The message is one line with what to do. */
@@ -12,6 +13,12 @@ export interface Address {
   readonly port: number;
   /** the flag that sets the port, for messages */
   readonly flag: string;
+}
+
+/** The address that means every address of this machine, of both families where it has IPv6. */
+export function everyAddress(): "::" | "0.0.0.0" {
+  const addresses = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  return addresses.some(({ family }) => family === "IPv6") ? "::" : "0.0.0.0";
 }
 
 /** Opens the port and resolves with its number. Rejects with a ListenError. */

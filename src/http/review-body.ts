@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { IncomingMessage } from "node:http";
+import type { Connections } from "./connections.ts";
 
 /** A body that was received completely, or one that was discarded because it is larger than the limit. */
 export type ReviewBody = Buffer | TooLarge;
@@ -38,9 +39,9 @@ const patience = 4;
  * user can put into an object (`__proto__` keys, more than 1 MiB), and with failurePolicy Ignore the API server admits
  * a request after an HTTP error without a review.
  */
-export function collectBody(limitBytes: number) {
+export function collectBody(limitBytes: number, connections: Pick<Connections, "received">) {
   return (
-    _request: FastifyRequest,
+    request: FastifyRequest,
     payload: IncomingMessage,
     done: (error: Error | null, body?: ReviewBody) => void,
   ) => {
@@ -52,6 +53,7 @@ export function collectBody(limitBytes: number) {
       size += chunk.length;
       if (size <= limitBytes) {
         chunks.push(chunk);
+        connections.received(request.raw, chunk.length);
         return;
       }
       if (head === "") {

@@ -4,19 +4,29 @@ import type { Gate } from "../admission/review.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { printableLine } from "../text/printable.ts";
 import type { Certificate, CertificateSource } from "../tls/certificate-source.ts";
+import { type Clock, systemClock } from "../tls/clock.ts";
+import { secureContext } from "../tls/secure-context.ts";
 import { reviewHandler } from "./admission-routes.ts";
+import { type ConnectionLimits, Connections } from "./connections.ts";
 import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
-import { BodyCutShort, collectBody } from "./review-body.ts";
+import { RepeatedLines } from "./repeated-lines.ts";
+import { BodyCutShort, collectBody, type ReviewBody } from "./review-body.ts";
 
-export interface Limits {
+export interface Limits extends ConnectionLimits {
   /**
    * A larger review is denied by its uid. Both objects may be 1.5 MiB in etcd, and Go's JSON escapes up to six-fold.
    */
   readonly bodyBytes: number;
-  /** Further concurrent reviews are answered with 429, so that the API server retries within its timeout. */
+  /**
+   * Further concurrent reviews are answered with 429, so that the API server retries within its timeout. A review counts
+   * from the last byte of its body.
+   */
   readonly inFlight: number;
+  /** The same for the bytes of their bodies. */
+  readonly inFlightBytes: number;
   readonly requestTimeoutMs: number;
   /** must be below `requestTimeoutMs`, or Node ignores that timeout for slow bodies */
   readonly headersTimeoutMs: number;
@@ -33,6 +43,9 @@ export interface Limits {
 const defaultLimits: Limits = {
   bodyBytes: 16 * 1_024 * 1_024,
   inFlight: 256,
+  inFlightBytes: 128 * 1_024 * 1_024,
+  connections: 2_000,
+  unfinishedBytes: 64 * 1_024 * 1_024,
   requestTimeoutMs: 15_000,
   headersTimeoutMs: 10_000,
   checkIntervalMs: 1_000,
@@ -49,6 +62,9 @@ export interface AdmissionServerOptions {
   readonly limits?: Partial<Limits>;
   /** Receives the Events to write, after the response is sent. Must neither throw nor block. */
   readonly tell?: ((events: readonly ObjectEvent[]) => void) | undefined;
+  /** The largest object that the cluster can store, in bytes. Default: see {@link readReview}. */
+  readonly storedBytes?: number | undefined;
+  readonly clock?: Clock;
 }
 
 export interface AdmissionServer {
@@ -65,36 +81,79 @@ export interface AdmissionServer {
 
 /** Serves `POST /validate` and `POST /mutate` over TLS. */
 export function createAdmissionServer(options: AdmissionServerOptions): AdmissionServer {
+  const { metrics, clock = systemClock } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const app = createApp(limits, options.certificates.current());
-  const load = { inFlight: 0, draining: false };
+  const load: Load = { inFlight: 0, bytes: 0, draining: false };
+  const rejected = new RepeatedLines(options.log, clock);
+  const connections = new Connections(app.server, limits, (state) => {
+    metrics.connectionClosed(state);
+    rejected.warn(state, { state }, "connections without a complete request were closed, because there were too many");
+  });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", collectBody(limits.bodyBytes));
-  app.addHook("onRequest", (_request, reply, done) => {
+  app.addContentTypeParser("*", collectBody(limits.bodyBytes, connections));
+  app.addHook("onRequest", (request, reply, done) => {
     if (load.draining) reply.header("connection", "close");
-    if (load.inFlight >= limits.inFlight) return shed(options.metrics, reply);
-    load.inFlight++;
-    reply.raw.once("close", () => load.inFlight--);
+    connections.begun(request.raw);
+    reply.raw.once("close", () => connections.ended(request.raw));
     return done();
   });
-  app.post("/validate", reviewHandler(options, "/validate"));
-  app.post("/mutate", reviewHandler(options, "/mutate"));
+  const preHandler = admitReviews({ load, limits, connections, metrics, rejected });
+  app.post("/validate", { preHandler }, reviewHandler({ ...options, rejected }, "/validate"));
+  app.post("/mutate", { preHandler }, reviewHandler({ ...options, rejected }, "/mutate"));
   app.setNotFoundHandler(notFound);
-  app.setErrorHandler((error: FastifyError, request, reply) => failed(options.log, error, request, reply));
-  app.server.maxConnections = 2_000;
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    return failed({ log: options.log, rejected }, error, request, reply);
+  });
+  app.server.on("tlsClientError", (error: NodeJS.ErrnoException) => handshakeFailed(rejected, error));
   followCertificate(app, options);
-  options.metrics.watchInFlight(() => load.inFlight);
+  metrics.watchInFlight(() => load.inFlight);
+  metrics.watchConnections(() => connections.counts());
 
   let closed: Promise<void> | undefined;
   return {
     listen: (address) => listen(app, address),
     readiness: readiness(app, load, options.certificates),
-    close: (hurry) => (closed ??= drain(app, load, limits, hurry)),
+    close: (hurry) => (closed ??= drain(app, load, limits, hurry).finally(() => rejected.close())),
   };
 }
 
+interface Admitting {
+  readonly load: Load;
+  readonly limits: Limits;
+  readonly connections: Connections;
+  readonly metrics: Metrics;
+  readonly rejected: RepeatedLines;
+}
+
+/** Runs when the body is complete, so that a client which only begins a review takes no place of another. */
+function admitReviews({ load, limits, connections, metrics, rejected }: Admitting) {
+  return (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
+    connections.completed(request.raw);
+    const bytes = bytesOf(request.body as ReviewBody | null | undefined);
+    const isFull = load.inFlight > 0 && load.bytes + bytes > limits.inFlightBytes;
+    if (load.inFlight >= limits.inFlight || isFull) {
+      metrics.shed();
+      rejected.warn("429", { status: 429 }, "too many reviews in flight; the API server sends them again");
+      shed(reply);
+      return;
+    }
+    load.inFlight++;
+    load.bytes += bytes;
+    reply.raw.once("close", () => {
+      load.inFlight--;
+      load.bytes -= bytes;
+    });
+    done();
+  };
+}
+
+const bytesOf = (body: ReviewBody | null | undefined): number => (Buffer.isBuffer(body) ? body.length : 0);
+
 interface Load {
   inFlight: number;
+  /** of the bodies of the reviews in flight */
+  bytes: number;
   draining: boolean;
 }
 
@@ -122,13 +181,6 @@ function createApp(limits: Limits, certificate: Certificate) {
   });
 }
 
-/**
- * All options of the TLS context. A new certificate needs all of them again, because Node replaces the whole context.
- */
-function secureContext({ cert, key }: Certificate) {
-  return { cert, key, minVersion: "TLSv1.2", honorCipherOrder: true } as const;
-}
-
 function followCertificate(app: App, { certificates, log, metrics }: AdmissionServerOptions): void {
   metrics.certificate(certificates.current().notAfter);
   certificates.onChange((certificate) => {
@@ -150,8 +202,7 @@ function followCertificate(app: App, { certificates, log, metrics }: AdmissionSe
   }
 }
 
-function shed(metrics: Metrics, reply: FastifyReply): void {
-  metrics.shed();
+function shed(reply: FastifyReply): void {
   void reply
     .code(429)
     .header("retry-after", "1")
@@ -167,16 +218,27 @@ function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply.code(405).header("allow", "POST").send({ error: "wrong method; expected POST with an AdmissionReview" });
 }
 
+interface Lines {
+  readonly log: Log;
+  readonly rejected: RepeatedLines;
+}
+
 /** Handles errors before a review is received: HTTP that fastify rejects, or a client that closed the connection. */
-function failed(log: Log, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function failed(lines: Lines, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error.statusCode ?? 500;
   const fields = { path: request.url.slice(0, 64), status, error: error.message };
   if (error instanceof BodyCutShort)
-    log.warn(fields, "the client closed the connection before the review was complete");
-  else if (status < 500) log.warn(fields, "request rejected");
-  else log.error({ ...fields, stack: error.stack }, "request failed");
+    lines.rejected.warn("", fields, "the client closed the connection before the review was complete");
+  else if (status < 500) lines.rejected.warn(String(status), fields, "request rejected");
+  else lines.log.error({ ...fields, stack: error.stack }, "request failed");
   const text = status < 500 ? error.message : "internal error; see Meshward's log";
   return reply.code(status).send({ error: text });
+}
+
+/** Load balancers open connections and close them again, which is no failure. */
+function handshakeFailed(rejected: RepeatedLines, { code = "", message }: NodeJS.ErrnoException): void {
+  if (code === "ECONNRESET") return;
+  rejected.warn("", { error: printableLine(code || message, 64) }, "TLS handshake failed");
 }
 
 function readiness(app: App, load: Load, certificates: CertificateSource): ReadinessCheck[] {

@@ -42,8 +42,32 @@ const table = {
   inFlight: {
     name: "meshward_inflight",
     type: "gauge",
-    help: "Admission reviews that are being received or processed",
+    help: "Admission reviews that were received completely and are being processed",
     labels: [],
+  },
+  refused: {
+    name: "meshward_reviews_refused_total",
+    type: "counter",
+    help: "Admission reviews that were denied without evaluation; reason is review_size (more bytes than Meshward reads), object_size (the cluster cannot store the object) or unreadable",
+    labels: ["reason"],
+  },
+  overBudget: {
+    name: "meshward_reviews_over_budget_total",
+    type: "counter",
+    help: "Admission reviews that exceeded their CPU time",
+    labels: [],
+  },
+  connections: {
+    name: "meshward_connections",
+    type: "gauge",
+    help: "Connections to the webhook's port; state is handshake, headers (no request yet), body (incomplete), answering or idle",
+    labels: ["state"],
+  },
+  connectionsClosed: {
+    name: "meshward_connections_closed_total",
+    type: "counter",
+    help: "Connections that were closed because there were too many, or too many bytes in incomplete bodies, by their state",
+    labels: ["state"],
   },
   certificateNotAfter: {
     name: "meshward_certificate_not_after_seconds",
@@ -106,16 +130,24 @@ export interface AdmissionSample {
   readonly liveRead: "confirmed" | "changed" | "late" | undefined;
 }
 
+/** Why a review was denied without evaluation. */
+export type RefusalReason = "review_size" | "object_size" | "unreadable";
+
 export type EventResult = "sent" | "merged" | "dropped" | "failed";
 
 export interface Metrics {
   admission(sample: AdmissionSample): void;
   shed(): void;
+  refused(reason: RefusalReason): void;
+  /** A connection was closed because of a limit. */
+  connectionClosed(state: string): void;
   event(reason: string, result: EventResult): void;
   certificate(notAfterMs: number): void;
   certificateReload(result: "ok" | "refused"): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
+  /** `read` is called at each scrape and returns the number of connections in each state. */
+  watchConnections(read: () => Iterable<readonly [state: string, count: number]>): void;
   /** `read` is called at each scrape and returns the number of objects of each kind. */
   watchView(read: () => Iterable<readonly [kind: string, count: number]>): void;
   /**
@@ -150,6 +182,9 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const ruleFindings = counter(table.ruleFindings);
   const ruleErrors = counter(table.ruleErrors);
   const shed = counter(table.shed);
+  const refused = counter(table.refused);
+  const overBudget = counter(table.overBudget);
+  const connectionsClosed = counter(table.connectionsClosed);
   const breakGlass = counter(table.breakGlass);
   const liveReads = counter(table.liveReads);
   const events = counter(table.events);
@@ -164,10 +199,13 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
       duration.observe({ webhook, decision }, seconds);
       for (const rule of rules) ruleFindings.inc({ rule, decision });
       for (const { rule, reason } of failed) ruleErrors.inc({ rule, reason });
+      if (failed.some(({ reason }) => reason === "budget")) overBudget.inc();
       if (more.hasBrokenGlass) breakGlass.inc({ kind });
       if (more.liveRead !== undefined) liveReads.inc({ result: more.liveRead });
     },
     shed: () => shed.inc(),
+    refused: (reason) => refused.inc({ reason }),
+    connectionClosed: (state) => connectionsClosed.inc({ state }),
     event: (reason, result) => events.inc({ reason, result }),
     certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),
     certificateReload: (result) => certificateReloads.inc({ result }),
@@ -181,26 +219,28 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
         },
       });
     },
-    watchView: (read) => watchKinds(table.viewObjects, read, registers),
-    watchFreshness: (read) => watchKinds(table.viewFreshness, read, registers),
+    watchConnections: (read) => watchEach(table.connections, "state", read, registers),
+    watchView: (read) => watchEach(table.viewObjects, "kind", read, registers),
+    watchFreshness: (read) => watchEach(table.viewFreshness, "kind", read, registers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
 }
 
-function watchKinds(
+function watchEach(
   row: MetricRow,
-  read: () => Iterable<readonly [kind: string, value: number]>,
+  label: "kind" | "state",
+  read: () => Iterable<readonly [name: string, value: number]>,
   registers: Registry[],
 ): void {
   // oxlint-disable-next-line no-new -- it registers itself
   new Gauge({
     ...described(row),
-    labelNames: ["kind"],
+    labelNames: [label],
     registers,
     collect() {
       this.reset();
-      for (const [kind, value] of read()) this.set({ kind }, value);
+      for (const [name, value] of read()) this.set({ [label]: name }, value);
     },
   });
 }

@@ -16,6 +16,7 @@ import {
 } from "../../src/http/server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics, type Metrics } from "../../src/telemetry/metrics.ts";
+import { type Clock, systemClock } from "../../src/tls/clock.ts";
 import { fixedCertificate, selfSigned } from "../../src/tls/self-signed.ts";
 import type { Certificate, CertificateSource } from "../../src/tls/certificate-source.ts";
 
@@ -63,6 +64,7 @@ export interface ShellOptions {
   readonly limits?: Partial<Limits>;
   readonly certificates?: CertificateSource;
   readonly tell?: AdmissionServerOptions["tell"];
+  readonly clock?: Clock;
 }
 
 let issued: Promise<Certificate> | undefined;
@@ -98,8 +100,8 @@ export async function startShell(test: TestContext, options: ShellOptions = {}):
   const lines: Record<string, unknown>[] = [];
   const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
   const metrics = createMetrics({ processMetrics: false });
-  const { gate = fakeGate(), limits = {}, tell } = options;
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell });
+  const { gate = fakeGate(), limits = {}, tell, clock = systemClock } = options;
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell, clock });
   const { port } = await server.listen({ host: "127.0.0.1", port: 0, flag: "--port" });
   const url = `https://127.0.0.1:${port}`;
   const ca = certificates.current().ca ?? "";

@@ -1,18 +1,20 @@
 import assert from "node:assert/strict";
 import { Agent } from "node:https";
 import { createServer } from "node:net";
+import { networkInterfaces } from "node:os";
 import test from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import fc from "fast-check";
 import type { Decision } from "../../src/admission/review.ts";
 import { createAdmissionServer } from "../../src/http/server.ts";
-import { ListenError } from "../../src/http/listen.ts";
+import { everyAddress, ListenError } from "../../src/http/listen.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { fixedCertificate } from "../../src/tls/self-signed.ts";
 import {
   allow,
   deny,
+  exchange,
   fakeGate,
   responseIn,
   reviewBody,
@@ -412,4 +414,23 @@ test("what is to be told about objects is handed on after the answer, and counte
   const page = await shell.metrics.text();
   assert.match(page, /^meshward_break_glass_total\{kind="VirtualService"\} 1$/m);
   assert.match(page, /^meshward_live_reads_total\{result="changed"\} 1$/m);
+});
+
+test("without an address it listens on both families, where the machine has them", async (context) => {
+  const server = createAdmissionServer({
+    gate: fakeGate(),
+    certificates: fixedCertificate(await testCertificate()),
+    log: createLog("silent", () => undefined),
+    metrics: createMetrics({ processMetrics: false }),
+  });
+  context.after(() => server.close());
+  const { port } = await server.listen({ host: everyAddress(), port: 0, flag: "--port" });
+  const { ca = "" } = await testCertificate();
+  const hosts = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  const loopback = hosts.filter(({ internal }) => internal).map(({ address }) => address);
+  assert.ok(loopback.length > 0);
+  for (const address of loopback) {
+    const host = address.includes(":") ? `[${address}]` : address;
+    assert.equal((await exchange(`https://${host}:${port}/validate`, good, { method: "POST", ca })).status, 200);
+  }
 });

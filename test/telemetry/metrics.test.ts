@@ -20,6 +20,9 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.shed();
   metrics.certificate(1_800_000_000_000);
   metrics.certificateReload("refused");
+  metrics.watchConnections(() => [["idle", 2]]);
+  metrics.refused("unreadable");
+  metrics.connectionClosed("body");
   metrics.watchInFlight(() => 4);
   metrics.watchView(() => [["Service", 2]]);
   metrics.watchFreshness(() => [["Service", 1.5]]);
