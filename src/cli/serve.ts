@@ -4,7 +4,9 @@ import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
+import { userLayer } from "../policy/profiles.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
@@ -17,7 +19,13 @@ import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  type PoliciesInForce,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
@@ -92,14 +100,11 @@ const liveReadMs = 300;
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
-  const inForce = await policiesOf(options);
-  if (inForce.errors.length > 0)
-    throw new UsageError(
-      `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
-    );
+  const inForce = await policiesAtStart(options);
   const mesh = await followMesh(options, terminal, log);
   const { cluster, connection } = mesh;
-  const policies = followPolicies(options, inForce, { log, clock: systemClock });
+  const metrics = createMetrics({ processMetrics: true });
+  const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
@@ -112,6 +117,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     policies: policies.current,
     certificates,
     log,
+    metrics,
     host: options.host ?? everyAddress(),
     storedBytes: options.objectLimit,
     port: options.port,
@@ -138,6 +144,22 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     await mesh.close();
   }
   return 0;
+}
+
+/** A source without documents is refused, because an emptied one looks the same as one that was never filled. */
+async function policiesAtStart(options: ServeOptions): Promise<PoliciesInForce> {
+  const inForce = await policiesOf(options);
+  const { errors, policies } = inForce;
+  if (errors.length > 0)
+    throw new UsageError(
+      `--policies ${options.policies} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+    );
+  const isEmpty = policies.exceptions.length === 0 && policies.documents.every(({ layer }) => layer < userLayer);
+  if (options.policies !== undefined && isEmpty)
+    throw new UsageError(
+      `--policies ${options.policies} contains no MeshwardPolicy and no MeshwardException; correct the path, or leave out --policies to serve with the profile alone`,
+    );
+  return inForce;
 }
 
 const isHurried = ({ stop }: Terminal): boolean => stop.reason === byKeyboard;

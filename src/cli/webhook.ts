@@ -31,6 +31,8 @@ export interface WebhookOptions {
   readonly pageOf?: (ruleId: string) => string;
   readonly certificates: CertificateSource;
   readonly log: Log;
+  /** Default: metrics of its own. */
+  readonly metrics?: Metrics;
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
@@ -54,7 +56,7 @@ export interface Webhook {
 /** Starts everything that answers admission reviews. Throws a ListenError if a port cannot be opened. */
 export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { mesh, policies, certificates, log, host, limits = {} } = options;
-  const metrics = createMetrics({ processMetrics: true });
+  const { metrics = createMetrics({ processMetrics: true }) } = options;
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
   if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;

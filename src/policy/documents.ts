@@ -54,6 +54,8 @@ export interface EnrollmentOptions {
 }
 
 export interface PolicySpec {
+  /** The document sets nothing, and says so. A document that is only missing after a reload stays in force. */
+  readonly withdrawn?: true;
   readonly rules?: readonly RuleOptions[];
   readonly match?: MatchSpec;
   readonly protectedNamespaces?: Where;

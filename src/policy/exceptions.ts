@@ -44,6 +44,12 @@ export function unusedExceptions(
   return exceptions.filter((exception) => !used.has(exception) && !isExpired(exception, now));
 }
 
+const longestMs = 366 * 86_400_000;
+
+/** Exceptions that end more than a year from now, so that hardly anybody will look at them again. */
+export const longExceptions = (exceptions: readonly Exception[], now: Date): readonly Exception[] =>
+  exceptions.filter(({ expiresAt }) => Date.parse(expiresAt) - now.getTime() > longestMs);
+
 const timestamp = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})$/;
 
 /** Whether a text is RFC 3339 as the API server requires it: with seconds, a time zone and a day that exists. */

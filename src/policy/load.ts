@@ -70,7 +70,8 @@ function read({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
-  const problems = [...problemsOf(validators[kind], raw), ...(kind === "MeshwardPolicy" ? duplicates(raw) : [])];
+  const ofPolicy = kind === "MeshwardPolicy" ? [...duplicates(raw), ...withdrawnAndMore(raw)] : [];
+  const problems = [...problemsOf(validators[kind], raw), ...ofPolicy];
   if (problems.length > 0) return { problems };
   if (kind === "MeshwardPolicy") return { policy: policyOf(raw, titleOf(raw), userLayer) };
   return { exception: exceptionOf(raw) };
@@ -131,6 +132,16 @@ function duplicates(raw: unknown): readonly SchemaProblem[] {
       });
   }
   return problems;
+}
+
+/** A document that says that it sets nothing, and sets something. */
+function withdrawnAndMore(raw: unknown): readonly SchemaProblem[] {
+  const spec = member(raw, "spec");
+  const others =
+    isObject(spec) && spec.withdrawn === true ? Object.keys(spec).filter((key) => key !== "withdrawn") : [];
+  if (others.length === 0) return [];
+  const message = `spec.withdrawn: a withdrawn policy cannot set ${others.join(", ")}; remove either spec.withdrawn or the other fields`;
+  return [{ at: ["spec", "withdrawn"], message }];
 }
 
 interface Identity {

@@ -161,6 +161,11 @@ const withoutMatch = ["protectedNamespaces", "reconcilers", "breakGlass"] as con
 
 function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
   const spec = record("The settings of this policy.", {
+    withdrawn: {
+      const: true,
+      description:
+        "The policy is no longer in force. Without this statement, a policy that a running server has read stays in force when its document is removed. It cannot be combined with other settings.",
+    },
     rules: list(
       ruleOptions(rules),
       "Settings for rules, one entry for each rule. A rule that no document names keeps its defaults.",

@@ -81,6 +81,18 @@ const table = {
     help: "Reloads of the served certificate; result is ok or refused (refused: the last valid certificate stays in use)",
     labels: ["result"],
   },
+  policyReloads: {
+    name: "meshward_policy_reloads_total",
+    type: "counter",
+    help: "Reloads of changed policies; result is ok, weaker (less is protected than before) or refused (an error, the previous policies stay in force)",
+    labels: ["result"],
+  },
+  policiesKept: {
+    name: "meshward_policies_kept",
+    type: "gauge",
+    help: "MeshwardPolicy documents that are in force although their source no longer contains them",
+    labels: [],
+  },
   viewObjects: {
     name: "meshward_view_objects",
     type: "gauge",
@@ -144,6 +156,8 @@ export interface Metrics {
   event(reason: string, result: EventResult): void;
   certificate(notAfterMs: number): void;
   certificateReload(result: "ok" | "refused"): void;
+  policyReload(result: "ok" | "weaker" | "refused"): void;
+  keptPolicies(count: number): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
   /** `read` is called at each scrape and returns the number of connections in each state. */
@@ -191,6 +205,8 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const certificateReloads = counter(table.certificateReloads);
   const { name, help, labels } = table.duration;
   const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
+  const policyReloads = counter(table.policyReloads);
+  const policiesKept = new Gauge({ ...described(table.policiesKept), registers });
   const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
 
   return {
@@ -209,6 +225,8 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     event: (reason, result) => events.inc({ reason, result }),
     certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),
     certificateReload: (result) => certificateReloads.inc({ result }),
+    policyReload: (result) => policyReloads.inc({ result }),
+    keptPolicies: (count) => policiesKept.set(count),
     watchInFlight(read) {
       // oxlint-disable-next-line no-new -- it registers itself
       new Gauge({

@@ -208,4 +208,22 @@ describe("serve", () => {
     },
     /policy\.yaml:4:\d+: .*did you mean "object-malformed"\?/,
   );
+  for (const [what, text] of [
+    ["an empty file", ""],
+    ["other objects only", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n"],
+  ] as const)
+    wrong(
+      `policies without a document: ${what}`,
+      () => {
+        const folder = mkdtempSync(join(root, "policies-"));
+        writeFileSync(join(folder, "policy.yaml"), text);
+        return ["--self-signed", "--certs", join(root, "c"), "--policies", folder];
+      },
+      /--policies .* contains no MeshwardPolicy and no MeshwardException; .* leave out --policies/,
+    );
+  wrong(
+    "a limit below what every cluster stores",
+    () => ["--self-signed", "--object-limit", "1000"],
+    /--object-limit.*expected whole bytes, 1572864 to/,
+  );
 });

@@ -229,3 +229,15 @@ function undescribed(schema: unknown, path: string): readonly string[] {
     return [...bare.map(([name]) => `${path}.${name}`), ...inside];
   });
 }
+
+test("a withdrawn policy sets nothing else", () => {
+  const document = (spec: string) =>
+    sourcesOf(`apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: a }\nspec: ${spec}\n`);
+  assert.deepEqual(loadPolicies(document("{ withdrawn: true }"), ruleList).errors, []);
+  const problems = (spec: string) => loadPolicies(document(spec), ruleList).errors.map(({ message }) => message);
+  assert.match(
+    problems("{ withdrawn: true, breakGlass: { groups: [a] } }").join(),
+    /spec\.withdrawn: a withdrawn policy cannot set breakGlass; remove either/,
+  );
+  assert.match(problems("{ withdrawn: false }").join(), /spec\.withdrawn: expected true, found false/);
+});

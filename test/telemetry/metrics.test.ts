@@ -23,6 +23,8 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.watchConnections(() => [["idle", 2]]);
   metrics.refused("unreadable");
   metrics.connectionClosed("body");
+  metrics.policyReload("weaker");
+  metrics.keptPolicies(1);
   metrics.watchInFlight(() => 4);
   metrics.watchView(() => [["Service", 2]]);
   metrics.watchFreshness(() => [["Service", 1.5]]);

@@ -1,0 +1,174 @@
+import type { Exception, Labels, PolicyDocument, PolicyMode, RuleOptions } from "./documents.ts";
+import type { Policies } from "./policies.ts";
+
+/** A rule with its own mode, which applies where no document sets one. */
+export interface RuleDefault {
+  readonly id: string;
+  /** The modes in protected namespaces and elsewhere. `off` elsewhere cannot be changed by a document. */
+  readonly mode: { readonly protected: PolicyMode; readonly elsewhere: PolicyMode };
+}
+
+/**
+ * What policies protect less after a reload than before it, one phrase for each loss; empty if nothing is lost. A
+ * document that applies to some objects only is compared with what applies to all; where several such documents overlap,
+ * the result can name a loss that another one makes up for, and it never leaves one out.
+ */
+export function lossesOf(before: Policies, after: Policies, rules: readonly RuleDefault[]): readonly string[] {
+  const sides = { before, after };
+  return [
+    ...lostNamespaces(sides),
+    ...rules.flatMap((rule) => lostModes(sides, rule)),
+    ...moreOf(sides, ({ spec }) => spec.reconcilers?.users, "counts as a reconciler"),
+    ...moreOf(sides, ({ spec }) => spec.reconcilers?.fieldManagers, "counts as a reconciler by its field manager"),
+    ...moreOf(sides, ({ spec }) => spec.breakGlass?.groups, "may break glass"),
+    ...(before.reconcilerMode === "deny" && after.reconcilerMode === "warn"
+      ? ["reconcilers are warned, and were denied"]
+      : []),
+    ...lostEnrollment(sides),
+  ];
+}
+
+interface Sides {
+  readonly before: Policies;
+  readonly after: Policies;
+}
+
+/** A glob that matches another glob as a text matches all that the other one matches. */
+function lostNamespaces({ before, after }: Sides): readonly string[] {
+  const namesIn = (policies: Policies) =>
+    policies.documents.flatMap(({ spec }) => spec.protectedNamespaces?.names ?? []);
+  const now = new Set(namesIn(after));
+  const selectors = new Set(after.protectedSelectors.map(shown));
+  const names = namesIn(before).filter((name) => !now.has(name) && !after.protectsByName(name));
+  const labels = before.protectedSelectors.map(shown).filter((selector) => !selectors.has(selector));
+  return [
+    ...[...new Set(names)].map((name) => `namespaces named ${name} are no longer protected by their name`),
+    ...[...new Set(labels)].map(
+      (selector) => `namespaces labelled ${selector} are no longer protected by these labels`,
+    ),
+  ];
+}
+
+const shown = (labels: Labels): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .sort()
+    .join(",");
+
+/** The fields of an entry that decide whether a finding denies, with their values, strictest first. */
+const fields = {
+  mode: ["deny", "warn", "audit", "off"],
+  existing: ["deny", "warn"],
+  onError: ["deny", "warn"],
+  onUnknown: ["deny", "warn"],
+} as const satisfies { readonly [field in keyof RuleOptions]?: readonly string[] };
+type Field = keyof typeof fields;
+const allFields = Object.keys(fields) as readonly Field[];
+const ownValue = { existing: "warn", onError: "deny", onUnknown: "warn" } as const;
+
+function lostModes(sides: Sides, rule: RuleDefault): readonly string[] {
+  return allFields.flatMap((field) => {
+    const [before, after] = [new Settings(sides.before, rule, field), new Settings(sides.after, rule, field)];
+    const lost: string[] = [];
+    if (isLess(field, before.everywhere, after.everywhere))
+      lost.push(`${rule.id}: ${field} is ${after.everywhere.join(" or ")}, and was ${before.everywhere.join(" or ")}`);
+    for (const key of new Set([...before.somewhere.keys(), ...after.somewhere.keys()])) {
+      // Where only one side has this match, any other document may apply on the other side.
+      const was = before.somewhere.get(key)?.values ?? before.extreme("strictest");
+      const is = after.somewhere.get(key)?.values ?? after.extreme("weakest");
+      const { of } = before.somewhere.get(key) ?? after.somewhere.get(key) ?? { of: "a document" };
+      if (isLess(field, was, is))
+        lost.push(`${rule.id}: ${field} may be ${is.join(" or ")} where ${of} matches, and was ${was.join(" or ")}`);
+    }
+    return lost;
+  });
+}
+
+/** Values in protected namespaces and elsewhere; one value if they are the same. */
+type Values = readonly string[];
+
+function isLess(field: Field, before: Values, after: Values): boolean {
+  const rank = (value: string | undefined) => (fields[field] as readonly string[]).indexOf(value ?? "");
+  const at = (values: Values, i: number) => rank(values[i] ?? values[0]);
+  return at(after, 0) > at(before, 0) || at(after, 1) > at(before, 1);
+}
+
+/** One field of one rule: where no condition applies, and in each document that has a match. */
+class Settings {
+  readonly everywhere: Values;
+  readonly somewhere = new Map<string, { readonly values: Values; readonly of: string }>();
+  readonly #field: Field;
+
+  constructor(policies: Policies, { id, mode }: RuleDefault, field: Field) {
+    this.#field = field;
+    const own: Values = field === "mode" ? distinct([mode.protected, mode.elsewhere]) : [ownValue[field]];
+    const set = (value: string): Values =>
+      field === "mode" && mode.elsewhere === "off" ? distinct([value, "off"]) : [value];
+    let everywhere: Values | undefined;
+    for (const { match, policy, value } of policies.scopesOf(id)) {
+      const found = value[field];
+      if (found === undefined) continue;
+      const key = `${policy.title} ${JSON.stringify(policy.spec.match)}`;
+      if (match.specificity === 0) everywhere ??= set(found);
+      else if (!this.somewhere.has(key)) this.somewhere.set(key, { values: set(found), of: policy.title });
+    }
+    this.everywhere = everywhere ?? own;
+  }
+
+  /** The strictest or weakest of all values. */
+  extreme(which: "strictest" | "weakest"): Values {
+    let found = this.everywhere;
+    for (const { values } of this.somewhere.values())
+      if (which === "weakest" ? isLess(this.#field, found, values) : isLess(this.#field, values, found)) found = values;
+    return found;
+  }
+}
+
+const distinct = (values: readonly [string, string]): Values => (values[0] === values[1] ? [values[0]] : values);
+
+/** Names in a list that gives rights, which are new. */
+function moreOf(
+  { before, after }: Sides,
+  read: (document: PolicyDocument) => readonly string[] | undefined,
+  gains: string,
+): readonly string[] {
+  const known = new Set(before.documents.flatMap((document) => read(document) ?? []));
+  const now = new Set(after.documents.flatMap((document) => read(document) ?? []));
+  return [...now].filter((name) => !known.has(name)).map((name) => `${name} ${gains}`);
+}
+
+const enrolling = ["reconcile", "create", "off"] as const;
+
+function lostEnrollment({ before, after }: Sides): readonly string[] {
+  const modes = (policies: Policies) =>
+    new Map(
+      policies.documents.flatMap(({ title, spec }) => {
+        const mode = spec.mutations?.namespaceAmbientEnrollment?.mode;
+        return mode === undefined ? [] : [[`${title} ${JSON.stringify(spec.match)}`, { mode, title }] as const];
+      }),
+    );
+  const now = modes(after);
+  const lost: string[] = [];
+  for (const [key, { mode, title }] of modes(before)) {
+    const left = now.get(key)?.mode ?? "off";
+    if (enrolling.indexOf(left) > enrolling.indexOf(mode))
+      lost.push(`the enrollment of namespaces in ${title} is ${left}, and was ${mode}`);
+  }
+  const except = ({ spec }: PolicyDocument) => spec.mutations?.namespaceAmbientEnrollment?.except;
+  return [...lost, ...moreOf({ before, after }, except, "is no longer enrolled")];
+}
+
+/** Findings that exceptions accept after a reload and did not before it, one phrase for each exception. */
+export function moreAccepted(before: Policies, after: Policies): readonly string[] {
+  const known = new Map(before.exceptions.map((exception) => [exception.title, exception]));
+  return after.exceptions.flatMap((exception) => {
+    const was = known.get(exception.title);
+    if (was !== undefined && !isWider(was, exception)) return [];
+    return [`${exception.title} accepts ${exception.spec.rules.join(", ")} until ${exception.expiresAt}`];
+  });
+}
+
+const isWider = (before: Exception, after: Exception): boolean =>
+  JSON.stringify(before.spec.match) !== JSON.stringify(after.spec.match) ||
+  after.spec.rules.some((rule) => !before.spec.rules.includes(rule)) ||
+  Date.parse(after.expiresAt) > Date.parse(before.expiresAt);
