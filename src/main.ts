@@ -1,10 +1,18 @@
 import { styleText } from "node:util";
 import { run } from "./cli/program.ts";
 import { byKeyboard, outputProblem } from "./cli/terminal.ts";
+import { createLog } from "./telemetry/log.ts";
 
 const argv = process.argv.slice(2);
 /** Only the server drains its connections when it is asked to stop. */
 const isServer = argv[0] === "serve";
+
+/** A server without a terminal writes only lines of JSON, because something collects its streams as one log. */
+const log = isServer && !process.stderr.isTTY ? createLog("info", "stderr") : undefined;
+const tell = (text: string): void => {
+  if (log === undefined) process.stderr.write(text);
+  else log.error({}, text.trimEnd());
+};
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const)
@@ -13,10 +21,31 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
     if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
     stop.abort(signal === "SIGINT" && process.stdin.isTTY ? byKeyboard : undefined);
   });
+// Without a listener, Node opens its debugger on a port of loopback, for everybody on this machine.
+process.on("SIGUSR1", () => undefined);
+
+const reload = new EventTarget();
+if (isServer) {
+  // A terminal that was closed ends the server as Ctrl-C does; otherwise nobody would know that it is still running.
+  process.on("SIGHUP", () =>
+    process.stdin.isTTY ? stop.abort(byKeyboard) : reload.dispatchEvent(new Event("reload")),
+  );
+  process.on("SIGUSR2", () => undefined);
+}
+if (log !== undefined) {
+  process.removeAllListeners("warning");
+  process.on("warning", ({ name, message }) => log.warn({ name }, message));
+  process.on("uncaughtException", (error: unknown) => {
+    const [message, stack] = error instanceof Error ? [error.message, error.stack] : [String(error), undefined];
+    log.error({ error: message, stack }, "this is a bug in Meshward, please report it; the server stops");
+    process.exit(1);
+  });
+}
+
 // A reader such as `| head` may close the pipe early, which is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
-  process.stderr.write(outputProblem(error));
+  tell(outputProblem(error));
   process.exit(2);
 });
 
@@ -25,7 +54,7 @@ async function main(): Promise<void> {
   process.exitCode = await run(argv, {
     input: process.stdin,
     out: (text) => void process.stdout.write(text),
-    error: (text) => void process.stderr.write(text),
+    error: tell,
     // Node's own detection: FORCE_COLOR, NO_COLOR, NODE_DISABLE_COLORS, TERM, and what kind of terminal it is.
     colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
     // Some terminals report 0.
@@ -33,6 +62,7 @@ async function main(): Promise<void> {
     env: process.env,
     hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,
     stop: stop.signal,
+    onReload: (listener) => reload.addEventListener("reload", listener),
   });
 }
 

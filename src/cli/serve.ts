@@ -105,6 +105,11 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
   const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
+  terminal.onReload?.(() => {
+    log.info({}, "reading policies and certificates again");
+    policies.reload();
+    certificates.reload?.();
+  });
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,

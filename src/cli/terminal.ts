@@ -16,6 +16,8 @@ export interface Terminal {
   readonly hint?: ((text: string) => void) | undefined;
   /** Aborted when the user asks to stop, with the reason `byKeyboard` for Ctrl-C; a second request ends the process immediately. */
   readonly stop: AbortSignal;
+  /** Calls a listener each time that the user asks to read files again, with SIGHUP; undefined if that cannot happen. */
+  readonly onReload?: ((listener: () => void) => void) | undefined;
 }
 
 /** Ctrl-C in a terminal, where no load balancer has to notice the shutdown first. */

@@ -72,6 +72,8 @@ function prologue(): string {
     process.stderr.write("meshward: Node is too old: this needs Node ${major}.${minor} or newer, and found " + process.version + " (" + process.execPath + ").\\n");
     process.exit(2);
   }
+  // Without a listener, Node opens its debugger: see main.ts, which takes longer to load.
+  process.on("SIGUSR1", () => {});
 }`;
 }
 

@@ -181,8 +181,10 @@ function createApp(limits: Limits, certificate: Certificate) {
   });
 }
 
-function followCertificate(app: App, { certificates, log, metrics }: AdmissionServerOptions): void {
+function followCertificate(app: App, options: AdmissionServerOptions): void {
+  const { certificates, log, metrics } = options;
   metrics.certificate(certificates.current().notAfter);
+  warnOfExposure(options);
   certificates.onChange((certificate) => {
     try {
       app.server.setSecureContext(secureContext(certificate));
@@ -193,6 +195,7 @@ function followCertificate(app: App, { certificates, log, metrics }: AdmissionSe
     metrics.certificate(certificate.notAfter);
     metrics.certificateReload("ok");
     log.info({ notAfter: new Date(certificate.notAfter).toISOString() }, "certificate was reloaded");
+    warnOfExposure(options);
   });
   certificates.onProblem(refused);
 
@@ -216,6 +219,11 @@ function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     return reply.code(404).send({ error: "no such path; this port serves POST /validate and POST /mutate" });
   }
   return reply.code(405).header("allow", "POST").send({ error: "wrong method; expected POST with an AdmissionReview" });
+}
+
+function warnOfExposure({ certificates, log }: AdmissionServerOptions): void {
+  const problem = certificates.exposure?.();
+  if (problem !== undefined) log.warn({ problem }, "the private key is not private");
 }
 
 interface Lines {

@@ -6,6 +6,7 @@ import {
   checkedCertificate,
 } from "./certificate-source.ts";
 import type { Clock } from "./clock.ts";
+import { keyExposure } from "./key-exposure.ts";
 
 export interface MountedFilesOptions {
   readonly certPath: string;
@@ -27,7 +28,7 @@ export function mountedFiles(options: MountedFilesOptions): CertificateSource {
   let current = readPair(options);
   let lastProblem = "";
 
-  const stop = clock.every(pollMs, () => {
+  const reload = () => {
     try {
       const next = readPair(options);
       lastProblem = "";
@@ -40,12 +41,15 @@ export function mountedFiles(options: MountedFilesOptions): CertificateSource {
       lastProblem = problem;
       for (const listener of failed) listener(problem);
     }
-  });
+  };
+  const stop = clock.every(pollMs, reload);
 
   return {
     current: () => current,
     onChange: (listener) => void changed.push(listener),
     onProblem: (listener) => void failed.push(listener),
+    reload,
+    exposure: () => keyExposure(options.keyPath),
     close: stop,
   };
 }

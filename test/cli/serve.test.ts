@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -10,14 +9,11 @@ import { after, describe, test } from "node:test";
 import { createApiServerClient } from "../../src/demo/api-server-client.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { byKeyboard } from "../../src/cli/terminal.ts";
+import { serve } from "./server-process.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-serve-"));
-const children: ChildProcess[] = [];
-after(() => {
-  for (const child of children) child.kill("SIGKILL");
-  rmSync(root, { recursive: true });
-});
+after(() => rmSync(root, { recursive: true }));
 
 const mesh = join(root, "mesh.yaml");
 writeFileSync(
@@ -28,43 +24,6 @@ metadata: { name: shop, namespace: shop, creationTimestamp: "2026-01-01T00:00:00
 spec: { host: shop, subsets: [{ name: v1, labels: { version: v1 } }] }
 `,
 );
-const main = join(import.meta.dirname, "../../src/main.ts");
-
-interface Server {
-  readonly child: ChildProcess;
-  readonly port: number;
-  readonly opsPort: number;
-  /** Lines of the log so far. */
-  readonly log: () => readonly Record<string, unknown>[];
-}
-
-/** Starts `meshward serve` as a process of its own and waits until its log says that it serves. */
-async function serve(...argv: string[]): Promise<Server> {
-  const child = spawn(process.execPath, [main, "serve", ...argv], { stdio: ["ignore", "pipe", "pipe"] });
-  children.push(child);
-  let text = "";
-  // What collects the logs of containers takes both streams for one.
-  child.stderr.setEncoding("utf8").on("data", (chunk) => {
-    text += String(chunk);
-  });
-  const lines = () =>
-    text
-      .split("\n")
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
-  child.stdout.setEncoding("utf8");
-  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
-    text += String(chunk);
-    if (text.includes('"serving"')) break;
-  }
-  child.stdout.on("data", (chunk) => {
-    text += String(chunk);
-  });
-  const serving = lines().find(({ msg }) => msg === "serving");
-  assert.ok(serving, `it did not start: ${text}`);
-  return { child, port: Number(serving.port), opsPort: Number(serving.opsPort), log: lines };
-}
-
 const flags = (certs: string) => [
   "--mesh",
   mesh,
