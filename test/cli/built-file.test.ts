@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -13,6 +14,7 @@ import { testCertificate } from "../contract/api-server.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { oldNode } from "./old-node.ts";
+import { serveWith } from "./server-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-built-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -48,6 +50,21 @@ describe("the built file", () => {
         stdout: `${packageJson.version}\n`,
         stderr: "",
       });
+  });
+
+  test("opens no debugger for SIGUSR1, and does not end for other signals", async () => {
+    const mesh = join(folder, "mesh.yaml");
+    writeFileSync(mesh, "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    const ports = ["--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"];
+    const certificate = ["--self-signed", "--certs", join(folder, "certs")];
+    const server = await serveWith({ file }, "--mesh", mesh, ...ports, ...certificate);
+    for (const signal of ["SIGUSR1", "SIGUSR2", "SIGHUP", "SIGUSR1"] as const) server.child.kill(signal);
+    await server.logged("reading policies and certificates again");
+    const exit = once(server.child, "close");
+    server.child.kill("SIGTERM");
+    assert.deepEqual(await exit, [0, null]);
+    // Every line is JSON, or this would throw; and Node says in plain text when it opens its debugger.
+    assert.equal(server.log().at(-1)?.msg, "stopping");
   });
 
   test("is in strict mode, as its sources are", () => {

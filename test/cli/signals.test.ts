@@ -4,9 +4,8 @@ import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { connect } from "node:tls";
-import { writeBuiltFile } from "../../src/generate/built-file.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { exchange, responseIn, reviewBody } from "../contract/api-server.ts";
 import { type Server, type Started, serveWith } from "./server-process.ts";
@@ -15,8 +14,6 @@ const root = mkdtempSync(join(tmpdir(), "meshward-signals-"));
 after(() => rmSync(root, { recursive: true }));
 
 const source = join(import.meta.dirname, "../../src/main.ts");
-const built = join(root, "meshward.js");
-before(() => writeBuiltFile(root));
 
 interface Running extends Server {
   readonly folder: string;
@@ -51,25 +48,25 @@ async function stopped({ child }: Server): Promise<void> {
   assert.deepEqual(await exit, [0, null]);
 }
 
-describe("signals do not surprise a server", { timeout: 60_000 }, () => {
-  for (const [what, file] of Object.entries({ "the sources": source, "the built file": built }))
-    test(`of ${what}: no debugger, no end, and a review that is under way is answered`, async () => {
-      const server = await start({ file });
-      const socket = connect({ host: "127.0.0.1", port: server.port, ca: server.ca, servername: "localhost" });
-      await once(socket, "secureConnect");
-      const review = `POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-      socket.write(review.slice(0, -10));
-      // Some more than once, because a listener that is used up leaves the default.
-      for (const signal of ["SIGUSR1", "SIGUSR2", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const) server.child.kill(signal);
-      await server.logged("reading policies and certificates again");
-      socket.write(review.slice(-10));
-      const [answer] = (await once(socket, "data")) as [Buffer];
-      assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
-      socket.destroy();
-      await stopped(server);
-      // Every line is JSON, or this would throw; and Node says in plain text when it opens its debugger.
-      assert.ok(server.log().every(({ msg }) => !String(msg).includes("ebugger")));
-    });
+// The built file: see built-file.test.ts.
+describe("signals do not surprise a server", () => {
+  test("no debugger, no end, and a review that is under way is answered", async () => {
+    const server = await start({});
+    const socket = connect({ host: "127.0.0.1", port: server.port, ca: server.ca, servername: "localhost" });
+    await once(socket, "secureConnect");
+    const review = `POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    socket.write(review.slice(0, -10));
+    // Some more than once, because a listener that is used up leaves the default.
+    for (const signal of ["SIGUSR1", "SIGUSR2", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const) server.child.kill(signal);
+    await server.logged("reading policies and certificates again");
+    socket.write(review.slice(-10));
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+    socket.destroy();
+    await stopped(server);
+    // Every line is JSON, or this would throw; and Node says in plain text when it opens its debugger.
+    assert.ok(server.log().every(({ msg }) => !String(msg).includes("ebugger")));
+  });
 
   test("SIGHUP reads policies and certificates again", async () => {
     const server = await start({});
@@ -88,7 +85,7 @@ describe("signals do not surprise a server", { timeout: 60_000 }, () => {
   });
 });
 
-describe("the log is JSON throughout", { timeout: 60_000 }, () => {
+describe("the log is JSON throughout", () => {
   const lines = (text: string) =>
     text
       .trimEnd()

@@ -1,4 +1,4 @@
-import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from "node:fs";
+import { type Dirent, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
@@ -59,6 +59,12 @@ export async function findManifestFiles(paths: readonly string[]): Promise<Manif
 const partialManifest = /(?:^|-)assert\.(?:yaml|yml)$|^\d+-errors?\.(?:yaml|yml)$/i;
 const ofTestTool = "partial manifest of a test tool (chainsaw, kuttl)";
 
+/**
+ * A search of more entries than this is an error. Large repositories have some ten thousand; a link to a folder such as
+ * `/usr` leads to more, and listing them would keep a server from starting.
+ */
+const mostEntries = 250_000;
+
 interface Ignores {
   readonly folder: string;
   readonly patterns: IgnorePatterns;
@@ -74,6 +80,7 @@ class Search {
   readonly #charts: RenderedFolder[] = [];
   readonly #kustomizations: RenderedFolder[] = [];
   readonly #byFolder = new Map<string, readonly string[]>();
+  #entriesSeen = 0;
 
   async add(path: string): Promise<void> {
     if (path === standardInput) {
@@ -113,6 +120,7 @@ class Search {
     if (this.#folders.has(real)) return;
     this.#folders.add(real);
     const entries = this.#entries(folder);
+    if (entries === undefined) return;
     if (entries.some((entry) => entry.name === "Chart.yaml")) {
       this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
       this.#charts.push({ path: folder, folder: real });
@@ -127,15 +135,22 @@ class Search {
     const path = join(folder, entry.name);
     const isWanted = isWantedName(entry.name);
     if (!isWanted && !mayBeFolder(entry)) return;
-    const stats = statsOf(path);
+    const stats = statsOf(path, entry);
     const isFolder = typeof stats !== "string" && stats.isDirectory();
     if (isFolder ? isHidden(entry.name) : !isWanted) return;
     const real = realPathOf(path, resolve(path));
     const reason = reasonToIgnore(path, isFolder, ignores);
     if (reason !== undefined) this.#ignored.set(real, { path, reason });
     else if (typeof stats === "string") this.#fail(path, stats);
-    else if (isFolder) await this.#walk(path, real, ignores);
+    else if (isFolder) await this.#below(path, real, ignores);
     else if (stats.isFile()) await this.#file(path, real);
+  }
+
+  /** A link to a folder above would lead out of the folder that was given, and possibly through the whole disk. */
+  async #below(path: string, real: string, ignores: readonly Ignores[]): Promise<void> {
+    if (!this.#folders.has(real) && leadsUp(dirname(path), real))
+      this.#ignored.set(path, { path, reason: "a link to a folder that contains it" });
+    else await this.#walk(path, real, ignores);
   }
 
   async #file(path: string, real: string): Promise<void> {
@@ -164,13 +179,20 @@ class Search {
     }
   }
 
-  #entries(folder: string): Dirent[] {
+  /** Undefined if there are too many, or if the folder cannot be read. */
+  #entries(folder: string): Dirent[] | undefined {
+    if (this.#entriesSeen > mostEntries) return undefined;
     try {
       const entries = readdirSync(folder, { withFileTypes: true });
+      this.#entriesSeen += entries.length;
+      if (this.#entriesSeen > mostEntries) {
+        this.#fail(folder, `more than ${mostEntries} files and folders were found up to here; give a smaller folder`);
+        return undefined;
+      }
       return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     } catch (error) {
       this.#fail(folder, unreadable(error));
-      return [];
+      return undefined;
     }
   }
 
@@ -216,12 +238,24 @@ class Search {
 // Commands have nothing else to do meanwhile, and synchronous calls take a twentieth of the time.
 
 /** Returns the reason if there are none. */
-function statsOf(path: string): Stats | string {
+function statsOf(path: string, entry?: Dirent): Stats | string {
   try {
     return statSync(path);
   } catch (error) {
-    return unreadable(error);
+    return entry?.isSymbolicLink() ? unreadableLink(path, error) : unreadable(error);
   }
+}
+
+function unreadableLink(path: string, error: unknown): string {
+  const isDangling = error instanceof Error && "code" in error && error.code === "ENOENT";
+  if (!isDangling) return unreadable(error);
+  return `there is no such file or folder as ${readlinkSync(path)}, to which this symbolic link leads: correct the link`;
+}
+
+/** Whether a folder is the other one, a real path, or below it. */
+function leadsUp(folder: string, real: string): boolean {
+  const from = realPathOf(folder, resolve(folder));
+  return from === real || from.startsWith(real.endsWith(sep) ? real : `${real}${sep}`);
 }
 
 function realPathOf(path: string, otherwise: string): string {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -72,6 +73,22 @@ test("a folder is read to its depths, sorted, each file once", async () => {
     set.manifests.map((manifest) => relative(path, manifest.file)),
     [join("a", "b", "c.json"), join("a", "z.yml"), "b.yaml", "c.YAML"],
   );
+});
+
+test("a link to a folder above is not followed, and a FIFO is not read", async () => {
+  const path = await folder("above", { "inner/a.yaml": pod("a"), "outside.yaml": pod("outside") });
+  const inner = join(path, "inner");
+  await symlink(path, join(inner, "up"));
+  await symlink("/", join(inner, "root"));
+  await symlink(".", join(inner, "here"));
+  assert.equal(spawnSync("mkfifo", [join(inner, "pipe.yaml")]).status, 0);
+  const set = await readManifests([inner]);
+  assert.deepEqual(names(set), ["a"]);
+  assert.deepEqual(set.errors, []);
+  assert.deepEqual(ignored(set, inner), [
+    "root: a link to a folder that contains it",
+    "up: a link to a folder that contains it",
+  ]);
 });
 
 test("what a folder holds beside manifests is left out with a reason", async () => {
@@ -220,7 +237,7 @@ test("a file that cannot be read is named, and the rest is read", async () => {
     /^utf16\.yaml written in UTF-16/,
     /^tabs\.yaml:3:1 .*[Tt]abs/,
     /^broken\.yaml:\d+:\d+ not valid YAML/,
-    /^link\.yaml there is no such file/,
+    /^link\.yaml there is no such file or folder as nowhere\.yaml, to which this symbolic link leads/,
     /^self\.yaml its symbolic links lead in a circle/,
     /^missing\.yaml there is no such file or folder/,
     /nothing-in-it this folder contains no \.yaml, \.yml or \.json file/,
