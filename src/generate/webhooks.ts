@@ -1,6 +1,15 @@
 import type { Rule } from "../engine/rule.ts";
 import { kindsNeeded } from "../engine/subjects.ts";
 import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
+import {
+  type MatchCondition,
+  protectedByDefault,
+  type ProtectedNamespaces,
+  type Requirement,
+  type Share,
+  sharesOf,
+  sharesOfNamespaces,
+} from "./fail-closed.ts";
 
 /** The address of Meshward for the API server: a base URL (`https://127.0.0.1:8443`), or a Service. */
 export type WebhookAddress =
@@ -13,10 +22,17 @@ export type WebhookOptions = WebhookAddress & {
   /** PEM, not base64; absent if something else sets it. */
   readonly caBundle?: string;
   /**
-   * The failure policy of the webhooks for Istio and Gateway API kinds and for namespace labels. All other webhooks always
-   * have `Ignore`.
+   * The failure policy of the webhooks for Istio and Gateway API kinds and for namespace labels, outside of protected
+   * namespaces. Default: `Ignore`. All other webhooks always have `Ignore`.
    */
   readonly failurePolicy?: FailurePolicy;
+  /**
+   * The failure policy in protected namespaces: for Istio and Gateway API kinds, for updates of workloads and Services, and
+   * for labels of the namespace. Default: `Fail`. What a cluster needs to recover always has `Ignore`.
+   */
+  readonly protectedFailurePolicy?: FailurePolicy;
+  /** Default: the label of the profiles. With protectedNamespacesOf: those of policies. */
+  readonly protectedNamespaces?: ProtectedNamespaces;
   /** Meshward's own namespace, whose objects are not sent to Meshward. */
   readonly namespace?: string;
   /** The namespace of Istio's control plane. */
@@ -36,11 +52,7 @@ interface ClientConfig {
   readonly caBundle?: string;
 }
 interface LabelSelector {
-  readonly matchExpressions?: readonly {
-    readonly key: string;
-    readonly operator: "In" | "NotIn";
-    readonly values: readonly string[];
-  }[];
+  readonly matchExpressions?: readonly Requirement[];
 }
 interface WebhookRule {
   readonly apiGroups: readonly string[];
@@ -48,10 +60,6 @@ interface WebhookRule {
   readonly operations: readonly string[];
   readonly resources: readonly string[];
   readonly scope: "Namespaced" | "Cluster";
-}
-interface MatchCondition {
-  readonly name: string;
-  readonly expression: string;
 }
 /** One entry of a ValidatingWebhookConfiguration or MutatingWebhookConfiguration (admissionregistration.k8s.io/v1). */
 export interface Webhook {
@@ -83,6 +91,8 @@ interface Part {
   readonly onlyIn?: readonly string[];
   readonly conditions?: readonly MatchCondition[];
   readonly mayFail?: true;
+  /** The webhooks that this one is divided into for protected namespaces. Default: itself. */
+  readonly shares?: readonly Share[];
 }
 
 const every = ["CREATE", "UPDATE", "DELETE"];
@@ -103,8 +113,9 @@ export function webhookConfigurations(
   options: WebhookOptions,
 ): readonly [validating: WebhookConfiguration, mutating: WebhookConfiguration] {
   const { namespace = "meshward-system", rootNamespace = "istio-system", name = "meshward" } = options;
+  const { protectedNamespaces = protectedByDefault } = options;
   const concerned = kindsConcerned(rules);
-  const places = { namespace, rootNamespace };
+  const places = { namespace, rootNamespace, protectedNamespaces };
   const validating = [
     meshPart(concerned, places),
     namespaceLabels(places),
@@ -121,7 +132,7 @@ export function webhookConfigurations(
   return [
     configuration(
       "ValidatingWebhookConfiguration",
-      validating.map((part) => webhook(part, options)),
+      validating.flatMap((part) => webhooksOf(part, options)),
     ),
     configuration("MutatingWebhookConfiguration", [
       { ...webhook(enrollment(places), options), reinvocationPolicy: "Never" },
@@ -132,15 +143,17 @@ export function webhookConfigurations(
 interface Places {
   readonly namespace: string;
   readonly rootNamespace: string;
+  readonly protectedNamespaces: ProtectedNamespaces;
 }
 
 /** Mesh-wide policies are in Istio's namespace, so only Meshward's own is excluded. */
-const meshPart = (concerned: ReadonlySet<Kind>, { namespace }: Places): Part => ({
+const meshPart = (concerned: ReadonlySet<Kind>, { namespace, rootNamespace, protectedNamespaces }: Places): Part => ({
   name: "mesh.validate.meshward.io",
   path: "/validate",
   rules: rulesFor(servedOf(concerned).filter(({ group }) => isMeshGroup(group))),
   notIn: [namespace],
   mayFail: true,
+  shares: sharesOf(protectedNamespaces, { operations: every, rootNamespace }),
 });
 
 /**
@@ -156,7 +169,10 @@ const notOwned: MatchCondition = {
     ".exists(owner, has(owner.controller) && owner.controller && " +
     `((owner.apiVersion.contains('/') ? owner.apiVersion.split('/')[0] : '') + '/' + owner.kind) in [${owners}])`,
 };
-const workloadsPart = (concerned: ReadonlySet<Kind>, { namespace, rootNamespace }: Places): Part => ({
+const workloadsPart = (
+  concerned: ReadonlySet<Kind>,
+  { namespace, rootNamespace, protectedNamespaces }: Places,
+): Part => ({
   name: "workloads.validate.meshward.io",
   path: "/validate",
   rules: rulesFor(
@@ -166,6 +182,8 @@ const workloadsPart = (concerned: ReadonlySet<Kind>, { namespace, rootNamespace 
   ),
   notIn: ["kube-system", namespace, rootNamespace],
   conditions: [notOwned],
+  // Only updates: a Pod that cannot be created or deleted keeps a cluster from repairing itself.
+  shares: sharesOf(protectedNamespaces, { operations: ["UPDATE"], rootNamespace }),
 });
 
 /** Only Istio's own ConfigMaps are registered: `istio` and `istio-<revision>`. */
@@ -191,7 +209,7 @@ const clusterRule = (operations: readonly string[], resources: readonly string[]
  * Therefore every namespace matches, and conditions limit the webhook to changes of labels. Finalizers, status and
  * Meshward's own namespace are never sent to Meshward.
  */
-const namespaceLabels = ({ namespace }: Places): Part => ({
+const namespaceLabels = ({ namespace, protectedNamespaces }: Places): Part => ({
   name: "namespace-labels.validate.meshward.io",
   path: "/validate",
   rules: [clusterRule(["UPDATE"], namespaceResources)],
@@ -205,6 +223,7 @@ const namespaceLabels = ({ namespace }: Places): Part => ({
     },
   ],
   mayFail: true,
+  shares: sharesOfNamespaces(protectedNamespaces),
 });
 
 /** New and deleted namespaces can only cause warnings, because neither removes protection, so they do not fail closed. */
@@ -221,19 +240,36 @@ const enrollment = ({ namespace, rootNamespace }: Places): Part => ({
   notIn: ["kube-system", namespace, rootNamespace],
 });
 
-function webhook({ name, path, rules, notIn, onlyIn, conditions, mayFail }: Part, options: WebhookOptions): Webhook {
+const undivided: Share = { suffix: "", failsClosed: false, requirements: [], conditions: [] };
+
+function webhooksOf(part: Part, options: WebhookOptions): readonly Webhook[] {
+  const { protectedFailurePolicy = "Fail" } = options;
+  const failsAnyway = part.mayFail === true && options.failurePolicy === "Fail";
+  const { shares } = part;
+  if (shares === undefined || protectedFailurePolicy === "Ignore" || failsAnyway) return [webhook(part, options)];
+  return shares.map((share) => webhook(part, options, share));
+}
+
+function webhook(part: Part, options: WebhookOptions, share: Share = undivided): Webhook {
+  const { name, path, rules, notIn, onlyIn } = part;
+  const conditions = [...(part.conditions ?? []), ...share.conditions];
   return {
-    name,
+    name: name.replace(".", `${share.suffix}.`),
     clientConfig: clientConfig(options, path),
     rules,
-    namespaceSelector: selector(notIn, onlyIn),
-    ...(conditions ? { matchConditions: conditions } : {}),
-    failurePolicy: mayFail ? (options.failurePolicy ?? "Ignore") : "Ignore",
+    namespaceSelector: selector([...elsewhere(notIn, "NotIn"), ...elsewhere(onlyIn, "In"), ...share.requirements]),
+    ...(conditions.length > 0 ? { matchConditions: conditions } : {}),
+    failurePolicy: failurePolicyOf(part, options, share),
     matchPolicy: "Equivalent",
     sideEffects: "None",
     timeoutSeconds: 5,
     admissionReviewVersions: ["v1"],
   };
+}
+
+function failurePolicyOf({ mayFail }: Part, { failurePolicy = "Ignore" }: WebhookOptions, share: Share): FailurePolicy {
+  if (share.failsClosed) return "Fail";
+  return mayFail ? failurePolicy : "Ignore";
 }
 
 function clientConfig(options: WebhookOptions, path: string): ClientConfig {
@@ -242,11 +278,11 @@ function clientConfig(options: WebhookOptions, path: string): ClientConfig {
   return { service: { port: 443, ...options.service, path }, ...ca };
 }
 
-function selector(notIn?: readonly string[], onlyIn?: readonly string[]): LabelSelector {
-  if (notIn) return { matchExpressions: [{ key: namespaceName, operator: "NotIn", values: [...new Set(notIn)] }] };
-  if (onlyIn) return { matchExpressions: [{ key: namespaceName, operator: "In", values: onlyIn }] };
-  return {};
-}
+const elsewhere = (values: readonly string[] | undefined, operator: "In" | "NotIn"): readonly Requirement[] =>
+  values === undefined ? [] : [{ key: namespaceName, operator, values: [...new Set(values)] }];
+
+const selector = (matchExpressions: readonly Requirement[]): LabelSelector =>
+  matchExpressions.length > 0 ? { matchExpressions } : {};
 
 /** Namespaces and mesh configs have their own webhooks. */
 const special = new Set([...kinds.Namespace.served, ...kinds.MeshConfig.served].map(({ plural }) => plural));

@@ -80,7 +80,7 @@ describe("webhook configurations", () => {
   });
 
   test("Istio and Gateway API kinds are matched everywhere but in Meshward's own namespace", () => {
-    const { get } = configurations(rules, { namespace: "gate" });
+    const { get } = configurations(rules, { namespace: "gate", protectedFailurePolicy: "Ignore" });
     assert.deepEqual(get("mesh.validate")?.namespaceSelector, {
       matchExpressions: [{ key: "kubernetes.io/metadata.name", operator: "NotIn", values: ["gate"] }],
     });
@@ -104,14 +104,33 @@ describe("webhook configurations", () => {
     assert.deepEqual(resources(guard), ["/namespaces", "/namespaces/status", "/namespaces/finalize"]);
   });
 
-  test("only the mesh and the guard of namespace labels can fail closed", () => {
-    const failing = (failurePolicy?: "Fail" | "Ignore") =>
-      configurations(rules, failurePolicy === undefined ? {} : { failurePolicy })
-        .all.filter((webhook) => webhook.failurePolicy === "Fail")
-        .map(({ name }) => name);
-    assert.deepEqual(failing("Fail"), ["mesh.validate.meshward.io", "namespace-labels.validate.meshward.io"]);
-    assert.deepEqual(failing("Ignore"), []);
-    assert.deepEqual(failing(), []);
+  const failing = (options: Partial<WebhookOptions>) =>
+    configurations(rules, options)
+      .all.filter((webhook) => webhook.failurePolicy === "Fail")
+      .map(({ name }) => name);
+
+  test("outside of protected namespaces only the mesh and the guard of namespace labels can fail closed", () => {
+    const outside = { protectedFailurePolicy: "Ignore" } as const;
+    assert.deepEqual(failing({ ...outside, failurePolicy: "Fail" }), [
+      "mesh.validate.meshward.io",
+      "namespace-labels.validate.meshward.io",
+    ]);
+    assert.deepEqual(failing({ ...outside, failurePolicy: "Ignore" }), []);
+    assert.deepEqual(failing(outside), []);
+  });
+
+  test("in protected namespaces the mesh, updates of workloads, and labels of the namespace fail closed", () => {
+    assert.deepEqual(failing({}), [
+      "mesh-protected.validate.meshward.io",
+      "namespace-labels-protected.validate.meshward.io",
+      "workloads-protected.validate.meshward.io",
+    ]);
+    assert.deepEqual(failing({ failurePolicy: "Fail" }), [
+      "mesh.validate.meshward.io",
+      "namespace-labels.validate.meshward.io",
+      "workloads-protected.validate.meshward.io",
+    ]);
+    assert.deepEqual(failing({ protectedNamespaces: {} }), []);
   });
 
   test("the mutation sees namespaces only, and no validation is registered where no rule needs it", () => {
