@@ -1,18 +1,15 @@
 import { styleText } from "node:util";
+import { jsonErrorLines } from "./cli/error-lines.ts";
 import { run } from "./cli/program.ts";
 import { byKeyboard, outputProblem } from "./cli/terminal.ts";
-import { createLog } from "./telemetry/log.ts";
 
 const argv = process.argv.slice(2);
 /** Only the server drains its connections when it is asked to stop. */
 const isServer = argv[0] === "serve";
 
 /** A server without a terminal writes only lines of JSON, because something collects its streams as one log. */
-const log = isServer && !process.stderr.isTTY ? createLog("info", "stderr") : undefined;
-const tell = (text: string): void => {
-  if (log === undefined) process.stderr.write(text);
-  else log.error({}, text.trimEnd());
-};
+const errorLines = isServer && !process.stderr.isTTY ? jsonErrorLines() : undefined;
+const tell = errorLines?.tell ?? ((text: string): void => void process.stderr.write(text));
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const)
@@ -32,12 +29,11 @@ if (isServer) {
   );
   process.on("SIGUSR2", () => undefined);
 }
-if (log !== undefined) {
+if (errorLines !== undefined) {
   process.removeAllListeners("warning");
-  process.on("warning", ({ name, message }) => log.warn({ name }, message));
+  process.on("warning", errorLines.warn);
   process.on("uncaughtException", (error: unknown) => {
-    const [message, stack] = error instanceof Error ? [error.message, error.stack] : [String(error), undefined];
-    log.error({ error: message, stack }, "this is a bug in Meshward, please report it; the server stops");
+    errorLines.crash(error);
     process.exit(1);
   });
 }

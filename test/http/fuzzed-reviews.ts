@@ -190,11 +190,7 @@ export class Fuzzer {
   }
 
   #changeOne(review: Record<string, unknown>): void {
-    const request = Object(review["request"]) as Record<string, unknown>;
-    const object = this.#pick([request["object"], request["oldObject"]]);
-    // The rest of a review has few fields, and most changes of them make it one that cannot be read.
-    const isOfObject = typeof object === "object" && object !== null && this.#random() < 0.8;
-    let at = (isOfObject ? object : review) as Record<string, unknown>;
+    let at = this.#startOf(review);
     for (;;) {
       const keys: readonly string[] = Object.keys(at);
       const key = this.#pick(keys.length > 0 ? keys : ["x"]);
@@ -209,6 +205,14 @@ export class Fuzzer {
       else Object.defineProperty(at, this.#word(), { value: this.#value(4), enumerable: true, configurable: true });
       return;
     }
+  }
+
+  /** The rest of a review has few fields, and most changes of them make it one that cannot be read. */
+  #startOf(review: Record<string, unknown>): Record<string, unknown> {
+    const request = Object(review["request"]) as Record<string, unknown>;
+    const object = this.#pick([request["object"], request["oldObject"]]);
+    const isOfObject = typeof object === "object" && object !== null && this.#random() < 0.8;
+    return (isOfObject ? object : review) as Record<string, unknown>;
   }
 
   #damaged(text: string): string | Buffer {
