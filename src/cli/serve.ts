@@ -4,7 +4,6 @@ import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
-import { userLayer } from "../policy/profiles.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -19,13 +18,7 @@ import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import {
-  type PoliciesInForce,
-  policiesOf,
-  policiesOption,
-  type PolicyOptions,
-  profileOption,
-} from "./policy-options.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
@@ -151,18 +144,11 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   return 0;
 }
 
-/** A source without documents is refused, because an emptied one looks the same as one that was never filled. */
-async function policiesAtStart(options: ServeOptions): Promise<PoliciesInForce> {
+async function policiesAtStart(options: ServeOptions) {
   const inForce = await policiesOf(options);
-  const { errors, policies } = inForce;
-  if (errors.length > 0)
+  if (inForce.errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
-    );
-  const isEmpty = policies.exceptions.length === 0 && policies.documents.every(({ layer }) => layer < userLayer);
-  if (options.policies !== undefined && isEmpty)
-    throw new UsageError(
-      `--policies ${options.policies} contains no MeshwardPolicy and no MeshwardException; correct the path, or leave out --policies to serve with the profile alone`,
+      `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return inForce;
 }

@@ -178,7 +178,7 @@ describe("serve", () => {
         writeFileSync(join(folder, "policy.yaml"), text);
         return ["--self-signed", "--certs", join(root, "c"), "--policies", folder];
       },
-      /--policies .* contains no MeshwardPolicy and no MeshwardException; .* leave out --policies/,
+      /contains no MeshwardPolicy and no MeshwardException.*; .*leave --policies out/,
     );
   wrong(
     "a limit below what every cluster stores",
