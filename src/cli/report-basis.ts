@@ -34,13 +34,17 @@ export function basisOf({ profile, policies, selection, mesh, objects, skipped }
   return {
     version: packageJson.version,
     profile,
-    policies: policies.documents.map(({ title }) => title).filter((title) => !title.startsWith("profile ")),
+    policies: titlesOf(policies),
     exceptions: policies.exceptions.length,
     protectedNamespaces,
     objects,
     idle,
   };
 }
+
+/** The titles of the documents in force, without those of the profile. */
+export const titlesOf = ({ documents }: Policies): readonly string[] =>
+  documents.map(({ title }) => title).filter((title) => !title.startsWith("profile "));
 
 export function namesOfProtected(mesh: Mesh, policies: Policies): readonly string[] {
   const names: string[] = [];

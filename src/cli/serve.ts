@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
+import type { Policies } from "../policy/policies.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -19,6 +21,7 @@ import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
@@ -130,7 +133,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     if (warmedUp.error === undefined) log.debug(warmedUp, "warm-up finished");
     else log.warn(warmedUp, "warm-up did not finish");
     stopLooking = keepMemorySmall(() => mesh.checks.every((check) => check.problem() === undefined));
-    log.info({ port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) }, "serving");
+    const listening = { port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) };
+    log.info({ ...listening, ...inForceNow(policies.current(), options) }, "serving");
     isStarted = true;
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
     log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
@@ -151,6 +155,19 @@ async function policiesAtStart(options: ServeOptions) {
       `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return inForce;
+}
+
+/** What decides about reviews. The namespaces of a cluster may not be known yet, so what protects them is logged. */
+function inForceNow(policies: Policies, { profile }: ServeOptions) {
+  const protecting = policies.documents.flatMap(({ spec }) => spec.protectedNamespaces ?? []);
+  return {
+    version: packageJson.version,
+    profile,
+    policies: titlesOf(policies),
+    exceptions: policies.exceptions.length,
+    protectedNames: [...new Set(protecting.flatMap(({ names = [] }) => names))],
+    protectedLabels: protecting.map(({ labels }) => labels).filter((labels) => labels !== undefined),
+  };
 }
 
 const isHurried = ({ stop }: Terminal): boolean => stop.reason === byKeyboard;

@@ -95,6 +95,17 @@ describe("serve", () => {
     }
   });
 
+  test("the line that says that it serves names version, profile, policies and what is protected", async () => {
+    const server = await serve(...flags(join(root, "stated")), "--self-signed", "--profile", "strict");
+    const { version, profile, policies, protectedLabels } = await server.logged("serving");
+    assert.match(String(version), /^\d+\.\d+\.\d+/);
+    assert.deepEqual([profile, policies], ["strict", []]);
+    assert.deepEqual(protectedLabels, [{ "meshward.io/protected": "true" }]);
+    const exit = once(server.child, "exit");
+    server.child.kill("SIGTERM");
+    await exit;
+  });
+
   test("Ctrl-C in a terminal does not wait for load balancers, nor does a start that fails", async () => {
     const slow = [
       ...flags(join(root, "keyboard")),
