@@ -35,6 +35,7 @@ import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
@@ -72,4 +73,5 @@ export const rules: readonly Rule[] = [
   virtualServiceWeightsNot100,
   waypointNotFound,
   workloadLeavesMesh,
+  workloadOwnerNotFound,
 ];

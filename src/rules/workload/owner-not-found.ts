@@ -1,0 +1,98 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Path } from "../../kube/read.ts";
+import { gatewayOfProxy, isProxyOf } from "../../mesh/membership/gateways.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { confirmedBy, controllerOf, type OwnerReference } from "../../mesh/membership/owners.ts";
+import {
+  isOfGateway,
+  namespaceOfWorkload,
+  owningGateway,
+  type Workload,
+  workloadsOfNamespace,
+} from "../../mesh/membership/workloads.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [namespaceOfWorkload, workloadsOfNamespace, gatewayOfProxy] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const workloadOwnerNotFound = defineRule({
+  id: "workload-owner-not-found",
+  subject: "Workload",
+  reads,
+  worksWithout: ["KubernetesGateway"],
+  // An owner that is deleted takes its workloads with it.
+  onlyOwnChanges: true,
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "A workload claims an owner that does not exist or that did not create it.",
+  why: "Policies are checked for the owner of a workload and not again for the workload itself, and proxies that istiod runs for a Gateway are not checked at all. Anyone may write ownerReferences. The garbage collector deletes objects whose owner does not exist (kubernetes pkg/controller/garbagecollector/garbagecollector.go attemptToDeleteItem), but only after some time.",
+  fix: "Remove the owner reference. Only controllers write it, for the objects that they create.",
+
+  *check(workload, mesh) {
+    if (isGoing(workload, mesh)) return;
+    const owner = controllerOf(workload);
+    if (owner !== undefined && standIn(workload, owner, mesh) === undefined)
+      yield problemOf(workload, owner, [absent("Workload", workload.metadata.namespace, owner.name)]);
+    const gateway = isOfGateway(workload) ? owningGateway(workload) : undefined;
+    if (gateway !== undefined && mesh.knows("KubernetesGateway")) yield* gatewayProblem(workload, gateway, mesh);
+  },
+
+  *compare(before, after) {
+    const owner = controllerOf(after.object);
+    if (owner === undefined || controllerOf(before.object) !== undefined || isGoing(after.object, after.mesh)) return;
+    const known = standIn(after.object, owner, after.mesh);
+    if (known === undefined || selects(known.pod.labels, after.object.pod.labels)) return;
+    yield {
+      at: refsAt(after.object, owner),
+      message: `${idOf(after.object)} is no longer checked, because it is now owned by ${owner.kind} ${owner.name}, but its pods do not have the labels of that owner`,
+      key: `owner ${owner.kind} ${owner.name}`,
+      evidence: [known],
+    };
+  },
+});
+
+function isGoing(workload: Workload, mesh: View): boolean {
+  const [namespace] = mesh.related(namespaceOfWorkload, workload);
+  return workload.metadata.deletionTimestamp !== undefined || (namespace !== undefined && isTerminating(namespace));
+}
+
+/** The workload that shows that the owner exists. */
+function standIn(workload: Workload, owner: OwnerReference, mesh: View): Workload | undefined {
+  const [namespace] = mesh.related(namespaceOfWorkload, workload);
+  if (namespace === undefined) return undefined;
+  const isConfirming = confirmedBy(owner);
+  return mesh
+    .related(workloadsOfNamespace, namespace)
+    .find((other) => isConfirming(other) && (other.originKind !== owner.kind || hasUid(other, owner)));
+}
+
+/** Objects in files have no uid. */
+const hasUid = ({ metadata: { uid } }: Workload, owner: OwnerReference): boolean =>
+  uid === undefined || owner.uid === undefined || uid === owner.uid;
+
+function* gatewayProblem(workload: Workload, owner: OwnerReference, mesh: View): Iterable<Problem> {
+  const [gateway] = mesh.related(gatewayOfProxy, workload);
+  if (gateway === undefined)
+    yield problemOf(workload, owner, [absent("KubernetesGateway", workload.metadata.namespace, owner.name)]);
+  else if (!isProxyOf(workload, gateway)) yield problemOf(workload, owner, [gateway]);
+}
+
+function problemOf(workload: Workload, owner: OwnerReference, evidence: NonNullable<Problem["evidence"]>): Problem {
+  const isThere = evidence.some((one) => "kind" in one);
+  return {
+    at: refsAt(workload, owner),
+    message: `${idOf(workload)} claims to be owned by ${owner.kind} ${owner.name}, which ${isThere ? "did not create it" : "does not exist"}`,
+    key: `owner ${owner.kind} ${owner.name}`,
+    evidence,
+  };
+}
+
+const refsAt = ({ metadata }: Workload, owner: OwnerReference): Path => [
+  "metadata",
+  "ownerReferences",
+  metadata.ownerReferences.indexOf(owner),
+];
