@@ -34,6 +34,7 @@ import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
+import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
@@ -72,6 +73,7 @@ export const rules: readonly Rule[] = [
   virtualServiceSubsetNotFound,
   virtualServiceWeightsNot100,
   waypointNotFound,
+  workloadAnnotationInvalid,
   workloadLeavesMesh,
   workloadOwnerNotFound,
 ];

@@ -9,7 +9,7 @@ export const includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts
 export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
 export const statusPort = "status.sidecar.istio.io/port";
-const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
+export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
 /** The part of a captured pod's inbound traffic that is redirected to the mesh. */
 export interface Interception {
@@ -69,6 +69,10 @@ const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts,
 
 /** The texts that Go's strconv.ParseBool reads as true. */
 const trueValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
+const falseValues: ReadonlySet<string> = new Set(["0", "f", "F", "false", "FALSE", "False"]);
+
+/** Whether Go's strconv.ParseBool reads the text. */
+export const isBoolean = (value: string): boolean => trueValues.has(value) || falseValues.has(value);
 
 /** Whether no inbound traffic of the pod bypasses the mesh. */
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
