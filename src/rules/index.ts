@@ -36,6 +36,7 @@ import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.t
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
@@ -75,5 +76,6 @@ export const rules: readonly Rule[] = [
   waypointNotFound,
   workloadAnnotationInvalid,
   workloadLeavesMesh,
+  workloadOwnerDiffers,
   workloadOwnerNotFound,
 ];

@@ -26,23 +26,28 @@ export const groupOf = (apiVersion: string): string => {
 
 /**
  * The workload that controls this one, by its ownerReferences: the only reference with `controller: true`, of a kind that
- * creates this kind, under a name that its controller gives. Anyone may write ownerReferences. In a cluster, the garbage
- * collector deletes an object whose owner does not exist or has another uid (kubernetes
+ * creates this kind. Anyone may write ownerReferences: workload-owner-not-found checks changes that do. In a cluster, the
+ * garbage collector deletes an object whose owner does not exist or has another uid (kubernetes
  * pkg/controller/garbagecollector/garbagecollector.go attemptToDeleteItem).
  */
 export function controllerOf(workload: Workload): OwnerReference | undefined {
   const controllers = workload.metadata.ownerReferences.filter(({ controller }) => controller === true);
   const [owner] = controllers;
   if (owner === undefined || controllers.length > 1) return undefined;
-  const isCreated = created.get(`${groupOf(owner.apiVersion)}/${owner.kind}`) === workload.originKind;
-  return isCreated && isNamedAfter(workload, owner) ? owner : undefined;
+  return created.get(`${groupOf(owner.apiVersion)}/${owner.kind}`) === workload.originKind ? owner : undefined;
 }
 
-/** `kubectl create job --from` gives a Job of a CronJob any name. */
-function isNamedAfter({ originKind, metadata: { name, generateName } }: Workload, owner: OwnerReference): boolean {
+/**
+ * Whether the workload has a name that the controller of this owner gives. Others are not its own, although their owner
+ * exists: a StatefulSet, for example, ignores them. `kubectl create job --from` gives a Job of a CronJob any name.
+ */
+export function isNamedAfter(
+  { originKind, metadata: { name, generateName } }: Workload,
+  owner: OwnerReference,
+): boolean {
   if (originKind === "Job") return true;
   const prefix = `${owner.name}-`;
-  // A StatefulSet ignores pods with other names (kubernetes pkg/controller/statefulset isMemberOf).
+  // Kubernetes pkg/controller/statefulset/stateful_set_utils.go isMemberOf.
   if (owner.kind === "StatefulSet") return name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length));
   return (name || generateName || "").startsWith(prefix.slice(0, mostOfGeneratedName));
 }

@@ -1,11 +1,11 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { gatewayApiGroup, managedGateway } from "../objects/labels.ts";
 import { refusesInjection } from "./capture.ts";
 import { injectedProxy } from "./injection-templates.ts";
-import { groupOf, isOwned, type OwnerReference } from "./owners.ts";
+import { confirmedBy, groupOf, isOwned, type OwnerReference } from "./owners.ts";
 
 export type Workload = ObjectOf<"Workload">;
 
@@ -52,6 +52,20 @@ export const namespaceOfWorkload = relation(
   index("Workload", ({ metadata }) => [metadata.namespace]),
   namespaceByName,
 );
+
+/** The workload of a view that shows that the owner of another one exists. Objects in files have no uid. */
+export function ownerIn(
+  workload: Workload,
+  owner: OwnerReference,
+  mesh: MeshView<typeof namespaceOfWorkload | typeof workloadsOfNamespace>,
+): Workload | undefined {
+  const [namespace] = mesh.related(namespaceOfWorkload, workload);
+  if (namespace === undefined) return undefined;
+  const isConfirming = confirmedBy(owner);
+  const isSame = ({ originKind, metadata: { uid } }: Workload): boolean =>
+    originKind !== owner.kind || uid === undefined || owner.uid === undefined || uid === owner.uid;
+  return mesh.related(workloadsOfNamespace, namespace).find((other) => isConfirming(other) && isSame(other));
+}
 
 /** The workloads that exist before and after a change, in the order after it. Most of them are the same object. */
 export function* workloadPairs(

@@ -4,15 +4,15 @@ import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { gatewayOfProxy, isProxyOf } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { confirmedBy, controllerOf, type OwnerReference } from "../../mesh/membership/owners.ts";
+import { controllerOf, isNamedAfter, type OwnerReference } from "../../mesh/membership/owners.ts";
 import {
   isOfGateway,
   namespaceOfWorkload,
+  ownerIn,
   owningGateway,
   type Workload,
   workloadsOfNamespace,
 } from "../../mesh/membership/workloads.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [namespaceOfWorkload, workloadsOfNamespace, gatewayOfProxy] as const;
@@ -35,23 +35,9 @@ export const workloadOwnerNotFound = defineRule({
   *check(workload, mesh) {
     if (isGoing(workload, mesh)) return;
     const owner = controllerOf(workload);
-    if (owner !== undefined && standIn(workload, owner, mesh) === undefined)
-      yield problemOf(workload, owner, [absent("Workload", workload.metadata.namespace, owner.name)]);
+    if (owner !== undefined) yield* workloadProblem(workload, owner, mesh);
     const gateway = isOfGateway(workload) ? owningGateway(workload) : undefined;
     if (gateway !== undefined && mesh.knows("KubernetesGateway")) yield* gatewayProblem(workload, gateway, mesh);
-  },
-
-  *compare(before, after) {
-    const owner = controllerOf(after.object);
-    if (owner === undefined || controllerOf(before.object) !== undefined || isGoing(after.object, after.mesh)) return;
-    const known = standIn(after.object, owner, after.mesh);
-    if (known === undefined || selects(known.pod.labels, after.object.pod.labels)) return;
-    yield {
-      at: refsAt(after.object, owner),
-      message: `${idOf(after.object)} is no longer checked, because it is now owned by ${owner.kind} ${owner.name}, but its pods do not have the labels of that owner`,
-      key: `owner ${owner.kind} ${owner.name}`,
-      evidence: [known],
-    };
   },
 });
 
@@ -60,19 +46,12 @@ function isGoing(workload: Workload, mesh: View): boolean {
   return workload.metadata.deletionTimestamp !== undefined || (namespace !== undefined && isTerminating(namespace));
 }
 
-/** The workload that shows that the owner exists. */
-function standIn(workload: Workload, owner: OwnerReference, mesh: View): Workload | undefined {
-  const [namespace] = mesh.related(namespaceOfWorkload, workload);
-  if (namespace === undefined) return undefined;
-  const isConfirming = confirmedBy(owner);
-  return mesh
-    .related(workloadsOfNamespace, namespace)
-    .find((other) => isConfirming(other) && (other.originKind !== owner.kind || hasUid(other, owner)));
+function* workloadProblem(workload: Workload, owner: OwnerReference, mesh: View): Iterable<Problem> {
+  const known = ownerIn(workload, owner, mesh);
+  if (known === undefined)
+    yield problemOf(workload, owner, [absent("Workload", workload.metadata.namespace, owner.name)]);
+  else if (!isNamedAfter(workload, owner)) yield problemOf(workload, owner);
 }
-
-/** Objects in files have no uid. */
-const hasUid = ({ metadata: { uid } }: Workload, owner: OwnerReference): boolean =>
-  uid === undefined || owner.uid === undefined || uid === owner.uid;
 
 function* gatewayProblem(workload: Workload, owner: OwnerReference, mesh: View): Iterable<Problem> {
   const [gateway] = mesh.related(gatewayOfProxy, workload);
@@ -81,13 +60,17 @@ function* gatewayProblem(workload: Workload, owner: OwnerReference, mesh: View):
   else if (!isProxyOf(workload, gateway)) yield problemOf(workload, owner, [gateway]);
 }
 
-function problemOf(workload: Workload, owner: OwnerReference, evidence: NonNullable<Problem["evidence"]>): Problem {
-  const isThere = evidence.some((one) => "kind" in one);
+function problemOf(
+  workload: Workload,
+  owner: OwnerReference,
+  evidence: NonNullable<Problem["evidence"]> = [],
+): Problem {
+  const isThere = evidence.every((one) => "kind" in one);
   return {
     at: refsAt(workload, owner),
     message: `${idOf(workload)} claims to be owned by ${owner.kind} ${owner.name}, which ${isThere ? "did not create it" : "does not exist"}`,
     key: `owner ${owner.kind} ${owner.name}`,
-    evidence,
+    ...(evidence.length === 0 ? {} : { evidence }),
   };
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
+import { isNamedAfter } from "../../../src/mesh/membership/owners.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
 
 type Labels = Record<string, string>;
@@ -166,11 +167,6 @@ describe("isOwned: by the workload whose controller creates it", () => {
     ["a pod of a StatefulSet", of("Pod", "x-0", owner("apps/v1", "StatefulSet")), true],
     ["a pod of a ReplicationController", of("Pod", "x-abcde", owner("v1", "ReplicationController")), true],
     ["a Job that kubectl made from a CronJob", of("Job", "by-hand", owner("batch/v1", "CronJob")), true],
-    [
-      "a pod of a Job with a long name",
-      of("Pod", `${"x".repeat(58)}abcde`, owner("batch/v1", "Job", "x".repeat(63))),
-      true,
-    ],
     ["another owner that does not control it", of("Pod", "x-7d4f9", replicaSet, owner("v1", "Node", "n", false)), true],
     ["not as its controller", of("Pod", "x-7d4f9", owner("apps/v1", "ReplicaSet", "x", false)), false],
     ["two controllers", of("Pod", "x-7d4f9", replicaSet, owner("batch/v1", "Job")), false],
@@ -180,11 +176,28 @@ describe("isOwned: by the workload whose controller creates it", () => {
     ["a Deployment of a ReplicaSet", of("Deployment", "x-api", replicaSet), false],
     ["a StatefulSet", of("StatefulSet", "x-api", owner("apps/v1", "Deployment")), false],
     ["a pod of a Deployment, without a ReplicaSet", of("Pod", "x-7d4f9", owner("apps/v1", "Deployment")), false],
-    ["a pod that a ReplicaSet did not name", of("Pod", "db", replicaSet), false],
-    ["a pod that a StatefulSet ignores", of("Pod", "x-db", owner("apps/v1", "StatefulSet")), false],
     ["itself", of("ReplicaSet", "x", replicaSet), false],
   ];
   for (const [what, workload, expected] of cases) test(what, () => assert.equal(isOwned(workload), expected));
+});
+
+describe("isNamedAfter: the names that controllers give", () => {
+  const named = (kind: string, name: string, owner: string, of: string) => {
+    const reference = { apiVersion: "v1", kind: of, name: owner, uid: undefined, controller: true };
+    const metadata = name.endsWith("-") ? { generateName: name } : { name };
+    return isNamedAfter(readObject("Workload", { kind, metadata }), reference);
+  };
+  const cases: [string, boolean, boolean][] = [
+    ["a pod of a ReplicaSet", named("Pod", "x-7d4f9", "x", "ReplicaSet"), true],
+    ["a pod that gets its name", named("Pod", "x-", "x", "ReplicaSet"), true],
+    ["a pod of a Job with a long name", named("Pod", `${"x".repeat(58)}abcde`, "x".repeat(63), "Job"), true],
+    ["a pod of a StatefulSet", named("Pod", "x-10", "x", "StatefulSet"), true],
+    ["a Job of a CronJob", named("Job", "by-hand", "x", "CronJob"), true],
+    ["a pod of another name", named("Pod", "db", "x", "ReplicaSet"), false],
+    ["a pod that a StatefulSet ignores", named("Pod", "x-db", "x", "StatefulSet"), false],
+    ["a ReplicaSet of another name", named("ReplicaSet", "y-7d4f9", "x", "Deployment"), false],
+  ];
+  for (const [what, found, expected] of cases) test(what, () => assert.equal(found, expected));
 });
 
 describe("isProxy: what istiod or the injector makes a gateway", () => {
