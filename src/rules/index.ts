@@ -35,6 +35,7 @@ import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
+import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
@@ -75,6 +76,7 @@ export const rules: readonly Rule[] = [
   virtualServiceWeightsNot100,
   waypointNotFound,
   workloadAnnotationInvalid,
+  workloadCalledGateway,
   workloadLeavesMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,

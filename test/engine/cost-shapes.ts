@@ -131,6 +131,20 @@ const ofOneObject: readonly CostShape[] = [
     }),
   },
   {
+    title: "a workload with n labels gets that of a Gateway",
+    world: (n) => {
+      const labels = Object.fromEntries(list(n, (i) => [`label-${i}`, "x"] as const));
+      const labelled = (more: object) =>
+        manifest("apps/v1", "Deployment", named("called"), {
+          spec: { template: { metadata: { labels: { ...labels, ...more } } } },
+        });
+      return {
+        objects: [namespace({ "meshward.io/protected": "true", "istio-injection": "enabled" })],
+        change: { old: labelled({}), object: labelled({ "gateway.networking.k8s.io/gateway-name": "edge" }) },
+      };
+    },
+  },
+  {
     title: "a ReplicaSet with n owners, of which the one that controls it is not among n workloads",
     world: (n) => ({
       objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, workload)],

@@ -73,5 +73,11 @@ export function confirmedBy({ kind, name }: OwnerReference): (workload: Workload
   };
 }
 
+/** The names that workloads which confirm an owner may have, to read them again. */
+export function confirmingNames({ kind, name }: OwnerReference): readonly string[] {
+  const dash = name.lastIndexOf("-");
+  return kind === "ReplicaSet" && dash > 0 ? [name, name.slice(0, dash)] : [name];
+}
+
 /** Whether another workload owns this one, which then adds no information to its owner. */
 export const isOwned = (workload: Workload): boolean => controllerOf(workload) !== undefined;

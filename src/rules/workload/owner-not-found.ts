@@ -4,7 +4,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { gatewayOfProxy, isProxyOf } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { controllerOf, isNamedAfter, type OwnerReference } from "../../mesh/membership/owners.ts";
+import { confirmingNames, controllerOf, isNamedAfter, type OwnerReference } from "../../mesh/membership/owners.ts";
 import {
   isOfGateway,
   namespaceOfWorkload,
@@ -49,7 +49,11 @@ function isGoing(workload: Workload, mesh: View): boolean {
 function* workloadProblem(workload: Workload, owner: OwnerReference, mesh: View): Iterable<Problem> {
   const known = ownerIn(workload, owner, mesh);
   if (known === undefined)
-    yield problemOf(workload, owner, [absent("Workload", workload.metadata.namespace, owner.name)]);
+    yield problemOf(
+      workload,
+      owner,
+      confirmingNames(owner).map((name) => absent("Workload", workload.metadata.namespace, name)),
+    );
   else if (!isNamedAfter(workload, owner)) yield problemOf(workload, owner);
 }
 
