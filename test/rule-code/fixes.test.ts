@@ -101,7 +101,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "namespace-dataplane-conflict": [
-    [/^(\S+) requests sidecars/, "Remove $1 to use ambient mode, or istio.io/dataplane-mode to use sidecars."],
+    [
+      /^(\S+) requests sidecars/,
+      "Remove $1 to use ambient mode. To use sidecars, restart the workloads, and remove istio.io/dataplane-mode when every pod has a sidecar.",
+    ],
     [
       /no effect together with istio-injection/,
       "Remove istio-injection to use this revision, or istio.io/rev to use the default revision.",
