@@ -3,7 +3,7 @@ import { findingsOf, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { gatewayNameLabel, managedGateway } from "../mesh/objects/labels.ts";
+import { isRunForGateway } from "../mesh/membership/gateways.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
@@ -60,19 +60,17 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
 }
 
 /**
- * Whether a workload is a proxy that istiod creates for a Gateway, which rules do not check. The label must have existed
- * before the change, so that adding it does not exempt a workload.
+ * Whether a workload is a proxy that istiod runs for a Gateway, which rules do not check. Anyone may write its labels and
+ * owner, so the Gateway must exist, and the changed workload must have been such a proxy before the change. Only istiod
+ * creates them.
  */
-function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old } }: Judgement): boolean {
+function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old }, evaluation }: Judgement): boolean {
   if (subject.kind !== "Workload") return false;
   if (writer === "control plane" && changed.kind === "Workload") return true;
-  const isChanged = identityOf(subject) === identityOf(changed);
-  return hasProxyLabel(subject) && (!isChanged || old === undefined || hasProxyLabel(old));
+  if (!isRunForGateway(subject, evaluation.after)) return false;
+  if (identityOf(subject) !== identityOf(changed)) return true;
+  return old?.kind === "Workload" && isRunForGateway(old, evaluation.before);
 }
-
-const proxyLabels = [managedGateway, gatewayNameLabel];
-const hasProxyLabel = ({ metadata }: AnyObject): boolean =>
-  proxyLabels.some((label) => Object.hasOwn(metadata.labels, label));
 
 function bySeverity(a: Ruling, b: Ruling): number {
   if (a.mode !== b.mode) return isAsStrict(a.mode, b.mode) ? -1 : 1;

@@ -2,7 +2,8 @@ import { byId } from "../kube/identity.ts";
 import { captureOf } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { servicesOfWorkload } from "../mesh/membership/services.ts";
-import { isOwned, type Workload } from "../mesh/membership/workloads.ts";
+import { controllerOf } from "../mesh/membership/owners.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
 import { waypointBindingOfWorkload } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
@@ -28,8 +29,8 @@ export function explainWorkload(workload: Workload, namespace: Namespace, mesh: 
 }
 
 function ownerLines(workload: Workload): readonly ExplanationLine[] {
-  const owner = workload.metadata.ownerReferences.find(({ controller }) => controller === true);
-  if (!isOwned(workload) || owner === undefined) return [];
+  const owner = controllerOf(workload);
+  if (owner === undefined) return [];
   return [{ key: "owner", text: `Created by ${owner.kind} ${owner.name}, which sets its labels`, value: owner.name }];
 }
 

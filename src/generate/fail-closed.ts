@@ -85,16 +85,20 @@ function failsClosed(operations: readonly string[], rootNamespace: string): Matc
   const listed = operations.map((operation) => `'${operation}'`).join(", ");
   return {
     name: "fails-closed",
-    expression: `request.operation in [${listed}] && !(${isByControlPlane(rootNamespace)}) && !(${isBeingDeleted})`,
+    expression:
+      `request.operation in [${listed}] && (!has(request.subResource) || request.subResource == '') && ` +
+      `!(${isByControlPlane(rootNamespace)}) && !(${isBeingDeleted})`,
   };
 }
 
 /** Nodes, Kubernetes' controllers and istiod, which repair a cluster, and collect what was deleted. */
 const isByControlPlane = (rootNamespace: string): string =>
   "(has(request.userInfo.username) && request.userInfo.username in " +
-  "['system:kube-controller-manager', 'system:kube-scheduler']) || (has(request.userInfo.groups) && " +
-  "request.userInfo.groups.exists(group, group in ['system:nodes', 'system:serviceaccounts:kube-system', " +
-  `'system:serviceaccounts:${rootNamespace}']))`;
+  "['system:kube-controller-manager', 'system:kube-scheduler']) || (has(request.userInfo.groups) && (" +
+  ["system:nodes", "system:serviceaccounts:kube-system", `system:serviceaccounts:${rootNamespace}`]
+    .map((group) => `'${group}' in request.userInfo.groups`)
+    .join(" || ") +
+  "))";
 
 /** The removal of finalizers from an object that is being deleted, which blocks its namespace otherwise. */
 const isBeingDeleted =

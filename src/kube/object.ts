@@ -23,7 +23,7 @@ const metadata = record({
   resourceVersion: text,
   creationTimestamp: text,
   deletionTimestamp: text,
-  ownerReferences: list(record({ apiVersion: name, kind: name, name, controller: flag })),
+  ownerReferences: list(record({ apiVersion: name, kind: name, name, uid: text, controller: flag })),
 });
 export type ObjectMetadata = Value<typeof metadata>;
 

@@ -6,6 +6,7 @@ const pod = record({
     serviceAccountName: text,
     hostNetwork: flag,
     containers: list(record({ name, ports: list(record({ containerPort: int32, name: text, protocol: text })) })),
+    initContainers: list(record({ name })),
   }),
 });
 
@@ -18,11 +19,19 @@ export interface WorkloadFields {
     readonly serviceAccountName: string;
     readonly hostNetwork: boolean;
     readonly ports: readonly { readonly number: number; readonly name: string | undefined }[];
+    /** Whether a container or init container has the name of Istio's proxy. */
+    readonly hasProxyContainer: boolean;
+    /** Whether there are containers other than the proxy; init containers do not count. */
+    readonly hasOtherContainers: boolean;
   };
 }
 
 const templateOf: Readonly<Record<string, Path>> = { Pod: [], CronJob: ["spec", "jobTemplate", "spec", "template"] };
 const template: Path = ["spec", "template"];
+
+/** Istio pkg/kube/inject/inject.go ProxyContainerName; native sidecars are init containers. */
+const proxyContainer = "istio-proxy";
+const isProxyContainer = ({ name }: { readonly name: string }): boolean => name === proxyContainer;
 
 /** All kinds that run pods (Deployment, StatefulSet, ..., Pod) are one kind, of which only the pod template is read. */
 export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
@@ -45,6 +54,8 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
       serviceAccountName: spec.serviceAccountName ?? "default",
       hostNetwork: spec.hostNetwork ?? false,
       ports,
+      hasProxyContainer: spec.containers.some(isProxyContainer) || spec.initContainers.some(isProxyContainer),
+      hasOtherContainers: spec.containers.some((container) => !isProxyContainer(container)),
     },
   };
 };

@@ -34,7 +34,11 @@ import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
+import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
+import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
+import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
@@ -71,5 +75,9 @@ export const rules: readonly Rule[] = [
   virtualServiceSubsetNotFound,
   virtualServiceWeightsNot100,
   waypointNotFound,
+  workloadAnnotationInvalid,
+  workloadCalledGateway,
   workloadLeavesMesh,
+  workloadOwnerDiffers,
+  workloadOwnerNotFound,
 ];

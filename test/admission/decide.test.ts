@@ -245,25 +245,42 @@ describe("unknown is not absent", () => {
 });
 
 describe("proxies of the control plane", () => {
-  const deployment = (labels: object) => ({
+  const deployment = (metadata: object) => ({
     apiVersion: "apps/v1",
     kind: "Deployment",
-    metadata: { name: "gateway-istio", namespace: "shop", labels, annotations: { "test/wrong": "a" } },
+    metadata: { name: "gateway-istio", namespace: "shop", annotations: { "test/wrong": "a" }, ...metadata },
     spec: {},
   });
-  const managed = { "gateway.istio.io/managed": "istio.io-gateway-controller" };
-  const old = (labels: object) => ({
-    ...deployment(labels),
-    metadata: { ...deployment(labels).metadata, annotations: {} },
+  const labelled = { labels: { "gateway.istio.io/managed": "istio.io-gateway-controller" } };
+  const api = "gateway.networking.k8s.io/v1";
+  const ownedBy = (name: string, uid = "1") => ({
+    ...labelled,
+    ownerReferences: [{ apiVersion: api, kind: "Gateway", name, uid }],
   });
+  const managed = ownedBy("gateway");
+  const gateway = {
+    apiVersion: api,
+    kind: "Gateway",
+    metadata: { name: "gateway", namespace: "shop", uid: "1" },
+    spec: { gatewayClassName: "istio" },
+  };
+  const old = (metadata: object) => deployment({ annotations: {}, ...metadata });
+  const both = (metadata: object) => ({ oldObject: old(metadata), object: deployment(metadata) });
   const table: readonly [string, RequestParts, Outcome][] = [
     ["written by istiod", { object: deployment({}), ...istiod }, "allow"],
-    ["labelled", { object: deployment(managed) }, "allow"],
-    ["labelled before and after", { oldObject: old(managed), object: deployment(managed) }, "allow"],
-    ["a label that comes with the change", { oldObject: old({}), object: deployment(managed) }, "deny"],
+    ["created by istiod", { object: deployment(managed), ...istiod }, "allow"],
+    ["created by somebody else", { object: deployment(managed) }, "deny"],
+    ["managed before and after", { oldObject: old(managed), object: deployment(managed) }, "allow"],
+    ["labelled before and after", { oldObject: old(labelled), object: deployment(labelled) }, "deny"],
+    ["a label that comes with the change", { oldObject: old({}), object: deployment(labelled) }, "deny"],
+    ["a Gateway that comes with the change", { oldObject: old(labelled), object: deployment(managed) }, "deny"],
+    ["a Gateway that does not exist", both(ownedBy("gone")), "deny"],
+    ["another Gateway of this name", both(ownedBy("gateway", "2")), "deny"],
+    ["a Gateway whose proxy has another name", both({ ...managed, name: "api" }), "deny"],
     ["any other workload", { object: deployment({}) }, "deny"],
   ];
-  for (const [name, parts, expected] of table) test(name, () => assert.equal(validate(parts).outcome, expected));
+  for (const [name, parts, expected] of table)
+    test(name, () => assert.equal(validate(parts, { there: [gateway] }).outcome, expected));
 });
 
 test("an exception lets through and is recorded", () => {

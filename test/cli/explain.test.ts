@@ -253,10 +253,17 @@ describe("explain a workload", () => {
   });
 
   test("a gateway's pods have the policies that name their Gateway", async () => {
+    const gatewayApi = "gateway.networking.k8s.io/v1";
     const gateway = [
       shop,
-      object(["gateway.networking.k8s.io/v1", "Gateway"], "orders/edge", "spec: { gatewayClassName: istio }"),
-      deployment("orders/edge-istio", '"gateway.networking.k8s.io/gateway-name": edge, "gateway.istio.io/managed": c'),
+      object([gatewayApi, "Gateway"], "orders/edge", "spec: { gatewayClassName: istio }"),
+      deployment(
+        "orders/edge-istio",
+        '"gateway.networking.k8s.io/gateway-name": edge, "gateway.istio.io/managed": c',
+      ).replace(
+        "metadata: {",
+        `metadata: { ownerReferences: [{ apiVersion: ${gatewayApi}, kind: Gateway, name: edge }],`,
+      ),
       security(
         "AuthorizationPolicy",
         "orders/edge",

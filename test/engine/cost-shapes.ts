@@ -35,6 +35,16 @@ const workload = (i: number) =>
   manifest("apps/v1", "Deployment", named(`w-${i}`), {
     spec: { template: { metadata: { labels: { app: `app-${i}` } }, spec: {} } },
   });
+const annotated = (annotations: Readonly<Record<string, string>>) =>
+  manifest("apps/v1", "Deployment", named("annotated"), { spec: { template: { metadata: { annotations } } } });
+const ownedBy = (name: string, controller: boolean) => ({
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  name,
+  controller,
+});
+const replicaSet = (name: string, ownerReferences: readonly object[]) =>
+  manifest("apps/v1", "ReplicaSet", { ...named(name), ...{ ownerReferences } }, { spec: { template: {} } });
 
 /** Rules that evaluate one object alone, which can be large. */
 const ofOneObject: readonly CostShape[] = [
@@ -106,6 +116,48 @@ const ofOneObject: readonly CostShape[] = [
       return {
         objects: [namespace({}), served, ...list(n, (i) => filter(`f-${i}`))],
         change: { object: filter("f") },
+      };
+    },
+  },
+  {
+    title: "a workload with an annotation of n ports that Istio refuses",
+    world: (n) => ({
+      objects: [namespace({ "istio-injection": "enabled" })],
+      change: {
+        object: annotated({
+          "traffic.sidecar.istio.io/excludeInboundPorts": `${list(n, (i) => 8000 + i).join()},none`,
+        }),
+      },
+    }),
+  },
+  {
+    title: "a workload with n labels gets that of a Gateway",
+    world: (n) => {
+      const labels = Object.fromEntries(list(n, (i) => [`label-${i}`, "x"] as const));
+      const labelled = (more: object) =>
+        manifest("apps/v1", "Deployment", named("called"), {
+          spec: { template: { metadata: { labels: { ...labels, ...more } } } },
+        });
+      return {
+        objects: [namespace({ "meshward.io/protected": "true", "istio-injection": "enabled" })],
+        change: { old: labelled({}), object: labelled({ "gateway.networking.k8s.io/gateway-name": "edge" }) },
+      };
+    },
+  },
+  {
+    title: "a ReplicaSet with n owners, of which the one that controls it is not among n workloads",
+    world: (n) => ({
+      objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, workload)],
+      change: { object: replicaSet("gone-1", [...list(n, (i) => ownedBy(`w-${i}`, false)), ownedBy("gone", true)]) },
+    }),
+  },
+  {
+    title: "a ReplicaSet gets n owners, of which the one that controls it is the last of n workloads",
+    world: (n) => {
+      const owners = list(n, (i) => ownedBy(`w-${i}`, i === n - 1));
+      return {
+        objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, workload)],
+        change: { old: replicaSet(`w-${n - 1}-1`, []), object: replicaSet(`w-${n - 1}-1`, owners) },
       };
     },
   },

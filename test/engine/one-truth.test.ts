@@ -358,6 +358,8 @@ describe("audit and explain say one thing", () => {
       fc.property(aChangingWorld, aChange, (objects, asked) => {
         for (const { finding, after } of introduced(objects, asked, "namespace-leaves-mesh")) {
           if (finding.atMost !== undefined) continue;
+          // explain describes pods that are created now, and these are running.
+          if (finding.message.endsWith("until they are recreated")) continue;
           cases.add("namespace");
           const lines = ofNamespace(finding.subject.metadata.name, after);
           assert.ok(

@@ -5,6 +5,7 @@ import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../.
 import { allKinds } from "../../src/kube/kinds.ts";
 import { index, relation } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";
+import { evaluateCel } from "./cel.ts";
 
 const url = "https://127.0.0.1:9443";
 const words = { summary: "", why: "", fix: "", mode: "warn" as const, since: "0.1.0" };
@@ -169,5 +170,220 @@ describe("webhook configurations", () => {
 
   test("the order of rules makes no difference", () => {
     assert.deepEqual(webhookConfigurations(rules.toReversed(), { url }), webhookConfigurations(rules, { url }));
+  });
+});
+
+describe("which requests for workloads are sent", () => {
+  const conditions = configurations().get("workloads.validate")?.matchConditions ?? [];
+  const isSent = (request: object, object: unknown, oldObject: unknown): boolean =>
+    conditions.every(({ expression }) => evaluateCel(expression, { request, object, oldObject }) === true);
+
+  const replicaSetController = "system:serviceaccount:kube-system:replicaset-controller";
+  const person = "jane";
+  const of = (kind: string, apiVersion = "apps/v1", name = "api") => ({
+    apiVersion,
+    kind,
+    name,
+    uid: "1",
+    controller: true,
+  });
+  const pod = (metadata: object = {}, spec: object = { nodeName: "n" }) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "api-1", ...metadata },
+    spec,
+    status: {},
+  });
+  const owned = { ownerReferences: [of("ReplicaSet")] };
+  const out = { labels: { "sidecar.istio.io/inject": "false" } };
+
+  interface Sent {
+    readonly kind?: string;
+    readonly username?: string;
+    readonly subResource?: string;
+    readonly object?: unknown;
+    readonly oldObject?: unknown;
+  }
+  const sent = ({ kind = "Pod", username = person, subResource, object = null, oldObject = null }: Sent): boolean => {
+    const update = oldObject === null ? "CREATE" : "UPDATE";
+    const operation = object === null ? "DELETE" : update;
+    const request = {
+      operation,
+      kind: { group: "", version: "v1", kind },
+      userInfo: { username, groups: ["system:authenticated"] },
+      ...(subResource === undefined ? {} : { subResource }),
+    };
+    return isSent(request, object, oldObject);
+  };
+
+  const cases: readonly (readonly [string, Sent, boolean])[] = [
+    ["a pod that its ReplicaSet's controller creates", { username: replicaSetController, object: pod(owned) }, false],
+    [
+      "the same, from a control plane with one account",
+      { username: "system:kube-controller-manager", object: pod(owned) },
+      false,
+    ],
+    ["a pod that a person says is owned", { object: pod(owned) }, true],
+    [
+      "another account of kube-system",
+      { username: "system:serviceaccount:kube-system:helm", object: pod(owned) },
+      true,
+    ],
+    [
+      "an account of that name elsewhere",
+      { username: "system:serviceaccount:shop:replicaset-controller", object: pod(owned) },
+      true,
+    ],
+    ["a pod without an owner", { username: replicaSetController, object: pod() }, true],
+    [
+      "a pod with two owners",
+      { username: replicaSetController, object: pod({ ownerReferences: [of("ReplicaSet"), of("Job", "batch/v1")] }) },
+      true,
+    ],
+    [
+      "an owner that does not control it",
+      {
+        username: replicaSetController,
+        object: pod({ ownerReferences: [{ ...of("ReplicaSet"), controller: false }] }),
+      },
+      true,
+    ],
+    [
+      "a reference without the field",
+      {
+        username: replicaSetController,
+        object: pod({ ownerReferences: [{ apiVersion: "apps/v1", kind: "ReplicaSet", name: "a", uid: "1" }] }),
+      },
+      true,
+    ],
+    [
+      "an owner of a kind that creates no pods",
+      { username: replicaSetController, object: pod({ ownerReferences: [of("Deployment")] }) },
+      true,
+    ],
+    [
+      "a Deployment that is owned by another",
+      {
+        kind: "Deployment",
+        object: { metadata: { ownerReferences: [of("Deployment")] }, spec: {} },
+        oldObject: { metadata: {}, spec: {} },
+      },
+      true,
+    ],
+    [
+      "a ReplicaSet that its Deployment's controller creates",
+      {
+        kind: "ReplicaSet",
+        username: "system:serviceaccount:kube-system:deployment-controller",
+        object: { metadata: { ownerReferences: [of("Deployment")] }, spec: {} },
+      },
+      false,
+    ],
+    [
+      "a ReplicaSet's template, changed by a person",
+      {
+        kind: "ReplicaSet",
+        object: { metadata: { ownerReferences: [of("Deployment")] }, spec: { template: {} } },
+        oldObject: { metadata: { ownerReferences: [of("Deployment")] }, spec: {} },
+      },
+      true,
+    ],
+    [
+      "a Job that its CronJob's controller creates",
+      {
+        kind: "Job",
+        username: "system:serviceaccount:kube-system:cronjob-controller",
+        object: { metadata: { ownerReferences: [of("CronJob", "batch/v1")] }, spec: {} },
+      },
+      false,
+    ],
+    [
+      "a Job that a person creates from a CronJob",
+      { kind: "Job", object: { metadata: { ownerReferences: [of("CronJob", "batch/v1")] }, spec: {} } },
+      true,
+    ],
+    ["an owned pod is relabelled by a person", { object: pod({ ...owned, ...out }), oldObject: pod(owned) }, true],
+    [
+      "an owned pod is annotated through its status",
+      { subResource: "status", object: pod({ ...owned, annotations: { a: "b" } }), oldObject: pod(owned) },
+      true,
+    ],
+    ["a pod claims an owner", { object: pod(owned), oldObject: pod() }, true],
+    ["a pod loses its owner", { username: replicaSetController, object: pod(), oldObject: pod(owned) }, true],
+    ["a pod's image", { object: pod(owned, { image: "b" }), oldObject: pod(owned, { image: "a" }) }, true],
+    [
+      "the kubelet writes the status of a pod",
+      {
+        username: "system:node:n",
+        subResource: "status",
+        object: { ...pod(owned), status: { phase: "Running" } },
+        oldObject: pod(owned),
+      },
+      false,
+    ],
+    [
+      "the status of a pod without an owner or labels",
+      {
+        username: "system:node:n",
+        subResource: "status",
+        object: { ...pod(), status: { phase: "Running" } },
+        oldObject: pod(),
+      },
+      false,
+    ],
+    ["a finalizer of a pod", { object: pod({ finalizers: ["x"] }), oldObject: pod() }, false],
+    [
+      "the status of a Job",
+      {
+        kind: "Job",
+        subResource: "status",
+        object: { metadata: {}, spec: {}, status: { active: 1 } },
+        oldObject: { metadata: {}, spec: {} },
+      },
+      false,
+    ],
+    [
+      "a Job claims an owner through its status",
+      {
+        kind: "Job",
+        subResource: "status",
+        object: { metadata: { ownerReferences: [of("CronJob", "batch/v1")] }, spec: {} },
+        oldObject: { metadata: {}, spec: {} },
+      },
+      true,
+    ],
+    [
+      "a Deployment that is only scaled",
+      {
+        kind: "Deployment",
+        object: { metadata: {}, spec: { replicas: 2 } },
+        oldObject: { metadata: {}, spec: { replicas: 1 } },
+      },
+      true,
+    ],
+    ["an owned pod is deleted by anyone", { oldObject: pod(owned) }, false],
+    ["a pod without an owner is deleted", { oldObject: pod() }, true],
+    ["a Deployment is deleted", { kind: "Deployment", oldObject: { metadata: {}, spec: {} } }, true],
+    ["a Service", { kind: "Service", object: { metadata: {}, spec: {} }, oldObject: { metadata: {}, spec: {} } }, true],
+  ];
+  for (const [what, request, expected] of cases) test(what, () => assert.equal(sent(request), expected));
+
+  test("no condition has a loop, whose cost would grow with what a user writes", () => {
+    for (const { matchConditions = [] } of configurations().all)
+      for (const { expression } of matchConditions)
+        assert.doesNotMatch(expression, /\.(all|exists|exists_one|filter|map)\(/);
+  });
+
+  test("owners and controllers are compared only where there are any", () => {
+    assert.equal(sent({ object: pod({ ownerReferences: [] }) }), true);
+    assert.equal(sent({ username: replicaSetController, object: { kind: "Pod", metadata: {}, spec: {} } }), true);
+  });
+
+  test("labels and owners are also seen in the status of pods, ReplicaSets and Jobs", () => {
+    const registered = resources(configurations().get("workloads.validate")) ?? [];
+    assert.deepEqual(
+      registered.filter((resource) => resource.includes("/status")),
+      ["/pods/status", "apps/replicasets/status", "batch/jobs/status"],
+    );
   });
 });

@@ -12,6 +12,8 @@ import { findingsOfFixture } from "./judge-fixture.ts";
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
 const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
+const toSidecars =
+  "To migrate from ambient to sidecars, keep `istio.io/dataplane-mode: ambient` next to the label that injects sidecars, restart the workloads, and remove it when every pod has a sidecar.";
 const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 
@@ -99,7 +101,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "namespace-dataplane-conflict": [
-    [/^(\S+) requests sidecars/, "Remove $1 to use ambient mode, or istio.io/dataplane-mode to use sidecars."],
+    [
+      /^(\S+) requests sidecars/,
+      "Remove $1 to use ambient mode. To use sidecars, restart the workloads, and remove istio.io/dataplane-mode when every pod has a sidecar.",
+    ],
     [
       /no effect together with istio-injection/,
       "Remove istio-injection to use this revision, or istio.io/rev to use the default revision.",
@@ -148,8 +153,16 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-leaves-mesh": [
     [
-      /: istio\.io\/dataplane-mode "ambient" is removed; /,
+      /: istio\.io\/dataplane-mode "ambient" is removed; ztunnel stops capturing its pods immediately$/,
       'To stay in the mesh, keep istio.io/dataplane-mode "ambient".',
+    ],
+    [
+      /: istio\.io\/dataplane-mode "ambient" is removed; ztunnel stops capturing pods that were not recreated/,
+      `To stay in the mesh, keep istio.io/dataplane-mode "ambient". ${toSidecars}`,
+    ],
+    [
+      /"ambient" is removed, (\S+) ("\S+") is set; ztunnel stops capturing its pods immediately, and they have no sidecar/,
+      `To stay in the mesh, keep istio.io/dataplane-mode "ambient" and do not set $1. ${toSidecars}`,
     ],
     [/: istio\.io\/dataplane-mode changes from/, 'To stay in the mesh, keep istio.io/dataplane-mode "ambient".'],
     [
@@ -265,6 +278,15 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /leaves the mesh: the labels and annotations/,
       `Keep the labels and annotations that enroll the pods. ${forClients}`,
     ],
+    [
+      /leaves the mesh: it looks like the proxy that istiod runs/,
+      `Remove the owner reference to the Gateway and the label gateway.istio.io/managed. ${forClients}`,
+    ],
+    [
+      /leaves the mesh: they now have a proxy/,
+      `Remove the annotation inject.istio.io/templates, or the labels that request injection. ${forClients}`,
+    ],
+    [/no longer uses the template/, `Name the template "sidecar" first, as in "sidecar,<name>".`],
     [/bypasses the mesh: (\S+) "/, `Change or remove the annotation $1. ${forClients}`],
   ],
 };

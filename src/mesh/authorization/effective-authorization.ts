@@ -4,7 +4,13 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import { isOfGateway, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import {
+  hasInjectedGateway,
+  isOfGateway,
+  isProxy,
+  type Workload,
+  workloadsOfNamespace,
+} from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -269,7 +275,8 @@ function namesWaypoint({ metadata }: Namespace): boolean {
 
 /** Whether the workload is in the mesh and listens on a port. */
 const isReached = (workload: Workload, namespace: Namespace): boolean =>
-  listens(workload) && !(staysOut(workload) && captureOf(workload, namespace) === "none");
+  listens(workload) &&
+  (hasInjectedGateway(workload) || !(staysOut(workload) && captureOf(workload, namespace) === "none"));
 
 /** Jobs usually do not listen, so only a Job that declares a port counts. */
 const listens = ({ originKind, pod }: Workload): boolean =>

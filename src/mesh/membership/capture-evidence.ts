@@ -1,9 +1,11 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { type Capture, type Enrollment, neverInjected } from "./capture.ts";
+import { type Capture, type Enrollment, hasSidecar, isTooLateForInjection, neverInjected } from "./capture.ts";
+import { injectedProxy } from "./injection-templates.ts";
 import {
   dataplaneMode,
   enrollmentLabels,
   injectSidecar,
+  injectTemplates,
   injectionLabel,
   revisionLabel,
   sidecarStatus,
@@ -32,7 +34,7 @@ export function captureEvidence(workload: Workload, namespace: Namespace | undef
   const { pod } = workload;
   if (capture === "unknown") return "the labels of its namespace are not known";
   if (pod.hostNetwork) return "its pods use the host's network";
-  if (pod.annotations[sidecarStatus] !== undefined)
+  if (capture === "sidecar" && hasSidecar(workload))
     return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;
   const labels = namespace?.metadata.labels ?? {};
   if (capture === "none") return leftOutBy(workload, labels);
@@ -50,16 +52,26 @@ function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels
   return `label ${own} of the pod`;
 }
 
-function leftOutBy({ pod, metadata }: Workload, ofNamespace: Labels): string {
+function leftOutBy(workload: Workload, ofNamespace: Labels): string {
+  const { pod, metadata } = workload;
+  const own = refusalOf(pod);
+  if (own !== undefined) return `${own} of the pod`;
+  if (neverInjected.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
+  const said = written(ofNamespace, enrollmentLabels);
+  if (said.length === 0) return "no label of the namespace or the pod enrolls it";
+  return isTooLateForInjection(workload)
+    ? "the pod was created without a sidecar"
+    : `${said.join(", ")} of the namespace enrolls nothing`;
+}
+
+/** The labels and annotations of a pod that keep it out of the mesh. */
+function refusalOf(pod: Workload["pod"]): string | undefined {
   const wish = pod.labels[injectSidecar] ?? pod.annotations[injectSidecar];
   const asked = [
     ...(wish === "false" ? [`${injectSidecar}=false`] : []),
     ...(pod.labels[dataplaneMode] === "none" ? [`${dataplaneMode}=none`] : []),
+    ...(injectedProxy(pod) === "sidecar" ? [] : [`annotation ${injectTemplates}=${pod.annotations[injectTemplates]}`]),
+    ...(pod.annotations[sidecarStatus] === undefined ? [] : [`annotation ${sidecarStatus}`]),
   ];
-  if (asked.length > 0) return `${asked.join(" and ")} of the pod`;
-  if (neverInjected.has(metadata.namespace)) return `Istio leaves namespace ${metadata.namespace} out of the mesh`;
-  const said = written(ofNamespace, enrollmentLabels);
-  return said.length === 0
-    ? "no label of the namespace or the pod enrolls it"
-    : `${said.join(", ")} of the namespace enrolls nothing`;
+  return asked.length === 0 ? undefined : asked.join(" and ");
 }

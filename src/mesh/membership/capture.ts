@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 
 type Namespace = ObjectOf<"Namespace">;
@@ -49,26 +50,54 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
  * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
  * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go
  * injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go Matches with the
- * selectors of manifests/charts/istio-cni/values.yaml). The result is for pods that are created now; running pods keep
- * their sidecar until they are recreated.
+ * selectors of manifests/charts/istio-cni/values.yaml). For a template, the result is for pods that are created now; running
+ * pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one.
  */
 export function captureOf(workload: Workload, namespace: Namespace | undefined): Capture {
   if (workload.pod.hostNetwork) return "none";
   const known = namespace?.implied ? undefined : namespace;
-  const hasSidecar = isInjected(workload, known);
-  if (hasSidecar === true) return "sidecar";
-  if (hasSidecar === undefined) return "unknown";
+  const isWithProxy = isInjected(workload, known);
+  // ztunnel leaves all injected pods alone, whatever the injector made of them.
+  if (isWithProxy === true) return injectedProxy(workload.pod) === "sidecar" ? "sidecar" : "none";
+  if (isWithProxy === undefined) return "unknown";
   const isAmbient = isAmbientWorkload(workload, known);
   if (isAmbient === undefined) return "unknown";
   return isAmbient ? "ambient" : "none";
 }
 
+/** Whether ztunnel captures pods of this workload that have no sidecar, such as pods from before injection was enabled. */
+export const mayRunAmbient = (workload: Workload, namespace: Namespace): boolean =>
+  !workload.pod.hostNetwork && isAmbientWorkload(workload, namespace) === true;
+
 /** Whether a workload itself opts out of the mesh, regardless of its namespace. */
-export function staysOut({ pod }: Workload): boolean {
+export function staysOut(workload: Workload): boolean {
+  const { pod } = workload;
   if (pod.hostNetwork) return true;
-  if (pod.labels[dataplaneMode] === "ambient" || pod.annotations[sidecarStatus] !== undefined) return false;
-  return injectionWish(pod) === "false" || pod.labels[dataplaneMode] === "none";
+  if (hasSidecar(workload)) return false;
+  if (pod.labels[dataplaneMode] === "ambient" && !isBarredFromAmbient(pod)) return false;
+  return refusesInjection(pod) || injectedProxy(pod) !== "sidecar" || pod.labels[dataplaneMode] === "none";
 }
+
+/** Whether no injector gives these pods a proxy, whatever their namespace says. */
+export const refusesInjection = (pod: Workload["pod"]): boolean => injectionWish(pod) === "false";
+
+/**
+ * Whether a Pod was injected: the injector sets the annotation and adds the container. Anyone may set the annotation, but
+ * nobody can add a container to a Pod that exists. In a template, the annotation shows nothing: the injector overwrites it
+ * (Istio pkg/kube/inject/inject.go stripPod).
+ */
+export const hasSidecar = ({ originKind, pod }: Workload): boolean =>
+  originKind === "Pod" &&
+  pod.annotations[sidecarStatus] !== undefined &&
+  pod.hasProxyContainer &&
+  injectedProxy(pod) === "sidecar";
+
+/** The injector sees a Pod only when it is created, and the API server gives it a uid then. */
+export const isTooLateForInjection = ({ originKind, metadata }: Workload): boolean =>
+  originKind === "Pod" && metadata.uid !== undefined;
+
+/** ztunnel leaves pods with this annotation alone, whoever wrote it (Istio cni/pkg/util/podutil.go podHasSidecar). */
+const isBarredFromAmbient = ({ annotations }: Workload["pod"]): boolean => annotations[sidecarStatus] !== undefined;
 
 const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
   metadata.labels[dataplaneMode] === "ambient" && !neverAmbient.has(metadata.name);
@@ -85,9 +114,11 @@ const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undef
   labels[injectSidecar] ?? annotations[injectSidecar];
 
 /** Undefined: that depends on a Namespace which the view does not contain. */
-function isInjected({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
-  if (pod.annotations[sidecarStatus] !== undefined) return true;
-  if (neverInjected.has(metadata.namespace) || injectionWish(pod) === "false") return false;
+function isInjected(workload: Workload, namespace: Namespace | undefined): boolean | undefined {
+  const { pod, metadata } = workload;
+  if (hasSidecar(workload)) return true;
+  if (isTooLateForInjection(workload)) return false;
+  if (neverInjected.has(metadata.namespace) || refusesInjection(pod)) return false;
   return namespace && isInjectorAsked(pod, namespace);
 }
 
@@ -98,7 +129,7 @@ function isInjectorAsked({ labels }: Workload["pod"], namespace: Namespace): boo
 }
 
 function isAmbientWorkload({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {
-  if (neverAmbient.has(metadata.namespace)) return false;
+  if (neverAmbient.has(metadata.namespace) || isBarredFromAmbient(pod)) return false;
   const own = pod.labels[dataplaneMode];
   if (own === "ambient") return true;
   if (own === "none") return false;

@@ -1,7 +1,7 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import { captureOf, type Enrollment, enrollmentOf, isEnrolled } from "./capture.ts";
 import type { Namespace } from "./namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
+import { hasInjectedGateway, isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 /**
  * The component that sends the requests of a client.
@@ -38,7 +38,7 @@ export function clientsIn(namespace: Namespace, mesh: MeshView<typeof workloadsO
 }
 
 export function senderOf(workload: Workload, namespace: Namespace): Sender {
-  if (isProxy(workload)) return "proxy";
+  if (isProxy(workload) || hasInjectedGateway(workload)) return "proxy";
   const senders = { sidecar: "proxy", ambient: "ztunnel", none: "nothing", unknown: "unknown" } as const;
   return senders[captureOf(workload, namespace)];
 }

@@ -1,7 +1,9 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, relation } from "../../view/view.ts";
-import { namespaceByName } from "../objects/indexes.ts";
+import { index, type Mesh, relation } from "../../view/view.ts";
+import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { waypointClass } from "../objects/labels.ts";
+import { keyFor } from "../../kube/identity.ts";
+import { isOfGateway, owningGateway, type Workload } from "./workloads.ts";
 
 export type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 
@@ -20,3 +22,40 @@ export const gatewaysOfNamespace = relation(
  */
 const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
 export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
+
+/** A workload that looks like the proxy of a Gateway, and that Gateway. */
+export const gatewayOfProxy = relation(
+  "gatewayOfProxy",
+  index("Workload", (workload) => {
+    const owner = isOfGateway(workload) ? owningGateway(workload) : undefined;
+    return owner === undefined ? [] : [`${workload.metadata.namespace}/${owner.name}`];
+  }),
+  kubernetesGatewayByName,
+);
+
+/** Istio annotation.GatewayNameOverride. */
+const nameOverride = "gateway.istio.io/name-override";
+
+/**
+ * Whether istiod could have created this workload for the Gateway: it is the one that the workload names, and would have
+ * this name (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). The class
+ * `istio-remote` has no template, so istiod creates nothing for it.
+ */
+export function isProxyOf(workload: Workload, gateway: KubernetesGateway): boolean {
+  const { name, uid, annotations } = gateway.metadata;
+  const owner = owningGateway(workload);
+  if (owner?.name !== name || gateway.spec.gatewayClassName === "istio-remote") return false;
+  if (owner.uid !== undefined && uid !== undefined && owner.uid !== uid) return false;
+  return [name, `${name}-${gateway.spec.gatewayClassName}`, annotations[nameOverride]].includes(workload.metadata.name);
+}
+
+/** Whether istiod runs this workload for a Gateway that exists. If not all Gateways are known, the owner is believed. */
+export function isRunForGateway(workload: Workload, mesh: Mesh): boolean {
+  const owner = isOfGateway(workload) ? owningGateway(workload) : undefined;
+  if (owner === undefined) return false;
+  const { namespace } = workload.metadata;
+  const key = keyFor("KubernetesGateway", { originKind: "Gateway", namespace, name: owner.name });
+  const gateway = mesh.find("KubernetesGateway", key);
+  if (gateway?.kind !== "KubernetesGateway") return !mesh.knowsAll("KubernetesGateway");
+  return isProxyOf(workload, gateway);
+}

@@ -1,5 +1,6 @@
 import { type Capture, captureOf } from "./capture.ts";
 import type { Namespace } from "./namespaces.ts";
+import { portIn, portsIn } from "./port-lists.ts";
 import type { Workload } from "./workloads.ts";
 
 type Pod = Workload["pod"];
@@ -7,7 +8,8 @@ type Pod = Workload["pod"];
 export const includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts";
 export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
-const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
+export const statusPort = "status.sidecar.istio.io/port";
+export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
 /** The part of a captured pod's inbound traffic that is redirected to the mesh. */
 export interface Interception {
@@ -16,13 +18,15 @@ export interface Interception {
   readonly exceptPorts: ReadonlySet<number>;
   /** The annotation that sets it. */
   readonly by: string | undefined;
+  /** The excluded port that the annotation `status.sidecar.istio.io/port` names. */
+  readonly statusPort?: number;
 }
 
 /**
  * Which inbound ports are redirected. A sidecar gets all of them but the excluded ones, or those that are listed
  * (Istio tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude: with a list, exclusions are ignored), or
  * none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
- * (cni/pkg/nodeagent/net.go).
+ * (cni/pkg/nodeagent/net.go). A value that Istio refuses excludes nothing, because pods with it are not created.
  */
 export function interceptionOf(pod: Pod, capture: Capture): Interception {
   let known = interceptions.get(pod);
@@ -40,13 +44,23 @@ function readInterception({ annotations }: Pod, capture: Capture): Interception 
     return trueValues.has(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
   if (capture !== "sidecar") return nothing(undefined);
   if (annotations[interceptionMode] === "NONE") return nothing(interceptionMode);
-  const included = annotations[includeInboundPorts]?.trim() ?? "*";
-  if (included !== "*") return { onlyPorts: portsIn(included), exceptPorts: noPorts, by: includeInboundPorts };
-  return {
-    onlyPorts: undefined,
-    exceptPorts: portsIn(annotations[excludeInboundPorts] ?? ""),
-    by: excludeInboundPorts,
-  };
+  const included = annotations[includeInboundPorts] ?? "*";
+  const onlyPorts = included === "*" ? undefined : portsIn(included);
+  if (onlyPorts !== undefined) return { onlyPorts, exceptPorts: noPorts, by: includeInboundPorts };
+  return readExclusions(annotations);
+}
+
+/**
+ * The injector excludes the status port as well (Istio pkg/kube/inject/template.go excludeInboundPort), so a pod that calls
+ * a port of the application its status port excludes it.
+ */
+function readExclusions(annotations: Pod["annotations"]): Interception {
+  const excluded = portsIn(annotations[excludeInboundPorts] ?? "") ?? noPorts;
+  const status = portIn(annotations[statusPort] ?? "") ?? 0;
+  if (status === 0 || excluded.has(status))
+    return { onlyPorts: undefined, exceptPorts: excluded, by: excludeInboundPorts };
+  const exceptPorts = new Set([...excluded, status]);
+  return { onlyPorts: undefined, exceptPorts, by: excludeInboundPorts, statusPort: status };
 }
 
 const noPorts: ReadonlySet<number> = new Set();
@@ -55,15 +69,10 @@ const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts,
 
 /** The texts that Go's strconv.ParseBool reads as true. */
 const trueValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
+const falseValues: ReadonlySet<string> = new Set(["0", "f", "F", "false", "FALSE", "False"]);
 
-const portsIn = (list: string): ReadonlySet<number> =>
-  new Set(
-    list
-      .split(",")
-      .map((port) => port.trim())
-      .filter((port) => /^\d{1,5}$/.test(port))
-      .map(Number),
-  );
+/** Whether Go's strconv.ParseBool reads the text. */
+export const isBoolean = (value: string): boolean => trueValues.has(value) || falseValues.has(value);
 
 /** Whether no inbound traffic of the pod bypasses the mesh. */
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
@@ -81,8 +90,11 @@ export function passedBy(workload: Workload, namespace: Namespace | undefined, p
   const capture = captureOf(workload, namespace);
   if (capture !== "sidecar" && capture !== "ambient") return undefined;
   const interception = interceptionOf(workload.pod, capture);
-  return isIntercepted(interception, port) ? undefined : interception.by;
+  return isIntercepted(interception, port) ? undefined : passedByAt(interception, port);
 }
+
+const passedByAt = (interception: Interception, port: number): string | undefined =>
+  port === interception.statusPort ? statusPort : interception.by;
 
 /** Whether traffic to ports that no list contains bypasses the mesh. */
 const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
@@ -93,19 +105,21 @@ const ownPorts: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008
 /** A port that bypasses the mesh only after a change: a number, `all` ports, or the `rest` that no list contains. */
 export interface PortLost {
   readonly port: number | "all" | "rest";
+  /** The annotation that removes it. */
   readonly by: string | undefined;
-  /** Whether the pod declared the port before, or declares no ports at all. */
-  readonly isCertain: boolean;
 }
 
-/** The ports that a change removes from the mesh. */
-export function portsLost(old: Pod, was: Interception, is: Interception): readonly PortLost[] {
-  const declared = new Set(old.ports.map(({ number }) => number));
+/**
+ * The ports that a change removes from the mesh. `containerPort` is informational: a container may listen on any port, so a
+ * port counts as lost whether or not it is declared, and declared ports only make the result more precise.
+ */
+export function portsLost(old: Pod, was: Interception, is: Interception, now = old): readonly PortLost[] {
+  const declared = [...old.ports, ...now.ports].map(({ number }) => number);
   const named = new Set([...declared, ...(was.onlyPorts ?? []), ...is.exceptPorts]);
   const lost = [...named].filter((port) => !ownPorts.has(port) && isIntercepted(was, port) && !isIntercepted(is, port));
   if (!isRestPassedBy(was) && isRestPassedBy(is)) {
-    if (is.onlyPorts?.size === 0) return [{ port: "all", by: is.by, isCertain: true }];
-    if (lost.length === 0) return [{ port: "rest", by: is.by, isCertain: declared.size === 0 }];
+    if (is.onlyPorts?.size === 0) return [{ port: "all", by: is.by }];
+    if (lost.length === 0) return [{ port: "rest", by: is.by }];
   }
-  return lost.map((port) => ({ port, by: is.by, isCertain: declared.size === 0 || declared.has(port) }));
+  return lost.map((port) => ({ port, by: passedByAt(is, port) }));
 }

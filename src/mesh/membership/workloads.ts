@@ -1,33 +1,43 @@
 import { keyOf } from "../../kube/identity.ts";
-import { kindOf } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { gatewayNameLabel, managedGateway } from "../objects/labels.ts";
+import { gatewayApiGroup, managedGateway } from "../objects/labels.ts";
+import { refusesInjection } from "./capture.ts";
+import { injectedProxy } from "./injection-templates.ts";
+import { confirmedBy, groupOf, isOwned, type OwnerReference } from "./owners.ts";
 
 export type Workload = ObjectOf<"Workload">;
 
-/** Whether another workload owns this one, which then adds no information to its owner. */
-export const isOwned = ({ metadata }: Workload): boolean =>
-  metadata.ownerReferences.some(
-    ({ controller, apiVersion, kind }) => controller === true && kindOf(apiVersion, kind) === "Workload",
+export { isOwned } from "./owners.ts";
+
+/**
+ * Whether a workload is a gateway or waypoint: one that istiod creates for a Gateway, or one that the injector configures
+ * as a gateway (annotation `inject.istio.io/templates: gateway`) and that runs nothing else. They are part of the data
+ * plane. A label alone shows nothing, because anyone may set it.
+ */
+export const isProxy = (workload: Workload): boolean =>
+  isOfGateway(workload) || (hasInjectedGateway(workload) && !workload.pod.hasOtherContainers);
+
+/** Whether the injector runs a gateway in these pods. It captures no traffic of other containers beside it. */
+export const hasInjectedGateway = ({ pod }: Workload): boolean =>
+  injectedProxy(pod) === "router" && !refusesInjection(pod);
+
+/** The Gateway that istiod would have created this workload for, by its ownerReferences. */
+export const owningGateway = ({ metadata }: Workload): OwnerReference | undefined =>
+  metadata.ownerReferences.find(
+    ({ apiVersion, kind }) => kind === "Gateway" && groupOf(apiVersion) === gatewayApiGroup,
   );
 
 /**
- * Whether a workload is a gateway or waypoint: one that istiod creates for a Gateway (label
- * `gateway.istio.io/managed`), or one that the injector configures as a gateway (annotation
- * `inject.istio.io/templates: gateway`). They are part of the data plane.
+ * Whether istiod created the workload for a Gateway, which represents it: istiod labels it and makes the Gateway its owner
+ * (Istio manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml and waypoint.yaml).
  */
-export const isProxy = (workload: Workload): boolean =>
-  isManaged(workload) ||
-  (workload.pod.annotations["inject.istio.io/templates"] ?? "").split(",").some((name) => name.trim() === "gateway");
-
-const isManaged = ({ metadata, pod }: Workload): boolean =>
-  metadata.labels[managedGateway] !== undefined || pod.labels[managedGateway] !== undefined;
-
-/** Whether a gateway is represented by its Gateway object. */
-export const isOfGateway = (workload: Workload): boolean =>
-  isManaged(workload) || workload.pod.labels[gatewayNameLabel] !== undefined;
+export const isOfGateway = (workload: Workload): boolean => {
+  const { metadata, originKind, pod } = workload;
+  const isLabelled = metadata.labels[managedGateway] !== undefined || pod.labels[managedGateway] !== undefined;
+  return isLabelled && originKind === "Deployment" && owningGateway(workload) !== undefined;
+};
 
 /** A namespace and its workloads, including proxies. */
 export const workloadsOfNamespace = relation(
@@ -42,6 +52,20 @@ export const namespaceOfWorkload = relation(
   index("Workload", ({ metadata }) => [metadata.namespace]),
   namespaceByName,
 );
+
+/** The workload of a view that shows that the owner of another one exists. Objects in files have no uid. */
+export function ownerIn(
+  workload: Workload,
+  owner: OwnerReference,
+  mesh: MeshView<typeof namespaceOfWorkload | typeof workloadsOfNamespace>,
+): Workload | undefined {
+  const [namespace] = mesh.related(namespaceOfWorkload, workload);
+  if (namespace === undefined) return undefined;
+  const isConfirming = confirmedBy(owner);
+  const isSame = ({ originKind, metadata: { uid } }: Workload): boolean =>
+    originKind !== owner.kind || uid === undefined || owner.uid === undefined || uid === owner.uid;
+  return mesh.related(workloadsOfNamespace, namespace).find((other) => isConfirming(other) && isSame(other));
+}
 
 /** The workloads that exist before and after a change, in the order after it. Most of them are the same object. */
 export function* workloadPairs(

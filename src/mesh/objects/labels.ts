@@ -12,6 +12,8 @@ export const enrollmentLabels = [dataplaneMode, injectionLabel, revisionLabel] a
 export const injectSidecar = "sidecar.istio.io/inject";
 /** The annotation that the injector sets on an injected pod. */
 export const sidecarStatus = "sidecar.istio.io/status";
+/** Annotation of a pod: the templates that the injector uses for it. */
+export const injectTemplates = "inject.istio.io/templates";
 
 export const useWaypoint = "istio.io/use-waypoint";
 export const useWaypointNamespace = "istio.io/use-waypoint-namespace";

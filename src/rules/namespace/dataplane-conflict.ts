@@ -35,7 +35,7 @@ function* both(namespace: Namespace): Iterable<Problem> {
     yield {
       at: ["metadata", "labels", dataplaneMode],
       message: `${injectedBy} requests sidecars and ${dataplaneMode} requests ambient: injected pods have a sidecar, the others are ambient`,
-      fix: `Remove ${injectedBy} to use ambient mode, or ${dataplaneMode} to use sidecars.`,
+      fix: `Remove ${injectedBy} to use ambient mode. To use sidecars, restart the workloads, and remove ${dataplaneMode} when every pod has a sidecar.`,
       key: "sidecars and ambient",
     };
   // With injection disabled on purpose, the revision label is not a conflict.

@@ -1,9 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { type Capture, captureOf, type Enrollment, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { captureOf, type Enrollment, enrollmentOf, mayRunAmbient } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
 export const namespaceLeavesMesh = defineRule({
@@ -15,7 +15,7 @@ export const namespaceLeavesMesh = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "The labels that enroll a namespace in the mesh are removed or overridden.",
-  why: "When the label is removed, ztunnel stops capturing running pods immediately (Istio cni/pkg/util/enablement_selector.go Matches). Sidecars stay until pods are recreated, and are not injected into new pods (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither required nor offered, and PeerAuthentications and AuthorizationPolicies have no effect.",
+  why: "When the label is removed, ztunnel stops capturing running pods immediately (Istio cni/pkg/util/enablement_selector.go Matches). Sidecars stay until pods are recreated, and are not injected into new pods; a namespace that changes from ambient to sidecars has pods without either until they are recreated (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither required nor offered, and PeerAuthentications and AuthorizationPolicies have no effect.",
   fix: "Keep the label. To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the change that removes `istio-injection` or `istio.io/rev`.",
 
   *compare(before, after) {
@@ -28,36 +28,62 @@ export const namespaceLeavesMesh = defineRule({
     if (left.length > 0)
       yield {
         at: ["metadata", "labels"],
-        message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((plane) => consequences[plane]).join("; ")}`,
+        message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
         key: "leaves the mesh",
         fix: fixOf(old, now, left),
+        ...(left.every((loss) => loss === "maybe ambient") ? { atMost: "warn" } : {}),
       };
     else yield* unservedRevision(old, now, after.mesh.settings);
   },
 });
 
-type Plane = "ambient" | "sidecar";
-const consequences: Readonly<Record<Plane, string>> = {
+/**
+ * How workloads lose the mesh.
+ * - `ambient`: ztunnel lets go of them.
+ * - `running ambient`: the same, and new pods get a sidecar. Pods that run now have none until they are recreated.
+ * - `maybe ambient`: the same for pods that were not recreated since the namespace injects sidecars. The view has no pods
+ *   that a workload owns, so it is not known whether there are any.
+ * - `sidecar`: new pods get no sidecar; pods that run now keep theirs.
+ */
+type Loss = "ambient" | "running ambient" | "maybe ambient" | "sidecar";
+const consequences: Readonly<Record<Loss, string>> = {
   ambient: "ztunnel stops capturing its pods immediately",
+  "running ambient": "ztunnel stops capturing its pods immediately, and they have no sidecar until they are recreated",
+  "maybe ambient":
+    "ztunnel stops capturing pods that were not recreated since sidecars are injected, and they have none",
   sidecar: "new pods get no sidecar",
 };
+const losses = ["ambient", "running ambient", "maybe ambient", "sidecar"] as const;
 
-/** The data planes that lose workloads. If workloads are not known, one that follows the namespace is assumed. */
-function planesLeft(old: Namespace, now: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Plane[] {
-  const left = new Set<Capture>();
+/** How workloads lose the mesh. If workloads are not known, one that follows the namespace is assumed. */
+function planesLeft(old: Namespace, now: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Loss[] {
+  const left = new Set<Loss | undefined>();
   for (const workload of mesh.related(workloadsOfNamespace, now))
-    if (!isProxy(workload) && captureOf(workload, now) === "none") left.add(captureOf(workload, old));
-  if (!mesh.knowsAll("Workload") && isOutside(enrollmentOf(now)))
-    for (const plane of planesOf(enrollmentOf(old))) left.add(plane);
-  return (["ambient", "sidecar"] as const).filter((plane) => left.has(plane));
+    if (!isProxy(workload)) left.add(lossOf(workload, old, now));
+  if (!mesh.knowsAll("Workload")) left.add(lossOfEnrollment(enrollmentOf(old), enrollmentOf(now)));
+  return losses.filter((loss) => left.has(loss));
+}
+
+function lossOf(workload: Workload, old: Namespace, now: Namespace): Loss | undefined {
+  const [was, is] = [captureOf(workload, old), captureOf(workload, now)];
+  if (is === "none") return was === "ambient" || was === "sidecar" ? was : undefined;
+  // A Pod that exists has a sidecar only if it shows one.
+  if (is !== "sidecar" || workload.originKind === "Pod") return undefined;
+  if (!mayRunAmbient(workload, old) || mayRunAmbient(workload, now)) return undefined;
+  return was === "ambient" ? "running ambient" : "maybe ambient";
+}
+
+function lossOfEnrollment(was: Enrollment, is: Enrollment): Loss | undefined {
+  if (isOutside(is)) {
+    if (was === "ambient-and-sidecar") return "sidecar";
+    return was === "ambient" || was === "sidecar" ? was : undefined;
+  }
+  if (is !== "sidecar") return undefined;
+  if (was === "ambient") return "running ambient";
+  return was === "ambient-and-sidecar" ? "maybe ambient" : undefined;
 }
 
 const isOutside = (enrollment: Enrollment): boolean => enrollment === "none" || enrollment === "opted-out";
-
-function planesOf(enrollment: Enrollment): readonly Plane[] {
-  if (enrollment === "ambient" || enrollment === "sidecar") return [enrollment];
-  return enrollment === "ambient-and-sidecar" ? ["sidecar"] : [];
-}
 
 interface ChangedLabel {
   readonly label: string;
@@ -80,11 +106,13 @@ function reasonOf(old: Namespace, now: Namespace): string {
   return reasons.join(", ");
 }
 
-function fixOf(old: Namespace, now: Namespace, left: readonly Plane[]): string {
+function fixOf(old: Namespace, now: Namespace, left: readonly Loss[]): string {
   const changes = changedLabels(old, now).map(({ label, was }) =>
     was === undefined ? `do not set ${label}` : `keep ${label} ${JSON.stringify(was)}`,
   );
   const keep = `To stay in the mesh, ${changes.join(" and ")}.`;
+  if (left.includes("running ambient") || left.includes("maybe ambient"))
+    return `${keep} To migrate from ambient to sidecars, keep \`${dataplaneMode}: ambient\` next to the label that injects sidecars, restart the workloads, and remove it when every pod has a sidecar.`;
   return left.includes("sidecar") && now.metadata.labels[dataplaneMode] === undefined
     ? `${keep} To migrate from sidecars to ambient, set \`${dataplaneMode}: ambient\` in the same change.`
     : keep;

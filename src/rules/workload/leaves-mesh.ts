@@ -1,11 +1,24 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { type Capture, captureOf, isTooLateForInjection } from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
-import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
+import { hasOnlyCustomTemplates, injectedProxy } from "../../mesh/membership/injection-templates.ts";
+import {
+  isOfGateway,
+  isProxy,
+  namespaceOfWorkload,
+  owningGateway,
+  type Workload,
+} from "../../mesh/membership/workloads.ts";
+import {
+  dataplaneMode,
+  injectSidecar,
+  injectTemplates,
+  managedGateway,
+  sidecarStatus,
+} from "../../mesh/objects/labels.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
@@ -24,15 +37,18 @@ export const workloadLeavesMesh = defineRule({
   *compare(before, after) {
     // Losses that the namespace causes are reported for the namespace.
     if (before.object === after.object) return;
-    // Gateways and waypoints are part of the data plane and are not captured.
+    // Gateways and waypoints are part of the data plane and are not captured. A workload that only becomes one leaves.
     if (isProxy(before.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
     const was = captureOf(before.object, namespace);
     const is = captureOf(after.object, namespace);
     if (was === "none") return;
-    if (is === "none") yield leaves(before.object, after.object, was);
-    else yield* losesPorts(before.object, after.object, [was, is]);
+    if (is === "none" || isProxy(after.object)) yield leaves(before.object, after.object, was);
+    else {
+      yield* losesPorts(before.object, after.object, [was, is]);
+      yield* mayLoseSidecar(before.object, after.object, is);
+    }
   },
 });
 
@@ -54,7 +70,35 @@ interface Reason {
   readonly revert: string;
 }
 
-function reasonOf({ pod: old }: Workload, { pod, podAt }: Workload): Reason {
+function reasonOf(old: Workload, now: Workload): Reason {
+  return claimsGateway(now) ?? refusesCapture(old, now) ?? replacesSidecar(old, now) ?? changesLabels(now);
+}
+
+/** Labels that were removed, or that ask for injection with the templates that the pods had before. */
+const changesLabels = ({ pod, podAt }: Workload): Reason => ({
+  at: [...podAt, "metadata", "labels"],
+  ...(injectedProxy(pod) === "sidecar"
+    ? {
+        because: "the labels and annotations that enrolled them are removed",
+        revert: "Keep the labels and annotations that enroll the pods.",
+      }
+    : {
+        because: "they now have a proxy that does not capture their traffic",
+        revert: `Remove the annotation ${injectTemplates}, or the labels that request injection.`,
+      }),
+});
+
+function claimsGateway(now: Workload): Reason | undefined {
+  const gateway = isOfGateway(now) ? owningGateway(now) : undefined;
+  if (gateway === undefined) return undefined;
+  return {
+    at: ["metadata", "ownerReferences"],
+    because: `it looks like the proxy that istiod runs for Gateway ${gateway.name}`,
+    revert: `Remove the owner reference to the Gateway and the label ${managedGateway}.`,
+  };
+}
+
+function refusesCapture({ pod: old }: Workload, { pod, podAt }: Workload): Reason | undefined {
   const labels = [...podAt, "metadata", "labels"];
   if (pod.hostNetwork && !old.hostNetwork)
     return {
@@ -84,21 +128,48 @@ function reasonOf({ pod: old }: Workload, { pod, podAt }: Workload): Reason {
       because: `label ${dataplaneMode} "none" leaves them out`,
       revert: `Remove the label ${dataplaneMode}.`,
     };
-  return {
-    at: labels,
-    because: "the labels and annotations that enrolled them are removed",
-    revert: "Keep the labels and annotations that enroll the pods.",
+  return undefined;
+}
+
+/** Annotations with which the pods have no sidecar, although nothing refuses it. */
+function replacesSidecar({ pod: old }: Workload, { pod, podAt }: Workload): Reason | undefined {
+  const of = (name: string, effect: string): Reason => ({
+    at: [...podAt, "metadata", "annotations", name],
+    because: `annotation ${name} ${JSON.stringify(pod.annotations[name])} ${effect}`,
+    revert: `Remove the annotation ${name}.`,
+  });
+  if (injectedProxy(pod) !== "sidecar" && injectedProxy(old) === "sidecar")
+    return of(injectTemplates, "replaces the sidecar by a proxy that does not capture their traffic");
+  if (pod.annotations[sidecarStatus] !== undefined && old.annotations[sidecarStatus] === undefined)
+    return of(sidecarStatus, "makes ztunnel leave them alone, and gives them no sidecar");
+  return undefined;
+}
+
+/** The injector's configuration is not known, and may have a sidecar under any name. */
+function* mayLoseSidecar({ pod: old }: Workload, now: Workload, is: Capture): Iterable<Problem> {
+  if (is !== "sidecar" || !hasOnlyCustomTemplates(now.pod) || hasOnlyCustomTemplates(old)) return;
+  yield {
+    at: [...now.podAt, "metadata", "annotations", injectTemplates],
+    message: `${idOf(now)} no longer uses the template "sidecar": ${injectTemplates} ${JSON.stringify(now.pod.annotations[injectTemplates])}; without a proxy in one of these templates, its pods leave the mesh`,
+    key: "injection templates",
+    fix: `Name the template "sidecar" first, as in "sidecar,<name>".`,
+    atMost: "warn",
   };
 }
 
 function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture, Capture]): Iterable<Problem> {
   // If the namespace is not known, the pod's own label counts as soon as the pod has a sidecar.
   const planes: readonly Capture[] = is === "unknown" ? ["sidecar", "ambient"] : [is];
+  const shown = new Map<string, Annotation>();
   for (const plane of planes) {
+    // The redirection of a running pod is set up once, from the annotations that it had when it was created.
+    if (plane === "sidecar" && isTooLateForInjection(now)) continue;
     const before = interceptionOf(old.pod, was === "unknown" ? plane : was);
     const after = interceptionOf(now.pod, plane);
-    const annotation = annotationOf(after.by, now);
-    for (const one of portsLost(old.pod, before, after)) yield losesPort(one, now, annotation, is === "unknown");
+    for (const { port, by } of portsLost(old.pod, before, after, now.pod)) {
+      const annotation = annotationOf(by, now, shown);
+      yield { ...losesPort(port, now, annotation), ...(is === "unknown" ? { atMost: "warn" } : {}) };
+    }
   }
 }
 
@@ -110,25 +181,26 @@ const whichPorts: Readonly<Record<string | number, string>> = {
 /** The annotation that excludes ports, if the pod has it. Its text is created once for all ports. */
 interface Annotation {
   readonly name: string;
-  readonly shown: string;
+  readonly text: string;
 }
-function annotationOf(by: string | undefined, { pod }: Workload): Annotation | undefined {
+function annotationOf(
+  by: string | undefined,
+  { pod }: Workload,
+  shown: Map<string, Annotation>,
+): Annotation | undefined {
   if (by === undefined || pod.annotations[by] === undefined) return undefined;
-  return { name: by, shown: `: ${by} ${JSON.stringify(pod.annotations[by])}` };
+  let annotation = shown.get(by);
+  if (annotation === undefined)
+    shown.set(by, (annotation = { name: by, text: `: ${by} ${JSON.stringify(pod.annotations[by])}` }));
+  return annotation;
 }
 
-function losesPort(
-  { port, isCertain }: PortLost,
-  workload: Workload,
-  annotation: Annotation | undefined,
-  isUnknown: boolean,
-): Problem {
+function losesPort(port: PortLost["port"], workload: Workload, annotation: Annotation | undefined): Problem {
   const { podAt } = workload;
   return {
     at: annotation === undefined ? podAt : [...podAt, "metadata", "annotations", annotation.name],
-    message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation?.shown ?? ""}`,
+    message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation?.text ?? ""}`,
     key: `port ${port}`,
     ...(annotation === undefined ? {} : { fix: `Change or remove the annotation ${annotation.name}. ${forClients}` }),
-    ...(isCertain && !isUnknown ? {} : { atMost: "warn" }),
   };
 }

@@ -188,17 +188,30 @@ test("a sidecar among ambient workloads is enforced as a sidecar", () => {
 });
 
 test("policies on workloads mean no proxies, nothing outside the mesh and nothing that does not listen", () => {
+  const group = "gateway.networking.k8s.io";
   const job = (name: string, containers: unknown[]) =>
     readObject("Workload", {
       kind: "Job",
       metadata: { namespace: "a", name },
       spec: { template: { spec: { containers } } },
     });
+  const gateway = { apiVersion: `${group}/v1`, kind: "Gateway", name: "waypoint" };
+  const waypoint = readObject("Workload", {
+    kind: "Deployment",
+    metadata: {
+      namespace: "a",
+      name: "waypoint",
+      labels: { "gateway.istio.io/managed": "istio.io-mesh-controller" },
+      ownerReferences: [gateway],
+    },
+    spec: { template: { metadata: { labels: { [`${group}/gateway-name`]: "waypoint" } } } },
+  });
   const objects = [
+    waypoint,
     deployment("web", { app: "web" }),
     deployment("agent", {}, { hostNetwork: true }),
     deployment("database", { "sidecar.istio.io/inject": "false" }),
-    deployment("waypoint", { "gateway.networking.k8s.io/gateway-name": "waypoint" }),
+    deployment("called-a-waypoint", { [`${group}/gateway-name`]: "waypoint" }),
     deployment("elsewhere", {}, {}, "b"),
     job("migrate", []),
     job("serve", [{ name: "c", ports: [{ containerPort: 80 }] }]),
@@ -207,9 +220,9 @@ test("policies on workloads mean no proxies, nothing outside the mesh and nothin
     inA(objects, labels)
       .workloads.map(({ metadata }) => metadata.name)
       .sort();
-  assert.deepEqual(names({ "istio-injection": "enabled" }), ["serve", "web"]);
+  assert.deepEqual(names({ "istio-injection": "enabled" }), ["called-a-waypoint", "serve", "web"]);
   // Without injection, ambient takes what only refuses the sidecar.
-  assert.deepEqual(names(ambient), ["database", "serve", "web"]);
+  assert.deepEqual(names(ambient), ["called-a-waypoint", "database", "serve", "web"]);
 });
 
 describe("guarded one by one", () => {

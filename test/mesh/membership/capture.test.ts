@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
+import { isNamedAfter } from "../../../src/mesh/membership/owners.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
 
 type Labels = Record<string, string>;
@@ -23,6 +24,8 @@ const deployment = ({ labels, annotations, hostNetwork }: Pod, where = "payments
 const ambient = { "istio.io/dataplane-mode": "ambient" };
 const injected = { "istio-injection": "enabled" };
 const notInjected = { "sidecar.istio.io/inject": "false" };
+const status = { "sidecar.istio.io/status": "{}" };
+const templates = (names: string) => ({ "inject.istio.io/templates": names });
 const wishesInjection = { "sidecar.istio.io/inject": "true" };
 
 describe("enrollmentOf", () => {
@@ -57,12 +60,27 @@ describe("captureOf", () => {
     ["ambient namespace, pod says none", ambient, { labels: { "istio.io/dataplane-mode": "none" } }, "none"],
     ["ambient namespace, pod misspells it", ambient, { labels: { "istio.io/dataplane-mode": "of" } }, "ambient"],
     ["ambient pod alone", {}, { labels: ambient }, "ambient"],
+    ["ambient namespace, the template claims a sidecar", ambient, { annotations: status }, "none"],
+    ["ambient pod, the template claims a sidecar", {}, { labels: ambient, annotations: status }, "none"],
+    ["injected namespace, the template claims a sidecar", injected, { annotations: status }, "sidecar"],
     [
-      "ambient pod with a sidecar",
-      {},
-      { labels: ambient, annotations: { "sidecar.istio.io/status": "{}" } },
-      "sidecar",
+      "injected namespace, the template refuses a sidecar and claims one",
+      injected,
+      { labels: notInjected, annotations: status },
+      "none",
     ],
+    ["injected as a gateway", injected, { annotations: templates("gateway") }, "none"],
+    ["injected as both", injected, { annotations: templates("sidecar, gateway") }, "none"],
+    ["injected without a proxy that captures", injected, { annotations: templates("grpc-agent") }, "none"],
+    ["injected as a sidecar and more", injected, { annotations: templates("sidecar,custom") }, "sidecar"],
+    ["injected with templates that are not known", injected, { annotations: templates("custom") }, "sidecar"],
+    [
+      "ambient namespace, the injector makes it a gateway",
+      ambient,
+      { labels: wishesInjection, annotations: templates("gateway") },
+      "none",
+    ],
+    ["ambient namespace, templates for the injector", ambient, { annotations: templates("gateway") }, "ambient"],
     ["ambient namespace, pod asks for a sidecar", ambient, { labels: wishesInjection }, "sidecar"],
     ["ambient namespace, pod names a revision", ambient, { labels: { "istio.io/rev": "1-30" } }, "sidecar"],
     ["injected namespace", injected, {}, "sidecar"],
@@ -82,7 +100,7 @@ describe("captureOf", () => {
     ["unseen namespace, pod refuses the sidecar", undefined, { labels: notInjected }, "unknown"],
     ["unseen namespace, ambient pod without sidecar", undefined, { labels: { ...ambient, ...notInjected } }, "ambient"],
     ["unseen namespace, ambient pod", undefined, { labels: ambient }, "unknown"],
-    ["unseen namespace, pod has a sidecar", undefined, { annotations: { "sidecar.istio.io/status": "{}" } }, "sidecar"],
+    ["unseen namespace, the template claims a sidecar", undefined, { annotations: status }, "unknown"],
   ];
   for (const [what, labels, pod, expected] of cases)
     test(what, () => {
@@ -96,6 +114,33 @@ describe("captureOf", () => {
   });
 });
 
+describe("captureOf a Pod", () => {
+  const pod = (fields: object, containers: readonly string[], init: readonly string[] = []) =>
+    readObject("Workload", {
+      kind: "Pod",
+      metadata: { name: "api", namespace: "payments", ...fields },
+      spec: { containers: containers.map((name) => ({ name })), initContainers: init.map((name) => ({ name })) },
+    });
+  const running = { uid: "6a1" };
+  const cases: [string, Labels, ReturnType<typeof pod>, string][] = [
+    ["injected", {}, pod({ ...running, annotations: status }, ["app", "istio-proxy"]), "sidecar"],
+    ["injected as a native sidecar", {}, pod({ ...running, annotations: status }, ["app"], ["istio-proxy"]), "sidecar"],
+    ["it only says so", injected, pod({ ...running, annotations: status }, ["app"]), "none"],
+    ["it only says so, and ztunnel believes it", ambient, pod({ ...running, annotations: status }, ["app"]), "none"],
+    ["running since before the namespace was labelled", injected, pod(running, ["app"]), "none"],
+    ["running in a namespace that has both labels now", { ...ambient, ...injected }, pod(running, ["app"]), "ambient"],
+    ["not created yet", injected, pod({}, ["app"]), "sidecar"],
+    [
+      "an injected gateway",
+      injected,
+      pod({ ...running, annotations: { ...status, ...templates("gateway") } }, ["istio-proxy"]),
+      "none",
+    ],
+  ];
+  for (const [what, labels, workload, expected] of cases)
+    test(what, () => assert.equal(captureOf(workload, namespace(labels)), expected));
+});
+
 test("staysOut: a workload's own word", () => {
   assert.equal(staysOut(deployment({})), false);
   assert.equal(staysOut(deployment({ hostNetwork: true })), true);
@@ -104,20 +149,86 @@ test("staysOut: a workload's own word", () => {
   assert.equal(staysOut(deployment({ labels: { "istio.io/dataplane-mode": "none" } })), true);
 });
 
-test("isOwned: by another workload that controls it, of whatever kind", () => {
-  const pod = (reference: object) =>
-    readObject("Workload", { kind: "Pod", metadata: { name: "x", ownerReferences: [reference] } });
-  assert.equal(isOwned(pod({ apiVersion: "apps/v1", kind: "ReplicaSet", name: "x", controller: true })), true);
-  assert.equal(
-    isOwned(pod({ apiVersion: "argoproj.io/v1alpha1", kind: "Rollout", name: "x", controller: true })),
-    true,
-  );
-  assert.equal(isOwned(pod({ apiVersion: "apps/v1", kind: "ReplicaSet", name: "x" })), false);
-  assert.equal(isOwned(pod({ apiVersion: "apps.kruise.io/v1", kind: "CloneSet", name: "x", controller: true })), false);
+describe("isOwned: by the workload whose controller creates it", () => {
+  const owner = (apiVersion: string, kind: string, name = "x", controller = true) => ({
+    apiVersion,
+    kind,
+    name,
+    uid: "1",
+    controller,
+  });
+  const of = (kind: string, name: string, ...ownerReferences: object[]) =>
+    readObject("Workload", { kind, metadata: { name, ownerReferences } });
+  const replicaSet = owner("apps/v1", "ReplicaSet");
+  const cases: [string, ReturnType<typeof of>, boolean][] = [
+    ["a pod of a ReplicaSet", of("Pod", "x-7d4f9", replicaSet), true],
+    ["a ReplicaSet of a Rollout", of("ReplicaSet", "x-7d4f9", owner("argoproj.io/v1alpha1", "Rollout")), true],
+    ["a ReplicaSet of a Deployment", of("ReplicaSet", "x-7d4f9", owner("apps/v1", "Deployment")), true],
+    ["a pod of a StatefulSet", of("Pod", "x-0", owner("apps/v1", "StatefulSet")), true],
+    ["a pod of a ReplicationController", of("Pod", "x-abcde", owner("v1", "ReplicationController")), true],
+    ["a Job that kubectl made from a CronJob", of("Job", "by-hand", owner("batch/v1", "CronJob")), true],
+    ["another owner that does not control it", of("Pod", "x-7d4f9", replicaSet, owner("v1", "Node", "n", false)), true],
+    ["not as its controller", of("Pod", "x-7d4f9", owner("apps/v1", "ReplicaSet", "x", false)), false],
+    ["two controllers", of("Pod", "x-7d4f9", replicaSet, owner("batch/v1", "Job")), false],
+    ["a kind that is no workload here", of("Pod", "x-7d4f9", owner("apps.kruise.io/v1", "CloneSet")), false],
+    ["a kind of another group", of("Pod", "x-7d4f9", owner("example.com/v1", "ReplicaSet")), false],
+    ["a Deployment, which no workload owns", of("Deployment", "x-api", owner("apps/v1", "Deployment")), false],
+    ["a Deployment of a ReplicaSet", of("Deployment", "x-api", replicaSet), false],
+    ["a StatefulSet", of("StatefulSet", "x-api", owner("apps/v1", "Deployment")), false],
+    ["a pod of a Deployment, without a ReplicaSet", of("Pod", "x-7d4f9", owner("apps/v1", "Deployment")), false],
+    ["itself", of("ReplicaSet", "x", replicaSet), false],
+  ];
+  for (const [what, workload, expected] of cases) test(what, () => assert.equal(isOwned(workload), expected));
 });
 
-test("isProxy: what istiod or the injector makes a gateway", () => {
-  assert.equal(isProxy(deployment({ labels: { "gateway.istio.io/managed": "istio.io-mesh-controller" } })), true);
-  assert.equal(isProxy(deployment({ annotations: { "inject.istio.io/templates": "sidecar, gateway" } })), true);
-  assert.equal(isProxy(deployment({ annotations: { "inject.istio.io/templates": "sidecar" } })), false);
+describe("isNamedAfter: the names that controllers give", () => {
+  const named = (kind: string, name: string, owner: string, of: string) => {
+    const reference = { apiVersion: "v1", kind: of, name: owner, uid: undefined, controller: true };
+    const metadata = name.endsWith("-") ? { generateName: name } : { name };
+    return isNamedAfter(readObject("Workload", { kind, metadata }), reference);
+  };
+  const cases: [string, boolean, boolean][] = [
+    ["a pod of a ReplicaSet", named("Pod", "x-7d4f9", "x", "ReplicaSet"), true],
+    ["a pod that gets its name", named("Pod", "x-", "x", "ReplicaSet"), true],
+    ["a pod of a Job with a long name", named("Pod", `${"x".repeat(58)}abcde`, "x".repeat(63), "Job"), true],
+    ["a pod of a StatefulSet", named("Pod", "x-10", "x", "StatefulSet"), true],
+    ["a Job of a CronJob", named("Job", "by-hand", "x", "CronJob"), true],
+    ["a pod of another name", named("Pod", "db", "x", "ReplicaSet"), false],
+    ["a pod that a StatefulSet ignores", named("Pod", "x-db", "x", "StatefulSet"), false],
+    ["a ReplicaSet of another name", named("ReplicaSet", "y-7d4f9", "x", "Deployment"), false],
+  ];
+  for (const [what, found, expected] of cases) test(what, () => assert.equal(found, expected));
+});
+
+describe("isProxy: what istiod or the injector makes a gateway", () => {
+  const managed = { "gateway.istio.io/managed": "istio.io-mesh-controller" };
+  const owner = { apiVersion: "gateway.networking.k8s.io/v1", kind: "Gateway", name: "waypoint", uid: "1" };
+  const of = (metadata: object, { annotations, labels }: Pod = {}, containers: readonly string[] = ["istio-proxy"]) =>
+    readObject("Workload", {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "waypoint", namespace: "payments", ...metadata },
+      spec: {
+        template: { metadata: { annotations, labels }, spec: { containers: containers.map((name) => ({ name })) } },
+      },
+    });
+  const gateway = { annotations: templates("gateway") };
+  const cases: [string, ReturnType<typeof of>, boolean][] = [
+    ["created for a Gateway", of({ labels: managed, ownerReferences: [owner] }), true],
+    ["the label of its pods", of({ ownerReferences: [owner] }, { labels: managed }), true],
+    ["a label alone", of({ labels: managed }), false],
+    ["an owner alone", of({ ownerReferences: [owner] }), false],
+    [
+      "an owner of another group",
+      of({ labels: managed, ownerReferences: [{ ...owner, apiVersion: "networking.istio.io/v1" }] }),
+      false,
+    ],
+    ["an injected gateway", of({}, gateway), true],
+    ["an injected gateway with an application", of({}, gateway, ["istio-proxy", "app"]), false],
+    ["an application that is called a gateway", of({}, gateway, ["app"]), false],
+    ["a gateway that is not injected", of({}, { ...gateway, labels: notInjected }), false],
+    ["a sidecar, and a gateway over it", of({}, { annotations: templates("sidecar, gateway") }, ["app"]), false],
+    ["a sidecar", of({}, { annotations: templates("sidecar") }), false],
+  ];
+  for (const [what, workload, expected] of cases) test(what, () => assert.equal(isProxy(workload), expected));
 });

@@ -13,6 +13,8 @@ const podOf = (annotations: Annotations, ports: readonly number[] = []) =>
   }).pod;
 
 const include = "traffic.sidecar.istio.io/includeInboundPorts";
+const status = "status.sidecar.istio.io/port";
+const mode = "sidecar.istio.io/interceptionMode";
 const exclude = "traffic.sidecar.istio.io/excludeInboundPorts";
 
 describe("whether port 80 goes through the mesh", () => {
@@ -25,7 +27,17 @@ describe("whether port 80 goes through the mesh", () => {
     ["not listed", "sidecar", { [include]: "8080" }, false],
     ["listed and excluded: the list counts", "sidecar", { [include]: "80", [exclude]: "80" }, true],
     ["an empty list", "sidecar", { [include]: "" }, false],
-    ["odd ports", "sidecar", { [exclude]: "http,,-80,080a" }, true],
+    ["an octal number", "sidecar", { [exclude]: "0120" }, false],
+    ["decimal for Istio only", "sidecar", { [exclude]: "080" }, true],
+    ["a value that the injector refuses", "sidecar", { [exclude]: "http,,-80,080a" }, true],
+    ["a range, which the injector refuses", "sidecar", { [exclude]: "79:81" }, true],
+    ["hexadecimal, which the injector refuses", "sidecar", { [exclude]: "0x50" }, true],
+    ["an item that the injector refuses", "sidecar", { [exclude]: "80,99999" }, true],
+    ["an asterisk, which the injector refuses", "sidecar", { [exclude]: "*" }, true],
+    ["spaces around the asterisk, which the injector refuses", "sidecar", { [include]: " * " }, true],
+    ["the status port", "sidecar", { [status]: "80" }, false],
+    ["the status port, with a list", "sidecar", { [include]: "80", [status]: "80" }, true],
+    ["interception mode in lower case, which the injector refuses", "sidecar", { [mode]: "none" }, true],
     ["no interception", "sidecar", { "sidecar.istio.io/interceptionMode": "NONE" }, false],
     ["another way of interception", "sidecar", { "sidecar.istio.io/interceptionMode": "TPROXY" }, true],
     ["ztunnel", "ambient", { [exclude]: "80" }, true],
@@ -41,11 +53,14 @@ describe("ports that leave", () => {
   const cases: [string, Annotations, Annotations, readonly number[], string][] = [
     ["the same", { [exclude]: "80" }, { [exclude]: "80" }, [80], ""],
     ["one of two", {}, { [exclude]: "80" }, [80, 81], "80"],
-    ["one that is not declared", {}, { [exclude]: "9090" }, [80], "9090?"],
+    ["one under the number that iptables reads", {}, { [exclude]: "0017620" }, [80], "8080"],
+    ["one that is called the status port", {}, { [status]: " 80" }, [80, 81], "80"],
+    ["no status port", {}, { [status]: "0" }, [80], ""],
+    ["one that is not declared", {}, { [exclude]: "9090" }, [80], "9090"],
     ["none is declared", {}, { [exclude]: "80" }, [], "80"],
     ["the sidecar's own", {}, { [exclude]: "15020,15021" }, [], ""],
     ["a list without one", {}, { [include]: "80" }, [80, 81], "81"],
-    ["a list of all that is declared", {}, { [include]: "80" }, [80], "rest?"],
+    ["a list of all that is declared", {}, { [include]: "80" }, [80], "rest"],
     ["a list, where none is declared", {}, { [include]: "80" }, [], "rest"],
     ["no list any more", { [include]: "80" }, {}, [80, 81], ""],
     ["a shorter list", { [include]: "80,81" }, { [include]: "80" }, [], "81"],
@@ -54,7 +69,7 @@ describe("ports that leave", () => {
   for (const [what, old, now, declared, expected] of cases)
     test(what, () => {
       const [was, is] = [podOf(old, declared), podOf(now, declared)];
-      const lost = portsLost(was, interceptionOf(was, "sidecar"), interceptionOf(is, "sidecar"));
-      assert.equal(lost.map(({ port, isCertain }) => `${port}${isCertain ? "" : "?"}`).join(), expected);
+      const lost = portsLost(was, interceptionOf(was, "sidecar"), interceptionOf(is, "sidecar"), is);
+      assert.equal(lost.map(({ port }) => port).join(), expected);
     });
 });

@@ -98,7 +98,7 @@ const istio = (kind: string, name: string, spec: object, labels = {}) => ({
 const deployment = (namespace: string, labels: object, ownerReferences: object[] = []) => ({
   apiVersion: "apps/v1",
   kind: ownerReferences.length > 0 ? "ReplicaSet" : "Deployment",
-  metadata: { name: "ingress", namespace, ownerReferences },
+  metadata: { name: ownerReferences.length > 0 ? "ingress-7d4f9" : "ingress", namespace, ownerReferences },
   spec: { template: { metadata: { labels } } },
 });
 
