@@ -237,7 +237,7 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
   const by = { rule, subject: now, setting };
   try {
     // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
-    for (const finding of (rule.compare ? step : state)(by, old, draft)) findings.push(finding);
+    for (const finding of (rule.compare && old ? step : state)(by, old, draft)) findings.push(finding);
   } catch (error) {
     if (error instanceof BudgetExceeded) throw error;
     errors.push({ ...by, error });
@@ -270,7 +270,7 @@ function step(by: FoundBy, old: AnyObject | undefined, { before, after, budget }
     { object: subject, mesh: after },
   ] as const;
   const problems = rule.compare?.(...sides, setting.parameters) ?? [];
-  return counted(problems, budget).map((problem) => findingOf(problem, by, true));
+  return counted(problems, budget).map((problem) => findingOf(problem, by, problem.existed !== true));
 }
 
 /** introduced = after - before, as multisets: a second problem with the same key is introduced. */

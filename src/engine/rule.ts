@@ -35,8 +35,18 @@ export interface Problem {
   readonly related?: readonly AnyObject[];
   /** Other objects, present or absent, that make the problem true. They are read again before a denial. */
   readonly evidence?: readonly Evidence[];
-  /** Of several findings about the same topic in one namespace, only the most severe counts. */
+  /** A finding about the same topic that includes this problem and is at least as severe replaces it (ruling.ts). */
   readonly topic?: string;
+  /** Only for problems that a comparison yields: the change did not introduce it. */
+  readonly existed?: true;
+  /** Findings of other rules that include this problem: an exception for one of them accepts this problem too. */
+  readonly acceptedWith?: readonly RuleAndObject[];
+}
+
+/** A rule, by its id, and an object that it checks. */
+export interface RuleAndObject {
+  readonly rule: string;
+  readonly object: AnyObject;
 }
 
 /** A parameter of a rule: its default is its type. */
@@ -96,7 +106,10 @@ export interface StateRule<S extends Kind, R extends Reads, P extends Parameters
   /** Whether a change that introduces a problem reduces harm, as a rollback does. Then the problem warns at most. */
   isRollback?(before: ObjectOf<S>, after: ObjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
 }
-/** Compares an object before and after a change. Every problem counts as introduced. It does not run for new objects. */
+/**
+ * Compares an object before and after a change. Problems count as introduced, unless they are marked as `existed`. It does
+ * not run for new objects, of which a rule that can do both checks the state.
+ */
 export interface StepRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
   compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem>;
 }

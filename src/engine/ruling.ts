@@ -1,4 +1,4 @@
-import { identityOf, keyOf } from "../kube/identity.ts";
+import { identityOf, identityOfNamespace, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Mesh } from "../view/view.ts";
@@ -105,8 +105,8 @@ export const ladder = {
       "the problem existed before this change and is on another object",
     ),
   ),
-  exception: lowers("exception", ({ rule, subject }, _mode, { exceptionFor }) => {
-    const exception = exceptionFor(rule, subject);
+  exception: lowers("exception", (finding, _mode, context) => {
+    const exception = exceptionOf(finding, context);
     return when(exception !== undefined, "off", `${exception?.title} accepts it until ${exception?.expiresAt}`);
   }),
   trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
@@ -189,6 +189,16 @@ export function rulingsOf(findings: readonly Finding[], context: RulingContext):
   return withoutSameTopic(findings.map((finding) => rulingOf(finding, context)));
 }
 
+/** The exception that accepts a finding: its own, or that of a finding which includes it. */
+function exceptionOf(
+  { rule, subject, acceptedWith = [] }: Finding,
+  { exceptionFor }: RulingContext,
+): Exception | undefined {
+  let exception = exceptionFor(rule, subject);
+  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object);
+  return exception;
+}
+
 function rulingOf(finding: Finding, context: RulingContext): Ruling {
   let mode = finding.setting.mode;
   const lowered: Lowered[] = [];
@@ -200,31 +210,51 @@ function rulingOf(finding: Finding, context: RulingContext): Ruling {
     mode = found.to;
   }
   const isAccepted = lowered.at(-1)?.step === "exception";
-  const exception = isAccepted ? context.exceptionFor(finding.rule, finding.subject) : undefined;
+  const exception = isAccepted ? exceptionOf(finding, context) : undefined;
   return { finding, mode, lowered, ...(exception === undefined ? {} : { exception }) };
 }
 
-/** Turns off findings if a weakening about the same topic in the same namespace is at least as severe. */
+/**
+ * Turns off findings that another one about the same topic includes, if that one is at least as severe: a weakening of the
+ * same object or of its namespace, and a finding without evidence about an object that is evidence of this one.
+ */
 function withoutSameTopic(rulings: readonly Ruling[]): readonly Ruling[] {
-  const strictest = new Map<string, Mode>();
-  for (const { finding, mode } of rulings) {
-    if (finding.topic === undefined || mode === "off" || finding.class !== "weakening") continue;
-    const known = strictest.get(placeOf(finding));
-    if (known === undefined || isAsStrict(mode, known)) strictest.set(placeOf(finding), mode);
-  }
-  if (strictest.size === 0) return rulings;
+  const including: Including = { weakened: new Map(), own: new Map() };
+  for (const ruling of rulings) addIncluding(ruling, including);
+  if (including.weakened.size === 0 && including.own.size === 0) return rulings;
   return rulings.map((ruling) => {
-    const { finding, mode, lowered } = ruling;
-    if (finding.topic === undefined || mode === "off" || finding.class === "weakening") return ruling;
-    const other = strictest.get(placeOf(finding));
-    if (other === undefined || !isAsStrict(other, mode)) return ruling;
+    const { mode, lowered } = ruling;
+    const isIncluded = mode !== "off" && includedModes(ruling, including).some((other) => isAsStrict(other, mode));
+    if (!isIncluded) return ruling;
     const last: Lowered = { step: "sameTopic", from: mode, to: "off", reason: "another finding includes it" };
     return { ...ruling, mode: "off", lowered: [...lowered, last] };
   });
 }
 
-/** The topic of a finding and the namespace that it is about. */
-const placeOf = ({ topic, subject }: Finding): string => `${namespaceOf(subject)} ${topic}`;
+/** The strictest mode of the findings about a topic and an object. */
+interface Including {
+  readonly weakened: Map<string, Mode>;
+  /** State rules' findings without evidence. */
+  readonly own: Map<string, Mode>;
+}
+
+function addIncluding({ finding, mode }: Ruling, { weakened, own }: Including): void {
+  if (finding.topic === undefined || mode === "off" || finding.class === "relational") return;
+  const place = `${finding.topic} ${identityOf(finding.subject)}`;
+  const known = finding.class === "weakening" ? weakened : own;
+  known.set(place, stricterOf(known.get(place), mode));
+}
+
+const stricterOf = (a: Mode | undefined, b: Mode): Mode => (a !== undefined && isAsStrict(a, b) ? a : b);
+
+function includedModes({ finding }: Ruling, { weakened, own }: Including): readonly Mode[] {
+  const { topic, subject, evidence = [] } = finding;
+  if (topic === undefined || finding.class === "weakening") return [];
+  const objects = evidence.flatMap((one) => ("absent" in one ? [] : [`${topic} ${identityOf(one)}`]));
+  const namespace = `${topic} ${identityOfNamespace(namespaceOf(subject))}`;
+  const places = [`${topic} ${identityOf(subject)}`, namespace, ...objects];
+  return [...places.flatMap((place) => weakened.get(place) ?? []), ...objects.flatMap((place) => own.get(place) ?? [])];
+}
 
 /**
  * All findings for a decision: the findings of rules, and findings about rules that failed or could not run. `review` is

@@ -38,7 +38,7 @@ export interface Selection {
 
 /** The policies for one requester. */
 export interface PolicySelection extends Selection {
-  exceptionFor(rule: Rule, subject: AnyObject): Exception | undefined;
+  exceptionFor(rule: Pick<Rule, "id">, subject: AnyObject): Exception | undefined;
 }
 
 /** Every rule in its own mode, as if every namespace were protected. */

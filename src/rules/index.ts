@@ -20,7 +20,9 @@ import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
+import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
+import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
@@ -37,6 +39,7 @@ import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
@@ -61,7 +64,9 @@ export const rules: readonly Rule[] = [
   namespaceDefaultDenyRemoved,
   namespaceEnrolledBacksWebhook,
   namespaceLeavesMesh,
+  namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
+  namespaceNotInMesh,
   namespaceProtectionRemoved,
   objectMalformed,
   peerAuthenticationPermissive,
@@ -78,6 +83,7 @@ export const rules: readonly Rule[] = [
   workloadAnnotationInvalid,
   workloadCalledGateway,
   workloadLeavesMesh,
+  workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
 ];

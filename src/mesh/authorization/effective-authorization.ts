@@ -279,5 +279,5 @@ const isReached = (workload: Workload, namespace: Namespace): boolean =>
   (hasInjectedGateway(workload) || !(staysOut(workload) && captureOf(workload, namespace) === "none"));
 
 /** Jobs usually do not listen, so only a Job that declares a port counts. */
-const listens = ({ originKind, pod }: Workload): boolean =>
+export const listens = ({ originKind, pod }: Workload): boolean =>
   (originKind !== "Job" && originKind !== "CronJob") || pod.ports.length > 0;

@@ -123,3 +123,7 @@ export function portsLost(old: Pod, was: Interception, is: Interception, now = o
   }
   return lost.map((port) => ({ port, by: passedByAt(is, port) }));
 }
+
+/** The ports of a captured pod that bypass the mesh. */
+export const portsPassed = (pod: Pod, interception: Interception): readonly PortLost[] =>
+  portsLost(pod, everything, interception);

@@ -1,13 +1,17 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import {
   authorization,
-  type Coverage,
+  type Gateway,
   hasDefaultDeny,
   isDeniedByDefault,
+  type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { workloadPairs } from "../../mesh/membership/workloads.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
@@ -17,52 +21,122 @@ export const namespaceDefaultDenyMissing = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
-  summary: "A namespace, or a waypoint in it, has no default deny.",
+  summary: "A namespace, a workload or a waypoint in it has no default deny.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint enforces only policies that name it in targetRefs, so even a mesh-wide default deny does not apply to it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
 
   *check(namespace, mesh) {
-    const { rootNamespace } = mesh.settings;
-    const { name } = namespace.metadata;
-    // The root namespace contains the mesh-wide policies; its own workloads are the control plane.
-    if (name === rootNamespace || isTerminating(namespace)) return;
-    const found = mesh.get(authorization, namespace);
-    const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
-    const coverage = found.ofUnselected;
-    if (!hasDefaultDeny(coverage) && !found.isGuardedOneByOne)
-      yield {
-        at: [],
-        topic: "default deny",
-        message: "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone",
-        evidence,
-      };
-    yield* liftedFromElsewhere(coverage, name);
-    for (const gateway of found.gateways)
-      if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway)))
-        yield {
-          at: [],
-          topic: "default deny",
-          message: `Waypoint ${gateway.name} has no default deny: it enforces only policies that name it in targetRefs`,
-          evidence,
-          fix: waypointFix(gateway.name),
-        } satisfies Problem;
+    yield* problemsOf({ object: namespace, mesh });
+  },
+
+  /** A workload that had a default deny, or is new, introduces the problem again. */
+  *compare(before, after) {
+    const found = [...problemsOf(after)];
+    if (found.length === 0) return;
+    const known = new Set([...problemsOf(before)].map(({ message }) => message));
+    for (const problem of found) {
+      const isKnown = known.has(problem.message) && !(isOfWorkloads(problem) && isAnyOpened(before, after));
+      yield isKnown ? { ...problem, existed: true } : problem;
+    }
   },
 });
 
-/** authorization-policy-allows-everyone reports policies of the namespace itself. */
-function* liftedFromElsewhere(coverage: Coverage, namespace: string): Iterable<Problem> {
-  const { openedBy } = coverage;
-  if (openedBy === undefined || openedBy.metadata.namespace === namespace) return;
-  if (!hasDefaultDeny(coverage) || isDeniedByDefault(coverage)) return;
-  yield {
-    at: [],
-    topic: "default deny",
-    message: `The default deny has no effect: ${idOf(openedBy)} allows everyone`,
-    related: [openedBy],
-    evidence: [openedBy],
-    fix: `Delete ${idOf(openedBy)}, or restrict the callers in its rules.`,
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof authorization>;
+}
+
+function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
+  const { rootNamespace } = mesh.settings;
+  const { name } = object.metadata;
+  // The root namespace contains the mesh-wide policies; its own workloads are the control plane.
+  if (name === rootNamespace || isTerminating(object)) return;
+  const found = mesh.get(authorization, object);
+  const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
+  const { isAnyOpen, liftedBy } = effectOnWorkloads(found, name);
+  if (hasDefaultDeny(found.ofUnselected)) {
+    if (isAnyOpen) yield ofOtherPlane(found);
+  } else if (!found.isGuardedOneByOne) yield ofUnselected(evidence, isAnyOpen);
+  for (const policy of liftedBy) yield lifted(policy);
+  for (const gateway of found.gateways)
+    if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway))) yield ofWaypoint(gateway, evidence);
+}
+
+interface Effect {
+  /** Whether some existing workload has no default deny. */
+  readonly isAnyOpen: boolean;
+  /** Policies of other namespaces that allow everyone. authorization-policy-allows-everyone reports those of the namespace itself. */
+  readonly liftedBy: ReadonlySet<AuthorizationPolicy>;
+}
+
+function effectOnWorkloads(found: NamespaceAuthorization, namespace: string): Effect {
+  if (found.deniesEverything) return { isAnyOpen: false, liftedBy: new Set() };
+  const coverages = found.workloads.map((workload) => found.ofWorkload(workload));
+  const lifted = [found.ofUnselected, ...coverages].filter(
+    (coverage) => hasDefaultDeny(coverage) && !isDeniedByDefault(coverage),
+  );
+  const policies = lifted.flatMap(({ openedBy }) => openedBy ?? []);
+  return {
+    isAnyOpen: coverages.some((coverage) => !hasDefaultDeny(coverage)),
+    liftedBy: new Set(policies.filter(({ metadata }) => metadata.namespace !== namespace)),
   };
 }
+
+/** As long as nothing accepts requests without a default deny, the policies may still follow. */
+const ofUnselected = (evidence: readonly Evidence[], isAnyOpen: boolean): Problem => ({
+  at: [],
+  topic: "default deny",
+  message: noDefaultDeny,
+  evidence,
+  ...(isAnyOpen ? {} : { atMost: "warn" }),
+});
+const noDefaultDeny = "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone";
+
+/** Workloads that another data plane captures than the namespace's own. */
+function ofOtherPlane({ enforcer, ofUnselected: { sealedBy, closedBy } }: NamespaceAuthorization): Problem {
+  const policy = sealedBy ?? closedBy;
+  return {
+    at: [],
+    topic: "default deny",
+    message: `Workloads ${enforcer === "ztunnel" ? "behind a sidecar" : "in ambient mode"} have no default deny: ${policy === undefined ? "the policy" : idOf(policy)} does not apply to them`,
+    key: "another data plane",
+    ...(policy === undefined ? {} : { related: [policy], evidence: [policy] }),
+  };
+}
+
+const isOfWorkloads = ({ message, key }: Problem): boolean => message === noDefaultDeny || key === "another data plane";
+
+/** Whether some workload has no default deny only since the change. */
+function isAnyOpened(before: Side, after: Side): boolean {
+  const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
+  const known = new Map(
+    [...workloadPairs(old.workloadsAndProxies, now.workloadsAndProxies)].map(([was, is]) => [is, was]),
+  );
+  return now.workloads.some((workload) => {
+    if (hasDefaultDeny(now.ofWorkload(workload))) return false;
+    const was = known.get(workload);
+    return was === undefined || hasDefaultDeny(old.ofWorkload(was));
+  });
+}
+
+function lifted(policy: AuthorizationPolicy): Problem {
+  return {
+    at: [],
+    topic: "default deny",
+    message: `The default deny has no effect: ${idOf(policy)} allows everyone`,
+    related: [policy],
+    evidence: [policy],
+    fix: `Delete ${idOf(policy)}, or restrict the callers in its rules.`,
+  };
+}
+
+const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
+  at: [],
+  topic: "default deny",
+  message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
+  evidence,
+  fix: waypointFix(name),
+});
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;

@@ -28,6 +28,7 @@ export const namespaceLeavesMesh = defineRule({
     if (left.length > 0)
       yield {
         at: ["metadata", "labels"],
+        topic: "outside the mesh",
         message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
         key: "leaves the mesh",
         fix: fixOf(old, now, left),

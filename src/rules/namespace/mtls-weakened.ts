@@ -4,6 +4,7 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, type Levels, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { plaintextCause } from "../../mesh/mtls/plaintext.ts";
 import { type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
@@ -63,7 +64,8 @@ function problemOf(weakening: Weakening): Problem {
   const related = [was.by, is.by].filter((policy) => policy !== undefined);
   return {
     at: [],
-    message: `${who} plaintext${modeOf(weakening)}: ${reasonOf(weakening)}`,
+    topic: "plaintext",
+    message: `${who} plaintext${modeOf(weakening)}: ${plaintextCause(is, weakening.port)}`,
     key: `${who} plaintext`,
     ...(is.isDropped && is.by
       ? { fix: `Remove portLevelMtls from ${idOf(is.by)}, so that its STRICT mode applies.` }
@@ -86,13 +88,3 @@ const modeOf = ({ onlyAs }: Weakening): string => {
   if (onlyAs === undefined) return "";
   return onlyAs === "ambient" ? " in ambient mode" : " behind a sidecar";
 };
-
-function reasonOf({ is, port }: Weakening): string {
-  if (is.by === undefined) return "no PeerAuthentication requires mTLS";
-  const name = idOf(is.by);
-  if (is.isDropped) return `${name} lists ports, and istiod sends ztunnel neither them nor the surrounding STRICT mode`;
-  const ofPort = portModeOf(is.by, port);
-  return ofPort === "UNSET"
-    ? `${name} has mode ${declared(is.by.spec.mtls)}`
-    : `${name} sets mode ${ofPort} at this port`;
-}

@@ -38,7 +38,12 @@ export const peerAuthenticationPermissive = defineRule({
 function* accepting(mode: DeclaredMode, at: Problem["at"], whoAccepts: string): Iterable<Problem> {
   // PERMISSIVE and DISABLE are the same problem: a change from one to the other accepts no additional callers.
   if (mode === "PERMISSIVE" || mode === "DISABLE")
-    yield { at, message: `${whoAccepts} plaintext: the mode is ${mode}`, key: `${whoAccepts} plaintext` };
+    yield {
+      at,
+      topic: "plaintext",
+      message: `${whoAccepts} plaintext: the mode is ${mode}`,
+      key: `${whoAccepts} plaintext`,
+    };
 }
 
 function whoOf({ metadata, spec }: PeerAuthentication, isRoot: boolean): string {

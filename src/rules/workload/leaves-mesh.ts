@@ -56,6 +56,7 @@ function leaves(old: Workload, now: Workload, was: Capture): Problem {
   const { at, because, revert } = reasonOf(old, now);
   return {
     at,
+    topic: "outside the mesh",
     message: `${idOf(now)} leaves the mesh: ${because}; its pods accept all traffic, without mTLS or any policy`,
     key: "leaves the mesh",
     fix: `${revert} ${forClients}`,
@@ -199,6 +200,7 @@ function losesPort(port: PortLost["port"], workload: Workload, annotation: Annot
   const { podAt } = workload;
   return {
     at: annotation === undefined ? podAt : [...podAt, "metadata", "annotations", annotation.name],
+    topic: "outside the mesh",
     message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation?.text ?? ""}`,
     key: `port ${port}`,
     ...(annotation === undefined ? {} : { fix: `Change or remove the annotation ${annotation.name}. ${forClients}` }),

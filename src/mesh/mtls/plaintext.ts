@@ -1,0 +1,228 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import { listens } from "../authorization/effective-authorization.ts";
+import { captureOf, isEnrolled } from "../membership/capture.ts";
+import { captured } from "../membership/captured.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { type Workload, workloadPairs } from "../membership/workloads.ts";
+import {
+  acceptsPlaintext,
+  atPort,
+  mtls,
+  type NamespaceMtls,
+  type Plane,
+  planes,
+  planesOfNamespace,
+} from "./effective-mtls.ts";
+import { declared, type EffectiveMode, isWide, type Modes, portModes } from "./peer-authentications.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** A namespace and a view of the mesh. */
+export interface PlaintextSide {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof mtls | typeof captured>;
+}
+
+/** Workloads of a namespace, or one of their ports, that accept plaintext, and the policy that decides it. */
+export interface AcceptedPlaintext {
+  /** The selector of the policy that decides; undefined: workloads that no policy with a selector decides for. */
+  readonly labels: Labels | undefined;
+  /** Undefined: all ports that no policy lists. */
+  readonly port: number | undefined;
+  readonly is: EffectiveMode;
+  /** Set if the other data plane refuses plaintext. */
+  readonly onlyAs: Plane | undefined;
+  /** `existing`: some workload certainly does; `new`: nothing is captured yet; `possible`: not all workloads are known. */
+  readonly who: "existing" | "new" | "possible";
+  /** Whether some workload accepts it only since the change. */
+  readonly isIntroduced: boolean;
+}
+
+/**
+ * Where the workloads of a namespace accept plaintext, each policy and port once. Workloads outside the mesh require
+ * nothing, whatever the policies say, and are left out, as are proxies and Jobs that do not listen. With `before`, only
+ * the places that a change introduces are found, and all of them if the Namespace itself changes.
+ */
+export function plaintextIn(after: PlaintextSide, before?: PlaintextSide): readonly AcceptedPlaintext[] {
+  const is = after.mesh.get(mtls, after.object);
+  if (is.levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(is.wide(plane)))) return [];
+  const search = new Search(after, before);
+  search.ofWorkloads();
+  if (!after.mesh.knowsAll("Workload")) search.ofUnknown();
+  else if (!search.isAnyCaptured) search.ofNew();
+  return search.found;
+}
+
+const isSamePolicies = (was: NamespaceMtls, is: NamespaceMtls): boolean =>
+  (["mesh", "namespace", "workload"] as const).every((level) => {
+    const [a, b] = [was.levels[level], is.levels[level]];
+    return a === b || (a.length === b.length && a.every((policy, i) => policy === b[i]));
+  });
+
+/** What a workload accepted before the change; undefined: it did not exist. */
+interface Known {
+  /** For each data plane that may have captured it. Without one it was outside the mesh and accepted everything. */
+  readonly modes: readonly Modes[];
+}
+
+/** Workloads with these labels, as one data plane captures them. */
+interface Asked {
+  readonly labels: Labels;
+  readonly plane: Plane;
+  readonly who: AcceptedPlaintext["who"];
+  readonly known: Known | undefined;
+}
+
+class Search {
+  isAnyCaptured = false;
+  readonly #after: PlaintextSide;
+  readonly #before: PlaintextSide | undefined;
+  readonly #is: NamespaceMtls;
+  readonly #was: NamespaceMtls | undefined;
+  /** Whether a workload that did not change may accept plaintext only now. */
+  readonly #isChanged: boolean;
+  readonly #found = new Map<string, AcceptedPlaintext>();
+  readonly #seen = new Set<string>();
+  readonly #ids = new Map<Modes, number>();
+
+  constructor(after: PlaintextSide, before: PlaintextSide | undefined) {
+    this.#after = after;
+    this.#before = before;
+    this.#is = after.mesh.get(mtls, after.object);
+    this.#was = before?.mesh.get(mtls, before.object);
+    this.#isChanged =
+      before === undefined ||
+      this.#was === undefined ||
+      before.object !== after.object ||
+      !isSamePolicies(this.#was, this.#is);
+  }
+
+  get found(): readonly AcceptedPlaintext[] {
+    const all = [...this.#found.values()];
+    const isAll = this.#before === undefined || this.#before.object !== this.#after.object;
+    return isAll ? all : all.filter(({ isIntroduced }) => isIntroduced);
+  }
+
+  ofWorkloads(): void {
+    const workloads = this.#after.mesh.get(captured, this.#after.object).workloads.all;
+    const old = this.#oldOf(workloads);
+    for (const workload of workloads) {
+      if (!listens(workload)) continue;
+      const planes = planesOf(workload, this.#after.object);
+      this.isAnyCaptured ||= planes.length > 0;
+      const before = old.get(workload);
+      if (!this.#isChanged && before === workload) continue;
+      const known = before === undefined ? undefined : this.#known(before);
+      const who = planes.length === 1 ? "existing" : "possible";
+      for (const plane of planes) this.#add({ labels: workload.pod.labels, plane, who, known });
+    }
+  }
+
+  /** Workloads that are created later. Where no label enrolls them, they are outside the mesh. */
+  ofNew(): void {
+    if (isEnrolled(this.#after.object) !== false) this.#addFuture(noLabels, "new");
+  }
+
+  /** Workloads that the view may lack, which only their labels distinguish. */
+  ofUnknown(): void {
+    if (isEnrolled(this.#after.object) === false) return;
+    this.#addFuture(noLabels, "possible");
+    for (const { spec } of this.#is.levels.workload)
+      this.#addFuture(spec.selector?.matchLabels ?? noLabels, "possible");
+  }
+
+  #oldOf(workloads: readonly Workload[]): ReadonlyMap<Workload, Workload> {
+    if (this.#before === undefined) return new Map();
+    const there = this.#before.mesh.get(captured, this.#before.object).workloads.all;
+    return new Map([...workloadPairs(there, workloads)].map(([old, now]) => [now, old]));
+  }
+
+  #known(workload: Workload): Known {
+    const { object } = this.#before ?? this.#after;
+    const was = this.#was ?? this.#is;
+    return { modes: planesOf(workload, object).map((plane) => was.of(workload.pod.labels, plane)) };
+  }
+
+  #addFuture(labels: Labels, who: AcceptedPlaintext["who"]): void {
+    for (const plane of planesOfNamespace(this.#after.object).planes) {
+      const known = this.#was === undefined ? undefined : { modes: [this.#was.of(labels, plane)] };
+      this.#add({ labels, plane, who, known });
+    }
+  }
+
+  #add(asked: Asked): void {
+    const modes = this.#is.of(asked.labels, asked.plane);
+    const known = asked.known?.modes.map((one) => this.#idOf(one)).join() ?? "new";
+    // Workloads with the same modes before and after the change accept the same.
+    const alike = `${asked.who} ${asked.plane} ${this.#idOf(modes)} ${known}`;
+    if (this.#seen.has(alike)) return;
+    this.#seen.add(alike);
+    if (acceptsPlaintext(modes.mode)) this.#addPlace(asked, undefined, modes.mode);
+    for (const [port, mode] of modes.ports)
+      if (acceptsPlaintext(mode) && !(acceptsPlaintext(modes.mode) && mode.by === modes.mode.by))
+        this.#addPlace(asked, port, mode);
+  }
+
+  #addPlace(asked: Asked, port: number | undefined, is: EffectiveMode): void {
+    const key = `${port ?? "all"} ${is.by === undefined ? "" : idOf(is.by)}`;
+    const there = this.#found.get(key);
+    const onlyAs = this.#onlyAs(asked, port);
+    const found: AcceptedPlaintext = {
+      labels: selectorOf(is),
+      port,
+      is,
+      onlyAs,
+      who: asked.who,
+      isIntroduced: !didAccept(asked.known, port),
+    };
+    this.#found.set(key, there === undefined ? found : both(there, found));
+  }
+
+  #onlyAs({ labels, plane }: Asked, port: number | undefined): Plane | undefined {
+    const other = this.#is.of(labels, plane === "sidecar" ? "ambient" : "sidecar");
+    return acceptsPlaintext(port === undefined ? other.mode : atPort(other, port)) ? undefined : plane;
+  }
+
+  #idOf(modes: Modes): number {
+    let id = this.#ids.get(modes);
+    if (id === undefined) this.#ids.set(modes, (id = this.#ids.size));
+    return id;
+  }
+}
+
+const noLabels: Labels = Object.freeze({});
+
+const selectorOf = ({ by }: EffectiveMode): Labels | undefined =>
+  by === undefined || isWide(by) ? undefined : by.spec.selector?.matchLabels;
+
+const both = (a: AcceptedPlaintext, b: AcceptedPlaintext): AcceptedPlaintext => ({
+  ...a,
+  onlyAs: a.onlyAs === b.onlyAs ? a.onlyAs : undefined,
+  who: a.who === "existing" ? a.who : b.who,
+  isIntroduced: a.isIntroduced || b.isIntroduced,
+});
+
+function didAccept(known: Known | undefined, port: number | undefined): boolean {
+  if (known === undefined) return false;
+  const { modes } = known;
+  return modes.length === 0 || modes.some((one) => acceptsPlaintext(port === undefined ? one.mode : atPort(one, port)));
+}
+
+/** The data planes that capture a workload; more than one if the labels of its namespace are not known. */
+function planesOf(workload: Workload, namespace: Namespace): readonly Plane[] {
+  const capture = captureOf(workload, namespace);
+  if (capture === "sidecar" || capture === "ambient") return [capture];
+  return capture === "unknown" ? planes : [];
+}
+
+/** Why plaintext is accepted, as the end of a sentence about a workload or one of its ports. */
+export function plaintextCause({ by, isDropped }: EffectiveMode, port: number | undefined): string {
+  if (by === undefined) return "no PeerAuthentication requires mTLS";
+  const name = idOf(by);
+  if (isDropped) return `${name} lists ports, and istiod sends ztunnel neither them nor the surrounding STRICT mode`;
+  const ofPort = port === undefined ? undefined : portModes(by).get(port);
+  return ofPort === undefined || ofPort === "UNSET"
+    ? `${name} has mode ${declared(by.spec.mtls)}`
+    : `${name} sets mode ${ofPort} at this port`;
+}

@@ -1,0 +1,92 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { captured } from "../../mesh/membership/captured.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { mtls } from "../../mesh/mtls/effective-mtls.ts";
+import { type AcceptedPlaintext, plaintextCause, plaintextIn } from "../../mesh/mtls/plaintext.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+
+export const namespaceMtlsNotStrict = defineRule({
+  id: "namespace-mtls-not-strict",
+  subject: "Namespace",
+  reads: [mtls, captured],
+  worksWithout: ["Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "Workloads of a namespace, or one of their ports, accept plaintext.",
+  why: "Without a PeerAuthentication, the mode is PERMISSIVE (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): callers without a certificate are accepted, have no identity, and no rule for principals or namespaces matches them. namespace-mtls-weakened reports the change that causes it for existing workloads; this rule also reports workloads that are created afterwards, and what existed before.",
+  fix: "Apply a PeerAuthentication with mode STRICT, without a selector, in this namespace or in the root namespace, before the workloads.",
+
+  *check(namespace, mesh) {
+    yield* problemsOf({ object: namespace, mesh });
+  },
+
+  *compare(before, after) {
+    yield* problemsOf(after, before);
+  },
+});
+
+function* problemsOf(after: Side, before?: Side): Iterable<Problem> {
+  if (isTerminating(after.object)) return;
+  const { rootNamespace } = after.mesh.settings;
+  for (const accepted of plaintextIn(after, before)) {
+    // The workloads of the root namespace are the control plane.
+    if (after.object.metadata.name === rootNamespace && accepted.who !== "existing") continue;
+    const { is, port, isIntroduced, who } = accepted;
+    const subject = whoOf(accepted);
+    yield {
+      at: [],
+      topic: "plaintext",
+      message: `${subject} plaintext${modeOf(accepted)}: ${plaintextCause(is, port)}`,
+      key: `${subject} plaintext ${is.by === undefined ? "" : idOf(is.by)}`,
+      ...fixOf(accepted),
+      ...evidenceOf(accepted, after.object, rootNamespace),
+      ...(isIntroduced ? {} : { existed: true }),
+      ...(who === "existing" ? {} : { atMost: "warn" }),
+    };
+  }
+}
+
+type Side = Parameters<typeof plaintextIn>[0];
+
+function whoOf({ labels, port, who }: AcceptedPlaintext): string {
+  const workloads = who === "new" ? "new workloads" : "workloads";
+  const which = labels === undefined ? workloads : `${workloads} labelled ${formatLabels(labels)}`;
+  return port === undefined ? `${which[0]?.toUpperCase()}${which.slice(1)} accept` : `Port ${port} of ${which} accepts`;
+}
+
+const modeOf = ({ onlyAs }: AcceptedPlaintext): string => {
+  if (onlyAs === undefined) return "";
+  return onlyAs === "ambient" ? " in ambient mode" : " behind a sidecar";
+};
+
+/** Nothing if the fix of the rule, which is for a missing policy, applies. */
+function fixOf({ is: { by, isDropped }, port }: AcceptedPlaintext): Pick<Problem, "fix"> {
+  if (by === undefined) return {};
+  if (isDropped) return { fix: `Remove portLevelMtls from ${idOf(by)}, so that its STRICT mode applies.` };
+  const where = port === undefined ? "" : ` at port ${port}`;
+  return { fix: `Set mode STRICT${where} in ${idOf(by)}, or write a MeshwardException with an end date.` };
+}
+
+/** An exception for a policy of the namespace, or for the change that led here, is enough. */
+function evidenceOf(
+  { is: { by } }: AcceptedPlaintext,
+  namespace: Namespace,
+  rootNamespace: string,
+): Pick<Problem, "evidence" | "related" | "acceptedWith"> {
+  const { name } = namespace.metadata;
+  const weakened = { rule: "namespace-mtls-weakened", object: namespace };
+  if (by === undefined)
+    return {
+      evidence: [absent("PeerAuthentication", name), absent("PeerAuthentication", rootNamespace)],
+      acceptedWith: [weakened],
+    };
+  const permissive = { rule: "peer-authentication-permissive", object: by };
+  return {
+    evidence: [by],
+    related: [by],
+    acceptedWith: by.metadata.namespace === name ? [permissive, weakened] : [weakened],
+  };
+}
