@@ -20,6 +20,7 @@ import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
+import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
 import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
@@ -64,6 +65,7 @@ export const rules: readonly Rule[] = [
   namespaceDefaultDenyRemoved,
   namespaceEnrolledBacksWebhook,
   namespaceLeavesMesh,
+  namespaceMeshMtlsWeakened,
   namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
   namespaceNotInMesh,

@@ -81,6 +81,10 @@ export const mtls = fact(
   },
 );
 
+/** The modes of namespaces without policies of their own, from the level of the root namespace. */
+export const meshWideMtls = (root: PeerAuthenticationLevel): NamespaceMtls["wide"] =>
+  new NamespaceMtls(false, noLevel, root).wide;
+
 /** The same for a mesh that is not part of a change, such as in an explanation. */
 export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace>): NamespaceMtls {
   const { rootNamespace } = mesh.settings;

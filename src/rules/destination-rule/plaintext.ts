@@ -179,6 +179,7 @@ function problemOf(sent: Sent, mesh: View): Problem {
   const objects = arrivals.flatMap(({ destination }) => destination.object ?? []);
   return {
     at: [],
+    topic: `plaintext by ${idOf(rule)}`,
     message: `${idOf(rule)} sends plaintext to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: keyOf(sent, mesh),
     ...fixOf(choice),

@@ -23,29 +23,31 @@ export const destinationRuleTlsBreaksStrict = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A DestinationRule uses SIMPLE or MUTUAL TLS for a workload whose sidecar accepts only the mesh's own mTLS.",
-  why: "The client's proxy uses its own TLS, and the sidecar of a STRICT workload resets every connection without a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go).",
+  summary:
+    "A DestinationRule uses plaintext, or SIMPLE or MUTUAL TLS, for a workload whose sidecar accepts only the mesh's own mTLS.",
+  why: "The client's proxy uses what the DestinationRule says, and the sidecar of a STRICT workload resets every connection without a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go). For protected namespaces, destination-rule-plaintext reports plaintext.",
   fix: "Remove `tls`, so that auto mTLS applies, or set ISTIO_MUTUAL. TLS that the application terminates is sent inside the mesh's mTLS.",
 
   *check(rule, mesh) {
     if (!setsClientTls(rule)) return;
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
-      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? [])
-        if (path.tls === "tls") yield* refusedOn(path, namespace);
+      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? []) yield* refusedOn(path, namespace);
     }
   },
 });
 
-function* refusedOn({ arrivals, choice }: TlsPath, { metadata }: Namespace): Iterable<Problem> {
+function* refusedOn({ arrivals, choice, rule, tls }: TlsPath, namespace: Namespace): Iterable<Problem> {
   const refused = arrivals.filter(isRefused);
   const policies = new Set(refused.flatMap(({ server }) => server?.by ?? []));
   if (refused.length === 0) return;
+  const isPlaintext = tls === "plaintext";
   yield {
     at: choice.at ?? [],
-    message: `STRICT workloads of namespace "${metadata.name}" refuse this TLS: they accept only the mesh's own mTLS`,
+    message: `STRICT workloads of namespace "${namespace.metadata.name}" refuse ${isPlaintext ? "plaintext" : "this TLS"}: they accept only the mesh's own mTLS`,
     related: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
-    evidence: [...policies],
+    evidence: [...policies, ...(isPlaintext && !namespace.implied ? [namespace] : [])],
+    ...(isPlaintext ? { topic: `plaintext by ${idOf(rule)}` } : {}),
   };
 }
 

@@ -1,0 +1,48 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import {
+  acceptsPlaintext,
+  meshWideMtls,
+  peerAuthenticationLevel,
+  type Plane,
+  planes,
+} from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { plaintextCause } from "../../mesh/mtls/plaintext.ts";
+
+export const namespaceMeshMtlsWeakened = defineRule({
+  id: "namespace-mesh-mtls-weakened",
+  subject: "Namespace",
+  reads: [peerAuthenticationLevel],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "The mesh-wide mTLS mode of the root namespace is no longer STRICT.",
+  why: "Namespaces without a PeerAuthentication of their own inherit the mode of the root namespace (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications): all of them accept callers without a certificate after the change. For protected namespaces, namespace-mtls-weakened denies it.",
+  fix: "Keep a PeerAuthentication with mode STRICT and without a selector in the root namespace.",
+
+  /** mesh-config-weakened reports another root namespace. */
+  *compare(before, after) {
+    const { rootNamespace } = after.mesh.settings;
+    const isRoot = after.object.metadata.name === rootNamespace && before.mesh.settings.rootNamespace === rootNamespace;
+    if (!isRoot || isTerminating(after.object)) return;
+    const [old, now] = [
+      before.mesh.get(peerAuthenticationLevel, before.object),
+      after.mesh.get(peerAuthenticationLevel, after.object),
+    ];
+    if (old === now) return;
+    const [was, is] = [meshWideMtls(old), meshWideMtls(now)];
+    const weakened = planes.filter((plane) => !acceptsPlaintext(was(plane)) && acceptsPlaintext(is(plane)));
+    const [plane] = weakened;
+    if (plane === undefined) return;
+    const { by } = is(plane);
+    yield {
+      at: [],
+      topic: "plaintext",
+      message: `The mesh-wide mTLS mode is no longer STRICT${weakened.length > 1 ? "" : ` ${places[plane]}`}: ${plaintextCause(is(plane), undefined)}; namespaces without a PeerAuthentication of their own accept plaintext`,
+      key: "mesh-wide plaintext",
+      ...(by === undefined ? {} : { related: [by], evidence: [by] }),
+    } satisfies Problem;
+  },
+});
+
+const places: Readonly<Record<Plane, string>> = { sidecar: "behind sidecars", ambient: "in ambient mode" };
