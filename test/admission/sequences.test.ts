@@ -362,32 +362,37 @@ const ids = (lines: readonly string[], pattern: RegExp): readonly string[] =>
 const warnings = (decision: Decision) => ids(decision.warnings, /\[([a-z0-9-]+)\]/);
 const denials = ({ message = "" }: Decision) => ids(message.split("\n"), /^- \[([a-z0-9-]+)\]/);
 
+interface Run extends Pick<Sequence, "there" | "documents" | "user"> {
+  readonly profile: ProfileName;
+}
+
+function gateOf({ there, documents = [], profile }: Run) {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const raw of there) mesh.set(readAs(raw));
+  const sources = documents.map((raw) => ({ raw, file: "policies.yaml", locate: () => ({ line: 1, column: 1 }) }));
+  const { policies, errors } = loadPolicies(sources, rules, profile);
+  assert.deepEqual(errors, []);
+  const now = () => new Date("2026-06-01T00:00:00Z");
+  return { mesh, gate: createGate({ mesh: () => mesh, rules, policies: () => policies, now }) };
+}
+
+function run(steps: readonly Step[], asked: Run): void {
+  const { mesh, gate } = gateOf(asked);
+  for (const [i, { old, object, ...says }] of steps.entries()) {
+    const expected = asked.profile === "strict" ? (says.strict ?? says) : says;
+    const by = asked.user === undefined ? {} : { user: asked.user };
+    const decision = gate.validate(reviewed({ oldObject: old, object, ...by }));
+    const said = `step ${i + 1}: ${[decision.message, ...decision.warnings].join("\n")}`;
+    assert.deepEqual(denials(decision), (expected.denied ?? []).toSorted(), said);
+    assert.deepEqual(warnings(decision), (expected.warned ?? []).toSorted(), said);
+    // A denied change is not stored, and the series goes on without it.
+    if (!decision.allowed) continue;
+    if (old !== undefined) mesh.delete(readAs(old).kind, keyOf(readAs(old)));
+    if (object !== undefined) mesh.set(readAs(object));
+  }
+}
+
 for (const profile of ["baseline", "strict"] as const satisfies readonly ProfileName[])
   describe(`series of changes, profile ${profile}`, () => {
-    for (const { name, there, steps, documents = [], user } of sequences)
-      test(name, () => {
-        const mesh = new MeshStore(defaultMeshSettings);
-        for (const raw of there) mesh.set(readAs(raw));
-        const sources = documents.map((raw) => ({
-          raw,
-          file: "policies.yaml",
-          locate: () => ({ line: 1, column: 1 }),
-        }));
-        const { policies, errors } = loadPolicies(sources, rules, profile);
-        assert.deepEqual(errors, []);
-        const now = () => new Date("2026-06-01T00:00:00Z");
-        const gate = createGate({ mesh: () => mesh, rules, policies: () => policies, now });
-        for (const [i, { old, object, ...says }] of steps.entries()) {
-          const expected = profile === "strict" ? (says.strict ?? says) : says;
-          const decision = gate.validate(reviewed({ oldObject: old, object, ...(user === undefined ? {} : { user }) }));
-          const said = [...(decision.message?.split("\n") ?? []), ...decision.warnings].join("\n");
-          const sorted = (list: readonly string[] = []) => list.toSorted();
-          assert.deepEqual(denials(decision), sorted(expected.denied), `step ${i + 1}: ${said}`);
-          assert.deepEqual(warnings(decision), sorted(expected.warned), `step ${i + 1}: ${said}`);
-          // A denied change is not stored, and the series goes on without it.
-          if (!decision.allowed) continue;
-          if (old !== undefined) mesh.delete(readAs(old).kind, keyOf(readAs(old)));
-          if (object !== undefined) mesh.set(readAs(object));
-        }
-      });
+    for (const { name, steps, ...asked } of sequences) test(name, () => run(steps, { ...asked, profile }));
   });
