@@ -1,12 +1,12 @@
-import { identityOf, identityOfNamespace, keyOf } from "../kube/identity.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Mesh } from "../view/view.ts";
 import { BudgetExceeded } from "./budget.ts";
 import type { Evaluation, RuleError, Skip } from "./evaluate.ts";
 import { type Finding, type FindingClass, uncertainEvidence } from "./finding.ts";
-import type { Mode } from "./rule.ts";
-import { type Exception, isAsStrict, namespaceOf, type PolicySelection } from "./setting.ts";
+import { type Mode, modesOf } from "./rule.ts";
+import { type Exception, isAsStrict, type PolicySelection } from "./setting.ts";
 
 /** A finding with its final mode, and each step that lowered the mode, in order. */
 export interface Ruling {
@@ -216,7 +216,7 @@ function rulingOf(finding: Finding, context: RulingContext): Ruling {
 
 /**
  * Turns off findings that another one about the same topic includes, if that one is at least as severe: a weakening of the
- * same object or of its namespace, and a finding without evidence about an object that is evidence of this one.
+ * same object or of one that is evidence, and another finding about evidence that has none itself.
  */
 function withoutSameTopic(rulings: readonly Ruling[]): readonly Ruling[] {
   const including: Including = { weakened: new Map(), own: new Map() };
@@ -251,9 +251,10 @@ function includedModes({ finding }: Ruling, { weakened, own }: Including): reado
   const { topic, subject, evidence = [] } = finding;
   if (topic === undefined || finding.class === "weakening") return [];
   const objects = evidence.flatMap((one) => ("absent" in one ? [] : [`${topic} ${identityOf(one)}`]));
-  const namespace = `${topic} ${identityOfNamespace(namespaceOf(subject))}`;
-  const places = [`${topic} ${identityOf(subject)}`, namespace, ...objects];
-  return [...places.flatMap((place) => weakened.get(place) ?? []), ...objects.flatMap((place) => own.get(place) ?? [])];
+  return [
+    ...[`${topic} ${identityOf(subject)}`, ...objects].flatMap((place) => weakened.get(place) ?? []),
+    ...objects.flatMap((place) => own.get(place) ?? []),
+  ];
 }
 
 /**
@@ -297,7 +298,9 @@ function ofError({ rule, subject, setting, error }: RuleError, review: string): 
  * onUnknown: deny. Rules that do not require the kind have run.
  */
 function ofUnknown({ rule, unknown, setting }: Skip, changed: AnyObject): readonly Finding[] {
-  if (setting === undefined || rule.compare === undefined) return [];
+  // A rule that also checks states, and by itself only warns, is about what is open and not about what weakens it.
+  const isOfStates = rule.check !== undefined && modesOf(rule).protected !== "deny";
+  if (setting === undefined || rule.compare === undefined || isOfStates) return [];
   if (setting.mode !== "deny" || setting.onUnknown !== "deny") return [];
   const finding: Finding = {
     rule,

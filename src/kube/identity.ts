@@ -33,9 +33,6 @@ export const keyOf = ({ kind, originKind, metadata: { namespace, name } }: AnyOb
  */
 export const identityOf = (object: AnyObject): string => `${object.kind} ${keyOf(object)}`;
 
-/** The identity of the Namespace with this name. */
-export const identityOfNamespace = (name: string): string => `Namespace ${namespaceKey(name)}`;
-
 /** The name of an object in messages: `VirtualService payments/payments-api`, `Namespace payments`. */
 export function idOf({ originKind, metadata }: AnyObject): string {
   const shown = metadata.name || `${metadata.generateName ?? ""}*`;

@@ -114,7 +114,7 @@ const cases: readonly Case[] = [
     says: "a new workload where each has a policy of its own is no fault of theirs",
     there: [...workloads, guard("api"), guard("ledger")],
     change: { object: deployment("report") },
-    warned: [missing],
+    warned: [missing, "namespace-mtls-not-strict"],
   },
   {
     says: "a workload goes where each has a policy of its own, and then its policy",

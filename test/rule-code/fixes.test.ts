@@ -11,6 +11,8 @@ import { findingsOfFixture } from "./judge-fixture.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
+const forOthers =
+  "For workloads that must stay outside (agents in the host network, Jobs), write a MeshwardException with an end date.";
 const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
 const toSidecars =
   "To migrate from ambient to sidecars, keep `istio.io/dataplane-mode: ambient` next to the label that injects sidecars, restart the workloads, and remove it when every pod has a sidecar.";
@@ -124,10 +126,36 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^There is no default deny/,
       "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
     ],
+    [
+      /^Workloads in ambient mode have no default deny/,
+      "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+    ],
     [/^The default deny has no effect: (\S+ \S+) allows everyone/, "Delete $1, or restrict the callers in its rules."],
     [
       /^Waypoint (\S+) has no default deny/,
       "Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway $1 (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.",
+    ],
+  ],
+  "namespace-mtls-not-strict": [
+    [
+      /no PeerAuthentication requires mTLS$/,
+      "Apply a PeerAuthentication with mode STRICT, without a selector, in this namespace or in the root namespace, before the workloads.",
+    ],
+    [/: (\S+ \S+) has mode \S+$/, "Set mode STRICT in $1, or write a MeshwardException with an end date."],
+    [
+      /^Port (\d+) .*: (\S+ \S+) sets mode \S+ at this port$/,
+      "Set mode STRICT at port $1 in $2, or write a MeshwardException with an end date.",
+    ],
+    [/: (\S+ \S+) lists ports, and/, "Remove portLevelMtls from $1, so that its STRICT mode applies."],
+  ],
+  "namespace-not-in-mesh": [
+    [
+      /^Namespace /,
+      "Label the namespace `istio.io/dataplane-mode: ambient` or `istio-injection: enabled`, or do not protect it.",
+    ],
+    [
+      / is outside the mesh: /,
+      "Keep its pods in the mesh, or write a MeshwardException for workload-outside-mesh with an end date.",
     ],
   ],
   "namespace-default-deny-removed": [
@@ -288,6 +316,14 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/no longer uses the template/, `Name the template "sidecar" first, as in "sidecar,<name>".`],
     [/bypasses the mesh: (\S+) "/, `Change or remove the annotation $1. ${forClients}`],
+  ],
+  "workload-outside-mesh": [
+    [/ of the pod; |host's network/, `Keep the pods and their ports in the mesh. ${forOthers}`],
+    [/no label of the namespace or the pod/, `Enroll the namespace or the pods in the mesh. ${forOthers}`],
+    [
+      /bypasses the mesh: (\S+) "/,
+      `Change or remove the annotation $1, and exempt a port in a PeerAuthentication instead, so that policies still apply. ${forOthers}`,
+    ],
   ],
 };
 

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
 import { setsClientTls } from "../../mesh/client-tls/client-tls.ts";
 import {
@@ -38,18 +38,40 @@ export const destinationRuleTlsBreaksStrict = defineRule({
 });
 
 function* refusedOn({ arrivals, choice, rule, tls }: TlsPath, namespace: Namespace): Iterable<Problem> {
-  const refused = arrivals.filter(isRefused);
-  const policies = new Set(refused.flatMap(({ server }) => server?.by ?? []));
-  if (refused.length === 0) return;
+  const refused = refusalOf(arrivals);
+  if (refused === undefined) return;
   const isPlaintext = tls === "plaintext";
   yield {
     at: choice.at ?? [],
     message: `STRICT workloads of namespace "${namespace.metadata.name}" refuse ${isPlaintext ? "plaintext" : "this TLS"}: they accept only the mesh's own mTLS`,
-    related: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
-    evidence: [...policies, ...(isPlaintext && !namespace.implied ? [namespace] : [])],
+    related: refused.destinations,
+    evidence: isPlaintext && !namespace.implied ? [...refused.policies, namespace] : refused.policies,
     ...(isPlaintext ? { topic: `plaintext by ${idOf(rule)}` } : {}),
   };
 }
+
+/** The objects that refuse a connection: Services or ServiceEntries, and the policies that make their workloads STRICT. */
+interface Refusal {
+  readonly destinations: readonly AnyObject[];
+  readonly policies: readonly AnyObject[];
+}
+const refusals = new WeakMap<readonly Arrival[], Refusal | "none">();
+
+/** The result is stored, because many paths share their arrivals. */
+function refusalOf(arrivals: readonly Arrival[]): Refusal | undefined {
+  let known = refusals.get(arrivals);
+  if (known === undefined) {
+    const refused = arrivals.filter(isRefused);
+    known = refused.length === 0 ? "none" : objectsOf(refused);
+    refusals.set(arrivals, known);
+  }
+  return known === "none" ? undefined : known;
+}
+
+const objectsOf = (refused: readonly Arrival[]): Refusal => ({
+  destinations: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
+  policies: [...new Set(refused.flatMap(({ server }) => server?.by ?? []))],
+});
 
 const isRefused = ({ capture, server, workloads }: Arrival): boolean =>
   capture === "sidecar" && workloads.length > 0 && server?.mode === "STRICT";

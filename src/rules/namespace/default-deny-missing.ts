@@ -10,13 +10,13 @@ import {
 } from "../../mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { workloadPairs } from "../../mesh/membership/workloads.ts";
+import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization],
+  reads: [authorization, workloadsOfNamespace],
   worksWithout: ["Workload", "KubernetesGateway"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -33,17 +33,26 @@ export const namespaceDefaultDenyMissing = defineRule({
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
-    const known = new Set([...problemsOf(before)].map(({ message }) => message));
-    for (const problem of found) {
-      const isKnown = known.has(problem.message) && !(isOfWorkloads(problem) && isAnyOpened(before, after));
-      yield isKnown ? { ...problem, existed: true } : problem;
-    }
+    const known = new Set([...problemsOf(before)].map(keyOf));
+    for (const problem of found) yield sinceThen(problem, known, () => isAnyOpened(before, after));
   },
 });
 
+const keyOf = ({ key, message }: Problem): string => key ?? message;
+
+/** `known` are the keys before the change. */
+function sinceThen(problem: Problem, known: ReadonlySet<string>, isAnyOpened: () => boolean): Problem {
+  const key = keyOf(problem);
+  const isOfWorkloads = key === noDefaultDeny || key === anotherPlane;
+  const isKnown = known.has(key) || (known.has(noDefaultDeny) && key === anotherPlane);
+  if (isKnown && !(isOfWorkloads && isAnyOpened())) return { ...problem, existed: true };
+  // A default deny that has no effect is no worse than none.
+  return known.has(noDefaultDeny) && !isOfWorkloads ? { ...problem, atMost: "warn" } : problem;
+}
+
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof authorization>;
+  readonly mesh: MeshView<typeof authorization | typeof workloadsOfNamespace>;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -53,13 +62,21 @@ function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
   if (name === rootNamespace || isTerminating(object)) return;
   const found = mesh.get(authorization, object);
   const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
-  const { isAnyOpen, liftedBy } = effectOnWorkloads(found, name);
-  if (hasDefaultDeny(found.ofUnselected)) {
-    if (isAnyOpen) yield ofOtherPlane(found);
-  } else if (!found.isGuardedOneByOne) yield ofUnselected(evidence, isAnyOpen);
-  for (const policy of liftedBy) yield lifted(policy);
+  yield* ofWorkloads(found, name, evidence);
   for (const gateway of found.gateways)
     if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway))) yield ofWaypoint(gateway, evidence);
+}
+
+function* ofWorkloads(
+  found: NamespaceAuthorization,
+  namespace: string,
+  evidence: readonly Evidence[],
+): Iterable<Problem> {
+  const { isAnyOpen, liftedBy } = effectOnWorkloads(found, namespace);
+  if (!hasDefaultDeny(found.ofUnselected)) {
+    if (!found.isGuardedOneByOne) yield ofUnselected(evidence, isAnyOpen || !found.knowsWorkloads);
+  } else if (isAnyOpen) yield ofOtherPlane(found);
+  for (const policy of liftedBy) yield lifted(policy);
 }
 
 interface Effect {
@@ -83,12 +100,12 @@ function effectOnWorkloads(found: NamespaceAuthorization, namespace: string): Ef
 }
 
 /** As long as nothing accepts requests without a default deny, the policies may still follow. */
-const ofUnselected = (evidence: readonly Evidence[], isAnyOpen: boolean): Problem => ({
+const ofUnselected = (evidence: readonly Evidence[], mayBeOpen: boolean): Problem => ({
   at: [],
   topic: "default deny",
   message: noDefaultDeny,
   evidence,
-  ...(isAnyOpen ? {} : { atMost: "warn" }),
+  ...(mayBeOpen ? {} : { atMost: "warn" }),
 });
 const noDefaultDeny = "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone";
 
@@ -99,23 +116,23 @@ function ofOtherPlane({ enforcer, ofUnselected: { sealedBy, closedBy } }: Namesp
     at: [],
     topic: "default deny",
     message: `Workloads ${enforcer === "ztunnel" ? "behind a sidecar" : "in ambient mode"} have no default deny: ${policy === undefined ? "the policy" : idOf(policy)} does not apply to them`,
-    key: "another data plane",
+    key: anotherPlane,
     ...(policy === undefined ? {} : { related: [policy], evidence: [policy] }),
   };
 }
 
-const isOfWorkloads = ({ message, key }: Problem): boolean => message === noDefaultDeny || key === "another data plane";
+const anotherPlane = "another data plane";
 
-/** Whether some workload has no default deny only since the change. */
+/** Whether some workload has no default deny only since the change. One that was outside the mesh had none before. */
 function isAnyOpened(before: Side, after: Side): boolean {
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
-  const known = new Map(
-    [...workloadPairs(old.workloadsAndProxies, now.workloadsAndProxies)].map(([was, is]) => [is, was]),
-  );
+  const there = before.mesh.related(workloadsOfNamespace, before.object);
+  const known = new Map([...workloadPairs(there, now.workloads)].map(([was, is]) => [is, was]));
+  const reached = new Set(old.workloads);
   return now.workloads.some((workload) => {
     if (hasDefaultDeny(now.ofWorkload(workload))) return false;
     const was = known.get(workload);
-    return was === undefined || hasDefaultDeny(old.ofWorkload(was));
+    return was === undefined || (reached.has(was) && hasDefaultDeny(old.ofWorkload(was)));
   });
 }
 
