@@ -275,4 +275,51 @@ const ofTraffic: readonly CostShape[] = [
   },
 ];
 
-export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic];
+const enrolled = namespace({ "istio-injection": "enabled" });
+const labelled = (name: string, labels: Readonly<Record<string, string>>) =>
+  manifest("apps/v1", "Deployment", named(name), { spec: { template: { metadata: { labels }, spec: {} } } });
+const peer = (name: string, spec: object) =>
+  manifest("security.istio.io/v1", "PeerAuthentication", named(name), { spec });
+
+/** What is open in a namespace. */
+const ofStates: readonly CostShape[] = [
+  {
+    title: "n workloads opt out of the mesh, and the labels of the namespace change",
+    world: (n) => ({
+      objects: [enrolled, ...list(n, (i) => labelled(`w-${i}`, { "sidecar.istio.io/inject": "false" }))],
+      change: { old: enrolled, object: namespace({ "istio-injection": "enabled", team: "a" }) },
+    }),
+  },
+  {
+    title: "a policy of n ports exempts n workloads, and one more is created",
+    world: (n) => {
+      const portLevelMtls = Object.fromEntries(list(n, (i) => [`${1000 + i}`, { mode: "PERMISSIVE" }]));
+      return {
+        objects: [
+          enrolled,
+          peer("strict", { mtls: { mode: "STRICT" } }),
+          peer("ports", { selector: { matchLabels: { all: "x" } }, portLevelMtls }),
+          ...list(n, (i) => labelled(`w-${i}`, { all: "x", app: `app-${i}` })),
+        ],
+        change: { object: labelled("new", { all: "x" }) },
+      };
+    },
+  },
+  {
+    title: "n policies exempt n workloads, and the STRICT one of the namespace is deleted",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        peer("strict", { mtls: { mode: "STRICT" } }),
+        ...list(n, (i) =>
+          peer(`p-${i}`, { selector: { matchLabels: { app: `app-${i}` } }, mtls: { mode: "PERMISSIVE" } }),
+        ),
+        ...list(n, (i) => workload(i)),
+        labelled("other", { app: "other" }),
+      ],
+      change: { old: peer("strict", { mtls: { mode: "STRICT" } }) },
+    }),
+  },
+];
+
+export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates];

@@ -49,6 +49,8 @@ export function plaintextIn(after: PlaintextSide, before?: PlaintextSide): reado
   if (is.levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(is.wide(plane)))) return [];
   const search = new Search(after, before);
   search.ofWorkloads();
+  // Nothing changed for workloads that are not known.
+  if (!search.isChanged) return search.found;
   if (!after.mesh.knowsAll("Workload")) search.ofUnknown();
   else if (!search.isAnyCaptured) search.ofNew();
   return search.found;
@@ -75,13 +77,12 @@ interface Asked {
 }
 
 class Search {
-  isAnyCaptured = false;
+  /** Whether a workload that did not change may accept plaintext only now. */
+  readonly isChanged: boolean;
   readonly #after: PlaintextSide;
   readonly #before: PlaintextSide | undefined;
   readonly #is: NamespaceMtls;
   readonly #was: NamespaceMtls | undefined;
-  /** Whether a workload that did not change may accept plaintext only now. */
-  readonly #isChanged: boolean;
   readonly #found = new Map<string, AcceptedPlaintext>();
   readonly #seen = new Set<string>();
   readonly #ids = new Map<Modes, number>();
@@ -91,9 +92,10 @@ class Search {
     this.#before = before;
     this.#is = after.mesh.get(mtls, after.object);
     this.#was = before?.mesh.get(mtls, before.object);
-    this.#isChanged =
+    this.isChanged =
       before === undefined ||
       this.#was === undefined ||
+      before.mesh.settings !== after.mesh.settings ||
       before.object !== after.object ||
       !isSamePolicies(this.#was, this.#is);
   }
@@ -104,15 +106,14 @@ class Search {
     return isAll ? all : all.filter(({ isIntroduced }) => isIntroduced);
   }
 
+  get isAnyCaptured(): boolean {
+    return this.#workloads.some((workload) => planesOf(workload, this.#after.object).length > 0);
+  }
+
   ofWorkloads(): void {
-    const workloads = this.#after.mesh.get(captured, this.#after.object).workloads.all;
-    const old = this.#oldOf(workloads);
-    for (const workload of workloads) {
-      if (!listens(workload)) continue;
+    const old = this.#oldOf();
+    for (const [before, workload] of old) {
       const planes = planesOf(workload, this.#after.object);
-      this.isAnyCaptured ||= planes.length > 0;
-      const before = old.get(workload);
-      if (!this.#isChanged && before === workload) continue;
       const known = before === undefined ? undefined : this.#known(before);
       const who = planes.length === 1 ? "existing" : "possible";
       for (const plane of planes) this.#add({ labels: workload.pod.labels, plane, who, known });
@@ -132,10 +133,19 @@ class Search {
       this.#addFuture(spec.selector?.matchLabels ?? noLabels, "possible");
   }
 
-  #oldOf(workloads: readonly Workload[]): ReadonlyMap<Workload, Workload> {
-    if (this.#before === undefined) return new Map();
+  get #workloads(): readonly Workload[] {
+    return this.#after.mesh.get(captured, this.#after.object).workloads.all.filter(listens);
+  }
+
+  /** The workloads that the change can concern, each with what it was before. */
+  #oldOf(): readonly (readonly [old: Workload | undefined, now: Workload])[] {
+    if (this.#before === undefined) return this.#workloads.map((workload) => [undefined, workload]);
     const there = this.#before.mesh.get(captured, this.#before.object).workloads.all;
-    return new Map([...workloadPairs(there, workloads)].map(([old, now]) => [now, old]));
+    const known = new Set(there);
+    const concerned = this.isChanged ? this.#workloads : this.#workloads.filter((workload) => !known.has(workload));
+    if (concerned.length === 0) return [];
+    const pairs = new Map([...workloadPairs(there, concerned)].map(([old, now]) => [now, old]));
+    return concerned.map((workload) => [pairs.get(workload), workload]);
   }
 
   #known(workload: Workload): Known {

@@ -9,6 +9,7 @@ import {
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -88,6 +89,7 @@ interface Effect {
 
 function effectOnWorkloads(found: NamespaceAuthorization, namespace: string): Effect {
   if (found.deniesEverything) return { isAnyOpen: false, liftedBy: new Set() };
+  if (found.deniesNothing) return { isAnyOpen: found.workloads.length > 0, liftedBy: new Set() };
   const coverages = found.workloads.map((workload) => found.ofWorkload(workload));
   const lifted = [found.ofUnselected, ...coverages].filter(
     (coverage) => hasDefaultDeny(coverage) && !isDeniedByDefault(coverage),
@@ -127,14 +129,21 @@ const anotherPlane = "another data plane";
 function isAnyOpened(before: Side, after: Side): boolean {
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
   const there = before.mesh.related(workloadsOfNamespace, before.object);
-  const known = new Map([...workloadPairs(there, now.workloads)].map(([was, is]) => [is, was]));
+  const known = new Set(there);
+  const isSame = before.object === after.object && isSameSet(old.own, now.own) && isSameSet(old.meshWide, now.meshWide);
+  const concerned = isSame ? now.workloads.filter((workload) => !known.has(workload)) : now.workloads;
+  if (concerned.length === 0) return false;
+  const pairs = new Map([...workloadPairs(there, concerned)].map(([was, is]) => [is, was]));
   const reached = new Set(old.workloads);
-  return now.workloads.some((workload) => {
+  return concerned.some((workload) => {
     if (hasDefaultDeny(now.ofWorkload(workload))) return false;
-    const was = known.get(workload);
+    const was = pairs.get(workload);
     return was === undefined || (reached.has(was) && hasDefaultDeny(old.ofWorkload(was)));
   });
 }
+
+const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
+  old === undefined || now === undefined ? old === now : now.isSame(old);
 
 function lifted(policy: AuthorizationPolicy): Problem {
   return {

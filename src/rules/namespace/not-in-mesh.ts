@@ -22,39 +22,33 @@ export const namespaceNotInMesh = defineRule({
     // The workloads of the root namespace are the control plane.
     const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
     if (isRoot || namespace.implied || isTerminating(namespace)) return;
-    const there = thereIn(namespace, mesh.related(workloadsOfNamespace, namespace));
-    const isEveryOutside = there.outside.length === there.workloads.length;
-    if (isLeftOut(namespace, there, mesh.knowsAll("Workload")))
-      yield ofNamespace(namespace, isEveryOutside && there.workloads.length > 0);
-    else for (const workload of there.outside) if (staysOut(workload)) yield ofWorkload(workload, namespace);
+    const workloads = mesh.related(workloadsOfNamespace, namespace);
+    const left = isEnrolled(namespace) === false ? leftOut(namespace, workloads, mesh.knowsAll("Workload")) : undefined;
+    if (left !== undefined) yield ofNamespace(namespace, left);
+    else
+      for (const workload of workloads)
+        if (captureOf(workload, namespace) === "none" && !isProxy(workload)) yield ofWorkload(workload, namespace);
   },
 });
 
-interface There {
-  readonly hasProxies: boolean;
-  /** Without proxies. */
-  readonly workloads: readonly Workload[];
-  readonly outside: readonly Workload[];
-}
-
-function thereIn(namespace: Namespace, all: readonly Workload[]): There {
+/**
+ * Which workloads the labels of a namespace leave out; undefined: every workload enrolls or opts out by itself, or only
+ * gateways run there, which need no label.
+ */
+function leftOut(
+  namespace: Namespace,
+  all: readonly Workload[],
+  knowsAll: boolean,
+): "every workload" | "some" | undefined {
   const workloads = all.filter((workload) => !isProxy(workload));
-  return {
-    hasProxies: workloads.length < all.length,
-    workloads,
-    outside: workloads.filter((workload) => captureOf(workload, namespace) === "none"),
-  };
-}
-
-/** Whether the labels of a namespace leave out workloads. A namespace in which only gateways run needs none. */
-function isLeftOut(namespace: Namespace, { hasProxies, workloads, outside }: There, knowsAll: boolean): boolean {
-  if (isEnrolled(namespace) !== false) return false;
-  if (workloads.length === 0) return !(hasProxies && knowsAll);
-  return outside.length === workloads.length || outside.some((workload) => !staysOut(workload));
+  if (workloads.length === 0) return knowsAll && all.length > 0 ? undefined : "some";
+  const outside = workloads.filter((workload) => captureOf(workload, namespace) === "none");
+  if (outside.length === workloads.length) return "every workload";
+  return outside.some((workload) => !staysOut(workload)) ? "some" : undefined;
 }
 
 /** An empty namespace may be one for gateways; and if some pods enroll themselves, workload-outside-mesh reports the others. */
-function ofNamespace(namespace: Namespace, isCertain: boolean): Problem {
+function ofNamespace(namespace: Namespace, left: "every workload" | "some"): Problem {
   const { name, labels } = namespace.metadata;
   const said = enrollmentEvidence(namespace, enrollmentOf(namespace)).join(", ");
   const because = said === "" ? "no label enrolls it" : `${said} enrolls nothing`;
@@ -65,7 +59,7 @@ function ofNamespace(namespace: Namespace, isCertain: boolean): Problem {
     message: `Namespace ${name} is not in the mesh: ${because}; its workloads accept all traffic, without mTLS or any policy`,
     key: "not in the mesh",
     acceptedWith: [{ rule: "namespace-leaves-mesh", object: namespace }],
-    ...(isCertain ? {} : { atMost: "warn" }),
+    ...(left === "some" ? { atMost: "warn" } : {}),
   };
 }
 
