@@ -85,7 +85,7 @@ function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basi
   ];
   return `profile ${profile}, ${documents.join(", ")}; ${protection}`;
 }
-const mostNames = 10;
+const mostNames = 15;
 
 /** Rules without any object of their kind are only counted. */
 function idleOf({ idle }: Basis): readonly string[] {

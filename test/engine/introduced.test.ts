@@ -52,3 +52,27 @@ for (const [what, before, after, expected] of cases)
       expected,
     );
   });
+
+test("a rule that checks and compares: a new object is checked, and a comparison says what existed before", () => {
+  const both = defineRule({
+    ...hostsAreMistakes,
+    subject: "VirtualService",
+    reads: [],
+    *check() {
+      yield { at: [], message: "checked" };
+    },
+    *compare() {
+      yield { at: [], message: "compared" };
+      yield { at: [], message: "was there", existed: true };
+    },
+  });
+  const found = (old: AnyObject | undefined) =>
+    judge([both], new MeshStore(defaultMeshSettings), [{ old, object: virtualService(["b"]) }]).findings.map(
+      ({ message, introduced }) => [message, introduced],
+    );
+  assert.deepEqual(found(undefined), [["checked", true]]);
+  assert.deepEqual(found(virtualService(["a"])), [
+    ["compared", true],
+    ["was there", false],
+  ]);
+});

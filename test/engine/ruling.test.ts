@@ -10,7 +10,7 @@ import {
   type RulingContext,
   rulingsOf,
 } from "../../src/engine/ruling.ts";
-import { type PolicySelection, type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
+import { type Exception, type PolicySelection, type RuleSetting, selectionOf } from "../../src/engine/setting.ts";
 import { idOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
@@ -270,4 +270,49 @@ test("of findings about one topic in a namespace a weakening that is as severe c
   assert.deepEqual(left("warn", "warn"), ["warn", "off"]);
   assert.deepEqual(left("audit", "warn"), ["audit", "warn"]);
   assert.deepEqual(left("deny", "warn", at("orders")), ["deny", "warn"]);
+});
+
+test("a finding about an object includes findings of the same topic whose evidence it is, in any namespace", () => {
+  const object = (name: string) => read({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  const [policy, other, namespace] = [object("policy"), object("other"), object("namespace")];
+  const own = (mode: Mode, subject = policy, topic = "plaintext") =>
+    findingWith({ topic, subject, setting: setting(mode) });
+  const about = (mode: Mode) =>
+    findingWith({
+      topic: "plaintext",
+      subject: namespace,
+      evidence: [policy],
+      class: "relational",
+      setting: setting(mode),
+    });
+  const left = (...findings: readonly Finding[]) =>
+    rulingsOf(findings, { after: mesh, exceptionFor: () => undefined }).map(({ mode }) => mode);
+  assert.deepEqual(left(about("warn"), own("deny")), ["off", "deny"]);
+  assert.deepEqual(left(about("deny"), own("deny")), ["off", "deny"]);
+  assert.deepEqual(left(about("deny"), own("warn")), ["deny", "warn"]);
+  assert.deepEqual(left(about("warn"), own("deny", other)), ["warn", "deny"]);
+  assert.deepEqual(left(about("warn"), own("deny", policy, "another topic")), ["warn", "deny"]);
+  // Two findings with each other as evidence are both kept.
+  const mutual = { topic: "plaintext", class: "relational" } as const;
+  assert.deepEqual(
+    left(
+      findingWith({ ...mutual, subject: policy, evidence: [namespace] }),
+      findingWith({ ...mutual, subject: namespace, evidence: [policy] }),
+    ),
+    ["deny", "deny"],
+  );
+});
+
+test("an exception for a finding that includes a problem accepts the problem, too", () => {
+  const subject = read({ apiVersion: "v1", kind: "Namespace", metadata: { name: "payments" } });
+  const accepted = {
+    title: "MeshwardException payments/legacy",
+    namespace: "payments",
+    expiresAt: "2027-01-01T00:00:00Z",
+  } as Exception;
+  const [ruling] = rulingsOf([findingWith({ acceptedWith: [{ rule: "another-rule", object: subject }] })], {
+    after: mesh,
+    exceptionFor: ({ id }, object) => (id === "another-rule" && object === subject ? accepted : undefined),
+  });
+  assert.deepEqual([ruling?.mode, ruling?.exception], ["off", accepted]);
 });

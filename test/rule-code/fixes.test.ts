@@ -150,7 +150,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-not-in-mesh": [
     [
-      /^Namespace /,
+      /^The namespace is not/,
       "Label the namespace `istio.io/dataplane-mode: ambient` or `istio-injection: enabled`, or do not protect it.",
     ],
     [

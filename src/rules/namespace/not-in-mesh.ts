@@ -49,14 +49,14 @@ function leftOut(
 
 /** An empty namespace may be one for gateways; and if some pods enroll themselves, workload-outside-mesh reports the others. */
 function ofNamespace(namespace: Namespace, left: "every workload" | "some"): Problem {
-  const { name, labels } = namespace.metadata;
+  const { labels } = namespace.metadata;
   const said = enrollmentEvidence(namespace, enrollmentOf(namespace)).join(", ");
   const because = said === "" ? "no label enrolls it" : `${said} enrolls nothing`;
   const label = enrollmentLabels.find((one) => labels[one] !== undefined);
   return {
     at: label === undefined ? [] : ["metadata", "labels", label],
     topic: "outside the mesh",
-    message: `Namespace ${name} is not in the mesh: ${because}; its workloads accept all traffic, without mTLS or any policy`,
+    message: `The namespace is not in the mesh: ${because}; its workloads accept all traffic, without mTLS or any policy`,
     key: "not in the mesh",
     acceptedWith: [{ rule: "namespace-leaves-mesh", object: namespace }],
     ...(left === "some" ? { atMost: "warn" } : {}),
