@@ -50,7 +50,7 @@ describe("the walkthrough", { skip }, () => {
     assert.deepEqual(await find(raw), before);
   }
 
-  test("01: new namespaces are enrolled; billing is told that it has no default deny", async () => {
+  test("01: new namespaces are enrolled; billing is told that it has no default deny and no STRICT mode", async () => {
     await startFromNothing(all);
     const objects = await objectsIn("01");
     const output = await send(all.plane, ["apply", "-f", "-"], { objects, as: "tenant" });
@@ -58,12 +58,20 @@ describe("the walkthrough", { skip }, () => {
       output,
       /"billing" joins the ambient mesh/,
       /namespace-default-deny-missing/,
+      /namespace-mtls-not-strict/,
       /"storefront" joins the ambient mesh/,
     );
     for (const name of ["billing", "storefront"])
       assert.equal((await find(namespace(name)))?.metadata.labels["istio.io/dataplane-mode"], "ambient");
     const applied = await succeeds(all.plane, ["apply", "-f", "-"], background());
-    assert.doesNotMatch(applied.stderr, /^Warning: .*\[[a-z0-9-]+\] /m); // kubectl's own warnings name no rule
+    // The workload of billing comes before its policies. Warnings of kubectl itself name no rule.
+    const said = [...applied.stderr.matchAll(/^Warning: (.+?): \[([a-z0-9-]+)\] (?!Fix: )/gm)];
+    assert.deepEqual(
+      said.map(([, object, rule]) => `${object} ${rule}`),
+      ["namespace-default-deny-missing", "namespace-mtls-not-strict"].map(
+        (rule) => `Deployment billing/invoices ${rule}`,
+      ),
+    );
   });
 
   describe("02: the canary of catalog", () => {

@@ -248,6 +248,7 @@ describe("ways to weaken a protected namespace", { skip }, () => {
     await prepare([
       workload(clients, "client"),
       ...[waypointed, ...placed.map(({ here }) => here)].flatMap((here) => [...whatRuns(here), denyAll(here)]),
+      strict(waypointed),
       ...placed.flatMap(({ there }) => there),
     ]);
   });
