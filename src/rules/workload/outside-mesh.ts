@@ -69,14 +69,17 @@ function reasonAt({ pod, podAt }: Workload): Path {
 function* portsOutside(workload: Workload, capture: Capture): Iterable<Problem> {
   for (const plane of capture === "unknown" ? (["sidecar", "ambient"] as const) : [capture]) {
     const interception = interceptionOf(workload.pod, plane);
-    const annotation = annotationOf(workload, interception.by);
-    for (const { port, isCertain } of portsPassed(workload.pod, interception))
+    const annotations = new Map<string | undefined, ReturnType<typeof annotationOf>>();
+    for (const { port, by } of portsPassed(workload.pod, interception)) {
+      const annotation = annotations.get(by) ?? annotationOf(workload, by);
+      annotations.set(by, annotation);
       yield {
         ...annotation,
         message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation.shown}`,
         key: `port ${port}`,
-        ...(isCertain && capture !== "unknown" ? {} : { atMost: "warn" }),
+        ...(capture === "unknown" ? { atMost: "warn" } : {}),
       };
+    }
   }
 }
 
