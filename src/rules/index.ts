@@ -20,6 +20,7 @@ import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
+import { namespaceMeshConfigRemoved } from "./namespace/mesh-config-removed.ts";
 import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
 import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
@@ -65,6 +66,7 @@ export const rules: readonly Rule[] = [
   namespaceDefaultDenyRemoved,
   namespaceEnrolledBacksWebhook,
   namespaceLeavesMesh,
+  namespaceMeshConfigRemoved,
   namespaceMeshMtlsWeakened,
   namespaceMtlsNotStrict,
   namespaceMtlsWeakened,

@@ -55,7 +55,7 @@ interface World {
 
 function worldOf(objects: readonly Raw[], { old, object }: RawChange): World {
   const all = objects.map(read);
-  const mesh = new MeshStore(meshSettingsOf(all.filter((one) => one.kind === "MeshConfig")));
+  const mesh = new MeshStore(meshSettingsOf(all));
   for (const one of all) mesh.set(one);
   return { mesh, change: { old: old && read(old), object: object && read(object) } };
 }

@@ -209,6 +209,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /changes to revision "(\S+)"/,
       'Install a control plane with revision "$1" first, or use the revision or a tag of an existing one.',
     ],
+    [
+      /loses revision "(\S+)"/,
+      'Move the namespace to another revision before the control plane or the tag "$1" is removed.',
+    ],
   ],
   "namespace-mtls-weakened": [
     [
@@ -301,6 +305,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "workload-leaves-mesh": [
     [/leaves the mesh: pods in the host network/, `Do not set hostNetwork. ${forClients}`],
+    [
+      /leaves the mesh: there is neither a control plane nor a tag for revision "(\S+)"/,
+      'Install a control plane with revision "$1" first, or use the revision or a tag of an existing one.',
+    ],
     [/leaves the mesh: (label|annotation) (\S+) "/, `Remove the $1 $2. ${forClients}`],
     [
       /leaves the mesh: the labels and annotations/,

@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
+import { type Readers, readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
@@ -15,6 +16,7 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, noCoverage, together } from "./coverage.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
@@ -49,18 +51,69 @@ export interface PolicyLevels {
   /** Undefined for the root namespace itself, and if no root namespace exists. */
   readonly meshWide: PolicySet | undefined;
 }
-/** The enforced policies that apply in a namespace, by level. */
+
+/** The policies that some control plane reads, and those that count for proxies of one of them. */
+export class ServedPolicies implements PolicyLevels {
+  readonly own: PolicySet;
+  readonly meshWide: PolicySet | undefined;
+  readonly readers: Readers;
+  /** Whether it does not matter which control plane configures a proxy. */
+  readonly isOfAll: boolean;
+  readonly #settings: MeshSettings;
+  readonly #passedOver: ReadonlySet<AuthorizationPolicy>;
+  readonly #read = new Map<ControlPlane, PolicyLevels>();
+
+  constructor(
+    { own, meshWide }: PolicyLevels,
+    readers: Readers,
+    settings: MeshSettings,
+    passedOver: ReadonlySet<AuthorizationPolicy> = new Set(),
+  ) {
+    this.own = own;
+    this.meshWide = meshWide;
+    this.readers = readers;
+    this.#settings = settings;
+    this.#passedOver = passedOver;
+    this.isOfAll = readers.areReadByAll(own.policies, meshWide?.policies ?? []);
+  }
+
+  readBy(controlPlane: ControlPlane): PolicyLevels {
+    if (this.isOfAll) return this;
+    let found = this.#read.get(controlPlane);
+    if (found === undefined) {
+      const own = this.readers.own(this.own.policies, controlPlane);
+      const meshWide = this.meshWide && this.readers.meshWide(this.meshWide.policies, controlPlane);
+      found = {
+        own: this.#passedOver.size === 0 ? policySetOf(own, this.#settings) : this.#passing(own),
+        meshWide: meshWide && policySetOf(meshWide, this.#settings),
+      };
+      this.#read.set(controlPlane, found);
+    }
+    return found;
+  }
+
+  /** The same, with these policies of the namespace treated as if they allowed nobody. */
+  passingOver(policies: ReadonlySet<AuthorizationPolicy>): ServedPolicies {
+    const own = new PolicySet(this.own.policies, this.#settings, policies);
+    return new ServedPolicies({ own, meshWide: this.meshWide }, this.readers, this.#settings, policies);
+  }
+
+  #passing(policies: readonly AuthorizationPolicy[]): PolicySet {
+    return new PolicySet(policies, this.#settings, this.#passedOver);
+  }
+}
+
+/** The enforced policies that apply in a namespace, by level and by control plane. */
 export const policyLevels = fact(
   "policyLevels",
   "Namespace",
-  [policiesInNamespace, rootOfNamespace],
-  (namespace, mesh): PolicyLevels => {
+  [policiesInNamespace, rootOfNamespace, readers],
+  (namespace, mesh): ServedPolicies => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    return {
-      own: mesh.get(policiesInNamespace, namespace),
-      meshWide: isRoot ? undefined : mesh.get(policiesInNamespace, root),
-    };
+    const own = mesh.get(policiesInNamespace, namespace);
+    const meshWide = isRoot ? undefined : mesh.get(policiesInNamespace, root);
+    return new ServedPolicies({ own, meshWide }, mesh.get(readers, namespace), mesh.settings);
   },
 );
 
@@ -98,6 +151,7 @@ const thereOf = (
 
 export interface Gateway extends GatewayTarget {
   readonly id: string;
+  readonly controlPlane: ControlPlane;
 }
 
 /**
@@ -115,6 +169,7 @@ export class NamespaceAuthorization {
   /** The data plane that enforces policies on a workload without labels. */
   readonly enforcer: Enforcer;
   readonly #namespace: Namespace;
+  readonly #policies: ServedPolicies;
   readonly #there: There;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
   #workloadsAndProxies: readonly Workload[] | undefined;
@@ -123,13 +178,14 @@ export class NamespaceAuthorization {
   #isEachGuarded: boolean | undefined;
   #isGuardedOneByOne: boolean | undefined;
 
-  constructor(namespace: Namespace, { own, meshWide }: PolicyLevels, there: There) {
-    this.own = own;
-    this.meshWide = meshWide;
+  constructor(namespace: Namespace, policies: ServedPolicies, there: There) {
+    this.own = policies.own;
+    this.meshWide = policies.meshWide;
+    this.#policies = policies;
     this.#namespace = namespace;
     this.#there = there;
     this.knowsWorkloads = there.knowsWorkloads;
-    this.gateways = there.gateways.map(gatewayOf);
+    this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
     this.enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
     this.mayUseWaypoint =
       namespace.implied === true ||
@@ -141,8 +197,7 @@ export class NamespaceAuthorization {
   /** The same, with these policies of the namespace treated as if they allowed nobody. */
   passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespaceAuthorization {
     if (policies.size === 0) return this;
-    const own = new PolicySet(this.own.policies, this.#there.settings, policies);
-    return new NamespaceAuthorization(this.#namespace, { own, meshWide: this.meshWide }, this.#there);
+    return new NamespaceAuthorization(this.#namespace, this.#policies.passingOver(policies), this.#there);
   }
 
   /** Oldest first. */
@@ -174,6 +229,7 @@ export class NamespaceAuthorization {
 
   /** Whether every workload has an effective default deny, regardless of its labels. */
   get deniesEverything(): boolean {
+    if (!this.#policies.isOfAll) return false;
     const mayOpen = this.own.kinds.opens || this.meshWide?.kinds.opens === true;
     return enforcers.every((enforcer) => {
       const { sealedBy, closedBy } = this.#wide(enforcer);
@@ -205,8 +261,12 @@ export class NamespaceAuthorization {
     return this.#ofLabels(labels, this.enforcer);
   }
 
-  ofGateway(gateway: GatewayTarget): Coverage {
-    return together(this.own.ofGateway(gateway), this.meshWide?.ofGateway(gateway) ?? noCoverage);
+  /** A gateway that the view does not contain is assumed to have the control plane of its namespace. */
+  ofGateway(gateway: GatewayTarget | Gateway): Coverage {
+    const { own, meshWide } = this.#policies.readBy(
+      "controlPlane" in gateway ? gateway.controlPlane : this.readers.ofGateway(this.#namespace),
+    );
+    return together(own.ofGateway(gateway), meshWide?.ofGateway(gateway) ?? noCoverage);
   }
 
   /** The coverage of a Service of this namespace at its waypoint. */
@@ -214,7 +274,7 @@ export class NamespaceAuthorization {
     this.#ofWaypoints ??= this.gateways
       .filter(({ isWaypoint }) => isWaypoint)
       .reduce((sum, waypoint) => together(sum, this.ofGateway(waypoint)), noCoverage);
-    return together(this.own.ofService(name), this.#ofWaypoints);
+    return together(this.#policies.readBy(this.controlPlaneOfWaypoint).own.ofService(name), this.#ofWaypoints);
   }
 
   /** Whether every existing workload has a default deny. */
@@ -243,12 +303,32 @@ export class NamespaceAuthorization {
     return false;
   }
 
+  get readers(): Readers {
+    return this.#policies.readers;
+  }
+
+  /** The control plane that configures what enforces policies on pods with these labels. */
+  controlPlaneOf(labels: Labels = noLabels, enforcer: Enforcer = this.enforcer): ControlPlane {
+    return enforcer === "ztunnel" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
+  }
+
+  /** The same for the waypoints of this namespace; one elsewhere is assumed to have the control plane of the namespace. */
+  get controlPlaneOfWaypoint(): ControlPlane {
+    return this.gateways.find(({ isWaypoint }) => isWaypoint)?.controlPlane ?? this.readers.ofGateway(this.#namespace);
+  }
+
+  #readFor(labels: Labels, enforcer: Enforcer): PolicyLevels {
+    return this.#policies.readBy(this.controlPlaneOf(labels, enforcer));
+  }
+
   #wide(enforcer: Enforcer): Coverage {
-    return together(this.own.wide(enforcer), this.meshWide?.wide(enforcer) ?? noCoverage);
+    const { own, meshWide } = this.#readFor(noLabels, enforcer);
+    return together(own.wide(enforcer), meshWide?.wide(enforcer) ?? noCoverage);
   }
 
   #ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
-    return together(this.own.ofLabels(labels, enforcer), this.meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
+    const { own, meshWide } = this.#readFor(labels, enforcer);
+    return together(own.ofLabels(labels, enforcer), meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
   }
 }
 
@@ -261,8 +341,9 @@ const noLabels: Labels = Object.freeze({});
 export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
   captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
 
-const gatewayOf = (gateway: KubernetesGateway): Gateway => ({
+const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gateway => ({
   id: idOf(gateway),
+  controlPlane,
   name: gateway.metadata.name,
   namespace: gateway.metadata.namespace,
   isWaypoint: gateway.spec.gatewayClassName === waypointClass,

@@ -1,6 +1,7 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -50,7 +51,7 @@ const anyOther = "";
 export const tlsPathsInto = fact(
   "tlsPathsInto",
   "Namespace",
-  [destinationsWithTls, peerAuthenticationsOfNamespace],
+  [destinationsWithTls, peerAuthenticationsOfNamespace, readers],
   (namespace, mesh): readonly TlsPath[] => {
     const destinations = mesh.get(destinationsWithTls, namespace);
     if (destinations.length === 0) return [];
