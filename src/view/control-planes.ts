@@ -60,7 +60,7 @@ const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Work
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
 /** Whether the settings depend on this object: a mesh config, an injector, a revision tag, or ztunnel. */
-export function isMeshSettings(object: AnyObject): boolean {
+export function decidesSettings(object: AnyObject): boolean {
   if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined;
   if (object.kind === "AdmissionWebhook") return injectorOf(object) !== undefined;
   return object.kind === "Workload" && isZtunnel(object);

@@ -1,7 +1,7 @@
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { type ControlPlanes, controlPlanesOf } from "./control-planes.ts";
 
-export { isMeshSettings, settingsObjects } from "./control-planes.ts";
+export { decidesSettings, settingsObjects } from "./control-planes.ts";
 
 export type ExportTo = readonly string[];
 
@@ -40,6 +40,10 @@ export const defaultMeshSettings: MeshSettings = {
   discovery: {},
   seen: false,
 };
+
+/** Whether this is the mesh config of the default revision, from which the settings come if it exists. */
+export const isMeshSettings = ({ metadata }: ObjectOf<"MeshConfig">): boolean =>
+  metadata.name === "istio" && metadata.namespace === defaultMeshSettings.rootNamespace;
 
 /**
  * Derives the settings from mesh configs, injectors, revision tags and ztunnel; other objects are ignored. Every mesh config

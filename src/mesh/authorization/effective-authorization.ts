@@ -26,6 +26,7 @@ import { type Enforcer, enforcers } from "./rules.ts";
 export { type Coverage, hasDefaultDeny, isDeniedByDefault } from "./coverage.ts";
 
 type Labels = Readonly<Record<string, string>>;
+const noLabels: Labels = Object.freeze({});
 
 /** A namespace and its own enforced policies. */
 export const enforcedPoliciesOfNamespace = relation(
@@ -52,40 +53,50 @@ export interface PolicyLevels {
   readonly meshWide: PolicySet | undefined;
 }
 
-/** The policies that some control plane reads, and those that count for proxies of one of them. */
-export class ServedPolicies implements PolicyLevels {
+/** The policies of a namespace by the control plane that reads them. */
+export class NamespacePolicies implements PolicyLevels {
+  /** Those that the control plane of the namespace's own enforcer reads. */
   readonly own: PolicySet;
   readonly meshWide: PolicySet | undefined;
+  /** Those that any control plane reads. */
+  readonly served: PolicyLevels;
   readonly readers: Readers;
   /** Whether it does not matter which control plane configures a proxy. */
   readonly isOfAll: boolean;
+  readonly #enforcer: Enforcer;
   readonly #settings: MeshSettings;
   readonly #passedOver: ReadonlySet<AuthorizationPolicy>;
   readonly #read = new Map<ControlPlane, PolicyLevels>();
 
   constructor(
-    { own, meshWide }: PolicyLevels,
-    readers: Readers,
-    settings: MeshSettings,
+    served: PolicyLevels,
+    of: { readonly readers: Readers; readonly enforcer: Enforcer; readonly settings: MeshSettings },
     passedOver: ReadonlySet<AuthorizationPolicy> = new Set(),
   ) {
+    this.served = served;
+    this.readers = of.readers;
+    this.#enforcer = of.enforcer;
+    this.#settings = of.settings;
+    this.#passedOver = passedOver;
+    this.isOfAll = of.readers.areReadByAll(served.own.policies, served.meshWide?.policies ?? []);
+    const { own, meshWide } = this.readBy(this.controlPlaneOf(noLabels, of.enforcer));
     this.own = own;
     this.meshWide = meshWide;
-    this.readers = readers;
-    this.#settings = settings;
-    this.#passedOver = passedOver;
-    this.isOfAll = readers.areReadByAll(own.policies, meshWide?.policies ?? []);
+  }
+
+  /** The control plane that configures what enforces policies on pods with these labels. */
+  controlPlaneOf(labels: Labels, enforcer: Enforcer): ControlPlane {
+    return enforcer === "ztunnel" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
   }
 
   readBy(controlPlane: ControlPlane): PolicyLevels {
-    if (this.isOfAll) return this;
+    if (this.isOfAll) return this.served;
     let found = this.#read.get(controlPlane);
     if (found === undefined) {
-      const own = this.readers.own(this.own.policies, controlPlane);
-      const meshWide = this.meshWide && this.readers.meshWide(this.meshWide.policies, controlPlane);
+      const { own, meshWide } = this.served;
       found = {
-        own: this.#passedOver.size === 0 ? policySetOf(own, this.#settings) : this.#passing(own),
-        meshWide: meshWide && policySetOf(meshWide, this.#settings),
+        own: this.#setOf(this.readers.own(own.policies, controlPlane)),
+        meshWide: meshWide && policySetOf(this.readers.meshWide(meshWide.policies, controlPlane), this.#settings),
       };
       this.#read.set(controlPlane, found);
     }
@@ -93,13 +104,28 @@ export class ServedPolicies implements PolicyLevels {
   }
 
   /** The same, with these policies of the namespace treated as if they allowed nobody. */
-  passingOver(policies: ReadonlySet<AuthorizationPolicy>): ServedPolicies {
-    const own = new PolicySet(this.own.policies, this.#settings, policies);
-    return new ServedPolicies({ own, meshWide: this.meshWide }, this.readers, this.#settings, policies);
+  passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespacePolicies {
+    const own = new PolicySet(this.served.own.policies, this.#settings, policies);
+    const of = { readers: this.readers, enforcer: this.#enforcer, settings: this.#settings };
+    return new NamespacePolicies({ own, meshWide: this.served.meshWide }, of, policies);
   }
 
-  #passing(policies: readonly AuthorizationPolicy[]): PolicySet {
-    return new PolicySet(policies, this.#settings, this.#passedOver);
+  /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
+  isSame(other: NamespacePolicies): boolean {
+    const [was, is] = [this.served, other.served];
+    return (
+      is.own.isSame(was.own) &&
+      (was.meshWide === undefined || is.meshWide === undefined
+        ? was.meshWide === is.meshWide
+        : is.meshWide.isSame(was.meshWide)) &&
+      ((this.isOfAll && other.isOfAll) || this.readers.isSame(other.readers))
+    );
+  }
+
+  #setOf(own: readonly AuthorizationPolicy[]): PolicySet {
+    return this.#passedOver.size === 0
+      ? policySetOf(own, this.#settings)
+      : new PolicySet(own, this.#settings, this.#passedOver);
   }
 }
 
@@ -108,12 +134,17 @@ export const policyLevels = fact(
   "policyLevels",
   "Namespace",
   [policiesInNamespace, rootOfNamespace, readers],
-  (namespace, mesh): ServedPolicies => {
+  (namespace, mesh): NamespacePolicies => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
     const own = mesh.get(policiesInNamespace, namespace);
     const meshWide = isRoot ? undefined : mesh.get(policiesInNamespace, root);
-    return new ServedPolicies({ own, meshWide }, mesh.get(readers, namespace), mesh.settings);
+    const of = {
+      readers: mesh.get(readers, namespace),
+      enforcer: enforcerOfNamespace(namespace),
+      settings: mesh.settings,
+    };
+    return new NamespacePolicies({ own, meshWide }, of);
   },
 );
 
@@ -169,16 +200,17 @@ export class NamespaceAuthorization {
   /** The data plane that enforces policies on a workload without labels. */
   readonly enforcer: Enforcer;
   readonly #namespace: Namespace;
-  readonly #policies: ServedPolicies;
+  readonly #policies: NamespacePolicies;
   readonly #there: There;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
   #workloadsAndProxies: readonly Workload[] | undefined;
   #labelled: Labelled<Workload> | undefined;
   #ofWaypoints: Coverage | undefined;
+  #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
   #isGuardedOneByOne: boolean | undefined;
 
-  constructor(namespace: Namespace, policies: ServedPolicies, there: There) {
+  constructor(namespace: Namespace, policies: NamespacePolicies, there: There) {
     this.own = policies.own;
     this.meshWide = policies.meshWide;
     this.#policies = policies;
@@ -186,7 +218,7 @@ export class NamespaceAuthorization {
     this.#there = there;
     this.knowsWorkloads = there.knowsWorkloads;
     this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
-    this.enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
+    this.enforcer = enforcerOfNamespace(namespace);
     this.mayUseWaypoint =
       namespace.implied === true ||
       namesWaypoint(namespace) ||
@@ -239,6 +271,7 @@ export class NamespaceAuthorization {
 
   /** Whether no workload has a default deny, regardless of its labels. */
   get deniesNothing(): boolean {
+    if (!this.#policies.isOfAll) return false;
     return !this.own.kinds.denies && this.meshWide?.kinds.denies !== true;
   }
 
@@ -309,10 +342,26 @@ export class NamespaceAuthorization {
 
   /** The control plane that configures what enforces policies on pods with these labels. */
   controlPlaneOf(labels: Labels = noLabels, enforcer: Enforcer = this.enforcer): ControlPlane {
-    return enforcer === "ztunnel" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
+    return this.#policies.controlPlaneOf(labels, enforcer);
   }
 
-  /** The same for the waypoints of this namespace; one elsewhere is assumed to have the control plane of the namespace. */
+  /** Whether the control plane of some workload or gateway, or of future workloads of the namespace, reads a policy. */
+  isRead(policy: AuthorizationPolicy): boolean {
+    if (this.#policies.isOfAll) return true;
+    this.#controlPlanes ??= new Set([
+      this.controlPlaneOf(),
+      ...this.gateways.map(({ controlPlane }) => controlPlane),
+      ...this.workloadsAndProxies.map((one) => this.controlPlaneOf(one.pod.labels, enforcerOf(one, this.#namespace))),
+    ]);
+    return [...this.#controlPlanes].some((one) => this.readers.reads(policy, one));
+  }
+
+  /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
+  hasSamePolicies(other: NamespaceAuthorization): boolean {
+    return this.#policies.isSame(other.#policies);
+  }
+
+  /** The control plane of the waypoints of this namespace; one elsewhere is assumed to have the control plane of the namespace. */
   get controlPlaneOfWaypoint(): ControlPlane {
     return this.gateways.find(({ isWaypoint }) => isWaypoint)?.controlPlane ?? this.readers.ofGateway(this.#namespace);
   }
@@ -332,7 +381,9 @@ export class NamespaceAuthorization {
   }
 }
 
-const noLabels: Labels = Object.freeze({});
+/** The data plane that enforces policies on a workload without labels. */
+const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
+  enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
 
 /**
  * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar

@@ -6,7 +6,7 @@ import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
 import {
   defaultMeshSettings,
-  isMeshSettings,
+  decidesSettings,
   type MeshSettings,
   meshSettingsOf,
   settingsObjects,
@@ -184,7 +184,7 @@ export class ClusterMesh {
     if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
     const kept = withoutLastApplied(object);
     for (const store of this.#stores()) store.set(kept);
-    if (isMeshSettings(object) || (there !== undefined && isMeshSettings(there))) this.#settle();
+    if (decidesSettings(object) || (there !== undefined && decidesSettings(there))) this.#settle();
   }
 
   #delete(raw: Record<string, unknown>, { kind, served, owns }: ClusterResource): void {
@@ -197,7 +197,7 @@ export class ClusterMesh {
     // Both lists contain the ConfigMap `istio`, because istiod's chart also sets the revision label on it.
     if (there === undefined || there.implied || !owns(there)) return;
     for (const store of this.#stores()) store.delete(kind, key);
-    if (isMeshSettings(there)) this.#settle();
+    if (decidesSettings(there)) this.#settle();
   }
 
   #keepOnly(keys: ReadonlySet<string>, resource: ClusterResource): void {
@@ -207,7 +207,7 @@ export class ClusterMesh {
       if (!object.implied && resource.owns(object) && !keys.has(`${namespace}/${name}`)) gone.push(object);
     }
     for (const object of gone) for (const store of this.#stores()) store.delete(object.kind, keyOf(object));
-    if (gone.some(isMeshSettings)) this.#settle();
+    if (gone.some(decidesSettings)) this.#settle();
   }
 
   #stores(): readonly MeshStore[] {
