@@ -14,6 +14,7 @@ import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
@@ -24,12 +25,14 @@ import { namespaceMeshConfigRemoved } from "./namespace/mesh-config-removed.ts";
 import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
 import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
+import { namespaceNotDiscovered } from "./namespace/not-discovered.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
+import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
@@ -60,6 +63,7 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
+  injectionRevisionUnserved,
   meshConfigWeakened,
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
@@ -70,12 +74,14 @@ export const rules: readonly Rule[] = [
   namespaceMeshMtlsWeakened,
   namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
+  namespaceNotDiscovered,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,
   peerAuthenticationWithoutEffect,
+  policyRevisionElsewhere,
   policyRevisionInert,
   policySelectorEmpty,
   requestAuthenticationNotRequired,

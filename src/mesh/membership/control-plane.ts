@@ -72,10 +72,36 @@ export class Readers {
     return this.#read(objects, this.#root, controlPlane);
   }
 
+  /**
+   * Those of the namespace's own objects that a control plane of its sidecars and gateways reads. If the pods choose their
+   * control plane themselves, each of them may be one.
+   */
+  ownOfProxies<T extends AnyObject>(objects: readonly T[]): readonly T[] {
+    return this.#ofProxies((one) => this.own(objects, one), objects);
+  }
+
+  /** The same for objects of the root namespace. */
+  meshWideOfProxies<T extends AnyObject>(objects: readonly T[]): readonly T[] {
+    return this.#ofProxies((one) => this.meshWide(objects, one), objects);
+  }
+
+  #ofProxies<T extends AnyObject>(read: (controlPlane: ControlPlane) => readonly T[], all: readonly T[]): readonly T[] {
+    const { labels } = this.#namespace.metadata;
+    const isByPods = labels[injectionLabel] === undefined && labels[revisionLabel] === undefined;
+    const [sidecars, gateways] = [
+      read(isByPods ? undefined : this.ofSidecar({})),
+      read(isByPods ? undefined : this.ofGateway(this.#namespace)),
+    ];
+    if (sidecars === gateways || gateways.length === 0) return sidecars;
+    const some = new Set([...sidecars, ...gateways]);
+    return sidecars.length === 0 ? gateways : all.filter((one) => some.has(one));
+  }
+
   /** Whether a control plane reads an object of the namespace or of the root namespace. */
   reads(object: AnyObject, controlPlane: ControlPlane): boolean {
     const isOwn = object.metadata.namespace === this.#namespace.metadata.name;
-    return this.#read([object], isOwn ? this.#namespace : this.#root, controlPlane).length > 0;
+    const at = isOwn ? this.#namespace : this.#root;
+    return isReadBy(object, controlPlane, this.#settings) && isDiscovered(at, controlPlane, this.#settings);
   }
 
   /** Whether every control plane reads all these objects, so that it does not matter which one it is. */

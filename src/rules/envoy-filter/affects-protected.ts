@@ -3,6 +3,7 @@ import { idOf, keyOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { attachesToGateway, type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
 import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -31,18 +32,21 @@ const envoyFiltersIn = fact(
 );
 
 /**
- * The filters that apply in a namespace: its own and those of the root namespace (Istio
- * pilot/pkg/model/push_context.go EnvoyFilters). All namespaces share the list of the root namespace.
+ * The filters that apply in a namespace: its own and those of the root namespace that a control plane of its proxies reads
+ * (Istio pilot/pkg/model/push_context.go EnvoyFilters). All namespaces with the same control planes share the latter.
  */
 const envoyFilterLevels = fact(
   "envoyFilterLevels",
   "Namespace",
-  [envoyFiltersIn, rootOfNamespace],
+  [envoyFiltersIn, rootOfNamespace, readers],
   (namespace, mesh): readonly (readonly EnvoyFilter[])[] => {
-    const others = mesh
+    const [root] = mesh
       .related(rootOfNamespace, namespace)
       .filter(({ metadata }) => metadata.name !== namespace.metadata.name);
-    return [namespace, ...others].map((one) => mesh.get(envoyFiltersIn, one));
+    const own = mesh.get(envoyFiltersIn, namespace);
+    const found = mesh.get(readers, namespace);
+    if (root === undefined) return [found.ownOfProxies(own)];
+    return [found.ownOfProxies(own), found.meshWideOfProxies(mesh.get(envoyFiltersIn, root))];
   },
 );
 

@@ -1,14 +1,13 @@
 import { defineRule } from "../../engine/rule.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
-import { Readers } from "../../mesh/membership/control-plane.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { type ControlPlane, objectsOfRevision } from "../../mesh/objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
+import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { objectsOfRevision } from "../../mesh/objects/revision.ts";
 
 export const namespaceMeshConfigRemoved = defineRule({
   id: "namespace-mesh-config-removed",
   subject: "Namespace",
-  reads: [],
+  reads: [readers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["revisions"],
@@ -19,7 +18,7 @@ export const namespaceMeshConfigRemoved = defineRule({
   *compare(before, after) {
     const { metadata } = after.object;
     if (before.mesh.settings === after.mesh.settings || isTerminating(after.object)) return;
-    for (const revision of controlPlanesOf(after.object, after.mesh.settings)) {
+    for (const revision of new Set(controlPlanesOfEnrollment(after.object, after.mesh.get(readers, after.object)))) {
       if (revision === undefined || after.mesh.settings.configured.includes(revision)) continue;
       if (before.mesh.settings.configured.includes(revision))
         yield {
@@ -30,12 +29,3 @@ export const namespaceMeshConfigRemoved = defineRule({
     }
   },
 });
-
-/** Those of the pods that the labels of the namespace enroll. namespace-leaves-mesh checks one that is not there any more. */
-function controlPlanesOf(namespace: Namespace, settings: MeshSettings): ReadonlySet<ControlPlane> {
-  const readers = new Readers(namespace, undefined, settings);
-  const enrollment = enrollmentOf(namespace);
-  const isSidecar = enrollment === "sidecar" || enrollment === "ambient-and-sidecar";
-  const isAmbient = enrollment === "ambient" || enrollment === "ambient-and-sidecar";
-  return new Set([...(isSidecar ? [readers.ofSidecar({})] : []), ...(isAmbient ? [readers.ofZtunnel] : [])]);
-}
