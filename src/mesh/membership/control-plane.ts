@@ -97,6 +97,11 @@ export class Readers {
     return sidecars.length === 0 ? gateways : all.filter((one) => some.has(one));
   }
 
+  /** Whether a control plane reads what is in the namespace: its discoverySelectors select it. */
+  discovers(controlPlane: ControlPlane): boolean {
+    return isDiscovered(this.#namespace, controlPlane, this.#settings);
+  }
+
   /** Whether a control plane reads an object of the namespace or of the root namespace. */
   reads(object: AnyObject, controlPlane: ControlPlane): boolean {
     const isOwn = object.metadata.namespace === this.#namespace.metadata.name;
