@@ -39,6 +39,7 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
+import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
@@ -88,6 +89,7 @@ export const rules: readonly Rule[] = [
   routesNeedWaypoint,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
+  virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
   waypointNotFound,
   workloadAnnotationInvalid,

@@ -112,4 +112,64 @@ export const revisionShapes: readonly CostShape[] = [
       };
     },
   },
+  {
+    title: "n DestinationRules for another control plane, a VirtualService with n routes to their subsets",
+    world: (n) => ({
+      objects: [
+        ...both,
+        namespace("shapes", { "istio-injection": "enabled" }),
+        ...list(n, (i) =>
+          manifest(
+            "networking.istio.io/v1",
+            "DestinationRule",
+            { namespace: "shapes", name: `d-${i}`, labels: { "istio.io/rev": "canary" } },
+            { spec: { host: `s-${i}`, subsets: [{ name: "v1", labels: { version: "v1" } }] } },
+          ),
+        ),
+      ],
+      change: {
+        object: manifest(
+          "networking.istio.io/v1",
+          "VirtualService",
+          { namespace: "shapes", name: "v" },
+          {
+            spec: {
+              hosts: ["s-0"],
+              http: list(n, (i) => ({ route: [{ destination: { host: `s-${i}`, subset: "v1" } }] })),
+            },
+          },
+        ),
+      },
+    }),
+  },
+  {
+    title: "n DestinationRules of one host with n subsets for another control plane",
+    world: (n) => ({
+      objects: [
+        ...both,
+        namespace("shapes", { "istio-injection": "enabled" }),
+        ...list(n, (i) =>
+          manifest(
+            "networking.istio.io/v1",
+            "DestinationRule",
+            { namespace: "shapes", name: `d-${i}`, labels: { "istio.io/rev": "canary" } },
+            { spec: { host: "s", subsets: [{ name: `v${i}`, labels: { version: `v${i}` } }] } },
+          ),
+        ),
+      ],
+      change: {
+        object: manifest(
+          "networking.istio.io/v1",
+          "VirtualService",
+          { namespace: "shapes", name: "v" },
+          {
+            spec: {
+              hosts: ["s"],
+              http: list(n, (i) => ({ route: [{ destination: { host: "s", subset: `v${i}` } }] })),
+            },
+          },
+        ),
+      },
+    }),
+  },
 ];
