@@ -3,7 +3,13 @@ import type { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
 import { selects } from "../objects/selectors.ts";
-import { mtlsOf, type PeerAuthentication, type peerAuthenticationsOfNamespace, planes } from "./effective-mtls.ts";
+import {
+  mtlsOf,
+  type PeerAuthentication,
+  type peerAuthenticationsOfNamespace,
+  planes,
+  planesOfNamespace,
+} from "./effective-mtls.ts";
 import { declared, type EffectiveMode, isWide, portModes } from "./peer-authentications.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 
@@ -49,7 +55,9 @@ export function peerAuthenticationChoices(
 ): readonly PeerAuthenticationChoice[] {
   const { rootNamespace } = mesh.settings;
   const mtls = mtlsOf(namespace, mesh);
-  const all = planes.flatMap((plane): readonly EffectiveMode[] => {
+  // The control planes of sidecars and of ztunnel can read different policies.
+  const considered = mtls.isOfAll ? planes : planesOfNamespace(namespace).planes;
+  const all = considered.flatMap((plane): readonly EffectiveMode[] => {
     if (labels === undefined) return [mtls.wide(plane)];
     const { mode, ports } = mtls.of(labels, plane);
     return [mode, ...ports.values()];
@@ -57,7 +65,9 @@ export function peerAuthenticationChoices(
   const deciding = new Set(all.flatMap(({ by }) => by ?? []));
   const related = mesh.related(everyPeerAuthenticationOfNamespace, namespace).toSorted(oldestFirst);
   const mine = related.filter((policy) => isFor(policy, labels, rootNamespace));
-  const controlPlanes = [mtls.readers.ofSidecar(labels ?? {}), mtls.readers.ofZtunnel];
+  const controlPlanes = considered.map((plane) =>
+    plane === "ambient" ? mtls.readers.ofZtunnel : mtls.readers.ofSidecar(labels ?? {}),
+  );
   const read = new Set(mine.filter((policy) => controlPlanes.some((one) => mtls.readers.reads(policy, one))));
   return mine.map((policy) => {
     const level = levelOf(policy, rootNamespace);

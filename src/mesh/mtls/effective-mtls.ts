@@ -56,7 +56,7 @@ export const peerAuthenticationLevel = fact(
 const levels = new WeakMap<readonly PeerAuthentication[], PeerAuthenticationLevel>();
 
 /** If a change touches no policy of a namespace, the list and its level are the same before and after. */
-function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {
+export function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {
   if (policies.length === 0) return noLevel;
   const known = levels.get(policies);
   if (known !== undefined) return known;
