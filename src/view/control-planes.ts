@@ -15,6 +15,8 @@ export interface ControlPlanes {
   readonly revisions: readonly string[];
   /** Those of them that have a mesh config. An external control plane has only its injector in this cluster. */
   readonly configured: readonly string[];
+  /** The revisions and tags that have an injector in this cluster. Empty: no injector is known. */
+  readonly injectors: readonly string[];
   /** The revision tags, and the revision that each one stands for. They select an injector, not who reads an object. */
   readonly tags: Readonly<Record<string, string>>;
   /** The revision that ztunnel connects to; empty: the default one. */
@@ -87,11 +89,12 @@ export function controlPlanesOf(
 ): ControlPlanes & { readonly config: MeshConfig | undefined } {
   const found = new Found(base);
   for (const object of objects) found.add(object);
-  const { configs, injected, tags, ztunnelRevision } = found;
+  const { configs, injected, injectors, tags, ztunnelRevision } = found;
   const revisions = new Set([...(configs.size === 0 ? base.revisions : configs.keys()), ...injected]);
   return {
     revisions: [...revisions].sort(),
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
+    injectors: [...injectors].sort(),
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -102,10 +105,12 @@ export function controlPlanesOf(
 class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
+  readonly injectors: Set<string>;
   readonly tags: Map<string, string>;
   ztunnelRevision: string;
 
-  constructor({ tags, ztunnelRevision }: ControlPlanes) {
+  constructor({ injectors, tags, ztunnelRevision }: ControlPlanes) {
+    this.injectors = new Set(injectors);
     this.tags = new Map(Object.entries(tags));
     this.ztunnelRevision = ztunnelRevision;
   }
@@ -122,6 +127,7 @@ class Found {
   #addInjector(injector: Injector | undefined): void {
     if (injector === undefined) return;
     this.injected.add(injector.revision);
+    this.injectors.add(injector.tag ?? injector.revision);
     if (injector.tag !== undefined) this.tags.set(injector.tag, injector.revision);
   }
 }

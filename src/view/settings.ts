@@ -35,6 +35,7 @@ export const defaultMeshSettings: MeshSettings = {
   defaultDestinationRuleExportTo: ["*"],
   revisions: ["default"],
   configured: [],
+  injectors: [],
   tags: {},
   ztunnelRevision: "",
   discovery: {},

@@ -202,6 +202,7 @@ export const twoControlPlanes: MeshSettings = {
   ...defaultMeshSettings,
   revisions: ["default", "other"],
   configured: ["default", "other"],
+  injectors: ["default", "tag"],
   tags: { tag: "other" },
   discovery: {
     other: [{ matchLabels: {}, matchExpressions: [{ key: "istio-injection", operator: "DoesNotExist", values: [] }] }],

@@ -179,6 +179,16 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^Service quotas\//, `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`],
   ],
+  "injection-revision-unserved": [
+    [
+      /neither a control plane nor a tag/,
+      "Use the revision or a tag of a control plane that is installed, or install the control plane first.",
+    ],
+    [
+      /none for revision "(\S+)"/,
+      "Create the MutatingWebhookConfiguration istio-sidecar-injector-$1 again, or use a revision or a tag that has one.",
+    ],
+  ],
   "namespace-leaves-mesh": [
     [
       /: istio\.io\/dataplane-mode "ambient" is removed; ztunnel stops capturing its pods immediately$/,

@@ -189,7 +189,7 @@ describe("mesh settings", () => {
     [
       "an injector without a mesh config: an external control plane",
       [config("istio", ""), injector("istio-sidecar-injector-external", rev("external"))],
-      { revisions: ["default", "external"], configured: ["default"] },
+      { revisions: ["default", "external"], configured: ["default"], injectors: ["external"] },
     ],
     [
       "webhooks that are no injectors",

@@ -33,8 +33,12 @@ export function revisionNamed(name: string, { revisions, tags }: MeshSettings): 
   return revisions.includes(revision) ? revision : undefined;
 }
 
-/** The names of the ConfigMap of a control plane in Istio's namespace, and of the MutatingWebhookConfiguration of a tag. */
-export const objectsOfRevision = (name: string): { readonly config: string; readonly tag: string } => ({
+/**
+ * The names of the ConfigMap of a control plane in Istio's namespace, and of the MutatingWebhookConfigurations of its
+ * injector and of a tag.
+ */
+export const objectsOfRevision = (name: string): Readonly<Record<"config" | "injector" | "tag", string>> => ({
   config: name === "default" ? "istio" : `istio-${name}`,
+  injector: name === "default" ? "istio-sidecar-injector" : `istio-sidecar-injector-${name}`,
   tag: `istio-revision-tag-${name}`,
 });

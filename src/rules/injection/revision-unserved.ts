@@ -33,28 +33,39 @@ function* ofNamespace(namespace: Namespace, settings: MeshSettings): Iterable<Pr
   const { labels } = namespace.metadata;
   const label = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
   const name = label === injectionLabel ? "default" : (labels[revisionLabel] ?? "");
-  if (revisionNamed(name, settings) === undefined) yield problemOf(["metadata", "labels", label], name);
+  yield* problemsOf(["metadata", "labels", label], name, settings);
 }
 
 /** The label of a pod counts only if its namespace has no label about injection. */
 function* ofWorkload(workload: Workload, namespace: Namespace | undefined, settings: MeshSettings): Iterable<Problem> {
   if (namespace === undefined || namespace.implied || isProxy(workload)) return;
   const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
-  const isAsked =
-    captureOf(workload, namespace) === "sidecar" && captureOf(workload, namespace, settings) !== "sidecar";
-  if (enabled !== undefined || revision !== undefined || !isAsked) return;
+  if (enabled !== undefined || revision !== undefined || captureOf(workload, namespace) !== "sidecar") return;
   const own = workload.pod.labels[revisionLabel];
-  yield problemOf(
-    [...workload.podAt, "metadata", "labels", ...(own === undefined ? [] : [revisionLabel])],
-    own ?? "default",
-  );
+  const at = [...workload.podAt, "metadata", "labels", ...(own === undefined ? [] : [revisionLabel])];
+  yield* problemsOf(at, own ?? "default", settings);
 }
 
-function problemOf(at: Problem["at"], name: string): Problem {
-  const { config, tag } = objectsOfRevision(name);
-  return {
-    at,
-    message: `There is neither a control plane nor a tag for revision ${JSON.stringify(name)}, so new pods get no sidecar`,
-    evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
-  };
+function* problemsOf(at: Problem["at"], name: string, settings: MeshSettings): Iterable<Problem> {
+  const revision = JSON.stringify(name);
+  const { config, tag, injector } = objectsOfRevision(name);
+  if (revisionNamed(name, settings) === undefined)
+    yield {
+      at,
+      message: `There is neither a control plane nor a tag for revision ${revision}, so new pods get no sidecar`,
+      evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
+    };
+  // An injector can have another name, if another tool than Istio's charts and istioctl created it.
+  else if (hasInjectorsOfRevisions(settings) && !settings.injectors.includes(name))
+    yield {
+      at,
+      message: `There are injectors, but none for revision ${revision}, so new pods get no sidecar`,
+      evidence: [absent("AdmissionWebhook", "", injector), absent("AdmissionWebhook", "", tag)],
+      atMost: "warn",
+      fix: `Create the MutatingWebhookConfiguration ${injector} again, or use a revision or a tag that has one.`,
+    };
 }
+
+/** A repository with only the tags shows nothing about the injectors of revisions. */
+const hasInjectorsOfRevisions = ({ injectors, tags }: MeshSettings): boolean =>
+  injectors.some((name) => !Object.hasOwn(tags, name));
