@@ -34,6 +34,7 @@ import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknow
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
 import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
+import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
@@ -84,6 +85,7 @@ export const rules: readonly Rule[] = [
   peerAuthenticationWithoutEffect,
   policyRevisionElsewhere,
   policyRevisionInert,
+  policyRevisionNarrowed,
   policySelectorEmpty,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,

@@ -73,6 +73,23 @@ export const revisionShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a policy with n labels is for one control plane only",
+    world: (n) => {
+      const labels = Object.fromEntries(list(n, (i) => [`label-${i}`, "x"]));
+      const labelled = (more: object) =>
+        manifest(
+          "security.istio.io/v1",
+          "AuthorizationPolicy",
+          { namespace: "shapes", name: "p", labels: { ...labels, ...more } },
+          { spec: {} },
+        );
+      return {
+        objects: [...both, namespace("shapes", { "istio-injection": "enabled" }), labelled({})],
+        change: { old: labelled({}), object: labelled({ "istio.io/rev": "default" }) },
+      };
+    },
+  },
+  {
     title: "n namespaces, and the mesh config of their control plane goes",
     isMeshWide: true,
     world: (n) => ({
