@@ -91,9 +91,12 @@ const mostNames = 15;
 function idleOf({ idle }: Basis): readonly string[] {
   const byReason = Map.groupBy(idle, ({ reason }) => reason);
   return [...byReason].map(([reason, members]) => {
-    const ids = members.length > mostNames ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
+    const ids = members.length > mostRules ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
     return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
   });
 }
+
+/** More than there are rules for protected namespaces only, which a reader may want to know by name. */
+const mostRules = 40;
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
