@@ -85,9 +85,15 @@ export const mtls = fact(
   },
 );
 
-/** The modes of namespaces without policies of their own, from the level of the root namespace. */
-export const meshWideMtls = (root: PeerAuthenticationLevel): NamespaceMtls["wide"] =>
-  new NamespaceMtls(false, noLevel, root).wide;
+/**
+ * The modes of namespaces without policies of their own, from the level of the root namespace, as if every control plane
+ * read all of its policies.
+ */
+export const meshWideMtls = ({ wide }: PeerAuthenticationLevel): NamespaceMtls["wide"] => {
+  const levels = { isRoot: false, mesh: wide, namespace: noLevel.wide, workload: noLevel.selecting };
+  const read = new ReadMtls(levels, noLevel.groups);
+  return (plane) => read.wide(plane);
+};
 
 /** The same for a mesh that is not part of a change, such as in an explanation. */
 export function mtlsOf(
