@@ -25,6 +25,7 @@ import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
+import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
@@ -70,6 +71,7 @@ export const rules: readonly Rule[] = [
   namespaceMtlsWeakened,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
+  namespaceWaypointLeft,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,

@@ -322,4 +322,60 @@ const ofStates: readonly CostShape[] = [
   },
 ];
 
-export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates];
+const waypoint = (metadata: object = {}) =>
+  manifest(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { ...named("w"), ...metadata },
+    {
+      spec: { gatewayClassName: "istio-waypoint" },
+    },
+  );
+const throughWaypoint = { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" };
+const isProtected = { "meshward.io/protected": "true" };
+const allowing = (i: number) => ({ rules: [{ from: [{ source: { principals: [`trust/ns/a/sa/${i}`] } }] }] });
+const atGateway = { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }] };
+const labelledService = (i: number) => ({ ...service(i), metadata: named(`s-${i}`, { "istio.io/use-waypoint": "w" }) });
+
+/** Policies at waypoints. */
+const ofWaypoints: readonly CostShape[] = [
+  {
+    title: "n Services with a policy each leave the waypoint of their namespace",
+    world: (n) => {
+      const old = namespace({ ...isProtected, ...throughWaypoint });
+      const target = (i: number) => ({ targetRefs: [{ kind: "Service", name: `s-${i}` }], ...allowing(i) });
+      return {
+        objects: [old, waypoint(), ...list(n, service), ...list(n, (i) => policy(`p-${i}`, target(i)))],
+        change: { old, object: namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }) },
+      };
+    },
+  },
+  {
+    title: "the waypoint of n Services and n policies is deleted",
+    world: (n) => ({
+      objects: [
+        namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }),
+        ...list(n, labelledService),
+        ...list(n, (i) => policy(`p-${i}`, { ...atGateway, ...allowing(i) })),
+        ...list(n, workload),
+        waypoint(),
+      ],
+      change: { old: waypoint() },
+    }),
+  },
+  {
+    title: "one of n ambient workloads changes behind n policies at a waypoint",
+    world: (n) => ({
+      objects: [
+        namespace({ ...isProtected, ...throughWaypoint }),
+        waypoint(),
+        ...list(n, service),
+        ...list(n, (i) => policy(`p-${i}`, { ...atGateway, ...allowing(i) })),
+        ...list(n, workload),
+      ],
+      change: { old: workload(0), object: { ...workload(0), metadata: named("w-0", { team: "a" }) } },
+    }),
+  },
+];
+
+export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates, ...ofWaypoints];
