@@ -220,6 +220,40 @@ const ofTraffic: readonly CostShape[] = [
     },
   },
   {
+    title: "the oldest of n VirtualServices for one host, each exported to another namespace, goes",
+    world: (n) => {
+      const route = [{ destination: { host: "a", subset: "v1" } }];
+      const exported = (i: number) => ({ hosts: ["a"], exportTo: [`client-${i}`, "client"], http: [{ route }] });
+      const old = virtualService("a", { hosts: ["a"], exportTo: ["client"], http: [{ route }] });
+      return {
+        objects: [
+          namespace({}),
+          destinationRule("d", { host: "a", subsets: [{ name: "v2" }] }),
+          ...list(n, (i) => virtualService(`v-${i}`, exported(i))),
+          old,
+        ],
+        change: { old },
+      };
+    },
+  },
+  {
+    title: "a VirtualService for n hosts that others own, with n routes to missing subsets",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) =>
+          virtualService(`a-${i}`, { hosts: [`h-${i}`], http: [{ route: [{ destination: { host: "b" } }] }] }),
+        ),
+      ],
+      change: {
+        object: virtualService("v", {
+          hosts: list(n, (i) => `h-${i}`),
+          http: list(n, (i) => ({ route: [{ destination: { host: "b", subset: `s-${i}` } }] })),
+        }),
+      },
+    }),
+  },
+  {
     title: "n ambient Services with routes and no waypoint, one route more",
     world: (n) => ({
       objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, service)],

@@ -8,22 +8,28 @@ import { MeshStore } from "../../src/view/store.ts";
 
 // What ztunnel itself refuses decides whether a Service that leaves its waypoint is denied or only warned of.
 
-const read = (apiVersion: string, kind: string, name: string, body: object, labels = {}): AnyObject =>
-  readAny({
-    apiVersion,
-    kind,
-    metadata: kind === "Namespace" ? { name, labels } : { name, namespace: "bank", labels },
-    ...body,
-  }) as AnyObject;
-
-const policy = (name: string, spec: object) => read("security.istio.io/v1", "AuthorizationPolicy", name, { spec });
+const inBank = (apiVersion: string, kind: string, metadata: object, body: object): AnyObject =>
+  readAny({ apiVersion, kind, metadata: { namespace: "bank", ...metadata }, ...body }) as AnyObject;
+const policy = (name: string, spec: object) =>
+  inBank("security.istio.io/v1", "AuthorizationPolicy", { name }, { spec });
 const service = (labels = {}) =>
-  read("v1", "Service", "ledger", { spec: { selector: { app: "ledger" }, ports: [{ port: 80 }] } }, labels);
+  inBank("v1", "Service", { name: "ledger", labels }, { spec: { selector: { app: "ledger" }, ports: [{ port: 80 }] } });
 const callers = (...principals: string[]) => ({ rules: [{ from: [{ source: { principals } }] }] });
+const ambient = { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" };
 const mesh = [
-  read("v1", "Namespace", "bank", {}, { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" }),
-  read("gateway.networking.k8s.io/v1", "Gateway", "waypoint", { spec: { gatewayClassName: "istio-waypoint" } }),
-  read("apps/v1", "Deployment", "ledger", { spec: { template: { metadata: { labels: { app: "ledger" } } } } }),
+  readAny({ apiVersion: "v1", kind: "Namespace", metadata: { name: "bank", labels: ambient } }) as AnyObject,
+  inBank(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { name: "waypoint" },
+    { spec: { gatewayClassName: "istio-waypoint" } },
+  ),
+  inBank(
+    "apps/v1",
+    "Deployment",
+    { name: "ledger" },
+    { spec: { template: { metadata: { labels: { app: "ledger" } } } } },
+  ),
   policy("ledger", { targetRefs: [{ kind: "Service", name: "ledger" }], ...callers("cluster.local/ns/web/sa/web") }),
 ];
 
