@@ -82,7 +82,11 @@ export class PlaintextBefore {
   }
 
   #newClients(reach: Reach, choice: ClientTlsChoice, together: Together): readonly (readonly string[])[] {
-    if (together.before === undefined) return reach.clients;
+    const { before, after } = together;
+    if (before === undefined)
+      return reach.clients.filter(
+        ([client = anyOther]) => !isShadowed(reach.used, after.usedBy(client, this.#namespace)),
+      );
     const found: (readonly string[])[] = [];
     for (const group of reach.clients) {
       const alike = this.#alikeIn(group, together);
@@ -116,10 +120,11 @@ export class PlaintextBefore {
     return [...found.values()];
   }
 
-  #isNew({ before, after }: Alike, { selector, except }: Reach, choice: ClientTlsChoice, together: Together): boolean {
+  #isNew({ before, after }: Alike, { used, except }: Reach, choice: ClientTlsChoice, together: Together): boolean {
     const ports = this.#portsOf(together);
     const isPlain = (merged: Merged) => isPlaintext(merged, choice, { ports, except });
-    if (selector !== undefined && isShadowed(selector, after)) return false;
+    const { selector } = used;
+    if (isShadowed(used, after)) return false;
     const others = earlierThan(before, selector, isPlain).filter((merged) => !isPlain(merged));
     return others.some((merged) => {
       const labels = merged?.selector;
@@ -164,22 +169,20 @@ function earlierThan(
   return end < 0 ? used : used.slice(0, end);
 }
 
-/** Whether an earlier rule selects all workloads that this selector selects. */
-const isShadowed = (selector: Labels, used: UsedDestinationRules): boolean =>
-  !isSame(
-    used.find((merged) => merged?.selector !== undefined && selects(merged.selector, selector))?.selector,
-    selector,
-  );
-
-/** Whether clients with these labels still use a rule of their own, which comes before that with the other labels. */
-function keepsRule(labels: Labels, other: Labels | undefined, after: UsedDestinationRules): boolean {
-  const placeOf = (of: Labels | undefined) =>
-    of === undefined ? after.length : after.findIndex((merged) => isSame(merged?.selector, of));
-  const place = placeOf(labels);
-  return place >= 0 && place < placeOf(other);
+/** Whether an earlier rule selects all workloads that this one selects. */
+function isShadowed(used: MergedDestinationRule, among: UsedDestinationRules): boolean {
+  const { selector } = used;
+  if (selector === undefined) return false;
+  return among.find((other) => other?.selector !== undefined && selects(other.selector, selector)) !== used;
 }
 
-const isSame = (a: Labels | undefined, b: Labels): boolean => a !== undefined && selects(a, b) && selects(b, a);
+/** Whether all clients with these labels use a rule that comes before that with the other labels. */
+function keepsRule(labels: Labels, other: Labels | undefined, after: UsedDestinationRules): boolean {
+  const firstFor = (of: Labels) =>
+    after.findIndex((merged) => merged?.selector !== undefined && selects(merged.selector, of));
+  const place = firstFor(labels);
+  return place >= 0 && (other === undefined || place < firstFor(other));
+}
 
 /** Whether a workload can have all of these labels. */
 const areCompatible = (a: Labels, b: Labels): boolean =>

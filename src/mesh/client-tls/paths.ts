@@ -48,8 +48,8 @@ export interface TlsPath {
 /** Clients with the same settings, and destinations to which they send requests with a field of a DestinationRule. */
 export interface Reach {
   readonly clients: readonly (readonly string[])[];
-  /** The labels of the clients; undefined: those that no other rule for the same clients selects. */
-  readonly selector: Readonly<Record<string, string>> | undefined;
+  /** The merged DestinationRule that they use. */
+  readonly used: MergedDestinationRule;
   /** Reaches to the same destinations can share the list. */
   readonly destinations: readonly Destination[];
   /** If the field is for all ports, those that have settings of their own. */
@@ -236,7 +236,7 @@ class Paths {
     }
     const destinations = this.#destinationsAt(places);
     const rank: Rank = [places[0] ?? 0, use, i, Number.POSITIVE_INFINITY];
-    this.#enter(rest, { clients, selector: used.selector, destinations, except: named, rank }, arrivals);
+    this.#enter(rest, { clients, used, destinations, except: named, rank }, arrivals);
   }
 
   #destinationsAt(places: readonly number[]): readonly Destination[] {
@@ -253,7 +253,7 @@ class Paths {
     const destinations = this.#single(place);
     const at = (port: number): Place => ({
       clients,
-      selector: used.selector,
+      used,
       destinations,
       except: named,
       rank: [place, use, i, port],
