@@ -29,6 +29,7 @@ import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
+import { peerAuthenticationStrictRefusesClients } from "./peer-authentication/strict-refuses-clients.ts";
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
@@ -75,6 +76,7 @@ export const rules: readonly Rule[] = [
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,
+  peerAuthenticationStrictRefusesClients,
   peerAuthenticationWithoutEffect,
   policyRevisionInert,
   policySelectorEmpty,

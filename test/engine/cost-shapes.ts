@@ -277,7 +277,27 @@ const ofTraffic: readonly CostShape[] = [
     }),
   },
   {
-    title: "the same with TLS of its own",
+    title: "a policy with n STRICT ports in a namespace with mode DISABLE, n workloads",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), {
+          spec: { mtls: { mode: "DISABLE" } },
+        }),
+        ...list(n, (i) => workload(i)),
+      ],
+      change: {
+        object: manifest("security.istio.io/v1", "PeerAuthentication", named("p"), {
+          spec: {
+            selector: { matchLabels: { app: "app-0" } },
+            portLevelMtls: Object.fromEntries(list(n, (i) => [8000 + i, { mode: "STRICT" }])),
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with TLS of its own for one of n STRICT Services",
     world: (n) => ({
       objects: [
         namespace({ "istio-injection": "enabled" }),
