@@ -34,7 +34,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Restrict the callers in $2 to those that the policies at waypoint $1 allow.",
     ],
     [
-      /(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
+      /^Requests from ingress gateways .* bypass/,
+      'Keep the label `istio.io/ingress-use-waypoint: "true"`, or bind the same policies to the ingress gateways first.',
+    ],
+    [
+      /^Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
   ],

@@ -16,6 +16,8 @@ export interface Departure {
   readonly is: GuardedTraffic;
   /** Whether the same waypoint still serves them, and only policies that target a ServiceEntry are gone. */
   readonly isStaying: boolean;
+  /** Whether only the requests of ingress gateways leave the waypoint. */
+  readonly isOfIngress: boolean;
   /** A policy that no longer applies to them, the one whose loss matters most; undefined: none, but `wider` is added. */
   readonly lost: WaypointPolicy | undefined;
   /** An ALLOW policy at the new waypoint that did not apply before, so that it may allow more callers. */
@@ -67,18 +69,31 @@ function namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [D
   return found.values();
 }
 
-function* departure(was: GuardedTraffic, is: GuardedTraffic): Iterable<Departure> {
-  const { binding } = was;
+function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Departure> {
+  const { binding } = traffic;
   if (!isUsable(binding)) return;
-  const isStaying = isSameWaypoint(binding, is.binding);
-  // The policies of Services that stay are compared elsewhere.
-  if (isStaying && was.kind !== "ServiceEntry") return;
-  // The own policies of a waypoint that stays are compared elsewhere, too.
-  const loss = isStaying
-    ? lossOf(was.policies.slice(0, 1), is.policies.slice(0, 1))
-    : lossOf(was.policies, isServedBy(is.binding, binding) ? is.policies : []);
-  const isWider = loss.isOpened || (loss.wider !== undefined && !isStaying);
-  if (loss.lost !== undefined || isWider) yield { was: { ...was, binding }, is, isStaying, ...loss };
+  const was = { ...traffic, binding };
+  if (isSameWaypoint(binding, is.binding)) {
+    yield* ingressDeparture(was, is);
+    // The policies of Services that stay, and those of the waypoint itself, are compared elsewhere.
+    if (was.kind === "ServiceEntry") yield* policiesGone(was, is);
+    return;
+  }
+  const loss = lossOf(was.policies, isServedBy(is.binding, binding) ? is.policies : []);
+  if (loss.lost !== undefined || loss.wider !== undefined)
+    yield { was, is, isStaying: false, isOfIngress: false, ...loss };
+}
+
+function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
+  const loss = lossOf(was.policies.slice(0, 1), is.policies.slice(0, 1));
+  if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
+}
+
+function* ingressDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
+  if (!was.isForIngress || is.isForIngress) return;
+  const { lost } = lossOf(was.policies, []);
+  if (lost === undefined) return;
+  yield { was, is, isStaying: true, isOfIngress: true, lost, wider: undefined, isOpened: false };
 }
 
 const isServedBy = (is: WaypointBinding | undefined, was: WaypointBinding): boolean =>

@@ -4,7 +4,8 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { managedGateway, useWaypoint } from "../objects/labels.ts";
+import { ingressUseWaypoint, managedGateway, useWaypoint } from "../objects/labels.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import {
   inherited,
@@ -27,11 +28,14 @@ import {
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
+const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
+  metadata.labels[useWaypoint] !== undefined || metadata.labels[ingressUseWaypoint] !== undefined;
+
 /** A namespace and its Services with a waypoint label of their own. */
 const labelledServicesOfNamespace = relation(
   "labelledServicesOfNamespace",
   namespaceByName,
-  index("Service", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
+  index("Service", (service) => (isLabelled(service) ? [service.metadata.namespace] : [])),
 );
 /** A namespace and its workloads with a waypoint label of their own. */
 const labelledWorkloadsOfNamespace = relation(
@@ -46,7 +50,7 @@ const labelledEntriesOfNamespace = relation(
   "labelledEntriesOfNamespace",
   namespaceByName,
   index("ServiceEntry", (entry, settings) =>
-    entry.metadata.labels[useWaypoint] !== undefined && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+    isLabelled(entry) && isServed(entry, settings) ? [entry.metadata.namespace] : [],
   ),
 );
 /** A namespace and its ServiceEntries. */
@@ -68,6 +72,11 @@ export interface GuardedTraffic extends Destination {
   readonly binding: WaypointBinding | undefined;
   /** Policies that target the destination, its waypoint, and the class of waypoints. */
   readonly policies: readonly EnforcedPolicies[];
+  /**
+   * Whether ingress gateways send requests through the waypoint, too (Istio pilot/pkg/serviceregistry/ambient/services.go
+   * ingressUseWaypointFromLabels).
+   */
+  readonly isForIngress: boolean;
 }
 
 type View = MeshView<
@@ -135,8 +144,8 @@ export class WaypointGuards {
       return this.#mesh
         .related(workloadsOfNamespace, this.#namespace)
         .some((workload) => workload.pod.labels[useWaypoint] === undefined && !isProxy(workload));
-    const isUnlabelled = ({ metadata }: Service | ServiceEntry) =>
-      metadata.labels[useWaypoint] === undefined && metadata.labels[managedGateway] === undefined;
+    const isUnlabelled = (object: Service | ServiceEntry) =>
+      !isLabelled(object) && object.metadata.labels[managedGateway] === undefined;
     return (
       this.#mesh.related(servicesOfNamespace, this.#namespace).some(isUnlabelled) ||
       this.#mesh.related(entriesOfNamespace, this.#namespace).some(isUnlabelled)
@@ -147,7 +156,8 @@ export class WaypointGuards {
   ofUnlabelled(kind: "Service" | "Workload"): GuardedTraffic {
     const traffic = kind === "Service" ? "service" : "workload";
     const binding = inherited(this.#namespace, this.#mesh, traffic);
-    return { kind, object: undefined, binding, policies: this.#atWaypoint(binding) };
+    const isForIngress = kind === "Service" && this.#isForIngress({});
+    return { kind, object: undefined, binding, policies: this.#atWaypoint(binding), isForIngress };
   }
 
   /** Undefined: there is no such object. A Service may exist that the view does not contain. */
@@ -155,7 +165,13 @@ export class WaypointGuards {
     const object = this.#find(kind, name);
     if (object === undefined) return undefined;
     const binding = this.#bindingOf(object);
-    return { kind, object, binding, policies: [this.#targeting(kind, name), ...this.#atWaypoint(binding)] };
+    const policies = [this.#targeting(kind, name), ...this.#atWaypoint(binding)];
+    const isForIngress = kind !== "Workload" && this.#isForIngress(object.metadata.labels);
+    return { kind, object, binding, policies, isForIngress };
+  }
+
+  #isForIngress(labels: Readonly<Record<string, string>>): boolean {
+    return isTrueText(labels[ingressUseWaypoint] ?? this.#namespace.metadata.labels[ingressUseWaypoint]);
   }
 
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {

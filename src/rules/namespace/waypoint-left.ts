@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { useWaypoint } from "../../mesh/objects/labels.ts";
+import { ingressUseWaypoint, useWaypoint } from "../../mesh/objects/labels.ts";
 import { formatWaypoint, identityOfWaypoint, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
@@ -36,7 +36,13 @@ function problemOf(departure: Departure, side: Side): Problem {
   return {
     at: [],
     message: `${whoOf(departure, side.object)} ${leavingOf(departure)}; ${lossOf(departure)}`,
-    key: JSON.stringify([was.kind, was.object && idOf(was.object), lost && idOf(lost), wider && idOf(wider)]),
+    key: JSON.stringify([
+      departure.isOfIngress,
+      was.kind,
+      was.object && idOf(was.object),
+      lost && idOf(lost),
+      wider && idOf(wider),
+    ]),
     ...fixOf(departure),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
     ...(isWarning ? { atMost: "warn" } : {}),
@@ -59,15 +65,17 @@ function selectorOf({ kind, object }: Departure["was"]): Readonly<Record<string,
   return Object.keys(object.spec.selector).length === 0 ? undefined : object.spec.selector;
 }
 
-function whoOf({ was }: Departure, { metadata }: Namespace): string {
-  if (was.object !== undefined) return `Requests to ${idOf(was.object)}`;
+function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string {
+  const requests = isOfIngress ? "Requests from ingress gateways" : "Requests";
+  if (was.object !== undefined) return `${requests} to ${idOf(was.object)}`;
   return was.kind === "Service"
-    ? `Requests to Services of namespace ${metadata.name}`
+    ? `${requests} to Services of namespace ${metadata.name}`
     : `Requests to the addresses of pods in namespace ${metadata.name}`;
 }
 
-function leavingOf({ was, is, isStaying }: Departure): string {
+function leavingOf({ was, is, isStaying, isOfIngress }: Departure): string {
   const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
+  if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
   if (isStaying) return `still go through ${waypoint}`;
   const { binding } = is;
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
@@ -96,11 +104,10 @@ function isOptedOut(object: Departure["is"]["object"]): boolean {
   return waypointNamed(labels, object.metadata.namespace) === "none";
 }
 
-function lossOf({ lost, wider, isOpened, was, isStaying }: Departure): string {
+function lossOf({ lost, wider, isOpened, was }: Departure): string {
   if (lost === undefined && wider !== undefined)
     return isOpened ? `${idOf(wider)} allows everyone` : `${idOf(wider)} may allow more callers`;
   if (lost === undefined) return "more callers are allowed";
-  if (isStaying) return `${idOf(lost)} no longer applies to them`;
   const who = was.kind === "Workload" ? "pods" : "them";
   return isOpened && wider !== undefined
     ? `${idOf(lost)} no longer restricts ${who}, and ${idOf(wider)} allows everyone`
@@ -108,7 +115,11 @@ function lossOf({ lost, wider, isOpened, was, isStaying }: Departure): string {
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, lost, wider, was }: Departure): { readonly fix?: string } {
+function fixOf({ isStaying, isOfIngress, lost, wider, was }: Departure): { readonly fix?: string } {
+  if (isOfIngress)
+    return {
+      fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
+    };
   if (isStaying && lost !== undefined)
     return {
       fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ServiceEntry and restricts the same callers.`,
