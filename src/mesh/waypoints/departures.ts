@@ -33,7 +33,7 @@ export interface Departure {
  * those of a ServiceEntry, which nothing else compares.
  */
 export function* departures(before: Side, after: Side): Iterable<Departure> {
-  if (isTerminating(before.object) || isTerminating(after.object)) return;
+  if (isTerminating(before.object) || isGone(before.object, after.object)) return;
   const old = before.mesh.get(waypointGuards, before.object);
   if (old.areNone) return;
   const now = after.mesh.get(waypointGuards, after.object);
@@ -46,6 +46,10 @@ export function* departures(before: Side, after: Side): Iterable<Departure> {
     yield* isOwn ? departure(was, is) : departure(targetingOnly(was), targetingOnly(is));
   }
 }
+
+/** Whether the namespace is deleted: the view contains an implied one as long as there are objects in it. */
+const isGone = (old: Namespace, now: Namespace): boolean =>
+  isTerminating(now) || (now.implied === true && old.implied !== true);
 
 function* unlabelledDepartures(old: WaypointGuards, now: WaypointGuards): Iterable<Departure> {
   for (const kind of ["Service", "Workload"] as const)
