@@ -28,8 +28,10 @@ import {
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
+/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
+const ownLabels = [useWaypoint, ingressUseWaypoint, managedGateway];
 const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
-  metadata.labels[useWaypoint] !== undefined || metadata.labels[ingressUseWaypoint] !== undefined;
+  ownLabels.some((label) => metadata.labels[label] !== undefined);
 
 /** A namespace and its Services with a waypoint label of their own. */
 const labelledServicesOfNamespace = relation(
@@ -144,8 +146,7 @@ export class WaypointGuards {
       return this.#mesh
         .related(workloadsOfNamespace, this.#namespace)
         .some((workload) => workload.pod.labels[useWaypoint] === undefined && !isProxy(workload));
-    const isUnlabelled = (object: Service | ServiceEntry) =>
-      !isLabelled(object) && object.metadata.labels[managedGateway] === undefined;
+    const isUnlabelled = (object: Service | ServiceEntry) => !isLabelled(object);
     return (
       this.#mesh.related(servicesOfNamespace, this.#namespace).some(isUnlabelled) ||
       this.#mesh.related(entriesOfNamespace, this.#namespace).some(isUnlabelled)

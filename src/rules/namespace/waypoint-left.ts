@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { ingressUseWaypoint, useWaypoint } from "../../mesh/objects/labels.ts";
+import { ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import { formatWaypoint, identityOfWaypoint, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
@@ -84,8 +84,7 @@ function leavingOf({ was, is, isStaying, isOfIngress }: Departure): string {
 }
 
 function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: Departure["is"]): string {
-  if (binding === undefined)
-    return isOptedOut(object) ? `label ${useWaypoint} is "none"` : "no label names a waypoint any more";
+  if (binding === undefined) return unlabelledReason(object);
   const { gateway, named, trouble } = binding;
   if (gateway === undefined) return `Gateway ${formatWaypoint(named)} does not exist`;
   if (isAnotherClass(was, binding) || trouble === "not a waypoint")
@@ -98,10 +97,13 @@ function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: D
   return `Gateway ${formatWaypoint(named)} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for "${traffic}"`;
 }
 
-function isOptedOut(object: Departure["is"]["object"]): boolean {
-  if (object === undefined) return false;
+function unlabelledReason(object: Departure["is"]["object"]): string {
+  const none = "no label names a waypoint any more";
+  if (object === undefined) return none;
   const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
-  return waypointNamed(labels, object.metadata.namespace) === "none";
+  if (object.kind === "Service" && labels[managedGateway] !== undefined)
+    return `label ${managedGateway} makes it a gateway's own`;
+  return waypointNamed(labels, object.metadata.namespace) === "none" ? `label ${useWaypoint} is "none"` : none;
 }
 
 function lossOf({ lost, wider, isOpened, was }: Departure): string {
