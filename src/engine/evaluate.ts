@@ -273,21 +273,30 @@ function step(by: FoundBy, old: AnyObject | undefined, { before, after, budget }
   return counted(problems, budget).map((problem) => findingOf(problem, by, problem.existed !== true));
 }
 
-/** introduced = after - before, as multisets: a second problem with the same key is introduced. */
+/**
+ * introduced = after - before, as multisets: a second problem with the same key is introduced. A problem that stands for
+ * others covers their keys, and is introduced if one of these is new.
+ */
 function state(by: FoundBy, old: AnyObject | undefined, { before, after, budget }: Draft): Finding[] {
   const { rule, subject, setting } = by;
   const problems = problemsOf(by, subject, after, budget);
   if (problems.length === 0) return [];
   const known = new Map<string, number>();
+  const further = new Set<string>();
   if (old !== undefined)
-    for (const { key, message } of problemsOf(by, old, before, budget))
+    for (const { key, message, alsoFor = [] } of problemsOf(by, old, before, budget)) {
       known.set(key ?? message, (known.get(key ?? message) ?? 0) + 1);
+      for (const more of alsoFor) further.add(more);
+    }
   return problems.map((problem) => {
     const key = problem.key ?? problem.message;
     const left = known.get(key) ?? 0;
     known.set(key, left - 1);
+    const isNew =
+      (left <= 0 && !further.has(key)) ||
+      problem.alsoFor?.some((more) => !further.has(more) && !known.has(more)) === true;
     const isRollback =
-      old !== undefined && left <= 0 && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
-    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, by, left <= 0);
+      old !== undefined && isNew && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
+    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, by, isNew);
   });
 }

@@ -27,6 +27,11 @@ export interface Problem {
    * guesses once for each rule, instead of one warning for each.
    */
   readonly guess?: string;
+  /**
+   * The keys of other problems that this one stands for, such as those of clients that the message does not name. If one of
+   * them is new, the change introduces the problem.
+   */
+  readonly alsoFor?: readonly string[];
   /** The problem is never more than a warning, whatever the policy says: its effect is uncertain or limited. */
   readonly atMost?: "warn";
   /** The fix for this case, if the fix of the rule is too general. */

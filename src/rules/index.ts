@@ -28,9 +28,11 @@ import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { namespaceNotDiscovered } from "./namespace/not-discovered.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
+import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
+import { peerAuthenticationStrictRefusesClients } from "./peer-authentication/strict-refuses-clients.ts";
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
 import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
@@ -79,9 +81,11 @@ export const rules: readonly Rule[] = [
   namespaceNotDiscovered,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
+  namespaceWaypointLeft,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,
+  peerAuthenticationStrictRefusesClients,
   peerAuthenticationWithoutEffect,
   policyRevisionElsewhere,
   policyRevisionInert,

@@ -220,6 +220,40 @@ const ofTraffic: readonly CostShape[] = [
     },
   },
   {
+    title: "the oldest of n VirtualServices for one host, each exported to another namespace, goes",
+    world: (n) => {
+      const route = [{ destination: { host: "a", subset: "v1" } }];
+      const exported = (i: number) => ({ hosts: ["a"], exportTo: [`client-${i}`, "client"], http: [{ route }] });
+      const old = virtualService("a", { hosts: ["a"], exportTo: ["client"], http: [{ route }] });
+      return {
+        objects: [
+          namespace({}),
+          destinationRule("d", { host: "a", subsets: [{ name: "v2" }] }),
+          ...list(n, (i) => virtualService(`v-${i}`, exported(i))),
+          old,
+        ],
+        change: { old },
+      };
+    },
+  },
+  {
+    title: "a VirtualService for n hosts that others own, with n routes to missing subsets",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) =>
+          virtualService(`a-${i}`, { hosts: [`h-${i}`], http: [{ route: [{ destination: { host: "b" } }] }] }),
+        ),
+      ],
+      change: {
+        object: virtualService("v", {
+          hosts: list(n, (i) => `h-${i}`),
+          http: list(n, (i) => ({ route: [{ destination: { host: "b", subset: `s-${i}` } }] })),
+        }),
+      },
+    }),
+  },
+  {
     title: "n ambient Services with routes and no waypoint, one route more",
     world: (n) => ({
       objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, service)],
@@ -243,7 +277,27 @@ const ofTraffic: readonly CostShape[] = [
     }),
   },
   {
-    title: "the same with TLS of its own",
+    title: "a policy with n STRICT ports in a namespace with mode DISABLE, n workloads",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), {
+          spec: { mtls: { mode: "DISABLE" } },
+        }),
+        ...list(n, (i) => workload(i)),
+      ],
+      change: {
+        object: manifest("security.istio.io/v1", "PeerAuthentication", named("p"), {
+          spec: {
+            selector: { matchLabels: { app: "app-0" } },
+            portLevelMtls: Object.fromEntries(list(n, (i) => [8000 + i, { mode: "STRICT" }])),
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with TLS of its own for one of n STRICT Services",
     world: (n) => ({
       objects: [
         namespace({ "istio-injection": "enabled" }),
@@ -322,4 +376,60 @@ const ofStates: readonly CostShape[] = [
   },
 ];
 
-export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates];
+const waypoint = (metadata: object = {}) =>
+  manifest(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { ...named("w"), ...metadata },
+    {
+      spec: { gatewayClassName: "istio-waypoint" },
+    },
+  );
+const throughWaypoint = { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" };
+const isProtected = { "meshward.io/protected": "true" };
+const allowing = (i: number) => ({ rules: [{ from: [{ source: { principals: [`trust/ns/a/sa/${i}`] } }] }] });
+const atGateway = { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }] };
+const labelledService = (i: number) => ({ ...service(i), metadata: named(`s-${i}`, { "istio.io/use-waypoint": "w" }) });
+
+/** Policies at waypoints. */
+const ofWaypoints: readonly CostShape[] = [
+  {
+    title: "n Services with a policy each leave the waypoint of their namespace",
+    world: (n) => {
+      const old = namespace({ ...isProtected, ...throughWaypoint });
+      const target = (i: number) => ({ targetRefs: [{ kind: "Service", name: `s-${i}` }], ...allowing(i) });
+      return {
+        objects: [old, waypoint(), ...list(n, service), ...list(n, (i) => policy(`p-${i}`, target(i)))],
+        change: { old, object: namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }) },
+      };
+    },
+  },
+  {
+    title: "the waypoint of n Services and n policies is deleted",
+    world: (n) => ({
+      objects: [
+        namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }),
+        ...list(n, labelledService),
+        ...list(n, (i) => policy(`p-${i}`, { ...atGateway, ...allowing(i) })),
+        ...list(n, workload),
+        waypoint(),
+      ],
+      change: { old: waypoint() },
+    }),
+  },
+  {
+    title: "one of n ambient workloads changes behind n policies at a waypoint",
+    world: (n) => ({
+      objects: [
+        namespace({ ...isProtected, ...throughWaypoint }),
+        waypoint(),
+        ...list(n, service),
+        ...list(n, (i) => policy(`p-${i}`, { ...atGateway, ...allowing(i) })),
+        ...list(n, workload),
+      ],
+      change: { old: workload(0), object: { ...workload(0), metadata: named("w-0", { team: "a" }) } },
+    }),
+  },
+];
+
+export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates, ...ofWaypoints];

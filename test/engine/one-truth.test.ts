@@ -17,7 +17,7 @@ import { refusesApiServer } from "../../src/mesh/mtls/api-server-calls.ts";
 import { acceptsPlaintext, mtlsModeOf, mtlsOf } from "../../src/mesh/mtls/effective-mtls.ts";
 import { isWide } from "../../src/mesh/mtls/peer-authentications.ts";
 import { type Weakening, weakenings } from "../../src/mesh/mtls/weakenings.ts";
-import { hostOfService } from "../../src/mesh/traffic/hosts.ts";
+import { fullHost, hostOfService } from "../../src/mesh/traffic/hosts.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import type { ExplanationLine } from "../../src/report/explanation.ts";
 import { rules } from "../../src/rules/index.ts";
@@ -290,6 +290,36 @@ describe("audit and explain say one thing", () => {
             paths.some(({ rule }) => isAbout(line, rule)),
             line.text,
           );
+        }
+      }),
+      { numRuns },
+    );
+    cases.check();
+  });
+
+  test("of a missing subset: the VirtualService is followed, or explain names the one that is", () => {
+    const cases = tally(["followed", "hidden"]);
+    // explain names one VirtualService for all protocols.
+    const isRead = (object: AnyObject) =>
+      object.kind === "VirtualService" ? object.spec.tcp.length === 0 : object.kind === "DestinationRule";
+    const isForSidecars = ({ subject, at }: Finding): boolean =>
+      subject.kind === "VirtualService" &&
+      subject.spec.hosts.length > 0 &&
+      subject.spec.gateways.every((gateway) => gateway === "mesh") &&
+      at[1] === "http";
+    const usedFor = ({ metadata, spec }: ObjectOf<"VirtualService">, mesh: Mesh): readonly unknown[] =>
+      spec.hosts
+        .map((host) => fullHost(host, metadata.namespace, mesh.settings.domain))
+        .flatMap((host) => clients.flatMap((client) => ofHost(host, client, mesh)))
+        .flatMap(({ key, value }) => (key === "virtualService" ? [value] : []));
+    fc.assert(
+      fc.property(fc.array(anObject, { minLength: 40, maxLength: 60 }), (objects) => {
+        const mesh = build(objects.filter(isRead));
+        for (const finding of auditOf(["virtual-service-subset-not-found"], mesh).filter(isForSidecars)) {
+          const { subject, related: [owner] = [], atMost, message } = finding;
+          if (subject.kind !== "VirtualService" || (owner === undefined && atMost !== undefined)) continue;
+          cases.add(owner === undefined ? "followed" : "hidden");
+          assert.ok(usedFor(subject, mesh).includes(idOf(owner ?? subject)), message);
         }
       }),
       { numRuns },

@@ -31,6 +31,7 @@ const metadataLabels = fc.constantFrom<Record<string, string> | undefined>(
   { "istio.io/use-waypoint": "w", "istio.io/use-waypoint-namespace": "a" },
   { "istio.io/use-waypoint": "none" },
   { "istio.io/waypoint-for": "workload" },
+  { "istio.io/ingress-use-waypoint": "true" },
 );
 const namespaceLabels = fc.constantFrom<Record<string, string>>(
   {},
@@ -107,6 +108,7 @@ const authorizationSpec = fc.record({
     undefined,
     [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "w" }],
     [{ kind: "Service", name: "x" }],
+    [{ group: "networking.istio.io", kind: "ServiceEntry", name: "x" }],
   ),
   action: fc.constantFrom(undefined, "ALLOW", "DENY", "AUDIT"),
   rules: fc.option(fc.array(authorizationRule, { maxLength: 2 }), { nil: undefined }),

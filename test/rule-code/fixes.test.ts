@@ -20,6 +20,28 @@ const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
+  "namespace-waypoint-left": [
+    [
+      /still go through waypoint .*; (AuthorizationPolicy \S+) no longer/,
+      "Keep $1, or first apply another policy that targets the ServiceEntry and restricts the same callers.",
+    ],
+    [
+      /instead of (\S+); (AuthorizationPolicy \S+) may allow more callers$/,
+      "Restrict the callers in $2 to those that the policies at waypoint $1 allow.",
+    ],
+    [
+      /instead of (\S+); (AuthorizationPolicy \S+) allows everyone$/,
+      "Restrict the callers in $2 to those that the policies at waypoint $1 allow.",
+    ],
+    [
+      /^Requests from ingress gateways .* bypass/,
+      'Keep the label `istio.io/ingress-use-waypoint: "true"`, or bind the same policies to the ingress gateways first.',
+    ],
+    [
+      /^Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
+      "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
+    ],
+  ],
   "authorization-policy-not-enforced-l7": [
     [
       /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to (\S+)$/,

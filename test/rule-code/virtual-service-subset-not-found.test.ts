@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import test from "node:test";
+import { describe, test } from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { uncertainEvidence } from "../../src/engine/finding.ts";
 import { keyOf } from "../../src/kube/identity.ts";
@@ -158,4 +158,141 @@ test("in files that may not be all: a rule that lacks the subset is certain, a m
   assert.deepEqual(certain(rule("shop", "v2")), [true]);
   assert.deepEqual(certain(), [false]);
   assert.deepEqual(certain(object("DestinationRule", "istio-system", { host: "*.local" })), [false]);
+});
+
+describe("a VirtualService that wakes up", () => {
+  const cart = "cart.shop.svc.cluster.local";
+  const routed = (name: string, created: number, subset: string, more: { metadata?: object; spec?: object } = {}) =>
+    readAny({
+      apiVersion: "networking.istio.io/v1",
+      kind: "VirtualService",
+      metadata: { name, namespace: "shop", creationTimestamp: `2026-01-0${created}T00:00:00Z`, ...more.metadata },
+      spec: { hosts: [cart], http: [{ route: [{ destination: { host: cart, subset } }] }], ...more.spec },
+    }) as AnyObject;
+  const older = (more = {}) => routed("a", 1, "v1", more);
+  const younger = (more = {}) => routed("b", 2, "v9", more);
+  const missing =
+    'relational: Subset "v9" of "cart.shop.svc.cluster.local" does not exist: DestinationRule shop/cart defines "v1"';
+  const view = [rule("shop", "v1"), older(), younger()];
+
+  test("hidden by an older one it is warned of", () => {
+    assert.deepEqual(introduced([rule("shop", "v1"), older()], younger()), [`warn ${missing}`]);
+    assert.deepEqual(introduced([rule("shop", "v1")], younger()), [`deny ${missing}`]);
+  });
+  const goes: readonly (readonly [string, AnyObject, boolean?])[] = [
+    ["the older one is deleted", older(), true],
+    ["it gets another host", older({ spec: { hosts: ["other"] } })],
+    ["it is bound to a gateway", older({ spec: { gateways: ["edge"] } })],
+    ["it gets another revision", older({ metadata: { labels: { "istio.io/rev": "other" } } })],
+    [
+      "its routes are for another namespace",
+      older({
+        spec: { http: [{ match: [{ sourceNamespace: "other" }], route: [{ destination: { host: cart } }] }] },
+      }),
+    ],
+    ["it is exported to others only", older({ spec: { exportTo: ["other"] } })],
+  ];
+  for (const [what, changed, isDeleted] of goes)
+    test(`${what}: the younger one is followed, and denied`, () => {
+      assert.deepEqual(introduced(view, changed, isDeleted), [`deny ${missing}`]);
+    });
+
+  test("the younger one has good subsets: nothing", () => {
+    assert.deepEqual(introduced([rule("shop", "v1", "v9"), older(), younger()], older(), true), []);
+  });
+  test("a third one still owns the host: nothing", () => {
+    assert.deepEqual(introduced([...view, routed("c", 1, "v1")], older(), true), []);
+  });
+  test("the younger one is private, so it owns the host for its namespace, and its removal wakes nobody", () => {
+    const own = younger({ spec: { exportTo: ["."] } });
+    assert.deepEqual(
+      introduced([rule("shop", "v1"), older()], own).map((line) => line.split(" ", 1)[0]),
+      ["deny"],
+    );
+    assert.deepEqual(introduced([rule("shop", "v1"), older(), own], own, true), []);
+  });
+  test("of two wildcards the older one is followed, even without a route for the client", () => {
+    const wide = { hosts: ["*.shop.svc.cluster.local"] };
+    const elsewhere = { http: [{ match: [{ sourceNamespace: "other" }], route: [{ destination: { host: cart } }] }] };
+    const found = introduced([rule("shop", "v1"), older({ spec: { ...wide, ...elsewhere } })], younger({ spec: wide }));
+    assert.deepEqual(found, [`warn ${missing}`]);
+  });
+  test("routes of tls are merged, and routes of tcp with conditions do not hide others", () => {
+    const route = [{ destination: { host: cart, subset: "v9" } }];
+    const tls = { http: [], tls: [{ match: [{ sniHosts: [cart] }], route }] };
+    assert.deepEqual(introduced([rule("shop", "v1"), older()], younger({ spec: tls })), [`deny ${missing}`]);
+    const tcp = { http: [], tcp: [{ route }] };
+    const good = [{ destination: { host: cart, subset: "v1" } }];
+    const first = (match: object[]) => older({ spec: { http: [], tcp: [{ match, route: good }] } });
+    const byTcp = (match: object[]) => introduced([rule("shop", "v1"), first(match)], younger({ spec: tcp }));
+    assert.deepEqual(byTcp([{ port: 90 }]), [`deny ${missing}`]);
+    assert.deepEqual(byTcp([]), [`warn ${missing}`]);
+  });
+  test("the root of a delegate wakes up", () => {
+    const delegate = readAny({
+      apiVersion: "networking.istio.io/v1",
+      kind: "VirtualService",
+      metadata: { name: "part", namespace: "shop" },
+      spec: { http: [{ route: [{ destination: { host: cart, subset: "v9" } }] }] },
+    }) as AnyObject;
+    const root = younger({ spec: { http: [{ delegate: { name: "part", namespace: "shop" } }] } });
+    assert.deepEqual(introduced([rule("shop", "v1"), older(), root, delegate], older(), true), [`deny ${missing}`]);
+  });
+  test("a rule that others exported takes over when another one goes", () => {
+    const metadata = { name: "wide", namespace: "shop" };
+    const spec = { host: "*.local", subsets: [{ name: "v9" }] };
+    const wide = readAny({
+      apiVersion: "networking.istio.io/v1",
+      kind: "DestinationRule",
+      metadata,
+      spec,
+    }) as AnyObject;
+    const exact = rule("shop", "v9");
+    assert.deepEqual(introduced([exact, wide, younger()], exact, true), []);
+    assert.deepEqual(
+      introduced([exact, object("DestinationRule", "istio-system", { host: "*.local" }), younger()], exact, true),
+      [
+        'deny relational: Subset "v9" of "cart.shop.svc.cluster.local" does not exist: DestinationRule istio-system/cart defines no subset',
+      ],
+    );
+  });
+});
+
+describe("clients that hide the loss of others", () => {
+  const exported = (...exportTo: string[]) =>
+    object("DestinationRule", "shop", { host: "cart", exportTo, subsets: [{ name: "v1" }] });
+  const nowhere = 'deny relational: No DestinationRule for "cart.shop.svc.cluster.local" defines subset "v1"';
+
+  test("the last clients that had the subset lose it, although the others lacked it before", () => {
+    assert.deepEqual(introduced([exported("other"), weighted(100, 0)], exported("other"), true), [nowhere]);
+  });
+  test("some of them lose it: a warning that names them", () => {
+    const view = [exported("other", "more"), weighted(100, 0)];
+    const own = object("DestinationRule", "other", { host: "cart.shop.svc.cluster.local" });
+    assert.deepEqual(introduced(view, own), [
+      'warn relational: Subset "v1" of "cart.shop.svc.cluster.local" does not exist for clients in "other": DestinationRule other/cart defines no subset',
+    ]);
+  });
+  test("more clients get it, or the route is for fewer: nothing", () => {
+    assert.deepEqual(introduced([weighted(100, 0)], exported("other")), []);
+    assert.deepEqual(introduced([exported("other"), weighted(100, 0)], exported("*")), []);
+    const only = object("VirtualService", "shop", {
+      hosts: ["cart"],
+      exportTo: ["."],
+      http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+    });
+    assert.deepEqual(introduced([exported("other"), weighted(100, 0)], only), []);
+  });
+});
+
+test("a host that names nothing is the mistake, not the DestinationRule", () => {
+  const to = (host: string) =>
+    object("VirtualService", "shop", { hosts: ["cart"], http: [{ route: [{ destination: { host, subset: "v3" } }] }] });
+  assert.deepEqual(introduced([], to("reviews.prod")), [
+    'deny relational: Host "reviews.prod" names no Service and no ServiceEntry, so it has no subset "v3"',
+  ]);
+  const entry = object("ServiceEntry", "shop", { hosts: ["reviews.prod"], ports: [{ number: 80, name: "http" }] });
+  assert.deepEqual(introduced([entry], to("reviews.prod")), [
+    'deny relational: No DestinationRule for "reviews.prod" defines subset "v3"',
+  ]);
 });

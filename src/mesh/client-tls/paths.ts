@@ -42,10 +42,23 @@ export interface TlsPath {
   readonly clients: ReadonlySet<readonly string[]>;
   /** In the order of the destinations. Paths to the same workloads can share the list. */
   readonly arrivals: readonly Arrival[];
+  /** The clients and destinations in detail. */
+  readonly reaches: readonly Reach[];
+}
+
+/** Clients with the same settings, and destinations to which they send requests with a field of a DestinationRule. */
+export interface Reach {
+  readonly clients: readonly (readonly string[])[];
+  /** The merged DestinationRule that they use. */
+  readonly used: MergedDestinationRule;
+  /** Reaches to the same destinations can share the list. */
+  readonly destinations: readonly Destination[];
+  /** If the field is for all ports, those that have settings of their own. */
+  readonly except: ReadonlySet<number | undefined>;
 }
 
 /** Stands for any namespace that no rule and no exportTo names. */
-const anyOther = "";
+export const anyOther = "";
 
 /** The fields of DestinationRules that make clients use plaintext, or TLS other than the mesh's, for a namespace. */
 export const tlsPathsInto = fact(
@@ -163,7 +176,8 @@ function choicesFor(
   return { i, subset: subset?.labels, named, byPort, rest };
 }
 
-function otherThan(named: ReadonlySet<number | undefined>): number {
+/** Stands for all ports but these. */
+export function otherThan(named: ReadonlySet<number | undefined>): number {
   let port = anyPort;
   while (named.has(port)) port--;
   return port;
@@ -180,7 +194,13 @@ interface Draft {
   readonly choice: ClientTlsChoice;
   readonly clients: Set<readonly string[]>;
   readonly lists: Set<readonly Arrival[]>;
+  readonly reaches: Reach[];
   rank: Rank;
+}
+
+/** Where a field applies: its clients and destinations, and their place in the order of paths. */
+interface Place extends Reach {
+  readonly rank: Rank;
 }
 
 class Paths {
@@ -191,6 +211,8 @@ class Paths {
   readonly #byChoice = new Map<ClientTlsChoice, Draft>();
   readonly #ports: ReadonlyMap<number, number>[] = [];
   readonly #whole = new Map<readonly number[], readonly Arrival[]>();
+  readonly #lists = new Map<readonly number[], readonly Destination[]>();
+  readonly #singles: (readonly Destination[])[] = [];
 
   constructor(destinations: readonly Destination[], servers: Servers, mesh: MeshView) {
     this.#destinations = destinations;
@@ -202,12 +224,13 @@ class Paths {
   add({ used, clients }: Use, use: number, places: readonly number[]): void {
     this.#mesh.visited(used.from.length);
     for (const choices of choicesOf(used))
-      if (choices.named.size === 0 && choices.subset === undefined) this.#addWhole(choices, clients, use, places);
-      else for (const place of places) this.#addApart(choices, clients, use, place);
+      if (choices.named.size === 0 && choices.subset === undefined)
+        this.#addWhole(choices, { used, clients }, use, places);
+      else for (const place of places) this.#addApart(choices, { used, clients }, use, place);
   }
 
   /** A setting without port entries has the same arrivals for every merged rule. */
-  #addWhole({ i, rest }: Choices, clients: Use["clients"], use: number, places: readonly number[]): void {
+  #addWhole({ i, named, rest }: Choices, { used, clients }: Use, use: number, places: readonly number[]): void {
     if (rest === undefined) return;
     let arrivals = this.#whole.get(places);
     if (arrivals === undefined) {
@@ -217,24 +240,51 @@ class Paths {
       });
       this.#whole.set(places, arrivals);
     }
-    this.#enter(rest, clients, [places[0] ?? 0, use, i, Number.POSITIVE_INFINITY], arrivals);
+    const destinations = this.#destinationsAt(places);
+    const rank: Rank = [places[0] ?? 0, use, i, Number.POSITIVE_INFINITY];
+    this.#enter(rest, { clients, used, destinations, except: named, rank }, arrivals);
   }
 
-  #addApart({ i, subset, named, byPort, rest }: Choices, clients: Use["clients"], use: number, place: number): void {
+  #destinationsAt(places: readonly number[]): readonly Destination[] {
+    let found = this.#lists.get(places);
+    if (found === undefined) {
+      found = places.map((place) => this.#destinations[place] as Destination);
+      this.#lists.set(places, found);
+    }
+    return found;
+  }
+
+  #addApart({ i, subset, named, byPort, rest }: Choices, { used, clients }: Use, use: number, place: number): void {
     const ports = this.#portsOf(place);
+    const destinations = this.#single(place);
+    const at = (port: number): Place => ({
+      clients,
+      used,
+      destinations,
+      except: named,
+      rank: [place, use, i, port],
+    });
     for (const port of byPort.size < ports.size ? byPort.keys() : ports.keys()) {
-      const [choice, at] = [byPort.get(port), ports.get(port)];
-      if (choice !== undefined && at !== undefined)
+      const [choice, i] = [byPort.get(port), ports.get(port)];
+      if (choice !== undefined && i !== undefined)
         this.#enter(
           choice,
-          clients,
-          [place, use, i, at],
+          at(i),
           this.#arrivals(place, () => [port], subset),
         );
     }
     const others = () => [...ports.keys()].filter((port) => !named.has(port));
     if (rest !== undefined && (named.size < ports.size || others().length > 0))
-      this.#enter(rest, clients, [place, use, i, Number.POSITIVE_INFINITY], this.#arrivals(place, others, subset));
+      this.#enter(rest, at(Number.POSITIVE_INFINITY), this.#arrivals(place, others, subset));
+  }
+
+  #single(place: number): readonly Destination[] {
+    let found = this.#singles[place];
+    if (found === undefined) {
+      found = [this.#destinations[place] as Destination];
+      this.#singles[place] = found;
+    }
+    return found;
   }
 
   /** The ports of a destination and their positions; anyPort if none are known. */
@@ -256,12 +306,13 @@ class Paths {
     return this.#servers.arrivals(this.#destinations[place] as Destination, ports, subset);
   }
 
-  #enter(choice: ClientTlsChoice, clients: Use["clients"], rank: Rank, arrivals: readonly Arrival[]): void {
+  #enter(choice: ClientTlsChoice, place: Place, arrivals: readonly Arrival[]): void {
     this.#mesh.visited(1);
-    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, rank);
-    if (isBefore(rank, draft.rank)) draft.rank = rank;
-    for (const group of clients) draft.clients.add(group);
+    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, place.rank);
+    if (isBefore(place.rank, draft.rank)) draft.rank = place.rank;
+    for (const group of place.clients) draft.clients.add(group);
     draft.lists.add(arrivals);
+    draft.reaches.push(place);
   }
 
   /** Several merged rules can contain the same field. */
@@ -270,7 +321,7 @@ class Paths {
     const ofRule = this.#drafts.get(rule) ?? new Map<string, Draft>();
     this.#drafts.set(rule, ofRule);
     const key = `${choice.tls} ${choice.at?.join(".")}`;
-    const draft = ofRule.get(key) ?? { rule, choice, clients: new Set(), lists: new Set(), rank };
+    const draft = ofRule.get(key) ?? { rule, choice, clients: new Set(), lists: new Set(), reaches: [], rank };
     ofRule.set(key, draft);
     this.#byChoice.set(choice, draft);
     return draft;
@@ -281,11 +332,12 @@ class Paths {
     return [...this.#drafts.values()]
       .flatMap((ofRule) => [...ofRule.values()])
       .sort((a, b) => (isBefore(a.rank, b.rank) ? -1 : 1))
-      .map(({ rule, choice, clients, lists }) => ({
+      .map(({ rule, choice, clients, lists, reaches }) => ({
         rule,
         choice,
         tls: choice.tls,
         clients,
+        reaches,
         arrivals: joined([...lists], places),
       }));
   }

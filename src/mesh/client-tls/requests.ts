@@ -4,7 +4,7 @@ import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import { namespaceIn } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
-import { mtlsOf } from "../mtls/effective-mtls.ts";
+import { disabledAutoMtls, mtlsOf, type PeerAuthentication } from "../mtls/effective-mtls.ts";
 import { mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
 import { destinationRuleChoices, destinationRulesOfHost } from "../traffic/destination-rule-choices.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
@@ -24,6 +24,8 @@ export interface RequestAnswer {
   readonly tls: ClientTls;
   /** The DestinationRule that sets the TLS of the clients; undefined: there is none. */
   readonly rule: DestinationRule | undefined;
+  /** Set if auto mTLS is not used, because this policy sets mode DISABLE for the namespace of the service. */
+  readonly disabledBy?: PeerAuthentication;
   /** One entry for each result, in the order of the workloads; never empty. */
   readonly outcomes: readonly RequestOutcome[];
 }
@@ -60,7 +62,8 @@ export function requestsTo(
   const controlPlane = mesh.get(readers, clients).ofSidecar({});
   const destination = { client, controlPlane, host, namespace: backend.namespace.metadata.name };
   const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
-  const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend };
+  const disabledBy = disabledAutoMtls(backend.namespace, mesh);
+  const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend, disabledBy };
   const ports = backend.ports.length > 0 ? backend.ports : [anyPort];
   return ports.flatMap((port) => requestsAt(port, call, mesh));
 }
@@ -83,11 +86,14 @@ interface Call {
   readonly used: readonly (MergedDestinationRule | undefined)[];
   readonly servers: readonly Server[];
   readonly backend: Backend;
+  readonly disabledBy: PeerAuthentication | undefined;
 }
 
 function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
   const answersOf = (sent: readonly Sent[], servers: readonly Server[]) =>
-    sent.map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
+    sent
+      .map((said) => withoutAutoMtls(said, call))
+      .map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
   const whole = sentTo(port, call);
   const ofSubsets = sentToSubsets(port, call).map(({ subset, sent }) => {
     const servers = podsOfSubset(subset.labels, call.servers);
@@ -97,6 +103,11 @@ function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
 }
 
 type Sent = Omit<RequestAnswer, "outcomes">;
+
+const withoutAutoMtls = (sent: Sent, { disabledBy }: Call): Sent =>
+  disabledBy === undefined || sent.tls !== "auto" || sent.sender === "ztunnel"
+    ? sent
+    : { ...sent, tls: "plaintext", rule: undefined, disabledBy };
 
 /** Each type of client once; those with proxies once for each setting in their DestinationRules. */
 function sentTo(port: number, { senders, used }: Call): readonly Sent[] {

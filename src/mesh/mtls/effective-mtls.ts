@@ -118,6 +118,22 @@ interface ServedLevels {
 }
 
 /**
+ * The policy that sets mode DISABLE for a whole namespace, so that proxies do not use auto mTLS for its services, whatever
+ * mode a workload has. Istio decides that once for each service, by the mode of its namespace (Istio
+ * pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode). For endpoints that ztunnel captures, HBONE takes
+ * precedence.
+ */
+export const disabledAutoMtls = (
+  namespace: Namespace,
+  mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof readers>,
+): PeerAuthentication | undefined => disabledBy(mtlsOf(namespace, mesh));
+
+export function disabledBy({ wide }: NamespaceMtls): PeerAuthentication | undefined {
+  const { mode, by } = wide("sidecar");
+  return mode === "DISABLE" ? by : undefined;
+}
+
+/**
  * The effective mTLS modes of a namespace. They depend on the control plane that configures a pod, because each one reads
  * its own policies.
  */

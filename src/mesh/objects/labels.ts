@@ -16,6 +16,8 @@ export const sidecarStatus = "sidecar.istio.io/status";
 export const injectTemplates = "inject.istio.io/templates";
 
 export const useWaypoint = "istio.io/use-waypoint";
+/** Label of a Service or a namespace: whether ingress gateways send requests through the waypoint. */
+export const ingressUseWaypoint = "istio.io/ingress-use-waypoint";
 export const useWaypointNamespace = "istio.io/use-waypoint-namespace";
 /** Label of a waypoint: `service`, `workload`, `all` or `none`. */
 export const waypointFor = "istio.io/waypoint-for";

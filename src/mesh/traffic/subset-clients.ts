@@ -1,6 +1,7 @@
 import { fact } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { includesNamespace } from "./export-to.ts";
+import { type Followers, followersOf, hostOwners } from "./host-owners.ts";
 import {
   type Clients,
   clientsMatching,
@@ -31,6 +32,7 @@ export interface SubsetClient {
 /** A VirtualService with hosts through which clients reach a route, these clients, and the pods of its gateways. */
 interface Routed {
   readonly root: VirtualService;
+  readonly followers: Followers;
   readonly clients: Clients;
   readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;
 }
@@ -54,9 +56,9 @@ export class Routing {
     let found = this.#callers.get(key);
     if (found === undefined) {
       const { namespace } = this.virtualService.metadata;
-      found = this.#routed.map(({ root, clients, pods }) => {
+      found = this.#routed.map(({ clients, ...routed }) => {
         const matching = clientsMatching(clients, traffic.route.match, traffic.protocol, namespace);
-        return callersAmong(matching, { root, pods });
+        return callersAmong(matching, routed);
       });
       this.#callers.set(key, found);
     }
@@ -68,37 +70,37 @@ export class Routing {
 export const routing = fact(
   "routing",
   "VirtualService",
-  [gatewaysOfVirtualService, handedOver, rootsOfDelegate, workloadsOfGateway],
+  [gatewaysOfVirtualService, handedOver, hostOwners, rootsOfDelegate, workloadsOfGateway],
   (virtualService, mesh): Routing => {
     const { settings } = mesh;
-    if (!isDelegate(virtualService)) {
-      const clients = clientsOf(virtualService, settings);
-      return new Routing(
-        virtualService,
-        [{ root: virtualService, clients, pods: gatewayPodsOf(virtualService, mesh) }],
-        settings,
-      );
-    }
-    const roots = mesh.related(rootsOfDelegate, virtualService);
-    const handed = roots.map((root) => ({ root, clients: clientsThroughRoot(virtualService, root, mesh) }));
-    const routed = withoutRepeated(handed).map(({ root, clients }) => ({
+    const routedBy = (root: VirtualService, clients: Clients): Routed => ({
       root,
       clients,
+      followers: followersOf(root, mesh),
       pods: gatewayPodsOf(root, mesh),
+    });
+    if (!isDelegate(virtualService))
+      return new Routing(virtualService, [routedBy(virtualService, clientsOf(virtualService, settings))], settings);
+    const roots = mesh.related(rootsOfDelegate, virtualService);
+    const handed = roots.map((root) => ({
+      root,
+      clients: clientsThroughRoot(virtualService, root, mesh),
+      isHidden: followersOf(root, mesh).areNone("http"),
     }));
+    const routed = withoutRepeated(handed).map(({ root, clients }) => routedBy(root, clients));
     return new Routing(virtualService, routed, settings);
   },
 );
 
 /** Of several roots in one namespace with the same clients only the first and the last: the others have no effect. */
-function withoutRepeated<R extends { readonly root: VirtualService; readonly clients: Clients }>(
-  roots: readonly R[],
-): readonly R[] {
+function withoutRepeated<
+  R extends { readonly root: VirtualService; readonly clients: Clients; readonly isHidden: boolean },
+>(roots: readonly R[]): readonly R[] {
   if (roots.length < 3) return roots;
   const ends = new Map<string, readonly [first: R, last: R]>();
   for (const one of roots) {
     const clients = [...one.clients].map(([gateway, namespaces]) => [gateway, [...namespaces]]);
-    const key = JSON.stringify([one.root.metadata.namespace, clients]);
+    const key = JSON.stringify([one.root.metadata.namespace, clients, one.isHidden]);
     ends.set(key, [ends.get(key)?.[0] ?? one, one]);
   }
   const kept = new Set([...ends.values()].flat());
@@ -114,13 +116,15 @@ export const callersAskedFor = ({ protocol, route }: Traffic): string => {
 /** The callers of a route, in the order of its gateways. */
 export interface Callers {
   readonly root: VirtualService;
+  /** Those of the sidecars that follow it. */
+  readonly followers: Followers;
   /** Each entry is a pod of a gateway, each once, or the namespaces of all sidecars. */
   readonly inOrder: readonly (SubsetClient | { readonly sidecars: ReadonlySet<string> })[];
   /** The namespaces in which a gateway can have pods if the view contains none. */
   readonly somewhere: readonly ReadonlySet<string>[];
 }
 
-function callersAmong(clients: Clients, { root, pods }: Pick<Routed, "root" | "pods">): Callers {
+function callersAmong(clients: Clients, { root, followers, pods }: Omit<Routed, "clients">): Callers {
   const inOrder: Callers["inOrder"][number][] = [];
   const somewhere = new Set<ReadonlySet<string>>();
   const known = new Set<GatewayPods["workload"]>();
@@ -135,5 +139,5 @@ function callersAmong(clients: Clients, { root, pods }: Pick<Routed, "root" | "p
       inOrder.push({ namespace, gateway: pod, isServed: true });
     }
   }
-  return { root, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
+  return { root, followers, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
 }

@@ -2,7 +2,10 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { everyNamespace } from "./export-to.ts";
 import type { Callers, Routing, SubsetClient } from "./subset-clients.ts";
 import { anyOtherNamespace, type SubsetLookup, type SubsetsOfHost, type SubsetTarget } from "./subsets.ts";
-import type { Traffic, VirtualService } from "./virtual-services.ts";
+import type { Protocol, Traffic, VirtualService } from "./virtual-services.ts";
+
+/** So many namespaces that a failure stands for are listed. */
+const fewNames = 16;
 
 /** Clients for which a subset does not exist. */
 export interface SubsetFailure {
@@ -11,13 +14,21 @@ export interface SubsetFailure {
   readonly lookup: SubsetLookup;
   /** Whether requests that the route is intended for fail. */
   readonly isGrave: boolean;
+  /**
+   * If no client of the route has the subset, the other namespaces that this failure stands for; undefined: it stands for
+   * none. Empty if they are too many.
+   */
+  readonly standsFor: readonly string[] | undefined;
+  /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
+  readonly ownerInstead: VirtualService | undefined;
   /** For a delegate: the root VirtualService through which the clients reach it. */
   readonly root: VirtualService | undefined;
 }
 
 /**
- * The clients of a route for which the subset does not exist. Clients that the route is not intended for are included
- * only if they use other DestinationRules than the intended clients.
+ * The clients of a route for which the subset does not exist. If no client has it, clients that the route is not intended
+ * for are included only if they use other DestinationRules than the intended clients. Clients that follow another
+ * VirtualService for its hosts are not intended.
  */
 export function subsetFailures(
   routing: Routing,
@@ -29,7 +40,7 @@ export function subsetFailures(
   if (callers.length === 0) return failuresOfNobody(subset, subsets);
   const failures = new Map<string, SubsetFailure>();
   for (const one of callers)
-    for (const failure of new CallersLookUp(one, subsets, settings).failures(subset)) {
+    for (const failure of new CallersLookUp(one, traffic.protocol, subsets, settings).failures(subset)) {
       const namespace = failure.client?.namespace ?? everyNamespace;
       if (failures.get(namespace)?.isGrave) continue;
       failures.set(namespace, { ...failure, root: one.root === virtualService ? undefined : one.root });
@@ -40,10 +51,11 @@ export function subsetFailures(
 /** The result for a delegate that no VirtualService delegates to: no request fails yet. */
 function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly SubsetFailure[] {
   if (!subsets.isNowhere(subset)) return [];
-  return [{ client: undefined, lookup: subsets.lookUp(anyOtherNamespace, subset), isGrave: false, root: undefined }];
+  const nobody = { client: undefined, isGrave: false, standsFor: undefined, ownerInstead: undefined, root: undefined };
+  return [{ ...nobody, lookup: subsets.lookUp(anyOtherNamespace, subset) }];
 }
 
-type Failure = Omit<SubsetFailure, "root">;
+type Failure = Omit<SubsetFailure, "root" | "standsFor" | "ownerInstead">;
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
@@ -51,32 +63,63 @@ class CallersLookUp {
   readonly #subsets: SubsetsOfHost;
   readonly #rootNamespace: string;
   readonly #isForOthersOnly: boolean;
+  readonly #protocol: Protocol;
+  /** Whether every sidecar follows another VirtualService. */
+  readonly #isHidden: boolean;
 
-  constructor(callers: Callers, subsets: SubsetsOfHost, { rootNamespace }: MeshSettings) {
+  constructor(callers: Callers, protocol: Protocol, subsets: SubsetsOfHost, { rootNamespace }: MeshSettings) {
     this.#callers = callers;
     this.#subsets = subsets;
     this.#rootNamespace = rootNamespace;
+    this.#protocol = protocol;
+    this.#isHidden = callers.followers.areNone(protocol);
     const isAnyServed = callers.inOrder.some(
       (some) => !("sidecars" in some) || this.#namesServed(some.sidecars).length > 0,
     );
     this.#isForOthersOnly = callers.somewhere.length === 0 && !isAnyServed;
   }
 
-  failures(subset: string): readonly Failure[] {
+  failures(subset: string): readonly Omit<SubsetFailure, "root">[] {
     const { inOrder } = this.#callers;
     const served = inOrder.flatMap((some) =>
       "sidecars" in some ? this.#served(some.sidecars, subset) : this.#ofPod(some, subset),
     );
     const unseen = served.length === 0 ? this.#unseen(subset) : undefined;
     if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
-    const others = inOrder.flatMap((some) => ("sidecars" in some ? this.#others(some.sidecars, subset, served) : []));
-    return [...served, ...others];
+    const told = served.length > 0 && this.#isForAll(subset) ? served : [];
+    const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
+    const others = lacking.flatMap(({ like }) => like);
+    const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
+    return [
+      ...served.map((failure) => ({ ...failure, standsFor })),
+      ...lacking.flatMap(({ visible, names }) => this.#others(visible, names, subset)),
+    ].map((failure) => ({ ...failure, ownerInstead: this.#ownerInstead(failure.client) }));
+  }
+
+  #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {
+    if (client === undefined || client.gateway !== undefined) return undefined;
+    return this.#callers.followers.ownerInstead(client.namespace, this.#protocol);
+  }
+
+  /** Whether no client has the subset. */
+  #isForAll(subset: string): boolean {
+    const { inOrder, somewhere } = this.#callers;
+    return [...inOrder, ...somewhere.map((sidecars) => ({ sidecars }))].every((some) =>
+      "sidecars" in some
+        ? this.#isNowhere(some.sidecars, subset)
+        : this.#ofPod(some, subset).some(({ isGrave }) => isGrave),
+    );
   }
 
   #isServed(namespace: string): boolean {
     const isMeant =
       namespace === this.#callers.root.metadata.namespace || this.#subsets.serviceNamespaces.has(namespace);
-    return isMeant && namespace !== this.#rootNamespace;
+    return isMeant && namespace !== this.#rootNamespace && this.#isFollowing(namespace);
+  }
+
+  /** If no sidecar follows the VirtualService, it is treated as if its hosts were its own. */
+  #isFollowing(namespace: string): boolean {
+    return this.#isHidden || this.#callers.followers.include(namespace, this.#protocol);
   }
 
   /** The namespaces that the route is intended for, in the order of `visible`. */
@@ -93,7 +136,7 @@ class CallersLookUp {
       const lookup = this.#subsets.lookUp(namespace, subset);
       if (lookup.definedFor === "all") return [];
       const client = { namespace, gateway: undefined, isServed: true };
-      return [{ client, lookup, isGrave: lookup.definedFor === "none" }];
+      return [{ client, lookup, isGrave: lookup.definedFor === "none" && !this.#isHidden }];
     });
   }
 
@@ -116,28 +159,38 @@ class CallersLookUp {
     return this.#subsets.alike(visible).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
   }
 
-  /** The clients that the route is not intended for. Those in the root namespace are ignored if there are any others. */
-  #others(visible: ReadonlySet<string>, subset: string, served: readonly Failure[]): readonly Failure[] {
-    const isGrave = this.#isForOthersOnly && this.#isNowhere(visible, subset);
-    return this.#lacking(visible, subset, served).map((namespace) => ({
+  /** The clients that the route is not intended for. */
+  #others(visible: ReadonlySet<string>, names: readonly string[], subset: string) {
+    const isGrave = this.#isForOthersOnly && !this.#isHidden && this.#isNowhere(visible, subset);
+    return names.map((namespace) => ({
       client: { namespace, gateway: undefined, isServed: false },
       lookup: this.#subsets.lookUp(namespace, subset),
-      isGrave,
+      isGrave: isGrave && this.#isFollowing(namespace),
+      standsFor: undefined,
     }));
   }
 
-  /** The namespaces without the subset that the route is not intended for and whose result differs from the others. */
-  #lacking(visible: ReadonlySet<string>, subset: string, served: readonly Failure[]): readonly string[] {
+  /**
+   * The namespaces without the subset that the route is not intended for: `like` have the same result as one in `told`. The
+   * root namespace is ignored if there are any others.
+   */
+  #lacking(
+    visible: ReadonlySet<string>,
+    subset: string,
+    told: readonly Failure[],
+  ): { readonly visible: ReadonlySet<string>; readonly names: readonly string[]; readonly like: readonly string[] } {
     const all = visible.has(everyNamespace) ? this.#everyone() : visible;
-    const lacking = this.#subsets.alike(all).flatMap(({ namespaces, choices }) => {
+    const isOther = (name: string) => !this.#isServed(name) && (this.#isForOthersOnly || name !== this.#rootNamespace);
+    const named: (readonly string[])[] = [];
+    const like: string[] = [];
+    for (const { namespaces, choices } of this.#subsets.alike(all)) {
       const lookup = choices.lookUp(subset);
-      const isTold = lookup.definedFor === "all" || served.some((failure) => isAlike(failure.lookup, lookup));
-      return isTold ? [] : namespaces;
-    });
-    const named = lacking.filter(
-      (name) => !this.#isServed(name) && (this.#isForOthersOnly || name !== this.#rootNamespace),
-    );
-    return named.length < 2 ? named : inOrderOf(all, named);
+      if (lookup.definedFor === "all") continue;
+      if (!told.some((failure) => isAlike(failure.lookup, lookup))) named.push(namespaces.filter(isOther));
+      else if (like.length <= fewNames) like.push(...firstFew(namespaces, isOther));
+    }
+    const names = named.flat();
+    return { visible, names: names.length < 2 ? names : inOrderOf(all, names), like };
   }
 
   /** All client namespaces with a result of their own, preceded by that of a VirtualService in the root namespace. */
@@ -147,6 +200,16 @@ class CallersLookUp {
     if (namespace !== this.#rootNamespace || !this.#isForOthersOnly) return clients;
     return this.#subsets.clientsAfter(namespace);
   }
+}
+
+/** One more than the few that are listed, if there are so many. */
+function firstFew(names: readonly string[], isListed: (name: string) => boolean): readonly string[] {
+  const found: string[] = [];
+  for (const name of names) {
+    if (isListed(name)) found.push(name);
+    if (found.length > fewNames) break;
+  }
+  return found;
 }
 
 const places = new WeakMap<ReadonlySet<string>, ReadonlyMap<string, number>>();

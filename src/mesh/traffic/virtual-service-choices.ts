@@ -1,6 +1,6 @@
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
-import { coveringHosts, fullHost, hostKey, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import { coveringHosts, fullHost, hostKey, isWildcard, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh } from "../../view/view.ts";
@@ -8,7 +8,7 @@ import { clientsMatching, clientsOf, gatewaysOf, isDelegate, meshGateway } from 
 import type { VirtualService } from "./virtual-services.ts";
 
 /** The hosts of a VirtualService as istiod resolves them; sidecars ignore case. */
-const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
+export const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
   spec.hosts.map((host) => fullHost(host, metadata.namespace, domain).toLowerCase());
 
 /** Every VirtualService by its hosts, including those that no control plane reads. */
@@ -47,7 +47,8 @@ export interface VirtualServiceChoices {
  * then one that is private to the namespace, then one that is exported to it by name, then the oldest (Istio
  * pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go
  * BuildSidecarVirtualHostWrapper). One without a route for the client is not used, and still blocks those with a less
- * specific host.
+ * specific host; with a wildcard, it also blocks later ones with the same wildcard (pilot/pkg/model/sidecar.go
+ * computeWildcardHostVirtualServiceIndex).
  */
 export function virtualServiceChoices(
   client: string,
@@ -68,7 +69,8 @@ export function virtualServiceChoices(
     );
   const seen = entries.filter(({ out }) => out === undefined || out === "no-route");
   const best = seen[0]?.host;
-  const owner = seen.find((entry) => entry.out === undefined && entry.host === best);
+  const first = seen.findIndex(({ host: own, out }) => own === best && (out === undefined || isWildcard(own)));
+  const owner = seen[first]?.out === undefined ? seen[first] : undefined;
   const passedOver = entries
     .filter((entry) => entry !== owner)
     .map(({ virtualService, host: own, out }): PassedOverVirtualService => {

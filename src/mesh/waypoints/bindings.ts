@@ -1,3 +1,4 @@
+import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
@@ -6,6 +7,7 @@ import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
 import type { Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
 import { managedGateway, useWaypoint, useWaypointNamespace, waypointFor } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -50,6 +52,12 @@ const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(p
 export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, kubernetesGatewayByName);
 /** A Service and the gateway that its own labels name. */
 export const waypointOfService = relation("waypointOfService", servicesByWaypoint, kubernetesGatewayByName);
+/** A ServiceEntry and the gateway that its own labels name. */
+export const waypointOfServiceEntry = relation(
+  "waypointOfServiceEntry",
+  index("ServiceEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
+  kubernetesGatewayByName,
+);
 /** A workload and the gateway that its pods' own labels name. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
@@ -123,6 +131,20 @@ export function waypointBindingOfService(
   return inherited(namespace, mesh, "service");
 }
 
+/** The waypoint for requests to the hosts of a ServiceEntry, which Istio finds as that of a Service. */
+export function waypointBindingOfServiceEntry(
+  entry: ObjectOf<"ServiceEntry">,
+  namespace: Namespace | undefined,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfServiceEntry>,
+): WaypointBinding | undefined {
+  if (!isServed(entry, mesh.settings)) return undefined;
+  const named = waypointNamed(entry.metadata.labels, entry.metadata.namespace);
+  if (named === "none") return undefined;
+  const request = { of: namespace, name: entry.metadata.namespace, traffic: "service", mesh } as const;
+  if (named !== undefined) return bound(named, "own", mesh.related(waypointOfServiceEntry, entry), request);
+  return inherited(namespace, mesh, "service");
+}
+
 /**
  * The waypoint for requests to a pod's own address (fetchWaypointForWorkload). The waypoint of the namespace is used
  * only if it processes workload traffic; otherwise there is none, which is not an error.
@@ -140,7 +162,8 @@ export function waypointBindingOfWorkload(
   return binding?.trouble === "other traffic" ? undefined : binding;
 }
 
-function inherited(
+/** The waypoint that the labels of a namespace request for one type of traffic to its contents. */
+export function inherited(
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding>,
   traffic: WaypointTraffic,

@@ -2,10 +2,12 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
 import {
+  destinationsWithTls,
   destinationRulesOfNamespace,
   destinationRulesOfServiceEntry,
   serviceEntriesOfNamespace,
 } from "../../mesh/client-tls/destinations.ts";
+import { type NewPart, PlaintextBefore } from "../../mesh/client-tls/newly-plaintext.ts";
 import { clientNamespaces, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
@@ -20,11 +22,16 @@ interface Side {
   readonly object: Namespace;
   readonly mesh: View;
 }
+interface CompareSide {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof destinationsWithTls>;
+}
 
 export const destinationRulePlaintext = defineRule({
   id: "destination-rule-plaintext",
   subject: "Namespace",
   reads: [
+    destinationsWithTls,
     tlsPathsInto,
     clientNamespaces,
     clientProxies,
@@ -44,17 +51,21 @@ export const destinationRulePlaintext = defineRule({
     for (const sent of plaintextInto({ object: namespace, mesh })) yield problemOf(sent, mesh);
   },
 
-  /** DestinationRules that existed before a namespace joined the mesh only warn. */
+  /**
+   * Compares what each group of clients sends to each service. DestinationRules that existed before a namespace joined the
+   * mesh, or before a service, only warn.
+   */
   *compare(before, after) {
     const found = plaintextInto(after);
     if (found.length === 0) return;
     const old = new Map(plaintextInto(before).map((sent) => [keyOf(sent, before.mesh), sent]));
     const isByRule = isRuleChanged(before, after);
+    const newIn = old.size === 0 ? everything : isByRule ? comparedByRule(before) : comparedByHost;
     for (const sent of found) {
       const known = old.get(keyOf(sent, after.mesh));
-      const isWorse = known?.effect.isSure === false && sent.effect.isSure;
-      if (known !== undefined && !isWorse) continue;
-      const problem = problemOf(sent, after.mesh);
+      const news = newIn(sent, known, after) ?? worsened(sent, known);
+      if (news === undefined) continue;
+      const problem = problemOf(news, after.mesh);
       yield isByRule ? problem : { ...problem, atMost: "warn" };
     }
   },
@@ -64,6 +75,69 @@ export const destinationRulePlaintext = defineRule({
 interface Sent {
   readonly path: TlsPath;
   readonly effect: Effect;
+  /** Set if only some requests are new: their only host, or their clients. */
+  readonly host?: string;
+  readonly from?: string;
+}
+
+type Comparison = (sent: Sent, known: Sent | undefined, after: Side) => Sent | undefined;
+
+const everything: Comparison = (sent) => sent;
+
+const worsened = (sent: Sent, known: Sent | undefined): Sent | undefined =>
+  known?.effect.isSure === false && sent.effect.isSure ? sent : undefined;
+
+/** If a rule changes, the requests that were not plaintext before, whatever rule made them so. */
+function comparedByRule({ object, mesh }: CompareSide): Comparison {
+  const before = new PlaintextBefore(object.metadata.name, mesh.get(destinationsWithTls, object));
+  return (sent, known, after) => {
+    const part = before.newIn(sent.path);
+    return part === undefined ? undefined : restricted(sent, part, known === undefined ? "nothing" : "clients", after);
+  };
+}
+
+/** If no rule changes, the requests to hosts that received no plaintext before. */
+const comparedByHost: Comparison = (sent, known, after) => {
+  if (known === undefined) return sent;
+  const before = new Set(hostsOf(known.path));
+  const destinations = new Set(
+    sent.path.arrivals.flatMap(({ destination }) => (before.has(destination.host) ? [] : [destination])),
+  );
+  return destinations.size === 0
+    ? undefined
+    : restricted(sent, { clients: sent.path.clients, destinations }, "nothing", after);
+};
+
+const hostsOf = ({ arrivals }: TlsPath): readonly string[] => arrivals.map(({ destination }) => destination.host);
+
+/** The new requests of a path, with their effect; undefined: they have none. */
+function restricted(sent: Sent, part: NewPart, told: "clients" | "nothing", { object, mesh }: Side): Sent | undefined {
+  const { path } = sent;
+  const all = new Set(path.reaches.flatMap(({ destinations }) => destinations));
+  const areAllHosts = all.size === part.destinations.size;
+  const areAllClients = path.clients.size === part.clients.size && part.clients.isSubsetOf(path.clients);
+  if (areAllHosts && areAllClients) return sent;
+  const arrivals = areAllHosts ? path.arrivals : path.arrivals.filter((one) => part.destinations.has(one.destination));
+  const some = { ...path, clients: part.clients, arrivals };
+  const effect = effectOf(some, object, mesh);
+  if (effect === undefined) return undefined;
+  const news = { path: some, effect };
+  const host = areAllHosts ? {} : onlyHost(part);
+  return told === "nothing" || areAllClients
+    ? { ...news, ...host }
+    : { ...news, ...host, from: clientsNamed(part.clients) };
+}
+
+function onlyHost({ destinations }: NewPart): { readonly host?: string } {
+  const [host, ...more] = new Set([...destinations].map((destination) => destination.host));
+  return host === undefined || more.length > 0 ? {} : { host };
+}
+
+function clientsNamed(clients: NewPart["clients"]): string {
+  const [only, ...more] = [...clients].flat();
+  return only === undefined || only === "" || more.length > 0
+    ? "from clients in more namespaces than before "
+    : `from clients in ${only} `;
 }
 
 function plaintextInto({ object, mesh }: Side): readonly Sent[] {
@@ -174,13 +248,13 @@ function problemOf(sent: Sent, mesh: View): Problem {
   const { rule, choice, arrivals } = sent.path;
   const { says, isSure } = sent.effect;
   const { subset, port } = choice;
-  const host = hostOfRule(rule, mesh.settings);
+  const host = sent.host ?? hostOfRule(rule, mesh.settings);
   const where = `${subset === undefined ? "" : ` in subset ${JSON.stringify(subset)}`}${port === undefined ? "" : ` at port ${port}`}`;
   const objects = arrivals.flatMap(({ destination }) => destination.object ?? []);
   return {
     at: [],
     topic: `plaintext by ${idOf(rule)}`,
-    message: `${idOf(rule)} sends plaintext to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
+    message: `${idOf(rule)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: keyOf(sent, mesh),
     ...fixOf(choice),
     related: [rule, ...new Set(objects)],

@@ -10,6 +10,7 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
@@ -34,15 +35,14 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (!subset) continue;
       let known = hosts.get(said);
       if (known === undefined) {
-        const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-        known = { host, subsets: mesh.get(subsetsOfHost, host), found: new Map() };
+        known = knownHost(fullHost(said, virtualService.metadata.namespace, settings.domain), mesh);
         hosts.set(said, known);
       }
       const callers = callersAskedFor(traffic);
       const key = callers === "" ? subset : `${subset}\n${callers}`;
       let found = known.found.get(key);
       if (found === undefined) {
-        const target: SubsetTarget = { ...known, subset };
+        const target: Target = { ...known, subset };
         const failures = known.subsets.isDefinedForAll(subset)
           ? none
           : subsetFailures(mesh.get(routing, virtualService), traffic, target);
@@ -56,21 +56,32 @@ export const virtualServiceSubsetNotFound = defineRule({
 
 const none: readonly SubsetFailure[] = [];
 
+function knownHost(host: string, mesh: MeshView<typeof subsetsOfHost>): KnownHost {
+  const subsets = mesh.get(subsetsOfHost, host);
+  const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
+  return { host, subsets, isUnknown, found: new Map() };
+}
+
+interface Target extends SubsetTarget {
+  /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
+  readonly isUnknown: boolean;
+}
+
 /** A host of destinations; `found` is keyed by subset and callers. */
-interface KnownHost extends Omit<SubsetTarget, "subset"> {
+interface KnownHost extends Omit<Target, "subset"> {
   readonly found: Map<string, Known>;
 }
 
 /** The look-up result of a subset's clients. */
 interface Known {
-  readonly target: SubsetTarget;
+  readonly target: Target;
   readonly failures: readonly SubsetFailure[];
 }
 
 /** The place where a subset is used. */
 interface Asked {
   readonly traffic: Traffic;
-  readonly target: SubsetTarget;
+  readonly target: Target;
   readonly settings: MeshSettings;
 }
 
@@ -79,12 +90,14 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   const isNowhere = target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
-    const fix = fixOf(failure, target);
+    const fix = fixOf(failure, target, asked.settings);
     const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
     yield {
       at: [...traffic.at, "subset"],
       message: messageOf(failure, target, isNowhere && failures.length === 1),
       key: JSON.stringify(identity),
+      ...alsoFor(failure, target, isWarning),
+      ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
       evidence: witnessesOf(failure, asked, isNowhere),
       ...(isWarning ? { atMost: "warn" } : {}),
       ...(fix === undefined ? {} : { fix }),
@@ -92,8 +105,22 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   }
 }
 
-function messageOf({ client, lookup }: SubsetFailure, { host, subset }: SubsetTarget, isForAll: boolean): string {
+/** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
+function alsoFor(
+  { standsFor }: SubsetFailure,
+  { host, subset }: Target,
+  isWarning: boolean,
+): { alsoFor?: readonly string[] } {
+  if (standsFor === undefined) return {};
+  const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
+  return { alsoFor: [JSON.stringify([host, subset, "everyone", isWarning]), ...ofOthers] };
+}
+
+function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: boolean): string {
+  const { host, subset, isUnknown } = target;
   const who = clientsNamed(client, lookup.definedFor === "some");
+  if (isUnknown)
+    return `Host "${host}" names no Service and no ServiceEntry${isForAll ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
   if (lookup.used.length === 0)
     return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for "${host}" defines subset "${subset}"`;
   const names = namesOf(lookup.used);
@@ -128,7 +155,25 @@ function listed(subsets: readonly string[]): string {
   return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
 }
 
-function fixOf({ lookup }: SubsetFailure, { host, subset, subsets }: SubsetTarget): string | undefined {
+function fixOf(failure: SubsetFailure, target: Target, { domain }: MeshSettings): string | undefined {
+  const { ownerInstead } = failure;
+  const fix = target.isUnknown ? hostFix(target, domain) : subsetFix(failure, target);
+  if (ownerInstead === undefined) return fix;
+  const { namespace, name } = ownerInstead.metadata;
+  return `These clients follow VirtualService ${namespace}/${name}, which is for the same hosts, so the route has no effect until that is gone. ${fix ?? "Correct the name of the subset, or define it in the DestinationRule that they use."}`;
+}
+
+/** `reviews.prod` is not completed, although a client would resolve it. */
+function hostFix({ host }: Target, domain: string): string {
+  const [name, namespace, ...more] = host.split(".");
+  const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
+  const create = "create a ServiceEntry for the host first";
+  return isShort
+    ? `Write the full name of the Service: Istio completes only names without a dot, so "${host}" is not "${name}.${namespace}.svc.${domain}". For a host outside the cluster, ${create}.`
+    : `Correct the host, or ${create}.`;
+}
+
+function subsetFix({ lookup }: SubsetFailure, { host, subset, subsets }: Target): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
   const elsewhere = subsets.rules.defining(subset).find((rule) => !lookup.used.includes(rule));
   if (elsewhere === undefined) return undefined;

@@ -53,6 +53,21 @@ function told(client: string, objects: readonly AnyObject[]): readonly string[] 
 }
 
 describe("what becomes of a request", () => {
+  test("with mode DISABLE for the namespace there is no auto mTLS, so a STRICT workload refuses its clients", () => {
+    const policy = (name: string, mode: string, spec: object = {}) =>
+      readObject("PeerAuthentication", {
+        kind: "PeerAuthentication",
+        metadata: { name, namespace: "shop" },
+        spec: { mtls: { mode }, ...spec },
+      });
+    const strictX = policy("x", "STRICT", { selector: { matchLabels: { app: "x" } } });
+    const mesh = [namespace("web", sidecars), deployment("web", "client"), deployment("shop", "x"), strictX];
+    const inShop = (mode: string, labels = sidecars) =>
+      told("web", [...mesh, namespace("shop", labels), policy("default", mode)]);
+    assert.deepEqual(inShop("DISABLE"), ["80: proxy plaintext: refused x"]);
+    assert.deepEqual(inShop("PERMISSIVE"), ["80: proxy auto: mtls x"]);
+  });
+
   test("each kind of client that the namespace has is told apart", () => {
     const clients = [
       namespace("web", ambient),

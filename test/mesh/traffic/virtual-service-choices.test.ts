@@ -74,6 +74,15 @@ describe("which VirtualService owns a host for sidecars of namespace web", () =>
       passedOver: ["shop/a no-route", "shop/b less-specific shop/a"],
     },
     {
+      what: "and, with a wildcard, also a younger one with the same wildcard",
+      services: {
+        "shop/a": { hosts: ["*.local"], http: [{ match: [{ sourceNamespace: "other" }], ...http[0] }] },
+        "shop/b": { hosts: ["*.local"] },
+      },
+      used: undefined,
+      passedOver: ["shop/a no-route", "shop/b younger shop/a"],
+    },
+    {
       what: "capitals do not matter at sidecars",
       services: { "shop/a": { hosts: ["Cart.shop.svc.cluster.local"] } },
       used: "shop/a",

@@ -1,0 +1,236 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { ingressUseWaypoint, managedGateway, useWaypoint } from "../objects/labels.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
+import { isServed } from "../objects/revision.ts";
+import {
+  inherited,
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointBindingOfServiceEntry,
+  waypointBindingOfWorkload,
+  waypointOfService,
+  waypointOfServiceEntry,
+  waypointOfWorkload,
+} from "./bindings.ts";
+import {
+  type EnforcedPolicies,
+  noPolicies,
+  policiesOfGateway,
+  policiesOfServices,
+  policiesOfWaypointClass,
+} from "./enforced-policies.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
+const ownLabels = [useWaypoint, ingressUseWaypoint, managedGateway];
+const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
+  ownLabels.some((label) => metadata.labels[label] !== undefined);
+
+/** A namespace and its Services with a waypoint label of their own. */
+const labelledServicesOfNamespace = relation(
+  "labelledServicesOfNamespace",
+  namespaceByName,
+  index("Service", (service) => (isLabelled(service) ? [service.metadata.namespace] : [])),
+);
+/** A namespace and its workloads with a waypoint label of their own. */
+const labelledWorkloadsOfNamespace = relation(
+  "labelledWorkloadsOfNamespace",
+  namespaceByName,
+  index("Workload", (workload) =>
+    workload.pod.labels[useWaypoint] === undefined || isOwned(workload) ? [] : [workload.metadata.namespace],
+  ),
+);
+/** A namespace and its ServiceEntries with a waypoint label of their own. */
+const labelledEntriesOfNamespace = relation(
+  "labelledEntriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) =>
+    isLabelled(entry) && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+  ),
+);
+/** A namespace and its ServiceEntries. */
+const entriesOfNamespace = relation(
+  "entriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
+);
+
+/** What requests are sent to: one object, or all objects of a namespace without a waypoint label of their own. */
+export interface Destination {
+  readonly kind: "Service" | "ServiceEntry" | "Workload";
+  /** Undefined: all objects of the kind without a label. */
+  readonly object: Service | ServiceEntry | Workload | undefined;
+}
+
+/** A destination, the waypoint that its labels request, and the policies that this waypoint enforces for it. */
+export interface GuardedTraffic extends Destination {
+  readonly binding: WaypointBinding | undefined;
+  /** Policies that target the destination, its waypoint, and the class of waypoints. */
+  readonly policies: readonly EnforcedPolicies[];
+  /**
+   * Whether ingress gateways send requests through the waypoint, too (Istio pilot/pkg/serviceregistry/ambient/services.go
+   * ingressUseWaypointFromLabels).
+   */
+  readonly isForIngress: boolean;
+}
+
+type View = MeshView<
+  | typeof entriesOfNamespace
+  | typeof labelledEntriesOfNamespace
+  | typeof labelledServicesOfNamespace
+  | typeof labelledWorkloadsOfNamespace
+  | typeof policiesOfGateway
+  | typeof policiesOfServices
+  | typeof policiesOfWaypointClass
+  | typeof servicesOfNamespace
+  | typeof waypointBinding
+  | typeof waypointOfService
+  | typeof waypointOfServiceEntry
+  | typeof waypointOfWorkload
+  | typeof workloadsOfNamespace
+>;
+
+/** The policies that waypoints enforce in one namespace, before or after a change. */
+export class WaypointGuards {
+  readonly #namespace: Namespace;
+  readonly #mesh: View;
+  readonly #labelled = new Map<Destination["kind"], ReadonlySet<string>>();
+  #services: ReadonlyMap<string, Service> | undefined;
+  #entries: ReadonlyMap<string, ServiceEntry> | undefined;
+  #workloads: ReadonlyMap<string, Workload> | undefined;
+
+  constructor(namespace: Namespace, mesh: View) {
+    this.#namespace = namespace;
+    this.#mesh = mesh;
+  }
+
+  /** Whether no label requests a waypoint, so that no policy is enforced at one. */
+  get areNone(): boolean {
+    return (
+      this.#mesh.get(waypointBinding, this.#namespace) === undefined &&
+      this.labelled("Service").size === 0 &&
+      this.labelled("Workload").size === 0 &&
+      this.labelled("ServiceEntry").size === 0
+    );
+  }
+
+  /** The names of objects with a waypoint label of their own. */
+  labelled(kind: Destination["kind"]): ReadonlySet<string> {
+    let found = this.#labelled.get(kind);
+    if (found === undefined) this.#labelled.set(kind, (found = new Set(this.#namesOfLabelled(kind))));
+    return found;
+  }
+
+  #namesOfLabelled(kind: Destination["kind"]): readonly string[] {
+    if (kind === "Service") return this.#mesh.related(labelledServicesOfNamespace, this.#namespace).map(nameOf);
+    if (kind === "Workload") return this.#mesh.related(labelledWorkloadsOfNamespace, this.#namespace).map(nameOf);
+    return this.#mesh.related(labelledEntriesOfNamespace, this.#namespace).map(nameOf);
+  }
+
+  /** The names of the objects that policies target. */
+  targeted(kind: "Service" | "ServiceEntry"): Iterable<string> {
+    return this.#mesh.get(policiesOfServices, this.#namespace)[kind].keys();
+  }
+
+  /** Whether the namespace has, or may have, objects of the kind without a label of their own. */
+  hasUnlabelled(kind: "Service" | "Workload"): boolean {
+    if (!this.#mesh.knowsAll(kind)) return true;
+    if (kind === "Workload")
+      return this.#mesh
+        .related(workloadsOfNamespace, this.#namespace)
+        .some((workload) => workload.pod.labels[useWaypoint] === undefined && !isProxy(workload));
+    const isUnlabelled = (object: Service | ServiceEntry) => !isLabelled(object);
+    return (
+      this.#mesh.related(servicesOfNamespace, this.#namespace).some(isUnlabelled) ||
+      this.#mesh.related(entriesOfNamespace, this.#namespace).some(isUnlabelled)
+    );
+  }
+
+  /** The objects without a label of their own. */
+  ofUnlabelled(kind: "Service" | "Workload"): GuardedTraffic {
+    const traffic = kind === "Service" ? "service" : "workload";
+    const binding = inherited(this.#namespace, this.#mesh, traffic);
+    const isForIngress = kind === "Service" && this.#isForIngress({});
+    return { kind, object: undefined, binding, policies: this.#atWaypoint(binding), isForIngress };
+  }
+
+  /** Undefined: there is no such object. A Service may exist that the view does not contain. */
+  ofNamed(kind: Destination["kind"], name: string): GuardedTraffic | undefined {
+    const object = this.#find(kind, name);
+    if (object === undefined) return undefined;
+    const binding = this.#bindingOf(object);
+    const policies = [this.#targeting(kind, name), ...this.#atWaypoint(binding)];
+    const isForIngress = kind !== "Workload" && this.#isForIngress(object.metadata.labels);
+    return { kind, object, binding, policies, isForIngress };
+  }
+
+  #isForIngress(labels: Readonly<Record<string, string>>): boolean {
+    return isTrueText(labels[ingressUseWaypoint] ?? this.#namespace.metadata.labels[ingressUseWaypoint]);
+  }
+
+  #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {
+    if (kind === "Workload") return noPolicies;
+    return this.#mesh.get(policiesOfServices, this.#namespace)[kind].get(name) ?? noPolicies;
+  }
+
+  #atWaypoint(binding: WaypointBinding | undefined): readonly EnforcedPolicies[] {
+    if (binding === undefined) return [];
+    const ofGateway = binding.gateway && this.#mesh.get(policiesOfGateway, binding.gateway);
+    return [ofGateway ?? noPolicies, this.#mesh.get(policiesOfWaypointClass, this.#namespace)];
+  }
+
+  #bindingOf(object: Service | ServiceEntry | Workload): WaypointBinding | undefined {
+    if (object.kind === "Service") return waypointBindingOfService(object, this.#namespace, this.#mesh);
+    if (object.kind === "Workload") return waypointBindingOfWorkload(object, this.#namespace, this.#mesh);
+    return waypointBindingOfServiceEntry(object, this.#namespace, this.#mesh);
+  }
+
+  #find(kind: Destination["kind"], name: string): Service | ServiceEntry | Workload | undefined {
+    const namespace = this.#namespace;
+    if (kind === "Service") {
+      this.#services ??= byName(this.#mesh.related(servicesOfNamespace, namespace));
+      return this.#services.get(name);
+    }
+    if (kind === "Workload") {
+      this.#workloads ??= byName(this.#mesh.related(workloadsOfNamespace, namespace));
+      return this.#workloads.get(name);
+    }
+    this.#entries ??= byName(this.#mesh.related(entriesOfNamespace, namespace));
+    return this.#entries.get(name);
+  }
+}
+
+/** Workloads of several kinds can have the same name. */
+const nameOf = ({ kind, originKind, metadata }: Service | ServiceEntry | Workload): string =>
+  kind === "Workload" ? `${originKind} ${metadata.name}` : metadata.name;
+const byName = <T extends Service | ServiceEntry | Workload>(objects: readonly T[]): ReadonlyMap<string, T> =>
+  new Map(objects.map((object) => [nameOf(object), object]));
+
+/** The policies that waypoints enforce for the contents of a namespace. */
+export const waypointGuards = fact(
+  "waypointGuards",
+  "Namespace",
+  [
+    entriesOfNamespace,
+    labelledEntriesOfNamespace,
+    labelledServicesOfNamespace,
+    labelledWorkloadsOfNamespace,
+    policiesOfGateway,
+    policiesOfServices,
+    policiesOfWaypointClass,
+    servicesOfNamespace,
+    waypointBinding,
+    waypointOfService,
+    waypointOfServiceEntry,
+    waypointOfWorkload,
+    workloadsOfNamespace,
+  ],
+  (namespace, mesh) => new WaypointGuards(namespace, mesh),
+);

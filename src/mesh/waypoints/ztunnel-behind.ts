@@ -1,0 +1,74 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact } from "../../view/view.ts";
+import { policyLevels } from "../authorization/effective-authorization.ts";
+import { actionOf, type AuthorizationPolicy, reachOf } from "../authorization/policies.ts";
+import { asksForHttp } from "../authorization/rules.ts";
+import { type Attached, type Caller, formatCaller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
+import { captured } from "../membership/captured.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+type Labels = Readonly<Record<string, string>>;
+type Rule = AuthorizationPolicy["spec"]["rules"][number];
+type Source = Rule["from"][number]["source"];
+
+/** Whether ztunnel itself keeps everybody but a waypoint away from workloads of a namespace. */
+export class KeptByZtunnel {
+  readonly #answers: ZtunnelAnswers;
+  readonly #workloads: (selector: Labels) => readonly ObjectOf<"Workload">[];
+  readonly #settings: MeshSettings;
+
+  constructor(
+    answers: ZtunnelAnswers,
+    workloads: (selector: Labels) => readonly ObjectOf<"Workload">[],
+    settings: MeshSettings,
+  ) {
+    this.#answers = answers;
+    this.#workloads = workloads;
+    this.#settings = settings;
+  }
+
+  /** Whether each of the selected workloads refuses every caller but this one. False if there are none. */
+  from(caller: Caller, selector: Labels): boolean {
+    const attached = new Set(this.#workloads(selector).map(({ pod }) => this.#answers.attachedTo(pod.labels)));
+    return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(caller, policies));
+  }
+
+  #admitsOnly(caller: Caller, attached: Attached): boolean {
+    const policies = attached.flat();
+    const denies = policies.some(
+      (policy) => actionOf(policy) === "DENY" && reachOf(policy, "ztunnel", this.#settings) === "everyone",
+    );
+    const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
+    return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, caller)));
+  }
+
+  /** Whether all rules of an ALLOW policy name the caller and nobody else. ztunnel ignores rules that ask for HTTP. */
+  #names({ metadata, spec }: AuthorizationPolicy, caller: Caller): boolean {
+    const names: ReadonlySet<string> = new Set([
+      formatCaller(caller, this.#settings),
+      `${caller.namespace}/${caller.serviceAccount}`,
+      ...(metadata.namespace === caller.namespace ? [caller.serviceAccount] : []),
+    ]);
+    const isOnly = ({ principals, serviceAccounts }: Source) => {
+      const named = [...principals, ...serviceAccounts];
+      return named.length > 0 && named.every((name) => names.has(name));
+    };
+    return spec.rules.every(
+      (rule) => asksForHttp(rule) || (rule.from.length > 0 && rule.from.every(({ source }) => isOnly(source))),
+    );
+  }
+}
+
+/** Whether ztunnel keeps callers away from the workloads of a namespace that it captures. */
+export const keptByZtunnel = fact("keptByZtunnel", "Namespace", [policyLevels, captured], (namespace, mesh) => {
+  const { own, meshWide } = mesh.get(policyLevels, namespace);
+  const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
+  const all = mesh.get(captured, namespace);
+  const selected = (selector: Labels) => {
+    const workloads = all.workloads.selected(selector);
+    mesh.visited(workloads.length);
+    // A workload that ztunnel does not capture is not kept by it.
+    return all.ambient.selected(selector).length === workloads.length ? workloads : [];
+  };
+  return new KeptByZtunnel(answers, selected, mesh.settings);
+});

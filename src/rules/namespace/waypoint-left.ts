@@ -1,0 +1,134 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
+import { formatWaypoint, identityOfWaypoint, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
+import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
+import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
+import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
+import type { MeshView } from "../../view/view.ts";
+
+export const namespaceWaypointLeft = defineRule({
+  id: "namespace-waypoint-left",
+  subject: "Namespace",
+  reads: [waypointGuards, keptByZtunnel],
+  worksWithout: ["Service", "ServiceEntry", "Workload", "KubernetesGateway", "RequestAuthentication"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["ambient", "authorization"],
+  summary: "Requests bypass the waypoint that enforced policies on them, or go to one with other policies.",
+  why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
+  fix: "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
+
+  *compare(before, after) {
+    for (const departure of departures(before, after)) yield problemOf(departure, after);
+  },
+});
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof keptByZtunnel>;
+}
+
+function problemOf(departure: Departure, side: Side): Problem {
+  const { was, is, lost, wider, isOpened } = departure;
+  const isWarning = lost === undefined ? !isOpened : isKept(departure, side);
+  return {
+    at: [],
+    message: `${whoOf(departure, side.object)} ${leavingOf(departure)}; ${lossOf(departure)}`,
+    key: JSON.stringify([
+      departure.isOfIngress,
+      was.kind,
+      was.object && idOf(was.object),
+      lost && idOf(lost),
+      wider && idOf(wider),
+    ]),
+    ...fixOf(departure),
+    related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
+    ...(isWarning ? { atMost: "warn" } : {}),
+  };
+}
+
+/** Whether ztunnel itself refuses every caller but the waypoint, so that nobody gets in. */
+function isKept({ was, isOpened }: Departure, { object, mesh }: Side): boolean {
+  const selector = selectorOf(was);
+  if (isOpened || selector === undefined) return false;
+  const { named, gateway } = was.binding;
+  return mesh.get(keptByZtunnel, object).from(identityOfWaypoint(named, gateway), selector);
+}
+
+/** The labels of the pods that receive the traffic; undefined: they are not known. */
+function selectorOf({ kind, object }: Departure["was"]): Readonly<Record<string, string>> | undefined {
+  if (kind === "ServiceEntry" || object?.kind === "ServiceEntry") return undefined;
+  if (object === undefined) return {};
+  if (object.kind === "Workload") return object.pod.labels;
+  return Object.keys(object.spec.selector).length === 0 ? undefined : object.spec.selector;
+}
+
+function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string {
+  const requests = isOfIngress ? "Requests from ingress gateways" : "Requests";
+  if (was.object !== undefined) return `${requests} to ${idOf(was.object)}`;
+  return was.kind === "Service"
+    ? `${requests} to Services of namespace ${metadata.name}`
+    : `Requests to the addresses of pods in namespace ${metadata.name}`;
+}
+
+function leavingOf({ was, is, isStaying, isOfIngress }: Departure): string {
+  const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
+  if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
+  if (isStaying) return `still go through ${waypoint}`;
+  const { binding } = is;
+  if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
+    return `go through waypoint ${formatWaypoint(binding.named)} instead of ${formatWaypoint(was.binding.named)}`;
+  return `bypass ${waypoint}: ${reasonOf(was.binding, is)}`;
+}
+
+function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: Departure["is"]): string {
+  if (binding === undefined) return unlabelledReason(object);
+  const { gateway, named, trouble } = binding;
+  if (gateway === undefined) return `Gateway ${formatWaypoint(named)} does not exist`;
+  if (isAnotherClass(was, binding) || trouble === "not a waypoint")
+    return `Gateway ${formatWaypoint(named)} has class ${JSON.stringify(gateway.spec.gatewayClassName)}`;
+  if (trouble === "deleting") return `Gateway ${formatWaypoint(named)} is being deleted`;
+  if (trouble === "not ready") return `Gateway ${formatWaypoint(named)} is not ready`;
+  if (trouble === "not allowed")
+    return `the listener of Gateway ${formatWaypoint(named)} does not accept the namespace`;
+  const traffic = kind === "Workload" ? "workload" : "service";
+  return `Gateway ${formatWaypoint(named)} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for "${traffic}"`;
+}
+
+function unlabelledReason(object: Departure["is"]["object"]): string {
+  const none = "no label names a waypoint any more";
+  if (object === undefined) return none;
+  const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
+  if (object.kind === "Service" && labels[managedGateway] !== undefined)
+    return `label ${managedGateway} makes it a gateway's own`;
+  return waypointNamed(labels, object.metadata.namespace) === "none" ? `label ${useWaypoint} is "none"` : none;
+}
+
+function lossOf({ lost, wider, isOpened, was }: Departure): string {
+  if (lost === undefined && wider !== undefined)
+    return isOpened ? `${idOf(wider)} allows everyone` : `${idOf(wider)} may allow more callers`;
+  if (lost === undefined) return "more callers are allowed";
+  const who = was.kind === "Workload" ? "pods" : "them";
+  return isOpened && wider !== undefined
+    ? `${idOf(lost)} no longer restricts ${who}, and ${idOf(wider)} allows everyone`
+    : `${idOf(lost)} no longer applies to ${who}`;
+}
+
+/** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
+function fixOf({ isStaying, isOfIngress, lost, wider, was }: Departure): { readonly fix?: string } {
+  if (isOfIngress)
+    return {
+      fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
+    };
+  if (isStaying && lost !== undefined)
+    return {
+      fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ServiceEntry and restricts the same callers.`,
+    };
+  if (lost === undefined && wider !== undefined)
+    return {
+      fix: `Restrict the callers in ${idOf(wider)} to those that the policies at waypoint ${formatWaypoint(was.binding.named)} allow.`,
+    };
+  return {};
+}

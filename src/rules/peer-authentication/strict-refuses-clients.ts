@@ -1,0 +1,62 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Path } from "../../kube/read.ts";
+import { captured } from "../../mesh/membership/captured.ts";
+import { disabledBy, mtls, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { declared, isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { index, relation } from "../../view/view.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+
+type PeerAuthentication = ObjectOf<"PeerAuthentication">;
+
+/** The fields of a policy that require mTLS. */
+const strictFields = (policy: PeerAuthentication): readonly Path[] => [
+  ...(declared(policy.spec.mtls) === "STRICT" ? [["spec", "mtls", "mode"]] : []),
+  ...[...portModes(policy)].flatMap(([port, mode]) =>
+    mode === "STRICT" ? [["spec", "portLevelMtls", String(port), "mode"]] : [],
+  ),
+];
+
+/** A policy that requires mTLS of some workloads, and their namespace. */
+const namespaceOfStrictWorkloads = relation(
+  "namespaceOfStrictWorkloads",
+  index("PeerAuthentication", (policy, settings) =>
+    isWide(policy) || policy.metadata.namespace === settings.rootNamespace || strictFields(policy).length === 0
+      ? []
+      : peerAuthenticationsOfNamespace.to.keys(policy, settings),
+  ),
+  namespaceByName,
+);
+
+export const peerAuthenticationStrictRefusesClients = defineRule({
+  id: "peer-authentication-strict-refuses-clients",
+  subject: "PeerAuthentication",
+  reads: [namespaceOfStrictWorkloads, mtls, captured],
+  worksWithout: ["Workload"],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "Workloads require mTLS in a namespace with mode DISABLE, for which clients do not use auto mTLS.",
+  why: "Whether sidecars and gateways use auto mTLS is decided once for each service, by the mode of its namespace (Istio pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode). With DISABLE they send plaintext to all its workloads, and those that are STRICT reset the connections.",
+  fix: "Set the mode of the namespace to PERMISSIVE, so that clients use mTLS for workloads that have a sidecar. Where a workload must accept plaintext only, set DISABLE in a policy that selects it.",
+
+  *check(policy, mesh) {
+    const [namespace] = mesh.related(namespaceOfStrictWorkloads, policy);
+    if (namespace === undefined || !mesh.settings.autoMtls) return;
+    const by = disabledBy(mesh.get(mtls, namespace));
+    if (by === undefined) return;
+    const labels = policy.spec.selector?.matchLabels ?? {};
+    const captures = mesh.get(captured, namespace).capturesOf(labels);
+    // HBONE takes precedence at ztunnel.
+    if (captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown")) return;
+    for (const at of strictFields(policy))
+      yield {
+        at,
+        message: `Sidecars and gateways send plaintext to workloads labelled ${formatLabels(labels).replaceAll(", ", ",")}, which refuse it: ${idOf(by)} sets mode DISABLE for the namespace`,
+        key: JSON.stringify([at, idOf(by)]),
+        evidence: [by],
+      };
+  },
+});

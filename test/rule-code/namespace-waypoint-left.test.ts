@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { judge } from "../../src/engine/evaluate.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { namespaceWaypointLeft } from "../../src/rules/namespace/waypoint-left.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+
+// What ztunnel itself refuses decides whether a Service that leaves its waypoint is denied or only warned of.
+
+const inBank = (apiVersion: string, kind: string, metadata: object, body: object): AnyObject =>
+  readAny({ apiVersion, kind, metadata: { namespace: "bank", ...metadata }, ...body }) as AnyObject;
+const policy = (name: string, spec: object) =>
+  inBank("security.istio.io/v1", "AuthorizationPolicy", { name }, { spec });
+const service = (labels = {}) =>
+  inBank("v1", "Service", { name: "ledger", labels }, { spec: { selector: { app: "ledger" }, ports: [{ port: 80 }] } });
+const callers = (...principals: string[]) => ({ rules: [{ from: [{ source: { principals } }] }] });
+const ambient = { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" };
+const mesh = [
+  readAny({ apiVersion: "v1", kind: "Namespace", metadata: { name: "bank", labels: ambient } }) as AnyObject,
+  inBank(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { name: "waypoint" },
+    { spec: { gatewayClassName: "istio-waypoint" } },
+  ),
+  inBank(
+    "apps/v1",
+    "Deployment",
+    { name: "ledger" },
+    { spec: { template: { metadata: { labels: { app: "ledger" } } } } },
+  ),
+  policy("ledger", { targetRefs: [{ kind: "Service", name: "ledger" }], ...callers("cluster.local/ns/web/sa/web") }),
+];
+
+function judged(atZtunnel: readonly AnyObject[]): readonly string[] {
+  const store = new MeshStore(defaultMeshSettings);
+  for (const object of [...mesh, service(), ...atZtunnel]) store.set(object);
+  const change = { old: service(), object: service({ "istio.io/use-waypoint": "none" }) };
+  const { findings, errors } = judge([namespaceWaypointLeft], store, [change]);
+  assert.deepEqual(errors, []);
+  return findings.map((finding) => finding.atMost ?? "deny");
+}
+
+const waypoint = "cluster.local/ns/bank/sa/waypoint";
+
+test("nothing at ztunnel keeps callers away: denied", () => {
+  assert.deepEqual(judged([]), ["deny"]);
+});
+
+test("ztunnel admits nobody, or only the waypoint, or denies everybody: a warning", () => {
+  assert.deepEqual(judged([policy("nobody", {})]), ["warn"]);
+  assert.deepEqual(judged([policy("nobody", {}), policy("waypoint", callers(waypoint))]), ["warn"]);
+  assert.deepEqual(judged([policy("deny", { action: "DENY", rules: [{}] })]), ["warn"]);
+});
+
+test("ztunnel admits somebody else as well, whom the policies at the waypoint may refuse: denied", () => {
+  assert.deepEqual(judged([policy("others", callers(waypoint, "cluster.local/ns/web/sa/other"))]), ["deny"]);
+  assert.deepEqual(judged([policy("waypoint", callers(waypoint)), policy("all", callers("*"))]), ["deny"]);
+  assert.deepEqual(judged([policy("elsewhere", { selector: { matchLabels: { app: "web" } } })]), ["deny"]);
+});
