@@ -47,6 +47,8 @@ export interface Decision {
   readonly message?: string;
   /** most severe first */
   readonly warnings: readonly string[];
+  /** the number of further problems that would be warnings */
+  readonly moreWarnings?: number;
   readonly patch?: readonly PatchOperation[];
   readonly auditAnnotations: Readonly<Record<string, string>>;
   /** ids of the rules that had findings, for the log and the metrics */

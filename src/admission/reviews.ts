@@ -21,6 +21,12 @@ export interface ReviewParts {
 const meshConfigFactor = 10;
 
 /**
+ * The number of findings of one rule for one object that are reported one by one. A message shows 20 of them, and an object
+ * that is made for it has tens of thousands.
+ */
+const mostAlone = 100;
+
+/**
  * Evaluates changes within a budget of CPU time. Most are evaluated without yielding. A longer review yields after each
  * slice, and the mesh is frozen meanwhile. Only one such review runs at a time, so that others are delayed by one slice.
  */
@@ -36,11 +42,11 @@ export class Reviews {
 
   judge(change: Change, mesh: () => Mesh, selection: Selection): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
-    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection });
+    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection, mostAlone });
     const factor = subjectOf(change).kind === "MeshConfig" ? meshConfigFactor : 1;
     const start = () => {
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
-      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget }) };
+      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget, mostAlone }) };
     };
     const begun = start();
     const step = begun.steps.next();

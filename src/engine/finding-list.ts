@@ -1,0 +1,65 @@
+import { counted } from "../text/phrases.ts";
+import type { Evidence } from "./evidence.ts";
+import { type Finding, type FoundBy, findingOf } from "./finding.ts";
+import type { Problem } from "./rule.ts";
+
+/** The first finding of a kind that is not reported alone, and the number of those after it. */
+interface Rest {
+  readonly first: Finding;
+  others: number;
+}
+
+/**
+ * The findings of one rule for one object, of which the first `most` are reported one by one. An object can have tens of
+ * thousands, and no message lists them, so one finding stands for all others that get the same ruling. Findings that differ
+ * in what the ladder reads (class, `atMost`, topic, kinds of evidence, introduced or not) never stand for each other.
+ */
+export class FindingList {
+  readonly #by: FoundBy;
+  readonly #most: number;
+  readonly #found: Finding[] = [];
+  readonly #rest = new Map<string, Rest>();
+
+  constructor(by: FoundBy, most = Number.POSITIVE_INFINITY) {
+    this.#by = by;
+    this.#most = most;
+  }
+
+  add(problem: Problem, introduced: boolean): void {
+    if (this.#found.length < this.#most) {
+      this.#found.push(findingOf(problem, this.#by, introduced));
+      return;
+    }
+    const { atMost, topic, evidence } = problem;
+    const kind = `${introduced} ${atMost} ${topic} ${evidence === undefined ? "" : kindsOf(evidence)}`;
+    const rest = this.#rest.get(kind);
+    if (rest === undefined) this.#rest.set(kind, { first: findingOf(problem, this.#by, introduced), others: 0 });
+    else rest.others++;
+  }
+
+  all(): readonly Finding[] {
+    if (this.#rest.size === 0) return this.#found;
+    return [...this.#found, ...[...this.#rest.values()].map(({ first, others }) => standingFor(first, others))];
+  }
+}
+
+const standingFor = (finding: Finding, others: number): Finding =>
+  others === 0
+    ? finding
+    : {
+        ...finding,
+        standsFor: others,
+        message: `${finding.message}; and ${counted(others, "more problem")} of this kind`,
+      };
+
+const known = new WeakMap<readonly Evidence[], string>();
+
+/** The result is stored, because many problems have the same evidence, which can be long. */
+function kindsOf(evidence: readonly Evidence[]): string {
+  let kinds = known.get(evidence);
+  if (kinds === undefined) {
+    const found = new Set(evidence.map((one) => ("absent" in one ? `no ${one.absent}` : one.kind)));
+    known.set(evidence, (kinds = [...found].sort().join()));
+  }
+  return kinds;
+}
