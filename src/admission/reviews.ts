@@ -4,6 +4,7 @@ import type { Rule } from "../engine/rule.ts";
 import type { Selection } from "../engine/setting.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
+import { Turns } from "./turns.ts";
 
 export interface Pauses {
   /** Yields to other tasks of this thread. */
@@ -33,14 +34,15 @@ const mostAlone = 100;
 export class Reviews {
   readonly #rules: readonly Rule[];
   readonly #pacing: ReviewParts["pacing"];
-  #underWay: Promise<unknown> | undefined;
+  readonly #turns = new Turns();
 
   constructor({ rules, pacing }: ReviewParts) {
     this.#rules = rules;
     this.#pacing = pacing;
   }
 
-  judge(change: Change, mesh: () => Mesh, selection: Selection): Evaluation | Promise<Evaluation> {
+  /** `user` sends the change. Rejects with TooManyWaiting. */
+  judge({ change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
     if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection, mostAlone });
     const factor = subjectOf(change).kind === "MeshConfig" ? meshConfigFactor : 1;
@@ -50,40 +52,43 @@ export class Reviews {
     };
     const begun = start();
     const step = begun.steps.next();
-    if (step.done) return step.value;
-    // If another long review is running, this one starts again afterwards, because the mesh may have changed.
-    return this.#underWay === undefined ? this.#take(begun, pacing) : this.#inTurn(start, pacing);
+    return step.done ? step.value : this.#inTurn(begun, start, user, pacing);
   }
 
-  async #inTurn(start: () => Begun, pacing: Pauses): Promise<Evaluation> {
-    while (this.#underWay !== undefined) await this.#underWay;
-    return this.#take(start(), pacing);
-  }
-
-  #take(begun: Begun, pacing: Pauses): Promise<Evaluation> {
-    const evaluation = this.#finish(begun, pacing);
-    this.#underWay = evaluation.catch(() => undefined);
-    return evaluation;
-  }
-
-  async #finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
-    const release = hold?.();
+  async #inTurn(begun: Begun, start: () => Begun, user: string, pacing: Pauses): Promise<Evaluation> {
+    const wait = this.#turns.take(user);
+    if (wait !== undefined) await wait;
     try {
-      for (;;) {
-        budget.suspend();
-        await pause();
-        budget.resume();
-        const step = steps.next();
-        if (step.done) return step.value;
-      }
+      // After a wait, it starts again, because the mesh may have changed.
+      return await finish(wait === undefined ? begun : start(), pacing);
     } finally {
-      release?.();
-      this.#underWay = undefined;
+      this.#turns.done();
     }
   }
 }
 
+interface Asked {
+  readonly change: Change;
+  readonly mesh: () => Mesh;
+  readonly selection: Selection;
+  readonly user: string;
+}
 interface Begun {
   readonly budget: Budget;
   readonly steps: Generator<void, Evaluation>;
+}
+
+async function finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
+  const release = hold?.();
+  try {
+    for (;;) {
+      budget.suspend();
+      await pause();
+      budget.resume();
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  } finally {
+    release?.();
+  }
 }

@@ -113,6 +113,19 @@ describe("a long review", () => {
     assert.equal((await whenSecond).outcome, "allow");
   });
 
+  test("is denied at once if too many others of its user wait", async () => {
+    const { gate } = scene(1_000_000);
+    for (let i = 0; i < 65; i++) void gate.validate(long(`v-${i}`));
+    const decision = await gate.validate(long("last"));
+    assert.deepEqual([decision.allowed, decision.outcome], [false, "error"]);
+    assert.match(
+      decision.message ?? "",
+      /too many changes of this user that need a long evaluation are waiting; try again/,
+    );
+    const between = gate.validate(short) as Decision;
+    assert.equal(between.outcome, "deny");
+  });
+
   test("over its budget it is denied, and the rule is named in the answer and for the metrics", async () => {
     const { gate, goOn } = scene(10);
     const answer = gate.validate(long());
