@@ -53,13 +53,15 @@ const standingFor = (finding: Finding, others: number): Finding =>
       };
 
 const known = new WeakMap<readonly Evidence[], string>();
+/** The kinds of a short list are not stored. */
+const short = 8;
 
-/** The result is stored, because many problems have the same evidence, which can be long. */
 function kindsOf(evidence: readonly Evidence[]): string {
+  if (evidence.length <= short) return evidence.map(kindOf).join();
+  // Many problems have the same evidence, which can be long.
   let kinds = known.get(evidence);
-  if (kinds === undefined) {
-    const found = new Set(evidence.map((one) => ("absent" in one ? `no ${one.absent}` : one.kind)));
-    known.set(evidence, (kinds = [...found].sort().join()));
-  }
+  if (kinds === undefined) known.set(evidence, (kinds = [...new Set(evidence.map(kindOf))].sort().join()));
   return kinds;
 }
+
+const kindOf = (one: Evidence): string => ("absent" in one ? `no ${one.absent}` : one.kind);

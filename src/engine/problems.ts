@@ -24,60 +24,84 @@ export const findingsFor = (
 ): Generator<void, readonly Finding[]> => (by.rule.compare ? ofStep : ofState)(by, old, evaluated);
 
 function* ofStep(by: FoundBy, old: AnyObject | undefined, evaluated: Evaluated): Generator<void, readonly Finding[]> {
-  if (old === undefined || old.malformed !== undefined) return none;
-  const { rule, subject, setting } = by;
-  const { before, after, budget, mostAlone } = evaluated;
+  const { budget, mostAlone } = evaluated;
+  let found: FindingList | undefined;
+  for (const problem of compared(by, old, evaluated)) {
+    if (problem !== undefined) {
+      found ??= new FindingList(by, mostAlone);
+      found.add(problem, true);
+    }
+    // Each problem counts as a visited object, because a rule can find many problems in few objects.
+    if (budget?.isSliceOver() === true) yield;
+  }
+  return found?.all() ?? none;
+}
+
+function compared(
+  { rule, subject, setting }: FoundBy,
+  old: AnyObject | undefined,
+  { before, after }: Evaluated,
+): Iterable<Problem | undefined> {
+  if (old === undefined || old.malformed !== undefined) return [];
   const sides = [
     { object: old, mesh: before },
     { object: subject, mesh: after },
   ] as const;
-  const problems = yield* collected(rule.compare?.(...sides, setting.parameters), budget);
-  if (problems.length === 0) return none;
-  const found = new FindingList(by, mostAlone);
-  for (const problem of problems) found.add(problem, true);
-  return found.all();
+  return rule.compare?.(...sides, setting.parameters) ?? [];
 }
 
 /** introduced = after - before, as multisets: a second problem with the same key is introduced. */
 function* ofState(by: FoundBy, old: AnyObject | undefined, evaluated: Evaluated): Generator<void, readonly Finding[]> {
   const { before, after, budget, mostAlone } = evaluated;
-  const problems = yield* collected(checked(by, by.subject, after), budget);
-  if (problems.length === 0) return none;
-  const left = countsByKey(yield* collected(checked(by, old, before), budget));
-  const found = new FindingList(by, mostAlone);
-  for (const problem of problems) {
-    const known = left.get(keyOf(problem)) ?? 0;
-    left.set(keyOf(problem), known - 1);
-    const isIntroduced = known <= 0;
-    found.add(isIntroduced && isRollback(problem, old, by) ? { ...problem, atMost: "warn" } : problem, isIntroduced);
+  let found: FindingList | undefined;
+  let known: Map<string, number> | undefined;
+  for (const problem of checked(by, by.subject, after)) {
+    if (problem !== undefined) {
+      // Only objects with a problem are evaluated before the change too.
+      known ??= yield* countsByKey(checked(by, old, before), budget);
+      found ??= new FindingList(by, mostAlone);
+      addOfState(found, problem, { by, old, known });
+    }
     if (budget?.isSliceOver() === true) yield;
   }
-  return found.all();
+  return found?.all() ?? none;
 }
 
-const checked = ({ rule, setting }: FoundBy, object: AnyObject | undefined, mesh: Mesh) =>
-  object && rule.check?.(object, mesh, setting.parameters);
+const checked = (
+  { rule, setting }: FoundBy,
+  object: AnyObject | undefined,
+  mesh: Mesh,
+): Iterable<Problem | undefined> => (object && rule.check?.(object, mesh, setting.parameters)) ?? [];
 
-const isRollback = (problem: Problem, old: AnyObject | undefined, { rule, subject, setting }: FoundBy): boolean =>
-  old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
+interface Before {
+  readonly by: FoundBy;
+  readonly old: AnyObject | undefined;
+  /** The number of problems before the change by their key, without those that were found again. */
+  readonly known: Map<string, number>;
+}
+
+function addOfState(found: FindingList, problem: Problem, { by, old, known }: Before): void {
+  const left = known.get(keyOf(problem)) ?? 0;
+  if (left > 0) {
+    known.set(keyOf(problem), left - 1);
+    found.add(problem, false);
+    return;
+  }
+  const { rule, subject, setting } = by;
+  const isRollback = old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
+  found.add(isRollback ? { ...problem, atMost: "warn" } : problem, true);
+}
 
 const keyOf = ({ key, message }: Problem): string => key ?? message;
 
-function countsByKey(problems: readonly Problem[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const problem of problems) counts.set(keyOf(problem), (counts.get(keyOf(problem)) ?? 0) + 1);
-  return counts;
-}
-
-/** Each problem counts as a visited object, because a rule can find many problems in few objects. */
-function* collected(
-  problems: Iterable<Problem | undefined> | undefined,
+function* countsByKey(
+  problems: Iterable<Problem | undefined>,
   budget: Budget | undefined,
-): Generator<void, readonly Problem[]> {
-  const found: Problem[] = [];
-  for (const problem of problems ?? []) {
-    if (problem !== undefined) found.push(problem);
+): Generator<void, Map<string, number>> {
+  const counts = new Map<string, number>();
+  for (const problem of problems) {
+    if (problem !== undefined) counts.set(keyOf(problem), (counts.get(keyOf(problem)) ?? 0) + 1);
     if (budget?.isSliceOver() === true) yield;
   }
-  return found;
+  return counts;
 }
