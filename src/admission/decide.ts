@@ -21,9 +21,11 @@ export function decide(
   rulings: readonly Ruling[],
   pageOf?: (ruleId: string) => string,
 ): Decision {
+  const { evaluation, breakGlass, writer } = judgement;
+  if (rulings.length === 0 && evaluation.skipped.length === 0 && breakGlass === undefined) return nothingFound(writer);
   const denied = rulings.filter(({ mode }) => mode === "deny");
   const excused = rulings.filter((ruling) => isLoweredBy(ruling, "breakGlass"));
-  const reason = judgement.breakGlass && "reason" in judgement.breakGlass ? judgement.breakGlass.reason : undefined;
+  const reason = breakGlass && "reason" in breakGlass ? breakGlass.reason : undefined;
   const usedReason = excused.length > 0 ? reason : undefined;
   const warned = rulings.filter(({ mode }) => mode === "warn");
   const warnings = [
@@ -43,7 +45,7 @@ export function decide(
       rules: rules.join(","),
       "break-glass": usedReason,
       lowered: loweredText(rulings),
-      writer: judgement.writer === "person" ? "" : judgement.writer,
+      writer: writer === "person" ? "" : writer,
       exceptions: distinct(rulings.flatMap(({ exception }) => exception?.title ?? [])).join(","),
       skipped: distinct(judgement.evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`)).join(","),
     }),
@@ -84,9 +86,21 @@ function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleE
 
 const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);
 
+/** The most frequent decision. */
+const nothingFound = (writer: Judgement["writer"]): Decision => ({
+  allowed: true,
+  warnings: [],
+  auditAnnotations: annotations({ decision: "allow", writer: writer === "person" ? "" : writer }),
+  rules: [],
+  outcome: "allow",
+});
+
 /** The annotations with a value. */
-const annotations = (values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value ? [[key, value]] : [])));
+function annotations(values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const [key, value] of Object.entries(values)) if (value) found[key] = value;
+  return found;
+}
 
 const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();
 

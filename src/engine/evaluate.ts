@@ -117,7 +117,8 @@ function* judgeSubjects(
   try {
     const subjects = changes === undefined ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
     for (const subject of subjects) {
-      if (subject !== undefined) yield* judgeSubject(rule, subject, draft);
+      const rest = subject && judgeSubject(rule, subject, draft);
+      if (rest !== undefined) yield* rest;
       if (budget?.isSliceOver() === true) yield;
     }
     return undefined;
@@ -230,20 +231,34 @@ function pairOf(subject: AnyObject, { pairs, before, after }: Draft): Pair {
   return pair;
 }
 
-function* judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<void, void> {
-  const { findings, errors, settings } = draft;
+/** What is left to do for a subject; undefined: nothing, as in most cases. */
+function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<void, void> | undefined {
   const { old, now } = pairOf(subject, draft);
-  if (now === undefined || !isJudgedBy(rule, now)) return;
-  const setting = settings.of(rule, now);
-  if (setting.mode === "off") return;
+  if (now === undefined || !isJudgedBy(rule, now)) return undefined;
+  const setting = draft.settings.of(rule, now);
+  if (setting.mode === "off") return undefined;
   const by = { rule, subject: now, setting };
   try {
-    // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
-    for (const finding of yield* findingsFor(by, old, draft)) findings.push(finding);
+    const found = findingsFor(by, old, draft);
+    return found && collected(found, by, draft);
   } catch (error) {
-    if (error instanceof BudgetExceeded) throw error;
-    errors.push({ ...by, error });
+    failed(error, by, draft);
+    return undefined;
   }
+}
+
+function* collected(found: Generator<void, readonly Finding[]>, by: FoundBy, draft: Draft): Generator<void, void> {
+  try {
+    // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
+    for (const finding of yield* found) draft.findings.push(finding);
+  } catch (error) {
+    failed(error, by, draft);
+  }
+}
+
+function failed(error: unknown, by: FoundBy, { errors }: Draft): void {
+  if (error instanceof BudgetExceeded) throw error;
+  errors.push({ ...by, error });
 }
 
 /** Only rules with judgesMalformed check an object that could be read only in part. */

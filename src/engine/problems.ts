@@ -14,27 +14,38 @@ export interface Evaluated {
   readonly mostAlone: number | undefined;
 }
 
-const none: readonly Finding[] = [];
+type Problems = Iterator<Problem | undefined>;
+/** What is left of an iterator of which one step was done. */
+interface Rest {
+  readonly problems: Problems;
+  readonly first: IteratorResult<Problem | undefined>;
+}
 
-/** The findings of a rule for a subject. Yields where the review may pause. `old` is the subject before the change. */
-export const findingsFor = (
+/**
+ * The findings of a rule for a subject, which yields where the review may pause; undefined: the rule finds nothing, which is
+ * the most frequent result and needs no pause. `old` is the subject before the change.
+ */
+export function findingsFor(
   by: FoundBy,
   old: AnyObject | undefined,
   evaluated: Evaluated,
-): Generator<void, readonly Finding[]> => (by.rule.compare ? ofStep : ofState)(by, old, evaluated);
+): Generator<void, readonly Finding[]> | undefined {
+  const found = by.rule.compare ? compared(by, old, evaluated) : checked(by, by.subject, evaluated.after);
+  const problems = found[Symbol.iterator]();
+  const first = problems.next();
+  if (first.done) return undefined;
+  const rest = { problems, first };
+  return by.rule.compare ? ofStep(by, rest, evaluated) : ofState({ by, old }, rest, evaluated);
+}
 
-function* ofStep(by: FoundBy, old: AnyObject | undefined, evaluated: Evaluated): Generator<void, readonly Finding[]> {
-  const { budget, mostAlone } = evaluated;
-  let found: FindingList | undefined;
-  for (const problem of compared(by, old, evaluated)) {
-    if (problem !== undefined) {
-      found ??= new FindingList(by, mostAlone);
-      found.add(problem, true);
-    }
+function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Generator<void, readonly Finding[]> {
+  const found = new FindingList(by, mostAlone);
+  for (let step = rest.first; !step.done; step = rest.problems.next()) {
+    if (step.value !== undefined) found.add(step.value, true);
     // Each problem counts as a visited object, because a rule can find many problems in few objects.
     if (budget?.isSliceOver() === true) yield;
   }
-  return found?.all() ?? none;
+  return found.all();
 }
 
 function compared(
@@ -50,21 +61,26 @@ function compared(
   return rule.compare?.(...sides, setting.parameters) ?? [];
 }
 
+interface Judged {
+  readonly by: FoundBy;
+  readonly old: AnyObject | undefined;
+}
+
 /** introduced = after - before, as multisets: a second problem with the same key is introduced. */
-function* ofState(by: FoundBy, old: AnyObject | undefined, evaluated: Evaluated): Generator<void, readonly Finding[]> {
-  const { before, after, budget, mostAlone } = evaluated;
-  let found: FindingList | undefined;
+function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<void, readonly Finding[]> {
+  const { by, old } = judged;
+  const { before, budget, mostAlone } = evaluated;
+  const found = new FindingList(by, mostAlone);
   let known: Map<string, number> | undefined;
-  for (const problem of checked(by, by.subject, after)) {
-    if (problem !== undefined) {
+  for (let step = rest.first; !step.done; step = rest.problems.next()) {
+    if (step.value !== undefined) {
       // Only objects with a problem are evaluated before the change too.
       known ??= yield* countsByKey(checked(by, old, before), budget);
-      found ??= new FindingList(by, mostAlone);
-      addOfState(found, problem, { by, old, known });
+      addOfState(found, step.value, { ...judged, known });
     }
     if (budget?.isSliceOver() === true) yield;
   }
-  return found?.all() ?? none;
+  return found.all();
 }
 
 const checked = (
@@ -73,9 +89,7 @@ const checked = (
   mesh: Mesh,
 ): Iterable<Problem | undefined> => (object && rule.check?.(object, mesh, setting.parameters)) ?? [];
 
-interface Before {
-  readonly by: FoundBy;
-  readonly old: AnyObject | undefined;
+interface Before extends Judged {
   /** The number of problems before the change by their key, without those that were found again. */
   readonly known: Map<string, number>;
 }

@@ -49,7 +49,6 @@ export const virtualServiceSubsetNotFound = defineRule({
         found = { target, failures };
         known.found.set(key, found);
         mesh.visited(found.failures.length);
-        yield;
       }
       if (found.failures.length > 0) yield* problemsOf(found.failures, { traffic, target: found.target, settings });
     }
