@@ -27,38 +27,29 @@ export async function growthTable(
   rules: readonly Rule[],
   inForce: Policies,
 ): Promise<string> {
-  const rows: string[][] = [];
-  for (const { title, n, mesh, body } of cases) {
-    const measured: Measured[] = [];
-    for (const size of [n / 4, n / 2, n]) {
-      const stored = mesh(size).map(asStored);
-      const view = meshOf(stored);
-      measured.push(await asked(pacedGate({ mesh: () => view, policies: () => inForce, rules }), body(stored, size)));
-    }
-    const [quarter = Number.NaN, half = Number.NaN, whole = Number.NaN] = measured.map(({ ms }) => ms);
-    const last = measured.at(-1);
-    rows.push([
-      title,
-      n.toLocaleString("en"),
-      shown(last?.kilobytes ?? 0),
-      last?.outcome ?? "",
-      ...[quarter, half, whole].map(shown),
-      `n^${exponent(quarter, whole).toFixed(1)}`,
-      shown(last?.longestMs ?? 0),
-    ]);
+  const rows: (readonly string[])[] = [];
+  for (const one of cases) rows.push(await rowOf(one, rules, inForce));
+  const sizes = ["n/4, ms", "n/2, ms", "n, ms", "growth", "n, longest without a pause, ms"];
+  return table(title, ["review", "n", "KB", "outcome", ...sizes], rows);
+}
+
+async function rowOf({ title, n, mesh, body }: Growing, rules: readonly Rule[], inForce: Policies) {
+  const measured: Measured[] = [];
+  for (const size of [n / 4, n / 2, n]) {
+    const stored = mesh(size).map(asStored);
+    const view = meshOf(stored);
+    measured.push(await asked(pacedGate({ mesh: () => view, policies: () => inForce, rules }), body(stored, size)));
   }
-  const head = [
-    "review",
-    "n",
-    "KB",
-    "outcome",
-    "n/4, ms",
-    "n/2, ms",
-    "n, ms",
-    "growth",
-    "n, longest without a pause, ms",
+  const [quarter, half, whole] = measured as [Measured, Measured, Measured];
+  return [
+    title,
+    n.toLocaleString("en"),
+    shown(whole.kilobytes),
+    whole.outcome,
+    ...[quarter, half, whole].map(({ ms }) => shown(ms)),
+    `n^${exponent(quarter.ms, whole.ms).toFixed(1)}`,
+    shown(whole.longestMs),
   ];
-  return table(title, head, rows);
 }
 
 const exponent = (quarter: number, whole: number): number => Math.log(whole / quarter) / Math.log(4);
