@@ -50,17 +50,19 @@ export class Reviews {
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
       return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget, mostAlone }) };
     };
+    // Otherwise the beginnings of many reviews of one user, of which each can be long, would follow each other.
+    if (this.#turns.hasWaiting(user)) return this.#inTurn(start, user, pacing);
     const begun = start();
     const step = begun.steps.next();
-    return step.done ? step.value : this.#inTurn(begun, start, user, pacing);
+    return step.done ? step.value : this.#inTurn(start, user, pacing, begun);
   }
 
-  async #inTurn(begun: Begun, start: () => Begun, user: string, pacing: Pauses): Promise<Evaluation> {
+  async #inTurn(start: () => Begun, user: string, pacing: Pauses, begun?: Begun): Promise<Evaluation> {
     const wait = this.#turns.take(user);
     if (wait !== undefined) await wait;
     try {
       // After a wait, it starts again, because the mesh may have changed.
-      return await finish(wait === undefined ? begun : start(), pacing);
+      return await finish(wait === undefined && begun !== undefined ? begun : start(), pacing);
     } finally {
       this.#turns.done();
     }

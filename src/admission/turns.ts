@@ -7,7 +7,7 @@ export class TooManyWaiting extends Error {
 }
 
 /** Together with those of other users, fewer than the requests that the server accepts at once. */
-const mostOfUser = 64;
+const mostOfUser = 96;
 const mostOfAll = 192;
 
 /**
@@ -38,6 +38,11 @@ export class Turns {
     const { promise, resolve } = Promise.withResolvers<void>();
     ofUser.push(resolve);
     return promise;
+  }
+
+  /** Whether a review of this user waits. */
+  hasWaiting(user: string): boolean {
+    return this.#waiting.has(holderOf(user));
   }
 
   done(): void {

@@ -20,7 +20,9 @@ describe("turns of long reviews", () => {
   test("the first is taken at once, and again after all are done", () => {
     const turns = new Turns();
     assert.equal(turns.take("ada"), undefined);
+    assert.equal(turns.hasWaiting("ada"), false);
     assert.ok(turns.take("ada") instanceof Promise);
+    assert.deepEqual([turns.hasWaiting("ada"), turns.hasWaiting("eve")], [true, false]);
     turns.done();
     turns.done();
     assert.equal(turns.take("ada"), undefined);
@@ -40,12 +42,12 @@ describe("turns of long reviews", () => {
   test("there is a limit for one user, and one for all", () => {
     const turns = new Turns();
     void turns.take("ada");
-    for (let i = 0; i < 64; i++) void turns.take("eve");
+    for (let i = 0; i < 96; i++) void turns.take("eve");
     const tooMany = (error: unknown) =>
       error instanceof TooManyWaiting && /changes of this user that/.test(error.message);
     assert.throws(() => turns.take("eve"), tooMany);
     assert.ok(turns.take("ada") instanceof Promise);
-    for (let i = 0; i < 127; i++) void turns.take(`user-${i}`);
+    for (let i = 0; i < 95; i++) void turns.take(`user-${i}`);
     assert.throws(() => turns.take("last"), /changes of all users that/);
   });
 });
