@@ -1,3 +1,4 @@
+import { identityOf } from "../kube/identity.ts";
 import { counted } from "../text/phrases.ts";
 import type { Evidence } from "./evidence.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
@@ -12,7 +13,7 @@ interface Rest {
 /**
  * The findings of one rule for one object, of which the first `most` are reported one by one. An object can have tens of
  * thousands, and no message lists them, so one finding stands for all others that get the same ruling. Findings that differ
- * in what the ladder reads (class, `atMost`, topic, kinds of evidence, introduced or not) never stand for each other.
+ * in what ruling.ts reads never stand for each other.
  */
 export class FindingList {
   readonly #by: FoundBy;
@@ -30,8 +31,7 @@ export class FindingList {
       this.#found.push(findingOf(problem, this.#by, introduced));
       return;
     }
-    const { atMost, topic, evidence } = problem;
-    const kind = `${introduced} ${atMost} ${topic} ${evidence === undefined ? "" : kindsOf(evidence)}`;
+    const kind = `${introduced} ${rulingKeyOf(problem)}`;
     const rest = this.#rest.get(kind);
     if (rest === undefined) this.#rest.set(kind, { first: findingOf(problem, this.#by, introduced), others: 0 });
     else rest.others++;
@@ -51,6 +51,17 @@ const standingFor = (finding: Finding, others: number): Finding =>
         standsFor: others,
         message: `${finding.message}; and ${counted(others, "more problem")} of this kind`,
       };
+
+/** Problems of one rule and object with the same key get the same ruling, if both or none of them are introduced. */
+function rulingKeyOf({ atMost, topic, evidence, acceptedWith }: Problem): string {
+  const accepted = acceptedWith?.map(({ rule, object }) => `${rule} ${identityOf(object)}`).join();
+  // Findings about one topic include each other by the objects of their evidence.
+  const of = topic === undefined ? evidence && kindsOf(evidence) : evidence?.map(identityOfEvidence).join();
+  return `${atMost} ${topic} ${accepted} ${of}`;
+}
+
+const identityOfEvidence = (one: Evidence): string =>
+  "absent" in one ? `no ${one.absent} ${one.namespace}/${one.name ?? ""}` : identityOf(one);
 
 const known = new WeakMap<readonly Evidence[], string>();
 /** The kinds of a short list are not stored. */

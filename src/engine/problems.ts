@@ -30,18 +30,20 @@ export function findingsFor(
   old: AnyObject | undefined,
   evaluated: Evaluated,
 ): Generator<void, readonly Finding[]> | undefined {
-  const found = by.rule.compare ? compared(by, old, evaluated) : checked(by, by.subject, evaluated.after);
+  // A rule that can do both checks the state of a new object.
+  const isStep = by.rule.compare !== undefined && old !== undefined;
+  const found = isStep ? compared(by, old, evaluated) : checked(by, by.subject, evaluated.after);
   const problems = found[Symbol.iterator]();
   const first = problems.next();
   if (first.done) return undefined;
   const rest = { problems, first };
-  return by.rule.compare ? ofStep(by, rest, evaluated) : ofState({ by, old }, rest, evaluated);
+  return isStep ? ofStep(by, rest, evaluated) : ofState({ by, old }, rest, evaluated);
 }
 
 function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Generator<void, readonly Finding[]> {
   const found = new FindingList(by, mostAlone);
   for (let step = rest.first; !step.done; step = rest.problems.next()) {
-    if (step.value !== undefined) found.add(step.value, true);
+    if (step.value !== undefined) found.add(step.value, step.value.existed !== true);
     // Each problem counts as a visited object, because a rule can find many problems in few objects.
     if (budget?.isSliceOver() === true) yield;
   }
@@ -50,10 +52,10 @@ function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Gen
 
 function compared(
   { rule, subject, setting }: FoundBy,
-  old: AnyObject | undefined,
+  old: AnyObject,
   { before, after }: Evaluated,
 ): Iterable<Problem | undefined> {
-  if (old === undefined || old.malformed !== undefined) return [];
+  if (old.malformed !== undefined) return [];
   const sides = [
     { object: old, mesh: before },
     { object: subject, mesh: after },

@@ -13,6 +13,7 @@ import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
 const object = readObject("VirtualService", { metadata: { name: "v", namespace: "shop" } });
+const other = readObject("VirtualService", { metadata: { name: "other", namespace: "shop" } });
 const finding = (problems: Iterable<Problem>): Rule =>
   defineRule({
     id: "virtual-service-many",
@@ -59,12 +60,22 @@ describe("many findings of one rule for one object", () => {
       { evidence: [absent("Service", "shop")] },
       { evidence: [absent("Gateway", "shop")] },
       { evidence: [object] },
+      { topic: "mtls", evidence: [object] },
+      { topic: "mtls", evidence: [other] },
+      { acceptedWith: [{ rule: "a", object }] },
+      { acceptedWith: [{ rule: "a", object: other }] },
     ];
     const problems = differing.flatMap((more) => many(10, more));
     const rest = found(problems, 5).slice(5);
     assert.deepEqual(
-      rest.map(({ atMost, topic, evidence, standsFor }) => [{ atMost, topic, evidence }, standsFor]),
-      differing.map(({ atMost, topic, evidence }, i) => [{ atMost, topic, evidence }, i === 0 ? 4 : 9]),
+      rest.map(({ atMost, topic, evidence, acceptedWith, standsFor }) => [
+        { atMost, topic, evidence, acceptedWith },
+        standsFor,
+      ]),
+      differing.map(({ atMost, topic, evidence, acceptedWith }, i) => [
+        { atMost, topic, evidence, acceptedWith },
+        i === 0 ? 4 : 9,
+      ]),
     );
   });
 

@@ -173,18 +173,11 @@ export function setsClientTls(rule: DestinationRule): boolean {
 }
 const foreign = new WeakMap<DestinationRule, boolean>();
 
-const setsForeignTls = (rule: DestinationRule): boolean =>
-  someTlsOf(rule, (tls) => tls !== undefined && tls.mode !== "ISTIO_MUTUAL");
-
-/** Whether any field of the rule can make clients use TLS that no proxy of the mesh terminates. */
-export const setsOwnTls = (rule: DestinationRule): boolean =>
-  someTlsOf(rule, (tls) => tls !== undefined && sentFor.get(tlsModeOf(tls)) === "tls");
-
-function someTlsOf({ spec }: DestinationRule, isSo: (tls: Tls | undefined) => boolean): boolean {
-  const isSet = (policy: TrafficPolicy | undefined): boolean =>
-    isSo(policy?.tls) || policy?.portLevelSettings.some(({ tls }) => isSo(tls)) === true;
-  return isSet(spec.trafficPolicy) || spec.subsets.some(({ trafficPolicy }) => isSet(trafficPolicy));
-}
+const setsForeignTls = ({ spec }: DestinationRule): boolean =>
+  isForeignPolicy(spec.trafficPolicy) || spec.subsets.some(({ trafficPolicy }) => isForeignPolicy(trafficPolicy));
+const isForeignPolicy = (policy: TrafficPolicy | undefined): boolean =>
+  isForeign(policy?.tls) || policy?.portLevelSettings.some(({ tls }) => isForeign(tls)) === true;
+const isForeign = (tls: Tls | undefined): boolean => tls !== undefined && tls.mode !== "ISTIO_MUTUAL";
 
 /**
  * The result for the client's TLS and the mTLS mode of the server's proxy (`undefined`: the server has no proxy).

@@ -2,7 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
-import { setsOwnTls } from "../../mesh/client-tls/client-tls.ts";
+import { setsClientTls } from "../../mesh/client-tls/client-tls.ts";
 import {
   namespaceOfServiceEntry,
   namespacesOfDestinationRule,
@@ -29,7 +29,7 @@ export const destinationRuleTlsBreaksStrict = defineRule({
   fix: "Remove `tls`, so that auto mTLS applies, or set ISTIO_MUTUAL. TLS that the application terminates is sent inside the mesh's mTLS.",
 
   *check(rule, mesh) {
-    if (!setsOwnTls(rule)) return;
+    if (!setsClientTls(rule)) return;
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
       for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? []) yield* refusedOn(path, namespace);
