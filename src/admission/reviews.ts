@@ -2,7 +2,8 @@ import { Budget, type BudgetLimits } from "../engine/budget.ts";
 import { type Evaluation, judge, judging } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Selection } from "../engine/setting.ts";
-import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Change } from "../view/overlay.ts";
+import { decidesSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { Turns } from "./turns.ts";
 
@@ -18,8 +19,8 @@ export interface ReviewParts {
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
 }
 
-/** The factor for the budget of mesh config changes, which only mesh operators make and for which every object is evaluated. */
-const meshConfigFactor = 10;
+/** The factor for the budget of changes of mesh settings, which only mesh operators make and for which every object is evaluated. */
+const settingsFactor = 10;
 
 /**
  * The number of findings of one rule for one object that are reported one by one. A message shows 20 of them, and an object
@@ -45,7 +46,7 @@ export class Reviews {
   judge({ change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
     if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection, mostAlone });
-    const factor = subjectOf(change).kind === "MeshConfig" ? meshConfigFactor : 1;
+    const factor = [change.old, change.object].some((one) => one && decidesSettings(one)) ? settingsFactor : 1;
     const start = () => {
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
       return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget, mostAlone }) };
