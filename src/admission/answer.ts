@@ -40,7 +40,7 @@ export function answer(uid: string, decision: Decision, path: WebhookPath): Answ
   const response: Response = { uid, allowed: decision.allowed };
   if (!decision.allowed) response.status = { code: 403, reason: "Forbidden", message: messageOf(decision) };
   else if (path === "/mutate" && decision.patch !== undefined) addPatch(response, decision.patch);
-  if (decision.warnings.length > 0) addWarnings(response, decision.warnings);
+  if (decision.warnings.length > 0) addWarnings(response, decision);
   addAuditAnnotations(response, decision.auditAnnotations);
   return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
 }
@@ -84,7 +84,7 @@ function addPatch(response: Response, patch: readonly PatchOperation[]): void {
   response.patch = Buffer.from(JSON.stringify(patch)).toString("base64");
 }
 
-function addWarnings(response: Response, warnings: readonly string[]): void {
+function addWarnings(response: Response, { warnings, moreWarnings = 0 }: Decision): void {
   const lines = new Set<string>();
   for (const warning of warnings) {
     const line = printableLine(warning, longestWarning)
@@ -94,7 +94,8 @@ function addWarnings(response: Response, warnings: readonly string[]): void {
   }
   const all = [...lines];
   const shown = all.length <= mostWarnings ? all : all.slice(0, mostWarnings - 1);
-  if (shown.length < all.length) shown.push(`${all.length - shown.length} more warnings`);
+  const left = all.length - shown.length + moreWarnings;
+  if (left > 0) shown.push(`${left} more warnings`);
   const isLong = shown.reduce((sum, { length }) => sum + length, 0) > mostRunes;
   if (shown.length > 0) response.warnings = isLong ? shown.map((line) => printableLine(line, shortWarning)) : shown;
 }

@@ -6,9 +6,12 @@ import { identityOf } from "../kube/identity.ts";
 import { counted } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
 import type { Judgement } from "./judgement.ts";
-import { denialMessage, noteLine, warningLines } from "./message.ts";
+import { countOf, denialMessage, noteLine, warningLines } from "./message.ts";
 import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
+
+/** The response contains ten warnings, so the texts of the others are not created. */
+const mostWarned = 100;
 
 /**
  * Makes one decision from all rulings, most severe first. Pure. `pageOf` returns the URL of a rule's page.
@@ -18,13 +21,16 @@ export function decide(
   rulings: readonly Ruling[],
   pageOf?: (ruleId: string) => string,
 ): Decision {
+  const { evaluation, breakGlass, writer } = judgement;
+  if (rulings.length === 0 && evaluation.skipped.length === 0 && breakGlass === undefined) return nothingFound(writer);
   const denied = rulings.filter(({ mode }) => mode === "deny");
   const excused = rulings.filter((ruling) => isLoweredBy(ruling, "breakGlass"));
-  const reason = judgement.breakGlass && "reason" in judgement.breakGlass ? judgement.breakGlass.reason : undefined;
+  const reason = breakGlass && "reason" in breakGlass ? breakGlass.reason : undefined;
   const usedReason = excused.length > 0 ? reason : undefined;
+  const warned = rulings.filter(({ mode }) => mode === "warn");
   const warnings = [
     ...breakGlassNotes(denied, excused, judgement),
-    ...rulings.filter(({ mode }) => mode === "warn").flatMap((ruling) => warningLines(ruling, judgement.changed)),
+    ...warned.slice(0, mostWarned).flatMap((ruling) => warningLines(ruling, judgement.changed)),
     ...skippedNotes(judgement, denied),
   ];
   const outcome = outcomeOf(denied, warnings);
@@ -33,12 +39,13 @@ export function decide(
   const decision = {
     allowed: denied.length === 0,
     warnings,
+    moreWarnings: countOf(warned.slice(mostWarned).map(({ finding }) => finding)),
     auditAnnotations: annotations({
       decision: outcome,
       rules: rules.join(","),
       "break-glass": usedReason,
       lowered: loweredText(rulings),
-      writer: judgement.writer === "person" ? "" : judgement.writer,
+      writer: writer === "person" ? "" : writer,
       exceptions: distinct(rulings.flatMap(({ exception }) => exception?.title ?? [])).join(","),
       skipped: distinct(judgement.evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`)).join(","),
     }),
@@ -60,8 +67,10 @@ export function evidenceToConfirm({ changed }: Judgement, rulings: readonly Ruli
   if (denials.some((finding) => finding.class !== "relational")) return [];
   const own = identityOf(changed);
   const subjects = denials.map(({ subject }) => subject).filter((subject) => identityOf(subject) !== own);
-  const evidence = [...denials.flatMap((finding) => finding.evidence ?? []), ...subjects];
-  return evidence.filter((one) => "absent" in one || (!one.implied && identityOf(one) !== own));
+  // Many findings share their evidence, which can be long.
+  const lists = new Set(denials.map((finding) => finding.evidence ?? []));
+  const evidence = new Set([...lists].flat().concat(subjects));
+  return [...evidence].filter((one) => "absent" in one || (!one.implied && identityOf(one) !== own));
 }
 
 /** One entry for each rule. */
@@ -77,9 +86,21 @@ function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleE
 
 const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);
 
+/** The most frequent decision. */
+const nothingFound = (writer: Judgement["writer"]): Decision => ({
+  allowed: true,
+  warnings: [],
+  auditAnnotations: annotations({ decision: "allow", writer: writer === "person" ? "" : writer }),
+  rules: [],
+  outcome: "allow",
+});
+
 /** The annotations with a value. */
-const annotations = (values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value ? [[key, value]] : [])));
+function annotations(values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const [key, value] of Object.entries(values)) if (value) found[key] = value;
+  return found;
+}
 
 const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();
 

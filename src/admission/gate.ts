@@ -14,6 +14,7 @@ import { enroll } from "./enrollment.ts";
 import { type Judgement, judgementOf, rulingsFor } from "./judgement.ts";
 import { type Pauses, Reviews } from "./reviews.ts";
 import type { AdmissionRequest, Decision, Gate } from "./review.ts";
+import { TooManyWaiting } from "./turns.ts";
 import { requesterOf } from "./writer.ts";
 
 export interface GateParts {
@@ -66,6 +67,7 @@ function withoutThrowing(
   otherwise: (problem: string) => Decision,
 ): Decision | Promise<Decision> {
   const failed = (error: unknown): Decision => {
+    if (error instanceof TooManyWaiting) return otherwise(`${error.message}; try again later`);
     log?.error({ uid, ...described(error) }, "admission failed");
     return otherwise(`an internal error occurred; see Meshward's log for uid ${uid}`);
   };
@@ -106,7 +108,8 @@ function judged({ request, change, parts, reviews }: Look, mesh: () => Mesh): Ju
   const { policies, now, log } = parts;
   const inForce = policies();
   const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-  return goOn(reviews.judge(change, mesh, selection), (evaluation: Evaluation) => {
+  const asked = { change, mesh, selection, user: request.user.name };
+  return goOn(reviews.judge(asked), (evaluation: Evaluation) => {
     for (const { rule, subject, error } of evaluation.errors)
       log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
     return judgementOf({ request, change, evaluation, selection, policies: inForce });

@@ -1,5 +1,6 @@
 import { type Evaluation, judge } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
+import type { Rule } from "../engine/rule.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { kindsRead } from "../engine/subjects.ts";
 import { identityOf } from "../kube/identity.ts";
@@ -37,7 +38,19 @@ function isShown({ rule, subject }: Finding, { change, changed, evaluation, sele
   if (old === undefined) return false;
   const weakened = identityOf(subject);
   if (object === undefined || weakened === identityOf(changed)) return true;
-  return judge([rule], evaluation.before, [{ old }], { selection }).findings.some(
-    (finding) => identityOf(finding.subject) === weakened,
-  );
+  return lostWith(old, rule, evaluation, selection).has(weakened);
+}
+
+const losses = new WeakMap<Evaluation, Map<Rule, ReadonlySet<string>>>();
+
+/** The identities of the subjects that the deletion of an object would weaken. Stored, because each of them asks. */
+function lostWith(old: AnyObject, rule: Rule, evaluation: Evaluation, selection: PolicySelection): ReadonlySet<string> {
+  const known = losses.get(evaluation) ?? new Map<Rule, ReadonlySet<string>>();
+  losses.set(evaluation, known);
+  let lost = known.get(rule);
+  if (lost === undefined) {
+    const { findings } = judge([rule], evaluation.before, [{ old }], { selection });
+    known.set(rule, (lost = new Set(findings.map(({ subject }) => identityOf(subject)))));
+  }
+  return lost;
 }

@@ -3,6 +3,7 @@ import { findingsOf, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
+import type { Path } from "../kube/read.ts";
 import { isRunForGateway } from "../mesh/membership/gateways.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
@@ -56,7 +57,12 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
       incompleteKinds: (finding) => incompleteKinds(finding, judgement),
     },
   });
-  return rulings.toSorted(bySeverity);
+  return rulings.length < 2
+    ? rulings
+    : rulings
+        .map(ranked)
+        .sort(bySeverity)
+        .map(({ ruling }) => ruling);
 }
 
 /**
@@ -72,19 +78,25 @@ function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old }, 
   return old?.kind === "Workload" && isRunForGateway(old, evaluation.before);
 }
 
-function bySeverity(a: Ruling, b: Ruling): number {
+/** A ruling with what it is sorted by, computed once, because a review can have thousands. */
+interface Ranked {
+  readonly ruling: Ruling;
+  readonly rank: readonly [rule: string, subject: string, at: string, message: string];
+}
+
+function ranked(ruling: Ruling): Ranked {
+  const { rule, subject, at, message } = ruling.finding;
+  return { ruling, rank: [rule.id, idOf(subject), sortable(at), message] };
+}
+
+function bySeverity({ ruling: a, rank: ofA }: Ranked, { ruling: b, rank: ofB }: Ranked): number {
   if (a.mode !== b.mode) return isAsStrict(a.mode, b.mode) ? -1 : 1;
-  const [one, other] = [a.finding, b.finding];
-  return (
-    compare(one.rule.id, other.rule.id) ||
-    compare(idOf(one.subject), idOf(other.subject)) ||
-    compare(sortable(one), sortable(other)) ||
-    compare(one.message, other.message)
-  );
+  const i = ofA.findIndex((part, place) => part !== ofB[place]);
+  return i < 0 ? 0 : compare(ofA[i] as string, ofB[i] as string);
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 /** Sorts `[10]` after `[9]`. */
-const sortable = ({ at }: Ruling["finding"]): string =>
+const sortable = (at: Path): string =>
   at.map((step) => (typeof step === "number" ? String(step).padStart(8, "0") : step)).join(".");

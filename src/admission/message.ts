@@ -34,9 +34,9 @@ const longestWarning = 250;
  */
 export function denialMessage({ changed, operation, findings, hint, pageOf }: Denied): string {
   const shown = findings.slice(0, countWithRoom(findings, changed));
-  const left = findings.length - shown.length;
+  const left = countOf(findings) - countOf(shown);
   return [
-    `${printableLine(idOf(changed), longestId)} cannot be ${participle[operation]}: ${counted(findings.length, "problem")}`,
+    `${printableLine(idOf(changed), longestId)} cannot be ${participle[operation]}: ${counted(countOf(findings), "problem")}`,
     ...shown.flatMap((finding, i) => linesOf(finding, shown[i + 1], changed)),
     ...(left > 0 ? [`…and ${counted(left, "more problem")}`] : []),
     ...(hint === undefined ? [] : [hint]),
@@ -45,6 +45,10 @@ export function denialMessage({ changed, operation, findings, hint, pageOf }: De
 }
 
 const participle: Readonly<Record<Operation, string>> = { CREATE: "created", UPDATE: "changed", DELETE: "deleted" };
+
+/** The number of problems, including those that a finding stands for. */
+export const countOf = (findings: readonly Finding[]): number =>
+  findings.reduce((sum, { standsFor = 0 }) => sum + 1 + standsFor, 0);
 
 const fixOf = ({ fix, rule }: Finding): string => fix ?? rule.fix;
 

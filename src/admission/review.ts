@@ -3,6 +3,7 @@
 import type { ObjectEvent } from "../kube/object-event.ts";
 import { printableLine } from "../text/printable.ts";
 import { defaultStoredBytes, excessiveSize } from "./stored-size.ts";
+import { hasMoreValues, uidInHead } from "./unparsed-review.ts";
 
 export interface GroupVersionKind {
   readonly group: string;
@@ -47,6 +48,8 @@ export interface Decision {
   readonly message?: string;
   /** most severe first */
   readonly warnings: readonly string[];
+  /** the number of further problems that would be warnings */
+  readonly moreWarnings?: number;
   readonly patch?: readonly PatchOperation[];
   readonly auditAnnotations: Readonly<Record<string, string>>;
   /** ids of the rules that had findings, for the log and the metrics */
@@ -78,6 +81,11 @@ const deepestNesting = 2_500;
  * of etcd, contains at most two hundred thousand with any content.
  */
 const mostContainers = 250_000;
+/**
+ * Reviews with more values (numbers, strings, lists and objects) are denied before they are parsed. Two objects of the size
+ * that etcd stores have fewer, unless they are made to have more.
+ */
+const mostValues = 1_000_000;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 const judgedSubResources = new Set(["", "status", "finalize"]);
@@ -92,6 +100,8 @@ class NotStorable extends Unreadable {}
  * could not store as many bytes (`storedBytes`), whatever Meshward decided.
  */
 export function readReview(body: Uint8Array | string, storedBytes = defaultStoredBytes): Reading {
+  if (hasMoreValues(body, mostValues))
+    return { uid: uidInHead(body), problem: `it contains more than ${mostValues} values` };
   let uid = "";
   try {
     const review = parse(body);

@@ -2,8 +2,10 @@ import { Budget, type BudgetLimits } from "../engine/budget.ts";
 import { type Evaluation, judge, judging } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Selection } from "../engine/setting.ts";
-import { type Change, subjectOf } from "../view/overlay.ts";
+import type { Change } from "../view/overlay.ts";
+import { decidesSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
+import { Turns } from "./turns.ts";
 
 export interface Pauses {
   /** Yields to other tasks of this thread. */
@@ -17,8 +19,14 @@ export interface ReviewParts {
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
 }
 
-/** The factor for the budget of mesh config changes, which only mesh operators make and for which every object is evaluated. */
-const meshConfigFactor = 10;
+/** The factor for the budget of changes of mesh settings, which only mesh operators make and for which every object is evaluated. */
+const settingsFactor = 10;
+
+/**
+ * The number of findings of one rule for one object that are reported one by one. A message shows 20 of them, and an object
+ * that is made for it has tens of thousands.
+ */
+const mostAlone = 100;
 
 /**
  * Evaluates changes within a budget of CPU time. Most are evaluated without yielding. A longer review yields after each
@@ -27,57 +35,63 @@ const meshConfigFactor = 10;
 export class Reviews {
   readonly #rules: readonly Rule[];
   readonly #pacing: ReviewParts["pacing"];
-  #underWay: Promise<unknown> | undefined;
+  readonly #turns = new Turns();
 
   constructor({ rules, pacing }: ReviewParts) {
     this.#rules = rules;
     this.#pacing = pacing;
   }
 
-  judge(change: Change, mesh: () => Mesh, selection: Selection): Evaluation | Promise<Evaluation> {
+  /** `user` sends the change. Rejects with TooManyWaiting. */
+  judge({ change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
-    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection });
-    const factor = subjectOf(change).kind === "MeshConfig" ? meshConfigFactor : 1;
+    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection, mostAlone });
+    const factor = [change.old, change.object].some((one) => one && decidesSettings(one)) ? settingsFactor : 1;
     const start = () => {
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
-      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget }) };
+      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget, mostAlone }) };
     };
+    // Otherwise the beginnings of many reviews of one user, of which each can be long, would follow each other.
+    if (this.#turns.hasWaiting(user)) return this.#inTurn(start, user, pacing);
     const begun = start();
     const step = begun.steps.next();
-    if (step.done) return step.value;
-    // If another long review is running, this one starts again afterwards, because the mesh may have changed.
-    return this.#underWay === undefined ? this.#take(begun, pacing) : this.#inTurn(start, pacing);
+    return step.done ? step.value : this.#inTurn(start, user, pacing, begun);
   }
 
-  async #inTurn(start: () => Begun, pacing: Pauses): Promise<Evaluation> {
-    while (this.#underWay !== undefined) await this.#underWay;
-    return this.#take(start(), pacing);
-  }
-
-  #take(begun: Begun, pacing: Pauses): Promise<Evaluation> {
-    const evaluation = this.#finish(begun, pacing);
-    this.#underWay = evaluation.catch(() => undefined);
-    return evaluation;
-  }
-
-  async #finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
-    const release = hold?.();
+  async #inTurn(start: () => Begun, user: string, pacing: Pauses, begun?: Begun): Promise<Evaluation> {
+    const wait = this.#turns.take(user);
+    if (wait !== undefined) await wait;
     try {
-      for (;;) {
-        budget.suspend();
-        await pause();
-        budget.resume();
-        const step = steps.next();
-        if (step.done) return step.value;
-      }
+      // After a wait, it starts again, because the mesh may have changed.
+      return await finish(wait === undefined && begun !== undefined ? begun : start(), pacing);
     } finally {
-      release?.();
-      this.#underWay = undefined;
+      this.#turns.done();
     }
   }
 }
 
+interface Asked {
+  readonly change: Change;
+  readonly mesh: () => Mesh;
+  readonly selection: Selection;
+  readonly user: string;
+}
 interface Begun {
   readonly budget: Budget;
   readonly steps: Generator<void, Evaluation>;
+}
+
+async function finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
+  const release = hold?.();
+  try {
+    for (;;) {
+      budget.suspend();
+      await pause();
+      budget.resume();
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  } finally {
+    release?.();
+  }
 }

@@ -91,11 +91,14 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
  * The CPU time that a review uses before it yields, so that other reviews wait no longer than this, in milliseconds.
  */
 const sliceMs = 15;
+/** A single step of a review that takes longer is not continued, and the change is denied, in milliseconds. */
+const stepMs = 100;
 const defaultBudgetMs = 500;
 
 const pacingOf = ({ reviewBudgetMs = defaultBudgetMs, hold }: WebhookOptions): GateParts["pacing"] => ({
   limitMs: reviewBudgetMs,
   sliceMs,
+  stepMs,
   cpuMs: threadCpuMs,
   pause: () => nextTurn(),
   ...(hold === undefined ? {} : { hold }),

@@ -1,8 +1,12 @@
-/** A review exceeded its budget of CPU time. */
+/** A review exceeded its budget of CPU time, or one of its steps exceeded the limit of a step. */
 export class BudgetExceeded extends Error {
   override readonly name = "BudgetExceeded";
-  constructor(limitMs: number) {
-    super(`the review needs more than ${limitMs} ms of CPU time, the limit for one review`);
+  constructor(limitMs: number, what: "review" | "step" = "review") {
+    super(
+      what === "review"
+        ? `the review needs more than ${limitMs} ms of CPU time, the limit for one review`
+        : `one step of the review needs more than ${limitMs} ms of CPU time, the limit for one step`,
+    );
   }
 }
 
@@ -12,20 +16,25 @@ const stride = 512;
 export interface BudgetLimits {
   /** CPU time of one review, in milliseconds. */
   readonly limitMs: number;
-  /** The longest slice of CPU time without yielding, in milliseconds. */
+  /** The CPU time after which the review yields at the end of the current step, in milliseconds. */
   readonly sliceMs: number;
+  /**
+   * The longest CPU time without yielding, in milliseconds; default: no limit but that of the review. Others are delayed for
+   * as long as a step that does not end takes, so that it is not continued.
+   */
+  readonly stepMs?: number;
   /** CPU time of this thread so far, in milliseconds. */
   readonly cpuMs: () => number;
 }
 
 /**
- * The budget of CPU time of one review, in milliseconds: the limit in total, and the longest slice without yielding. The
- * clock is read after a number of visited objects. `cpuMs` is the CPU time of this thread; time of other tasks between
- * two slices does not count.
+ * The budget of CPU time of one review. The clock is read after a number of visited objects. `cpuMs` is the CPU time of this
+ * thread; time of other tasks between two slices does not count.
  */
 export class Budget {
   readonly #limitMs: number;
   readonly #sliceMs: number;
+  readonly #stepMs: number;
   readonly #cpuMs: () => number;
   #left = stride;
   #usedMs = 0;
@@ -33,9 +42,10 @@ export class Budget {
   #isOver = false;
   #isEnded = false;
 
-  constructor({ limitMs, sliceMs, cpuMs }: BudgetLimits) {
+  constructor({ limitMs, sliceMs, stepMs = limitMs, cpuMs }: BudgetLimits) {
     this.#limitMs = limitMs;
     this.#sliceMs = sliceMs;
+    this.#stepMs = stepMs;
     this.#cpuMs = cpuMs;
     this.#sliceStart = cpuMs();
   }
@@ -47,6 +57,7 @@ export class Budget {
     this.#left = stride;
     const sliceMs = this.#cpuMs() - this.#sliceStart;
     if (this.#usedMs + sliceMs > this.#limitMs) throw new BudgetExceeded(this.#limitMs);
+    if (sliceMs > this.#stepMs) throw new BudgetExceeded(this.#stepMs, "step");
     this.#isOver = sliceMs >= this.#sliceMs;
   };
 

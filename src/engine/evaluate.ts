@@ -8,7 +8,8 @@ import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
-import type { Problem, Rule } from "./rule.ts";
+import { type Evaluated, findingsFor } from "./problems.ts";
+import type { Rule } from "./rule.ts";
 import { everyRule, type RuleSetting, type Selection, type Settings } from "./setting.ts";
 import { allSubjects, rulesConcerned, subjectsOf, unknownTo } from "./subjects.ts";
 
@@ -36,6 +37,8 @@ export interface JudgeOptions {
   readonly selection?: Selection;
   /** Default: none. */
   readonly budget?: Budget;
+  /** How many findings of one rule for one object are reported one by one, see FindingList. Default: all. */
+  readonly mostAlone?: number;
   /** Evaluates every subject of every rule, even if the change cannot affect it. Property tests compare with it. */
   readonly isScan?: boolean;
 }
@@ -62,11 +65,12 @@ export function* judging(
   rules: readonly Rule[],
   view: Mesh,
   changes: readonly Change[],
-  { selection = everyRule, budget, isScan = false }: JudgeOptions,
+  { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
   const { before, after } = yield* sidesOf(view, changes, budget);
   const settings = selection.between(before, after);
-  const draft: Draft = { findings: [], skipped: [], errors: [], before, after, settings, budget, pairs: new Map() };
+  const results = { findings: [], skipped: [], errors: [] };
+  const draft: Draft = { ...results, before, after, settings, budget, mostAlone, pairs: new Map() };
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   let exceeded: BudgetExceeded | undefined;
@@ -113,7 +117,8 @@ function* judgeSubjects(
   try {
     const subjects = changes === undefined ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
     for (const subject of subjects) {
-      judgeSubject(rule, subject, draft);
+      const rest = subject && judgeSubject(rule, subject, draft);
+      if (rest !== undefined) yield* rest;
       if (budget?.isSliceOver() === true) yield;
     }
     return undefined;
@@ -145,20 +150,18 @@ function* auditSubject(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Set
   if (setting.mode === "off") return;
   const by = { rule, subject, setting };
   try {
-    for (const problem of problemsOf(by, subject, mesh)) yield findingOf(problem, by, false);
+    for (const problem of rule.check?.(subject, mesh, setting.parameters) ?? [])
+      if (problem !== undefined) yield findingOf(problem, by, false);
   } catch (error) {
     yield { ...by, error };
   }
 }
 
-interface Draft {
+interface Draft extends Evaluated {
   readonly findings: Finding[];
   readonly skipped: Skip[];
   readonly errors: RuleError[];
-  readonly before: Mesh;
-  readonly after: Mesh;
   readonly settings: Settings;
-  readonly budget: Budget | undefined;
   readonly pairs: Map<AnyObject, Pair>;
 }
 
@@ -228,75 +231,36 @@ function pairOf(subject: AnyObject, { pairs, before, after }: Draft): Pair {
   return pair;
 }
 
-function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): void {
-  const { findings, errors, settings } = draft;
+/** What is left to do for a subject; undefined: nothing, as in most cases. */
+function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<void, void> | undefined {
   const { old, now } = pairOf(subject, draft);
-  if (now === undefined || !isJudgedBy(rule, now)) return;
-  const setting = settings.of(rule, now);
-  if (setting.mode === "off") return;
+  if (now === undefined || !isJudgedBy(rule, now)) return undefined;
+  const setting = draft.settings.of(rule, now);
+  if (setting.mode === "off") return undefined;
   const by = { rule, subject: now, setting };
   try {
-    // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
-    for (const finding of (rule.compare && old ? step : state)(by, old, draft)) findings.push(finding);
+    const found = findingsFor(by, old, draft);
+    return found && collected(found, by, draft);
   } catch (error) {
-    if (error instanceof BudgetExceeded) throw error;
-    errors.push({ ...by, error });
+    failed(error, by, draft);
+    return undefined;
   }
+}
+
+function* collected(found: Generator<void, readonly Finding[]>, by: FoundBy, draft: Draft): Generator<void, void> {
+  try {
+    // Not with spread arguments, because a hostile object can have more findings than a call can have arguments.
+    for (const finding of yield* found) draft.findings.push(finding);
+  } catch (error) {
+    failed(error, by, draft);
+  }
+}
+
+function failed(error: unknown, by: FoundBy, { errors }: Draft): void {
+  if (error instanceof BudgetExceeded) throw error;
+  errors.push({ ...by, error });
 }
 
 /** Only rules with judgesMalformed check an object that could be read only in part. */
 const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
   subject.malformed === undefined || rule.judgesMalformed === true;
-
-function problemsOf({ rule, setting }: FoundBy, subject: AnyObject, mesh: Mesh, budget?: Budget): readonly Problem[] {
-  return counted(rule.check?.(subject, mesh, setting.parameters) ?? [], budget);
-}
-
-/** Each problem counts as a visited object, because a rule can find many problems in few objects. */
-function counted(problems: Iterable<Problem>, budget: Budget | undefined): readonly Problem[] {
-  const found: Problem[] = [];
-  for (const problem of problems) {
-    budget?.spend(1);
-    found.push(problem);
-  }
-  return found;
-}
-
-function step(by: FoundBy, old: AnyObject | undefined, { before, after, budget }: Draft): Finding[] {
-  if (old === undefined || old.malformed !== undefined) return [];
-  const { rule, subject, setting } = by;
-  const sides = [
-    { object: old, mesh: before },
-    { object: subject, mesh: after },
-  ] as const;
-  const problems = rule.compare?.(...sides, setting.parameters) ?? [];
-  return counted(problems, budget).map((problem) => findingOf(problem, by, problem.existed !== true));
-}
-
-/**
- * introduced = after - before, as multisets: a second problem with the same key is introduced. A problem that stands for
- * others covers their keys, and is introduced if one of these is new.
- */
-function state(by: FoundBy, old: AnyObject | undefined, { before, after, budget }: Draft): Finding[] {
-  const { rule, subject, setting } = by;
-  const problems = problemsOf(by, subject, after, budget);
-  if (problems.length === 0) return [];
-  const known = new Map<string, number>();
-  const further = new Set<string>();
-  if (old !== undefined)
-    for (const { key, message, alsoFor = [] } of problemsOf(by, old, before, budget)) {
-      known.set(key ?? message, (known.get(key ?? message) ?? 0) + 1);
-      for (const more of alsoFor) further.add(more);
-    }
-  return problems.map((problem) => {
-    const key = problem.key ?? problem.message;
-    const left = known.get(key) ?? 0;
-    known.set(key, left - 1);
-    const isNew =
-      (left <= 0 && !further.has(key)) ||
-      problem.alsoFor?.some((more) => !further.has(more) && !known.has(more)) === true;
-    const isRollback =
-      old !== undefined && isNew && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
-    return findingOf(isRollback ? { ...problem, atMost: "warn" } : problem, by, isNew);
-  });
-}

@@ -22,6 +22,8 @@ export interface Finding extends Problem {
   readonly class: FindingClass;
   /** Why it is not known whether there is a problem: the rule failed, or a kind that it needs is unknown. */
   readonly undecided?: "error" | "unknown";
+  /** The number of further findings with the same ruling that are not reported alone. */
+  readonly standsFor?: number;
 }
 
 export interface FoundBy {

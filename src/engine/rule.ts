@@ -105,9 +105,14 @@ export interface RuleSide<S extends Kind, R extends Reads> {
   readonly mesh: MeshView<R>;
 }
 
-/** Checks an object as it is, in the same way in admission, `check` and `audit`. */
+/**
+ * Checks an object as it is, in the same way in admission, `check` and `audit`.
+ *
+ * A review pauses only where a rule yields a problem, or nothing (`yield;`), and a step that is too long is an error. So a
+ * rule whose loop asks for a fact of each of many objects yields nothing after each of them.
+ */
 export interface StateRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
-  check(object: ObjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem>;
+  check(object: ObjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
   /** Whether a change that introduces a problem reduces harm, as a rollback does. Then the problem warns at most. */
   isRollback?(before: ObjectOf<S>, after: ObjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
 }
@@ -116,7 +121,7 @@ export interface StateRule<S extends Kind, R extends Reads, P extends Parameters
  * not run for new objects, of which a rule that can do both checks the state.
  */
 export interface StepRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
-  compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem>;
+  compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
 }
 
 type Values = Readonly<Record<string, ParameterValue>>;
@@ -127,13 +132,13 @@ export interface Rule extends Metadata<Kind, Reads, Parameters> {
   readonly parameters: Parameters;
   readonly worksWithout: readonly Kind[];
   readonly tags: readonly string[];
-  check?(object: AnyObject, mesh: Mesh, parameters: Values): Iterable<Problem>;
+  check?(object: AnyObject, mesh: Mesh, parameters: Values): Iterable<Problem | undefined>;
   isRollback?(before: AnyObject, after: AnyObject, problem: Problem, parameters: Values): boolean;
   compare?(
     before: { readonly object: AnyObject; readonly mesh: Mesh },
     after: { readonly object: AnyObject; readonly mesh: Mesh },
     parameters: Values,
-  ): Iterable<Problem>;
+  ): Iterable<Problem | undefined>;
 }
 
 /** Defines a rule. Reading anything from the mesh that the rule does not declare is a type error. */

@@ -80,7 +80,11 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
  * Every object whose result for this rule a change can affect: follows the rule's relations backwards from the changed
  * objects, over any number of relations, on both sides.
  */
-export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readonly Mesh[]): Iterable<AnyObject> {
+export function subjectsOf(
+  rule: Rule,
+  changes: readonly Change[],
+  sides: readonly Mesh[],
+): Iterable<AnyObject | undefined> {
   const { subjects, ends } = declared(rule);
   const [first] = changes;
   // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
@@ -93,12 +97,15 @@ export function subjectsOf(rule: Rule, changes: readonly Change[], sides: readon
   return distinct(subjects, isOwn ? changed : reachedFrom(changed, rule, sides));
 }
 
-function reachedFrom(changed: readonly AnyObject[], rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
+/** Yields objects as they are reached, so that the first are evaluated before the search is done. */
+function* reachedFrom(changed: readonly AnyObject[], rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
   const reached = new Set(changed);
   const walked = new Map<Index, Set<string>>();
   // A Set visits what is added on the way.
-  for (const object of reached) for (const reader of readersOf(object, rule, sides, walked)) reached.add(reader);
-  return reached;
+  for (const object of reached) {
+    yield object;
+    for (const reader of readersOf(object, rule, sides, walked)) reached.add(reader);
+  }
 }
 
 function* readersOf(
@@ -133,10 +140,15 @@ export function* allSubjects(rule: Rule, mesh: Mesh): Iterable<AnyObject> {
   for (const kind of rule.subject) yield* mesh.all(kind);
 }
 
-function distinct(subjects: ReadonlySet<Kind>, reached: Iterable<AnyObject>): Iterable<AnyObject> {
-  const found = new Map<string, AnyObject>();
-  for (const object of reached) if (subjects.has(object.kind)) found.set(identityOf(object), object);
-  return found.values();
+/** The subjects among these objects, each once. Yields nothing for other objects, so that a long search can pause. */
+function* distinct(subjects: ReadonlySet<Kind>, reached: Iterable<AnyObject>): Generator<AnyObject | undefined, void> {
+  const found = new Set<string>();
+  for (const object of reached) {
+    const identity = subjects.has(object.kind) ? identityOf(object) : undefined;
+    const isNew = identity !== undefined && !found.has(identity);
+    if (isNew) found.add(identity);
+    yield isNew ? object : undefined;
+  }
 }
 
 /** Declared relations that cannot be reached from the rule's subject: they are unnecessary, or one in between is missing. */

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { IncomingMessage } from "node:http";
+import { uidInHead } from "../admission/unparsed-review.ts";
 import type { Connections } from "./connections.ts";
 
 /** A body that was received completely, or one that was discarded because it is larger than the limit. */
@@ -15,12 +16,8 @@ export class TooLarge {
     this.limitBytes = limitBytes;
   }
 
-  /**
-   * The uid, which the API server writes first in the request, before anything that a user wrote. "" if it is
-   * missing.
-   */
   get uid(): string {
-    return /"request"\s*:\s*\{\s*"uid"\s*:\s*"([^"\\]{1,128})"/.exec(this.head)?.[1] ?? "";
+    return uidInHead(this.head);
   }
 }
 

@@ -51,7 +51,8 @@ class Side implements Mesh {
     const [key] = wanted;
     const found =
       wanted.length === 1 && key !== undefined ? this.#listOf(index, key) : this.#mesh.lookup(index, wanted);
-    this.#spend(1 + found.length);
+    // Keys count, because an object can have very many.
+    this.#spend(wanted.length + found.length);
     return found;
   }
   /** A list is created once for each key. Keys without objects are not stored: a host has many of them. */

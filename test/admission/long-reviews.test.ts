@@ -113,6 +113,29 @@ describe("a long review", () => {
     assert.equal((await whenSecond).outcome, "allow");
   });
 
+  test("is denied at once if too many others of its user wait", async () => {
+    const { gate } = scene(1_000_000);
+    for (let i = 0; i < 97; i++) void gate.validate(long(`v-${i}`));
+    const decision = await gate.validate(long("last"));
+    assert.deepEqual([decision.allowed, decision.outcome], [false, "error"]);
+    assert.match(
+      decision.message ?? "",
+      /too many changes of this user that need a long evaluation are waiting; try again/,
+    );
+  });
+
+  test("of a user with another one that waits is not begun before its turn, but those of others are", async () => {
+    const { gate, goOn } = scene(1_000_000);
+    const all = [gate.validate(long("a")), gate.validate(long("b"))];
+    const own = gate.validate(short);
+    assert.ok(own instanceof Promise);
+    const others = gate.validate({ ...short, user: { name: "somebody-else", groups: [] } }) as Decision;
+    assert.equal(others.outcome, "deny");
+    for (let i = 0; i < 100; i++) await goOn();
+    assert.equal((await own).outcome, "deny");
+    for (const one of all) assert.equal((await one).outcome, "allow");
+  });
+
   test("over its budget it is denied, and the rule is named in the answer and for the metrics", async () => {
     const { gate, goOn } = scene(10);
     const answer = gate.validate(long());

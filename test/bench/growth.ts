@@ -1,12 +1,10 @@
 // Meshes and reviews that grow: what a review costs at n, 2n and 4n says more than what it costs at all.
 
-import { answer, notJudged } from "../../src/admission/answer.ts";
-import { createGate, type SynchronousGate } from "../../src/admission/gate.ts";
-import { readReview } from "../../src/admission/review.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import type { Policies } from "../../src/policy/policies.ts";
-import { cpuUs, median, shown, table } from "./measure.ts";
+import { median, shown, table } from "./measure.ts";
 import { asStored, meshOf, type Raw } from "./mesh.ts";
+import { type PacedGate, pacedGate } from "./paced-review.ts";
 
 /** A review that somebody made to be slow, at any size. */
 export interface Growing {
@@ -23,46 +21,56 @@ export interface Growing {
 /** A review that takes longer says enough when it has been asked once. */
 const longMs = 2_000;
 
-export function growthTable(
+export async function growthTable(
   title: string,
   cases: readonly Growing[],
   rules: readonly Rule[],
   inForce: Policies,
-): string {
-  const rows = cases.map(({ title, n, mesh, body }) => {
-    const measured = [n / 4, n / 2, n].map((size) => {
-      const stored = mesh(size).map(asStored);
-      const view = meshOf(stored);
-      const gate = createGate({ mesh: () => view, policies: () => inForce, rules });
-      return asked(gate, Buffer.from(body(stored, size)));
-    });
-    const [quarter = Number.NaN, half = Number.NaN, whole = Number.NaN] = measured.map(({ ms }) => ms);
-    const last = measured.at(-1);
-    return [
-      title,
-      n.toLocaleString("en"),
-      shown(last?.kilobytes ?? 0),
-      last?.outcome ?? "",
-      ...[quarter, half, whole].map(shown),
-      `n^${exponent(quarter, whole).toFixed(1)}`,
-    ];
-  });
-  return table(title, ["review", "n", "KB", "outcome", "n/4, ms", "n/2, ms", "n, ms", "growth"], rows);
+): Promise<string> {
+  const rows: (readonly string[])[] = [];
+  for (const one of cases) rows.push(await rowOf(one, rules, inForce));
+  const sizes = ["n/4, ms", "n/2, ms", "n, ms", "growth", "n, longest without a pause, ms"];
+  return table(title, ["review", "n", "KB", "outcome", ...sizes], rows);
+}
+
+async function rowOf({ title, n, mesh, body }: Growing, rules: readonly Rule[], inForce: Policies) {
+  const measured: Measured[] = [];
+  for (const size of [n / 4, n / 2, n]) {
+    const stored = mesh(size).map(asStored);
+    const view = meshOf(stored);
+    measured.push(await asked(pacedGate({ mesh: () => view, policies: () => inForce, rules }), body(stored, size)));
+  }
+  const [quarter, half, whole] = measured as [Measured, Measured, Measured];
+  return [
+    title,
+    n.toLocaleString("en"),
+    shown(whole.kilobytes),
+    whole.outcome,
+    ...[quarter, half, whole].map(({ ms }) => shown(ms)),
+    `n^${exponent(quarter.ms, whole.ms).toFixed(1)}`,
+    shown(whole.longestMs),
+  ];
 }
 
 const exponent = (quarter: number, whole: number): number => Math.log(whole / quarter) / Math.log(4);
 
+interface Measured {
+  readonly kilobytes: number;
+  readonly outcome: string;
+  readonly ms: number;
+  readonly longestMs: number;
+}
+
 /** CPU from the bytes to the answer, indexes built and code warm. */
-function asked(gate: SynchronousGate, bytes: Buffer) {
-  const times: number[] = [];
-  let outcome = "";
-  while (times.length < 6 && (times.at(-1) ?? 0) < longMs) {
-    const start = cpuUs();
-    const reading = readReview(bytes);
-    const decision = "request" in reading ? gate.validate(reading.request) : notJudged(reading.problem);
-    JSON.stringify(answer("uid", decision, "/validate"));
-    times.push((cpuUs() - start) / 1_000);
-    ({ outcome } = decision);
-  }
-  return { kilobytes: bytes.length / 1_024, outcome, ms: median(times.length > 1 ? times.slice(1) : times) };
+async function asked(gate: PacedGate, body: string): Promise<Measured> {
+  const bytes = Buffer.from(body);
+  const reviews = [await gate.review(bytes)];
+  while (reviews.length < 6 && (reviews.at(-1)?.ms ?? 0) < longMs) reviews.push(await gate.review(bytes));
+  const warm = reviews.length > 1 ? reviews.slice(1) : reviews;
+  return {
+    kilobytes: bytes.length / 1_024,
+    outcome: reviews[0]?.outcome ?? "",
+    ms: median(warm.map(({ ms }) => ms)),
+    longestMs: median(warm.map(({ longestMs }) => longestMs)),
+  };
 }

@@ -138,4 +138,45 @@ describe("a review over its budget", () => {
     for (let step = steps.next(); !step.done; step = steps.next()) pauses++;
     assert.ok(pauses > 10, String(pauses));
   });
+
+  test("pauses within one rule's work for one object, between two problems and where the rule yields nothing", () => {
+    const rule = defineRule({
+      ...looking("virtual-service-pausing", 0),
+      subject: "VirtualService",
+      reads: [],
+      *check(_, mesh) {
+        for (let i = 0; i < 200; i++) {
+          mesh.visited(1_000);
+          if (i % 2 === 0) yield;
+          else yield { at: [i], message: `problem ${i}` };
+        }
+      },
+    });
+    const steps = judging([rule], shop(1), change, {
+      budget: new Budget({ limitMs: 1_000_000, sliceMs: 1, cpuMs: ticking() }),
+    });
+    let pauses = 0;
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) pauses++;
+    assert.deepEqual(
+      step.value.findings.map(({ message }) => message),
+      Array.from({ length: 100 }, (_, i) => `problem ${2 * i + 1}`),
+    );
+    assert.ok(pauses >= 200, String(pauses));
+  });
+
+  test("a step that is too long ends the review, although its budget is not used up", () => {
+    const rules = [looking("a-loops", 1_000_000), looking("b-waits", 1)];
+    const { errors } = judge(rules, shop(10), change, {
+      budget: new Budget({ limitMs: 1_000_000, sliceMs: 1, stepMs: 20, cpuMs: ticking() }),
+    });
+    const text = /one step of the review needs more than 20 ms of CPU time, the limit for one step/;
+    assert.deepEqual(
+      errors.map(({ rule, error }) => [rule.id, error instanceof BudgetExceeded && text.test(error.message)]),
+      [
+        ["a-loops", true],
+        ["b-waits", true],
+      ],
+    );
+  });
 });

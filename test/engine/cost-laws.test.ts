@@ -15,6 +15,7 @@ import type { Growing } from "../bench/growth.ts";
 import { securityCases } from "../bench/hostile-security.ts";
 import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
+import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
 
@@ -30,6 +31,7 @@ const negligible = 600;
 
 const shapes: readonly CostShape[] = [
   ...costShapes,
+  ...attackShapes,
   ...revisionShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];

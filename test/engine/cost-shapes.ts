@@ -20,10 +20,12 @@ export interface RawChange {
 }
 
 const at = "shapes";
-const list = <T>(count: number, one: (i: number) => T): readonly T[] => Array.from({ length: count }, (_, i) => one(i));
-const named = (name: string, labels: Readonly<Record<string, string>> = {}) => ({ namespace: at, name, labels });
-const namespace = (labels: Readonly<Record<string, string>>) => manifest("v1", "Namespace", { name: at, labels }, {});
-const policy = (name: string, spec: object) =>
+export const list = <T>(count: number, one: (i: number) => T): readonly T[] =>
+  Array.from({ length: count }, (_, i) => one(i));
+export const named = (name: string, labels: Readonly<Record<string, string>> = {}) => ({ namespace: at, name, labels });
+export const namespace = (labels: Readonly<Record<string, string>>) =>
+  manifest("v1", "Namespace", { name: at, labels }, {});
+export const policy = (name: string, spec: object) =>
   manifest("security.istio.io/v1", "AuthorizationPolicy", named(name), { spec });
 const destinationRule = (name: string, spec: object) =>
   manifest("networking.istio.io/v1", "DestinationRule", named(name), { spec });
@@ -31,7 +33,7 @@ const virtualService = (name: string, spec: object) =>
   manifest("networking.istio.io/v1", "VirtualService", named(name), { spec });
 const service = (i: number) =>
   manifest("v1", "Service", named(`s-${i}`), { spec: { selector: { app: `app-${i}` }, ports: [{ port: 80 }] } });
-const workload = (i: number) =>
+export const workload = (i: number) =>
   manifest("apps/v1", "Deployment", named(`w-${i}`), {
     spec: { template: { metadata: { labels: { app: `app-${i}` } }, spec: {} } },
   });

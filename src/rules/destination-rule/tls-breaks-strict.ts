@@ -33,6 +33,7 @@ export const destinationRuleTlsBreaksStrict = defineRule({
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
       for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? []) yield* refusedOn(path, namespace);
+      yield;
     }
   },
 });

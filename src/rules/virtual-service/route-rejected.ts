@@ -12,7 +12,9 @@ export const virtualServiceRouteRejected = defineRule({
   why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod ignores the object, or Envoy rejects all routes of the listener and keeps the old ones.",
   fix: "Correct the field, or remove it.",
 
-  check: (virtualService) => refusalsOf(virtualService).map(withFix),
+  *check(virtualService) {
+    for (const refusal of refusalsOf(virtualService)) yield withFix(refusal);
+  },
 });
 
 /** Fixes by the path of what is rejected, if more can be said than in the fix of the rule. */

@@ -48,6 +48,7 @@ export const virtualServiceSubsetNotFound = defineRule({
           : subsetFailures(mesh.get(routing, virtualService), traffic, target);
         found = { target, failures };
         known.found.set(key, found);
+        mesh.visited(found.failures.length);
       }
       if (found.failures.length > 0) yield* problemsOf(found.failures, { traffic, target: found.target, settings });
     }

@@ -1,0 +1,78 @@
+import { identityOf } from "../kube/identity.ts";
+import { counted } from "../text/phrases.ts";
+import type { Evidence } from "./evidence.ts";
+import { type Finding, type FoundBy, findingOf } from "./finding.ts";
+import type { Problem } from "./rule.ts";
+
+/** The first finding of a kind that is not reported alone, and the number of those after it. */
+interface Rest {
+  readonly first: Finding;
+  others: number;
+}
+
+/**
+ * The findings of one rule for one object, of which the first `most` are reported one by one. An object can have tens of
+ * thousands, and no message lists them, so one finding stands for all others that get the same ruling. Findings that differ
+ * in what ruling.ts reads never stand for each other.
+ */
+export class FindingList {
+  readonly #by: FoundBy;
+  readonly #most: number;
+  readonly #found: Finding[] = [];
+  readonly #rest = new Map<string, Rest>();
+
+  constructor(by: FoundBy, most = Number.POSITIVE_INFINITY) {
+    this.#by = by;
+    this.#most = most;
+  }
+
+  add(problem: Problem, introduced: boolean): void {
+    if (this.#found.length < this.#most) {
+      this.#found.push(findingOf(problem, this.#by, introduced));
+      return;
+    }
+    const kind = `${introduced} ${rulingKeyOf(problem)}`;
+    const rest = this.#rest.get(kind);
+    if (rest === undefined) this.#rest.set(kind, { first: findingOf(problem, this.#by, introduced), others: 0 });
+    else rest.others++;
+  }
+
+  all(): readonly Finding[] {
+    if (this.#rest.size === 0) return this.#found;
+    return [...this.#found, ...[...this.#rest.values()].map(({ first, others }) => standingFor(first, others))];
+  }
+}
+
+const standingFor = (finding: Finding, others: number): Finding =>
+  others === 0
+    ? finding
+    : {
+        ...finding,
+        standsFor: others,
+        message: `${finding.message}; and ${counted(others, "more problem")} of this kind`,
+      };
+
+/** Problems of one rule and object with the same key get the same ruling, if both or none of them are introduced. */
+function rulingKeyOf({ atMost, topic, evidence, acceptedWith }: Problem): string {
+  const accepted = acceptedWith?.map(({ rule, object }) => `${rule} ${identityOf(object)}`).join();
+  // Findings about one topic include each other by the objects of their evidence.
+  const of = topic === undefined ? evidence && kindsOf(evidence) : evidence?.map(identityOfEvidence).join();
+  return `${atMost} ${topic} ${accepted} ${of}`;
+}
+
+const identityOfEvidence = (one: Evidence): string =>
+  "absent" in one ? `no ${one.absent} ${one.namespace}/${one.name ?? ""}` : identityOf(one);
+
+const known = new WeakMap<readonly Evidence[], string>();
+/** The kinds of a short list are not stored. */
+const short = 8;
+
+function kindsOf(evidence: readonly Evidence[]): string {
+  if (evidence.length <= short) return evidence.map(kindOf).join();
+  // Many problems have the same evidence, which can be long.
+  let kinds = known.get(evidence);
+  if (kinds === undefined) known.set(evidence, (kinds = [...new Set(evidence.map(kindOf))].sort().join()));
+  return kinds;
+}
+
+const kindOf = (one: Evidence): string => ("absent" in one ? `no ${one.absent}` : one.kind);

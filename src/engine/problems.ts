@@ -1,0 +1,135 @@
+import type { AnyObject } from "../kube/object.ts";
+import type { Mesh } from "../view/view.ts";
+import type { Budget } from "./budget.ts";
+import type { Finding, FoundBy } from "./finding.ts";
+import { FindingList } from "./finding-list.ts";
+import type { Problem } from "./rule.ts";
+
+/** The two sides of a change, and the limits of its evaluation. */
+export interface Evaluated {
+  readonly before: Mesh;
+  readonly after: Mesh;
+  readonly budget: Budget | undefined;
+  /** The number of findings of one rule for one object that are reported one by one; undefined: all. */
+  readonly mostAlone: number | undefined;
+}
+
+type Problems = Iterator<Problem | undefined>;
+/** What is left of an iterator of which one step was done. */
+interface Rest {
+  readonly problems: Problems;
+  readonly first: IteratorResult<Problem | undefined>;
+}
+
+/**
+ * The findings of a rule for a subject, which yields where the review may pause; undefined: the rule finds nothing, which is
+ * the most frequent result and needs no pause. `old` is the subject before the change.
+ */
+export function findingsFor(
+  by: FoundBy,
+  old: AnyObject | undefined,
+  evaluated: Evaluated,
+): Generator<void, readonly Finding[]> | undefined {
+  // A rule that can do both checks the state of a new object.
+  const isStep = by.rule.compare !== undefined && old !== undefined;
+  const found = isStep ? compared(by, old, evaluated) : checked(by, by.subject, evaluated.after);
+  const problems = found[Symbol.iterator]();
+  const first = problems.next();
+  if (first.done) return undefined;
+  const rest = { problems, first };
+  return isStep ? ofStep(by, rest, evaluated) : ofState({ by, old }, rest, evaluated);
+}
+
+function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Generator<void, readonly Finding[]> {
+  const found = new FindingList(by, mostAlone);
+  for (let step = rest.first; !step.done; step = rest.problems.next()) {
+    if (step.value !== undefined) found.add(step.value, step.value.existed !== true);
+    // Each problem counts as a visited object, because a rule can find many problems in few objects.
+    if (budget?.isSliceOver() === true) yield;
+  }
+  return found.all();
+}
+
+function compared(
+  { rule, subject, setting }: FoundBy,
+  old: AnyObject,
+  { before, after }: Evaluated,
+): Iterable<Problem | undefined> {
+  if (old.malformed !== undefined) return [];
+  const sides = [
+    { object: old, mesh: before },
+    { object: subject, mesh: after },
+  ] as const;
+  return rule.compare?.(...sides, setting.parameters) ?? [];
+}
+
+interface Judged {
+  readonly by: FoundBy;
+  readonly old: AnyObject | undefined;
+}
+
+/**
+ * introduced = after - before, as multisets: a second problem with the same key is introduced. A problem that stands for
+ * others covers their keys, and is introduced if one of these is new.
+ */
+function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<void, readonly Finding[]> {
+  const { by, old } = judged;
+  const { before, budget, mostAlone } = evaluated;
+  const found = new FindingList(by, mostAlone);
+  let known: Known | undefined;
+  for (let step = rest.first; !step.done; step = rest.problems.next()) {
+    if (step.value !== undefined) {
+      // Only objects with a problem are evaluated before the change too.
+      known ??= yield* knownFrom(checked(by, old, before), budget);
+      addOfState(found, step.value, { ...judged, known });
+    }
+    if (budget?.isSliceOver() === true) yield;
+  }
+  return found.all();
+}
+
+const checked = (
+  { rule, setting }: FoundBy,
+  object: AnyObject | undefined,
+  mesh: Mesh,
+): Iterable<Problem | undefined> => (object && rule.check?.(object, mesh, setting.parameters)) ?? [];
+
+/** The problems before the change. */
+interface Known {
+  /** Their number by key, without those that were found again. */
+  readonly left: Map<string, number>;
+  /** The keys of the problems that some of them stand for. */
+  readonly alsoFor: ReadonlySet<string>;
+}
+interface Before extends Judged {
+  readonly known: Known;
+}
+
+function addOfState(found: FindingList, problem: Problem, { by, old, known }: Before): void {
+  const key = keyOf(problem);
+  const left = known.left.get(key) ?? 0;
+  if (left > 0) known.left.set(key, left - 1);
+  const isMoreThanKnown = problem.alsoFor?.some((more) => !known.left.has(more) && !known.alsoFor.has(more)) === true;
+  if ((left > 0 || known.alsoFor.has(key)) && !isMoreThanKnown) {
+    found.add(problem, false);
+    return;
+  }
+  const { rule, subject, setting } = by;
+  const isRollback = old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
+  found.add(isRollback ? { ...problem, atMost: "warn" } : problem, true);
+}
+
+const keyOf = ({ key, message }: Problem): string => key ?? message;
+
+function* knownFrom(problems: Iterable<Problem | undefined>, budget: Budget | undefined): Generator<void, Known> {
+  const left = new Map<string, number>();
+  const alsoFor = new Set<string>();
+  for (const problem of problems) {
+    if (problem !== undefined) {
+      left.set(keyOf(problem), (left.get(keyOf(problem)) ?? 0) + 1);
+      for (const more of problem.alsoFor ?? []) alsoFor.add(more);
+    }
+    if (budget?.isSliceOver() === true) yield;
+  }
+  return { left, alsoFor };
+}

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { decide } from "../../src/admission/decide.ts";
+import { judgementOf, rulingsFor } from "../../src/admission/judgement.ts";
+import { judge } from "../../src/engine/evaluate.ts";
+import { absent } from "../../src/engine/evidence.ts";
+import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
+import { selectionOf } from "../../src/engine/setting.ts";
+import { readObject } from "../../src/kube/object.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { findProfile } from "../../src/policy/profiles.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+
+const object = readObject("VirtualService", { metadata: { name: "v", namespace: "shop" } });
+const other = readObject("VirtualService", { metadata: { name: "other", namespace: "shop" } });
+const finding = (problems: Iterable<Problem>): Rule =>
+  defineRule({
+    id: "virtual-service-many",
+    subject: "VirtualService",
+    reads: [],
+    mode: "deny",
+    since: "0.1.0",
+    summary: "",
+    why: "",
+    fix: "Fix it.",
+    check: () => problems,
+  });
+const many = (count: number, more: Partial<Problem> = {}): readonly Problem[] =>
+  Array.from({ length: count }, (_, i) => ({ at: ["spec", i], message: `problem ${i}`, ...more }));
+
+const found = (problems: readonly Problem[], mostAlone: number) =>
+  judge([finding(problems)], new MeshStore(defaultMeshSettings), [{ object }], { mostAlone }).findings;
+
+describe("many findings of one rule for one object", () => {
+  test("are reported one by one up to the limit", () => {
+    assert.deepEqual(
+      found(many(3), 3).map(({ message, standsFor }) => [message, standsFor]),
+      many(3).map(({ message }) => [message, undefined]),
+    );
+    assert.deepEqual(
+      found(many(4), 3).map(({ message }) => message),
+      many(4).map(({ message }) => message),
+    );
+  });
+
+  test("beyond it, one stands for all others that are alike, and says how many", () => {
+    const last = found(many(1_000), 3).at(-1);
+    assert.deepEqual(
+      [last?.at, last?.message, last?.standsFor],
+      [["spec", 3], "problem 3; and 996 more problems of this kind", 996],
+    );
+  });
+
+  test("a finding never stands for one that can get another ruling", () => {
+    const differing: readonly Partial<Problem>[] = [
+      { atMost: "warn" },
+      {},
+      { topic: "mtls" },
+      { evidence: [absent("Service", "shop")] },
+      { evidence: [absent("Gateway", "shop")] },
+      { evidence: [object] },
+      { topic: "mtls", evidence: [object] },
+      { topic: "mtls", evidence: [other] },
+      { acceptedWith: [{ rule: "a", object }] },
+      { acceptedWith: [{ rule: "a", object: other }] },
+    ];
+    const problems = differing.flatMap((more) => many(10, more));
+    const rest = found(problems, 5).slice(5);
+    assert.deepEqual(
+      rest.map(({ atMost, topic, evidence, acceptedWith, standsFor }) => [
+        { atMost, topic, evidence, acceptedWith },
+        standsFor,
+      ]),
+      differing.map(({ atMost, topic, evidence, acceptedWith }, i) => [
+        { atMost, topic, evidence, acceptedWith },
+        i === 0 ? 4 : 9,
+      ]),
+    );
+  });
+
+  test("problems that existed before do not hide those that are introduced", () => {
+    const rule = defineRule({
+      ...finding([]),
+      subject: "VirtualService",
+      reads: [],
+      check: ({ metadata }) => many(metadata.labels["version"] === "new" ? 20 : 10),
+    });
+    const old = readObject("VirtualService", { metadata: { name: "v", namespace: "shop" } });
+    const next = readObject("VirtualService", {
+      metadata: { name: "v", namespace: "shop", labels: { version: "new" } },
+    });
+    const view = new MeshStore(defaultMeshSettings);
+    view.set(old);
+    const { findings } = judge([rule], view, [{ old, object: next }], { mostAlone: 5 });
+    assert.deepEqual(
+      findings.slice(5).map(({ introduced, standsFor }) => [introduced, standsFor]),
+      [
+        [false, 4],
+        [true, 9],
+      ],
+    );
+  });
+
+  test("the denial counts all of them", () => {
+    const rules = [finding(many(1_000))];
+    const profile = findProfile("baseline");
+    assert.ok("profile" in profile);
+    const { policies } = loadPolicies([], rules, profile.profile);
+    const change = { object };
+    const selection = selectionOf(policies);
+    const evaluation = judge(rules, new MeshStore(defaultMeshSettings), [change], { selection, mostAlone: 100 });
+    const request = {
+      uid: "u",
+      kind: { group: "networking.istio.io", version: "v1", kind: "VirtualService" },
+      subResource: "",
+      name: "v",
+      namespace: "shop",
+      operation: "CREATE" as const,
+      user: { name: "a", groups: [] },
+      object: {},
+      oldObject: undefined,
+      fieldManager: "",
+      dryRun: false,
+    };
+    const judgement = judgementOf({ request, change, evaluation, selection, policies });
+    const { message = "" } = decide(judgement, rulingsFor(judgement));
+    assert.match(message, /cannot be created: 1000 problems/);
+    assert.match(message, /…and 980 more problems/);
+  });
+});
