@@ -1,5 +1,20 @@
 import { parseDocument } from "yaml";
-import { flag, list, type Malformed, map, member, name, optional, type Read, record, text } from "./read.ts";
+import {
+  fingerprint,
+  flag,
+  isObject,
+  list,
+  type Malformed,
+  map,
+  member,
+  name,
+  optional,
+  type Read,
+  record,
+  text,
+} from "./read.ts";
+
+const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
 
 const meshConfig = record({
   rootNamespace: text,
@@ -15,9 +30,32 @@ const meshConfig = record({
       matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
     }),
   ),
-  defaultConfig: optional(record({ proxyMetadata: map(text) })),
+  pathNormalization: optional(record({ normalization: text })),
+  meshMTLS: optional(record({ minProtocolVersion: text })),
+  caCertificates: list(record({ pem: text, spiffeBundleUrl: text, trustDomains: list(name) })),
+  extensionProviders: list(
+    record({ name, envoyExtAuthzHttp: authorizationProvider, envoyExtAuthzGrpc: authorizationProvider }),
+  ),
+  defaultProviders: optional(record({ accessLogging: list(name) })),
+  accessLogFile: text,
+  outboundTrafficPolicy: optional(record({ mode: text })),
+  defaultConfig: optional(
+    record({
+      proxyMetadata: map(fingerprint),
+      interceptionMode: text,
+      customConfigFile: text,
+      proxyBootstrapTemplatePath: text,
+      discoveryAddress: text,
+      binaryPath: text,
+      image: fingerprint,
+      gatewayTopology: optional(record({ numTrustedProxies: fingerprint })),
+    }),
+  ),
 });
-type MeshConfigFields = ReturnType<typeof meshConfig>;
+export type MeshConfigFields = ReturnType<typeof meshConfig>;
+
+/** The fields of a mesh config that sets none. */
+export const noMeshConfig: MeshConfigFields = meshConfig(undefined, []);
 
 /** A mesh config longer than this is not read: istiod's own are a few kilobytes. */
 const maxBytes = 1 << 20;
@@ -29,15 +67,19 @@ const maxBytes = 1 << 20;
 export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, malformed) => {
   const data = member(member(raw, "data"), "mesh");
   const inner: Malformed[] = [];
-  const mesh = meshConfig(typeof data === "string" ? parse(data, inner) : undefined, inner);
+  const mesh = meshConfig(
+    typeof data === "string" ? camelCased(parseYaml(data, "mesh config", inner)) : undefined,
+    inner,
+  );
   for (const { at, expected, found } of inner) malformed.push({ at: ["data", "mesh", ...at], expected, found });
   if (data !== undefined && typeof data !== "string")
     malformed.push({ at: ["data", "mesh"], expected: "a string", found: typeof data });
   return { mesh };
 };
 
-function parse(yaml: string, malformed: Malformed[]): unknown {
-  const wrong = (found: string) => malformed.push({ at: [], expected: "mesh config as YAML", found });
+/** Parses YAML or JSON inside of a ConfigMap. A text that is none is reported and read as absent. */
+export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
+  const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
   if (yaml.length > maxBytes) {
     wrong(`${yaml.length} bytes`);
     return undefined;
@@ -52,3 +94,20 @@ function parse(yaml: string, malformed: Malformed[]): unknown {
   }
   return undefined;
 }
+
+/**
+ * The fields of a mesh config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
+ * `trustDomain` (Istio pkg/util/protomarshal ApplyYAML). Keys of maps, such as environment variables, are upper case and
+ * stay as they are.
+ */
+function camelCased(raw: unknown): unknown {
+  if (Array.isArray(raw)) return raw.map(camelCased);
+  if (!isObject(raw)) return raw;
+  return Object.fromEntries(Object.entries(raw).map(([key, value]) => [jsonName(key), camelCased(value)]));
+}
+const jsonName = (key: string): string => {
+  if (key === "mesh_mTLS") return "meshMTLS";
+  return /^[a-z][a-z0-9]*(_[a-z0-9]+)+$/.test(key)
+    ? key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+    : key;
+};

@@ -19,11 +19,10 @@ import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
+import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
-import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
-import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
+import { namespaceMeshSettingsWeakened } from "./namespace/mesh-settings-weakened.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
-import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
@@ -40,7 +39,6 @@ import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
-import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
@@ -64,11 +62,10 @@ export const rules: readonly Rule[] = [
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
   namespaceEnrolledBacksWebhook,
+  namespaceInjectionWeakened,
   namespaceLeavesMesh,
-  namespaceMeshMtlsWeakened,
-  namespaceMtlsNotStrict,
+  namespaceMeshSettingsWeakened,
   namespaceMtlsWeakened,
-  namespaceNotInMesh,
   namespaceProtectionRemoved,
   objectMalformed,
   peerAuthenticationPermissive,
@@ -85,7 +82,6 @@ export const rules: readonly Rule[] = [
   workloadAnnotationInvalid,
   workloadCalledGateway,
   workloadLeavesMesh,
-  workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
 ];

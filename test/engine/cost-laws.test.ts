@@ -16,6 +16,7 @@ import { securityCases } from "../bench/hostile-security.ts";
 import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
+import { settingsShapes } from "./settings-shapes.ts";
 
 // The cost of an evaluation, as the number of executed blocks and visited objects: never as time. In a world of twice the
 // size one change may cost twice as much, and what happens in other namespaces costs nothing.
@@ -27,7 +28,11 @@ const atMostElsewhere = 1.05;
 /** Less work than this is setup that does not depend on the size. */
 const negligible = 600;
 
-const shapes: readonly CostShape[] = [...costShapes, ...[...securityCases, ...trafficCases].map(ofHostileCase)];
+const shapes: readonly CostShape[] = [
+  ...costShapes,
+  ...settingsShapes,
+  ...[...securityCases, ...trafficCases].map(ofHostileCase),
+];
 
 /** The same worlds as in the benchmark, smaller. */
 function ofHostileCase({ title, mesh, body, law = {} }: Growing): CostShape {
