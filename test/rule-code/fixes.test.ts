@@ -135,6 +135,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Add a certificate authority only if it is as trustworthy as that of this mesh, and accept it with a MeshwardException.",
     ],
     [/interception mode NONE$/, "Remove defaultConfig.interceptionMode from the mesh config."],
+    [
+      /^Auto mTLS is disabled/,
+      "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    ],
     [/normalize paths less/, "Keep pathNormalization, or compare no paths in AuthorizationPolicies."],
     [
       /the callers of trust domain ("\S+") that it names/,

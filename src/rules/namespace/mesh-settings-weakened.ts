@@ -19,6 +19,7 @@ import {
 } from "../../mesh/membership/mesh-config.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { interceptionMode } from "../../mesh/membership/interception.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -89,6 +90,7 @@ interface Losses {
   readonly normalization: string | undefined;
   readonly providers: ReadonlyMap<string, ProviderChange>;
   readonly disablesInterception: boolean;
+  readonly disablesAutoMtls: boolean;
 }
 interface ProviderChange {
   readonly text: string;
@@ -100,7 +102,8 @@ const compared = new WeakMap<MeshConfigFields, { readonly before: MeshConfigFiel
 function lossesBetween(before: MeshConfigFields, after: MeshConfigFields, config: MeshConfig | undefined): Losses {
   const known = compared.get(after);
   if (known?.before === before) return known.losses;
-  const isDefault = ({ defaultConfig }: MeshConfigFields) => defaultConfig?.interceptionMode !== "NONE";
+  const isIntercepting = ({ defaultConfig }: MeshConfigFields) => defaultConfig?.interceptionMode !== "NONE";
+  const isAutomatic = ({ enableAutoMtls }: MeshConfigFields) => enableAutoMtls !== false;
   const losses: Losses = {
     config,
     newDomains: newDomains(before, after),
@@ -110,7 +113,8 @@ function lossesBetween(before: MeshConfigFields, after: MeshConfigFields, config
       ? `${normalizationOf(after)} instead of ${normalizationOf(before)}`
       : undefined,
     providers: providerChanges(authorizationProvidersOf(before), authorizationProvidersOf(after)),
-    disablesInterception: isDefault(before) && !isDefault(after),
+    disablesInterception: isIntercepting(before) && !isIntercepting(after),
+    disablesAutoMtls: isAutomatic(before) && !isAutomatic(after),
   };
   compared.set(after, { before, losses });
   return losses;
@@ -160,7 +164,7 @@ export const namespaceMeshSettingsWeakened = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "The mesh config takes protection from a namespace.",
-  why: "Workloads accept certificates of the trust domain, its aliases and the trust domains of additional certificate authorities (Istio pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation), and policies treat aliases as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). Paths are compared after they are normalized. An extension provider decides for policies with action CUSTOM (pilot/pkg/security/authz/builder/extauthz.go), and the injector takes the interception mode from the mesh config (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml).",
+  why: "Workloads accept certificates of the trust domain, its aliases and the trust domains of additional certificate authorities (Istio pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation), and policies treat aliases as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). Paths are compared after they are normalized. An extension provider decides for policies with action CUSTOM (pilot/pkg/security/authz/builder/extauthz.go), the injector takes the interception mode from the mesh config, and without auto mTLS sidecars send plaintext (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings; manifests/charts/istio-control/istio-discovery/files/injection-template.yaml).",
   fix: "Revert the mesh config, or write a MeshwardException with an end date.",
 
   *compare(before, after) {
@@ -177,7 +181,17 @@ export const namespaceMeshSettingsWeakened = defineRule({
 
 function* problemsOf(losses: Losses, namespace: Namespace, mesh: View): Iterable<Problem> {
   if (isEnrolled(namespace) !== false) yield* newCallers(losses, namespace);
-  if (losses.disablesInterception && hasInjected(namespace, mesh))
+  if (losses.disablesAutoMtls && hasInjected(namespace, mesh))
+    yield {
+      at: [],
+      message: `Auto mTLS is disabled: clients send plaintext to namespace ${namespace.metadata.name} unless a DestinationRule sets TLS`,
+      key: "auto mTLS",
+      fix: "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    };
+  if (
+    losses.disablesInterception &&
+    hasInjected(namespace, mesh, ({ pod }) => pod.annotations[interceptionMode] === undefined)
+  )
     yield {
       at: [],
       message: `New pods of namespace ${namespace.metadata.name} are not captured: the mesh config sets interception mode NONE`,
@@ -188,16 +202,17 @@ function* problemsOf(losses: Losses, namespace: Namespace, mesh: View): Iterable
   for (const one of seen) yield* brokenPolicies(losses, mesh.get(needsOfPolicies, one), namespace);
 }
 
-/** Whether a namespace has, or will have, pods with a sidecar that use the interception mode of the mesh config. */
-function hasInjected(namespace: Namespace, mesh: View): boolean {
+/** Whether a namespace has, or will have, such pods with a sidecar. ztunnel uses neither setting. */
+function hasInjected(
+  namespace: Namespace,
+  mesh: View,
+  isAffected: (workload: Workload) => boolean = () => true,
+): boolean {
   const { workloads } = mesh.get(captured, namespace);
   const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
   if (workloads.all.length === 0) return isBySidecar;
   mesh.visited(workloads.all.length);
-  return workloads.all.some(
-    (workload) =>
-      captureOf(workload, namespace) === "sidecar" && workload.pod.annotations[interceptionMode] === undefined,
-  );
+  return workloads.all.some((workload) => captureOf(workload, namespace) === "sidecar" && isAffected(workload));
 }
 
 function* newCallers({ newDomains, newAuthorities }: Losses, { metadata: { name } }: Namespace): Iterable<Problem> {
