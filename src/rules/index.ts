@@ -32,15 +32,14 @@ import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { serviceHostClaimed } from "./service/host-claimed.ts";
+import { serviceRoutesTakenOver } from "./service/routes-taken-over.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
-import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
-import { workloadCalledGateway } from "./workload/called-gateway.ts";
+import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
-import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
-import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
@@ -75,13 +74,12 @@ export const rules: readonly Rule[] = [
   policySelectorEmpty,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  serviceHostClaimed,
+  serviceRoutesTakenOver,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   virtualServiceWeightsNot100,
   waypointNotFound,
-  workloadAnnotationInvalid,
-  workloadCalledGateway,
+  workloadEntryReceivesTraffic,
   workloadLeavesMesh,
-  workloadOwnerDiffers,
-  workloadOwnerNotFound,
 ];

@@ -24,7 +24,80 @@ const configMap = (name: string, data: Readonly<Record<string, string>>) =>
   manifest("v1", "ConfigMap", { namespace: "istio-system", name }, { data });
 const injector = (config: string, values = "{}") => configMap("istio-sidecar-injector", { config, values });
 
+const service = (i: number) =>
+  manifest("v1", "Service", named(`s-${i}`), {
+    spec: { clusterIP: `10.0.${i >> 8}.${i & 255}`, selector: { app: "app" }, ports: [{ port: 80 }] },
+  });
+const fullHost = (i: number) => `s-${i}.${at}.svc.cluster.local`;
+const elsewhere = (name: string) => ({ namespace: "attacker", name });
+const serviceEntry = (name: string, hosts: readonly string[]) =>
+  manifest("networking.istio.io/v1", "ServiceEntry", elsewhere(name), { spec: { hosts, resolution: "DNS" } });
+const virtualService = (name: string, hosts: readonly string[]) =>
+  manifest("networking.istio.io/v1", "VirtualService", elsewhere(name), { spec: { hosts } });
+const workloadEntry = (name: string) =>
+  manifest("networking.istio.io/v1", "WorkloadEntry", named(name), {
+    spec: { address: "192.0.2.1", labels: { app: "app" } },
+  });
+
+/** Objects of another namespace that take the traffic of Services. */
+const takeovers: readonly CostShape[] = [
+  {
+    title: "a ServiceEntry claims the hosts of n Services",
+    world: (n) => ({
+      objects: [injected(), ...list(n, service)],
+      change: { object: serviceEntry("e", list(n, fullHost)) },
+    }),
+  },
+  {
+    title: "n ServiceEntries claim the host of one Service, one more",
+    world: (n) => ({
+      objects: [injected(), service(0), ...list(n, (i) => serviceEntry(`e-${i}`, [fullHost(0)]))],
+      change: { object: serviceEntry("e", [fullHost(0), `s-0.${at}`]) },
+    }),
+  },
+  {
+    title: "a ServiceEntry claims n names without a namespace",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [injected(), ...list(n, service)],
+      change: {
+        object: serviceEntry(
+          "e",
+          list(n, (i) => `s-${i}`),
+        ),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService for the hosts of n Services",
+    world: (n) => ({
+      objects: [injected(), ...list(n, service)],
+      change: { object: virtualService("v", list(n, fullHost)) },
+    }),
+  },
+  {
+    title: "a VirtualService for every host above n Services",
+    isMeshWide: true,
+    world: (n) => ({ objects: [injected(), ...list(n, service)], change: { object: virtualService("v", ["*"]) } }),
+  },
+  {
+    title: "n WorkloadEntries that n Services select, one more",
+    world: (n) => ({
+      objects: [injected(), ...list(n, service), ...list(n, (i) => workloadEntry(`w-${i}`))],
+      change: { object: workloadEntry("w") },
+    }),
+  },
+  {
+    title: "a Service that selects n WorkloadEntries",
+    world: (n) => ({
+      objects: [injected(), ...list(n, (i) => workloadEntry(`w-${i}`))],
+      change: { object: service(0) },
+    }),
+  },
+];
+
 export const settingsShapes: readonly CostShape[] = [
+  ...takeovers,
   {
     title: "the mesh config adds a trust domain over n namespaces",
     isMeshWide: true,
