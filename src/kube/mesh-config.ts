@@ -2,7 +2,6 @@ import { parseDocument } from "yaml";
 import {
   fingerprint,
   flag,
-  isObject,
   list,
   type Malformed,
   map,
@@ -67,17 +66,14 @@ const maxBytes = 1 << 20;
 export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, malformed) => {
   const data = member(member(raw, "data"), "mesh");
   const inner: Malformed[] = [];
-  const mesh = meshConfig(
-    typeof data === "string" ? camelCased(parseYaml(data, "mesh config", inner)) : undefined,
-    inner,
-  );
+  const mesh = meshConfig(typeof data === "string" ? parseFields(data, "mesh config", inner) : undefined, inner);
   for (const { at, expected, found } of inner) malformed.push({ at: ["data", "mesh", ...at], expected, found });
   if (data !== undefined && typeof data !== "string")
     malformed.push({ at: ["data", "mesh"], expected: "a string", found: typeof data });
   return { mesh };
 };
 
-/** Parses YAML or JSON inside of a ConfigMap. A text that is none is reported and read as absent. */
+/** Parses YAML or JSON inside of an object. A text that is none is reported and read as absent. */
 export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
   const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
   if (yaml.length > maxBytes) {
@@ -95,15 +91,26 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
   return undefined;
 }
 
+/** Parses the YAML of a configuration of Istio, whose fields then have their JSON names. */
+export const parseFields = (yaml: string, what: string, malformed: Malformed[]): unknown =>
+  camelCased(parseYaml(yaml, what, malformed));
+
 /**
- * The fields of a mesh config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
+ * The fields of a mesh config or proxy config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
  * `trustDomain` (Istio pkg/util/protomarshal ApplyYAML). Keys of maps, such as environment variables, are upper case and
  * stay as they are.
  */
-function camelCased(raw: unknown): unknown {
-  if (Array.isArray(raw)) return raw.map(camelCased);
-  if (!isObject(raw)) return raw;
-  return Object.fromEntries(Object.entries(raw).map(([key, value]) => [jsonName(key), camelCased(value)]));
+function camelCased(raw: unknown, done = new Map<unknown, unknown>()): unknown {
+  if (typeof raw !== "object" || raw === null) return raw;
+  // Aliases share one value, which is not copied again for each of them.
+  let known = done.get(raw);
+  if (known === undefined) {
+    known = Array.isArray(raw)
+      ? raw.map((item) => camelCased(item, done))
+      : Object.fromEntries(Object.entries(raw).map(([key, value]) => [jsonName(key), camelCased(value, done)]));
+    done.set(raw, known);
+  }
+  return known;
 }
 const jsonName = (key: string): string => {
   if (key === "mesh_mTLS") return "meshMTLS";

@@ -40,6 +40,7 @@ import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.t
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
@@ -82,4 +83,5 @@ export const rules: readonly Rule[] = [
   waypointNotFound,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,
+  workloadProxyReplaced,
 ];

@@ -70,7 +70,15 @@ function revisionFor({ labels }: Pod, namespace: Namespace): string {
 }
 
 /** A pod that a namespace may have later. */
-const anyPod: Pod = { labels: {}, annotations: {}, serviceAccountName: "default", hostNetwork: false, ports: [] };
+const anyPod: Pod = {
+  labels: {},
+  annotations: {},
+  serviceAccountName: "default",
+  hostNetwork: false,
+  ports: [],
+  unusual: [],
+  runAs: [],
+};
 
 /**
  * The pods of a namespace that this configuration injects. A tag may stand for any revision, so that nothing is certain
