@@ -30,13 +30,17 @@ import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknow
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
+import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { serviceHostClaimed } from "./service/host-claimed.ts";
 import { serviceRoutesTakenOver } from "./service/routes-taken-over.ts";
+import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
+import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
+import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
@@ -73,13 +77,17 @@ export const rules: readonly Rule[] = [
   peerAuthenticationWithoutEffect,
   policyRevisionInert,
   policySelectorEmpty,
+  proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
   serviceHostClaimed,
   serviceRoutesTakenOver,
+  sidecarForwardsElsewhere,
+  telemetryHidesTraffic,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   virtualServiceWeightsNot100,
+  wasmPluginAffectsProtected,
   waypointNotFound,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,

@@ -3,6 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import { isTooLong, type ProxyConfigFields, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 
@@ -108,10 +109,6 @@ function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
         fix,
       };
 }
-
-/** Environment variables with which the proxy trusts, obeys or captures something else. */
-const decisiveVariables =
-  /^(PROXY_CONFIG|CA_ADDR|CA_PROVIDER|CA_ROOT_CA|XDS_ROOT_CA|PROV_CERT|TRUST_DOMAIN|ISTIO_BOOTSTRAP(_OVERRIDE)?|ISTIO_META_(INTERCEPTION_MODE|TLS_\w+|SERVICE_ACCOUNT|NAMESPACE))$/;
 
 /** Resources, ports and probes of the proxy may be set in the template; Istio documents that. */
 function* reserved(container: UnusualContainer): Iterable<Found> {

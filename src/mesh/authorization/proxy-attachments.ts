@@ -1,0 +1,203 @@
+import { keyOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { captureOf } from "../membership/capture.ts";
+import { gatewaysOfNamespace } from "../membership/gateways.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
+import { Labelled } from "../objects/labelled.ts";
+import { selects } from "../objects/selectors.ts";
+import { attachesToGateway, type AuthorizationPolicy, type TargetRef } from "./policies.ts";
+
+// EnvoyFilters, WasmPlugins, Telemetries and others are attached to proxies as policies are: to sidecars and gateways by
+// their labels, to gateways and waypoints by targetRefs (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy).
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The proxies that an object is for. Without labels and targets, all of its namespace, or of the mesh. */
+export interface ProxyScope {
+  readonly labels: Labels;
+  readonly targetRefs: readonly TargetRef[];
+}
+
+/** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form. */
+export const policyScope = ({
+  selector,
+  targetRef,
+  targetRefs,
+}: Pick<AuthorizationPolicy["spec"], "selector" | "targetRef" | "targetRefs">): ProxyScope => ({
+  labels: selector?.matchLabels ?? noLabels,
+  targetRefs: targetRefs.length === 0 && targetRef !== undefined ? [targetRef] : targetRefs,
+});
+export const noLabels: Labels = Object.freeze({});
+
+/** The namespaces whose objects apply to the proxies of a namespace: itself, then the root namespace. */
+export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof rootOfNamespace>): readonly Namespace[] {
+  const others = mesh
+    .related(rootOfNamespace, namespace)
+    .filter(({ metadata }) => metadata.name !== namespace.metadata.name);
+  return [namespace, ...others];
+}
+
+/** Whether an object applies to proxies of a namespace for certain or possibly; undefined: it does not. */
+export type ProxyReach = "sure" | "possible" | undefined;
+
+/** The workloads of a namespace with a proxy, including gateways. Objects with the same selector share a result. */
+class ProxiedWorkloads {
+  readonly #namespace: Namespace;
+  readonly #workloads: Labelled<Workload>;
+  readonly #isKnown: boolean;
+  readonly #reach = new Map<readonly Workload[], ProxyReach>();
+
+  constructor(namespace: Namespace, workloads: readonly Workload[], isKnown: boolean) {
+    this.#namespace = namespace;
+    this.#workloads = new Labelled(workloads, ({ pod }) => pod.labels);
+    this.#isKnown = isKnown;
+  }
+
+  /** Whether a selector selects a sidecar or gateway. ztunnel has no filters. */
+  reachOf(selector: Labels): ProxyReach {
+    const selected = this.#workloads.selected(selector);
+    if (!this.#reach.has(selected)) this.#reach.set(selected, this.#look(selected));
+    return this.#reach.get(selected);
+  }
+
+  #look(workloads: readonly Workload[]): ProxyReach {
+    let mayBe = !this.#isKnown;
+    for (const workload of workloads) {
+      const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
+      if (capture === "sidecar") return "sure";
+      mayBe ||= capture === "unknown";
+    }
+    return mayBe ? "possible" : undefined;
+  }
+}
+
+/** The workloads of a namespace with a proxy that objects can select. */
+const proxiedWorkloads = fact(
+  "proxiedWorkloads",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh) =>
+    new ProxiedWorkloads(namespace, mesh.related(workloadsOfNamespace, namespace), mesh.knowsAll("Workload")),
+);
+
+/** What a rule declares that asks proxyReach or newlySelected. */
+export const readsProxies = [gatewaysOfNamespace, proxiedWorkloads, rootOfNamespace, workloadsOfNamespace] as const;
+type View = MeshView<(typeof readsProxies)[number]>;
+
+/** Whether an object of this scope applies to some proxy of the namespace. */
+export function proxyReach(
+  { metadata }: AnyObject,
+  { labels, targetRefs }: ProxyScope,
+  namespace: Namespace,
+  mesh: View,
+): ProxyReach {
+  if (targetRefs.length === 0) return mesh.get(proxiedWorkloads, namespace).reachOf(labels);
+  // These functions accept policies, and need only where the object is and what it targets.
+  const asPolicy = { metadata, spec: { targetRefs } } as unknown as AuthorizationPolicy;
+  const isHere = metadata.namespace === namespace.metadata.name;
+  const targetsService = targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
+  const isAttached = mesh
+    .related(gatewaysOfNamespace, namespace)
+    .some(({ metadata: { name }, spec: { gatewayClassName } }) =>
+      attachesToGateway(
+        asPolicy,
+        { name, namespace: namespace.metadata.name, isWaypoint: gatewayClassName === "istio-waypoint" },
+        mesh.settings,
+      ),
+    );
+  if (isAttached || (isHere && targetsService)) return "sure";
+  return mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
+}
+
+/** An object after a change, and as it was before. */
+export interface ChangedObject<T> {
+  readonly object: T;
+  readonly was: T | undefined;
+}
+const compared = new WeakMap<
+  readonly AnyObject[],
+  { readonly before: readonly AnyObject[]; readonly changed: readonly ChangedObject<AnyObject>[] }
+>();
+
+/**
+ * The objects of a list that are new, or that have another spec. The mesh-wide objects are the same two lists for all
+ * namespaces, which are compared once.
+ */
+export function changedObjects<T extends AnyObject & { readonly spec: unknown }>(
+  before: readonly T[],
+  after: readonly T[],
+): readonly ChangedObject<T>[] {
+  if (before === after) return [];
+  const known = compared.get(after);
+  if (known?.before === before) return known.changed as readonly ChangedObject<T>[];
+  const old = new Map(before.map((object) => [keyOf(object), object]));
+  const changed = after.flatMap((object): readonly ChangedObject<T>[] => {
+    const was = old.get(keyOf(object));
+    const isSame = was === object || JSON.stringify(was?.spec) === JSON.stringify(object.spec);
+    return isSame ? [] : [{ object, was }];
+  });
+  compared.set(after, { before, changed });
+  return changed;
+}
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: View;
+}
+
+/** An effect on the proxies of a namespace that an object has only after a change. */
+export interface AddedEffect<T> {
+  readonly object: T;
+  readonly effect: string;
+  readonly reach: "sure" | "possible";
+}
+
+/** What new and changed objects do to the proxies of a namespace that they did not before. */
+export function* addedEffects<T extends AnyObject & { readonly spec: unknown }>(
+  [old, now]: readonly [before: readonly (readonly T[])[], after: readonly (readonly T[])[]],
+  { object: namespace, mesh }: Side,
+  { scopeOf, effectsOf }: { scopeOf(object: T): ProxyScope; effectsOf(object: T): readonly string[] },
+): Iterable<AddedEffect<T>> {
+  const changed = now.flatMap((objects, level) => changedObjects(old[level] ?? [], objects));
+  for (const { object, was } of changed) {
+    const reach = proxyReach(object, scopeOf(object), namespace, mesh);
+    if (reach === undefined) continue;
+    const known = new Set(was === undefined ? [] : effectsOf(was));
+    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach };
+  }
+}
+
+/** A workload whose labels change, so that an object selects its proxy that did not before. */
+export interface NewlySelected<T> {
+  readonly workload: Workload;
+  readonly object: T;
+}
+
+/** The unchanged objects that select a relabelled workload with a proxy only after the change. */
+export function* newlySelected<T extends AnyObject>(
+  sides: readonly [before: Side, after: Side],
+  objects: readonly T[],
+  labelsOf: (object: T) => Labels | undefined,
+): Iterable<NewlySelected<T>> {
+  if (objects.length === 0) return;
+  for (const [was, is] of relabelled(...sides)) {
+    sides[1].mesh.visited(objects.length);
+    for (const object of objects) {
+      const labels = labelsOf(object);
+      if (labels !== undefined && selects(labels, is.pod.labels) && !selects(labels, was.pod.labels))
+        yield { workload: is, object };
+    }
+  }
+}
+
+/** The workloads with a proxy whose labels change. */
+function* relabelled(before: Side, after: Side): Iterable<readonly [was: Workload, is: Workload]> {
+  const old = before.mesh.related(workloadsOfNamespace, before.object);
+  const now = after.mesh.related(workloadsOfNamespace, after.object);
+  if (old === now) return;
+  for (const [was, is] of workloadPairs(old, now))
+    if (was !== is && JSON.stringify(was.pod.labels) !== JSON.stringify(is.pod.labels))
+      if (isProxy(is) || captureOf(is, after.object) === "sidecar") yield [was, is];
+}
