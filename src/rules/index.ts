@@ -24,6 +24,7 @@ import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
 import { namespaceMeshSettingsWeakened } from "./namespace/mesh-settings-weakened.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
+import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
@@ -71,6 +72,7 @@ export const rules: readonly Rule[] = [
   namespaceMeshSettingsWeakened,
   namespaceMtlsWeakened,
   namespaceProtectionRemoved,
+  namespaceTokenIssuerAdded,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,

@@ -96,8 +96,123 @@ const takeovers: readonly CostShape[] = [
   },
 ];
 
+const kindOf: Readonly<Record<string, string>> = {
+  EnvoyFilter: "networking.istio.io/v1alpha3",
+  WasmPlugin: "extensions.istio.io/v1alpha1",
+  Telemetry: "telemetry.istio.io/v1",
+  Sidecar: "networking.istio.io/v1",
+  ProxyConfig: "networking.istio.io/v1beta1",
+  RequestAuthentication: "security.istio.io/v1",
+};
+const attached = (kind: string, name: string, spec: object, namespace = at) =>
+  manifest(kindOf[kind] ?? "", kind, { namespace, name }, { spec });
+const selecting = (i: number) => ({ selector: { matchLabels: { app: `app-${i}` } } });
+
+/** Objects that change what proxies do. */
+const attachments: readonly CostShape[] = [
+  {
+    title: "a template with n privileged containers and variables of its proxy",
+    world: (n) => {
+      const containers = list(n, (i) => ({
+        name: `c-${i}`,
+        securityContext: { privileged: true, runAsUser: 1337 },
+        env: [{ name: "CA_ADDR" }],
+      }));
+      const spec = { template: { metadata: { labels: { app: "app" } }, spec: { containers } } };
+      return { objects: [injected()], change: { object: manifest("apps/v1", "Deployment", named("w"), { spec }) } };
+    },
+  },
+  {
+    title: "n WasmPlugins for n workloads, one more",
+    world: (n) => ({
+      objects: [
+        injected(),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) => attached("WasmPlugin", `p-${i}`, selecting(i))),
+      ],
+      change: { object: attached("WasmPlugin", "p", {}) },
+    }),
+  },
+  {
+    title: "a workload is relabelled so that n of its EnvoyFilters and WasmPlugins select it",
+    world: (n) => {
+      const selected = { app: "app-1" };
+      return {
+        objects: [
+          injected(),
+          ...list(n, (i) => workload(i + 2)),
+          ...list(n, (i) => attached("WasmPlugin", `p-${i}`, { selector: { matchLabels: selected } })),
+          ...list(n, (i) =>
+            attached("EnvoyFilter", `f-${i}`, { workloadSelector: { labels: selected }, configPatches: [{}] }),
+          ),
+          workload(0),
+        ],
+        change: {
+          old: workload(0),
+          object: manifest("apps/v1", "Deployment", named("w-0"), {
+            spec: { template: { metadata: { labels: selected }, spec: {} } },
+          }),
+        },
+      };
+    },
+  },
+  ...(["WasmPlugin", "EnvoyFilter", "Telemetry"] as const).map((kind) => ({
+    title: `a mesh-wide ${kind} over n namespaces, beside n others`,
+    isMeshWide: true,
+    world: (n: number) => {
+      const spec = { accessLogging: [{ disabled: true }], configPatches: [{}] };
+      const beside = { ...spec, ...selecting(0), workloadSelector: { labels: { app: "none" } } };
+      return {
+        objects: [
+          ...list(n, (i) => [injected(`ns-${i}`), workload(1, `ns-${i}`)]).flat(),
+          injected("istio-system"),
+          ...list(n, (i) => attached(kind, `o-${i}`, beside, "istio-system")),
+        ],
+        change: { object: attached(kind, "o", spec, "istio-system") },
+      };
+    },
+  })),
+  {
+    title: "a Sidecar with n ingress listeners",
+    world: (n) => ({
+      objects: [injected(), ...list(n, (i) => workload(i))],
+      change: {
+        object: attached("Sidecar", "s", {
+          ingress: list(n, (i) => ({ port: { number: i + 1 }, defaultEndpoint: "127.0.0.1:0" })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a ProxyConfig with n variables",
+    world: (n) => ({
+      objects: [injected(), ...list(n, (i) => workload(i))],
+      change: {
+        object: attached("ProxyConfig", "c", {
+          environmentVariables: Object.fromEntries(list(n, (i) => [`ISTIO_META_TLS_${i}`, "x"])),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a RequestAuthentication of n issuers beside a policy of n principals",
+    world: (n) => {
+      const requestPrincipals = list(n, (i) => `https://issuer-${i}.example.com/*`);
+      return {
+        objects: [injected(), workload(0), policy(0, { rules: [{ from: [{ source: { requestPrincipals } }] }] })],
+        change: {
+          object: attached("RequestAuthentication", "r", {
+            jwtRules: list(n, (i) => ({ issuer: `https://issuer-${i}.example.com` })),
+          }),
+        },
+      };
+    },
+  },
+];
+
 export const settingsShapes: readonly CostShape[] = [
   ...takeovers,
+  ...attachments,
   {
     title: "the mesh config adds a trust domain over n namespaces",
     isMeshWide: true,

@@ -175,19 +175,24 @@ export interface NewlySelected<T> {
   readonly object: T;
 }
 
-/** The unchanged objects that select a relabelled workload with a proxy only after the change. */
-export function* newlySelected<T extends AnyObject>(
-  sides: readonly [before: Side, after: Side],
-  objects: readonly T[],
+/**
+ * The unchanged objects that select a relabelled workload with a proxy only after the change. `lists` are those of the
+ * namespace and of the root namespace before and after the change.
+ */
+export function* newlySelected<T extends AnyObject & { readonly spec: unknown }>(
+  [before, after]: readonly [before: Side, after: Side],
+  [old, now]: readonly [before: readonly (readonly T[])[], after: readonly (readonly T[])[]],
   labelsOf: (object: T) => Labels | undefined,
 ): Iterable<NewlySelected<T>> {
-  if (objects.length === 0) return;
-  for (const [was, is] of relabelled(...sides)) {
-    sides[1].mesh.visited(objects.length);
-    for (const object of objects) {
+  for (const [was, is] of relabelled(before, after)) {
+    const isNew = (object: T): boolean => {
       const labels = labelsOf(object);
-      if (labels !== undefined && selects(labels, is.pod.labels) && !selects(labels, was.pod.labels))
-        yield { workload: is, object };
+      return labels !== undefined && selects(labels, is.pod.labels) && !selects(labels, was.pod.labels);
+    };
+    for (const [level, objects] of now.entries()) {
+      const changed = new Set(changedObjects(old[level] ?? [], objects).map(({ object }) => object));
+      after.mesh.visited(objects.length);
+      for (const object of objects) if (!changed.has(object) && isNew(object)) yield { workload: is, object };
     }
   }
 }

@@ -13,7 +13,7 @@ import {
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
 
@@ -26,7 +26,15 @@ const envoyFiltersInNamespace = relation(
   ),
 );
 
-const reads = [envoyFiltersInNamespace, ...readsProxies] as const;
+/** A namespace's own EnvoyFilters with patches. */
+const envoyFiltersIn = fact(
+  "envoyFiltersIn",
+  "Namespace",
+  [envoyFiltersInNamespace],
+  (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
+);
+
+const reads = [envoyFiltersIn, ...readsProxies] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
@@ -34,7 +42,7 @@ type View = MeshView<(typeof reads)[number]>;
  * pilot/pkg/model/push_context.go EnvoyFilters).
  */
 function levelsOf(namespace: Namespace, mesh: View): readonly (readonly EnvoyFilter[])[] {
-  return namespacesInForce(namespace, mesh).map((one) => mesh.related(envoyFiltersInNamespace, one));
+  return namespacesInForce(namespace, mesh).map((one) => mesh.get(envoyFiltersIn, one));
 }
 
 const scopeOf = ({ spec }: EnvoyFilter): ProxyScope => ({
@@ -71,9 +79,7 @@ export const envoyFilterAffectsProtected = defineRule({
         ...(reach === "sure" ? {} : { atMost: "warn" }),
       };
     }
-    const isNew = new Set(changed.map(({ object }) => object));
-    const unchanged = now.flat().filter((filter) => !isNew.has(filter));
-    for (const { workload, object: filter } of newlySelected([before, after], unchanged, labelsOf))
+    for (const { workload, object: filter } of newlySelected([before, after], [old, now], labelsOf))
       yield {
         at: [],
         message: `The new labels of ${idOf(workload)} make ${idOf(filter)} patch its proxy, which can change its mTLS, authorization and routes`,

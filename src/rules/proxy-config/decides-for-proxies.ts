@@ -12,7 +12,7 @@ import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, relation } from "../../view/view.ts";
 
 type ProxyConfig = ObjectOf<"ProxyConfig">;
 
@@ -25,10 +25,18 @@ const decisiveProxyConfigsInNamespace = relation(
   ),
 );
 
+/** A namespace's own ProxyConfigs with decisive variables. */
+const decisiveProxyConfigsIn = fact(
+  "decisiveProxyConfigsIn",
+  "Namespace",
+  [decisiveProxyConfigsInNamespace],
+  (namespace, mesh): readonly ProxyConfig[] => mesh.related(decisiveProxyConfigsInNamespace, namespace),
+);
+
 export const proxyConfigDecidesForProxies = defineRule({
   id: "proxy-config-decides-for-proxies",
   subject: "Namespace",
-  reads: [decisiveProxyConfigsInNamespace, ...readsProxies],
+  reads: [decisiveProxyConfigsIn, ...readsProxies],
   worksWithout: ["KubernetesGateway", "ProxyConfig", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -40,7 +48,7 @@ export const proxyConfigDecidesForProxies = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.related(decisiveProxyConfigsInNamespace, one));
+      namespacesInForce(object, mesh).map((one) => mesh.get(decisiveProxyConfigsIn, one));
     const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: variablesOf });
     for (const { object, effect, reach } of found)
       yield {

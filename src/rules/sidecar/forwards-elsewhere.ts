@@ -11,7 +11,7 @@ import {
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, relation } from "../../view/view.ts";
 
 type Sidecar = ObjectOf<"Sidecar">;
 
@@ -24,10 +24,18 @@ const forwardingSidecarsInNamespace = relation(
   ),
 );
 
+/** A namespace's own Sidecars that forward a port to another one. */
+const forwardingSidecarsIn = fact(
+  "forwardingSidecarsIn",
+  "Namespace",
+  [forwardingSidecarsInNamespace],
+  (namespace, mesh): readonly Sidecar[] => mesh.related(forwardingSidecarsInNamespace, namespace),
+);
+
 export const sidecarForwardsElsewhere = defineRule({
   id: "sidecar-forwards-elsewhere",
   subject: "Namespace",
-  reads: [forwardingSidecarsInNamespace, ...readsProxies],
+  reads: [forwardingSidecarsIn, ...readsProxies],
   worksWithout: ["KubernetesGateway", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -39,7 +47,7 @@ export const sidecarForwardsElsewhere = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.related(forwardingSidecarsInNamespace, one));
+      namespacesInForce(object, mesh).map((one) => mesh.get(forwardingSidecarsIn, one));
     const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: forwardedBy });
     for (const { object, effect, reach } of found)
       yield {

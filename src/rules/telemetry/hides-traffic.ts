@@ -11,7 +11,7 @@ import {
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, relation } from "../../view/view.ts";
 
 type Telemetry = ObjectOf<"Telemetry">;
 
@@ -24,10 +24,18 @@ const hidingTelemetriesInNamespace = relation(
   ),
 );
 
+/** A namespace's own Telemetries that hide traffic. */
+const hidingTelemetriesIn = fact(
+  "hidingTelemetriesIn",
+  "Namespace",
+  [hidingTelemetriesInNamespace],
+  (namespace, mesh): readonly Telemetry[] => mesh.related(hidingTelemetriesInNamespace, namespace),
+);
+
 export const telemetryHidesTraffic = defineRule({
   id: "telemetry-hides-traffic",
   subject: "Namespace",
-  reads: [hidingTelemetriesInNamespace, ...readsProxies],
+  reads: [hidingTelemetriesIn, ...readsProxies],
   worksWithout: ["KubernetesGateway", "Telemetry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -38,7 +46,7 @@ export const telemetryHidesTraffic = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.related(hidingTelemetriesInNamespace, one));
+      namespacesInForce(object, mesh).map((one) => mesh.get(hidingTelemetriesIn, one));
     const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: hiddenBy });
     for (const { object, effect, reach } of found)
       yield {

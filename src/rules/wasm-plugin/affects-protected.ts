@@ -12,7 +12,7 @@ import {
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Extension = ObjectOf<"WasmPlugin"> | ObjectOf<"TrafficExtension">;
 
@@ -31,8 +31,22 @@ const trafficExtensionsInNamespace = relation(
   ),
 );
 
-const kinds = [wasmPluginsInNamespace, trafficExtensionsInNamespace] as const;
-const reads = [...kinds, ...readsProxies] as const;
+/** A namespace's own WasmPlugins. */
+const wasmPluginsIn = fact(
+  "wasmPluginsIn",
+  "Namespace",
+  [wasmPluginsInNamespace],
+  (namespace, mesh): readonly Extension[] => mesh.related(wasmPluginsInNamespace, namespace),
+);
+/** A namespace's own TrafficExtensions. */
+const trafficExtensionsIn = fact(
+  "trafficExtensionsIn",
+  "Namespace",
+  [trafficExtensionsInNamespace],
+  (namespace, mesh): readonly Extension[] => mesh.related(trafficExtensionsInNamespace, namespace),
+);
+
+const reads = [wasmPluginsIn, trafficExtensionsIn, ...readsProxies] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
@@ -40,9 +54,10 @@ type View = MeshView<(typeof reads)[number]>;
  * pilot/pkg/model/push_context.go ExtensionsByListenerInfo).
  */
 function listsOf(namespace: Namespace, mesh: View): readonly (readonly Extension[])[] {
-  return namespacesInForce(namespace, mesh).flatMap((one) =>
-    kinds.map((kind): readonly Extension[] => mesh.related(kind, one)),
-  );
+  return namespacesInForce(namespace, mesh).flatMap((one) => [
+    mesh.get(wasmPluginsIn, one),
+    mesh.get(trafficExtensionsIn, one),
+  ]);
 }
 
 export const wasmPluginAffectsProtected = defineRule({
@@ -73,9 +88,7 @@ export const wasmPluginAffectsProtected = defineRule({
         ...(reach === "sure" ? {} : { atMost: "warn" }),
       };
     }
-    const isNew = new Set<Extension>(changed.map(({ object }) => object));
-    const unchanged = now.flat().filter((extension) => !isNew.has(extension));
-    for (const { workload, object: extension } of newlySelected([before, after], unchanged, labelsOf))
+    for (const { workload, object: extension } of newlySelected([before, after], [old, now], labelsOf))
       yield {
         at: [],
         message: `The new labels of ${idOf(workload)} make ${idOf(extension)} run code in its proxy, which can read and change all requests`,
