@@ -14,6 +14,8 @@ import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
+import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
@@ -34,8 +36,6 @@ import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
-import { serviceHostClaimed } from "./service/host-claimed.ts";
-import { serviceRoutesTakenOver } from "./service/routes-taken-over.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
@@ -62,6 +62,8 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
+  kubernetesServiceHostClaimed,
+  kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
@@ -82,8 +84,6 @@ export const rules: readonly Rule[] = [
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
-  serviceHostClaimed,
-  serviceRoutesTakenOver,
   sidecarForwardsElsewhere,
   telemetryHidesTraffic,
   virtualServiceRouteRejected,

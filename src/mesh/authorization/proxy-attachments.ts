@@ -2,7 +2,7 @@ import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
-import { gatewaysOfNamespace } from "../membership/gateways.ts";
+import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -42,28 +42,39 @@ export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof ro
 /** Whether an object applies to proxies of a namespace for certain or possibly; undefined: it does not. */
 export type ProxyReach = "sure" | "possible" | undefined;
 
-/** The workloads of a namespace with a proxy, including gateways. Objects with the same selector share a result. */
-class ProxiedWorkloads {
+/** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */
+class Proxies {
   readonly #namespace: Namespace;
   readonly #workloads: Labelled<Workload>;
-  readonly #isKnown: boolean;
+  readonly #gateways: readonly KubernetesGateway[];
+  readonly #mesh: MeshView;
   readonly #reach = new Map<readonly Workload[], ProxyReach>();
 
-  constructor(namespace: Namespace, workloads: readonly Workload[], isKnown: boolean) {
+  constructor(
+    namespace: Namespace,
+    workloads: readonly Workload[],
+    gateways: readonly KubernetesGateway[],
+    mesh: MeshView,
+  ) {
     this.#namespace = namespace;
     this.#workloads = new Labelled(workloads, ({ pod }) => pod.labels);
-    this.#isKnown = isKnown;
+    this.#gateways = gateways;
+    this.#mesh = mesh;
   }
 
-  /** Whether a selector selects a sidecar or gateway. ztunnel has no filters. */
-  reachOf(selector: Labels): ProxyReach {
-    const selected = this.#workloads.selected(selector);
+  /** Whether an object of this scope applies to some proxy. ztunnel is none. */
+  reachOf(object: AnyObject, { labels, targetRefs }: ProxyScope): ProxyReach {
+    return targetRefs.length === 0 ? this.#reachOfLabels(labels) : this.#reachOfTargets(object, targetRefs);
+  }
+
+  #reachOfLabels(labels: Labels): ProxyReach {
+    const selected = this.#workloads.selected(labels);
     if (!this.#reach.has(selected)) this.#reach.set(selected, this.#look(selected));
     return this.#reach.get(selected);
   }
 
   #look(workloads: readonly Workload[]): ProxyReach {
-    let mayBe = !this.#isKnown;
+    let mayBe = !this.#mesh.knowsAll("Workload");
     for (const workload of workloads) {
       const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
       if (capture === "sidecar") return "sure";
@@ -71,44 +82,40 @@ class ProxiedWorkloads {
     }
     return mayBe ? "possible" : undefined;
   }
-}
 
-/** The workloads of a namespace with a proxy that objects can select. */
-const proxiedWorkloads = fact(
-  "proxiedWorkloads",
-  "Namespace",
-  [workloadsOfNamespace],
-  (namespace, mesh) =>
-    new ProxiedWorkloads(namespace, mesh.related(workloadsOfNamespace, namespace), mesh.knowsAll("Workload")),
-);
-
-/** What a rule declares that asks proxyReach or newlySelected. */
-export const readsProxies = [gatewaysOfNamespace, proxiedWorkloads, rootOfNamespace, workloadsOfNamespace] as const;
-type View = MeshView<(typeof readsProxies)[number]>;
-
-/** Whether an object of this scope applies to some proxy of the namespace. */
-export function proxyReach(
-  { metadata }: AnyObject,
-  { labels, targetRefs }: ProxyScope,
-  namespace: Namespace,
-  mesh: View,
-): ProxyReach {
-  if (targetRefs.length === 0) return mesh.get(proxiedWorkloads, namespace).reachOf(labels);
-  // These functions accept policies, and need only where the object is and what it targets.
-  const asPolicy = { metadata, spec: { targetRefs } } as unknown as AuthorizationPolicy;
-  const isHere = metadata.namespace === namespace.metadata.name;
-  const targetsService = targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
-  const isAttached = mesh
-    .related(gatewaysOfNamespace, namespace)
-    .some(({ metadata: { name }, spec: { gatewayClassName } }) =>
+  #reachOfTargets({ metadata }: AnyObject, targetRefs: readonly TargetRef[]): ProxyReach {
+    // These functions accept policies, and need only where the object is and what it targets.
+    const asPolicy = { metadata, spec: { targetRefs } } as unknown as AuthorizationPolicy;
+    const namespace = this.#namespace.metadata.name;
+    const targetsService = targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
+    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) =>
       attachesToGateway(
         asPolicy,
-        { name, namespace: namespace.metadata.name, isWaypoint: gatewayClassName === "istio-waypoint" },
-        mesh.settings,
+        { name, namespace, isWaypoint: gatewayClassName === "istio-waypoint" },
+        this.#mesh.settings,
       ),
     );
-  if (isAttached || (isHere && targetsService)) return "sure";
-  return mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
+    if (isAttached || (metadata.namespace === namespace && targetsService)) return "sure";
+    return this.#mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
+  }
+}
+
+/** The proxies of a namespace that objects can select or target. */
+export const proxiesOfNamespace = fact(
+  "proxiesOfNamespace",
+  "Namespace",
+  [gatewaysOfNamespace, workloadsOfNamespace],
+  (namespace, mesh) =>
+    new Proxies(
+      namespace,
+      mesh.related(workloadsOfNamespace, namespace),
+      mesh.related(gatewaysOfNamespace, namespace),
+      mesh,
+    ),
+);
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof workloadsOfNamespace>;
 }
 
 /** An object after a change, and as it was before. */
@@ -142,11 +149,6 @@ export function changedObjects<T extends AnyObject & { readonly spec: unknown }>
   return changed;
 }
 
-interface Side {
-  readonly object: Namespace;
-  readonly mesh: View;
-}
-
 /** An effect on the proxies of a namespace that an object has only after a change. */
 export interface AddedEffect<T> {
   readonly object: T;
@@ -157,12 +159,12 @@ export interface AddedEffect<T> {
 /** What new and changed objects do to the proxies of a namespace that they did not before. */
 export function* addedEffects<T extends AnyObject & { readonly spec: unknown }>(
   [old, now]: readonly [before: readonly (readonly T[])[], after: readonly (readonly T[])[]],
-  { object: namespace, mesh }: Side,
+  proxies: () => Proxies,
   { scopeOf, effectsOf }: { scopeOf(object: T): ProxyScope; effectsOf(object: T): readonly string[] },
 ): Iterable<AddedEffect<T>> {
   const changed = now.flatMap((objects, level) => changedObjects(old[level] ?? [], objects));
   for (const { object, was } of changed) {
-    const reach = proxyReach(object, scopeOf(object), namespace, mesh);
+    const reach = proxies().reachOf(object, scopeOf(object));
     if (reach === undefined) continue;
     const known = new Set(was === undefined ? [] : effectsOf(was));
     for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach };
@@ -192,7 +194,8 @@ export function* newlySelected<T extends AnyObject & { readonly spec: unknown }>
     for (const [level, objects] of now.entries()) {
       const changed = new Set(changedObjects(old[level] ?? [], objects).map(({ object }) => object));
       after.mesh.visited(objects.length);
-      for (const object of objects) if (!changed.has(object) && isNew(object)) yield { workload: is, object };
+      const selected = objects.filter((object) => !changed.has(object) && isNew(object));
+      yield* selected.map((object) => ({ workload: is, object }));
     }
   }
 }

@@ -6,11 +6,11 @@ import {
   namespacesInForce,
   newlySelected,
   noLabels,
-  proxyReach,
+  proxiesOfNamespace,
   type ProxyScope,
-  readsProxies,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -34,7 +34,7 @@ const envoyFiltersIn = fact(
   (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
 );
 
-const reads = [envoyFiltersIn, ...readsProxies] as const;
+const reads = [envoyFiltersIn, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
@@ -69,7 +69,7 @@ export const envoyFilterAffectsProtected = defineRule({
     const [old, now] = [levelsOf(before.object, before.mesh), levelsOf(after.object, after.mesh)];
     const changed = now.flatMap((filters, level) => changedObjects(old[level] ?? [], filters));
     for (const { object: filter, was } of changed) {
-      const reach = proxyReach(filter, scopeOf(filter), after.object, after.mesh);
+      const reach = after.mesh.get(proxiesOfNamespace, after.object).reachOf(filter, scopeOf(filter));
       if (reach === undefined) continue;
       yield {
         at: [],

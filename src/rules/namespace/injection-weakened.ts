@@ -14,7 +14,7 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
 import { formatLabels, type LabelSelector, selectsByExpression } from "../../mesh/objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 type InjectorConfig = ObjectOf<"InjectorConfig">;
 type Pod = Workload["pod"];
@@ -28,7 +28,9 @@ const injectorConfigsOfNamespace = relation(
   index("InjectorConfig", () => [ofEveryRevision]),
 );
 
-const reads = [injectorConfigsOfNamespace, captured] as const;
+// Only the configuration adds problems, not a workload that comes or goes.
+const capturedNow = forWording(captured);
+const reads = [injectorConfigsOfNamespace, capturedNow] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const namespaceInjectionWeakened = defineRule({
@@ -89,7 +91,7 @@ function injectedPods(
   config: InjectorConfig,
   { configs, mesh }: { readonly configs: readonly InjectorConfig[]; readonly mesh: View },
 ): { readonly all: readonly Pod[]; readonly areCertain: boolean } {
-  const { workloads } = mesh.get(captured, namespace);
+  const { workloads } = mesh.get(capturedNow, namespace);
   mesh.visited(workloads.all.length);
   const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
   const injected = workloads.all

@@ -22,7 +22,7 @@ import { interceptionMode } from "../../mesh/membership/interception.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 /** A Namespace and its AuthorizationPolicies that a control plane reads, without dry runs. */
 const policiesRead = relation(
@@ -152,7 +152,9 @@ function providerChanges(
   return changes;
 }
 
-const reads = [meshConfigOfNamespace, rootOfNamespace, needsOfPolicies, captured] as const;
+// Only the configuration adds problems, not a workload that comes or goes.
+const capturedNow = forWording(captured);
+const reads = [meshConfigOfNamespace, rootOfNamespace, needsOfPolicies, capturedNow] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const namespaceMeshSettingsWeakened = defineRule({
@@ -208,7 +210,7 @@ function hasInjected(
   mesh: View,
   isAffected: (workload: Workload) => boolean = () => true,
 ): boolean {
-  const { workloads } = mesh.get(captured, namespace);
+  const { workloads } = mesh.get(capturedNow, namespace);
   const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
   if (workloads.all.length === 0) return isBySidecar;
   mesh.visited(workloads.all.length);

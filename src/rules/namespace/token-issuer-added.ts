@@ -5,15 +5,15 @@ import {
   type AddedEffect,
   addedEffects,
   namespacesInForce,
+  proxiesOfNamespace,
   policyScope,
   type ProxyScope,
-  readsProxies,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 
@@ -53,10 +53,13 @@ const tokensNamed = fact(
     new Set(mesh.related(decidingByTokenInNamespace, namespace).flatMap(tokensIn)),
 );
 
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
 export const namespaceTokenIssuerAdded = defineRule({
   id: "namespace-token-issuer-added",
   subject: "Namespace",
-  reads: [acceptingTokensIn, tokensNamed, ...readsProxies],
+  reads: [acceptingTokensIn, tokensNamed, rootOfNamespace, proxies],
   worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -70,7 +73,10 @@ export const namespaceTokenIssuerAdded = defineRule({
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
       namespacesInForce(object, mesh).map((one) => mesh.get(acceptingTokensIn, one));
-    const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: tokensAccepted });
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: tokensAccepted,
+    });
     let named: NamedPrincipals | undefined;
     for (const accepted of found) {
       named ??= new NamedPrincipals(

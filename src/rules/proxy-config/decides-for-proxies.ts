@@ -4,15 +4,15 @@ import type { ObjectOf } from "../../kube/object.ts";
 import {
   addedEffects,
   namespacesInForce,
+  proxiesOfNamespace,
   policyScope,
   type ProxyScope,
-  readsProxies,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
 
 type ProxyConfig = ObjectOf<"ProxyConfig">;
 
@@ -33,10 +33,13 @@ const decisiveProxyConfigsIn = fact(
   (namespace, mesh): readonly ProxyConfig[] => mesh.related(decisiveProxyConfigsInNamespace, namespace),
 );
 
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
 export const proxyConfigDecidesForProxies = defineRule({
   id: "proxy-config-decides-for-proxies",
   subject: "Namespace",
-  reads: [decisiveProxyConfigsIn, ...readsProxies],
+  reads: [decisiveProxyConfigsIn, rootOfNamespace, proxies],
   worksWithout: ["KubernetesGateway", "ProxyConfig", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -49,7 +52,10 @@ export const proxyConfigDecidesForProxies = defineRule({
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
       namespacesInForce(object, mesh).map((one) => mesh.get(decisiveProxyConfigsIn, one));
-    const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: variablesOf });
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: variablesOf,
+    });
     for (const { object, effect, reach } of found)
       yield {
         at: [],

@@ -4,14 +4,14 @@ import type { ObjectOf } from "../../kube/object.ts";
 import {
   addedEffects,
   namespacesInForce,
+  proxiesOfNamespace,
   noLabels,
   type ProxyScope,
-  readsProxies,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
 
 type Sidecar = ObjectOf<"Sidecar">;
 
@@ -32,10 +32,13 @@ const forwardingSidecarsIn = fact(
   (namespace, mesh): readonly Sidecar[] => mesh.related(forwardingSidecarsInNamespace, namespace),
 );
 
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
 export const sidecarForwardsElsewhere = defineRule({
   id: "sidecar-forwards-elsewhere",
   subject: "Namespace",
-  reads: [forwardingSidecarsIn, ...readsProxies],
+  reads: [forwardingSidecarsIn, rootOfNamespace, proxies],
   worksWithout: ["KubernetesGateway", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -48,7 +51,10 @@ export const sidecarForwardsElsewhere = defineRule({
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
       namespacesInForce(object, mesh).map((one) => mesh.get(forwardingSidecarsIn, one));
-    const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: forwardedBy });
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: forwardedBy,
+    });
     for (const { object, effect, reach } of found)
       yield {
         at: [],

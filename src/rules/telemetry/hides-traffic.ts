@@ -4,14 +4,14 @@ import type { ObjectOf } from "../../kube/object.ts";
 import {
   addedEffects,
   namespacesInForce,
+  proxiesOfNamespace,
   policyScope,
   type ProxyScope,
-  readsProxies,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
 
 type Telemetry = ObjectOf<"Telemetry">;
 
@@ -32,10 +32,13 @@ const hidingTelemetriesIn = fact(
   (namespace, mesh): readonly Telemetry[] => mesh.related(hidingTelemetriesInNamespace, namespace),
 );
 
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
 export const telemetryHidesTraffic = defineRule({
   id: "telemetry-hides-traffic",
   subject: "Namespace",
-  reads: [hidingTelemetriesIn, ...readsProxies],
+  reads: [hidingTelemetriesIn, rootOfNamespace, proxies],
   worksWithout: ["KubernetesGateway", "Telemetry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -47,7 +50,10 @@ export const telemetryHidesTraffic = defineRule({
     if (isTerminating(after.object)) return;
     const lists = ({ object, mesh }: typeof after) =>
       namespacesInForce(object, mesh).map((one) => mesh.get(hidingTelemetriesIn, one));
-    const found = addedEffects([lists(before), lists(after)], after, { scopeOf, effectsOf: hiddenBy });
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: hiddenBy,
+    });
     for (const { object, effect, reach } of found)
       yield {
         at: [],

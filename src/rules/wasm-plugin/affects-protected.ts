@@ -6,10 +6,10 @@ import {
   namespacesInForce,
   newlySelected,
   policyScope,
-  proxyReach,
-  readsProxies,
+  proxiesOfNamespace,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -46,7 +46,7 @@ const trafficExtensionsIn = fact(
   (namespace, mesh): readonly Extension[] => mesh.related(trafficExtensionsInNamespace, namespace),
 );
 
-const reads = [wasmPluginsIn, trafficExtensionsIn, ...readsProxies] as const;
+const reads = [wasmPluginsIn, trafficExtensionsIn, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
@@ -78,7 +78,9 @@ export const wasmPluginAffectsProtected = defineRule({
     const [old, now] = [listsOf(before.object, before.mesh), listsOf(after.object, after.mesh)];
     const changed = now.flatMap((extensions, i) => changedObjects(old[i] ?? [], extensions));
     for (const { object: extension, was } of changed) {
-      const reach = proxyReach(extension, policyScope(asAttached(extension)), after.object, after.mesh);
+      const reach = after.mesh
+        .get(proxiesOfNamespace, after.object)
+        .reachOf(extension, policyScope(asAttached(extension)));
       if (reach === undefined) continue;
       yield {
         at: [],

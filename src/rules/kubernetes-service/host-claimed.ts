@@ -8,8 +8,8 @@ import type { MeshSettings } from "../../view/settings.ts";
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
-export const serviceHostClaimed = defineRule({
-  id: "service-host-claimed",
+export const kubernetesServiceHostClaimed = defineRule({
+  id: "kubernetes-service-host-claimed",
   subject: "Service",
   reads: [serviceEntriesClaimingService],
   mode: { protected: "warn", elsewhere: "off" },

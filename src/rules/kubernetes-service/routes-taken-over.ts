@@ -9,8 +9,8 @@ import {
 
 const claims = [virtualServicesClaimingService, virtualServicesClaimingNamespace, virtualServicesClaimingAll] as const;
 
-export const serviceRoutesTakenOver = defineRule({
-  id: "service-routes-taken-over",
+export const kubernetesServiceRoutesTakenOver = defineRule({
+  id: "kubernetes-service-routes-taken-over",
   subject: "Service",
   reads: claims,
   mode: { protected: "warn", elsewhere: "off" },
