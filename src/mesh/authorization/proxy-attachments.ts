@@ -186,6 +186,7 @@ export function* newlySelected<T extends AnyObject & { readonly spec: unknown }>
   [old, now]: readonly [before: readonly (readonly T[])[], after: readonly (readonly T[])[]],
   labelsOf: (object: T) => Labels | undefined,
 ): Iterable<NewlySelected<T>> {
+  if (now.every((objects) => objects.length === 0)) return;
   for (const [was, is] of relabelled(before, after)) {
     const isNew = (object: T): boolean => {
       const labels = labelsOf(object);

@@ -3,7 +3,8 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
-import { covers, fullHost, hostOfService, isWildcard } from "./hosts.ts";
+import { visibleTo } from "./export-to.ts";
+import { covers, fullHost, hostOfService, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { gatewaysOf, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
@@ -52,12 +53,28 @@ const claimsOfEntry = index("ServiceEntry", (entry, settings): Iterable<string> 
 /** A Service and the ServiceEntries, of any namespace, with a name or an address of it. */
 export const serviceEntriesClaimingService = relation("serviceEntriesClaimingService", serviceByNames, claimsOfEntry);
 
-const meshHostsOf = (virtualService: VirtualService, settings: MeshSettings): readonly string[] =>
-  isServed(virtualService, settings) && gatewaysOf(virtualService).has(meshGateway)
-    ? virtualService.spec.hosts.map((host) => fullHost(host, virtualService.metadata.namespace, settings.domain))
+/** The hosts, outside of its own namespace, that a VirtualService routes for sidecars of other namespaces. */
+function meshHostsOf(virtualService: VirtualService, settings: MeshSettings): readonly string[] {
+  const { namespace } = virtualService.metadata;
+  const isForOthers =
+    namespace !== settings.rootNamespace &&
+    isServed(virtualService, settings) &&
+    gatewaysOf(virtualService).has(meshGateway) &&
+    isExportedToOthers(virtualService, settings);
+  return isForOthers
+    ? virtualService.spec.hosts
+        .map((host) => fullHost(host, namespace, settings.domain))
+        .filter((host) => namespaceOfHost(host, settings.domain) !== namespace)
     : [];
+}
 
-/** A Service and the VirtualServices, of any namespace, that sidecars use and that name its host. */
+function isExportedToOthers({ metadata: { namespace }, spec }: VirtualService, settings: MeshSettings): boolean {
+  for (const client of visibleTo(spec.exportTo, namespace, settings.defaultVirtualServiceExportTo))
+    if (client !== namespace) return true;
+  return false;
+}
+
+/** A Service and the VirtualServices, of any namespace, that sidecars of other namespaces use for its host. */
 export const virtualServicesClaimingService = relation(
   "virtualServicesClaimingService",
   serviceByNames,
@@ -78,7 +95,7 @@ function wildcardNamespaces(host: string, domain: string): readonly string[] {
 const wildcardsOf = (virtualService: VirtualService, settings: MeshSettings): readonly string[] =>
   meshHostsOf(virtualService, settings).flatMap((host) => wildcardNamespaces(host, settings.domain));
 
-/** A Service and the VirtualServices, of any namespace, that sidecars use for every host of its namespace. */
+/** A Service and the VirtualServices, of any namespace, that sidecars of others use for every host of its namespace. */
 export const virtualServicesClaimingNamespace = relation(
   "virtualServicesClaimingNamespace",
   serviceByNamespace,
@@ -87,7 +104,7 @@ export const virtualServicesClaimingNamespace = relation(
   ),
 );
 
-/** A Service and the VirtualServices, of any namespace, that sidecars use for the hosts of all namespaces. */
+/** A Service and the VirtualServices, of any namespace, that sidecars of others use for the hosts of all namespaces. */
 export const virtualServicesClaimingAll = relation(
   "virtualServicesClaimingAll",
   index("Service", () => [everyService]),

@@ -1,6 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { visibleTo } from "../../mesh/traffic/export-to.ts";
 import {
   virtualServicesClaimingAll,
   virtualServicesClaimingNamespace,
@@ -22,18 +21,14 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
   fix: "Limit the VirtualService to clients of its own namespace with `exportTo: [.]`, or let the owner of the Service write it in the namespace of the Service.",
 
   *check(service, mesh) {
-    const { rootNamespace, defaultVirtualServiceExportTo } = mesh.settings;
     const found = new Set(claims.flatMap((relation) => mesh.related(relation, service)));
-    for (const virtualService of found) {
-      const { namespace } = virtualService.metadata;
-      if (namespace === service.metadata.namespace || namespace === rootNamespace) continue;
-      const visible = visibleTo(virtualService.spec.exportTo, namespace, defaultVirtualServiceExportTo);
-      if ([...visible].every((client) => client === namespace)) continue;
-      yield {
-        at: [],
-        message: `${idOf(virtualService)} routes the requests that clients of other namespaces send to ${idOf(service)}`,
-        related: [virtualService],
-      };
-    }
+    // A wildcard of its own namespace may be among the hosts.
+    for (const virtualService of found)
+      if (virtualService.metadata.namespace !== service.metadata.namespace)
+        yield {
+          at: [],
+          message: `${idOf(virtualService)} routes the requests that clients of other namespaces send to ${idOf(service)}`,
+          related: [virtualService],
+        };
   },
 });
