@@ -37,6 +37,8 @@ const meshConfig = record({
   ),
   defaultProviders: optional(record({ accessLogging: list(name) })),
   accessLogFile: text,
+  ca: optional(record({ address: text })),
+  configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: text })),
   defaultConfig: optional(
     record({
@@ -46,7 +48,8 @@ const meshConfig = record({
       proxyBootstrapTemplatePath: text,
       discoveryAddress: text,
       binaryPath: text,
-      image: fingerprint,
+      caCertificatesPem: fingerprint,
+      controlPlaneAuthPolicy: text,
       gatewayTopology: optional(record({ numTrustedProxies: fingerprint })),
     }),
   ),

@@ -121,6 +121,17 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^New pods are not captured/, "Remove defaultConfig.interceptionMode."],
     [
+      /^Certificates of workloads are issued by/,
+      "Name only a certificate authority that is under the control of those who run the mesh.",
+    ],
+    [/^istiod reads configuration from/, "Keep the configuration of the mesh in the Kubernetes API only."],
+    [/^All proxies use variable (\S+)/, "Remove $1 from defaultConfig.proxyMetadata."],
+    [
+      /^All proxies trust the certificate authorities/,
+      "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    ],
+    [/^All proxies accept a control plane/, "Remove defaultConfig.controlPlaneAuthPolicy."],
+    [
       /^Gateways trust more proxies/,
       "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
     ],

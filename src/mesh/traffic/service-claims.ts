@@ -53,8 +53,18 @@ const claimsOfEntry = index("ServiceEntry", (entry, settings): Iterable<string> 
 /** A Service and the ServiceEntries, of any namespace, with a name or an address of it. */
 export const serviceEntriesClaimingService = relation("serviceEntriesClaimingService", serviceByNames, claimsOfEntry);
 
+/** Three indexes ask for the same hosts. */
+const meshHosts = new WeakMap<VirtualService, { readonly settings: MeshSettings; readonly hosts: readonly string[] }>();
+
 /** The hosts, outside of its own namespace, that a VirtualService routes for sidecars of other namespaces. */
 function meshHostsOf(virtualService: VirtualService, settings: MeshSettings): readonly string[] {
+  let known = meshHosts.get(virtualService);
+  if (known?.settings !== settings)
+    meshHosts.set(virtualService, (known = { settings, hosts: computeMeshHosts(virtualService, settings) }));
+  return known.hosts;
+}
+
+function computeMeshHosts(virtualService: VirtualService, settings: MeshSettings): readonly string[] {
   const { namespace } = virtualService.metadata;
   const isForOthers =
     namespace !== settings.rootNamespace &&

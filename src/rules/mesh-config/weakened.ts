@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
+import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
@@ -20,9 +21,9 @@ export const meshConfigWeakened = defineRule({
 
   *compare(before, after) {
     const [old, now] = [before.object.mesh, after.object.mesh];
-    for (const losses of [rootNamespaceMoved, identities, mtls, traffic])
+    for (const losses of [rootNamespaceMoved, identities, mtls, traffic, controlPlane])
       for (const found of losses(old, now)) yield { at, ...found };
-    for (const losses of [replacedParts, capture])
+    for (const losses of [replacedParts, variables, trust, capture])
       for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
   },
 });
@@ -80,6 +81,23 @@ function* traffic(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found>
     };
 }
 
+function* controlPlane(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  const address = now.ca?.address ?? "";
+  if (address !== "" && address !== old.ca?.address)
+    yield {
+      message: `Certificates of workloads are issued by ${JSON.stringify(address)}`,
+      key: "certificate authority",
+      fix: "Name only a certificate authority that is under the control of those who run the mesh.",
+    };
+  const known = new Set(old.configSources.map((source) => source.address));
+  for (const source of new Set(now.configSources.map((one) => one.address ?? "")))
+    if (!known.has(source))
+      yield {
+        message: `istiod reads configuration from ${JSON.stringify(source)}, which Meshward does not check`,
+        fix: "Keep the configuration of the mesh in the Kubernetes API only.",
+      };
+}
+
 const logsAccess = ({ accessLogFile = "", defaultProviders }: MeshConfigFields): boolean =>
   accessLogFile !== "" || (defaultProviders?.accessLogging.length ?? 0) > 0;
 
@@ -101,6 +119,30 @@ function* replacedParts(old: ProxyFields | undefined, now: ProxyFields | undefin
         key: field,
         fix: `Remove defaultConfig.${field}, unless the file or address is under the control of those who run the mesh.`,
       };
+}
+
+function* variables(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  for (const [variable, value] of Object.entries(now?.proxyMetadata ?? {}))
+    if (decisiveVariables.test(variable) && value !== old?.proxyMetadata[variable])
+      yield {
+        message: `All proxies use variable ${variable} ${value}, which decides whom they trust, obey or capture`,
+        key: variable,
+        fix: `Remove ${variable} from defaultConfig.proxyMetadata.`,
+      };
+}
+
+function* trust(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  const authorities = now?.caCertificatesPem ?? "";
+  if (!["", "[]", old?.caCertificatesPem].includes(authorities))
+    yield {
+      message: "All proxies trust the certificate authorities in defaultConfig.caCertificatesPem",
+      fix: "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    };
+  if (now?.controlPlaneAuthPolicy === "NONE" && old?.controlPlaneAuthPolicy !== "NONE")
+    yield {
+      message: "All proxies accept a control plane that does not authenticate itself",
+      fix: "Remove defaultConfig.controlPlaneAuthPolicy.",
+    };
 }
 
 function* capture(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {

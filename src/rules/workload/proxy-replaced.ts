@@ -142,6 +142,30 @@ const decisiveAnnotations: Readonly<Record<string, string>> = {
   "traffic.sidecar.istio.io/kubevirtInterfaces": "treats inbound traffic of network interfaces as outbound",
   "istio.io/reroute-virtual-interfaces": "treats inbound traffic of network interfaces as outbound",
 };
+/** The injector adds the volume mounts in this annotation, a list in JSON, to the proxy. */
+const userMounts = "sidecar.istio.io/userVolumeMount";
+/** The certificates, tokens and configuration of the proxy. Users mount certificates of their own elsewhere. */
+const ownFolders = [
+  "/var/run/secrets/istio",
+  "/var/run/secrets/tokens",
+  "/var/run/secrets/workload-spiffe-credentials",
+  "/var/run/secrets/workload-spiffe-uds",
+  "/var/run/secrets/credential-uds",
+  "/etc/istio/proxy",
+  "/etc/istio/pod",
+  "/var/lib/istio",
+];
+
+/** Whether a mount hides files of the proxy. A text that is not JSON is refused by the injector. */
+function mountsOver(json: string | undefined): boolean {
+  return (json ?? "")
+    .split('"mountPath"')
+    .slice(1)
+    .some((part) => {
+      const path = `${/^\s*:\s*"([^"]*)"/.exec(part)?.[1] ?? "/"}/`.replaceAll(/\\?\/+/g, "/");
+      return ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
+    });
+}
 const statusPort = "status.sidecar.istio.io/port";
 const templates = "inject.istio.io/templates";
 const knownTemplates: ReadonlySet<string> = new Set(["sidecar", "gateway"]);
@@ -157,6 +181,7 @@ function* annotated(annotations: Readonly<Record<string, string>>): Iterable<Fou
     if ((annotations[name] ?? "") !== "") yield found(name, what);
   if (!["", "0", "15020"].includes((annotations[statusPort] ?? "").trim()))
     yield found(statusPort, "keeps the traffic of a port from its proxy");
+  if (mountsOver(annotations[userMounts])) yield found(userMounts, "mounts a volume over the files of its proxy");
   const names = (annotations[templates] ?? "").split(",").map((name) => name.trim());
   if (names.some((name) => name !== "" && !knownTemplates.has(name)))
     yield found(templates, "is injected with templates of its own");
