@@ -1,5 +1,4 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/identity.ts";
 import { isTooLong, type ProxyConfigFields, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
@@ -33,7 +32,7 @@ export const workloadProxyReplaced = defineRule({
     for (const { at, message, ...found } of foundIn(workload, capture))
       yield {
         at: [...podAt, ...at],
-        message: `${idOf(workload)} ${message}`,
+        message: `The pod template ${message}`,
         ...found,
         ...(capture === "unknown" ? { atMost: "warn" } : {}),
       };
