@@ -15,6 +15,7 @@ export const workloadProxyReplaced = defineRule({
   id: "workload-proxy-replaced",
   subject: "Workload",
   reads: [namespaceOfWorkload],
+  worksWithout: ["Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   onlyOwnChanges: true,
   since: "0.1.0",
