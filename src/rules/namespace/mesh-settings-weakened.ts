@@ -161,7 +161,7 @@ export const namespaceMeshSettingsWeakened = defineRule({
   id: "namespace-mesh-settings-weakened",
   subject: "Namespace",
   reads,
-  worksWithout: ["AuthorizationPolicy", "Workload"],
+  worksWithout: ["AuthorizationPolicy", "MeshConfig", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls", "authorization"],
