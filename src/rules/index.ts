@@ -43,8 +43,12 @@ import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
+import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
+import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
+import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
@@ -91,7 +95,11 @@ export const rules: readonly Rule[] = [
   virtualServiceWeightsNot100,
   wasmPluginAffectsProtected,
   waypointNotFound,
+  workloadAnnotationInvalid,
+  workloadCalledGateway,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,
+  workloadOwnerDiffers,
+  workloadOwnerNotFound,
   workloadProxyReplaced,
 ];

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import {
@@ -72,15 +72,7 @@ function revisionFor({ labels }: Pod, namespace: Namespace): string {
 }
 
 /** A pod that a namespace may have later. */
-const anyPod: Pod = {
-  labels: {},
-  annotations: {},
-  serviceAccountName: "default",
-  hostNetwork: false,
-  ports: [],
-  unusual: [],
-  runAs: [],
-};
+const anyPod: Pod = readObject("Workload", { kind: "Deployment" }).pod;
 
 /**
  * The pods of a namespace that this configuration injects. A tag may stand for any revision, so that nothing is certain
@@ -122,12 +114,11 @@ function* lossesOf(was: InjectorConfig, is: InjectorConfig, { pods, namespace }:
     yield { at: [], message: `New pods of ${where} get no sidecar: ${reason} in ${idOf(is)}`, key: reason };
   const injected = pods.filter((pod) => reasonAgainst(is, pod) === undefined);
   const { shown } = portDefaults(is);
-  for (const [port, isCertain] of portsLostBy(was, is, injected))
+  for (const port of portsLostBy(was, is, injected))
     yield {
       at: [],
       message: `Traffic to ${portText(port)} of new pods in ${where} bypasses the sidecar: ${shown} in ${idOf(is)}`,
       key: `port ${port}`,
-      ...(isCertain ? {} : { atMost: "warn" }),
     };
   yield* otherTemplates(was, is, where);
 }
@@ -137,19 +128,15 @@ const portText = (port: PortLost["port"]): string => {
   return port === "all" ? "all ports" : "other ports";
 };
 
-/** The ports that leave the mesh, and whether that is certain for some pod. */
-function portsLostBy(
-  was: InjectorConfig,
-  is: InjectorConfig,
-  pods: readonly Pod[],
-): ReadonlyMap<PortLost["port"], boolean> {
-  const ports = new Map<PortLost["port"], boolean>();
+/** The ports that leave the mesh. */
+function portsLostBy(was: InjectorConfig, is: InjectorConfig, pods: readonly Pod[]): ReadonlySet<PortLost["port"]> {
   const [before, after] = [portDefaults(was), portDefaults(is)];
-  if (before.shown === after.shown) return ports;
-  for (const pod of pods)
-    for (const { port, isCertain } of portsLost(pod, captureWith(pod, before.values), captureWith(pod, after.values)))
-      ports.set(port, isCertain || ports.get(port) === true);
-  return ports;
+  if (before.shown === after.shown) return new Set();
+  return new Set(
+    pods.flatMap((pod) =>
+      portsLost(pod, captureWith(pod, before.values), captureWith(pod, after.values)).map(({ port }) => port),
+    ),
+  );
 }
 
 /** Why a configuration does not inject a pod that its namespace or its labels enroll; undefined: it injects it. */

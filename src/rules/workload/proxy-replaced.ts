@@ -166,7 +166,6 @@ function mountsOver(json: string | undefined): boolean {
       return ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
     });
 }
-const statusPort = "status.sidecar.istio.io/port";
 const templates = "inject.istio.io/templates";
 const knownTemplates: ReadonlySet<string> = new Set(["sidecar", "gateway"]);
 
@@ -179,8 +178,6 @@ function* annotated(annotations: Readonly<Record<string, string>>): Iterable<Fou
   });
   for (const [name, what] of Object.entries(decisiveAnnotations))
     if ((annotations[name] ?? "") !== "") yield found(name, what);
-  if (!["", "0", "15020"].includes((annotations[statusPort] ?? "").trim()))
-    yield found(statusPort, "keeps the traffic of a port from its proxy");
   if (mountsOver(annotations[userMounts])) yield found(userMounts, "mounts a volume over the files of its proxy");
   const names = (annotations[templates] ?? "").split(",").map((name) => name.trim());
   if (names.some((name) => name !== "" && !knownTemplates.has(name)))
