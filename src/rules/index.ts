@@ -23,8 +23,11 @@ import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
+import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
 import { namespaceMeshSettingsWeakened } from "./namespace/mesh-settings-weakened.ts";
+import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
+import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { objectMalformed } from "./object/malformed.ts";
@@ -47,6 +50,7 @@ import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
@@ -75,8 +79,11 @@ export const rules: readonly Rule[] = [
   namespaceEnrolledBacksWebhook,
   namespaceInjectionWeakened,
   namespaceLeavesMesh,
+  namespaceMeshMtlsWeakened,
   namespaceMeshSettingsWeakened,
+  namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
+  namespaceNotInMesh,
   namespaceProtectionRemoved,
   namespaceTokenIssuerAdded,
   objectMalformed,
@@ -99,6 +106,7 @@ export const rules: readonly Rule[] = [
   workloadCalledGateway,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,
+  workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
   workloadProxyReplaced,
