@@ -62,7 +62,7 @@ const pure = new Map<string, readonly string[]>([
  */
 const computing = [
   "attachesToGateway attachesToLabels attachmentTo isDryRun isEnforced idlenessOf reachOf servicesTargeted targetRefsOf",
-  "selects selectsByExpression isServed isSameAge oldestFirst isWide declared portModes",
+  "selects selectsByExpression isServed isReadBy isDiscovered isSameAge oldestFirst isWide declared portModes",
   "covers coveringHosts overlaps mostSpecificHost visibleTo includesNamespace",
   "acceptsPlaintext atPort fitOf clientTlsOf interceptionOf isIntercepted passedBy tlsPathsInto overlay",
 ]

@@ -24,7 +24,7 @@ export const contextOption = () => new Option("--context <name>", "kubeconfig co
 
 /** The kinds that the rules read, and Namespace, because policies select by the labels of namespaces. */
 export const kindsOfRules: readonly Kind[] = [
-  ...new Set<Kind>(["MeshConfig", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]),
+  ...new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]),
 ];
 
 /** The indexes through which the rules look objects up. */

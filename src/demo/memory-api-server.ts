@@ -1,7 +1,7 @@
 import { identityOf, keyOf } from "../kube/identity.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { type AnyObject, readAny } from "../kube/object.ts";
-import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
+import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
 import { MeshStore, rebuilt } from "../view/store.ts";
 import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
 
@@ -75,8 +75,7 @@ export class MemoryApiServer {
   }
 
   #followSettings(object: AnyObject): void {
-    if (object.kind === "MeshConfig" && isMeshSettings(object))
-      this.#mesh = rebuilt(this.#mesh, meshSettingsOf(this.#mesh.all("MeshConfig")));
+    if (decidesSettings(object)) this.#mesh = rebuilt(this.#mesh, meshSettingsOf(settingsObjects(this.#mesh)));
   }
 
   /** The number of stored objects of kinds that rules read. */

@@ -2,7 +2,7 @@ import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
-import { defaultMeshSettings, isMeshSettings, meshSettingsOf } from "../view/settings.ts";
+import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
 import { sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
@@ -202,14 +202,14 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
 
 /** A change of mesh settings changes keys, which is the only case that rebuilds the view. */
 function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void, Mesh> {
-  const isTouched = changes.some((change) => {
-    const subject = subjectOf(change);
-    return subject.kind === "MeshConfig" && isMeshSettings(subject);
-  });
+  const isTouched = changes.some(
+    ({ old, object }) =>
+      (old !== undefined && decidesSettings(old)) || (object !== undefined && decidesSettings(object)),
+  );
   if (!isTouched) return after;
-  // Settings that a mesh config cannot contain are kept.
-  const { domain, revisions } = after.settings;
-  const settings = meshSettingsOf(after.all("MeshConfig"), { ...defaultMeshSettings, domain, revisions });
+  // A setting that no object contains is kept.
+  const { domain } = after.settings;
+  const settings = meshSettingsOf(settingsObjects(after), { ...defaultMeshSettings, domain });
   return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
 }
 

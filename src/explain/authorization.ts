@@ -106,7 +106,7 @@ function policyLine(choice: AuthorizationChoice): ExplanationLine {
 const reasons: Readonly<Record<AuthorizationOutcome, string | undefined>> = {
   counts: undefined,
   "nothing-captures": undefined,
-  "not-read": "no control plane has the revision in its label istio.io/rev",
+  "not-read": "the control plane of these proxies does not read it (label istio.io/rev, or discoverySelectors)",
   "dry-run": "it is a dry run (annotation istio.io/dry-run)",
   "audit-only": "AUDIT only logs",
   "unknown-action": "Istio does not support this action",

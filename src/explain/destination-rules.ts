@@ -1,6 +1,8 @@
 import { idOf } from "../kube/identity.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import { readers } from "../mesh/membership/control-plane.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import {
   type DestinationHost,
@@ -27,7 +29,8 @@ export function destinationRuleLines(
   mesh: Mesh,
 ): readonly ExplanationLine[] {
   const rules = destinationRulesOfHost(destination.host, mesh);
-  const { used, passedOver } = destinationRuleChoices(destination, rules, mesh.settings);
+  const controlPlane = mesh.get(readers, namespaceIn(mesh, destination.client)).ofSidecar({});
+  const { used, passedOver } = destinationRuleChoices({ ...destination, controlPlane }, rules, mesh.settings);
   const passed = passedOver.map((one) => passedOverLine(one, destination.client));
   const lines = used.map((merged) => usedLine(merged, workloads, mesh.settings.autoMtls));
   const [only] = lines;
@@ -116,7 +119,7 @@ function subsetLine(
 function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client: string): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
-    "not-read": "no control plane has the revision in its label istio.io/rev",
+    "not-read": "the control plane of these clients does not have the revision in its label istio.io/rev",
     capitals: "its host has upper-case letters, and service names have none",
     elsewhere: "only the namespaces of the client and the service and the root namespace are searched",
     "not-exported": `it is not exported to ${client}`,

@@ -131,7 +131,8 @@ function choiceLine({ policy, level, outcome, by }: PeerAuthenticationChoice): E
   const age = policy.metadata.creationTimestamp ? `${other} is equally old` : "their ages are not known";
   const reasons: Readonly<Record<typeof outcome, string>> = {
     counts: "counts",
-    "not-read": "has no effect: no control plane has the revision in its label istio.io/rev",
+    "not-read":
+      "has no effect: the control plane of these workloads does not read it (label istio.io/rev, or discoverySelectors)",
     "root-selector": "has no effect: Istio ignores policies with a selector in the root namespace",
     younger: `has no effect: ${other} is older`,
     "same-age": `has no effect: ${age}, and ${other} comes first by name; ztunnel may use either`,

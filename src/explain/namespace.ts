@@ -5,6 +5,7 @@ import { type Workload, workloadsOfNamespace } from "../mesh/membership/workload
 import { mtlsOf } from "../mesh/mtls/effective-mtls.ts";
 import { mtlsOfWorkload, type WorkloadMtls } from "../mesh/mtls/workload-mtls.ts";
 import { waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
+import { controlPlaneLines } from "./control-plane.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
@@ -19,6 +20,7 @@ export function explainNamespace(namespace: Namespace, mesh: Mesh): readonly Exp
   return [
     ...(isTerminating(namespace) ? [{ key: "terminating", text: "It is being deleted with all its contents" }] : []),
     enrollment,
+    ...controlPlaneLines(namespace, mesh),
     waypointLine(waypointBindingOfNamespace(namespace, mesh), isAmbient),
     namespaceMtlsLine(namespace, mesh),
     namespaceAuthorizationLine(namespace, mesh),

@@ -10,6 +10,7 @@ import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { workloadAuthorizationLine } from "./authorization.ts";
+import { controlPlaneLinesOfWorkload } from "./control-plane.ts";
 import { captureLine } from "./enrollment.ts";
 import { workloadMtlsLine } from "./mtls.ts";
 import { waypointLine } from "./waypoint.ts";
@@ -20,6 +21,7 @@ export function explainWorkload(workload: Workload, namespace: Namespace, mesh: 
   return [
     ...ownerLines(workload),
     captureLine(workload, namespace),
+    ...controlPlaneLinesOfWorkload(workload, namespace, mesh),
     identityLine(workload, mesh.settings),
     waypointLine(waypointBindingOfWorkload(workload, namespace, mesh), isAmbient),
     workloadMtlsLine(workload, namespace, mesh),

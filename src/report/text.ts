@@ -1,14 +1,7 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import {
-  type Basis,
-  type RelatedObject,
-  type Report,
-  type ReportedFinding,
-  type ReportedObject,
-  withoutObjects,
-} from "./report.ts";
+import { type Basis, type RelatedObject, type Report, type ReportedFinding, type ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
@@ -98,12 +91,12 @@ const mostNames = 15;
 function idleOf({ idle }: Basis): readonly string[] {
   const byReason = Map.groupBy(idle, ({ reason }) => reason);
   return [...byReason].map(([reason, members]) => {
-    const isOnlyCounted = members.length > mostNames && reason === withoutObjects;
-    const first = members.slice(0, mostNames).map(({ rule }) => rule);
-    const more = members.length > mostNames ? ` and ${members.length - mostNames} more` : "";
-    const ids = isOnlyCounted ? "" : `: ${first.join(", ")}${more}`;
+    const ids = members.length > mostRules ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
     return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
   });
 }
+
+/** More than there are rules for protected namespaces only, which a reader may want to know by name. */
+const mostRules = 40;
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -14,6 +14,7 @@ import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
@@ -23,10 +24,12 @@ import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
+import { namespaceMeshConfigRemoved } from "./namespace/mesh-config-removed.ts";
 import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
 import { namespaceMeshSettingsWeakened } from "./namespace/mesh-settings-weakened.ts";
 import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
+import { namespaceNotDiscovered } from "./namespace/not-discovered.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
@@ -34,7 +37,9 @@ import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
 import { peerAuthenticationWithoutEffect } from "./peer-authentication/without-effect.ts";
+import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
+import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
@@ -43,6 +48,7 @@ import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
+import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
@@ -70,6 +76,7 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
+  injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
   kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
@@ -79,10 +86,12 @@ export const rules: readonly Rule[] = [
   namespaceEnrolledBacksWebhook,
   namespaceInjectionWeakened,
   namespaceLeavesMesh,
+  namespaceMeshConfigRemoved,
   namespaceMeshMtlsWeakened,
   namespaceMeshSettingsWeakened,
   namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
+  namespaceNotDiscovered,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
   namespaceTokenIssuerAdded,
@@ -90,7 +99,9 @@ export const rules: readonly Rule[] = [
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,
   peerAuthenticationWithoutEffect,
+  policyRevisionElsewhere,
   policyRevisionInert,
+  policyRevisionNarrowed,
   policySelectorEmpty,
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
@@ -99,6 +110,7 @@ export const rules: readonly Rule[] = [
   telemetryHidesTraffic,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
+  virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
   wasmPluginAffectsProtected,
   waypointNotFound,

@@ -1,4 +1,7 @@
-import type { ObjectOf } from "../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
+import { type ControlPlanes, controlPlanesOf } from "./control-planes.ts";
+
+export { decidesSettings, settingsObjects } from "./control-planes.ts";
 
 export type ExportTo = readonly string[];
 
@@ -6,7 +9,7 @@ export type ExportTo = readonly string[];
  * The settings of the whole mesh. They are never unknown: a field that no mesh config sets has Istio's default
  * (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
  */
-export interface MeshSettings {
+export interface MeshSettings extends ControlPlanes {
   /** The namespace of mesh-wide policies. */
   readonly rootNamespace: string;
   /** The cluster domain of service hosts. istiod gets it from a flag; no mesh config contains it. */
@@ -17,11 +20,6 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
-  /**
-   * The revisions of the control planes. No control plane reads an object whose label `istio.io/rev` has another
-   * value.
-   */
-  readonly revisions: readonly string[];
   /** False: there is no mesh config, and all fields above are Istio's defaults. */
   readonly seen: boolean;
 }
@@ -36,29 +34,26 @@ export const defaultMeshSettings: MeshSettings = {
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
   revisions: ["default"],
+  configured: [],
+  injectors: [],
+  tags: {},
+  ztunnelRevision: "",
+  discovery: {},
   seen: false,
 };
 
-/** Whether the settings come from this ConfigMap: that of the default revision, in Istio's namespace. */
+/** Whether this is the mesh config of the default revision, from which the settings come if it exists. */
 export const isMeshSettings = ({ metadata }: ObjectOf<"MeshConfig">): boolean =>
   metadata.name === "istio" && metadata.namespace === defaultMeshSettings.rootNamespace;
 
 /**
- * Derives the settings from mesh configs. Each ConfigMap `istio-<revision>` adds its revision; its other values are
- * ignored, because the view represents one mesh.
+ * Derives the settings from mesh configs, injectors, revision tags and ztunnel; other objects are ignored. Every mesh config
+ * and every injector adds its revision. All other values come from one mesh config, because the view represents one mesh:
+ * that of the revision `default`, else that of the default tag, else the only one.
  */
-export function meshSettingsOf(
-  configs: Iterable<ObjectOf<"MeshConfig">>,
-  base: MeshSettings = defaultMeshSettings,
-): MeshSettings {
-  let settings = base;
-  const revisions = new Set(base.revisions);
-  for (const config of configs) {
-    const revision = config.metadata.name.startsWith("istio-") ? config.metadata.name.slice("istio-".length) : "";
-    if (revision !== "") revisions.add(revision);
-    if (isMeshSettings(config)) settings = withConfig(settings, config);
-  }
-  return { ...settings, revisions: [...revisions].sort() };
+export function meshSettingsOf(objects: Iterable<AnyObject>, base: MeshSettings = defaultMeshSettings): MeshSettings {
+  const { config, ...controlPlanes } = controlPlanesOf(objects, base);
+  return { ...(config === undefined ? base : withConfig(base, config)), ...controlPlanes };
 }
 
 function withConfig(base: MeshSettings, { mesh }: ObjectOf<"MeshConfig">): MeshSettings {

@@ -17,6 +17,7 @@ import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
 import { settingsShapes } from "./settings-shapes.ts";
+import { revisionShapes } from "./revision-shapes.ts";
 
 // The cost of an evaluation, as the number of executed blocks and visited objects: never as time. In a world of twice the
 // size one change may cost twice as much, and what happens in other namespaces costs nothing.
@@ -31,6 +32,7 @@ const negligible = 600;
 const shapes: readonly CostShape[] = [
   ...costShapes,
   ...settingsShapes,
+  ...revisionShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 
@@ -60,7 +62,7 @@ interface World {
 
 function worldOf(objects: readonly Raw[], { old, object }: RawChange): World {
   const all = objects.map(read);
-  const mesh = new MeshStore(meshSettingsOf(all.filter((one) => one.kind === "MeshConfig")));
+  const mesh = new MeshStore(meshSettingsOf(all));
   for (const one of all) mesh.set(one);
   return { mesh, change: { old: old && read(old), object: object && read(object) } };
 }

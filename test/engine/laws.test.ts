@@ -13,13 +13,12 @@ import { type Change, overlay, subjectOf } from "../../src/view/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
-import { aMeshConfig, anObject, someObjects } from "../meshes/arbitrary.ts";
+import { aMeshConfig, anObject, someObjects, twoControlPlanes } from "../meshes/arbitrary.ts";
 
 const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
 
-function build(objects: readonly AnyObject[]): MeshStore {
-  const configs = objects.filter((object) => object.kind === "MeshConfig");
-  const mesh = new MeshStore(meshSettingsOf(configs, defaultMeshSettings));
+function build(objects: readonly AnyObject[], settings = defaultMeshSettings): MeshStore {
+  const mesh = new MeshStore(meshSettingsOf(objects, settings));
   for (const object of objects) mesh.set(object);
   return mesh;
 }
@@ -60,6 +59,17 @@ function changeOf(mesh: Mesh, object: AnyObject, isDeletion: boolean): Change {
 const without = (objects: readonly AnyObject[], gone: AnyObject) =>
   objects.filter((o) => identityOf(o) !== identityOf(gone));
 
+const controlPlanes = fc.constantFrom(defaultMeshSettings, twoControlPlanes);
+/** The mesh config of one control plane is created, changed or deleted, with or without another one. */
+const changeOfMeshConfig = fc
+  .record({
+    old: fc.option(aMeshConfig()),
+    next: fc.option(aMeshConfig()),
+    other: fc.option(aMeshConfig("istio-other")),
+  })
+  .map(({ old, next, other }) => ({ old: old ?? undefined, next: next ?? undefined, other: other ?? undefined }))
+  .filter(({ old, next }) => old !== undefined || next !== undefined);
+
 describe("laws", () => {
   test("every relation is reachable from its rule's subject", () => {
     for (const rule of rules) assert.deepEqual(unreachable(rule), [], rule.id);
@@ -68,14 +78,14 @@ describe("laws", () => {
   test("narrowing finds every introduced finding of a scan; an overlay is a rebuild; a store written is a rebuild", () => {
     let elsewhere = 0;
     fc.assert(
-      fc.property(someObjects(), anObject, fc.boolean(), (objects, next, isDeletion) => {
-        const mesh = build(objects);
+      fc.property(someObjects(), anObject, fc.boolean(), controlPlanes, (objects, next, isDeletion, settings) => {
+        const mesh = build(objects, settings);
         const change = changeOf(mesh, next, isDeletion);
         if (change.old === undefined && change.object === undefined) return;
         const narrowed = introducedBy(rules, mesh, [change]);
         elsewhere += narrowed.filter(({ subject }) => identityOf(subject) !== identityOf(next)).length;
         assert.equal(lines(narrowed), lines(introducedBy(rules, mesh, [change], true)));
-        const rebuilt = build([...without(objects, next), ...(isDeletion ? [] : [next])].reverse());
+        const rebuilt = build([...without(objects, next), ...(isDeletion ? [] : [next])].reverse(), settings);
         assert.equal(audited(overlay(mesh, [change])), audited(rebuilt));
         if (isDeletion) mesh.delete(next.kind, keyOf(next));
         else mesh.set(next);
@@ -88,11 +98,11 @@ describe("laws", () => {
 
   test("a change of mesh settings is judged as a rebuild", () => {
     fc.assert(
-      fc.property(someObjects(), fc.option(aMeshConfig, { nil: undefined }), aMeshConfig, (objects, old, next) => {
-        const mesh = build([...objects, ...(old ? [old] : [])]);
+      fc.property(someObjects(), changeOfMeshConfig, (objects, { old, next, other }) => {
+        const mesh = build([...objects, ...[old, other].filter((one) => one !== undefined)]);
         const { after, errors } = judge(rules, mesh, [{ old, object: next }]);
         for (const { error } of errors) throw error;
-        const rebuilt = build([...objects, next]);
+        const rebuilt = build([...objects, ...[next, other].filter((one) => one !== undefined)]);
         assert.deepEqual({ ...after.settings }, { ...rebuilt.settings });
         assert.equal(audited(after), audited(rebuilt));
       }),

@@ -16,12 +16,16 @@ import { rules } from "../../src/rules/index.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
-import { someObjects } from "../meshes/arbitrary.ts";
+import { someObjects, twoControlPlanes } from "../meshes/arbitrary.ts";
 
 const { policies } = loadPolicies([], rules);
 
-function meshOf(objects: readonly AnyObject[], knowledge: Knowledge = "complete"): MeshStore {
-  const mesh = new MeshStore(defaultMeshSettings, new Map(allKinds.map((kind) => [kind, knowledge])));
+function meshOf(
+  objects: readonly AnyObject[],
+  knowledge: Knowledge = "complete",
+  settings = defaultMeshSettings,
+): MeshStore {
+  const mesh = new MeshStore(settings, new Map(allKinds.map((kind) => [kind, knowledge])));
   for (const object of objects) mesh.set(object);
   return mesh;
 }
@@ -51,12 +55,12 @@ const oddObject = fc
 test("whatever a mesh holds, and however little is known of it, it is explained", () => {
   fc.assert(
     fc.property(
-      someObjects(),
-      fc.array(oddObject, { maxLength: 6 }),
+      fc.tuple(someObjects(), fc.array(oddObject, { maxLength: 6 })),
       fc.constantFrom<Knowledge>("complete", "assumed", "partial", "unknown"),
       fc.constantFrom(...targets),
-      (objects, odd, knowledge, target) => {
-        const mesh = meshOf([...objects, ...odd], knowledge);
+      fc.constantFrom(defaultMeshSettings, twoControlPlanes),
+      ([objects, odd], knowledge, target, settings) => {
+        const mesh = meshOf([...objects, ...odd], knowledge, settings);
         for (const isStrict of [false, true]) {
           const explanation = explained(target, mesh, isStrict);
           const text = textExplanation(explanation, { colour: false });
@@ -137,4 +141,48 @@ test("what a capture rests on is said for every combination of labels", () => {
       },
     ),
   );
+});
+
+test("with several control planes, it is said which one configures a namespace or a workload, and what that one reads", () => {
+  const namespace = (labels: Record<string, string>) =>
+    readObject("Namespace", { kind: "Namespace", metadata: { name: "a", labels } });
+  const policy = (revision: string) =>
+    readObject("PeerAuthentication", {
+      kind: "PeerAuthentication",
+      metadata: { name: revision, namespace: "a", labels: { "istio.io/rev": revision } },
+      spec: { mtls: { mode: "STRICT" } },
+    });
+  const hidden = {
+    ...twoControlPlanes,
+    seen: true,
+    discovery: { other: [{ matchLabels: { a: "b" }, matchExpressions: [] }] },
+  };
+  const linesOf = (labels: Record<string, string>, settings = { ...twoControlPlanes, seen: true }) => {
+    const mesh = meshOf([namespace(labels), policy("default"), policy("other")], "complete", settings);
+    const all = explained({ kind: "namespace", name: "a" }, mesh).lines;
+    const own = all.filter(({ key }) => key === "controlPlane").map(({ text }) => text);
+    const counting = all.flatMap(({ lines = [] }) =>
+      lines.filter(({ key, counts }) => key === "mtls.policy" && counts !== false),
+    );
+    return [...own, ...counting.flatMap(({ objects = [] }) => objects.map(({ metadata }) => metadata.name))];
+  };
+  assert.deepEqual(linesOf({ "istio-injection": "enabled" }), [
+    "Control plane of its sidecars: revision default",
+    "default",
+  ]);
+  assert.deepEqual(linesOf({ "istio.io/rev": "tag" }), [
+    "Control plane of its sidecars: revision other (tag tag)",
+    "other",
+  ]);
+  assert.deepEqual(linesOf({ "istio.io/rev": "nobody" }).slice(0, 1), [
+    "Control plane of its sidecars: none: there is neither a control plane nor a tag for revision nobody, so new pods get no sidecar",
+  ]);
+  assert.deepEqual(linesOf({ "istio.io/dataplane-mode": "ambient" }), [
+    "Control plane of ztunnel: revision default",
+    "default",
+  ]);
+  assert.deepEqual(linesOf({ "istio.io/rev": "other" }, hidden), [
+    "Control plane of its sidecars: revision other; its discoverySelectors do not select this namespace, so policies, routes and Services in it have no effect",
+  ]);
+  assert.deepEqual(linesOf({ "istio-injection": "enabled" }, { ...defaultMeshSettings, seen: true }), ["default"]);
 });

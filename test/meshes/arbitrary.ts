@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { identityOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { defaultMeshSettings, type MeshSettings } from "../../src/view/settings.ts";
 
 /** Small worlds in which everything meets everything: few names, several namespaces, wildcards, equal timestamps. */
 
@@ -35,6 +36,8 @@ const namespaceLabels = fc.constantFrom<Record<string, string>>(
   {},
   { "istio.io/dataplane-mode": "ambient" },
   { "istio-injection": "enabled" },
+  { "istio.io/rev": "other" },
+  { "istio.io/rev": "tag", "meshward.io/protected": "true" },
   { "meshward.io/protected": "true" },
   { "meshward.io/protected": "true", "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" },
   { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w", "istio.io/use-waypoint-namespace": "b" },
@@ -47,6 +50,7 @@ const podMetadata = fc.constantFrom<{ labels?: Record<string, string>; annotatio
   { labels: { "istio.io/use-waypoint": "w" } },
   { labels: { "istio.io/dataplane-mode": "none" } },
   { labels: { "sidecar.istio.io/inject": "false" } },
+  { labels: { "istio.io/rev": "other" } },
   { annotations: { "sidecar.istio.io/status": "{}", "traffic.sidecar.istio.io/excludeInboundPorts": "80" } },
   { annotations: { "traffic.sidecar.istio.io/includeInboundPorts": "" } },
 );
@@ -252,22 +256,36 @@ const injectorConfig = fc
 /** One object of any kind but mesh config. */
 export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, injectorConfig);
 
-/** Mesh configs that move the root namespace or change what an empty exportTo means. */
-export const aMeshConfig: fc.Arbitrary<AnyObject> = fc
-  .constantFrom(
-    "rootNamespace: a",
-    "rootNamespace: istio-system",
-    "defaultDestinationRuleExportTo: ['.']",
-    "{ trustDomainAliases: [old], pathNormalization: { normalization: NONE }, defaultConfig: { interceptionMode: NONE } }",
-    "{}",
-  )
-  .map((mesh) =>
-    readObject("MeshConfig", {
-      kind: "ConfigMap",
-      metadata: { name: "istio", namespace: "istio-system" },
-      data: { mesh },
-    }),
-  );
+/** Two control planes, of which one reads only some namespaces, and a tag that stands for it. */
+export const twoControlPlanes: MeshSettings = {
+  ...defaultMeshSettings,
+  revisions: ["default", "other"],
+  configured: ["default", "other"],
+  injectors: ["default", "tag"],
+  tags: { tag: "other" },
+  discovery: {
+    other: [{ matchLabels: {}, matchExpressions: [{ key: "istio-injection", operator: "DoesNotExist", values: [] }] }],
+  },
+};
+
+/** Mesh configs that move the root namespace, change what an empty exportTo means, or leave namespaces out. */
+export const aMeshConfig = (name: "istio" | "istio-other" = "istio"): fc.Arbitrary<AnyObject> =>
+  fc
+    .constantFrom(
+      "rootNamespace: a",
+      "rootNamespace: istio-system",
+      "defaultDestinationRuleExportTo: ['.']",
+      "discoverySelectors: [{ matchLabels: { istio-injection: enabled } }]",
+      "{ trustDomainAliases: [old], pathNormalization: { normalization: NONE }, defaultConfig: { interceptionMode: NONE } }",
+      "{}",
+    )
+    .map((mesh) =>
+      readObject("MeshConfig", {
+        kind: "ConfigMap",
+        metadata: { name, namespace: "istio-system" },
+        data: { mesh },
+      }),
+    );
 
 /** A set of objects, each identity once. */
 export const someObjects = (maxLength = 14): fc.Arbitrary<AnyObject[]> =>

@@ -241,6 +241,16 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^Service quotas\//, `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`],
   ],
+  "injection-revision-unserved": [
+    [
+      /neither a control plane nor a tag/,
+      "Use the revision or a tag of a control plane that is installed, or install the control plane first.",
+    ],
+    [
+      /none for revision "(\S+)"/,
+      "Create the MutatingWebhookConfiguration istio-sidecar-injector-$1 again, or use a revision or a tag that has one.",
+    ],
+  ],
   "namespace-leaves-mesh": [
     [
       /: istio\.io\/dataplane-mode "ambient" is removed; ztunnel stops capturing its pods immediately$/,
@@ -270,6 +280,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [
       /changes to revision "(\S+)"/,
       'Install a control plane with revision "$1" first, or use the revision or a tag of an existing one.',
+    ],
+    [
+      /loses revision "(\S+)"/,
+      'Move the namespace to another revision before the control plane or the tag "$1" is removed.',
     ],
   ],
   "namespace-mtls-weakened": [
@@ -363,6 +377,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "workload-leaves-mesh": [
     [/leaves the mesh: pods in the host network/, `Do not set hostNetwork. ${forClients}`],
+    [
+      /leaves the mesh: there is neither a control plane nor a tag for revision "(\S+)"/,
+      'Install a control plane with revision "$1" first, or use the revision or a tag of an existing one.',
+    ],
     [/leaves the mesh: (label|annotation) (\S+) "/, `Remove the $1 $2. ${forClients}`],
     [
       /leaves the mesh: the labels and annotations/,

@@ -45,12 +45,11 @@ export async function readFixture(file: string, like?: Fixture): Promise<Fixture
   const afterLine = lines.findIndex((line) => line.trim() === "# after:") + 1 || Number.POSITIVE_INFINITY;
   const objects = manifests.flatMap((manifest) => entryOf(manifest, afterLine));
   const before = objects.filter(({ isAfter }) => !isAfter).map(({ object }) => object);
-  const configs = before.filter((object) => object.kind === "MeshConfig");
   const { settings, knowledge, parameters } = like ?? headerOf(lines);
   return {
     objects,
     raws: manifests.map(({ raw }) => raw),
-    settings: like ? settings : meshSettingsOf(configs, settings),
+    settings: like ? settings : meshSettingsOf(before, settings),
     knowledge,
     parameters,
     expected: expectedIn(lines, objects),

@@ -84,8 +84,7 @@ function viewOf(mesh: RecordedMesh): MeshStore {
   const known = views.get(mesh);
   if (known !== undefined) return known;
   const objects = mesh.objects.flatMap((raw) => readAny(raw, "default") ?? []);
-  const configs = objects.filter((object) => object.kind === "MeshConfig");
-  const settings = meshSettingsOf(configs, { ...defaultMeshSettings, ...mesh.settings });
+  const settings = meshSettingsOf(objects, { ...defaultMeshSettings, ...mesh.settings });
   const view = new MeshStore(settings, knowledgeOf(mesh));
   for (const object of objects) view.set(object);
   views.set(mesh, view);

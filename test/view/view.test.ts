@@ -6,7 +6,7 @@ import { oldestFirst } from "../../src/mesh/objects/creation-order.ts";
 import { isServed } from "../../src/mesh/objects/revision.ts";
 import { selects } from "../../src/mesh/objects/selectors.ts";
 import { overlay } from "../../src/view/overlay.ts";
-import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Mesh, relation } from "../../src/view/view.ts";
@@ -150,14 +150,82 @@ describe("mesh settings", () => {
     assert.equal(meshSettingsOf([config("istio", "rootNamespace: elsewhere", "shop")]).rootNamespace, "istio-system");
   });
 
+  const injector = (name: string, labels: Record<string, string>, kind = "MutatingWebhookConfiguration") =>
+    readObject("AdmissionWebhook", { kind, metadata: { name, labels } });
+  const rev = (revision: string) => ({ "istio.io/rev": revision });
+
   test("the mesh config of a revision says that it is served", () => {
-    const settings = meshSettingsOf([config("istio-canary", "rootNamespace: other")]);
+    const settings = meshSettingsOf([config("istio", ""), config("istio-canary", "rootNamespace: other")]);
     assert.deepEqual([settings.revisions, settings.rootNamespace], [["canary", "default"], "istio-system"]);
-    const labelled = (rev: string) => object("DestinationRule", "a", "b", { labels: { "istio.io/rev": rev } });
+    const labelled = (revision: string) => object("DestinationRule", "a", "b", { labels: rev(revision) });
     assert.deepEqual(
-      ["canary", "default", "prod"].map((rev) => isServed(labelled(rev), settings)),
+      ["canary", "default", "prod"].map((revision) => isServed(labelled(revision), settings)),
       [true, true, false],
     );
     assert.equal(isServed(object("DestinationRule", "a", "b"), settings), true);
   });
+
+  const controlPlanes: [string, AnyObject[], Partial<MeshSettings>][] = [
+    ["nothing: the default revision is assumed", [], { revisions: ["default"], configured: [] }],
+    [
+      "only a revision: there is no default one, and its mesh config is that of the mesh",
+      [config("istio-1-30", "rootNamespace: other")],
+      { revisions: ["1-30"], configured: ["1-30"], rootNamespace: "other", seen: true },
+    ],
+    [
+      "two revisions, of which the default tag stands for one",
+      [
+        config("istio-1-30", "rootNamespace: a"),
+        config("istio-1-31", "rootNamespace: b"),
+        injector("istio-revision-tag-default", { ...rev("1-31"), "istio.io/tag": "default" }),
+      ],
+      { revisions: ["1-30", "1-31"], tags: { default: "1-31" }, rootNamespace: "b" },
+    ],
+    [
+      "two revisions and nothing that says which one is the default",
+      [config("istio-1-30", "rootNamespace: a"), config("istio-1-31", "rootNamespace: b")],
+      { revisions: ["1-30", "1-31"], rootNamespace: "istio-system", seen: false },
+    ],
+    [
+      "an injector without a mesh config: an external control plane",
+      [config("istio", ""), injector("istio-sidecar-injector-external", rev("external"))],
+      { revisions: ["default", "external"], configured: ["default"], injectors: ["external"] },
+    ],
+    [
+      "webhooks that are no injectors",
+      [
+        config("istio", ""),
+        injector("istio-validator-1-30", rev("1-30")),
+        injector("istio-sidecar-injector", rev("1-30"), "ValidatingWebhookConfiguration"),
+        injector("istio-revision-tag-prod", { "istio.io/tag": "prod" }),
+      ],
+      { revisions: ["default"], tags: {} },
+    ],
+    [
+      "discoverySelectors of one of two",
+      [config("istio", ""), config("istio-a", "discoverySelectors: [{ matchLabels: { mesh: a } }]")],
+      { discovery: { a: [{ matchLabels: { mesh: "a" }, matchExpressions: [] }] } },
+    ],
+    [
+      "ztunnel of a revision",
+      [
+        config("istio", ""),
+        readObject("Workload", {
+          kind: "DaemonSet",
+          metadata: { name: "ztunnel", namespace: "istio-system" },
+          spec: { template: { metadata: { annotations: rev("canary") } } },
+        }),
+      ],
+      { ztunnelRevision: "canary" },
+    ],
+    ["ConfigMaps of other namespaces", [config("istio-1-30", "", "shop")], { revisions: ["default"], seen: false }],
+  ];
+  for (const [what, objects, expected] of controlPlanes)
+    test(what, () => {
+      for (const order of [objects, objects.toReversed()]) {
+        const settings = meshSettingsOf(order);
+        for (const [name, value] of Object.entries(expected))
+          assert.deepEqual(settings[name as keyof MeshSettings], value);
+      }
+    });
 });

@@ -31,7 +31,8 @@ export const everyAuthorizationPolicyOfNamespace = relation(
 /**
  * The status of a policy for a workload or Service, and if it has no effect, why.
  * - `counts`: its rules are evaluated; with CUSTOM, a provider is called.
- * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `not-read`: the control plane of these proxies does not read it, because of its label `istio.io/rev` or of the
+ *   `discoverySelectors`.
  * - `dry-run`: its result is only logged.
  * - `audit-only`: AUDIT neither denies nor allows.
  * - `unknown-action`: Istio has no such action.
@@ -76,11 +77,15 @@ type View = MeshView<typeof everyAuthorizationPolicyOfNamespace | typeof authori
 
 /** Every policy for a namespace or for an object in it, including mesh-wide policies, oldest first. */
 export function authorizationChoicesOfNamespace(namespace: Namespace, mesh: View): readonly AuthorizationChoice[] {
-  const { enforcer } = authorizationOf(namespace, mesh);
+  const found = authorizationOf(namespace, mesh);
+  const { enforcer } = found;
   // Policies with targets in the root namespace are for its own gateways, or for all gateways of a class.
   return everyPolicy(namespace, mesh)
     .filter((policy) => policy.metadata.namespace === namespace.metadata.name || targetRefsOf(policy).length === 0)
-    .map((policy) => choice(policy, enforcer, mesh.settings));
+    .map((policy) => {
+      const controlPlane = targetRefsOf(policy).length > 0 ? found.controlPlaneOfWaypoint : found.controlPlaneOf();
+      return choice(policy, enforcer, mesh.settings, found.readers.reads(policy, controlPlane));
+    });
 }
 
 /** Every policy for one workload, or for the gateway that the workload belongs to. */
@@ -90,17 +95,17 @@ export function authorizationChoicesOfWorkload(
   mesh: View,
 ): readonly AuthorizationChoice[] {
   const { settings } = mesh;
-  const { enforcer, gateway, isEnforced } = authorizationOfWorkload(
-    workload,
-    namespace,
-    authorizationOf(namespace, mesh),
-  );
+  const found = authorizationOf(namespace, mesh);
+  const { enforcer, gateway, isEnforced } = authorizationOfWorkload(workload, namespace, found);
+  const controlPlane = gateway ? gateway.controlPlane : found.controlPlaneOf(workload.pod.labels, enforcer);
   const policies = everyPolicy(namespace, mesh).filter((policy) =>
     gateway === undefined
       ? attachmentTo(policy, workload.pod.labels, enforcer) !== undefined
       : attachesToGateway(policy, gateway, settings),
   );
-  const choices = policies.map((policy) => choice(policy, enforcer, settings));
+  const choices = policies.map((policy) =>
+    choice(policy, enforcer, settings, found.readers.reads(policy, controlPlane)),
+  );
   return isEnforced ? choices : choices.map((one) => uncaptured(one));
 }
 
@@ -110,24 +115,30 @@ export function authorizationChoicesOfService(
   namespace: Namespace,
   mesh: View,
 ): readonly AuthorizationChoice[] {
-  const waypoints = authorizationOf(namespace, mesh).gateways.filter(({ isWaypoint }) => isWaypoint);
+  const { gateways, readers, controlPlaneOfWaypoint } = authorizationOf(namespace, mesh);
+  const waypoints = gateways.filter(({ isWaypoint }) => isWaypoint);
   return everyPolicy(namespace, mesh)
     .filter(
       (policy) =>
         (policy.metadata.namespace === namespace.metadata.name && servicesTargeted(policy).includes(service)) ||
         waypoints.some((waypoint) => attachesToGateway(policy, waypoint, mesh.settings)),
     )
-    .map((policy) => choice(policy, "proxy", mesh.settings));
+    .map((policy) => choice(policy, "proxy", mesh.settings, readers.reads(policy, controlPlaneOfWaypoint)));
 }
 
 const everyPolicy = (namespace: Namespace, mesh: View): readonly AuthorizationPolicy[] =>
   mesh.related(everyAuthorizationPolicyOfNamespace, namespace).toSorted(oldestFirst);
 
-function choice(policy: AuthorizationPolicy, where: Enforcer, settings: MeshSettings): AuthorizationChoice {
+function choice(
+  policy: AuthorizationPolicy,
+  where: Enforcer,
+  settings: MeshSettings,
+  isRead: boolean,
+): AuthorizationChoice {
   const targets = targetRefsOf(policy);
   const enforcer = targets.length > 0 ? "proxy" : where;
   const { rules, selector } = policy.spec;
-  const outcome = outcomeAt(policy, enforcer, settings);
+  const outcome = isRead ? outcomeAt(policy, enforcer, settings) : "not-read";
   return {
     policy,
     action: actionOf(policy),

@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
+import { type Readers, readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
@@ -15,6 +16,7 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, noCoverage, together } from "./coverage.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
@@ -24,6 +26,7 @@ import { type Enforcer, enforcers } from "./rules.ts";
 export { type Coverage, hasDefaultDeny, isDeniedByDefault } from "./coverage.ts";
 
 type Labels = Readonly<Record<string, string>>;
+const noLabels: Labels = Object.freeze({});
 
 /** A namespace and its own enforced policies. */
 export const enforcedPoliciesOfNamespace = relation(
@@ -49,18 +52,99 @@ export interface PolicyLevels {
   /** Undefined for the root namespace itself, and if no root namespace exists. */
   readonly meshWide: PolicySet | undefined;
 }
-/** The enforced policies that apply in a namespace, by level. */
+
+/** The policies of a namespace by the control plane that reads them. */
+export class NamespacePolicies implements PolicyLevels {
+  /** Those that the control plane of the namespace's own enforcer reads. */
+  readonly own: PolicySet;
+  readonly meshWide: PolicySet | undefined;
+  /** Those that any control plane reads. */
+  readonly served: PolicyLevels;
+  readonly readers: Readers;
+  /** Whether it does not matter which control plane configures a proxy. */
+  readonly isOfAll: boolean;
+  readonly #enforcer: Enforcer;
+  readonly #settings: MeshSettings;
+  readonly #passedOver: ReadonlySet<AuthorizationPolicy>;
+  readonly #read = new Map<ControlPlane, PolicyLevels>();
+
+  constructor(
+    served: PolicyLevels,
+    of: { readonly readers: Readers; readonly enforcer: Enforcer; readonly settings: MeshSettings },
+    passedOver: ReadonlySet<AuthorizationPolicy> = new Set(),
+  ) {
+    this.served = served;
+    this.readers = of.readers;
+    this.#enforcer = of.enforcer;
+    this.#settings = of.settings;
+    this.#passedOver = passedOver;
+    this.isOfAll = of.readers.areReadByAll(served.own.policies, served.meshWide?.policies ?? []);
+    const { own, meshWide } = this.readBy(this.controlPlaneOf(noLabels, of.enforcer));
+    this.own = own;
+    this.meshWide = meshWide;
+  }
+
+  /** The control plane that configures what enforces policies on pods with these labels. */
+  controlPlaneOf(labels: Labels, enforcer: Enforcer): ControlPlane {
+    return enforcer === "ztunnel" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
+  }
+
+  readBy(controlPlane: ControlPlane): PolicyLevels {
+    if (this.isOfAll) return this.served;
+    let found = this.#read.get(controlPlane);
+    if (found === undefined) {
+      const { own, meshWide } = this.served;
+      found = {
+        own: this.#setOf(this.readers.own(own.policies, controlPlane)),
+        meshWide: meshWide && policySetOf(this.readers.meshWide(meshWide.policies, controlPlane), this.#settings),
+      };
+      this.#read.set(controlPlane, found);
+    }
+    return found;
+  }
+
+  /** The same, with these policies of the namespace treated as if they allowed nobody. */
+  passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespacePolicies {
+    const own = new PolicySet(this.served.own.policies, this.#settings, policies);
+    const of = { readers: this.readers, enforcer: this.#enforcer, settings: this.#settings };
+    return new NamespacePolicies({ own, meshWide: this.served.meshWide }, of, policies);
+  }
+
+  /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
+  isSame(other: NamespacePolicies): boolean {
+    const [was, is] = [this.served, other.served];
+    return (
+      is.own.isSame(was.own) &&
+      (was.meshWide === undefined || is.meshWide === undefined
+        ? was.meshWide === is.meshWide
+        : is.meshWide.isSame(was.meshWide)) &&
+      ((this.isOfAll && other.isOfAll) || this.readers.isSame(other.readers))
+    );
+  }
+
+  #setOf(own: readonly AuthorizationPolicy[]): PolicySet {
+    return this.#passedOver.size === 0
+      ? policySetOf(own, this.#settings)
+      : new PolicySet(own, this.#settings, this.#passedOver);
+  }
+}
+
+/** The enforced policies that apply in a namespace, by level and by control plane. */
 export const policyLevels = fact(
   "policyLevels",
   "Namespace",
-  [policiesInNamespace, rootOfNamespace],
-  (namespace, mesh): PolicyLevels => {
+  [policiesInNamespace, rootOfNamespace, readers],
+  (namespace, mesh): NamespacePolicies => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    return {
-      own: mesh.get(policiesInNamespace, namespace),
-      meshWide: isRoot ? undefined : mesh.get(policiesInNamespace, root),
+    const own = mesh.get(policiesInNamespace, namespace);
+    const meshWide = isRoot ? undefined : mesh.get(policiesInNamespace, root);
+    const of = {
+      readers: mesh.get(readers, namespace),
+      enforcer: enforcerOfNamespace(namespace),
+      settings: mesh.settings,
     };
+    return new NamespacePolicies({ own, meshWide }, of);
   },
 );
 
@@ -98,6 +182,7 @@ const thereOf = (
 
 export interface Gateway extends GatewayTarget {
   readonly id: string;
+  readonly controlPlane: ControlPlane;
 }
 
 /**
@@ -115,22 +200,25 @@ export class NamespaceAuthorization {
   /** The data plane that enforces policies on a workload without labels. */
   readonly enforcer: Enforcer;
   readonly #namespace: Namespace;
+  readonly #policies: NamespacePolicies;
   readonly #there: There;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
   #workloadsAndProxies: readonly Workload[] | undefined;
   #labelled: Labelled<Workload> | undefined;
   #ofWaypoints: Coverage | undefined;
+  #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
   #isGuardedOneByOne: boolean | undefined;
 
-  constructor(namespace: Namespace, { own, meshWide }: PolicyLevels, there: There) {
-    this.own = own;
-    this.meshWide = meshWide;
+  constructor(namespace: Namespace, policies: NamespacePolicies, there: There) {
+    this.own = policies.own;
+    this.meshWide = policies.meshWide;
+    this.#policies = policies;
     this.#namespace = namespace;
     this.#there = there;
     this.knowsWorkloads = there.knowsWorkloads;
-    this.gateways = there.gateways.map(gatewayOf);
-    this.enforcer = enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
+    this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
+    this.enforcer = enforcerOfNamespace(namespace);
     this.mayUseWaypoint =
       namespace.implied === true ||
       namesWaypoint(namespace) ||
@@ -141,8 +229,7 @@ export class NamespaceAuthorization {
   /** The same, with these policies of the namespace treated as if they allowed nobody. */
   passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespaceAuthorization {
     if (policies.size === 0) return this;
-    const own = new PolicySet(this.own.policies, this.#there.settings, policies);
-    return new NamespaceAuthorization(this.#namespace, { own, meshWide: this.meshWide }, this.#there);
+    return new NamespaceAuthorization(this.#namespace, this.#policies.passingOver(policies), this.#there);
   }
 
   /** Oldest first. */
@@ -174,6 +261,7 @@ export class NamespaceAuthorization {
 
   /** Whether every workload has an effective default deny, regardless of its labels. */
   get deniesEverything(): boolean {
+    if (!this.#policies.isOfAll) return false;
     const mayOpen = this.own.kinds.opens || this.meshWide?.kinds.opens === true;
     return enforcers.every((enforcer) => {
       const { sealedBy, closedBy } = this.#wide(enforcer);
@@ -183,6 +271,7 @@ export class NamespaceAuthorization {
 
   /** Whether no workload has a default deny, regardless of its labels. */
   get deniesNothing(): boolean {
+    if (!this.#policies.isOfAll) return false;
     return !this.own.kinds.denies && this.meshWide?.kinds.denies !== true;
   }
 
@@ -205,8 +294,12 @@ export class NamespaceAuthorization {
     return this.#ofLabels(labels, this.enforcer);
   }
 
-  ofGateway(gateway: GatewayTarget): Coverage {
-    return together(this.own.ofGateway(gateway), this.meshWide?.ofGateway(gateway) ?? noCoverage);
+  /** A gateway that the view does not contain is assumed to have the control plane of its namespace. */
+  ofGateway(gateway: GatewayTarget | Gateway): Coverage {
+    const { own, meshWide } = this.#policies.readBy(
+      "controlPlane" in gateway ? gateway.controlPlane : this.readers.ofGateway(this.#namespace),
+    );
+    return together(own.ofGateway(gateway), meshWide?.ofGateway(gateway) ?? noCoverage);
   }
 
   /** The coverage of a Service of this namespace at its waypoint. */
@@ -214,7 +307,7 @@ export class NamespaceAuthorization {
     this.#ofWaypoints ??= this.gateways
       .filter(({ isWaypoint }) => isWaypoint)
       .reduce((sum, waypoint) => together(sum, this.ofGateway(waypoint)), noCoverage);
-    return together(this.own.ofService(name), this.#ofWaypoints);
+    return together(this.#policies.readBy(this.controlPlaneOfWaypoint).own.ofService(name), this.#ofWaypoints);
   }
 
   /** Whether every existing workload has a default deny. */
@@ -243,16 +336,54 @@ export class NamespaceAuthorization {
     return false;
   }
 
+  get readers(): Readers {
+    return this.#policies.readers;
+  }
+
+  /** The control plane that configures what enforces policies on pods with these labels. */
+  controlPlaneOf(labels: Labels = noLabels, enforcer: Enforcer = this.enforcer): ControlPlane {
+    return this.#policies.controlPlaneOf(labels, enforcer);
+  }
+
+  /** Whether the control plane of some workload or gateway, or of future workloads of the namespace, reads a policy. */
+  isRead(policy: AuthorizationPolicy): boolean {
+    if (this.#policies.isOfAll) return true;
+    this.#controlPlanes ??= new Set([
+      this.controlPlaneOf(),
+      ...this.gateways.map(({ controlPlane }) => controlPlane),
+      ...this.workloadsAndProxies.map((one) => this.controlPlaneOf(one.pod.labels, enforcerOf(one, this.#namespace))),
+    ]);
+    return [...this.#controlPlanes].some((one) => this.readers.reads(policy, one));
+  }
+
+  /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
+  hasSamePolicies(other: NamespaceAuthorization): boolean {
+    return this.#policies.isSame(other.#policies);
+  }
+
+  /** The control plane of the waypoints of this namespace; one elsewhere is assumed to have the control plane of the namespace. */
+  get controlPlaneOfWaypoint(): ControlPlane {
+    return this.gateways.find(({ isWaypoint }) => isWaypoint)?.controlPlane ?? this.readers.ofGateway(this.#namespace);
+  }
+
+  #readFor(labels: Labels, enforcer: Enforcer): PolicyLevels {
+    return this.#policies.readBy(this.controlPlaneOf(labels, enforcer));
+  }
+
   #wide(enforcer: Enforcer): Coverage {
-    return together(this.own.wide(enforcer), this.meshWide?.wide(enforcer) ?? noCoverage);
+    const { own, meshWide } = this.#readFor(noLabels, enforcer);
+    return together(own.wide(enforcer), meshWide?.wide(enforcer) ?? noCoverage);
   }
 
   #ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
-    return together(this.own.ofLabels(labels, enforcer), this.meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
+    const { own, meshWide } = this.#readFor(labels, enforcer);
+    return together(own.ofLabels(labels, enforcer), meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
   }
 }
 
-const noLabels: Labels = Object.freeze({});
+/** The data plane that enforces policies on a workload without labels. */
+const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
+  enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
 
 /**
  * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar
@@ -261,8 +392,9 @@ const noLabels: Labels = Object.freeze({});
 export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
   captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
 
-const gatewayOf = (gateway: KubernetesGateway): Gateway => ({
+const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gateway => ({
   id: idOf(gateway),
+  controlPlane,
   name: gateway.metadata.name,
   namespace: gateway.metadata.namespace,
   isWaypoint: gateway.spec.gatewayClassName === waypointClass,

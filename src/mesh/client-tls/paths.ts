@@ -1,10 +1,11 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import type { RulesOverHost } from "../traffic/destination-rule-lookup.ts";
+import { type RulesOverHost, rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
@@ -50,14 +51,19 @@ const anyOther = "";
 export const tlsPathsInto = fact(
   "tlsPathsInto",
   "Namespace",
-  [destinationsWithTls, peerAuthenticationsOfNamespace],
+  [destinationsWithTls, peerAuthenticationsOfNamespace, readers],
   (namespace, mesh): readonly TlsPath[] => {
     const destinations = mesh.get(destinationsWithTls, namespace);
     if (destinations.length === 0) return [];
     const servers = new Servers(namespace, mtlsOf(namespace, mesh), mesh);
     const paths = new Paths(destinations, servers, mesh);
-    for (const [rules, places] of placesByRules(destinations))
-      for (const [i, use] of usesOf(rules, namespace.metadata.name, mesh.settings).entries()) paths.add(use, i, places);
+    for (const [served, places] of placesByRules(destinations)) {
+      // Clients of each control plane, because the view does not tell which one those of another namespace have.
+      const { host } = destinations[places[0] ?? 0] as Destination;
+      for (const rules of rulesReadByEach(served, host, mesh.settings))
+        for (const [i, use] of usesOf(rules, namespace.metadata.name, mesh.settings).entries())
+          paths.add(use, i, places);
+    }
     return paths.all();
   },
 );

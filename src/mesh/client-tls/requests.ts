@@ -1,6 +1,7 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
 import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
+import { readers } from "../membership/control-plane.ts";
 import { namespaceIn } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { mtlsOf } from "../mtls/effective-mtls.ts";
@@ -54,8 +55,10 @@ export function requestsTo(
 ): readonly Request[] {
   const servers = serversOf(backend, mesh);
   if (servers.length === 0) return [];
-  const { senders } = clientsIn(namespaceIn(mesh, client), mesh);
-  const destination = { client, host, namespace: backend.namespace.metadata.name };
+  const clients = namespaceIn(mesh, client);
+  const { senders } = clientsIn(clients, mesh);
+  const controlPlane = mesh.get(readers, clients).ofSidecar({});
+  const destination = { client, controlPlane, host, namespace: backend.namespace.metadata.name };
   const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
   const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend };
   const ports = backend.ports.length > 0 ? backend.ports : [anyPort];

@@ -57,7 +57,8 @@ export interface StrictWhatIf {
 }
 
 export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
-  const { levels, wide } = mtlsOf(namespace, mesh);
+  const { levelsOf, wide } = mtlsOf(namespace, mesh);
+  const levels = levelsOf({}, "sidecar");
   const old = levels.isRoot ? levels.mesh[0] : levels.namespace[0];
   const policy = strictPolicy(old, namespace);
   const strict = sideOf(overlay(mesh, [{ old, object: policy }]));

@@ -1,6 +1,8 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
+import { isInjectorServed } from "./control-plane.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
@@ -51,12 +53,14 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
  * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go
  * injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go Matches with the
  * selectors of manifests/charts/istio-cni/values.yaml). For a template, the result is for pods that are created now; running
- * pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one.
+ * pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one. Without `settings`,
+ * every revision that a label names is assumed to have an injector; with them, a pod of a revision that is neither a
+ * control plane nor a tag gets no sidecar.
  */
-export function captureOf(workload: Workload, namespace: Namespace | undefined): Capture {
+export function captureOf(workload: Workload, namespace: Namespace | undefined, settings?: MeshSettings): Capture {
   if (workload.pod.hostNetwork) return "none";
   const known = namespace?.implied ? undefined : namespace;
-  const isWithProxy = isInjected(workload, known);
+  const isWithProxy = isInjected(workload, known, settings);
   // ztunnel leaves all injected pods alone, whatever the injector made of them.
   if (isWithProxy === true) return injectedProxy(workload.pod) === "sidecar" ? "sidecar" : "none";
   if (isWithProxy === undefined) return "unknown";
@@ -114,12 +118,17 @@ const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undef
   labels[injectSidecar] ?? annotations[injectSidecar];
 
 /** Undefined: that depends on a Namespace which the view does not contain. */
-function isInjected(workload: Workload, namespace: Namespace | undefined): boolean | undefined {
+function isInjected(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  settings: MeshSettings | undefined,
+): boolean | undefined {
   const { pod, metadata } = workload;
   if (hasSidecar(workload)) return true;
   if (isTooLateForInjection(workload)) return false;
   if (neverInjected.has(metadata.namespace) || refusesInjection(pod)) return false;
-  return namespace && isInjectorAsked(pod, namespace);
+  if (namespace === undefined || !isInjectorAsked(pod, namespace)) return namespace && false;
+  return settings === undefined || isInjectorServed(pod.labels, namespace, settings);
 }
 
 function isInjectorAsked({ labels }: Workload["pod"], namespace: Namespace): boolean {

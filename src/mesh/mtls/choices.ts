@@ -1,9 +1,15 @@
 import { index, type MeshView, relation } from "../../view/view.ts";
+import type { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
-import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { mtlsOf, type PeerAuthentication, type peerAuthenticationsOfNamespace, planes } from "./effective-mtls.ts";
+import {
+  mtlsOf,
+  type PeerAuthentication,
+  type peerAuthenticationsOfNamespace,
+  planes,
+  planesOfNamespace,
+} from "./effective-mtls.ts";
 import { declared, type EffectiveMode, isWide, portModes } from "./peer-authentications.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 
@@ -24,7 +30,8 @@ export type PeerAuthenticationLevel = "mesh" | "namespace" | "workload";
 /**
  * Whether a policy sets the mode of a workload, and if not, why.
  * - `counts`: some port gets its mode from it.
- * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `not-read`: the control plane of these workloads does not read it, because of its label `istio.io/rev` or of the
+ *   `discoverySelectors`.
  * - `root-selector`: policies with a selector in the root namespace have no effect.
  * - `younger`, `same-age`: `by` is older, or comes first by name.
  * - `unset`: it sets no mode, so that the inherited mode applies.
@@ -44,11 +51,13 @@ export interface PeerAuthenticationChoice {
 export function peerAuthenticationChoices(
   namespace: Namespace,
   labels: Labels | undefined,
-  mesh: MeshView<typeof everyPeerAuthenticationOfNamespace | typeof peerAuthenticationsOfNamespace>,
+  mesh: MeshView<typeof everyPeerAuthenticationOfNamespace | typeof peerAuthenticationsOfNamespace | typeof readers>,
 ): readonly PeerAuthenticationChoice[] {
   const { rootNamespace } = mesh.settings;
   const mtls = mtlsOf(namespace, mesh);
-  const all = planes.flatMap((plane): readonly EffectiveMode[] => {
+  // The control planes of sidecars and of ztunnel can read different policies.
+  const considered = mtls.isOfAll ? planes : planesOfNamespace(namespace).planes;
+  const all = considered.flatMap((plane): readonly EffectiveMode[] => {
     if (labels === undefined) return [mtls.wide(plane)];
     const { mode, ports } = mtls.of(labels, plane);
     return [mode, ...ports.values()];
@@ -56,10 +65,14 @@ export function peerAuthenticationChoices(
   const deciding = new Set(all.flatMap(({ by }) => by ?? []));
   const related = mesh.related(everyPeerAuthenticationOfNamespace, namespace).toSorted(oldestFirst);
   const mine = related.filter((policy) => isFor(policy, labels, rootNamespace));
+  const controlPlanes = considered.map((plane) =>
+    plane === "ambient" ? mtls.readers.ofZtunnel : mtls.readers.ofSidecar(labels ?? {}),
+  );
+  const read = new Set(mine.filter((policy) => controlPlanes.some((one) => mtls.readers.reads(policy, one))));
   return mine.map((policy) => {
     const level = levelOf(policy, rootNamespace);
-    const rivals = mine.filter((rival) => levelOf(rival, rootNamespace) === level && isServed(rival, mesh.settings));
-    if (!isServed(policy, mesh.settings)) return { policy, level, outcome: "not-read" };
+    const rivals = mine.filter((rival) => levelOf(rival, rootNamespace) === level && read.has(rival));
+    if (!read.has(policy)) return { policy, level, outcome: "not-read" };
     if (policy.metadata.namespace === rootNamespace && !isWide(policy))
       return { policy, level, outcome: "root-selector" };
     const lost = lostTo(policy, rivals.filter(isRival(rootNamespace)), deciding);

@@ -2,9 +2,10 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../membership/capture.ts";
+import { type Readers, readers } from "../membership/control-plane.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
-import { isServed } from "../objects/revision.ts";
+import { type ControlPlane, isServed } from "../objects/revision.ts";
 import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
 import { ambientWide, ambientWorkload } from "./ambient-mtls.ts";
 import { declared, type EffectiveMode, isWide, type Levels, type Modes, portModes } from "./peer-authentications.ts";
@@ -37,6 +38,8 @@ export const peerAuthenticationsInNamespace = relation(
 
 /** The policies of one namespace, each list oldest first. */
 export interface PeerAuthenticationLevel {
+  /** In no order. */
+  readonly all: readonly PeerAuthentication[];
   readonly wide: readonly PeerAuthentication[];
   /** Those with a selector. */
   readonly selecting: readonly PeerAuthentication[];
@@ -53,7 +56,7 @@ export const peerAuthenticationLevel = fact(
 const levels = new WeakMap<readonly PeerAuthentication[], PeerAuthenticationLevel>();
 
 /** If a change touches no policy of a namespace, the list and its level are the same before and after. */
-function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {
+export function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {
   if (policies.length === 0) return noLevel;
   const known = levels.get(policies);
   if (known !== undefined) return known;
@@ -62,45 +65,118 @@ function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLev
   const groups = new SelectorGroups(
     selecting.map((policy) => [policy.spec.selector?.matchLabels ?? {}, policy] as const),
   );
-  const level = { wide: sorted.filter(isWide), selecting, groups };
+  const level = { all: policies, wide: sorted.filter(isWide), selecting, groups };
   levels.set(policies, level);
   return level;
 }
-const noLevel: PeerAuthenticationLevel = { wide: [], selecting: [], groups: new SelectorGroups([]) };
+const noLevel: PeerAuthenticationLevel = { all: [], wide: [], selecting: [], groups: new SelectorGroups([]) };
 
 /** The effective mTLS modes of a namespace, before or after a change. */
 export const mtls = fact(
   "mtls",
   "Namespace",
-  [peerAuthenticationLevel, rootOfNamespace],
+  [peerAuthenticationLevel, rootOfNamespace, readers],
   (namespace, mesh): NamespaceMtls => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     const meshWide = root === undefined ? noLevel : mesh.get(peerAuthenticationLevel, root);
     const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
-    return new NamespaceMtls(isRoot, isRoot ? noLevel : mesh.get(peerAuthenticationLevel, namespace), meshWide);
+    const own = isRoot ? noLevel : mesh.get(peerAuthenticationLevel, namespace);
+    return new NamespaceMtls({ isRoot, own, meshWide }, mesh.get(readers, namespace));
   },
 );
 
-/** The modes of namespaces without policies of their own, from the level of the root namespace. */
-export const meshWideMtls = (root: PeerAuthenticationLevel): NamespaceMtls["wide"] =>
-  new NamespaceMtls(false, noLevel, root).wide;
+/**
+ * The modes of namespaces without policies of their own, from the level of the root namespace, as if every control plane
+ * read all of its policies.
+ */
+export const meshWideMtls = ({ wide }: PeerAuthenticationLevel): NamespaceMtls["wide"] => {
+  const levels = { isRoot: false, mesh: wide, namespace: noLevel.wide, workload: noLevel.selecting };
+  const read = new ReadMtls(levels, noLevel.groups);
+  return (plane) => read.wide(plane);
+};
 
 /** The same for a mesh that is not part of a change, such as in an explanation. */
-export function mtlsOf(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace>): NamespaceMtls {
+export function mtlsOf(
+  namespace: Namespace,
+  mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof readers>,
+): NamespaceMtls {
   const { rootNamespace } = mesh.settings;
   const isRoot = namespace.metadata.name === rootNamespace;
   const of = Map.groupBy(
     mesh.related(peerAuthenticationsOfNamespace, namespace),
     (policy) => policy.metadata.namespace === rootNamespace,
   );
-  return new NamespaceMtls(isRoot, levelOf(of.get(false) ?? []), levelOf(of.get(true) ?? []));
+  const [own, meshWide] = [levelOf(of.get(false) ?? []), levelOf(of.get(true) ?? [])];
+  return new NamespaceMtls({ isRoot, own, meshWide }, mesh.get(readers, namespace));
+}
+
+/** The policies that some control plane reads. */
+interface ServedLevels {
+  readonly isRoot: boolean;
+  readonly own: PeerAuthenticationLevel;
+  readonly meshWide: PeerAuthenticationLevel;
 }
 
 /**
- * The effective mTLS modes of a namespace: at each level the oldest policy applies, and unset modes are inherited. The
- * root namespace has no namespace level, and policies with a selector there have no effect.
+ * The effective mTLS modes of a namespace. They depend on the control plane that configures a pod, because each one reads
+ * its own policies.
  */
 export class NamespaceMtls {
+  /** The policies that some control plane reads, whether or not it is that of a pod of this namespace. */
+  readonly levels: Levels;
+  readonly readers: Readers;
+  readonly #served: ServedLevels;
+  readonly #read = new Map<ControlPlane, ReadMtls>();
+  #all: ReadMtls | undefined;
+
+  constructor(served: ServedLevels, readers: Readers) {
+    this.readers = readers;
+    this.#served = served;
+    const { isRoot, own, meshWide } = served;
+    this.levels = { isRoot, mesh: meshWide.wide, namespace: own.wide, workload: own.selecting };
+    if (readers.areReadByAll(own.all, meshWide.all)) this.#all = new ReadMtls(this.levels, own.groups);
+  }
+
+  /** Whether it does not matter which control plane configures a pod. */
+  get isOfAll(): boolean {
+    return this.#all !== undefined;
+  }
+
+  /** The modes of workloads that no policy of the namespace selects, and that have no revision of their own. */
+  readonly wide = (plane: Plane): EffectiveMode => this.#of(noLabels, plane).wide(plane);
+
+  /** The modes of workloads with these pod labels. The value is the same one for all that the same policies select. */
+  readonly of = (labels: Labels, plane: Plane): Modes => this.#of(labels, plane).of(labels, plane);
+
+  /** The policies that the control plane of these pods reads. */
+  readonly levelsOf = (labels: Labels, plane: Plane): Levels => this.#of(labels, plane).levels;
+
+  #of(labels: Labels, plane: Plane): ReadMtls {
+    if (this.#all !== undefined) return this.#all;
+    const controlPlane = plane === "ambient" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
+    let found = this.#read.get(controlPlane);
+    if (found === undefined) this.#read.set(controlPlane, (found = this.#readBy(controlPlane)));
+    return found;
+  }
+
+  #readBy(controlPlane: ControlPlane): ReadMtls {
+    const { isRoot, own, meshWide } = this.#served;
+    const [mine, all] = [
+      levelOf(this.readers.own(own.all, controlPlane)),
+      levelOf(this.readers.meshWide(meshWide.all, controlPlane)),
+    ];
+    const levels = { isRoot, mesh: all.wide, namespace: mine.wide, workload: mine.selecting };
+    return new ReadMtls(levels, mine.groups);
+  }
+}
+
+const noLabels: Labels = Object.freeze({});
+
+/**
+ * The modes by the policies that one control plane reads: at each level the oldest policy applies, and unset modes are
+ * inherited. The root namespace has no namespace level, and policies with a selector there have no effect.
+ */
+class ReadMtls {
   readonly levels: Levels;
   readonly #wide: Readonly<Record<Plane, Modes>>;
   readonly #groups: SelectorGroups<PeerAuthentication>;
@@ -108,24 +184,24 @@ export class NamespaceMtls {
   /** The modes of workloads for which one policy decides, although others may select them too. */
   readonly #ofPolicies = new Map<Plane, Map<PeerAuthentication, Modes>>();
 
-  constructor(isRoot: boolean, own: PeerAuthenticationLevel, meshWide: PeerAuthenticationLevel) {
-    this.levels = { isRoot, mesh: meshWide.wide, namespace: own.wide, workload: own.selecting };
+  constructor(levels: Levels, groups: SelectorGroups<PeerAuthentication>) {
+    this.levels = levels;
     this.#wide = {
       sidecar: { mode: sidecarWide(this.levels), ports: noPorts },
       ambient: { mode: ambientWide(this.levels), ports: noPorts },
     };
-    this.#groups = own.groups;
+    this.#groups = groups;
   }
 
-  /** The modes of workloads that no policy of the namespace selects. */
-  readonly wide = (plane: Plane): EffectiveMode => this.#wide[plane].mode;
+  wide(plane: Plane): EffectiveMode {
+    return this.#wide[plane].mode;
+  }
 
-  /** The modes of workloads with these pod labels. The value is the same one for all that the same policies select. */
-  readonly of = (labels: Labels, plane: Plane): Modes => {
+  of(labels: Labels, plane: Plane): Modes {
     const groups = this.#groups.selecting(labels);
     if (groups.length === 0) return this.#wide[plane];
     return known(this.#ofGroups, plane, groups, () => this.#ofSelecting(groups, plane));
-  };
+  }
 
   #ofSelecting(groups: readonly SelectorGroup<PeerAuthentication>[], plane: Plane): Modes {
     const first = groups.reduce((oldest, { members }) => older(oldest, members[0]), groups[0]?.members[0]);
@@ -213,7 +289,7 @@ export function planesOfNamespace(namespace: Namespace): PossiblePlanes {
 export function mtlsModeOf(
   workload: Workload,
   namespace: Namespace,
-  mesh: MeshView<typeof peerAuthenticationsOfNamespace>,
+  mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof readers>,
   port?: number,
 ): EffectiveMode | undefined {
   const mtls = mtlsOf(namespace, mesh);

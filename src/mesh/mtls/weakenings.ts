@@ -119,7 +119,7 @@ class Comparison {
 
   /** Whether nothing can be weakened: no plaintext was refused, or all workloads keep the one mode that they have. */
   get isIdle(): boolean {
-    if (this.was.levels.workload.length > 0) return false;
+    if (this.was.levels.workload.length > 0 || !this.was.isOfAll || !this.is.isOfAll) return false;
     const accepting = planes.filter((plane) => acceptsPlaintext(this.was.wide(plane)));
     return accepting.length === planes.length || (!this.isChanged && accepting.length === 0);
   }
@@ -164,6 +164,7 @@ class Comparison {
 
 function isSamePolicies(was: NamespaceMtls, is: NamespaceMtls): boolean {
   if (was.levels.isRoot !== is.levels.isRoot) return false;
+  if (!(was.isOfAll && is.isOfAll) && !was.readers.isSame(is.readers)) return false;
   return (["mesh", "namespace", "workload"] as const).every((level) => {
     const [a, b] = [was.levels[level], is.levels[level]];
     return a === b || (a.length === b.length && a.every((policy, i) => policy === b[i]));

@@ -3,10 +3,42 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { revisionLabel } from "./labels.ts";
 
 /**
- * Whether a control plane of this mesh reads the object. Without the label `istio.io/rev`, every revision does; a label
- * must match a revision exactly, and tags are not resolved (Istio pkg/config/model.go LabelsInRevision).
+ * Whether some control plane of this mesh reads the object. Without the label `istio.io/rev`, every revision does; a label
+ * must match a revision exactly, and tags are not resolved (Istio pkg/config/model.go LabelsInRevision, which
+ * pilot/pkg/config/kube/crdclient/client.go and pilot/pkg/serviceregistry/ambient/ambientindex.go inRevision use).
+ * Relations have the keys of every object that is read by anyone; isReadBy tells which proxies it counts for.
  */
 export function isServed({ metadata }: AnyObject, { revisions }: MeshSettings): boolean {
   const revision = metadata.labels[revisionLabel];
   return revision === undefined || revisions.includes(revision);
 }
+
+/** The revision of the control plane that configures some proxies; undefined: it is not known, or there is none. */
+export type ControlPlane = string | undefined;
+
+/** Whether this control plane reads the object. If it is not known which one it is, any of them may. */
+export function isReadBy(object: AnyObject, controlPlane: ControlPlane, settings: MeshSettings): boolean {
+  const revision = object.metadata.labels[revisionLabel];
+  if (revision === undefined || revision === controlPlane) return true;
+  return controlPlane === undefined && isServed(object, settings);
+}
+
+/** Whether it is known which control planes there are: from a mesh config, or from an injector. */
+export const areRevisionsKnown = ({ seen, revisions }: MeshSettings): boolean =>
+  seen || revisions.some((revision) => revision !== "default");
+
+/** The revision that a value of the label `istio.io/rev` of a namespace, a pod or a Gateway selects; tags are resolved. */
+export function revisionNamed(name: string, { revisions, tags }: MeshSettings): ControlPlane {
+  const revision = (Object.hasOwn(tags, name) ? tags[name] : undefined) ?? name;
+  return revisions.includes(revision) ? revision : undefined;
+}
+
+/**
+ * The names of the ConfigMap of a control plane in Istio's namespace, and of the MutatingWebhookConfigurations of its
+ * injector and of a tag.
+ */
+export const objectsOfRevision = (name: string): Readonly<Record<"config" | "injector" | "tag", string>> => ({
+  config: name === "default" ? "istio" : `istio-${name}`,
+  injector: name === "default" ? "istio-sidecar-injector" : `istio-sidecar-injector-${name}`,
+  tag: `istio-revision-tag-${name}`,
+});

@@ -2,7 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import { isServed } from "../objects/revision.ts";
+import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { destinationRulesFor, destinationRulesOfSome } from "./destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "./destination-rule-merge.ts";
@@ -21,7 +21,7 @@ export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly Desti
 
 /**
  * Why clients of a namespace do not use a DestinationRule for a host.
- * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
+ * - `not-read`: the control plane of the clients does not have the revision in its label `istio.io/rev`.
  * - `capitals`: its host has upper-case letters, and istiod compares hosts case-sensitively.
  * - `elsewhere`: istiod searches only the namespaces of the client and the service, and the root namespace.
  * - `not-exported`: its exportTo, or its workloadSelector, keeps it from these clients.
@@ -51,9 +51,13 @@ export interface DestinationRuleChoices {
   readonly passedOver: readonly PassedOverDestinationRule[];
 }
 
-/** A host, the namespace of its service (undefined if the service is not known), and the namespace of the clients. */
+/**
+ * A host, the namespace of its service (undefined if the service is not known), and the namespace of the clients with
+ * their control plane (undefined: any).
+ */
 export interface DestinationHost {
   readonly client: string;
+  readonly controlPlane?: ControlPlane;
   readonly host: string;
   readonly namespace: string | undefined;
 }
@@ -66,7 +70,8 @@ export function destinationRuleChoices(
 ): DestinationRuleChoices {
   const { client, host } = destination;
   const covering = rules.filter((rule) => covers(hostOfRule(rule, settings).toLowerCase(), host)).sort(oldestFirst);
-  const read = covering.filter((rule) => isServed(rule, settings) && !hasCapitals(rule, host, settings));
+  const isRead = (rule: DestinationRule) => isReadBy(rule, destination.controlPlane, settings);
+  const read = covering.filter((rule) => isRead(rule) && !hasCapitals(rule, host, settings));
   const found = destinationRulesFor(client, destination, read, settings);
   const used = destinationRulesOfSome(client, found);
   const using = new Set(used.flatMap((merged) => merged?.from ?? []));
@@ -92,7 +97,7 @@ function reasonFor(
 ): Pick<PassedOverDestinationRule, "because" | "by"> {
   const { client, host, namespace } = destination;
   const at = rule.metadata.namespace;
-  if (!isServed(rule, settings)) return { because: "not-read" };
+  if (!isReadBy(rule, destination.controlPlane, settings)) return { because: "not-read" };
   if (hasCapitals(rule, host, settings)) return { because: "capitals" };
   if (![client, namespace, settings.rootNamespace].includes(at)) return { because: "elsewhere" };
   // Without the other rules it would be used, or only its visibility prevents that.

@@ -1,5 +1,6 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { type MergedDestinationRule, mergedOf } from "./destination-rule-merge.ts";
 import {
@@ -284,6 +285,33 @@ export const destinationRulesFor = (
   rules: readonly DestinationRule[],
   settings: MeshSettings,
 ): readonly MergedDestinationRule[] => new DestinationRulesByHost(rules, settings).over(host).seenBy(client, namespace);
+
+const readByEach = new WeakMap<RulesOverHost, Map<ControlPlane, RulesOverHost>>();
+
+/** Those of the DestinationRules of a host that a control plane reads. */
+export function rulesReadBy(
+  rules: RulesOverHost,
+  { host, controlPlane }: { readonly host: string; readonly controlPlane: ControlPlane },
+  settings: MeshSettings,
+): RulesOverHost {
+  let known = readByEach.get(rules);
+  if (known === undefined) readByEach.set(rules, (known = new Map()));
+  let found = known.get(controlPlane);
+  if (found === undefined) {
+    const read = rules.rules.filter((rule) => isReadBy(rule, controlPlane, settings));
+    found = read.length === rules.rules.length ? rules : new DestinationRulesByHost(read, settings).over(host);
+    known.set(controlPlane, found);
+  }
+  return found;
+}
+
+/** The DestinationRules of a host as each control plane reads them, each set of rules once. */
+export const rulesReadByEach = (
+  rules: RulesOverHost,
+  host: string,
+  settings: MeshSettings,
+): ReadonlySet<RulesOverHost> =>
+  new Set(settings.revisions.map((controlPlane) => rulesReadBy(rules, { host, controlPlane }, settings)));
 
 /** The hosts of DestinationRules with the same key. */
 interface HostsAtKey {

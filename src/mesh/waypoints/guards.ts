@@ -209,7 +209,8 @@ interface AttachedPolicies {
 
 /** How ztunnel at the pods of a namespace treats waypoints. */
 const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevels, captured], (namespace, mesh) => {
-  const { own, meshWide } = mesh.get(policyLevels, namespace);
+  const policies = mesh.get(policyLevels, namespace);
+  const { own, meshWide } = policies.readBy(policies.readers.ofZtunnel);
   const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
   return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, !mesh.knowsAll("Workload"));
 });

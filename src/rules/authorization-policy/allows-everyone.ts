@@ -136,6 +136,7 @@ class Openable {
 
   /** Existing objects and future ones. */
   concernedBy(policy: AuthorizationPolicy): Concerned {
+    if (!this.#authorization.isRead(policy)) return nothing;
     return targetRefsOf(policy).length > 0 ? this.#targetedBy(policy) : this.#selectedBy(policy);
   }
 

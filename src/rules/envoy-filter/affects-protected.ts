@@ -9,6 +9,7 @@ import {
   proxiesOfNamespace,
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -34,15 +35,17 @@ const envoyFiltersIn = fact(
   (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
 );
 
-const reads = [envoyFiltersIn, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
+const reads = [envoyFiltersIn, readers, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
- * The filters that apply in a namespace: its own and those of the root namespace (Istio
- * pilot/pkg/model/push_context.go EnvoyFilters).
+ * The filters that apply in a namespace: its own and those of the root namespace that a control plane of its proxies reads
+ * (Istio pilot/pkg/model/push_context.go EnvoyFilters).
  */
 function levelsOf(namespace: Namespace, mesh: View): readonly (readonly EnvoyFilter[])[] {
-  return namespacesInForce(namespace, mesh).map((one) => mesh.get(envoyFiltersIn, one));
+  const found = mesh.get(readers, namespace);
+  const [own = [], root] = namespacesInForce(namespace, mesh).map((one) => mesh.get(envoyFiltersIn, one));
+  return root === undefined ? [found.ownOfProxies(own)] : [found.ownOfProxies(own), found.meshWideOfProxies(root)];
 }
 
 const scopeOf = ({ spec }: EnvoyFilter): ProxyScope => ({

@@ -8,7 +8,6 @@ import {
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
-import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload, workloadPairs } from "../../mesh/membership/workloads.ts";
@@ -62,7 +61,7 @@ function sidesOf(before: Side, after: Side): Sides {
     const scope = scopeOf(policy);
     return !old.own.openScopes.has(scope) && old.meshWide?.openScopes.has(scope) !== true;
   };
-  const isSamePolicies = isSameSet(old.own, now.own) && isSameSet(old.meshWide, now.meshWide);
+  const isSamePolicies = now.hasSamePolicies(old);
   return {
     name: after.object.metadata.name,
     before: old,
@@ -71,14 +70,13 @@ function sidesOf(before: Side, after: Side): Sides {
     areGatewaysSame:
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&
-      isSameList(old.gateways.map(shownGateway), now.gateways.map(shownGateway)),
+      isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
   };
 }
 
-const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
-  old === undefined || now === undefined ? old === now : now.isSame(old);
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i]);
+const comparable = (gateway: Gateway): string => JSON.stringify([shownGateway(gateway), gateway.controlPlane]);
 const shownGateway = ({ id, isWaypoint }: Gateway): string => `${id}${isWaypoint ? " (waypoint)" : ""}`;
 
 const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault(before) && !isDeniedByDefault(after);
@@ -139,18 +137,24 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
   }
 }
 
-function* gatewaysOpened({ before, after }: Sides): Iterable<Problem> {
-  const old = new Set(before.gateways.map(({ id }) => id));
-  for (const gateway of after.gateways) {
-    if (!old.has(gateway.id)) continue;
-    const [was, is] = [before.ofGateway(gateway), after.ofGateway(gateway)];
+function* gatewaysOpened(sides: Sides): Iterable<Problem> {
+  for (const [gateway, was, is] of gatewaysCovered(sides))
     if (isLost(was, is)) yield problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
+}
+
+/** The gateways that exist before and after. Each may have another control plane afterwards. */
+function* gatewaysCovered({ before, after }: Sides): Iterable<readonly [Gateway, ...Lost]> {
+  const old = new Map(before.gateways.map((gateway) => [gateway.id, gateway]));
+  for (const gateway of after.gateways) {
+    const known = old.get(gateway.id);
+    if (known !== undefined) yield [gateway, before.ofGateway(known), after.ofGateway(gateway)];
   }
 }
 
 /** Services that policies protect at their waypoint, each checked separately. */
-function* servicesOpened({ before, after }: Sides, { object, mesh }: Side): Iterable<Problem> {
-  if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(before, after)) return;
+function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem> {
+  const { before, after } = sides;
+  if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides)) return;
   let isThere: ((service: string) => boolean) | undefined;
   for (const service of before.own.servicesTargeted) {
     const [was, is] = [before.ofService(service), after.ofService(service)];
@@ -161,8 +165,8 @@ function* servicesOpened({ before, after }: Sides, { object, mesh }: Side): Iter
 }
 
 /** Whether the waypoint was reported already. */
-const isWaypointLost = (before: NamespaceAuthorization, after: NamespaceAuthorization): boolean =>
-  after.gateways.some((gateway) => gateway.isWaypoint && isLost(before.ofGateway(gateway), after.ofGateway(gateway)));
+const isWaypointLost = (sides: Sides): boolean =>
+  [...gatewaysCovered(sides)].some(([{ isWaypoint }, was, is]) => isWaypoint && isLost(was, is));
 
 function servicesThere(namespace: Namespace, mesh: View): (name: string) => boolean {
   if (!mesh.knowsAll("Service")) return () => true;

@@ -1,10 +1,12 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { captureOf, type Enrollment, enrollmentOf, mayRunAmbient } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { dataplaneMode, enrollmentLabels, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
+import { injectorNamed } from "../../mesh/membership/control-plane.ts";
+import { dataplaneMode, enrollmentLabels, revisionLabel } from "../../mesh/objects/labels.ts";
+import { areRevisionsKnown, objectsOfRevision, revisionNamed } from "../../mesh/objects/revision.ts";
 
 export const namespaceLeavesMesh = defineRule({
   id: "namespace-leaves-mesh",
@@ -21,7 +23,7 @@ export const namespaceLeavesMesh = defineRule({
   *compare(before, after) {
     const [old, now] = [before.object, after.object];
     // Then one of its workloads is changed, which workload-leaves-mesh checks.
-    if (old === now) return;
+    if (old === now && before.mesh.settings === after.mesh.settings) return;
     // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (old.implied || now.implied || isTerminating(old) || isTerminating(now)) return;
     const left = planesLeft(old, now, after.mesh);
@@ -34,7 +36,7 @@ export const namespaceLeavesMesh = defineRule({
         fix: fixOf(old, now, left),
         ...(left.every((loss) => loss === "maybe ambient") ? { atMost: "warn" } : {}),
       };
-    else yield* unservedRevision(old, now, after.mesh.settings);
+    else yield* unservedRevision(before, after);
   },
 });
 
@@ -119,19 +121,71 @@ function fixOf(old: Namespace, now: Namespace, left: readonly Loss[]): string {
     : keep;
 }
 
-/** A revision label can be a tag, and the view does not contain tags. */
-function* unservedRevision(old: Namespace, now: Namespace, { revisions }: MeshSettings): Iterable<Problem> {
-  const injectedBy = ({ metadata }: Namespace) =>
-    metadata.labels[injectionLabel] === undefined ? metadata.labels[revisionLabel] : "default";
-  const [was, is] = [injectedBy(old), injectedBy(now)];
-  const isInjected = enrollmentOf(old) === "sidecar" && enrollmentOf(now) === "sidecar";
-  if (!isInjected || is === undefined || revisions.includes(is)) return;
-  if (was === undefined || !revisions.includes(was)) return;
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof workloadsOfNamespace>;
+}
+
+/** New pods ask an injector that does not exist. If the control planes are not known, the label may be right. */
+function* unservedRevision(before: Side, after: Side): Iterable<Problem> {
+  const lost = injectorLost(before, after);
+  if (lost === undefined) return;
+  const { metadata } = after.object;
+  // Without the last mesh config the control planes are not known any more, and those that were known are gone.
+  const isKnown = areRevisionsKnown(after.mesh.settings) || before.object === after.object;
+  const isLabel = metadata.labels[revisionLabel] === lost.name;
+  const { config, tag } = objectsOfRevision(lost.name);
   yield {
-    at: ["metadata", "labels", revisionLabel],
-    message: `Namespace ${now.metadata.name} changes to revision ${JSON.stringify(is)}, for which no control plane is known: unless it is a tag, new pods get no sidecar`,
+    at: ["metadata", "labels", ...(isLabel ? [revisionLabel] : [])],
+    ...(before.object === after.object
+      ? revisionGone(metadata.name, lost.name)
+      : movedTo(metadata.name, lost.name, isKnown)),
     key: "unserved revision",
-    fix: `Install a control plane with revision ${JSON.stringify(is)} first, or use the revision or a tag of an existing one.`,
-    atMost: "warn",
+    evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
+    ...(isKnown && lost.isCertain ? {} : { atMost: "warn" }),
   };
+}
+
+const revisionGone = (namespace: string, name: string): Pick<Problem, "message" | "fix"> => ({
+  message: `Namespace ${namespace} loses revision ${JSON.stringify(name)}, for which there is neither a control plane nor a tag any more: new pods get no sidecar`,
+  fix: `Move the namespace to another revision before the control plane or the tag ${JSON.stringify(name)} is removed.`,
+});
+
+function movedTo(namespace: string, name: string, isKnown: boolean): Pick<Problem, "message" | "fix"> {
+  const revision = JSON.stringify(name);
+  const why = isKnown
+    ? "there is neither a control plane nor a tag: new pods"
+    : "no control plane is known: unless it is a tag, new pods";
+  return {
+    message: `Namespace ${namespace} changes to revision ${revision}, for which ${why} get no sidecar`,
+    fix: `Install a control plane with revision ${revision} first, or use the revision or a tag of an existing one.`,
+  };
+}
+
+interface InjectorLost {
+  readonly name: string;
+  /** Whether there are such pods, or may be. */
+  readonly isCertain: boolean;
+}
+
+/** The injector that new pods ask for and do not find, where they had one before. */
+function injectorLost(before: Side, after: Side): InjectorLost | undefined {
+  const [old, now] = [before.object, after.object];
+  // Nothing shows what there was before.
+  if (old === now && !areRevisionsKnown(before.mesh.settings)) return undefined;
+  const workloads = after.mesh.related(workloadsOfNamespace, now).filter((workload) => !isProxy(workload));
+  const lost = workloads.find(
+    (workload) =>
+      captureOf(workload, now, after.mesh.settings) === "none" &&
+      captureOf(workload, old, before.mesh.settings) !== "none",
+  );
+  if (lost !== undefined) return { name: injectorNamed(lost.pod.labels, now), isCertain: true };
+  const name = injectorNamed({}, now);
+  if (enrollmentOf(now) !== "sidecar" || revisionNamed(name, after.mesh.settings) !== undefined) return undefined;
+  const wasThere =
+    enrollmentOf(old) === "sidecar"
+      ? revisionNamed(injectorNamed({}, old), before.mesh.settings) !== undefined
+      : !isOutside(enrollmentOf(old));
+  const hasPods = workloads.some((workload) => captureOf(workload, now) === "sidecar");
+  return wasThere ? { name, isCertain: hasPods || !after.mesh.knowsAll("Workload") } : undefined;
 }

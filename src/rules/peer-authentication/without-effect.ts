@@ -1,6 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
+import { type Readers, readers } from "../../mesh/membership/control-plane.ts";
 import {
+  levelOf,
   type PeerAuthentication,
   type PeerAuthenticationLevel,
   peerAuthenticationLevel,
@@ -8,6 +10,7 @@ import {
 } from "../../mesh/mtls/effective-mtls.ts";
 import { hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { isSameAge, oldestFirst } from "../../mesh/objects/creation-order.ts";
 import type { SelectorGroup } from "../../mesh/objects/selector-groups.ts";
 import { fact, type MeshView, relation } from "../../view/view.ts";
@@ -41,12 +44,34 @@ class Winners {
   }
 }
 
+/** The policies of a namespace that apply at each level, among those that a control plane reads. */
+class WinnersByControlPlane {
+  readonly #policies: readonly PeerAuthentication[];
+  readonly #readers: Readers;
+  readonly #known = new Map<PeerAuthenticationLevel, Winners>();
+
+  constructor({ all }: PeerAuthenticationLevel, found: Readers) {
+    this.#policies = all;
+    this.#readers = found;
+  }
+
+  /** The control plane is that of the policy's revision, else that of the namespace. */
+  against(policy: PeerAuthentication): Winners {
+    const controlPlane = policy.metadata.labels[revisionLabel] ?? this.#readers.ofSidecar({});
+    const level = levelOf(this.#readers.own(this.#policies, controlPlane));
+    const found = this.#known.get(level) ?? new Winners(level);
+    this.#known.set(level, found);
+    return found;
+  }
+}
+
 /** The policies of a namespace that apply at each level. */
 const winners = fact(
   "winners",
   "Namespace",
-  [peerAuthenticationLevel],
-  (namespace, mesh) => new Winners(mesh.get(peerAuthenticationLevel, namespace)),
+  [peerAuthenticationLevel, readers],
+  (namespace, mesh) =>
+    new WinnersByControlPlane(mesh.get(peerAuthenticationLevel, namespace), mesh.get(readers, namespace)),
 );
 
 const reads = [namespaceOfPeerAuthentication, winners, captured] as const;
@@ -68,7 +93,7 @@ export const peerAuthenticationWithoutEffect = defineRule({
     const [namespace] = mesh.related(namespaceOfPeerAuthentication, policy);
     if (namespace === undefined) return;
     const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
-    if (isWide(policy)) yield* secondWide(policy, mesh.get(winners, namespace), isRoot);
+    if (isWide(policy)) yield* secondWide(policy, mesh.get(winners, namespace).against(policy), isRoot);
     else if (isRoot)
       yield {
         at: ["spec", "selector"],
@@ -96,7 +121,7 @@ function* secondWide(
 
 function* secondSelecting(policy: PeerAuthentication, namespace: Namespace, mesh: View): Iterable<Problem> {
   const labels = labelsOf(policy);
-  const there = mesh.get(winners, namespace);
+  const there = mesh.get(winners, namespace).against(policy);
   const wider = there.selecting(labels);
   if (isOlder(wider, policy)) {
     yield lost(`The policy has no effect on the workloads it selects: ${because(wider, policy)}`, [wider]);

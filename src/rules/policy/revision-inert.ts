@@ -2,7 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds, kinds } from "../../kube/kinds.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { areRevisionsKnown, isServed, objectsOfRevision } from "../../mesh/objects/revision.ts";
 
 /** Istio's own kinds. On other kinds the label selects the injector, and there tags are valid. */
 const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) => group.endsWith(".istio.io")));
@@ -20,13 +20,12 @@ export const policyRevisionInert = defineRule({
 
   *check(object, { settings }) {
     // Without a mesh config, the revisions are not known.
-    const areRevisionsKnown = settings.seen || settings.revisions.length > 1;
-    if (!areRevisionsKnown || isServed(object, settings)) return;
+    if (!areRevisionsKnown(settings) || isServed(object, settings)) return;
     const revision = object.metadata.labels[revisionLabel] ?? "";
     yield {
       at: ["metadata", "labels", revisionLabel],
       message: `There is no control plane for revision ${JSON.stringify(revision)}, so the ${object.originKind} has no effect`,
-      evidence: [absent("MeshConfig", "istio-system", `istio-${revision}`)],
+      evidence: [absent("MeshConfig", "istio-system", objectsOfRevision(revision).config)],
     };
   },
 });

@@ -1,3 +1,4 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
@@ -18,8 +19,10 @@ import {
   injectSidecar,
   injectTemplates,
   managedGateway,
+  revisionLabel,
   sidecarStatus,
 } from "../../mesh/objects/labels.ts";
+import { objectsOfRevision } from "../../mesh/objects/revision.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
@@ -42,10 +45,13 @@ export const workloadLeavesMesh = defineRule({
     if (isProxy(before.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const was = captureOf(before.object, namespace);
-    const is = captureOf(after.object, namespace);
+    const { settings } = after.mesh;
+    const was = captureOf(before.object, namespace, settings);
+    const is = captureOf(after.object, namespace, settings);
     if (was === "none") return;
-    if (is === "none" || isProxy(after.object)) yield leaves(before.object, after.object, was);
+    const isInjectorAsked = captureOf(after.object, namespace) === "sidecar";
+    if (is === "none" && isInjectorAsked) yield losesInjector(after.object);
+    else if (is === "none" || isProxy(after.object)) yield leaves(before.object, after.object, was);
     else {
       yield* losesPorts(before.object, after.object, [was, is]);
       yield* mayLoseSidecar(before.object, after.object, is);
@@ -62,6 +68,20 @@ function leaves(old: Workload, now: Workload, was: Capture): Problem {
     key: "leaves the mesh",
     fix: `${revert} ${forClients}`,
     ...(was === "unknown" ? { atMost: "warn" } : {}),
+  };
+}
+
+/** The namespace has no label about injection, because that of the pods would have no effect otherwise. */
+function losesInjector(now: Workload): Problem {
+  const name = now.pod.labels[revisionLabel] ?? "default";
+  const revision = JSON.stringify(name);
+  const { config, tag } = objectsOfRevision(name);
+  return {
+    at: [...now.podAt, "metadata", "labels"],
+    message: `${idOf(now)} leaves the mesh: there is neither a control plane nor a tag for revision ${revision}; its pods accept all traffic, without mTLS or any policy`,
+    key: "leaves the mesh",
+    fix: `Install a control plane with revision ${revision} first, or use the revision or a tag of an existing one.`,
+    evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
   };
 }
 

@@ -4,7 +4,13 @@ import { allKinds, type Kind } from "../../kube/kinds.ts";
 import { type AnyObject, withoutLastApplied } from "../../kube/object.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
-import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import {
+  defaultMeshSettings,
+  decidesSettings,
+  type MeshSettings,
+  meshSettingsOf,
+  settingsObjects,
+} from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
 import type { ClusterConnection } from "./connection.ts";
@@ -178,7 +184,7 @@ export class ClusterMesh {
     if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
     const kept = withoutLastApplied(object);
     for (const store of this.#stores()) store.set(kept);
-    if (object.kind === "MeshConfig") this.#settle();
+    if (decidesSettings(object) || (there !== undefined && decidesSettings(there))) this.#settle();
   }
 
   #delete(raw: Record<string, unknown>, { kind, served, owns }: ClusterResource): void {
@@ -191,7 +197,7 @@ export class ClusterMesh {
     // Both lists contain the ConfigMap `istio`, because istiod's chart also sets the revision label on it.
     if (there === undefined || there.implied || !owns(there)) return;
     for (const store of this.#stores()) store.delete(kind, key);
-    if (kind === "MeshConfig") this.#settle();
+    if (decidesSettings(there)) this.#settle();
   }
 
   #keepOnly(keys: ReadonlySet<string>, resource: ClusterResource): void {
@@ -201,7 +207,7 @@ export class ClusterMesh {
       if (!object.implied && resource.owns(object) && !keys.has(`${namespace}/${name}`)) gone.push(object);
     }
     for (const object of gone) for (const store of this.#stores()) store.delete(object.kind, keyOf(object));
-    if (gone.length > 0 && resource.kind === "MeshConfig") this.#settle();
+    if (gone.some(decidesSettings)) this.#settle();
   }
 
   #stores(): readonly MeshStore[] {
@@ -213,7 +219,7 @@ export class ClusterMesh {
    * used.
    */
   #settle(): void {
-    const settings = meshSettingsOf(this.#store.all("MeshConfig"), this.#options.settings);
+    const settings = meshSettingsOf(settingsObjects(this.#store), this.#options.settings);
     const wanted = JSON.stringify(settings);
     if (wanted === JSON.stringify((this.#next ?? this.#store).settings)) return;
     this.#next = wanted === JSON.stringify(this.#store.settings) ? undefined : this.#emptyStore(settings);
@@ -232,8 +238,8 @@ export class ClusterMesh {
       }
     this.#store = next;
     this.#next = undefined;
-    const { rootNamespace, trustDomain, revisions } = next.settings;
-    this.#options.log.info({ rootNamespace, trustDomain, revisions }, "mesh settings changed");
+    const { rootNamespace, trustDomain, revisions, tags } = next.settings;
+    this.#options.log.info({ rootNamespace, trustDomain, revisions, tags }, "mesh settings changed");
   }
 
   /** The served resources of a kind; undefined until that is known for all of them. */

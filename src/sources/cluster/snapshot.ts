@@ -1,5 +1,5 @@
 import { allKinds, type Kind } from "../../kube/kinds.ts";
-import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
@@ -105,9 +105,7 @@ export function meshOfObjects(
   { settings, adjust = (_kind, knowledge) => knowledge }: Omit<ReceivedMeshOptions, "isForReviews">,
 ): MeshStore {
   const knowledge = new Map(allKinds.map((kind) => [kind, adjust(kind, known.get(kind) ?? "unknown")]));
-  const configs: ObjectOf<"MeshConfig">[] = [];
-  for (const object of objects) if (object.kind === "MeshConfig") configs.push(object);
-  const mesh = new MeshStore(meshSettingsOf(configs, settings), knowledge);
+  const mesh = new MeshStore(meshSettingsOf(objects, settings), knowledge);
   for (const object of objects) mesh.set(object);
   return mesh;
 }

@@ -1,6 +1,6 @@
 import { identityOf } from "../../kube/identity.ts";
 import { allKinds, type Kind, kinds } from "../../kube/kinds.ts";
-import { type AnyObject, type ObjectOf, readAny } from "../../kube/object.ts";
+import { type AnyObject, readAny } from "../../kube/object.ts";
 import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
@@ -45,19 +45,17 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
   }
   const last = new Map<string, FileObject>();
   for (const entry of objects) last.set(identityOf(entry.object), entry);
-  const mesh = new MeshStore(settingsOf(last.values(), options.settings), knowledgeOf(last.values(), options));
+  const settings = meshSettingsOf(
+    [...last.values()].map(({ object }) => object),
+    options.settings,
+  );
+  const mesh = new MeshStore(settings, knowledgeOf(last.values(), options));
   for (const { object } of last.values()) mesh.set(object);
   const replaced = objects.flatMap((earlier) => {
     const by = last.get(identityOf(earlier.object)) as FileObject;
     return by === earlier ? [] : [{ by, earlier }];
   });
   return { mesh, objects, replaced, others };
-}
-
-function settingsOf(objects: Iterable<FileObject>, base: MeshSettings | undefined): MeshSettings {
-  const configs: ObjectOf<"MeshConfig">[] = [];
-  for (const { object } of objects) if (object.kind === "MeshConfig") configs.push(object);
-  return meshSettingsOf(configs, base);
 }
 
 function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptions): ReadonlyMap<Kind, Knowledge> {

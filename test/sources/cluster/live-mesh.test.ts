@@ -565,6 +565,46 @@ describe("mesh settings", () => {
     assert.equal(live.cluster.mesh().knowledge("VirtualService"), "complete");
   });
 
+  test("injectors and revision tags count; other webhooks and their changes rebuild nothing", async (context) => {
+    const webhook = (name: string, labels: Record<string, string>): RawObject => ({ metadata: { name, labels } });
+    const webhooks = "mutatingwebhookconfigurations";
+    const live = await liveCluster(
+      context,
+      (server) => {
+        server.serve("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", webhooks);
+        server.apply("configmaps", config("one"));
+        server.apply(webhooks, webhook("istio-sidecar-injector-canary", { "istio.io/rev": "canary" }));
+        server.apply(webhooks, webhook("other", { "istio.io/rev": "other" }));
+      },
+      { kinds: ["AdmissionWebhook"] },
+    );
+    await live.ready();
+    const settings = () => live.cluster.mesh().settings;
+    await eventually("injector", () => settings().revisions.join() === "canary,default");
+    await eventually("watched", () => live.server.watchersOf(webhooks) === 1);
+    live.server.apply(
+      webhooks,
+      webhook("istio-revision-tag-prod", { "istio.io/rev": "canary", "istio.io/tag": "prod" }),
+    );
+    await eventually("tag", () => settings().tags["prod"] === "canary");
+    const before = live.cluster.mesh();
+    live.server.apply(webhooks, webhook("another", {}));
+    await eventually(
+      "another",
+      () => live.cluster.mesh().find("AdmissionWebhook", "/MutatingWebhookConfiguration/another") !== undefined,
+    );
+    assert.equal(live.cluster.mesh(), before);
+    live.server.apply(
+      webhooks,
+      webhook("istio-revision-tag-prod", { "istio.io/rev": "default", "istio.io/tag": "prod" }),
+    );
+    await eventually("moved", () => settings().tags["prod"] === "default");
+    live.server.apply(webhooks, webhook("istio-revision-tag-prod", {}));
+    await eventually("no tag any more", () => settings().tags["prod"] === undefined);
+    live.server.delete(webhooks, "/istio-sidecar-injector-canary");
+    await eventually("injector gone", () => settings().revisions.join() === "default");
+  });
+
   test("a rebuild gives way to others, with the old settings until it is done, and loses nothing that changes meanwhile", async (context) => {
     const live = await liveCluster(context, (server) => {
       virtualServices(server);

@@ -1,0 +1,71 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
+import { injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
+import { areRevisionsKnown, objectsOfRevision, revisionNamed } from "../../mesh/objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+export const injectionRevisionUnserved = defineRule({
+  id: "injection-revision-unserved",
+  subject: ["Namespace", "Workload"],
+  reads: [namespaceOfWorkload],
+  worksWithout: ["Workload"],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["revisions"],
+  summary: "A label asks for sidecars of a revision that is neither a control plane nor a tag, so pods get none.",
+  why: "Each control plane and each tag has its own injector, which selects its name exactly (Istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml); `istio-injection: enabled` is for the revision or the tag `default`. Pods that no injector selects start without a sidecar and without any message.",
+  fix: "Use the revision or a tag of a control plane that is installed, or install the control plane first.",
+
+  *check(object, mesh) {
+    // Without a mesh config, the control planes are not known.
+    if (!areRevisionsKnown(mesh.settings)) return;
+    if (object.kind === "Namespace") yield* ofNamespace(object, mesh.settings);
+    else yield* ofWorkload(object, mesh.related(namespaceOfWorkload, object)[0], mesh.settings);
+  },
+});
+
+function* ofNamespace(namespace: Namespace, settings: MeshSettings): Iterable<Problem> {
+  const enrollment = enrollmentOf(namespace);
+  if (isTerminating(namespace) || (enrollment !== "sidecar" && enrollment !== "ambient-and-sidecar")) return;
+  const { labels } = namespace.metadata;
+  const label = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
+  const name = label === injectionLabel ? "default" : (labels[revisionLabel] ?? "");
+  yield* problemsOf(["metadata", "labels", label], name, settings);
+}
+
+/** The label of a pod counts only if its namespace has no label about injection. */
+function* ofWorkload(workload: Workload, namespace: Namespace | undefined, settings: MeshSettings): Iterable<Problem> {
+  if (namespace === undefined || namespace.implied || isProxy(workload)) return;
+  const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
+  if (enabled !== undefined || revision !== undefined || captureOf(workload, namespace) !== "sidecar") return;
+  const own = workload.pod.labels[revisionLabel];
+  const at = [...workload.podAt, "metadata", "labels", ...(own === undefined ? [] : [revisionLabel])];
+  yield* problemsOf(at, own ?? "default", settings);
+}
+
+function* problemsOf(at: Problem["at"], name: string, settings: MeshSettings): Iterable<Problem> {
+  const revision = JSON.stringify(name);
+  const { config, tag, injector } = objectsOfRevision(name);
+  if (revisionNamed(name, settings) === undefined)
+    yield {
+      at,
+      message: `There is neither a control plane nor a tag for revision ${revision}, so new pods get no sidecar`,
+      evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
+    };
+  // An injector can have another name, if another tool than Istio's charts and istioctl created it.
+  else if (hasInjectorsOfRevisions(settings) && !settings.injectors.includes(name))
+    yield {
+      at,
+      message: `There are injectors, but none for revision ${revision}, so new pods get no sidecar`,
+      evidence: [absent("AdmissionWebhook", "", injector), absent("AdmissionWebhook", "", tag)],
+      atMost: "warn",
+      fix: `Create the MutatingWebhookConfiguration ${injector} again, or use a revision or a tag that has one.`,
+    };
+}
+
+/** A repository with only the tags shows nothing about the injectors of revisions. */
+const hasInjectorsOfRevisions = ({ injectors, tags }: MeshSettings): boolean =>
+  injectors.some((name) => !Object.hasOwn(tags, name));

@@ -1,0 +1,31 @@
+import { defineRule } from "../../engine/rule.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
+import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { objectsOfRevision } from "../../mesh/objects/revision.ts";
+
+export const namespaceMeshConfigRemoved = defineRule({
+  id: "namespace-mesh-config-removed",
+  subject: "Namespace",
+  reads: [readers],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["revisions"],
+  summary: "The mesh config of the control plane that configures the proxies of a namespace is deleted.",
+  why: "A control plane without its ConfigMap `istio` or `istio-<revision>` uses Istio's default mesh config (pilot/pkg/bootstrap/mesh.go getConfigurationSources, pkg/config/mesh/mesh.go DefaultMeshConfig): other trust domains, providers, path normalization and discovery than its policies were written for. In an uninstallation, it shows that the control plane goes while proxies of the namespace still need it.",
+  fix: "Move the namespace to another revision and restart its workloads before its control plane is removed.",
+
+  *compare(before, after) {
+    const { metadata } = after.object;
+    if (before.mesh.settings === after.mesh.settings || isTerminating(after.object)) return;
+    for (const revision of new Set(controlPlanesOfEnrollment(after.object, after.mesh.get(readers, after.object)))) {
+      if (revision === undefined || after.mesh.settings.configured.includes(revision)) continue;
+      if (before.mesh.settings.configured.includes(revision))
+        yield {
+          at: [],
+          message: `The mesh config of revision ${JSON.stringify(revision)}, which configures the proxies of namespace ${metadata.name}, is deleted: ConfigMap istio-system/${objectsOfRevision(revision).config}`,
+          key: `mesh config of ${revision}`,
+        };
+    }
+  },
+});

@@ -1,0 +1,27 @@
+import { defineRule } from "../../engine/rule.ts";
+import { isDiscovered, readers } from "../../mesh/membership/control-plane.ts";
+import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+
+export const namespaceNotDiscovered = defineRule({
+  id: "namespace-not-discovered",
+  subject: "Namespace",
+  reads: [readers],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["revisions"],
+  summary: "A namespace is in the mesh, and the discoverySelectors of its control plane leave it out.",
+  why: "A control plane reads no policy, route or Service of a namespace that none of its `discoverySelectors` selects (Istio pkg/kube/namespace/filter.go Filter, pilot/pkg/config/kube/crdclient/client.go), while injection and istio-cni do not use them. Its workloads have proxies that enforce only the policies of the root namespace.",
+  fix: "Give the namespace the labels that the discoverySelectors in the mesh config select, or take it out of the mesh.",
+
+  *check(namespace, mesh) {
+    if (isTerminating(namespace)) return;
+    for (const revision of new Set(controlPlanesOfEnrollment(namespace, mesh.get(readers, namespace))))
+      if (!isDiscovered(namespace, revision, mesh.settings))
+        yield {
+          at: ["metadata", "labels"],
+          message: `The discoverySelectors of revision ${JSON.stringify(revision)} do not select namespace ${namespace.metadata.name}: its policies, routes and Services have no effect`,
+          key: `not discovered by ${revision}`,
+        };
+  },
+});

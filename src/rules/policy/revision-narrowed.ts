@@ -1,0 +1,29 @@
+import { defineRule } from "../../engine/rule.ts";
+import { revisionLabel } from "../../mesh/objects/labels.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+export const policyRevisionNarrowed = defineRule({
+  id: "policy-revision-narrowed",
+  subject: ["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"],
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["revisions"],
+  summary: "A policy that every control plane read is for one revision only.",
+  why: "Sidecars keep the control plane that injected them until their pods are restarted, whatever revision their namespace has now (Istio manifests/charts/istio-control/istio-discovery/files/injection-template.yaml, discoveryAddress), and that control plane does not read the policy any more (pkg/config/model.go LabelsInRevision). Meshward sees the labels and not the pods that run, so it compares the control planes by the labels.",
+  fix: "Restart the workloads of the namespace first, so that all of them have the new revision, or leave the policy without the label.",
+
+  *compare(before, after) {
+    const revision = after.object.metadata.labels[revisionLabel];
+    const wasForAll = before.object.metadata.labels[revisionLabel] === undefined;
+    const { settings } = after.mesh;
+    if (revision === undefined || !wasForAll || !isServed(after.object, settings) || settings.revisions.length < 2)
+      return;
+    yield {
+      at: ["metadata", "labels", revisionLabel],
+      message: `Only revision ${JSON.stringify(revision)} reads the ${after.object.originKind} after this change: sidecars that were not restarted since their namespace has this revision lose it`,
+      key: "revision narrowed",
+      atMost: "warn",
+    };
+  },
+});
