@@ -37,9 +37,9 @@ function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefine
   const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, known);
   const object = request.operation === "DELETE" ? afterDeletion(old) : now;
   if (old === undefined && object === undefined)
-    // A ConfigMap is read only if it is a mesh config; objects of all other kinds in the table are read.
+    // A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read.
     return kind === "MeshConfig"
-      ? { unjudged: "the ConfigMap is not a mesh config" }
+      ? { unjudged: "the ConfigMap is not one of Istio's" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
   if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object } };

@@ -5,7 +5,7 @@ import { allSubjects } from "../engine/subjects.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
-import type { Basis, Report } from "../report/report.ts";
+import { type Basis, type Report, withoutObjects } from "../report/report.ts";
 import { rules } from "../rules/index.ts";
 import type { Mesh } from "../view/view.ts";
 
@@ -62,7 +62,7 @@ function idleness(rule: Rule, mesh: Mesh, settings: Settings): string | undefine
     isAny = true;
     isOnlyProtection ||= ifProtected !== undefined && ifProtected !== "off";
   }
-  if (!isAny) return "no object of its kind";
+  if (!isAny) return withoutObjects;
   return isOnlyProtection ? "only for protected namespaces" : "turned off by the policies";
 }
 

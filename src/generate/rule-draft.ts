@@ -103,21 +103,23 @@ const fixtureOf = (subject: readonly Kind[]): string =>
 function manifestOf(kind: Kind, isWrong: boolean): string {
   const origin = tableOfKinds[kind].served[0]?.kind ?? kind;
   const served = servedAs(kind, origin);
-  // Istio reads only its own ConfigMaps: `istio`, and one for each revision.
-  const isMeshConfig = kind === "MeshConfig";
-  const right = isMeshConfig ? "istio" : "right";
-  const wrong = isMeshConfig ? "istio-wrong" : "wrong";
+  // Istio reads only its own ConfigMaps: `istio`, `istio-sidecar-injector`, and one of each for each revision.
+  const own = configMaps[kind];
+  const right = own ?? "right";
+  const wrong = own === undefined ? "wrong" : `${own}-wrong`;
   const name = isWrong ? `${wrong} # expect: The name is "${wrong}"` : right;
   return [
     `apiVersion: ${served.group === "" ? "" : `${served.group}/`}${served.versions[0]}`,
     `kind: ${served.kind}`,
     "metadata:",
     `  name: ${name}`,
-    ...(served.namespaced ? [`  namespace: ${isMeshConfig ? "istio-system" : "shop"}`] : []),
+    ...(served.namespaced ? [`  namespace: ${own === undefined ? "shop" : "istio-system"}`] : []),
     ...(bodies[kind] ?? "spec: {}").split("\n"),
     "",
   ].join("\n");
 }
+
+const configMaps: Partial<Record<Kind, string>> = { MeshConfig: "istio", InjectorConfig: "istio-sidecar-injector" };
 
 /** A minimal example of each kind. Other kinds start with an empty spec. */
 const bodies: Partial<Record<Kind, string>> = {
@@ -184,4 +186,17 @@ const bodies: Partial<Record<Kind, string>> = {
   Namespace: `status: { phase: Active }`,
   MeshConfig: `data:
   mesh: "{}"`,
+  InjectorConfig: `data:
+  config: "policy: enabled"
+  values: "{}"`,
+  WasmPlugin: `spec:
+  selector:
+    matchLabels: { app: cart }
+  url: oci://example.com/filter:1`,
+  Telemetry: `spec:
+  accessLogging:
+    - providers: [{ name: envoy }]`,
+  WorkloadEntry: `spec:
+  address: 192.0.2.1
+  labels: { app: cart }`,
 };

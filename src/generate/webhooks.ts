@@ -235,11 +235,11 @@ const workloadsPart = (
   shares: sharesOf(protectedNamespaces, { operations: ["UPDATE"], rootNamespace }),
 });
 
-/** Only Istio's own ConfigMaps are registered: `istio` and `istio-<revision>`. */
+/** Only Istio's own ConfigMaps are registered: `istio`, `istio-<revision>`, and those of the injector. */
 const meshConfigPart = (concerned: ReadonlySet<Kind>, { rootNamespace }: Places): Part => ({
   name: "mesh-config.validate.meshward.io",
   path: "/validate",
-  rules: concerned.has("MeshConfig") ? rulesFor(kinds.MeshConfig.served) : [],
+  rules: concerned.has("MeshConfig") || concerned.has("InjectorConfig") ? rulesFor(kinds.MeshConfig.served) : [],
   onlyIn: [rootNamespace],
   conditions: [{ name: "istios-own", expression: "request.name == 'istio' || request.name.startsWith('istio-')" }],
 });

@@ -1,3 +1,4 @@
+import { readInjectorConfig } from "./injector-config.ts";
 import { readMeshConfig } from "./mesh-config.ts";
 import type { Read } from "./read.ts";
 import {
@@ -9,10 +10,16 @@ import {
   kubernetesGateway,
   namespace,
   peerAuthentication,
+  proxyConfig,
   requestAuthentication,
   service,
   serviceEntry,
+  sidecar,
+  telemetry,
+  trafficExtension,
   virtualService,
+  wasmPlugin,
+  workloadEntry,
 } from "./schemas.ts";
 import { readWorkload } from "./workload.ts";
 
@@ -45,6 +52,13 @@ const security = (kind: string, plural: string): Served => ({
   plural,
   namespaced: true,
 });
+const extension = (kind: string, plural: string): Served => ({
+  group: "extensions.istio.io",
+  versions: ["v1alpha1"],
+  kind,
+  plural,
+  namespaced: true,
+});
 const workload = (group: string, versions: readonly string[], kind: string, plural: string): Served => ({
   group,
   versions,
@@ -59,6 +73,7 @@ const core = (kind: string, plural: string, namespaced: boolean): Served => ({
   plural,
   namespaced,
 });
+const configMap = core("ConfigMap", "configmaps", true);
 const clusterWide = (group: string, kind: string, plural: string): Served => ({
   group,
   versions: ["v1"],
@@ -93,6 +108,23 @@ export const kinds = {
   AuthorizationPolicy: entry([security("AuthorizationPolicy", "authorizationpolicies")], authorizationPolicy),
   RequestAuthentication: entry([security("RequestAuthentication", "requestauthentications")], requestAuthentication),
   EnvoyFilter: entry([{ ...networking("EnvoyFilter", "envoyfilters"), versions: ["v1alpha3"] }], envoyFilter),
+  WasmPlugin: entry([extension("WasmPlugin", "wasmplugins")], wasmPlugin),
+  TrafficExtension: entry([extension("TrafficExtension", "trafficextensions")], trafficExtension),
+  Telemetry: entry(
+    [
+      {
+        group: "telemetry.istio.io",
+        versions: ["v1", "v1alpha1"],
+        kind: "Telemetry",
+        plural: "telemetries",
+        namespaced: true,
+      },
+    ],
+    telemetry,
+  ),
+  Sidecar: entry([networking("Sidecar", "sidecars")], sidecar),
+  ProxyConfig: entry([{ ...networking("ProxyConfig", "proxyconfigs"), versions: ["v1beta1"] }], proxyConfig),
+  WorkloadEntry: entry([networking("WorkloadEntry", "workloadentries")], workloadEntry),
   Service: entry([core("Service", "services", true)], service),
   Workload: entry(
     [
@@ -119,7 +151,9 @@ export const kinds = {
     admissionWebhook,
   ),
   Namespace: entry([core("Namespace", "namespaces", false)], namespace),
-  MeshConfig: entry([core("ConfigMap", "configmaps", true)], readMeshConfig),
+  MeshConfig: entry([configMap], readMeshConfig),
+  /** The configuration of the sidecar injector, in a ConfigMap too. */
+  InjectorConfig: entry([configMap], readInjectorConfig),
 } satisfies Record<string, KindEntry<object>>;
 
 export type Kind = keyof typeof kinds;
@@ -127,9 +161,13 @@ export const allKinds = Object.keys(kinds) as readonly Kind[];
 
 const servedKinds = new Map<string, Kind>();
 for (const kind of allKinds)
-  for (const served of kinds[kind].served) servedKinds.set(`${served.group}/${served.kind}`, kind);
+  for (const { group, kind: served } of kinds[kind].served)
+    if (!servedKinds.has(`${group}/${served}`)) servedKinds.set(`${group}/${served}`, kind);
 
-/** The kind in the table for an apiVersion of any version and a kind; undefined if no rule reads it. */
+/**
+ * The kind in the table for an apiVersion of any version and a kind; undefined if no rule reads it. Every ConfigMap is a
+ * MeshConfig here, and readAny tells them apart.
+ */
 export function kindOf(apiVersion: string, kind: string): Kind | undefined {
   const slash = apiVersion.indexOf("/");
   return servedKinds.get(`${slash < 0 ? "" : apiVersion.slice(0, slash)}/${kind}`);

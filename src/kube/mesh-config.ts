@@ -1,5 +1,19 @@
 import { parseDocument } from "yaml";
-import { flag, list, type Malformed, map, member, name, optional, type Read, record, text } from "./read.ts";
+import {
+  fingerprint,
+  flag,
+  list,
+  type Malformed,
+  map,
+  member,
+  name,
+  optional,
+  type Read,
+  record,
+  text,
+} from "./read.ts";
+
+const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
 
 const meshConfig = record({
   rootNamespace: text,
@@ -15,9 +29,35 @@ const meshConfig = record({
       matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
     }),
   ),
-  defaultConfig: optional(record({ proxyMetadata: map(text) })),
+  pathNormalization: optional(record({ normalization: text })),
+  meshMTLS: optional(record({ minProtocolVersion: text })),
+  caCertificates: list(record({ pem: text, spiffeBundleUrl: text, trustDomains: list(name) })),
+  extensionProviders: list(
+    record({ name, envoyExtAuthzHttp: authorizationProvider, envoyExtAuthzGrpc: authorizationProvider }),
+  ),
+  defaultProviders: optional(record({ accessLogging: list(name) })),
+  accessLogFile: text,
+  ca: optional(record({ address: text })),
+  configSources: list(record({ address: text })),
+  outboundTrafficPolicy: optional(record({ mode: text })),
+  defaultConfig: optional(
+    record({
+      proxyMetadata: map(fingerprint),
+      interceptionMode: text,
+      customConfigFile: text,
+      proxyBootstrapTemplatePath: text,
+      discoveryAddress: text,
+      binaryPath: text,
+      caCertificatesPem: fingerprint,
+      controlPlaneAuthPolicy: text,
+      gatewayTopology: optional(record({ numTrustedProxies: fingerprint })),
+    }),
+  ),
 });
-type MeshConfigFields = ReturnType<typeof meshConfig>;
+export type MeshConfigFields = ReturnType<typeof meshConfig>;
+
+/** The fields of a mesh config that sets none. */
+export const noMeshConfig: MeshConfigFields = meshConfig(undefined, []);
 
 /** A mesh config longer than this is not read: istiod's own are a few kilobytes. */
 const maxBytes = 1 << 20;
@@ -29,15 +69,16 @@ const maxBytes = 1 << 20;
 export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, malformed) => {
   const data = member(member(raw, "data"), "mesh");
   const inner: Malformed[] = [];
-  const mesh = meshConfig(typeof data === "string" ? parse(data, inner) : undefined, inner);
+  const mesh = meshConfig(typeof data === "string" ? parseFields(data, "mesh config", inner) : undefined, inner);
   for (const { at, expected, found } of inner) malformed.push({ at: ["data", "mesh", ...at], expected, found });
   if (data !== undefined && typeof data !== "string")
     malformed.push({ at: ["data", "mesh"], expected: "a string", found: typeof data });
   return { mesh };
 };
 
-function parse(yaml: string, malformed: Malformed[]): unknown {
-  const wrong = (found: string) => malformed.push({ at: [], expected: "mesh config as YAML", found });
+/** Parses YAML or JSON inside of an object. A text that is none is reported and read as absent. */
+export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
+  const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
   if (yaml.length > maxBytes) {
     wrong(`${yaml.length} bytes`);
     return undefined;
@@ -52,3 +93,31 @@ function parse(yaml: string, malformed: Malformed[]): unknown {
   }
   return undefined;
 }
+
+/** Parses the YAML of a configuration of Istio, whose fields then have their JSON names. */
+export const parseFields = (yaml: string, what: string, malformed: Malformed[]): unknown =>
+  camelCased(parseYaml(yaml, what, malformed));
+
+/**
+ * The fields of a mesh config or proxy config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
+ * `trustDomain` (Istio pkg/util/protomarshal ApplyYAML). Keys of maps, such as environment variables, are upper case and
+ * stay as they are.
+ */
+function camelCased(raw: unknown, done = new Map<unknown, unknown>()): unknown {
+  if (typeof raw !== "object" || raw === null) return raw;
+  // Aliases share one value, which is not copied again for each of them.
+  let known = done.get(raw);
+  if (known === undefined) {
+    known = Array.isArray(raw)
+      ? raw.map((item) => camelCased(item, done))
+      : Object.fromEntries(Object.entries(raw).map(([key, value]) => [jsonName(key), camelCased(value, done)]));
+    done.set(raw, known);
+  }
+  return known;
+}
+const jsonName = (key: string): string => {
+  if (key === "mesh_mTLS") return "meshMTLS";
+  return /^[a-z][a-z0-9]*(_[a-z0-9]+)+$/.test(key)
+    ? key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+    : key;
+};

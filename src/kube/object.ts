@@ -91,20 +91,30 @@ function readAt<T>(field: string, read: Read<T>, raw: unknown, malformed: Malfor
 }
 
 /**
- * Reads a raw object of the kind that it names. Undefined if no rule reads this kind, or if a ConfigMap is not a mesh
- * config. `defaultNamespace` is the namespace of an object that does not name one, as in kubectl.
+ * Reads a raw object of the kind that it names. Undefined if no rule reads this kind, or if a ConfigMap is neither a mesh
+ * config nor the injector's. `defaultNamespace` is the namespace of an object that does not name one, as in kubectl.
  */
 export function readAny(raw: unknown, defaultNamespace = ""): AnyObject | undefined {
   if (!isObject(raw)) return undefined;
   const kind = kindOf(textOf(raw.apiVersion) ?? "", textOf(raw.kind) ?? "");
-  if (kind === undefined || (kind === "MeshConfig" && !isMeshConfig(raw))) return undefined;
-  return readObject(kind, raw, defaultNamespace);
+  const meant = kind === "MeshConfig" ? kindOfConfigMap(raw) : kind;
+  return meant === undefined ? undefined : readObject(meant, raw, defaultNamespace);
 }
+
+const kindOfConfigMap = (raw: unknown): Kind | undefined => {
+  if (isMeshConfig(raw)) return "MeshConfig";
+  return isInjectorConfig(raw) ? "InjectorConfig" : undefined;
+};
 
 /** istiod reads its mesh config from the ConfigMap `istio`, or `istio-<revision>`, key `mesh`. */
 const isMeshConfig = (raw: unknown): boolean =>
   /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
   member(member(raw, "data"), "mesh") !== undefined;
+
+/** The injector reads `istio-sidecar-injector`, or `istio-sidecar-injector-<revision>`, key `config`. */
+const isInjectorConfig = (raw: unknown): boolean =>
+  /^istio-sidecar-injector(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
+  member(member(raw, "data"), "config") !== undefined;
 
 /** A Namespace that is only known by its name, because the view contains objects in it but not the Namespace itself. */
 export function impliedNamespace(namespace: string): ObjectOf<"Namespace"> {

@@ -142,11 +142,32 @@ export const destinationRule = record({
 export const serviceEntry = record({
   spec: record({
     hosts: list(name),
+    addresses: list(name),
     location: text,
     resolution: text,
     exportTo: list(name),
     ports: list(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
+    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text })),
     workloadSelector: optional(record({ labels: map(text) })),
+  }),
+});
+
+export const workloadEntry = record({
+  spec: record({ address: text, labels: map(text), network: text, serviceAccount: text }),
+});
+
+export const sidecar = record({
+  spec: record({
+    workloadSelector: optional(record({ labels: map(text) })),
+    ingress: list(
+      record({
+        port: optional(record({ number: int32, name: text, protocol: text })),
+        bind: text,
+        captureMode: text,
+        defaultEndpoint: text,
+        tls: optional(record({ mode: text })),
+      }),
+    ),
   }),
 });
 
@@ -208,7 +229,7 @@ export const requestAuthentication = record({
     selector,
     targetRef: optional(targetRef),
     targetRefs: list(targetRef),
-    jwtRules: list(record({ issuer: text })),
+    jwtRules: list(record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) })),
   }),
 });
 
@@ -221,12 +242,73 @@ export const envoyFilter = record({
   }),
 });
 
+const attached = { selector, targetRef: optional(targetRef), targetRefs: list(targetRef) };
+
+export const wasmPlugin = record({
+  spec: record({
+    ...attached,
+    url: fingerprint,
+    sha256: fingerprint,
+    imagePullPolicy: fingerprint,
+    imagePullSecret: fingerprint,
+    verificationKey: fingerprint,
+    pluginConfig: fingerprint,
+    pluginName: fingerprint,
+    phase: fingerprint,
+    priority: fingerprint,
+    failStrategy: fingerprint,
+    vmConfig: fingerprint,
+    match: fingerprint,
+    type: fingerprint,
+  }),
+});
+
+export const trafficExtension = record({
+  spec: record({
+    ...attached,
+    phase: fingerprint,
+    priority: fingerprint,
+    match: fingerprint,
+    wasm: fingerprint,
+    lua: fingerprint,
+  }),
+});
+
+export const telemetry = record({
+  spec: record({
+    ...attached,
+    accessLogging: list(
+      record({
+        match: optional(record({ mode: text })),
+        disabled: flag,
+        filter: optional(record({ expression: text })),
+      }),
+    ),
+    metrics: list(
+      record({
+        overrides: list(
+          record({ match: optional(record({ metric: text, customMetric: text, mode: text })), disabled: flag }),
+        ),
+      }),
+    ),
+  }),
+});
+
+export const proxyConfig = record({
+  spec: record({
+    selector,
+    environmentVariables: map(fingerprint),
+    image: optional(record({ imageType: text })),
+  }),
+});
+
 export const service = record({
   spec: record({
     type: text,
     selector: map(text),
     externalName: text,
     clusterIP: text,
+    clusterIPs: list(name),
     ports: list(record({ port: int32, name: text, targetPort: intOrText, protocol: text, appProtocol: text })),
   }),
 });

@@ -1,14 +1,58 @@
-import { flag, int32, list, type Malformed, map, member, name, type Path, type Read, record, text } from "./read.ts";
+import {
+  flag,
+  int32,
+  list,
+  type Malformed,
+  map,
+  member,
+  name,
+  number,
+  optional,
+  type Path,
+  type Read,
+  record,
+  text,
+  type Value,
+} from "./read.ts";
 
+/** Whether a list has any items, which are not kept. */
+const isGiven: Read<boolean> = (raw) => Array.isArray(raw) && raw.length > 0;
+const securityContext = optional(
+  record({
+    runAsUser: number,
+    runAsGroup: number,
+    privileged: flag,
+    capabilities: optional(record({ add: list(name) })),
+  }),
+);
+const container = {
+  name,
+  image: text,
+  command: isGiven,
+  args: isGiven,
+  env: list(record({ name })),
+  securityContext,
+};
 const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
   spec: record({
     serviceAccountName: text,
     hostNetwork: flag,
-    containers: list(record({ name, ports: list(record({ containerPort: int32, name: text, protocol: text })) })),
-    initContainers: list(record({ name })),
+    securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
+    initContainers: list(record(container)),
+    containers: list(
+      record({ ...container, ports: list(record({ containerPort: int32, name: text, protocol: text })) }),
+    ),
   }),
 });
+type PodSpec = Value<typeof pod>["spec"];
+type ContainerFields = PodSpec["initContainers"][number];
+
+/** A container that has a name or a privilege of Istio's own containers. */
+export interface UnusualContainer extends ContainerFields {
+  /** The path in the pod (template): `["spec", "containers", 0]`. */
+  readonly at: Path;
+}
 
 export interface WorkloadFields {
   /** The path of the pod (template) in the raw object: `["spec", "template"]`; `[]` for a Pod. */
@@ -23,6 +67,10 @@ export interface WorkloadFields {
     readonly hasProxyContainer: boolean;
     /** Whether there are containers other than the proxy; init containers do not count. */
     readonly hasOtherContainers: boolean;
+    /** Containers with a reserved name, with privileges, or with a user of their own. Others are not kept. */
+    readonly unusual: readonly UnusualContainer[];
+    /** The user and the group of containers that set none. */
+    readonly runAs: readonly number[];
   };
 }
 
@@ -56,6 +104,45 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
       ports,
       hasProxyContainer: spec.containers.some(isProxyContainer) || spec.initContainers.some(isProxyContainer),
       hasOtherContainers: spec.containers.some((container) => !isProxyContainer(container)),
+      unusual: unusualIn(spec),
+      runAs: idsOf(spec.securityContext),
     },
   };
 };
+
+const none: readonly never[] = Object.freeze([]);
+
+/** The names of the containers that the injector adds. */
+const reservedNames: ReadonlySet<string> = new Set(["istio-proxy", "istio-init", "istio-validation"]);
+
+/** Most pods have no such container, and share one empty list. */
+function unusualIn({ containers, initContainers }: PodSpec): readonly UnusualContainer[] {
+  const found = [
+    ...containers.map((one, i) => [one, ["spec", "containers", i]] as const),
+    ...initContainers.map((one, i) => [one, ["spec", "initContainers", i]] as const),
+  ].filter(([one]) => reservedNames.has(one.name) || isPrivileged(one));
+  return found.length === 0
+    ? none
+    : found.map(([{ name, image, command, args, env, securityContext }, at]) => ({
+        name,
+        image,
+        command,
+        args,
+        env,
+        securityContext,
+        at,
+      }));
+}
+
+const isPrivileged = ({ securityContext }: ContainerFields): boolean =>
+  securityContext?.privileged === true ||
+  (securityContext?.capabilities?.add.length ?? 0) > 0 ||
+  idsOf(securityContext).length > 0;
+
+/** The user and the group that a security context sets. */
+export function idsOf(
+  context: { readonly runAsUser: number | undefined; readonly runAsGroup: number | undefined } | undefined,
+): readonly number[] {
+  const ids = [context?.runAsUser, context?.runAsGroup].filter((id) => id !== undefined);
+  return ids.length === 0 ? none : ids;
+}

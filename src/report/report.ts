@@ -50,6 +50,9 @@ export interface ReportedError {
   readonly message: string;
 }
 
+/** The reason of rules that had nothing to check because there is no object of their kind. */
+export const withoutObjects = "no object of its kind";
+
 /** What was checked, and with which policies: without it, "no findings" says little. */
 export interface Basis {
   /** The version of Meshward. */

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import type { Basis, RelatedObject, Report, ReportedFinding, ReportedObject } from "./report.ts";
+import { type Basis, type RelatedObject, type Report, type ReportedFinding, type ReportedObject } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
@@ -87,7 +87,7 @@ function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basi
 }
 const mostNames = 15;
 
-/** Rules without any object of their kind are only counted. */
+/** Many rules without any object of their kind are only counted; of others, the first are named. */
 function idleOf({ idle }: Basis): readonly string[] {
   const byReason = Map.groupBy(idle, ({ reason }) => reason);
   return [...byReason].map(([reason, members]) => {

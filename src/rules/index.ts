@@ -15,19 +15,24 @@ import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-st
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
+import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
+import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
+import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
 import { namespaceMeshConfigRemoved } from "./namespace/mesh-config-removed.ts";
 import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
+import { namespaceMeshSettingsWeakened } from "./namespace/mesh-settings-weakened.ts";
 import { namespaceMtlsNotStrict } from "./namespace/mtls-not-strict.ts";
 import { namespaceMtlsWeakened } from "./namespace/mtls-weakened.ts";
 import { namespaceNotDiscovered } from "./namespace/not-discovered.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
+import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
@@ -38,19 +43,25 @@ import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
+import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
+import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
+import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
+import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
+import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly Rule[] = [
@@ -68,19 +79,24 @@ export const rules: readonly Rule[] = [
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
   injectionRevisionUnserved,
+  kubernetesServiceHostClaimed,
+  kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
   namespaceEnrolledBacksWebhook,
+  namespaceInjectionWeakened,
   namespaceLeavesMesh,
   namespaceMeshConfigRemoved,
   namespaceMeshMtlsWeakened,
+  namespaceMeshSettingsWeakened,
   namespaceMtlsNotStrict,
   namespaceMtlsWeakened,
   namespaceNotDiscovered,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
+  namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
   objectMalformed,
   peerAuthenticationPermissive,
@@ -91,17 +107,23 @@ export const rules: readonly Rule[] = [
   policyRevisionInert,
   policyRevisionNarrowed,
   policySelectorEmpty,
+  proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  sidecarForwardsElsewhere,
+  telemetryHidesTraffic,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
+  wasmPluginAffectsProtected,
   waypointNotFound,
   workloadAnnotationInvalid,
   workloadCalledGateway,
+  workloadEntryReceivesTraffic,
   workloadLeavesMesh,
   workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
+  workloadProxyReplaced,
 ];

@@ -164,7 +164,7 @@ const cases: readonly [string, Parameters<typeof reviewed>[0], string][] = [
   ],
   ["a mesh config", { object: configMap("istio") }, "- -> ConfigMap istio-system/istio"],
   ["a mesh config of a revision", { object: configMap("istio-canary") }, "- -> ConfigMap istio-system/istio-canary"],
-  ["any other ConfigMap", { object: configMap("app") }, "unjudged: the ConfigMap is not a mesh config"],
+  ["any other ConfigMap", { object: configMap("app") }, "unjudged: the ConfigMap is not one of Istio's"],
   [
     "a mesh config loses its key",
     { oldObject: configMap("istio"), object: configMap("istio", {}) },

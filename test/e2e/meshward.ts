@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { kindsConcerned, type FailurePolicy, webhookConfigurations } from "../../src/generate/webhooks.ts";
 import { kinds } from "../../src/kube/kinds.ts";
 import { rules } from "../../src/rules/index.ts";
+import { isInConfigMaps } from "../../src/sources/cluster/resources.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { freePorts, type Program, startProgram, until } from "./program.ts";
@@ -115,7 +116,7 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
 /** What Meshward may do: read the kinds that rules need, read Istio's own ConfigMaps, write Events. */
 async function permit(plane: ControlPlane): Promise<void> {
   const served = [...kindsConcerned(rules)]
-    .filter((kind) => kind !== "MeshConfig")
+    .filter((kind) => !isInConfigMaps(kind))
     .flatMap((kind) => kinds[kind].served);
   const roles = {
     apiVersion: "rbac.authorization.k8s.io/v1",

@@ -17,6 +17,7 @@ import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
+import { settingsShapes } from "./settings-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
 
 // The cost of an evaluation, as the number of executed blocks and visited objects: never as time. In a world of twice the
@@ -32,6 +33,7 @@ const negligible = 600;
 const shapes: readonly CostShape[] = [
   ...costShapes,
   ...attackShapes,
+  ...settingsShapes,
   ...revisionShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];

@@ -115,11 +115,19 @@ const authorizationSpec = fc.record({
 });
 const policyAnnotations = fc.constantFrom(undefined, undefined, undefined, { "istio.io/dry-run": "true" });
 
-const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arbitrary<unknown> } = {
+const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "InjectorConfig">]: fc.Arbitrary<unknown> } = {
   VirtualService: virtualServiceSpec,
   DestinationRule: destinationRuleSpec,
   ServiceEntry: fc.record({
-    hosts: fc.constantFrom(["ext.example.com"], ["*.example.com"]),
+    hosts: fc.constantFrom(
+      ["ext.example.com"],
+      ["*.example.com"],
+      ["x.a.svc.cluster.local"],
+      ["*.b.svc.cluster.local"],
+    ),
+    addresses: fc.constantFrom(undefined, undefined, ["10.0.0.1"], ["10.0.0.0/24"]),
+    resolution: fc.constantFrom(undefined, "STATIC", "DNS"),
+    endpoints: fc.constantFrom(undefined, undefined, [{ address: "192.0.2.1" }]),
     exportTo,
     location: fc.constantFrom(undefined, "MESH_INTERNAL"),
     workloadSelector: fc.constantFrom(undefined, { labels: { app: "x" } }),
@@ -150,7 +158,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
   RequestAuthentication: fc.record({
     selector,
     targetRefs: fc.constantFrom(undefined, undefined, [{ kind: "Service", name: "x" }]),
-    jwtRules: fc.constantFrom([{ issuer: "https://issuer.example.com" }], []),
+    jwtRules: fc.constantFrom<unknown[]>(
+      [{ issuer: "https://issuer.example.com" }],
+      [{ issuer: "https://issuer.example.com", jwksUri: "http://keys.example.com" }, { issuer: "" }],
+      [],
+    ),
   }),
   EnvoyFilter: fc.record({
     workloadSelector: fc.constantFrom(undefined, { labels: {} }, { labels: { app: "x" } }, { labels: { app: "y" } }),
@@ -163,8 +175,36 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig">]: fc.Arb
     ),
     configPatches: fc.constantFrom([{ applyTo: "HTTP_FILTER" }], []),
   }),
+  WasmPlugin: fc.record({
+    selector,
+    targetRefs: fc.constantFrom(undefined, undefined, [{ kind: "Service", name: "x" }]),
+    url: fc.constantFrom("oci://one", "oci://two"),
+  }),
+  TrafficExtension: fc.record({ selector, lua: fc.constantFrom({ inlineCode: "a" }, { inlineCode: "b" }) }),
+  Telemetry: fc.record({
+    selector,
+    accessLogging: fc.constantFrom([], [{ disabled: true }], [{ disabled: false }]),
+    metrics: fc.constantFrom([], [{ overrides: [{ disabled: true }] }]),
+  }),
+  Sidecar: fc.record({
+    workloadSelector: fc.constantFrom(undefined, { labels: {} }, { labels: { app: "x" } }),
+    ingress: fc.constantFrom(
+      [],
+      [{ port: { number: 80 }, defaultEndpoint: "127.0.0.1:8080" }],
+      [{ port: { number: 80 }, defaultEndpoint: "127.0.0.1:80", tls: { mode: "SIMPLE" } }],
+    ),
+  }),
+  ProxyConfig: fc.record({
+    selector,
+    environmentVariables: fc.constantFrom(undefined, { ISTIO_META_X: "y" }, { LOG_LEVEL: "debug" }),
+  }),
+  WorkloadEntry: fc.record({ address: fc.constantFrom("192.0.2.1", "192.0.2.2"), labels: podLabels }),
   AdmissionWebhook: fc.record({ service: fc.record({ namespace, name, port: fc.constantFrom(undefined, 80) }) }),
-  Service: fc.record({ selector: podLabels, ports: fc.constant([{ port: 80, targetPort: 8080 }]) }),
+  Service: fc.record({
+    selector: podLabels,
+    clusterIP: fc.constantFrom(undefined, "10.0.0.1"),
+    ports: fc.constant([{ port: 80, targetPort: 8080 }]),
+  }),
   Workload: fc
     .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))
     .map(([own, { labels, annotations }, hostNetwork]) => ({
@@ -196,8 +236,27 @@ const namespaceObject = fc
   .record({ name: namespace, labels: namespaceLabels })
   .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
 
+/** The injector's configurations, which differ in what they leave out. */
+const injectorConfig = fc
+  .tuple(
+    fc.constantFrom("istio-sidecar-injector", "istio-sidecar-injector-other"),
+    fc.constantFrom(
+      "policy: enabled",
+      "policy: disabled",
+      "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
+    ),
+    fc.constantFrom("{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'),
+  )
+  .map(([name, config, values]) =>
+    readObject("InjectorConfig", {
+      kind: "ConfigMap",
+      metadata: { name, namespace: "istio-system" },
+      data: { config, values },
+    }),
+  );
+
 /** One object of any kind but mesh config. */
-export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject);
+export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, injectorConfig);
 
 /** Two control planes, of which one reads only some namespaces, and a tag that stands for it. */
 export const twoControlPlanes: MeshSettings = {
@@ -219,6 +278,7 @@ export const aMeshConfig = (name: "istio" | "istio-other" = "istio"): fc.Arbitra
       "rootNamespace: istio-system",
       "defaultDestinationRuleExportTo: ['.']",
       "discoverySelectors: [{ matchLabels: { istio-injection: enabled } }]",
+      "{ trustDomainAliases: [old], pathNormalization: { normalization: NONE }, defaultConfig: { interceptionMode: NONE } }",
       "{}",
     )
     .map((mesh) =>

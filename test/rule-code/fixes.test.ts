@@ -123,6 +123,68 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Identities of trust domain/,
       "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
     ],
+    [
+      /^The trust domain changes from (\S+) to/,
+      'Add "$1" to trustDomainAliases until every workload has a new certificate and no policy names the old trust domain.',
+    ],
+    [/^mTLS accepts TLS 1.2/, "Keep meshMTLS.minProtocolVersion at TLSV1_3."],
+    [
+      /^Sidecars no longer refuse/,
+      "Keep outboundTrafficPolicy.mode at REGISTRY_ONLY, and add a ServiceEntry for each external host.",
+    ],
+    [/^Proxies normalize paths less/, "Keep pathNormalization."],
+    [
+      /^Proxies no longer write access logs/,
+      "Keep accessLogFile, or name a provider in defaultProviders.accessLogging.",
+    ],
+    [
+      /^All proxies use .* of their own: (\S+) "/,
+      "Remove $1, unless the file or address is under the control of those who run the mesh.",
+    ],
+    [/^New pods are not captured/, "Remove defaultConfig.interceptionMode."],
+    [
+      /^Certificates of workloads are issued by/,
+      "Name only a certificate authority that is under the control of those who run the mesh.",
+    ],
+    [/^istiod reads configuration from/, "Keep the configuration of the mesh in the Kubernetes API only."],
+    [/^All proxies use variable (\S+)/, "Remove $1 from defaultConfig.proxyMetadata."],
+    [
+      /^All proxies trust the certificate authorities/,
+      "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    ],
+    [/^All proxies accept a control plane/, "Remove defaultConfig.controlPlaneAuthPolicy."],
+    [
+      /^Gateways trust more proxies/,
+      "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
+    ],
+  ],
+  "namespace-mesh-settings-weakened": [
+    [
+      /trust domain "\S+"(?: as identities of the mesh)?$/,
+      "Add a trust domain only if its certificate authority is as trustworthy as that of this mesh, and accept it with a MeshwardException.",
+    ],
+    [
+      /accept certificates of (?:the|one more) certificate authority/,
+      "Add a certificate authority only if it is as trustworthy as that of this mesh, and accept it with a MeshwardException.",
+    ],
+    [/interception mode NONE$/, "Remove defaultConfig.interceptionMode from the mesh config."],
+    [
+      /^Auto mTLS is disabled/,
+      "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    ],
+    [/normalize paths less/, "Keep pathNormalization, or compare no paths in AuthorizationPolicies."],
+    [
+      /the callers of trust domain ("\S+") that it names/,
+      'Keep $1 in trustDomainAliases, or write "cluster.local" in the policy, which stands for the trust domain of the mesh.',
+    ],
+    [
+      /no longer exists$/,
+      "A policy whose provider does not exist denies every request that it asks about. Delete the policy first, or keep the provider.",
+    ],
+    [
+      /(?:instead of "\S+"|does not answer)$/,
+      "Ask the owner of the namespace, and accept the change with a MeshwardException.",
+    ],
   ],
   "namespace-dataplane-conflict": [
     [

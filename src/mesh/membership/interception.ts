@@ -1,3 +1,4 @@
+import { proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { type Capture, captureOf } from "./capture.ts";
 import type { Namespace } from "./namespaces.ts";
 import { portIn, portsIn } from "./port-lists.ts";
@@ -43,7 +44,8 @@ function readInterception({ annotations }: Pod, capture: Capture): Interception 
   if (capture === "ambient")
     return trueValues.has(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
   if (capture !== "sidecar") return nothing(undefined);
-  if (annotations[interceptionMode] === "NONE") return nothing(interceptionMode);
+  const disabledBy = annotationWithoutInterception(annotations);
+  if (disabledBy !== undefined) return nothing(disabledBy);
   const included = annotations[includeInboundPorts] ?? "*";
   const onlyPorts = included === "*" ? undefined : portsIn(included);
   if (onlyPorts !== undefined) return { onlyPorts, exceptPorts: noPorts, by: includeInboundPorts };
@@ -61,6 +63,13 @@ function readExclusions(annotations: Pod["annotations"]): Interception {
     return { onlyPorts: undefined, exceptPorts: excluded, by: excludeInboundPorts };
   const exceptPorts = new Set([...excluded, status]);
   return { onlyPorts: undefined, exceptPorts, by: excludeInboundPorts, statusPort: status };
+}
+
+/** The annotation with interception mode NONE; that of its own takes precedence (files/injection-template.yaml). */
+function annotationWithoutInterception(annotations: Pod["annotations"]): string | undefined {
+  const own = annotations[interceptionMode];
+  if (own !== undefined) return own === "NONE" ? interceptionMode : undefined;
+  return proxyConfigOf(annotations)?.interceptionMode === "NONE" ? proxyConfigAnnotation : undefined;
 }
 
 const noPorts: ReadonlySet<number> = new Set();

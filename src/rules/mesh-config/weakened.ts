@@ -1,7 +1,12 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { MeshConfigFields } from "../../kube/mesh-config.ts";
+import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
+import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
+
+type Found = Pick<Problem, "message" | "fix" | "key">;
 
 export const meshConfigWeakened = defineRule({
   id: "mesh-config-weakened",
@@ -10,32 +15,151 @@ export const meshConfigWeakened = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls", "authorization"],
-  summary: "The mesh config moves the root namespace, disables auto mTLS or adds a trust domain alias.",
-  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go).",
+  summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies or its access logs.",
+  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). The default proxy config applies to every proxy.",
   fix: "Copy the mesh-wide policies into the new root namespace before moving it, give every host a DestinationRule with ISTIO_MUTUAL before disabling auto mTLS, and add an alias only for a domain whose certificate authority is as trustworthy as that of this mesh.",
 
   *compare(before, after) {
     const [old, now] = [before.object.mesh, after.object.mesh];
-    const { rootNamespace: otherwise } = defaultMeshSettings;
-    const [from, to] = [old.rootNamespace || otherwise, now.rootNamespace || otherwise];
-    if (from !== to)
-      yield {
-        at,
-        message: `The root namespace moves from ${from} to ${to}: mesh-wide policies in ${from} no longer have an effect`,
-        fix: `Copy the mesh-wide policies from namespace ${from} to ${to} before moving the root namespace.`,
-      };
-    if ((old.enableAutoMtls ?? true) && now.enableAutoMtls === false)
-      yield {
-        at,
-        message: "Auto mTLS is disabled: clients send plaintext unless a DestinationRule sets TLS",
-        fix: "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
-      };
-    for (const alias of new Set(now.trustDomainAliases))
-      if (!old.trustDomainAliases.includes(alias) && alias !== old.trustDomain)
-        yield {
-          at,
-          message: `Identities of trust domain ${JSON.stringify(alias)} are treated as identities of the mesh`,
-          fix: "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
-        };
+    for (const losses of [rootNamespaceMoved, identities, mtls, traffic, controlPlane])
+      for (const found of losses(old, now)) yield { at, ...found };
+    for (const losses of [replacedParts, variables, trust, capture])
+      for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
   },
 });
+
+function* rootNamespaceMoved(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  const { rootNamespace: otherwise } = defaultMeshSettings;
+  const [from, to] = [old.rootNamespace || otherwise, now.rootNamespace || otherwise];
+  if (from !== to)
+    yield {
+      message: `The root namespace moves from ${from} to ${to}: mesh-wide policies in ${from} no longer have an effect`,
+      fix: `Copy the mesh-wide policies from namespace ${from} to ${to} before moving the root namespace.`,
+    };
+}
+
+function* identities(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  const [from, to] = [trustDomainOf(old), trustDomainOf(now)];
+  if (from !== to && !ownTrustDomains(now).has(from))
+    yield {
+      message: `The trust domain changes from ${from} to ${to}, and ${from} is not an alias: workloads refuse certificates that were issued before`,
+      fix: `Add ${JSON.stringify(from)} to trustDomainAliases until every workload has a new certificate and no policy names the old trust domain.`,
+    };
+  for (const alias of new Set(now.trustDomainAliases))
+    if (!old.trustDomainAliases.includes(alias) && alias !== old.trustDomain)
+      yield {
+        message: `Identities of trust domain ${JSON.stringify(alias)} are treated as identities of the mesh`,
+        fix: "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
+      };
+}
+
+function* mtls(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  if ((old.enableAutoMtls ?? true) && now.enableAutoMtls === false)
+    yield {
+      message: "Auto mTLS is disabled: clients send plaintext unless a DestinationRule sets TLS",
+      fix: "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    };
+  if (old.meshMTLS?.minProtocolVersion === "TLSV1_3" && now.meshMTLS?.minProtocolVersion !== "TLSV1_3")
+    yield { message: "mTLS accepts TLS 1.2", fix: "Keep meshMTLS.minProtocolVersion at TLSV1_3." };
+}
+
+function* traffic(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  if (old.outboundTrafficPolicy?.mode === "REGISTRY_ONLY" && now.outboundTrafficPolicy?.mode !== "REGISTRY_ONLY")
+    yield {
+      message: "Sidecars no longer refuse requests to hosts that the mesh does not know",
+      fix: "Keep outboundTrafficPolicy.mode at REGISTRY_ONLY, and add a ServiceEntry for each external host.",
+    };
+  if (normalizesLess(old, now))
+    yield {
+      message: `Proxies normalize paths less (${normalizationOf(now)} instead of ${normalizationOf(old)}), so that requests can evade paths in AuthorizationPolicies`,
+      fix: "Keep pathNormalization.",
+    };
+  if (logsAccess(old) && !logsAccess(now))
+    yield {
+      message: "Proxies no longer write access logs, unless a Telemetry enables them",
+      fix: "Keep accessLogFile, or name a provider in defaultProviders.accessLogging.",
+    };
+}
+
+function* controlPlane(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  const address = now.ca?.address ?? "";
+  if (address !== "" && address !== old.ca?.address)
+    yield {
+      message: `Certificates of workloads are issued by ${JSON.stringify(address)}`,
+      key: "certificate authority",
+      fix: "Name only a certificate authority that is under the control of those who run the mesh.",
+    };
+  const known = new Set(old.configSources.map((source) => source.address));
+  for (const source of new Set(now.configSources.map((one) => one.address ?? "")))
+    if (!known.has(source))
+      yield {
+        message: `istiod reads configuration from ${JSON.stringify(source)}, which Meshward does not check`,
+        fix: "Keep the configuration of the mesh in the Kubernetes API only.",
+      };
+}
+
+const logsAccess = ({ accessLogFile = "", defaultProviders }: MeshConfigFields): boolean =>
+  accessLogFile !== "" || (defaultProviders?.accessLogging.length ?? 0) > 0;
+
+type ProxyFields = NonNullable<MeshConfigFields["defaultConfig"]>;
+
+/** Fields of the default proxy config that change what every proxy runs or whom it obeys. */
+const replacing = [
+  ["customConfigFile", "a bootstrap configuration"],
+  ["proxyBootstrapTemplatePath", "a bootstrap template"],
+  ["discoveryAddress", "a control plane"],
+  ["binaryPath", "a binary"],
+] as const satisfies readonly (readonly [keyof ProxyFields, string])[];
+
+function* replacedParts(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  for (const [field, what] of replacing)
+    if (now?.[field] !== undefined && now[field] !== old?.[field] && !isIstiod(now[field]))
+      yield {
+        message: `All proxies use ${what} of their own: defaultConfig.${field} ${JSON.stringify(now[field])}`,
+        key: field,
+        fix: `Remove defaultConfig.${field}, unless the file or address is under the control of those who run the mesh.`,
+      };
+}
+
+function* variables(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  for (const [variable, value] of Object.entries(now?.proxyMetadata ?? {}))
+    if (decisiveVariables.test(variable) && value !== old?.proxyMetadata[variable])
+      yield {
+        message: `All proxies use variable ${variable} ${value}, which decides whom they trust, obey or capture`,
+        key: variable,
+        fix: `Remove ${variable} from defaultConfig.proxyMetadata.`,
+      };
+}
+
+function* trust(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  const authorities = now?.caCertificatesPem ?? "";
+  if (!["", "[]", old?.caCertificatesPem].includes(authorities))
+    yield {
+      message: "All proxies trust the certificate authorities in defaultConfig.caCertificatesPem",
+      fix: "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    };
+  if (now?.controlPlaneAuthPolicy === "NONE" && old?.controlPlaneAuthPolicy !== "NONE")
+    yield {
+      message: "All proxies accept a control plane that does not authenticate itself",
+      fix: "Remove defaultConfig.controlPlaneAuthPolicy.",
+    };
+}
+
+function* capture(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  if (now?.interceptionMode === "NONE" && old?.interceptionMode !== "NONE")
+    yield {
+      message: "New pods are not captured: the interception mode of all sidecars is NONE",
+      fix: "Remove defaultConfig.interceptionMode.",
+    };
+  if (trustedProxies(now) > trustedProxies(old))
+    yield {
+      message: "Gateways trust more proxies in front of them, whose X-Forwarded-For then decides for remoteIpBlocks",
+      fix: "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
+    };
+}
+
+/** The addresses of istiod's Services that Istio's charts set, one for each revision. */
+const isIstiod = (address: string): boolean => /^istiod(-[a-z0-9-]+)?\.istio-system\.svc(:\d+)?$/.test(address);
+
+const trustedProxies = (proxy: ProxyFields | undefined): number =>
+  Number((proxy?.gatewayTopology?.numTrustedProxies ?? "").replaceAll('"', "")) || 0;

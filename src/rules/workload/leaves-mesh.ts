@@ -1,6 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Capture, captureOf, isTooLateForInjection } from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
@@ -211,8 +212,11 @@ function annotationOf(
 ): Annotation | undefined {
   if (by === undefined || pod.annotations[by] === undefined) return undefined;
   let annotation = shown.get(by);
-  if (annotation === undefined)
-    shown.set(by, (annotation = { name: by, text: `: ${by} ${JSON.stringify(pod.annotations[by])}` }));
+  if (annotation === undefined) {
+    // A proxy config has many fields, of which only this one makes traffic bypass the mesh.
+    const value = by === proxyConfigAnnotation ? "interceptionMode: NONE" : pod.annotations[by];
+    shown.set(by, (annotation = { name: by, text: `: ${by} ${JSON.stringify(value)}` }));
+  }
   return annotation;
 }
 

@@ -1,13 +1,13 @@
 import { once } from "node:events";
 import { closeSync, createWriteStream, openSync, readSync, renameSync, rmSync } from "node:fs";
 import { allKinds, type Kind, kindOf } from "../../kube/kinds.ts";
-import { type AnyObject, withoutLastApplied } from "../../kube/object.ts";
+import { type AnyObject, readAny, withoutLastApplied } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
 import type { ClusterConnection } from "./connection.ts";
 import type { Pace } from "./pace.ts";
-import { type ClusterResource, readReceived, resourcesOf } from "./resources.ts";
+import { type ClusterResource, isInConfigMaps, readReceived, resourcesOf } from "./resources.ts";
 import { type ClusterSnapshot, meshOfObjects, readCluster, type ReceivedMeshOptions } from "./snapshot.ts";
 import { linesOf } from "./text-lines.ts";
 
@@ -74,9 +74,9 @@ export async function writeCapture(
   }
 }
 
-/** Of ConfigMaps only mesh configs, each from only one of the two lists. */
+/** Of ConfigMaps only Istio's own, each from only one of the lists. */
 const isWanted = (raw: Record<string, unknown>, resource: ClusterResource): boolean =>
-  resource.kind !== "MeshConfig" || readReceived(raw, resource) !== undefined;
+  !isInConfigMaps(resource.kind) || readReceived(raw, resource) !== undefined;
 
 /** Whether a file begins like a capture. False for folders, pipes and files that do not exist. */
 export function isCapture(file: string): boolean {
@@ -180,9 +180,8 @@ const resources = allKinds.flatMap((kind) => resourcesOf(kind));
 function resourceOf(raw: unknown): ClusterResource | undefined {
   const [version, name] = [String(member(raw, "apiVersion")), String(member(raw, "kind"))];
   const kind = kindOf(version, name);
-  if (kind !== "MeshConfig")
+  if (kind === undefined || !isInConfigMaps(kind))
     return resources.find((resource) => resource.kind === kind && resource.served.kind === name);
-  const candidates = resourcesOf(kind);
-  const isDefault = member(member(raw, "metadata"), "name") === "istio";
-  return candidates[isDefault ? 0 : 1];
+  const object = readAny(raw);
+  return resources.find((resource) => object !== undefined && resource.owns(object) && resource.kind === object.kind);
 }

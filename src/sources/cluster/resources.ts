@@ -22,6 +22,7 @@ export interface ClusterResource {
 /** The collections that contain the objects of a kind. */
 export function resourcesOf(kind: Kind): readonly ClusterResource[] {
   if (kind === "MeshConfig") return meshConfigs;
+  if (kind === "InjectorConfig") return injectorConfigs;
   return kinds[kind].served.map((served) => ({
     kind,
     served,
@@ -40,16 +41,31 @@ const meshConfig = (selector: Readonly<Record<string, string>>, isDefault: boole
   title: `${titleOf(configMap)} (${Object.values(selector).join()})`,
   namespace: defaultMeshSettings.rootNamespace,
   selector,
-  owns: ({ metadata }) => (metadata.name === "istio") === isDefault,
+  owns: ({ kind, metadata }) => kind === "MeshConfig" && (metadata.name === "istio") === isDefault,
 });
 /**
  * Only Istio's own ConfigMaps are read: that of the default revision by its name, those of other revisions by the label
- * that istiod's chart sets. The label also selects the injector's ConfigMap, which the reader rejects.
+ * that istiod's chart sets. The label also selects the injector's ConfigMaps, which are a kind of their own.
  */
 const meshConfigs = [
   meshConfig({ fieldSelector: "metadata.name=istio" }, true),
   meshConfig({ labelSelector: "istio.io/rev" }, false),
 ];
+
+const injectorConfigs: readonly ClusterResource[] = [
+  {
+    kind: "InjectorConfig",
+    served: configMap,
+    title: `${titleOf(configMap)} (the injector's, istio.io/rev)`,
+    namespace: defaultMeshSettings.rootNamespace,
+    selector: { labelSelector: "istio.io/rev" },
+    owns: ({ kind }) => kind === "InjectorConfig",
+  },
+];
+
+/** The kinds that are read from ConfigMaps, of which only Istio's own are objects of the mesh. */
+const inConfigMaps: ReadonlySet<Kind> = new Set(["MeshConfig", "InjectorConfig"]);
+export const isInConfigMaps = (kind: Kind): boolean => inConfigMaps.has(kind);
 
 /** The URL path of a collection or, with a name, of one object. */
 export function pathOf(
@@ -70,11 +86,11 @@ export function asReceived(item: unknown, { served }: ClusterResource, version: 
 }
 
 /**
- * Reads a raw object. Undefined if no rule needs it: a ConfigMap without a mesh config, or a workload that another
+ * Reads a raw object. Undefined if no rule needs it: a ConfigMap that is not Istio's, or a workload that another
  * workload owns. Owned workloads are most of the objects in a cluster and add nothing to their owner.
  */
 export function readReceived(raw: Record<string, unknown>, resource: ClusterResource): AnyObject | undefined {
-  const object = resource.kind === "MeshConfig" ? readAny(raw) : readObject(resource.kind, raw);
+  const object = isInConfigMaps(resource.kind) ? readAny(raw) : readObject(resource.kind, raw);
   if (object === undefined || !resource.owns(object)) return undefined;
   return object.kind === "Workload" && isOwned(object) ? undefined : object;
 }

@@ -41,7 +41,7 @@ async function cluster(context: TestContext): Promise<{ server: ListWatchServer;
   });
   server.apply("configmaps", {
     metadata: { name: "istio-sidecar-injector", namespace: "istio-system", labels },
-    data: { config: "hidden" },
+    data: { config: "policy: enabled" },
   });
   server.apply("configmaps", { metadata: { name: "other", namespace: "shop" }, data: { key: "hidden" } });
   const ownerReferences = [{ apiVersion: "apps/v1", kind: "ReplicaSet", name: "shop", controller: true }];
@@ -65,6 +65,7 @@ test("a capture holds what was sent, never Secrets, of ConfigMaps Istio's own; i
   const capture = JSON.parse(text) as { items: { kind: string }[]; count: number; at: string };
   assert.deepEqual([capture.items.length, capture.count, capture.at], [count, count, now.toISOString()]);
   assert.deepEqual(capture.items.map(({ kind }) => kind).sort(), [
+    "ConfigMap",
     "ConfigMap",
     "ConfigMap",
     "Deployment",
@@ -150,7 +151,7 @@ test("a capture that is not whole, or not ours, is refused by name", async (cont
     [
       "without an object",
       [...lines.slice(0, 2), ...lines.slice(3)].join("\n"),
-      /should contain 6 objects and contains 5; run meshward capture again$/,
+      /should contain 7 objects and contains 6; run meshward capture again$/,
     ],
     ["with more", `${text}{}\n`, /has data after its end; run meshward capture again$/],
     [

@@ -4,15 +4,19 @@ import { allKinds, type Kind, kinds, type Served } from "../../../src/kube/kinds
 import type { ListWatchServer, RawObject } from "./list-watch-server.ts";
 import { type LiveCluster, liveCluster } from "./live-cluster.ts";
 
-/** Names that a row of the table is used under: mesh configs are found by name, or by the label of a revision. */
-const namesOf = (kind: Kind) =>
-  kind === "MeshConfig" ? { listed: "istio", added: "istio-canary" } : { listed: "listed", added: "added" };
+/** Names that a row of the table is used under: Istio's ConfigMaps are found by name, or by the label of a revision. */
+const namesOf = (kind: Kind) => names[kind] ?? { listed: "listed", added: "added" };
+const names: Partial<Record<Kind, { readonly listed: string; readonly added: string }>> = {
+  MeshConfig: { listed: "istio", added: "istio-canary" },
+  InjectorConfig: { listed: "istio-sidecar-injector", added: "istio-sidecar-injector-canary" },
+};
+const data: Partial<Record<Kind, object>> = { MeshConfig: { mesh: "{}" }, InjectorConfig: { config: "{}" } };
 
 function objectOf(kind: Kind, { namespaced }: Served, name: string, edition: string): RawObject {
   const labels = { "istio.io/rev": "canary", edition };
   return {
     metadata: { name, labels, ...(namespaced ? { namespace: "istio-system" } : {}) },
-    ...(kind === "MeshConfig" ? { data: { mesh: "{}" } } : {}),
+    data: data[kind],
   };
 }
 

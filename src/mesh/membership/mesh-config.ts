@@ -1,0 +1,73 @@
+import { type MeshConfigFields, noMeshConfig } from "../../kube/mesh-config.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { isMeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "./namespaces.ts";
+
+export type MeshConfig = ObjectOf<"MeshConfig">;
+
+const ofTheMesh = "mesh";
+
+/** A Namespace and the MeshConfig that the settings of the mesh come from. */
+export const meshConfigOfNamespace = relation(
+  "meshConfigOfNamespace",
+  index("Namespace", () => [ofTheMesh]),
+  index("MeshConfig", (config) => (isMeshSettings(config) ? [ofTheMesh] : [])),
+);
+
+/** The mesh config of one side of a change. Without a ConfigMap, all fields have their defaults. */
+export function meshConfigAt(
+  namespace: Namespace,
+  mesh: MeshView<typeof meshConfigOfNamespace>,
+): { readonly object: MeshConfig | undefined; readonly fields: MeshConfigFields } {
+  const [object] = mesh.related(meshConfigOfNamespace, namespace);
+  return { object, fields: object?.mesh ?? noMeshConfig };
+}
+
+/** Istio's default for `trustDomain` (Istio pkg/config/mesh/mesh.go DefaultMeshConfig). */
+const defaultTrustDomain = "cluster.local";
+export const trustDomainOf = ({ trustDomain }: MeshConfigFields): string => trustDomain || defaultTrustDomain;
+
+/** The trust domains whose identities count as identities of the mesh (Istio pilot/pkg/security/trustdomain/bundle.go). */
+export const ownTrustDomains = (fields: MeshConfigFields): ReadonlySet<string> =>
+  new Set([trustDomainOf(fields), ...fields.trustDomainAliases]);
+
+/**
+ * The trust domains whose certificates workloads accept over mTLS: also those of additional certificate authorities
+ * (Istio pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation).
+ */
+export const acceptedTrustDomains = (fields: MeshConfigFields): ReadonlySet<string> =>
+  new Set([...ownTrustDomains(fields), ...fields.caCertificates.flatMap(({ trustDomains }) => trustDomains)]);
+
+/** How much a proxy normalizes a path before it compares it (istio.io/api mesh/v1alpha1 ProxyPathNormalization). */
+export const normalizationOf = ({ pathNormalization }: MeshConfigFields): string => {
+  const written = pathNormalization?.normalization ?? "DEFAULT";
+  return written === "DEFAULT" ? "BASE" : written;
+};
+const degrees = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"];
+export const normalizesLess = (before: MeshConfigFields, after: MeshConfigFields): boolean =>
+  degrees.indexOf(normalizationOf(after)) < degrees.indexOf(normalizationOf(before));
+
+/** The certificate authorities that a mesh config adds, as texts that identify them. */
+export const addedAuthorities = (fields: MeshConfigFields): ReadonlySet<string> =>
+  new Set(fields.caCertificates.map(({ pem, spiffeBundleUrl }) => spiffeBundleUrl ?? (pem ?? "").trim()));
+
+/** An extension provider that decides about requests for AuthorizationPolicies with action CUSTOM. */
+export interface AuthorizationProvider {
+  /** The service that is called, with port and path. */
+  readonly calls: string;
+  /** Whether requests pass if the service does not answer. */
+  readonly failsOpen: boolean;
+}
+export function authorizationProvidersOf({
+  extensionProviders,
+}: MeshConfigFields): ReadonlyMap<string, AuthorizationProvider> {
+  return new Map(
+    extensionProviders.flatMap(({ name, envoyExtAuthzHttp, envoyExtAuthzGrpc }) => {
+      const called = envoyExtAuthzHttp ?? envoyExtAuthzGrpc;
+      if (called === undefined) return [];
+      const { service = "", port, pathPrefix = "", failOpen = false } = called;
+      return [[name, { calls: `${service}:${port.replaceAll('"', "")}${pathPrefix}`, failsOpen: failOpen }] as const];
+    }),
+  );
+}

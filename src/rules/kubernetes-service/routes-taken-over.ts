@@ -1,0 +1,34 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import {
+  virtualServicesClaimingAll,
+  virtualServicesClaimingNamespace,
+  virtualServicesClaimingService,
+} from "../../mesh/traffic/service-claims.ts";
+
+const claims = [virtualServicesClaimingService, virtualServicesClaimingNamespace, virtualServicesClaimingAll] as const;
+
+export const kubernetesServiceRoutesTakenOver = defineRule({
+  id: "kubernetes-service-routes-taken-over",
+  subject: "Service",
+  reads: claims,
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary:
+    "A VirtualService of another namespace routes the requests that clients of other namespaces send to a Service.",
+  why: "A sidecar uses the VirtualServices that are exported to its namespace, of whichever namespace, the oldest first (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices). Such a VirtualService can send the requests for a host elsewhere, mirror them, or rewrite their headers, for every client that it is exported to. Only the own clients of its namespace are its owner's business. VirtualServices of the root namespace belong to those who run the mesh.",
+  fix: "Limit the VirtualService to clients of its own namespace with `exportTo: [.]`, or let the owner of the Service write it in the namespace of the Service.",
+
+  *check(service, mesh) {
+    const found = new Set(claims.flatMap((relation) => mesh.related(relation, service)));
+    // A wildcard of its own namespace may be among the hosts.
+    for (const virtualService of found)
+      if (virtualService.metadata.namespace !== service.metadata.namespace)
+        yield {
+          at: [],
+          message: `${idOf(virtualService)} routes the requests that clients of other namespaces send to ${idOf(service)}`,
+          related: [virtualService],
+        };
+  },
+});

@@ -1,0 +1,204 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
+import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { captured } from "../../mesh/membership/captured.ts";
+import {
+  excludeInboundPorts,
+  includeInboundPorts,
+  interceptionOf,
+  type PortLost,
+  portsLost,
+} from "../../mesh/membership/interception.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
+import { formatLabels, type LabelSelector, selectsByExpression } from "../../mesh/objects/selectors.ts";
+import { forWording, index, type MeshView, relation } from "../../view/view.ts";
+
+type InjectorConfig = ObjectOf<"InjectorConfig">;
+type Pod = Workload["pod"];
+
+const ofEveryRevision = "injector";
+
+/** A Namespace and the InjectorConfigs of all revisions. */
+const injectorConfigsOfNamespace = relation(
+  "injectorConfigsOfNamespace",
+  index("Namespace", () => [ofEveryRevision]),
+  index("InjectorConfig", () => [ofEveryRevision]),
+);
+
+// Only the configuration adds problems, not a workload that comes or goes.
+const capturedNow = forWording(captured);
+const reads = [injectorConfigsOfNamespace, capturedNow] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const namespaceInjectionWeakened = defineRule({
+  id: "namespace-injection-weakened",
+  subject: "Namespace",
+  reads,
+  worksWithout: ["InjectorConfig", "Workload"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["mtls", "revisions"],
+  summary:
+    "The configuration of the sidecar injector leaves pods of a namespace, or some of their ports, outside the mesh.",
+  why: "The injector decides with its ConfigMap which pods get a sidecar (Istio pkg/kube/inject/inject.go injectRequired) and which ports the sidecar captures (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml). A pod without a sidecar accepts all traffic, without mTLS or any policy. Running pods keep their sidecar until they are created again.",
+  fix: "Revert the ConfigMap of the injector, or write a MeshwardException with an end date.",
+
+  *compare(before, after) {
+    const now = after.mesh.related(injectorConfigsOfNamespace, after.object);
+    const old = before.mesh.related(injectorConfigsOfNamespace, before.object);
+    if (old === now || isTerminating(after.object)) return;
+    const known = new Map(old.map((config) => [keyOf(config), config]));
+    for (const config of now) {
+      const was = known.get(keyOf(config));
+      if (was === undefined || was === config) continue;
+      const pods = injectedPods(after.object, config, { configs: now, mesh: after.mesh });
+      for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object }))
+        yield { ...problem, related: [config], ...(pods.areCertain ? {} : { atMost: "warn" }) };
+    }
+  },
+});
+
+const revisionOf = ({ metadata }: InjectorConfig): string =>
+  /^istio-sidecar-injector-(.+)$/.exec(metadata.name)?.[1] ?? "default";
+
+/** The revision that injects a pod, as its namespace or its own label says it: a revision or a tag. */
+function revisionFor({ labels }: Pod, namespace: Namespace): string {
+  const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
+  if (enabled !== undefined) return "default";
+  return (revision ?? labels[revisionLabel]) || "default";
+}
+
+/** A pod that a namespace may have later. */
+const anyPod: Pod = readObject("Workload", { kind: "Deployment" }).pod;
+
+/**
+ * The pods of a namespace that this configuration injects. A tag may stand for any revision, so that nothing is certain
+ * about the pods of a revision without a ConfigMap.
+ */
+function injectedPods(
+  namespace: Namespace,
+  config: InjectorConfig,
+  { configs, mesh }: { readonly configs: readonly InjectorConfig[]; readonly mesh: View },
+): { readonly all: readonly Pod[]; readonly areCertain: boolean } {
+  const { workloads } = mesh.get(capturedNow, namespace);
+  mesh.visited(workloads.all.length);
+  const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
+  const injected = workloads.all
+    .filter((one) => one.pod.annotations[sidecarStatus] === undefined && captureOf(one, namespace) === "sidecar")
+    .map(({ pod }) => pod);
+  const pods = injected.length === 0 && isBySidecar ? [anyPod] : injected;
+  const own = pods.filter((pod) => revisionFor(pod, namespace) === revisionOf(config));
+  if (own.length > 0) return { all: own, areCertain: true };
+  const revisions = new Set(configs.map(revisionOf));
+  return { all: pods.filter((pod) => !revisions.has(revisionFor(pod, namespace))), areCertain: false };
+}
+
+interface Affected {
+  readonly pods: readonly Pod[];
+  readonly namespace: Namespace;
+}
+
+function* lossesOf(was: InjectorConfig, is: InjectorConfig, { pods, namespace }: Affected): Iterable<Problem> {
+  if (pods.length === 0) return;
+  const where = `namespace ${namespace.metadata.name}`;
+  const reasons = new Set(
+    pods.flatMap((pod) => {
+      const reason = reasonAgainst(is, pod);
+      return reason !== undefined && reasonAgainst(was, pod) === undefined ? [reason] : [];
+    }),
+  );
+  for (const reason of reasons)
+    yield { at: [], message: `New pods of ${where} get no sidecar: ${reason} in ${idOf(is)}`, key: reason };
+  const injected = pods.filter((pod) => reasonAgainst(is, pod) === undefined);
+  const { shown } = portDefaults(is);
+  for (const port of portsLostBy(was, is, injected))
+    yield {
+      at: [],
+      message: `Traffic to ${portText(port)} of new pods in ${where} bypasses the sidecar: ${shown} in ${idOf(is)}`,
+      key: `port ${port}`,
+    };
+  yield* otherTemplates(was, is, where);
+}
+
+const portText = (port: PortLost["port"]): string => {
+  if (typeof port === "number") return `port ${port}`;
+  return port === "all" ? "all ports" : "other ports";
+};
+
+/** The ports that leave the mesh. */
+function portsLostBy(was: InjectorConfig, is: InjectorConfig, pods: readonly Pod[]): ReadonlySet<PortLost["port"]> {
+  const [before, after] = [portDefaults(was), portDefaults(is)];
+  if (before.shown === after.shown) return new Set();
+  return new Set(
+    pods.flatMap((pod) =>
+      portsLost(pod, captureWith(pod, before.values), captureWith(pod, after.values)).map(({ port }) => port),
+    ),
+  );
+}
+
+/** Why a configuration does not inject a pod that its namespace or its labels enroll; undefined: it injects it. */
+function reasonAgainst({ config }: InjectorConfig, { labels, annotations }: Pod): string | undefined {
+  if ((labels[injectSidecar] ?? annotations[injectSidecar]) === "true") return undefined;
+  const never = config.neverInjectSelector.find((selector) => matches(selector, labels));
+  if (never !== undefined) return `neverInjectSelector selects ${shown(never)}`;
+  if (config.alwaysInjectSelector.some((selector) => matches(selector, labels))) return undefined;
+  return config.policy === "enabled" ? undefined : `the policy is ${JSON.stringify(config.policy ?? "")}`;
+}
+
+/** The injector ignores an empty selector. */
+const matches = (selector: LabelSelector, labels: Pod["labels"]): boolean =>
+  Object.keys(selector.matchLabels).length + selector.matchExpressions.length > 0 &&
+  selectsByExpression(selector, labels);
+
+const shown = ({ matchLabels, matchExpressions }: LabelSelector): string =>
+  [
+    formatLabels(matchLabels),
+    ...matchExpressions.map(({ key, operator, values }) => [key, operator, values.join("|")].filter(Boolean).join(" ")),
+  ]
+    .filter(Boolean)
+    .join(", ");
+
+interface PortDefaults {
+  readonly values: Readonly<Record<string, string>>;
+  readonly shown: string;
+}
+/** The ports that a sidecar captures if the pod has no annotation of its own. */
+function portDefaults({ values }: InjectorConfig): PortDefaults {
+  const { includeInboundPorts: included = "*", excludeInboundPorts: excluded = "" } = values.global?.proxy ?? {};
+  return {
+    values: { [includeInboundPorts]: included, [excludeInboundPorts]: excluded },
+    shown: `global.proxy.includeInboundPorts is ${JSON.stringify(included)} and excludeInboundPorts ${JSON.stringify(excluded)}`,
+  };
+}
+const captureWith = (pod: Pod, defaults: PortDefaults["values"]) =>
+  interceptionOf({ ...pod, annotations: { ...defaults, ...pod.annotations } }, "sidecar");
+
+/** Settings that may lead around the sidecar, which depends on templates that Meshward does not read. */
+function* otherTemplates(
+  { config: was }: InjectorConfig,
+  { config: is }: InjectorConfig,
+  where: string,
+): Iterable<Problem> {
+  if (usesSidecar(was.defaultTemplates) && !usesSidecar(is.defaultTemplates))
+    yield {
+      at: [],
+      message: `New pods of ${where} are injected without the template "sidecar": defaultTemplates are ${JSON.stringify(is.defaultTemplates)}`,
+      key: "defaultTemplates",
+      atMost: "warn",
+    };
+  for (const [annotation, value] of Object.entries(is.injectedAnnotations))
+    if (
+      /^(traffic\.sidecar|sidecar|ambient)\.istio\.io\//.test(annotation) &&
+      was.injectedAnnotations[annotation] !== value
+    )
+      yield {
+        at: [],
+        message: `New pods of ${where} get the annotation ${annotation} ${JSON.stringify(value)} from injectedAnnotations, which can change what their sidecar captures`,
+        key: `injectedAnnotations ${annotation}`,
+        atMost: "warn",
+      };
+}
+const usesSidecar = (templates: readonly string[]): boolean => templates.length === 0 || templates.includes("sidecar");

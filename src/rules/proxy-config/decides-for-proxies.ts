@@ -1,0 +1,77 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import {
+  addedEffects,
+  namespacesInForce,
+  proxiesOfNamespace,
+  policyScope,
+  type ProxyScope,
+} from "../../mesh/authorization/proxy-attachments.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
+
+type ProxyConfig = ObjectOf<"ProxyConfig">;
+
+/** A namespace and its own ProxyConfigs with decisive variables. */
+const decisiveProxyConfigsInNamespace = relation(
+  "decisiveProxyConfigsInNamespace",
+  namespaceByName,
+  index("ProxyConfig", (config, settings) =>
+    isServed(config, settings) && variablesOf(config).length > 0 ? [config.metadata.namespace] : [],
+  ),
+);
+
+/** A namespace's own ProxyConfigs with decisive variables. */
+const decisiveProxyConfigsIn = fact(
+  "decisiveProxyConfigsIn",
+  "Namespace",
+  [decisiveProxyConfigsInNamespace],
+  (namespace, mesh): readonly ProxyConfig[] => mesh.related(decisiveProxyConfigsInNamespace, namespace),
+);
+
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
+export const proxyConfigDecidesForProxies = defineRule({
+  id: "proxy-config-decides-for-proxies",
+  subject: "Namespace",
+  reads: [decisiveProxyConfigsIn, rootOfNamespace, proxies],
+  worksWithout: ["KubernetesGateway", "ProxyConfig", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "A ProxyConfig sets variables with which the proxies of a namespace trust, obey or capture something else.",
+  why: "The environment variables of a ProxyConfig are set in the injected containers of its namespace, or of the mesh in the root namespace (Istio pilot/pkg/model/proxy_config.go EffectiveProxyConfig). Some of them decide which certificate authority and control plane a proxy accepts, and which identity it claims.",
+  fix: "Remove the variable. Ask those who run the mesh to change it for all proxies.",
+
+  *compare(before, after) {
+    if (isTerminating(after.object)) return;
+    const lists = ({ object, mesh }: typeof after) =>
+      namespacesInForce(object, mesh).map((one) => mesh.get(decisiveProxyConfigsIn, one));
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: variablesOf,
+    });
+    for (const { object, effect, reach } of found)
+      yield {
+        at: [],
+        message: `${idOf(object)} sets variable ${effect} of proxies of namespace ${after.object.metadata.name}`,
+        key: `${idOf(object)} ${effect}`,
+        related: [object],
+        ...(reach === "sure" ? {} : { atMost: "warn" }),
+      };
+  },
+});
+
+/** The decisive variables with their values. */
+const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
+  Object.entries(spec.environmentVariables).flatMap(([name, value]) =>
+    decisiveVariables.test(name) ? [`${name} ${value}`] : [],
+  );
+
+const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope =>
+  policyScope({ selector, targetRef: undefined, targetRefs: [] });

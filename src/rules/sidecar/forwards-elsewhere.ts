@@ -1,0 +1,80 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import {
+  addedEffects,
+  namespacesInForce,
+  proxiesOfNamespace,
+  noLabels,
+  type ProxyScope,
+} from "../../mesh/authorization/proxy-attachments.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
+
+type Sidecar = ObjectOf<"Sidecar">;
+
+/** A namespace and its own Sidecars that forward a port to another one. */
+const forwardingSidecarsInNamespace = relation(
+  "forwardingSidecarsInNamespace",
+  namespaceByName,
+  index("Sidecar", (sidecar, settings) =>
+    isServed(sidecar, settings) && forwardedBy(sidecar).length > 0 ? [sidecar.metadata.namespace] : [],
+  ),
+);
+
+/** A namespace's own Sidecars that forward a port to another one. */
+const forwardingSidecarsIn = fact(
+  "forwardingSidecarsIn",
+  "Namespace",
+  [forwardingSidecarsInNamespace],
+  (namespace, mesh): readonly Sidecar[] => mesh.related(forwardingSidecarsInNamespace, namespace),
+);
+
+// A workload that comes or goes adds no such object.
+const proxies = forWording(proxiesOfNamespace);
+
+export const sidecarForwardsElsewhere = defineRule({
+  id: "sidecar-forwards-elsewhere",
+  subject: "Namespace",
+  reads: [forwardingSidecarsIn, rootOfNamespace, proxies],
+  worksWithout: ["KubernetesGateway", "Sidecar", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["mtls", "authorization"],
+  summary: "A Sidecar forwards an inbound port of a namespace to another port of the application.",
+  why: "The mTLS mode and the AuthorizationPolicies of an inbound listener are those of its own port (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs). With a `defaultEndpoint` of another port, requests reach that port without the policies for it.",
+  fix: "Forward each ingress listener to its own port, or write the policies for the port of the listener too.",
+
+  *compare(before, after) {
+    if (isTerminating(after.object)) return;
+    const lists = ({ object, mesh }: typeof after) =>
+      namespacesInForce(object, mesh).map((one) => mesh.get(forwardingSidecarsIn, one));
+    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+      scopeOf,
+      effectsOf: forwardedBy,
+    });
+    for (const { object, effect, reach } of found)
+      yield {
+        at: [],
+        message: `${idOf(object)} forwards ${effect} of workloads in namespace ${after.object.metadata.name}, without the policies for the port that it forwards to`,
+        key: `${idOf(object)} ${effect}`,
+        related: [object],
+        ...(reach === "sure" ? {} : { atMost: "warn" }),
+      };
+  },
+});
+
+/** The ports that a Sidecar forwards to another port or to a socket. */
+const forwardedBy = ({ spec }: Sidecar): readonly string[] =>
+  spec.ingress.flatMap(({ port, defaultEndpoint = "" }) => {
+    const target = /:(\d+)$/.exec(defaultEndpoint)?.[1];
+    const isElsewhere = defaultEndpoint !== "" && Number(target) !== port?.number;
+    return isElsewhere ? [`port ${port?.number ?? "?"} to ${JSON.stringify(defaultEndpoint)}`] : [];
+  });
+
+const scopeOf = ({ spec }: Sidecar): ProxyScope => ({
+  labels: spec.workloadSelector?.labels ?? noLabels,
+  targetRefs: [],
+});

@@ -1,0 +1,106 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import {
+  changedObjects,
+  namespacesInForce,
+  newlySelected,
+  policyScope,
+  proxiesOfNamespace,
+} from "../../mesh/authorization/proxy-attachments.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+
+type Extension = ObjectOf<"WasmPlugin"> | ObjectOf<"TrafficExtension">;
+
+/** A namespace and its own WasmPlugins. */
+const wasmPluginsInNamespace = relation(
+  "wasmPluginsInNamespace",
+  namespaceByName,
+  index("WasmPlugin", (plugin, settings) => (isServed(plugin, settings) ? [plugin.metadata.namespace] : [])),
+);
+/** A namespace and its own TrafficExtensions. */
+const trafficExtensionsInNamespace = relation(
+  "trafficExtensionsInNamespace",
+  namespaceByName,
+  index("TrafficExtension", (extension, settings) =>
+    isServed(extension, settings) ? [extension.metadata.namespace] : [],
+  ),
+);
+
+/** A namespace's own WasmPlugins. */
+const wasmPluginsIn = fact(
+  "wasmPluginsIn",
+  "Namespace",
+  [wasmPluginsInNamespace],
+  (namespace, mesh): readonly Extension[] => mesh.related(wasmPluginsInNamespace, namespace),
+);
+/** A namespace's own TrafficExtensions. */
+const trafficExtensionsIn = fact(
+  "trafficExtensionsIn",
+  "Namespace",
+  [trafficExtensionsInNamespace],
+  (namespace, mesh): readonly Extension[] => mesh.related(trafficExtensionsInNamespace, namespace),
+);
+
+const reads = [wasmPluginsIn, trafficExtensionsIn, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+/**
+ * The extensions that apply in a namespace: its own and those of the root namespace (Istio
+ * pilot/pkg/model/push_context.go ExtensionsByListenerInfo).
+ */
+function listsOf(namespace: Namespace, mesh: View): readonly (readonly Extension[])[] {
+  return namespacesInForce(namespace, mesh).flatMap((one) => [
+    mesh.get(wasmPluginsIn, one),
+    mesh.get(trafficExtensionsIn, one),
+  ]);
+}
+
+export const wasmPluginAffectsProtected = defineRule({
+  id: "wasm-plugin-affects-protected",
+  subject: "Namespace",
+  reads,
+  worksWithout: ["KubernetesGateway", "TrafficExtension", "WasmPlugin", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary: "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace.",
+  why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh.",
+  fix: "Ask the owner of the namespace to review the code, and pin it with `sha256`. If it is for other workloads, set their selector.",
+
+  *compare(before, after) {
+    if (isTerminating(after.object)) return;
+    const { name } = after.object.metadata;
+    const [old, now] = [listsOf(before.object, before.mesh), listsOf(after.object, after.mesh)];
+    const changed = now.flatMap((extensions, i) => changedObjects(old[i] ?? [], extensions));
+    for (const { object: extension, was } of changed) {
+      const reach = after.mesh
+        .get(proxiesOfNamespace, after.object)
+        .reachOf(extension, policyScope(asAttached(extension)));
+      if (reach === undefined) continue;
+      yield {
+        at: [],
+        message: `${idOf(extension)} ${was === undefined ? "runs code in" : "changes the code that it runs in"} proxies of namespace ${name}, which can read and change all requests`,
+        key: idOf(extension),
+        related: [extension],
+        ...(reach === "sure" ? {} : { atMost: "warn" }),
+      };
+    }
+    for (const { workload, object: extension } of newlySelected([before, after], [old, now], labelsOf))
+      yield {
+        at: [],
+        message: `The new labels of ${idOf(workload)} make ${idOf(extension)} run code in its proxy, which can read and change all requests`,
+        related: [extension],
+      };
+  },
+});
+
+/** A TrafficExtension has only targetRefs (Istio pilot/pkg/model/extensions.go GetTargetRef). */
+const asAttached = (extension: Extension) =>
+  extension.kind === "WasmPlugin" ? extension.spec : { ...extension.spec, targetRef: undefined };
+const labelsOf = (extension: Extension) =>
+  policyScope(asAttached(extension)).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;

@@ -1,0 +1,210 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { isTooLong, type ProxyConfigFields, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
+import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
+import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
+
+const annotationsAt = ["metadata", "annotations"];
+
+/** What is found in the pod (template); `at` is relative to it. */
+type Found = Pick<Problem, "at" | "message" | "fix"> & { readonly key: string };
+
+export const workloadProxyReplaced = defineRule({
+  id: "workload-proxy-replaced",
+  subject: "Workload",
+  reads: [namespaceOfWorkload],
+  worksWithout: ["Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  onlyOwnChanges: true,
+  since: "0.1.0",
+  tags: ["mtls", "authorization"],
+  summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN can remove the redirection.",
+  fix: "Remove it from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
+
+  *check(workload, mesh) {
+    const [namespace] = mesh.related(namespaceOfWorkload, workload);
+    if (namespace !== undefined && isTerminating(namespace)) return;
+    const capture = captureOf(workload, namespace);
+    if (capture === "none") return;
+    const { podAt } = workload;
+    for (const { at, message, ...found } of foundIn(workload, capture))
+      yield {
+        at: [...podAt, ...at],
+        message: `The pod template ${message}`,
+        ...found,
+        ...(capture === "unknown" ? { atMost: "warn" } : {}),
+      };
+  },
+});
+
+function* foundIn({ pod }: Workload, capture: Capture): Iterable<Found> {
+  for (const container of pod.unusual) yield* privileges(container);
+  if (capture === "ambient") return;
+  for (const container of pod.unusual) yield* reserved(container);
+  yield* proxyUser(pod);
+  yield* annotated(pod.annotations);
+  yield* configured(proxyConfigOf(pod.annotations));
+  if (isTooLong(pod.annotations))
+    yield {
+      at: [...annotationsAt, proxyConfigAnnotation],
+      message: `has a proxy config that is too long to read: annotation ${proxyConfigAnnotation}`,
+      key: proxyConfigAnnotation,
+      fix: `Keep only the fields in ${proxyConfigAnnotation} that differ from the mesh config.`,
+    };
+  if (pod.labels[tlsMode] !== undefined && pod.labels[tlsMode] !== "istio")
+    yield {
+      at: ["metadata", "labels", tlsMode],
+      message: `tells clients to send plaintext: label ${tlsMode} ${JSON.stringify(pod.labels[tlsMode])}`,
+      key: tlsMode,
+      fix: `Remove the label ${tlsMode}; the injector sets it.`,
+    };
+}
+
+/** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/endpointshards.go GetTLSModeFromEndpointLabels). */
+const tlsMode = "security.istio.io/tlsMode";
+
+const isOfIstio = ({ name }: UnusualContainer): boolean => /^istio-(proxy|init|validation)$/.test(name);
+
+function* privileges({ at, securityContext, ...container }: UnusualContainer): Iterable<Found> {
+  if (isOfIstio({ at, securityContext, ...container })) return;
+  const powers = (securityContext?.capabilities?.add ?? []).filter((name) => /^(CAP_)?(NET_ADMIN|ALL)$/i.test(name));
+  const name = JSON.stringify(container.name);
+  if (securityContext?.privileged === true)
+    yield {
+      at: [...at, "securityContext", "privileged"],
+      message: `has a privileged container ${name}, which can remove the redirection to the proxy`,
+      key: `privileged ${name}`,
+      fix: "Run the container without `privileged`. Pod Security Admission can enforce that.",
+    };
+  else if (powers.length > 0)
+    yield {
+      at: [...at, "securityContext", "capabilities", "add"],
+      message: `has a container ${name} with capability ${powers[0]}, which can remove the redirection to the proxy`,
+      key: `capability ${name}`,
+      fix: "Remove the capability. Pod Security Admission can enforce that.",
+    };
+}
+
+/** The user and the group of the proxy, whose traffic is not redirected. */
+const proxyId = 1337;
+
+function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
+  const fix = "Run the containers as another user and group.";
+  if (runAs.includes(proxyId))
+    yield {
+      at: ["spec", "securityContext"],
+      message: "runs as the user or group 1337, whose traffic avoids the proxy",
+      key: "proxy user",
+      fix,
+    };
+  for (const container of unusual)
+    if (!isOfIstio(container) && idsOf(container.securityContext).includes(proxyId))
+      yield {
+        at: [...container.at, "securityContext"],
+        message: `runs container ${JSON.stringify(container.name)} as the user or group 1337, whose traffic avoids the proxy`,
+        key: `proxy user ${container.name}`,
+        fix,
+      };
+}
+
+/** Resources, ports and probes of the proxy may be set in the template; Istio documents that. */
+function* reserved(container: UnusualContainer): Iterable<Found> {
+  if (!isOfIstio(container)) return;
+  const { at, image = "", command, args, env, securityContext } = container;
+  const variable = env.find(({ name }) => decisiveVariables.test(name))?.name;
+  const parts = [
+    [image !== "" && image !== "auto", "image", `image ${JSON.stringify(image)}`],
+    [command, "command", "a command"],
+    [args, "args", "arguments"],
+    [securityContext !== undefined, "securityContext", "a security context"],
+    [variable !== undefined, "env", `variable ${variable}`],
+  ] as const;
+  for (const [isSet, field, what] of parts)
+    if (isSet)
+      yield {
+        at: [...at, field],
+        message: `replaces a part of ${container.name} with a container of this name: ${what}`,
+        key: `${container.name} ${field}`,
+        fix: `Rename the container, or leave only resources and probes in it, with image "auto".`,
+      };
+}
+
+/** Annotations with which a pod chooses another proxy, or keeps traffic from it. */
+const decisiveAnnotations: Readonly<Record<string, string>> = {
+  "sidecar.istio.io/proxyImage": "chooses the image of its proxy",
+  "sidecar.istio.io/bootstrapOverride": "chooses the bootstrap configuration of its proxy",
+  "sidecar.istio.io/discoveryAddress": "chooses the control plane of its proxy",
+  "proxy.istio.io/overrides": "replaces parts of the injected containers",
+  "traffic.sidecar.istio.io/excludeInterfaces": "keeps the traffic of network interfaces from its proxy",
+  "traffic.sidecar.istio.io/kubevirtInterfaces": "treats inbound traffic of network interfaces as outbound",
+  "istio.io/reroute-virtual-interfaces": "treats inbound traffic of network interfaces as outbound",
+};
+/** The injector adds the volume mounts in this annotation, a list in JSON, to the proxy. */
+const userMounts = "sidecar.istio.io/userVolumeMount";
+/** The certificates, tokens and configuration of the proxy. Users mount certificates of their own elsewhere. */
+const ownFolders = [
+  "/var/run/secrets/istio",
+  "/var/run/secrets/tokens",
+  "/var/run/secrets/workload-spiffe-credentials",
+  "/var/run/secrets/workload-spiffe-uds",
+  "/var/run/secrets/credential-uds",
+  "/etc/istio/proxy",
+  "/etc/istio/pod",
+  "/var/lib/istio",
+];
+
+/** Whether a mount hides files of the proxy. A text that is not JSON is refused by the injector. */
+function mountsOver(json: string | undefined): boolean {
+  return (json ?? "")
+    .split('"mountPath"')
+    .slice(1)
+    .some((part) => {
+      const path = `${/^\s*:\s*"([^"]*)"/.exec(part)?.[1] ?? "/"}/`.replaceAll(/\\?\/+/g, "/");
+      return ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
+    });
+}
+const templates = "inject.istio.io/templates";
+const knownTemplates: ReadonlySet<string> = new Set(["sidecar", "gateway"]);
+
+function* annotated(annotations: Readonly<Record<string, string>>): Iterable<Found> {
+  const found = (name: string, what: string): Found => ({
+    at: [...annotationsAt, name],
+    message: `${what}: annotation ${name} ${JSON.stringify(annotations[name])}`,
+    key: name,
+    fix: `Remove the annotation ${name}.`,
+  });
+  for (const [name, what] of Object.entries(decisiveAnnotations))
+    if ((annotations[name] ?? "") !== "") yield found(name, what);
+  if (mountsOver(annotations[userMounts])) yield found(userMounts, "mounts a volume over the files of its proxy");
+  const names = (annotations[templates] ?? "").split(",").map((name) => name.trim());
+  if (names.some((name) => name !== "" && !knownTemplates.has(name)))
+    yield found(templates, "is injected with templates of its own");
+}
+
+const decisiveFields = [
+  ["customConfigFile", "the bootstrap configuration"],
+  ["proxyBootstrapTemplatePath", "the bootstrap template"],
+  ["discoveryAddress", "the control plane"],
+  ["binaryPath", "the binary"],
+] as const satisfies readonly (readonly [keyof ProxyConfigFields, string])[];
+
+function* configured(config: ProxyConfigFields | undefined): Iterable<Found> {
+  if (config === undefined) return;
+  const found = (field: string, what: string): Found => ({
+    at: [...annotationsAt, proxyConfigAnnotation],
+    message: `${what}: ${field} in annotation ${proxyConfigAnnotation}`,
+    key: `${proxyConfigAnnotation} ${field}`,
+    fix: `Remove ${field} from the annotation.`,
+  });
+  for (const [field, what] of decisiveFields)
+    if ((config[field] ?? "") !== "") yield found(field, `chooses ${what} of its proxy`);
+  if (config.caCertificatesPem !== "" && config.caCertificatesPem !== "[]")
+    yield found("caCertificatesPem", "lets its proxy trust other certificate authorities");
+  if (config.controlPlaneAuthPolicy === "NONE")
+    yield found("controlPlaneAuthPolicy", "lets its proxy accept an unauthenticated control plane");
+  for (const variable of Object.keys(config.proxyMetadata))
+    if (decisiveVariables.test(variable)) yield found(`proxyMetadata.${variable}`, "changes the identity of its proxy");
+}
