@@ -10,6 +10,7 @@ import {
   authorizationOf,
   type Coverage,
   type NamespaceAuthorization,
+  openedBy,
 } from "../mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../mesh/authorization/policies.ts";
 import type { Enforcer } from "../mesh/authorization/rules.ts";
@@ -74,20 +75,37 @@ function decision(
   enforcer: Enforcer,
   { what, who }: { readonly what: string; readonly who: string },
 ): Pick<ExplanationLine, "text" | "value" | "objects"> {
-  const { sealedBy, closedBy, openedBy } = coverage;
   const start = `${what} (${enforcer === "ztunnel" ? "ztunnel enforces" : "proxies enforce"} it): ${who}`;
   const value = defaultAnswer(coverage);
-  if (value === "sealed" && sealedBy !== undefined)
-    return { text: `${start}all requests are denied by ${idOf(sealedBy)}`, value, objects: [sealedBy] };
-  if (value === "denied-by-default" && closedBy !== undefined)
+  const { text, by } = value === "open" ? whyOpen(coverage) : whyDenied(coverage);
+  return { text: `${start}${text}`, value, ...(by === undefined ? {} : { objects: [by] }) };
+}
+
+interface Why {
+  readonly text: string;
+  readonly by?: AuthorizationPolicy;
+}
+
+function whyDenied(coverage: Coverage): Why {
+  const { sealedBy, closedBy, deniedBy } = coverage;
+  if (sealedBy !== undefined) return { text: `all requests are denied by ${idOf(sealedBy)}`, by: sealedBy };
+  if (closedBy !== undefined && openedBy(coverage) === undefined)
     return {
-      text: `${start}denied by default by ${idOf(closedBy)}: requests that no ALLOW policy matches are denied`,
-      value,
-      objects: [closedBy],
+      text: `denied by default by ${idOf(closedBy)}: requests that no ALLOW policy matches are denied`,
+      by: closedBy,
     };
-  if (openedBy !== undefined)
-    return { text: `${start}open: ${idOf(openedBy)} allows everyone`, value, objects: [openedBy] };
-  return { text: `${start}open: no ALLOW policy is in force, so there is no default deny`, value };
+  if (deniedBy === undefined) return { text: "denied by default by several policies together" };
+  return {
+    text: `denied by default by ${idOf(deniedBy)}: it denies everything but the callers and requests that it names`,
+    by: deniedBy,
+  };
+}
+
+function whyOpen(coverage: Coverage): Why {
+  const by = openedBy(coverage);
+  if (by === undefined) return { text: "open: no ALLOW policy is in force, so there is no default deny" };
+  const others = coverage.openedAloneBy === undefined ? ", together with other policies" : "";
+  return { text: `open: ${idOf(by)} allows everyone${others}`, by };
 }
 
 function policyLine(choice: AuthorizationChoice): ExplanationLine {

@@ -12,12 +12,12 @@ import {
   type AuthorizationPolicy,
   type Idleness,
   idlenessOf,
-  reachOf,
   servicesTargeted,
   type TargetRef,
   targetRefsOf,
 } from "./policies.ts";
-import type { Enforcer, Reach } from "./rules.ts";
+import { type Reach, reachOf } from "./reach.ts";
+import type { Enforcer } from "./rules.ts";
 import { authorizationOfWorkload } from "./workload-authorization.ts";
 import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "./ztunnel-rules.ts";
 

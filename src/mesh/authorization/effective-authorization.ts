@@ -18,12 +18,12 @@ import { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
-import { type Coverage, hasDefaultDeny, noCoverage, together } from "./coverage.ts";
+import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
-export { type Coverage, hasDefaultDeny, isDeniedByDefault } from "./coverage.ts";
+export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
 
 type Labels = Readonly<Record<string, string>>;
 const noLabels: Labels = Object.freeze({});
@@ -264,8 +264,8 @@ export class NamespaceAuthorization {
     if (!this.#policies.isOfAll) return false;
     const mayOpen = this.own.kinds.opens || this.meshWide?.kinds.opens === true;
     return enforcers.every((enforcer) => {
-      const { sealedBy, closedBy } = this.#wide(enforcer);
-      return sealedBy !== undefined || (closedBy !== undefined && !mayOpen);
+      const coverage = this.#wide(enforcer);
+      return coverage.sealedBy !== undefined || (isDeniedByDefault(coverage) && !mayOpen);
     });
   }
 

@@ -2,7 +2,8 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { type Enforcer, type Reach, ruleReach, widest } from "./rules.ts";
+import { reachOf } from "./reach.ts";
+import type { Enforcer } from "./rules.ts";
 import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 
 export type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
@@ -115,20 +116,6 @@ export function scopeOf(policy: AuthorizationPolicy): string {
   const sorted = labels && Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([targetRefsOf(policy), selector === undefined ? "all" : (sorted ?? "empty")]);
 }
-
-/** The widest of a policy's rules; a policy without rules matches nobody (builder.go build, rbacPolicyMatchNever). */
-export function reachOf(policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach {
-  let known = reaches.get(policy);
-  if (known?.trustDomain !== settings.trustDomain)
-    reaches.set(policy, (known = { trustDomain: settings.trustDomain, proxy: undefined, ztunnel: undefined }));
-  return (known[enforcer] ??= widest(policy.spec.rules.map((rule) => ruleReach(rule, enforcer, settings))));
-}
-
-/** Policies never change, and the reach of one depends only on its rules and the trust domain. */
-const reaches = new WeakMap<
-  AuthorizationPolicy,
-  { readonly trustDomain: string; proxy: Reach | undefined; ztunnel: Reach | undefined }
->();
 
 /** Whether an ALLOW policy allows everyone when a proxy enforces it. */
 export const opensToEveryone = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>

@@ -2,18 +2,19 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
-import { type Coverage, noCoverage, older, together } from "./coverage.ts";
+import { type Coverage, coverageOf, noCoverage, together } from "./coverage.ts";
 import {
   actionOf,
   attachesToGateway,
   type AuthorizationPolicy,
   type GatewayTarget,
   opensToEveryone,
-  reachOf,
   scopeOf,
   servicesTargeted,
   targetRefsOf,
 } from "./policies.ts";
+import { matchedBy } from "./reach.ts";
+import { noOrdinary } from "./requests/ordinary.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -39,9 +40,9 @@ interface Targets {
 
 /** Which effects the policies on workloads have, regardless of the data plane. */
 export interface PolicyKinds {
-  /** Some policy denies by default. */
+  /** Some policy denies by default, perhaps together with others. */
   readonly denies: boolean;
-  /** Some ALLOW policy allows everyone. */
+  /** Some ALLOW policy allows requests of unnamed callers, perhaps all of them together with others. */
   readonly opens: boolean;
 }
 
@@ -183,15 +184,14 @@ export class PolicySet {
 
   #coverageOf(policies: Policies, enforcer: Enforcer): Coverage {
     if (policies.length === 0) return noCoverage;
-    let { sealedBy, closedBy, openedBy } = noCoverage;
-    for (const policy of policies) {
-      const isForAll = reachOf(policy, enforcer, this.#settings) === "everyone";
-      const action = actionOf(policy);
-      if (action === "DENY" && isForAll) sealedBy = older(sealedBy, policy);
-      if (action === "ALLOW" && !isForAll) closedBy = older(closedBy, policy);
-      if (action === "ALLOW" && isForAll && !this.#passedOver.has(policy)) openedBy = older(openedBy, policy);
-    }
-    return { sealedBy, closedBy, openedBy };
+    return policies.reduce((sum, policy) => together(sum, this.#ofPolicy(policy, enforcer)), noCoverage);
+  }
+
+  #ofPolicy(policy: AuthorizationPolicy, enforcer: Enforcer): Coverage {
+    const matched = matchedBy(policy, enforcer, this.#settings);
+    const isAllow = actionOf(policy) === "ALLOW";
+    if (isAllow && matched.reach === "everyone" && this.#passedOver.has(policy)) return noCoverage;
+    return coverageOf(policy, isAllow, matched);
   }
 
   #selected(): Selection {
@@ -258,9 +258,10 @@ function kindsOf(
   for (const policy of policies) {
     if (targetRefsOf(policy).length > 0) continue;
     for (const enforcer of enforcers) {
-      const isForAll = reachOf(policy, enforcer, settings) === "everyone";
-      if ((actionOf(policy) === "DENY") === isForAll) denies = true;
-      else if (isForAll && !passedOver.has(policy)) opens = true;
+      const { reach, ordinary } = matchedBy(policy, enforcer, settings);
+      const isAllow = actionOf(policy) === "ALLOW";
+      if (isAllow ? reach !== "everyone" : ordinary !== noOrdinary) denies = true;
+      if (isAllow && ordinary !== noOrdinary && !passedOver.has(policy)) opens = true;
     }
   }
   return { denies, opens };

@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { actionOf, type AuthorizationPolicy, reachOf } from "./policies.ts";
+import { actionOf, type AuthorizationPolicy } from "./policies.ts";
+import { isSameForMesh } from "./reach.ts";
 import type { SelectorGroup } from "../objects/selector-groups.ts";
 import type { PolicySet } from "./policy-set.ts";
 import { atZtunnel } from "./ztunnel-rules.ts";
@@ -131,7 +132,7 @@ function sayingOf(policies: readonly AuthorizationPolicy[], caller: Caller, sett
     return any(spec.rules, (rule) => shareOf(rule, judged, action));
   };
   const [denying, allowing] = [policies.filter(isDeny), policies.filter((policy) => !isDeny(policy))];
-  const isOpen = allowing.some((policy) => reachOf(policy, "ztunnel", settings) !== "some");
+  const isOpen = allowing.some((policy) => isSameForMesh(policy, "ztunnel", settings));
   return {
     denies: denying.some((policy) => matched(policy, "DENY") === all),
     allowsSome: allowing.length > 0,

@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { Path } from "../../kube/read.ts";
 import {
   authorization,
   type Coverage,
@@ -12,12 +13,12 @@ import {
   type AuthorizationPolicy,
   type GatewayTarget,
   isEnforced,
-  reachOf,
   scopeOf,
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { type Enforcer, enforcers, type Reach, ruleReach, widest } from "../../mesh/authorization/rules.ts";
+import { isUnrestricted, type Reach, reachOf, reachOfRule, widest } from "../../mesh/authorization/reach.ts";
+import { type Enforcer, enforcers } from "../../mesh/authorization/rules.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -53,18 +54,26 @@ export const authorizationPolicyAllowsEveryone = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
-  summary: "A rule of an ALLOW policy has no restrictions, so it cancels every default deny.",
-  why: 'ALLOW policies are additive: one matching rule allows a request, and a rule whose `from`, `to` and `when` restrict nothing matches every request (Istio pilot/pkg/security/authz/model/model.go New). `principals: ["*"]` and `namespaces: ["*"]` require only that the caller has some identity of the mesh.',
-  fix: "Restrict the callers in `from` (principals, namespaces or serviceAccounts) or the operations in `to`. To deny everything by default, leave `rules` out.",
+  summary: "The rules of an ALLOW policy restrict nobody who is not named, so they cancel every default deny.",
+  why: 'ALLOW policies are additive: one matching rule allows a request (Istio pilot/pkg/security/authz/model/model.go New). A rule without values restricts nobody, and neither do negative values such as `notPaths` or `notNamespaces`, values that everybody meets such as `0.0.0.0/0` or a list of all methods, and rules that together leave nothing out. `principals: ["*"]` and `namespaces: ["*"]` require only that the caller has some identity of the mesh.',
+  fix: "Name the callers in `from` (principals, namespaces, serviceAccounts or requestPrincipals). To deny everything by default, leave `rules` out.",
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
       const { enforcedBy, isDenied } = mesh.get(openable, namespace).concernedBy(policy);
       const keys = keysOf(policy);
-      for (const [i, rule] of policy.spec.rules.entries()) {
-        const reach = widest([...enforcedBy].map((enforcer) => ruleReach(rule, enforcer, mesh.settings)));
-        if (reach !== "some") yield problemOf(i, reach, keys[reach], isDenied);
-      }
+      const reaches = policy.spec.rules.map((_, i) =>
+        widest([...enforcedBy].map((enforcer) => reachOfRule(policy, i, { enforcer, settings: mesh.settings }))),
+      );
+      for (const [i, reach] of reaches.entries())
+        if (reach !== "some")
+          yield problemOf(["spec", "rules", i], reach, keys[reach], {
+            isDenied,
+            isWhole: isUnrestricted(policy, i, mesh.settings),
+          });
+      const whole = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
+      if (whole !== widest(reaches))
+        yield problemOf(["spec", "rules"], whole, keys[whole], { isDenied, isWhole: false });
     }
   },
 });
@@ -76,17 +85,27 @@ function keysOf(policy: AuthorizationPolicy): Readonly<Record<Reach, string>> {
   return { everyone: key("everyone"), authenticated: key("authenticated"), some: key("some") };
 }
 
-function problemOf(i: number, reach: Reach, key: string, isDenied: boolean): Problem {
+function problemOf(at: Path, reach: Reach, key: string, { isDenied, isWhole }: Finding): Problem {
+  const what = at.length > 2 ? "This rule allows" : "Together, the rules of this policy allow";
+  const everyone = isWhole
+    ? "everyone: no from, to or when restricts it"
+    : "everyone: no positive value restricts the callers";
   const who =
     reach === "everyone"
-      ? "This rule allows everyone: no from, to or when restricts it"
-      : "This rule allows every workload of the mesh: it accepts any identity, and no to restricts it";
+      ? `${what} ${everyone}`
+      : `${what} every workload of the mesh: it accepts any identity, and no to restricts it`;
   return {
-    at: ["spec", "rules", i],
+    at,
     message: isDenied ? `${who}; it cancels the default deny` : who,
     key,
     ...(reach === "everyone" && isDenied ? {} : { atMost: "warn" as const }),
   };
+}
+
+interface Finding {
+  readonly isDenied: boolean;
+  /** The rule matches every request. */
+  readonly isWhole: boolean;
 }
 
 /** The objects that a policy applies to. */
@@ -100,9 +119,9 @@ const union = (all: readonly Concerned[]): Concerned => ({
   enforcedBy: new Set(all.flatMap(({ enforcedBy }) => [...enforcedBy])),
   isDenied: all.some(({ isDenied }) => isDenied),
 });
-const concerned = (enforcer: Enforcer, { closedBy, sealedBy }: Coverage): Concerned => ({
+const concerned = (enforcer: Enforcer, { closedBy, sealedBy, deniedBy }: Coverage): Concerned => ({
   enforcedBy: new Set([enforcer]),
-  isDenied: closedBy !== undefined && sealedBy === undefined,
+  isDenied: closedBy !== undefined && sealedBy === undefined && deniedBy === undefined,
 });
 
 /** Several workloads: those with a proxy, and all of them. */

@@ -7,6 +7,7 @@ import {
   hasDefaultDeny,
   isDeniedByDefault,
   type NamespaceAuthorization,
+  openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
@@ -94,7 +95,7 @@ function effectOnWorkloads(found: NamespaceAuthorization, namespace: string): Ef
   const lifted = [found.ofUnselected, ...coverages].filter(
     (coverage) => hasDefaultDeny(coverage) && !isDeniedByDefault(coverage),
   );
-  const policies = lifted.flatMap(({ openedBy }) => openedBy ?? []);
+  const policies = lifted.flatMap((coverage) => openedBy(coverage) ?? []);
   return {
     isAnyOpen: coverages.some((coverage) => !hasDefaultDeny(coverage)),
     liftedBy: new Set(policies.filter(({ metadata }) => metadata.namespace !== namespace)),

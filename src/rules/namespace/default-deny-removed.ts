@@ -6,6 +6,7 @@ import {
   type Gateway,
   isDeniedByDefault,
   type NamespaceAuthorization,
+  openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
@@ -175,16 +176,20 @@ function servicesThere(namespace: Namespace, mesh: View): (name: string) => bool
 }
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
-  const closedBy = was.sealedBy ?? was.closedBy;
+  const closedBy = was.sealedBy ?? was.deniedBy ?? was.closedBy;
   const by = closedBy === undefined ? "" : `${idOf(closedBy)} denied by default, and `;
-  const now = is.openedBy === undefined ? "no policy does any more" : `${idOf(is.openedBy)} allows everyone`;
+  const opener = openedBy(is);
+  const now = opener === undefined ? "no policy does any more" : `${idOf(opener)} ${allowsEveryone(is)}`;
   return {
     at: [],
     topic: "default deny",
     message: `${loss}: ${by}${now}`,
-    ...(is.openedBy === undefined
+    ...(opener === undefined
       ? {}
-      : { fix: `Restrict the callers in the rules of ${idOf(is.openedBy)}, or do not apply it.` }),
-    related: [closedBy, is.openedBy].filter((policy) => policy !== undefined),
+      : { fix: `Restrict the callers in the rules of ${idOf(opener)}, or do not apply it.` }),
+    related: [closedBy, opener].filter((policy) => policy !== undefined),
   };
 }
+
+const allowsEveryone = ({ openedAloneBy }: Coverage): string =>
+  openedAloneBy === undefined ? "allows everyone, together with other policies" : "allows everyone";

@@ -9,7 +9,12 @@ import {
   authorizationChoicesOfService,
   authorizationChoicesOfWorkload,
 } from "../../../src/mesh/authorization/choices.ts";
-import { authorizationOf, type Coverage } from "../../../src/mesh/authorization/effective-authorization.ts";
+import {
+  authorizationOf,
+  type Coverage,
+  isDeniedByDefault,
+  openedBy,
+} from "../../../src/mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
 import { authorizationOfWorkload } from "../../../src/mesh/authorization/workload-authorization.ts";
 import { namespaceIn } from "../../../src/mesh/membership/namespaces.ts";
@@ -114,8 +119,11 @@ function casesIn(objects: readonly AnyObject[]): readonly Case[] {
     },
   ];
 }
-const shown = ({ sealedBy, closedBy, openedBy }: Coverage) =>
-  JSON.stringify([sealedBy, closedBy, openedBy].map((by) => by && identityOf(by)));
+const shown = (coverage: Coverage) =>
+  JSON.stringify([
+    [coverage.sealedBy, coverage.deniedBy, coverage.closedBy, openedBy(coverage)].map((by) => by && identityOf(by)),
+    isDeniedByDefault(coverage),
+  ]);
 
 function meshWith(objects: readonly AnyObject[], isKept: (policy: AuthorizationPolicy) => boolean): Mesh {
   return meshOf(objects.filter((object) => object.kind !== "AuthorizationPolicy" || isKept(object)));
@@ -162,11 +170,9 @@ describe("the choices of AuthorizationPolicies are what the deciding facts decid
         for (const { choices, coverage } of casesIn(objects))
           for (const { outcome, action, reach, policy } of choices(mesh)) {
             if (outcome !== "counts") continue;
-            const { sealedBy, closedBy, openedBy } = coverage(
-              meshWith(objects, (other) => keyOf(other) === keyOf(policy)),
-            );
+            const alone = coverage(meshWith(objects, (other) => keyOf(other) === keyOf(policy)));
             tried.add(`${action} ${reach === "everyone"}`);
-            const decided = [sealedBy, closedBy, openedBy].map((by) => by !== undefined);
+            const decided = [alone.sealedBy, alone.closedBy, openedBy(alone)].map((by) => by !== undefined);
             const everyone = reach === "everyone";
             if (action === "ALLOW") assert.deepEqual(decided, [false, !everyone, everyone]);
             else assert.deepEqual(decided, [action === "DENY" && everyone, false, false]);

@@ -2,16 +2,16 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { readObject } from "../../../src/kube/object.ts";
-import type { Coverage } from "../../../src/mesh/authorization/coverage.ts";
+import { type Coverage, isDeniedByDefault, openedBy } from "../../../src/mesh/authorization/coverage.ts";
 import {
   actionOf,
   attachesToGateway,
   attachesToLabels,
   type AuthorizationPolicy,
-  reachOf,
   servicesTargeted,
 } from "../../../src/mesh/authorization/policies.ts";
 import { PolicySet, policySetOf } from "../../../src/mesh/authorization/policy-set.ts";
+import { reachOf } from "../../../src/mesh/authorization/reach.ts";
 import { type Enforcer, enforcers } from "../../../src/mesh/authorization/rules.ts";
 import { oldestFirst } from "../../../src/mesh/objects/creation-order.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
@@ -58,16 +58,23 @@ function expected(
   policies: readonly AuthorizationPolicy[],
   enforcer: Enforcer,
   passedOver: ReadonlySet<AuthorizationPolicy> = new Set(),
-): Coverage {
+): ReturnType<typeof shown> {
   const sorted = policies.toSorted(oldestFirst);
   const isForAll = (policy: AuthorizationPolicy) => reachOf(policy, enforcer, defaultMeshSettings) === "everyone";
   const allowing = sorted.filter((policy) => actionOf(policy) === "ALLOW");
-  return {
-    sealedBy: sorted.find((policy) => actionOf(policy) === "DENY" && isForAll(policy)),
-    closedBy: allowing.find((policy) => !isForAll(policy)),
-    openedBy: allowing.find((policy) => isForAll(policy) && !passedOver.has(policy)),
-  };
+  const sealedBy = sorted.find((policy) => actionOf(policy) === "DENY" && isForAll(policy));
+  const closedBy = allowing.find((policy) => !isForAll(policy));
+  const opener = allowing.find((policy) => isForAll(policy) && !passedOver.has(policy));
+  const isDenied = sealedBy !== undefined || (closedBy !== undefined && opener === undefined);
+  return { sealedBy, closedBy, openedBy: opener, isDenied };
 }
+
+const shown = (coverage: Coverage) => ({
+  sealedBy: coverage.sealedBy,
+  closedBy: coverage.closedBy,
+  openedBy: openedBy(coverage),
+  isDenied: isDeniedByDefault(coverage),
+});
 
 describe("a set of policies", () => {
   test("decides for labels as attachesToLabels does for each policy", () => {
@@ -77,9 +84,9 @@ describe("a set of policies", () => {
         const set = new PolicySet(policies, defaultMeshSettings, passedOver);
         for (const enforcer of enforcers) {
           const attached = policies.filter((policy) => attachesToLabels(policy, workload, enforcer));
-          assert.deepEqual(set.ofLabels(workload, enforcer), expected(attached, enforcer, passedOver));
+          assert.deepEqual(shown(set.ofLabels(workload, enforcer)), expected(attached, enforcer, passedOver));
           const wide = policies.filter((policy) => attachesToLabels(policy, {}, enforcer));
-          assert.deepEqual(set.wide(enforcer), expected(wide, enforcer, passedOver));
+          assert.deepEqual(shown(set.wide(enforcer)), expected(wide, enforcer, passedOver));
         }
       }),
       { numRuns: 1000 },
@@ -92,9 +99,9 @@ describe("a set of policies", () => {
         const set = new PolicySet(policies, defaultMeshSettings);
         const gateway = { name, namespace: "here", isWaypoint };
         const attached = policies.filter((policy) => attachesToGateway(policy, gateway, defaultMeshSettings));
-        assert.deepEqual(set.ofGateway(gateway), expected(attached, "proxy"));
+        assert.deepEqual(shown(set.ofGateway(gateway)), expected(attached, "proxy"));
         const targeting = policies.filter((policy) => servicesTargeted(policy).includes(name));
-        assert.deepEqual(set.ofService(name), expected(targeting, "proxy"));
+        assert.deepEqual(shown(set.ofService(name)), expected(targeting, "proxy"));
       }),
       { numRuns: 1000 },
     );
@@ -105,12 +112,10 @@ describe("a set of policies", () => {
       fc.property(somePolicies, labels, (policies, workload) => {
         const { kinds } = new PolicySet(policies, defaultMeshSettings);
         for (const enforcer of enforcers) {
-          const { sealedBy, closedBy, openedBy } = new PolicySet(policies, defaultMeshSettings).ofLabels(
-            workload,
-            enforcer,
-          );
-          assert.ok(kinds.denies || (sealedBy ?? closedBy) === undefined);
-          assert.ok(kinds.opens || openedBy === undefined);
+          const coverage = new PolicySet(policies, defaultMeshSettings).ofLabels(workload, enforcer);
+          assert.ok(kinds.denies || (coverage.sealedBy ?? coverage.closedBy) === undefined);
+          assert.ok(kinds.denies || !isDeniedByDefault(coverage));
+          assert.ok(kinds.opens || openedBy(coverage) === undefined);
         }
       }),
       { numRuns: 1000 },

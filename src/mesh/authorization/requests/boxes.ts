@@ -1,0 +1,79 @@
+import { type Attribute, findValue } from "./attributes.ts";
+import type { Value, Values } from "./values.ts";
+import type { Work } from "./work.ts";
+
+/** A condition about one attribute: its value is one of those listed, or with `not`, none of them. */
+export interface Clause {
+  readonly attribute: Attribute;
+  readonly values: Values;
+  readonly not: boolean;
+}
+
+export const opposite = ({ attribute, values, not }: Clause): Clause => ({ attribute, values, not: !not });
+
+/** A request: the value of each attribute that is of interest. */
+export type Request = ReadonlyMap<Attribute, Value>;
+
+/** The values of one attribute, never empty: `example` is one of them. */
+interface Cell {
+  readonly required: readonly Values[];
+  readonly excluded: readonly Values[];
+  readonly example: Value;
+}
+
+/**
+ * A set of requests, not empty: a condition for each attribute. Attributes are independent of each other, so that one
+ * example for each of them is an example of the whole.
+ */
+export class Box {
+  readonly #cells: ReadonlyMap<Attribute, Cell>;
+
+  constructor(cells: ReadonlyMap<Attribute, Cell> = new Map()) {
+    this.#cells = cells;
+  }
+
+  /** The requests of the box that meet the condition; undefined: there are none. */
+  with({ attribute, values, not }: Clause, work: Work): Box | undefined {
+    const { required, excluded, ...cell } = this.#cells.get(attribute) ?? {
+      required: [],
+      excluded: [],
+      example: unset,
+    };
+    if ((not ? excluded : required).includes(values)) return this;
+    if ((not ? required : excluded).includes(values)) return undefined;
+    const next = not ? { required, excluded: [...excluded, values] } : { required: [...required, values], excluded };
+    work.spend(1);
+    if (cell.example !== unset && values.has(cell.example) !== not)
+      return this.#and(attribute, { ...next, example: cell.example });
+    const found = findValue(attribute, next.required, next.excluded, work);
+    return found && this.#and(attribute, { ...next, example: found.value });
+  }
+
+  /** With all of them. */
+  withAll(clauses: readonly Clause[], work: Work): Box | undefined {
+    return clauses.reduce<Box | undefined>((box, clause) => box?.with(clause, work), this);
+  }
+
+  /** One request of the box, with the attributes that the box says something about. */
+  get example(): Request {
+    return new Map([...this.#cells].map(([attribute, { example }]) => [attribute, example]));
+  }
+
+  /** The conditions that the box consists of. */
+  get clauses(): readonly Clause[] {
+    return [...this.#cells].flatMap(([attribute, { required, excluded }]) => [
+      ...required.map((values) => ({ attribute, values, not: false })),
+      ...excluded.map((values) => ({ attribute, values, not: true })),
+    ]);
+  }
+
+  #and(attribute: Attribute, cell: Cell): Box {
+    return new Box(new Map(this.#cells).set(attribute, cell));
+  }
+}
+
+/** No value at all, unlike undefined. */
+const unset: Value = Object.freeze(["\0"]);
+
+/** All requests. */
+export const everyRequest = new Box();

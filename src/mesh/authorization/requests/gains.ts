@@ -1,0 +1,163 @@
+import { type Applied, policyChange, type Rules, rulesOf } from "./applied.ts";
+import { type Box, everyRequest, type Request } from "./boxes.ts";
+import { inside, outside } from "./difference.ts";
+import type { Match } from "./matches.ts";
+import { type Ruled, rulesAt } from "./policies.ts";
+import { forCaller, type Harmless, strangersTo, unnamed } from "./strangers.ts";
+import { Undecided, Work } from "./work.ts";
+
+/** A request that is refused before a change and accepted after it. */
+export interface Gain {
+  readonly request: Request;
+  /** The rule that allows it; undefined: no ALLOW policy applies any more, or none did. */
+  readonly by: Ruled | undefined;
+  /** The rule that denied it, if it was denied by a DENY policy. */
+  readonly lost: Ruled | undefined;
+}
+
+/** What callers gain by a change: one example of each kind. */
+export interface Gains {
+  /** An unnamed caller may send a request that no unnamed caller could send before, and that is not harmless. */
+  readonly opened: Gain | undefined;
+  /** A DENY policy no longer denies a request. */
+  readonly denyLost: Gain | undefined;
+  /** An ALLOW policy allows a request that none allowed before. */
+  readonly widened: Gain | undefined;
+  /** A question took too much work. What is undefined above is then not known to be absent. */
+  readonly isUndecided: boolean;
+}
+export const noGains: Gains = { opened: undefined, denyLost: undefined, widened: undefined, isUndecided: false };
+
+/** The work for one question. */
+const limit = 60_000;
+
+/** `visited` receives the work that was done, in compared values. */
+export function gainsOf(before: Applied, after: Applied, harmless: Harmless, visited: (values: number) => void): Gains {
+  const change = new Change(before, after);
+  if (change.isEmpty) return noGains;
+  let isUndecided = false;
+  const first = (question: (work: Work) => Iterable<Gain>): Gain | undefined => {
+    const work = new Work(limit);
+    try {
+      const [found] = question(work);
+      return found;
+    } catch (error) {
+      if (!(error instanceof Undecided)) throw error;
+      isUndecided = true;
+      return undefined;
+    } finally {
+      visited(work.spent);
+    }
+  };
+  const widened = first((work) => change.allowed(everyRequest, work));
+  const denyLost = first((work) => change.noLongerDenied(work));
+  // What an unnamed caller gains is gained by somebody.
+  const opened = widened === undefined && !isUndecided ? undefined : first((work) => change.opened(harmless, work));
+  return { opened, denyLost, widened, isUndecided };
+}
+
+/** The policies for one workload, before and after a change. */
+class Change {
+  readonly #before: readonly Rules[];
+  readonly #after: readonly Rules[];
+  /** ALLOW rules that are new. */
+  readonly #newAllow: readonly Ruled[];
+  /** DENY rules that are gone. */
+  readonly #oldDeny: readonly Ruled[];
+  readonly #place: Applied["place"];
+  readonly isEmpty: boolean;
+
+  constructor(before: Applied, after: Applied) {
+    const { gone, come } = policyChange(before, after);
+    this.isEmpty = gone.length + come.length === 0;
+    this.#place = after.place;
+    const isSame = before.place === after.place;
+    const old = gone.flatMap((policy) => rulesAt(policy, before.place, before.settings));
+    const now = come.flatMap((policy) => rulesAt(policy, after.place, after.settings));
+    this.#newAllow = without(now.filter(isOfAllow), isSame ? old.filter(isOfAllow) : []);
+    this.#oldDeny = without(old.filter(isOfDeny), isSame ? now.filter(isOfDeny) : []);
+    this.#before = this.isEmpty ? [] : rulesOf(before);
+    this.#after = this.isEmpty ? [] : rulesOf(after);
+  }
+
+  /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
+  *allowed(box: Box, work: Work): Generator<Gain & { readonly box: Box }, undefined> {
+    if (!hasAllow(this.#before)) return;
+    const refusing = [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
+    for (const by of hasAllow(this.#after) ? this.#newAllow : [undefined])
+      for (const one of by === undefined ? [box] : inside(box, by.match, work))
+        for (const left of outsideLists(one, refusing, work))
+          yield { request: left.example, by, lost: undefined, box: left };
+  }
+
+  /** Requests that a DENY policy denied before, and that are allowed now. */
+  *noLongerDenied(work: Work): Generator<Gain, undefined> {
+    for (const lost of this.#oldDeny)
+      for (const denied of inside(everyRequest, lost.match, work))
+        for (const { box, by } of this.#allowedNow(denied, work)) yield { request: box.example, by, lost };
+  }
+
+  /** The requests of a box that are allowed now, whatever was before. */
+  *#allowedNow(box: Box, work: Work): Generator<Pick<Gain, "by"> & { readonly box: Box }, undefined> {
+    const refusing = this.#after.map(({ deny }) => deny);
+    const allowing = hasAllow(this.#after) ? this.#after.flatMap(({ allow }) => allow) : [undefined];
+    for (const by of allowing)
+      for (const one of by === undefined ? [box] : inside(box, by.match, work))
+        for (const left of outsideLists(one, refusing, work)) yield { box: left, by };
+  }
+
+  /** Requests of unnamed callers that no unnamed caller could send before. */
+  *opened(harmless: Harmless, work: Work): Generator<Gain, undefined> {
+    const start = everyRequest.withAll(unnamed(this.#newAllow.map(matchOf), this.#place, harmless), work);
+    if (start === undefined) return;
+    const strangers = strangersTo(this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf));
+    for (const gain of this.allowed(start, work))
+      for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
+  }
+
+  /** Requests of a box that all of these callers could not send before. */
+  *#refusedBefore(box: Box, callers: readonly Request[], work: Work): Generator<Box, undefined> {
+    const [caller, ...others] = callers;
+    if (caller === undefined) {
+      yield box;
+      return;
+    }
+    for (const refused of this.#refusedFor(box, caller, work)) yield* this.#refusedBefore(refused, others, work);
+  }
+
+  *#refusedFor(box: Box, caller: Request, work: Work): Generator<Box, undefined> {
+    const of = (rules: readonly Ruled[]): readonly Match[] =>
+      rules.flatMap(({ match }) => forCaller(match, caller) ?? []);
+    work.spend(this.#before.reduce((sum, { allow, deny }) => sum + allow.length + deny.length, 0));
+    for (const { deny } of this.#before) for (const match of of(deny)) yield* inside(box, match, work);
+    if (hasAllow(this.#before))
+      yield* outside(
+        box,
+        this.#before.flatMap(({ allow }) => of(allow)),
+        work,
+      );
+  }
+}
+
+const isOfAllow = ({ policy }: Ruled): boolean => (policy.spec.action ?? "ALLOW") === "ALLOW";
+const isOfDeny = (ruled: Ruled): boolean => !isOfAllow(ruled);
+const matchOf = ({ match }: Ruled): Match => match;
+const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
+
+/** The rules that the others do not contain literally. */
+function without(rules: readonly Ruled[], others: readonly Ruled[]): readonly Ruled[] {
+  if (rules.length === 0 || others.length === 0) return rules;
+  const known = new Set(others.map(textOf));
+  return rules.filter((ruled) => !known.has(textOf(ruled)));
+}
+
+/** Two rules with the same text in one namespace match the same. */
+const textOf = ({ policy, index }: Ruled): string =>
+  policy.metadata.namespace + JSON.stringify(policy.spec.rules[index]);
+
+/** The requests that no rule of any list matches. */
+function* outsideLists(box: Box, lists: readonly (readonly Ruled[])[], work: Work): Generator<Box, undefined> {
+  const [first, ...others] = lists;
+  if (first === undefined) yield box;
+  else for (const left of outside(box, first.map(matchOf), work)) yield* outsideLists(left, others, work);
+}

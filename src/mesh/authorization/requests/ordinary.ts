@@ -1,0 +1,185 @@
+import type { MeshSettings } from "../../../view/settings.ts";
+import { Addresses, isIPv6 } from "./addresses.ts";
+import { type Attribute, findValue } from "./attributes.ts";
+import type { Clause } from "./boxes.ts";
+import type { Clauses, Match } from "./matches.ts";
+import type { Ruled } from "./policies.ts";
+import { absent, type Value } from "./values.ts";
+import { Undecided, Work } from "./work.ts";
+
+/**
+ * Ordinary requests that no policy names: each of these methods, for a path of one and of two segments that occurs in no
+ * policy. One bit for each of them.
+ */
+const methods: readonly Value[] = ["GET", "POST", "PUT", "PATCH", "DELETE"].map((method) => [method]);
+/** Stands for a word that occurs in no policy. No caller and no request has it. */
+const unheardOf = "\u{e000}";
+const paths: readonly Value[] = [[`/${unheardOf}`], [`/${unheardOf}/${unheardOf}`]];
+export const everyOrdinary = (1 << (methods.length * paths.length)) - 1;
+
+/** Ordinary requests by their caller. */
+export interface Ordinary {
+  /**
+   * Of callers without an identity and without a token, whose addresses no policy names: one element for each combination of
+   * families of their own address and of the address that they are forwarded for. Empty: no requests.
+   */
+  readonly strangers: readonly number[];
+  /** Of a workload of the mesh that no policy names. */
+  readonly mesh: number;
+  /** Of workloads whose names start and end with one letter or digit, one element for each. */
+  readonly lettered: readonly number[];
+}
+
+export const noOrdinary: Ordinary = { strangers: [], mesh: 0, lettered: [] };
+
+export const unite = (a: Ordinary, b: Ordinary): Ordinary => {
+  if (a === noOrdinary) return b;
+  if (b === noOrdinary) return a;
+  const [strangers, lettered] = [orEach(a.strangers, b.strangers), orEach(a.lettered, b.lettered)];
+  return { strangers, mesh: a.mesh | b.mesh, lettered };
+};
+function orEach(a: readonly number[], b: readonly number[]): readonly number[] {
+  const [long, short] = a.length < b.length ? [b, a] : [a, b];
+  return short.length === 0 ? long : long.map((bits, i) => bits | (short[i] ?? 0));
+}
+
+/** How many letters or digits make a list of patterns everybody. */
+const most = 26;
+
+/** Whether some callers without an identity may send every ordinary request. */
+export const isForEveryone = ({ strangers }: Ordinary): boolean => strangers.includes(everyOrdinary);
+/** Whether they are all ordinary requests of all callers without an identity. */
+export const isOfEveryone = ({ strangers }: Ordinary): boolean =>
+  strangers.length > 0 && strangers.every((bits) => bits === everyOrdinary);
+/** Whether workloads of the mesh may send every ordinary request, whatever they are called. */
+export const isForMesh = ({ mesh, lettered }: Ordinary): boolean =>
+  mesh === everyOrdinary || lettered.filter((bits) => bits === everyOrdinary).length >= most;
+
+/**
+ * The ordinary requests that a rule matches. Values of a rule that does not allow leave nobody unnamed out: with `not`, they
+ * are exceptions by name.
+ */
+export function ordinaryOf({ policy, match }: Ruled, settings: MeshSettings): Ordinary {
+  const isAllow = (policy.spec.action ?? "ALLOW") === "ALLOW";
+  const reader = new OrdinaryReader(isAllow, callersOf(match, settings));
+  return reader.of(match);
+}
+
+/** One value of each attribute of the caller. */
+type Caller = ReadonlyMap<Attribute, Value>;
+
+const addresses = ["198.18.0.1", "2001:db8:ffff::1"].map((text) => Addresses.of(text).ranges[0]?.first);
+const strangers: readonly Caller[] = addresses.flatMap((direct) =>
+  addresses.map(
+    (original) =>
+      new Map<Attribute, Value>([
+        ["source.ip", direct],
+        ["remote.ip", original],
+      ]),
+  ),
+);
+const letters = "abcdefghijklmnopqrstuvwxyz0123456789".split("");
+const ofMesh = ({ trustDomain }: MeshSettings, name: string): Caller =>
+  new Map([...(strangers[0] ?? []), ["identity", [trustDomain, name, name]]]);
+
+/** Letters matter only if a rule has patterns for about as many as there are. */
+function callersOf({ sources, conditions }: Match, settings: MeshSettings): readonly Caller[] {
+  const patterns = [...sources.flat(), ...conditions].reduce(
+    (sum, { attribute, values, not }) => sum + (attribute === "identity" && !not ? values.size : 0),
+    0,
+  );
+  const named = patterns < most ? [] : letters.map((letter) => ofMesh(settings, letter + unheardOf + letter));
+  return [...strangers, ofMesh(settings, unheardOf), ...named];
+}
+
+class OrdinaryReader {
+  readonly #isAllow: boolean;
+  readonly #callers: readonly Caller[];
+
+  constructor(isAllow: boolean, callers: readonly Caller[]) {
+    this.#isAllow = isAllow;
+    this.#callers = callers;
+  }
+
+  of({ sources, operations, conditions }: Match): Ordinary {
+    const bits = this.#callers.map(() => 0);
+    const ways = operations.map((clauses) => this.#requests([...clauses, ...conditions.filter(isOfRequest)]));
+    const all = ways.reduce((sum, one) => sum | one, 0);
+    if (all === 0) return noOrdinary;
+    const common = conditions.filter((clause) => !isOfRequest(clause));
+    for (const source of sources)
+      for (const [i, caller] of this.#callers.entries())
+        if (bits[i] === 0 && this.#isMet([...source, ...common], caller)) bits[i] = all;
+    const [mesh = 0, ...lettered] = bits.slice(strangers.length);
+    return { strangers: bits.slice(0, strangers.length), mesh, lettered };
+  }
+
+  #requests(clauses: Clauses): number {
+    const ofMethods = clauses.filter(isAbout("method"));
+    const ofPaths = clauses.filter(isAbout("path"));
+    if (
+      !this.#isMet(
+        clauses.filter((clause) => !ofMethods.includes(clause) && !ofPaths.includes(clause)),
+        usual,
+      )
+    )
+      return 0;
+    const matched = paths.reduce<number>((sum, path, i) => (this.#isMatched(ofPaths, path) ? sum | (1 << i) : sum), 0);
+    return methods.reduce<number>(
+      (sum, method, i) =>
+        ofMethods.every(({ values, not }) => values.has(method) !== not) ? sum | (matched << (i * paths.length)) : sum,
+      0,
+    );
+  }
+
+  #isMet(clauses: Clauses, request: ReadonlyMap<string, Value>): boolean {
+    if (clauses.length === 0) return true;
+    const byAttribute = Map.groupBy(clauses, ({ attribute }) => attribute);
+    return [...byAttribute].every(([attribute, some]) => this.#isMatched(some, request.get(attribute)));
+  }
+
+  /** Whether the conditions match a value that no policy names. */
+  #isMatched(clauses: Clauses, value: Value): boolean {
+    const required = clauses.filter(({ not }) => !not);
+    if (!required.every(({ values }) => values.has(value))) return false;
+    const excluded = clauses.filter(({ not }) => not);
+    if (!excluded.some(({ values }) => values.has(value))) return true;
+    return this.#isAllow && value !== undefined && isAnyLeft(required, excluded, value);
+  }
+}
+
+const isAbout =
+  (attribute: Attribute) =>
+  (clause: Clause): boolean =>
+    clause.attribute === attribute;
+const ofCallers: ReadonlySet<string> = new Set(["identity", "token", "source.ip", "remote.ip"]);
+const isOfRequest = ({ attribute }: Clause): boolean => !ofCallers.has(attribute) && !attribute.startsWith("claim ");
+
+/** Headers that every client sends or every proxy adds, and attributes that a policy cannot know. */
+const usual: ReadonlyMap<string, Value> = new Map<string, Value>([
+  ["host", [`${unheardOf}.example`]],
+  ["port", [unheardOf]],
+  ["destination.ip", Addresses.of("198.18.0.9").ranges[0]?.first],
+  ...[":authority", ":path", ":scheme", "host", "user-agent", "accept", "x-request-id", "x-forwarded-proto"].map(
+    (name) => [`header ${name}`, [unheardOf]] as const,
+  ),
+]);
+
+/** Whether values are left beside those that are left out, even the value that stands for all others. */
+function isAnyLeft(required: Clauses, excluded: Clauses, value: Value): boolean {
+  const [first] = excluded;
+  if (first === undefined) return true;
+  const family = typeof value === "bigint" ? [isIPv6(value) ? allOfIPv6 : allOfIPv4] : [];
+  const valuesOf = (clauses: Clauses) => clauses.map(({ values }) => values);
+  const work = new Work(2_000);
+  try {
+    return (
+      findValue(first.attribute, [...valuesOf(required), ...family], [...valuesOf(excluded), absent], work) !==
+      undefined
+    );
+  } catch (error) {
+    if (error instanceof Undecided) return true;
+    throw error;
+  }
+}
+const [allOfIPv4, allOfIPv6] = [Addresses.of("0.0.0.0/0"), Addresses.of("::/0")];

@@ -1,0 +1,168 @@
+import { shortestText } from "./automaton.ts";
+import { exactly, oneSegment, Pattern } from "./patterns.ts";
+import { type Found, isFine, type Value, type Values } from "./values.ts";
+import type { Work } from "./work.ts";
+
+/** A set of values of one or several texts: those that are listed, and those that a pattern for each text matches. */
+export class Texts implements Values {
+  readonly exact: ReadonlyMap<string, readonly string[]>;
+  readonly patterns: readonly (readonly Pattern[])[];
+
+  /** Each element has one pattern for each text of a value. */
+  constructor(all: readonly (readonly Pattern[])[]) {
+    const exact = new Map<string, readonly string[]>();
+    this.patterns = all.filter((one) => {
+      const literals = one.map(({ literal }) => literal);
+      if (!literals.every((literal) => literal !== undefined)) return true;
+      exact.set(keyOf(literals), literals);
+      return false;
+    });
+    this.exact = exact;
+  }
+
+  static union(sets: readonly Texts[]): Texts {
+    return new Texts(sets.flatMap(({ exact, patterns }) => [...patterns, ...[...exact.values()].map(literally)]));
+  }
+
+  get size(): number {
+    return this.exact.size + this.patterns.length;
+  }
+
+  has(value: Value): boolean {
+    if (typeof value !== "object") return false;
+    if (this.exact.size > 0 && this.exact.has(keyOf(value))) return true;
+    return this.patterns.some((one) => one.every((pattern, i) => pattern.matches(value[i] ?? "")));
+  }
+}
+
+const literally = (texts: readonly string[]): readonly Pattern[] => texts.map(exactly);
+const keyOf = (texts: readonly string[]): string => (texts.length === 1 ? (texts[0] ?? "") : texts.join("\n"));
+
+/** How to search for an example of texts. */
+export interface Search {
+  readonly work: Work;
+  /** For each text: texts that wildcards stand for in an example, the most readable first. */
+  readonly fillers: readonly (readonly string[])[];
+  /** No other values exist, except those that policies list. */
+  readonly isClosed: boolean;
+}
+
+/** A value that is in all of the first sets and in none of the others. */
+export function findTexts(required: readonly Texts[], excluded: readonly Texts[], search: Search): Found {
+  const { work } = search;
+  const visited = required.length + excluded.reduce((sum, { patterns }) => sum + 1 + patterns.length, 0);
+  const isIn = (value: readonly string[]): boolean => {
+    work.spend(visited);
+    return isFine(value, required, excluded);
+  };
+  for (const { exact } of required) for (const value of exact.values()) if (isIn(value)) return { value };
+  if (required.some(({ patterns }) => patterns.length === 0)) return undefined;
+  for (const choice of choices(required, search)) {
+    const value = exampleOf(choice, isIn, { ...search, excluded });
+    if (value !== undefined) return { value };
+  }
+  return undefined;
+}
+
+/** For each text the patterns that it has to match: one choice takes one element of every set. */
+function* choices(
+  required: readonly Texts[],
+  { fillers, work }: Search,
+): Generator<readonly (readonly Pattern[])[], undefined> {
+  const [first, ...others] = required;
+  if (first === undefined) {
+    yield fillers.map(() => []);
+    return;
+  }
+  for (const chosen of choices(others, { fillers, work, isClosed: false }))
+    for (const patterns of first.patterns) {
+      work.spend(1);
+      yield chosen.map((some, i) => withPattern(some, patterns[i]));
+    }
+}
+
+function withPattern(some: readonly Pattern[], added: Pattern | undefined): readonly Pattern[] {
+  return added === undefined || some.includes(added) ? some : [...some, added];
+}
+
+interface Exclusion extends Search {
+  readonly excluded: readonly Texts[];
+}
+
+function exampleOf(
+  choice: readonly (readonly Pattern[])[],
+  isIn: (value: readonly string[]) => boolean,
+  search: Exclusion,
+): readonly string[] | undefined {
+  const candidates = choice.map((patterns, i) => candidatesOf(patterns, search.fillers[i] ?? []));
+  const usual = candidates.map(([first]) => first);
+  for (const [i, some] of candidates.entries())
+    for (const candidate of some) {
+      const value = usual.map((other, j) => (i === j ? candidate : other));
+      if (value.every((text) => text !== undefined) && isIn(value)) return value;
+    }
+  if (search.isClosed) return undefined;
+  return searched(choice, usual, { isIn, search });
+}
+
+/** Decides by automata what no candidate has shown: one text of the value after the other, the rest as usual. */
+function searched(
+  choice: readonly (readonly Pattern[])[],
+  usual: readonly (string | undefined)[],
+  { isIn, search }: { readonly isIn: (value: readonly string[]) => boolean; readonly search: Exclusion },
+): readonly string[] | undefined {
+  const isIdentity = choice.length === 3;
+  for (const [i, required] of choice.entries()) {
+    const excluded = search.excluded.flatMap((set) => patternsOf(set, i, usual));
+    if (required.length === 0 && excluded.length === 0) continue;
+    const text = shortestText(isIdentity ? [...required, segment] : required, excluded, search.work);
+    const value = usual.map((other, j) => (i === j ? text : other));
+    if (value.every((one) => one !== undefined) && isIn(value)) return value;
+  }
+  return undefined;
+}
+
+/** The texts of an identity contain no slash. */
+const segment = new Pattern([oneSegment]);
+
+/** The patterns for one text in those elements whose other texts match. */
+function patternsOf({ exact, patterns }: Texts, i: number, usual: readonly (string | undefined)[]): readonly Pattern[] {
+  const all = [...patterns, ...[...exact.values()].map(literally)];
+  return all
+    .filter((one) => one.every((pattern, j) => i === j || pattern.matches(usual[j] ?? "")))
+    .flatMap((one) => one[i] ?? []);
+}
+
+/** Texts that match all patterns, if they have one wildcard each; of other patterns, texts that probably match. */
+function candidatesOf(patterns: readonly Pattern[], fillers: readonly string[]): readonly string[] {
+  const literal = patterns.find((pattern) => pattern.literal !== undefined)?.literal;
+  if (literal !== undefined) return [literal];
+  const ends = { prefix: "", suffix: "" };
+  const others: Pattern[] = [];
+  for (const pattern of patterns) {
+    if (pattern.ends === undefined) {
+      others.push(pattern);
+      continue;
+    }
+    if (pattern.ends.prefix.length > ends.prefix.length) ends.prefix = pattern.ends.prefix;
+    if (pattern.ends.suffix.length > ends.suffix.length) ends.suffix = pattern.ends.suffix;
+  }
+  const all = fillers.flatMap((filler) => [
+    ends.prefix + filler + ends.suffix,
+    ...others.map((one) => filled(one, filler)),
+  ]);
+  return [...all, ...overlapsOf(ends)].filter((text) => patterns.every((pattern) => pattern.matches(text)));
+}
+
+const filled = ({ tokens }: Pattern, filler: string): string =>
+  tokens
+    .map((token) => (typeof token === "string" ? token : token.slash ? filler : filler.replaceAll("/", "")))
+    .join("");
+
+/** Texts in which the end of the prefix is the start of the suffix. */
+function overlapsOf({ prefix, suffix }: { readonly prefix: string; readonly suffix: string }): readonly string[] {
+  const most = Math.min(prefix.length, suffix.length);
+  return Array.from({ length: most }, (_, i) => most - i)
+    .filter((length) => prefix.endsWith(suffix.slice(0, length)))
+    .map((length) => prefix + suffix.slice(length));
+}
