@@ -18,9 +18,12 @@ import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
+import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
+import { namespaceAuthorizationWidened } from "./namespace/authorization-widened.ts";
 import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
+import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
@@ -82,9 +85,12 @@ export const rules: readonly Rule[] = [
   kubernetesServiceHostClaimed,
   kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
+  namespaceAuthorizationOpened,
+  namespaceAuthorizationWidened,
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
+  namespaceDenyWeakened,
   namespaceEnrolledBacksWebhook,
   namespaceInjectionWeakened,
   namespaceLeavesMesh,

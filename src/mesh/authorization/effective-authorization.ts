@@ -21,6 +21,8 @@ import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
+import { placeOf } from "./reach.ts";
+import type { Applied, NamedList } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
 export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
@@ -162,14 +164,14 @@ export const authorizationOf = (namespace: Namespace, mesh: MeshView<typeof auth
   mesh.get(authorization, namespace);
 
 /** The objects that policies of a namespace can apply to. */
-interface There {
+export interface There {
   readonly settings: MeshSettings;
   readonly gateways: readonly KubernetesGateway[];
   readonly workloads: readonly Workload[];
   readonly knowsWorkloads: boolean;
   readonly knowsGateways: boolean;
 }
-const thereOf = (
+export const thereOf = (
   namespace: Namespace,
   mesh: MeshView<typeof gatewaysOfNamespace | typeof workloadsOfNamespace>,
 ): There => ({
@@ -203,6 +205,7 @@ export class NamespaceAuthorization {
   readonly #policies: NamespacePolicies;
   readonly #there: There;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
+  readonly #lists = new Map<readonly NamedList[], Map<readonly NamedList[], readonly NamedList[]>>();
   #workloadsAndProxies: readonly Workload[] | undefined;
   #labelled: Labelled<Workload> | undefined;
   #ofWaypoints: Coverage | undefined;
@@ -230,6 +233,19 @@ export class NamespaceAuthorization {
   passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespaceAuthorization {
     if (policies.size === 0) return this;
     return new NamespaceAuthorization(this.#namespace, this.#policies.passingOver(policies), this.#there);
+  }
+
+  get namespace(): string {
+    return this.#namespace.metadata.name;
+  }
+
+  /** Whether the namespace, its policies and the settings are the same, so that only changed objects have other policies. */
+  isSame(other: NamespaceAuthorization): boolean {
+    return (
+      other.#namespace === this.#namespace &&
+      other.#there.settings === this.#there.settings &&
+      this.#policies.isSame(other.#policies)
+    );
   }
 
   /** Oldest first. */
@@ -310,6 +326,44 @@ export class NamespaceAuthorization {
     return together(this.#policies.readBy(this.controlPlaneOfWaypoint).own.ofService(name), this.#ofWaypoints);
   }
 
+  /** The policies that are enforced on a workload. */
+  appliedTo(workload: Workload): Applied {
+    return this.appliedToLabels(workload.pod.labels, enforcerOf(workload, this.#namespace));
+  }
+
+  /** Those on workloads that have exactly these labels. */
+  appliedToLabels(labels: Labels, enforcer = this.enforcer): Applied {
+    return this.#applied(this.#readFor(labels, enforcer), enforcer, (set) => set.listsOfLabels(labels, enforcer));
+  }
+
+  appliedToGateway(gateway: Gateway): Applied {
+    const levels = this.#policies.readBy(gateway.controlPlane);
+    return this.#applied(levels, "proxy", (set) => set.listsOfGateway(gateway));
+  }
+
+  /** Those for a Service of this namespace at its waypoint. */
+  appliedToService(name: string): Applied {
+    const levels = this.#policies.readBy(this.controlPlaneOfWaypoint);
+    const waypoints = this.gateways.filter(({ isWaypoint }) => isWaypoint);
+    const { place, settings, lists } = this.#applied(levels, "proxy", (set) =>
+      waypoints.flatMap((one) =>
+        set.listsOfGateway(one).map((list) => ({ ...list, name: `${one.name} ${list.name}` })),
+      ),
+    );
+    return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
+  }
+
+  #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
+    const own = listsOf(levels.own);
+    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
+    let known = this.#lists.get(own);
+    if (known === undefined) this.#lists.set(own, (known = new Map()));
+    let lists = known.get(wide);
+    if (lists === undefined)
+      known.set(wide, (lists = [...own, ...wide.map(({ name, policies }) => ({ name: `mesh ${name}`, policies }))]));
+    return { place: placeOf(enforcer), settings: this.#there.settings, lists };
+  }
+
   /** Whether every existing workload has a default deny. */
   get isEachGuarded(): boolean {
     return (this.#isEachGuarded ??= this.workloads.every((workload) => hasDefaultDeny(this.ofWorkload(workload))));
@@ -382,8 +436,10 @@ export class NamespaceAuthorization {
 }
 
 /** The data plane that enforces policies on a workload without labels. */
-const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
+export const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
   enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
+
+const noLists: readonly NamedList[] = [];
 
 /**
  * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar

@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
+import { type SelectorGroup, SelectorGroups, selectorText } from "../objects/selector-groups.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { type Coverage, coverageOf, noCoverage, together } from "./coverage.ts";
@@ -14,6 +14,7 @@ import {
   targetRefsOf,
 } from "./policies.ts";
 import { matchedBy } from "./reach.ts";
+import type { NamedList } from "./requests/applied.ts";
 import { noOrdinary } from "./requests/ordinary.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
@@ -123,6 +124,35 @@ export class PolicySet {
     return this.#coverageOf(this.#targeted().byService.get(name) ?? [], "proxy");
   }
 
+  /** The policies that apply to a workload with these labels. The lists are the same ones for all labels with the same policies. */
+  listsOfLabels(labels: Labels, enforcer: Enforcer): readonly NamedList[] {
+    const groups = this.groups.selecting(labels);
+    const { lists } = this.#coverages(enforcer);
+    let found = lists.get(groups);
+    if (found === undefined) {
+      const { wide, wideAtProxies } = this.#selected();
+      found = [
+        { name: "", policies: wide },
+        { name: "proxies", policies: enforcer === "proxy" ? wideAtProxies : [] },
+        ...groups.map((group) => ({ name: selectorText(group.labels), policies: group.members })),
+      ];
+      lists.set(groups, found);
+    }
+    return found;
+  }
+
+  listsOfGateway(gateway: GatewayTarget): readonly NamedList[] {
+    const { name, isWaypoint } = gateway;
+    const named = [...(this.#targeted().byName.get(name) ?? []), ...(isWaypoint ? this.#targeted().ofClasses : [])];
+    const own = [...new Set(named)].filter((policy) => attachesToGateway(policy, gateway, this.#settings));
+    const others = isWaypoint ? [] : this.listsOfLabels({ [gatewayNameLabel]: name }, "proxy");
+    return [{ name: "targets", policies: own }, ...others];
+  }
+
+  listsOfService(name: string): readonly NamedList[] {
+    return [{ name: "service", policies: this.#targeted().byService.get(name) ?? [] }];
+  }
+
   /** The Services of this namespace that policies target, those of the oldest policy first. */
   get servicesTargeted(): Iterable<string> {
     return this.#targeted().byService.keys();
@@ -202,12 +232,13 @@ export class PolicySet {
   }
 }
 
-/** The coverages computed so far for one data plane. */
+/** What is computed so far for one data plane. */
 class Coverages {
   wide: Coverage | undefined;
   readonly ofGroup = new Map<Group, Coverage>();
   /** Labels that the same policies select share a list of groups. */
   readonly ofGroups = new Map<readonly Group[], Coverage>();
+  readonly lists = new Map<readonly Group[], readonly NamedList[]>();
 }
 
 function selectionOf(policies: Policies): Selection {

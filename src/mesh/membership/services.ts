@@ -13,6 +13,19 @@ export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByNa
 /** A Service and its namespace, whose label may select a waypoint for it. */
 export const namespaceOfService = relation("namespaceOfService", serviceByNamespace, namespaceByName);
 
+/** Whether a namespace has a Service of this name, or may have one. The Services are read when the first name is asked for. */
+export function hasService(
+  namespace: Namespace,
+  mesh: MeshView<typeof servicesOfNamespace>,
+): (name: string) => boolean {
+  if (!mesh.knowsAll("Service")) return () => true;
+  let names: ReadonlySet<string> | undefined;
+  return (name) => {
+    names ??= new Set(mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name));
+    return names.has(name);
+  };
+}
+
 /** Whether a Service selects these pods; without a selector, or as ExternalName, it selects none. */
 export const selectsWorkload = ({ spec }: Service, { pod }: Workload): boolean =>
   spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0 && selects(spec.selector, pod.labels);

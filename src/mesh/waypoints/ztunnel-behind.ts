@@ -1,7 +1,8 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact } from "../../view/view.ts";
 import { policyLevels } from "../authorization/effective-authorization.ts";
-import { actionOf, type AuthorizationPolicy, reachOf } from "../authorization/policies.ts";
+import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
+import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";
 import { type Attached, type Caller, formatCaller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
 import { captured } from "../membership/captured.ts";

@@ -10,7 +10,7 @@ import {
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { servicesOfNamespace } from "../../mesh/membership/services.ts";
+import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload, workloadPairs } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -156,11 +156,10 @@ function* gatewaysCovered({ before, after }: Sides): Iterable<readonly [Gateway,
 function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem> {
   const { before, after } = sides;
   if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides)) return;
-  let isThere: ((service: string) => boolean) | undefined;
+  const isThere = hasService(object, mesh);
   for (const service of before.own.servicesTargeted) {
     const [was, is] = [before.ofService(service), after.ofService(service)];
     if (!isLost(was, is)) continue;
-    isThere ??= servicesThere(object, mesh);
     if (isThere(service)) yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, was, is);
   }
 }
@@ -168,12 +167,6 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
 /** Whether the waypoint was reported already. */
 const isWaypointLost = (sides: Sides): boolean =>
   [...gatewaysCovered(sides)].some(([{ isWaypoint }, was, is]) => isWaypoint && isLost(was, is));
-
-function servicesThere(namespace: Namespace, mesh: View): (name: string) => boolean {
-  if (!mesh.knowsAll("Service")) return () => true;
-  const names = new Set(mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name));
-  return (name) => names.has(name);
-}
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
   const closedBy = was.sealedBy ?? was.deniedBy ?? was.closedBy;

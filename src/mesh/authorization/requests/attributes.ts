@@ -60,7 +60,7 @@ const forms: ReadonlyMap<string, Form> = new Map([
   ["port", { ...texts(ports), isClosed: true }],
   ["host", texts(["other.example", ...words])],
   ["method", { ...texts(methods), isClosed: true }],
-  ["path", { ...texts(["/", "/x", "x", "/x/x", "/x/x/x", ...words]), implied: [new Texts([[startingWith("/")]])] }],
+  ["path", { ...texts(["", "x", "x/x", "x/x/x", "/", ...words]), implied: [new Texts([[startingWith("/")]])] }],
   ["sni", texts(["other.example", ...words])],
 ]);
 const formOf = (attribute: Attribute): Form => forms.get(attribute) ?? list;

@@ -1,13 +1,15 @@
 import { type Applied, policyChange, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
-import type { Match } from "./matches.ts";
+import type { Match, Place } from "./matches.ts";
 import { type Ruled, rulesAt } from "./policies.ts";
 import { forCaller, type Harmless, strangersTo, unnamed } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
 
 /** A request that is refused before a change and accepted after it. */
 export interface Gain {
+  /** Where it is accepted, or where it was denied by a DENY policy. */
+  readonly place: Place;
   readonly request: Request;
   /** The rule that allows it; undefined: no ALLOW policy applies any more, or none did. */
   readonly by: Ruled | undefined;
@@ -15,45 +17,54 @@ export interface Gain {
   readonly lost: Ruled | undefined;
 }
 
-/** What callers gain by a change: one example of each kind. */
-export interface Gains {
-  /** An unnamed caller may send a request that no unnamed caller could send before, and that is not harmless. */
-  readonly opened: Gain | undefined;
-  /** A DENY policy no longer denies a request. */
-  readonly denyLost: Gain | undefined;
-  /** An ALLOW policy allows a request that none allowed before. */
-  readonly widened: Gain | undefined;
-  /** A question took too much work. What is undefined above is then not known to be absent. */
+/** The answer to a question about a change: an example, or that there is none, or that the question takes too much work. */
+export interface Answer {
+  readonly gain: Gain | undefined;
   readonly isUndecided: boolean;
 }
-export const noGains: Gains = { opened: undefined, denyLost: undefined, widened: undefined, isUndecided: false };
 
-/** The work for one question. */
-const limit = 60_000;
+/** The work for one question, and for all questions about one change. */
+const limits = { question: 60_000, all: 400_000 };
 
-/** `visited` receives the work that was done, in compared values. */
-export function gainsOf(before: Applied, after: Applied, harmless: Harmless, visited: (values: number) => void): Gains {
-  const change = new Change(before, after);
-  if (change.isEmpty) return noGains;
-  let isUndecided = false;
-  const first = (question: (work: Work) => Iterable<Gain>): Gain | undefined => {
-    const work = new Work(limit);
+/** Questions about one change, which share a limit of work. `visited` receives the work that was done, in compared values. */
+export class Questions {
+  readonly #visited: (values: number) => void;
+  #left = limits.all;
+
+  constructor(visited: (values: number) => void) {
+    this.#visited = visited;
+  }
+
+  /** A request that no ALLOW policy allowed before, and that is allowed now. */
+  widened(before: Applied, after: Applied): Answer {
+    return this.#first(before, after, (change, work) => change.allowed(everyRequest, work));
+  }
+
+  /** A request that a DENY policy denied before, and that is allowed now. */
+  denyLost(before: Applied, after: Applied): Answer {
+    return this.#first(before, after, (change, work) => change.noLongerDenied(work));
+  }
+
+  /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
+  opened(before: Applied, after: Applied, harmless: Harmless): Answer {
+    return this.#first(before, after, (change, work) => change.opened(harmless, work));
+  }
+
+  #first(before: Applied, after: Applied, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {
+    const change = new Change(before, after);
+    if (change.isEmpty) return { gain: undefined, isUndecided: false };
+    const work = new Work(Math.min(limits.question, this.#left));
     try {
-      const [found] = question(work);
-      return found;
+      const [gain] = ask(change, work);
+      return { gain, isUndecided: false };
     } catch (error) {
       if (!(error instanceof Undecided)) throw error;
-      isUndecided = true;
-      return undefined;
+      return { gain: undefined, isUndecided: true };
     } finally {
-      visited(work.spent);
+      this.#left -= work.spent;
+      this.#visited(work.spent);
     }
-  };
-  const widened = first((work) => change.allowed(everyRequest, work));
-  const denyLost = first((work) => change.noLongerDenied(work));
-  // What an unnamed caller gains is gained by somebody.
-  const opened = widened === undefined && !isUndecided ? undefined : first((work) => change.opened(harmless, work));
-  return { opened, denyLost, widened, isUndecided };
+  }
 }
 
 /** The policies for one workload, before and after a change. */
@@ -64,13 +75,15 @@ class Change {
   readonly #newAllow: readonly Ruled[];
   /** DENY rules that are gone. */
   readonly #oldDeny: readonly Ruled[];
-  readonly #place: Applied["place"];
+  readonly #place: Place;
+  readonly #placeBefore: Place;
   readonly isEmpty: boolean;
 
   constructor(before: Applied, after: Applied) {
     const { gone, come } = policyChange(before, after);
     this.isEmpty = gone.length + come.length === 0;
     this.#place = after.place;
+    this.#placeBefore = before.place;
     const isSame = before.place === after.place;
     const old = gone.flatMap((policy) => rulesAt(policy, before.place, before.settings));
     const now = come.flatMap((policy) => rulesAt(policy, after.place, after.settings));
@@ -87,14 +100,15 @@ class Change {
     for (const by of hasAllow(this.#after) ? this.#newAllow : [undefined])
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
-          yield { request: left.example, by, lost: undefined, box: left };
+          yield { place: this.#place, request: left.example, by, lost: undefined, box: left };
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
   *noLongerDenied(work: Work): Generator<Gain, undefined> {
     for (const lost of this.#oldDeny)
       for (const denied of inside(everyRequest, lost.match, work))
-        for (const { box, by } of this.#allowedNow(denied, work)) yield { request: box.example, by, lost };
+        for (const { box, by } of this.#allowedNow(denied, work))
+          yield { place: this.#placeBefore, request: box.example, by, lost };
   }
 
   /** The requests of a box that are allowed now, whatever was before. */

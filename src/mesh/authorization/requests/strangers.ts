@@ -16,6 +16,12 @@ export interface Harmless {
   readonly paths: readonly string[];
 }
 
+/** Probes and scrapers usually have no identity, and preflight requests never have credentials. */
+export const usuallyHarmless: Harmless = {
+  methods: ["OPTIONS"],
+  paths: ["/health", "/healthz", "/livez", "/live", "/readyz", "/ready", "/metrics"],
+};
+
 /**
  * Conditions for an *unnamed caller* with a request that is not harmless. A caller is unnamed if no positive value of a
  * policy names it: it has neither an identity nor a token, and its address is in no block that is so small that it names

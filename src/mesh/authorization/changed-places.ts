@@ -1,0 +1,189 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { hasService, servicesOfNamespace } from "../membership/services.ts";
+import { isOfGateway, type Workload, workloadPairs } from "../membership/workloads.ts";
+import { formatLabels } from "../objects/selectors.ts";
+import {
+  authorization,
+  type Coverage,
+  isDeniedByDefault,
+  type NamespaceAuthorization,
+} from "./effective-authorization.ts";
+import type { Applied } from "./requests/applied.ts";
+import type { Gain } from "./requests/gains.ts";
+
+/** Where other policies apply after a change: workloads, a gateway, or a Service at its waypoint. */
+export interface ChangedPlace {
+  /** `Deployment payments/api`, for a sentence. */
+  readonly name: string;
+  readonly namespace: string;
+  /** The workload, if it is changed itself. */
+  readonly workload: Workload | undefined;
+  /** Callers from outside the mesh are expected there. */
+  readonly isIngress: boolean;
+  /**
+   * Workloads that may be created, beside existing ones: `none` exist, or `several`, of which each has other policies. A
+   * single one does not show that its policies are meant for it alone.
+   */
+  readonly future: "none" | "several" | undefined;
+  readonly was: Applied;
+  readonly is: Applied;
+  readonly coverageBefore: Coverage;
+  readonly coverageAfter: Coverage;
+}
+
+/** What `changedPlaces` reads. */
+export const readsChangedPlaces = [authorization, servicesOfNamespace] as const;
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof readsChangedPlaces)[number]>;
+}
+
+/**
+ * The places in a namespace where other policies apply after a change, each combination of policies once: the workloads,
+ * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
+ * deleted.
+ */
+export function* changedPlaces(before: Side, after: Side): Generator<ChangedPlace, undefined> {
+  if (isTerminating(before.object) || isTerminating(after.object)) return;
+  const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
+  yield* placesBetween(old, now, hasService(after.object, after.mesh));
+}
+
+/** The same, for the policies of one kind. */
+export function* placesBetween(
+  before: NamespaceAuthorization,
+  after: NamespaceAuthorization,
+  isThere: (service: string) => boolean,
+): Generator<ChangedPlace, undefined> {
+  const seen = new Seen();
+  const isSame = before.isSame(after);
+  for (const place of workloads(before, after, isSame)) if (seen.isNew(place)) yield place;
+  if (isSame) return;
+  for (const place of [unselected(before, after), ...selectors(before, after)]) if (seen.isNew(place)) yield place;
+  yield* gateways(before, after);
+  yield* services(before, after, isThere);
+}
+
+/** Most workloads of a namespace have the same policies as others. */
+class Seen {
+  readonly #seen = new Map<Applied["lists"], Set<Applied["lists"]>>();
+
+  isNew({ was, is }: ChangedPlace): boolean {
+    if (was.lists === is.lists && was.place === is.place && was.settings === is.settings) return false;
+    const known = this.#seen.get(was.lists) ?? new Set();
+    this.#seen.set(was.lists, known);
+    if (known.has(is.lists)) return false;
+    known.add(is.lists);
+    return true;
+  }
+}
+
+type Sides = readonly [before: NamespaceAuthorization, after: NamespaceAuthorization];
+
+const unselected = (...[before, after]: Sides): ChangedPlace => ({
+  name: "workloads that no policy selects",
+  namespace: after.namespace,
+  workload: undefined,
+  isIngress: false,
+  future: futureOf(after),
+  was: before.appliedToLabels({}),
+  is: after.appliedToLabels({}),
+  coverageBefore: before.ofUnselected,
+  coverageAfter: after.ofUnselected,
+});
+
+function futureOf({ knowsWorkloads, workloads: { length } }: NamespaceAuthorization): ChangedPlace["future"] {
+  if (!knowsWorkloads || length === 1) return undefined;
+  return length === 0 ? "none" : "several";
+}
+
+/** Policies may select workloads that are not known. */
+function* selectors(...[before, after]: Sides): Generator<ChangedPlace, undefined> {
+  if (after.knowsWorkloads || before.own.isSame(after.own)) return;
+  for (const { labels } of before.own.groups.groups)
+    yield {
+      name: `workloads labelled ${formatLabels(labels)}`,
+      namespace: after.namespace,
+      workload: undefined,
+      isIngress: false,
+      future: undefined,
+      was: before.appliedToLabels(labels),
+      is: after.appliedToLabels(labels),
+      coverageBefore: before.ofLabels(labels),
+      coverageAfter: after.ofLabels(labels),
+    };
+}
+
+function* workloads(
+  before: NamespaceAuthorization,
+  after: NamespaceAuthorization,
+  isSame: boolean,
+): Generator<ChangedPlace, undefined> {
+  for (const [known, workload] of workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies)) {
+    if (isOfGateway(known) || (isSame && known === workload)) continue;
+    yield {
+      name: idOf(workload),
+      namespace: after.namespace,
+      workload: known === workload ? undefined : workload,
+      isIngress: false,
+      future: undefined,
+      was: before.appliedTo(known),
+      is: after.appliedTo(workload),
+      coverageBefore: before.ofWorkload(known),
+      coverageAfter: after.ofWorkload(workload),
+    };
+  }
+}
+
+function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined> {
+  const old = new Set(before.gateways.map(({ id }) => id));
+  for (const gateway of after.gateways)
+    if (old.has(gateway.id))
+      yield {
+        name: `${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""}`,
+        namespace: after.namespace,
+        workload: undefined,
+        isIngress: !gateway.isWaypoint,
+        future: undefined,
+        was: before.appliedToGateway(gateway),
+        is: after.appliedToGateway(gateway),
+        coverageBefore: before.ofGateway(gateway),
+        coverageAfter: after.ofGateway(gateway),
+      };
+}
+
+function* services(
+  before: NamespaceAuthorization,
+  after: NamespaceAuthorization,
+  isThere: (service: string) => boolean,
+): Generator<ChangedPlace, undefined> {
+  if (!before.mayUseWaypoint || !after.mayUseWaypoint) return;
+  for (const service of before.own.servicesTargeted)
+    if (isThere(service))
+      yield {
+        name: `Service ${service}, at its waypoint`,
+        namespace: after.namespace,
+        workload: undefined,
+        isIngress: false,
+        future: undefined,
+        was: before.appliedToService(service),
+        is: after.appliedToService(service),
+        coverageBefore: before.ofService(service),
+        coverageAfter: after.ofService(service),
+      };
+}
+
+/** Whether the default deny is lost altogether, which namespace-default-deny-removed and authorization-policy-allows-everyone report. */
+export const losesDefaultDeny = ({ coverageBefore, coverageAfter }: ChangedPlace): boolean =>
+  isDeniedByDefault(coverageBefore) && !isDeniedByDefault(coverageAfter);
+
+/** Identifies what is gained: by which rule, and at which workload, if it is changed itself. */
+export const keyOfGain = ({ by, lost }: Gain, { workload }: ChangedPlace): string =>
+  JSON.stringify(
+    [by, lost]
+      .map((ruled) => (ruled === undefined ? "" : `${idOf(ruled.policy)} ${ruled.index}`))
+      .concat(workload === undefined ? [] : idOf(workload)),
+  );

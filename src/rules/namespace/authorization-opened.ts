@@ -1,0 +1,57 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import {
+  type ChangedPlace,
+  changedPlaces,
+  keyOfGain,
+  losesDefaultDeny,
+  readsChangedPlaces,
+} from "../../mesh/authorization/changed-places.ts";
+import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
+import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+
+export const namespaceAuthorizationOpened = defineRule({
+  id: "namespace-authorization-opened",
+  subject: "Namespace",
+  reads: readsChangedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["authorization"],
+  parameters: {
+    harmlessPaths: {
+      summary:
+        "Paths that anybody may request, as patterns of an AuthorizationPolicy (exact, `/x*`, `*x`, `{*}`, `{**}`)",
+      default: usuallyHarmless.paths,
+    },
+    harmlessMethods: {
+      summary: "Methods that anybody may use, for all paths",
+      default: usuallyHarmless.methods,
+    },
+  },
+  summary: "Callers whom no policy names may send requests that nobody unnamed could send before.",
+  why: "A rule of an ALLOW policy without positive callers (principals, namespaces, serviceAccounts, requestPrincipals or narrow ipBlocks) allows its operations to anybody who reaches the port, also without a certificate (Istio pilot/pkg/security/authz/model/generator.go: `notPrincipals` and `notNamespaces` match callers without an identity). Methods, paths, hosts and headers are chosen by the caller. authorization-policy-allows-everyone and namespace-default-deny-removed report policies that allow everything.",
+  fix: "Name the callers in `from` of the rule: principals, namespaces, serviceAccounts or requestPrincipals. If anybody may send these requests, add their paths to the parameter harmlessPaths of this rule.",
+
+  *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
+    const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const reported = new Set<string>();
+    for (const place of changedPlaces(before, after)) {
+      if (losesDefaultDeny(place)) continue;
+      const { gain } = questions.opened(place.was, place.is, { paths, methods });
+      if (gain === undefined || (gain.by === undefined && place.future === "none")) continue;
+      const key = keyOfGain(gain, place);
+      if (!reported.has(key)) yield problemOf(gain, place, key);
+      reported.add(key);
+    }
+  },
+});
+
+const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({
+  at: [],
+  message: `Anybody may send requests to ${place.name}: ${formatGain(gain)}`,
+  key,
+  related: policiesOfGain(gain),
+  // Callers from outside the mesh have no identity, and other workloads may have policies of their own.
+  ...(place.isIngress || place.future === "several" ? { atMost: "warn" as const } : {}),
+});

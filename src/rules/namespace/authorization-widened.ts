@@ -1,0 +1,128 @@
+import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
+import {
+  type ChangedPlace,
+  changedPlaces,
+  keyOfGain,
+  losesDefaultDeny,
+  placesBetween,
+  readsChangedPlaces,
+} from "../../mesh/authorization/changed-places.ts";
+import { customAuthorization } from "../../mesh/authorization/custom-authorization.ts";
+import type { NamespaceAuthorization } from "../../mesh/authorization/effective-authorization.ts";
+import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
+import { reachOf } from "../../mesh/authorization/reach.ts";
+import type { Applied } from "../../mesh/authorization/requests/applied.ts";
+import { type Answer, type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+
+const reads = [...readsChangedPlaces, customAuthorization] as const;
+type Side = RuleSide<"Namespace", (typeof reads)[number]>;
+
+export const namespaceAuthorizationWidened = defineRule({
+  id: "namespace-authorization-widened",
+  subject: "Namespace",
+  reads,
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary: "Callers may send requests that they could not send before.",
+  why: "ALLOW policies are additive (Istio pilot/pkg/security/authz/builder/builder.go): each rule adds callers and operations, and a CUSTOM policy that is removed no longer calls its provider. Often that is the purpose of the change; the warning says who gains what. namespace-authorization-opened reports callers whom no policy names, and namespace-deny-weakened reports what a DENY policy no longer denies.",
+  fix: "Check that the callers in the message should be allowed to send these requests.",
+
+  *compare(before, after) {
+    const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const reported = new Set<string>();
+    for (const place of changedPlaces(before, after)) {
+      if (losesDefaultDeny(place)) continue;
+      const { gain, isUndecided } = widening(questions, place);
+      const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
+      if (reported.has(key)) continue;
+      if (gain !== undefined) yield problemOf(gain, place, key);
+      else if (isUndecided) yield undecidedAt(place);
+      else continue;
+      reported.add(key);
+    }
+    yield* providersLost(before, after, questions);
+  },
+});
+
+/** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
+function widening(questions: Questions, place: ChangedPlace): Answer {
+  const { was, is } = place;
+  const nothing = { gain: undefined, isUndecided: false };
+  const all = questions.widened(was, is);
+  if (all.gain === undefined) return is.place === "http" ? wideningOfTcp(questions, place, all) : all;
+  if (questions.opened(was, is, usuallyHarmless).gain !== undefined) return nothing;
+  return isForEveryIdentity(all.gain, place) ? nothing : all;
+}
+
+function isForEveryIdentity({ by }: Gain, { is, namespace }: ChangedPlace): boolean {
+  const enforcer = is.place === "ztunnel" ? "ztunnel" : "proxy";
+  return by?.policy.metadata.namespace === namespace && reachOf(by.policy, enforcer, is.settings) !== "some";
+}
+
+/** On a TCP port, proxies read rules in another way. */
+function wideningOfTcp(questions: Questions, { was, is }: ChangedPlace, ofHttp: Answer): Answer {
+  if (questions.denyLost(was, is).gain !== undefined || was.place !== "http") return ofHttp;
+  const [before, after] = [was, is].map((applied): Applied => ({ ...applied, place: "tcp" })) as [Applied, Applied];
+  const found = [questions.widened(before, after), questions.denyLost(before, after)];
+  const gain = found.find((answer) => answer.gain !== undefined)?.gain;
+  return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
+}
+
+const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({
+  at: [],
+  message: `Callers gain requests to ${place.name}: ${formatGain(gain)}`,
+  key,
+  related: policiesOfGain(gain),
+});
+
+const undecidedAt = (place: ChangedPlace): Problem => ({
+  at: [],
+  message: `It takes too much work to find out which requests to ${place.name} the changed policies allow`,
+  key: "undecided",
+  fix: "Use fewer rules and patterns in one change, or ask the owner of the namespace to review the policies.",
+});
+
+/** Requests for which a CUSTOM policy called a provider. What the provider answers is not known. */
+function* providersLost(before: Side, after: Side, questions: Questions): Generator<Problem, undefined> {
+  if (isTerminating(before.object) || isTerminating(after.object)) return;
+  const [old, now] = [
+    before.mesh.get(customAuthorization, before.object),
+    after.mesh.get(customAuthorization, after.object),
+  ];
+  const reported = new Set<string>();
+  for (const place of placesBetween(old, now, () => true)) {
+    if (place.is.place === "ztunnel" || place.future === "none") continue;
+    const { gain } = questions.denyLost(place.was, place.is);
+    if (gain?.lost === undefined || reported.has(keyOfGain(gain, place))) continue;
+    reported.add(keyOfGain(gain, place));
+    yield {
+      at: [],
+      message: `CUSTOM ${formatRule(gain.lost)} no longer calls its provider at ${place.name}, such as for ${formatRequest(gain.request, "http")}`,
+      key: JSON.stringify(["custom", keyOfGain(gain, place)]),
+      related: [gain.lost.policy],
+      fix: "Keep the CUSTOM policy, or restrict these requests with ALLOW and DENY policies first.",
+    };
+  }
+  yield* providersChanged(old, now);
+}
+
+function* providersChanged(old: NamespaceAuthorization, now: NamespaceAuthorization): Generator<Problem, undefined> {
+  if (old.own.isSame(now.own)) return;
+  const before = new Map(old.own.policies.map((policy) => [keyOf(policy), policy.spec.provider?.name]));
+  for (const policy of now.own.policies) {
+    const [was, is] = [before.get(keyOf(policy)), policy.spec.provider?.name];
+    if (was !== undefined && was !== is)
+      yield {
+        at: [],
+        message: `CUSTOM ${idOf(policy)} calls the provider ${is ?? "(not set)"} instead of ${was}`,
+        key: JSON.stringify(["provider", idOf(policy)]),
+        related: [policy],
+        fix: "Check that the new provider refuses what the old one refused.",
+      };
+  }
+}

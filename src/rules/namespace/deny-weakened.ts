@@ -1,0 +1,47 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import {
+  type ChangedPlace,
+  changedPlaces,
+  keyOfGain,
+  losesDefaultDeny,
+  readsChangedPlaces,
+} from "../../mesh/authorization/changed-places.ts";
+import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
+import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+
+export const namespaceDenyWeakened = defineRule({
+  id: "namespace-deny-weakened",
+  subject: "Namespace",
+  reads: readsChangedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  mode: { protected: "deny", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary: "A DENY policy no longer denies requests that it denied before, and they are allowed now.",
+  why: "DENY policies take precedence over ALLOW policies (Istio pilot/pkg/security/authz/builder/builder.go), so that many gates are built on them. A DENY policy denies less if it is deleted, emptied or narrowed, becomes a dry run, or gets another action, revision, selector or targetRefs; ztunnel ignores the parts of its rules that only have HTTP attributes (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). A policy that is replaced by another one that denies the same loses nothing.",
+  fix: "Keep the DENY policy, or create one that denies these requests first.",
+
+  *compare(before, after) {
+    const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const reported = new Set<string>();
+    for (const place of changedPlaces(before, after)) {
+      if (losesDefaultDeny(place) || place.future === "none") continue;
+      const { gain } = questions.denyLost(place.was, place.is);
+      if (gain?.lost === undefined) continue;
+      const key = keyOfGain(gain, place);
+      if (!reported.has(key)) yield problemOf(gain, place, key);
+      reported.add(key);
+    }
+  },
+});
+
+function problemOf(gain: Gain, place: ChangedPlace, key: string): Problem {
+  const by = gain.lost === undefined ? "" : `, which ${formatRule(gain.lost)} denied before`;
+  return {
+    at: [],
+    message: `A DENY policy is weaker at ${place.name}: ${formatGain(gain)}${by}`,
+    key,
+    related: policiesOfGain(gain),
+    ...(place.future === "several" ? { atMost: "warn" as const } : {}),
+  };
+}
