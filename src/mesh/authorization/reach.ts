@@ -46,14 +46,27 @@ export function matchedBy(policy: AuthorizationPolicy, enforcer: Enforcer, setti
 export const reachOf = (policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach =>
   matchedBy(policy, enforcer, settings).reach;
 
-/** The reach of one rule alone. */
-export function reachOfRule(
+/** The reach of one rule of a policy alone. */
+export interface RuleReach {
+  readonly reach: Reach;
+  /** It matches every request that the data plane sees. */
+  readonly isWhole: boolean;
+}
+
+const nobody: RuleReach = { reach: "some", isWhole: false };
+
+/** Of each rule, in the order of the policy. */
+export function reachesOfRules(
   policy: AuthorizationPolicy,
-  index: number,
-  { enforcer, settings }: { readonly enforcer: Enforcer; readonly settings: MeshSettings },
-): Reach {
-  const rules = rulesAt(policy, placeOf(enforcer), settings).filter((ruled) => ruled.index === index);
-  return matchedByRules(rules, settings).reach;
+  enforcer: Enforcer,
+  settings: MeshSettings,
+): readonly RuleReach[] {
+  const all = policy.spec.rules.map(() => nobody);
+  for (const ruled of rulesAt(policy, placeOf(enforcer), settings)) {
+    const { reach } = matchedByRules([ruled], settings);
+    if (reach !== "some") all[ruled.index] = { reach, isWhole: isEverything([ruled]) };
+  }
+  return all;
 }
 
 function matchedByRules(rules: readonly Ruled[], settings: MeshSettings): Matched {
@@ -66,10 +79,6 @@ function reachOfOrdinary(ordinary: Ordinary, rules: readonly Ruled[]): Reach {
   if (isForEveryone(ordinary)) return isAllow || isEverything(rules) ? "everyone" : "some";
   return isAllow && isForMesh(ordinary) ? "authenticated" : "some";
 }
-
-/** Whether one rule of a policy matches every HTTP request. */
-export const isUnrestricted = (policy: AuthorizationPolicy, index: number, settings: MeshSettings): boolean =>
-  isEverything(rulesAt(policy, "http", settings).filter((ruled) => ruled.index === index));
 
 /** Whether the rules match every request; false if that takes too much work to know. */
 const isEverything = (rules: readonly Ruled[]): boolean => isNothingLeft(everyRequest, rules);

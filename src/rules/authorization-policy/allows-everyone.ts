@@ -17,7 +17,7 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { isUnrestricted, type Reach, reachOf, reachOfRule, widest } from "../../mesh/authorization/reach.ts";
+import { type Reach, reachesOfRules, reachOf, widest } from "../../mesh/authorization/reach.ts";
 import { type Enforcer, enforcers } from "../../mesh/authorization/rules.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -62,18 +62,15 @@ export const authorizationPolicyAllowsEveryone = defineRule({
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
       const { enforcedBy, isDenied } = mesh.get(openable, namespace).concernedBy(policy);
       const keys = keysOf(policy);
-      const reaches = policy.spec.rules.map((_, i) =>
-        widest([...enforcedBy].map((enforcer) => reachOfRule(policy, i, { enforcer, settings: mesh.settings }))),
-      );
-      for (const [i, reach] of reaches.entries())
-        if (reach !== "some")
-          yield problemOf(["spec", "rules", i], reach, keys[reach], {
-            isDenied,
-            isWhole: isUnrestricted(policy, i, mesh.settings),
-          });
-      const whole = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
-      if (whole !== widest(reaches))
-        yield problemOf(["spec", "rules"], whole, keys[whole], { isDenied, isWhole: false });
+      const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, mesh.settings));
+      const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
+      for (const [i, reach] of reaches.entries()) {
+        const isWhole = byEnforcer.some((all) => all[i]?.isWhole === true);
+        if (reach !== "some") yield problemOf(["spec", "rules", i], reach, keys[reach], { isDenied, isWhole });
+      }
+      const together = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
+      if (together !== widest(reaches))
+        yield problemOf(["spec", "rules"], together, keys[together], { isDenied, isWhole: false });
     }
   },
 });

@@ -1,0 +1,39 @@
+import type { ObjectOf } from "../../../../src/kube/object.ts";
+import type { Applied } from "../../../../src/mesh/authorization/requests/applied.ts";
+import { type Gain, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
+import type { Place } from "../../../../src/mesh/authorization/requests/matches.ts";
+import { defaultMeshSettings, type MeshSettings } from "../../../../src/view/settings.ts";
+
+type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
+const harmless = { methods: ["OPTIONS"], paths: ["/healthz"] };
+
+export const applied = (
+  all: readonly AuthorizationPolicy[],
+  place: Place,
+  mesh: MeshSettings = defaultMeshSettings,
+): Applied => ({ place, settings: mesh, lists: [{ name: "all", policies: all }] });
+
+export interface Gains {
+  readonly opened: Gain | undefined;
+  readonly denyLost: Gain | undefined;
+  readonly widened: Gain | undefined;
+  readonly isUndecided: boolean;
+}
+
+export function gainsOf(before: Applied, after: Applied, visited: (values: number) => void = () => {}): Gains {
+  const questions = new Questions(visited);
+  const [opened, denyLost, widened] = [
+    questions.opened(before, after, harmless),
+    questions.denyLost(before, after),
+    questions.widened(before, after),
+  ];
+  const isUndecided = [opened, denyLost, widened].some((answer) => answer.isUndecided);
+  return { opened: opened.gain, denyLost: denyLost.gain, widened: widened.gain, isUndecided };
+}
+
+export const compare = (
+  before: readonly AuthorizationPolicy[],
+  after: readonly AuthorizationPolicy[],
+  place: Place = "http",
+  mesh: MeshSettings = defaultMeshSettings,
+): Gains => gainsOf(applied(before, place, mesh), applied(after, place, mesh));
