@@ -1,10 +1,12 @@
-import { type Applied, policyChange, type Rules, rulesOf } from "./applied.ts";
+import { type Applied, type PolicyChange, policyChange, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
 import type { Match, Place } from "./matches.ts";
 import { type Ruled, rulesAt } from "./policies.ts";
 import { forCaller, type Harmless, strangersTo, unnamed } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
+
+type Policy = PolicyChange["gone"][number];
 
 /** A request that is refused before a change and accepted after it. */
 export interface Gain {
@@ -69,28 +71,43 @@ export class Questions {
 
 /** The policies for one workload, before and after a change. */
 class Change {
-  readonly #before: readonly Rules[];
-  readonly #after: readonly Rules[];
-  /** ALLOW rules that are new. */
-  readonly #newAllow: readonly Ruled[];
-  /** DENY rules that are gone. */
-  readonly #oldDeny: readonly Ruled[];
-  readonly #place: Place;
-  readonly #placeBefore: Place;
-  readonly isEmpty: boolean;
+  readonly #old: Applied;
+  readonly #now: Applied;
+  readonly #policies: PolicyChange;
+  #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied) {
-    const { gone, come } = policyChange(before, after);
-    this.isEmpty = gone.length + come.length === 0;
-    this.#place = after.place;
-    this.#placeBefore = before.place;
-    const isSame = before.place === after.place;
-    const old = gone.flatMap((policy) => rulesAt(policy, before.place, before.settings));
-    const now = come.flatMap((policy) => rulesAt(policy, after.place, after.settings));
-    this.#newAllow = without(now.filter(isOfAllow), isSame ? old.filter(isOfAllow) : []);
-    this.#oldDeny = without(old.filter(isOfDeny), isSame ? now.filter(isOfDeny) : []);
-    this.#before = this.isEmpty ? [] : rulesOf(before);
-    this.#after = this.isEmpty ? [] : rulesOf(after);
+    this.#old = before;
+    this.#now = after;
+    this.#policies = policyChange(before, after);
+  }
+
+  get isEmpty(): boolean {
+    return this.#policies.gone.length + this.#policies.come.length === 0;
+  }
+
+  get #before(): readonly Rules[] {
+    return this.#rules().before;
+  }
+  get #after(): readonly Rules[] {
+    return this.#rules().after;
+  }
+  #rules() {
+    return (this.#sides ??= { before: rulesOf(this.#old), after: rulesOf(this.#now) });
+  }
+
+  /** ALLOW rules that are new. */
+  get #newAllow(): readonly Ruled[] {
+    const [gone, come] = [this.#policies.gone.filter(isAllow), this.#policies.come.filter(isAllow)];
+    return without(rulesIn(come, this.#now), this.#isSamePlace ? rulesIn(gone, this.#old) : []);
+  }
+  /** DENY rules that are gone. */
+  get #oldDeny(): readonly Ruled[] {
+    const [gone, come] = [this.#policies.gone.filter(isDeny), this.#policies.come.filter(isDeny)];
+    return without(rulesIn(gone, this.#old), this.#isSamePlace ? rulesIn(come, this.#now) : []);
+  }
+  get #isSamePlace(): boolean {
+    return this.#old.place === this.#now.place;
   }
 
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
@@ -100,7 +117,7 @@ class Change {
     for (const by of hasAllow(this.#after) ? this.#newAllow : [undefined])
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
-          yield { place: this.#place, request: left.example, by, lost: undefined, box: left };
+          yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
@@ -108,7 +125,7 @@ class Change {
     for (const lost of this.#oldDeny)
       for (const denied of inside(everyRequest, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
-          yield { place: this.#placeBefore, request: box.example, by, lost };
+          yield { place: this.#old.place, request: box.example, by, lost };
   }
 
   /** The requests of a box that are allowed now, whatever was before. */
@@ -122,7 +139,8 @@ class Change {
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
   *opened(harmless: Harmless, work: Work): Generator<Gain, undefined> {
-    const start = everyRequest.withAll(unnamed(this.#newAllow.map(matchOf), this.#place, harmless), work);
+    const rules = this.#newAllow.map(matchOf);
+    const start = everyRequest.withAll(unnamed(rules, this.#now.place, harmless), work);
     if (start === undefined) return;
     const strangers = strangersTo(this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf));
     for (const gain of this.allowed(start, work))
@@ -153,8 +171,10 @@ class Change {
   }
 }
 
-const isOfAllow = ({ policy }: Ruled): boolean => (policy.spec.action ?? "ALLOW") === "ALLOW";
-const isOfDeny = (ruled: Ruled): boolean => !isOfAllow(ruled);
+const isAllow = ({ spec }: Policy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
+const isDeny = (policy: Policy): boolean => !isAllow(policy);
+const rulesIn = (policies: readonly Policy[], { place, settings }: Applied): readonly Ruled[] =>
+  policies.flatMap((policy) => rulesAt(policy, place, settings));
 const matchOf = ({ match }: Ruled): Match => match;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
 

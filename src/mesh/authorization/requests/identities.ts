@@ -1,8 +1,9 @@
 import type { MeshSettings } from "../../../view/settings.ts";
-import { anything, endingWith, exactly, globOf, Pattern, patternOf, startingWith, withinSegment } from "./patterns.ts";
+import { anything, endingWith, globOf, Pattern, patternOf, startingWith, withinSegment } from "./patterns.ts";
+import { type Part, partOf } from "./texts.ts";
 
 /** Patterns for trust domain, namespace and service account of an identity `<trust domain>/ns/<...>/sa/<...>`. */
-export type IdentityPattern = readonly [trustDomain: Pattern, namespace: Pattern, serviceAccount: Pattern];
+export type IdentityPattern = readonly [trustDomain: Part, namespace: Part, serviceAccount: Part];
 
 const anyIdentity: IdentityPattern = [anything, anything, anything];
 
@@ -10,14 +11,14 @@ const anyIdentity: IdentityPattern = [anything, anything, anything];
 export function identitiesOfPrincipal(value: string): readonly IdentityPattern[] {
   if (value === "*") return [anyIdentity];
   if (value.startsWith("*")) return withSuffix(value.slice(1).split("/"));
-  return value.endsWith("*") ? withPrefix(value.slice(0, -1).split("/")) : withParts(value.split("/").map(exactly));
+  return value.endsWith("*") ? withPrefix(value.slice(0, -1).split("/")) : withParts(value.split("/"));
 }
 
 function withPrefix(parts: readonly string[]): readonly IdentityPattern[] {
   const last = parts.length - 1;
   return withParts(
     Array.from({ length: 5 }, (_, i) =>
-      i < last ? exactly(parts[i] ?? "") : i === last ? startingWith(parts[i] ?? "") : anything,
+      i < last ? (parts[i] ?? "") : i === last ? startingWith(parts[i] ?? "") : anything,
     ),
     parts.length,
   );
@@ -27,25 +28,29 @@ function withSuffix(parts: readonly string[]): readonly IdentityPattern[] {
   const first = 5 - parts.length;
   return withParts(
     Array.from({ length: 5 }, (_, i) =>
-      i > first ? exactly(parts[i - first] ?? "") : i === first ? endingWith(parts[0] ?? "") : anything,
+      i > first ? (parts[i - first] ?? "") : i === first ? endingWith(parts[0] ?? "") : anything,
     ),
     parts.length,
   );
 }
 
 /** One pattern for each of the five texts between slashes; `ns` and `sa` have to match theirs. */
-function withParts(parts: readonly Pattern[], count = parts.length): readonly IdentityPattern[] {
+function withParts(parts: readonly Part[], count = parts.length): readonly IdentityPattern[] {
   const [trustDomain, ns, namespace, sa, serviceAccount] = parts;
-  if (count > 5 || ns?.matches("ns") !== true || sa?.matches("sa") !== true) return [];
+  if (count > 5 || !isMet(ns, "ns") || !isMet(sa, "sa")) return [];
   if (trustDomain === undefined || namespace === undefined || serviceAccount === undefined) return [];
   return [[trustDomain, namespace, serviceAccount]];
 }
+
+const isMet = (part: Part | undefined, text: string): boolean =>
+  typeof part === "object" ? part.matches(text) : part === text;
 
 /**
  * A proxy compares principals with all trust domains of the mesh: a value of five parts whose trust domain is one of them,
  * or `cluster.local`, stands for all of them (Istio pilot/pkg/security/trustdomain/bundle.go ReplaceTrustDomainAliases).
  */
 export function withTrustDomains(value: string, settings: MeshSettings): readonly string[] {
+  if (settings.trustDomainAliases.length === 0 && value.startsWith(`${settings.trustDomain}/`)) return [value];
   const [domain = "", ...rest] = value.split("/");
   if (rest.length !== 4 || domain === "*") return [value];
   const own = trustDomainsOf(settings);
@@ -73,16 +78,20 @@ export const trustDomainsOf = ({ trustDomain, trustDomainAliases }: MeshSettings
  * namespace called `ns` also with `sa`.
  */
 export function identitiesOfNamespaceAtProxy(value: string): readonly IdentityPattern[] {
+  if (!value.includes("*") && value !== "sa" && !value.includes("/")) return [[anything, value, anything]];
   const glob = globOf(value);
   const all = [glob, ...withoutEnd(glob.tokens, "/sa").map((tokens) => new Pattern(tokens))];
-  if (glob.matches("sa")) all.push(exactly("ns"));
-  const unique = new Map(all.map((pattern) => [JSON.stringify(pattern.tokens), pattern]));
-  return [...unique.values()].flatMap((namespace) => possible([anything, namespace, anything]));
+  const unique = new Map(all.map((pattern) => [JSON.stringify(pattern.tokens), partOf(pattern)]));
+  const namespaces: readonly Part[] = [...unique.values(), ...(glob.matches("sa") ? ["ns"] : [])];
+  return namespaces.flatMap((namespace) => possible([anything, namespace, anything]));
 }
 
 /** No text of an identity contains a slash. */
 const possible = (identity: IdentityPattern): readonly IdentityPattern[] =>
-  identity.some(({ literals }) => literals.some((literal) => literal.includes("/"))) ? [] : [identity];
+  identity.some((part) => (typeof part === "string" ? part.includes("/") : part.literals.some(hasSlash)))
+    ? []
+    : [identity];
+const hasSlash = (text: string): boolean => text.includes("/");
 
 /** The patterns of the texts that, with this end, match a pattern of literal text and stars. */
 function withoutEnd(tokens: Pattern["tokens"], end: string): readonly Pattern["tokens"][] {
@@ -97,13 +106,13 @@ function withoutEnd(tokens: Pattern["tokens"], end: string): readonly Pattern["t
 
 /** ztunnel compares the namespace alone: exact, `x*`, `*x` or `*`. */
 export const identitiesOfNamespaceAtZtunnel = (value: string): readonly IdentityPattern[] =>
-  possible([anything, patternOf(value), anything]);
+  possible([anything, partOf(patternOf(value)), anything]);
 
 /** `<namespace>/<service account>`, or the name alone in the namespace of the policy (generator.go serviceAccountRegex). */
 export function identitiesOfServiceAccount(value: string, policyNamespace: string): readonly IdentityPattern[] {
   const slash = value.indexOf("/");
   const namespace = slash < 0 ? policyNamespace : value.slice(0, slash);
-  return possible([anything, exactly(namespace), exactly(value.slice(slash + 1))]);
+  return possible([anything, namespace, value.slice(slash + 1)]);
 }
 
 /**
@@ -113,9 +122,9 @@ export function identitiesOfServiceAccount(value: string, policyNamespace: strin
 export function identitiesOfTrustDomain(value: string, settings: MeshSettings): readonly IdentityPattern[] {
   if (value === "*") return [anyIdentity];
   const own = trustDomainsOf(settings);
-  if (own.includes(value)) return own.map((domain) => [exactly(domain), anything, anything]);
+  if (own.includes(value)) return own.map((domain) => [domain, anything, anything]);
   const star = value.indexOf("*");
-  if (star < 0) return [[exactly(value), anything, anything]];
+  if (star < 0) return [[value, anything, anything]];
   const domain = new Pattern([value.slice(0, star), withinSegment, value.slice(star + 1)]);
   return [[domain, anything, anything]];
 }

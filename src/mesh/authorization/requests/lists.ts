@@ -1,4 +1,4 @@
-import { findTexts, type Search, Texts } from "./texts.ts";
+import { findTexts, partOf, type Search, Texts } from "./texts.ts";
 import type { Pattern } from "./patterns.ts";
 import type { Found, Value, Values } from "./values.ts";
 
@@ -7,7 +7,7 @@ export class Lists implements Values {
   readonly texts: Texts;
 
   constructor(patterns: readonly Pattern[]) {
-    this.texts = new Texts(patterns.map((pattern) => [pattern]));
+    this.texts = new Texts(patterns.map((pattern) => [partOf(pattern)]));
   }
 
   get size(): number {

@@ -4,6 +4,7 @@ import { type Attribute, findValue } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
 import type { Clauses, Match } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
+import { Texts } from "./texts.ts";
 import { absent, type Value } from "./values.ts";
 import { Undecided, Work } from "./work.ts";
 
@@ -79,17 +80,27 @@ const strangers: readonly Caller[] = addresses.flatMap((direct) =>
   ),
 );
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789".split("");
-const ofMesh = ({ trustDomain }: MeshSettings, name: string): Caller =>
+const ofMesh = (trustDomain: string, name: string): Caller =>
   new Map([...(strangers[0] ?? []), ["identity", [trustDomain, name, name]]]);
 
+/** The callers for one trust domain: without those that are named after letters, and all of them. */
+const callers = new Map<string, { readonly few: readonly Caller[]; readonly all: readonly Caller[] }>();
+
 /** Letters matter only if a rule has patterns for about as many as there are. */
-function callersOf({ sources, conditions }: Match, settings: MeshSettings): readonly Caller[] {
-  const patterns = [...sources.flat(), ...conditions].reduce(
-    (sum, { attribute, values, not }) => sum + (attribute === "identity" && !not ? values.size : 0),
-    0,
-  );
-  const named = patterns < most ? [] : letters.map((letter) => ofMesh(settings, letter + unheardOf + letter));
-  return [...strangers, ofMesh(settings, unheardOf), ...named];
+function callersOf({ sources, conditions }: Match, { trustDomain }: MeshSettings): readonly Caller[] {
+  let known = callers.get(trustDomain);
+  if (known === undefined) {
+    const few = [...strangers, ofMesh(trustDomain, unheardOf)];
+    const all = [...few, ...letters.map((letter) => ofMesh(trustDomain, letter + unheardOf + letter))];
+    // There are as many trust domains as meshes.
+    if (callers.size > 10) callers.clear();
+    callers.set(trustDomain, (known = { few, all }));
+  }
+  let patterns = 0;
+  for (const clauses of [...sources, conditions])
+    for (const { attribute, values, not } of clauses)
+      if (attribute === "identity" && !not && values instanceof Texts) patterns += values.patterns.length;
+  return patterns < most ? known.few : known.all;
 }
 
 class OrdinaryReader {
@@ -102,47 +113,58 @@ class OrdinaryReader {
   }
 
   of({ sources, operations, conditions }: Match): Ordinary {
-    const bits = this.#callers.map(() => 0);
-    const ways = operations.map((clauses) => this.#requests([...clauses, ...conditions.filter(isOfRequest)]));
-    const all = ways.reduce((sum, one) => sum | one, 0);
+    const ofRequests = conditions.filter(isOfRequest);
+    let all = 0;
+    for (const clauses of operations)
+      all |= this.#requests(ofRequests.length === 0 ? clauses : [...clauses, ...ofRequests]);
     if (all === 0) return noOrdinary;
     const common = conditions.filter((clause) => !isOfRequest(clause));
-    for (const source of sources)
-      for (const [i, caller] of this.#callers.entries())
-        if (bits[i] === 0 && this.#isMet([...source, ...common], caller)) bits[i] = all;
+    const bits = this.#callers.map((caller) =>
+      this.#isMet(common, caller) &&
+      sources.some((source) => this.#isMet(common.length === 0 ? source : [...source, ...common], caller))
+        ? all
+        : 0,
+    );
     const [mesh = 0, ...lettered] = bits.slice(strangers.length);
     return { strangers: bits.slice(0, strangers.length), mesh, lettered };
   }
 
   #requests(clauses: Clauses): number {
-    const ofMethods = clauses.filter(isAbout("method"));
+    const others = clauses.filter(({ attribute }) => attribute !== "method" && attribute !== "path");
+    if (!this.#isMet(others, usual)) return 0;
     const ofPaths = clauses.filter(isAbout("path"));
-    if (
-      !this.#isMet(
-        clauses.filter((clause) => !ofMethods.includes(clause) && !ofPaths.includes(clause)),
-        usual,
-      )
-    )
-      return 0;
-    const matched = paths.reduce<number>((sum, path, i) => (this.#isMatched(ofPaths, path) ? sum | (1 << i) : sum), 0);
-    return methods.reduce<number>(
-      (sum, method, i) =>
-        ofMethods.every(({ values, not }) => values.has(method) !== not) ? sum | (matched << (i * paths.length)) : sum,
-      0,
-    );
+    const ofMethods = clauses.filter(isAbout("method"));
+    let matched = 0;
+    for (const [i, path] of paths.entries()) if (this.#isMatched(ofPaths, path)) matched |= 1 << i;
+    if (matched === 0) return 0;
+    let all = 0;
+    for (const [i, method] of methods.entries())
+      if (ofMethods.every(({ values, not }) => values.has(method) !== not)) all |= matched << (i * paths.length);
+    return all;
   }
 
   #isMet(clauses: Clauses, request: ReadonlyMap<string, Value>): boolean {
-    if (clauses.length === 0) return true;
+    let isExcluded = false;
+    for (const { attribute, values, not } of clauses) {
+      if (values.has(request.get(attribute)) !== not) continue;
+      if (!not) return false;
+      isExcluded = true;
+    }
+    return !isExcluded || this.#isMetByOthers(clauses, request);
+  }
+
+  /** Whether the conditions match other values that no policy names. */
+  #isMetByOthers(clauses: Clauses, request: ReadonlyMap<string, Value>): boolean {
+    if (!this.#isAllow) return false;
     const byAttribute = Map.groupBy(clauses, ({ attribute }) => attribute);
     return [...byAttribute].every(([attribute, some]) => this.#isMatched(some, request.get(attribute)));
   }
 
-  /** Whether the conditions match a value that no policy names. */
+  /** Whether the conditions about one attribute match a value that no policy names. */
   #isMatched(clauses: Clauses, value: Value): boolean {
-    const required = clauses.filter(({ not }) => !not);
+    if (clauses.length === 0) return true;
+    const [excluded, required] = [clauses.filter(({ not }) => not), clauses.filter(({ not }) => !not)];
     if (!required.every(({ values }) => values.has(value))) return false;
-    const excluded = clauses.filter(({ not }) => not);
     if (!excluded.some(({ values }) => values.has(value))) return true;
     return this.#isAllow && value !== undefined && isAnyLeft(required, excluded, value);
   }
@@ -171,7 +193,7 @@ function isAnyLeft(required: Clauses, excluded: Clauses, value: Value): boolean 
   if (first === undefined) return true;
   const family = typeof value === "bigint" ? [isIPv6(value) ? allOfIPv6 : allOfIPv4] : [];
   const valuesOf = (clauses: Clauses) => clauses.map(({ values }) => values);
-  const work = new Work(2_000);
+  const work = new Work(20_000);
   try {
     return (
       findValue(first.attribute, [...valuesOf(required), ...family], [...valuesOf(excluded), absent], work) !==

@@ -19,7 +19,6 @@ export class Pattern {
   readonly tokens: readonly Token[];
   /** Undefined if the pattern has a wildcard. */
   readonly literal: string | undefined;
-  #expression: RegExp | undefined;
   #ends: { readonly prefix: string; readonly suffix: string } | false | undefined;
 
   constructor(tokens: readonly Token[]) {
@@ -31,7 +30,7 @@ export class Pattern {
   matches(text: string): boolean {
     if (this.literal !== undefined) return text === this.literal;
     const { ends } = this;
-    if (ends === undefined) return this.expression.test(text);
+    if (ends === undefined) return matchesTokens(this.tokens, text);
     const { prefix, suffix } = ends;
     return text.length >= prefix.length + suffix.length && text.startsWith(prefix) && text.endsWith(suffix);
   }
@@ -42,20 +41,51 @@ export class Pattern {
     return this.#ends === false ? undefined : this.#ends;
   }
 
+  /** The literal text that every match starts with. */
+  get start(): string {
+    const [first] = this.tokens;
+    return typeof first === "string" ? first : "";
+  }
+  /** The literal text that every match ends with. */
+  get end(): string {
+    const last = this.tokens.at(-1);
+    return typeof last === "string" ? last : "";
+  }
+
+  /** What a comparison costs, in comparisons of text. */
+  get cost(): number {
+    return this.ends === undefined && this.literal === undefined ? 10 : 1;
+  }
+
   /** Its literal text. */
   get literals(): readonly string[] {
     return this.tokens.filter((token) => typeof token === "string");
   }
-
-  private get expression(): RegExp {
-    return (this.#expression ??= new RegExp(`^${this.tokens.map(sourceOf).join("")}$`, "su"));
-  }
 }
 
-const sourceOf = (token: Token): string =>
-  typeof token === "string"
-    ? token.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`)
-    : `${token.slash ? "." : "[^/]"}${token.atLeast === 0 ? "*" : "+"}`;
+/** Follows all ways at once, token by token: the work is limited by the lengths, whatever the wildcards are. */
+function matchesTokens(tokens: readonly Token[], text: string): boolean {
+  let reached: readonly number[] = [0];
+  for (const token of tokens) {
+    if (reached.length === 0) return false;
+    reached =
+      typeof token === "string"
+        ? reached.flatMap((at) => (text.startsWith(token, at) ? at + token.length : []))
+        : afterWildcard(token, reached, text);
+  }
+  return reached.includes(text.length);
+}
+
+/** The positions that a wildcard can end at, in ascending order. */
+function afterWildcard({ atLeast, slash }: Wildcard, starts: readonly number[], text: string): readonly number[] {
+  const ends: number[] = [];
+  for (const start of starts) {
+    const first = Math.max(start + atLeast, (ends.at(-1) ?? -1) + 1);
+    const end = slash ? -1 : text.indexOf("/", start);
+    for (let at = first; at <= (end < 0 ? text.length : end); at++) ends.push(at);
+  }
+  return ends;
+}
 
 function endsOf(tokens: readonly Token[]): { readonly prefix: string; readonly suffix: string } | false {
   const at = tokens.findIndex((token) => typeof token !== "string");

@@ -2,7 +2,7 @@ import type { ObjectOf } from "../../../kube/object.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import type { Clause } from "./boxes.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
-import { matchAtProxy } from "./proxy-matches.ts";
+import { ProxyReader } from "./proxy-matches.ts";
 import { Texts } from "./texts.ts";
 import { matchAtZtunnel } from "./ztunnel-matches.ts";
 
@@ -32,8 +32,9 @@ const isSameTrust = (a: MeshSettings, b: MeshSettings): boolean =>
 function readRules(policy: AuthorizationPolicy, place: Place, settings: MeshSettings): readonly Ruled[] {
   const { metadata, spec } = policy;
   const where = { namespace: metadata.namespace, isAllow: (spec.action ?? "ALLOW") === "ALLOW", settings };
+  const proxy = place === "ztunnel" ? undefined : new ProxyReader(where, place === "tcp");
   return spec.rules.flatMap((rule, index) => {
-    const match = place === "ztunnel" ? matchAtZtunnel(rule, where) : matchAtProxy(rule, where, place === "tcp");
+    const match = proxy === undefined ? matchAtZtunnel(rule, where) : proxy.match(rule);
     return match === undefined ? [] : [{ policy, index, match: simplified(match) }];
   });
 }

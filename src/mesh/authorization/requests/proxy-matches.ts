@@ -5,17 +5,18 @@ import {
   identitiesOfNamespaceAtProxy,
   identitiesOfPrincipal,
   identitiesOfTrustDomain,
+  type IdentityPattern,
   identitiesOfServiceAccount,
   withTrustDomains,
 } from "./identities.ts";
 import { Lists } from "./lists.ts";
 import type { Clauses, Condition, Match, Operation, Rule, Source, Surroundings } from "./matches.ts";
-import { exactly, headerPatternOf, pathPatternOf, type Pattern, patternOf } from "./patterns.ts";
-import { Texts } from "./texts.ts";
+import { headerPatternOf, pathPatternOf, type Pattern, patternOf } from "./patterns.ts";
+import { partOf, Texts } from "./texts.ts";
 import { tokensOf } from "./tokens.ts";
 import type { Values } from "./values.ts";
 
-/** A value that Istio cannot translate, or an HTTP attribute on a TCP port. */
+/** A value or a key that Istio cannot translate, or an HTTP attribute on a TCP port. */
 class Untranslatable extends Error {}
 
 /** One attribute of a rule as the proxy reads it. `isHttp`: it does not exist on a TCP port. */
@@ -30,116 +31,73 @@ interface Reading {
  * HTTP attribute is left out, and other rules lose that attribute, so that they match more (Istio
  * pilot/pkg/security/authz/model/model.go New, Generate, checkError).
  */
-export function matchAtProxy(rule: Rule, where: Surroundings, isTcp: boolean): Match | undefined {
-  const reader = new Reader(where, isTcp);
-  try {
-    return {
-      conditions: rule.when.flatMap((condition) => reader.condition(condition)),
-      sources: rule.from.length === 0 ? [[]] : rule.from.map(({ source }) => reader.source(source)),
-      operations: rule.to.length === 0 ? [[]] : rule.to.map(({ operation }) => reader.operation(operation)),
-    };
-  } catch (error) {
-    if (error instanceof Untranslatable) return undefined;
-    throw error;
-  }
-}
-
-class Reader {
-  readonly #where: Surroundings;
+export class ProxyReader {
+  readonly #isAllow: boolean;
   readonly #isTcp: boolean;
+  readonly #readings: ReadonlyMap<string, Reading>;
 
-  constructor(where: Surroundings, isTcp: boolean) {
-    this.#where = where;
+  constructor({ namespace, isAllow, settings }: Surroundings, isTcp: boolean) {
+    this.#isAllow = isAllow;
     this.#isTcp = isTcp;
-  }
-
-  source(source: Source): Clauses {
-    return [
-      ...this.#clauses(this.#principals(), source.principals, source.notPrincipals),
-      ...this.#clauses(this.#namespaces(), source.namespaces, source.notNamespaces),
-      ...this.#clauses(this.#serviceAccounts(), source.serviceAccounts, source.notServiceAccounts),
-      ...this.#clauses(this.#trustDomains(), source.trustDomains, source.notTrustDomains),
-      ...this.#clauses(this.#addresses("source.ip"), source.ipBlocks, source.notIpBlocks),
-      ...this.#clauses(this.#addresses("remote.ip"), source.remoteIpBlocks, source.notRemoteIpBlocks),
-      ...this.#clauses(requestPrincipals, source.requestPrincipals, source.notRequestPrincipals),
-    ];
-  }
-
-  operation(operation: Operation): Clauses {
-    return [
-      ...this.#clauses(hosts, operation.hosts, operation.notHosts),
-      ...this.#clauses(methods, operation.methods, operation.notMethods),
-      ...this.#clauses(paths, operation.paths, operation.notPaths),
-      ...this.#clauses(this.#ports(), operation.ports, operation.notPorts),
-    ];
-  }
-
-  condition({ key, values, notValues }: Condition): Clauses {
-    return this.#clauses(this.#readingOf(key), values, notValues);
-  }
-
-  #clauses(reading: Reading, values: readonly string[], notValues: readonly string[]): readonly Clause[] {
-    if (values.length + notValues.length === 0) return [];
-    if (reading.isHttp && this.#isTcp) {
-      if (this.#where.isAllow) throw new Untranslatable();
-      return [];
-    }
-    const { attribute } = reading;
-    const lists = [
-      { values, not: false },
-      { values: notValues, not: true },
-    ];
-    // A rule that does not allow loses values that Istio cannot translate, and a list in which none is left.
-    return lists.flatMap(({ values: listed, not }) => {
-      const set = listed.length > 0 ? reading.valuesOf(listed) : undefined;
-      return set === undefined || set === unreadable ? [] : [{ attribute, values: set, not }];
+    const identity = (patternsOf: (value: string) => readonly IdentityPattern[]): Reading => ({
+      attribute: "identity",
+      isHttp: false,
+      valuesOf: (values) => new Texts(values.flatMap(patternsOf)),
     });
+    this.#readings = new Map<string, Reading>([
+      ...ofRequest,
+      ["source.principal", identity((value) => withTrustDomains(value, settings).flatMap(identitiesOfPrincipal))],
+      ["source.namespace", identity(identitiesOfNamespaceAtProxy)],
+      ["source.serviceAccount", identity((value) => identitiesOfServiceAccount(value, namespace))],
+      ["source.trustDomain", identity((value) => identitiesOfTrustDomain(value, settings))],
+      ["source.ip", this.#addresses("source.ip")],
+      ["remote.ip", this.#addresses("remote.ip")],
+      ["destination.ip", this.#addresses("destination.ip")],
+      ["destination.port", this.#ports()],
+    ]);
   }
 
-  #readingOf(key: string): Reading {
-    const named = this.#byKey(key) ?? conditions.get(key);
-    if (named !== undefined) return named;
-    const header = inBrackets(key, "request.headers");
-    if (header !== undefined) return readingOfHeader(header);
-    const claim = inBrackets(key, "request.auth.claims");
-    if (claim !== undefined) return readingOfList(`claim ${claim}`, patternOf);
-    if (key.startsWith("experimental.envoy.filters.")) return readingOfMetadata(key);
-    throw new Untranslatable();
-  }
-
-  #byKey(key: string): Reading | undefined {
-    switch (key) {
-      case "source.principal":
-        return this.#principals();
-      case "source.namespace":
-        return this.#namespaces();
-      case "source.serviceAccount":
-        return this.#serviceAccounts();
-      case "source.trustDomain":
-        return this.#trustDomains();
-      case "source.ip":
-      case "remote.ip":
-      case "destination.ip":
-        return this.#addresses(key);
-      case "destination.port":
-        return this.#ports();
-      default:
-        return undefined;
+  match(rule: Rule): Match | undefined {
+    try {
+      return {
+        conditions: rule.when.flatMap((condition) => this.#condition(condition)),
+        sources: rule.from.length === 0 ? anything : rule.from.map(({ source }) => this.#source(source)),
+        operations: rule.to.length === 0 ? anything : rule.to.map(({ operation }) => this.#operation(operation)),
+      };
+    } catch (error) {
+      if (error instanceof Untranslatable) return undefined;
+      throw error;
     }
   }
 
-  #principals(): Reading {
-    const { settings } = this.#where;
-    return readingOfIdentity((value) => withTrustDomains(value, settings).flatMap(identitiesOfPrincipal));
+  #source(source: Source): Clauses {
+    const clauses: Clause[] = [];
+    for (const [key, field, not] of sourceFields) this.#add(clauses, key, [source[field], source[not]]);
+    return clauses;
   }
-  #namespaces(): Reading {
-    return readingOfIdentity(identitiesOfNamespaceAtProxy);
+
+  #operation(operation: Operation): Clauses {
+    const clauses: Clause[] = [];
+    for (const [key, field, not] of operationFields) this.#add(clauses, key, [operation[field], operation[not]]);
+    return clauses;
   }
-  #serviceAccounts(): Reading {
-    return readingOfIdentity((value) => identitiesOfServiceAccount(value, this.#where.namespace));
+
+  #condition({ key, values, notValues }: Condition): Clauses {
+    if (operationFields.some(([field]) => field === key && field !== "destination.port")) throw new Untranslatable();
+    const clauses: Clause[] = [];
+    this.#add(clauses, key, [values, notValues]);
+    return clauses;
   }
-  #trustDomains(): Reading {
-    return readingOfIdentity((value) => identitiesOfTrustDomain(value, this.#where.settings));
+
+  #add(clauses: Clause[], key: string, [values, notValues]: readonly [readonly string[], readonly string[]]): void {
+    if (values.length + notValues.length === 0) return;
+    const reading = this.#readings.get(key) ?? readingOfKey(key);
+    if (reading.isHttp && this.#isTcp) {
+      if (this.#isAllow) throw new Untranslatable();
+      return;
+    }
+    addClause(clauses, reading, { values, not: false });
+    addClause(clauses, reading, { values: notValues, not: true });
   }
 
   #addresses(attribute: Attribute): Reading {
@@ -159,7 +117,7 @@ class Reader {
       isHttp: false,
       valuesOf: (texts) => {
         const all = this.#translated(texts, portOf);
-        return all.length === 0 ? unreadable : new Texts(all.map((port) => [exactly(port)]));
+        return all.length === 0 ? unreadable : new Texts(all.map((port) => [port]));
       },
     };
   }
@@ -167,9 +125,48 @@ class Reader {
   /** Values that Istio cannot translate remove an ALLOW rule; other rules lose them. */
   #translated<T>(texts: readonly string[], translate: (text: string) => T | undefined): readonly T[] {
     const all = texts.map(translate).filter((one) => one !== undefined);
-    if (all.length < texts.length && this.#where.isAllow) throw new Untranslatable();
+    if (all.length < texts.length && this.#isAllow) throw new Untranslatable();
     return all;
   }
+}
+
+const anything: readonly Clauses[] = [[]];
+
+/** The key of the condition that means the same as a field, the field, and its negation. */
+const sourceFields = [
+  ["source.principal", "principals", "notPrincipals"],
+  ["source.namespace", "namespaces", "notNamespaces"],
+  ["source.serviceAccount", "serviceAccounts", "notServiceAccounts"],
+  ["source.trustDomain", "trustDomains", "notTrustDomains"],
+  ["source.ip", "ipBlocks", "notIpBlocks"],
+  ["remote.ip", "remoteIpBlocks", "notRemoteIpBlocks"],
+  ["request.auth.principal", "requestPrincipals", "notRequestPrincipals"],
+] as const;
+const operationFields = [
+  ["host", "hosts", "notHosts"],
+  ["method", "methods", "notMethods"],
+  ["path", "paths", "notPaths"],
+  ["destination.port", "ports", "notPorts"],
+] as const;
+
+/** A rule that does not allow loses a list of which Istio can translate nothing. */
+function addClause(
+  clauses: Clause[],
+  { attribute, valuesOf }: Reading,
+  { values, not }: { readonly values: readonly string[]; readonly not: boolean },
+): void {
+  if (values.length === 0) return;
+  const set = valuesOf(values);
+  if (set !== unreadable) clauses.push({ attribute, values: set, not });
+}
+
+function readingOfKey(key: string): Reading {
+  const header = inBrackets(key, "request.headers");
+  if (header !== undefined) return readingOfHeader(header);
+  const claim = inBrackets(key, "request.auth.claims");
+  if (claim !== undefined) return readingOfList(`claim ${claim}`, patternOf);
+  if (key.startsWith("experimental.envoy.filters.")) return readingOfMetadata(key);
+  throw new Untranslatable();
 }
 
 /** None of the values of a list can be translated. */
@@ -179,12 +176,6 @@ const unreadable: Values = { size: 0, has: () => false };
 export const portOf = (text: string): string | undefined =>
   /^\d+$/.test(text) && Number(text) <= 65535 ? String(Number(text)) : undefined;
 
-const readingOfIdentity = (patternsOf: (value: string) => readonly (readonly Pattern[])[]): Reading => ({
-  attribute: "identity",
-  isHttp: false,
-  valuesOf: (values) => new Texts(values.flatMap(patternsOf)),
-});
-
 const readingOfTexts = (
   attribute: Attribute,
   isHttp: boolean,
@@ -192,7 +183,7 @@ const readingOfTexts = (
 ): Reading => ({
   attribute,
   isHttp,
-  valuesOf: (values) => new Texts(values.map((value) => [patternOfValue(value)])),
+  valuesOf: (values) => new Texts(values.map((value) => [partOf(patternOfValue(value))])),
 });
 
 const readingOfList = (attribute: Attribute, patternOfValue: (value: string) => Pattern): Reading => ({
@@ -211,9 +202,13 @@ export const pathsOf = (values: readonly string[]): Values => paths.valuesOf(val
 const requestPrincipals: Reading = {
   attribute: "token",
   isHttp: true,
-  valuesOf: (values) => new Texts(values.map(tokensOf)),
+  valuesOf: (values) => new Texts(values.map((value) => tokensOf(value).map(partOf))),
 };
-const conditions: ReadonlyMap<string, Reading> = new Map([
+/** `host`, `method` and `path` are no keys of conditions. */
+const ofRequest: ReadonlyMap<string, Reading> = new Map([
+  ["host", hosts],
+  ["method", methods],
+  ["path", paths],
   ["connection.sni", readingOfTexts("sni", false, patternOf)],
   ["request.auth.principal", requestPrincipals],
   ["request.auth.audiences", readingOfList("claim aud", patternOf)],

@@ -3,25 +3,41 @@ import { exactly, oneSegment, Pattern } from "./patterns.ts";
 import { type Found, isFine, type Value, type Values } from "./values.ts";
 import type { Work } from "./work.ts";
 
+/** What one text of a value has to be. */
+export type Part = string | Pattern;
+
+/** The text itself, if the pattern has no wildcard. */
+export const partOf = (pattern: Pattern): Part => pattern.literal ?? pattern;
+
+const isExact = (parts: readonly Part[]): parts is readonly string[] => parts.every((part) => typeof part === "string");
+
 /** A set of values of one or several texts: those that are listed, and those that a pattern for each text matches. */
 export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
+  #cost: number | undefined;
 
-  /** Each element has one pattern for each text of a value. */
-  constructor(all: readonly (readonly Pattern[])[]) {
+  /** Each element has one text or pattern for each text of a value. */
+  constructor(all: Iterable<readonly Part[]>) {
     const exact = new Map<string, readonly string[]>();
-    this.patterns = all.filter((one) => {
-      const literals = one.map(({ literal }) => literal);
-      if (!literals.every((literal) => literal !== undefined)) return true;
-      exact.set(keyOf(literals), literals);
-      return false;
-    });
+    const patterns: (readonly Pattern[])[] = [];
+    for (const one of all)
+      if (isExact(one)) exact.set(keyOf(one), one);
+      else patterns.push(one.map((part) => (typeof part === "string" ? exactly(part) : part)));
     this.exact = exact;
+    this.patterns = patterns;
   }
 
   static union(sets: readonly Texts[]): Texts {
-    return new Texts(sets.flatMap(({ exact, patterns }) => [...patterns, ...[...exact.values()].map(literally)]));
+    return new Texts(sets.flatMap(({ exact, patterns }) => [...patterns, ...exact.values()]));
+  }
+
+  /** What it takes to look for a value: patterns are compared one by one, and some of them take longer. */
+  get cost(): number {
+    return (this.#cost ??= this.patterns.reduce(
+      (sum, one) => sum + one.reduce((most, { cost }) => Math.max(most, cost), 1),
+      1,
+    ));
   }
 
   get size(): number {
@@ -50,7 +66,7 @@ export interface Search {
 /** A value that is in all of the first sets and in none of the others. */
 export function findTexts(required: readonly Texts[], excluded: readonly Texts[], search: Search): Found {
   const { work } = search;
-  const visited = required.length + excluded.reduce((sum, { patterns }) => sum + 1 + patterns.length, 0);
+  const visited = [...required, ...excluded].reduce((sum, { cost }) => sum + cost, 0);
   const isIn = (value: readonly string[]): boolean => {
     work.spend(visited);
     return isFine(value, required, excluded);
@@ -58,6 +74,7 @@ export function findTexts(required: readonly Texts[], excluded: readonly Texts[]
   for (const { exact } of required) for (const value of exact.values()) if (isIn(value)) return { value };
   if (required.some(({ patterns }) => patterns.length === 0)) return undefined;
   for (const choice of choices(required, search)) {
+    work.spend(choice.length);
     const value = exampleOf(choice, isIn, { ...search, excluded });
     if (value !== undefined) return { value };
   }
@@ -76,7 +93,7 @@ function* choices(
   }
   for (const chosen of choices(others, { fillers, work, isClosed: false }))
     for (const patterns of first.patterns) {
-      work.spend(1);
+      work.spend(3);
       yield chosen.map((some, i) => withPattern(some, patterns[i]));
     }
 }
@@ -94,16 +111,34 @@ function exampleOf(
   isIn: (value: readonly string[]) => boolean,
   search: Exclusion,
 ): readonly string[] | undefined {
-  const candidates = choice.map((patterns, i) => candidatesOf(patterns, search.fillers[i] ?? []));
-  const usual = candidates.map(([first]) => first);
-  for (const [i, some] of candidates.entries())
-    for (const candidate of some) {
-      const value = usual.map((other, j) => (i === j ? candidate : other));
-      if (value.every((text) => text !== undefined) && isIn(value)) return value;
+  if (!choice.every(areCompatible)) return undefined;
+  const candidates = (i: number) => candidatesOf(choice[i] ?? [], search.fillers[i] ?? []);
+  const usual = choice.map((_, i): string | undefined => candidates(i).next().value);
+  // Where nothing readable matches, all fillers were tried in vain.
+  search.work.spend(usual.filter((text) => text === undefined).length * triedInVain);
+  if (isWhole(usual) && isIn(usual)) return usual;
+  for (const i of choice.keys())
+    for (const candidate of candidates(i)) {
+      const value = usual.with(i, candidate);
+      if (isWhole(value) && isIn(value)) return value;
     }
   if (search.isClosed) return undefined;
   return searched(choice, usual, { isIn, search });
 }
+
+const triedInVain = 200;
+
+/** Whether the literal starts of all patterns fit together, and their literal ends. */
+function areCompatible(patterns: readonly Pattern[]): boolean {
+  if (patterns.length < 2) return true;
+  const longest = (texts: readonly string[]) => texts.reduce((a, b) => (b.length > a.length ? b : a), "");
+  const [starts, ends] = [patterns.map(({ start }) => start), patterns.map(({ end }) => end)];
+  const [start, end] = [longest(starts), longest(ends)];
+  return starts.every((one) => start.startsWith(one)) && ends.every((one) => end.endsWith(one));
+}
+
+const isWhole = (value: readonly (string | undefined)[]): value is readonly string[] =>
+  value.every((text) => text !== undefined);
 
 /** Decides by automata what no candidate has shown: one text of the value after the other, the rest as usual. */
 function searched(
@@ -117,7 +152,7 @@ function searched(
     if (required.length === 0 && excluded.length === 0) continue;
     const text = shortestText(isIdentity ? [...required, segment] : required, excluded, search.work);
     const value = usual.map((other, j) => (i === j ? text : other));
-    if (value.every((one) => one !== undefined) && isIn(value)) return value;
+    if (isWhole(value) && isIn(value)) return value;
   }
   return undefined;
 }
@@ -134,9 +169,12 @@ function patternsOf({ exact, patterns }: Texts, i: number, usual: readonly (stri
 }
 
 /** Texts that match all patterns, if they have one wildcard each; of other patterns, texts that probably match. */
-function candidatesOf(patterns: readonly Pattern[], fillers: readonly string[]): readonly string[] {
+function* candidatesOf(patterns: readonly Pattern[], fillers: readonly string[]): Generator<string, undefined> {
   const literal = patterns.find((pattern) => pattern.literal !== undefined)?.literal;
-  if (literal !== undefined) return [literal];
+  if (literal !== undefined) {
+    yield literal;
+    return;
+  }
   const ends = { prefix: "", suffix: "" };
   const others: Pattern[] = [];
   for (const pattern of patterns) {
@@ -147,11 +185,13 @@ function candidatesOf(patterns: readonly Pattern[], fillers: readonly string[]):
     if (pattern.ends.prefix.length > ends.prefix.length) ends.prefix = pattern.ends.prefix;
     if (pattern.ends.suffix.length > ends.suffix.length) ends.suffix = pattern.ends.suffix;
   }
-  const all = fillers.flatMap((filler) => [
-    ends.prefix + filler + ends.suffix,
-    ...others.map((one) => filled(one, filler)),
-  ]);
-  return [...all, ...overlapsOf(ends)].filter((text) => patterns.every((pattern) => pattern.matches(text)));
+  const isMatched = (text: string) => patterns.every((pattern) => pattern.matches(text));
+  for (const filler of fillers) {
+    const text = ends.prefix + filler + ends.suffix;
+    if (isMatched(text)) yield text;
+    yield* others.map((one) => filled(one, filler)).filter(isMatched);
+  }
+  yield* overlapsOf(ends).filter(isMatched);
 }
 
 const filled = ({ tokens }: Pattern, filler: string): string =>

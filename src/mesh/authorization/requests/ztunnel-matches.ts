@@ -8,7 +8,6 @@ import {
   type IdentityPattern,
 } from "./identities.ts";
 import type { Clauses, Condition, Match, Operation, Rule, Source, Surroundings } from "./matches.ts";
-import { exactly } from "./patterns.ts";
 import { portOf } from "./proxy-matches.ts";
 import { Texts } from "./texts.ts";
 import type { Values } from "./values.ts";
@@ -58,7 +57,7 @@ const principals = identities(identitiesOfPrincipal);
 const namespaces = identities(identitiesOfNamespaceAtZtunnel);
 const ports: ValuesOf = (values) => {
   const all = values.flatMap((value) => portOf(value) ?? []);
-  return all.length === 0 ? undefined : new Texts(all.map((port) => [exactly(port)]));
+  return all.length === 0 ? undefined : new Texts(all.map((port) => [port]));
 };
 const addresses: ValuesOf = (values) => {
   const blocks = values.map(blockOf).filter((block) => block !== undefined);
