@@ -434,4 +434,68 @@ const ofWaypoints: readonly CostShape[] = [
   },
 ];
 
-export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofTraffic, ...ofStates, ...ofWaypoints];
+/** Who gains what by a change of policies. */
+const ofGains: readonly CostShape[] = [
+  {
+    title: "n workloads with an ALLOW policy each, and the DENY policy of all of them goes",
+    world: (n) => ({
+      objects: [namespace({}), policy("closed", {}), ...list(n, workload), ...list(n, allowOfApp), denyAdmin],
+      change: { old: denyAdmin },
+    }),
+  },
+  {
+    title: "n ALLOW policies for n workloads with a policy each, one more",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, workload), ...list(n, allowOfApp), ...list(n, allowNamespace)],
+      change: { object: allowNamespace(n) },
+    }),
+  },
+  {
+    title: "n DENY policies, of which one goes, for n workloads with a policy each",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, workload), ...list(n, allowOfApp), ...list(n, denyPath)],
+      change: { old: denyPath(0) },
+    }),
+  },
+  {
+    title: "a policy of n rules that is written in another way",
+    world: (n) => {
+      const rules = list(n, (i) => ({ from: [{ source: { namespaces: [`n-${i}`] } }] }));
+      const [old, next] = [
+        policy("p", { rules }),
+        policy("p", { rules: [{ from: rules.flatMap(({ from }) => from) }] }),
+      ];
+      return { objects: [namespace({}), ...list(few, workload), old], change: { old, object: next } };
+    },
+  },
+  {
+    title: "a policy of n rules for paths of n patterns, one rule more",
+    world: (n) => {
+      const rules = list(n, (i) => ({ to: [{ operation: { paths: [`/${i}/*`] } }] }));
+      const more = { to: [{ operation: { paths: list(few, (i) => `/x/${i}/*`) } }] };
+      const [old, next] = [policy("p", { rules }), policy("p", { rules: [...rules, more] })];
+      return { objects: [namespace({}), ...list(few, workload), old], change: { old, object: next } };
+    },
+  },
+  {
+    title: "n CUSTOM policies, one of which goes",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, workload), ...list(n, customPath)],
+      change: { old: customPath(0) },
+    }),
+  },
+];
+const few = 5;
+const path = (i: number) => [{ to: [{ operation: { paths: [`/${i}/*`] } }] }];
+const allowOfApp = (i: number) =>
+  policy(`app-${i}`, {
+    selector: { matchLabels: { app: `app-${i}` } },
+    rules: [{ from: [{ source: { namespaces: [`n-${i}`] } }] }],
+  });
+const allowNamespace = (i: number) =>
+  policy(`allow-${i}`, { rules: [{ from: [{ source: { namespaces: [`m-${i}`] } }] }] });
+const denyPath = (i: number) => policy(`deny-${i}`, { action: "DENY", rules: path(i) });
+const denyAdmin = policy("deny-admin", { action: "DENY", rules: [{ to: [{ operation: { paths: ["/admin*"] } }] }] });
+const customPath = (i: number) => policy(`ask-${i}`, { action: "CUSTOM", provider: { name: "opa" }, rules: path(i) });
+
+export const costShapes: readonly CostShape[] = [...ofOneObject, ...ofGains, ...ofTraffic, ...ofStates, ...ofWaypoints];

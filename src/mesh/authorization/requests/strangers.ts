@@ -5,6 +5,7 @@ import { Lists } from "./lists.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
 import { anything } from "./patterns.ts";
 import { methodsOf, pathsOf } from "./proxy-matches.ts";
+import { Texts } from "./texts.ts";
 import { absent } from "./values.ts";
 
 /**
@@ -19,8 +20,19 @@ export interface Harmless {
 /** Probes and scrapers usually have no identity, and preflight requests never have credentials. */
 export const usuallyHarmless: Harmless = {
   methods: ["OPTIONS"],
-  paths: ["/health", "/healthz", "/livez", "/live", "/readyz", "/ready", "/metrics"],
+  paths: [
+    ...["/health", "/healthz", "/livez", "/live", "/readyz", "/ready", "/metrics"],
+    ...["/health/live", "/health/ready"],
+    ...["/actuator/health", "/actuator/health/liveness", "/actuator/health/readiness"],
+    ...["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"],
+  ],
 };
+
+/**
+ * Ports of the sidecar itself, for probes and metrics. No policy is enforced there (Istio
+ * cni/pkg/plugin/sidecar_redirect.go).
+ */
+const portsOfSidecar = new Texts([["15020"], ["15021"], ["15090"]]);
 
 /**
  * Conditions for an *unnamed caller* with a request that is not harmless. A caller is unnamed if no positive value of a
@@ -33,6 +45,7 @@ export function unnamed(rules: readonly Match[], place: Place, harmless: Harmles
     ...nobody,
     ...claimsIn(rules).map((attribute) => ({ attribute, values: anyElement, not: true })),
     ...addressAttributes.flatMap((attribute) => outsideOf(attribute, namingBlocks(rules, attribute))),
+    ...(place !== "ztunnel" && rules.some(namesPorts) ? outsideOf("port", portsOfSidecar) : []),
     ...(place === "http"
       ? [...outsideOf("method", methodsOf(harmless.methods)), ...outsideOf("path", pathsOf(harmless.paths))]
       : []),
@@ -44,6 +57,9 @@ const nobody: Clauses = (["identity", "token"] as const).map((attribute) => ({
   values: absent,
   not: false,
 }));
+const namesPorts = ({ operations, conditions }: Match): boolean =>
+  [...operations.flat(), ...conditions].some(({ attribute, not }) => attribute === "port" && !not);
+
 /** Whoever has no token has no claims. */
 const anyElement = new Lists([anything]);
 const claimsIn = (rules: readonly Match[]): readonly Clause["attribute"][] => [
