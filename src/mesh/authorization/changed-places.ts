@@ -10,6 +10,7 @@ import {
   isDeniedByDefault,
   type NamespaceAuthorization,
 } from "./effective-authorization.ts";
+import type { PolicySet } from "./policy-set.ts";
 import type { Applied } from "./requests/applied.ts";
 import type { Gain } from "./requests/gains.ts";
 
@@ -29,8 +30,8 @@ export interface ChangedPlace {
   readonly future: "none" | "several" | undefined;
   readonly was: Applied;
   readonly is: Applied;
-  readonly coverageBefore: Coverage;
-  readonly coverageAfter: Coverage;
+  /** The combined effect of the policies, before and after the change. */
+  coverages(): readonly [before: Coverage, after: Coverage];
 }
 
 /** What `changedPlaces` reads. */
@@ -59,12 +60,30 @@ export function* placesBetween(
   isThere: (service: string) => boolean,
 ): Generator<ChangedPlace, undefined> {
   const seen = new Seen();
-  const isSame = before.isSame(after);
+  const isSame = before.isSame(after) || isEditWithoutGain(before, after);
+  if (isSame && before.hasSameWorkloads(after)) return;
   for (const place of workloads(before, after, isSame)) if (seen.isNew(place)) yield place;
   if (isSame) return;
   for (const place of [unselected(before, after), ...selectors(before, after)]) if (seen.isNew(place)) yield place;
   yield* gateways(before, after);
   yield* services(before, after, isThere);
+}
+
+/**
+ * Whether policies were only edited, without another scope, so that whatever applies beside them nobody gains anything. For a
+ * mesh-wide policy this is decided once for all namespaces.
+ */
+function isEditWithoutGain(before: NamespaceAuthorization, after: NamespaceAuthorization): boolean {
+  return (
+    before.isSameNamespace(after) &&
+    isSetWithoutGain(before.own, after.own) &&
+    isSetWithoutGain(before.meshWide, after.meshWide)
+  );
+}
+
+function isSetWithoutGain(before: PolicySet | undefined, after: PolicySet | undefined): boolean {
+  if (before === undefined || after === undefined) return before === after;
+  return before.isSame(after) || after.isEditWithoutGain(before);
 }
 
 /** Most workloads of a namespace have the same policies as others. */
@@ -91,8 +110,7 @@ const unselected = (...[before, after]: Sides): ChangedPlace => ({
   future: futureOf(after),
   was: before.appliedToLabels({}),
   is: after.appliedToLabels({}),
-  coverageBefore: before.ofUnselected,
-  coverageAfter: after.ofUnselected,
+  coverages: () => [before.ofUnselected, after.ofUnselected],
 });
 
 function futureOf({ knowsWorkloads, workloads: { length } }: NamespaceAuthorization): ChangedPlace["future"] {
@@ -112,8 +130,7 @@ function* selectors(...[before, after]: Sides): Generator<ChangedPlace, undefine
       future: undefined,
       was: before.appliedToLabels(labels),
       is: after.appliedToLabels(labels),
-      coverageBefore: before.ofLabels(labels),
-      coverageAfter: after.ofLabels(labels),
+      coverages: () => [before.ofLabels(labels), after.ofLabels(labels)],
     };
 }
 
@@ -132,8 +149,7 @@ function* workloads(
       future: undefined,
       was: before.appliedTo(known),
       is: after.appliedTo(workload),
-      coverageBefore: before.ofWorkload(known),
-      coverageAfter: after.ofWorkload(workload),
+      coverages: () => [before.ofWorkload(known), after.ofWorkload(workload)],
     };
   }
 }
@@ -150,8 +166,7 @@ function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined
         future: undefined,
         was: before.appliedToGateway(gateway),
         is: after.appliedToGateway(gateway),
-        coverageBefore: before.ofGateway(gateway),
-        coverageAfter: after.ofGateway(gateway),
+        coverages: () => [before.ofGateway(gateway), after.ofGateway(gateway)],
       };
 }
 
@@ -171,14 +186,15 @@ function* services(
         future: undefined,
         was: before.appliedToService(service),
         is: after.appliedToService(service),
-        coverageBefore: before.ofService(service),
-        coverageAfter: after.ofService(service),
+        coverages: () => [before.ofService(service), after.ofService(service)],
       };
 }
 
 /** Whether the default deny is lost altogether, which namespace-default-deny-removed and authorization-policy-allows-everyone report. */
-export const losesDefaultDeny = ({ coverageBefore, coverageAfter }: ChangedPlace): boolean =>
-  isDeniedByDefault(coverageBefore) && !isDeniedByDefault(coverageAfter);
+export function losesDefaultDeny({ coverages }: ChangedPlace): boolean {
+  const [before, after] = coverages();
+  return isDeniedByDefault(before) && !isDeniedByDefault(after);
+}
 
 /** Identifies what is gained: by which rule, and at which workload, if it is changed itself. */
 export const keyOfGain = ({ by, lost }: Gain, { workload }: ChangedPlace): string =>

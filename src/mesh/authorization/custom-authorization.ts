@@ -1,10 +1,16 @@
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { gatewaysOfNamespace } from "../membership/gateways.ts";
 import { readers } from "../membership/control-plane.ts";
-import { rootOfNamespace } from "../membership/namespaces.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { enforcerOfNamespace, NamespaceAuthorization, NamespacePolicies, thereOf } from "./effective-authorization.ts";
+import {
+  enforcerOfNamespace,
+  NamespaceAuthorization,
+  NamespacePolicies,
+  type PolicyLevels,
+  thereOf,
+} from "./effective-authorization.ts";
 import { idlenessOf } from "./policies.ts";
 import { policySetOf } from "./policy-set.ts";
 
@@ -25,28 +31,40 @@ export const customInNamespace = fact(
   (namespace, mesh) => policySetOf(mesh.related(customPoliciesOfNamespace, namespace), mesh.settings),
 );
 
+/** The CUSTOM policies that apply in a namespace, by level. */
+export const customLevels = fact(
+  "customLevels",
+  "Namespace",
+  [customInNamespace, rootOfNamespace],
+  (namespace, mesh): PolicyLevels => {
+    const [root] = mesh.related(rootOfNamespace, namespace);
+    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
+    return {
+      own: mesh.get(customInNamespace, namespace),
+      meshWide: isRoot ? undefined : mesh.get(customInNamespace, root),
+    };
+  },
+);
+
+/** What `customAuthorization` reads. */
+export const readsCustomAuthorization = [customLevels, readers, gatewaysOfNamespace, workloadsOfNamespace] as const;
+
+export const hasCustomPolicies = ({ own, meshWide }: PolicyLevels): boolean =>
+  own.policies.length + (meshWide?.policies.length ?? 0) > 0;
+
 /**
  * The CUSTOM policies in one namespace, before or after a change. Their rules say which requests a provider is asked about;
  * its answers are not known.
  */
-export const customAuthorization = fact(
-  "customAuthorization",
-  "Namespace",
-  [customInNamespace, rootOfNamespace, readers, gatewaysOfNamespace, workloadsOfNamespace],
-  (namespace, mesh) => {
-    const [root] = mesh.related(rootOfNamespace, namespace);
-    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    const meshWide = isRoot ? undefined : mesh.get(customInNamespace, root);
-    const own = mesh.get(customInNamespace, namespace);
-    const of = {
-      readers: mesh.get(readers, namespace),
-      enforcer: enforcerOfNamespace(namespace),
-      settings: mesh.settings,
-    };
-    return new NamespaceAuthorization(
-      namespace,
-      new NamespacePolicies({ own, meshWide }, of),
-      thereOf(namespace, mesh),
-    );
-  },
-);
+export function customAuthorization(
+  namespace: Namespace,
+  mesh: MeshView<(typeof readsCustomAuthorization)[number]>,
+): NamespaceAuthorization {
+  const of = {
+    readers: mesh.get(readers, namespace),
+    enforcer: enforcerOfNamespace(namespace),
+    settings: mesh.settings,
+  };
+  const policies = new NamespacePolicies(mesh.get(customLevels, namespace), of);
+  return new NamespaceAuthorization(namespace, policies, thereOf(namespace, mesh));
+}

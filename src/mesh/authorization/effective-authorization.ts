@@ -241,11 +241,24 @@ export class NamespaceAuthorization {
 
   /** Whether the namespace, its policies and the settings are the same, so that only changed objects have other policies. */
   isSame(other: NamespaceAuthorization): boolean {
-    return (
-      other.#namespace === this.#namespace &&
-      other.#there.settings === this.#there.settings &&
-      this.#policies.isSame(other.#policies)
-    );
+    return this.#isSamePlace(other) && this.#policies.isSame(other.#policies);
+  }
+
+  /** Whether all workloads are the same objects. */
+  hasSameWorkloads(other: NamespaceAuthorization): boolean {
+    return other.#there.workloads === this.#there.workloads;
+  }
+
+  /**
+   * Whether the namespace and the settings are the same, whatever the policies are, and it does not matter which control
+   * plane reads them.
+   */
+  isSameNamespace(other: NamespaceAuthorization): boolean {
+    return this.#isSamePlace(other) && this.#policies.isOfAll && other.#policies.isOfAll;
+  }
+
+  #isSamePlace(other: NamespaceAuthorization): boolean {
+    return other.#namespace === this.#namespace && other.#there.settings === this.#there.settings;
   }
 
   /** Oldest first. */

@@ -14,7 +14,9 @@ import {
   targetRefsOf,
 } from "./policies.ts";
 import { matchedBy } from "./reach.ts";
-import type { NamedList } from "./requests/applied.ts";
+import { listChange, type NamedList } from "./requests/applied.ts";
+import { mayGain } from "./requests/gains.ts";
+import { places } from "./requests/matches.ts";
 import { noOrdinary } from "./requests/ordinary.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
@@ -74,6 +76,7 @@ export class PolicySet {
   #opening: Policies | undefined;
   #openScopes: ReadonlySet<string> | undefined;
   #compared: { readonly other: PolicySet; readonly isSame: boolean } | undefined;
+  #edited: { readonly other: PolicySet; readonly isWithoutGain: boolean } | undefined;
 
   /** Policies in `passedOver` are treated as if they allowed nobody. */
   constructor(policies: Policies, settings: MeshSettings, passedOver: ReadonlySet<AuthorizationPolicy> = new Set()) {
@@ -186,6 +189,22 @@ export class PolicySet {
       this.#compared = { other, isSame };
     }
     return this.#compared.isSame;
+  }
+
+  /** Whether policies of the other set were only edited, in the same scope, so that nobody gains anything. */
+  isEditWithoutGain(other: PolicySet): boolean {
+    if (this.#edited?.other !== other) {
+      const change = listChange(other.policies, this.policies);
+      const [old, now] = [change.gone.map(scopeOf), change.come.map(scopeOf)];
+      const isSameScope = old.length === 1 && now.length === 1 && old[0] === now[0];
+      const isWithoutGain =
+        isSameScope &&
+        places.every(
+          (place) => !mayGain(change, { place, settings: other.#settings }, { place, settings: this.#settings }),
+        );
+      this.#edited = { other, isWithoutGain };
+    }
+    return this.#edited.isWithoutGain;
   }
 
   get kinds(): PolicyKinds {

@@ -37,9 +37,9 @@ export const namespaceAuthorizationOpened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
-      if (losesDefaultDeny(place)) continue;
-      const { gain } = questions.opened(place.was, place.is, { paths, methods });
+      const { gain } = questions.opened(place, { paths, methods });
       if (gain === undefined || (gain.by === undefined && place.future === "none")) continue;
+      if (losesDefaultDeny(place)) continue;
       const key = keyOfGain(gain, place);
       if (!reported.has(key)) yield problemOf(gain, place, key);
       reported.add(key);

@@ -8,16 +8,20 @@ import {
   placesBetween,
   readsChangedPlaces,
 } from "../../mesh/authorization/changed-places.ts";
-import { customAuthorization } from "../../mesh/authorization/custom-authorization.ts";
+import {
+  customAuthorization,
+  customLevels,
+  hasCustomPolicies,
+  readsCustomAuthorization,
+} from "../../mesh/authorization/custom-authorization.ts";
 import type { NamespaceAuthorization } from "../../mesh/authorization/effective-authorization.ts";
 import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
-import type { Applied } from "../../mesh/authorization/requests/applied.ts";
 import { type Answer, type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 
-const reads = [...readsChangedPlaces, customAuthorization] as const;
+const reads = [...readsChangedPlaces, ...readsCustomAuthorization] as const;
 type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
 export const namespaceAuthorizationWidened = defineRule({
@@ -36,26 +40,24 @@ export const namespaceAuthorizationWidened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
-      if (losesDefaultDeny(place)) continue;
       const { gain, isUndecided } = widening(questions, place);
       const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
-      if (reported.has(key)) continue;
+      if (reported.has(key) || losesDefaultDeny(place)) continue;
       if (gain !== undefined) yield problemOf(gain, place, key);
       else if (isUndecided) yield undecidedAt(place);
       else continue;
       reported.add(key);
     }
-    yield* providersLost(before, after, questions);
+    yield* providersLost(before, after);
   },
 });
 
 /** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
 function widening(questions: Questions, place: ChangedPlace): Answer {
-  const { was, is } = place;
   const nothing = { gain: undefined, isUndecided: false };
-  const all = questions.widened(was, is);
-  if (all.gain === undefined) return is.place === "http" ? wideningOfTcp(questions, place, all) : all;
-  if (questions.opened(was, is, usuallyHarmless).gain !== undefined) return nothing;
+  const all = questions.widened(place);
+  if (all.gain === undefined) return place.is.place === "http" ? wideningOfTcp(questions, place, all) : all;
+  if (questions.opened(place, usuallyHarmless).gain !== undefined) return nothing;
   return isForEveryIdentity(all.gain, place) ? nothing : all;
 }
 
@@ -64,11 +66,12 @@ function isForEveryIdentity({ by }: Gain, { is, namespace }: ChangedPlace): bool
   return by?.policy.metadata.namespace === namespace && reachOf(by.policy, enforcer, is.settings) !== "some";
 }
 
-/** On a TCP port, proxies read rules in another way. */
-function wideningOfTcp(questions: Questions, { was, is }: ChangedPlace, ofHttp: Answer): Answer {
-  if (questions.denyLost(was, is).gain !== undefined || was.place !== "http") return ofHttp;
-  const [before, after] = [was, is].map((applied): Applied => ({ ...applied, place: "tcp" })) as [Applied, Applied];
-  const found = [questions.widened(before, after), questions.denyLost(before, after)];
+/** On a TCP port, proxies read rules in another way. What HTTP requests gain says enough. */
+function wideningOfTcp(questions: Questions, place: ChangedPlace, ofHttp: Answer): Answer {
+  const { was, is, workload } = place;
+  if (was.place !== "http" || questions.hasAnswered || questions.denyLost(place).gain !== undefined) return ofHttp;
+  const asked = { was: { ...was, place: "tcp" as const }, is: { ...is, place: "tcp" as const }, workload };
+  const found = [questions.widened(asked), questions.denyLost(asked)];
   const gain = found.find((answer) => answer.gain !== undefined)?.gain;
   return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
 }
@@ -88,16 +91,16 @@ const undecidedAt = (place: ChangedPlace): Problem => ({
 });
 
 /** Requests for which a CUSTOM policy called a provider. What the provider answers is not known. */
-function* providersLost(before: Side, after: Side, questions: Questions): Generator<Problem, undefined> {
+function* providersLost(before: Side, after: Side): Generator<Problem, undefined> {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
-  const [old, now] = [
-    before.mesh.get(customAuthorization, before.object),
-    after.mesh.get(customAuthorization, after.object),
-  ];
+  const sides = [before, after];
+  if (!sides.some(({ object, mesh }) => hasCustomPolicies(mesh.get(customLevels, object)))) return;
+  const [old, now] = [customAuthorization(before.object, before.mesh), customAuthorization(after.object, after.mesh)];
+  const ofProviders = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
   const reported = new Set<string>();
   for (const place of placesBetween(old, now, () => true)) {
     if (place.is.place === "ztunnel" || place.future === "none") continue;
-    const { gain } = questions.denyLost(place.was, place.is);
+    const { gain } = ofProviders.denyLost(place);
     if (gain?.lost === undefined || reported.has(keyOfGain(gain, place))) continue;
     reported.add(keyOfGain(gain, place));
     yield {

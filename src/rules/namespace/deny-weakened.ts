@@ -25,9 +25,9 @@ export const namespaceDenyWeakened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
-      if (losesDefaultDeny(place) || place.future === "none") continue;
-      const { gain } = questions.denyLost(place.was, place.is);
-      if (gain?.lost === undefined) continue;
+      if (place.future === "none") continue;
+      const { gain } = questions.denyLost(place);
+      if (gain?.lost === undefined || losesDefaultDeny(place)) continue;
       const key = keyOfGain(gain, place);
       if (!reported.has(key)) yield problemOf(gain, place, key);
       reported.add(key);

@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../../kube/object.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import type { Place } from "./matches.ts";
-import { type Ruled, rulesAt } from "./policies.ts";
+import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 
@@ -58,16 +58,16 @@ export interface PolicyChange {
   readonly come: readonly AuthorizationPolicy[];
 }
 
-export function policyChange(before: Applied, after: Applied): PolicyChange {
+/** The changes of all lists, one for each list that has changed. */
+export function listChanges(before: Applied, after: Applied): readonly PolicyChange[] {
   const isSamePlace = before.place === after.place && isSameTrust(before.settings, after.settings);
-  if (!isSamePlace) return { gone: policiesOf(before), come: policiesOf(after) };
+  if (!isSamePlace) return [{ gone: policiesOf(before), come: policiesOf(after) }];
+  if (before.lists === after.lists) return [];
   const names = new Set([...before.lists, ...after.lists].map(({ name }) => name));
-  const changes = [...names].map((name) => listChange(listOf(before, name), listOf(after, name)));
-  return { gone: changes.flatMap(({ gone }) => gone), come: changes.flatMap(({ come }) => come) };
+  return [...names]
+    .map((name) => listChange(listOf(before, name), listOf(after, name)))
+    .filter(({ gone, come }) => gone.length + come.length > 0);
 }
-
-const isSameTrust = (a: MeshSettings, b: MeshSettings): boolean =>
-  a === b || (a.trustDomain === b.trustDomain && a.trustDomainAliases.join() === b.trustDomainAliases.join());
 
 const policiesOf = ({ lists }: Applied): readonly AuthorizationPolicy[] => lists.flatMap(({ policies }) => policies);
 const none: readonly AuthorizationPolicy[] = Object.freeze([]);
@@ -81,7 +81,10 @@ const compared = new WeakMap<
 const nothing: PolicyChange = { gone: none, come: none };
 
 /** Most workloads of a namespace share their lists, which are compared once. */
-function listChange(before: readonly AuthorizationPolicy[], after: readonly AuthorizationPolicy[]): PolicyChange {
+export function listChange(
+  before: readonly AuthorizationPolicy[],
+  after: readonly AuthorizationPolicy[],
+): PolicyChange {
   if (before === after) return nothing;
   if (before.length === 0 || after.length === 0) return { gone: before, come: after };
   const known = compared.get(after);

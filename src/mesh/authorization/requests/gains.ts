@@ -1,12 +1,14 @@
-import { type Applied, type PolicyChange, policyChange, type Rules, rulesOf } from "./applied.ts";
+import { type Applied, listChanges, type PolicyChange, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
 import type { Match, Place } from "./matches.ts";
-import { type Ruled, rulesAt } from "./policies.ts";
+import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 import { forCaller, type Harmless, strangersTo, unnamed } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
 
 type Policy = PolicyChange["gone"][number];
+/** How rules are read. */
+type Reading = Omit<Applied, "lists">;
 
 /** A request that is refused before a change and accepted after it. */
 export interface Gain {
@@ -28,36 +30,61 @@ export interface Answer {
 /** The work for one question, and for all questions about one change. */
 const limits = { question: 60_000, all: 400_000 };
 
-/** Questions about one change, which share a limit of work. `visited` receives the work that was done, in compared values. */
+/** The policies for one place, before and after a change. */
+export interface Asked {
+  readonly was: Applied;
+  readonly is: Applied;
+  /** The workload, if it is changed itself, so that its answer is about nothing else. */
+  readonly workload: unknown;
+}
+
+type Kind = "widened" | "denyLost" | "opened";
+
+/**
+ * Questions about the places of one change, which share a limit of work. What a rule gives away is answered for the first
+ * place where it does. `visited` receives the work that was done, in compared values.
+ */
 export class Questions {
   readonly #visited: (values: number) => void;
+  readonly #answered: Readonly<Record<Kind, Set<Ruled | undefined>>> = {
+    widened: new Set(),
+    denyLost: new Set(),
+    opened: new Set(),
+  };
   #left = limits.all;
 
   constructor(visited: (values: number) => void) {
     this.#visited = visited;
   }
 
+  /** Whether some place gains anything. */
+  get hasAnswered(): boolean {
+    return Object.values(this.#answered).some(({ size }) => size > 0);
+  }
+
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
-  widened(before: Applied, after: Applied): Answer {
-    return this.#first(before, after, (change, work) => change.allowed(everyRequest, work));
+  widened(asked: Asked): Answer {
+    return this.#first("widened", asked, (change, work) => change.allowed(everyRequest, work));
   }
 
   /** A request that a DENY policy denied before, and that is allowed now. */
-  denyLost(before: Applied, after: Applied): Answer {
-    return this.#first(before, after, (change, work) => change.noLongerDenied(work));
+  denyLost(asked: Asked): Answer {
+    return this.#first("denyLost", asked, (change, work) => change.noLongerDenied(work));
   }
 
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
-  opened(before: Applied, after: Applied, harmless: Harmless): Answer {
-    return this.#first(before, after, (change, work) => change.opened(harmless, work));
+  opened(asked: Asked, harmless: Harmless): Answer {
+    return this.#first("opened", asked, (change, work) => change.opened(harmless, work));
   }
 
-  #first(before: Applied, after: Applied, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {
-    const change = new Change(before, after);
+  #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {
+    const answered = this.#answered[kind];
+    const change = new Change(was, is, (ruled) => workload === undefined && answered.has(ruled));
     if (change.isEmpty) return { gain: undefined, isUndecided: false };
     const work = new Work(Math.min(limits.question, this.#left));
     try {
       const [gain] = ask(change, work);
+      if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
       return { gain, isUndecided: false };
     } catch (error) {
       if (!(error instanceof Undecided)) throw error;
@@ -74,16 +101,22 @@ class Change {
   readonly #old: Applied;
   readonly #now: Applied;
   readonly #policies: PolicyChange;
+  readonly #isAnswered: (ruled: Ruled | undefined) => boolean;
+  /** Nobody can gain anything. */
+  readonly isEmpty: boolean;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
-  constructor(before: Applied, after: Applied) {
+  constructor(before: Applied, after: Applied, isAnswered: (ruled: Ruled | undefined) => boolean) {
+    this.#isAnswered = isAnswered;
     this.#old = before;
     this.#now = after;
-    this.#policies = policyChange(before, after);
-  }
-
-  get isEmpty(): boolean {
-    return this.#policies.gone.length + this.#policies.come.length === 0;
+    const changes = listChanges(before, after);
+    const [only] = changes;
+    this.#policies =
+      only !== undefined && changes.length === 1
+        ? only
+        : { gone: changes.flatMap(({ gone }) => gone), come: changes.flatMap(({ come }) => come) };
+    this.isEmpty = !changes.some((change) => mayGain(change, before, after));
   }
 
   get #before(): readonly Rules[] {
@@ -114,7 +147,8 @@ class Change {
   *allowed(box: Box, work: Work): Generator<Gain & { readonly box: Box }, undefined> {
     if (!hasAllow(this.#before)) return;
     const refusing = [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
-    for (const by of hasAllow(this.#after) ? this.#newAllow : [undefined])
+    const allowing = hasAllow(this.#after) ? this.#newAllow : [undefined];
+    for (const by of allowing.filter((ruled) => !this.#isAnswered(ruled)))
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
@@ -122,7 +156,7 @@ class Change {
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
   *noLongerDenied(work: Work): Generator<Gain, undefined> {
-    for (const lost of this.#oldDeny)
+    for (const lost of this.#oldDeny.filter((ruled) => !this.#isAnswered(ruled)))
       for (const denied of inside(everyRequest, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
@@ -142,9 +176,11 @@ class Change {
     const rules = this.#newAllow.map(matchOf);
     const start = everyRequest.withAll(unnamed(rules, this.#now.place, harmless), work);
     if (start === undefined) return;
-    const strangers = strangersTo(this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf));
-    for (const gain of this.allowed(start, work))
+    let strangers: readonly Request[] | undefined;
+    for (const gain of this.allowed(start, work)) {
+      strangers ??= strangersTo(this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf));
       for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
+    }
   }
 
   /** Requests of a box that all of these callers could not send before. */
@@ -171,9 +207,42 @@ class Change {
   }
 }
 
+const known = new WeakMap<PolicyChange, Map<string, boolean>>();
+
+/**
+ * Whether somebody can gain anything by the change of one list, whatever other policies there are. A mesh-wide list is the
+ * same for all namespaces, so that this is decided once.
+ */
+export function mayGain(change: PolicyChange, before: Reading, after: Reading): boolean {
+  if (before.place !== after.place || !isSameTrust(before.settings, after.settings)) return true;
+  let places = known.get(change);
+  if (places === undefined) known.set(change, (places = new Map()));
+  let found = places.get(after.place);
+  if (found === undefined) places.set(after.place, (found = mayGainBy(change, before, after)));
+  return found;
+}
+
+function mayGainBy({ gone, come }: PolicyChange, before: Reading, after: Reading): boolean {
+  if (gone.some(isAllow) && !come.some(isAllow)) return true;
+  const [old, now] = [rulesIn(gone, before), rulesIn(come, after)];
+  const work = new Work(limits.question);
+  const isLeft = (rules: readonly Ruled[], others: readonly Ruled[]) =>
+    without(rules, others).some(({ match }) =>
+      inside(everyRequest, match, work).some((box) => outside(box, others.map(matchOf), work).next().done !== true),
+    );
+  try {
+    return isLeft(now.filter(isOfAllow), old.filter(isOfAllow)) || isLeft(old.filter(isOfDeny), now.filter(isOfDeny));
+  } catch (error) {
+    if (error instanceof Undecided) return true;
+    throw error;
+  }
+}
+
+const isOfAllow = ({ policy }: Ruled): boolean => isAllow(policy);
+const isOfDeny = ({ policy }: Ruled): boolean => isDeny(policy);
 const isAllow = ({ spec }: Policy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
 const isDeny = (policy: Policy): boolean => !isAllow(policy);
-const rulesIn = (policies: readonly Policy[], { place, settings }: Applied): readonly Ruled[] =>
+const rulesIn = (policies: readonly Policy[], { place, settings }: Reading): readonly Ruled[] =>
   policies.flatMap((policy) => rulesAt(policy, place, settings));
 const matchOf = ({ match }: Ruled): Match => match;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);

@@ -12,6 +12,7 @@ export type Condition = Rule["when"][number];
  * of them sees other attributes of a request.
  */
 export type Place = "http" | "tcp" | "ztunnel";
+export const places: readonly Place[] = ["http", "tcp", "ztunnel"];
 
 /** All conditions have to hold. */
 export type Clauses = readonly Clause[];

@@ -26,7 +26,7 @@ export function rulesAt(policy: AuthorizationPolicy, place: Place, settings: Mes
 }
 
 /** Of the settings, only the trust domains affect what a rule matches. */
-const isSameTrust = (a: MeshSettings, b: MeshSettings): boolean =>
+export const isSameTrust = (a: MeshSettings, b: MeshSettings): boolean =>
   a === b || (a.trustDomain === b.trustDomain && a.trustDomainAliases.join() === b.trustDomainAliases.join());
 
 function readRules(policy: AuthorizationPolicy, place: Place, settings: MeshSettings): readonly Ruled[] {

@@ -22,10 +22,11 @@ export interface Gains {
 
 export function gainsOf(before: Applied, after: Applied, visited: (values: number) => void = () => {}): Gains {
   const questions = new Questions(visited);
+  const asked = { was: before, is: after, workload: undefined };
   const [opened, denyLost, widened] = [
-    questions.opened(before, after, harmless),
-    questions.denyLost(before, after),
-    questions.widened(before, after),
+    questions.opened(asked, harmless),
+    questions.denyLost(asked),
+    questions.widened(asked),
   ];
   const isUndecided = [opened, denyLost, widened].some((answer) => answer.isUndecided);
   return { opened: opened.gain, denyLost: denyLost.gain, widened: widened.gain, isUndecided };
