@@ -104,6 +104,7 @@ class Change {
   readonly #isAnswered: (ruled: Ruled | undefined) => boolean;
   /** Nobody can gain anything. */
   readonly isEmpty: boolean;
+  #new: readonly Ruled[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied, isAnswered: (ruled: Ruled | undefined) => boolean) {
@@ -131,13 +132,19 @@ class Change {
 
   /** ALLOW rules that are new. */
   get #newAllow(): readonly Ruled[] {
-    const [gone, come] = [this.#policies.gone.filter(isAllow), this.#policies.come.filter(isAllow)];
-    return without(rulesIn(come, this.#now), this.#isSamePlace ? rulesIn(gone, this.#old) : []);
+    return (this.#new ??= this.#without(isAllow, [this.#policies.come, this.#now], [this.#policies.gone, this.#old]));
   }
   /** DENY rules that are gone. */
   get #oldDeny(): readonly Ruled[] {
-    const [gone, come] = [this.#policies.gone.filter(isDeny), this.#policies.come.filter(isDeny)];
-    return without(rulesIn(gone, this.#old), this.#isSamePlace ? rulesIn(come, this.#now) : []);
+    return this.#without(isDeny, [this.#policies.gone, this.#old], [this.#policies.come, this.#now]);
+  }
+  #without(
+    isOfAction: (policy: Policy) => boolean,
+    [some, reading]: readonly [readonly Policy[], Reading],
+    [others, otherwise]: readonly [readonly Policy[], Reading],
+  ): readonly Ruled[] {
+    const rules = rulesIn(some.filter(isOfAction), reading);
+    return this.#isSamePlace ? without(rules, rulesIn(others.filter(isOfAction), otherwise)) : rules;
   }
   get #isSamePlace(): boolean {
     return this.#old.place === this.#now.place;
@@ -254,9 +261,17 @@ function without(rules: readonly Ruled[], others: readonly Ruled[]): readonly Ru
   return rules.filter((ruled) => !known.has(textOf(ruled)));
 }
 
+const texts = new WeakMap<Ruled, string>();
+
 /** Two rules with the same text in one namespace match the same. */
-const textOf = ({ policy, index }: Ruled): string =>
-  policy.metadata.namespace + JSON.stringify(policy.spec.rules[index]);
+function textOf(ruled: Ruled): string {
+  let text = texts.get(ruled);
+  if (text === undefined) {
+    const { policy, index } = ruled;
+    texts.set(ruled, (text = policy.metadata.namespace + JSON.stringify(policy.spec.rules[index])));
+  }
+  return text;
+}
 
 /** The requests that no rule of any list matches. */
 function* outsideLists(box: Box, lists: readonly (readonly Ruled[])[], work: Work): Generator<Box, undefined> {
