@@ -137,12 +137,12 @@ describe("rules that admit more than they name", () => {
     ["one path of the service", [to({ paths: ["/transfer"] })], "deny", "silent"],
     ["one source of two", [from({ namespaces: ["web"] }, { notNamespaces: ["x"] })], "deny", "deny"],
     // Whoever has an identity.
-    ["every principal", [from({ principals: ["*"] })], "warn", "warn"],
-    ["the start of the trust domain", [from({ principals: ["c*"] })], "warn", "warn"],
-    ["every letter", [from({ namespaces: letters.map((letter) => `${letter}*`) })], "warn", "warn"],
+    ["every principal", [from({ principals: ["*"] })], "deny", "deny"],
+    ["the start of the trust domain", [from({ principals: ["c*"] })], "deny", "deny"],
+    ["every letter", [from({ namespaces: letters.map((letter) => `${letter}*`) })], "deny", "deny"],
     ["one letter", [from({ namespaces: ["a*"] })], "warn", "warn"],
-    ["an end that all identities have", [from({ namespaces: ["*sa"] })], "warn", "warn"],
-    ["the own trust domain", [from({ trustDomains: ["cluster.local"] })], "warn", "silent"],
+    ["an end that all identities have", [from({ namespaces: ["*sa"] })], "deny", "warn"],
+    ["the own trust domain", [from({ trustDomains: ["cluster.local"] })], "deny", "silent"],
     // Whoever is named.
     ["a namespace", [from({ namespaces: ["web"] })], "warn", "warn"],
     ["a small network", [from({ ipBlocks: ["10.0.0.0/16"] })], "warn", "warn"],

@@ -1,7 +1,15 @@
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { AuthorizationPolicy } from "./policies.ts";
 import type { Matched } from "./reach.ts";
-import { everyOrdinary, isForEveryone, isOfEveryone, noOrdinary, type Ordinary, unite } from "./requests/ordinary.ts";
+import {
+  everyOrdinary,
+  isForEveryone,
+  isForMesh,
+  isOfEveryone,
+  noOrdinary,
+  type Ordinary,
+  unite,
+} from "./requests/ordinary.ts";
 
 /**
  * The combined effect of the policies that apply to one workload, gateway or service. A *default deny* is what refuses
@@ -87,6 +95,14 @@ export const hasDefaultDeny = (coverage: Coverage): boolean =>
   coverage.closedBy !== undefined ||
   isOfEveryone(coverage.denied) ||
   isDeniedByDefault(coverage);
+
+/** Whether workloads of the mesh may send every ordinary request, whatever they are called. */
+export function isOpenToMesh(coverage: Coverage): boolean {
+  const { sealedBy, closedBy, openedAloneBy, allowed, denied } = coverage;
+  if (sealedBy !== undefined || isForMesh(denied)) return false;
+  if (closedBy === undefined && openedAloneBy === undefined) return true;
+  return isForMesh(allowed) || isForEveryone(allowed);
+}
 
 /**
  * Whether ordinary requests of unnamed callers are denied: DENY policies deny all of them, or there are ALLOW policies which

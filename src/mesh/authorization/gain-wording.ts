@@ -5,6 +5,7 @@ import type { Attribute } from "./requests/attributes.ts";
 import type { Request } from "./requests/boxes.ts";
 import type { Gain } from "./requests/gains.ts";
 import type { Place } from "./requests/matches.ts";
+import { unheardOf } from "./requests/ordinary.ts";
 import type { Ruled } from "./requests/policies.ts";
 
 /** An example of what callers gain: `GET /x from namespace web would be allowed, by AuthorizationPolicy a/p rule 1`. */
@@ -65,6 +66,7 @@ function formatIdentity(request: Request): string {
   const [trustDomain, namespace, account] = textsOf(request, "identity") ?? [];
   if (trustDomain === undefined) return "callers without an identity";
   const foreign = trustDomain === "cluster.local" ? "" : ` of trust domain ${trustDomain}`;
+  if (namespace === unheardOf) return `other workloads of the mesh${foreign}`;
   if (account !== "other") return `service account ${namespace}/${account}${foreign}`;
   return namespace === "other" ? `other workloads of the mesh${foreign}` : `namespace ${namespace}${foreign}`;
 }

@@ -6,9 +6,10 @@ import {
   losesDefaultDeny,
   readsChangedPlaces,
 } from "../../mesh/authorization/changed-places.ts";
+import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
-import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
   id: "namespace-authorization-opened",
@@ -30,28 +31,46 @@ export const namespaceAuthorizationOpened = defineRule({
     },
   },
   summary: "Callers whom no policy names may send requests that nobody unnamed could send before.",
-  why: "A rule of an ALLOW policy without positive callers (principals, namespaces, serviceAccounts, requestPrincipals or narrow ipBlocks) allows its operations to anybody who reaches the port, also without a certificate (Istio pilot/pkg/security/authz/model/generator.go: `notPrincipals` and `notNamespaces` match callers without an identity). Methods, paths, hosts and headers are chosen by the caller. authorization-policy-allows-everyone and namespace-default-deny-removed report policies that allow everything.",
+  why: "A rule of an ALLOW policy without positive callers (principals, namespaces, serviceAccounts, requestPrincipals or narrow ipBlocks) allows its operations to anybody who reaches the port, also without a certificate (Istio pilot/pkg/security/authz/model/generator.go: `notPrincipals` and `notNamespaces` match callers without an identity). Methods, paths, hosts and headers are chosen by the caller, and `principals: [*]` or `namespaces: [*]` accept every workload of the mesh. authorization-policy-allows-everyone and namespace-default-deny-removed report policies that allow everything.",
   fix: "Name the callers in `from` of the rule: principals, namespaces, serviceAccounts or requestPrincipals. If anybody may send these requests, add their paths to the parameter harmlessPaths of this rule.",
 
   *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
-      const { gain } = questions.opened(place, { paths, methods });
-      if (gain === undefined || (gain.by === undefined && place.future === "none")) continue;
-      if (losesDefaultDeny(place)) continue;
-      const key = keyOfGain(gain, place);
-      if (!reported.has(key)) yield problemOf(gain, place, key);
+      const opened = openedAt(place, questions, { paths, methods });
+      if (opened === undefined || losesDefaultDeny(place)) continue;
+      const key =
+        opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place);
+      if (!reported.has(key)) yield problemOf(opened, place, key);
       reported.add(key);
     }
   },
 });
 
-const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({
+interface Opened {
+  readonly who: "Anybody" | "Every workload of the mesh";
+  /** Undefined: no single rule accepts them, but patterns that together leave nobody out. */
+  readonly gain: Gain | undefined;
+}
+
+/** Whoever has no identity is anybody; any identity is every workload. */
+function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless): Opened | undefined {
+  const isReal = ({ by }: Gain): boolean => by !== undefined || place.future !== "none";
+  const { gain } = questions.opened(place, harmless);
+  if (gain !== undefined && isReal(gain)) return { who: "Anybody", gain };
+  const { gain: ofMesh } = questions.openedToMesh(place, harmless);
+  if (ofMesh !== undefined && isReal(ofMesh)) return { who: "Every workload of the mesh", gain: ofMesh };
+  const [was, is] = place.coverages();
+  const isOpened = place.future !== "none" && !isOpenToMesh(was) && isOpenToMesh(is);
+  return isOpened ? { who: "Every workload of the mesh", gain: undefined } : undefined;
+}
+
+const problemOf = ({ who, gain }: Opened, place: ChangedPlace, key: string): Problem => ({
   at: [],
-  message: `Anybody may send requests to ${place.name}: ${formatGain(gain)}`,
+  message: `${who} may send requests to ${place.name}: ${gain === undefined ? "together, the patterns of the rules match every name" : formatGain(gain)}`,
   key,
-  related: policiesOfGain(gain),
+  related: gain === undefined ? [] : policiesOfGain(gain),
   // Callers from outside the mesh have no identity, and other workloads may have policies of their own.
   ...(place.isIngress || place.future === "several" ? { atMost: "warn" as const } : {}),
 });

@@ -3,7 +3,7 @@ import { type Box, everyRequest, type Request } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
 import type { Match, Place } from "./matches.ts";
 import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
-import { forCaller, type Harmless, strangersTo, unnamed } from "./strangers.ts";
+import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn, unnamed } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
 
 type Policy = PolicyChange["gone"][number];
@@ -38,7 +38,7 @@ export interface Asked {
   readonly workload: unknown;
 }
 
-type Kind = "widened" | "denyLost" | "opened";
+type Kind = "widened" | "denyLost" | "opened" | "openedToMesh";
 
 /**
  * Questions about the places of one change, which share a limit of work. What a rule gives away is answered for the first
@@ -50,6 +50,7 @@ export class Questions {
     widened: new Set(),
     denyLost: new Set(),
     opened: new Set(),
+    openedToMesh: new Set(),
   };
   #left = limits.all;
 
@@ -74,7 +75,13 @@ export class Questions {
 
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
   opened(asked: Asked, harmless: Harmless): Answer {
-    return this.#first("opened", asked, (change, work) => change.opened(harmless, work));
+    return this.#first("opened", asked, (change, work) => change.opened({ harmless, identity: undefined }, work));
+  }
+
+  /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
+  openedToMesh(asked: Asked, harmless: Harmless): Answer {
+    const identity = unheardOfIn(asked.is.settings.trustDomain);
+    return this.#first("openedToMesh", asked, (change, work) => change.opened({ harmless, identity }, work));
   }
 
   #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {
@@ -179,13 +186,17 @@ class Change {
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
-  *opened(harmless: Harmless, work: Work): Generator<Gain, undefined> {
+  *opened(
+    who: { readonly harmless: Harmless; readonly identity: StrangerIdentity },
+    work: Work,
+  ): Generator<Gain, undefined> {
     const rules = this.#newAllow.map(matchOf);
-    const start = everyRequest.withAll(unnamed(rules, this.#now.place, harmless), work);
+    const start = everyRequest.withAll(unnamed(rules, this.#now.place, who), work);
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
     for (const gain of this.allowed(start, work)) {
-      strangers ??= strangersTo(this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf));
+      const before = this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf);
+      strangers ??= strangersTo(before, who.identity);
       for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
     }
   }

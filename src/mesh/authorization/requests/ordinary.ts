@@ -14,7 +14,7 @@ import { Undecided, Work } from "./work.ts";
  */
 const methods: readonly Value[] = ["GET", "POST", "PUT", "PATCH", "DELETE"].map((method) => [method]);
 /** Stands for a word that occurs in no policy. No caller and no request has it. */
-const unheardOf = "\u{e000}";
+export const unheardOf = "\u{e000}";
 const paths: readonly Value[] = [[`/${unheardOf}`], [`/${unheardOf}/${unheardOf}`]];
 export const everyOrdinary = (1 << (methods.length * paths.length)) - 1;
 

@@ -5,6 +5,7 @@ import { Lists } from "./lists.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
 import { anything } from "./patterns.ts";
 import { methodsOf, pathsOf } from "./proxy-matches.ts";
+import { unheardOf } from "./ordinary.ts";
 import { Texts } from "./texts.ts";
 import { absent } from "./values.ts";
 
@@ -34,15 +35,26 @@ export const usuallyHarmless: Harmless = {
  */
 const portsOfSidecar = new Texts([["15020"], ["15021"], ["15090"]]);
 
+/** The identity of an unnamed caller; undefined: it has none. */
+export type StrangerIdentity = readonly [trustDomain: string, namespace: string, serviceAccount: string] | undefined;
+
+/** The identity of a workload of the mesh whose names occur in no policy. */
+export const unheardOfIn = (trustDomain: string): StrangerIdentity => [trustDomain, unheardOf, unheardOf];
+
 /**
  * Conditions for an *unnamed caller* with a request that is not harmless. A caller is unnamed if no positive value of a
- * policy names it: it has neither an identity nor a token, and its address is in no block that is so small that it names
+ * policy names it: it has no token, no identity or one whose names occur in no policy, and its address is in no block that is so small that it names
  * somebody. Negative values name nobody, because everybody else meets them. Neither do conditions about the request itself
  * (methods, paths, hosts, ports, headers, SNI), because every caller decides about them.
  */
-export function unnamed(rules: readonly Match[], place: Place, harmless: Harmless): Clauses {
+export function unnamed(
+  rules: readonly Match[],
+  place: Place,
+  { harmless, identity }: { readonly harmless: Harmless; readonly identity: StrangerIdentity },
+): Clauses {
   return [
-    ...nobody,
+    { attribute: "identity", values: identity === undefined ? absent : new Texts([identity]), not: false },
+    { attribute: "token", values: absent, not: false },
     ...claimsIn(rules).map((attribute) => ({ attribute, values: anyElement, not: true })),
     ...addressAttributes.flatMap((attribute) => outsideOf(attribute, namingBlocks(rules, attribute))),
     ...(place !== "ztunnel" && rules.some(namesPorts) ? outsideOf("port", portsOfSidecar) : []),
@@ -52,11 +64,6 @@ export function unnamed(rules: readonly Match[], place: Place, harmless: Harmles
   ];
 }
 
-const nobody: Clauses = (["identity", "token"] as const).map((attribute) => ({
-  attribute,
-  values: absent,
-  not: false,
-}));
 const namesPorts = ({ operations, conditions }: Match): boolean =>
   [...operations.flat(), ...conditions].some(({ attribute, not }) => attribute === "port" && !not);
 
@@ -99,7 +106,7 @@ function blocksIn(rules: readonly Match[], attribute: string, not: boolean): rea
 }
 
 /** Unnamed callers, one for each family of addresses: an address that these rules neither name nor leave out. */
-export function strangersTo(rules: readonly Match[]): readonly Request[] {
+export function strangersTo(rules: readonly Match[], identity: StrangerIdentity): readonly Request[] {
   const [direct, remote] = addressAttributes.map((attribute) => {
     const naming = namingBlocks(rules, attribute);
     const named = [...(naming === undefined ? [] : [naming]), ...blocksIn(rules, attribute, true)];
@@ -110,7 +117,7 @@ export function strangersTo(rules: readonly Match[]): readonly Request[] {
     if (source === undefined || original === undefined) return [];
     return [
       new Map([
-        ["identity", undefined],
+        ["identity", identity],
         ["token", undefined],
         ["source.ip", source],
         ["remote.ip", original],
