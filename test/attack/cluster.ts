@@ -1,0 +1,103 @@
+import { createGate } from "../../src/admission/gate.ts";
+import type { Decision } from "../../src/admission/review.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { readAny } from "../../src/kube/object.ts";
+import type { Policies } from "../../src/policy/policies.ts";
+import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { MeshStore, rebuilt } from "../../src/view/store.ts";
+import { type Raw, type RequestParts, reviewed } from "../admission/requests.ts";
+import { created, type Request, requestOf, type Step } from "./ways.ts";
+
+const requesters: Readonly<Record<string, Partial<RequestParts>>> = {
+  flux: { user: "system:serviceaccount:flux-system:kustomize-controller", fieldManager: "kustomize-controller" },
+  helm: { fieldManager: "helm" },
+  istiod: { user: "system:serviceaccount:istio-system:istiod", groups: ["system:serviceaccounts:istio-system"] },
+};
+
+/** A cluster in memory that stores what Meshward allows. Every object is a minute younger than the one before it. */
+export class Cluster {
+  readonly #stored = new Map<string, Raw>();
+  readonly #policies: Policies;
+  #mesh = new MeshStore(defaultMeshSettings);
+  #now = Date.UTC(2026, 0, 1);
+
+  constructor(objects: readonly Raw[], policies: Policies) {
+    this.#policies = policies;
+    for (const object of objects) this.#store(this.#dated(object));
+  }
+
+  /** The decision about one step; the step is stored if it is allowed. */
+  request(step: Step): Decision {
+    const request = requestOf(step);
+    const key = keyOfRaw(created(request));
+    const oldObject = this.#stored.get(key);
+    if (request.verb !== "create" && oldObject === undefined) throw new Error(`there is no ${key}`);
+    const object = this.#written(request, oldObject);
+    const decision = this.#decided({ object, oldObject, ...requesterOf(request) });
+    if (decision.allowed && object !== undefined) this.#store(object);
+    else if (decision.allowed && oldObject !== undefined) this.#remove(key, oldObject);
+    return decision;
+  }
+
+  #decided(parts: RequestParts): Decision {
+    const gate = createGate({ mesh: () => this.#mesh, rules, policies: () => this.#policies });
+    return gate.validate(reviewed(parts));
+  }
+
+  #written(request: Request, old: Raw | undefined): Raw | undefined {
+    if (request.verb === "delete") return undefined;
+    return request.verb === "create" ? this.#dated(created(request)) : (merged(old, request.body) as Raw);
+  }
+
+  #dated(raw: Raw): Raw {
+    const creationTimestamp = new Date((this.#now += 60_000)).toISOString();
+    return { ...raw, metadata: { ...(raw.metadata as Raw), creationTimestamp } };
+  }
+
+  #store(raw: Raw): void {
+    this.#stored.set(keyOfRaw(raw), raw);
+    const object = readAny(raw);
+    if (object === undefined) return;
+    this.#mesh.set(object);
+    if (object.kind === "MeshConfig") this.#followSettings();
+  }
+
+  #remove(key: string, raw: Raw): void {
+    this.#stored.delete(key);
+    const object = readAny(raw);
+    if (object === undefined) return;
+    this.#mesh.delete(object.kind, keyOf(object));
+    if (object.kind === "MeshConfig") this.#followSettings();
+  }
+
+  #followSettings(): void {
+    this.#mesh = rebuilt(this.#mesh, meshSettingsOf(this.#mesh.all("MeshConfig")));
+  }
+}
+
+function requesterOf({ requester }: Request): Partial<RequestParts> {
+  if (requester === undefined) return {};
+  const found = requesters[requester];
+  if (found === undefined) throw new Error(`not a requester: ${requester}`);
+  return found;
+}
+
+/** All versions of a resource are one object. */
+function keyOfRaw({ apiVersion, kind, metadata }: Raw): string {
+  const { name, namespace } = metadata as { readonly name: string; readonly namespace?: string };
+  const [group = ""] = String(apiVersion).includes("/") ? String(apiVersion).split("/") : [];
+  return `${group}/${String(kind)} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
+}
+
+const isMap = (value: unknown): value is Raw => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A JSON merge patch (RFC 7396). */
+function merged(old: unknown, patch: unknown): unknown {
+  if (!isMap(patch)) return patch;
+  const result = new Map(Object.entries(isMap(old) ? old : {}));
+  for (const [name, value] of Object.entries(patch))
+    if (value === null) result.delete(name);
+    else result.set(name, merged(result.get(name), value));
+  return Object.fromEntries(result);
+}
