@@ -6,7 +6,11 @@ import { rules } from "../../src/rules/index.ts";
 import { Cluster } from "./cluster.ts";
 import { attacks, type Due, objectsOf, type Way, type World } from "./ways.ts";
 
-const worlds = { sidecars: objectsOf("sidecars"), ambient: objectsOf("ambient") };
+const worlds = {
+  sidecars: objectsOf("sidecars"),
+  ambient: objectsOf("ambient"),
+  waypoints: objectsOf("waypoints"),
+};
 const baseline = policiesOf("baseline");
 const strict = policiesOf("strict");
 

@@ -4,7 +4,7 @@ import { keyOf } from "../../src/kube/identity.ts";
 import { readAny } from "../../src/kube/object.ts";
 import type { Policies } from "../../src/policy/policies.ts";
 import { rules } from "../../src/rules/index.ts";
-import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { decidesSettings, defaultMeshSettings, meshSettingsOf, settingsObjects } from "../../src/view/settings.ts";
 import { MeshStore, rebuilt } from "../../src/view/store.ts";
 import { type Raw, type RequestParts, reviewed } from "../admission/requests.ts";
 import { created, type Request, requestOf, type Step } from "./ways.ts";
@@ -60,7 +60,7 @@ export class Cluster {
     const object = readAny(raw);
     if (object === undefined) return;
     this.#mesh.set(object);
-    if (object.kind === "MeshConfig") this.#followSettings();
+    if (decidesSettings(object)) this.#followSettings();
   }
 
   #remove(key: string, raw: Raw): void {
@@ -68,11 +68,11 @@ export class Cluster {
     const object = readAny(raw);
     if (object === undefined) return;
     this.#mesh.delete(object.kind, keyOf(object));
-    if (object.kind === "MeshConfig") this.#followSettings();
+    if (decidesSettings(object)) this.#followSettings();
   }
 
   #followSettings(): void {
-    this.#mesh = rebuilt(this.#mesh, meshSettingsOf(this.#mesh.all("MeshConfig")));
+    this.#mesh = rebuilt(this.#mesh, meshSettingsOf(settingsObjects(this.#mesh)));
   }
 }
 

@@ -17,7 +17,7 @@ import type { Raw } from "../admission/requests.ts";
 // A step is `create`, `patch` (a JSON merge patch) or `delete`, a kind and a name, and perhaps `as` another requester.
 
 export type Due = "denied" | "warned" | "open";
-export type World = "sidecars" | "ambient";
+export type World = "sidecars" | "ambient" | "waypoints";
 export type Step = Readonly<Record<string, Raw | null>>;
 
 export interface Way {

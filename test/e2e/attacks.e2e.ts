@@ -9,7 +9,7 @@ import { until } from "./program.ts";
 // The ways of test/attack whose first step must be denied, sent to a real API server with kubectl: what is registered, and what
 // the match conditions leave out, decides here too. A denied step leaves the world as it was, so all of them share one.
 
-const worlds: readonly World[] = ["sidecars", "ambient"];
+const worlds: readonly World[] = ["sidecars", "ambient", "waypoints"];
 
 for (const world of worlds)
   describe(`attacks in a mesh: ${world}`, { skip }, () => {
