@@ -4,6 +4,7 @@ import { type Attribute, findValue } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
 import type { Clauses, Match } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
+import type { Pattern } from "./patterns.ts";
 import { Texts } from "./texts.ts";
 import { absent, type Value } from "./values.ts";
 import { Undecided, Work } from "./work.ts";
@@ -86,7 +87,7 @@ const ofMesh = (trustDomain: string, name: string): Caller =>
 /** The callers for one trust domain: without those that are named after letters, and all of them. */
 const callers = new Map<string, { readonly few: readonly Caller[]; readonly all: readonly Caller[] }>();
 
-/** Letters matter only if a rule has patterns for about as many as there are. */
+/** Letters matter only if a rule has a pattern with hardly any text, of which it, or several rules, may have one for each. */
 function callersOf({ sources, conditions }: Match, { trustDomain }: MeshSettings): readonly Caller[] {
   let known = callers.get(trustDomain);
   if (known === undefined) {
@@ -96,12 +97,20 @@ function callersOf({ sources, conditions }: Match, { trustDomain }: MeshSettings
     if (callers.size > 10) callers.clear();
     callers.set(trustDomain, (known = { few, all }));
   }
-  let patterns = 0;
   for (const clauses of [...sources, conditions])
     for (const { attribute, values, not } of clauses)
-      if (attribute === "identity" && !not && values instanceof Texts) patterns += values.patterns.length;
-  return patterns < most ? known.few : known.all;
+      if (attribute === "identity" && !not && values instanceof Texts && values.patterns.some(isShort))
+        return known.all;
+  return known.few;
 }
+
+/** In characters: `a*` and `*-a` are short, and `web*` names somebody. */
+const mostOfShort = 2;
+const isShort = (parts: readonly Pattern[]): boolean =>
+  parts.some(({ literals }) => {
+    const length = literals.reduce((sum, text) => sum + text.length, 0);
+    return length > 0 && length <= mostOfShort;
+  });
 
 class OrdinaryReader {
   readonly #isAllow: boolean;
