@@ -50,10 +50,10 @@ function isForOneRequest(way: Way, world: World): boolean {
 
 /** Namespaces first, and without a uid, which the API server gives. */
 function madeOf(world: World): readonly Raw[] {
-  const objects = (objectsOf(world) as readonly Raw[]).map(({ metadata: { uid: _, ...metadata }, ...rest }) => ({
-    ...rest,
-    metadata,
-  }));
+  const objects = (objectsOf(world) as readonly Raw[]).map((raw) => {
+    const { uid: _, ...metadata } = raw.metadata as Raw;
+    return { ...raw, metadata };
+  });
   const isNamespace = ({ kind }: Raw): boolean => kind === "Namespace";
   return [namespace("istio-system"), ...objects.filter(isNamespace), ...objects.filter((raw) => !isNamespace(raw))];
 }
