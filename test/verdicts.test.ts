@@ -10,7 +10,8 @@ import { audited, judged } from "./verdicts/judged.ts";
 // laws, the tour of `npm run demo`, and edges of a request made by hand; a good share of them again by other writers,
 // under other policies, and over a mesh that is known in part. Of 34,000 such changes those are kept that differ most.
 //
-// A difference that is intended is recorded with its reason: test/verdicts/record.ts says how.
+// A difference that is intended is recorded with its reason: test/verdicts/record.ts says how. Rules that came later have
+// changes of their own, from their fixtures, whose names end with "since" and a number.
 //
 // 795 changes: 274 allowed without a word, 226 with warnings, 288 denied, 7 refused because something is unknown. By rule,
 // the changes that it denies and those that it warns of:
@@ -53,6 +54,9 @@ import { audited, judged } from "./verdicts/judged.ts";
 const { changes, audits } = corpus();
 const everyVerdict = changes.flatMap(({ expected }) => expected.at(-1) ?? []);
 
+/** What admission sees of a revision is not enough for a denial. */
+const neverDenying = ["policy-revision-elsewhere", "policy-revision-narrowed"];
+
 interface Difference {
   readonly title: string;
   readonly expected: unknown;
@@ -78,7 +82,8 @@ test("names are unique, and every rule that denies anywhere warns somewhere", (t
     t.diagnostic(
       `${id}: denies ${denied.filter((one) => one === id).length}, warns ${warned.filter((one) => one === id).length}`,
     );
-  assert.deepEqual([...new Set(denied)].sort(), [...new Set(warned)].sort());
+  const alsoWarning = [...new Set([...denied, ...neverDenying])].sort();
+  assert.deepEqual(alsoWarning, [...new Set(warned)].sort());
 });
 
 /** The last expectation holds. */
