@@ -13,7 +13,7 @@ import { audited, judged } from "./verdicts/judged.ts";
 // A difference that is intended is recorded with its reason: test/verdicts/record.ts says how. Rules that came later have
 // changes of their own, from their fixtures, whose names end with "since" and a number.
 //
-// 795 changes: 274 allowed without a word, 226 with warnings, 288 denied, 7 refused because something is unknown. By rule,
+// At first, 795 changes: 274 allowed without a word, 226 with warnings, 288 denied, 7 refused because something is unknown. By rule,
 // the changes that it denies and those that it warns of:
 //
 //   authorization-policy-allows-everyone        8    8
