@@ -15,6 +15,18 @@ import {
 
 const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
 
+/** The fields of a proxy config, which the mesh config and pods can contain. */
+export const proxyConfigFields = {
+  proxyMetadata: map(fingerprint),
+  interceptionMode: text,
+  customConfigFile: text,
+  proxyBootstrapTemplatePath: text,
+  discoveryAddress: text,
+  binaryPath: text,
+  caCertificatesPem: fingerprint,
+  controlPlaneAuthPolicy: text,
+};
+
 const meshConfig = record({
   rootNamespace: text,
   trustDomain: text,
@@ -41,17 +53,7 @@ const meshConfig = record({
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: text })),
   defaultConfig: optional(
-    record({
-      proxyMetadata: map(fingerprint),
-      interceptionMode: text,
-      customConfigFile: text,
-      proxyBootstrapTemplatePath: text,
-      discoveryAddress: text,
-      binaryPath: text,
-      caCertificatesPem: fingerprint,
-      controlPlaneAuthPolicy: text,
-      gatewayTopology: optional(record({ numTrustedProxies: fingerprint })),
-    }),
+    record({ ...proxyConfigFields, gatewayTopology: optional(record({ numTrustedProxies: fingerprint })) }),
   ),
 });
 export type MeshConfigFields = ReturnType<typeof meshConfig>;

@@ -1,18 +1,7 @@
-import { parseFields } from "./mesh-config.ts";
-import { fingerprint, map, optional, record, text } from "./read.ts";
+import { parseFields, proxyConfigFields } from "./mesh-config.ts";
+import { optional, record } from "./read.ts";
 
-const proxyConfig = optional(
-  record({
-    proxyMetadata: map(fingerprint),
-    interceptionMode: text,
-    customConfigFile: text,
-    proxyBootstrapTemplatePath: text,
-    discoveryAddress: text,
-    binaryPath: text,
-    caCertificatesPem: fingerprint,
-    controlPlaneAuthPolicy: text,
-  }),
-);
+const proxyConfig = optional(record(proxyConfigFields));
 export type ProxyConfigFields = NonNullable<ReturnType<typeof proxyConfig>>;
 
 /** The annotation of a pod with a proxy config as YAML, which the injector applies over that of the mesh. */

@@ -1,5 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { reachOf } from "./reach.ts";
@@ -15,15 +16,12 @@ export const targetRefsOf = ({ spec }: AuthorizationPolicy): readonly TargetRef[
 
 export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?? "ALLOW";
 
-/** The texts that Go's strconv.ParseBool reads as true; every other text is false, even if Go would report an error. */
-const dryRunValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
-
 /**
  * Whether the policy is a dry run, which is logged and not enforced (Istio
  * pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy).
  */
 export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
-  dryRunValues.has(metadata.annotations["istio.io/dry-run"]);
+  isTrueText(metadata.annotations["istio.io/dry-run"]);
 
 /**
  * Why a policy is not enforced, regardless of its scope.

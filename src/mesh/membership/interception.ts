@@ -1,4 +1,5 @@
 import { proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
 import { type Capture, captureOf } from "./capture.ts";
 import type { Namespace } from "./namespaces.ts";
 import { portIn, portsIn } from "./port-lists.ts";
@@ -42,7 +43,7 @@ const interceptions = new WeakMap<Pod, Map<Capture, Interception>>();
 
 function readInterception({ annotations }: Pod, capture: Capture): Interception {
   if (capture === "ambient")
-    return trueValues.has(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
+    return isTrueText(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
   if (capture !== "sidecar") return nothing(undefined);
   const disabledBy = annotationWithoutInterception(annotations);
   if (disabledBy !== undefined) return nothing(disabledBy);
@@ -76,12 +77,10 @@ const noPorts: ReadonlySet<number> = new Set();
 const everything: Interception = { onlyPorts: undefined, exceptPorts: noPorts, by: undefined };
 const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts, exceptPorts: noPorts, by });
 
-/** The texts that Go's strconv.ParseBool reads as true. */
-const trueValues: ReadonlySet<string | undefined> = new Set(["1", "t", "T", "true", "TRUE", "True"]);
 const falseValues: ReadonlySet<string> = new Set(["0", "f", "F", "false", "FALSE", "False"]);
 
 /** Whether Go's strconv.ParseBool reads the text. */
-export const isBoolean = (value: string): boolean => trueValues.has(value) || falseValues.has(value);
+export const isBoolean = (value: string): boolean => isTrueText(value) || falseValues.has(value);
 
 /** Whether no inbound traffic of the pod bypasses the mesh. */
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
