@@ -10,7 +10,7 @@ import { type Budget, BudgetExceeded } from "./budget.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
-import { everyRule, type RuleSetting, type Selection, type Settings } from "./setting.ts";
+import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
 import { allSubjects, rulesConcerned, subjectsOf, unknownTo } from "./subjects.ts";
 
 export interface Skip {
@@ -168,12 +168,17 @@ interface Draft extends Evaluated {
 const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
   settings.of(rule, subjectOf(first ?? {}));
 
-/** Reports that a rule was not evaluated because the budget was exceeded; the change is denied for that. */
+/**
+ * Reports that a rule was not evaluated because the budget was exceeded; the change is denied for that. It may affect
+ * namespaces that are far from the changed object, so a policy for the namespace of that object alone lowers nothing.
+ */
 function notJudged(rule: Rule, changes: readonly Change[], error: BudgetExceeded, { settings, errors }: Draft): void {
-  const setting = settingFor(rule, changes, settings);
-  // A rule for protected namespaces may affect one that is far from the changed object.
-  const mode = setting.ifProtected ?? setting.mode;
-  if (mode !== "off") errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...setting, mode }, error });
+  const [own, all] = [settingFor(rule, changes, settings), settings.everywhere(rule)];
+  const ofOwn = own.ifProtected ?? own.mode;
+  const mode = isAsStrict(ofOwn, all.mode) ? ofOwn : all.mode;
+  if (mode === "off") return;
+  const onError = own.onError === "warn" && all.onError === "warn" ? "warn" : "deny";
+  errors.push({ rule, subject: subjectOf(changes[0] ?? {}), setting: { ...own, mode, onError }, error });
 }
 
 /** The view with the old objects of the request, which may be newer than the cached ones. */

@@ -28,6 +28,8 @@ export interface RuleSetting {
 export interface Settings {
   /** The setting for a subject after the change, or before it if the subject is deleted. */
   of(rule: Rule, subject: AnyObject): RuleSetting;
+  /** The setting in protected namespaces, by the documents that apply to all namespaces and objects. */
+  everywhere(rule: Rule): RuleSetting;
 }
 
 /** Provides the settings of rules before they run. */
@@ -42,18 +44,16 @@ export interface PolicySelection extends Selection {
 }
 
 /** Every rule in its own mode, as if every namespace were protected. */
-export const everyRule: Selection = {
-  between: () => ({
-    of: (rule) => ({
-      mode: modesOf(rule).protected === "off" ? "audit" : modesOf(rule).protected,
-      parameters: defaultsOf(rule),
-      existing: "warn",
-      onError: "deny",
-      onUnknown: "warn",
-      policy: ownDefault,
-    }),
-  }),
-};
+export const everyRule: Selection = { between: () => ({ of: settingByItself, everywhere: settingByItself }) };
+
+const settingByItself = (rule: Rule): RuleSetting => ({
+  mode: modesOf(rule).protected === "off" ? "audit" : modesOf(rule).protected,
+  parameters: defaultsOf(rule),
+  existing: "warn",
+  onError: "deny",
+  onUnknown: "warn",
+  policy: ownDefault,
+});
 
 /** The source of the mode if no document sets one. */
 const ownDefault = "the rule's default";
@@ -113,6 +113,14 @@ class PolicySettings implements Settings {
     const isProtected = this.#isProtected(namespace);
     if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
     return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
+  }
+
+  everywhere(rule: Rule): RuleSetting {
+    const { scopes } = this.#planOf(rule);
+    return this.#resolve(
+      rule,
+      scopes.filter(({ match }) => !match.readsNamespace && !match.readsObject),
+    );
   }
 
   /** Whether a policy protects the namespace by name, or by its labels before or after the change. */

@@ -162,4 +162,12 @@ describe("a long review", () => {
     );
     assert.match(decision.warnings.join("\n"), /because a policy sets onError: warn for this rule/);
   });
+
+  test("over its budget it is denied where only a policy for its own namespace says onError: warn", async () => {
+    const match = { namespaces: { names: ["shop", "a", "default"] } };
+    const { gate, goOn } = scene(10, { match, rules: [{ id: "test-slow", onError: "warn" }] });
+    const answer = gate.validate(long());
+    await goOn();
+    assert.deepEqual([(await answer).allowed, (await answer).outcome], [false, "error"]);
+  });
 });

@@ -54,6 +54,7 @@ const selectionOf = (fixture: Fixture): Selection => ({
   between: (before, after) => {
     const settings = everyRule.between(before, after);
     return {
+      ...settings,
       of: (rule, subject) => {
         const setting = settings.of(rule, subject);
         return { ...setting, parameters: { ...setting.parameters, ...fixture.parameters } };

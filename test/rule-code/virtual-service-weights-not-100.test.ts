@@ -26,6 +26,7 @@ function modeOf(old: AnyObject | undefined, object: AnyObject, stable = ""): str
   const mesh = new MeshStore(defaultMeshSettings);
   const selection: Selection = {
     between: (before, after) => ({
+      ...everyRule.between(before, after),
       of: (rule, subject) => ({ ...everyRule.between(before, after).of(rule, subject), parameters: { stable } }),
     }),
   };
