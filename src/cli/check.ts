@@ -47,7 +47,9 @@ import {
   skips,
   writeReport,
 } from "./report-output.ts";
+import { type CheckedFiles, withFaults } from "./file-faults.ts";
 import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
   substituteFromOption,
@@ -69,6 +71,7 @@ export interface CheckOptions
   readonly skipUnknown?: boolean;
   readonly verbose?: boolean;
   readonly render: RenderMode;
+  readonly crds?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
 }
@@ -113,6 +116,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "--skip-unknown",
       "leave out files that are not manifests even if their paths are given, as a pre-commit hook does",
     )
+    .addOption(crdsOption())
     .addOption(substituteOption())
     .addOption(substituteFromOption())
     .addOption(
@@ -145,16 +149,20 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { policies, errors } = await policiesOf(options);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
-  const unread = [...set.errors, ...empty, ...errors, ...documents];
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
   });
-  const base = await baseOf(found, paths, { ...options, reading }, terminal);
+  const definitions = new ReceivedDefinitions();
+  const stored = await baseOf(found, paths, { ...options, reading, definitions }, terminal);
+  const { schemas, errors: ofSchemas } = await schemasFrom(options, definitions);
+  const checked = withFaults(found, schemas, options.namespace);
+  const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
+  const unread = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   const isPruned = options.prune === true || options.since !== undefined;
-  const deleted = await deletionsOf(found, base, { ...options, prune: isPruned }, terminal);
-  const change: Changes = { found, base, deleted };
+  const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
+  const change: Changes = { found: checked, base, deleted };
   const report = reportFor(change, unread, { ...options, policies });
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
@@ -178,7 +186,7 @@ const withAdvice = (error: SourceError): SourceError => ({
 });
 
 interface Changes {
-  readonly found: FileMesh;
+  readonly found: CheckedFiles;
   /** The mesh before the change; undefined: the files are a mesh of their own. */
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
@@ -193,14 +201,14 @@ function reportFor(
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
-  const files = base ? appliedTo(base.mesh, found) : found;
+  const files = base ? appliedTo(base.mesh, found.files) : found.files;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { selection, request })
-    : judgeSet(files, { selection, request });
+    ? judgeChanges(files, { base, deleted }, { selection, request, unread: found.unread })
+    : judgeSet(files, { selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
-  const places = placesOf(changed, base?.objects);
+  const places = placesOf([...changed, ...found.unread], base?.objects);
   const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
@@ -223,7 +231,13 @@ function reportFor(
 async function baseOf(
   files: FileMesh,
   paths: readonly string[],
-  { mesh, since, reading: how, ...options }: CheckOptions & Pick<ReadMeshOptions, "reading">,
+  {
+    mesh,
+    since,
+    reading: how,
+    definitions,
+    ...options
+  }: CheckOptions & Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -243,6 +257,7 @@ async function baseOf(
   if (mesh === undefined) return undefined;
   return readMesh({ ...options, mesh }, terminal, {
     ...reading,
+    received: (raw) => definitions.take(raw),
     adjust: (kind, known) => (known === "unknown" && files.mesh.count(kind) === 0 ? known : adjust(kind, known)),
   });
 }

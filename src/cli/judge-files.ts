@@ -1,11 +1,12 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
-import type { Finding } from "../engine/finding.ts";
+import { type Finding, findingOf } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { mentionsAmbient } from "../mesh/membership/captured.ts";
 import { rules } from "../rules/index.ts";
+import { objectInvalid } from "../rules/object/invalid.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import type { Change } from "../view/overlay.ts";
@@ -27,10 +28,12 @@ interface By {
   readonly selection: PolicySelection;
   /** Undefined: nobody in particular sends the objects. */
   readonly request?: RequestContext | undefined;
+  /** Objects of kinds that no rule reads, and that the API server would reject. */
+  readonly unread?: readonly FileObject[];
 }
 
 /** Checks the files as a mesh of their own; every problem in it counts as introduced by them. */
-export function judgeSet(files: FileMesh, { selection, request }: By): Judgement {
+export function judgeSet(files: FileMesh, { selection, request, unread = [] }: By): Judgement {
   const { mesh } = files;
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
@@ -52,9 +55,11 @@ export function judgeSet(files: FileMesh, { selection, request }: By): Judgement
     for (const finding of own.findings) add(finding, changes);
     errors.push(...own.errors);
   }
+  findings.push(...invalid(unread, mesh, selection));
   const { exceptionFor } = selection;
-  const context = { after: mesh, exceptionFor, files: filesContext(files, alternatives), ...by(request) };
-  const rulings = rulingsOf(findings, context);
+  const placeholders = new Placeholders([...files.objects, ...unread]);
+  const context = { after: mesh, exceptionFor, files: filesContext(placeholders, alternatives), ...by(request) };
+  const rulings = withoutRepetition(rulingsOf(findings, context));
   return { rulings, skipped, guesses, errors, after: mesh };
 
   function add(finding: Finding, changes: readonly Change[]): void {
@@ -67,12 +72,35 @@ export function judgeSet(files: FileMesh, { selection, request }: By): Judgement
 
 const by = (request: RequestContext | undefined) => (request === undefined ? {} : { request });
 
-function filesContext(files: FileMesh, alternatives: Alternatives): FilesContext {
-  const placeholders = new Placeholders(files.objects);
+function filesContext(placeholders: Placeholders, alternatives: Alternatives): FilesContext {
   return {
     alternativeFor: (finding) => alternatives.reasonFor(finding),
     placeholderFor: (finding) => placeholders.reasonFor(finding),
   };
+}
+
+/** What the API server would reject in objects that are in no mesh, because no rule reads their kinds. */
+function invalid(unread: readonly FileObject[], mesh: Mesh, selection: PolicySelection): readonly Finding[] {
+  const settings = selection.between(mesh, mesh);
+  return unread.flatMap(({ object: subject }) => {
+    const found = { rule: objectInvalid, subject, setting: settings.of(objectInvalid, subject) };
+    const problems = found.setting.mode === "off" ? [] : (objectInvalid.check?.(subject, mesh, {}) ?? []);
+    return [...problems].map((problem) => findingOf(problem, found, true));
+  });
+}
+
+/** What the API server would reject is left out where another rule says more about the same field. */
+function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
+  const said = new Map<AnyObject, Set<string>>();
+  for (const { finding, mode } of rulings) {
+    const { rule, subject, at } = finding;
+    if (rule === objectInvalid || mode === "off") continue;
+    const paths = said.get(subject) ?? new Set<string>();
+    said.set(subject, paths.add(at.join("\n")));
+  }
+  return rulings.filter(
+    ({ finding: { rule, subject, at } }) => rule !== objectInvalid || said.get(subject)?.has(at.join("\n")) !== true,
+  );
 }
 
 /** Findings for one environment, whose objects replace those of the same names in the set. */
@@ -105,7 +133,7 @@ function separateGroups(files: FileMesh): readonly Environment[] {
 export function judgeChanges(
   files: FileMesh,
   { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
-  { selection, request }: By,
+  { selection, request, unread = [] }: By,
 ): Judgement {
   const { objects, replaced } = files;
   const early = new Set(replaced.map(({ earlier }) => earlier));
@@ -116,8 +144,10 @@ export function judgeChanges(
   const alternatives = new Alternatives(files, selection);
   for (const finding of findings) alternatives.foundWith(finding, changes);
   const { exceptionFor } = selection;
-  const context = { before, after, exceptionFor, changed, files: filesContext(files, alternatives), ...by(request) };
-  const rulings = rulingsOf(findings, context);
+  const placeholders = new Placeholders([...objects, ...unread]);
+  const ofFiles = filesContext(placeholders, alternatives);
+  const context = { before, after, exceptionFor, changed, files: ofFiles, ...by(request) };
+  const rulings = withoutRepetition(rulingsOf([...findings, ...invalid(unread, after, selection)], context));
   return { rulings, skipped, guesses: [], errors, after };
 }
 

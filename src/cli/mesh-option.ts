@@ -52,6 +52,8 @@ export interface ReadMeshOptions extends FileMeshOptions {
   readonly reading?: Omit<ReadOptions, "input">;
   /** Of captures: see ReceivedMeshOptions. */
   readonly isForReviews?: boolean;
+  /** Of captures and clusters: see ReceivedMeshOptions. */
+  readonly received?: (raw: Record<string, unknown>) => void;
 }
 
 /**
@@ -63,11 +65,12 @@ export async function readMesh(
   terminal: Pick<Terminal, "env" | "error">,
   options: ReadMeshOptions,
 ): Promise<MeshFromFiles> {
-  const { adjust } = options;
-  const received = { settings: settingsIn(clusterDomain), ...(adjust === undefined ? {} : { adjust }) };
-  if (path !== clusterWord) return meshFromFiles(path, { ...options, settings: received.settings });
+  const settings = settingsIn(clusterDomain);
+  if (path !== clusterWord) return meshFromFiles(path, { ...options, settings });
   return withCluster(access, terminal, async (connection) => {
-    const { mesh, missing } = await meshOfCluster(connection, { ...received, kinds: kindsOfRules });
+    const { adjust, received } = options;
+    const optional = { ...(adjust === undefined ? {} : { adjust }), ...(received === undefined ? {} : { received }) };
+    const { mesh, missing } = await meshOfCluster(connection, { settings, ...optional, kinds: kindsOfRules });
     noteMissing(missing, terminal);
     return { ...nothingRead, mesh };
   });
@@ -113,10 +116,11 @@ const nothingRead = {
 
 async function meshFromCapture(
   path: string,
-  { settings = defaultMeshSettings, adjust, isForReviews = false }: ReadMeshOptions,
+  { settings = defaultMeshSettings, adjust, isForReviews = false, received }: ReadMeshOptions,
 ) {
+  const optional = { ...(adjust === undefined ? {} : { adjust }), ...(received === undefined ? {} : { received }) };
   try {
-    return await readCapture(path, { settings, isForReviews, ...(adjust === undefined ? {} : { adjust }) });
+    return await readCapture(path, { settings, isForReviews, ...optional });
   } catch (error) {
     if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
     if (isSystemError(error)) throw new UsageError(`--mesh ${path}: ${unreadable(error)}`);

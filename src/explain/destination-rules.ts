@@ -88,7 +88,7 @@ function tlsLine(where: string, trafficPolicy: TrafficPolicy, otherwise: string)
 }
 
 function portLine(settings: NonNullable<TrafficPolicy>["portLevelSettings"][number]): ExplanationLine {
-  const port = String(settings.port?.number ?? settings.port?.name ?? "?");
+  const port = String(settings.port?.number ?? "?");
   const mode = tlsMode(settings);
   return {
     key: "destinationRule.port",

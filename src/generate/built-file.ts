@@ -1,9 +1,11 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { build, type Metafile, type Plugin, type PluginBuild } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
+import { schemaPackages } from "../schemas/built-in.ts";
 import { embeddedAssets } from "./embedded-assets.ts";
+import { embeddedSchemas } from "./embedded-schemas.ts";
 import { root } from "./files.ts";
 import { noticesFile, thirdPartyNotices } from "./third-party-notices.ts";
 
@@ -14,8 +16,16 @@ const assets: Plugin = {
       contents: embeddedAssets(),
       loader: "js",
     }));
+    bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]built-in\.ts$/ }, ({ path }) => ({
+      contents: embeddedSchemas(),
+      loader: "js",
+      resolveDir: dirname(path),
+    }));
   },
 };
+
+/** The schemas are data from these packages, of which no file is bundled. */
+const packagesOfSchemas = schemaPackages.map((name) => `node_modules/${name}/package.json`);
 
 /**
  * Node's own modules are asked for when the code that needs them is reached. An import would be looked up before the
@@ -104,5 +114,5 @@ export async function writeBuiltFile(folder: string): Promise<void> {
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);
-  writeFileSync(join(folder, noticesFile), thirdPartyNotices(filesIn(metafile), root));
+  writeFileSync(join(folder, noticesFile), thirdPartyNotices([...filesIn(metafile), ...packagesOfSchemas], root));
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { policySchema } from "../policy/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { readerFaults } from "./reader-faults.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
@@ -23,7 +24,7 @@ export async function generated(): Promise<Generated> {
   const fixtures = join(root, "test/rules");
   const rules = found.map(({ rule }) => rule);
   return {
-    faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable)],
+    faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable), ...readerFaults()],
     files: () => [
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),

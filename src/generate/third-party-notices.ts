@@ -20,27 +20,43 @@ interface Package {
 export function thirdPartyNotices(files: readonly string[], root: string): string {
   const folders = new Set(files.flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []));
   // One version may be installed in several places.
-  const entries = [...new Set([...folders].map((folder) => noticeOf(join(root, folder))))].sort();
+  const filesOf = (folder: string) =>
+    files.filter((file) => file.startsWith(`${folder}/`)).map((file) => join(root, file));
+  const entries = [...new Set([...folders].map((folder) => noticeOf(join(root, folder), filesOf(folder))))].sort();
   return [
-    `Meshward's built file holds code of ${entries.length} packages. Their notices and licences:\n`,
+    `Meshward's built file holds code and data of ${entries.length} packages. Their notices and licences:\n`,
     ...entries,
   ].join(`\n${"-".repeat(100)}\n\n`);
 }
 
-function noticeOf(folder: string): string {
+function noticeOf(folder: string, files: readonly string[]): string {
   const described = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Package;
   const { name, version, license } = described;
   const names = readdirSync(folder).filter((file) => /^(un)?(licen[cs]e|copying|notice)/i.test(file));
   const texts = names.sort().map((file) => readFileSync(join(folder, file), "utf8").replace(/\r\n/g, "\n").trim());
-  if (texts.length === 0) texts.push(standardText(described, folder));
+  if (texts.length === 0) texts.push(standardText(described, folder, files));
   return `${name} ${version}${license === undefined ? "" : ` (${license})`}\n\n${texts.join("\n\n")}\n`;
 }
 
-/** Some packages say MIT in their package.json and leave the text out. */
-function standardText({ name, version, license, author }: Package, folder: string): string {
+/** Some packages name a licence in their package.json and leave the text out. */
+function standardText({ name, version, license, author }: Package, folder: string, files: readonly string[]): string {
   const holder = typeof author === "string" ? author : author?.name;
   if (license === "MIT" && holder !== undefined) return `Copyright (c) ${holder}\n\n${mit}`;
-  throw new Error(`${name} ${version} has neither a licence text nor "MIT" and an author in ${folder}/package.json`);
+  const headers = license === "(Apache-2.0 AND BSD-3-Clause)" ? bsdHeaders(files) : [];
+  if (license === "Apache-2.0" || headers.length > 0) return [...headers, apache()].join("\n\n");
+  throw new Error(
+    `${name} ${version} has neither a licence text nor "MIT" and an author nor "Apache-2.0" in ${folder}/package.json`,
+  );
+}
+
+/** Meshward's own licence is the same. */
+const apache = (): string => readFileSync(new URL("../../LICENSE", import.meta.url), "utf8").trim();
+
+/** The BSD licence stands at the beginning of the files that it is about. */
+function bsdHeaders(files: readonly string[]): readonly string[] {
+  const headers = files.flatMap((file) => /^(?:\/\/.*\n)+/.exec(readFileSync(file, "utf8"))?.[0] ?? []);
+  const texts = headers.filter((header) => header.includes("Redistribution and use in source and binary forms"));
+  return [...new Set(texts.map((text) => text.replaceAll(/^\/\/ ?/gm, "").trim()))];
 }
 
 /** https://spdx.org/licenses/MIT.html */

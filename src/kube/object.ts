@@ -1,4 +1,5 @@
 import { type Kind, kindOf, kinds, servedAs } from "./kinds.ts";
+import type { Invalid } from "./invalid.ts";
 import {
   flag,
   isObject,
@@ -36,6 +37,8 @@ interface ObjectBase<K extends Kind> {
   readonly metadata: ObjectMetadata;
   /** Set if a field has the wrong type. Only the rule object-malformed checks such an object. */
   readonly malformed?: readonly Malformed[];
+  /** Set on an object of a file that the API server would reject. */
+  readonly invalid?: readonly Invalid[];
   /** Set on an implied Namespace: the view has objects in it, but not the Namespace, so its labels are unknown. */
   readonly implied?: true;
 }

@@ -9,7 +9,7 @@ const labelSelector = record({
   matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
 });
 const targetRef = record({ group: name, kind: name, name, namespace: text });
-const port = optional(record({ number: int32, name: text }));
+const port = optional(record({ number: int32 }));
 const destination = record({ host: name, subset: text, port });
 const weighted = record({ destination, weight: int32 });
 const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));

@@ -37,6 +37,7 @@ import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
+import { objectInvalid } from "./object/invalid.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
@@ -104,6 +105,7 @@ export const rules: readonly Rule[] = [
   namespaceProtectionRemoved,
   namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
+  objectInvalid,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,

@@ -5,6 +5,7 @@ import { identityOf, keyOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { type Manifest, readManifests } from "../../src/sources/manifests/manifests.ts";
+import { Schemas } from "../../src/schemas/schemas.ts";
 import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import type { Knowledge } from "../../src/view/view.ts";
 
@@ -34,6 +35,7 @@ export interface Fixture {
   lineOf(finding: Finding): string;
 }
 
+const schemas = new Schemas();
 const deleted = "fixture.meshward.io/deleted";
 
 /** `like` lends settings, knowledge and parameters to a file that has no comments. */
@@ -58,8 +60,10 @@ export async function readFixture(file: string, like?: Fixture): Promise<Fixture
 }
 
 function entryOf(manifest: Manifest, afterLine: number): FixtureObject[] {
-  const object = readAny(manifest.raw, "default");
-  if (object === undefined) return [];
+  const read = readAny(manifest.raw, "default");
+  if (read === undefined) return [];
+  const invalid = schemas.faultsOf(manifest.raw);
+  const object = invalid.length === 0 ? read : { ...read, invalid };
   const isDeleted = object.metadata.annotations[deleted] === "true";
   return [{ object, manifest, isAfter: manifest.locate([]).line > afterLine, isDeleted }];
 }

@@ -96,7 +96,7 @@ export function isCapture(file: string): boolean {
 
 /** Reads the mesh of a capture. @throws CaptureError if it is incomplete or has another version */
 export async function readCapture(file: string, options: ReceivedMeshOptions): Promise<MeshStore> {
-  const reader = new CaptureReader(file, options.isForReviews === true);
+  const reader = new CaptureReader(file, options);
   for (const line of linesOf(file)) reader.line(line.endsWith("\r") ? line.slice(0, -1) : line);
   const { objects, knowledge } = reader.end();
   return meshOfObjects(objects, knowledge, options);
@@ -105,15 +105,15 @@ export async function readCapture(file: string, options: ReceivedMeshOptions): P
 /** Reads line by line, because a capture may be longer than the longest string. */
 class CaptureReader {
   readonly #file: string;
-  readonly #isForReviews: boolean;
+  readonly #options: Pick<ReceivedMeshOptions, "isForReviews" | "received">;
   readonly #objects: AnyObject[] = [];
   #isStarted = false;
   #count = 0;
   #knowledge: ReadonlyMap<Kind, Knowledge> | undefined;
 
-  constructor(file: string, isForReviews: boolean) {
+  constructor(file: string, options: Pick<ReceivedMeshOptions, "isForReviews" | "received">) {
     this.#file = file;
-    this.#isForReviews = isForReviews;
+    this.#options = options;
   }
 
   line(text: string): void {
@@ -143,9 +143,11 @@ class CaptureReader {
 
   #take(raw: unknown): void {
     this.#count++;
+    if (isObject(raw)) this.#options.received?.(raw);
     const resource = resourceOf(raw);
     const object = resource && isObject(raw) ? readReceived(raw, resource) : undefined;
-    if (object !== undefined) this.#objects.push(this.#isForReviews ? withoutLastApplied(object) : object);
+    if (object !== undefined)
+      this.#objects.push(this.#options.isForReviews === true ? withoutLastApplied(object) : object);
   }
 
   #finish(footer: unknown): void {

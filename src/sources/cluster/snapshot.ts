@@ -96,6 +96,8 @@ export interface ReceivedMeshOptions {
   readonly settings: MeshSettings;
   /** Overrides how far a kind is known. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
+  /** Called with every object as received, before its reader drops fields. */
+  readonly received?: (raw: Record<string, unknown>) => void;
 }
 
 /** Builds a mesh from objects, with the settings of the mesh configs among them. */
@@ -120,6 +122,7 @@ export async function meshOfCluster(
     kinds: options.kinds,
     take(raws, resource) {
       for (const raw of raws) {
+        options.received?.(raw);
         const object = readReceived(raw, resource);
         if (object !== undefined) objects.push(object);
       }

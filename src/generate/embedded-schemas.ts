@@ -1,0 +1,25 @@
+import { builtInKinds, schemaPackages } from "../schemas/built-in.ts";
+import { isKnownGroup } from "../schemas/definitions.ts";
+import { SchemaList } from "../schemas/interned.ts";
+
+/**
+ * The source of a JavaScript module with the exports of `schemas/built-in.ts` that contains the schemas, because the built file
+ * has no packages next to it. It imports from the folder of that module.
+ */
+export function embeddedSchemas(): string {
+  const list = new SchemaList();
+  const kinds = builtInKinds().flatMap(({ apiVersion, kind, schema }) => {
+    if (!isKnownGroup(apiVersion.split("/")[0] ?? "")) return [];
+    const { properties: { metadata: _metadata, status: _status, ...spec } = {}, ...rest } = schema();
+    return [[apiVersion, kind, list.add({ ...rest, properties: spec })]];
+  });
+  return `
+import { schemaAt } from "./interned.ts";
+export const schemaPackages = ${JSON.stringify(schemaPackages)};
+let schemas;
+export function builtInKinds() {
+  schemas ??= JSON.parse(${JSON.stringify(JSON.stringify(list.schemas))});
+  return ${JSON.stringify(kinds)}.map(([apiVersion, kind, place]) => ({ apiVersion, kind, schema: () => schemaAt(schemas, place) }));
+}
+`;
+}

@@ -1,0 +1,11 @@
+import type { Path } from "./read.ts";
+
+/** What the API server would reject in an object of a file. Objects that it sent or reviews have nothing of the kind. */
+export interface Invalid {
+  /** The path in the raw object. */
+  readonly at: Path;
+  /** One sentence without a full stop. */
+  readonly message: string;
+  /** Another version of the definitions may accept it. */
+  readonly atMost?: "warn";
+}

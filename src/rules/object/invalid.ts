@@ -1,0 +1,24 @@
+import { defineRule } from "../../engine/rule.ts";
+import { allKinds } from "../../kube/kinds.ts";
+
+const otherVersion =
+  "Correct it; or, if your cluster has a version that knows it, give its definitions with --crds or --mesh cluster.";
+
+export const objectInvalid = defineRule({
+  id: "object-invalid",
+  subject: allKinds,
+  judgesMalformed: true,
+  reads: [],
+  mode: "deny",
+  since: "0.1.0",
+  summary: "The API server would reject the manifest, because the definition of its kind does not allow it.",
+  why: "The object cannot be applied as it is: kubectl and server-side apply report an error (strict field validation for unknown fields), and clients without validation store it without the field. Only check reports this, for the kinds of Istio and of the Gateway API: in admission, the API server has validated the object before it asks Meshward. The definitions are those of the cluster (--mesh cluster, a capture) or of --crds, else those of one version of Istio and the Gateway API that are part of Meshward.",
+  fix: "Correct the manifest as the definition of its kind describes it.",
+
+  *check({ invalid }) {
+    for (const { at, message, atMost } of invalid ?? []) {
+      const key = `${at.join(".")}: ${message}`;
+      yield { at, message, key, ...(atMost === undefined ? {} : { atMost, fix: otherVersion }) };
+    }
+  },
+});

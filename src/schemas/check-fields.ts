@@ -1,0 +1,158 @@
+import { describe, isObject, type Path } from "../kube/read.ts";
+import type { Invalid } from "../kube/invalid.ts";
+import { nearest } from "../text/nearest.ts";
+import { quoted } from "../text/printable.ts";
+import { listed } from "../text/phrases.ts";
+import { has, wrongChoice } from "./choices.ts";
+import type { Schema } from "./schema.ts";
+import { boundOf, isAbsent, wrongType } from "./values.ts";
+
+/** Nobody corrects more in one go, and a hostile object may have millions. */
+export const mostFaults = 20;
+/** The most values that are checked of one object; the largest real ones have some ten thousand. */
+const mostValues = 200_000;
+const mostShown = 12;
+
+/**
+ * Checks an object against the schema of its kind, as the API server does before admission: values and combinations
+ * (`kube-openapi/pkg/validation/validate`), and unknown fields, which strict field validation refuses
+ * (`apiextensions-apiserver/pkg/apiserver/schema/pruning`).
+ *
+ * `apiVersion`, `kind`, `metadata` and `status` are left out. `isExact` is false for schemas of another version than that of the
+ * cluster: what a later version may allow is a warning at most.
+ */
+export function checkFields(raw: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
+  const check = new FieldCheck(isExact);
+  const own = Object.fromEntries(Object.entries(raw).filter(([name]) => !everywhere.has(name)));
+  const { properties = {}, required = [] } = schema;
+  const spec = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
+  const top = { ...schema, properties: spec, required: required.filter((name) => !everywhere.has(name)) };
+  check.value(own, top, []);
+  return check.faults;
+}
+
+const everywhere = new Set(["apiVersion", "kind", "metadata", "status"]);
+
+class FieldCheck {
+  readonly faults: Invalid[] = [];
+  readonly #isExact: boolean;
+  #left = mostValues;
+
+  constructor(isExact: boolean) {
+    this.#isExact = isExact;
+  }
+
+  value(value: unknown, schema: Schema, at: Path): void {
+    if (this.faults.length >= mostFaults || this.#left-- <= 0) return;
+    if (isAbsent(value) && schema.nullable === true) return;
+    const type = wrongType(schema, value);
+    if (type !== undefined) {
+      this.#refuse(at, `The field must be ${type}, not ${describe(value)}`);
+      return;
+    }
+    this.#checkEnum(value, schema, at);
+    this.#checkBounds(value, schema, at);
+    if (Array.isArray(value)) this.#checkItems(value, schema, at);
+    else if (isObject(value)) this.#checkObject(value, schema, at);
+    this.#checkChoice(value, schema, at);
+  }
+
+  #checkEnum(value: unknown, { enum: allowed }: Schema, at: Path): void {
+    if (allowed === undefined || allowed.includes(value)) return;
+    const names = allowed.filter((one) => typeof one === "string" && one !== "") as string[];
+    const near = typeof value === "string" ? (nearest(value, names) ?? longer(value, names)) : undefined;
+    const shown = names.slice(0, mostShown).map((name) => JSON.stringify(name));
+    const more = names.length > mostShown ? [`${names.length - mostShown} others`] : [];
+    const hint = near === undefined ? `the schema allows ${listed([...shown, ...more], "or")}` : didYouMean(near);
+    const found = typeof value === "string" ? quoted(value) : describe(value);
+    this.#refuse(at, `Unsupported value ${found}: ${hint}`, near === undefined);
+  }
+
+  #checkBounds(value: unknown, schema: Schema, at: Path): void {
+    const beyond = boundOf(schema, value);
+    if (beyond !== undefined) this.#refuse(at, `The field ${beyond.message}`, beyond.isCount);
+  }
+
+  #checkChoice(value: unknown, schema: Schema, at: Path): void {
+    const wrong = wrongChoice(schema, value);
+    // The alternatives repeat what is required, and what is wrong inside is known already.
+    if (wrong === undefined || this.faults.some((fault) => isWithin(fault.at, at))) return;
+    this.#refuse(at, `The field ${wrong}`);
+  }
+
+  #checkItems(items: readonly unknown[], schema: Schema, at: Path): void {
+    for (const [index, item] of items.entries())
+      if (schema.items !== undefined) this.value(item, schema.items, [...at, index]);
+    if (schema["x-kubernetes-list-type"] === "map") this.#checkKeys(items, schema, at);
+  }
+
+  #checkKeys(
+    items: readonly unknown[],
+    { "x-kubernetes-list-map-keys": keys = [], items: inner }: Schema,
+    at: Path,
+  ): void {
+    const seen = new Map<string, number>();
+    for (const [index, item] of items.entries()) {
+      if (!isObject(item)) continue;
+      const values = keys.map((key) => (has(item, key) ? item[key] : inner?.properties?.[key]?.default));
+      const key = JSON.stringify(values);
+      const first = seen.get(key);
+      if (first === undefined) seen.set(key, index);
+      else this.#refuse([...at, index], `The item has the same ${listed(keys, "and")} as item ${first}`);
+    }
+  }
+
+  #checkObject(value: Record<string, unknown>, schema: Schema, at: Path): void {
+    const meant = new Set<string | undefined>();
+    for (const name of Object.keys(value)) {
+      const inner = innerOf(schema, name);
+      if (inner === undefined) meant.add(this.#refuseField(name, schema, at));
+      // The API server drops a field whose value is null.
+      else if (!isAbsent(value[name])) this.value(value[name], inner, [...at, name]);
+    }
+    for (const name of missingIn(value, schema))
+      if (!meant.has(name)) this.#refuse([...at, name], `The required field ${JSON.stringify(name)} is missing`);
+  }
+
+  /** Returns the field that was probably meant. */
+  #refuseField(name: string, schema: Schema, at: Path): string | undefined {
+    if (isOpen(schema)) return undefined;
+    const { properties = {} } = schema;
+    const known = Object.keys(properties);
+    const near = nearest(name, known);
+    const shown = [...known.slice(0, mostShown), ...(known.length > mostShown ? ["others"] : [])];
+    const hint = near === undefined ? `the fields here are ${listed(shown, "and")}` : didYouMean(near);
+    this.#refuse([...at, name], `Unknown field ${quoted(name)}: ${hint}`, near === undefined);
+    return near;
+  }
+
+  #refuse(at: Path, message: string, dependsOnVersion = false): void {
+    if (this.faults.length >= mostFaults) return;
+    this.faults.push({ at, message, ...(dependsOnVersion && !this.#isExact ? { atMost: "warn" } : {}) });
+  }
+}
+
+/** The required fields that are not there and have no default. */
+const missingIn = (value: Record<string, unknown>, { required = [], properties = {} }: Schema): readonly string[] =>
+  required.filter((name) => !has(value, name) && properties[name]?.default === undefined);
+
+function innerOf({ properties, additionalProperties }: Schema, name: string): Schema | undefined {
+  if (properties !== undefined && Object.hasOwn(properties, name)) return properties[name];
+  return typeof additionalProperties === "object" ? additionalProperties : undefined;
+}
+
+/** Whether fields that the schema does not name are kept; without any name, the schema says nothing about them. */
+const isOpen = (schema: Schema): boolean =>
+  schema.properties === undefined ||
+  schema.additionalProperties === true ||
+  schema["x-kubernetes-preserve-unknown-fields"] === true ||
+  schema["x-kubernetes-embedded-resource"] === true;
+
+/** `prefix` for `PathPrefix`. */
+function longer(value: string, names: readonly string[]): string | undefined {
+  return value.length < 3 ? undefined : names.find((name) => name.toLowerCase().includes(value.toLowerCase()));
+}
+
+const isWithin = (path: Path, outer: Path): boolean => outer.every((step, i) => path[i] === step);
+
+const didYouMean = (near: string): string => `did you mean ${JSON.stringify(near)}?`;
