@@ -16,6 +16,7 @@ const levels: readonly (readonly string[])[] = [
   ["rules"],
   ["engine", "policy"],
   ["mesh"],
+  ["schemas"],
   ["view"],
   ["kube", "config", "telemetry", "text"],
 ];
