@@ -156,7 +156,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   });
   const definitions = new ReceivedDefinitions();
   const stored = await baseOf(found, paths, { ...options, reading, definitions }, terminal);
-  const { schemas, errors: ofSchemas } = await schemasFrom(options, definitions);
+  const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const unread = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
@@ -166,7 +166,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const report = reportFor(change, unread, { ...options, policies });
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
-  for (const note of notesOf(set, options)) tellNote(printableLine(note, 2000), terminal);
+  for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
 }
 

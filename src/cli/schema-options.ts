@@ -1,8 +1,10 @@
 import { Option } from "commander";
 import { definitionIn, isDefinition, type KindDefinition } from "../schemas/definitions.ts";
+import { hasBuiltIn } from "../schemas/built-in.ts";
 import { Schemas } from "../schemas/schemas.ts";
 import { readDefinitions } from "../sources/manifests/definitions.ts";
 import type { SourceError } from "../sources/manifests/manifests.ts";
+import { clusterWord } from "./mesh-option.ts";
 
 export const crdsOption = () =>
   new Option(
@@ -25,26 +27,51 @@ export class ReceivedDefinitions {
 
 export interface FoundSchemas {
   readonly schemas: Schemas;
+  /** What `--crds` has and cannot be used. */
   readonly errors: readonly SourceError[];
+  /** What a cluster or the installation lacks. */
+  readonly notes: readonly string[];
 }
 
-/** The schemas that files are checked against. What cannot be used is an error, and the built-in schema is used instead. */
+/** The schemas that files are checked against. Where a definition cannot be used, the built-in one is. */
 export async function schemasFrom(
-  { crds }: { readonly crds?: string },
+  { crds, mesh }: { readonly crds?: string; readonly mesh?: string },
   received: ReceivedDefinitions,
 ): Promise<FoundSchemas> {
-  if (crds === undefined) return { schemas: await schemasOf(received.definitions), errors: [] };
-  const { definitions, errors } = await readDefinitions(crds);
-  const found: KindDefinition[] = [];
-  const unusable: SourceError[] = [];
-  for (const { raw, file, line } of definitions) {
+  const own = crds === undefined ? { definitions: [], errors: [] } : await definitionsIn(crds);
+  const given = [...received.definitions, ...own.definitions];
+  return { schemas: await schemasOf(given), errors: own.errors, notes: notesOf({ crds, mesh }, received, given) };
+}
+
+function notesOf(
+  { crds, mesh }: { readonly crds: string | undefined; readonly mesh: string | undefined },
+  { problems }: ReceivedDefinitions,
+  given: readonly KindDefinition[],
+): readonly string[] {
+  const notes = problems.map((problem) => `a definition of --mesh ${mesh} is not used: ${problem}`);
+  if (mesh === clusterWord && given.length === 0 && crds === undefined)
+    notes.push(
+      "the cluster shows no CustomResourceDefinition of Istio, so files are checked against built-in schemas; allow to list customresourcedefinitions, or give --crds",
+    );
+  if (given.length === 0 && !hasBuiltIn())
+    notes.push("the built-in schemas are not installed, so fields are not checked; run npm ci, or give --crds");
+  return notes;
+}
+
+/** The usable definitions in a file or folder, and why others are not. */
+async function definitionsIn(
+  crds: string,
+): Promise<{ readonly definitions: readonly KindDefinition[]; readonly errors: readonly SourceError[] }> {
+  const { definitions: manifests, errors: unread } = await readDefinitions(crds);
+  const definitions: KindDefinition[] = [];
+  const errors = [...unread];
+  for (const { raw, file, line } of manifests) {
     const definition = definitionIn(raw);
-    if (typeof definition === "string") unusable.push({ file, line, message: definition });
-    else if (definition !== undefined) found.push(definition);
+    if (typeof definition === "string") errors.push({ file, line, message: definition });
+    else if (definition !== undefined) definitions.push(definition);
   }
-  const all = [...errors, ...unusable];
-  if (found.length === 0 && all.length === 0) all.push({ file: crds, message: noDefinitions });
-  return { schemas: await schemasOf([...received.definitions, ...found]), errors: all };
+  if (definitions.length === 0 && errors.length === 0) errors.push({ file: crds, message: noDefinitions });
+  return { definitions, errors };
 }
 
 async function schemasOf(given: readonly KindDefinition[]): Promise<Schemas> {

@@ -16,6 +16,7 @@ export function embeddedSchemas(): string {
   return `
 import { schemaAt } from "./interned.ts";
 export const schemaPackages = ${JSON.stringify(schemaPackages)};
+export const hasBuiltIn = () => true;
 let schemas;
 export function builtInKinds() {
   schemas ??= JSON.parse(${JSON.stringify(JSON.stringify(list.schemas))});

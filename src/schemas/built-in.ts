@@ -1,11 +1,15 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { schemaOfValidator } from "./compiled-validators.ts";
 import type { Schema } from "./schema.ts";
 
 /** The packages that the built-in schemas come from. */
-export const schemaPackages = ["@kubernetes-models/istio", "@kubernetes-models/gateway-api"] as const;
+export const schemaPackages = [
+  "@kubernetes-models/istio",
+  "@kubernetes-models/gateway-api",
+  "@kubernetes-models/apimachinery",
+] as const;
 
 /** One version of a kind, as the packages name it: `networking.istio.io/v1`, `VirtualService`. */
 export interface BuiltInKind {
@@ -16,23 +20,43 @@ export interface BuiltInKind {
 
 /**
  * The schemas of Istio's and the Gateway API's kinds, of one version of each. The built file contains them instead of this
- * module (`generate/embedded-schemas.ts`). Throws an Error if the packages are not installed or have another form.
+ * module (`generate/embedded-schemas.ts`). Throws an Error if the packages have another form.
  */
 export function builtInKinds(): readonly BuiltInKind[] {
-  return schemaPackages.flatMap(kindsOfPackage);
+  return validatorFolders().flatMap(kindsIn);
+}
+
+/** Whether the packages are installed; they are development packages. */
+export function hasBuiltIn(): boolean {
+  try {
+    return schemaPackages.every((name) => packageFolder(name) !== "");
+  } catch {
+    return false;
+  }
 }
 
 /** The files of the kinds themselves; the others are parts of them. */
 const kindFile = /^(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+\.js$/;
 
-function kindsOfPackage(name: string): readonly BuiltInKind[] {
-  const folder = join(packageFolder(name), "_schemas");
-  const read = (file: string) => readFileSync(join(folder, file), "utf8");
+/** The text of a compiled validator. */
+export function readValidator(file: string): string {
+  const folder = validatorFolders().find((one) => existsSync(join(one, file)));
+  if (folder === undefined) throw new Error(`none of ${schemaPackages.join(", ")} has ${file}`);
+  return readFileSync(join(folder, file), "utf8");
+}
+
+let folders: readonly string[] | undefined;
+export function validatorFolders(): readonly string[] {
+  folders ??= schemaPackages.map((name) => join(packageFolder(name), "_schemas"));
+  return folders;
+}
+
+function kindsIn(folder: string): readonly BuiltInKind[] {
   return readdirSync(folder).flatMap((file) => {
-    const code = kindFile.test(file) ? read(file) : "";
+    const code = kindFile.test(file) ? readValidator(file) : "";
     const found = namesIn(code);
     if (found === undefined || found.kind.endsWith("List")) return [];
-    return [{ ...found, schema: () => schemaOfValidator(file, read) }];
+    return [{ ...found, schema: () => schemaOfValidator(file, readValidator) }];
   });
 }
 

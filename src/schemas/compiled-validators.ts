@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Schema } from "./schema.ts";
 
@@ -5,6 +6,8 @@ import type { Schema } from "./schema.ts";
  * Recovers the schema that a validator was compiled from. The packages `@kubernetes-models/*` contain Istio's and the Gateway
  * API's definitions only in this form: one function for each schema, which calls those of the inner schemas and lists its
  * keywords with their values in the errors that it reports. A test compares the results with the validators themselves.
+ *
+ * `read` returns the text of a file by its name alone, which is unique in all of the packages.
  *
  * Throws an Error if the code has another form than that of the pinned versions.
  */
@@ -74,8 +77,7 @@ class Module {
 
   #build(name: string): Schema {
     const from = this.#imports.get(name);
-    // What comes from other packages is metadata and status, which are not checked by schema.
-    if (from !== undefined) return from.startsWith("./") ? this.#exportOf(from.slice(2)) : {};
+    if (from !== undefined) return this.#exportOf(`${basename(from, ".js")}.js`);
     const body = this.#bodies.get(name);
     if (body === undefined) throw new Error(`${this.#file}: there is no function ${name}`);
     const draft: Draft = {};

@@ -3,7 +3,7 @@ import type { Path } from "../kube/read.ts";
 import { nearest } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
-import { type BuiltInKind, builtInKinds } from "./built-in.ts";
+import { type BuiltInKind, builtInKinds, hasBuiltIn } from "./built-in.ts";
 import { checkFields } from "./check-fields.ts";
 import { checkMetadata } from "./check-metadata.ts";
 import { isKnownGroup, type KindDefinition } from "./definitions.ts";
@@ -103,8 +103,9 @@ const isSameBranch = (one: Path, other: Path): boolean => {
 
 let builtIn: readonly KindDefinition[] | undefined;
 
+/** The built-in definitions, which only a checkout without its development packages lacks. */
 function builtInDefinitions(): readonly KindDefinition[] {
-  builtIn ??= [...builtInKinds().flatMap(definitionOf), ...laterKinds];
+  builtIn ??= hasBuiltIn() ? [...builtInKinds().flatMap(definitionOf), ...laterKinds] : [];
   return builtIn;
 }
 

@@ -1,0 +1,415 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { Report } from "../../src/report/report.ts";
+import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
+import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
+import { type Ran, meshward } from "./terminal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "meshward-schemas-"));
+after(() => rmSync(root, { recursive: true }));
+let files = 0;
+
+function fileWith(text: string): string {
+  const file = join(root, `${files++}.yaml`);
+  writeFileSync(file, text);
+  return file;
+}
+
+interface Checked extends Ran {
+  readonly report: Report;
+  /** `mode line path: message` of each finding of the rule. */
+  readonly invalid: readonly string[];
+}
+
+async function check(text: string, ...options: readonly string[]): Promise<Checked> {
+  const ran = await meshward(["check", fileWith(text), "--format", "json", ...options]);
+  const report = JSON.parse(ran.out) as Report;
+  const own = report.findings.filter(({ rule }) => rule === "object-invalid");
+  const invalid = own.map(({ mode, line, path, message }) => `${mode} ${line} ${path}: ${message}`);
+  return { ...ran, report, invalid };
+}
+
+const head = (kind: string, apiVersion: string) => `apiVersion: ${apiVersion}
+kind: ${kind}
+metadata: { name: shop, namespace: shop }
+spec:
+`;
+const virtualService = head("VirtualService", "networking.istio.io/v1");
+const destinationRule = head("DestinationRule", "networking.istio.io/v1");
+const peerAuthentication = head("PeerAuthentication", "security.istio.io/v1");
+const authorizationPolicy = head("AuthorizationPolicy", "security.istio.io/v1");
+
+/** A manifest with a mistake, what is said about it, and the manifest without the mistake. */
+interface Mistake {
+  readonly title: string;
+  readonly wrong: string;
+  readonly said: readonly string[];
+  readonly right: string;
+}
+
+const inRoute = (lines: string) => `${virtualService}  hosts: [shop]
+  http:
+    - ${lines}
+      route: [{ destination: { host: shop } }]
+`;
+const inDestination = (destination: string) => `${virtualService}  hosts: [shop]
+  http:
+    - route: [{ destination: ${destination} }]
+`;
+
+const mistakes: readonly Mistake[] = [
+  {
+    title: "an unknown field with a similar one",
+    wrong: inRoute("retires: { attempts: 3 }"),
+    said: ['deny 7 spec.http[0].retires: Unknown field "retires": did you mean "retries"?'],
+    right: inRoute("retries: { attempts: 3 }"),
+  },
+  {
+    title: "a required field that is misspelt is one mistake",
+    wrong: inDestination("{ hots: shop }"),
+    said: ['deny 7 spec.http[0].route[0].destination.hots: Unknown field "hots": did you mean "host"?'],
+    right: inDestination("{ host: shop }"),
+  },
+  {
+    title: "a field that another version may have",
+    wrong: inRoute("websocketUpgrade: true"),
+    said: [
+      'warn 7 spec.http[0].websocketUpgrade: Unknown field "websocketUpgrade": the fields here are corsPolicy, delegate, directResponse, fault, headers, match, mirror, mirror_percent, mirrorPercent, mirrorPercentage, mirrors, name and others',
+    ],
+    right: inRoute("name: websocket"),
+  },
+  {
+    title: "a duration",
+    wrong: inRoute("timeout: 10 seconds"),
+    said: ["deny 7 spec.http[0].timeout: The field must be a duration of at least 1ms, such as 10s or 1h30m"],
+    right: inRoute("timeout: 1m10.5s"),
+  },
+  {
+    title: "fields that exclude each other",
+    wrong: inRoute("match: [{ uri: { exact: /a, prefix: /b } }]"),
+    said: [
+      'deny 7 spec.http[0].match[0].uri: The field must have only one of the fields "exact", "prefix" or "regex", and has "exact" and "prefix"',
+    ],
+    right: inRoute("match: [{ uri: { exact: /a } }, { uri: { prefix: /b } }]"),
+  },
+  {
+    title: "a value in other letters, and a misspelt one",
+    wrong: `${destinationRule}  host: shop
+  trafficPolicy:
+    tls: { mode: disable }
+    loadBalancer: { simple: RANDOMM }
+`,
+    said: [
+      'deny 7 spec.trafficPolicy.tls.mode: Unsupported value "disable": did you mean "DISABLE"?',
+      'deny 8 spec.trafficPolicy.loadBalancer.simple: Unsupported value "RANDOMM": did you mean "RANDOM"?',
+    ],
+    right: `${destinationRule}  host: shop
+  trafficPolicy:
+    tls: { mode: DISABLE }
+    loadBalancer: { simple: RANDOM }
+`,
+  },
+  {
+    title: "subset for subsets",
+    wrong: `${destinationRule}  host: shop\n  subset: [{ name: v1, labels: { version: v1 } }]\n`,
+    said: ['deny 6 spec.subset: Unknown field "subset": did you mean "subsets"?'],
+    right: `${destinationRule}  host: shop\n  subsets: [{ name: v1, labels: { version: v1 } }]\n`,
+  },
+  {
+    title: "an action and a source",
+    wrong: `${authorizationPolicy}  action: Allow\n  rules:\n    - from: [{ source: { principal: [a] } }]\n`,
+    said: [
+      'deny 5 spec.action: Unsupported value "Allow": did you mean "ALLOW"?',
+      'deny 7 spec.rules[0].from[0].source.principal: Unknown field "principal": did you mean "principals"?',
+    ],
+    right: `${authorizationPolicy}  action: ALLOW\n  rules:\n    - from: [{ source: { principals: [cluster.local/ns/a/sa/b] } }]\n`,
+  },
+  {
+    title: "a mode",
+    wrong: `${peerAuthentication}  mtls: { mode: STRIKT }\n`,
+    said: ['deny 5 spec.mtls.mode: Unsupported value "STRIKT": did you mean "STRICT"?'],
+    right: `${peerAuthentication}  mtls: { mode: STRICT }\n`,
+  },
+  {
+    title: "a bound, in a kind that no rule reads",
+    wrong: `${head("Telemetry", "telemetry.istio.io/v1")}  tracing: [{ randomSamplingPercentage: 200 }]\n`,
+    said: ["deny 5 spec.tracing[0].randomSamplingPercentage: The field must be at most 100, not 200"],
+    right: `${head("Telemetry", "telemetry.istio.io/v1")}  tracing: [{ randomSamplingPercentage: 100 }]\n`,
+  },
+  {
+    title: "a required field and a pattern of the Gateway API",
+    wrong: `${head("HTTPRoute", "gateway.networking.k8s.io/v1")}  parentRefs: [{ name: web, namespace: A_ }]
+  rules: [{ backendRefs: [{ port: 80 }] }]
+`,
+    said: [
+      "deny 5 spec.parentRefs[0].namespace: The field must match the pattern ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+      'deny 6 spec.rules[0].backendRefs[0].name: The required field "name" is missing',
+    ],
+    right: `${head("HTTPRoute", "gateway.networking.k8s.io/v1")}  parentRefs: [{ name: web, namespace: a }]
+  rules: [{ backendRefs: [{ name: shop, port: 80 }] }]
+`,
+  },
+  {
+    title: "a version",
+    wrong: peerAuthentication.replace("io/v1", "io/v1beta2").replace("spec:", "spec: {}"),
+    said: [
+      'deny 1 apiVersion: The API server does not serve PeerAuthentication in version "security.istio.io/v1beta2": its versions are v1 and v1beta1',
+    ],
+    right: peerAuthentication.replace("io/v1", "io/v1beta1").replace("spec:", "spec: {}"),
+  },
+  {
+    title: "a kind",
+    wrong: virtualService.replace("VirtualService", "VirtualServices"),
+    said: ['deny 2 kind: The group networking.istio.io has no kind "VirtualServices": did you mean "VirtualService"?'],
+    right: inRoute("name: right"),
+  },
+  {
+    title: "a kind of another group",
+    wrong: peerAuthentication.replace("security", "networking").replace("spec:", "spec: {}"),
+    said: [
+      'deny 1 apiVersion: The group networking.istio.io has no kind PeerAuthentication: did you mean "security.istio.io"?',
+    ],
+    right: peerAuthentication.replace("spec:", "spec: {}"),
+  },
+  {
+    title: "a name, labels and a field of the metadata",
+    wrong: peerAuthentication
+      .replace("name: shop, namespace: shop", 'name: Default_X, labels: { "a b": c, d: "e f" }, anotations: {}')
+      .replace("spec:", "spec: {}"),
+    said: [
+      'deny 3 metadata.anotations: Unknown field "anotations": did you mean "annotations"?',
+      'deny 3 metadata.labels["a b"]: The label "a b" is not a qualified name: an optional DNS name and a slash, then at most 63 letters, digits, "-", "_" and "."',
+      'deny 3 metadata.labels.d: The label value "e f" must have at most 63 letters, digits, "-", "_" and ".", and begin and end with a letter or digit',
+      'deny 3 metadata.name: The name "Default_X" is not a DNS name: it must have at most 253 lower-case letters, digits, "-" and ".", and begin and end with a letter or digit',
+    ],
+    right: peerAuthentication
+      .replace("name: shop, namespace: shop", "name: default-x, labels: { a.example/b: c, d: e-f }, annotations: {}")
+      .replace("spec:", "spec: {}"),
+  },
+  {
+    title: "no name",
+    wrong: peerAuthentication.replace("name: shop, ", "").replace("spec:", "spec: {}"),
+    said: ['deny 3 metadata.name: The required field "name" is missing'],
+    right: peerAuthentication.replace("name: shop", "generateName: shop-").replace("spec:", "spec: {}"),
+  },
+];
+
+describe("built-in schemas", () => {
+  for (const { title, wrong, said, right } of mistakes)
+    test(title, async () => {
+      const found = await check(wrong);
+      assert.deepEqual([...found.invalid].sort(), [...said].sort());
+      assert.equal(found.code, said.some((line) => line.startsWith("deny")) ? 1 : 0);
+      assert.deepEqual((await check(right)).invalid, []);
+    });
+
+  test("a value of the wrong type is said once, by object-malformed", async () => {
+    const { report } = await check(inDestination("{ host: shop, subset: 2 }"));
+    assert.deepEqual(
+      report.findings.map(({ rule, path }) => `${rule} ${path}`),
+      ["object-malformed spec.http[0].route[0].destination.subset"],
+    );
+  });
+
+  test("what another rule says about the same field is said once", async () => {
+    const { report } = await check(inDestination("{ host: shop, port: { number: 70000 } }"));
+    assert.deepEqual(
+      report.findings.map(({ rule }) => rule),
+      ["virtual-service-route-rejected"],
+    );
+  });
+
+  test("what rests on a placeholder warns, and is known when the variable is given", async () => {
+    const text = `${peerAuthentication}  mtls: { mode: "\${MODE}" }\n`;
+    const { code, report } = await check(text);
+    assert.deepEqual([code, report.summary.deny], [0, 0]);
+    assert.match(report.findings[0]?.lowered[0]?.step ?? "", /placeholder|limitedEffect/);
+    assert.deepEqual((await check(text, "--substitute", "MODE=STRICT")).invalid, []);
+    assert.equal((await check(text, "--substitute", "MODE=STRIKT")).invalid.length, 1);
+  });
+
+  test("a policy sets the mode of the rule, also for kinds that no rule reads", async () => {
+    const policies = fileWith(`apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: schemas }
+spec: { rules: [{ id: object-invalid, mode: warn }] }
+`);
+    const { code, invalid } = await check(inRoute("retires: {}"), "--policies", policies);
+    assert.deepEqual([code, invalid.map((line) => line.slice(0, 4))], [0, ["warn"]]);
+    const telemetry = `${head("Telemetry", "telemetry.istio.io/v1")}  tracings: []\n`;
+    assert.match((await check(telemetry)).invalid.join(), /^deny /);
+    assert.match((await check(telemetry, "--policies", policies)).invalid.join(), /^warn /);
+  });
+
+  test("objects of other groups, of core kinds and of istioctl are not checked", async () => {
+    const { invalid } = await check(`apiVersion: v1
+kind: Service
+metadata: { name: Shop_X }
+spec: { port: [] }
+---
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+spec: { profile: minimal }
+`);
+    assert.deepEqual(invalid, []);
+  });
+
+  test("a mistake that the mesh has already is no mistake of the change", async () => {
+    const stored = fileWith(inRoute("retires: { attempts: 3 }"));
+    const { code, report } = await check(inRoute("retires: { attempts: 3 }\n      name: new"), "--mesh", stored);
+    assert.deepEqual(
+      report.findings.map(({ rule, mode, introduced }) => [rule, mode, introduced]),
+      [["object-invalid", "warn", false]],
+    );
+    assert.equal(code, 0);
+  });
+});
+
+/** A definition of an API server with a version of its own, in which weights are called shares. */
+const definition = (schema: string, kind = "PeerAuthentication") => `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: peerauthentications.security.istio.io }
+spec:
+  group: security.istio.io
+  names: { kind: ${kind}, plural: peerauthentications }
+  scope: Namespaced
+  versions:
+    - { name: v2, served: true, storage: true, schema: { openAPIV3Schema: ${schema} } }
+    - { name: v1, served: false, storage: false, schema: { openAPIV3Schema: { type: object } } }
+`;
+const schema = JSON.stringify({
+  type: "object",
+  properties: {
+    spec: {
+      type: "object",
+      required: ["share"],
+      properties: {
+        share: { type: "integer", minimum: 1, maximum: 10 },
+        most: { type: "integer" },
+        name: { type: "string", pattern: "^(a+)+$", maxLength: 100 },
+        parts: {
+          type: "array",
+          "x-kubernetes-list-type": "map",
+          "x-kubernetes-list-map-keys": ["name"],
+          items: { type: "object", properties: { name: { type: "string" } } },
+        },
+        from: { "x-kubernetes-int-or-string": true },
+        anything: {
+          type: "object",
+          "x-kubernetes-preserve-unknown-fields": true,
+          properties: { a: { type: "string" } },
+        },
+      },
+      "x-kubernetes-validations": [
+        { rule: "!has(self.most) || self.share <= self.most", message: "share must not be more than most." },
+        { rule: "self.share != oldSelf.share", message: "never evaluated" },
+        { rule: "noSuchFunction(self.share)", message: "never evaluated" },
+        { rule: "not CEL", message: "never evaluated" },
+      ],
+    },
+  },
+});
+const later = head("PeerAuthentication", "security.istio.io/v2");
+const wrong = `${later}  share: 4
+  most: 3
+  anything: { b: 1 }
+  from: http
+`;
+const broken = `${later}  share: 11
+  name: ${"a".repeat(50)}b
+  parts: [{ name: a }, { name: a }]
+  anything: { a: 1 }
+  from: 1.5
+`;
+const ofBroken = [
+  "deny 5 spec.share: The field must be at most 10, not 11",
+  "deny 6 spec.name: The field must match the pattern ^(a+)+$",
+  "deny 7 spec.parts[1]: The item has the same name as item 0",
+  "deny 8 spec.anything.a: The field must be a string, not 1",
+  "deny 9 spec.from: The field must be an integer or a string, not 1.5",
+];
+const notServed =
+  'deny 1 apiVersion: The API server does not serve PeerAuthentication in version "security.istio.io/v1": its versions are v2';
+
+describe("given definitions", () => {
+  test("--crds replaces the built-in schemas of its kinds, and evaluates their rules", async () => {
+    const crds = fileWith(definition(schema));
+    assert.deepEqual((await check(wrong, "--crds", crds)).invalid, [
+      "deny 4 spec: The definition of the kind does not allow this: share must not be more than most",
+    ]);
+    assert.deepEqual((await check(broken, "--crds", crds)).invalid, ofBroken);
+    assert.deepEqual((await check(peerAuthentication.replace("spec:", ""), "--crds", crds)).invalid, [notServed]);
+    assert.deepEqual((await check(inRoute("retires: {}"), "--crds", crds)).invalid.length, 1);
+  });
+
+  test("of a cluster, and of its capture", async (context) => {
+    const server = new ListWatchServer();
+    server.serve("v1", "Namespace", "namespaces");
+    server.serve("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    server.apply("customresourcedefinitions", {
+      metadata: { name: "peerauthentications.security.istio.io" },
+      spec: {
+        group: "security.istio.io",
+        names: { kind: "PeerAuthentication", plural: "peerauthentications" },
+        versions: [{ name: "v2", served: true, schema: { openAPIV3Schema: JSON.parse(schema) as object } }],
+      },
+    });
+    server.apply("customresourcedefinitions", {
+      metadata: { name: "gateways.networking.istio.io" },
+      spec: { group: "networking.istio.io", names: { kind: "Gateway" }, versions: "all" },
+    });
+    const kubeconfig = kubeconfigFor(context, await server.listen());
+    context.after(() => server.close());
+    const capture = join(root, "capture.json");
+    assert.equal((await meshward(["capture", "-o", capture, "--kubeconfig", kubeconfig])).code, 0);
+    for (const mesh of [
+      ["--mesh", "cluster", "--kubeconfig", kubeconfig],
+      ["--mesh", capture],
+    ]) {
+      const { invalid, error } = await check(broken, ...mesh);
+      assert.deepEqual(invalid, ofBroken);
+      assert.match(error, /a definition of --mesh \S+ is not used: .*spec\.versions; give one of apiextensions/);
+      assert.deepEqual((await check(peerAuthentication.replace("spec:", ""), ...mesh)).invalid, [notServed]);
+    }
+  });
+
+  test("a cluster that shows no definitions is named once, and built-in schemas are used", async (context) => {
+    const server = new ListWatchServer();
+    server.serve("v1", "Namespace", "namespaces");
+    const kubeconfig = kubeconfigFor(context, await server.listen());
+    context.after(() => server.close());
+    const { invalid, error } = await check(inRoute("retires: {}"), "--mesh", "cluster", "--kubeconfig", kubeconfig);
+    assert.equal(invalid.length, 1);
+    assert.equal(error.match(/the cluster shows no CustomResourceDefinition of Istio/g)?.length, 1);
+  });
+
+  for (const [title, text, message] of [
+    [
+      "no definition of Istio",
+      "apiVersion: v1\nkind: Service\nmetadata: { name: a }\n",
+      /there is no CustomResourceDef/,
+    ],
+    [
+      "of an old version",
+      definition(schema).replace(/ {2}versions:[^]*/, "  version: v1\n"),
+      /apiextensions\.k8s\.io\/v1$/,
+    ],
+    ["a schema that is none", definition("{ type: 1 }"), /v2 PeerAuthentication is not a structural schema/],
+    ["not YAML", "kind: CustomResourceDefinition\n a: [\n", /not valid YAML/],
+  ] as const)
+    test(`unusable: ${title}`, async () => {
+      const { code, report, invalid } = await check(inRoute("retires: {}"), "--crds", fileWith(text));
+      assert.equal(code, 2);
+      assert.match(report.errors[0]?.message ?? "", message);
+      assert.equal(report.errors.length, 1);
+      assert.equal(invalid.length, 1, "the rest is still judged");
+    });
+
+  test("a path that is not there", async () => {
+    const { code, report, invalid } = await check(inRoute("retires: {}"), "--crds", join(root, "none"));
+    assert.deepEqual([code, report.errors.length, invalid.length], [2, 1, 1]);
+  });
+});
