@@ -1,6 +1,7 @@
 import { idOf } from "../kube/identity.ts";
 import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
 import type { Manifest, ManifestSet } from "../sources/manifests/manifests.ts";
+import { isKnownGroup } from "../schemas/definitions.ts";
 import { isPolicy } from "./policy-options.ts";
 
 /** Notes about files that were left out on purpose, and about objects that the files define more than once. */
@@ -11,15 +12,20 @@ export function notesOf(
   const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
   const reasons = new Map<string, number>();
   for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
-  const unjudged = others.filter((manifest) => !isPolicy(manifest));
+  const unread = Map.groupBy(
+    others.filter((manifest) => !isPolicy(manifest)),
+    ({ apiVersion }) => isKnownGroup(apiVersion.split("/")[0] ?? ""),
+  );
   return [
     ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
     ...replacedNotes(replaced, verbose),
-    ...(unjudged.length > 0
-      ? [`${counted(unjudged.length, "object")} not checked, because no rule reads the kind: ${kindsOf(unjudged)}`]
-      : []),
+    ...unreadNotes(unread.get(false) ?? [], "not checked, because no rule reads the kind"),
+    ...unreadNotes(unread.get(true) ?? [], "checked only against the definition, because no rule reads the kind"),
   ];
 }
+
+const unreadNotes = (manifests: readonly Manifest[], what: string): readonly string[] =>
+  manifests.length === 0 ? [] : [`${counted(manifests.length, "object")} ${what}: ${kindsOf(manifests)}`];
 
 /** So many objects are named even without `--verbose`. */
 const fewReplaced = 3;

@@ -52,6 +52,39 @@ describe("the built file", () => {
       });
   });
 
+  test("checks fields with the schemas in it, and with the rules of given definitions", () => {
+    const object = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: shop }\n";
+    const rule = `"x-kubernetes-validations": [{ rule: "self.mtls.mode == 'STRICT'", message: "always STRICT" }]`;
+    const crds = join(folder, "crds.yaml");
+    writeFileSync(
+      crds,
+      `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: peerauthentications.security.istio.io }
+spec:
+  group: security.istio.io
+  names: { kind: PeerAuthentication }
+  versions: [{ name: v1, schema: { openAPIV3Schema: { properties: { spec: { type: object, ${rule} } } } } }]
+`,
+    );
+    for (const [spec, options, message] of [
+      ["{ mtsl: { mode: STRICT } }", [], /Unknown field "mtsl": did you mean "mtls"\?/],
+      ["{ mtls: { mode: DISABLE } }", ["--crds", crds], /does not allow this: always STRICT/],
+    ] as const) {
+      const manifest = join(folder, "peer-authentication.yaml");
+      writeFileSync(manifest, `${object}spec: ${spec}\n`);
+      const { status, stdout } = ran(
+        process.execPath,
+        join(moduleFolder, "meshward.js"),
+        "check",
+        manifest,
+        ...options,
+      );
+      assert.equal(status, 1);
+      assert.match(stdout, message);
+    }
+  });
+
   test("opens no debugger for SIGUSR1, and does not end for other signals", async () => {
     const mesh = join(folder, "mesh.yaml");
     writeFileSync(mesh, "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
