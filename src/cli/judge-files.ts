@@ -1,7 +1,8 @@
 import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import { type Finding, findingOf } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
-import type { PolicySelection } from "../engine/setting.ts";
+import type { Mode } from "../engine/rule.ts";
+import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { mentionsAmbient } from "../mesh/membership/captured.ts";
@@ -85,22 +86,24 @@ function invalid(unread: readonly FileObject[], mesh: Mesh, selection: PolicySel
   return unread.flatMap(({ object: subject }) => {
     const found = { rule: objectInvalid, subject, setting: settings.of(objectInvalid, subject) };
     const problems = found.setting.mode === "off" ? [] : (objectInvalid.check?.(subject, mesh, {}) ?? []);
-    return [...problems].map((problem) => findingOf(problem, found, true));
+    return [...problems].flatMap((problem) => (problem === undefined ? [] : [findingOf(problem, found, true)]));
   });
 }
 
-/** What the API server would reject is left out where another rule says more about the same field. */
+/** What the API server would reject is left out where another rule says more about the same field, and as strictly. */
 function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
-  const said = new Map<AnyObject, Set<string>>();
+  const said = new Map<AnyObject, Map<string, Mode>>();
   for (const { finding, mode } of rulings) {
-    const { rule, subject, at } = finding;
-    if (rule === objectInvalid || mode === "off") continue;
-    const paths = said.get(subject) ?? new Set<string>();
-    said.set(subject, paths.add(at.join("\n")));
+    if (finding.rule === objectInvalid || mode === "off") continue;
+    const paths = said.get(finding.subject) ?? new Map<string, Mode>();
+    const path = finding.at.join("\n");
+    const known = paths.get(path);
+    said.set(finding.subject, paths.set(path, known !== undefined && isAsStrict(known, mode) ? known : mode));
   }
-  return rulings.filter(
-    ({ finding: { rule, subject, at } }) => rule !== objectInvalid || said.get(subject)?.has(at.join("\n")) !== true,
-  );
+  return rulings.filter(({ finding: { rule, subject, at }, mode }) => {
+    const other = rule === objectInvalid ? said.get(subject)?.get(at.join("\n")) : undefined;
+    return other === undefined || !isAsStrict(other, mode);
+  });
 }
 
 /** Findings for one environment, whose objects replace those of the same names in the set. */

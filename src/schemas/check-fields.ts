@@ -111,7 +111,7 @@ class FieldCheck {
       else if (!isAbsent(value[name])) this.value(value[name], inner, [...at, name]);
     }
     for (const name of missingIn(value, schema))
-      if (!meant.has(name)) this.#refuse([...at, name], `The required field ${JSON.stringify(name)} is missing`);
+      if (!meant.has(name)) this.#refuse(at, `The required field ${JSON.stringify(name)} is missing`);
   }
 
   /** Returns the field that was probably meant. */

@@ -41,6 +41,11 @@ export class Schemas {
     this.#groups.set(group, kinds.set(kind, { ...known, versions }));
   }
 
+  /** Whether a version of a kind is known, even without a schema. */
+  serves(group: string, version: string, kind: string): boolean {
+    return this.#groups.get(group)?.get(kind)?.versions.has(version) === true;
+  }
+
   /** The schema of a version of a kind. */
   find(group: string, version: string, kind: string): Schema | undefined {
     return this.#groups.get(group)?.get(kind)?.versions.get(version)?.();

@@ -146,7 +146,7 @@ const mistakes: readonly Mistake[] = [
 `,
     said: [
       "deny 5 spec.parentRefs[0].namespace: The field must match the pattern ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-      'deny 6 spec.rules[0].backendRefs[0].name: The required field "name" is missing',
+      'deny 6 spec.rules[0].backendRefs[0]: The required field "name" is missing',
     ],
     right: `${head("HTTPRoute", "gateway.networking.k8s.io/v1")}  parentRefs: [{ name: web, namespace: a }]
   rules: [{ backendRefs: [{ name: shop, port: 80 }] }]
@@ -220,6 +220,19 @@ describe("built-in schemas", () => {
       report.findings.map(({ rule }) => rule),
       ["virtual-service-route-rejected"],
     );
+  });
+
+  test("a required field that another rule misses is said once, and once more where that rule only warns", async () => {
+    const text = inDestination("{ subset: v1 }");
+    assert.deepEqual((await check(text)).invalid, []);
+    const policies = fileWith(`apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: routes }
+spec: { rules: [{ id: virtual-service-route-rejected, mode: warn }] }
+`);
+    assert.deepEqual((await check(text, "--policies", policies)).invalid, [
+      'deny 7 spec.http[0].route[0].destination: The required field "host" is missing',
+    ]);
   });
 
   test("what rests on a placeholder warns, and is known when the variable is given", async () => {
