@@ -1,4 +1,4 @@
-import { type CelInput, celEnv, isCelError, parse, plan } from "@bufbuild/cel";
+import { type CelError, type CelInput, celEnv, isCelError, parse, plan } from "@bufbuild/cel";
 import { strings } from "@bufbuild/cel/ext";
 import { isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
@@ -65,8 +65,15 @@ function isBroken({ rule }: ValidationRule, self: CelInput, size: number): boole
   const macros = [...rule.matchAll(/\.(?:all|exists|exists_one|filter|map)\(/g)].length;
   if (size ** macros > mostSteps) return false;
   const result = plans.get(rule)?.({ self });
-  return !isCelError(result) && result === false;
+  return isCelError(result) ? isConversion(result) : result === false;
 }
+
+/**
+ * A text that cannot be converted breaks a rule in the API server too. Other errors may come from what is not known here, such as
+ * a function.
+ */
+const isConversion = ({ message }: CelError): boolean => conversion.test(message);
+const conversion = /^(?:Failed to parse|Cannot convert|not a URL)/;
 
 function planOf(rule: string): Evaluate | undefined {
   if (/\boldSelf\b/.test(rule) || rule.length > 10_000) return undefined;

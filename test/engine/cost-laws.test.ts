@@ -9,6 +9,7 @@ import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
 import { type Change, subjectOf } from "../../src/view/overlay.ts";
 import { meshSettingsOf } from "../../src/view/settings.ts";
+import { Schemas } from "../../src/schemas/schemas.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, relation } from "../../src/view/view.ts";
 import type { Growing } from "../bench/growth.ts";
@@ -54,8 +55,11 @@ function ofHostileCase({ title, mesh, body, law = {} }: Growing): CostShape {
 const read = (raw: Raw): AnyObject => {
   const object = readAny(raw);
   assert.ok(object !== undefined, `${raw.kind} is no kind of Meshward's`);
-  return object;
+  // As check does for objects of files.
+  const invalid = schemas.faultsOf(raw);
+  return invalid.length === 0 ? object : { ...object, invalid };
 };
+const schemas = new Schemas();
 
 interface World {
   readonly mesh: MeshStore;
