@@ -105,10 +105,11 @@ class FieldCheck {
   #checkObject(value: Record<string, unknown>, schema: Schema, at: Path): void {
     const meant = new Set<string | undefined>();
     for (const name of Object.keys(value)) {
+      // The API server drops a field whose value is null, even an unknown one.
+      if (isAbsent(value[name])) continue;
       const inner = innerOf(schema, name);
       if (inner === undefined) meant.add(this.#refuseField(name, schema, at));
-      // The API server drops a field whose value is null.
-      else if (!isAbsent(value[name])) this.value(value[name], inner, [...at, name]);
+      else this.value(value[name], inner, [...at, name]);
     }
     for (const name of missingIn(value, schema))
       if (!meant.has(name)) this.#refuse(at, `The required field ${JSON.stringify(name)} is missing`);

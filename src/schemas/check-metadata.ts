@@ -1,4 +1,4 @@
-import { isObject, type Path } from "../kube/read.ts";
+import { describe, isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
 import { nearest } from "../text/nearest.ts";
 import { quoted } from "../text/printable.ts";
@@ -6,12 +6,19 @@ import { isAbsent } from "./values.ts";
 
 /**
  * Checks the metadata of a custom resource (`ValidateObjectMeta` of `apimachinery/pkg/api/validation/objectmeta.go` and
- * `apimachinery/pkg/util/validation`). Values of the wrong type are left out.
+ * `apimachinery/pkg/util/validation`).
  */
 export function checkMetadata(raw: Record<string, unknown>): readonly Invalid[] {
   const found = raw["metadata"];
+  if (!isObject(found) && !isAbsent(found)) return [at([], wrongTypeOf("an object", found))];
   const metadata = isObject(found) ? found : {};
-  return [...nameFaults(metadata), ...fieldFaults(metadata), ...labelFaults(metadata), ...annotationFaults(metadata)];
+  return [
+    ...typeFaults(metadata),
+    ...nameFaults(metadata),
+    ...fieldFaults(metadata),
+    ...labelFaults(metadata),
+    ...annotationFaults(metadata),
+  ];
 }
 
 const label = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
@@ -32,9 +39,31 @@ function* nameFaults(metadata: Record<string, unknown>): Generator<Invalid> {
 const lowerCase =
   'is not a DNS name: it must have at most 253 lower-case letters, digits, "-" and ".", and begin and end with a letter or digit';
 
+function typeFaults(metadata: Record<string, unknown>): readonly Invalid[] {
+  const { name, generateName, namespace, labels, annotations } = metadata;
+  return [
+    ...textFaults({ name, generateName, namespace }, []),
+    ...mapFaults("labels", labels),
+    ...mapFaults("annotations", annotations),
+  ];
+}
+
+function mapFaults(name: string, value: unknown): readonly Invalid[] {
+  if (isObject(value)) return textFaults(value, [name]);
+  return isAbsent(value) ? [] : [at([name], wrongTypeOf("a map", value))];
+}
+
+const textFaults = (values: Record<string, unknown>, path: Path): readonly Invalid[] =>
+  Object.entries(values).flatMap(([name, value]) =>
+    isAbsent(value) || typeof value === "string" ? [] : [at([...path, name], wrongTypeOf("a string", value))],
+  );
+
+const wrongTypeOf = (expected: string, found: unknown): string =>
+  `The field must be ${expected}, not ${describe(found)}`;
+
 function* fieldFaults(metadata: Record<string, unknown>): Generator<Invalid> {
   for (const name of Object.keys(metadata)) {
-    if (fields.includes(name)) continue;
+    if (fields.includes(name) || isAbsent(metadata[name])) continue;
     const near = nearest(name, fields);
     yield at(
       [name],

@@ -65,15 +65,11 @@ function isBroken({ rule }: ValidationRule, self: CelInput, size: number): boole
   const macros = [...rule.matchAll(/\.(?:all|exists|exists_one|filter|map)\(/g)].length;
   if (size ** macros > mostSteps) return false;
   const result = plans.get(rule)?.({ self });
-  return isCelError(result) ? isConversion(result) : result === false;
+  return isCelError(result) ? !isUnknown(result) : result === false;
 }
 
-/**
- * A text that cannot be converted breaks a rule in the API server too. Other errors may come from what is not known here, such as
- * a function.
- */
-const isConversion = ({ message }: CelError): boolean => conversion.test(message);
-const conversion = /^(?:Failed to parse|Cannot convert|not a URL)/;
+/** A rule that ends in an error is broken in the API server too, unless the error comes from what is not known here. */
+const isUnknown = ({ message }: CelError): boolean => /^(?:unbound function|found no matching overload)/.test(message);
 
 function planOf(rule: string): Evaluate | undefined {
   if (/\boldSelf\b/.test(rule) || rule.length > 10_000) return undefined;

@@ -126,9 +126,23 @@ describe("values", () => {
       assert.deepEqual(said(wrong, schema), [message]);
     });
 
+  test("metadata of the wrong types", () => {
+    const faultsOf = (metadata: unknown) =>
+      new Schemas().faultsOf({ apiVersion: `${group}/v1`, kind: "VirtualService", metadata });
+    const messages = (metadata: unknown) =>
+      faultsOf(metadata).flatMap(({ at, message }) => (at.length > 0 ? `${at.join(".")}: ${message}` : []));
+    assert.deepEqual(messages([]), ["metadata: The field must be an object, not a list"]);
+    assert.deepEqual(messages({ name: true, namespace: 1, labels: [], annotations: { a: 1, b: null } }), [
+      "metadata.name: The field must be a string, not true",
+      "metadata.namespace: The field must be a string, not 1",
+      "metadata.labels: The field must be a map, not a list",
+      "metadata.annotations.a: The field must be a string, not 1",
+    ]);
+  });
+
   test("null is absent, unless the field is nullable", () => {
     const schema = { type: "object", required: ["a"], properties: { a: text, b: text } };
-    assert.deepEqual(said({ a: "", b: null }, schema), []);
+    assert.deepEqual(said({ a: "", b: null, c: null }, schema), []);
     assert.deepEqual(said({ a: null }, schema), [': The required field "a" is missing']);
     assert.deepEqual(said([null], { type: "array", items: { ...text, nullable: true } }), []);
   });
@@ -157,6 +171,7 @@ describe("validation rules", () => {
     ["duration(self) >= duration('1ms')", { type: "string" }, "1m10s", "10 seconds"],
     ["int(self) < 9", { type: "string" }, "8", "eight"],
     ["url(self).getEscapedPath() != ''", { type: "string" }, "https://a/b", "a b"],
+    ["self.a == 'b'", { type: "object", properties: { a: { type: "string" } } }, { a: "b" }, {}],
     ["isURL(self)", { type: "string" }, "/a", "a b"],
     ["isIP(self)", { type: "string" }, "::1", "1.2.3"],
     ["self.matches('^a+$')", { type: "string" }, "aa", "ab"],
