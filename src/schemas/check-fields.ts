@@ -4,6 +4,7 @@ import { nearest } from "../text/nearest.ts";
 import { quoted } from "../text/printable.ts";
 import { listed } from "../text/phrases.ts";
 import { has, wrongChoice } from "./choices.ts";
+import { withDefaults } from "./defaults.ts";
 import type { Schema } from "./schema.ts";
 import { boundOf, isAbsent, wrongType } from "./values.ts";
 
@@ -27,7 +28,7 @@ export function checkFields(raw: Record<string, unknown>, schema: Schema, isExac
   const { properties = {}, required = [] } = schema;
   const spec = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
   const top = { ...schema, properties: spec, required: required.filter((name) => !everywhere.has(name)) };
-  check.value(own, top, []);
+  check.value(withDefaults(own, top), top, []);
   return check.faults;
 }
 
@@ -86,15 +87,11 @@ class FieldCheck {
     if (schema["x-kubernetes-list-type"] === "map") this.#checkKeys(items, schema, at);
   }
 
-  #checkKeys(
-    items: readonly unknown[],
-    { "x-kubernetes-list-map-keys": keys = [], items: inner }: Schema,
-    at: Path,
-  ): void {
+  #checkKeys(items: readonly unknown[], { "x-kubernetes-list-map-keys": keys = [] }: Schema, at: Path): void {
     const seen = new Map<string, number>();
     for (const [index, item] of items.entries()) {
       if (!isObject(item)) continue;
-      const values = keys.map((key) => (has(item, key) ? item[key] : inner?.properties?.[key]?.default));
+      const values = keys.map((key) => (has(item, key) ? item[key] : undefined));
       const key = JSON.stringify(values);
       const first = seen.get(key);
       if (first === undefined) seen.set(key, index);
@@ -133,9 +130,8 @@ class FieldCheck {
   }
 }
 
-/** The required fields that are not there and have no default. */
-const missingIn = (value: Record<string, unknown>, { required = [], properties = {} }: Schema): readonly string[] =>
-  required.filter((name) => !has(value, name) && properties[name]?.default === undefined);
+const missingIn = (value: Record<string, unknown>, { required = [] }: Schema): readonly string[] =>
+  required.filter((name) => !has(value, name));
 
 function innerOf({ properties, additionalProperties }: Schema, name: string): Schema | undefined {
   if (properties !== undefined && Object.hasOwn(properties, name)) return properties[name];

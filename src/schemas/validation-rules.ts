@@ -4,6 +4,7 @@ import { isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
 import { printableLine } from "../text/printable.ts";
 import { kubernetesFunctions } from "./cel-functions.ts";
+import { withDefaults } from "./defaults.ts";
 import type { Schema, ValidationRule } from "./schema.ts";
 import { isAbsent } from "./values.ts";
 
@@ -19,9 +20,10 @@ const mostSteps = 1_000_000;
  */
 export function brokenRules(raw: Record<string, unknown>, schema: Schema): readonly Invalid[] {
   const rules = new RuleCheck();
+  const object = withDefaults(raw, schema) as Record<string, unknown>;
   for (const name of Object.keys(schema.properties ?? {}))
-    if (name !== "metadata" && name !== "status") rules.check(raw[name], schema.properties?.[name] ?? {}, [name]);
-  rules.checkOwn(raw, schema, []);
+    if (name !== "metadata" && name !== "status") rules.check(object[name], schema.properties?.[name] ?? {}, [name]);
+  rules.checkOwn(object, schema, []);
   return rules.faults;
 }
 
@@ -102,7 +104,7 @@ function fieldsOf(value: Record<string, unknown>, { properties, additionalProper
   });
 }
 
-/** The value as rules see it: with the types and the defaults of the schema, without absent fields. */
+/** The value as rules see it: with the types of the schema, without absent fields. */
 function celValue(value: unknown, schema: Schema): CelInput {
   if (Array.isArray(value)) return value.map((item) => celValue(item, schema.items ?? {}));
   if (isObject(value)) return celMap(value, schema);
@@ -114,12 +116,9 @@ const celNumber = (value: number, schema: Schema): CelInput =>
   schema.type === "number" || !Number.isInteger(value) ? value : BigInt(value);
 
 function celMap(value: Record<string, unknown>, schema: Schema): CelInput {
-  const { properties = {} } = schema;
   const described = new Map(fieldsOf(value, schema));
   const keyOf = typeof schema.additionalProperties === "object" ? (name: string) => name : escaped;
   const entries = new Map<string, CelInput>();
-  for (const [name, inner] of Object.entries(properties))
-    if (inner.default !== undefined) entries.set(escaped(name), celValue(inner.default, inner));
   for (const [name, inner] of Object.entries(value))
     if (!isAbsent(inner)) entries.set(keyOf(name), celValue(inner, described.get(name) ?? {}));
   return entries;

@@ -37,9 +37,13 @@ export function boundOf(schema: Schema, value: unknown): Beyond | undefined {
   if (typeof value === "string") return textBound(schema, value);
   if (Array.isArray(value)) return countBound(value.length, [schema.minItems, schema.maxItems], ["item", "items"]);
   if (isObject(value) && (schema.minProperties ?? schema.maxProperties) !== undefined)
-    return countBound(Object.keys(value).length, [schema.minProperties, schema.maxProperties], ["entry", "entries"]);
+    return countBound(entriesOf(value), [schema.minProperties, schema.maxProperties], ["entry", "entries"]);
   return undefined;
 }
+
+/** Entries without a value are dropped. */
+const entriesOf = (value: Record<string, unknown>): number =>
+  Object.values(value).filter((one) => !isAbsent(one)).length;
 
 function numberBound(schema: Schema, value: number): Beyond | undefined {
   const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum, exclusiveMaximum } = schema;

@@ -126,6 +126,16 @@ describe("values", () => {
       assert.deepEqual(said(wrong, schema), [message]);
     });
 
+  test("a default decides between alternatives, and an entry without a value does not count", () => {
+    const type = { ...text, default: "a" };
+    const alternatives = [{ properties: { type: { enum: ["a"] } } }, { properties: { type: { enum: ["b"] } } }];
+    const schema = { type: "array", items: { type: "object", properties: { type, value: text }, oneOf: alternatives } };
+    assert.deepEqual(said([{ value: "v" }, { type: "b" }], schema), []);
+    assert.deepEqual(said([{ type: "c" }], schema).length, 1);
+    const entries = { type: "object", additionalProperties: text, minProperties: 1 };
+    assert.deepEqual(said({ a: null }, entries), [": The field must have at least 1 entry, not 0"]);
+  });
+
   test("metadata of the wrong types", () => {
     const faultsOf = (metadata: unknown) =>
       new Schemas().faultsOf({ apiVersion: `${group}/v1`, kind: "VirtualService", metadata });
