@@ -51,7 +51,7 @@ export class Schemas {
     return this.#groups.get(group)?.get(kind)?.versions.get(version)?.();
   }
 
-  /** Why the API server would refuse an object; none for groups other than those of Istio and the Gateway API. Never throws. */
+  /** Why the API server would reject an object; none for groups other than those of Istio and the Gateway API. Never throws. */
   faultsOf(raw: Record<string, unknown>): readonly Invalid[] {
     const [apiVersion, kind] = [String(raw["apiVersion"]), String(raw["kind"])];
     const [group = "", version = ""] = apiVersion.split("/");
