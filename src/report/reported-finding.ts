@@ -48,13 +48,14 @@ export function reportedFinding(
 }
 
 /**
- * Where a reader can do something about a finding. A finding about a whole object that other objects cause, such as one about
- * a namespace without its policy, is at the first of those which the reader can change.
+ * Where a reader can do something about a finding. A finding about a namespace as a whole, and one about an object that the
+ * reader does not change, is at the first object that causes it and that the reader can change.
  */
-function placeOf({ subject, at, related = [] }: Finding, places: Places): Spot {
-  const cause = at.length > 0 ? undefined : related.find((object) => places.isChangeable(object));
-  const isMoved = cause !== undefined && (subject.kind === "Namespace" || !places.isChangeable(subject));
-  return isMoved ? spotOf(cause, [], places) : spotOf(subject, at, places);
+function placeOf({ subject, at, related = [], evidence = [] }: Finding, places: Places): Spot {
+  const isElsewhere = !places.isChangeable(subject) || (at.length === 0 && subject.kind === "Namespace");
+  const causes = isElsewhere ? [...related, ...evidence.flatMap((one) => ("absent" in one ? [] : one))] : [];
+  const cause = causes.find((object) => places.isChangeable(object));
+  return cause === undefined ? spotOf(subject, at, places) : spotOf(cause, [], places);
 }
 
 interface Spot {

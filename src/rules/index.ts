@@ -10,6 +10,7 @@ import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-spli
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
@@ -78,6 +79,7 @@ export const rules: readonly Rule[] = [
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
+  destinationRuleHidesSubset,
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,

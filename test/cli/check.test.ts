@@ -149,7 +149,7 @@ describe("check", () => {
     const { code, report: found } = await report([change, "--mesh", mesh]);
     assert.equal(code, 1);
     assert.deepEqual(rulesOf(found, "deny"), ["virtual-service-subset-not-found"]);
-    assert.equal(found.findings[0]?.file, join(mesh, "shop.yaml"));
+    assert.equal(found.findings[0]?.file, join(change, "rule.yaml"), "where it can be mended");
     const wrong = folderWith({ "shop.yaml": virtualService([90, 20]) });
     const still = folderWith({ "shop.yaml": virtualService([90, 20]).replace("shop }", "shop, labels: { a: b } }") });
     const existing = await report([still, "--mesh", wrong]);

@@ -44,6 +44,13 @@ export const destinationRulesOfVirtualService = relation(
   hostOfDestinationRule,
 );
 
+/** A DestinationRule and every VirtualService, of any namespace, that uses subsets of a host which the rule can match. */
+export const virtualServicesOfDestinationRule = relation(
+  "virtualServicesOfDestinationRule",
+  hostOfDestinationRule,
+  subsetHostsOfVirtualService,
+);
+
 /** A VirtualService and the ServiceEntries that may define a host whose subsets it uses. */
 export const serviceEntriesOfVirtualService = relation(
   "serviceEntriesOfVirtualService",

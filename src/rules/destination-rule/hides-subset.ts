@@ -1,0 +1,113 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { clientProxies } from "../../mesh/membership/clients.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { type DestinationRule, virtualServicesOfDestinationRule } from "../../mesh/traffic/destination-rules.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
+import { fullHost } from "../../mesh/traffic/hosts.ts";
+import { type Callers, routing } from "../../mesh/traffic/subset-clients.ts";
+import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A DestinationRule and its namespace. */
+const namespaceOfDestinationRule = relation(
+  "namespaceOfDestinationRule",
+  index("DestinationRule", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+
+const reads = [
+  virtualServicesOfDestinationRule,
+  namespaceOfDestinationRule,
+  clientProxies,
+  routing,
+  subsetsOfHost,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const destinationRuleHidesSubset = defineRule({
+  id: "destination-rule-hides-subset",
+  subject: "DestinationRule",
+  reads,
+  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  onlyOwnChanges: true,
+  mode: "deny",
+  since: "0.1.0",
+  tags: ["canary"],
+  summary:
+    "A DestinationRule for clients replaces the one of the service, without the subsets that they are routed to.",
+  why: "A client uses the DestinationRule of its own namespace instead of that of the service; they are not merged (Istio pilot/pkg/model/push_context.go destinationRule). If a VirtualService routes its requests to a subset that only the other one defines, Envoy has no cluster for it and answers 503.",
+  fix: "Define the subsets in this DestinationRule as well, or change the DestinationRule of the service instead.",
+
+  *check(rule, mesh) {
+    const { namespace } = rule.metadata;
+    if (namespace === mesh.settings.rootNamespace) return;
+    const [home] = mesh.related(namespaceOfDestinationRule, rule);
+    const hasProxies = home === undefined ? undefined : mesh.get(clientProxies, home);
+    if (hasProxies === false) return;
+    const reported = new Set<string>();
+    const asked: Asked = { mesh, left: new Map() };
+    for (const virtualService of mesh.related(virtualServicesOfDestinationRule, rule)) {
+      yield;
+      for (const { host, subset, instead } of hiddenBy(rule, virtualService, asked)) {
+        const key = JSON.stringify([host, subset]);
+        if (reported.has(key)) continue;
+        reported.add(key);
+        yield {
+          at: ["spec"],
+          message: `Subset "${subset}" of "${host}" does not exist for clients in "${namespace}": they use this rule instead of ${idOf(instead)}, which defines it, and ${idOf(virtualService)} routes to it`,
+          key,
+          evidence: [virtualService, instead],
+          ...(hasProxies === undefined ? { atMost: "warn" as const } : {}),
+        };
+      }
+    }
+  },
+});
+
+interface Asked {
+  readonly mesh: View;
+  /** By host. */
+  readonly left: Map<string, ReadonlySet<string> | undefined>;
+}
+
+interface Hidden {
+  readonly host: string;
+  readonly subset: string;
+  /** A DestinationRule of another namespace that defines the subset. */
+  readonly instead: DestinationRule;
+}
+
+/** The subsets of a host that clients in the namespace of the rule have by it; undefined: they do not use the rule. */
+function subsetsLeft(rule: DestinationRule, subsets: SubsetsOfHost): ReadonlySet<string> | undefined {
+  const { used, subsets: left } = subsets.lookUp(rule.metadata.namespace, "");
+  return used.includes(rule) ? new Set(left) : undefined;
+}
+
+/** The subsets that a VirtualService routes clients in the namespace of the rule to, and that they lack because of it. */
+function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh, left }: Asked): Iterable<Hidden> {
+  const { namespace } = rule.metadata;
+  for (const traffic of trafficOf(virtualService)) {
+    const { host: said, subset } = traffic.destination;
+    if (!subset) continue;
+    const host = fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
+    const subsets = mesh.get(subsetsOfHost, host);
+    // The owner of a service decides about its subsets, and virtual-service-subset-not-found reports what is missing.
+    if (subsets.serviceNamespaces.has(namespace)) continue;
+    if (!left.has(host)) left.set(host, subsetsLeft(rule, subsets));
+    if (left.get(host)?.has(subset) !== false) continue;
+    const instead = subsets.rules.defining(subset).find(({ metadata }) => metadata.namespace !== namespace);
+    if (instead === undefined) continue;
+    if (mesh.get(routing, virtualService).callersOf(traffic).some(isFollowedIn(namespace, traffic)))
+      yield { host, subset, instead };
+  }
+}
+
+/** Whether sidecars in a namespace follow the VirtualService. */
+const isFollowedIn =
+  (namespace: string, { protocol }: Traffic) =>
+  ({ inOrder, followers }: Callers): boolean =>
+    followers.include(namespace, protocol) &&
+    inOrder.some((some) => "sidecars" in some && includesNamespace(some.sidecars, namespace));
