@@ -94,13 +94,24 @@ export const noteLine = (text: string, changed: AnyObject): string =>
 /** The finding, the reason why it is not a denial, and the fix: in one line, or in separate lines if they are too long together. */
 export function warningLines({ finding, lowered, mode }: Ruling, changed: AnyObject): readonly string[] {
   const { rule, message } = finding;
-  const found = noteLine(`[${rule.id}] ${placeOf(finding, changed)}${message}`, changed);
+  const about = isStateOfItsNamespace(finding, changed) ? finding.subject : changed;
+  const found = noteLine(`[${rule.id}] ${placeOf(finding, about)}${message}`, about);
   const last = lowered.findLast(({ from }) => from === "deny" && mode === "warn");
   const reason = last === undefined ? "" : `It is only a warning because ${last.reason}.`;
   const fix = `Fix: ${fixOf(finding)}`;
   const parts = [reason, fix].filter((part) => part !== "");
   const line = [`${found}.`, ...parts].join(" ");
   if (line.length <= longestWarning) return [line];
-  const rest = parts.map((part) => noteLine(`[${rule.id}] ${part}`, changed));
+  const rest = parts.map((part) => noteLine(`[${rule.id}] ${part}`, about));
   return [found, ...rest];
 }
+
+/**
+ * Whether the finding is the same for every workload in the namespace. Its lines begin with the namespace, so that kubectl
+ * prints them once for all workloads that it applies.
+ */
+const isStateOfItsNamespace = ({ rule, subject }: Finding, { kind, metadata }: AnyObject): boolean =>
+  rule.check !== undefined &&
+  kind === "Workload" &&
+  subject.kind === "Namespace" &&
+  subject.metadata.name === metadata.namespace;

@@ -138,6 +138,21 @@ describe("a warning", () => {
     ]);
   });
 
+  test("begins with the namespace if it is the same for each of its workloads, because kubectl prints a line once", () => {
+    const state = { ...weights, subject: namespace, at: [], message: "Plaintext", fix: "Mend it." };
+    const workload = (name: string) =>
+      readObject("Workload", { kind: "Deployment", metadata: { name, namespace: "payments" } });
+    const line = "Namespace payments: [virtual-service-weights-not-100] Plaintext. Fix: Mend it.";
+    assert.deepEqual(warningLines(ruling(state), workload("a")), [line]);
+    assert.deepEqual(warningLines(ruling(state), workload("b")), [line]);
+    const { check: _, ...stepRule } = rule;
+    const weakening = { ...state, rule: stepRule };
+    assert.match(
+      warningLines(ruling(weakening), workload("a"))[0] ?? "",
+      /^Deployment payments\/a: .*Namespace payments: /,
+    );
+  });
+
   test("says why it is no denial", () => {
     const existing = {
       step: "existing",

@@ -62,9 +62,13 @@ export function* placesBetween(
   const seen = new Seen();
   const isSame = before.isSame(after) || isEditWithoutGain(before, after);
   if (isSame && before.hasSameWorkloads(after)) return;
-  for (const place of workloads(before, after, isSame)) if (seen.isNew(place)) yield place;
+  const places = [...workloads(before, after, isSame)];
+  // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.
+  const ingress = places.filter(({ isIngress }) => isIngress);
+  const others = places.filter(({ isIngress }) => !isIngress);
+  if (!isSame) others.push(unselected(before, after), ...selectors(before, after));
+  for (const place of [...others, ...ingress]) if (seen.isNew(place)) yield place;
   if (isSame) return;
-  for (const place of [unselected(before, after), ...selectors(before, after)]) if (seen.isNew(place)) yield place;
   yield* gateways(before, after);
   yield* services(before, after, isThere);
 }
@@ -145,7 +149,7 @@ function* workloads(
       name: idOf(workload),
       namespace: after.namespace,
       workload: known === workload ? undefined : workload,
-      isIngress: false,
+      isIngress: before.runsGateway(known) && after.runsGateway(workload),
       future: undefined,
       was: before.appliedTo(known),
       is: after.appliedTo(workload),

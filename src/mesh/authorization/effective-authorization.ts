@@ -339,6 +339,11 @@ export class NamespaceAuthorization {
     return together(this.#policies.readBy(this.controlPlaneOfWaypoint).own.ofService(name), this.#ofWaypoints);
   }
 
+  /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */
+  runsGateway(workload: Workload): boolean {
+    return isProxy(workload) && enforcerOf(workload, this.#namespace) === "proxy";
+  }
+
   /** The policies that are enforced on a workload. */
   appliedTo(workload: Workload): Applied {
     return this.appliedToLabels(workload.pod.labels, enforcerOf(workload, this.#namespace));

@@ -40,8 +40,10 @@ export const namespaceAuthorizationOpened = defineRule({
     for (const place of changedPlaces(before, after)) {
       const opened = openedAt(place, questions, { paths, methods });
       if (opened === undefined || losesDefaultDeny(place)) continue;
-      const key =
-        opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place);
+      // What only warns at one place must not hide what is denied at another.
+      const key = `${mayBeMeant(place) ? "warn " : ""}${
+        opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place)
+      }`;
       if (!reported.has(key)) yield problemOf(opened, place, key);
       reported.add(key);
     }
@@ -71,6 +73,8 @@ const problemOf = ({ who, gain }: Opened, place: ChangedPlace, key: string): Pro
   message: `${who} may send requests to ${place.name}: ${gain === undefined ? "together, the patterns of the rules match every name" : formatGain(gain)}`,
   key,
   related: gain === undefined ? [] : policiesOfGain(gain),
-  // Callers from outside the mesh have no identity, and other workloads may have policies of their own.
-  ...(place.isIngress || place.future === "several" ? { atMost: "warn" as const } : {}),
+  ...(mayBeMeant(place) ? { atMost: "warn" as const } : {}),
 });
+
+/** Callers from outside the mesh have no identity, and other workloads may have policies of their own. */
+const mayBeMeant = ({ isIngress, future }: ChangedPlace): boolean => isIngress || future === "several";

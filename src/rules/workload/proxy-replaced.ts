@@ -2,6 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isTooLong, type ProxyConfigFields, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
@@ -42,7 +43,8 @@ export const workloadProxyReplaced = defineRule({
 
 function* foundIn({ pod }: Workload, capture: Capture): Iterable<Found> {
   for (const container of pod.unusual) yield* privileges(container);
-  if (capture === "ambient") return;
+  // A gateway has no sidecar, also where the namespace is not known; the pod template of a gateway configures its proxy.
+  if (capture === "ambient" || injectedProxy(pod) !== "sidecar") return;
   for (const container of pod.unusual) yield* reserved(container);
   yield* proxyUser(pod);
   yield* annotated(pod.annotations);

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Decision } from "../../src/admission/review.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rules } from "../../src/rules/index.ts";
+import { Cluster } from "./cluster.ts";
+import { objectsOf, type Step } from "./ways.ts";
+
+const { policies } = loadPolicies([], rules, "baseline");
+
+const denyAll: Step = { "create AuthorizationPolicy shop/deny-all": { spec: {} } };
+const strict: Step = { "create PeerAuthentication shop/default": { spec: { mtls: { mode: "STRICT" } } } };
+const namespace = (labels: object): Step => ({
+  "create Namespace shop": { metadata: { labels: { "meshward.io/protected": "true", ...labels } } },
+});
+const deployment = (name: string, annotations: object, containers: readonly object[]): Step => ({
+  [`create Deployment shop/${name}`]: {
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name, tier: "front" }, annotations }, spec: { containers } },
+    },
+  },
+});
+const gateway = deployment("gateway", { "inject.istio.io/templates": "gateway" }, [
+  { name: "istio-proxy", image: "auto", ports: [{ containerPort: 8443 }] },
+]);
+const app = (name: string): Step => deployment(name, {}, [{ name: "app", image: "app" }]);
+const opened = (spec: object): Step => ({
+  "create AuthorizationPolicy shop/public": {
+    spec: { ...spec, rules: [{ to: [{ operation: { hosts: ["shop.example.com"] } }] }] },
+  },
+});
+
+/** The decision about the last step; all others are allowed. */
+function last(steps: readonly Step[]): Decision {
+  const cluster = new Cluster(objectsOf("sidecars"), policies);
+  const decisions = steps.map((step) => cluster.request(step));
+  for (const [i, { allowed, message }] of decisions.slice(0, -1).entries())
+    assert.ok(allowed, `${JSON.stringify(steps[i])}: ${message ?? ""}`);
+  const decision = decisions.at(-1);
+  assert.ok(decision !== undefined);
+  return decision;
+}
+
+const injected = namespace({ "istio-injection": "enabled" });
+const ofFront = { selector: { matchLabels: { tier: "front" } } };
+
+test("a gateway that the injector configures may serve clients from outside the mesh", () => {
+  const { allowed, message, warnings } = last([injected, strict, denyAll, gateway, opened(ofFront)]);
+  assert.ok(allowed, message);
+  assert.match(warnings.join("\n"), /\[namespace-authorization-opened\].*Deployment shop\/gateway/);
+});
+
+test("a workload beside the gateway may not, in either order", () => {
+  for (const steps of [
+    [gateway, app("api")],
+    [app("api"), gateway],
+  ]) {
+    const { allowed, message } = last([injected, strict, denyAll, ...steps, opened(ofFront)]);
+    assert.ok(!allowed);
+    assert.match(message ?? "", /Anybody may send requests to Deployment shop\/api/);
+  }
+});
+
+test("a workload that ztunnel captures is no gateway, whatever its annotation says", () => {
+  const ambient = namespace({ "istio.io/dataplane-mode": "ambient" });
+  const steps = [ambient, strict, denyAll, gateway];
+  const rules = [{ to: [{ operation: { ports: ["8443"] } }] }];
+  const { allowed } = last([...steps, { "create AuthorizationPolicy shop/public": { spec: { ...ofFront, rules } } }]);
+  assert.ok(!allowed);
+});
+
+test("the state of a namespace is told once, however many workloads are applied", () => {
+  const cluster = new Cluster(objectsOf("sidecars"), policies);
+  const steps = [injected, ...Array.from({ length: 10 }, (_, i) => app(`app-${i}`))];
+  const decisions = steps.map((step) => cluster.request(step));
+  assert.ok(decisions.every(({ allowed }) => allowed));
+  // kubectl drops a line that it has printed before.
+  const lines = new Set(decisions.flatMap(({ warnings }) => warnings));
+  assert.ok(lines.size > 0 && lines.size <= 6, [...lines].join("\n"));
+  assert.ok(decisions.every(({ warnings }) => warnings.length > 0));
+});
