@@ -12,14 +12,17 @@ import {
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace],
-  worksWithout: ["Workload", "KubernetesGateway"],
+  reads: [authorization, workloadsOfNamespace, servicesOfNamespace],
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -31,30 +34,31 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service at a waypoint. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
     const known = new Set([...problemsOf(before)].map(keyOf));
-    for (const problem of found) yield sinceThen(problem, known, () => isAnyOpened(before, after));
+    for (const problem of found) yield sinceThen(problem, known, [before, after]);
   },
 });
 
 const keyOf = ({ key, message }: Problem): string => key ?? message;
 
 /** `known` are the keys before the change. */
-function sinceThen(problem: Problem, known: ReadonlySet<string>, isAnyOpened: () => boolean): Problem {
+function sinceThen(problem: Problem, known: ReadonlySet<string>, [before, after]: readonly [Side, Side]): Problem {
   const key = keyOf(problem);
   const isOfWorkloads = key === noDefaultDeny || key === anotherPlane;
   const isKnown = known.has(key) || (known.has(noDefaultDeny) && key === anotherPlane);
-  if (isKnown && !(isOfWorkloads && isAnyOpened())) return { ...problem, existed: true };
+  const isAgain = () => (isOfWorkloads ? isAnyOpened(before, after) : isAnyServiceOpened(before, after));
+  if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain())) return { ...problem, existed: true };
   // A default deny that has no effect is no worse than none.
   return known.has(noDefaultDeny) && !isOfWorkloads ? { ...problem, atMost: "warn" } : problem;
 }
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof authorization | typeof workloadsOfNamespace>;
+  readonly mesh: MeshView<typeof authorization | typeof servicesOfNamespace | typeof workloadsOfNamespace>;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -143,6 +147,28 @@ function isAnyOpened(before: Side, after: Side): boolean {
   });
 }
 
+/**
+ * Whether a Service that is new, or that selects other pods than before, goes through a waypoint without a default deny. Its
+ * pods may be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
+ */
+function isAnyServiceOpened(before: Side, after: Side): boolean {
+  const [old, now] = [before, after].map(({ object, mesh }) => mesh.related(servicesOfNamespace, object));
+  if (old === undefined || now === undefined || old === now) return false;
+  const known = new Map(old.map((service) => [service.metadata.name, service]));
+  const found = after.mesh.get(authorization, after.object);
+  return now.some((service) => {
+    const was = known.get(service.metadata.name);
+    if (service === was || !usesWaypoint(service, after.object)) return false;
+    if (was !== undefined && formatLabels(was.spec.selector) === formatLabels(service.spec.selector)) return false;
+    return !hasDefaultDeny(found.ofService(service.metadata.name));
+  });
+}
+
+function usesWaypoint({ metadata: { labels } }: Service, namespace: Namespace): boolean {
+  const named = labels[useWaypoint] ?? namespace.metadata.labels[useWaypoint] ?? "none";
+  return named !== "none" && labels[managedGateway] === undefined;
+}
+
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
   old === undefined || now === undefined ? old === now : now.isSame(old);
 
@@ -160,10 +186,14 @@ function lifted(policy: AuthorizationPolicy): Problem {
 const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
   at: [],
   topic: "default deny",
+  key: `${waypointKey}${name}`,
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
 });
+
+const waypointKey = "waypoint ";
+const isOfWaypoint = (key: string): boolean => key.startsWith(waypointKey);
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;
