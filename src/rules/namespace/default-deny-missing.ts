@@ -14,8 +14,9 @@ import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
+import { managedGateway } from "../../mesh/objects/labels.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
@@ -39,19 +40,21 @@ export const namespaceDefaultDenyMissing = defineRule({
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
     const known = new Set([...problemsOf(before)].map(keyOf));
-    for (const problem of found) yield sinceThen(problem, known, [before, after]);
+    let opened: ReadonlySet<string> | undefined;
+    const isAgain = (key: string): boolean =>
+      isOfWaypoint(key) ? (opened ??= openedWaypoints(before, after)).has(key) : isAnyOpened(before, after);
+    for (const problem of found) yield sinceThen(problem, known, isAgain);
   },
 });
 
 const keyOf = ({ key, message }: Problem): string => key ?? message;
 
 /** `known` are the keys before the change. */
-function sinceThen(problem: Problem, known: ReadonlySet<string>, [before, after]: readonly [Side, Side]): Problem {
+function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: string) => boolean): Problem {
   const key = keyOf(problem);
   const isOfWorkloads = key === noDefaultDeny || key === anotherPlane;
   const isKnown = known.has(key) || (known.has(noDefaultDeny) && key === anotherPlane);
-  const isAgain = () => (isOfWorkloads ? isAnyOpened(before, after) : isAnyServiceOpened(before, after));
-  if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain())) return { ...problem, existed: true };
+  if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain(key))) return { ...problem, existed: true };
   // A default deny that has no effect is no worse than none.
   return known.has(noDefaultDeny) && !isOfWorkloads ? { ...problem, atMost: "warn" } : problem;
 }
@@ -148,25 +151,28 @@ function isAnyOpened(before: Side, after: Side): boolean {
 }
 
 /**
- * Whether a Service that is new, or that selects other pods than before, goes through a waypoint without a default deny. Its
- * pods may be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
+ * The keys of the waypoints without a default deny for Services that are new or select other pods than before. These pods may
+ * be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
  */
-function isAnyServiceOpened(before: Side, after: Side): boolean {
+function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
   const [old, now] = [before, after].map(({ object, mesh }) => mesh.related(servicesOfNamespace, object));
-  if (old === undefined || now === undefined || old === now) return false;
+  if (old === undefined || now === undefined || old === now) return new Set();
   const known = new Map(old.map((service) => [service.metadata.name, service]));
   const found = after.mesh.get(authorization, after.object);
-  return now.some((service) => {
+  const opened = now.filter((service) => {
     const was = known.get(service.metadata.name);
-    if (service === was || !usesWaypoint(service, after.object)) return false;
-    if (was !== undefined && formatLabels(was.spec.selector) === formatLabels(service.spec.selector)) return false;
-    return !hasDefaultDeny(found.ofService(service.metadata.name));
+    if (service === was) return false;
+    const isNew = was === undefined || formatLabels(was.spec.selector) !== formatLabels(service.spec.selector);
+    return isNew && !hasDefaultDeny(found.ofService(service.metadata.name));
   });
+  return new Set(opened.flatMap((service) => waypointOf(service, after.object)));
 }
 
-function usesWaypoint({ metadata: { labels } }: Service, namespace: Namespace): boolean {
-  const named = labels[useWaypoint] ?? namespace.metadata.labels[useWaypoint] ?? "none";
-  return named !== "none" && labels[managedGateway] === undefined;
+function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): string | readonly [] {
+  if (labels[managedGateway] !== undefined) return [];
+  const { name } = namespace.metadata;
+  const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
+  return named === undefined || named === "none" || named.namespace !== name ? [] : keyOfWaypoint(named.name);
 }
 
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
@@ -186,14 +192,14 @@ function lifted(policy: AuthorizationPolicy): Problem {
 const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
   at: [],
   topic: "default deny",
-  key: `${waypointKey}${name}`,
+  key: keyOfWaypoint(name),
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
 });
 
-const waypointKey = "waypoint ";
-const isOfWaypoint = (key: string): boolean => key.startsWith(waypointKey);
+const keyOfWaypoint = (name: string): string => `waypoint ${name}`;
+const isOfWaypoint = (key: string): boolean => key.startsWith("waypoint ");
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;
