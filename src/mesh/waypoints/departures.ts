@@ -14,7 +14,7 @@ interface Side {
 export interface Departure {
   readonly was: GuardedTraffic & { readonly binding: WaypointBinding };
   readonly is: GuardedTraffic;
-  /** Whether the same waypoint still serves them, and only policies that target a ServiceEntry are gone. */
+  /** Whether the same waypoint still serves them, with other policies. */
   readonly isStaying: boolean;
   /** Whether only the requests of ingress gateways leave the waypoint. */
   readonly isOfIngress: boolean;
@@ -30,7 +30,7 @@ export interface Departure {
  * The traffic of a namespace that a change takes away from policies at its waypoint: to Services and ServiceEntries, and to
  * the addresses of pods. If labels of the namespace or its waypoint change, objects without a label of their own are one
  * departure, and each object that a policy targets is another. Policies that change in place are not compared, except
- * those of a ServiceEntry, which nothing else compares.
+ * those that nothing else compares: those of a ServiceEntry, and those of a waypoint in another namespace.
  */
 export function* departures(before: Side, after: Side): Iterable<Departure> {
   if (isTerminating(before.object) || isGone(before.object, after.object)) return;
@@ -41,7 +41,7 @@ export function* departures(before: Side, after: Side): Iterable<Departure> {
   for (const [kind, name] of namedOn(old, now)) {
     const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
     if (was === undefined || is === undefined) continue;
-    const isOwn = old.labelled(kind).has(name) || now.labelled(kind).has(name);
+    const isOwn = old.labelled(kind).has(name) || now.labelled(kind).has(name) || isShared(was);
     // The policies of the waypoint itself are compared for all objects without a label at once.
     yield* isOwn ? departure(was, is) : departure(targetingOnly(was), targetingOnly(is));
   }
@@ -79,8 +79,9 @@ function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Depar
   const was = { ...traffic, binding };
   if (isSameWaypoint(binding, is.binding)) {
     yield* ingressDeparture(was, is);
-    // The policies of Services that stay, and those of the waypoint itself, are compared elsewhere.
+    // The policies of Services that stay, and those of a waypoint of the namespace, are compared elsewhere.
     if (was.kind === "ServiceEntry") yield* policiesGone(was, is);
+    else if (isShared(was)) yield* policiesGoneAtShared(was, is);
     return;
   }
   const loss = lossOf(was.policies, isServedBy(is.binding, binding) ? is.policies : []);
@@ -90,6 +91,17 @@ function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Depar
 
 function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
   const loss = lossOf(was.policies.slice(0, 1), is.policies.slice(0, 1));
+  if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
+}
+
+/** Whether the waypoint is in another namespace, where its policies are, too. */
+const isShared = ({ binding, namespace }: GuardedTraffic): boolean =>
+  binding !== undefined && binding.named.namespace !== namespace;
+
+/** The policies that target the object itself count as unchanged. */
+function* policiesGoneAtShared(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
+  const targeting = was.policies.slice(0, -2);
+  const loss = lossOf(was.policies, [...targeting, ...is.policies.slice(-2)]);
   if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
 }
 

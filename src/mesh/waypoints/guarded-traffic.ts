@@ -71,6 +71,7 @@ export interface Destination {
 
 /** A destination, the waypoint that its labels request, and the policies that this waypoint enforces for it. */
 export interface GuardedTraffic extends Destination {
+  readonly namespace: string;
   readonly binding: WaypointBinding | undefined;
   /** Policies that target the destination, its waypoint, and the class of waypoints. */
   readonly policies: readonly EnforcedPolicies[];
@@ -158,7 +159,7 @@ export class WaypointGuards {
     const traffic = kind === "Service" ? "service" : "workload";
     const binding = inherited(this.#namespace, this.#mesh, traffic);
     const isForIngress = kind === "Service" && this.#isForIngress({});
-    return { kind, object: undefined, binding, policies: this.#atWaypoint(binding), isForIngress };
+    return { ...this.#here, kind, object: undefined, binding, policies: this.#atWaypoint(binding), isForIngress };
   }
 
   /** Undefined: there is no such object. A Service may exist that the view does not contain. */
@@ -168,7 +169,11 @@ export class WaypointGuards {
     const binding = this.#bindingOf(object);
     const policies = [this.#targeting(kind, name), ...this.#atWaypoint(binding)];
     const isForIngress = kind !== "Workload" && this.#isForIngress(object.metadata.labels);
-    return { kind, object, binding, policies, isForIngress };
+    return { ...this.#here, kind, object, binding, policies, isForIngress };
+  }
+
+  get #here(): { readonly namespace: string } {
+    return { namespace: this.#namespace.metadata.name };
   }
 
   #isForIngress(labels: Readonly<Record<string, string>>): boolean {

@@ -140,6 +140,7 @@ class Openable {
   readonly #ofWorkloads = new Map<readonly Workload[], Fares>();
   readonly #ofIngress = new Map<readonly GatewayTarget[], Concerned>();
   #ofWaypoints: Concerned | undefined;
+  #ofServices: Concerned | undefined;
 
   constructor(namespace: Namespace, of: NamespaceAuthorization, settings: MeshSettings) {
     this.#namespace = namespace;
@@ -164,6 +165,7 @@ class Openable {
       .filter((gateway) => attachesToGateway(policy, gateway, this.#settings));
     return union([
       ...gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))),
+      gateways.some(({ isWaypoint }) => isWaypoint) ? this.#services() : nothing,
       ...servicesTargeted(policy).map((name) => concerned("proxy", this.#authorization.ofService(name))),
       attachesToGateway(policy, anyWaypoint, this.#settings) ? this.#waypoints() : nothing,
     ]);
@@ -202,6 +204,18 @@ class Openable {
       this.#ofIngress.set(gateways, found);
     }
     return found;
+  }
+
+  /**
+   * The Services with policies of their own. A waypoint enforces these together with its own ones (Istio
+   * pilot/pkg/model/policyattachment.go ShouldAttachPolicy), so a policy for the waypoint opens them, too.
+   */
+  #services(): Concerned {
+    return (this.#ofServices ??= union(
+      [...this.#authorization.own.servicesTargeted].map((name) =>
+        concerned("proxy", this.#authorization.own.ofService(name)),
+      ),
+    ));
   }
 
   #waypoints(): Concerned {

@@ -12,14 +12,18 @@ import {
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { managedGateway } from "../../mesh/objects/labels.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace],
-  worksWithout: ["Workload", "KubernetesGateway"],
+  reads: [authorization, workloadsOfNamespace, servicesOfNamespace],
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -31,30 +35,33 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service at a waypoint. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
     const known = new Set([...problemsOf(before)].map(keyOf));
-    for (const problem of found) yield sinceThen(problem, known, () => isAnyOpened(before, after));
+    let opened: ReadonlySet<string> | undefined;
+    const isAgain = (key: string): boolean =>
+      isOfWaypoint(key) ? (opened ??= openedWaypoints(before, after)).has(key) : isAnyOpened(before, after);
+    for (const problem of found) yield sinceThen(problem, known, isAgain);
   },
 });
 
 const keyOf = ({ key, message }: Problem): string => key ?? message;
 
 /** `known` are the keys before the change. */
-function sinceThen(problem: Problem, known: ReadonlySet<string>, isAnyOpened: () => boolean): Problem {
+function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: string) => boolean): Problem {
   const key = keyOf(problem);
   const isOfWorkloads = key === noDefaultDeny || key === anotherPlane;
   const isKnown = known.has(key) || (known.has(noDefaultDeny) && key === anotherPlane);
-  if (isKnown && !(isOfWorkloads && isAnyOpened())) return { ...problem, existed: true };
+  if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain(key))) return { ...problem, existed: true };
   // A default deny that has no effect is no worse than none.
   return known.has(noDefaultDeny) && !isOfWorkloads ? { ...problem, atMost: "warn" } : problem;
 }
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof authorization | typeof workloadsOfNamespace>;
+  readonly mesh: MeshView<typeof authorization | typeof servicesOfNamespace | typeof workloadsOfNamespace>;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -143,6 +150,31 @@ function isAnyOpened(before: Side, after: Side): boolean {
   });
 }
 
+/**
+ * The keys of the waypoints without a default deny for Services that are new or select other pods than before. These pods may
+ * be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
+ */
+function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
+  const [old, now] = [before, after].map(({ object, mesh }) => mesh.related(servicesOfNamespace, object));
+  if (old === undefined || now === undefined || old === now) return new Set();
+  const known = new Map(old.map((service) => [service.metadata.name, service]));
+  const found = after.mesh.get(authorization, after.object);
+  const opened = now.filter((service) => {
+    const was = known.get(service.metadata.name);
+    if (service === was) return false;
+    const isNew = was === undefined || formatLabels(was.spec.selector) !== formatLabels(service.spec.selector);
+    return isNew && !hasDefaultDeny(found.ofService(service.metadata.name));
+  });
+  return new Set(opened.flatMap((service) => waypointOf(service, after.object)));
+}
+
+function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): string | readonly [] {
+  if (labels[managedGateway] !== undefined) return [];
+  const { name } = namespace.metadata;
+  const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
+  return named === undefined || named === "none" || named.namespace !== name ? [] : keyOfWaypoint(named.name);
+}
+
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
   old === undefined || now === undefined ? old === now : now.isSame(old);
 
@@ -160,10 +192,14 @@ function lifted(policy: AuthorizationPolicy): Problem {
 const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
   at: [],
   topic: "default deny",
+  key: keyOfWaypoint(name),
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
 });
+
+const keyOfWaypoint = (name: string): string => `waypoint ${name}`;
+const isOfWaypoint = (key: string): boolean => key.startsWith("waypoint ");
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;

@@ -50,9 +50,10 @@ function problemOf(departure: Departure, side: Side): Problem {
 }
 
 /** Whether ztunnel itself refuses every caller but the waypoint, so that nobody gets in. */
-function isKept({ was, isOpened }: Departure, { object, mesh }: Side): boolean {
+function isKept({ was, isOpened, isStaying, isOfIngress }: Departure, { object, mesh }: Side): boolean {
   const selector = selectorOf(was);
-  if (isOpened || selector === undefined) return false;
+  // What the same waypoint lets through comes from the waypoint.
+  if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return false;
   const { named, gateway } = was.binding;
   return mesh.get(keptByZtunnel, object).from(identityOfWaypoint(named, gateway), selector);
 }
@@ -122,10 +123,12 @@ function fixOf({ isStaying, isOfIngress, lost, wider, was }: Departure): { reado
     return {
       fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
     };
-  if (isStaying && lost !== undefined)
+  if (isStaying && lost !== undefined) {
+    const target = was.kind === "ServiceEntry" ? "ServiceEntry" : "waypoint";
     return {
-      fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ServiceEntry and restricts the same callers.`,
+      fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ${target} and restricts the same callers.`,
     };
+  }
   if (lost === undefined && wider !== undefined)
     return {
       fix: `Restrict the callers in ${idOf(wider)} to those that the policies at waypoint ${formatWaypoint(was.binding.named)} allow.`,

@@ -80,8 +80,10 @@ export class Questions {
 
   /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
   openedToMesh(asked: Asked, harmless: Harmless): Answer {
-    const identity = unheardOfIn(asked.is.settings.trustDomain);
-    return this.#first("openedToMesh", asked, (change, work) => change.opened({ harmless, identity }, work));
+    const identities = unheardOfIn(asked.is.settings.trustDomain);
+    return this.#first("openedToMesh", asked, function* (change, work) {
+      for (const identity of identities) yield* change.opened({ harmless, identity }, work);
+    });
   }
 
   #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {

@@ -38,8 +38,14 @@ const portsOfSidecar = new Texts([["15020"], ["15021"], ["15090"]]);
 /** The identity of an unnamed caller; undefined: it has none. */
 export type StrangerIdentity = readonly [trustDomain: string, namespace: string, serviceAccount: string] | undefined;
 
-/** The identity of a workload of the mesh whose names occur in no policy. */
-export const unheardOfIn = (trustDomain: string): StrangerIdentity => [trustDomain, unheardOf, unheardOf];
+/**
+ * The identities of workloads of the mesh that no policy names: those whose names occur in no policy, and in such a namespace
+ * those with the service account that Kubernetes gives to pods that name none, so that `*\/sa/default` names nobody.
+ */
+export const unheardOfIn = (trustDomain: string): readonly StrangerIdentity[] => [
+  [trustDomain, unheardOf, unheardOf],
+  [trustDomain, unheardOf, "default"],
+];
 
 /**
  * Conditions for an *unnamed caller* with a request that is not harmless. A caller is unnamed if no positive value of a
