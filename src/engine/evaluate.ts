@@ -11,7 +11,7 @@ import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { allSubjects, rulesConcerned, subjectsOf, unknownTo } from "./subjects.ts";
+import { allSubjects, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -73,6 +73,7 @@ export function* judging(
   const draft: Draft = { ...results, before, after, settings, budget, mostAlone, pairs: new Map() };
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
+  const subjects = new Subjects(narrowing, before, after);
   let exceeded: BudgetExceeded | undefined;
   for (const rule of concerned(rules, narrowing)) {
     const unknown = unknownTo(rule, before);
@@ -80,7 +81,7 @@ export function* judging(
       draft.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
       continue;
     }
-    exceeded ??= yield* judgeSubjects(rule, narrowing, draft);
+    exceeded ??= yield* judgeSubjects(rule, subjects, draft);
     if (exceeded !== undefined) notJudged(rule, changes, exceeded, draft);
   }
   budget?.end();
@@ -108,15 +109,10 @@ function* sidesOf(
 }
 
 /** Evaluates the affected subjects, or all subjects. Returns an error if the budget is exceeded. */
-function* judgeSubjects(
-  rule: Rule,
-  changes: readonly Change[] | undefined,
-  draft: Draft,
-): Generator<void, BudgetExceeded | undefined> {
-  const { before, after, budget } = draft;
+function* judgeSubjects(rule: Rule, subjects: Subjects, draft: Draft): Generator<void, BudgetExceeded | undefined> {
+  const { budget } = draft;
   try {
-    const subjects = changes === undefined ? allSubjects(rule, after) : subjectsOf(rule, changes, [before, after]);
-    for (const subject of subjects) {
+    for (const subject of subjects.of(rule)) {
       const rest = subject && judgeSubject(rule, subject, draft);
       if (rest !== undefined) yield* rest;
       if (budget?.isSliceOver() === true) yield;

@@ -89,11 +89,19 @@ const noLabels: Labels = Object.freeze({});
 /** Settings of rules without a matching document, cached as long as the policies are in force. */
 const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
 
+/** The last setting of each rule by documents, and these documents. */
+const matched = new WeakMap<Policies, Map<Rule, Matched>>();
+interface Matched {
+  readonly scopes: readonly Scoped<RuleOptions>[];
+  readonly setting: RuleSetting;
+}
+
 class PolicySettings implements Settings {
   readonly #asked: Asked;
   readonly #before: Mesh;
   readonly #after: Mesh;
   readonly #unmatched: Map<Rule, RuleSetting>;
+  readonly #matched: Map<Rule, Matched>;
   readonly #protected = new Map<string, boolean>();
   /** Settings by namespace; the key is empty if they are the same everywhere. */
   readonly #settings = new Map<Rule, Map<string, RuleSetting>>();
@@ -104,6 +112,8 @@ class PolicySettings implements Settings {
     this.#after = after;
     this.#unmatched = unmatched.get(asked.policies) ?? new Map();
     unmatched.set(asked.policies, this.#unmatched);
+    this.#matched = matched.get(asked.policies) ?? new Map();
+    matched.set(asked.policies, this.#matched);
   }
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
@@ -164,7 +174,17 @@ class PolicySettings implements Settings {
   #settingIn(mesh: Mesh, rule: Rule, { scopes }: Plan, subject: AnyObject): RuleSetting {
     const place = placeOf(subject, labelsOf(namespaceOf(subject), mesh));
     const matching = scopes.filter(({ match }) => match.covers(place));
-    return matching.length === 0 ? this.#withoutDocument(rule) : this.#resolve(rule, matching);
+    return matching.length === 0 ? this.#withoutDocument(rule) : this.#ofDocuments(rule, matching);
+  }
+
+  /** The same documents match in most evaluations. */
+  #ofDocuments(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting {
+    const known = this.#matched.get(rule);
+    if (known?.scopes.length === scopes.length && known.scopes.every((one, i) => one === scopes[i]))
+      return known.setting;
+    const setting = this.#resolve(rule, scopes);
+    this.#matched.set(rule, { scopes, setting });
+    return setting;
   }
 
   /** The most frequent case, which is the same in every evaluation. */

@@ -13,6 +13,8 @@ interface Declared {
   readonly subjects: ReadonlySet<Kind>;
   /** The target kinds of these relations: a change of such an object can affect the results of other objects. */
   readonly ends: ReadonlySet<Kind>;
+  /** What to follow from changed objects, by their kinds. */
+  readonly walks: Map<string, Walk>;
 }
 const declarations = new WeakMap<Rule, Declared>();
 
@@ -26,6 +28,7 @@ function declared(rule: Rule): Declared {
       kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
+      walks: new Map(),
     };
     declarations.set(rule, found);
   }
@@ -76,50 +79,146 @@ export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
   return undefined;
 }
 
-/**
- * Every object whose result for this rule a change can affect: follows the rule's relations backwards from the changed
- * objects, over any number of relations, on both sides.
- */
-export function subjectsOf(
-  rule: Rule,
-  changes: readonly Change[],
-  sides: readonly Mesh[],
-): Iterable<AnyObject | undefined> {
-  const { subjects, ends } = declared(rule);
-  const [first] = changes;
-  // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
-  const isOwn = rule.onlyOwnChanges === true || changes.every((change) => !ends.has(subjectOf(change).kind));
-  if (isOwn && first !== undefined && changes.length === 1) {
+/** The relations that lead from objects of some kinds to the subjects of a rule. */
+interface Walk {
+  /** The same for rules that reach the same subjects. */
+  readonly name: string;
+  readonly readersOf: ReadonlyMap<Kind, readonly Relation[]>;
+}
+
+/** Without relations that lead nowhere: those between kinds that the change does not reach, or that no subject reads. */
+function walkOf(rule: Rule, from: string): Walk {
+  const { relations, subjects, walks } = declared(rule);
+  const known = walks.get(from);
+  if (known !== undefined) return known;
+  const reached = reachable(new Set(from.split(",")), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
+  const useful = reachable(new Set<string>(subjects), relations, ({ from: reader, to }) => [reader.kind, to.kind]);
+  const followed = relations
+    .filter(({ from: reader, to }) => reached.has(to.kind) && useful.has(reader.kind))
+    .map((relation) => [ordinalOf(relation), relation] as const)
+    .sort(([a], [b]) => a - b);
+  const walk = {
+    name: `${followed.map(([ordinal]) => ordinal).join()} ${[...subjects].join()}`,
+    readersOf: Map.groupBy(
+      followed.map(([, relation]) => relation),
+      ({ to }) => to.kind,
+    ),
+  };
+  walks.set(from, walk);
+  return walk;
+}
+
+/** Adds the kinds that relations lead to from these kinds, in one direction. */
+function reachable(
+  kinds: Set<string>,
+  relations: readonly Relation[],
+  ends: (relation: Relation) => readonly [from: Kind, to: Kind],
+): ReadonlySet<string> {
+  for (let before = -1; before !== kinds.size; ) {
+    before = kinds.size;
+    for (const [from, to] of relations.map(ends)) if (kinds.has(from)) kinds.add(to);
+  }
+  return kinds;
+}
+
+const ordinals = new WeakMap<Relation, number>();
+let lastOrdinal = 0;
+function ordinalOf(relation: Relation): number {
+  const ordinal = ordinals.get(relation) ?? ++lastOrdinal;
+  ordinals.set(relation, ordinal);
+  return ordinal;
+}
+
+/** The subjects of one review. Rules that follow the same relations from the changed objects share one search. */
+export class Subjects {
+  readonly #changes: readonly Change[] | undefined;
+  readonly #sides: readonly [before: Mesh, after: Mesh];
+  readonly #changed: readonly AnyObject[];
+  /** The kinds of the changed objects, separated by commas. */
+  readonly #kinds: string;
+  readonly #searches = new Map<string, Search>();
+
+  /** Without `changes`, all subjects of the mesh after the change. */
+  constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh) {
+    this.#changes = changes;
+    this.#sides = [before, after];
+    this.#changed = (changes ?? []).flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
+    this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
+  }
+
+  /**
+   * Every object whose result for this rule a change can affect: follows the rule's relations backwards from the changed
+   * objects, over any number of relations, on both sides.
+   */
+  of(rule: Rule): Iterable<AnyObject | undefined> {
+    const { subjects, ends } = declared(rule);
+    const changes = this.#changes;
+    if (changes === undefined) return allSubjects(rule, this.#sides[1]);
+    const [first] = changes;
+    // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
+    const isOwn = rule.onlyOwnChanges === true || changes.every((change) => !ends.has(subjectOf(change).kind));
+    if (!isOwn) return this.#searched(subjects, walkOf(rule, this.#kinds));
+    if (first === undefined || changes.length > 1) return distinct(subjects, this.#changed);
     const subject = subjectOf(first);
     return subjects.has(subject.kind) ? [subject] : [];
   }
-  const changed = changes.flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
-  return distinct(subjects, isOwn ? changed : reachedFrom(changed, rule, sides));
+
+  #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
+    let search = this.#searches.get(walk.name);
+    if (search === undefined) {
+      search = new Search(distinct(subjects, reachedFrom(this.#changed, walk, this.#sides)));
+      this.#searches.set(walk.name, search);
+    }
+    return search;
+  }
+}
+
+/** Subjects that are kept as they are found, for the next rule. */
+class Search implements Iterable<AnyObject | undefined> {
+  readonly #source: Iterator<AnyObject | undefined>;
+  readonly #found: AnyObject[] = [];
+
+  constructor(source: Iterator<AnyObject | undefined>) {
+    this.#source = source;
+  }
+
+  *[Symbol.iterator](): Generator<AnyObject | undefined, void> {
+    for (let i = 0; ; ) {
+      const known = this.#found[i];
+      if (known !== undefined) {
+        i++;
+        yield known;
+        continue;
+      }
+      const step = this.#source.next();
+      if (step.done === true) return;
+      if (step.value === undefined) yield undefined;
+      else this.#found.push(step.value);
+    }
+  }
 }
 
 /** Yields objects as they are reached, so that the first are evaluated before the search is done. */
-function* reachedFrom(changed: readonly AnyObject[], rule: Rule, sides: readonly Mesh[]): Iterable<AnyObject> {
+function* reachedFrom(changed: readonly AnyObject[], walk: Walk, sides: readonly Mesh[]): Iterable<AnyObject> {
   const reached = new Set(changed);
   const walked = new Map<Index, Set<string>>();
   // A Set visits what is added on the way.
   for (const object of reached) {
     yield object;
-    for (const reader of readersOf(object, rule, sides, walked)) reached.add(reader);
+    for (const relation of walk.readersOf.get(object.kind) ?? [])
+      for (const reader of readersOf(object, relation, sides, walked)) reached.add(reader);
   }
 }
 
 function* readersOf(
   object: AnyObject,
-  rule: Rule,
+  { from, to }: Relation,
   sides: readonly Mesh[],
   walked: Map<Index, Set<string>>,
 ): Iterable<AnyObject> {
-  for (const { from, to } of declared(rule).relations) {
-    if (to.kind !== object.kind) continue;
-    // Both sides have the same settings, because otherwise all subjects are evaluated.
-    const keys = newKeys(walked, from, to.keys(object, (sides[0] as Mesh).settings));
-    for (const mesh of keys.length === 0 ? [] : sides) yield* mesh.lookup(from, keys);
-  }
+  // Both sides have the same settings, because otherwise all subjects are evaluated.
+  const keys = newKeys(walked, from, to.keys(object, (sides[0] as Mesh).settings));
+  for (const mesh of keys.length === 0 ? [] : sides) yield* mesh.lookup(from, keys);
 }
 
 /** The keys that were not followed before: many objects lead to the same readers. */

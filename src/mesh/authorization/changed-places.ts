@@ -3,13 +3,14 @@ import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../membership/services.ts";
 import { isOfGateway, type Workload, workloadPairs } from "../membership/workloads.ts";
-import { formatLabels } from "../objects/selectors.ts";
+import { formatLabels, selects } from "../objects/selectors.ts";
 import {
   authorization,
   type Coverage,
   isDeniedByDefault,
   type NamespaceAuthorization,
 } from "./effective-authorization.ts";
+import { type AuthorizationPolicy, targetRefsOf } from "./policies.ts";
 import type { PolicySet } from "./policy-set.ts";
 import type { Applied } from "./requests/applied.ts";
 import type { Gain } from "./requests/gains.ts";
@@ -47,11 +48,22 @@ interface Side {
  * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
  * deleted.
  */
-export function* changedPlaces(before: Side, after: Side): Generator<ChangedPlace, undefined> {
-  if (isTerminating(before.object) || isTerminating(after.object)) return;
+export function changedPlaces(before: Side, after: Side): readonly ChangedPlace[] {
+  if (isTerminating(before.object) || isTerminating(after.object)) return noPlaces;
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
-  yield* placesBetween(old, now, hasService(after.object, after.mesh));
+  const known = found.get(now);
+  if (known?.before === old) return known.places;
+  const places = [...placesBetween(old, now, hasService(after.object, after.mesh))];
+  found.set(now, { before: old, places });
+  return places;
 }
+
+const noPlaces: readonly ChangedPlace[] = [];
+/** Several rules ask about the same places. */
+const found = new WeakMap<
+  NamespaceAuthorization,
+  { readonly before: NamespaceAuthorization; readonly places: readonly ChangedPlace[] }
+>();
 
 /** The same, for the policies of one kind. */
 export function* placesBetween(
@@ -143,8 +155,14 @@ function* workloads(
   after: NamespaceAuthorization,
   isSame: boolean,
 ): Generator<ChangedPlace, undefined> {
-  for (const [known, workload] of workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies)) {
-    if (isOfGateway(known) || (isSame && known === workload)) continue;
+  const pairs = isSame
+    ? after.changedSince(before)
+    : workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies);
+  const changed = after.policiesChangedSince(before);
+  const isConcerned = ({ pod }: Workload): boolean =>
+    changed === undefined || changed.length > fewPolicies || changed.some((policy) => maySelect(policy, pod.labels));
+  for (const [known, workload] of pairs) {
+    if (isOfGateway(known) || (known === workload && !isConcerned(workload))) continue;
     yield {
       name: idOf(workload),
       namespace: after.namespace,
@@ -157,6 +175,13 @@ function* workloads(
     };
   }
 }
+
+/** More policies than this are not compared with each workload. */
+const fewPolicies = 8;
+
+/** Whether a policy may apply to workloads with these labels, at some data plane. */
+const maySelect = (policy: AuthorizationPolicy, labels: Readonly<Record<string, string>>): boolean =>
+  targetRefsOf(policy).length === 0 && selects(policy.spec.selector?.matchLabels ?? {}, labels);
 
 function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined> {
   const old = new Set(before.gateways.map(({ id }) => id));

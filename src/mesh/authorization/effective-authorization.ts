@@ -10,19 +10,20 @@ import {
   isOfGateway,
   isProxy,
   type Workload,
+  workloadPairs,
   workloadsOfNamespace,
 } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { Labelled } from "../objects/labelled.ts";
-import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
-import type { Applied, NamedList } from "./requests/applied.ts";
+import { type Applied, listChange, type NamedList } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
 export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
@@ -239,7 +240,7 @@ export class NamespaceAuthorization {
     return this.#namespace.metadata.name;
   }
 
-  /** Whether the namespace, its policies and the settings are the same, so that only changed objects have other policies. */
+  /** Whether the membership of the namespace, its policies and the settings are the same, so that only changed objects have other policies. */
   isSame(other: NamespaceAuthorization): boolean {
     return this.#isSamePlace(other) && this.#policies.isSame(other.#policies);
   }
@@ -250,7 +251,7 @@ export class NamespaceAuthorization {
   }
 
   /**
-   * Whether the namespace and the settings are the same, whatever the policies are, and it does not matter which control
+   * Whether the membership of the namespace and the settings are the same, whatever the policies are, and it does not matter which control
    * plane reads them.
    */
   isSameNamespace(other: NamespaceAuthorization): boolean {
@@ -258,7 +259,39 @@ export class NamespaceAuthorization {
   }
 
   #isSamePlace(other: NamespaceAuthorization): boolean {
-    return other.#namespace === this.#namespace && other.#there.settings === this.#there.settings;
+    return hasSameMembership(other.#namespace, this.#namespace) && other.#there.settings === this.#there.settings;
+  }
+
+  /**
+   * The workloads and proxies to which other policies may apply than before, each with what it was, if the namespace and its
+   * policies are the same: those with other labels or another data plane.
+   */
+  *changedSince(before: NamespaceAuthorization): Generator<readonly [before: Workload, after: Workload], undefined> {
+    if (this.hasSameWorkloads(before)) return;
+    const [old, now] = [new Set(before.#there.workloads), new Set(this.#there.workloads)];
+    const pairs = workloadPairs(
+      before.#there.workloads.filter((one) => !now.has(one) && isReached(one, before.#namespace)),
+      this.#there.workloads.filter((one) => !old.has(one) && isReached(one, this.#namespace)),
+    );
+    for (const [was, is] of pairs)
+      if (
+        enforcerOf(was, before.#namespace) !== enforcerOf(is, this.#namespace) ||
+        !isSameLabels(was.pod.labels, is.pod.labels)
+      )
+        yield [was, is];
+  }
+
+  /** The policies that only one of two sides has; undefined: the namespace may differ too. */
+  policiesChangedSince(before: NamespaceAuthorization): readonly AuthorizationPolicy[] | undefined {
+    if (!this.isSameNamespace(before)) return undefined;
+    const levels = [
+      [before.own, this.own],
+      [before.meshWide, this.meshWide],
+    ] as const;
+    return levels.flatMap(([was, is]) => {
+      const { gone, come } = listChange(was?.policies ?? noPolicies, is?.policies ?? noPolicies);
+      return [...gone, ...come];
+    });
   }
 
   /** Oldest first. */
@@ -458,6 +491,7 @@ export const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
   enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
 
 const noLists: readonly NamedList[] = [];
+const noPolicies: readonly AuthorizationPolicy[] = [];
 
 /**
  * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar
@@ -478,6 +512,19 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   const waypoint = metadata.labels[useWaypoint];
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
+
+const isSameLabels = (a: Labels, b: Labels): boolean => {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+};
+
+/** Whether no label differs that decides about the data plane, the control plane or the waypoint of a namespace. */
+const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
+  a === b ||
+  (a.metadata.name === b.metadata.name &&
+    a.implied === b.implied &&
+    labelsOfMembership.every((label) => a.metadata.labels[label] === b.metadata.labels[label]));
+const labelsOfMembership = [dataplaneMode, injectionLabel, revisionLabel, useWaypoint];
 
 /** Whether the workload is in the mesh and listens on a port. */
 const isReached = (workload: Workload, namespace: Namespace): boolean =>

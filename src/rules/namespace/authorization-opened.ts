@@ -58,6 +58,7 @@ interface Opened {
 
 /** Whoever has no identity is anybody; any identity is every workload. */
 function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless): Opened | undefined {
+  if (!questions.mayGain(place)) return undefined;
   const isReal = ({ by }: Gain): boolean => by !== undefined || place.future !== "none";
   const { gain } = questions.opened(place, harmless);
   if (gain !== undefined && isReal(gain)) return { who: "Anybody", gain };

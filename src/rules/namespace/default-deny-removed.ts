@@ -118,8 +118,11 @@ const relabelFix =
 /** Workloads that are gateways only after this change are treated as workloads. */
 function* openedWorkloads(sides: Sides): Generator<readonly [Workload, ...Lost]> {
   const { before, after, isSame } = sides;
-  for (const [known, workload] of workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies)) {
-    if (isOfGateway(known) || (isSame && known === workload)) continue;
+  const pairs = isSame
+    ? after.changedSince(before)
+    : workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies);
+  for (const [known, workload] of pairs) {
+    if (isOfGateway(known)) continue;
     const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
     if (isLost(was, is)) yield [workload, was, is];
   }

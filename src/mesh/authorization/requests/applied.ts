@@ -76,7 +76,11 @@ const listOf = ({ lists }: Applied, name: string): readonly AuthorizationPolicy[
 
 const compared = new WeakMap<
   readonly AuthorizationPolicy[],
-  { readonly before: readonly AuthorizationPolicy[]; readonly change: PolicyChange }
+  {
+    readonly before: readonly AuthorizationPolicy[];
+    readonly after: readonly AuthorizationPolicy[];
+    readonly change: PolicyChange;
+  }
 >();
 const nothing: PolicyChange = { gone: none, come: none };
 
@@ -86,14 +90,15 @@ export function listChange(
   after: readonly AuthorizationPolicy[],
 ): PolicyChange {
   if (before === after) return nothing;
-  if (before.length === 0 || after.length === 0) return { gone: before, come: after };
-  const known = compared.get(after);
-  if (known?.before === before) return known.change;
+  // All empty lists are the same one.
+  const key = after.length === 0 ? before : after;
+  const known = compared.get(key);
+  if (known?.before === before && known.after === after) return known.change;
   const [old, now] = [new Set(before), new Set(after)];
   const change = {
     gone: before.filter((policy) => !now.has(policy)),
     come: after.filter((policy) => !old.has(policy)),
   };
-  compared.set(after, { before, change });
+  compared.set(key, { before, after, change });
   return change;
 }

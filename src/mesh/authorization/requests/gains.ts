@@ -1,7 +1,7 @@
 import { type Applied, listChanges, type PolicyChange, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
-import type { Match, Place } from "./matches.ts";
+import type { Clauses, Match, Place } from "./matches.ts";
 import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn, unnamed } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
@@ -58,6 +58,11 @@ export class Questions {
     this.#visited = visited;
   }
 
+  /** Whether somebody may gain anything at a place. */
+  mayGain({ was, is }: Asked): boolean {
+    return !changeBetween(was, is).isEmpty;
+  }
+
   /** Whether some place gains anything. */
   get hasAnswered(): boolean {
     return Object.values(this.#answered).some(({ size }) => size > 0);
@@ -65,34 +70,34 @@ export class Questions {
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
   widened(asked: Asked): Answer {
-    return this.#first("widened", asked, (change, work) => change.allowed(everyRequest, work));
+    return this.#first("widened", asked, (change, of) => change.allowed(everyRequest, of));
   }
 
   /** A request that a DENY policy denied before, and that is allowed now. */
   denyLost(asked: Asked): Answer {
-    return this.#first("denyLost", asked, (change, work) => change.noLongerDenied(work));
+    return this.#first("denyLost", asked, (change, of) => change.noLongerDenied(of));
   }
 
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
   opened(asked: Asked, harmless: Harmless): Answer {
-    return this.#first("opened", asked, (change, work) => change.opened({ harmless, identity: undefined }, work));
+    return this.#first("opened", asked, (change, of) => change.opened({ harmless, identity: undefined }, of));
   }
 
   /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
   openedToMesh(asked: Asked, harmless: Harmless): Answer {
     const identities = unheardOfIn(asked.is.settings.trustDomain);
-    return this.#first("openedToMesh", asked, function* (change, work) {
-      for (const identity of identities) yield* change.opened({ harmless, identity }, work);
+    return this.#first("openedToMesh", asked, function* (change, of) {
+      for (const identity of identities) yield* change.opened({ harmless, identity }, of);
     });
   }
 
-  #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, work: Work) => Iterable<Gain>): Answer {
+  #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
+    const change = changeBetween(was, is);
+    if (change.isEmpty) return nothing;
     const answered = this.#answered[kind];
-    const change = new Change(was, is, (ruled) => workload === undefined && answered.has(ruled));
-    if (change.isEmpty) return { gain: undefined, isUndecided: false };
     const work = new Work(Math.min(limits.question, this.#left));
     try {
-      const [gain] = ask(change, work);
+      const [gain] = ask(change, { work, isAnswered: (ruled) => workload === undefined && answered.has(ruled) });
       if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
       return { gain, isUndecided: false };
     } catch (error) {
@@ -105,19 +110,24 @@ export class Questions {
   }
 }
 
+const nothing: Answer = { gain: undefined, isUndecided: false };
+
+interface Question {
+  readonly work: Work;
+  readonly isAnswered: (ruled: Ruled | undefined) => boolean;
+}
+
 /** The policies for one workload, before and after a change. */
 class Change {
   readonly #old: Applied;
   readonly #now: Applied;
   readonly #policies: PolicyChange;
-  readonly #isAnswered: (ruled: Ruled | undefined) => boolean;
   /** Nobody can gain anything. */
   readonly isEmpty: boolean;
   #new: readonly Ruled[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
-  constructor(before: Applied, after: Applied, isAnswered: (ruled: Ruled | undefined) => boolean) {
-    this.#isAnswered = isAnswered;
+  constructor(before: Applied, after: Applied) {
     this.#old = before;
     this.#now = after;
     const changes = listChanges(before, after);
@@ -160,19 +170,20 @@ class Change {
   }
 
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
-  *allowed(box: Box, work: Work): Generator<Gain & { readonly box: Box }, undefined> {
+  *allowed(box: Box, { work, isAnswered }: Question): Generator<Gain & { readonly box: Box }, undefined> {
     if (!hasAllow(this.#before)) return;
+    const allowing = (hasAllow(this.#after) ? this.#newAllow : [undefined]).filter((ruled) => !isAnswered(ruled));
+    if (allowing.length === 0) return;
     const refusing = [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
-    const allowing = hasAllow(this.#after) ? this.#newAllow : [undefined];
-    for (const by of allowing.filter((ruled) => !this.#isAnswered(ruled)))
+    for (const by of allowing)
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
-  *noLongerDenied(work: Work): Generator<Gain, undefined> {
-    for (const lost of this.#oldDeny.filter((ruled) => !this.#isAnswered(ruled)))
+  *noLongerDenied({ work, isAnswered }: Question): Generator<Gain, undefined> {
+    for (const lost of this.#oldDeny.filter((ruled) => !isAnswered(ruled)))
       for (const denied of inside(everyRequest, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
@@ -190,13 +201,15 @@ class Change {
   /** Requests of unnamed callers that no unnamed caller could send before. */
   *opened(
     who: { readonly harmless: Harmless; readonly identity: StrangerIdentity },
-    work: Work,
+    question: Question,
   ): Generator<Gain, undefined> {
+    const { work } = question;
+    if (hasAllow(this.#after) && !this.#newAllow.some(mayMatchUnnamed(who.identity))) return;
     const rules = this.#newAllow.map(matchOf);
     const start = everyRequest.withAll(unnamed(rules, this.#now.place, who), work);
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
-    for (const gain of this.allowed(start, work)) {
+    for (const gain of this.allowed(start, question)) {
       const before = this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf);
       strangers ??= strangersTo(before, who.identity);
       for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
@@ -226,6 +239,29 @@ class Change {
       );
   }
 }
+
+const changes = new WeakMap<Applied, { readonly before: Applied; readonly change: Change }>();
+
+/** Several questions are asked about one place. */
+function changeBetween(before: Applied, after: Applied): Change {
+  let found = changes.get(after);
+  if (found?.before !== before) changes.set(after, (found = { before, change: new Change(before, after) }));
+  return found.change;
+}
+
+/**
+ * Whether a rule may match callers with this identity and without a token, as far as its own conditions about these tell:
+ * most rules name their callers, which is decided without other rules.
+ */
+const mayMatchUnnamed =
+  (identity: StrangerIdentity) =>
+  ({ match: { sources, conditions } }: Ruled): boolean => {
+    const isMet = ({ attribute, values, not }: Clauses[number]): boolean => {
+      if (attribute === "identity") return values.has(identity) !== not;
+      return attribute !== "token" || values.has(undefined) !== not;
+    };
+    return conditions.every(isMet) && sources.some((clauses) => clauses.every(isMet));
+  };
 
 const known = new WeakMap<PolicyChange, Map<string, boolean>>();
 

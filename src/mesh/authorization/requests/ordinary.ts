@@ -134,6 +134,7 @@ class OrdinaryReader {
         ? all
         : 0,
     );
+    if (bits.every((one) => one === 0)) return noOrdinary;
     const [mesh = 0, ...lettered] = bits.slice(strangers.length);
     return { strangers: bits.slice(0, strangers.length), mesh, lettered };
   }

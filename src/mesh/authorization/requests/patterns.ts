@@ -52,6 +52,17 @@ export class Pattern {
     return typeof last === "string" ? last : "";
   }
 
+  /** Whether every text that the other pattern matches is known to match, from the ends of both; false may mean that it is not known. */
+  contains(other: Pattern): boolean {
+    const { ends } = this;
+    return (
+      ends !== undefined &&
+      other.literal === undefined &&
+      other.start.startsWith(ends.prefix) &&
+      other.end.endsWith(ends.suffix)
+    );
+  }
+
   /** What a comparison costs, in comparisons of text. */
   get cost(): number {
     return this.ends === undefined && this.literal === undefined ? 10 : 1;

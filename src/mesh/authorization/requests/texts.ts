@@ -111,7 +111,7 @@ function exampleOf(
   isIn: (value: readonly string[]) => boolean,
   search: Exclusion,
 ): readonly string[] | undefined {
-  if (!choice.every(areCompatible)) return undefined;
+  if (!choice.every(areCompatible) || isExcluded(choice, search.excluded)) return undefined;
   const candidates = (i: number) => candidatesOf(choice[i] ?? [], search.fillers[i] ?? []);
   const usual = choice.map((_, i): string | undefined => candidates(i).next().value);
   // Where nothing readable matches, all fillers were tried in vain.
@@ -127,6 +127,16 @@ function exampleOf(
 }
 
 const triedInVain = 200;
+
+/** Whether one pattern of a short set contains one that a single text has to match, so that no search is needed. */
+const isExcluded = ([patterns = [], ...more]: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
+  more.length === 0 &&
+  excluded.some(
+    (set) =>
+      set.patterns.length <= fewPatterns &&
+      set.patterns.some(([other]) => other !== undefined && patterns.some((pattern) => other.contains(pattern))),
+  );
+const fewPatterns = 8;
 
 /** Whether the literal starts of all patterns fit together, and their literal ends. */
 function areCompatible(patterns: readonly Pattern[]): boolean {
