@@ -41,7 +41,9 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
 ]);
 
 test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {
-  const elsewhere = new Map(judged.flatMap(({ id, onlyOwnChanges }) => (onlyOwnChanges ? [] : [[id, 0] as [string, number]])));
+  const elsewhere = new Map(
+    judged.flatMap(({ id, onlyOwnChanges }) => (onlyOwnChanges ? [] : [[id, 0] as [string, number]])),
+  );
   fc.assert(
     fc.property(someObjects(10), anObject, fc.boolean(), (objects, next, isDeletion) => {
       const mesh = new MeshStore(defaultMeshSettings);
