@@ -55,10 +55,14 @@ export const tlsRulesOfNamespace = relation(
   namespacesOfDestinationRule.from,
 );
 
-/** Whether a ServiceEntry is MESH_INTERNAL (the default is external) and selects pods of its own namespace. */
+/**
+ * Whether a ServiceEntry is MESH_INTERNAL (the default is external) and selects pods of its own namespace. Without ports,
+ * clients have no cluster for it (Istio pilot/pkg/networking/core/cluster.go buildOutboundClusters).
+ */
 export const standsForPods = (entry: ServiceEntry, settings: MeshSettings): boolean =>
   Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0 &&
   entry.spec.location === "MESH_INTERNAL" &&
+  entry.spec.ports.length > 0 &&
   isServed(entry, settings);
 
 /** A namespace and the ServiceEntries in it that select its pods. */
