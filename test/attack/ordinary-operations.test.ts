@@ -62,6 +62,26 @@ test("a workload beside the gateway may not, in either order", () => {
   }
 });
 
+// What `istioctl install` makes: the injector has nothing to do with it.
+const ownProxy = deployment("gateway", { "sidecar.istio.io/inject": "false" }, [
+  { name: "istio-proxy", image: "proxyv2", args: ["proxy", "router"] },
+]);
+const everybody = { rules: [{}] };
+for (const [name, spec] of Object.entries({ "their labels": ofFront, "the whole namespace": {} })) {
+  const policy: Step = { "create AuthorizationPolicy shop/public": { spec: { ...spec, ...everybody } } };
+  test(`a policy for ${name} may open gateways, if there are no other workloads`, () => {
+    for (const one of [gateway, ownProxy]) {
+      const { allowed, message, warnings } = last([injected, strict, denyAll, one, policy]);
+      assert.ok(allowed, message);
+      assert.match(warnings.join("\n"), /\[authorization-policy-allows-everyone\].*it cancels the default deny/);
+    }
+  });
+  test(`a policy for ${name} may not open gateways with other workloads, nor workloads that do not exist`, () => {
+    for (const steps of [[gateway, app("api")], [ownProxy, app("api")], [app("api")], []])
+      assert.ok(!last([injected, strict, denyAll, ...steps, policy]).allowed, JSON.stringify(steps));
+  });
+}
+
 test("a workload that ztunnel captures is no gateway, whatever its annotation says", () => {
   const ambient = namespace({ "istio.io/dataplane-mode": "ambient" });
   const steps = [ambient, strict, denyAll, gateway];

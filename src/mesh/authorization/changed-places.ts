@@ -122,7 +122,7 @@ const unselected = (...[before, after]: Sides): ChangedPlace => ({
   name: "workloads that no policy selects",
   namespace: after.namespace,
   workload: undefined,
-  isIngress: false,
+  isIngress: before.hasOnlyGateways({}) && after.hasOnlyGateways({}),
   future: futureOf(after),
   was: before.appliedToLabels({}),
   is: after.appliedToLabels({}),

@@ -209,6 +209,8 @@ export class NamespaceAuthorization {
   readonly #lists = new Map<readonly NamedList[], Map<readonly NamedList[], readonly NamedList[]>>();
   #workloadsAndProxies: readonly Workload[] | undefined;
   #labelled: Labelled<Workload> | undefined;
+  #everyLabelled: Labelled<Workload> | undefined;
+  readonly #areGateways = new Map<readonly Workload[], boolean>();
   #ofWaypoints: Coverage | undefined;
   #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
@@ -375,6 +377,23 @@ export class NamespaceAuthorization {
   /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */
   runsGateway(workload: Workload): boolean {
     return isProxy(workload) && enforcerOf(workload, this.#namespace) === "proxy";
+  }
+
+  /**
+   * Whether there are workloads with these labels, and all of them run gateways: injected ones, or a proxy and nothing else,
+   * as installed by istioctl.
+   */
+  hasOnlyGateways(labels: Labels): boolean {
+    this.#everyLabelled ??= new Labelled(this.#there.workloads, ({ pod }) => pod.labels);
+    const selected = this.#everyLabelled.selected(labels);
+    const runsGateway = (workload: Workload) =>
+      isReached(workload, this.#namespace)
+        ? isOfGateway(workload) || this.runsGateway(workload)
+        : workload.pod.hasProxyContainer && !workload.pod.hasOtherContainers;
+    let found = this.#areGateways.get(selected);
+    if (found === undefined)
+      this.#areGateways.set(selected, (found = selected.length > 0 && selected.every(runsGateway)));
+    return found;
   }
 
   /** The policies that are enforced on a workload. */

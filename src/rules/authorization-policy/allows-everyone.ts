@@ -60,17 +60,18 @@ export const authorizationPolicyAllowsEveryone = defineRule({
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
-      const { enforcedBy, isDenied } = mesh.get(openable, namespace).concernedBy(policy);
+      const { enforcedBy, isDenied, isInside } = mesh.get(openable, namespace).concernedBy(policy);
       const keys = keysOf(policy);
       const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, mesh.settings));
       const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
       for (const [i, reach] of reaches.entries()) {
         const isWhole = byEnforcer.some((all) => all[i]?.isWhole === true);
-        if (reach !== "some") yield problemOf(["spec", "rules", i], reach, keys[reach], { isDenied, isWhole });
+        if (reach !== "some")
+          yield problemOf(["spec", "rules", i], reach, keys[reach], { isDenied, isInside, isWhole });
       }
       const together = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
       if (together !== widest(reaches))
-        yield problemOf(["spec", "rules"], together, keys[together], { isDenied, isWhole: false });
+        yield problemOf(["spec", "rules"], together, keys[together], { isDenied, isInside, isWhole: false });
     }
   },
 });
@@ -82,7 +83,7 @@ function keysOf(policy: AuthorizationPolicy): Readonly<Record<Reach, string>> {
   return { everyone: key("everyone"), authenticated: key("authenticated"), some: key("some") };
 }
 
-function problemOf(at: Path, reach: Reach, key: string, { isDenied, isWhole }: Finding): Problem {
+function problemOf(at: Path, reach: Reach, key: string, { isDenied, isInside, isWhole }: Finding): Problem {
   const what = at.length > 2 ? "This rule allows" : "Together, the rules of this policy allow";
   const everyone = isWhole
     ? "everyone: no from, to or when restricts it"
@@ -95,12 +96,11 @@ function problemOf(at: Path, reach: Reach, key: string, { isDenied, isWhole }: F
     at,
     message: isDenied ? `${who}; it cancels the default deny` : who,
     key,
-    ...(reach === "everyone" && isDenied ? {} : { atMost: "warn" as const }),
+    ...(reach === "everyone" && isInside ? {} : { atMost: "warn" as const }),
   };
 }
 
-interface Finding {
-  readonly isDenied: boolean;
+interface Finding extends Pick<Concerned, "isDenied" | "isInside"> {
   /** The rule matches every request. */
   readonly isWhole: boolean;
 }
@@ -110,16 +110,20 @@ interface Concerned {
   readonly enforcedBy: ReadonlySet<Enforcer>;
   /** Some of them have a default deny that an ALLOW policy cancels. A DENY policy that matches everything cannot be cancelled. */
   readonly isDenied: boolean;
+  /** And some of these are no ingress gateways, which expect callers from outside the mesh. */
+  readonly isInside: boolean;
 }
-const nothing: Concerned = { enforcedBy: new Set(), isDenied: false };
+const nothing: Concerned = { enforcedBy: new Set(), isDenied: false, isInside: false };
 const union = (all: readonly Concerned[]): Concerned => ({
   enforcedBy: new Set(all.flatMap(({ enforcedBy }) => [...enforcedBy])),
   isDenied: all.some(({ isDenied }) => isDenied),
+  isInside: all.some(({ isInside }) => isInside),
 });
-const concerned = (enforcer: Enforcer, { closedBy, sealedBy, deniedBy }: Coverage): Concerned => ({
-  enforcedBy: new Set([enforcer]),
-  isDenied: closedBy !== undefined && sealedBy === undefined && deniedBy === undefined,
-});
+function concerned(enforcer: Enforcer, coverage: Coverage, isIngress = false): Concerned {
+  const { closedBy, sealedBy, deniedBy } = coverage;
+  const isDenied = closedBy !== undefined && sealedBy === undefined && deniedBy === undefined;
+  return { enforcedBy: new Set([enforcer]), isDenied, isInside: isDenied && !isIngress };
+}
 
 /** Several workloads: those with a proxy, and all of them. */
 interface Fares {
@@ -164,7 +168,7 @@ class Openable {
       .map(({ name }): GatewayTarget => this.#gateways.get(name) ?? { name, namespace, isWaypoint: true })
       .filter((gateway) => attachesToGateway(policy, gateway, this.#settings));
     return union([
-      ...gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))),
+      ...gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway), !gateway.isWaypoint)),
       gateways.some(({ isWaypoint }) => isWaypoint) ? this.#services() : nothing,
       ...servicesTargeted(policy).map((name) => concerned("proxy", this.#authorization.ofService(name))),
       attachesToGateway(policy, anyWaypoint, this.#settings) ? this.#waypoints() : nothing,
@@ -178,8 +182,9 @@ class Openable {
     // At ztunnel, a selector without matchLabels selects nothing.
     const isAtZtunnel = attachesToLabels(policy, labels, "ztunnel");
     const { all, atProxies } = this.#workloads(workloadsByLabel.selected(labels));
+    const coming = isComing ? concerned(enforcer, this.#authorization.ofLabels(labels)) : nothing;
     return union([
-      isComing ? concerned(enforcer, this.#authorization.ofLabels(labels)) : nothing,
+      coming.isInside ? { ...coming, isInside: !this.#authorization.hasOnlyGateways(labels) } : coming,
       isAtZtunnel ? all : atProxies,
       this.#ingressOf(this.#ingress.selected(labels)),
     ]);
@@ -200,7 +205,7 @@ class Openable {
   #ingressOf(gateways: readonly GatewayTarget[]): Concerned {
     let found = this.#ofIngress.get(gateways);
     if (found === undefined) {
-      found = union(gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway))));
+      found = union(gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway), true)));
       this.#ofIngress.set(gateways, found);
     }
     return found;
