@@ -64,13 +64,11 @@ describe("the walkthrough", { skip }, () => {
     for (const name of ["billing", "storefront"])
       assert.equal((await find(namespace(name)))?.metadata.labels["istio.io/dataplane-mode"], "ambient");
     const applied = await succeeds(all.plane, ["apply", "-f", "-"], background());
-    // The workload of billing comes before its policies. Warnings of kubectl itself name no rule.
+    // The workload of billing comes before its policies, of which the Namespace is told. Warnings of kubectl itself name no rule.
     const said = [...applied.stderr.matchAll(/^Warning: (.+?): \[([a-z0-9-]+)\] (?!Fix: )/gm)];
     assert.deepEqual(
       said.map(([, object, rule]) => `${object} ${rule}`),
-      ["namespace-default-deny-missing", "namespace-mtls-not-strict"].map(
-        (rule) => `Deployment billing/invoices ${rule}`,
-      ),
+      ["namespace-default-deny-missing", "namespace-mtls-not-strict"].map((rule) => `Namespace billing ${rule}`),
     );
   });
 
