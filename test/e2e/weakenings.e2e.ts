@@ -291,7 +291,10 @@ describe("ways to weaken a protected namespace", { skip }, () => {
     // ztunnel, which keeps the namespace's own default deny, sees the waypoint as the caller.
     const principals = [`cluster.local/ns/${waypointed}/sa/waypoint`];
     const through = policy(waypointed, "from-waypoint", { rules: [{ from: [{ source: { principals } }] }] });
-    isQuiet(await doing(write(through)));
+    isWarned(
+      await doing(write(through)),
+      /\[namespace-authorization-widened\] .*service account weakened-waypoint\/waypoint/,
+    );
     // It reads only policies that name it, and none can name it before it is there.
     isWarned(await doing(write(gateway)), /\[namespace-default-deny-missing\] .*Waypoint waypoint has no default deny/);
     await seen(all);
