@@ -14,6 +14,8 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayConflict } from "./gateway/conflict.ts";
+import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
@@ -83,6 +85,8 @@ export const rules: readonly Rule[] = [
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
+  gatewayConflict,
+  gatewayServerInvalid,
   gatewayTlsWeak,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,

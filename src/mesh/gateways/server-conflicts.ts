@@ -1,0 +1,244 @@
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selectorText } from "../objects/selector-groups.ts";
+import { selects } from "../objects/selectors.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import {
+  formatServerHost,
+  type Gateway,
+  type Server,
+  type Sharing,
+  serverHosts,
+  serverNames,
+  sharingOf,
+  terminatesHttps,
+} from "./servers.ts";
+
+/**
+ * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, or
+ * protocols that cannot share a port.
+ */
+type Claim =
+  | { readonly of: "host"; readonly host: string }
+  | { readonly of: "server name"; readonly name: string }
+  | { readonly of: "port"; readonly sharing: Sharing };
+
+/** The ways to use a port that exclude each other (Istio pilot/pkg/model/gateway.go canMergeProtocols, mergeGateways). */
+const excludes: Readonly<Record<Sharing, readonly Sharing[]>> = {
+  HTTP: ["TCP", "TLS"],
+  TCP: ["HTTP", "TCP", "TLS"],
+  TLS: ["HTTP", "TCP"],
+};
+
+const listenerOf = ({ port, bind }: Server): string => `${port?.number ?? 0} ${bind ?? ""}`;
+
+function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
+  if (server.port === undefined) return;
+  const sharing = sharingOf(server);
+  yield { of: "port", sharing };
+  if (sharing !== "TLS") return;
+  for (const host of serverHosts(server, gateway.metadata.namespace)) yield { of: "host", host: formatServerHost(host) };
+  for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
+}
+
+const keyOf = (server: Server, claim: Claim): string => `${claim.of} ${listenerOf(server)} ${shownClaim(claim)}`;
+
+/**
+ * A Gateway, and the Gateways with a server that cannot be beside one of its servers at one proxy: with the same host or
+ * server name over TLS, or with another protocol on the same port.
+ */
+export const gatewaysAtListener = relation(
+  "gatewaysAtListener",
+  index("Gateway", (gateway, settings) => {
+    const keys = new Set<string>();
+    if (!isServed(gateway, settings)) return keys;
+    for (const server of gateway.spec.servers)
+      for (const claim of claimsOf(server, gateway))
+        if (claim.of !== "port") keys.add(keyOf(server, claim));
+        else for (const sharing of excludes[claim.sharing]) keys.add(keyOf(server, { of: "port", sharing }));
+    return keys;
+  }),
+  index("Gateway", (gateway, settings) => {
+    const keys = new Set<string>();
+    if (!isServed(gateway, settings)) return keys;
+    for (const server of gateway.spec.servers)
+      for (const claim of claimsOf(server, gateway)) keys.add(keyOf(server, claim));
+    return keys;
+  }),
+);
+
+/** A server and its Gateway. */
+interface Claimant {
+  readonly gateway: Gateway;
+  readonly server: Server;
+}
+
+/**
+ * Of the servers with one claim, the oldest of two Gateways for each selector and each namespace that they are limited
+ * to. Only these decide, so that the number of Gateways of one proxy does not matter.
+ */
+const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh): readonly Claimant[] => {
+  const found = new Map<string, Claimant[]>();
+  for (const gateway of [...mesh.under(gatewaysAtListener, [key])].sort(oldestFirst)) {
+    const server = serverAt(gateway, key);
+    if (server === undefined) continue;
+    const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
+    const known = found.get(group) ?? [];
+    if (known.length < 2) found.set(group, [...known, { gateway, server }]);
+  }
+  return [...found.values()].flat().slice(0, mostCompared);
+});
+
+/** Proxies whose Gateways have more different selectors than this do not exist. */
+const mostCompared = 32;
+
+const limitsOf = (server: Server, { metadata }: Gateway): string =>
+  [...new Set(serverHosts(server, metadata.namespace).map(({ namespace }) => namespace))].sort().join(" ");
+
+const servers = new WeakMap<Gateway, ReadonlyMap<string, Server>>();
+
+/** The first server of a Gateway with a claim. */
+function serverAt(gateway: Gateway, key: string): Server | undefined {
+  let known = servers.get(gateway);
+  if (known === undefined) {
+    const byKey = new Map<string, Server>();
+    for (const server of gateway.spec.servers)
+      for (const claim of claimsOf(server, gateway)) {
+        const at = keyOf(server, claim);
+        if (!byKey.has(at)) byKey.set(at, server);
+      }
+    servers.set(gateway, (known = byKey));
+  }
+  return known.get(key);
+}
+
+/** Why a server of a Gateway does not work, or not as its manifest says. */
+export interface ServerConflict {
+  /** The position of the server in `spec.servers`. */
+  readonly server: number;
+  readonly kind:
+    | "host taken" // istiod leaves the server out
+    | "port taken" // istiod leaves the server out, or mixes both
+    | "listener refused"; // Envoy refuses the listener with all its servers
+  /** The host, the server name or the protocol that both have. */
+  readonly what: string;
+  readonly other: Gateway;
+  /** A workload that both Gateways select, if they have different selectors. */
+  readonly workload: Workload | undefined;
+}
+
+/** What serverConflictsOf reads. */
+export const readsOfConflicts = [gatewaysAtListener, claimantsAt, workloadsOfGateway] as const;
+type View = MeshView<(typeof readsOfConflicts)[number]>;
+
+/**
+ * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, istiod
+ * keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
+ * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
+ * mergeGateways, CheckDuplicates). A Gateway without a selector is compared with no other one.
+ */
+export function serverConflictsOf(gateway: Gateway, mesh: View): readonly ServerConflict[] {
+  if (!isServed(gateway, mesh.settings)) return [];
+  const { servers } = gateway.spec;
+  const proxies = Object.keys(gateway.spec.selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
+  const earlier = new Map<string, Server>();
+  const found: ServerConflict[] = [];
+  for (const [i, server] of servers.entries()) {
+    const own = { gateway, server };
+    const byKind = new Map<ServerConflict["kind"], Conflict>();
+    for (const claim of claimsOf(server, gateway)) {
+      const conflict = conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own);
+      if (conflict !== undefined && !byKind.has(conflict.kind)) byKind.set(conflict.kind, conflict);
+    }
+    // A server that istiod leaves out causes no error in Envoy.
+    if (byKind.has("host taken") || byKind.has("port taken")) byKind.delete("listener refused");
+    else for (const claim of claimsOf(server, gateway)) addFirst(earlier, keyOf(server, claim), server);
+    found.push(...[...byKind.values()].map((conflict) => ({ ...conflict, server: i })));
+  }
+  return found;
+}
+
+type Conflict = Omit<ServerConflict, "server">;
+
+function addFirst(known: Map<string, Server>, key: string, server: Server): void {
+  if (!known.has(key)) known.set(key, server);
+}
+
+const kinds = { host: "host taken", port: "port taken", "server name": "listener refused" } as const;
+const shownClaim = (claim: Claim): string =>
+  claim.of === "host" ? claim.host : claim.of === "server name" ? claim.name : claim.sharing;
+
+/** The keys under which a server is found that conflicts with this one. */
+const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
+  claim.of === "port"
+    ? excludes[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
+    : [keyOf(server, claim)];
+
+/** Whether the other server, which comes first, conflicts with this one under a key that both have. */
+const conflicts = (claim: Claim, own: Claimant, other: Claimant): boolean =>
+  claim.of !== "server name" || areBothKept(other, own);
+
+/** Both terminate HTTPS, and no host of one is a host of the other, so that istiod keeps both. */
+function areBothKept(other: Claimant, own: Claimant): boolean {
+  if (!terminatesHttps(other.server) || !terminatesHttps(own.server)) return false;
+  const hostsOf = ({ server, gateway }: Claimant) =>
+    new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost));
+  return hostsOf(other).isDisjointFrom(hostsOf(own));
+}
+
+/** With an earlier server of the same Gateway. */
+function conflictWithin(claim: Claim, own: Claimant, earlier: ReadonlyMap<string, Server>): Conflict | undefined {
+  for (const key of keysAgainst(own.server, claim)) {
+    const server = earlier.get(key);
+    if (server !== undefined && conflicts(claim, own, { ...own, server }))
+      return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined };
+  }
+  return undefined;
+}
+
+/** The Gateways that configure a proxy which this one configures too. */
+class SharedProxies {
+  readonly #gateway: Gateway;
+  readonly #mesh: View;
+  readonly #text: string;
+  readonly #known = new Map<string, { readonly workload: Workload | undefined } | undefined>();
+  #workloads: readonly Workload[] | undefined;
+
+  constructor(gateway: Gateway, mesh: View) {
+    this.#gateway = gateway;
+    this.#mesh = mesh;
+    this.#text = selectorText(gateway.spec.selector);
+  }
+
+  conflictOf(claim: Claim, own: Claimant): Conflict | undefined {
+    if (claim.of === "server name" && !terminatesHttps(own.server)) return undefined;
+    for (const key of keysAgainst(own.server, claim))
+      for (const other of this.#mesh.get(claimantsAt, key)) {
+        if (other.gateway === own.gateway || !conflicts(claim, own, other)) continue;
+        // Envoy refuses both servers of one server name; of others, the older one stays.
+        if (claim.of !== "server name" && oldestFirst(other.gateway, own.gateway) > 0) continue;
+        const shared = this.#sharedWith(other.gateway);
+        if (shared !== undefined)
+          return { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, workload: shared.workload };
+      }
+    return undefined;
+  }
+
+  /** Undefined: none is known. With equal selectors all proxies are shared, whether there are any now or not. */
+  #sharedWith({ spec }: Gateway): { readonly workload: Workload | undefined } | undefined {
+    const text = selectorText(spec.selector);
+    if (text === this.#text) return { workload: undefined };
+    if (Object.keys(spec.selector).length === 0) return undefined;
+    if (!this.#known.has(text)) {
+      this.#workloads ??= this.#mesh
+        .related(workloadsOfGateway, this.#gateway)
+        .filter(({ pod }) => selects(this.#gateway.spec.selector, pod.labels));
+      this.#mesh.visited(this.#workloads.length);
+      const workload = this.#workloads.find(({ pod }) => selects(spec.selector, pod.labels));
+      this.#known.set(text, workload && { workload });
+    }
+    return this.#known.get(text);
+  }
+}
