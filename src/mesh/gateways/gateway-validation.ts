@@ -1,14 +1,7 @@
 import { isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { isPort } from "../traffic/http-route-validation.ts";
 import { type Refusal, Refusals } from "../traffic/refusals.ts";
-import {
-  type Gateway,
-  hasKnownProtocol,
-  isOverTls,
-  isPlainHttp,
-  passesThrough,
-  type Server,
-} from "./servers.ts";
+import { type Gateway, hasKnownProtocol, isOverTls, isPlainHttp, passesThrough, type Server } from "./servers.ts";
 import { isIP } from "node:net";
 
 /**
@@ -47,12 +40,24 @@ function refuseServer(server: Server, isFromGatewayApi: boolean, refusals: Refus
     const wrong = faultOfHost(host, isFromGatewayApi);
     if (wrong !== undefined) refusals.add(`Host "${host}" ${wrong}`, "hosts", i);
   }
+  refuseEveryHostBeforeOthers(server, refusals);
   const { count } = refusals;
   refusePort(server, refusals);
   const isPortValid = refusals.count === count;
   refuseBind(server, refusals);
   refuseTls(server, refusals);
   if (isPortValid) refuseTlsOfProtocol(server, refusals);
+}
+
+/**
+ * istiod's validation accepts it, and istiod ends with an error when it reads the Gateway: `*` twice with a slash replaces the list of
+ * hosts while the list is being read (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace).
+ */
+function refuseEveryHostBeforeOthers({ hosts }: Server, refusals: Refusals): void {
+  const every = hosts.indexOf("*/*");
+  if (every < 0) return;
+  const other = hosts.findIndex((host, i) => i > every && host !== "*/*" && /^[.*]\//.test(host));
+  if (other >= 0) refusals.add(`istiod crashes: it cannot read host "${hosts[other]}" after "*/*"`, "hosts", other);
 }
 
 /** Istio pkg/config/validation/agent/validation.go ValidateNamespaceSlashWildcardHostname. */

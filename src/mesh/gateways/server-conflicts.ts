@@ -8,6 +8,7 @@ import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import {
   formatServerHost,
   type Gateway,
+  isPlainHttp,
   type Server,
   type Sharing,
   serverHosts,
@@ -25,10 +26,13 @@ type Claim =
   | { readonly of: "server name"; readonly name: string }
   | { readonly of: "port"; readonly sharing: Sharing };
 
-/** The ways to use a port that exclude each other (Istio pilot/pkg/model/gateway.go canMergeProtocols, mergeGateways). */
-const excludes: Readonly<Record<Sharing, readonly Sharing[]>> = {
-  HTTP: ["TCP", "TLS"],
-  TCP: ["HTTP", "TCP", "TLS"],
+/**
+ * By the use of a port, the uses of an older server because of which istiod leaves the server out (Istio
+ * pilot/pkg/model/gateway.go mergeGateways, canMergeProtocols). A plain server after one with TLS is kept.
+ */
+const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
+  HTTP: ["TCP"],
+  TCP: ["HTTP", "TCP"],
   TLS: ["HTTP", "TCP"],
 };
 
@@ -38,8 +42,11 @@ function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   if (server.port === undefined) return;
   const sharing = sharingOf(server);
   yield { of: "port", sharing };
+  // Envoy selects it for every connection that has no other server.
+  if (sharing === "HTTP") yield { of: "server name", name: "*" };
   if (sharing !== "TLS") return;
-  for (const host of serverHosts(server, gateway.metadata.namespace)) yield { of: "host", host: formatServerHost(host) };
+  for (const host of serverHosts(server, gateway.metadata.namespace))
+    yield { of: "host", host: formatServerHost(host) };
   for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
 }
 
@@ -57,7 +64,7 @@ export const gatewaysAtListener = relation(
     for (const server of gateway.spec.servers)
       for (const claim of claimsOf(server, gateway))
         if (claim.of !== "port") keys.add(keyOf(server, claim));
-        else for (const sharing of excludes[claim.sharing]) keys.add(keyOf(server, { of: "port", sharing }));
+        else for (const sharing of excludedBy[claim.sharing]) keys.add(keyOf(server, { of: "port", sharing }));
     return keys;
   }),
   index("Gateway", (gateway, settings) => {
@@ -120,7 +127,7 @@ export interface ServerConflict {
   readonly server: number;
   readonly kind:
     | "host taken" // istiod leaves the server out
-    | "port taken" // istiod leaves the server out, or mixes both
+    | "port taken" // istiod leaves the server out
     | "listener refused"; // Envoy refuses the listener with all its servers
   /** The host, the server name or the protocol that both have. */
   readonly what: string;
@@ -137,7 +144,8 @@ type View = MeshView<(typeof readsOfConflicts)[number]>;
  * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, istiod
  * keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
  * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
- * mergeGateways, CheckDuplicates). A Gateway without a selector is compared with no other one.
+ * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
+ * without a selector is compared with no other one. That an older server is itself left out is not considered.
  */
 export function serverConflictsOf(gateway: Gateway, mesh: View): readonly ServerConflict[] {
   if (!isServed(gateway, mesh.settings)) return [];
@@ -173,26 +181,28 @@ const shownClaim = (claim: Claim): string =>
 /** The keys under which a server is found that conflicts with this one. */
 const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
   claim.of === "port"
-    ? excludes[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
+    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
     : [keyOf(server, claim)];
 
-/** Whether the other server, which comes first, conflicts with this one under a key that both have. */
-const conflicts = (claim: Claim, own: Claimant, other: Claimant): boolean =>
-  claim.of !== "server name" || areBothKept(other, own);
-
-/** Both terminate HTTPS, and no host of one is a host of the other, so that istiod keeps both. */
-function areBothKept(other: Claimant, own: Claimant): boolean {
-  if (!terminatesHttps(other.server) || !terminatesHttps(own.server)) return false;
-  const hostsOf = ({ server, gateway }: Claimant) =>
-    new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost));
-  return hostsOf(other).isDisjointFrom(hostsOf(own));
+/**
+ * Whether a server conflicts with another one under a key that both have. If they meet by their server names, istiod keeps
+ * both, and Envoy refuses the listener.
+ */
+function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: boolean): boolean {
+  if (claim.of !== "server name") return isOtherOlder;
+  if (terminatesHttps(own.server) && terminatesHttps(other.server)) return hostsOf(own).isDisjointFrom(hostsOf(other));
+  const [older, newer] = isOtherOlder ? [other, own] : [own, other];
+  return terminatesHttps(older.server) && isPlainHttp(newer.server);
 }
+
+const hostsOf = ({ server, gateway }: Claimant): ReadonlySet<string> =>
+  new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost));
 
 /** With an earlier server of the same Gateway. */
 function conflictWithin(claim: Claim, own: Claimant, earlier: ReadonlyMap<string, Server>): Conflict | undefined {
   for (const key of keysAgainst(own.server, claim)) {
     const server = earlier.get(key);
-    if (server !== undefined && conflicts(claim, own, { ...own, server }))
+    if (server !== undefined && conflicts(claim, own, { ...own, server }, true))
       return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined };
   }
   return undefined;
@@ -213,12 +223,10 @@ class SharedProxies {
   }
 
   conflictOf(claim: Claim, own: Claimant): Conflict | undefined {
-    if (claim.of === "server name" && !terminatesHttps(own.server)) return undefined;
     for (const key of keysAgainst(own.server, claim))
       for (const other of this.#mesh.get(claimantsAt, key)) {
-        if (other.gateway === own.gateway || !conflicts(claim, own, other)) continue;
-        // Envoy refuses both servers of one server name; of others, the older one stays.
-        if (claim.of !== "server name" && oldestFirst(other.gateway, own.gateway) > 0) continue;
+        if (other.gateway === own.gateway) continue;
+        if (!conflicts(claim, own, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
         const shared = this.#sharedWith(other.gateway);
         if (shared !== undefined)
           return { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, workload: shared.workload };
