@@ -196,7 +196,7 @@ export const forbidden = ({ verb, plural, name }: SeenRequest) =>
 function patched(before: Raw, { body, contentType }: SeenRequest): Raw {
   if (contentType === "application/json-patch+json") {
     try {
-      return jsonPatch.applyPatch(before, body as unknown as jsonPatch.Operation[]).newDocument as Raw;
+      return jsonPatch.applyPatch(before, body as unknown as jsonPatch.Operation[]).newDocument;
     } catch (error) {
       throw refusal(422, "Invalid", `the patch does not apply: ${(error as Error).name}`);
     }
@@ -227,18 +227,22 @@ const verbs: Readonly<Record<string, string>> = { POST: "create", PUT: "update",
 
 function seenRequest({ method = "GET", path, body, contentType }: ApiRequest): SeenRequest {
   const url = new URL(path, "https://cluster");
-  const parts = url.pathname.split("/").filter((part) => part !== "");
-  const rest = parts.slice(parts[0] === "api" ? 2 : 3);
-  const isNamespaced = rest[0] === "namespaces" && rest.length > 2;
-  const [plural = "", name = ""] = isNamespaced ? rest.slice(2) : rest;
-  const reading = url.searchParams.get("watch") === "1" ? "watch" : name === "" ? "list" : "get";
+  const place = placeOf(url.pathname);
+  const reading = url.searchParams.get("watch") === "1" ? "watch" : place.name === "" ? "list" : "get";
   return {
     verb: verbs[method] ?? reading,
-    plural,
-    namespace: isNamespaced ? (rest[1] ?? "") : "",
-    name,
+    ...place,
     query: url.searchParams,
     body: copyOf((body ?? {}) as Raw),
     contentType,
   };
+}
+
+/** `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL[/NAME]` */
+function placeOf(path: string): Pick<SeenRequest, "plural" | "namespace" | "name"> {
+  const parts = path.split("/").filter((part) => part !== "");
+  const rest = parts.slice(parts[0] === "api" ? 2 : 3);
+  const isNamespaced = rest[0] === "namespaces" && rest.length > 2;
+  const [plural = "", name = ""] = isNamespaced ? rest.slice(2) : rest;
+  return { plural, name, namespace: isNamespaced ? (rest[1] ?? "") : "" };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
@@ -77,13 +77,12 @@ test("a missing permission is named", async () => {
 /** A server that keeps what it is sent and answers `status` with `body`. */
 async function server(context: TestContext, status: number, body: object) {
   const seen: { method: string | undefined; url: string | undefined; type: string | undefined; body: string }[] = [];
-  const http = createServer((request, response) => {
-    void text(request).then((body_) => {
-      const { method, url, headers } = request;
-      seen.push({ method, url, type: headers["content-type"], body: body_ });
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-    });
-  });
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    const { method, url, headers } = request;
+    seen.push({ method, url, type: headers["content-type"], body: await text(request) });
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  };
+  const http = createServer((request, response) => void answer(request, response));
   http.listen(0, "127.0.0.1");
   await once(http, "listening");
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
