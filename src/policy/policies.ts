@@ -3,6 +3,7 @@ import {
   type EnrollmentOptions,
   everyRule,
   type Exception,
+  type OwnedHosts,
   type Labels,
   type PolicyDocument,
   type RuleOptions,
@@ -37,6 +38,8 @@ export class Policies {
   readonly reconcilerMode: "warn" | "deny";
   /** Label selectors: a namespace that one of them selects is protected. */
   readonly protectedSelectors: readonly Labels[];
+  /** Every entry of every document. A rule reads them as the parameter `hostOwners`, with ownershipOf. */
+  readonly hostOwners: readonly OwnedHosts[];
   readonly #protectedNames: Globs;
   readonly #reconcilerUsers: Globs;
   readonly #fieldManagers: Globs;
@@ -58,6 +61,7 @@ export class Policies {
     this.protectedSelectors = collect(({ protectedNamespaces }) =>
       protectedNamespaces?.labels ? [protectedNamespaces.labels] : [],
     );
+    this.hostOwners = collect(({ hostOwners }) => hostOwners);
     this.#protectedNames = globs(collect(({ protectedNamespaces }) => protectedNamespaces?.names));
     this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
     this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));
