@@ -1,7 +1,7 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
-import type { OwnedHosts, ParameterValue } from "../policy/documents.ts";
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 
@@ -60,7 +60,7 @@ export interface Parameter<T extends ParameterValue = ParameterValue> {
   readonly summary: string;
   readonly default: T;
 }
-export type { ParameterValue };
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
 export type Parameters = Readonly<Record<string, Parameter>>;
 type Widened<T> = T extends number
   ? number

@@ -1,3 +1,5 @@
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
+
 /** The apiVersion of the policy documents. */
 export const apiVersion = "meshward.io/v1alpha1";
 
@@ -6,12 +8,6 @@ export type PolicyMode = (typeof modes)[number];
 
 export type Labels = Readonly<Record<string, string>>;
 export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
-
-/** Hosts, as `shop.example.com`, `*.example.com` or `*`, and the namespaces that may use them, in which `*` stands for any characters. */
-export interface OwnedHosts {
-  readonly hosts: readonly string[];
-  readonly namespaces: readonly string[];
-}
 
 /** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {

@@ -1,6 +1,6 @@
 import type { Exception, Labels, PolicyDocument, PolicyMode, RuleOptions } from "./documents.ts";
-import { globs } from "./globs.ts";
-import { ownershipOf } from "./host-ownership.ts";
+import { globs } from "../text/globs.ts";
+import { ownershipOf } from "../mesh/traffic/host-ownership.ts";
 import type { Policies } from "./policies.ts";
 
 /** A rule with its own mode, which applies where no document sets one. */

@@ -1,15 +1,15 @@
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import {
   type EnrollmentOptions,
   everyRule,
   type Exception,
-  type OwnedHosts,
   type Labels,
   type PolicyDocument,
   type RuleOptions,
 } from "./documents.ts";
 import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
-import { type Globs, globs } from "./globs.ts";
+import { type Globs, globs } from "../text/globs.ts";
 import { compileMatch, type Match, type Place, type Requester } from "./match.ts";
 
 /** An entry of one document, with the compiled match that decides where it applies. */

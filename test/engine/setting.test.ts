@@ -9,7 +9,7 @@ import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
-import { hostOwnersParameter, ownershipOf } from "../../src/policy/host-ownership.ts";
+import { hostOwnersParameter, ownershipOf } from "../../src/mesh/traffic/host-ownership.ts";
 import { policiesOf, policy } from "../policy/sources.ts";
 
 const canaryStep = defineRule({

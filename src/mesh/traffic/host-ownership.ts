@@ -1,7 +1,12 @@
-import { covers, isWildcard } from "../mesh/traffic/hosts.ts";
-import { HostPatterns } from "../mesh/traffic/host-patterns.ts";
-import type { OwnedHosts } from "./documents.ts";
-import { type Globs, globs } from "./globs.ts";
+import { type Globs, globs } from "../../text/globs.ts";
+import { HostPatterns } from "./host-patterns.ts";
+import { covers, isWildcard } from "./hosts.ts";
+
+/** Hosts, as `shop.example.com`, `*.example.com` or `*`, and the namespaces that may use them, in which `*` stands for any characters. */
+export interface OwnedHosts {
+  readonly hosts: readonly string[];
+  readonly namespaces: readonly string[];
+}
 
 /** A host or wildcard of `hostOwners`, and the namespaces that may use it, in which `*` stands for any characters. */
 export interface OwnedHost {
