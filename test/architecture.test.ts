@@ -14,6 +14,7 @@ const levels: readonly (readonly string[])[] = [
   ["generate"],
   ["deploy"],
   ["http", "report"],
+  ["controllers"],
   ["admission", "sources", "tls"],
   ["rules"],
   ["engine", "policy"],
@@ -38,7 +39,7 @@ const importsOnly = new Map([
 const importedOnlyBy = new Map([
   ["rules", ["cli", "generate"]],
   ["generate", []],
-  ["telemetry", ["cli", "http", "generate", "sources", "tls"]],
+  ["telemetry", ["cli", "http", "generate", "controllers", "sources", "tls"]],
   ["config", ["cli", "demo", "http", "generate", "report", "sources", "tls", "policy"]],
 ]);
 
