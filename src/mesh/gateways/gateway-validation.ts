@@ -1,8 +1,8 @@
+import { blockOf } from "../authorization/requests/addresses.ts";
 import { isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { isPort } from "../traffic/http-route-validation.ts";
 import { type Refusal, Refusals } from "../traffic/refusals.ts";
 import { type Gateway, hasKnownProtocol, isOverTls, isPlainHttp, passesThrough, type Server } from "./servers.ts";
-import { isIP } from "node:net";
 
 /**
  * The errors that istiod's validation reports for a Gateway (Istio pkg/config/validation/validation.go ValidateGateway).
@@ -63,19 +63,25 @@ function refuseEveryHostBeforeOthers({ hosts }: Server, refusals: Refusals): voi
 /** Istio pkg/config/validation/agent/validation.go ValidateNamespaceSlashWildcardHostname. */
 function faultOfHost(text: string, isFromGatewayApi: boolean): string | undefined {
   const slash = text.indexOf("/");
+  if (slash < 0) return faultOfName(text);
+  const namespace = text.slice(0, slash);
   const host = text.slice(slash + 1);
-  if (slash >= 0) {
-    const namespace = text.slice(0, slash);
-    if (namespace === "" || host === "") return "needs a namespace before the slash and a name after it";
-    const isReserved = namespace === "*" || namespace === "." || (namespace === "~" && isFromGatewayApi);
-    if (!isReserved && !isLabel(namespace)) return `names "${namespace}", which is not a namespace name`;
-  }
-  if (host !== "*" && !host.includes(".")) return "is a short name; only full names are allowed";
-  if (!isWildcardDomain(host) && isIP(host) === 0) return "is neither a DNS name nor an IP address";
-  if (host.includes("*") && host !== "*" && !host.startsWith("*."))
-    return "is a wildcard within a label; only `*.` at the start is allowed";
-  return undefined;
+  if (namespace === "" || host === "") return "needs a namespace before the slash and a name after it";
+  const isNamespace = ["*", "."].includes(namespace) || (namespace === "~" && isFromGatewayApi) || isLabel(namespace);
+  return isNamespace ? faultOfName(host) : `names "${namespace}", which is not a namespace name`;
 }
+
+/** Istio pkg/config/validation/agent/validation.go validateSidecarOrGatewayHostnamePart. */
+function faultOfName(host: string): string | undefined {
+  if (host === "*") return undefined;
+  if (!host.includes(".")) return "is a short name; only full names are allowed";
+  if (!isWildcardDomain(host) && !isAddress(host)) return "is neither a DNS name nor an IP address";
+  return host.includes("*") && !host.startsWith("*.")
+    ? "is a wildcard within a label; only `*.` at the start is allowed"
+    : undefined;
+}
+
+const isAddress = (text: string): boolean => !text.includes("/") && blockOf(text) !== undefined;
 
 const isSocket = ({ bind }: Server): boolean => bind?.startsWith("unix://") ?? false;
 
@@ -89,15 +95,25 @@ function refusePort(server: Server, refusals: Refusals): void {
   if (!hasKnownProtocol(server))
     refusals.add(
       `"${port.protocol ?? ""}" is not a protocol of a Gateway: use HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, TLS, TCP, MONGO, MYSQL or REDIS`,
-      "port",
-      ...(port.protocol === undefined ? [] : ["protocol"]),
+      ...pathOf(port, "protocol"),
     );
-  const number = port.number ?? 0;
-  if ((number > 0 || !isSocket(server)) && !isPort(number))
-    refusals.add(`Port ${number} is not between 1 and 65535`, "port", ...(port.number === undefined ? [] : ["number"]));
-  if ((port.targetPort ?? 0) > 0) refusals.add("A Gateway does not use targetPort", "port", "targetPort");
+  refusePortNumber(server, port, refusals);
   if (!port.name) refusals.add("A port needs a name", "port");
 }
+
+type Port = NonNullable<Server["port"]>;
+
+function refusePortNumber(server: Server, port: Port, refusals: Refusals): void {
+  const { number = 0, targetPort = 0 } = port;
+  const needsNumber = number > 0 || !isSocket(server);
+  if (needsNumber && !isPort(number))
+    refusals.add(`Port ${number} is not between 1 and 65535`, ...pathOf(port, "number"));
+  if (targetPort > 0) refusals.add("A Gateway does not use targetPort", "port", "targetPort");
+}
+
+/** The path of a field, or of the port if it does not have the field. */
+const pathOf = (port: Port, field: "number" | "protocol"): readonly string[] =>
+  port[field] === undefined ? ["port"] : ["port", field];
 
 /** Istio pkg/config/validation/validation.go validateServerBind. */
 function refuseBind(server: Server, refusals: Refusals): void {
@@ -105,18 +121,20 @@ function refuseBind(server: Server, refusals: Refusals): void {
   if (!bind) return;
   if (isSocket(server)) {
     if (port?.number) refusals.add("A Unix socket has no port: the port number must be 0", "port", "number");
-  } else if (isIP(bind) === 0) refusals.add(`"${bind}" is not an IP address`, "bind");
+  } else if (!isAddress(bind)) refusals.add(`"${bind}" is not an IP address`, "bind");
 }
 
 /** Istio pkg/config/validation/validation.go validateServer, after validateTLSOptions. */
 function refuseTlsOfProtocol(server: Server, refusals: Refusals): void {
-  const { tls, port } = server;
-  if (isOverTls(server)) {
-    if (tls === undefined) refusals.add(`A server for ${port?.protocol} needs TLS settings`);
-  } else if (tls !== undefined && !isPlainHttp(server))
-    refusals.add(`A server for ${port?.protocol} cannot have TLS settings: only HTTPS and TLS can`, "tls");
-  else if (tls !== undefined && (!passesThrough(server) || hasOwnFiles(tls)))
-    refusals.add(`A server for plain ${port?.protocol} cannot have TLS settings except httpsRedirect`, "tls");
+  const { tls } = server;
+  const protocol = server.port?.protocol ?? "";
+  if (tls === undefined) {
+    if (isOverTls(server)) refusals.add(`A server for ${protocol} needs TLS settings`);
+  } else if (isPlainHttp(server)) {
+    if (!passesThrough(server) || hasOwnFiles(tls))
+      refusals.add(`A server for plain ${protocol} cannot have TLS settings except httpsRedirect`, "tls");
+  } else if (!isOverTls(server))
+    refusals.add(`A server for ${protocol} cannot have TLS settings: only HTTPS and TLS can`, "tls");
 }
 
 type Tls = NonNullable<Server["tls"]>;
@@ -150,13 +168,7 @@ function refuseCertificatesBesideIstio(tls: Tls, refusals: Refusals): void {
 const terminating: ReadonlySet<string> = new Set(["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"]);
 
 function refuseOwnCertificates(tls: Tls, refusals: Refusals): void {
-  const sources = [
-    tls.serverCertificate && tls.privateKey,
-    tls.credentialName,
-    tls.credentialNames.length > 0,
-    tls.tlsCertificates.length > 0,
-  ];
-  if (sources.filter(Boolean).length > 1)
+  if (sourcesOf(tls) > 1)
     refusals.add(
       "The certificate has several sources: set only one of credentialName, credentialNames, serverCertificate with privateKey, and tlsCertificates",
     );
@@ -164,8 +176,15 @@ function refuseOwnCertificates(tls: Tls, refusals: Refusals): void {
   // istiod checks nothing else then.
   if (isTerminating && (tls.credentialName || tls.credentialNames.length > 0)) return;
   if (isTerminating) refuseFiles(tls, refusals);
-  if (tls.caCrl && tls.credentialName) refusals.add("caCrl is not allowed with credentialName", "caCrl");
-  if (tls.caCrl && tls.mode === "SIMPLE") refusals.add("caCrl is not allowed with mode SIMPLE", "caCrl");
+  if (!tls.caCrl) return;
+  if (tls.credentialName) refusals.add("caCrl is not allowed with credentialName", "caCrl");
+  if (tls.mode === "SIMPLE") refusals.add("caCrl is not allowed with mode SIMPLE", "caCrl");
+}
+
+function sourcesOf({ serverCertificate, privateKey, credentialName, credentialNames, tlsCertificates }: Tls): number {
+  const files = Boolean(serverCertificate) && Boolean(privateKey);
+  return [files, Boolean(credentialName), credentialNames.length > 0, tlsCertificates.length > 0].filter(Boolean)
+    .length;
 }
 
 function refuseFiles(tls: Tls, refusals: Refusals): void {

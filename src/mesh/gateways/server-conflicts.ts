@@ -1,3 +1,4 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
@@ -50,7 +51,23 @@ function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
 }
 
+const claimsOfAll = (gateway: Gateway) =>
+  gateway.spec.servers.flatMap((server) => [...claimsOf(server, gateway)].map((claim) => ({ server, claim })));
+
 const keyOf = (server: Server, claim: Claim): string => `${claim.of} ${listenerOf(server)} ${shownClaim(claim)}`;
+
+/** The keys under which a server is found that conflicts with this one. */
+const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
+  claim.of === "port"
+    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
+    : [keyOf(server, claim)];
+
+const keysOf =
+  (keys: (server: Server, claim: Claim) => readonly string[]) =>
+  (gateway: Gateway, settings: MeshSettings): ReadonlySet<string> =>
+    new Set(
+      isServed(gateway, settings) ? claimsOfAll(gateway).flatMap(({ server, claim }) => keys(server, claim)) : [],
+    );
 
 /**
  * A Gateway, and the Gateways with a server that cannot be beside one of its servers at one proxy: with the same host or
@@ -58,22 +75,11 @@ const keyOf = (server: Server, claim: Claim): string => `${claim.of} ${listenerO
  */
 export const gatewaysAtListener = relation(
   "gatewaysAtListener",
-  index("Gateway", (gateway, settings) => {
-    const keys = new Set<string>();
-    if (!isServed(gateway, settings)) return keys;
-    for (const server of gateway.spec.servers)
-      for (const claim of claimsOf(server, gateway))
-        if (claim.of !== "port") keys.add(keyOf(server, claim));
-        else for (const sharing of excludedBy[claim.sharing]) keys.add(keyOf(server, { of: "port", sharing }));
-    return keys;
-  }),
-  index("Gateway", (gateway, settings) => {
-    const keys = new Set<string>();
-    if (!isServed(gateway, settings)) return keys;
-    for (const server of gateway.spec.servers)
-      for (const claim of claimsOf(server, gateway)) keys.add(keyOf(server, claim));
-    return keys;
-  }),
+  index("Gateway", keysOf(keysAgainst)),
+  index(
+    "Gateway",
+    keysOf((server, claim) => [keyOf(server, claim)]),
+  ),
 );
 
 /** A server and its Gateway. */
@@ -111,11 +117,7 @@ function serverAt(gateway: Gateway, key: string): Server | undefined {
   let known = servers.get(gateway);
   if (known === undefined) {
     const byKey = new Map<string, Server>();
-    for (const server of gateway.spec.servers)
-      for (const claim of claimsOf(server, gateway)) {
-        const at = keyOf(server, claim);
-        if (!byKey.has(at)) byKey.set(at, server);
-      }
+    for (const { server, claim } of claimsOfAll(gateway)) addFirst(byKey, keyOf(server, claim), server);
     servers.set(gateway, (known = byKey));
   }
   return known.get(key);
@@ -149,24 +151,31 @@ type View = MeshView<(typeof readsOfConflicts)[number]>;
  */
 export function serverConflictsOf(gateway: Gateway, mesh: View): readonly ServerConflict[] {
   if (!isServed(gateway, mesh.settings)) return [];
-  const { servers } = gateway.spec;
-  const proxies = Object.keys(gateway.spec.selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
+  const { servers, selector } = gateway.spec;
+  const proxies = Object.keys(selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
   const earlier = new Map<string, Server>();
-  const found: ServerConflict[] = [];
-  for (const [i, server] of servers.entries()) {
+  return servers.flatMap((server, i) => {
     const own = { gateway, server };
-    const byKind = new Map<ServerConflict["kind"], Conflict>();
-    for (const claim of claimsOf(server, gateway)) {
-      const conflict = conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own);
-      if (conflict !== undefined && !byKind.has(conflict.kind)) byKind.set(conflict.kind, conflict);
-    }
-    // A server that istiod leaves out causes no error in Envoy.
-    if (byKind.has("host taken") || byKind.has("port taken")) byKind.delete("listener refused");
-    else for (const claim of claimsOf(server, gateway)) addFirst(earlier, keyOf(server, claim), server);
-    found.push(...[...byKind.values()].map((conflict) => ({ ...conflict, server: i })));
-  }
-  return found;
+    const claims = [...claimsOf(server, gateway)];
+    const byKind = conflictsByKind(
+      claims.map((claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own)),
+    );
+    if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
+    return [...byKind.values()].map((conflict) => ({ ...conflict, server: i }));
+  });
 }
+
+function conflictsByKind(found: readonly (Conflict | undefined)[]): ReadonlyMap<ServerConflict["kind"], Conflict> {
+  const byKind = new Map<ServerConflict["kind"], Conflict>();
+  for (const conflict of found)
+    if (conflict !== undefined && !byKind.has(conflict.kind)) byKind.set(conflict.kind, conflict);
+  // A server that istiod leaves out causes no error in Envoy.
+  if (isLeftOut(byKind)) byKind.delete("listener refused");
+  return byKind;
+}
+
+const isLeftOut = (found: ReadonlyMap<ServerConflict["kind"], Conflict>): boolean =>
+  found.has("host taken") || found.has("port taken");
 
 type Conflict = Omit<ServerConflict, "server">;
 
@@ -177,12 +186,6 @@ function addFirst(known: Map<string, Server>, key: string, server: Server): void
 const kinds = { host: "host taken", port: "port taken", "server name": "listener refused" } as const;
 const shownClaim = (claim: Claim): string =>
   claim.of === "host" ? claim.host : claim.of === "server name" ? claim.name : claim.sharing;
-
-/** The keys under which a server is found that conflicts with this one. */
-const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
-  claim.of === "port"
-    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
-    : [keyOf(server, claim)];
 
 /**
  * Whether a server conflicts with another one under a key that both have. If they meet by their server names, istiod keeps
