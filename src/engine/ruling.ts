@@ -109,6 +109,9 @@ export const ladder = {
     const exception = exceptionOf(finding, context);
     return when(exception !== undefined, "off", `${exception?.title} accepts it until ${exception?.expiresAt}`);
   }),
+  newRule: lowers("newRule", ({ setting: { newerThan } }) =>
+    when(newerThan !== undefined, "warn", `the rule is newer than the profile ${newerThan} that is in use`),
+  ),
   trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
   limitedEffect: lowers("limitedEffect", ({ atMost }) =>
     when(atMost === "warn", "warn", "the effect is uncertain or limited in this case"),
@@ -191,11 +194,11 @@ export function rulingsOf(findings: readonly Finding[], context: RulingContext):
 
 /** The exception that accepts a finding: its own, or that of a finding which includes it. */
 function exceptionOf(
-  { rule, subject, acceptedWith = [] }: Finding,
-  { exceptionFor }: RulingContext,
+  { rule, subject, message, key = message, acceptedWith = [] }: Finding,
+  { exceptionFor, after }: RulingContext,
 ): Exception | undefined {
-  let exception = exceptionFor(rule, subject);
-  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object);
+  let exception = exceptionFor(rule, subject, key, after);
+  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
   return exception;
 }
 

@@ -227,6 +227,7 @@ const findingWith = (parts: Partial<Finding>): Finding => ({
 const steps: readonly [string, Partial<Finding>, Partial<RequestContext>, Mode, RegExp][] = [
   ["gatewayProxy", {}, { isGatewayProxy: () => true }, "off", /istiod runs/],
   ["onError", { undecided: "error", setting: setting("deny", { onError: "warn" }) }, {}, "warn", /onError: warn/],
+  ["newRule", { setting: setting("deny", { newerThan: "baseline@0.1" }) }, {}, "warn", /newer than .* baseline@0\.1/],
   ["incompleteData", { class: "weakening" }, { incompleteKinds: () => ["Workload"] }, "warn", /Workload is old/],
   ["garbageCollection", {}, { writer: "garbage collector", isDeletion: true }, "audit", /deletes what belongs/],
   ["writer", { class: "relational" }, { writer: "control plane" }, "audit", /from the control plane/],
@@ -245,7 +246,7 @@ for (const [step, parts, request, expected, reason] of steps)
     );
     assert.match(ruling.lowered[0]?.reason ?? "", reason);
     const [without] = rulingsOf([findingWith(parts)], contextOf({}));
-    const stays = step === "onError" ? expected : "deny";
+    const stays = step === "onError" || step === "newRule" ? expected : "deny";
     assert.equal(without?.mode, stays);
   });
 
