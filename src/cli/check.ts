@@ -18,6 +18,15 @@ import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
+import {
+  baselineNotes,
+  type BaselineOptions,
+  baselineOptions,
+  knownIn,
+  readBaseline,
+  withKnown,
+  writeBaseline,
+} from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -64,7 +73,8 @@ export interface CheckOptions
     ReportOptions,
     DeletionOptions,
     RequesterOptions,
-    SubstitutionOptions {
+    SubstitutionOptions,
+    BaselineOptions {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -130,7 +140,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of [...requesterOptions(), ...reportOutputOptions()]) command.addOption(option);
+  for (const option of [...requesterOptions(), ...baselineOptions(), ...reportOutputOptions()])
+    command.addOption(option);
   return command;
 }
 
@@ -138,6 +149,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
   const outputs = outputsOf(options);
+  const { baseline, writeBaseline: newBaseline } = options;
+  const listed = readBaseline(baseline);
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
@@ -161,10 +174,14 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
-  const report = reportFor(change, unread, { ...options, policies });
+  const judged = reportFor(change, unread, { ...options, policies });
   for (const error of unread) tellProblem(shownError(error), terminal);
+  const known = newBaseline === undefined ? listed : knownIn(judged);
+  const report = known === undefined ? judged : withKnown(judged, known, newBaseline ?? baseline ?? "");
   writeReport(report, outputs, terminal);
-  for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
+  for (const note of [...notes, ...notesOf(set, options), ...baselineNotes(report)])
+    tellNote(printableLine(note, 2000), terminal);
+  if (known !== undefined && newBaseline !== undefined) writeBaseline(known, report, newBaseline);
   return exitCode(report, options);
 }
 

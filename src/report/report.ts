@@ -72,6 +72,16 @@ export interface AcceptedFinding extends ReportedFinding {
   };
 }
 
+/** An entry of a baseline: a finding that was there when the baseline was written. */
+export interface KnownFinding {
+  readonly fingerprint: string;
+  readonly rule: string;
+  /** `VirtualService payments/api`. */
+  readonly object: string;
+  readonly message: string;
+  readonly file: string | null;
+}
+
 /** A file that could not be read, or a rule that failed. */
 export interface ReportedError {
   readonly file: string | null;
@@ -114,6 +124,8 @@ export interface Report {
   /** Rules that could not run. */
   readonly skipped: readonly { readonly rule: string; readonly reason: string }[];
   readonly errors: readonly ReportedError[];
+  /** The baseline that findings were compared with: how many of them it lists, and what it lists and no longer exists. */
+  readonly baseline?: { readonly file: string; readonly known: number; readonly stale: readonly KnownFinding[] };
   readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
 }
 
