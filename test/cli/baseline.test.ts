@@ -107,7 +107,10 @@ describe("a baseline", () => {
   });
 
   test("it is not written unless everything was checked", async () => {
-    const broken = folderWith({ "a.yaml": virtualService("a", [90, 20]), "b.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n\tname: b\n" });
+    const broken = folderWith({
+      "a.yaml": virtualService("a", [90, 20]),
+      "b.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n\tname: b\n",
+    });
     const { code, error, report } = await checked(broken, "--write-baseline", join(root, "never.json"));
     assert.deepEqual([code, existsSync(join(root, "never.json")), report.errors.length], [2, false, 1]);
     assert.match(
