@@ -1,6 +1,7 @@
-import { keyOf, namespaceKey } from "../kube/identity.ts";
+import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Exception, type FilledParameter, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
 import type { NamespacePlace, ObjectPlace, Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
 import { isOfUser } from "../policy/profiles.ts";
@@ -73,7 +74,9 @@ export function selectionOf(policies: Policies, requester?: Requester, now: Date
     between: (before, after) => new PolicySettings(policies, requester, before, after),
     exceptionFor: ({ id }, subject, key, mesh) => {
       const namespace = namespaceOf(subject);
-      const finding = { rule: id, namespace, object: objectPlaceOf(subject), key };
+      const fingerprint = () =>
+        key === undefined ? undefined : fingerprintOf({ rule: id, identity: identityOf(subject), key });
+      const finding = { rule: id, namespace, object: objectPlaceOf(subject), fingerprint };
       return policies.exceptionFor(finding, labelsOf(namespace, mesh), now);
     },
   };

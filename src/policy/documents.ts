@@ -140,8 +140,8 @@ export interface ExceptionSpec {
   readonly rules: readonly string[];
   readonly match?: {
     readonly objects?: ObjectsWhere;
-    /** Keys of findings, as reports contain them. */
-    readonly keys?: readonly string[];
+    /** Fingerprints of findings, as reports contain them. */
+    readonly fingerprints?: readonly string[];
   };
   readonly reason: string;
   readonly owner: string;

@@ -8,8 +8,8 @@ export interface AcceptableFinding {
   readonly rule: string;
   readonly namespace: string;
   readonly object: ObjectPlace;
-  /** The key that identifies it among the findings of this rule on this object; undefined: any of them. */
-  readonly key: string | undefined;
+  /** Computed only if an exception selects findings by it; undefined: it is not one single finding. */
+  fingerprint(): string | undefined;
 }
 
 /** The exceptions, indexed by namespace, rule and name of the object. */
@@ -22,7 +22,7 @@ interface Accepted {
   readonly exception: Exception;
   readonly place: number;
   readonly endsAt: number;
-  selects(object: ObjectPlace, key: string | undefined): boolean;
+  selects(finding: AcceptableFinding): boolean;
 }
 
 interface OfRule {
@@ -36,12 +36,13 @@ export function acceptedFindings(exceptions: readonly Exception[]): AcceptedFind
   for (const [place, exception] of exceptions.entries())
     for (const rule of exception.spec.rules) add(compiled(exception, place), `${exception.namespace} ${rule}`, byRule);
   return {
-    *of({ rule, namespace, object, key }, now) {
+    *of(finding, now) {
+      const { rule, namespace, object } = finding;
       const ofRule = byRule.get(`${namespace} ${rule}`);
       if (ofRule === undefined) return;
       const named = ofRule.byName.get(object.name) ?? [];
       const both = named.length === 0 ? ofRule.others : [...named, ...ofRule.others].sort((a, b) => a.place - b.place);
-      for (const one of both) if (now.getTime() < one.endsAt && one.selects(object, key)) yield one.exception;
+      for (const one of both) if (now.getTime() < one.endsAt && one.selects(finding)) yield one.exception;
     },
   };
 }
@@ -62,14 +63,14 @@ function add(one: Accepted, key: string, byRule: Map<string, OfRule>): void {
 }
 
 function compiled(exception: Exception, place: number): Accepted {
-  const { objects, keys } = exception.spec.match ?? {};
+  const { objects, fingerprints } = exception.spec.match ?? {};
   const isObject = compileObjects(objects);
-  const wanted = keys === undefined ? undefined : new Set(keys);
+  const wanted = fingerprints === undefined ? undefined : new Set(fingerprints);
   return {
     exception,
     place,
     endsAt: endOf(exception.expiresAt),
-    selects: (object, key) => (wanted === undefined || (key !== undefined && wanted.has(key))) && isObject(object),
+    selects: (finding) => isObject(finding.object) && (wanted === undefined || wanted.has(finding.fingerprint() ?? "")),
   };
 }
 

@@ -311,9 +311,9 @@ function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
         "Limits the exception to some findings. All conditions that are set must match. Default: all findings of these rules in this namespace.",
         {
           objects,
-          keys: list(
-            text("The key of a finding."),
-            "Keys of findings, as the JSON of `check` and `audit` contains them.",
+          fingerprints: list(
+            text("The fingerprint of a finding: 32 hexadecimal digits.", "^[0-9a-f]{32}$"),
+            "Fingerprints of findings, as the JSON of `check` and `audit` contains them. They stay the same when the object is created again.",
           ),
         },
       ),

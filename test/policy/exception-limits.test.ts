@@ -60,25 +60,31 @@ test("an exception that the policies do not allow accepts nothing, and another o
   const policies = policiesOf(text);
   const object = { kind: "VirtualService", name: "a", labels: {} };
   const at = (time: string) =>
-    policies.exceptionFor({ rule: step, namespace: "shop", object, key: undefined }, {}, new Date(time))?.name;
+    policies.exceptionFor({ rule: step, namespace: "shop", object, fingerprint: () => undefined }, {}, new Date(time))
+      ?.name;
   assert.equal(at("2027-01-01T00:00:00Z"), "short");
   assert.equal(at("2027-01-15T23:59:59Z"), "short");
   assert.equal(at("2027-01-16T00:00:00Z"), undefined);
   assert.equal(at("2027-12-20T00:00:00Z"), "long");
 });
 
-test("an exception can select kinds and keys of findings", () => {
+test("an exception can select kinds and fingerprints", () => {
   const spec = (match: string) =>
     `{rules: [${step}], match: ${match}, reason: why, owner: who, expiresAt: '2027-12-31'}`;
+  const one = "1".repeat(32);
   const policies = policiesOf(
     exception("kinds", "a", spec("{objects: {kinds: [VirtualService], names: [x]}}")) +
-      exception("keys", "b", spec("{keys: [v1, v2]}")),
+      exception("findings", "b", spec(`{fingerprints: ['${one}', '${"2".repeat(32)}']}`)),
   );
-  const of = (namespace: string, kind: string, key: string | undefined) =>
-    policies.exceptionFor({ rule: step, namespace, object: { kind, name: "x", labels: {} }, key }, {}, now)?.name;
+  const of = (namespace: string, kind: string, fingerprint: string | undefined) =>
+    policies.exceptionFor(
+      { rule: step, namespace, object: { kind, name: "x", labels: {} }, fingerprint: () => fingerprint },
+      {},
+      now,
+    )?.name;
   assert.equal(of("a", "VirtualService", "any"), "kinds");
   assert.equal(of("a", "Service", "any"), undefined);
-  assert.equal(of("b", "Service", "v2"), "keys");
-  assert.equal(of("b", "Service", "v3"), undefined);
+  assert.equal(of("b", "Service", one), "findings");
+  assert.equal(of("b", "Service", "3".repeat(32)), undefined);
   assert.equal(of("b", "Service", undefined), undefined);
 });

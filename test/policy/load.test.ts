@@ -144,7 +144,7 @@ const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]]
   [`{rules: ['*'], ${accepted}}`, 'spec.rules[0]: there is no rule "*"; `meshward rules` lists them'],
   [
     `{rules: [virtual-service-canary-step], match: {namespaces: {names: [a]}}, ${accepted}}`,
-    "spec.match.namespaces: there is no such field; known are objects, keys",
+    "spec.match.namespaces: there is no such field; known are objects, fingerprints",
   ],
   [
     "{rules: [virtual-service-canary-step], reason: ' ', expiresAt: soon}",

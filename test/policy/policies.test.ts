@@ -114,7 +114,7 @@ test("an exception accepts its rules on its objects in its own namespace, until 
       ...(changed as object),
     };
     const namespace = changed.namespace ?? "payments";
-    return policies.exceptionFor({ rule, namespace, object, key: "k" }, {}, new Date(time))?.name;
+    return policies.exceptionFor({ rule, namespace, object, fingerprint: () => "k" }, {}, new Date(time))?.name;
   };
   const before = "2027-01-31T10:59:59Z";
   assert.equal(at(before), "legacy");
