@@ -1,5 +1,5 @@
 import { identityOf, keyOf } from "../kube/identity.ts";
-import type { AnyObject } from "../kube/object.ts";
+import type { AnyObject, ObjectMetadata } from "../kube/object.ts";
 import { type Change, observedOverlay, subjectOf } from "../view/overlay.ts";
 import { decidesSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
@@ -122,19 +122,20 @@ const isIn = (namespace: string, { change }: PendingChange): boolean =>
   subjectOf(change).metadata.namespace === namespace;
 
 /** Whether a mesh shows this change or a later one of the same object. */
-export function isShownBy({ change: { old, object }, replaced }: PendingChange, mesh: Mesh): boolean {
-  const subject = subjectOf({ old, object });
+export function isShownBy({ change, replaced }: PendingChange, mesh: Mesh): boolean {
+  const subject = subjectOf(change);
   const found = mesh.find(subject.kind, keyOf(subject));
-  const there = found?.implied ? undefined : found;
-  if (old === undefined) return there !== undefined && there.metadata.uid !== replaced?.metadata.uid;
+  const there = found?.implied ? undefined : found?.metadata;
+  if (change.old === undefined) return there !== undefined && there.uid !== replaced?.metadata.uid;
   // An object that the view has never shown may not have arrived yet.
   if (there === undefined) return replaced !== undefined && !replaced.implied;
-  const isLater = isLaterVersion(there.metadata.resourceVersion, old.metadata.resourceVersion);
-  // With finalizers, a deleted object stays until they are removed. Until it is being deleted, it may be any update.
-  if (object === undefined && there.metadata.uid === old.metadata.uid)
-    return isLater && there.metadata.deletionTimestamp !== undefined;
-  return isLater;
+  const isLater = isLaterVersion(there.resourceVersion, change.old.metadata.resourceVersion);
+  return isLater && (change.object !== undefined || isDeleted(change.old.metadata, there));
 }
+
+/** With finalizers, a deleted object stays until they are removed. Until it is being deleted, it may show any update. */
+const isDeleted = (old: ObjectMetadata, there: ObjectMetadata): boolean =>
+  there.uid !== old.uid || there.deletionTimestamp !== undefined;
 
 /**
  * Resource versions of one resource are decimal numbers of any length that grow (Kubernetes API concepts, "Resource
