@@ -96,17 +96,21 @@ function permissionTemplates(rules: readonly Rule[]): string {
 
 function webhookTemplates(rules: readonly Rule[]): string {
   const rulesTexts = new Map<string, string>();
-  const parts = new Map<string, Map<string, string[]>>();
-  for (const failurePolicy of failurePolicies)
-    for (const [where, options] of Object.entries(protectedNamespaces)) {
-      const objects = objectsFor(rules, { failurePolicy, protectedNamespaces: options });
-      for (const [part, webhooks] of partsOf(objects)) {
-        const text = stringified(webhooks.map((webhook) => withPlaceholders(webhook, rulesTexts)));
-        let variants = parts.get(part);
-        if (variants === undefined) parts.set(part, (variants = new Map()));
-        add(variants, text, `${failurePolicy} ${where}`);
-      }
+  const cases = failurePolicies.flatMap((failurePolicy) =>
+    Object.entries(protectedNamespaces).map(([where, names]) => {
+      const objects = objectsFor(rules, { failurePolicy, protectedNamespaces: names });
+      return { value: `${failurePolicy} ${where}`, webhooks: partsOf(objects) };
+    }),
+  );
+  const variantsOf = (part: string): Variants => {
+    const variants = new Map<string, string[]>();
+    for (const { value, webhooks } of cases) {
+      const shown = (webhooks.get(part) ?? []).map((webhook) => withPlaceholders(webhook, rulesTexts));
+      add(variants, stringified(shown), value);
     }
+    return variants;
+  };
+  const parts = new Map([...(cases[0]?.webhooks.keys() ?? [])].map((part) => [part, variantsOf(part)]));
   const texts = new Map([...parts].map(([part, variants]) => [part, alternatives(variants, "$variant")]));
   const configuration = (kind: string): string =>
     [...texts].flatMap(([part, text]) => (part.startsWith(kind) ? [text] : [])).join("");

@@ -10,7 +10,7 @@ import { yamlOf } from "../../src/deploy/yaml.ts";
 import { kustomizeFiles, kustomizeOptions } from "../../src/generate/kustomize.ts";
 import { rules } from "../../src/rules/index.ts";
 import { helmNames } from "./binaries.ts";
-import { skip } from "./environment.ts";
+import { type Raw, skip } from "./environment.ts";
 import {
   chart,
   chartObjects,
@@ -189,6 +189,21 @@ describe("the Helm chart", { skip: noHelm }, () => {
       assert.deepEqual(comparable(rendered), comparable(objectsIn(golden)));
     });
   }
+
+  test("the Service selects the pods of the Deployment, and neither those of hooks nor of tests", () => {
+    const objects = chartObjects("helm4") as readonly (KubernetesObject & Raw)[];
+    const service = objects.find(({ kind }) => kind === "Service") as Raw;
+    const selected = objects.filter((object) => {
+      const labels = object.kind === "Pod" ? object.metadata.labels : object["spec"]?.template?.metadata?.labels;
+      const entries = Object.entries(service["spec"].selector);
+      return labels !== undefined && entries.every(([key, value]) => labels[key] === value);
+    });
+    assert.deepEqual(
+      selected.map(({ kind }) => kind),
+      ["Deployment"],
+    );
+    assert.ok(objects.some(({ kind }) => kind === "Pod") && objects.some(({ kind }) => kind === "Job"));
+  });
 
   test("its version is that of the program", () => {
     const { version, appVersion } = parse(readFileSync(join(chart, "Chart.yaml"), "utf8")) as Record<string, string>;

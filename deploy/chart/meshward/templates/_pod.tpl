@@ -1,8 +1,10 @@
-{{- /* What the pods of the Deployment, of the hook and of the test have in common. */ -}}
+{{- /* What the pods of the Deployment, of the hook and of the test have in common: a list of the root and the account. */ -}}
 {{- define "meshward.podSpec" -}}
+{{- $account := index . 1 }}
+{{- with index . 0 }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-serviceAccountName: meshward
+serviceAccountName: {{ $account }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -18,9 +20,11 @@ securityContext:
   runAsGroup: 65532
   fsGroup: 65532
   seccompProfile: { type: RuntimeDefault }
+{{- $values := .Values }}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" }}
-{{- with get $.Values $field }}
+{{- with get $values $field }}
 {{ $field }}: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
