@@ -124,14 +124,15 @@ const isIn = (namespace: string, { change }: PendingChange): boolean =>
 /** Whether a mesh shows this change or a later one of the same object. */
 export function isShownBy({ change, replaced }: PendingChange, mesh: Mesh): boolean {
   const subject = subjectOf(change);
-  const found = mesh.find(subject.kind, keyOf(subject));
-  const there = found?.implied ? undefined : found?.metadata;
+  const there = known(mesh.find(subject.kind, keyOf(subject)))?.metadata;
   if (change.old === undefined) return there !== undefined && there.uid !== replaced?.metadata.uid;
   // An object that the view has never shown may not have arrived yet.
-  if (there === undefined) return replaced !== undefined && !replaced.implied;
+  if (there === undefined) return known(replaced) !== undefined;
   const isLater = isLaterVersion(there.resourceVersion, change.old.metadata.resourceVersion);
   return isLater && (change.object !== undefined || isDeleted(change.old.metadata, there));
 }
+
+const known = (found: AnyObject | undefined): AnyObject | undefined => (found?.implied ? undefined : found);
 
 /** With finalizers, a deleted object stays until they are removed. Until it is being deleted, it may show any update. */
 const isDeleted = (old: ObjectMetadata, there: ObjectMetadata): boolean =>
