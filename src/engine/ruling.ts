@@ -60,6 +60,8 @@ export interface RequestContext {
   readonly isDryRun: boolean;
   /** The evidence of relational findings could not be read again in time. */
   readonly isUnconfirmed: boolean;
+  /** All findings that deny depend on another change that was admitted and is not stored. */
+  readonly isPending: boolean;
   /** The mode that the policies set for relational findings of reconcilers. */
   readonly reconcilers: "warn" | "deny";
   /** The reason for break glass, if the requester uses it and may do so. */
@@ -177,6 +179,13 @@ export const ladder = {
       request?.isUnconfirmed === true && finding.class === "relational",
       "warn",
       "the API server did not confirm it in time",
+    ),
+  ),
+  pending: lowers("pending", ({ class: of, setting, undecided }, _mode, { request }) =>
+    when(
+      request?.isPending === true && undecided === undefined && (of === "relational" || setting.onUnknown !== "deny"),
+      "warn",
+      "it depends on another change that was admitted a moment ago and is not stored yet",
     ),
   ),
   breakGlass: lowers("breakGlass", (_finding, mode, { request }) =>

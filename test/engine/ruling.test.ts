@@ -207,6 +207,7 @@ const calm: RequestContext = {
   isDeletion: false,
   isDryRun: false,
   isUnconfirmed: false,
+  isPending: false,
   reconcilers: "warn",
   breakGlass: undefined,
   isGatewayProxy: () => false,
@@ -234,6 +235,7 @@ const steps: readonly [string, Partial<Finding>, Partial<RequestContext>, Mode, 
   ["reconciler", { class: "relational" }, { writer: "reconciler" }, "warn", /may still apply the missing/],
   ["dryRun", { class: "relational" }, { isDryRun: true }, "warn", /dry run/],
   ["unconfirmed", { class: "relational" }, { isUnconfirmed: true }, "warn", /did not confirm/],
+  ["pending", { class: "relational" }, { isPending: true }, "warn", /another change .* is not stored yet/],
   ["breakGlass", {}, { breakGlass: "incident" }, "warn", /break glass/],
 ];
 for (const [step, parts, request, expected, reason] of steps)
