@@ -11,7 +11,6 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inject } from "postject";
 import { writeBuiltFile } from "./built-file.ts";
 import { root } from "./files.ts";
 
@@ -29,31 +28,38 @@ const executablePath = (folder: string, platform: string): string => join(folder
  * Writes `meshward-<platform>` into a folder that contains the built file. `node` is an executable of the version that runs
  * this, because another one does not understand the blob.
  */
-export async function writeExecutable(folder: string, platform: string, node: string): Promise<string> {
+export function writeExecutable(folder: string, platform: string, node: string): string {
   const path = executablePath(folder, platform);
   copyFileSync(node, path);
   chmodSync(path, 0o755);
-  await inject(path, "NODE_SEA_BLOB", blobOf(folder), { sentinelFuse });
-  return path;
-}
-
-/** The built file in the form that Node looks for in its own executable. */
-function blobOf(folder: string): Buffer {
   const work = mkdtempSync(join(tmpdir(), "meshward-executable-"));
   try {
-    const main = join(work, "main.js");
-    const output = join(work, "blob");
-    const config = join(work, "config.json");
-    // The line for the shell is no JavaScript inside of a function.
-    writeFileSync(main, readFileSync(join(folder, "meshward.js"), "utf8").replace(/^#!.*\n/, "\n"));
-    // Compiled code is not portable between processors.
-    const fields = { main, output, disableExperimentalSEAWarning: true, useCodeCache: false, useSnapshot: false };
-    writeFileSync(config, JSON.stringify({ ...fields, execArgv: ["--disable-sigusr1"] }));
-    execFileSync(process.execPath, ["--experimental-sea-config", config], { stdio: "pipe" });
-    return readFileSync(output);
+    const blob = writeBlob(folder, work);
+    run(postject, path, "NODE_SEA_BLOB", blob, "--sentinel-fuse", sentinelFuse);
   } finally {
     rmSync(work, { recursive: true });
   }
+  return path;
+}
+
+/** The package has no types, and prints what a user need not know, such as notes of ELF that it does not understand. */
+const postject = join(root, "node_modules/postject/dist/cli.js");
+
+/** Throws an Error with what the program printed if it fails. */
+const run = (...args: readonly string[]): void => void execFileSync(process.execPath, args, { stdio: "pipe" });
+
+/** The built file in the form that Node looks for in its own executable. */
+function writeBlob(folder: string, work: string): string {
+  const main = join(work, "main.js");
+  const output = join(work, "blob");
+  const config = join(work, "config.json");
+  // The line for the shell is no JavaScript inside of a function.
+  writeFileSync(main, readFileSync(join(folder, "meshward.js"), "utf8").replace(/^#!.*\n/, "\n"));
+  // Compiled code is not portable between processors.
+  const fields = { main, output, disableExperimentalSEAWarning: true, useCodeCache: false, useSnapshot: false };
+  writeFileSync(config, JSON.stringify({ ...fields, execArgv: ["--disable-sigusr1"] }));
+  run("--experimental-sea-config", config);
+  return output;
 }
 
 /** The Node that npm has installed for a platform, if any. */
@@ -70,7 +76,7 @@ if (import.meta.main) {
     const node = given.get(platform) ?? installedNode(platform);
     if (node === undefined) process.stderr.write(`no executable for ${platform}: npm has no Node for it here\n`);
     else {
-      const path = await writeExecutable(folder, platform, node);
+      const path = writeExecutable(folder, platform, node);
       process.stdout.write(`wrote ${path} (${Math.round(statSync(path).size / 1e6)} MB)\n`);
     }
   }

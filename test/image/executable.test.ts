@@ -22,7 +22,7 @@ describe("the single executable", { skip }, () => {
   let path = "";
   before(async () => {
     await writeBuiltFile(folder);
-    path = await writeExecutable(folder, platform, node ?? "");
+    path = writeExecutable(folder, platform, node ?? "");
   });
   /** Without any Node in PATH, in a folder with nothing in it. */
   const run = (args: readonly string[], input = "") =>
