@@ -12,12 +12,14 @@ export class FrozenMesh {
   readonly mesh: Mesh;
   readonly #changed = new Map<Kind, Set<string>>();
   readonly #release: () => void;
+  #changeCount = 0;
 
   constructor(store: MeshStore) {
     const overlay = new Overlay(store, [], new Set());
     this.mesh = overlay;
     this.#release = store.watch((change) => {
       overlay.hide(change);
+      this.#changeCount++;
       const { kind } = subjectOf(change);
       let keys = this.#changed.get(kind);
       if (keys === undefined) this.#changed.set(kind, (keys = new Set()));
@@ -25,8 +27,9 @@ export class FrozenMesh {
     });
   }
 
-  get hasChanges(): boolean {
-    return this.#changed.size > 0;
+  /** The number of changes since the mesh was frozen. */
+  get changeCount(): number {
+    return this.#changeCount;
   }
 
   /** What is different in `now`, each object once, and without objects that only have another version. */
