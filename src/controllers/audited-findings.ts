@@ -21,7 +21,10 @@ export interface AuditedFinding {
 export const handledAtOnce = 100;
 
 /** The findings in a stable order: the most severe first, those that exceptions accept last. */
-export async function auditedFindings({ rulings }: Pick<AuditOutcome, "rulings">, turn: Turn): Promise<AuditedFinding[]> {
+export async function auditedFindings(
+  { rulings }: Pick<AuditOutcome, "rulings">,
+  turn: Turn,
+): Promise<AuditedFinding[]> {
   const found: (AuditedFinding & { readonly order: string })[] = [];
   const counts = new Map<string, number>();
   for (const [i, ruling] of rulings.entries()) {

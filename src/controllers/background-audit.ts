@@ -1,4 +1,4 @@
-import { type AuditResults, StandingAudit } from "../engine/audit.ts";
+import { type AuditPass, type AuditResults, StandingAudit } from "../engine/audit.ts";
 import { Budget } from "../engine/budget.ts";
 import type { Rule } from "../engine/rule.ts";
 import { type Ruling, ruled } from "../engine/ruling.ts";
@@ -47,8 +47,6 @@ export interface BackgroundAuditOptions {
   /** Called after each audit; the next one waits for it. */
   readonly publish: (outcome: AuditOutcome, turn: Turn) => Promise<void>;
   readonly log: Log;
-  /** CPU time of this thread so far, in milliseconds. */
-  readonly cpuMs: () => number;
   /** Yields to other tasks of this thread. */
   readonly pause: () => Promise<void>;
   readonly pace?: Pace;
@@ -62,7 +60,7 @@ export interface BackgroundAuditOptions {
  */
 export type Turn = () => Promise<void>;
 
-/** The CPU time after which an audit lets reviews run, in milliseconds: short compared with what a client waits. */
+/** The time after which an audit lets reviews run, in milliseconds: short compared with what a client waits. */
 const sliceMs = 1;
 /**
  * One rule for one object may take this long, in milliseconds: many times the budget of a review, which would have denied
@@ -121,7 +119,8 @@ class Audits {
     this.#options = options;
     this.#signal = signal;
     this.#standing = new StandingAudit(options.rules);
-    this.#budget = new Budget({ limitMs: evaluationMs, sliceMs, cpuMs: options.cpuMs });
+    // Not the CPU time of the thread, which some kernels count in steps of four milliseconds.
+    this.#budget = new Budget({ limitMs: evaluationMs, sliceMs, cpuMs: () => performance.now() });
   }
 
   /** Audits what is due. */
@@ -164,31 +163,31 @@ class Audits {
   async #audit(trigger: AuditTrigger): Promise<void> {
     const { pace, wallMs, policies: inForce, mesh } = this.#options;
     const startMs = pace.now();
-    const store = mesh();
-    const policies = inForce();
-    const knowledge = knowledgeIn(store);
     const now = new Date(wallMs());
+    const policies = inForce();
+    const store = mesh();
+    const base = { store, policies, knowledge: knowledgeIn(store), untilMs: endOfNextException(policies, now) };
     const selection = selectionOf(policies, undefined, now);
     const frozen = new FrozenMesh(store);
+    let evaluations: number;
     try {
-      const pass = { mesh: frozen.mesh, selection, budget: this.#budget };
-      const before = this.#audited;
-      const changes = trigger === "change" && before !== undefined ? before.changesTo(frozen.mesh) : [];
-      const steps =
-        trigger === "change" && before !== undefined
-          ? this.#standing.changed(changes, before.mesh, pass)
-          : this.#standing.everything(pass);
-      const evaluations = await this.#run(steps);
-      this.#audited?.release();
-      this.#audited = frozen;
-      this.#base = { store, policies, knowledge, untilMs: endOfNextException(policies, now) };
-      if (trigger !== "change") this.#completeAtMs = startMs;
-      if (trigger === "change" && evaluations === 0) return;
-      await this.#publish({ trigger, evaluations, policies, selection, startMs });
+      evaluations = await this.#run(this.#steps(trigger, { mesh: frozen.mesh, selection, budget: this.#budget }));
     } catch (error) {
-      if (this.#audited !== frozen) frozen.release();
+      frozen.release();
       throw error;
     }
+    this.#audited?.release();
+    this.#audited = frozen;
+    this.#base = base;
+    if (trigger !== "change") this.#completeAtMs = startMs;
+    else if (evaluations === 0) return;
+    await this.#publish({ trigger, evaluations, policies, selection, startMs });
+  }
+
+  #steps(trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {
+    const before = this.#audited;
+    if (trigger !== "change" || before === undefined) return this.#standing.everything(pass);
+    return this.#standing.changed(before.changesTo(pass.mesh), before.mesh, pass);
   }
 
   async #publish(about: {

@@ -4,18 +4,19 @@
  */
 export class FirstSeen {
   readonly #seconds = new Map<string, number>();
-  #isInformed = false;
+  /** Whether there was an audit, so that reports with other findings are out of date. */
+  #isUpdated = false;
 
-  /** Whether anything is known about the time before now, so that a new finding is new. */
+  /** Whether anything is known about the time before now, so that an unknown finding is new. */
   get isInformed(): boolean {
-    return this.#isInformed;
+    return this.#isUpdated || this.#seconds.size > 0;
   }
 
   /** Takes a time over from a report; the earlier one counts. The clock that wrote it may have been ahead of this one. */
   learn(id: string, seconds: number, nowMs: number): void {
+    if (this.#isUpdated && !this.#seconds.has(id)) return;
     const now = Math.floor(nowMs / 1_000);
     this.#seconds.set(id, Math.min(seconds, this.#seconds.get(id) ?? now, now));
-    this.#isInformed = true;
   }
 
   /** Notes the findings of an audit, and returns those that are new. Forgets all others. */
@@ -29,7 +30,7 @@ export class FirstSeen {
       if (known === undefined) added.add(id);
       this.#seconds.set(id, known ?? now);
     }
-    this.#isInformed = true;
+    this.#isUpdated = true;
     return added;
   }
 

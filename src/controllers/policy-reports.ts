@@ -1,6 +1,8 @@
 import { formatPath } from "../kube/field-path.ts";
 import type { RuleError } from "../engine/evaluate.ts";
-import { namespaceOf } from "../engine/setting.ts";
+import type { Rule } from "../engine/rule.ts";
+import type { Ruling } from "../engine/ruling.ts";
+import { type Exception, namespaceOf } from "../engine/setting.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
@@ -83,44 +85,53 @@ export function* reportsOf(input: ReportInput): Generator<void, readonly ReportC
 }
 
 function resultOf({ id, ruling, mode }: AuditedFinding, { firstSeen, pageOf }: ReportInput): ReportResult {
-  const { finding, exception, lowered } = ruling;
-  const { rule, subject, at, message, fix, setting } = finding;
+  const { finding, exception } = ruling;
+  const { rule, subject, message } = finding;
   const seconds = firstSeen(id);
-  const reason = exception === undefined ? lowered.at(-1)?.reason : undefined;
-  const properties: Record<string, string> = {
-    resultID: id,
-    mode,
-    ...(at.length === 0 ? {} : { path: text(formatPath(at)) }),
-    ...(seconds === undefined ? {} : { firstSeen: new Date(seconds * 1_000).toISOString().replace(".000Z", "Z") }),
-    ...(reason === undefined ? {} : { lowered: text(reason) }),
-    ...(exception === undefined
-      ? {}
-      : { exception: exception.title, exceptionExpires: exception.expiresAt, exceptionReason: text(exception.reason) }),
-    setBy: text(setting.policy),
-    fix: text(fix ?? rule.fix),
-    docs: pageOf(rule.id),
-  };
   const result = exception !== undefined ? "skip" : mode === "deny" ? "fail" : "warn";
   return {
-    source,
-    policy: rule.id,
-    rule: rule.id,
-    category: rule.tags[0] ?? "istio",
-    severity: mode === "deny" ? "high" : mode === "warn" ? "medium" : "low",
+    ...headOf(rule),
+    severity: severities[mode],
     result,
     scored: result === "fail",
     message: text(message),
     resources: [referenceTo(subject)],
-    properties,
+    properties: {
+      resultID: id,
+      mode,
+      ...(seconds === undefined ? {} : { firstSeen: new Date(seconds * 1_000).toISOString().replace(".000Z", "Z") }),
+      ...reasonsOf(ruling),
+      docs: pageOf(rule.id),
+    },
     ...(seconds === undefined ? {} : { timestamp: { seconds, nanos: 0 } }),
   };
 }
 
+const severities = { deny: "high", warn: "medium", audit: "low" } as const;
+
+const headOf = ({ id, tags }: Rule) => ({ source, policy: id, rule: id, category: tags[0] ?? "istio" });
+
+function reasonsOf({ finding, lowered, exception }: Ruling): Readonly<Record<string, string>> {
+  const { at, fix, rule, setting } = finding;
+  const reason = lowered.at(-1)?.reason;
+  return {
+    ...(at.length === 0 ? {} : { path: text(formatPath(at)) }),
+    ...(reason === undefined || exception !== undefined ? {} : { lowered: text(reason) }),
+    ...(exception === undefined ? {} : exceptionOf(exception)),
+    setBy: text(setting.policy),
+    fix: text(fix ?? rule.fix),
+  };
+}
+
+const exceptionOf = ({ title, expiresAt, reason, owner }: Exception) => ({
+  exception: title,
+  exceptionExpires: expiresAt,
+  exceptionReason: text(reason),
+  exceptionOwner: text(owner),
+});
+
 const resultOfError = ({ rule, subject, error }: RuleError): ReportResult => ({
-  source,
-  policy: rule.id,
-  rule: rule.id,
-  category: rule.tags[0] ?? "istio",
+  ...headOf(rule),
   severity: "info",
   result: "error",
   scored: false,

@@ -22,11 +22,14 @@ export function* audit(
   for (const rule of rules) {
     if (!rule.check) continue;
     const unknown = unknownTo(rule, side);
-    if (unknown !== undefined) yield { rule, unknown };
-    else
-      for (const subject of allSubjects(rule, side))
-        for (const found of auditing(rule, subject, side, settings)) if (found !== undefined) yield found;
+    if (unknown === undefined) yield* auditingAll(rule, side, settings);
+    else yield { rule, unknown };
   }
+}
+
+function* auditingAll(rule: Rule, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
+  for (const subject of allSubjects(rule, mesh))
+    for (const found of auditing(rule, subject, mesh, settings)) if (found !== undefined) yield found;
 }
 
 /** Yields nothing where it may pause, as rules do. */
@@ -82,14 +85,12 @@ export class StandingAudit {
 
   /** In the order of the rules. */
   results(): AuditResults {
-    const findings: Finding[] = [];
-    const errors: RuleError[] = [];
-    for (const rule of this.#rules)
-      for (const found of this.#found.get(rule)?.values() ?? [])
-        for (const one of found)
-          if ("error" in one) errors.push(one);
-          else findings.push(one);
-    return { findings, skipped: this.#skipped, errors };
+    const all = this.#rules.flatMap((rule) => [...(this.#found.get(rule)?.values() ?? [])]).flat();
+    return {
+      findings: all.filter((one): one is Finding => !isError(one)),
+      errors: all.filter(isError),
+      skipped: this.#skipped,
+    };
   }
 
   /** Evaluates every object. Returns the number of evaluations. */
@@ -121,29 +122,21 @@ export class StandingAudit {
     const evaluation = new Evaluation(pass);
     const subjects = new Subjects(changes, before, pass.mesh, "state");
     const resettled = yield* inNamespacesWithOtherLabels(changes, pass.mesh, evaluation);
-    const next: [Rule, string, Found][] = [];
+    const next = new Map<Map<string, Found>, ReadonlyMap<string, Found>>();
     for (const rule of this.#rules) {
-      if (!this.#found.has(rule)) continue;
-      const kinds = new Set(rule.subject);
-      const touched = new Set<string>();
-      for (const reached of chained(subjects.of(rule), resettled)) {
-        yield* evaluation.pause();
-        if (reached === undefined || !kinds.has(reached.kind)) continue;
-        const identity = identityOf(reached);
-        if (touched.has(identity)) continue;
-        touched.add(identity);
-        const subject = pass.mesh.find(reached.kind, keyOf(reached));
-        next.push([rule, identity, subject === undefined ? [] : yield* evaluation.of(rule, subject)]);
-      }
-    }
-    for (const [rule, identity, problems] of next) {
       const ofRule = this.#found.get(rule);
-      if (problems.length > 0) ofRule?.set(identity, problems);
-      else ofRule?.delete(identity);
+      const touched = chained(subjects.of(rule), resettled);
+      if (ofRule !== undefined) next.set(ofRule, yield* evaluation.again(rule, touched));
     }
+    for (const [ofRule, evaluated] of next)
+      for (const [identity, problems] of evaluated)
+        if (problems.length > 0) ofRule.set(identity, problems);
+        else ofRule.delete(identity);
     return evaluation.count;
   }
 }
+
+const isError = (one: Finding | RuleError): one is RuleError => "error" in one;
 
 /** Policies select and protect by the labels of namespaces, so that these decide about every object in them. */
 function* inNamespacesWithOtherLabels(
@@ -201,6 +194,21 @@ class Evaluation {
       if (this.#budget.isSliceOver()) yield;
     }
     return found ?? none;
+  }
+
+  /** Evaluates these objects as they are now, each once. One that does not exist any more has no problems. */
+  *again(rule: Rule, touched: Iterable<AnyObject | undefined>): Generator<void, ReadonlyMap<string, Found>> {
+    const kinds = new Set(rule.subject);
+    const found = new Map<string, Found>();
+    for (const reached of touched) {
+      yield* this.pause();
+      if (reached === undefined || !kinds.has(reached.kind)) continue;
+      const identity = identityOf(reached);
+      if (found.has(identity)) continue;
+      const subject = this.#mesh.find(reached.kind, keyOf(reached));
+      found.set(identity, subject === undefined ? none : yield* this.of(rule, subject));
+    }
+    return found;
   }
 
   /** Pauses if it is time to. */

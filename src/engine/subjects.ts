@@ -33,10 +33,7 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
   let found = declarations[question].get(rule);
   if (found === undefined) {
     // A change of what a fact for wording reads introduces no problem of another subject.
-    const relations = relationsAmong(
-      rule.reads,
-      ({ isForWording }) => question === "state" || isForWording !== true,
-    );
+    const relations = relationsAmong(rule.reads, ({ isForWording }) => question === "state" || isForWording !== true);
     found = {
       relations,
       kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
@@ -154,12 +151,7 @@ export class Subjects {
   readonly #searches = new Map<string, Search>();
 
   /** Without `changes`, all subjects of the mesh after the change. */
-  constructor(
-    changes: readonly Change[] | undefined,
-    before: Mesh,
-    after: Mesh,
-    question: Question = "introduced",
-  ) {
+  constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh, question: Question = "introduced") {
     this.#changes = changes;
     this.#question = question;
     this.#sides = [before, after];

@@ -88,6 +88,7 @@ const unknown = {
   dryRun: false,
   rules: [],
   ruleErrors: [],
+  wouldDeny: [],
   hasBrokenGlass: false,
   liveRead: undefined,
 } as const;
@@ -169,6 +170,7 @@ function record(
     seconds: milliseconds / 1_000,
     rules: decision.rules,
     ruleErrors: decision.ruleErrors ?? [],
+    wouldDeny: decision.wouldDeny ?? [],
     hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
   });

@@ -118,7 +118,9 @@ describe("an audit that is kept up to date", () => {
 
   test("keeps its previous results if it is interrupted", () => {
     const store = new MeshStore(defaultMeshSettings);
-    fc.sample(someObjects(), { numRuns: 20, seed: 7 }).flat().forEach((object) => store.set(object));
+    fc.sample(someObjects(), { numRuns: 20, seed: 7 })
+      .flat()
+      .forEach((object) => store.set(object));
     const audit = new StandingAudit(rules);
     const pass = { mesh: store, selection, budget: impatient() };
     ended(audit.everything(pass));
@@ -130,7 +132,9 @@ describe("an audit that is kept up to date", () => {
 
   test("reports a rule that needs too much time for one object, and evaluates the others", () => {
     const store = new MeshStore(defaultMeshSettings);
-    fc.sample(someObjects(), { numRuns: 5, seed: 7 }).flat().forEach((object) => store.set(object));
+    fc.sample(someObjects(), { numRuns: 5, seed: 7 })
+      .flat()
+      .forEach((object) => store.set(object));
     const [slow, quick] = rules.filter(({ check, subject }) => check !== undefined && subject.includes("Namespace"));
     assert.ok(slow !== undefined && quick !== undefined);
     let now = 0;
