@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
-import type { Finding } from "../engine/finding.ts";
+import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Mode } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { namespaceOf } from "../engine/setting.ts";
-import { idOf, identityOf } from "../kube/identity.ts";
+import { idOf } from "../kube/identity.ts";
 import type { AuditOutcome, Turn } from "./background-audit.ts";
 
 /** A finding of an audit, with or without effect. */
@@ -41,10 +40,4 @@ export async function auditedFindings(
     found.push({ id, ruling, mode, namespace: namespaceOf(finding.subject), order });
   }
   return found.sort((a, b) => (a.order < b.order ? -1 : 1));
-}
-
-/** Identifies a problem, also if its object moves to another version of its API. */
-export function fingerprintOf({ rule, subject, key, message }: Finding): string {
-  const identity = JSON.stringify([rule.id, identityOf(subject), key ?? message]);
-  return createHash("sha256").update(identity).digest("hex").slice(0, 32);
 }

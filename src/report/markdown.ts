@@ -1,7 +1,16 @@
 import { counted } from "../text/phrases.ts";
 import type { Destination } from "./format.ts";
 import { markdownCode, markdownLine } from "./markdown-text.ts";
-import { acceptance, countsOf, idleOf, loweredBecause, policiesOf, shownObject, skippedByReason } from "./phrases.ts";
+import {
+  acceptance,
+  countsOf,
+  filterOf,
+  idleOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+} from "./phrases.ts";
 import type { Report, ReportedError, ReportedFinding } from "./report.ts";
 
 /**
@@ -80,7 +89,14 @@ const errorItem = ({ file, line, message }: ReportedError, to: Destination): str
 function basisItems(report: Report): readonly string[] {
   const { basis } = report;
   const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
-  const lines = [countsOf(report), policiesOf(basis), ...idleOf(basis), ...skipped, `Meshward ${basis.version}`];
+  const lines = [
+    countsOf(report),
+    ...filterOf(basis),
+    policiesOf(basis),
+    ...idleOf(basis),
+    ...skipped,
+    `Meshward ${basis.version}`,
+  ];
   return lines.map((line) => `- ${markdownLine(line)}`);
 }
 

@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
 import { pageOf } from "../config/rule-page.ts";
 import type { Finding } from "../engine/finding.ts";
+import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
-import { identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import type { AcceptedFinding, Report, ReportedFinding, ReportedObject, ReportedRule } from "./report.ts";
@@ -74,12 +73,6 @@ const reportedRule = ({ id, summary, why, fix, tags }: Rule, docsUrl: string): R
   ...{ id, summary, why, fix, tags },
   docs: pageOf(id, docsUrl),
 });
-
-/** The engine's identity of a finding. The version of the object's API does not belong to it. */
-function fingerprintOf({ rule, subject, key, message }: Finding): string {
-  const identity = JSON.stringify([rule.id, identityOf(subject), key ?? message]);
-  return createHash("sha256").update(identity).digest("hex").slice(0, 32);
-}
 
 /**
  * Where a reader can do something about a finding. A finding about a namespace as a whole, and one about an object that the
