@@ -1,4 +1,5 @@
 import type { Mode } from "../engine/rule.ts";
+import type { Effects } from "./effects.ts";
 
 /** The reference to an object in a report. */
 export interface ReportedObject {
@@ -72,6 +73,16 @@ export interface AcceptedFinding extends ReportedFinding {
   };
 }
 
+/** An entry of a baseline: a finding that was there when the baseline was written. */
+export interface KnownFinding {
+  readonly fingerprint: string;
+  readonly rule: string;
+  /** `VirtualService payments/api`. */
+  readonly object: string;
+  readonly message: string;
+  readonly file: string | null;
+}
+
 /** A file that could not be read, or a rule that failed. */
 export interface ReportedError {
   readonly file: string | null;
@@ -127,6 +138,10 @@ export interface Report {
   /** Rules that could not run. */
   readonly skipped: readonly { readonly rule: string; readonly reason: string }[];
   readonly errors: readonly ReportedError[];
+  /** The baseline that findings were compared with: how many of them it lists, and what it lists and no longer exists. */
+  readonly baseline?: { readonly file: string; readonly known: number; readonly stale: readonly KnownFinding[] };
+  /** What the change does to the mesh; absent without a mesh before the change. */
+  readonly changes?: Effects;
   readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
 }
 
@@ -138,6 +153,7 @@ export function reportOf(parts: {
   readonly skipped: Report["skipped"];
   readonly errors: readonly ReportedError[];
   readonly objects: number;
+  readonly changes?: Effects | undefined;
 }): Report {
   const count = (mode: Mode) => parts.findings.filter((finding) => finding.mode === mode).length;
   return {
@@ -149,6 +165,7 @@ export function reportOf(parts: {
     rules: parts.rules,
     skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
     errors: parts.errors,
+    ...(parts.changes === undefined ? {} : { changes: parts.changes }),
     summary: { objects: parts.objects, deny: count("deny"), warn: count("warn"), audit: count("audit") },
   };
 }
