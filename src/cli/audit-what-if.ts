@@ -66,7 +66,11 @@ async function otherPolicies(asked: string, options: AuditOptions): Promise<Othe
   return { name: `the policies in ${asked}`, profile: options.profile, policies };
 }
 
-function whatIfOf(files: MeshFromFiles, { inForce, others }: { inForce: Policies; others: Others }, options: AuditOptions): WhatIf {
+function whatIfOf(
+  files: MeshFromFiles,
+  { inForce, others }: { inForce: Policies; others: Others },
+  options: AuditOptions,
+): WhatIf {
   const before = deniedIn(files, inForce, options);
   const isDeniedNow = new Set(before.findings.map((finding) => `${finding.rule} ${keyOf(finding)}`));
   const after = deniedIn(files, others.policies, { ...options, profile: others.profile });

@@ -1,8 +1,11 @@
 import { once } from "node:events";
+import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
+import { Election } from "../controllers/election.ts";
+import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -13,13 +16,16 @@ import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { MeshStore } from "../view/store.ts";
+import { auditReportsOption, type BackgroundAuditFlags, startBackgroundAudit } from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { ownNamespace } from "./own-namespace.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
@@ -27,7 +33,8 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
+export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+  readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
@@ -79,6 +86,14 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       bytes,
       defaultStoredBytes,
     )
+    .option("--namespace <name>", "Meshward's own namespace, in which the replicas elect one; default: that of the pod")
+    .option(
+      "--audit-interval <seconds>",
+      "how often the elected replica checks the whole mesh; changes are checked when they arrive; 0: never",
+      auditSeconds,
+      3_600,
+    )
+    .addOption(auditReportsOption())
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
@@ -125,6 +140,20 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
+  const election = electionOf(connection, options, log);
+  const backgroundAudit = startBackgroundAudit({
+    auditInterval: options.auditInterval,
+    auditReports: options.auditReports,
+    mesh: mesh.current,
+    checks: mesh.checks,
+    policies: policies.current,
+    pageOf: (id) => pageOf(id, options.docsUrl),
+    tell: webhook.tell,
+    connection,
+    election,
+    log,
+    metrics,
+  });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -141,11 +170,20 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
+    await backgroundAudit.close();
+    await election?.stop();
     policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }
   return 0;
+}
+
+/** Undefined without a cluster, and if nobody says which namespace has the Lease. */
+function electionOf(connection: ClusterConnection | undefined, options: ServeOptions, log: Log): Election | undefined {
+  const namespace = ownNamespace(options.namespace);
+  if (connection === undefined || namespace === undefined) return undefined;
+  return new Election({ connection, lease: { namespace, name: defaultNames.lease }, replica: hostname(), log });
 }
 
 async function policiesAtStart(options: ServeOptions) {
@@ -203,6 +241,12 @@ async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Lo
   if (tlsCert === undefined || tlsKey === undefined)
     throw new UsageError("the webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
   return { certificates: mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock }), announce() {} };
+}
+
+function auditSeconds(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && (value === 0 || value >= 10)) return value;
+  throw new InvalidArgumentError("expected whole seconds, 10 to 999999, or 0.");
 }
 
 function portNumber(text: string): number {

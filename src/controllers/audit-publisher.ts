@@ -17,6 +17,8 @@ export interface AuditPublisherOptions {
   readonly pageOf: (ruleId: string) => string;
   readonly metrics: Pick<Metrics, "audit" | "auditEnded" | "reportWrite">;
   readonly log: Log;
+  /** Wall clock in milliseconds since 1970. */
+  readonly wallMs?: () => number;
 }
 
 /**
@@ -33,9 +35,9 @@ export class AuditPublisher {
   #isStarted = false;
 
   constructor(options: AuditPublisherOptions, signal: AbortSignal) {
-    const { reports, metrics, log } = options;
+    const { reports, metrics, log, wallMs = () => Date.now() } = options;
     this.#options = options;
-    const learn = (id: string, seconds: number) => this.#firstSeen.learn(id, seconds, Date.now());
+    const learn = (id: string, seconds: number) => this.#firstSeen.learn(id, seconds, wallMs());
     const counted = metrics.reportWrite;
     this.#writer = reports && new ReportWriter({ ...reports, learn, counted, log }, signal);
     signal.addEventListener("abort", () => metrics.auditEnded(), { once: true });

@@ -168,7 +168,8 @@ export class ReportWriter {
     const { namespaced, cluster } = definitions[group];
     const selector = { labelSelector: selectorOf(managedBy) };
     const ofNamespaces = await this.#client(namespaced).list({}, selector);
-    return [...ofNamespaces.items, ...(await this.#client(cluster).list({}, selector)).items];
+    const ofCluster = await this.#client(cluster).list({}, selector);
+    return [...ofNamespaces.items, ...ofCluster.items].filter(isOwn);
   }
 
   #learn(report: KubeObject): void {

@@ -206,6 +206,7 @@ class Evaluation {
       const identity = identityOf(reached);
       if (found.has(identity)) continue;
       const subject = this.#mesh.find(reached.kind, keyOf(reached));
+      if (subject === undefined) this.#count++;
       found.set(identity, subject === undefined ? none : yield* this.of(rule, subject));
     }
     return found;
