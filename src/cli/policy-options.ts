@@ -32,7 +32,7 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
-  const loaded = loadPolicies([...documents, ...more], rules, found.profile);
+  const loaded = loadPolicies([...documents, ...more], rules, found.profile, found.pin);
   return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
 }
 

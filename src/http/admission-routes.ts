@@ -91,6 +91,7 @@ const unknown = {
   wouldDeny: [],
   hasBrokenGlass: false,
   liveRead: undefined,
+  concurrent: undefined,
 } as const;
 
 /** Serialises the review itself, because fastify has no schema to do it faster, and a string skips type detection. */
@@ -159,6 +160,7 @@ function record(
     decision: decision.outcome,
     rules: decision.rules,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
   parts.metrics.admission({
@@ -173,6 +175,7 @@ function record(
     wouldDeny: decision.wouldDeny ?? [],
     hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
   });
   if (decision.events !== undefined) parts.tell?.(decision.events);
 }

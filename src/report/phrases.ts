@@ -13,6 +13,12 @@ export function loweredBecause({ mode, lowered }: ReportedFinding): string | und
   return last === undefined ? undefined : `only ${mode === "warn" ? "a warning" : "recorded"} because ${last.reason}`;
 }
 
+/** What a policy adds to a finding. */
+export const additionsOf = ({ note, runbook }: ReportedFinding): readonly string[] => [
+  ...(note === undefined ? [] : [`Note: ${note}`]),
+  ...(runbook === undefined ? [] : [`Runbook: ${runbook}`]),
+];
+
 /** `MeshwardException payments/legacy accepts the finding on VirtualService payments/api until 2027-01-01: a reason`. */
 export function acceptance({ exception, object }: AcceptedFinding): string {
   const { namespace, name, expiresAt, reason } = exception;

@@ -58,6 +58,11 @@ export interface ReportedFinding {
   readonly fix: string;
   /** The URL of the rule's page. */
   readonly docs: string;
+  /** The source of the mode before the steps: `MeshwardPolicy payments`, `profile baseline`, `the rule's default`. */
+  readonly policy: string;
+  /** What that policy adds for the reader, and a page of its own; absent if it names none. */
+  readonly note?: string;
+  readonly runbook?: string;
   readonly related: readonly RelatedObject[];
 }
 
@@ -68,6 +73,8 @@ export interface AcceptedFinding extends ReportedFinding {
     readonly name: string;
     readonly reason: string;
     readonly owner: string;
+    /** Absent if the document names none. */
+    readonly ticket?: string;
     /** As written in the document. */
     readonly expiresAt: string;
   };

@@ -10,6 +10,7 @@ import {
   policiesOf,
   shownObject,
   skippedByReason,
+  additionsOf,
 } from "./phrases.ts";
 import type { RelatedObject, Report, ReportedFinding } from "./report.ts";
 
@@ -50,6 +51,7 @@ function shownFinding(finding: ReportedFinding, style: Style, page: Page): strin
     [indent, style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))],
     ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownRelated).join(", "))}`] as const] : []),
     [indent, `fix: ${shown(fix)}`],
+    ...additionsOf(finding).map((one) => [indent, shown(`${one[0]?.toLowerCase()}${one.slice(1)}`)] as const),
   ].map(([head = "", body = ""]) => hanging(head, body, page));
 }
 
