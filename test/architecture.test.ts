@@ -53,7 +53,7 @@ const pure = new Map<string, readonly string[]>([
   ["admission", []],
   ["rules", []],
   ["explain", []],
-  ["engine", ["node:crypto"]], // hashes
+  ["engine", []],
   ["mesh", []],
   ["view", []],
   ["text", []],

@@ -16,11 +16,15 @@ import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
-import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { MeshStore } from "../view/store.ts";
-import { auditReportsOption, type BackgroundAuditFlags, startBackgroundAudit } from "./background-audit.ts";
+import {
+  auditReportsOption,
+  type BackgroundAuditFlags,
+  type BackgroundAuditParts,
+  startBackgroundAudit,
+} from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
+import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
@@ -140,20 +144,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const election = electionOf(connection, options, log);
-  const backgroundAudit = startBackgroundAudit({
-    auditInterval: options.auditInterval,
-    auditReports: options.auditReports,
-    mesh: mesh.current,
-    checks: mesh.checks,
-    policies: policies.current,
-    pageOf: (id) => pageOf(id, options.docsUrl),
-    tell: webhook.tell,
-    connection,
-    election,
-    log,
-    metrics,
-  });
+  const controllers = startControllers(options, { mesh, policies: policies.current, tell: webhook.tell, log, metrics });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -170,8 +161,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
-    await backgroundAudit.close();
-    await election?.stop();
+    await controllers.close();
     policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
@@ -179,11 +169,33 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   return 0;
 }
 
-/** Undefined without a cluster, and if nobody says which namespace has the Lease. */
-function electionOf(connection: ClusterConnection | undefined, options: ServeOptions, log: Log): Election | undefined {
+interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
+  readonly mesh: FollowedMesh;
+}
+
+/** Starts what the elected replica does. */
+function startControllers(options: ServeOptions, parts: ControllerParts): { close(): Promise<void> } {
+  const { mesh, log } = parts;
+  const { connection } = mesh;
   const namespace = ownNamespace(options.namespace);
-  if (connection === undefined || namespace === undefined) return undefined;
-  return new Election({ connection, lease: { namespace, name: defaultNames.lease }, replica: hostname(), log });
+  const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
+  const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
+  const audit = startBackgroundAudit({
+    ...parts,
+    auditInterval: options.auditInterval,
+    auditReports: options.auditReports,
+    mesh: mesh.current,
+    checks: mesh.checks,
+    pageOf: (id) => pageOf(id, options.docsUrl),
+    connection,
+    election,
+  });
+  return {
+    async close() {
+      await audit.close();
+      await election?.stop();
+    },
+  };
 }
 
 async function policiesAtStart(options: ServeOptions) {

@@ -1,8 +1,8 @@
-import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Mode } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { namespaceOf } from "../engine/setting.ts";
-import { idOf } from "../kube/identity.ts";
+import { idOf, identityOf } from "../kube/identity.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
 import type { AuditOutcome, Turn } from "./background-audit.ts";
 
 /** A finding of an audit, with or without effect. */
@@ -28,16 +28,24 @@ export async function auditedFindings(
   const counts = new Map<string, number>();
   for (const [i, ruling] of rulings.entries()) {
     if (i % handledAtOnce === 0) await turn();
-    const mode = ruling.exception === undefined ? ruling.mode : ruling.lowered.at(-1)?.from;
-    if (mode === undefined || mode === "off") continue;
-    const { finding } = ruling;
-    const fingerprint = fingerprintOf(finding);
+    const mode = modeOf(ruling);
+    if (mode === undefined) continue;
+    const { rule, subject, key, message } = ruling.finding;
+    const fingerprint = fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: key ?? message });
     const count = (counts.get(fingerprint) ?? 0) + 1;
     counts.set(fingerprint, count);
     const id = count === 1 ? fingerprint : `${fingerprint}-${count}`;
-    const rank = ruling.exception === undefined ? ["deny", "warn", "audit"].indexOf(mode) : 3;
-    const order = `${rank} ${finding.rule.id} ${idOf(finding.subject)} ${finding.message} ${id}`;
-    found.push({ id, ruling, mode, namespace: namespaceOf(finding.subject), order });
+    const rank = ruling.exception === undefined ? ranks[mode] : ranks.accepted;
+    const order = `${rank} ${rule.id} ${idOf(subject)} ${message} ${id}`;
+    found.push({ id, ruling, mode, namespace: namespaceOf(subject), order });
   }
   return found.sort((a, b) => (a.order < b.order ? -1 : 1));
+}
+
+const ranks = { deny: 0, warn: 1, audit: 2, accepted: 3 } as const;
+
+/** Undefined: the finding has no effect, for another reason than an exception. */
+function modeOf({ mode, exception, lowered }: Ruling): AuditedFinding["mode"] | undefined {
+  const shown = exception === undefined ? mode : lowered.at(-1)?.from;
+  return shown === "off" ? undefined : shown;
 }

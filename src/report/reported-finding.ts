@@ -1,9 +1,9 @@
 import { pageOf } from "../config/rule-page.ts";
 import type { Finding } from "../engine/finding.ts";
-import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
+import { identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import { fingerprintOf } from "../policy/fingerprint.ts";

@@ -162,6 +162,26 @@ const writes = (cluster: MemoryCluster) =>
   cluster.requests.filter(({ verb }) => ["create", "update", "delete", "patch"].includes(verb)).length;
 const report = "reports/shop/meshward";
 
+function assertFirstReport(written: Raw = {}): void {
+  const [result = {}] = resultsOf(written);
+  assert.equal(written["source"], "meshward");
+  assert.equal(written["metadata"].ownerReferences[0].kind, "ValidatingWebhookConfiguration");
+  assert.equal(written["metadata"].labels["app.kubernetes.io/managed-by"], "meshward");
+  const { policy, result: kind, severity, scored, resources, properties, timestamp } = result;
+  assert.deepEqual([policy, kind, severity, scored], ["virtual-service-weights-not-100", "fail", "high", true]);
+  assert.deepEqual(resources, [
+    { apiVersion: "networking.istio.io/v1", kind: "VirtualService", namespace: "shop", name: "web" },
+  ]);
+  assert.equal(properties.path, "spec.http[0].route");
+  assert.equal(timestamp.seconds, Date.parse(String(properties.firstSeen)) / 1_000);
+  assert.deepEqual(written["summary"], summaryOf(resultsOf(written)));
+}
+
+const summaryOf = (results: readonly Raw[]) => {
+  const count = (kind: string) => results.filter(({ result }) => result === kind).length;
+  return { pass: 0, fail: count("fail"), warn: count("warn"), error: 0, skip: 0 };
+};
+
 test("findings are written once, change with the mesh, and their report goes with the last one", async (context) => {
   const { cluster, store, join, pass } = world(context);
   store.set(route("web", [90, 20]));
@@ -172,29 +192,7 @@ test("findings are written once, change with the mesh, and their report goes wit
     ["start"],
   );
   const written = cluster.get(report);
-  const [result] = resultsOf(written);
-  assert.equal(written?.["source"], "meshward");
-  assert.deepEqual(written?.["metadata"].ownerReferences[0].kind, "ValidatingWebhookConfiguration");
-  assert.equal(written?.["metadata"].labels["app.kubernetes.io/managed-by"], "meshward");
-  assert.deepEqual(
-    [result?.["policy"], result?.["result"], result?.["severity"], result?.["scored"], result?.["resources"]],
-    [
-      "virtual-service-weights-not-100",
-      "fail",
-      "high",
-      true,
-      [{ apiVersion: "networking.istio.io/v1", kind: "VirtualService", namespace: "shop", name: "web" }],
-    ],
-  );
-  assert.equal(result?.["properties"].path, "spec.http[0].route");
-  assert.equal(result?.["timestamp"].seconds, Date.parse(String(result?.["properties"].firstSeen)) / 1_000);
-  assert.deepEqual(written?.["summary"], {
-    pass: 0,
-    fail: resultsOf(written).filter((one) => one["result"] === "fail").length,
-    warn: resultsOf(written).filter((one) => one["result"] === "warn").length,
-    error: 0,
-    skip: 0,
-  });
+  assertFirstReport(written);
   assert.equal(cluster.get("policyreports/shop/meshward"), undefined, "only one group is written");
 
   const before = writes(cluster);
