@@ -56,6 +56,8 @@ export interface Decision {
   readonly rules: readonly string[];
   /** the rules that failed or were not evaluated because the budget was exceeded, for the log and the metrics */
   readonly ruleErrors?: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
+  /** the rules that would deny the change if their mode were deny, with their mode, for the metrics */
+  readonly wouldDeny?: readonly { readonly rule: string; readonly mode: string }[];
   /** the Events to write after the response is sent */
   readonly events?: readonly ObjectEvent[];
   /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */

@@ -13,6 +13,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
     seconds: 0.002,
     rules: ["rule-a"],
     ruleErrors: [{ rule: "rule-b", reason: "budget" }],
+    wouldDeny: [{ rule: "some-rule", mode: "warn" }],
     hasBrokenGlass: true,
     liveRead: "confirmed",
     concurrent: "denied",
