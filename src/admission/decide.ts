@@ -6,7 +6,7 @@ import { identityOf } from "../kube/identity.ts";
 import { counted } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
 import type { AuditAnnotations } from "./audit-annotations.ts";
-import type { Judgement } from "./judgement.ts";
+import { type Judgement, wouldDeny } from "./judgement.ts";
 import { countOf, denialMessage, noteLine, warningLines } from "./message.ts";
 import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
@@ -53,6 +53,7 @@ export function decide(
     rules,
     ruleErrors: ruleErrorsOf(judgement.evaluation.errors),
     skipped: evaluation.skipped.map(({ rule, unknown }) => ({ rule: rule.id, kind: unknown })),
+    wouldDeny: wouldDeny(judgement, rulings),
     outcome,
   };
   if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };

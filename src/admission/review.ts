@@ -61,6 +61,8 @@ export interface Decision {
   readonly skipped?: readonly { readonly rule: string; readonly kind: string }[];
   /** the keys of the labels that the patch adds, for the log and the metrics */
   readonly addedLabels?: readonly string[];
+  /** the rules that would deny the change if their mode were deny, with their mode, for the metrics */
+  readonly wouldDeny?: readonly { readonly rule: string; readonly mode: string }[];
   /** the Events to write after the response is sent */
   readonly events?: readonly ObjectEvent[];
   /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */

@@ -50,6 +50,8 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
+  /** Writes Events on objects, or logs them if no cluster is connected. Never throws. */
+  tell(events: readonly ObjectEvent[]): void;
   /** Drains, faster if `hurry` is aborted, then closes both ports. */
   close(hurry?: AbortSignal): Promise<void>;
 }
@@ -80,6 +82,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   return {
     port,
     opsPort,
+    tell: events.tell,
     async close(hurry) {
       await server.close(hurry);
       await events.close();

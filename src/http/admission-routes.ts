@@ -5,7 +5,7 @@ import { type AdmissionRequest, type Decision, type Gate, readReview } from "../
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics, RefusalReason } from "../telemetry/metrics.ts";
+import type { AdmissionSample, Metrics, RefusalReason } from "../telemetry/metrics.ts";
 import { errorFields } from "../text/error-fields.ts";
 import type { RepeatedLines } from "./repeated-lines.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
@@ -91,6 +91,7 @@ const unknown = {
   ruleErrors: [],
   skipped: [],
   addedLabels: [],
+  wouldDeny: [],
   hasBrokenGlass: false,
   liveRead: undefined,
   concurrent: undefined,
@@ -145,7 +146,6 @@ function record(
   milliseconds: number,
 ): void {
   const { kind, operation, dryRun } = request;
-  const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
   parts.log.admission({
     uid: clip(request.uid),
     path,
@@ -165,22 +165,30 @@ function record(
     concurrent: decision.concurrent,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
-  parts.metrics.admission({
-    webhook: path.slice(1),
+  parts.metrics.admission({ ...sampleOf(request, decision), webhook: path.slice(1), seconds: milliseconds / 1_000 });
+  if (decision.events !== undefined) parts.tell?.(decision.events);
+}
+
+function sampleOf(
+  { kind, operation, dryRun }: AdmissionRequest,
+  decision: Decision,
+): Omit<AdmissionSample, "webhook" | "seconds"> {
+  const { ruleErrors = [], skipped = [], addedLabels = [], wouldDeny = [], events = [], ...decided } = decision;
+  const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
+  return {
     operation,
     kind: kindOf(apiVersion, kind.kind) === undefined ? "other" : kind.kind,
-    decision: decision.outcome,
+    decision: decided.outcome,
     dryRun,
-    seconds: milliseconds / 1_000,
-    rules: decision.rules,
-    ruleErrors: decision.ruleErrors ?? [],
-    skipped: decision.skipped ?? [],
-    addedLabels: decision.addedLabels ?? [],
-    hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
-    liveRead: decision.liveRead,
-    concurrent: decision.concurrent,
-  });
-  if (decision.events !== undefined) parts.tell?.(decision.events);
+    rules: decided.rules,
+    ruleErrors,
+    skipped,
+    addedLabels,
+    wouldDeny,
+    hasBrokenGlass: events.some(({ reason }) => reason === breakGlassUsed),
+    liveRead: decided.liveRead,
+    concurrent: decided.concurrent,
+  };
 }
 
 /** Of the groups of a requester, the log has this many. */

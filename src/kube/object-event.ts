@@ -11,6 +11,8 @@ export interface ObjectReference {
 /** The reasons of Events about objects. The documentation is made from them. */
 export const eventReasons = {
   BreakGlassUsed: "A change was admitted by break glass that would otherwise be denied. On the changed object",
+  AuditFinding:
+    "The background audit found problems on the object that were not there before and that a policy warns of or denies",
   ReconcilerWarned:
     "A GitOps controller made a change that would be denied for a person, because it may still apply the missing objects. On the changed object",
 } as const satisfies Readonly<Record<string, string>>;

@@ -15,6 +15,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
     ruleErrors: [{ rule: "rule-b", reason: "budget" }],
     skipped: [{ rule: "rule-c", kind: "Workload" }],
     addedLabels: [],
+    wouldDeny: [{ rule: "some-rule", mode: "warn" }],
     hasBrokenGlass: true,
     liveRead: "confirmed",
     concurrent: "denied",
