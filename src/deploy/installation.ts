@@ -62,7 +62,7 @@ export function installation(rules: readonly Rule[], options: InstallationOption
   const isInside = url === undefined;
   return [
     namespaceObject(namespace),
-    ...permissionObjects(rules, options),
+    ...permissionObjects(rules, { ...options, ownsCertificates: false }),
     ...(isInside ? workloadObjects(options) : []),
     ...(isInside && options.certificates === "cert-manager"
       ? certManagerObjects(namespace, serviceNames(namespace))

@@ -1,3 +1,4 @@
+import { type Permission, permissionsOfControllers } from "../controllers/permissions.ts";
 import { kindsFollowed } from "../engine/subjects.ts";
 import type { Rule } from "../engine/rule.ts";
 import { allKinds, kinds } from "../kube/kinds.ts";
@@ -37,10 +38,33 @@ const eventRules: readonly PolicyRule[] = [
 /** Istio's ConfigMaps, in Istio's namespace only. RBAC cannot limit a list to a label. */
 const configMapRules: readonly PolicyRule[] = [{ apiGroups: [""], resources: ["configmaps"], verbs: following }];
 
+/** What the controllers write. Only an authority of Meshward's own needs a Secret and caBundle. */
+function controllerRules(scope: Permission["scope"], ownsCertificates: boolean): readonly PolicyRule[] {
+  const { certificates, caBundle, ...always } = permissionsOfControllers();
+  const needed = [...Object.values(always).flat(), ...(ownsCertificates ? [...certificates, ...caBundle] : [])];
+  const rules = needed
+    .filter((permission) => permission.scope === scope)
+    .map(
+      ({ apiGroups, resources, resourceNames, verbs }): PolicyRule => ({
+        apiGroups,
+        resources,
+        ...(resourceNames === undefined ? {} : { resourceNames }),
+        verbs,
+      }),
+    );
+  return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
+}
+
+export interface PermissionOptions {
+  readonly namespace: string;
+  readonly istioNamespace: string;
+  readonly ownsCertificates: boolean;
+}
+
 /** The service account, and every permission that it has. */
 export function permissionObjects(
   rules: readonly Rule[],
-  { namespace, istioNamespace }: { readonly namespace: string; readonly istioNamespace: string },
+  { namespace, istioNamespace, ownsCertificates }: PermissionOptions,
 ): readonly KubernetesObject[] {
   const subjects = [{ kind: "ServiceAccount", name: installationName, namespace }];
   const granted = (kind: "ClusterRole" | "Role", rules: readonly PolicyRule[], where?: string): KubernetesObject[] => {
@@ -59,7 +83,8 @@ export function permissionObjects(
       metadata: { name: installationName, namespace },
       automountServiceAccountToken: false,
     },
-    ...granted("ClusterRole", [...readRules(rules), ...eventRules]),
+    ...granted("ClusterRole", [...readRules(rules), ...eventRules, ...controllerRules("cluster", ownsCertificates)]),
+    ...granted("Role", controllerRules("namespace", ownsCertificates), namespace),
     ...granted("Role", configMapRules, istioNamespace),
   ];
 }

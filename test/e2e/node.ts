@@ -11,7 +11,7 @@ import {
   rmSync,
   existsSync,
 } from "node:fs";
-import { createConnection, createServer, type Server } from "node:net";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { type ImageRoot, imageRoot, type Mount } from "../image/image-root.ts";
 import type { ControlPlane } from "./control-plane.ts";
@@ -42,6 +42,8 @@ export interface Node {
 /** Where pods really listen; their status says an address of TEST-NET-1, because no object may contain one of loopback. */
 const realAddress = (index: number): string => `127.0.1.${index}`;
 const toldAddress = (index: number): string => `192.0.2.${index}`;
+
+const nodeName = "node";
 
 export function startNode(options: NodeOptions): Node {
   return new LocalNode(options);
@@ -81,6 +83,8 @@ class LocalNode implements Node {
   }
 
   async #sync(): Promise<void> {
+    // Endpoints of pods on a node that does not exist are no endpoints.
+    await this.#options.plane.post("/api/v1/nodes", { apiVersion: "v1", kind: "Node", metadata: { name: nodeName } });
     while (!this.#isClosed) {
       try {
         await this.#syncServices();
@@ -147,17 +151,21 @@ class LocalNode implements Node {
       const ready = [...this.#pods.values()].filter((pod) => pod.isSelected(spec["selector"]) && pod.isReady);
       const pod = ready[turn++ % Math.max(ready.length, 1)];
       socket.on("error", () => socket.destroy());
-      if (pod === undefined) return void socket.destroy();
-      const to = createConnection({ host: pod.address, port: pod.portNamed(targetPort) });
-      to.on("error", () => socket.destroy());
-      to.on("close", () => socket.destroy());
-      socket.on("close", () => to.destroy());
-      socket.pipe(to).pipe(socket);
+      if (pod === undefined) socket.destroy();
+      else forward(socket, { host: pod.address, port: pod.portNamed(targetPort) });
     });
     server.listen(port, spec["clusterIP"] as string);
     await once(server, "listening");
     return server;
   }
+}
+
+function forward(socket: Socket, target: { readonly host: string; readonly port: number }): void {
+  const to = createConnection(target);
+  to.on("error", () => socket.destroy());
+  to.on("close", () => socket.destroy());
+  socket.on("close", () => to.destroy());
+  socket.pipe(to).pipe(socket);
 }
 
 interface PodOptions extends NodeOptions {
@@ -221,7 +229,7 @@ class RunningPod {
       apiVersion: "v1",
       kind: "Binding",
       metadata: { name: this.name },
-      target: { apiVersion: "v1", kind: "Node", name: "node" },
+      target: { apiVersion: "v1", kind: "Node", name: nodeName },
     });
     const root: ImageRoot = imageRoot(join(this.#folder, "root"), dist);
     const mounts = await this.#mounts(hosts);
@@ -258,9 +266,13 @@ class RunningPod {
       await this.#options.plane.delete(`${this.#path}?gracePeriodSeconds=0`);
       return;
     }
-    const status = this.#status();
-    const text = JSON.stringify(status);
+    await this.#report();
+  }
+
+  async #report(): Promise<void> {
+    const text = JSON.stringify(this.#status(""));
     if (text === this.#reported) return;
+    const status = this.#status(new Date().toISOString().replace(/\.\d+Z$/, "Z"));
     const answer = await this.#options.plane.patch(`${this.#path}/status`, { status }, "admin");
     if (answer.status === 200) this.#reported = text;
     else if (answer.status !== 404) throw new Error(`status of ${this.name}: ${answer.body}`);
@@ -273,12 +285,17 @@ class RunningPod {
     await ended;
   }
 
-  #status(): Raw {
+  /** `now`, RFC 3339: a Deployment counts a pod as available that has been ready for a while. */
+  #status(now: string): Raw {
     const ended = this.#exit;
     const phase = ended === undefined ? "Running" : ended === 0 ? "Succeeded" : "Failed";
     const address = toldAddress(this.#options.index);
     const state = ended === undefined ? { running: {} } : { terminated: { exitCode: ended } };
-    const condition = (type: string, value: boolean) => ({ type, status: value ? "True" : "False" });
+    const condition = (type: string, value: boolean) => ({
+      type,
+      status: value ? "True" : "False",
+      lastTransitionTime: now,
+    });
     return {
       phase,
       podIP: address,
