@@ -18,9 +18,15 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
-import { clusterDomainOption, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
@@ -65,6 +71,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
@@ -95,12 +102,17 @@ const liveReadMs = 300;
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError if it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
+  if (options.policiesFromCluster && options.mesh !== clusterWord)
+    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
   const mesh = await followMesh(options, terminal, log);
   const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
-  const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
+  const policies = followPolicies(options, inForce, {
+    ...{ log, metrics, clock: systemClock },
+    cluster: options.policiesFromCluster && connection ? { connection } : undefined,
+  });
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
     policies.reload();
@@ -109,7 +121,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: [...mesh.checks, warmUp.check],
+    checks: [...mesh.checks, ...policies.checks, warmUp.check],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
@@ -141,7 +153,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
-    policies.close();
+    await policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }

@@ -93,6 +93,12 @@ const table = {
     help: "MeshwardPolicy documents that are in force although their source no longer contains them",
     labels: [],
   },
+  policyObjects: {
+    name: "meshward_policy_objects",
+    type: "gauge",
+    help: "MeshwardPolicy and MeshwardException objects of the cluster; state is valid, or broken (invalid, so at most an earlier generation is in force)",
+    labels: ["state"],
+  },
   viewObjects: {
     name: "meshward_view_objects",
     type: "gauge",
@@ -172,6 +178,7 @@ export interface Metrics {
   certificateReload(result: "ok" | "refused"): void;
   policyReload(result: "ok" | "weaker" | "refused"): void;
   keptPolicies(count: number): void;
+  policyObjects(counts: Readonly<Record<"valid" | "broken", number>>): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
   /** `read` is called at each scrape. */
@@ -224,6 +231,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
   const policyReloads = counter(table.policyReloads);
   const policiesKept = new Gauge({ ...described(table.policiesKept), registers });
+  const policyObjects = new Gauge({ ...described(table.policyObjects), registers });
   const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
 
   return {
@@ -245,6 +253,9 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     certificateReload: (result) => certificateReloads.inc({ result }),
     policyReload: (result) => policyReloads.inc({ result }),
     keptPolicies: (count) => policiesKept.set(count),
+    policyObjects(counts) {
+      for (const [state, count] of Object.entries(counts)) policyObjects.set({ state }, count);
+    },
     watchInFlight: (read) => watchOne(table.inFlight, read, registers),
     watchPending: (read) => watchOne(table.pendingChanges, read, registers),
     watchConnections: (read) => watchEach(table.connections, "state", read, registers),

@@ -27,8 +27,9 @@ async function following(files: Readonly<Record<string, string>>) {
   const options = { policies: folder, profile: "baseline" };
   const lines: Record<string, unknown>[] = [];
   let tick = () => {};
+  let time = Date.parse("2026-11-26T00:00:00Z");
   const clock = {
-    now: () => Date.parse("2026-11-26T00:00:00Z"),
+    now: () => (time += 60_000),
     every(_: number, task: () => void) {
       tick = task;
       return () => {
