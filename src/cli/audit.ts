@@ -9,9 +9,10 @@ import { UsageError } from "../text/usage-error.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { judgeSet } from "./judge-files.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesFromClusterOption, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   exitCode,
@@ -39,6 +40,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(failOnOption())
     .addOption(clusterDomainOption())
@@ -54,7 +56,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
  */
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
   const outputs = outputsOf(options);
-  const { policies, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesFor(options, terminal);
   if (errors.length > 0)
     throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
   const selection = selectionOf(policies);

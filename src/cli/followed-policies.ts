@@ -21,8 +21,8 @@ import { shownError } from "./source-errors.ts";
 
 /** How often the files are looked at. They are read only if they have changed. */
 const pollMs = 500;
-/** Looking takes at most this part of the time. */
-const shareOfTime = 0.02;
+/** With more files than this, they are looked at less often, so that looking costs little. */
+const filesPerLook = 2_000;
 /** Of a long list, the log shows this many entries. */
 const mostShown = 20;
 
@@ -85,7 +85,8 @@ class Followed implements FollowedPolicies {
   /** The documents of all files as they were last read without an error. */
   #files: readonly Manifest[];
   #signature: string | undefined;
-  #waitUntil = 0;
+  /** The number of times that a look is left out. */
+  #left = 0;
   #isReading = false;
   #fileProblem: string | undefined;
   #lastRead: string;
@@ -144,8 +145,8 @@ class Followed implements FollowedPolicies {
 
   #look(isAsked: boolean): void {
     const { policies } = this.#options;
-    const { clock, log } = this.#following;
-    if (policies === undefined || this.#isReading || (!isAsked && clock.now() < this.#waitUntil)) return;
+    const { log } = this.#following;
+    if (policies === undefined || this.#isReading || (!isAsked && this.#left-- > 0)) return;
     this.#isReading = true;
     void this.#readIfChanged(policies, isAsked)
       .catch((error: unknown) => log.error({ problem: String(error) }, "policies could not be reloaded"))
@@ -156,10 +157,8 @@ class Followed implements FollowedPolicies {
 
   /** What changes while it is read is read again later, so that no half of a set is taken. */
   async #readIfChanged(path: string, isAsked: boolean): Promise<void> {
-    const { clock } = this.#following;
-    const start = clock.now();
     const before = await treeSignature(path);
-    this.#waitUntil = start + (clock.now() - start) / shareOfTime;
+    this.#left = Math.floor(before.split("\n").length / filesPerLook);
     if (before === this.#signature && !isAsked) return;
     const { documents, errors } = await documentsOf(this.#options);
     if ((await treeSignature(path)) !== before) return;
@@ -273,13 +272,8 @@ class Followed implements FollowedPolicies {
       this.#states.set(resource, state);
       if (before?.status === state.status && before.problem === state.problem) continue;
       const fields = { resource, reason: state.problem };
-      if (state.status === "absent")
-        log.warn(fields, "the definition is not installed (deploy/crds), so there are no such policy documents");
-      else if (state.status === "forbidden")
-        log.warn(fields, "reading the policy documents is forbidden; those that were read stay in force");
-      else if (state.problem !== undefined)
-        log.warn(fields, "connection interrupted; the policy documents stay in force");
-      else if (state.status === "synced") log.info({ resource }, "policy documents are followed");
+      if (state.status === "synced" && state.problem === undefined) log.info(fields, "policy documents are followed");
+      else if (state.problem !== undefined) log.warn(fields, messageFor(state));
     }
   }
 
@@ -298,6 +292,13 @@ class Followed implements FollowedPolicies {
     const broken = [...this.#told].map(([id, problem]) => `${id}: ${problem}`);
     return [...states, ...some(broken)].join("; ") || undefined;
   }
+}
+
+function messageFor({ status }: ReflectorState): string {
+  if (status === "absent")
+    return "the definition is not installed (deploy/crds), so there are no such policy documents";
+  if (status === "forbidden") return "reading the policy documents is forbidden; those that were read stay in force";
+  return "connection interrupted; the policy documents stay in force";
 }
 
 /** Every problem of an object, in one line. */

@@ -6,6 +6,7 @@ import { pageOf } from "../config/rule-page.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -102,17 +103,13 @@ const liveReadMs = 300;
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError if it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
-  if (options.policiesFromCluster && options.mesh !== clusterWord)
-    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
   const mesh = await followMesh(options, terminal, log);
   const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
-  const policies = followPolicies(options, inForce, {
-    ...{ log, metrics, clock: systemClock },
-    cluster: options.policiesFromCluster && connection ? { connection } : undefined,
-  });
+  const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+  const policies = followPolicies(options, inForce, following);
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
     policies.reload();
@@ -160,7 +157,12 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   return 0;
 }
 
+const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
+  policiesFromCluster && connection !== undefined ? { connection } : undefined;
+
 async function policiesAtStart(options: ServeOptions) {
+  if (options.policiesFromCluster && options.mesh !== clusterWord)
+    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(

@@ -231,7 +231,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
   const policyReloads = counter(table.policyReloads);
   const policiesKept = new Gauge({ ...described(table.policiesKept), registers });
-  const policyObjects = new Gauge({ ...described(table.policyObjects), registers });
+  const policyObjects = new Gauge({ ...described(table.policyObjects), labelNames: ["state"], registers });
   const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
 
   return {

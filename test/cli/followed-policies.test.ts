@@ -27,9 +27,8 @@ async function following(files: Readonly<Record<string, string>>) {
   const options = { policies: folder, profile: "baseline" };
   const lines: Record<string, unknown>[] = [];
   let tick = () => {};
-  let time = Date.parse("2026-11-26T00:00:00Z");
   const clock = {
-    now: () => (time += 60_000),
+    now: () => Date.parse("2026-11-26T00:00:00Z"),
     every(_: number, task: () => void) {
       tick = task;
       return () => {
@@ -89,7 +88,7 @@ test(
 
     it.write("policy.yaml", document("a", protecting("vault")));
     await it.look(() => it.isProtected("vault"));
-    it.followed.close();
+    await it.followed.close();
     it.write("policy.yaml", document("a", protecting("none")));
     it.tick();
     assert.ok(it.isProtected("vault"));
