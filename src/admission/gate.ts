@@ -2,6 +2,7 @@ import type { BudgetLimits } from "../engine/budget.ts";
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Rule } from "../engine/rule.ts";
+import type { Ruling } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -32,6 +33,8 @@ export interface GateParts {
   readonly readAgain?: ((evidence: readonly Evidence[]) => Promise<readonly Change[] | undefined>) | undefined;
   /** The budget of CPU time for a review, and how it yields. Default: no limit, without yielding. */
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
+  /** Receives the rulings behind each decision of `validate`, for policy tests. */
+  readonly observe?: ((rulings: readonly Ruling[]) => void) | undefined;
   /** Returns the URL of a rule's page, for messages. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
   /** The log for errors that a response cannot contain. */
@@ -92,6 +95,7 @@ function validate(request: AdmissionRequest, parts: GateParts, reviews: Reviews)
   return goOn(judged(look, parts.mesh), (first) => {
     const rulings = rulingsFor(first);
     const decision = decide(first, rulings, parts.pageOf);
+    parts.observe?.(rulings);
     const evidence = decision.allowed || parts.readAgain === undefined ? [] : evidenceToConfirm(first, rulings);
     return evidence.length === 0 ? decision : confirmed(first, evidence, look);
   });

@@ -13,6 +13,7 @@ import { manifestsCommand } from "./manifests.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
+import { testCommand } from "./test.ts";
 
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -24,6 +25,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
   program.addCommand(auditCommand(terminal, finish));
+  program.addCommand(testCommand(terminal, finish));
   program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
