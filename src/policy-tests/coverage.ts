@@ -4,6 +4,7 @@ import { namespaceKey } from "../kube/identity.ts";
 import type { Mesh } from "../view/view.ts";
 import type { PolicyDocument, PolicySpec, RuleOptions } from "../policy/documents.ts";
 import type { Policies } from "../policy/policies.ts";
+import { compileSelector } from "../policy/scopes.ts";
 import type { Covered } from "../report/test-report.ts";
 import { globs } from "../text/globs.ts";
 import type { CaseOutcome } from "./run-case.ts";
@@ -73,11 +74,11 @@ function settingsOf({ title, spec }: PolicyDocument, { rulings, patchedBy, mesh 
 const given = (spec: PolicySpec, field: keyof PolicySpec, isCovered: boolean): readonly Setting[] =>
   spec[field] === undefined ? [] : [[field, isCovered]];
 
-const nameOf = (entry: RuleOptions): string => entry.id;
+const nameOf = ({ id, tag }: RuleOptions): string => id ?? `tag ${tag ?? ""}`;
 
 /** An entry without a mode does not decide it, and counts if the rule found something. */
-const isDecidedBy = ({ finding: { rule, setting } }: Ruling, { id, mode }: RuleOptions, title: string): boolean =>
-  (mode === undefined || setting.policy === title) && globs([id]).matches(rule.id);
+const isDecidedBy = ({ finding: { rule, setting } }: Ruling, entry: RuleOptions, title: string): boolean =>
+  (entry.mode === undefined || setting.policy === title) && compileSelector(entry)(rule);
 
 /** Whether a finding is about a namespace that the document protects, and counts only in protected ones. */
 function isIn({ finding: { rule, subject } }: Ruling, where: PolicySpec["protectedNamespaces"], mesh: Mesh): boolean {

@@ -18,7 +18,11 @@ const record = (
 const relative = "relative to the folder of the test file";
 const paths = (what: string): JsonSchema =>
   list(text("The path of a file or folder."), `${what}: files and folders, ${relative}.`);
-const time = (description: string): JsonSchema => ({ type: "string", format: "date-time", description });
+const time = (what: string): JsonSchema => ({
+  type: "string",
+  pattern: String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)$`,
+  description: `${what}, with a time zone, such as 2027-01-31T00:00:00Z.`,
+});
 
 const object: JsonSchema = {
   type: "object",
@@ -100,7 +104,7 @@ const testCase = (rules: readonly RuleMetadata[] | undefined): JsonSchema =>
         groups: list(text("The name of a group."), "The groups of the user, beside `system:authenticated`."),
         fieldManager: text("The field manager of the requests."),
       }),
-      time: time("When the requests are sent, which decides which exceptions have expired."),
+      time: time("When the requests are sent, which decides which exceptions have expired"),
       dryRun: { type: "boolean", description: "Whether the requests are dry runs." },
       expect: expectation(rules),
     },
@@ -121,7 +125,7 @@ export const policyTestSchema = (rules?: readonly RuleMetadata[]): JsonSchema =>
       profile: text("The built-in policies: observe, baseline or strict. Default: baseline."),
       policies: paths("MeshwardPolicy and MeshwardException documents"),
       mesh: paths("Manifests that are in the mesh before each case. What they do not contain does not exist"),
-      time: time("When the requests of all cases are sent. Default: now."),
+      time: time("When the requests of all cases are sent (default: now)"),
       cases: list(testCase(rules), "The cases. Each starts from the same mesh."),
     },
     ["cases"],

@@ -5,10 +5,9 @@ import type { KubernetesObject } from "../demo/api-server-client.ts";
 import type { Rule } from "../engine/rule.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { Path } from "../kube/read.ts";
-import { isTimestamp } from "../policy/exceptions.ts";
 import { isPolicySource } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
-import { defaultProfile, findProfile, type ProfileName } from "../policy/profiles.ts";
+import { defaultProfile, findProfile } from "../policy/profiles.ts";
 import { readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { readSettingsFile, type SettingsFile } from "../sources/manifests/settings-file.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -29,14 +28,13 @@ export interface PreparedFile {
 /** The policies for some paths and a profile, with the documents that are not in force. */
 export type LoadPolicies = (
   paths: readonly string[],
-  profile: ProfileName,
+  profile: string,
 ) => Promise<{ readonly policies: Policies; readonly rules: readonly Rule[]; readonly errors: readonly SourceError[] }>;
 
 let compiled: ValidateFunction | undefined;
 function validator(): ValidateFunction {
   if (compiled !== undefined) return compiled;
   const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, allowUnionTypes: true });
-  ajv.addFormat("date-time", { type: "string", validate: isTimestamp });
   return (compiled = ajv.compile(policyTestSchema()));
 }
 
@@ -55,12 +53,13 @@ export interface Tests extends Pick<SettingsFile, "errorAt"> {
 /** Reads everything that a file of tests names. Never throws, but for what `load` throws. */
 export async function prepareTests(file: string, { tests, errorAt }: Tests, load: LoadPolicies): Promise<PreparedFile> {
   const reading = new Reading(file, errorAt);
-  const profile = findProfile(tests.profile ?? defaultProfile);
-  if ("problem" in profile) {
-    const errors = [errorAt(["profile"], `profile: ${profile.problem}`)];
+  const { profile = defaultProfile } = tests;
+  const found = findProfile(profile);
+  if ("problem" in found) {
+    const errors = [errorAt(["profile"], `profile: ${found.problem}`)];
     return { file, name: file, cases: [], errors, reads: [file] };
   }
-  const { policies, rules, errors } = await load(reading.paths(tests.policies), profile.profile);
+  const { policies, rules, errors } = await load(reading.paths(tests.policies), profile);
   const server = new MemoryApiServer();
   for (const raw of await reading.objectsIn(tests.mesh, ["mesh"])) server.putApplied(raw);
   const isBroken = errors.length + reading.errors.length > 0;

@@ -2,7 +2,16 @@ import { counted } from "../text/phrases.ts";
 import type { MarkedLine } from "./effects.ts";
 import type { Destination } from "./format.ts";
 import { markdownBlock, markdownCode, markdownLine } from "./markdown-text.ts";
-import { acceptance, countsOf, loweredBecause, policiesOf, shownObject, skippedByReason } from "./phrases.ts";
+import {
+  acceptance,
+  countsOf,
+  filterOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+  additionsOf,
+} from "./phrases.ts";
 import type { Report, ReportedError, ReportedFinding } from "./report.ts";
 
 /**
@@ -88,6 +97,7 @@ function itemOf(finding: ReportedFinding, to: Destination): string {
     `  ${markdownLine(message)}${because === undefined ? "" : ` _(${markdownLine(because)})_`}`,
     ...(see === "" ? [] : [`  See ${see}.`]),
     `  **Fix:** ${markdownLine(fix)} (${ruleLink(finding)})`,
+    ...additionsOf(finding).map((one) => `  ${markdownLine(one)}`),
   ].join("  \n");
 }
 
@@ -103,6 +113,7 @@ function basisItems(report: Report): readonly string[] {
   const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
   const lines = [
     countsOf(report),
+    ...filterOf(basis),
     policiesOf(basis),
     ...[...idle].map(([reason, rules]) => `${counted(rules.length, "rule")} had nothing to check (${reason})`),
     ...skipped,

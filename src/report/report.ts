@@ -58,6 +58,11 @@ export interface ReportedFinding {
   readonly fix: string;
   /** The URL of the rule's page. */
   readonly docs: string;
+  /** The source of the mode before the steps: `MeshwardPolicy payments`, `profile baseline`, `the rule's default`. */
+  readonly policy: string;
+  /** What that policy adds for the reader, and a page of its own; absent if it names none. */
+  readonly note?: string;
+  readonly runbook?: string;
   readonly related: readonly RelatedObject[];
 }
 
@@ -68,6 +73,8 @@ export interface AcceptedFinding extends ReportedFinding {
     readonly name: string;
     readonly reason: string;
     readonly owner: string;
+    /** Absent if the document names none. */
+    readonly ticket?: string;
     /** As written in the document. */
     readonly expiresAt: string;
   };
@@ -110,6 +117,19 @@ export interface Basis {
   readonly objects: Readonly<Record<string, number>>;
   /** Rules that had no object to check, and why. */
   readonly idle: readonly { readonly rule: string; readonly reason: string }[];
+  /** What the report is limited to; absent: it has all findings. */
+  readonly filter?: ReportFilter;
+}
+
+/** Limits what a report shows. Everything was checked all the same, because findings depend on each other. */
+export interface ReportFilter {
+  /** Of the objects; `*` stands for any characters. A Namespace belongs to itself. Empty: all, as for the next two. */
+  readonly namespaces: readonly string[];
+  readonly rules: readonly string[];
+  readonly tags: readonly string[];
+  readonly minMode: "deny" | "warn" | "audit";
+  /** The number of findings that the report does not have. */
+  readonly hidden: number;
 }
 
 export interface Report {

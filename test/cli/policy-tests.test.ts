@@ -259,7 +259,7 @@ describe("meshward test", () => {
     [
       "a time without a zone",
       "time: 2026-01-01\ncases: [{ name: a, apply: ns.yaml, expect: { allowed: true } }]",
-      /:1: time: expected a time such as/,
+      /:1: time: found "2026-01-01"; When the requests .* such as 2027-01-31T00:00:00Z/,
     ],
   ] as const)
     test(`${what}: a line that says where and what to do, exit 2`, async () => {
