@@ -17,14 +17,20 @@ export async function policiesFor(
   options: PolicyOptions & ClusterOptions,
   terminal: Terminal,
 ): Promise<PoliciesInForce> {
-  if (!options.policiesFromCluster) return policiesOf(options);
-  const objects = await withCluster(options, terminal, (connection) => listed(connection, terminal));
+  const objects = await objectsFor(options, terminal);
   const found = await policiesOf(options, objects);
   const ofCluster = new Set<unknown>(objects);
   const errors = found.errors.filter((error) => !("source" in error && ofCluster.has(error.source)));
   for (const error of found.errors) if (!errors.includes(error)) tellNote(`in the cluster, ${error.message}`, terminal);
   return { ...found, errors };
 }
+
+/** The objects of the cluster with `--policies-from-cluster`; otherwise none. */
+export const objectsFor = async (
+  options: PolicyOptions & ClusterOptions,
+  terminal: Terminal,
+): Promise<readonly PolicyObject[]> =>
+  options.policiesFromCluster ? withCluster(options, terminal, (connection) => listed(connection, terminal)) : [];
 
 async function listed(connection: ClusterConnection, terminal: Terminal): Promise<readonly PolicyObject[]> {
   const missing: string[] = [];

@@ -1,6 +1,7 @@
 import { modesOf } from "../engine/rule.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
+import { isExpired } from "../policy/expiry.ts";
 import { longExceptions } from "../policy/exceptions.ts";
 import { loadPolicies, type PolicyError } from "../policy/load.ts";
 import { lossesOf, moreAccepted, remembered, textOf } from "../policy/losses.ts";
@@ -49,7 +50,7 @@ export interface FollowedPolicies {
 
 export interface Following {
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "policyReload" | "keptPolicies" | "policyObjects">;
+  readonly metrics: Pick<Metrics, "policyReload" | "watchPolicies" | "policyObjects">;
   readonly clock: Clock;
   /** Follows MeshwardPolicy and MeshwardException objects too. */
   readonly cluster?: { readonly connection: ClusterConnection; readonly pace?: Pace } | undefined;
@@ -90,6 +91,9 @@ class Followed implements FollowedPolicies {
   #isReading = false;
   #fileProblem: string | undefined;
   #lastRead: string;
+  /** When everything was last read without an error. */
+  #loadedAtMs: number;
+  #keptCount = 0;
   #missing = "";
   /** The titles of the objects of the cluster, when policies were last replaced. */
   #ofCluster: ReadonlySet<string> = new Set();
@@ -106,6 +110,8 @@ class Followed implements FollowedPolicies {
     this.#files = documents;
     this.#lastRead = fingerprint(policies);
     warnOfLongExceptions(policies, following);
+    this.#loadedAtMs = following.clock.now();
+    following.metrics.watchPolicies(() => this.#counts());
     this.#stop = following.clock.every(pollMs, () => this.#look(false));
     const { cluster } = following;
     this.#cluster = cluster && new PolicyObjects({ ...cluster, changed: () => this.#clusterChanged() });
@@ -143,6 +149,17 @@ class Followed implements FollowedPolicies {
     await this.#cluster?.close();
   }
 
+  #counts() {
+    const { documents, exceptions } = this.#current;
+    const now = new Date(this.#following.clock.now());
+    const expired = exceptions.filter((exception) => isExpired(exception, now)).length;
+    return {
+      policies: { loaded: documents.length - this.#keptCount, kept: this.#keptCount },
+      exceptions: { active: exceptions.length - expired, expired },
+      loadedAtMs: this.#loadedAtMs,
+    };
+  }
+
   #look(isAsked: boolean): void {
     const { policies } = this.#options;
     const { log } = this.#following;
@@ -159,7 +176,10 @@ class Followed implements FollowedPolicies {
   async #readIfChanged(path: string, isAsked: boolean): Promise<void> {
     const before = await treeSignature(path);
     this.#left = Math.floor(before.split("\n").length / filesPerLook);
-    if (before === this.#signature && !isAsked) return;
+    if (before === this.#signature && !isAsked) {
+      if (this.#fileProblem === undefined) this.#loadedAtMs = this.#following.clock.now();
+      return;
+    }
     const { documents, errors } = await documentsOf(this.#options);
     if ((await treeSignature(path)) !== before) return;
     this.#signature = before;
@@ -180,7 +200,9 @@ class Followed implements FollowedPolicies {
     if (problem === undefined && this.#fileProblem !== undefined)
       log.info({}, "the files of the policies are valid again");
     this.#fileProblem = problem;
-    if (problem === undefined) this.#take();
+    if (problem !== undefined) return;
+    this.#loadedAtMs = this.#following.clock.now();
+    this.#take();
   }
 
   /** All documents; of an invalid object, its last valid generation. */
@@ -216,11 +238,11 @@ class Followed implements FollowedPolicies {
   }
 
   #replace(read: Policies): void {
-    const { log, metrics } = this.#following;
+    const { log } = this.#following;
     const isDeleted = ({ title }: PolicyDocument) => this.#ofCluster.has(title);
     const { policies: next, kept } = continued(this.#current, read, ruleDefaults, isDeleted);
     const titles = kept.map(({ title }) => title);
-    metrics.keptPolicies(kept.length);
+    this.#keptCount = kept.length;
     if (titles.join() !== this.#missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
     this.#missing = titles.join();
     this.#ofCluster = new Set(this.#cluster?.objects?.map(idOf));

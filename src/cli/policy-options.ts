@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
@@ -12,6 +12,11 @@ export interface PolicyOptions {
   /** Documents from the API server are added. */
   readonly policiesFromCluster?: boolean;
   readonly profile: string;
+}
+
+/** The paths of policies: of `--policies`, or of a file that names several. */
+export interface PolicyPaths {
+  readonly policies?: string | readonly string[];
 }
 
 export const policiesOption = () =>
@@ -37,11 +42,33 @@ export interface PoliciesInForce {
 /**
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
-export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
+export async function policiesOf(
+  options: PolicyPaths & Pick<PolicyOptions, "profile">,
+  more: readonly PolicySource[] = [],
+): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
   const { documents, errors } = await documentsOf(options);
   const loaded = loadPolicies([...documents, ...more], rules, profile, pin);
   return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
+}
+
+/**
+ * The same, with the documents at `path` too, which replace those of the same name. Throws a UsageError if a profile or a
+ * document is wrong.
+ */
+export async function policiesWith(
+  options: PolicyOptions,
+  path: string,
+  objects: readonly PolicySource[],
+): Promise<PoliciesInForce> {
+  const { profile, pin } = profileOf(options.profile);
+  const own = await documentsOf(options);
+  const more = await documentsIn(path);
+  const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
+  const documents = [...own.documents.filter(({ raw }) => !replaced.has(titleOf(raw))), ...more.documents];
+  const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
+  const loaded = loadPolicies([...documents, ...others], rules, profile, pin);
+  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
 }
 
 /** The profile of `--profile`. Throws a UsageError if there is none of this name. */
@@ -52,8 +79,7 @@ export function profileOf(name: string): FoundProfile {
 }
 
 /** The documents of `--policies`, which are not validated. */
-export const documentsOf = async ({ policies }: PolicyOptions): Promise<Documents> =>
-  policies === undefined ? nothing : documentsIn(policies);
+export const documentsOf = ({ policies }: PolicyPaths): Promise<Documents> => documentsInAll([policies ?? []].flat());
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
@@ -64,7 +90,11 @@ export interface Documents {
   readonly documents: readonly Manifest[];
   readonly errors: readonly SourceError[];
 }
-const nothing: Documents = { documents: [], errors: [] };
+
+async function documentsInAll(paths: readonly string[]): Promise<Documents> {
+  const found = await Promise.all(paths.map(documentsIn));
+  return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
+}
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string): Promise<Documents> {
