@@ -127,6 +127,22 @@
     - create
     - patch
 - apiGroups:
+    - meshward.io
+  resources:
+    - meshwardpolicies
+    - meshwardexceptions
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
+    - meshward.io
+  resources:
+    - meshwardpolicies/status
+    - meshwardexceptions/status
+  verbs:
+    - patch
+- apiGroups:
     - openreports.io
   resources:
     - reports
