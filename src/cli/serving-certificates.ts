@@ -138,6 +138,7 @@ async function fromSecret(
   const configurations = new WebhookConfigurations({
     connection,
     name: options.webhookConfiguration,
+    log,
     changed: () => changes.look(),
   });
   const trust = (pem: string) => configurations.trust(pem);
@@ -154,10 +155,10 @@ async function fromSecret(
     issuedBy: (issuer) => void source.offer(issuer),
   });
   changes.look = () => {
-    authority.look();
+    void authority.look();
     void source.look();
   };
-  election.onChange(() => authority.look());
+  election.onChange(() => void authority.look());
   return {
     source,
     checks: [certificateCheck(authority, configurations, caBundle)],

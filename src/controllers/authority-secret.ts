@@ -22,6 +22,8 @@ const fields = {
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
+type Rotation = Omit<AuthorityState, "issuer" | "next" | "previous">;
+
 /** The Secret that contains this state; labels, annotations and other data stay as they are. */
 export function secretOf(state: AuthorityState, at: ObjectName, found: KubeObject | undefined): KubeObject {
   const { issuer, next, previous: _, ...rotation } = state;
@@ -69,24 +71,23 @@ function nextIn(secret: KubeObject): Authority | undefined {
   }
 }
 
-function rotationIn(
-  secret: KubeObject,
-): Pick<AuthorityState, "publishedAt" | "switchedAt" | "begun" | "distrust" | "cluster"> {
+function rotationIn(secret: KubeObject): Rotation {
   const rotation = parsed(textOf(secret, fields.rotation));
   const read = <T>(field: string, is: (value: unknown) => value is T) => {
     const value = member(rotation, field);
     return is(value) ? { [field]: value } : {};
   };
   return {
-    ...read("publishedAt", isTime),
-    ...read("switchedAt", isTime),
+    ...read("generation", isWhole),
+    ...read("publishedAt", isWhole),
+    ...read("switchedAt", isWhole),
     ...read("begun", isText),
     ...read("distrust", isFlag),
     ...read("cluster", isText),
   };
 }
 
-const isTime = (value: unknown): value is number => Number.isSafeInteger(value);
+const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
 const isText = (value: unknown): value is string => typeof value === "string";
 const isFlag = (value: unknown): value is boolean => typeof value === "boolean";
 

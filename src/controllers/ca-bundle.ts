@@ -33,6 +33,8 @@ const patience = 3;
 const longestWaitMs = 300_000;
 /** After this long without a change by others, their changes are forgotten. */
 const forgetMs = 1_800_000;
+/** After this long without a change by others, a dispute is over. */
+const calmMs = 2 * longestWaitMs;
 const retryMs = 2_000;
 
 /**
@@ -69,25 +71,31 @@ export class CaBundle {
   async #keepOne(configuration: FoundConfiguration, bundle: string): Promise<string | undefined> {
     const history = this.#historyOf(configuration);
     const wrong = configuration.entries.filter(({ caBundle }) => !isSameBundle(caBundle, bundle));
-    if (wrong.length === 0) {
+    if (wrong.length > 0) await this.#repair(configuration, bundle, wrong);
+    else {
       history.agreed = bundle;
-      delete history.problem;
-      return undefined;
+      if (this.#isCalm(history)) delete history.problem;
     }
-    if (history.patched === versionOf(configuration)) return undefined;
+    return history.problem;
+  }
+
+  async #repair(configuration: FoundConfiguration, bundle: string, wrong: readonly WebhookEntry[]): Promise<void> {
+    const history = this.#historyOf(configuration);
+    if (history.patched === versionOf(configuration)) return;
     const isForeign = history.agreed !== undefined && isSameBundle(history.agreed, bundle);
     if (isForeign) this.#noteForeign(configuration, history);
-    if (this.#isTooEarly(history)) return history.problem;
-    const problem = await this.#write(configuration, bundle, wrong);
-    if (problem === undefined) {
-      history.agreed = bundle;
-      history.patched = versionOf(configuration);
-      if (isForeign) this.#options.repaired();
-    } else {
-      history.problem = problem;
+    if (this.#isTooEarly(history)) return;
+    const result = await this.#write(configuration, bundle, wrong);
+    if ("problem" in result) {
       history.repairAtMs = this.#options.now() + retryMs;
+      history.problem = result.problem;
+      return;
     }
-    return problem;
+    history.patched = versionOf(configuration);
+    if (!result.isWritten) return;
+    history.agreed = bundle;
+    if (this.#isCalm(history)) delete history.problem;
+    if (isForeign) this.#options.repaired();
   }
 
   #historyOf({ title }: FoundConfiguration): History {
@@ -106,8 +114,12 @@ export class CaBundle {
     const excess = history.foreignCount - patience;
     const waitMs = excess <= 0 ? 0 : Math.min(longestWaitMs, 1_000 * 2 ** Math.min(excess, 20));
     history.repairAtMs = now + waitMs;
-    if (waitMs > 0) history.problem = foughtOver(configuration, waitMs);
-    else delete history.problem;
+    if (waitMs > 0) history.problem = foughtOver(configuration);
+  }
+
+  /** A repair under dispute is not the end of it. */
+  #isCalm({ foreignCount, foreignAtMs }: History): boolean {
+    return foreignCount <= patience || Math.abs(this.#options.now() - foreignAtMs) > calmMs;
   }
 
   /** A clock that was set back does not delay a repair. */
@@ -121,27 +133,23 @@ export class CaBundle {
     { client, object, title }: FoundConfiguration,
     bundle: string,
     wrong: readonly WebhookEntry[],
-  ): Promise<string | undefined> {
+  ): Promise<{ readonly isWritten: boolean } | { readonly problem: string }> {
     const value = Buffer.from(bundle).toString("base64");
     const { name, resourceVersion } = object.metadata;
+    const operations = [
+      { op: "test", path: "/metadata/resourceVersion", value: resourceVersion },
+      ...wrong.map(({ index }) => ({ op: "add", path: `/webhooks/${index}/clientConfig/caBundle`, value })),
+    ];
     try {
-      await client.patch(
-        { name },
-        "json",
-        [
-          { op: "test", path: "/metadata/resourceVersion", value: resourceVersion },
-          ...wrong.map(({ index }) => ({ op: "add", path: `/webhooks/${index}/clientConfig/caBundle`, value })),
-        ],
-        { fieldManager: caBundleManager },
-      );
-      this.#options.log.info({ configuration: title, webhooks: wrong.map(({ name }) => name) }, "caBundle was written");
-      return undefined;
+      await client.patch({ name }, "json", operations, { fieldManager: caBundleManager });
     } catch (error) {
       const { fault, message } = requestError("the API server", error);
       // Somebody was faster; the watch brings what they wrote.
-      if (fault === "invalid" || fault === "conflict" || fault === "absent") return undefined;
-      return `caBundle of the ${title} cannot be written: ${message}`;
+      if (fault === "invalid" || fault === "conflict" || fault === "absent") return { isWritten: false };
+      return { problem: `caBundle of the ${title} cannot be written: ${message}` };
     }
+    this.#options.log.info({ configuration: title, webhooks: wrong.map(({ name }) => name) }, "caBundle was written");
+    return { isWritten: true };
   }
 
   #become(problem: string | undefined): void {
@@ -156,11 +164,10 @@ export class CaBundle {
 const versionOf = ({ object }: FoundConfiguration): string =>
   `${object.metadata.uid ?? ""}/${object.metadata.resourceVersion ?? ""}`;
 
-function foughtOver({ title, object }: FoundConfiguration, waitMs: number): string {
+function foughtOver({ title, object }: FoundConfiguration): string {
   const who = otherOwners(object, caBundleManager) ?? "somebody else";
-  const again = waitMs > 120_000 ? "within five minutes" : "soon";
   return (
-    `${who} keeps changing caBundle of the ${title}; Meshward writes it again ${again}. ` +
+    `${who} keeps changing caBundle of the ${title}; Meshward writes it again, but ever more rarely. ` +
     "Let only one of them set it: remove the other, or serve its certificate with --tls-cert and --tls-key"
   );
 }

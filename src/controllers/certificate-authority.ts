@@ -63,10 +63,10 @@ export class CertificateAuthority {
       connection,
       resource: secrets,
       ...secret,
-      changed: () => this.look(),
+      changed: () => void this.look(),
       ...(pace === undefined ? {} : { pace }),
     });
-    this.#stop = clock.every(lookMs, () => this.look());
+    this.#stop = clock.every(lookMs, () => void this.look());
   }
 
   /** Where the rotation stands; undefined while there is no valid state. */
@@ -79,23 +79,25 @@ export class CertificateAuthority {
     return this.#problem ?? this.#writeProblem;
   }
 
-  /** Does what is to be done now; called again after each change. */
-  look(): void {
-    if (this.#isClosed) return;
-    if (this.#working !== undefined) {
-      this.#isAgain = true;
-      return;
-    }
-    this.#working = this.#work().finally(() => {
+  /** Does what is to be done now; called after each change. Never rejects. */
+  look(): Promise<void> {
+    this.#isAgain = !this.#isClosed;
+    this.#working ??= this.#workOff().finally(() => {
       this.#working = undefined;
-      if (!this.#isAgain) return;
-      this.#isAgain = false;
-      this.look();
     });
+    return this.#working;
+  }
+
+  async #workOff(): Promise<void> {
+    while (this.#isAgain) {
+      this.#isAgain = false;
+      await this.#work();
+    }
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#isAgain = false;
     this.#stop();
     await this.#secret.close();
     await this.#working;
@@ -183,11 +185,13 @@ export class CertificateAuthority {
   async #write(over: KubeObject | undefined, state: AuthorityState, done: string): Promise<void> {
     const { clock, log, secret } = this.#options;
     this.#attempt = { over: versionOf(over), atMs: clock.now() };
-    const written = secretOf(state, secret, over);
+    const generation = Math.max(state.generation ?? 0, this.#state?.generation ?? 0) + 1;
+    const next = { ...state, generation };
+    const written = secretOf(next, secret, over);
     await (over === undefined ? this.#client.create(written) : this.#client.replace(written));
     this.#writeProblem = undefined;
     log.info({ phase: phaseOf(state), authority: new X509Certificate(state.issuer.cert).subject }, done);
-    this.#accept(state);
+    this.#accept(next);
   }
 
   /** The state, if it lacks the authority of certificates that are still served, with that one as a former authority. */
@@ -207,7 +211,10 @@ export class CertificateAuthority {
    */
   #servedBeside(found: AuthorityState): readonly X509Certificate[] {
     if (this.#state !== undefined)
-      return [this.#state.issuer.cert, ...this.#state.previous].map((pem) => new X509Certificate(pem));
+      // What the leader before this one has written is newer than what this one remembers.
+      return (found.generation ?? 0) > (this.#state.generation ?? 0)
+        ? []
+        : [this.#state.issuer.cert, ...this.#state.previous].map((pem) => new X509Certificate(pem));
     const { configurations } = this.#options;
     if (this.#hasAdopted || configurations.problem !== undefined) return [];
     this.#hasAdopted = true;
@@ -276,9 +283,18 @@ export class CertificateAuthority {
 const notRead = "the Secret was not read yet";
 const lastOne = "the last valid authority stays in use";
 
+/** Decoding keys takes a while, and the same Secret is looked at every second. */
+const known = new WeakMap<KubeObject, AuthorityState | string>();
+
 /** The state in the Secret, or why there is none. */
 function readState(secret: KubeObject | undefined): AuthorityState | string {
   if (secret === undefined) return "the Secret does not exist";
+  const state = known.get(secret) ?? decodedState(secret);
+  known.set(secret, state);
+  return state;
+}
+
+function decodedState(secret: KubeObject): AuthorityState | string {
   try {
     return stateIn(secret);
   } catch (error) {

@@ -1,13 +1,15 @@
 import { isObject, member } from "../kube/read.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { Pace } from "../sources/cluster/pace.ts";
+import type { Log } from "../telemetry/log.ts";
 import { certificatesIn } from "../tls/authority.ts";
 import type { Trust } from "../tls/rotation.ts";
 import { FollowedObjects } from "./followed-objects.ts";
 import { type KubeObject, ObjectClient, type Resource } from "./objects.ts";
 
 const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
-const kinds: readonly Resource[] = [
+/** Both kinds of webhook configurations. */
+export const configurationKinds: readonly Resource[] = [
   { ...admission, kind: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations" },
   { ...admission, kind: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations" },
 ];
@@ -18,6 +20,8 @@ export interface WebhookEntry {
   readonly name: string;
   /** PEM; empty if there is none. */
   readonly caBundle: string;
+  /** Of the certificates in caBundle. */
+  readonly fingerprints: ReadonlySet<string>;
 }
 
 /** A webhook configuration that exists. */
@@ -34,6 +38,7 @@ export interface WebhookConfigurationsOptions {
   readonly connection: ClusterConnection;
   /** Of both configurations. */
   readonly name: string;
+  readonly log: Log;
   /** Called after each change. Must not throw. */
   readonly changed: () => void;
   readonly pace?: Pace;
@@ -44,18 +49,36 @@ export class WebhookConfigurations {
   readonly #name: string;
   readonly #all: readonly { readonly followed: FollowedObjects; readonly client: ObjectClient }[];
 
-  constructor({ connection, name, changed, pace }: WebhookConfigurationsOptions) {
+  constructor({ connection, name, log, changed, pace }: WebhookConfigurationsOptions) {
     this.#name = name;
-    this.#all = kinds.map((resource) => ({
+    let isTold = false;
+    const isChanged = () => {
+      const { problem } = this;
+      const isBlind = problem !== undefined && problem !== notRead;
+      if (isBlind && !isTold)
+        log.warn(
+          { name, problem },
+          "the webhook configurations cannot be read, so caBundle is neither checked nor written",
+        );
+      isTold = isBlind;
+      changed();
+    };
+    this.#all = configurationKinds.map((resource) => ({
       client: new ObjectClient(connection, resource),
-      followed: new FollowedObjects({ connection, resource, name, changed, ...(pace === undefined ? {} : { pace }) }),
+      followed: new FollowedObjects({
+        connection,
+        resource,
+        name,
+        changed: isChanged,
+        ...(pace === undefined ? {} : { pace }),
+      }),
     }));
   }
 
   /** Why the configurations are not known: a permission is missing, or they were not listed yet. */
   get problem(): string | undefined {
     for (const { followed } of this.#all)
-      if (followed.state.status !== "synced") return followed.state.problem ?? "not read yet";
+      if (followed.state.status !== "synced") return followed.state.problem ?? notRead;
     return undefined;
   }
 
@@ -79,8 +102,7 @@ export class WebhookConfigurations {
   trust(pem: string): Trust {
     if (this.problem !== undefined) return "unknown";
     const [wanted] = certificatesIn(pem);
-    const isTrusted = ({ caBundle }: WebhookEntry) =>
-      certificatesIn(caBundle).some(({ fingerprint256 }) => fingerprint256 === wanted?.fingerprint256);
+    const isTrusted = ({ fingerprints }: WebhookEntry) => fingerprints.has(wanted?.fingerprint256 ?? "");
     return this.found().every(({ entries }) => entries.every(isTrusted)) ? "all" : "some";
   }
 
@@ -89,17 +111,30 @@ export class WebhookConfigurations {
   }
 }
 
+const notRead = "the webhook configurations were not read yet";
+
 /** Webhooks that somebody else has put into the configuration are theirs. */
 const isOwn = (name: string): boolean => name.endsWith(".meshward.io");
 
+/** Decoding certificates takes a while, and the same objects are asked about every second. */
+const known = new WeakMap<KubeObject, readonly WebhookEntry[]>();
+
+/** Meshward's own webhooks in a configuration. */
 export function entriesIn(configuration: KubeObject): readonly WebhookEntry[] {
+  const entries = known.get(configuration) ?? readEntries(configuration);
+  known.set(configuration, entries);
+  return entries;
+}
+
+function readEntries(configuration: KubeObject): readonly WebhookEntry[] {
   const webhooks = Array.isArray(configuration["webhooks"]) ? (configuration["webhooks"] as readonly unknown[]) : [];
   return webhooks.flatMap((webhook, index) => {
     const name = member(webhook, "name");
     if (typeof name !== "string" || !isOwn(name)) return [];
-    const bundle = member(member(webhook, "clientConfig"), "caBundle");
+    const encoded = member(member(webhook, "clientConfig"), "caBundle");
+    const caBundle = typeof encoded === "string" ? Buffer.from(encoded, "base64").toString("utf8") : "";
     return [
-      { index, name, caBundle: typeof bundle === "string" ? Buffer.from(bundle, "base64").toString("utf8") : "" },
+      { index, name, caBundle, fingerprints: new Set(certificatesIn(caBundle).map((one) => one.fingerprint256)) },
     ];
   });
 }

@@ -20,6 +20,8 @@ export interface AuthorityState {
   readonly begun?: string;
   /** The former issuer is dropped as soon as all servers have had time to stop using it, because its key may be known. */
   readonly distrust?: boolean;
+  /** Increases with each write, which tells a later state from one that was restored from a backup. */
+  readonly generation?: number;
   /** The uid of the cluster's kube-system namespace when the authority was created. */
   readonly cluster?: string;
 }

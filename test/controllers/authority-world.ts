@@ -112,7 +112,7 @@ export class World {
     };
     const connection = this.cluster.connect(whenAlive(fail), whenAlive(failAfter));
     let look = (): void => undefined;
-    const configurations = new WebhookConfigurations({ connection, name: "meshward", changed: () => look() });
+    const configurations = new WebhookConfigurations({ connection, name: "meshward", log, changed: () => look() });
     this.#closing.push(() => configurations.close());
     const parts = { clock, log, settleMs };
     const trust = (pem: string) => configurations.trust(pem);
@@ -134,7 +134,7 @@ export class World {
       issuedBy: (issuer) => void source.offer(issuer),
     });
     look = () => {
-      authority.look();
+      void authority.look();
       void source.look();
     };
     this.#closing.push(() => authority.close());
@@ -155,7 +155,7 @@ export class World {
   }
   lead(name: string): void {
     this.leader = name;
-    for (const replica of this.alive) replica.authority.look();
+    for (const replica of this.alive) void replica.authority.look();
   }
 
   /** Lets time pass at once for everybody, as for a machine that was suspended, and what it sets off happen. */
@@ -175,8 +175,9 @@ export class World {
   /** Waits until nobody does anything any more. */
   async settle(): Promise<void> {
     const counts = () => this.cluster.requests.length + this.replicas.reduce((sum, { lines }) => sum + lines.length, 0);
-    for (let quiet = 0, before = counts(); quiet < 5; ) {
-      await later(3);
+    for (let quiet = 0, before = counts(); quiet < 3; ) {
+      await Promise.all(this.replicas.flatMap(({ authority, source }) => [authority.look(), source.look()]));
+      await later(1);
       quiet = counts() === before ? quiet + 1 : 0;
       before = counts();
     }
@@ -212,19 +213,25 @@ export class World {
   /** Whether reviews succeed now: counted once a replica has been trusted, until the test says what it expects to fail. */
   isExcused = false;
   verify(): void {
-    const pem = this.bundles().join("\n");
+    const bundles = this.bundles();
+    const pem = bundles.join("\n");
     if (this.#bundles.at(-1)?.pem !== pem) this.#bundles.push({ at: this.time, pem });
-    const lagging = this.#bundles.findLast(({ at }) => at <= this.time - this.lagMs)?.pem;
     for (const replica of this.alive) {
       const leaf = new X509Certificate(replica.source.current().cert);
-      const isTrusted = this.bundles().length > 0 && this.bundles().every((one) => verifies(leaf, one, this.time));
-      const isTrustedLate = lagging === undefined || !replica.isServing || verifies(leaf, lagging, this.time);
+      const isTrusted = bundles.length > 0 && bundles.every((one) => verifies(leaf, one, this.time));
       this.verifications++;
-      if (isTrusted) replica.isServing = true;
+      replica.isServing ||= isTrusted;
       if (!replica.isServing || this.isExcused) continue;
-      if (!isTrusted) this.failures.push(`${replica.name} serves ${leaf.issuer}, trusted is ${shown(pem)}`);
-      if (!isTrustedLate) this.failures.push(`${replica.name} serves ${leaf.issuer} too early`);
+      const what = `${new Date(this.time).toISOString()}: ${replica.name} serves ${leaf.issuer} until ${leaf.validTo}`;
+      if (!isTrusted) this.failures.push(`${what}, trusted is ${shown(pem)}`);
+      else if (!this.#isTrustedLate(leaf)) this.failures.push(`${what}, too early`);
     }
+  }
+
+  /** Whether an API server that lags behind accepts it. */
+  #isTrustedLate(leaf: X509Certificate): boolean {
+    const lagging = this.#bundles.findLast(({ at }) => at <= this.time - this.lagMs)?.pem;
+    return lagging === undefined || verifies(leaf, lagging, this.time);
   }
 }
 
