@@ -10,8 +10,11 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
+  ["generate"],
+  ["policy-tests"],
   ["demo", "explain"],
-  ["http", "report", "generate"],
+  ["deploy"],
+  ["http", "report"],
   ["controllers"],
   ["admission", "sources", "tls"],
   ["rules"],
@@ -24,7 +27,19 @@ const levels: readonly (readonly string[])[] = [
 
 /** The same inside folders whose own folders stand above each other. */
 const rooms = new Map<string, readonly (readonly string[])[]>([
-  ["mesh", [["client-tls"], ["mtls"], ["waypoints"], ["authorization"], ["traffic"], ["membership"], ["objects"]]],
+  [
+    "mesh",
+    [
+      ["client-tls"],
+      ["mtls"],
+      ["waypoints"],
+      ["gateways"],
+      ["authorization"],
+      ["traffic"],
+      ["membership"],
+      ["objects"],
+    ],
+  ],
   ["sources", [["manifests", "cluster"]]],
 ]);
 

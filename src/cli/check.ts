@@ -1,10 +1,14 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
+import { effectsOf } from "../explain/effects.ts";
+import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
-import { reportedFinding } from "../report/reported-finding.ts";
+import { reportedRulings } from "../report/reported-finding.ts";
+import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -17,7 +21,8 @@ import { type Manifest, type ReadOptions, readManifests, type SourceError } from
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { Knowledge } from "../view/view.ts";
+import type { Knowledge, Mesh } from "../view/view.ts";
+import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -32,17 +37,24 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
-import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesFor } from "./cluster-policies.ts";
+import { outputsOf } from "./outputs.ts";
+import {
+  isPolicy,
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
-  accepted,
   exitCode,
   failedRule,
   failOnOption,
-  formatOption,
   guessed,
-  outputOption,
   placesOf,
+  reportOutputOptions,
   type ReportOptions,
   skips,
   writeReport,
@@ -59,13 +71,17 @@ import {
 } from "./substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
+import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./write-test.ts";
+
 export interface CheckOptions
   extends PolicyOptions,
     ClusterOptions,
     ReportOptions,
     DeletionOptions,
     RequesterOptions,
-    SubstitutionOptions {
+    SubstitutionOptions,
+    BaselineOptions,
+    Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -105,8 +121,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       [],
     )
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
-    .addOption(formatOption())
     .addOption(failOnOption())
     .option(
       "--allow-empty",
@@ -131,22 +147,38 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
-    .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of requesterOptions()) command.addOption(option);
+  for (const option of [...requesterOptions(), ...baselineOptions(), writeTestOption(), ...reportOutputOptions()])
+    command.addOption(option);
   return command;
 }
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
+  assertTestable(paths, options);
+  const outputs = outputsOf(options);
+  const baseline = baselineOf(options);
+  const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
+  const isCompared = outputs.some(({ format }) => showsChanges(format));
+  const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
+  for (const error of unread) tellProblem(shownError(error), terminal);
+  writeReport(report, outputs, terminal);
+  for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  baseline.write();
+  if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
+  return exitCode(report, options);
+}
+
+/** What is checked, what of it could not be read, and the policies that decide. */
+async function readChanges(paths: readonly string[], options: CheckOptions, terminal: Terminal) {
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
-  const { policies, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesFor(options, terminal);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
@@ -159,15 +191,11 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
-  const unread = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
-  const report = reportFor(change, unread, { ...options, policies });
-  for (const error of unread) tellProblem(shownError(error), terminal);
-  writeReport(report, options, terminal);
-  for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
-  return exitCode(report, options);
+  const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
+  return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
@@ -192,12 +220,17 @@ interface Changes {
   readonly deleted: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> & RequesterOptions & { readonly policies: Policies };
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
+  RequesterOptions & {
+    readonly policies: Policies;
+    /** Whether the report has what the change does to the mesh. */
+    readonly isCompared: boolean;
+  };
 
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, ...who }: ReportedBy,
+  { policies, profile, docsUrl, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -218,12 +251,26 @@ function reportFor(
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
-    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places, docsUrl)),
-    skipped: [...left, ...accepted(rulings)],
+    ...reportedRulings(rulings, places, docsUrl),
+    skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: changed.length,
+    changes:
+      base && isCompared
+        ? effectsOf({
+            before: sideOf(base.mesh, policies),
+            after: sideOf(after, policies),
+            changed: changed.map(({ object }) => object),
+          })
+        : undefined,
   });
 }
+
+/** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
+const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
+  ...{ mesh, policies, rules },
+  selection: selectionOf(policies),
+});
 
 /**
  * The mesh that `--mesh` or `--since` names. A kind that it does not contain at all is known as far as the files contain it.

@@ -10,9 +10,12 @@ import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
+import { manifestsCommand } from "./manifests.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
+import { unregisterCommand } from "./unregister.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
+import { testCommand } from "./test.ts";
 
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -24,8 +27,11 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
   program.addCommand(auditCommand(terminal, finish));
+  program.addCommand(testCommand(terminal, finish));
   program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
+  program.addCommand(manifestsCommand(terminal, finish));
+  program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(certsCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));

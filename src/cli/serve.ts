@@ -7,20 +7,28 @@ import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
+import { auditReportsOption, type BackgroundAuditFlags, startBackgroundAudit } from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
-import { clusterDomainOption, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { ownNamespace } from "./own-namespace.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { type CertificateOptions, type ServingCertificates, servingCertificates } from "./serving-certificates.ts";
 import { shownError } from "./source-errors.ts";
@@ -28,11 +36,11 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, CertificateOptions {
+export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, CertificateOptions, BackgroundAuditFlags {
+  readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
-  readonly namespace?: string;
   readonly logLevel: LogLevel;
   readonly drainSeconds: number;
   readonly reviewBudget: number;
@@ -63,7 +71,6 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "--tls-secret <name>",
       "Secret with a certificate authority that all replicas share; one of them creates it, renews it, and writes it into caBundle of the webhook configurations",
     )
-    .option("--namespace <name>", "Meshward's own namespace, with its Lease and --tls-secret; default: that of the pod")
     .option(
       "--service <name>",
       "Service through which the API server calls Meshward, for the certificate of --tls-secret",
@@ -86,6 +93,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     )
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
@@ -100,6 +108,17 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       bytes,
       defaultStoredBytes,
     )
+    .option(
+      "--namespace <name>",
+      "Meshward's own namespace, with the Lease by which one replica is elected, and --tls-secret; default: that of the pod",
+    )
+    .option(
+      "--audit-interval <seconds>",
+      "how often the elected replica checks the whole mesh; changes are checked when they arrive; 0: never",
+      auditSeconds,
+      3_600,
+    )
+    .addOption(auditReportsOption())
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
@@ -120,17 +139,18 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const inForce = await policiesAtStart(options);
   const closing: (() => Promise<void> | void)[] = [];
   try {
-    const mesh = await followMesh(options, terminal, log);
+    const metrics = createMetrics({ processMetrics: true });
+    const mesh = await followMesh(options, terminal, { log, metrics });
     closing.push(() => mesh.close());
     const { connection } = mesh;
-    const metrics = createMetrics({ processMetrics: true });
     const namespace = ownNamespace(options.namespace);
     const controllers = startControllers({ connection, namespace, log });
     closing.push(() => controllers.close());
     const certificates = await startCertificates({ connection, namespace, election: controllers.election, metrics });
     closing.push(() => certificates.close());
     watchControllers(metrics, controllers, certificates.sample);
-    const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
+    const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+    const policies = followPolicies(options, inForce, following);
     closing.push(() => policies.close());
     terminal.onReload?.(() => {
       log.info({}, "reading policies and certificates again");
@@ -160,7 +180,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: [...mesh.checks, warmUp.check, ...certificates.checks, ...controllers.checks],
+    checks: [...mesh.checks, ...policies.checks, warmUp.check, ...certificates.checks, ...controllers.checks],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
@@ -175,6 +195,19 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     port: options.port,
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
+  });
+  const audit = startBackgroundAudit({
+    auditInterval: options.auditInterval,
+    auditReports: options.auditReports,
+    mesh: mesh.current,
+    checks: mesh.checks,
+    pageOf: (id) => pageOf(id, options.docsUrl),
+    policies: policies.current,
+    tell: webhook.tell,
+    log,
+    metrics,
+    connection,
+    election: controllers.election,
   });
   let isStarted = false;
   let stopLooking = (): void => undefined;
@@ -195,13 +228,18 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     stopLooking();
     // Another replica leads at once, while this one still answers reviews.
     await Promise.all([
-      controllers.handOver(),
+      audit.close().then(() => controllers.handOver()),
       webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort()),
     ]);
   }
 }
 
+const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
+  policiesFromCluster && connection !== undefined ? { connection } : undefined;
+
 async function policiesAtStart(options: ServeOptions) {
+  if (options.policiesFromCluster && options.mesh !== clusterWord)
+    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(
@@ -226,6 +264,12 @@ function inForceNow(policies: Policies, { profile }: ServeOptions) {
 const isHurried = ({ stop }: Terminal): boolean => stop.reason === byKeyboard;
 
 const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0);
+
+function auditSeconds(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && (value === 0 || value >= 10)) return value;
+  throw new InvalidArgumentError("expected whole seconds, 10 to 999999, or 0.");
+}
 
 function portNumber(text: string): number {
   const port = Number(text);

@@ -28,11 +28,13 @@ export const defaultNames: InstalledNames = {
 
 /**
  * What the controllers do with the API server, by controller: exactly what their code needs, for the manifests. Reading
- * the mesh is not here, because it follows from the rules (`kindsConcerned` in generate/webhooks.ts).
+ * the mesh is not here, because it follows from the rules (`readRules` in deploy/permissions.ts).
  */
 export const permissionsOfControllers = (
   names: InstalledNames = defaultNames,
-): Readonly<Record<"election" | "certificates" | "caBundle" | "selfTest", readonly Permission[]>> => ({
+): Readonly<
+  Record<"election" | "certificates" | "caBundle" | "audit" | "policies" | "selfTest", readonly Permission[]>
+> => ({
   election: [
     {
       apiGroups: ["coordination.k8s.io"],
@@ -75,6 +77,46 @@ export const permissionsOfControllers = (
       verbs: ["get", "list", "watch", "patch"],
       scope: "cluster",
       why: "caBundle of Meshward's own webhooks is set, and repaired when someone removes it; no other field is written",
+    },
+  ],
+  policies: [
+    {
+      apiGroups: ["meshward.io"],
+      resources: ["meshwardpolicies", "meshwardexceptions"],
+      verbs: ["get", "list", "watch"],
+      scope: "cluster",
+      why: "policies and exceptions of the cluster take effect, with --policies-from-cluster",
+    },
+    {
+      apiGroups: ["meshward.io"],
+      resources: ["meshwardpolicies/status", "meshwardexceptions/status"],
+      verbs: ["patch"],
+      scope: "cluster",
+      why: "the elected replica writes what became of them; nothing else of them is written",
+    },
+  ],
+  audit: [
+    {
+      apiGroups: ["openreports.io"],
+      resources: ["reports", "clusterreports"],
+      verbs: ["list", "get", "create", "update", "delete"],
+      scope: "cluster",
+      why: "what background audits find is written into reports, and into no others than those with Meshward's label",
+    },
+    {
+      apiGroups: ["wgpolicyk8s.io"],
+      resources: ["policyreports", "clusterpolicyreports"],
+      verbs: ["list", "get", "create", "update", "delete"],
+      scope: "cluster",
+      why: "the same, where the cluster has PolicyReports",
+    },
+    {
+      apiGroups: ["admissionregistration.k8s.io"],
+      resources: ["validatingwebhookconfigurations"],
+      resourceNames: [names.webhookConfiguration],
+      verbs: ["get"],
+      scope: "cluster",
+      why: "it owns the reports, so that they are deleted with it",
     },
   ],
   selfTest: [

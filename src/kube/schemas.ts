@@ -176,9 +176,24 @@ export const gateway = record({
     selector: map(text),
     servers: list(
       record({
+        name: text,
+        bind: text,
         hosts: list(name),
-        port: optional(record({ number: int32, name: text, protocol: text })),
-        tls: optional(record({ mode: text, httpsRedirect: flag, minProtocolVersion: text })),
+        port: optional(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
+        tls: optional(
+          record({
+            mode: text,
+            httpsRedirect: flag,
+            minProtocolVersion: text,
+            credentialName: text,
+            credentialNames: list(name),
+            serverCertificate: text,
+            privateKey: text,
+            caCertificates: text,
+            caCrl: text,
+            tlsCertificates: list(record({ serverCertificate: text, privateKey: text })),
+          }),
+        ),
       }),
     ),
   }),
@@ -193,8 +208,12 @@ export const kubernetesGateway = record({
         port: int32,
         protocol: text,
         hostname: text,
+        tls: optional(record({ mode: text })),
         allowedRoutes: optional(
-          record({ namespaces: optional(record({ from: text, selector: optional(labelSelector) })) }),
+          record({
+            namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
+            kinds: list(record({ group: text, kind: name })),
+          }),
         ),
       }),
     ),
@@ -202,6 +221,31 @@ export const kubernetesGateway = record({
   status: record({
     addresses: list(record({ value: name })),
     conditions: list(record({ type: name, status: name })),
+  }),
+});
+
+const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
+const backendRef = record({ ...backendObject, weight: int32 });
+
+export const kubernetesRoute = record({
+  spec: record({
+    parentRefs: list(record({ group: text, kind: text, namespace: text, name, sectionName: text, port: int32 })),
+    hostnames: list(name),
+    rules: list(
+      record({
+        filters: list(
+          record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
+        ),
+        backendRefs: list(backendRef),
+      }),
+    ),
+  }),
+});
+
+export const referenceGrant = record({
+  spec: record({
+    from: list(record({ group: name, kind: name, namespace: name })),
+    to: list(record({ group: name, kind: name, name: text })),
   }),
 });
 

@@ -14,7 +14,18 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayConflict } from "./gateway/conflict.ts";
+import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
+import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
+import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
+import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
+import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
+import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
+import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
+import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -53,6 +64,8 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
+import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
@@ -83,7 +96,18 @@ export const rules: readonly Rule[] = [
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
+  gatewayConflict,
+  gatewayOpenToAll,
+  gatewayPlainHttp,
+  gatewayServerInvalid,
   gatewayTlsWeak,
+  httpRouteBackendNotFound,
+  httpRouteHostMismatch,
+  httpRouteNotAllowed,
+  httpRouteParentNotFound,
+  httpRouteReferenceNotGranted,
+  httpRouteWeightsNot100,
+  httpRouteWithoutBackend,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
   kubernetesServiceRoutesTakenOver,
@@ -122,6 +146,8 @@ export const rules: readonly Rule[] = [
   routesNeedWaypoint,
   sidecarForwardsElsewhere,
   telemetryHidesTraffic,
+  virtualServiceGatewayHostMismatch,
+  virtualServiceGatewayNotFound,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,

@@ -4,7 +4,7 @@ import { after, before, describe, test, type TestContext } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
-import { webhookConfigurations } from "../../src/generate/webhooks.ts";
+import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { rules } from "../../src/rules/index.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, policies, skip, stored, succeeds, virtualService } from "./environment.ts";
