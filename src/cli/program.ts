@@ -6,6 +6,7 @@ import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
+import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
@@ -32,8 +33,9 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(manifestsCommand(terminal, finish));
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
+  program.addCommand(certsCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
-  for (const command of [program, ...program.commands])
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
     command
       .exitOverride()
       .configureOutput(outputTo(terminal))

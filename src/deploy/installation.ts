@@ -10,10 +10,11 @@ import { namespaceObject, workloadObjects } from "./workload.ts";
 
 /**
  * Where the certificate of the webhook comes from:
+ * - `self-signed`: the replicas share an authority in a Secret, and one of them renews it and sets caBundle.
  * - `cert-manager`: an Issuer and a Certificate, and an annotation that makes cert-manager set caBundle.
- * - `secret`: somebody else writes the Secret `meshward-tls` and caBundle.
+ * - `secret`: somebody else writes the Secret `meshward-certificate` and caBundle.
  */
-export const certificateKinds = ["cert-manager", "secret"] as const;
+export const certificateKinds = ["self-signed", "cert-manager", "secret"] as const;
 export type CertificateKind = (typeof certificateKinds)[number];
 
 export interface InstallationOptions {
@@ -46,7 +47,7 @@ export const defaultInstallation: InstallationOptions = {
   image: `ghcr.io/meshward/meshward:${packageJson.version}`,
   replicas: 3,
   spread: "preferred",
-  certificates: "cert-manager",
+  certificates: "self-signed",
   failurePolicy: "Ignore",
   protectedFailurePolicy: "Fail",
   protectedNamespaces: protectedByDefault,
@@ -65,7 +66,7 @@ export function installation(rules: readonly Rule[], options: InstallationOption
   return [
     namespaceObject(namespace),
     ...(options.definitions ? documentDefinitions(rules) : []),
-    ...permissionObjects(rules, { ...options, ownsCertificates: false }),
+    ...permissionObjects(rules, { ...options, ownsCertificates: isInside && options.certificates === "self-signed" }),
     ...(isInside ? workloadObjects(options) : []),
     ...(isInside && options.certificates === "cert-manager"
       ? certManagerObjects(namespace, serviceNames(namespace))

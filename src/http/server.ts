@@ -257,7 +257,8 @@ function readiness(app: App, load: Load, certificates: CertificateSource): Readi
       name: "certificate",
       problem() {
         const { notAfter } = certificates.current();
-        return notAfter > Date.now() ? undefined : `the certificate expired on ${new Date(notAfter).toISOString()}`;
+        if (notAfter <= Date.now()) return `the certificate expired on ${new Date(notAfter).toISOString()}`;
+        return certificates.problem?.();
       },
     },
   ];

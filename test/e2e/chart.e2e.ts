@@ -133,7 +133,7 @@ describe("the Helm chart", { skip: noHelm }, () => {
       const refused: readonly (readonly [Values, RegExp, string?])[] = [
         [{ webhooks: { caBundle: authority } }, /webhooks\.caBundle would be overwritten/],
         [
-          { certificates: { source: "secret", issuerRef: { name: "x" } } },
+          { certificates: { source: "self-signed", issuerRef: { name: "x" } } },
           /issuerRef is for certificates\.source cert-manager/,
         ],
         [

@@ -18,12 +18,16 @@ export interface MeshwardOptions {
   readonly policies?: readonly object[];
   /** The file to run. */
   readonly file?: string;
+  /** Options in place of --tls-cert and --tls-key, and of other options that are given here. */
+  readonly certificates?: readonly string[];
 }
 
 /** `meshward serve` as a process of its own, watching the cluster. */
 export interface Meshward {
   readonly program: Program;
   readonly url: string;
+  readonly port: number;
+  /** PEM; of another process's making where the options say so. */
   readonly authority: string;
   /** Lines of its log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
@@ -51,7 +55,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
     startProgram({
       name,
       path: process.execPath,
-      args: argsOf({ plane, folder, port, opsPort, policies, file }),
+      args: argsOf({ ...options, folder, port, opsPort, file }),
       logPath,
     });
   let program = start();
@@ -72,6 +76,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
       return program;
     },
     url: `https://127.0.0.1:${port}`,
+    port,
     authority: readFileSync(join(folder, "ca.crt"), "utf8"),
     log: () => jsonLines(program.output()),
     ops,
@@ -88,21 +93,22 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
   };
 }
 
-function argsOf(started: {
-  readonly plane: ControlPlane;
-  readonly folder: string;
-  readonly port: number;
-  readonly opsPort: number;
-  readonly policies: readonly object[];
-  readonly file: string;
-}): readonly string[] {
-  const { plane, folder, port, opsPort, policies, file } = started;
+function argsOf(
+  started: MeshwardOptions & {
+    readonly folder: string;
+    readonly port: number;
+    readonly opsPort: number;
+    readonly file: string;
+  },
+): readonly string[] {
+  const { plane, folder, port, opsPort, policies = [], file } = started;
+  const certificates = ["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")];
   return [
     ...[file, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
     ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
-    ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
     ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
     ...["--drain-seconds", "0"],
+    ...(started.certificates ?? certificates),
   ];
 }
 
@@ -112,7 +118,7 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
 }
 
 /** What Meshward may do in an installation, and nothing else. */
-async function permit(plane: ControlPlane): Promise<void> {
+export async function permit(plane: ControlPlane): Promise<void> {
   const namespace = "meshward-system";
   const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates: false });
   const namespaces = ["istio-system", "meshward-system"].map((name) => ({

@@ -17,10 +17,6 @@ labels: {{- include "meshward.labels" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- define "meshward.secretName" -}}
-{{- if eq .Values.certificates.source "secret" }}{{ .Values.certificates.secretName | default "meshward-tls" }}{{ else }}meshward-tls{{ end }}
-{{- end }}
-
 {{- /* What the API server calls: a list of the root and the path. */ -}}
 {{- define "meshward.clientConfig" -}}
 {{- $root := index . 0 }}{{ $path := index . 1 }}
