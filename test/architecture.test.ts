@@ -10,7 +10,7 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
-  ["demo", "explain"],
+  ["demo", "doctor", "explain"],
   ["generate"],
   ["deploy"],
   ["http", "report"],
