@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { policySchema } from "../policy/schema.ts";
+import { policyTestSchema } from "../policy-tests/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles } from "./chart.ts";
@@ -34,6 +35,7 @@ export async function generated(): Promise<Generated> {
       ...rulePages(rules, fixtures),
       { path: "docs/observability.md", content: observability },
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
