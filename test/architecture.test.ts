@@ -10,13 +10,9 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
-<<<<<<< HEAD
-  ["demo", "doctor", "explain"],
-=======
->>>>>>> main
   ["generate"],
   ["policy-tests"],
-  ["demo", "explain"],
+  ["demo", "doctor", "explain"],
   ["deploy"],
   ["http", "report"],
   ["controllers"],

@@ -51,7 +51,7 @@ describe("doctor", () => {
         check,
       );
     for (const { method = "GET", path } of asked)
-      assert.ok(method === "GET" || path.includes("dryRun=All") || /reviews$/.test(path), `${method} ${path}`);
+      assert.ok(method === "GET" || path.includes("dryRun=All") || path.endsWith("reviews"), `${method} ${path}`);
   });
 
   test("every result that is not ok says what to do, in one line", async () => {
@@ -372,8 +372,8 @@ describe("doctor", () => {
     const page = readFileSync(new URL("../../docs/doctor.md", import.meta.url), "utf8");
     const { results } = await examined();
     const checks = new Set([...results.map(({ check }) => check), ...faults.map(([, check]) => check)]);
-    const documented = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, check]) => check);
-    assert.deepEqual([...checks].sort(), documented.sort());
+    const documented = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, check = ""]) => check);
+    assert.deepEqual(checks, new Set(documented));
   });
 
   test("clocks that differ warn", async () => {
