@@ -11,7 +11,10 @@ const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
   ["demo", "explain"],
-  ["http", "report", "generate"],
+  ["generate"],
+  ["deploy"],
+  ["http", "report"],
+  ["controllers"],
   ["admission", "sources", "tls"],
   ["rules"],
   ["engine", "policy"],
@@ -36,7 +39,7 @@ const importsOnly = new Map([
 const importedOnlyBy = new Map([
   ["rules", ["cli", "generate"]],
   ["generate", []],
-  ["telemetry", ["cli", "http", "generate", "sources", "tls"]],
+  ["telemetry", ["cli", "http", "generate", "controllers", "sources", "tls"]],
   ["config", ["cli", "demo", "http", "generate", "report", "sources", "tls", "policy"]],
 ]);
 

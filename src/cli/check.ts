@@ -4,7 +4,7 @@ import { selectionOf } from "../engine/setting.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
-import { reportedFinding } from "../report/reported-finding.ts";
+import { reportedRulings } from "../report/reported-finding.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -32,17 +32,16 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
+import { outputsOf } from "./outputs.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
-  accepted,
   exitCode,
   failedRule,
   failOnOption,
-  formatOption,
   guessed,
-  outputOption,
   placesOf,
+  reportOutputOptions,
   type ReportOptions,
   skips,
   writeReport,
@@ -106,7 +105,6 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     )
     .addOption(policiesOption())
     .addOption(profileOption())
-    .addOption(formatOption())
     .addOption(failOnOption())
     .option(
       "--allow-empty",
@@ -131,15 +129,15 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
-    .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of requesterOptions()) command.addOption(option);
+  for (const option of [...requesterOptions(), ...reportOutputOptions()]) command.addOption(option);
   return command;
 }
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
+  const outputs = outputsOf(options);
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
@@ -165,7 +163,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const change: Changes = { found: checked, base, deleted };
   const report = reportFor(change, unread, { ...options, policies });
   for (const error of unread) tellProblem(shownError(error), terminal);
-  writeReport(report, options, terminal);
+  writeReport(report, outputs, terminal);
   for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
   return exitCode(report, options);
 }
@@ -218,8 +216,8 @@ function reportFor(
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
-    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places, docsUrl)),
-    skipped: [...left, ...accepted(rulings)],
+    ...reportedRulings(rulings, places, docsUrl),
+    skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: changed.length,
   });

@@ -36,6 +36,11 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
 }
 
+/** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
+export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
+  return (await documentsIn(path)).documents.map(({ raw }) => raw);
+}
+
 interface Documents {
   readonly documents: readonly Manifest[];
   readonly errors: readonly SourceError[];

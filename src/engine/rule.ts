@@ -1,6 +1,7 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 
@@ -59,7 +60,7 @@ export interface Parameter<T extends ParameterValue = ParameterValue> {
   readonly summary: string;
   readonly default: T;
 }
-export type ParameterValue = number | string | boolean | readonly string[];
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
 export type Parameters = Readonly<Record<string, Parameter>>;
 type Widened<T> = T extends number
   ? number
@@ -67,7 +68,9 @@ type Widened<T> = T extends number
     ? boolean
     : T extends string
       ? string
-      : readonly string[];
+      : T extends readonly string[]
+        ? readonly string[]
+        : readonly OwnedHosts[];
 export type ValuesOf<P extends Parameters> = { readonly [K in keyof P]: Widened<P[K]["default"]> };
 
 interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {

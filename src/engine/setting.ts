@@ -1,6 +1,6 @@
 import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { type Exception, filledParameters, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
+import { type Exception, type FilledParameter, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
 import type { Place, Requester } from "../policy/match.ts";
 import type { Policies, Scoped } from "../policy/policies.ts";
 import type { Mesh } from "../view/view.ts";
@@ -226,14 +226,12 @@ class PolicySettings implements Settings {
 
   #parametersOf(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting["parameters"] {
     const set = scopes.toReversed().map(({ value }) => value.parameters ?? {});
-    const filled = Object.keys(rule.parameters).filter((name) => filledParameters.has(name));
-    const protectedLabels = filled.map((name) => [name, this.#asked.policies.protectedSelectors.map(written)]);
-    return Object.assign(
-      {},
-      defaultsOf(rule),
-      ...set,
-      Object.fromEntries(protectedLabels),
-    ) as RuleSetting["parameters"];
+    const { protectedSelectors, hostOwners } = this.#asked.policies;
+    const filled = {
+      ...("protectedLabels" in rule.parameters ? { protectedLabels: protectedSelectors.map(written) } : {}),
+      ...("hostOwners" in rule.parameters ? { hostOwners } : {}),
+    } satisfies Partial<Record<FilledParameter, ParameterValue>>;
+    return Object.assign({}, defaultsOf(rule), ...set, filled) as RuleSetting["parameters"];
   }
 }
 

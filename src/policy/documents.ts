@@ -1,3 +1,5 @@
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
+
 /** The apiVersion of the policy documents. */
 export const apiVersion = "meshward.io/v1alpha1";
 
@@ -5,7 +7,7 @@ export const modes = ["deny", "warn", "audit", "off"] as const;
 export type PolicyMode = (typeof modes)[number];
 
 export type Labels = Readonly<Record<string, string>>;
-export type ParameterValue = number | string | boolean | readonly string[];
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
 
 /** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {
@@ -15,7 +17,8 @@ export interface RuleMetadata {
 }
 
 /** Parameters that no document can set, because the selection fills them from all policies in force. */
-export const filledParameters: ReadonlySet<string> = new Set(["protectedLabels"]);
+export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>(["protectedLabels", "hostOwners"]);
+export type FilledParameter = "protectedLabels" | "hostOwners";
 
 /** In a list of rules, this id stands for every rule that the same document does not name. */
 export const everyRule = "*";
@@ -64,6 +67,7 @@ export interface PolicySpec {
     readonly fieldManagers?: readonly string[];
     readonly mode?: "warn" | "deny";
   };
+  readonly hostOwners?: readonly OwnedHosts[];
   readonly breakGlass?: { readonly groups: readonly string[] };
   readonly mutations?: { readonly namespaceAmbientEnrollment?: EnrollmentOptions };
 }

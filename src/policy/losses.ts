@@ -1,4 +1,6 @@
 import type { Exception, Labels, PolicyDocument, PolicyMode, RuleOptions } from "./documents.ts";
+import { globs } from "../text/globs.ts";
+import { ownershipOf } from "../mesh/traffic/host-ownership.ts";
 import type { Policies } from "./policies.ts";
 
 /** A rule with its own mode, which applies where no document sets one. */
@@ -17,6 +19,7 @@ export function lossesOf(before: Policies, after: Policies, rules: readonly Rule
   const sides = { before, after };
   return [
     ...lostNamespaces(sides),
+    ...lostHosts(sides),
     ...rules.flatMap((rule) => lostModes(sides, rule)),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.users, "counts as a reconciler"),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.fieldManagers, "counts as a reconciler by its field manager"),
@@ -47,6 +50,22 @@ function lostNamespaces({ before, after }: Sides): readonly string[] {
       (selector) => `namespaces labelled ${selector} are no longer protected by these labels`,
     ),
   ];
+}
+
+/** Hosts that namespaces may use that might not before: by an entry that is gone, by a longer list or by a new narrower entry. */
+function lostHosts({ before, after }: Sides): readonly string[] {
+  if (before.hostOwners === after.hostOwners || before.hostOwners.length === 0) return [];
+  const [owned, owns] = [ownershipOf(before.hostOwners), ownershipOf(after.hostOwners)];
+  const hosts = new Set([...before.hostOwners, ...after.hostOwners].flatMap((entry) => entry.hosts));
+  return [...hosts].flatMap((host) => {
+    const was = owned.of(host);
+    if (was === undefined) return [];
+    const is = owns.of(host);
+    if (is === undefined) return [`every namespace may use the host ${host}`];
+    const known = globs(was.namespaces);
+    const gained = is.namespaces.filter((name) => !known.names.includes(name) && !known.matches(name));
+    return gained.map((name) => `namespaces named ${name} may use the host ${host}`);
+  });
 }
 
 const shown = (labels: Labels): string =>

@@ -1,6 +1,6 @@
 import { selects } from "../mesh/objects/selectors.ts";
 import type { Labels, MatchSpec, Where } from "./documents.ts";
-import { globs, isGlob } from "./globs.ts";
+import { globs, isGlob } from "../text/globs.ts";
 
 /** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
 export interface Requester {

@@ -1,3 +1,4 @@
+import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import {
   type EnrollmentOptions,
@@ -8,7 +9,7 @@ import {
   type RuleOptions,
 } from "./documents.ts";
 import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
-import { type Globs, globs } from "./globs.ts";
+import { type Globs, globs } from "../text/globs.ts";
 import { compileMatch, type Match, type Place, type Requester } from "./match.ts";
 
 /** An entry of one document, with the compiled match that decides where it applies. */
@@ -37,6 +38,8 @@ export class Policies {
   readonly reconcilerMode: "warn" | "deny";
   /** Label selectors: a namespace that one of them selects is protected. */
   readonly protectedSelectors: readonly Labels[];
+  /** Every entry of every document. A rule reads them as the parameter `hostOwners`, with ownershipOf. */
+  readonly hostOwners: readonly OwnedHosts[];
   readonly #protectedNames: Globs;
   readonly #reconcilerUsers: Globs;
   readonly #fieldManagers: Globs;
@@ -58,6 +61,7 @@ export class Policies {
     this.protectedSelectors = collect(({ protectedNamespaces }) =>
       protectedNamespaces?.labels ? [protectedNamespaces.labels] : [],
     );
+    this.hostOwners = collect(({ hostOwners }) => hostOwners);
     this.#protectedNames = globs(collect(({ protectedNamespaces }) => protectedNamespaces?.names));
     this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
     this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));

@@ -1,6 +1,6 @@
 import { selects } from "../mesh/objects/selectors.ts";
 import type { Labels } from "./documents.ts";
-import { globs } from "./globs.ts";
+import { globs } from "../text/globs.ts";
 import type { Policies } from "./policies.ts";
 
 /** A document that protects a namespace, with the name or labels that match. */

@@ -80,7 +80,11 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
     ({ params, data, parentSchema }) => wrongChoice(data, params.allowedValues as string[], parentSchema as Schema),
   ],
   ["const", ({ params, data }) => `expected ${String(params.allowedValue)}, found ${describe(data)}`],
-  ["pattern", ({ parentSchema }) => `is empty; ${(parentSchema as Schema).description}`],
+  ["pattern", ({ data, parentSchema }) => wrongText(data, parentSchema as Schema)],
+  [
+    "maxLength",
+    ({ params, data }) => `expected at most ${String(params.limit)} characters, found ${String(data).length}`,
+  ],
   ["format", ({ data }) => `expected a time such as 2027-01-31T00:00:00Z, found ${describe(data)}`],
   ["minItems", isEmpty],
   ["minProperties", isEmpty],
@@ -109,6 +113,11 @@ function wrongType(type: string, found: unknown, schema: Schema): string {
   const expected = nouns.get(type) ?? type;
   const quotes = type === "string" && isPlain ? `; put it in quotes: "${String(found)}"` : "";
   return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${quotes}`;
+}
+
+function wrongText(found: unknown, { description }: Schema): string {
+  const isEmpty = typeof found === "string" && found.trim() === "";
+  return isEmpty ? `is empty; ${description}` : `found ${describe(found)}; ${description}`;
 }
 
 function wrongChoice(found: unknown, allowed: readonly string[], { title }: Schema): string {

@@ -3,6 +3,10 @@ import { apiVersion, everyRule, filledParameters, modes, type ParameterValue, ty
 /** A JSON Schema (draft-07), as plain JSON. */
 export type JsonSchema = { readonly [keyword: string]: unknown };
 
+const label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+/** A host, a wildcard that starts at a dot, or every host. */
+const hostPattern = String.raw`^(\*|(\*\.)?${label}(\.${label})*)$`;
+
 /** Titles of schemas, by which schema-problems.ts recognizes them to word an error. */
 export const titles = { rule: "rule", parameters: "parameters of" } as const;
 
@@ -84,6 +88,26 @@ const breakGlass = record(
   ["groups"],
 );
 
+const hostOwners = list(
+  record(
+    "Hosts that belong to some namespaces.",
+    {
+      hosts: list(
+        {
+          type: "string",
+          maxLength: 253,
+          pattern: hostPattern,
+          description: "A host in lower case, such as `shop.example.com`, `*.example.com`, or `*` for every host.",
+        },
+        "The hosts, with the domain that clients use: a Service is `reviews.shop.svc.cluster.local`.",
+      ),
+      namespaces: names("Names of the namespaces that may use these hosts"),
+    },
+    ["hosts", "namespaces"],
+  ),
+  "Which namespaces may use which hosts in objects that receive traffic. Of several entries that cover a host, the one with the most specific host decides. Hosts that no entry covers belong to everybody. The lists of all documents are combined.",
+);
+
 const mutations = record("Changes that Meshward makes to objects.", {
   namespaceAmbientEnrollment: record(
     "Enrolls namespaces in the ambient mesh: adds the label `istio.io/dataplane-mode: ambient`, unless a label of the namespace already sets its enrollment.",
@@ -157,7 +181,7 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
 }
 
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
-const withoutMatch = ["protectedNamespaces", "reconcilers", "breakGlass"] as const;
+const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
 function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
   const spec = record("The settings of this policy.", {
@@ -172,6 +196,7 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
     ),
     match,
     protectedNamespaces,
+    hostOwners,
     reconcilers,
     breakGlass,
     mutations,

@@ -9,6 +9,7 @@ import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
+import { hostOwnersParameter, ownershipOf } from "../../src/mesh/traffic/host-ownership.ts";
 import { policiesOf, policy } from "../policy/sources.ts";
 
 const canaryStep = defineRule({
@@ -275,6 +276,34 @@ test("protectedLabels are the selectors of all policies in force", () => {
     .between(mesh, mesh)
     .of(protectionRemoved, namespaceObject("payments"));
   assert.deepEqual(parameters, { protectedLabels: ["tier=gold,eu=yes", "meshward.io/protected=true"] });
+});
+
+test("hostOwners are the entries of all policies in force, as one list for all evaluations", () => {
+  const rule = defineRule({
+    ...protectionRemoved,
+    id: "peer-authentication-permissive",
+    subject: "VirtualService",
+    parameters: { hostOwners: hostOwnersParameter },
+    *check(_object, _mesh, { hostOwners }) {
+      for (const { host } of ownershipOf(hostOwners).against("web", "shop.example.com"))
+        yield { at: [], message: host };
+    },
+  });
+  const spec = "{hostOwners: [{hosts: [shop.example.com], namespaces: [shop]}]}";
+  const policies = policiesOf(policy("a", spec));
+  const mesh = meshOf();
+  const subject = virtualService("web");
+  const ask = () => selectionOf(policies, person).between(mesh, mesh).of(rule, subject).parameters.hostOwners;
+  assert.deepEqual(ask(), [{ hosts: ["shop.example.com"], namespaces: ["shop"] }]);
+  assert.equal(ask(), ask());
+  assert.deepEqual(
+    judge([rule], mesh, [{ object: subject }], { selection: selectionOf(policies, person) }).findings.map(
+      ({ message }) => message,
+    ),
+    ["shop.example.com"],
+  );
+  const { parameters } = selectionOf(policiesOf(""), person).between(mesh, mesh).of(rule, subject);
+  assert.deepEqual(parameters, { hostOwners: [] });
 });
 
 test("the engine judges both sides with the parameters of the subject as it will be", () => {

@@ -19,7 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), "meshward-draft-"));
 after(() => rmSync(folder, { recursive: true }));
 mkdirSync(join(folder, "src"));
 // Links, no copies: a module that is loaded twice has two of everything.
-for (const path of ["src/engine", "src/kube", "src/mesh", "src/view", "node_modules"])
+for (const path of ["src/engine", "src/kube", "src/mesh", "src/text", "src/view", "node_modules"])
   symlinkSync(join(root, path), join(folder, path), "junction");
 cpSync(join(root, "package.json"), join(folder, "package.json"));
 

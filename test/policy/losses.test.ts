@@ -38,6 +38,24 @@ const table: readonly (readonly [string, string[], string[], RegExp[]])[] = [
     ["{ protectedNamespaces: { labels: { x: z } } }"],
     [/^namespaces labelled x=y are/],
   ],
+  [
+    "a host that belongs to somebody",
+    ["{ hostOwners: [{ hosts: ['*.a.com'], namespaces: [a, 'b-*'] }] }"],
+    ["{ rules: [{ id: virtual-service-canary-step, mode: deny }] }"],
+    [/^every namespace may use the host \*\.a\.com$/],
+  ],
+  [
+    "a host that another namespace gets, by a longer list and by a narrower entry",
+    ["{ hostOwners: [{ hosts: ['*.a.com'], namespaces: [a, 'b-*'] }] }"],
+    ["{ hostOwners: [{ hosts: ['*.a.com'], namespaces: [a, b-1, c] }, { hosts: [x.a.com], namespaces: [d] }] }"],
+    [/^namespaces named c may use the host \*\.a\.com$/, /^namespaces named d may use the host x\.a\.com$/],
+  ],
+  [
+    "nothing where hosts belong to fewer",
+    ["{ hostOwners: [{ hosts: ['*.a.com'], namespaces: [a, 'b-*'] }] }"],
+    ["{ hostOwners: [{ hosts: ['*'], namespaces: [a] }] }"],
+    [],
+  ],
   ["a denial", [], [`{ ${weights("mode: warn")} }`], [/^virtual-service-weights-not-100: mode is warn, and was deny$/]],
   [
     "a denial of every rule",

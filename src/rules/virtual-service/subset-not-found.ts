@@ -176,10 +176,11 @@ function hostFix({ host }: Target, domain: string): string {
 
 function subsetFix({ lookup }: SubsetFailure, { host, subset, subsets }: Target): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
-  const elsewhere = subsets.rules.defining(subset).find((rule) => !lookup.used.includes(rule));
-  if (elsewhere === undefined) return undefined;
-  const { namespace, name } = elsewhere.metadata;
-  return `DestinationRule ${namespace}/${name} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
+  const elsewhere = subsets.rules.defining(subset).filter((rule) => !lookup.used.includes(rule));
+  // Sorted, because the view has them in the order in which it met them.
+  const [first] = elsewhere.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
+  if (first === undefined) return undefined;
+  return `DestinationRule ${first} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
 }
 
 /** The evidence: the DestinationRules without the subset, or the namespaces in which one for this host may be missing. */

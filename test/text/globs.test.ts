@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { globs } from "../../src/policy/globs.ts";
+import { globs } from "../../src/text/globs.ts";
 
 const cases: readonly [glob: string, text: string, matches: boolean][] = [
   ["payments", "payments", true],

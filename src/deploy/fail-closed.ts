@@ -1,5 +1,5 @@
 import type { Policies } from "../policy/policies.ts";
-import { isGlob } from "../policy/globs.ts";
+import { isGlob } from "../text/globs.ts";
 import type { Labels } from "../policy/documents.ts";
 
 /** The namespaces whose webhooks fail closed: those with one of the names, and those with all labels of one selector. */
