@@ -30,11 +30,8 @@ const httpMatch = record({
 });
 const percentage = optional(record({ value: number }));
 const fault = record({
-  percentage,
-  percent: int32,
-  fixedDelay: text,
-  httpStatus: int32,
-  grpcStatus: text,
+  abort: optional(record({ percentage, httpStatus: int32, grpcStatus: text })),
+  delay: optional(record({ percentage, percent: int32, fixedDelay: text })),
 });
 const redirect = record({
   uri: text,
@@ -58,7 +55,7 @@ const httpRoute = record({
   directResponse: optional(record({ status: int32 })),
   delegate: optional(record({ name, namespace: text })),
   rewrite: optional(rewrite),
-  fault: optional(record({ abort: optional(fault), delay: optional(fault) })),
+  fault: optional(fault),
   mirror: optional(destination),
   mirrors: list(record({ destination, percentage })),
   mirrorPercent: int32,

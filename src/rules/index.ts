@@ -53,7 +53,12 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
+import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
+import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
+import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
@@ -122,7 +127,12 @@ export const rules: readonly Rule[] = [
   routesNeedWaypoint,
   sidecarForwardsElsewhere,
   telemetryHidesTraffic,
+  virtualServiceCanaryStep,
+  virtualServiceFaultInjected,
+  virtualServiceMirrorToProduction,
+  virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
+  virtualServiceRouteUnreachable,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
