@@ -51,7 +51,12 @@ import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
+import { serviceEntryConflict } from "./service-entry/conflict.ts";
+import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
+import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
@@ -125,7 +130,12 @@ export const rules: readonly Rule[] = [
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  serviceEntryCapturesTraffic,
+  serviceEntryConflict,
+  serviceEntryHostInvalid,
+  sidecarConflict,
   sidecarForwardsElsewhere,
+  sidecarHidesDestination,
   telemetryHidesTraffic,
   virtualServiceCanaryStep,
   virtualServiceFaultInjected,

@@ -46,12 +46,22 @@ const uri = fc.constantFrom("/", "/a", "/A", "/a/b", "/ab", "/b", "/a/b/c");
 const value = fc.constantFrom("x", "xy", "z");
 const match: fc.Arbitrary<Match> = fc
   .record({
-    uri: fc.option(fc.oneof(uri.map((exact) => ({ exact })), uri.map((prefix) => ({ prefix }))), { nil: undefined }),
+    uri: fc.option(
+      fc.oneof(
+        uri.map((exact) => ({ exact })),
+        uri.map((prefix) => ({ prefix })),
+      ),
+      { nil: undefined },
+    ),
     ignoreUriCase: fc.constantFrom(undefined, undefined, true),
     method: fc.constantFrom(undefined, undefined, { exact: "GET" }),
     headers: fc.dictionary(
       fc.constantFrom("h", "i", "j"),
-      fc.oneof(value.map((exact) => ({ exact })), value.map((prefix) => ({ prefix })), fc.constant({})),
+      fc.oneof(
+        value.map((exact) => ({ exact })),
+        value.map((prefix) => ({ prefix })),
+        fc.constant({}),
+      ),
       { maxKeys: 3 },
     ),
     port: fc.constantFrom(undefined, undefined, 80),
@@ -83,7 +93,10 @@ test("no request reaches what is called unreachable", () => {
 
 test("a route behind one that contains each of its matches is unreachable", () => {
   assert.deepEqual(unreachable([[{ uri: { prefix: "/a" } }], [{ uri: { exact: "/a/b" } }]]), [1]);
-  assert.deepEqual(unreachable([[{ uri: { prefix: "/a" } }], [{ uri: { exact: "/a" } }, { uri: { exact: "/b" } }]]), []);
+  assert.deepEqual(
+    unreachable([[{ uri: { prefix: "/a" } }], [{ uri: { exact: "/a" } }, { uri: { exact: "/b" } }]]),
+    [],
+  );
   assert.deepEqual(unreachable([[], [{ uri: { regex: "/x" } }]]), [1]);
   assert.deepEqual(unreachable([[{ uri: { regex: "/a.*" } }], [{ uri: { exact: "/ab" } }]]), []);
   assert.deepEqual(unreachable([[{ uri: { regex: ".*" } }], [{ uri: { exact: "/ab" } }]]), [1]);

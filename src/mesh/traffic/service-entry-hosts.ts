@@ -1,0 +1,46 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { isDomain, isWildcardDomain } from "./host-syntax.ts";
+import { isWildcard } from "./hosts.ts";
+import { type Refusal, Refusals } from "./refusals.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The resolutions for which Envoy asks DNS for the host itself, unless there are endpoints. */
+const byDns = ["DNS", "DNS_ROUND_ROBIN"];
+
+/**
+ * The errors that istiod's validation reports for the hosts of a ServiceEntry (Istio pkg/config/validation/validation.go
+ * ValidateServiceEntry, agent/validation.go ValidateWildcardDomain).
+ */
+export function refusedHosts({ spec }: ServiceEntry): readonly Refusal[] {
+  const refusals = new Refusals();
+  const { hosts, resolution = "", endpoints } = spec;
+  if (hosts.length === 0) refusals.add("A ServiceEntry needs at least one host", "hosts");
+  for (const [i, host] of hosts.entries()) {
+    const shown = JSON.stringify(host);
+    const refuse = (message: string) => refusals.add(message, "hosts", i);
+    if (host === "*") refuse(`A ServiceEntry cannot have the host ${shown}`);
+    else if (!isWildcardDomain(host)) refuse(`Host ${shown} is no DNS name, and no name that starts with "*."`);
+    else if (resolution === "DYNAMIC_DNS" && !isWildcard(host))
+      refuse(`Resolution DYNAMIC_DNS needs wildcard hosts, and ${shown} is none`);
+    else if (byDns.includes(resolution) && endpoints.length === 0 && !isDomain(host))
+      refuse(`Resolution ${resolution} needs endpoints for host ${shown}, because DNS has no address for a wildcard`);
+  }
+  refusals.below(0, "spec");
+  return refusals.all;
+}
+
+/**
+ * Whether a host is a wildcard that starts within a label, as `*-api.com` or `*api.com`. Envoy refuses such a name in the
+ * match of a TLS connection, with the whole listener (istiod warns: agent/validation.go ValidatePartialWildCard).
+ */
+export const isPartialWildcard = (host: string): boolean =>
+  host.includes("*") && host !== "*" && !host.startsWith("*.");
+
+/** Whether connections to a port are told apart by their TLS server name (Istio pkg/config/protocol/instance.go IsTLS). */
+export const isTlsProtocol = (protocol: string | undefined): boolean =>
+  ["HTTPS", "TLS"].includes((protocol ?? "").toUpperCase());
+
+/** Whether all connections to a port look alike: TCP, and the protocols that Envoy handles as TCP. */
+export const isTcpProtocol = (protocol: string | undefined): boolean =>
+  ["TCP", "MONGO", "REDIS", "MYSQL"].includes((protocol || "TCP").toUpperCase());
