@@ -59,6 +59,7 @@ import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -138,6 +139,7 @@ export const rules: readonly Rule[] = [
   sidecarHidesDestination,
   telemetryHidesTraffic,
   virtualServiceCanaryStep,
+  virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
   virtualServiceMirrorToProduction,
   virtualServiceRetriesUnsafe,
