@@ -15,6 +15,7 @@ import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { hostNotOwned } from "./host/not-owned.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -61,6 +62,7 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
+import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
@@ -95,6 +97,7 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
+  hostNotOwned,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
   kubernetesServiceRoutesTakenOver,
@@ -141,6 +144,7 @@ export const rules: readonly Rule[] = [
   virtualServiceCanaryStep,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
+  virtualServiceHostConflict,
   virtualServiceMirrorToProduction,
   virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,

@@ -1,0 +1,139 @@
+import { fact, index, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { everyNamespace, visibleTo } from "./export-to.ts";
+import { matchesOf, type RouteMatch, RouteOrder } from "./route-order.ts";
+import { hostsOf } from "./virtual-service-choices.ts";
+import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
+import type { HttpRoute, VirtualService } from "./virtual-services.ts";
+
+const hostsAtGateways = index("VirtualService", (virtualService, settings) => {
+  const isRead = isServed(virtualService, settings) && !isDelegate(virtualService);
+  return isRead && gatewaysAlone(virtualService).length > 0 ? new Set(hostsOf(virtualService, settings)) : [];
+});
+
+/** A VirtualService and all VirtualServices at gateways, itself among them, that have one of its hosts, exactly as written. */
+export const virtualServicesOfGatewayHost = relation("virtualServicesOfGatewayHost", hostsAtGateways, hostsAtGateways);
+
+const gatewaysAlone = (virtualService: VirtualService): readonly string[] =>
+  [...gatewaysOf(virtualService)].filter((gateway) => gateway !== meshGateway);
+
+/** A route of a VirtualService that no request reaches at a gateway, because another VirtualService takes them. */
+export interface TakenRoute {
+  readonly i: number;
+  readonly route: HttpRoute;
+  readonly gateway: string;
+  readonly by: VirtualService;
+}
+
+/**
+ * The routes of several VirtualServices of one host at gateways. A gateway merges them: the routes of the oldest come first,
+ * and behind all others those that match every request (Istio pilot/pkg/networking/core/gateway.go
+ * buildGatewayHTTPRouteConfig, route/route.go SortVHostRoutes). The result is by VirtualService and position. Those that are not
+ * exported to all namespaces are left out, because which pods serve a gateway may not be known.
+ */
+export const takenAtGateways = fact("takenAtGateways", "key", [virtualServicesOfGatewayHost], (host, mesh): Taken => {
+  const all = mesh
+    .under(virtualServicesOfGatewayHost, [host])
+    .filter(({ metadata, spec }) =>
+      visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo).has(everyNamespace),
+    )
+    .sort(oldestFirst);
+  const [first] = all;
+  if (first === undefined || all.length < 2) return nothing;
+  const known = byFirst.get(first) ?? [];
+  byFirst.set(first, known);
+  let found = known.find(({ among }) => among.length === all.length && among.every((one, i) => one === all[i]));
+  if (found === undefined) {
+    mesh.visited(all.reduce((routes, { spec }) => routes + spec.http.length, 0));
+    known.push((found = { among: all, taken: takenAmong(all) }));
+  }
+  return found.taken;
+});
+
+type Taken = ReadonlyMap<VirtualService, ReadonlyMap<number, TakenRoute>>;
+const nothing: Taken = new Map();
+
+/** Hosts of the same VirtualServices have the same result. */
+const byFirst = new WeakMap<VirtualService, { readonly among: readonly VirtualService[]; readonly taken: Taken }[]>();
+
+function takenAmong(all: readonly VirtualService[]): Taken {
+  const taken = new Map<VirtualService, Map<number, TakenRoute>>();
+  for (const [gateway, bound] of gatewaysApart(all))
+    for (const [virtualService, one] of takenAt(gateway, bound)) {
+      const there = taken.get(virtualService) ?? new Map<number, TakenRoute>();
+      taken.set(virtualService, there);
+      if (!there.has(one.i)) there.set(one.i, one);
+    }
+  return taken;
+}
+
+/** Gateways with the same VirtualServices have the same routes, unless a match names one: of such a group, the first. */
+function gatewaysApart(all: readonly VirtualService[]): ReadonlyMap<string, readonly VirtualService[]> {
+  const bound = new Map<string, VirtualService[]>();
+  const named = new Set<string>();
+  for (const virtualService of all) {
+    for (const gateway of gatewaysAlone(virtualService)) {
+      const there = bound.get(gateway);
+      if (there === undefined) bound.set(gateway, [virtualService]);
+      else there.push(virtualService);
+    }
+    for (const { match } of virtualService.spec.http)
+      for (const { gateways } of match)
+        for (const gateway of gateways) named.add(fullGatewayName(gateway, virtualService.metadata.namespace));
+  }
+  const places = new Map(all.map((virtualService, i) => [virtualService, i]));
+  const apart = new Map<string, string>();
+  for (const [gateway, some] of bound) {
+    if (some.length < 2) continue;
+    const key = named.has(gateway) ? `gateway ${gateway}` : some.map((one) => places.get(one)).join();
+    if (!apart.has(key)) apart.set(key, gateway);
+  }
+  return new Map([...apart.values()].map((gateway) => [gateway, bound.get(gateway) ?? []]));
+}
+
+interface Placed {
+  readonly virtualService: VirtualService;
+  readonly i: number;
+  readonly route: HttpRoute;
+  readonly matches: readonly RouteMatch[];
+}
+
+function* takenAt(gateway: string, bound: readonly VirtualService[]): Iterable<readonly [VirtualService, TakenRoute]> {
+  const routes = bound.flatMap((virtualService) => [...routesAt(gateway, virtualService)]);
+  // A route that has a match for all requests counts as such: its other matches come first and are left out.
+  const isLast = ({ matches }: Placed) => matches.some(({ isCatchAll }) => isCatchAll);
+  const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
+  const order = new RouteOrder();
+  const owners = new Map<HttpRoute, VirtualService>();
+  for (const [place, { route, matches, virtualService }] of inOrder.entries()) {
+    order.add(place, route, matches);
+    owners.set(route, virtualService);
+  }
+  for (const [place, { virtualService, i, route, matches }] of inOrder.entries()) {
+    const first = order.firstTaking(place, matches);
+    const by = first === undefined ? undefined : owners.get(first);
+    // What an earlier route of the same VirtualService takes is reported without gateways.
+    if (by !== undefined && by !== virtualService) yield [virtualService, { i, route, gateway, by }];
+  }
+}
+
+/** The routes that a gateway gets of a VirtualService, up to the first that matches all requests. */
+function* routesAt(gateway: string, virtualService: VirtualService): Iterable<Placed> {
+  for (const [i, route] of virtualService.spec.http.entries()) {
+    const matches = matchesOf(route, virtualService)
+      .filter(({ conditions }) =>
+        conditions.every((one) => !one.startsWith("gateway ") || one === `gateway ${gateway}`),
+      )
+      .map((match) => withoutGateway(match));
+    if (matches.length === 0) continue;
+    yield { virtualService, i, route, matches };
+    if (matches.some(({ isCatchAll, conditions }) => isCatchAll && conditions.length === 0)) return;
+  }
+}
+
+const withoutGateway = (match: RouteMatch): RouteMatch => ({
+  ...match,
+  conditions: match.conditions.filter((one) => !one.startsWith("gateway ")),
+  implied: match.implied.filter((one) => !one.startsWith("gateway ")),
+});
