@@ -172,6 +172,7 @@ export const serviceEntry = record({
   spec: record({
     hosts: list(name),
     addresses: list(name),
+    subjectAltNames: list(name),
     location: text,
     resolution: text,
     exportTo: list(name),

@@ -10,9 +10,13 @@ import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-spli
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
+import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
+import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
@@ -92,9 +96,13 @@ export const rules: readonly Rule[] = [
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
+  destinationRuleCircuitBreaker,
   destinationRuleHidesSubset,
+  destinationRuleNeverUsed,
   destinationRulePlaintext,
+  destinationRuleShadowed,
   destinationRuleTlsBreaksStrict,
+  destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
   gatewayTlsWeak,
   hostNotOwned,
