@@ -26,7 +26,19 @@ const levels: readonly (readonly string[])[] = [
 
 /** The same inside folders whose own folders stand above each other. */
 const rooms = new Map<string, readonly (readonly string[])[]>([
-  ["mesh", [["client-tls"], ["mtls"], ["waypoints"], ["authorization"], ["traffic"], ["membership"], ["objects"]]],
+  [
+    "mesh",
+    [
+      ["client-tls"],
+      ["mtls"],
+      ["waypoints"],
+      ["gateways"],
+      ["authorization"],
+      ["traffic"],
+      ["membership"],
+      ["objects"],
+    ],
+  ],
   ["sources", [["manifests", "cluster"]]],
 ]);
 

@@ -5,7 +5,7 @@ import type { Ruling, StepName } from "../engine/ruling.ts";
 import { identityOf } from "../kube/identity.ts";
 import { counted } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
-import type { Judgement } from "./judgement.ts";
+import { type Judgement, wouldDeny } from "./judgement.ts";
 import { countOf, denialMessage, noteLine, warningLines } from "./message.ts";
 import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
@@ -51,6 +51,7 @@ export function decide(
     }),
     rules,
     ruleErrors: ruleErrorsOf(judgement.evaluation.errors),
+    wouldDeny: wouldDeny(judgement, rulings),
     outcome,
   };
   if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };

@@ -1,5 +1,7 @@
 import type { Evaluation } from "../engine/evaluate.ts";
-import { findingsOf, type Ruling, rulingsOf } from "../engine/ruling.ts";
+import type { Finding } from "../engine/finding.ts";
+import type { Mode } from "../engine/rule.ts";
+import { findingsOf, type Ruling, type RulingContext, rulingsOf } from "../engine/ruling.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -12,6 +14,13 @@ import { incompleteKinds } from "./incomplete-data.ts";
 import type { AdmissionRequest } from "./review.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 
+/**
+ * What could not be confirmed in time, so that it denies nothing.
+ * - `late`: the API server did not answer, so the evidence of relational findings is not confirmed.
+ * - `pending`: the findings depend on another change that was admitted and is not stored.
+ */
+export type Unconfirmed = "late" | "pending";
+
 /** The input of a decision. To confirm a denial, the same change is evaluated again with newer data. */
 export interface Judgement {
   readonly request: AdmissionRequest;
@@ -23,8 +32,7 @@ export interface Judgement {
   /** The object that the request changes: the new object, or the old one if it is deleted. */
   readonly changed: AnyObject;
   readonly breakGlass: BreakGlass | undefined;
-  /** The evidence of relational findings could not be read again in time, so they deny nothing. */
-  readonly isUnconfirmed?: true;
+  readonly unconfirmed?: Unconfirmed;
 }
 
 export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "breakGlass">): Judgement {
@@ -40,8 +48,19 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
 
 /** The rulings for this request, most severe first, in an order that depends only on their content. */
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
-  const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
-  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
+  const { evaluation, changed, request } = judgement;
+  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), contextOf(judgement));
+  return rulings.length < 2
+    ? rulings
+    : rulings
+        .map(ranked)
+        .sort(bySeverity)
+        .map(({ ruling }) => ruling);
+}
+
+function contextOf(judgement: Judgement): RulingContext {
+  const { evaluation, changed, request, writer, policies, selection, breakGlass, unconfirmed } = judgement;
+  return {
     before: evaluation.before,
     after: evaluation.after,
     exceptionFor: selection.exceptionFor,
@@ -50,20 +69,38 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
       writer,
       isDeletion: request.operation === "DELETE",
       isDryRun: request.dryRun,
-      isUnconfirmed,
+      isUnconfirmed: unconfirmed === "late",
+      isPending: unconfirmed === "pending",
       reconcilers: policies.reconcilerMode,
       breakGlass: breakGlass !== undefined && "reason" in breakGlass ? breakGlass.reason : undefined,
       isGatewayProxy: (subject) => isGatewayProxy(subject, judgement),
       incompleteKinds: (finding) => incompleteKinds(finding, judgement),
     },
-  });
-  return rulings.length < 2
-    ? rulings
-    : rulings
-        .map(ranked)
-        .sort(bySeverity)
-        .map(({ ruling }) => ruling);
+  };
 }
+
+/** A rule that would deny the change if its mode were deny, and its mode. */
+export interface WouldDeny {
+  readonly rule: string;
+  readonly mode: Mode;
+}
+
+/** Each rule once, whatever its mode is, so that a team sees what it would mean to turn the rule to deny. */
+export function wouldDeny(judgement: Judgement, rulings: readonly Ruling[]): readonly WouldDeny[] {
+  if (rulings.length === 0) return [];
+  const context = contextOf(judgement);
+  const found = new Map<string, WouldDeny>();
+  for (const { finding, mode } of rulings) {
+    const { rule, setting, undecided } = finding;
+    if (mode === "off" || undecided !== undefined || found.has(rule.id)) continue;
+    const isDenied = mode === "deny" || (setting.mode !== "deny" && isDeniedInModeDeny(finding, context));
+    if (isDenied) found.set(rule.id, { rule: rule.id, mode: setting.mode });
+  }
+  return [...found.values()];
+}
+
+const isDeniedInModeDeny = (finding: Finding, context: RulingContext): boolean =>
+  rulingsOf([{ ...finding, setting: { ...finding.setting, mode: "deny" } }], context)[0]?.mode === "deny";
 
 /**
  * Whether a workload is a proxy that istiod runs for a Gateway, which rules do not check. Anyone may write its labels and

@@ -56,14 +56,20 @@ export interface Decision {
   readonly rules: readonly string[];
   /** the rules that failed or were not evaluated because the budget was exceeded, for the log and the metrics */
   readonly ruleErrors?: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
+  /** the rules that would deny the change if their mode were deny, with their mode, for the metrics */
+  readonly wouldDeny?: readonly { readonly rule: string; readonly mode: string }[];
   /** the Events to write after the response is sent */
   readonly events?: readonly ObjectEvent[];
   /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */
   readonly liveRead?: LiveReadResult;
+  /** set if changes that were admitted at the same moment made a difference */
+  readonly concurrent?: ConcurrentResult;
   readonly outcome: "allow" | "warn" | "deny" | "error";
 }
 
 export type LiveReadResult = "confirmed" | "changed" | "late";
+/** `undecided`: the other change was not stored in time, so what was stored decided. */
+export type ConcurrentResult = "denied" | "admitted" | "undecided";
 
 /** The decisions for the two paths of the webhook. */
 export interface Gate {

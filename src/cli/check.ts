@@ -1,10 +1,14 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
+import { effectsOf } from "../explain/effects.ts";
+import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
+import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -17,7 +21,16 @@ import { type Manifest, type ReadOptions, readManifests, type SourceError } from
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { Knowledge } from "../view/view.ts";
+import type { Knowledge, Mesh } from "../view/view.ts";
+import {
+  baselineNotes,
+  type BaselineOptions,
+  baselineOptions,
+  knownIn,
+  readBaseline,
+  withKnown,
+  writeBaseline,
+} from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -64,7 +77,8 @@ export interface CheckOptions
     ReportOptions,
     DeletionOptions,
     RequesterOptions,
-    SubstitutionOptions {
+    SubstitutionOptions,
+    BaselineOptions {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -130,7 +144,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of [...requesterOptions(), ...reportOutputOptions()]) command.addOption(option);
+  for (const option of [...requesterOptions(), ...baselineOptions(), ...reportOutputOptions()])
+    command.addOption(option);
   return command;
 }
 
@@ -138,6 +153,22 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
   const outputs = outputsOf(options);
+  const { baseline, writeBaseline: newBaseline } = options;
+  const listed = readBaseline(baseline);
+  const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
+  const isCompared = outputs.some(({ format }) => showsChanges(format));
+  const judged = reportFor(change, unread, { ...options, policies, isCompared });
+  for (const error of unread) tellProblem(shownError(error), terminal);
+  const known = newBaseline === undefined ? listed : knownIn(judged);
+  const report = known === undefined ? judged : withKnown(judged, known, newBaseline ?? baseline ?? "");
+  writeReport(report, outputs, terminal);
+  for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  if (known !== undefined && newBaseline !== undefined) writeBaseline(known, report, newBaseline);
+  return exitCode(report, options);
+}
+
+/** What is checked, what of it could not be read, and the policies that decide. */
+async function readChanges(paths: readonly string[], options: CheckOptions, terminal: Terminal) {
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
@@ -157,15 +188,11 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
-  const unread = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
-  const report = reportFor(change, unread, { ...options, policies });
-  for (const error of unread) tellProblem(shownError(error), terminal);
-  writeReport(report, outputs, terminal);
-  for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
-  return exitCode(report, options);
+  const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
+  return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
@@ -190,12 +217,17 @@ interface Changes {
   readonly deleted: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> & RequesterOptions & { readonly policies: Policies };
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
+  RequesterOptions & {
+    readonly policies: Policies;
+    /** Whether the report has what the change does to the mesh. */
+    readonly isCompared: boolean;
+  };
 
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, ...who }: ReportedBy,
+  { policies, profile, docsUrl, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -220,8 +252,22 @@ function reportFor(
     skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: changed.length,
+    changes:
+      base && isCompared
+        ? effectsOf({
+            before: sideOf(base.mesh, policies),
+            after: sideOf(after, policies),
+            changed: changed.map(({ object }) => object),
+          })
+        : undefined,
   });
 }
+
+/** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
+const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
+  ...{ mesh, policies, rules },
+  selection: selectionOf(policies),
+});
 
 /**
  * The mesh that `--mesh` or `--since` names. A kind that it does not contain at all is known as far as the files contain it.

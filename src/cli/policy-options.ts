@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
@@ -32,8 +32,23 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
-  const loaded = loadPolicies([...documents, ...more], rules, found.profile);
+  const loaded = loadPolicies([...documents, ...more], rules, found.profile, found.pin);
   return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
+}
+
+/**
+ * The same, with the documents at `path` too, which replace those of the same name. Throws a UsageError if a profile or a
+ * document is wrong.
+ */
+export async function policiesWith(options: PolicyOptions, path: string): Promise<PoliciesInForce> {
+  const found = findProfile(options.profile);
+  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
+  const own = options.policies === undefined ? nothing : await documentsIn(options.policies);
+  const more = await documentsIn(path);
+  const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
+  const kept = own.documents.filter(({ raw }) => !replaced.has(titleOf(raw)));
+  const loaded = loadPolicies([...kept, ...more.documents], rules, found.profile);
+  return { policies: loaded.policies, errors: [...own.errors, ...more.errors, ...loaded.errors] };
 }
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */

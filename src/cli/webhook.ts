@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as later, setImmediate as nextTurn } from "node:timers/promises";
 import { createGate, type GateParts } from "../admission/gate.ts";
+import { PendingChanges } from "../admission/pending-changes.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
@@ -49,6 +50,8 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
+  /** Writes Events on objects, or logs them if no cluster is connected. Never throws. */
+  tell(events: readonly ObjectEvent[]): void;
   /** Drains, faster if `hurry` is aborted, then closes both ports. */
   close(hurry?: AbortSignal): Promise<void>;
 }
@@ -60,7 +63,9 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
   if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
-  const gate = createGate({ mesh, policies, rules, log, readAgain, pageOf, pacing: pacingOf(options) });
+  const pending = new PendingChanges({ wait: later });
+  metrics.watchPending(() => pending.size);
+  const gate = createGate({ mesh, policies, rules, log, readAgain, pending, pageOf, pacing: pacingOf(options) });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
     gate,
@@ -77,6 +82,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   return {
     port,
     opsPort,
+    tell: events.tell,
     async close(hurry) {
       await server.close(hurry);
       await events.close();

@@ -73,9 +73,25 @@ export function workloadObjects(options: WorkloadOptions): readonly KubernetesOb
       // A pod that is not ready answers nobody and must not keep a node from being drained.
       spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow", selector: { matchLabels: selectorLabels } },
     },
+    criticalPods(metadata),
     ...(networkPolicy ? [networkPolicyObject(namespace)] : []),
   ];
 }
+
+const priorityClassName = "system-cluster-critical";
+
+/** Some platforms, such as GKE, allow critical pods outside of kube-system only where a quota does. */
+const criticalPods = (metadata: { readonly name: string; readonly namespace: string }): KubernetesObject => ({
+  apiVersion: "v1",
+  kind: "ResourceQuota",
+  metadata,
+  spec: {
+    hard: { pods: "100" },
+    scopeSelector: {
+      matchExpressions: [{ scopeName: "PriorityClass", operator: "In", values: [priorityClassName] }],
+    },
+  },
+});
 
 const policyConfigMap = `${installationName}-policies`;
 
@@ -104,15 +120,15 @@ function deployment(options: WorkloadOptions): KubernetesObject {
 
 function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
   const volumes = [
+    tokenVolume,
     { name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } },
     ...(policies === undefined ? [] : [{ name: "policies", configMap: { name: policyConfigMap } }]),
-    tokenVolume,
   ];
   return {
     serviceAccountName: installationName,
     automountServiceAccountToken: false,
     enableServiceLinks: false,
-    priorityClassName: "system-cluster-critical",
+    priorityClassName,
     terminationGracePeriodSeconds,
     securityContext: {
       runAsNonRoot: true,
@@ -133,9 +149,9 @@ function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
         args: [
           "serve",
           "--mesh=cluster",
+          `--profile=${profile}`,
           `--tls-cert=${certificateFolder}/tls.crt`,
           `--tls-key=${certificateFolder}/tls.key`,
-          `--profile=${profile}`,
           ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
         ],
         ports: [
@@ -152,9 +168,9 @@ function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
           capabilities: { drop: ["ALL"] },
         },
         volumeMounts: [
+          { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
           { name: "tls", mountPath: certificateFolder, readOnly: true },
           ...(policies === undefined ? [] : [{ name: "policies", mountPath: policyFolder, readOnly: true }]),
-          { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
         ],
       },
     ],

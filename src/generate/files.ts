@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { policySchema } from "../policy/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
+import { chartFiles } from "./chart.ts";
+import { kustomizeFiles } from "./kustomize.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
@@ -29,6 +31,8 @@ export async function generated(): Promise<Generated> {
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      ...chartFiles(rules),
+      ...kustomizeFiles(rules),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

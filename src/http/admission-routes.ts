@@ -88,8 +88,10 @@ const unknown = {
   dryRun: false,
   rules: [],
   ruleErrors: [],
+  wouldDeny: [],
   hasBrokenGlass: false,
   liveRead: undefined,
+  concurrent: undefined,
 } as const;
 
 /** Serialises the review itself, because fastify has no schema to do it faster, and a string skips type detection. */
@@ -158,6 +160,7 @@ function record(
     decision: decision.outcome,
     rules: decision.rules,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
   parts.metrics.admission({
@@ -169,8 +172,10 @@ function record(
     seconds: milliseconds / 1_000,
     rules: decision.rules,
     ruleErrors: decision.ruleErrors ?? [],
+    wouldDeny: decision.wouldDeny ?? [],
     hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
   });
   if (decision.events !== undefined) parts.tell?.(decision.events);
 }

@@ -4,16 +4,19 @@ import {
   everyRule,
   type Exception,
   type ExceptionSpec,
+  type Pin,
   type PolicyDocument,
   type PolicySpec,
   type RuleMetadata,
 } from "./documents.ts";
-import { isTimestamp } from "./exceptions.ts";
+import { isExpiry } from "./expiry.ts";
+import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
-import { type SchemaProblem, schemaProblems } from "./schema-problems.ts";
+import { type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
+import { compileSelector, selectorOf } from "./scopes.ts";
 
 /** A document from a file or from the API server. A manifest has this shape. */
 export interface PolicySource {
@@ -38,19 +41,31 @@ export interface LoadedPolicies {
 }
 
 /**
- * Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document.
+ * Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document. A
+ * document is validated once, as long as its source has the same `raw`.
  */
 export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],
   profile: ProfileName = defaultProfile,
+  pin?: Pin,
 ): LoadedPolicies {
-  const documents = [...profileDocuments(profile, rules)];
+  const { policies, exceptions, errors, taken } = readAll(sources, rules);
+  const { extended, problems } = extendDocuments(policies, (name) => profileDocuments(name, rules));
+  for (const { title, problem } of problems) {
+    const source = taken.get(title);
+    if (source !== undefined) errors.push(asError(source, problem));
+  }
+  return { policies: new Policies([...profileDocuments(profile, rules), ...extended], exceptions, pin), errors };
+}
+
+function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[]) {
+  const policies: PolicyDocument[] = [];
   const exceptions: Exception[] = [];
   const errors: PolicyError[] = [];
   const taken = new Map<string, PolicySource>();
   for (const source of sources) {
-    const document = read(source, rules);
+    const document = readOnce(source, rules);
     const problems = "problems" in document ? document.problems : [];
     const title = titleOf(source.raw);
     const other = taken.get(title);
@@ -59,19 +74,33 @@ export function loadPolicies(
     if ("problems" in document || other !== undefined) continue;
     taken.set(title, source);
     if ("exception" in document) exceptions.push(document.exception);
-    else documents.push(document.policy);
+    else policies.push(document.policy);
   }
-  return { policies: new Policies(documents, exceptions), errors };
+  return { policies, exceptions, errors, taken };
 }
 
 type Read = { policy: PolicyDocument } | { exception: Exception } | { problems: readonly SchemaProblem[] };
 
-function read({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
+const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
+
+/** Of ten thousand documents of a cluster, one changes. */
+function readOnce(source: PolicySource, rules: readonly RuleMetadata[]): Read {
+  if (!isObject(source.raw)) return readDocument(source, rules);
+  const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
+  known.set(rules, byRaw);
+  let document = byRaw.get(source.raw);
+  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source, rules)));
+  return document;
+}
+
+function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
-  const ofPolicy = kind === "MeshwardPolicy" ? [...duplicates(raw), ...withdrawnAndMore(raw)] : [];
-  const problems = [...problemsOf(validators[kind], raw), ...ofPolicy];
+  const invalid = problemsOf(validators[kind], raw);
+  const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
+  const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
+  const problems = [...invalid, ...own];
   if (problems.length > 0) return { problems };
   if (kind === "MeshwardPolicy") return { policy: policyOf(raw, titleOf(raw), userLayer) };
   return { exception: exceptionOf(raw) };
@@ -103,7 +132,6 @@ function validatorsFor(rules: readonly RuleMetadata[]): Validators {
   const known = compiled.get(rules);
   if (known !== undefined) return known;
   const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, strictTypes: true });
-  ajv.addFormat("date-time", { type: "string", validate: isTimestamp });
   const validators = {
     MeshwardPolicy: ajv.compile(meshwardPolicySchema(rules)),
     MeshwardException: ajv.compile(meshwardExceptionSchema(rules)),
@@ -116,22 +144,69 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
   return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
 }
 
+const policyProblems = (raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] => [
+  ...duplicates(raw),
+  ...namesNoRule(raw, rules),
+  ...withdrawnAndMore(raw),
+  ...limitsOfMore(raw),
+];
+
+const entriesIn = (raw: unknown): readonly unknown[] => {
+  const rules = member(member(raw, "spec"), "rules");
+  return Array.isArray(rules) ? rules : [];
+};
+
 /** A rule that one document names twice, so that it would be unclear which entry applies. */
 function duplicates(raw: unknown): readonly SchemaProblem[] {
-  const rules = member(member(raw, "spec"), "rules");
-  const first = new Map<unknown, number>();
+  const first = new Map<string, number>();
   const problems: SchemaProblem[] = [];
-  for (const [i, rule] of (Array.isArray(rules) ? rules : []).entries()) {
-    const id = member(rule, "id");
-    const other = first.get(id);
-    if (other === undefined) first.set(id, i);
-    else if (typeof id === "string")
+  for (const [i, rule] of entriesIn(raw).entries()) {
+    const [id, tag] = [member(rule, "id"), member(rule, "tag")];
+    const [field, name] = tag === undefined ? (["id", id] as const) : (["tag", tag] as const);
+    if (typeof name !== "string") continue;
+    const other = first.get(`${field} ${name}`);
+    if (other === undefined) first.set(`${field} ${name}`, i);
+    else
       problems.push({
-        at: ["spec", "rules", i, "id"],
-        message: `spec.rules[${i}].id: ${id} is in spec.rules[${other}] already; merge the two entries`,
+        at: ["spec", "rules", i, field],
+        message: `spec.rules[${i}].${field}: ${name} is in spec.rules[${other}] already; merge the two entries`,
       });
   }
   return problems;
+}
+
+/** An id with `*` that matches none of the rules. */
+function namesNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] {
+  return entriesIn(raw).flatMap((rule, i) => {
+    const id = member(rule, "id");
+    if (typeof id !== "string" || selectorOf({ id }) !== "glob" || rules.some(compileSelector({ id }))) return [];
+    const hint =
+      suggestion(
+        id.replaceAll("*", ""),
+        rules.map((one) => one.id),
+      ) || "; `meshward rules` lists them";
+    return [{ at: ["spec", "rules", i, "id"], message: `spec.rules[${i}].id: no rule matches ${describe(id)}${hint}` }];
+  });
+}
+
+/** Limits for exceptions depend on the namespace only. */
+function limitsOfMore(raw: unknown): readonly SchemaProblem[] {
+  const spec = member(raw, "spec");
+  const match = member(spec, "match");
+  if (member(spec, "exceptions") === undefined || !isObject(match)) return [];
+  return Object.keys(match)
+    .filter((condition) => condition !== "namespaces")
+    .map((condition) => ({
+      at: ["spec", "match", condition],
+      message: `spec.match.${condition}: spec.exceptions applies to whole namespaces; move it to a document without this condition`,
+    }));
+}
+
+/** A text that has the form of a time, and is none: February 30. */
+function exceptionProblems(raw: unknown): readonly SchemaProblem[] {
+  const expiresAt = member(member(raw, "spec"), "expiresAt");
+  if (typeof expiresAt !== "string" || !/^\d{4}-\d{2}-\d{2}(T|$)/.test(expiresAt) || isExpiry(expiresAt)) return [];
+  return [{ at: ["spec", "expiresAt"], message: `spec.expiresAt: ${wrongExpiry(expiresAt)}` }];
 }
 
 /** A document that says that it sets nothing, and sets something. */
@@ -162,12 +237,13 @@ const policyOf = (raw: unknown, title: string, layer: number): PolicyDocument =>
 function exceptionOf(raw: unknown): Exception {
   const spec = member(raw, "spec") as ExceptionSpec;
   const { name, namespace } = identityOf(raw);
-  const { reason, owner, expiresAt } = spec;
-  return { title: titleOf(raw), name, namespace, reason, owner, expiresAt, spec };
+  const { reason, owner, ticket, expiresAt } = spec;
+  const of = ticket === undefined ? {} : { ticket };
+  return { title: titleOf(raw), name, namespace, reason, owner, ...of, expiresAt, spec };
 }
 
 /** The kind and name as far as the document sets them: `MeshwardPolicy payments`. */
-function titleOf(raw: unknown): string {
+export function titleOf(raw: unknown): string {
   const kind = member(raw, "kind");
   const metadata = member(raw, "metadata");
   const parts = kind === "MeshwardException" ? [member(metadata, "namespace")] : [];
@@ -186,12 +262,20 @@ function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyEr
   return { file: source.file, line, column, message: `${titleOf(source.raw)} is not in force: ${message}` };
 }
 
+const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();
+
 /** Entries for rules that are not in the list are left out, so that a caller with fewer rules can use the profile. */
 function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
+  const byName = loadedProfiles.get(rules) ?? new Map<ProfileName, readonly PolicyDocument[]>();
+  loadedProfiles.set(rules, byName);
+  let documents = byName.get(profile);
+  if (documents !== undefined) return documents;
   const known = new Set([...rules.map(({ id }) => id), everyRule]);
-  return profileSources(profile).map(({ raw, layer }) => {
+  documents = profileSources(profile).map(({ raw, layer }) => {
     const document = policyOf(raw, `profile ${identityOf(raw).name}`, layer);
     const listed = document.spec.rules ?? [];
-    return { ...document, spec: { ...document.spec, rules: listed.filter(({ id }) => known.has(id)) } };
+    return { ...document, spec: { ...document.spec, rules: listed.filter(({ id = "" }) => known.has(id)) } };
   });
+  byName.set(profile, documents);
+  return documents;
 }

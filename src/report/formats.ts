@@ -18,3 +18,6 @@ export const reportFormats = {
   gitlab: gitlabReport,
   markdown: markdownReport,
 } satisfies Formats<Report>;
+
+/** The formats that show what a change does to the mesh (`changes`), which takes time to find out. */
+export const showsChanges = (format: string): boolean => format === "json" || format === "markdown";

@@ -1,6 +1,6 @@
 import { printableLine, printableText } from "../text/printable.ts";
 import type { Destination } from "./format.ts";
-import { countsOf, loweredBecause, policiesOf, shownObject } from "./phrases.ts";
+import { countsOf, loweredBecause, policiesOf, shownObject, additionsOf } from "./phrases.ts";
 import type { Report, ReportedError, ReportedFinding } from "./report.ts";
 
 /** GitHub shows at most so many annotations of each level for a step, and drops the others. */
@@ -62,7 +62,9 @@ function ofFinding(finding: ReportedFinding): Annotation {
   const { rule, mode, object, file, line, column, message, fix, docs } = finding;
   const because = loweredBecause(finding);
   const sentence = `${shownObject(object)}: ${message}${because === undefined ? "" : ` (${because})`}`;
-  const text = [sentence, `Fix: ${fix}`, docs].map((one) => printableLine(one, 2000)).join("\n");
+  const text = [sentence, `Fix: ${fix}`, ...additionsOf(finding), docs]
+    .map((one) => printableLine(one, 2000))
+    .join("\n");
   return { level: levels[mode], title: rule, file, line, column, message: text };
 }
 

@@ -1,5 +1,5 @@
 import { printableLine, printableText } from "../text/printable.ts";
-import { acceptance, countsOf, loweredBecause, policiesOf, shownObject } from "./phrases.ts";
+import { acceptance, countsOf, loweredBecause, policiesOf, shownObject, additionsOf } from "./phrases.ts";
 import type { Report, ReportedFinding } from "./report.ts";
 
 export interface JunitCase {
@@ -61,6 +61,7 @@ function caseOf(finding: ReportedFinding): JunitCase {
     `${place}${shownObject(object)} ${path}`.trim(),
     because === undefined ? message : `${message} (${because})`,
     `Fix: ${fix}`,
+    ...additionsOf(finding),
     docs,
   ].join("\n");
   return {

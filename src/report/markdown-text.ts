@@ -2,10 +2,10 @@ import { printableLine } from "../text/printable.ts";
 
 // Text of users in Markdown (GitHub's and GitLab's), which must neither format, nor link, nor notify anybody.
 
-/** One line of text with all its characters taken literally. Values in quotes, as messages have them, become code. */
+/** One line of text with all its characters taken literally. Values in quotes or backquotes, as messages have them, become code. */
 export function markdownLine(line: string): string {
   return printableLine(line, 2000)
-    .split(/("(?:[^"\\]|\\.)*")/)
+    .split(/("(?:[^"\\]|\\.)*"|`[^`]+`)/)
     .map((part, i) => (i % 2 === 1 ? markdownCode(unquoted(part)) : literal(part)))
     .join("");
 }
@@ -22,6 +22,7 @@ const literal = (part: string): string =>
     .replace(/^(\s*)([-+=#])/, "$1\\$2");
 
 function unquoted(part: string): string {
+  if (part.startsWith("`")) return part.slice(1, -1);
   try {
     return String(JSON.parse(part));
   } catch {

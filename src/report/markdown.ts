@@ -1,7 +1,17 @@
 import { counted } from "../text/phrases.ts";
+import type { MarkedLine } from "./effects.ts";
 import type { Destination } from "./format.ts";
-import { markdownCode, markdownLine } from "./markdown-text.ts";
-import { acceptance, countsOf, idleOf, loweredBecause, policiesOf, shownObject, skippedByReason } from "./phrases.ts";
+import { markdownBlock, markdownCode, markdownLine } from "./markdown-text.ts";
+import {
+  acceptance,
+  countsOf,
+  filterOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+  additionsOf,
+} from "./phrases.ts";
 import type { Report, ReportedError, ReportedFinding } from "./report.ts";
 
 /**
@@ -29,6 +39,7 @@ export function markdownReport(report: Report, to: Destination): string {
   const of = (mode: ReportedFinding["mode"]) =>
     findings.filter((finding) => finding.mode === mode).map((finding) => itemOf(finding, to));
   return comment(outcomeOf(report), [
+    ...changesOf(report),
     { heading: "Not checked", items: errors.map((error) => errorItem(error, to)), noun: "error" },
     { heading: "Denied", items: of("deny"), noun: "denial" },
     { heading: "Warnings", items: of("warn"), noun: "warning", isFolded: of("warn").length > openWarnings },
@@ -42,6 +53,24 @@ export function markdownReport(report: Report, to: Destination): string {
     { heading: "What was checked", items: basisItems(report), noun: "line", isFolded: true },
   ]);
 }
+
+/** What the change does to the mesh, before and after; nothing without a mesh before the change. */
+function changesOf({ changes }: Report): readonly Section[] {
+  if (changes === undefined) return [];
+  const { effects, unexplained } = changes;
+  const items = effects.map(
+    ({ title, lines }) => `**${markdownLine(title)}**\n\n${markdownBlock(shownLines(lines, ""), "diff")}\n`,
+  );
+  const none = effects.length === 0 ? ["No effective setting of a namespace or host changes."] : [];
+  const more =
+    unexplained === 0
+      ? []
+      : [`_${counted(unexplained, "more namespace or host", "more namespaces and hosts")} not compared._`];
+  return [{ heading: "What changes in the mesh", items: [...items, ...none, ...more], noun: "change" }];
+}
+
+const shownLines = (lines: readonly MarkedLine[], indent: string): readonly string[] =>
+  lines.flatMap(({ mark, text, lines: inner }) => [`${mark} ${indent}${text}`, ...shownLines(inner, `${indent}  `)]);
 
 /** So many warnings are shown without a click. */
 const openWarnings = 10;
@@ -68,6 +97,7 @@ function itemOf(finding: ReportedFinding, to: Destination): string {
     `  ${markdownLine(message)}${because === undefined ? "" : ` _(${markdownLine(because)})_`}`,
     ...(see === "" ? [] : [`  See ${see}.`]),
     `  **Fix:** ${markdownLine(fix)} (${ruleLink(finding)})`,
+    ...additionsOf(finding).map((one) => `  ${markdownLine(one)}`),
   ].join("  \n");
 }
 
@@ -79,8 +109,16 @@ const errorItem = ({ file, line, message }: ReportedError, to: Destination): str
 
 function basisItems(report: Report): readonly string[] {
   const { basis } = report;
+  const idle = Map.groupBy(basis.idle, ({ reason }) => reason);
   const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
-  const lines = [countsOf(report), policiesOf(basis), ...idleOf(basis), ...skipped, `Meshward ${basis.version}`];
+  const lines = [
+    countsOf(report),
+    ...filterOf(basis),
+    policiesOf(basis),
+    ...[...idle].map(([reason, rules]) => `${counted(rules.length, "rule")} had nothing to check (${reason})`),
+    ...skipped,
+    `Meshward ${basis.version}`,
+  ];
   return lines.map((line) => `- ${markdownLine(line)}`);
 }
 

@@ -1,4 +1,5 @@
 import type { Mode } from "../engine/rule.ts";
+import type { Effects } from "./effects.ts";
 
 /** The reference to an object in a report. */
 export interface ReportedObject {
@@ -57,6 +58,11 @@ export interface ReportedFinding {
   readonly fix: string;
   /** The URL of the rule's page. */
   readonly docs: string;
+  /** The source of the mode before the steps: `MeshwardPolicy payments`, `profile baseline`, `the rule's default`. */
+  readonly policy: string;
+  /** What that policy adds for the reader, and a page of its own; absent if it names none. */
+  readonly note?: string;
+  readonly runbook?: string;
   readonly related: readonly RelatedObject[];
 }
 
@@ -67,9 +73,21 @@ export interface AcceptedFinding extends ReportedFinding {
     readonly name: string;
     readonly reason: string;
     readonly owner: string;
+    /** Absent if the document names none. */
+    readonly ticket?: string;
     /** As written in the document. */
     readonly expiresAt: string;
   };
+}
+
+/** An entry of a baseline: a finding that was there when the baseline was written. */
+export interface KnownFinding {
+  readonly fingerprint: string;
+  readonly rule: string;
+  /** `VirtualService payments/api`. */
+  readonly object: string;
+  readonly message: string;
+  readonly file: string | null;
 }
 
 /** A file that could not be read, or a rule that failed. */
@@ -99,6 +117,19 @@ export interface Basis {
   readonly objects: Readonly<Record<string, number>>;
   /** Rules that had no object to check, and why. */
   readonly idle: readonly { readonly rule: string; readonly reason: string }[];
+  /** What the report is limited to; absent: it has all findings. */
+  readonly filter?: ReportFilter;
+}
+
+/** Limits what a report shows. Everything was checked all the same, because findings depend on each other. */
+export interface ReportFilter {
+  /** Of the objects; `*` stands for any characters. A Namespace belongs to itself. Empty: all, as for the next two. */
+  readonly namespaces: readonly string[];
+  readonly rules: readonly string[];
+  readonly tags: readonly string[];
+  readonly minMode: "deny" | "warn" | "audit";
+  /** The number of findings that the report does not have. */
+  readonly hidden: number;
 }
 
 export interface Report {
@@ -114,6 +145,10 @@ export interface Report {
   /** Rules that could not run. */
   readonly skipped: readonly { readonly rule: string; readonly reason: string }[];
   readonly errors: readonly ReportedError[];
+  /** The baseline that findings were compared with: how many of them it lists, and what it lists and no longer exists. */
+  readonly baseline?: { readonly file: string; readonly known: number; readonly stale: readonly KnownFinding[] };
+  /** What the change does to the mesh; absent without a mesh before the change. */
+  readonly changes?: Effects;
   readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
 }
 
@@ -125,6 +160,7 @@ export function reportOf(parts: {
   readonly skipped: Report["skipped"];
   readonly errors: readonly ReportedError[];
   readonly objects: number;
+  readonly changes?: Effects | undefined;
 }): Report {
   const count = (mode: Mode) => parts.findings.filter((finding) => finding.mode === mode).length;
   return {
@@ -136,6 +172,7 @@ export function reportOf(parts: {
     rules: parts.rules,
     skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
     errors: parts.errors,
+    ...(parts.changes === undefined ? {} : { changes: parts.changes }),
     summary: { objects: parts.objects, deny: count("deny"), warn: count("warn"), audit: count("audit") },
   };
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { pageOf } from "../config/rule-page.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { Rule } from "../engine/rule.ts";
@@ -7,6 +6,7 @@ import { formatPath } from "../kube/field-path.ts";
 import { identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
 import type { AcceptedFinding, Report, ReportedFinding, ReportedObject, ReportedRule } from "./report.ts";
 
 /** The place of an object: its file, and the line and column of a path in it. */
@@ -40,8 +40,9 @@ export function reportedRulings(
     const reported = reportedFinding(ruling, shown, { places, docsUrl });
     if (mode !== "off") findings.push(reported);
     else if (exception !== undefined) {
-      const { namespace, name, reason, owner, expiresAt } = exception;
-      accepted.push({ ...reported, exception: { namespace, name, reason, owner, expiresAt } });
+      const { namespace, name, reason, owner, ticket, expiresAt } = exception;
+      const by = { namespace, name, reason, owner, ...(ticket === undefined ? {} : { ticket }), expiresAt };
+      accepted.push({ ...reported, exception: by });
     }
   }
   const ofFindings = [...rules.values()].map((rule) => reportedRule(rule, docsUrl));
@@ -53,10 +54,10 @@ function reportedFinding(
   mode: ReportedFinding["mode"],
   { places, docsUrl }: { readonly places: Places; readonly docsUrl: string },
 ): ReportedFinding {
-  const { rule, subject, at, message, introduced, related = [] } = finding;
+  const { rule, subject, at, message, introduced, setting, related = [] } = finding;
   return {
     rule: rule.id,
-    fingerprint: fingerprintOf(finding),
+    fingerprint: fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: finding.key ?? message }),
     mode,
     lowered: lowered.map(({ step, from, to, reason }) => ({ step, from, to, reason })),
     introduced,
@@ -66,6 +67,9 @@ function reportedFinding(
     message,
     fix: finding.fix ?? rule.fix,
     docs: pageOf(rule.id, docsUrl),
+    policy: setting.policy,
+    ...(setting.message === undefined ? {} : { note: setting.message }),
+    ...(setting.runbook === undefined ? {} : { runbook: setting.runbook }),
     related: related.map((object) => ({ ...reportedObject(object), ...spotOf(object, [], places) })),
   };
 }
@@ -74,12 +78,6 @@ const reportedRule = ({ id, summary, why, fix, tags }: Rule, docsUrl: string): R
   ...{ id, summary, why, fix, tags },
   docs: pageOf(id, docsUrl),
 });
-
-/** The engine's identity of a finding. The version of the object's API does not belong to it. */
-function fingerprintOf({ rule, subject, key, message }: Finding): string {
-  const identity = JSON.stringify([rule.id, identityOf(subject), key ?? message]);
-  return createHash("sha256").update(identity).digest("hex").slice(0, 32);
-}
 
 /**
  * Where a reader can do something about a finding. A finding about a namespace as a whole, and one about an object that the

@@ -2,7 +2,7 @@ import type { Location, Log, Notification, PhysicalLocation, ReportingDescriptor
 import packageJson from "../../package.json" with { type: "json" };
 import { printableLine, printableText } from "../text/printable.ts";
 import type { Destination } from "./format.ts";
-import { acceptance, loweredBecause, shownObject } from "./phrases.ts";
+import { acceptance, loweredBecause, shownObject, additionsOf } from "./phrases.ts";
 import type { AcceptedFinding, Report, ReportedError, ReportedFinding, ReportedRule } from "./report.ts";
 
 const levels = { deny: "error", warn: "warning", audit: "note" } as const;
@@ -80,7 +80,12 @@ function shownFinding(finding: ReportedFinding, to: Destination): Result {
     ruleId: rule,
     level: levels[mode],
     message: {
-      text: text(`${shownObject(object)}: ${message}${because === undefined ? "" : ` (${because})`}. Fix: ${fix}`),
+      text: text(
+        [
+          `${shownObject(object)}: ${message}${because === undefined ? "" : ` (${because})`}. Fix: ${fix}`,
+          ...additionsOf(finding),
+        ].join(" "),
+      ),
     },
     locations: [{ ...physical(finding, to), logicalLocations: [{ fullyQualifiedName: text(name), kind: "object" }] }],
     ...(related.length === 0
@@ -93,7 +98,12 @@ function shownFinding(finding: ReportedFinding, to: Destination): Result {
         }),
     fingerprints: { "meshward/v1": fingerprint },
     partialFingerprints: { "meshward/v1": fingerprint },
-    properties: { mode, introduced, lowered: lowered.map((one) => ({ ...one, reason: text(one.reason) })) },
+    properties: {
+      mode,
+      introduced,
+      policy: finding.policy,
+      lowered: lowered.map((one) => ({ ...one, reason: text(one.reason) })),
+    },
   };
 }
 

@@ -1,7 +1,17 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import { acceptance, countsOf, idleOf, loweredBecause, policiesOf, shownObject, skippedByReason } from "./phrases.ts";
+import {
+  acceptance,
+  countsOf,
+  filterOf,
+  idleOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+  additionsOf,
+} from "./phrases.ts";
 import type { RelatedObject, Report, ReportedFinding } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
@@ -41,6 +51,7 @@ function shownFinding(finding: ReportedFinding, style: Style, page: Page): strin
     [indent, style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))],
     ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownRelated).join(", "))}`] as const] : []),
     [indent, `fix: ${shown(fix)}`],
+    ...additionsOf(finding).map((one) => [indent, shown(`${one[0]?.toLowerCase()}${one.slice(1)}`)] as const),
   ].map(([head = "", body = ""]) => hanging(head, body, page));
 }
 
@@ -59,5 +70,6 @@ function shownSkips(report: Report, style: Style, page: Page): string[] {
 
 function summaryOf(report: Report): readonly string[] {
   const first = countsOf(report);
-  return report.summary.objects === 0 ? [first] : [first, shown(policiesOf(report.basis)), ...idleOf(report.basis)];
+  if (report.summary.objects === 0) return [first];
+  return [first, ...filterOf(report.basis).map(shown), shown(policiesOf(report.basis)), ...idleOf(report.basis)];
 }

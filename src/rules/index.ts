@@ -18,6 +18,10 @@ import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayConflict } from "./gateway/conflict.ts";
+import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
+import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
@@ -66,6 +70,8 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
+import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
+import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -104,6 +110,10 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
+  gatewayConflict,
+  gatewayOpenToAll,
+  gatewayPlainHttp,
+  gatewayServerInvalid,
   gatewayTlsWeak,
   hostNotOwned,
   injectionRevisionUnserved,
@@ -152,6 +162,8 @@ export const rules: readonly Rule[] = [
   virtualServiceCanaryStep,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
+  virtualServiceGatewayHostMismatch,
+  virtualServiceGatewayNotFound,
   virtualServiceHostConflict,
   virtualServiceMirrorToProduction,
   virtualServiceRetriesUnsafe,

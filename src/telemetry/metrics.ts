@@ -111,11 +111,65 @@ const table = {
     help: "Denials whose evidence was read again from the API server; result is confirmed (denied), changed (the cached data was outdated, admitted) or late (no response in time, admitted with a warning)",
     labels: ["result"],
   },
+  concurrent: {
+    name: "meshward_concurrent_changes_total",
+    type: "counter",
+    help: "Changes for which another change made a difference that was admitted a moment before and was not in the mesh view; result is denied, admitted or undecided (the other change was not stored in time, so what was stored decided)",
+    labels: ["result"],
+  },
+  pendingChanges: {
+    name: "meshward_pending_changes",
+    type: "gauge",
+    help: "Changes that this replica admitted in the last seconds and that its mesh view did not show when the last change was reviewed",
+    labels: [],
+  },
   events: {
     name: "meshward_events_total",
     type: "counter",
     help: "Kubernetes Events about objects; result is sent, merged (added to the count of a queued Event), dropped (too many) or failed (the API server rejected it)",
     labels: ["reason", "result"],
+  },
+  wouldDeny: {
+    name: "meshward_rule_would_deny_total",
+    type: "counter",
+    help: "Changes that a rule would deny if its mode were deny, by its mode for the change (deny, warn or audit); dry runs do not count",
+    labels: ["rule", "mode"],
+  },
+  auditFindings: {
+    name: "meshward_audit_findings",
+    type: "gauge",
+    help: "Findings of the background audit; mode is deny, warn, audit, accepted (by an exception) or error; in meshes with very many, the namespace is _other for some. Only the elected replica has it",
+    labels: ["rule", "mode", "namespace"],
+  },
+  auditCompleted: {
+    name: "meshward_audit_completed_timestamp_seconds",
+    type: "gauge",
+    help: "When the last background audit of the whole mesh began, in seconds since 1970; its age is the difference to now. Only the elected replica has it",
+    labels: [],
+  },
+  auditDuration: {
+    name: "meshward_audit_duration_seconds",
+    type: "histogram",
+    help: "Seconds from the beginning of a background audit to its end, with the pauses in which reviews are answered; trigger is start, change, policies, settings, knowledge or interval",
+    labels: ["trigger"],
+  },
+  auditEvaluations: {
+    name: "meshward_audit_evaluations_total",
+    type: "counter",
+    help: "Evaluations of a rule for one object in background audits",
+    labels: ["trigger"],
+  },
+  reportWrites: {
+    name: "meshward_audit_report_writes_total",
+    type: "counter",
+    help: "Writes of PolicyReports and OpenReports; result is written, deleted, conflict (someone else had changed it; tried again) or failed",
+    labels: ["group", "result"],
+  },
+  reportBytes: {
+    name: "meshward_audit_report_bytes_total",
+    type: "counter",
+    help: "Bytes of the written reports",
+    labels: ["group"],
   },
   viewFreshness: {
     name: "meshward_view_freshness_seconds",
@@ -128,6 +182,27 @@ const table = {
 // From a review of one object without findings (well below a millisecond) to the API server's longest timeout.
 const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+const auditBuckets = [0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+
+export interface AuditSample {
+  readonly trigger: string;
+  /** Of an audit of the whole mesh: when it began, in milliseconds since 1970. */
+  readonly completeAtMs: number | undefined;
+  readonly seconds: number;
+  readonly evaluations: number;
+  /** One entry for each finding. */
+  readonly findings: Iterable<AuditFindingLabels>;
+}
+export interface AuditFindingLabels {
+  readonly rule: string;
+  readonly mode: string;
+  /** Empty for cluster-scoped objects. */
+  readonly namespace: string;
+}
+
+/** The number of time series of findings; with more, the last namespaces by name share the label `_other`. */
+const mostFindingSeries = 2_000;
+
 export interface AdmissionSample {
   readonly webhook: string;
   readonly operation: string;
@@ -137,9 +212,13 @@ export interface AdmissionSample {
   readonly seconds: number;
   readonly rules: readonly string[];
   readonly ruleErrors: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
+  /** Each rule that would deny the change if its mode were deny, with its mode. */
+  readonly wouldDeny: readonly { readonly rule: string; readonly mode: string }[];
   readonly hasBrokenGlass: boolean;
   /** The result of reading the evidence of a denial again, if that was done. */
   readonly liveRead: "confirmed" | "changed" | "late" | undefined;
+  /** The difference that changes at the same moment made, if they made any. */
+  readonly concurrent: "denied" | "admitted" | "undecided" | undefined;
 }
 
 /** Why a review was denied without evaluation. */
@@ -158,8 +237,14 @@ export interface Metrics {
   certificateReload(result: "ok" | "refused"): void;
   policyReload(result: "ok" | "weaker" | "refused"): void;
   keptPolicies(count: number): void;
+  audit(sample: AuditSample): void;
+  /** This replica no longer audits. */
+  auditEnded(): void;
+  reportWrite(group: string, result: string, bytes: number): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
+  /** `read` is called at each scrape. */
+  watchPending(read: () => number): void;
   /** `read` is called at each scrape and returns the number of connections in each state. */
   watchConnections(read: () => Iterable<readonly [state: string, count: number]>): void;
   /** `read` is called at each scrape and returns the number of objects of each kind. */
@@ -201,11 +286,37 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const connectionsClosed = counter(table.connectionsClosed);
   const breakGlass = counter(table.breakGlass);
   const liveReads = counter(table.liveReads);
+  const concurrent = counter(table.concurrent);
   const events = counter(table.events);
   const certificateReloads = counter(table.certificateReloads);
   const { name, help, labels } = table.duration;
   const duration = new Histogram({ name, help, labelNames: [...labels], buckets: durationBuckets, registers });
   const policyReloads = counter(table.policyReloads);
+  const wouldDeny = counter(table.wouldDeny);
+  const auditFindings = new Gauge({
+    ...described(table.auditFindings),
+    labelNames: [...table.auditFindings.labels],
+    registers,
+  });
+  const auditEvaluations = counter(table.auditEvaluations);
+  const reportWrites = counter(table.reportWrites);
+  const reportBytes = counter(table.reportBytes);
+  const auditDuration = new Histogram({
+    ...described(table.auditDuration),
+    labelNames: [...table.auditDuration.labels],
+    buckets: auditBuckets,
+    registers,
+  });
+  let completeAtMs: number | undefined;
+  // oxlint-disable-next-line no-new -- it registers itself
+  new Gauge({
+    ...described(table.auditCompleted),
+    registers,
+    collect() {
+      if (completeAtMs === undefined) this.remove();
+      else this.set(completeAtMs / 1_000);
+    },
+  });
   const policiesKept = new Gauge({ ...described(table.policiesKept), registers });
   const certificateNotAfter = new Gauge({ ...described(table.certificateNotAfter), registers });
 
@@ -216,8 +327,10 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
       for (const rule of rules) ruleFindings.inc({ rule, decision });
       for (const { rule, reason } of failed) ruleErrors.inc({ rule, reason });
       if (failed.some(({ reason }) => reason === "budget")) overBudget.inc();
+      for (const labels of dryRun ? [] : more.wouldDeny) wouldDeny.inc(labels);
       if (more.hasBrokenGlass) breakGlass.inc({ kind });
       if (more.liveRead !== undefined) liveReads.inc({ result: more.liveRead });
+      if (more.concurrent !== undefined) concurrent.inc({ result: more.concurrent });
     },
     shed: () => shed.inc(),
     refused: (reason) => refused.inc({ reason }),
@@ -227,22 +340,40 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     certificateReload: (result) => certificateReloads.inc({ result }),
     policyReload: (result) => policyReloads.inc({ result }),
     keptPolicies: (count) => policiesKept.set(count),
-    watchInFlight(read) {
-      // oxlint-disable-next-line no-new -- it registers itself
-      new Gauge({
-        ...described(table.inFlight),
-        registers,
-        collect() {
-          this.set(read());
-        },
-      });
+    audit({ trigger, seconds, evaluations, findings, ...sample }) {
+      auditDuration.observe({ trigger }, seconds);
+      auditEvaluations.inc({ trigger }, evaluations);
+      completeAtMs = sample.completeAtMs ?? completeAtMs;
+      auditFindings.reset();
+      for (const [labels, count] of countedFindings(findings)) auditFindings.set(labels, count);
     },
+    auditEnded() {
+      completeAtMs = undefined;
+      auditFindings.reset();
+    },
+    reportWrite(group, result, bytes) {
+      reportWrites.inc({ group, result });
+      if (bytes > 0) reportBytes.inc({ group }, bytes);
+    },
+    watchInFlight: (read) => watchOne(table.inFlight, read, registers),
+    watchPending: (read) => watchOne(table.pendingChanges, read, registers),
     watchConnections: (read) => watchEach(table.connections, "state", read, registers),
     watchView: (read) => watchEach(table.viewObjects, "kind", read, registers),
     watchFreshness: (read) => watchEach(table.viewFreshness, "kind", read, registers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
+}
+
+function watchOne(row: MetricRow, read: () => number, registers: Registry[]): void {
+  // oxlint-disable-next-line no-new -- it registers itself
+  new Gauge({
+    ...described(row),
+    registers,
+    collect() {
+      this.set(read());
+    },
+  });
 }
 
 function watchEach(
@@ -265,4 +396,33 @@ function watchEach(
 
 function described({ name, help }: MetricRow): { name: string; help: string } {
   return { name, help };
+}
+
+type FindingLabels = Record<keyof AuditFindingLabels, string>;
+
+/** The number of findings for each combination of labels, of which there is a limited number. */
+export function countedFindings(findings: Iterable<AuditFindingLabels>): readonly (readonly [FindingLabels, number])[] {
+  const all = countedBy(findings, ({ namespace }) => namespace);
+  const shown = new Set<string>();
+  let series = 0;
+  for (const [{ namespace }] of [...all.values()].sort(([a], [b]) => (a.namespace < b.namespace ? -1 : 1)))
+    if (++series <= mostFindingSeries) shown.add(namespace);
+  if (series <= mostFindingSeries) return [...all.values()];
+  return [...countedBy(findings, ({ namespace }) => (shown.has(namespace) ? namespace : "_other")).values()];
+}
+
+function countedBy(
+  findings: Iterable<AuditFindingLabels>,
+  namespaceOf: (labels: AuditFindingLabels) => string,
+): ReadonlyMap<string, readonly [FindingLabels, number]> {
+  const counts = new Map<string, [FindingLabels, number]>();
+  for (const labels of findings) {
+    const { rule, mode } = labels;
+    const namespace = namespaceOf(labels);
+    const key = `${rule} ${mode} ${namespace}`;
+    const known = counts.get(key);
+    if (known === undefined) counts.set(key, [{ rule, mode, namespace }, 1]);
+    else known[1]++;
+  }
+  return counts;
 }

@@ -105,3 +105,58 @@ test("paths start at the checkout of the CI system, else at the git repository, 
   assert.equal(repositoryRoot(folder, { CI_PROJECT_DIR: at("repo/apps") }), at("repo/apps"));
   assert.equal(repositoryRoot(folder, { GITHUB_WORKSPACE: at("elsewhere") }), at("repo"));
 });
+
+describe("what changes in the mesh", () => {
+  const base = at("base");
+  const head = at("head");
+  mkdirSync(base);
+  mkdirSync(head);
+  const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+  const strict = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: default, namespace: istio-system }
+spec: { mtls: { mode: STRICT } }
+`;
+  const virtualService = (weights: readonly [number, number]) => `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: shop, namespace: shop }
+spec:
+  hosts: [shop]
+  http: [{ route: [{ destination: { host: shop }, weight: ${weights[0]} }, { destination: { host: cart }, weight: ${weights[1]} }] }]
+`;
+  writeFileSync(join(base, "a.yaml"), [namespace, strict, virtualService([90, 10])].join("---\n"));
+  writeFileSync(join(head, "a.yaml"), [namespace, virtualService([50, 50])].join("---\n"));
+
+  test("a comment shows namespaces and hosts before and after", async () => {
+    const { out } = await meshward(["check", head, "--mesh", base, "--prune", "-o", "markdown"]);
+    const changes = /### What changes in the mesh\n([\s\S]*?)\n### /.exec(out)?.[1] ?? "";
+    assert.match(
+      changes,
+      /\*\*Namespace shop\*\*\n\n```diff\n- mTLS.*STRICT, by PeerAuthentication istio-system\/default\n\+ mTLS.*PERMISSIVE/,
+    );
+    assert.match(
+      changes,
+      /\*\*Host shop\.shop\.svc\.cluster\.local, for clients in shop\*\*\n\n```diff\n[\s\S]*- .*90%[\s\S]*\+ .*50%/,
+    );
+    assert.doesNotMatch((await meshward(["check", head, "-o", "markdown"])).out, /What changes/);
+    assert.match(
+      (await meshward(["check", base, "--mesh", base, "-o", "markdown"])).out,
+      /### What changes in the mesh\n\nNo effective setting of a namespace or host changes\./,
+    );
+  });
+
+  test("JSON has the same", async () => {
+    const { out } = await meshward(["check", head, "--mesh", base, "--prune", "-o", "json"]);
+    const { changes } = JSON.parse(out) as Report;
+    assert.deepEqual(
+      changes?.effects.map(({ target: { kind, name } }) => `${kind} ${name}`),
+      ["Namespace istio-system", "Namespace shop", "Host shop.shop.svc.cluster.local"],
+    );
+    const shop = changes.effects.find(({ target: { name } }) => name === "shop");
+    assert.deepEqual(
+      shop?.lines.filter(({ key }) => key === "mtls").map(({ mark }) => mark),
+      ["-", "+"],
+    );
+    assert.equal(changes.unexplained, 0);
+  });
+});

@@ -33,6 +33,7 @@ const finding = (more: Partial<ReportedFinding> = {}): ReportedFinding => ({
   message: "Weights sum to 110",
   fix: rule.fix,
   docs: rule.docs,
+  policy: "the rule's default",
   related: [],
   ...more,
 });
