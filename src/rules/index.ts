@@ -15,6 +15,7 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
+import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
@@ -60,9 +61,11 @@ import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { serviceInUse } from "./service/in-use.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
@@ -107,6 +110,7 @@ export const rules: readonly Rule[] = [
   destinationRuleNeverUsed,
   destinationRulePlaintext,
   destinationRuleShadowed,
+  destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
@@ -152,9 +156,11 @@ export const rules: readonly Rule[] = [
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  selectorMatchesNothing,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
+  serviceInUse,
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
