@@ -1,9 +1,10 @@
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type Mesh, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { everyNamespace, visibleTo } from "./export-to.ts";
 import { matchesOf, type RouteMatch, RouteOrder } from "./route-order.ts";
-import { hostsOf } from "./virtual-service-choices.ts";
+import { mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import { hostsOf, virtualServicesOfHost } from "./virtual-service-choices.ts";
 import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import type { HttpRoute, VirtualService } from "./virtual-services.ts";
 
@@ -100,22 +101,38 @@ interface Placed {
 }
 
 function* takenAt(gateway: string, bound: readonly VirtualService[]): Iterable<readonly [VirtualService, TakenRoute]> {
+  // What an earlier route of the same VirtualService takes is reported without gateways.
+  for (const { virtualService, i, route, by } of routesInOrder(gateway, bound))
+    if (by !== undefined && by.virtualService !== virtualService)
+      yield [virtualService, { i, route, gateway, by: by.virtualService }];
+}
+
+/** A route of a gateway, in the order in which Envoy tries them. */
+export interface GatewayRoute {
+  readonly virtualService: VirtualService;
+  /** Its position in `spec.http`. */
+  readonly i: number;
+  readonly route: HttpRoute;
+  /** The route that takes all its requests; undefined: requests reach it. */
+  readonly by: Omit<GatewayRoute, "by"> | undefined;
+}
+
+/** The routes of the VirtualServices, oldest first, that a gateway merges for one host, in the order of Envoy. */
+export function routesInOrder(gateway: string, bound: readonly VirtualService[]): readonly GatewayRoute[] {
   const routes = bound.flatMap((virtualService) => [...routesAt(gateway, virtualService)]);
   // A route that has a match for all requests counts as such: its other matches come first and are left out.
   const isLast = ({ matches }: Placed) => matches.some(({ isCatchAll }) => isCatchAll);
   const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
   const order = new RouteOrder();
-  const owners = new Map<HttpRoute, VirtualService>();
-  for (const [place, { route, matches, virtualService }] of inOrder.entries()) {
-    order.add(place, route, matches);
-    owners.set(route, virtualService);
+  const places = new Map<HttpRoute, Placed>();
+  for (const [place, one] of inOrder.entries()) {
+    order.add(place, one.route, one.matches);
+    places.set(one.route, one);
   }
-  for (const [place, { virtualService, i, route, matches }] of inOrder.entries()) {
+  return inOrder.map(({ virtualService, i, route, matches }, place) => {
     const first = order.firstTaking(place, matches);
-    const by = first === undefined ? undefined : owners.get(first);
-    // What an earlier route of the same VirtualService takes is reported without gateways.
-    if (by !== undefined && by !== virtualService) yield [virtualService, { i, route, gateway, by }];
-  }
+    return { virtualService, i, route, by: first && places.get(first) };
+  });
 }
 
 /** The routes that a gateway gets of a VirtualService, up to the first that matches all requests. */
@@ -137,3 +154,21 @@ const withoutGateway = (match: RouteMatch): RouteMatch => ({
   conditions: match.conditions.filter((one) => !one.startsWith("gateway ")),
   implied: match.implied.filter((one) => !one.startsWith("gateway ")),
 });
+
+/** The gateways at which VirtualServices for a host are merged, each with those for its most specific host, oldest first. */
+export function gatewaysOfHost(host: string, mesh: Mesh): ReadonlyMap<string, readonly VirtualService[]> {
+  const { settings } = mesh;
+  const best = new Map<string, { host: string; readonly bound: VirtualService[] }>();
+  const all = virtualServicesOfHost(host, mesh).filter((one) => isServed(one, settings) && one.spec.http.length > 0);
+  for (const virtualService of all.toSorted(oldestFirst)) {
+    const own = mostSpecificHost(host, hostsOf(virtualService, settings));
+    if (own === undefined) continue;
+    for (const gateway of gatewaysAlone(virtualService)) {
+      const there = best.get(gateway);
+      if (there === undefined || mostSpecificFirst(own, there.host) < 0)
+        best.set(gateway, { host: own, bound: [virtualService] });
+      else if (own === there.host) there.bound.push(virtualService);
+    }
+  }
+  return new Map([...best].sort(([a], [b]) => (a < b ? -1 : 1)).map(([gateway, { bound }]) => [gateway, bound]));
+}
