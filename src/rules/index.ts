@@ -27,6 +27,7 @@ import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
+import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
@@ -65,7 +66,6 @@ import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
-import { serviceInUse } from "./service/in-use.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
@@ -122,6 +122,7 @@ export const rules: readonly Rule[] = [
   hostNotOwned,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
+  kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
   namespaceAuthorizationOpened,
@@ -160,7 +161,6 @@ export const rules: readonly Rule[] = [
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
-  serviceInUse,
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,

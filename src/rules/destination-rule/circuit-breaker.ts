@@ -11,6 +11,7 @@ export const destinationRuleCircuitBreaker = defineRule({
   subject: "DestinationRule",
   reads: [],
   mode: { protected: "warn", elsewhere: "off" },
+  onlyOwnChanges: true,
   since: "0.1.0",
   // How many connections and failures are usual for a service, no manifest shows.
   stage: "trial",

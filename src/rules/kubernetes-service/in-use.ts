@@ -26,8 +26,8 @@ const virtualServicesForHostsIn = relation(
 const reads = [servicesOfNamespace, virtualServicesForHostsIn, callsOfNamespace] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const serviceInUse = defineRule({
-  id: "service-in-use",
+export const kubernetesServiceInUse = defineRule({
+  id: "kubernetes-service-in-use",
   subject: "Namespace",
   reads,
   worksWithout: ["VirtualService", "AdmissionWebhook"],
