@@ -72,17 +72,13 @@ function takenAmong(all: readonly VirtualService[]): Taken {
 /** Gateways with the same VirtualServices have the same routes, unless a match names one: of such a group, the first. */
 function gatewaysApart(all: readonly VirtualService[]): ReadonlyMap<string, readonly VirtualService[]> {
   const bound = new Map<string, VirtualService[]>();
-  const named = new Set<string>();
-  for (const virtualService of all) {
+  for (const virtualService of all)
     for (const gateway of gatewaysAlone(virtualService)) {
       const there = bound.get(gateway);
       if (there === undefined) bound.set(gateway, [virtualService]);
       else there.push(virtualService);
     }
-    for (const { match } of virtualService.spec.http)
-      for (const { gateways } of match)
-        for (const gateway of gateways) named.add(fullGatewayName(gateway, virtualService.metadata.namespace));
-  }
+  const named = new Set(all.flatMap(gatewaysInMatches));
   const places = new Map(all.map((virtualService, i) => [virtualService, i]));
   const apart = new Map<string, string>();
   for (const [gateway, some] of bound) {
@@ -92,6 +88,11 @@ function gatewaysApart(all: readonly VirtualService[]): ReadonlyMap<string, read
   }
   return new Map([...apart.values()].map((gateway) => [gateway, bound.get(gateway) ?? []]));
 }
+
+const gatewaysInMatches = ({ metadata, spec }: VirtualService): readonly string[] =>
+  spec.http
+    .flatMap(({ match }) => match.flatMap(({ gateways }) => gateways))
+    .map((gateway) => fullGatewayName(gateway, metadata.namespace));
 
 interface Placed {
   readonly virtualService: VirtualService;

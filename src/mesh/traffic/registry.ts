@@ -3,7 +3,7 @@ import { serviceByNamespace } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
-import { gatewaysOfVirtualService } from "./virtual-service-clients.ts";
+import { gatewaysOf, gatewaysOfVirtualService, meshGateway } from "./virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "./virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
@@ -115,12 +115,20 @@ function allListenerPorts(
   virtualService: VirtualService,
   mesh: MeshView<typeof registeredHost | typeof gatewaysOfVirtualService>,
 ): ReadonlySet<number> | undefined {
-  const { metadata, spec } = virtualService;
-  const names = spec.gateways.filter((gateway) => gateway !== "mesh");
-  const gateways = names.length === 0 ? [] : mesh.related(gatewaysOfVirtualService, virtualService);
-  if (spec.hosts.length === 0 || gateways.length < new Set(names).size) return undefined;
-  const found = new Set(gateways.flatMap(({ spec: { servers } }) => servers.flatMap(({ port }) => port?.number ?? [])));
-  if (spec.gateways.length > 0 && !spec.gateways.includes("mesh")) return found;
+  const names = gatewaysOf(virtualService);
+  const isForSidecars = names.has(meshGateway);
+  const gateways = names.size === 1 && isForSidecars ? [] : mesh.related(gatewaysOfVirtualService, virtualService);
+  if (virtualService.spec.hosts.length === 0 || gateways.length < names.size - Number(isForSidecars)) return undefined;
+  const found = gateways.flatMap(({ spec: { servers } }) => servers.flatMap(({ port }) => port?.number ?? []));
+  const ofSidecars = isForSidecars ? sidecarPorts(virtualService, mesh) : new Set<number>();
+  return ofSidecars && new Set([...found, ...ofSidecars]);
+}
+
+function sidecarPorts(
+  { metadata, spec }: VirtualService,
+  mesh: MeshView<typeof registeredHost>,
+): ReadonlySet<number> | undefined {
+  const found = new Set<number>();
   for (const said of spec.hosts) {
     const host = fullHost(said, metadata.namespace, mesh.settings.domain).toLowerCase();
     if (isWildcard(host)) return undefined;

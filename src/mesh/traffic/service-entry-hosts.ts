@@ -14,20 +14,24 @@ const byDns = ["DNS", "DNS_ROUND_ROBIN"];
  */
 export function refusedHosts({ spec }: ServiceEntry): readonly Refusal[] {
   const refusals = new Refusals();
-  const { hosts, resolution = "", endpoints } = spec;
-  if (hosts.length === 0) refusals.add("A ServiceEntry needs at least one host", "hosts");
-  for (const [i, host] of hosts.entries()) {
-    const shown = JSON.stringify(host);
-    const refuse = (message: string) => refusals.add(message, "hosts", i);
-    if (host === "*") refuse(`A ServiceEntry cannot have the host ${shown}`);
-    else if (!isWildcardDomain(host)) refuse(`Host ${shown} is no DNS name, and no name that starts with "*."`);
-    else if (resolution === "DYNAMIC_DNS" && !isWildcard(host))
-      refuse(`Resolution DYNAMIC_DNS needs wildcard hosts, and ${shown} is none`);
-    else if (byDns.includes(resolution) && endpoints.length === 0 && !isDomain(host))
-      refuse(`Resolution ${resolution} needs endpoints for host ${shown}, because DNS has no address for a wildcard`);
+  if (spec.hosts.length === 0) refusals.add("A ServiceEntry needs at least one host", "hosts");
+  for (const [i, host] of spec.hosts.entries()) {
+    const refusal = refusalOf(host, spec);
+    if (refusal !== undefined) refusals.add(refusal, "hosts", i);
   }
   refusals.below(0, "spec");
   return refusals.all;
+}
+
+function refusalOf(host: string, { resolution = "", endpoints }: ServiceEntry["spec"]): string | undefined {
+  const shown = JSON.stringify(host);
+  if (host === "*") return `A ServiceEntry cannot have the host ${shown}`;
+  if (!isWildcardDomain(host)) return `Host ${shown} is no DNS name, and no name that starts with "*."`;
+  if (resolution === "DYNAMIC_DNS")
+    return isWildcard(host) ? undefined : `Resolution DYNAMIC_DNS needs wildcard hosts, and ${shown} is none`;
+  return byDns.includes(resolution) && endpoints.length === 0 && !isDomain(host)
+    ? `Resolution ${resolution} needs endpoints for host ${shown}, because DNS has no address for a wildcard`
+    : undefined;
 }
 
 /**

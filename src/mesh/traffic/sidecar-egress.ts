@@ -115,14 +115,11 @@ function matchesVirtualService({ exact, wildcards, all }: ImportedHosts, host: s
 function importedHosts(hosts: readonly string[], client: string): ReadonlyMap<string, ImportedHosts> {
   const lists = new Map<string, { readonly imported: string[]; readonly excluded: string[] }>();
   for (const one of hosts) {
-    const [place = "", host = "", ...more] = one.split("/");
-    if (more.length > 0 || !one.includes("/")) continue;
-    const isExcluded = place.startsWith("~");
-    const said = isExcluded ? place.slice(1) || everyNamespace : place;
-    const namespace = said === "." ? client : said;
-    const list = lists.get(namespace) ?? { imported: [], excluded: [] };
-    lists.set(namespace, list);
-    (isExcluded ? list.excluded : list.imported).push(host);
+    const entry = egressHost(one, client);
+    if (entry === undefined) continue;
+    const list = lists.get(entry.namespace) ?? { imported: [], excluded: [] };
+    lists.set(entry.namespace, list);
+    (entry.isExcluded ? list.excluded : list.imported).push(entry.host);
   }
   return new Map(
     [...lists].map(([namespace, { imported, excluded }]) => [
@@ -135,6 +132,21 @@ function importedHosts(hosts: readonly string[], client: string): ReadonlyMap<st
       },
     ]),
   );
+}
+
+interface EgressHost {
+  readonly namespace: string;
+  readonly host: string;
+  readonly isExcluded: boolean;
+}
+
+/** An entry of `egress.hosts`; undefined: istiod ignores it. */
+function egressHost(one: string, client: string): EgressHost | undefined {
+  const [place = "", host, ...more] = one.split("/");
+  if (host === undefined || more.length > 0) return undefined;
+  const isExcluded = place.startsWith("~");
+  const namespace = isExcluded ? place.slice(1) || everyNamespace : place;
+  return { namespace: namespace === "." ? client : namespace, host, isExcluded };
 }
 
 /** What happens to requests for a host that a Sidecar does not import. */

@@ -4,7 +4,11 @@ import { trafficOf, type VirtualService } from "./virtual-services.ts";
 const used = new WeakMap<VirtualService, { readonly domain: string; readonly subsets: ReadonlySet<string> }>();
 
 /** Whether a VirtualService sends requests to a subset of a host. Every DestinationRule of the host asks for it. */
-export function routesTo(virtualService: VirtualService, host: string, subset: string, domain: string): boolean {
+export function routesTo(
+  virtualService: VirtualService,
+  { host, subset }: { readonly host: string; readonly subset: string },
+  domain: string,
+): boolean {
   let known = used.get(virtualService);
   if (known?.domain !== domain) {
     const { namespace } = virtualService.metadata;

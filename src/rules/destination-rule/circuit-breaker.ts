@@ -41,19 +41,14 @@ export const destinationRuleCircuitBreaker = defineRule({
 });
 
 function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Iterable<Problem> {
-  const { maxEjectionPercent = 10, minHealthPercent = 0 } = outlierDetection ?? {};
-  if (maxEjectionPercent >= 100 && minHealthPercent === 0)
+  if (outlierDetection !== undefined && mayEjectAll(outlierDetection))
     yield {
       at: [...at, "outlierDetection", "maxEjectionPercent"],
       message: "Outlier detection may eject every pod, and then every request fails: maxEjectionPercent is 100",
       key: JSON.stringify([at.slice(1), "ejects all"]),
     };
-  const limits: (readonly [Path, number | undefined])[] = [
-    [["tcp", "maxConnections"], connectionPool?.tcp?.maxConnections],
-    [["http", "http1MaxPendingRequests"], connectionPool?.http?.http1MaxPendingRequests],
-    [["http", "http2MaxRequests"], connectionPool?.http?.http2MaxRequests],
-  ];
-  for (const [field, limit] of limits)
+  if (connectionPool === undefined) return;
+  for (const [field, limit] of limitsOf(connectionPool))
     if (limit === 1)
       yield {
         at: [...at, "connectionPool", ...field],
@@ -61,3 +56,16 @@ function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Ite
         key: JSON.stringify([at.slice(1), field]),
       };
 }
+
+/** Envoy's default ejects a tenth at most. */
+const mayEjectAll = ({ maxEjectionPercent = 10, minHealthPercent = 0 }: NonNullable<Limits["outlierDetection"]>) =>
+  maxEjectionPercent >= 100 && minHealthPercent === 0;
+
+const limitsOf = ({
+  tcp,
+  http,
+}: NonNullable<Limits["connectionPool"]>): readonly (readonly [readonly string[], number | undefined])[] => [
+  [["tcp", "maxConnections"], tcp?.maxConnections],
+  [["http", "http1MaxPendingRequests"], http?.http1MaxPendingRequests],
+  [["http", "http2MaxRequests"], http?.http2MaxRequests],
+];

@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import {
   definitionsOfRule,
   entriesOfDestinationRule,
@@ -39,30 +40,40 @@ export const destinationRuleNeverUsed = defineRule({
   fix: "Move the DestinationRule to the namespace of the service, or correct its host. If it is for clients of its own namespace, say so with `exportTo: [.]`.",
 
   *check(rule, mesh) {
-    const { settings } = mesh;
-    const host = hostOfRule(rule, settings);
-    if (!isServed(rule, settings) || host === "" || isWildcard(host) || host.endsWith(".svc.clusterset.local")) return;
+    const host = hostOfRule(rule, mesh.settings);
+    if (!isServed(rule, mesh.settings) || !isOneHost(host)) return;
     const definitions = definitionsOfRule(rule, mesh);
-    if (definitions.length === 0) {
-      if (isRegistryComplete(mesh)) yield unknownHost(rule, host, mesh);
-      return;
-    }
-    const { namespace } = rule.metadata;
-    if (namespace === settings.rootNamespace || definitions.some(({ metadata }) => metadata.namespace === namespace))
-      return;
-    // Another ServiceEntry may define the host in this namespace.
-    if (!mesh.knowsAll("ServiceEntry") && namespaceOfHost(host, settings.domain) === undefined) return;
-    if (hasOwnClients(rule, mesh) === false)
-      yield {
-        at: ["spec", "host"],
-        message: `No client uses this DestinationRule: "${host}" is a service of another namespace, and namespace "${namespace}" has no sidecars and no gateways`,
-        key: JSON.stringify([host, "no clients"]),
-        evidence: definitions,
-        related: definitions,
-      };
-    else yield* exportedInVain(rule, host);
+    if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
+    else if (isRegistryComplete(mesh)) yield unknownHost(rule, host, mesh);
   },
 });
+
+/** Hosts of a cluster set may be in another cluster. */
+const isOneHost = (host: string): boolean =>
+  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** A rule in another namespace than the service. */
+function* elsewhere(
+  rule: DestinationRule,
+  host: string,
+  definitions: readonly Definition[],
+  mesh: View,
+): Iterable<Problem> {
+  const { namespace } = rule.metadata;
+  const { rootNamespace, domain } = mesh.settings;
+  if (namespace === rootNamespace || definitions.some(({ metadata }) => metadata.namespace === namespace)) return;
+  // Another ServiceEntry may define the host in this namespace.
+  if (!mesh.knowsAll("ServiceEntry") && namespaceOfHost(host, domain) === undefined) return;
+  if (hasOwnClients(rule, mesh) !== false) yield* exportedInVain(rule, host);
+  else
+    yield {
+      at: ["spec", "host"],
+      message: `No client uses this DestinationRule: "${host}" is a service of another namespace, and namespace "${namespace}" has no sidecars and no gateways`,
+      key: JSON.stringify([host, "no clients"]),
+      evidence: definitions,
+      related: definitions,
+    };
+}
 
 function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
   const { domain } = mesh.settings;

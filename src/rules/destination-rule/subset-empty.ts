@@ -1,5 +1,5 @@
 import { absent } from "../../engine/evidence.ts";
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { namespaceOfService } from "../../mesh/membership/services.ts";
@@ -14,7 +14,7 @@ import {
   virtualServicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rules.ts";
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
-import { fact } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
 /** The workloads of a namespace by their labels, without proxies. */
 const workloadsByLabels = fact(
@@ -41,35 +41,57 @@ export const destinationRuleSubsetEmpty = defineRule({
 
   *check(rule, mesh) {
     const { settings } = mesh;
-    if (!isServed(rule, settings) || rule.spec.subsets.length === 0 || !mesh.knowsAll("Workload")) return;
-    if (Object.keys(rule.metadata.annotations).some((key) => key.startsWith(rollouts))) return;
-    const host = hostOfRule(rule, settings);
+    if (!isServed(rule, settings) || isOfRollouts(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-      const { selector, type } = service.spec;
       const [namespace] = mesh.related(namespaceOfService, service);
-      if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) continue;
-      const workloads = mesh.get(workloadsByLabels, namespace);
-      // A service without any pod is in another repository, or does not run yet.
-      if (workloads.selected(selector).length === 0) continue;
+      const pods = podsOf(service, namespace, mesh);
+      if (pods === undefined || namespace === undefined) continue;
       const users = mesh.related(virtualServicesOfDestinationRule, rule);
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (isPlaced(subset) || workloads.selected({ ...selector, ...subset.labels }).length > 0) continue;
-        const user = users.find((one) => routesTo(one, host, subset.name, settings.domain));
-        if (user === undefined) continue;
-        const { name } = namespace.metadata;
-        yield {
-          at: ["spec", "subsets", i, "labels"],
-          message: `No workload of "${host}" has ${formatLabels(subset.labels)}, and ${idOf(user)} routes requests to subset "${subset.name}"`,
-          key: JSON.stringify([host, subset.name, subset.labels]),
-          related: [user],
-          evidence: [user, absent("Workload", name)],
-        };
+        if (!isPlaced(subset) && pods.selected({ ...service.spec.selector, ...subset.labels }).length === 0)
+          yield* problemOf({ rule, i, users, namespace }, mesh);
       }
     }
   },
 });
 
+/** The workloads of the namespace; undefined: none is the Service's, because they are elsewhere, or do not run yet. */
+function podsOf(
+  { spec: { selector, type } }: ObjectOf<"Service">,
+  namespace: ObjectOf<"Namespace"> | undefined,
+  mesh: MeshView<typeof workloadsByLabels>,
+): Labelled<ObjectOf<"Workload">> | undefined {
+  if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) return undefined;
+  const workloads = mesh.get(workloadsByLabels, namespace);
+  return workloads.selected(selector).length === 0 ? undefined : workloads;
+}
+
+interface Empty {
+  readonly rule: DestinationRule;
+  /** The position of the subset. */
+  readonly i: number;
+  readonly users: readonly ObjectOf<"VirtualService">[];
+  readonly namespace: ObjectOf<"Namespace">;
+}
+
+/** Only if requests are routed there. */
+function* problemOf({ rule, i, users, namespace }: Empty, { settings }: MeshView): Iterable<Problem> {
+  const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
+  const host = hostOfRule(rule, settings);
+  const user = users.find((one) => routesTo(one, { host, subset: name }, settings.domain));
+  if (user === undefined) return;
+  yield {
+    at: ["spec", "subsets", i, "labels"],
+    message: `No workload of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
+    key: JSON.stringify([host, name, labels]),
+    related: [user],
+    evidence: [user, absent("Workload", namespace.metadata.name)],
+  };
+}
+
+const isOfRollouts = ({ metadata }: DestinationRule): boolean =>
+  Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
 const rollouts = "argo-rollouts.argoproj.io/";
 
 /** Labels that istiod or a controller adds to pods. */

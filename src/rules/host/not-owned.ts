@@ -48,33 +48,29 @@ interface Claim {
 const againstClaim = (ownership: HostOwnership, { host, namespace, isOffer }: Omit<Claim, "at">) =>
   ownership.against(namespace, host).filter((owned) => !isOffer || covers(owned.host, host.toLowerCase()));
 
-function* claimsOf(object: Subject, settings: MeshSettings): Iterable<Claim> {
+function claimsOf(object: Subject, settings: MeshSettings): Iterable<Claim> {
+  if (object.kind === "Gateway") return offersOf(object);
+  if (object.kind === "KubernetesGateway") return listenersOf(object);
   const { namespace } = object.metadata;
-  switch (object.kind) {
-    case "VirtualService":
-      if (isForOthers(object, settings))
-        for (const [i, host] of object.spec.hosts.entries())
-          yield {
-            at: ["spec", "hosts", i],
-            host: fullHost(host, namespace, settings.domain),
-            namespace,
-            isOffer: false,
-          };
-      return;
-    case "ServiceEntry":
-      if (isExported(object, settings.defaultServiceExportTo))
-        for (const [i, host] of object.spec.hosts.entries())
-          yield { at: ["spec", "hosts", i], host, namespace, isOffer: false };
-      return;
-    case "Gateway":
-      for (const [i, { hosts }] of object.spec.servers.entries())
-        for (const [j, host] of hosts.entries())
-          yield { at: ["spec", "servers", i, "hosts", j], ...offered(host, namespace), isOffer: true };
-      return;
-    case "KubernetesGateway":
-      for (const [i, { hostname }] of object.spec.listeners.entries())
-        if (hostname) yield { at: ["spec", "listeners", i, "hostname"], host: hostname, namespace, isOffer: true };
-  }
+  const isService = object.kind === "ServiceEntry";
+  if (isService ? !isExported(object, settings.defaultServiceExportTo) : !isForOthers(object, settings)) return [];
+  return object.spec.hosts.map((host, i) => ({
+    at: ["spec", "hosts", i],
+    host: isService ? host : fullHost(host, namespace, settings.domain),
+    namespace,
+    isOffer: false,
+  }));
+}
+
+function* offersOf({ metadata, spec }: ObjectOf<"Gateway">): Iterable<Claim> {
+  for (const [i, { hosts }] of spec.servers.entries())
+    for (const [j, host] of hosts.entries())
+      yield { at: ["spec", "servers", i, "hosts", j], ...offered(host, metadata.namespace), isOffer: true };
+}
+
+function* listenersOf({ metadata: { namespace }, spec }: ObjectOf<"KubernetesGateway">): Iterable<Claim> {
+  for (const [i, { hostname }] of spec.listeners.entries())
+    if (hostname) yield { at: ["spec", "listeners", i, "hostname"], host: hostname, namespace, isOffer: true };
 }
 
 /** `shop/shop.example.com` offers the host to namespace shop alone. */

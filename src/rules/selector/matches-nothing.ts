@@ -181,7 +181,7 @@ function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace"
       return mesh.related(namespaceOfSelectingWasmPlugin, object);
     case "EnvoyFilter":
       return mesh.related(namespaceOfSelectingEnvoyFilter, object);
-    case "Sidecar":
+    default:
       return mesh.related(namespaceOfSelectingSidecar, object);
   }
 }

@@ -73,29 +73,35 @@ interface Found {
 
 function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found | undefined> {
   if (!isServed(virtualService, mesh.settings) || !isRegistryComplete(mesh)) return;
-  const { namespace } = virtualService.metadata;
   // Many routes have the same destination.
   const known = new Map<string, Problem | undefined>();
   for (const traffic of trafficOf(virtualService)) {
-    const { destination } = traffic;
-    const host = fullHost(destination.host, namespace, mesh.settings.domain);
-    if (host === "" || isWildcard(host) || host.endsWith(".svc.clusterset.local")) continue;
-    const registered = mesh.get(registeredHost, host);
-    const isMissing = registered.definitions.length === 0;
-    const needsPort = !isMissing && destination.port?.number === undefined && (registered.ports?.size ?? 0) > 1;
-    const key = JSON.stringify([host, destination.port?.number, needsPort ? portsAsked(traffic) : ""]);
+    const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
+    if (!isLookedUp(host)) continue;
+    const asked = { host, registered: mesh.get(registeredHost, host) };
+    const key = keyOf(traffic, asked);
     if (!known.has(key)) {
       yield;
-      known.set(key, problemAt(virtualService, traffic, { host, registered }, mesh));
+      known.set(key, problemAt(virtualService, traffic, asked, mesh));
     }
     const problem = known.get(key);
     if (problem === undefined) continue;
+    const isMissing = asked.registered.definitions.length === 0;
     const at = [...traffic.at, ...problem.at];
     yield { problem: { ...problem, at }, host, isMissing, isUncertain: traffic.isUncertain };
   }
 }
 
-const portsAsked = ({ route }: Traffic): string => route.match.map(({ port }) => port ?? "").join();
+/** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
+const isLookedUp = (host: string): boolean =>
+  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** What the problem of a destination depends on. */
+function keyOf({ destination, route }: Traffic, { host, registered }: Asked): string {
+  const port = destination.port?.number;
+  const isArriving = port === undefined && (registered.ports?.size ?? 0) > 1;
+  return JSON.stringify([host, port, isArriving ? route.match.map((match) => match.port) : ""]);
+}
 
 interface Asked {
   readonly host: string;
@@ -119,12 +125,20 @@ function problemAt(
       related: definitions,
       fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
     };
-  const asked = traffic.destination.port?.number;
-  if (ports === undefined) return undefined;
-  if (asked !== undefined && asked !== 0)
+  return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
+}
+
+function portProblem(
+  virtualService: VirtualService,
+  { destination, route }: Traffic,
+  { host, registered, ports }: Asked & { readonly ports: ReadonlySet<number> },
+  mesh: View,
+): Problem | undefined {
+  const asked = destination.port?.number;
+  if (asked)
     return ports.has(asked) ? undefined : missingPort(`"${host}" has no port ${asked}`, [host, asked], registered);
   if (ports.size < 2) return undefined;
-  const without = [...(listenerPortsOf(virtualService, traffic.route, mesh) ?? [])].find((port) => !ports.has(port));
+  const without = [...(listenerPortsOf(virtualService, route, mesh) ?? [])].find((port) => !ports.has(port));
   return without === undefined
     ? undefined
     : missingPort(

@@ -32,7 +32,9 @@ export const virtualServiceFaultInjected = defineRule({
 
 /** The faults that Envoy gets: only fixed delays, and aborts with a status. */
 function* injected({ abort, delay }: Fault): Iterable<readonly ["abort" | "delay", string, number]> {
-  if (delay?.fixedDelay) yield ["delay", "Delays", delay.percentage?.value ?? delay.percent ?? 0];
-  if (abort !== undefined && (abort.httpStatus !== undefined || abort.grpcStatus))
-    yield ["abort", "Aborts", abort.percentage?.value ?? 0];
+  if (delay?.fixedDelay) yield ["delay", "Delays", percentOf(delay) ?? delay.percent ?? 0];
+  if (abort?.httpStatus !== undefined || abort?.grpcStatus) yield ["abort", "Aborts", percentOf(abort) ?? 0];
 }
+
+const percentOf = ({ percentage }: NonNullable<Fault["abort"] | Fault["delay"]>): number | undefined =>
+  percentage && (percentage.value ?? 0);

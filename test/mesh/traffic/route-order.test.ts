@@ -10,7 +10,7 @@ const withRoutes = (matches: readonly (readonly object[])[]): VirtualService =>
   readObject("VirtualService", {
     metadata: { name: "x", namespace: "a" },
     spec: { hosts: ["x"], http: matches.map((match) => ({ match, route: [{ destination: { host: "x" } }] })) },
-  }) as VirtualService;
+  });
 const unreachable = (matches: readonly (readonly object[])[]) =>
   [...unreachableRoutes(withRoutes(matches))].map(({ i }) => i);
 
@@ -28,13 +28,16 @@ interface Match {
   readonly port?: number;
 }
 
+function isUriTaken(uri: Match["uri"], asked: string, ignoreCase: boolean): boolean {
+  const same = (text: string) => (ignoreCase ? text.toLowerCase() : text);
+  const { exact, prefix = "" } = uri ?? {};
+  return exact === undefined ? same(asked).startsWith(same(prefix)) : same(asked) === same(exact);
+}
+
 /** What Envoy does with a request, without an index. */
 function isTaken({ uri, ignoreUriCase, method, headers = {}, port }: Match, request: Request): boolean {
-  const same = (text: string) => (ignoreUriCase ? text.toLowerCase() : text);
-  if (uri?.exact !== undefined && same(request.uri) !== same(uri.exact)) return false;
-  if (uri?.prefix !== undefined && !same(request.uri).startsWith(same(uri.prefix))) return false;
-  if (method !== undefined && method.exact !== request.method) return false;
-  if (port !== undefined && port !== request.port) return false;
+  if (!isUriTaken(uri, request.uri, ignoreUriCase === true)) return false;
+  if ((method?.exact ?? request.method) !== request.method || (port ?? request.port) !== request.port) return false;
   return Object.entries(headers).every(([name, { exact, prefix }]) => {
     const value = request.headers[name];
     if (value === undefined) return false;
