@@ -121,6 +121,36 @@
   verbs:
     - create
     - patch
+- apiGroups:
+    - openreports.io
+  resources:
+    - reports
+    - clusterreports
+  verbs:
+    - list
+    - get
+    - create
+    - update
+    - delete
+- apiGroups:
+    - wgpolicyk8s.io
+  resources:
+    - policyreports
+    - clusterpolicyreports
+  verbs:
+    - list
+    - get
+    - create
+    - update
+    - delete
+- apiGroups:
+    - admissionregistration.k8s.io
+  resources:
+    - validatingwebhookconfigurations
+  resourceNames:
+    - meshward
+  verbs:
+    - get
 {{- end }}
 
 {{- define "meshward.istioNamespaceRules" -}}
@@ -135,5 +165,19 @@
 {{- end }}
 
 {{- define "meshward.ownNamespaceRules" -}}
-[]
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  resourceNames:
+    - meshward
+  verbs:
+    - get
+    - update
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  verbs:
+    - create
 {{- end }}
