@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import { AuditPublisher } from "../controllers/audit-publisher.ts";
 import { auditInBackground, type AuditOutcome } from "../controllers/background-audit.ts";
@@ -43,6 +43,9 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   /** Called with each outcome, before it is published. */
   readonly found?: (outcome: AuditOutcome) => void;
 }
+
+/** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
+export const auditRestMs = 2;
 
 /** An audit that runs while this replica leads. */
 export interface BackgroundAudit {
@@ -100,7 +103,7 @@ class Term {
         log,
         isReady: () => checks.every((check) => check.problem() === undefined),
         intervalMs: auditInterval * 1_000,
-        pause: () => nextTurn(),
+        pause: () => sleep(auditRestMs),
         publish(outcome, turn) {
           found?.(outcome);
           return publisher.publish(outcome, turn);

@@ -1,6 +1,7 @@
 // A webhook with an audit that begins again whenever it is done, in a process of its own.
 
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { auditRestMs } from "../../src/cli/background-audit.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { startWebhook } from "../../src/cli/webhook.ts";
 import { auditInBackground, type AuditOutcome } from "../../src/controllers/background-audit.ts";
@@ -53,7 +54,7 @@ function begin(intervalMs: number, done: (outcome: AuditOutcome) => void): void 
       rules,
       intervalMs,
       pace: hurried,
-      pause: () => nextTurn(),
+      pause: () => sleep(auditRestMs),
       log: createLog("silent", "stdout"),
       publish: (outcome) => Promise.resolve(done(outcome)),
     },
