@@ -12,6 +12,11 @@ export interface PolicyOptions {
   readonly profile: string;
 }
 
+/** The paths of policies: of `--policies`, or of a file that names several. */
+export interface PolicyPaths {
+  readonly policies?: string | readonly string[];
+}
+
 export const policiesOption = () =>
   new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
 export const profileOption = () =>
@@ -28,10 +33,13 @@ export interface PoliciesInForce {
 /**
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
-export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
+export async function policiesOf(
+  options: PolicyPaths & Pick<PolicyOptions, "profile">,
+  more: readonly PolicySource[] = [],
+): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
+  const { documents, errors } = await documentsInAll([options.policies ?? []].flat());
   const loaded = loadPolicies([...documents, ...more], rules, found.profile, found.pin);
   return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
 }
@@ -43,7 +51,7 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
 export async function policiesWith(options: PolicyOptions, path: string): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const own = options.policies === undefined ? nothing : await documentsIn(options.policies);
+  const own = await documentsInAll([options.policies ?? []].flat());
   const more = await documentsIn(path);
   const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
   const kept = own.documents.filter(({ raw }) => !replaced.has(titleOf(raw)));
@@ -60,7 +68,11 @@ interface Documents {
   readonly documents: readonly Manifest[];
   readonly errors: readonly SourceError[];
 }
-const nothing: Documents = { documents: [], errors: [] };
+
+async function documentsInAll(paths: readonly string[]): Promise<Documents> {
+  const found = await Promise.all(paths.map(documentsIn));
+  return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
+}
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string): Promise<Documents> {

@@ -116,9 +116,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
-  const mesh = await followMesh(options, terminal, log);
-  const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
+  const mesh = await followMesh(options, terminal, { log, metrics });
+  const { cluster, connection } = mesh;
   const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
