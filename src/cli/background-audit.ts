@@ -52,13 +52,15 @@ export interface BackgroundAudit {
   close(): Promise<void>;
 }
 
-/** Starts the background audit, which begins when the mesh is complete and this replica is elected. */
+/**
+ * Starts the background audit, which begins when the mesh is complete and this replica is elected. A mesh of files is not
+ * audited, because it does not change.
+ */
 export function startBackgroundAudit(parts: BackgroundAuditParts): BackgroundAudit {
   const { connection, election, log } = parts;
-  if (parts.auditInterval === 0) return { close: async () => undefined };
+  if (parts.auditInterval === 0 || connection === undefined) return { close: async () => undefined };
   const term = new Term(parts);
-  if (connection === undefined) term.begin();
-  else if (election === undefined)
+  if (election === undefined)
     log.info({}, "no background audit: give --namespace, in which the replicas elect the one that audits");
   else election.onChange((isLeading) => (isLeading ? term.begin() : void term.end()));
   return { close: () => term.end() };

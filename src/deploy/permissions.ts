@@ -38,6 +38,9 @@ const eventRules: readonly PolicyRule[] = [
 /** Istio's ConfigMaps, in Istio's namespace only. RBAC cannot limit a list to a label. */
 const configMapRules: readonly PolicyRule[] = [{ apiGroups: [""], resources: ["configmaps"], verbs: following }];
 
+/** The name of the roles for what the elected replica writes. */
+const controllersName = `${installationName}-controllers`;
+
 const policyRule = ({ apiGroups, resources, resourceNames, verbs }: Permission): PolicyRule => ({
   apiGroups,
   resources,
@@ -74,8 +77,9 @@ export function permissionObjects(
       metadata: { name: installationName, namespace },
       automountServiceAccountToken: false,
     },
-    ...granted("ClusterRole", [...readRules(rules), ...eventRules, ...ofControllers("cluster")]),
+    ...granted("ClusterRole", [...readRules(rules), ...eventRules]),
+    ...granted("ClusterRole", ofControllers("cluster"), { name: controllersName }),
     ...granted("Role", configMapRules, { namespace: istioNamespace }),
-    ...granted("Role", ofControllers("namespace"), { namespace, name: `${installationName}-replicas` }),
+    ...granted("Role", ofControllers("namespace"), { namespace, name: controllersName }),
   ];
 }

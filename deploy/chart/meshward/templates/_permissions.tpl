@@ -126,36 +126,6 @@
   verbs:
     - create
     - patch
-- apiGroups:
-    - openreports.io
-  resources:
-    - reports
-    - clusterreports
-  verbs:
-    - list
-    - get
-    - create
-    - update
-    - delete
-- apiGroups:
-    - wgpolicyk8s.io
-  resources:
-    - policyreports
-    - clusterpolicyreports
-  verbs:
-    - list
-    - get
-    - create
-    - update
-    - delete
-- apiGroups:
-    - admissionregistration.k8s.io
-  resources:
-    - validatingwebhookconfigurations
-  resourceNames:
-    - meshward
-  verbs:
-    - get
 {{- end }}
 
 {{- define "meshward.istioNamespaceRules" -}}
