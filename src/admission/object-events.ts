@@ -1,5 +1,5 @@
 import type { Ruling } from "../engine/ruling.ts";
-import type { ObjectEvent, ObjectReference } from "../kube/object-event.ts";
+import type { EventReason, ObjectEvent, ObjectReference } from "../kube/object-event.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { counted } from "../text/phrases.ts";
 import { printableText, quoted } from "../text/printable.ts";
@@ -7,9 +7,9 @@ import type { Judgement } from "./judgement.ts";
 import { placeOf } from "./message.ts";
 
 /** The reason of the Event that reports each use of break glass. */
-export const breakGlassUsed = "BreakGlassUsed";
+export const breakGlassUsed: EventReason = "BreakGlassUsed";
 /** The reason of the Event that reports findings which only warned a reconciler. */
-const reconcilerWarned = "ReconcilerWarned";
+const reconcilerWarned: EventReason = "ReconcilerWarned";
 
 /** The API server rejects an Event with a note of more than 1 KiB (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestNoteBytes = 1_000;

@@ -6,6 +6,7 @@ import type { Ruling } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { Policies } from "../policy/policies.ts";
+import { errorFields } from "../text/error-fields.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import { notJudged } from "./answer.ts";
@@ -32,6 +33,8 @@ export interface ValidationParts {
   readonly pending?: PendingChanges | undefined;
   /** The budget of CPU time for a review, and how it yields. Default: no limit, without yielding. */
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
+  /** Receives the rulings of each evaluation, for policy tests. */
+  readonly observe?: ((rulings: readonly Ruling[]) => void) | undefined;
   /** Returns the URL of a rule's page, for messages. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
   /** The log for errors that a response cannot contain. */
@@ -132,14 +135,16 @@ export class Validation {
   }
 
   #outcome({ request, change }: Review, mesh: () => Mesh): Outcome | Promise<Outcome> {
-    const { policies, now, log, pageOf } = this.#parts;
+    const { policies, now, log, pageOf, observe } = this.#parts;
     const inForce = policies();
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
     const asked = { change, mesh, selection, user: request.user.name };
     return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
       for (const { rule, subject, error } of evaluation.errors)
-        log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
-      return outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
+        log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
+      const outcome = outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
+      observe?.(outcome.rulings);
+      return outcome;
     });
   }
 
@@ -182,7 +187,7 @@ export class Validation {
   async #read(evidence: readonly Evidence[], { request }: Review): Promise<readonly Change[] | undefined> {
     const { readAgain, log } = this.#parts;
     return readAgain?.(evidence).catch((error: unknown) => {
-      log?.error({ uid: request.uid, ...described(error) }, "the evidence of a denial could not be read again");
+      log?.error({ uid: request.uid, ...errorFields(error) }, "the evidence of a denial could not be read again");
       return undefined;
     });
   }
@@ -239,6 +244,3 @@ function unjudged(reason: string, warning: string | undefined): Decision {
 function goOn<T, U>(value: T | Promise<T>, use: (value: T) => U | Promise<U>): U | Promise<U> {
   return value instanceof Promise ? value.then((known) => use(known)) : use(value);
 }
-
-export const described = (error: unknown): { error: string; stack?: string | undefined } =>
-  error instanceof Error ? { error: error.message, stack: error.stack } : { error: String(error) };

@@ -6,6 +6,7 @@ import { type ClusterConnection, connectToCluster } from "../sources/cluster/con
 import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { MeshStore } from "../view/store.ts";
 import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
@@ -15,6 +16,12 @@ import type { Terminal } from "./terminal.ts";
 export interface FollowedMeshOptions extends MeshOptions {
   /** Seconds. */
   readonly maxStaleness: number;
+}
+
+/** What is told of following a cluster. */
+interface Told {
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, "listed" | "watchRestarted">;
 }
 
 /** The current mesh that a server checks changes against. */
@@ -33,8 +40,8 @@ export interface FollowedMesh {
  * Reads files and captures once and watches a cluster. A cluster that cannot be reached is tried again without a limit.
  * Throws a UsageError for an error that a retry cannot resolve.
  */
-export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, log: Log): Promise<FollowedMesh> {
-  if (options.mesh === clusterWord) return followCluster(options, terminal, log);
+export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, told: Told): Promise<FollowedMesh> {
+  if (options.mesh === clusterWord) return followCluster(options, terminal, told);
   const { mesh } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
@@ -53,7 +60,11 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
   };
 }
 
-async function followCluster(options: FollowedMeshOptions, { env }: Terminal, log: Log): Promise<FollowedMesh> {
+async function followCluster(
+  options: FollowedMeshOptions,
+  { env }: Terminal,
+  { log, metrics }: Told,
+): Promise<FollowedMesh> {
   const { kubeconfig, context, clusterDomain, maxStaleness } = options;
   const userAgent = `meshward/${packageJson.version}`;
   const connection = await connectToCluster({ kubeconfig, context, env, userAgent }).catch((error: unknown) => {
@@ -67,6 +78,10 @@ async function followCluster(options: FollowedMeshOptions, { env }: Terminal, lo
     log,
     maxStalenessMs: maxStaleness * 1000,
     settings: settingsIn(clusterDomain),
+    observer: {
+      listed: (kind, milliseconds) => metrics.listed(kind, milliseconds / 1_000),
+      restarted: (kind, fault) => metrics.watchRestarted(kind, fault),
+    },
   });
   return {
     current: () => cluster.mesh(),

@@ -121,7 +121,8 @@ function eventWriterOf({ connection, log }: WebhookOptions, metrics: Metrics) {
   if (connection === undefined)
     return {
       tell(events: readonly ObjectEvent[]) {
-        for (const event of events) log.info(event, "Event not written: no cluster is connected");
+        for (const { reason, rule, regarding } of events)
+          log.info({ reason, rule, regarding }, "Event not written: no cluster is connected");
       },
       close: async () => undefined,
     };

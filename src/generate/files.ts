@@ -1,10 +1,14 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { documentDefinitions } from "../deploy/definitions.ts";
+import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
+import { policyTestSchema } from "../policy-tests/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
-import { chartFiles } from "./chart.ts";
+import { chartFiles, generatedNote } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
+import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
@@ -25,14 +29,21 @@ export async function generated(): Promise<Generated> {
   const readable = await findReadable(root, found);
   const fixtures = join(root, "test/rules");
   const rules = found.map(({ rule }) => rule);
+  const observability = await observabilityPage();
   return {
     faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable), ...readerFaults()],
     files: () => [
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
+      { path: "docs/observability.md", content: observability },
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
+      ...documentDefinitions(rules).map((object) => ({
+        path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
+        content: `# ${generatedNote}\n${yamlOf([object])}`,
+      })),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

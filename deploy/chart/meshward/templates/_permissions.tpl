@@ -77,6 +77,11 @@
     - gateway.networking.k8s.io
   resources:
     - gateways
+    - grpcroutes
+    - httproutes
+    - referencegrants
+    - tcproutes
+    - tlsroutes
   verbs:
     - get
     - list
@@ -135,5 +140,19 @@
 {{- end }}
 
 {{- define "meshward.ownNamespaceRules" -}}
-[]
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  resourceNames:
+    - meshward
+  verbs:
+    - get
+    - update
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  verbs:
+    - create
 {{- end }}
