@@ -99,7 +99,7 @@ function permissionTemplates(rules: readonly Rule[]): string {
       );
       add(variants, stringified(found?.["rules"] ?? []), certificates);
     }
-    return alternatives(variants, ".Values.certificates.source");
+    return alternatives(variants, '(include "meshward.certificates" .)');
   };
   return [
     define("meshward.clusterRules", rulesOf("ClusterRole", undefined)),

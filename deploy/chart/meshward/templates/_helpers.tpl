@@ -17,6 +17,11 @@ labels: {{- include "meshward.labels" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{- /* Where the certificate comes from. A Meshward outside of the cluster has one of its own. */ -}}
+{{- define "meshward.certificates" -}}
+{{- if .Values.webhooks.url }}secret{{ else }}{{ .Values.certificates.source }}{{ end }}
+{{- end }}
+
 {{- /* What the API server calls: a list of the root and the path. */ -}}
 {{- define "meshward.clientConfig" -}}
 {{- $root := index . 0 }}{{ $path := index . 1 }}
