@@ -37,33 +37,58 @@ export async function exposedMetrics(): Promise<ReadonlyMap<string, Exposed>> {
 /** What is wrong with a query: syntax, metrics, labels and values that nothing exposes. */
 export function faultsIn(query: string, exposed: ReadonlyMap<string, Exposed>): readonly string[] {
   const text = query.replaceAll("$__rate_interval", "5m");
-  const faults: string[] = [];
-  const known = new Set<string>();
-  const grouping: string[] = [];
-  let metric: Exposed | undefined;
-  let isGrouping = false;
-  let label = "";
+  const reading = new Reading(exposed);
   parser.parse(text).iterate({
     enter({ name, type, from, to }) {
       const word = text.slice(from, to);
-      if (type.isError) faults.push(`syntax error at ${from}: ${text.slice(from, from + 20)}`);
-      if (name === "VectorSelector") isGrouping = false;
-      if (name === "GroupingLabels") isGrouping = true;
-      if (name === "Identifier") {
-        metric = exposed.get(word);
-        if (metric === undefined) faults.push(`no metric ${word}`);
-        for (const one of metric?.labels ?? []) known.add(one);
-      }
-      if (name === "LabelName" && isGrouping) grouping.push(word);
-      if (name === "LabelName" && !isGrouping) {
-        label = word;
-        if (metric !== undefined && !metric.labels.has(word)) faults.push(`the metric has no label ${word}`);
-      }
-      if (name === "StringLiteral" && !isGrouping) faults.push(...valueFaults(metric?.values[label], word));
+      if (type.isError) reading.faults.push(`syntax error at ${from}: ${text.slice(from, from + 20)}`);
+      else reading.read(name, word);
     },
   });
-  for (const one of grouping) if (!known.has(one)) faults.push(`no metric of the query has the label ${one}`);
-  return faults;
+  return [...reading.faults, ...reading.groupingFaults()];
+}
+
+/** Reads the nodes of a query in their order. */
+class Reading {
+  readonly faults: string[] = [];
+  readonly #exposed: ReadonlyMap<string, Exposed>;
+  readonly #known = new Set<string>();
+  readonly #grouping: string[] = [];
+  #metric: Exposed | undefined;
+  #isGrouping = false;
+  #label = "";
+
+  constructor(exposed: ReadonlyMap<string, Exposed>) {
+    this.#exposed = exposed;
+  }
+
+  read(node: string, word: string): void {
+    if (node === "VectorSelector") this.#isGrouping = false;
+    if (node === "GroupingLabels") this.#isGrouping = true;
+    if (node === "Identifier") this.#readMetric(word);
+    if (node === "LabelName") this.#readLabel(word);
+    if (node === "StringLiteral") this.faults.push(...valueFaults(this.#metric?.values[this.#label], word));
+  }
+
+  groupingFaults(): readonly string[] {
+    const unknown = this.#grouping.filter((label) => !this.#known.has(label));
+    return unknown.map((label) => `no metric of the query has the label ${label}`);
+  }
+
+  #readMetric(name: string): void {
+    this.#metric = this.#exposed.get(name);
+    if (this.#metric === undefined) this.faults.push(`no metric ${name}`);
+    for (const label of this.#metric?.labels ?? []) this.#known.add(label);
+  }
+
+  #readLabel(label: string): void {
+    if (this.#isGrouping) {
+      this.#grouping.push(label);
+      return;
+    }
+    this.#label = label;
+    if (this.#metric?.labels.has(label) === false) this.faults.push(`the metric has no label ${label}`);
+  }
 }
 
 /** Of a regular expression, each alternative is a value. */
