@@ -3,6 +3,7 @@ import type { Rule } from "../engine/rule.ts";
 import { certManagerObjects, injectedAuthority } from "./cert-manager.ts";
 import { documentDefinitions } from "./definitions.ts";
 import { protectedByDefault, type ProtectedNamespaces } from "./fail-closed.ts";
+import { monitoringObjects } from "./monitoring.ts";
 import { installationName, type KubernetesObject, selectorLabels } from "./object.ts";
 import { permissionObjects } from "./permissions.ts";
 import { type FailurePolicy, webhookConfigurations } from "./webhooks.ts";
@@ -35,6 +36,8 @@ export interface InstallationOptions {
   /** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException. */
   readonly definitions: boolean;
   readonly networkPolicy: boolean;
+  /** Objects of the Prometheus operator, and a dashboard. */
+  readonly monitoring: boolean;
   /** Meshward runs outside of the cluster at this URL: no Deployment, and nothing that belongs to it. */
   readonly url?: string;
   /** PEM, for caBundle. */
@@ -54,6 +57,7 @@ export const defaultInstallation: InstallationOptions = {
   profile: "baseline",
   definitions: true,
   networkPolicy: true,
+  monitoring: false,
 };
 
 /**
@@ -71,6 +75,7 @@ export function installation(rules: readonly Rule[], options: InstallationOption
     ...(isInside && options.certificates === "cert-manager"
       ? certManagerObjects(namespace, serviceNames(namespace))
       : []),
+    ...(isInside && options.monitoring ? monitoringObjects(namespace) : []),
     ...webhookObjects(rules, options),
   ].map(labelled);
 }

@@ -1,5 +1,7 @@
 import { stringify } from "yaml";
 import packageJson from "../../package.json" with { type: "json" };
+import { alertGroups } from "../deploy/alerts.ts";
+import { dashboard } from "../deploy/dashboard.ts";
 import {
   certificateKinds,
   defaultInstallation,
@@ -47,6 +49,9 @@ export function chartFiles(rules: readonly Rule[]): readonly GeneratedFile[] {
   });
   return [
     { path: `${folder}/Chart.yaml`, content: chartYaml() },
+    // Not templates, because both contain expressions of their own.
+    { path: `${folder}/files/alerts.json`, content: `${JSON.stringify({ groups: alertGroups() }, null, 2)}\n` },
+    { path: `${folder}/files/dashboard.json`, content: `${JSON.stringify(dashboard(), null, 2)}\n` },
     template("definitions.yaml", definitionTemplate(rules)),
     template("_permissions.tpl", permissionTemplates(rules)),
     template("_webhooks.tpl", webhookTemplates(rules)),

@@ -85,6 +85,10 @@ const cases: Readonly<Record<string, readonly [Values, Partial<InstallationOptio
     { protectedNamespaces: {} },
   ],
   policies: [{ policies }, { policies: yamlOf(policies), protectedNamespaces: { names: ["payments"], ...byLabel } }],
+  monitoring: [
+    { serviceMonitor: { enabled: true }, prometheusRule: { enabled: true }, dashboard: { enabled: true } },
+    { monitoring: true },
+  ],
   "outside of the cluster": [
     { webhooks: { url: "https://gate.example.com/team/", caBundle: authority } },
     { url: "https://gate.example.com/team/", authority },
