@@ -245,6 +245,24 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
       assert.deepEqual(changed, ["poddisruptionbudget.policy/meshward configured"]);
     });
 
+    test("denies what docs/install.md shows", async () => {
+      const page = readFileSync(new URL("../../docs/install.md", import.meta.url), "utf8");
+      const [, sample = ""] = /kubectl apply --dry-run=server -f - <<'END'\n([\s\S]*?)\nEND\n/.exec(page) ?? [];
+      const output = await plane.kubectl(["apply", "--dry-run=server", "-f", "-"], { input: sample, as: "tenant" });
+      isDenied(output, /virtual-service-weights-not-100/);
+    });
+
+    test("is the same as the base of kustomize, but for the replicas", async () => {
+      const { stdout } = await succeeds(plane, ["apply", "-k", join(kustomizations, "base")]);
+      const changed = stdout.split("\n").filter((line) => line !== "" && !line.endsWith(" unchanged"));
+      assert.deepEqual(changed, [
+        "deployment.apps/meshward configured",
+        "poddisruptionbudget.policy/meshward configured",
+      ]);
+      await everythingIsReady();
+      assert.equal(node.running().length, 3);
+    });
+
     test("does not stand in the way when it is gone, once the way out was taken", async () => {
       await succeeds(plane, ["scale", "deployment/meshward", "--namespace", own, "--replicas=0"]);
       await until("the pods to end", () => (node.running().length === 0 ? true : undefined));
