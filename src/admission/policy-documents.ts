@@ -4,6 +4,7 @@ import { member, type Path } from "../kube/read.ts";
 import { formatPath } from "../kube/field-path.ts";
 import { type DocumentKind, documentKinds, type Exception } from "../policy/documents.ts";
 import { limitsIn, type Refusal, refusalsOf, writerRefusal } from "../policy/exception-limits.ts";
+import { isWide } from "../policy/exception-states.ts";
 import { isExpired } from "../policy/expiry.ts";
 import { lossesOf } from "../policy/losses.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -50,10 +51,13 @@ export function reviewDocument(request: AdmissionRequest, review: DocumentReview
   if (read.exception === undefined)
     return allowed(warnings(request, lossesOf(review.policies, read.policies, defaultsOf(review.rules))));
   const refusals = exceptionRefusals(read.exception, request, review);
-  if (refusals.length === 0) return allowed(wideness(read.exception).map((text) => `${title}: ${text}`));
+  if (refusals.length === 0) return allowed(isWide(read.exception) ? [`${title}: ${wide}`] : []);
   const shown = refusals.map(({ at, message, fix }) => ({ message: `${placeOf(at)}${message}`, fix }));
   return denied(request, "exception-not-allowed", shown, review.page);
 }
+
+const wide =
+  "it accepts every finding of its rules in the namespace, also on objects that do not exist yet; limit it with spec.match";
 
 function exceptionRefusals(
   exception: Exception,
@@ -72,16 +76,6 @@ function exceptionRefusals(
     ...(byWriter === undefined ? [] : [byWriter]),
     ...(isExpired(exception, now) ? [past] : []),
     ...refusalsOf(exception.spec, limits, now),
-  ];
-}
-
-/** What makes an exception accept more than its writer may think. */
-export function wideness({ spec }: Exception): readonly string[] {
-  const { objects, fingerprints } = spec.match ?? {};
-  const isLimited = fingerprints !== undefined || objects?.labels !== undefined || objects?.kinds !== undefined;
-  if (isLimited || (objects?.names !== undefined && !objects.names.some((name) => /^\*+$/.test(name)))) return [];
-  return [
-    "it accepts every finding of its rules in the namespace, also on objects that do not exist yet; limit it with spec.match",
   ];
 }
 
