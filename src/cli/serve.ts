@@ -13,8 +13,9 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
-import { auditReportsOption, type BackgroundAuditFlags, startBackgroundAudit } from "./background-audit.ts";
+import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { startElectedWork } from "./elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
@@ -196,17 +197,12 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const audit = startBackgroundAudit({
-    auditInterval: options.auditInterval,
-    auditReports: options.auditReports,
-    mesh: mesh.current,
-    checks: mesh.checks,
-    pageOf: (id) => pageOf(id, options.docsUrl),
-    policies: () => policies.current(),
+  const elected = startElectedWork(options, {
+    mesh,
+    policies,
     tell: webhook.tell,
     log,
     metrics,
-    connection,
     election: controllers.election,
   });
   let isStarted = false;
@@ -228,7 +224,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     stopLooking();
     // Another replica leads at once, while this one still answers reviews.
     await Promise.all([
-      audit.close().then(() => controllers.handOver()),
+      elected.close().then(() => controllers.handOver()),
       webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort()),
     ]);
   }

@@ -16,6 +16,8 @@ export interface MeshwardOptions {
   readonly name?: string;
   /** MeshwardPolicy and MeshwardException documents. */
   readonly policies?: readonly object[];
+  /** More arguments of `serve`. */
+  readonly args?: readonly string[];
   /** The file to run. */
   readonly file?: string;
   /** Options in place of --tls-cert and --tls-key, and of other options that are given here. */
@@ -41,7 +43,7 @@ export interface Meshward {
 }
 
 export async function startMeshward(options: MeshwardOptions): Promise<Meshward> {
-  const { plane, name = "meshward", policies = [], file = built } = options;
+  const { plane, name = "meshward", policies = [], args = [], file = built } = options;
   if (!existsSync(file)) throw new Error(`${file} is not there: run npm run build first`);
   const folder = join(plane.folder, name);
   mkdirSync(folder);
@@ -55,7 +57,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
     startProgram({
       name,
       path: process.execPath,
-      args: argsOf({ ...options, folder, port, opsPort, file }),
+      args: [...argsOf({ ...options, folder, port, opsPort, file }), ...args],
       logPath,
     });
   let program = start();
