@@ -3,8 +3,11 @@
 import type { Rule } from "../engine/rule.ts";
 import { authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
 import { authorizationPolicyBypassesWaypoint } from "./authorization-policy/bypasses-waypoint.ts";
+import { authorizationPolicyHttpOnTcp } from "./authorization-policy/http-on-tcp.ts";
 import { authorizationPolicyNamespaceUnknown } from "./authorization-policy/namespace-unknown.ts";
+import { authorizationPolicyNeedsMtls } from "./authorization-policy/needs-mtls.ts";
 import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
+import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
@@ -64,6 +67,8 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
+import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
@@ -85,8 +90,11 @@ import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyBypassesWaypoint,
+  authorizationPolicyHttpOnTcp,
   authorizationPolicyNamespaceUnknown,
+  authorizationPolicyNeedsMtls,
   authorizationPolicyNotEnforcedL7,
+  authorizationPolicyOnlyNegative,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyRulesSplit,
   authorizationPolicyTargetNotFound,
@@ -146,6 +154,8 @@ export const rules: readonly Rule[] = [
   routesNeedWaypoint,
   sidecarForwardsElsewhere,
   telemetryHidesTraffic,
+  telemetryProviderUnknown,
+  telemetrySamplingTooHigh,
   virtualServiceGatewayHostMismatch,
   virtualServiceGatewayNotFound,
   virtualServiceRouteRejected,
