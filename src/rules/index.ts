@@ -10,6 +10,7 @@ import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enf
 import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
+import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
@@ -17,6 +18,7 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
@@ -97,6 +99,7 @@ export const rules: readonly Rule[] = [
   authorizationPolicyOnlyNegative,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyRulesSplit,
+  authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
@@ -104,6 +107,7 @@ export const rules: readonly Rule[] = [
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
+  gatewayCertificateShared,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
