@@ -22,15 +22,7 @@ import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
-import {
-  baselineNotes,
-  type BaselineOptions,
-  baselineOptions,
-  knownIn,
-  readBaseline,
-  withKnown,
-  writeBaseline,
-} from "./baseline.ts";
+import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -45,8 +37,16 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { outputsOf } from "./outputs.ts";
-import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  isPolicy,
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   exitCode,
@@ -71,6 +71,8 @@ import {
 } from "./substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
+import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./write-test.ts";
+
 export interface CheckOptions
   extends PolicyOptions,
     ClusterOptions,
@@ -78,7 +80,8 @@ export interface CheckOptions
     DeletionOptions,
     RequesterOptions,
     SubstitutionOptions,
-    BaselineOptions {
+    BaselineOptions,
+    Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -118,6 +121,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       [],
     )
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(failOnOption())
     .option(
@@ -144,7 +148,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of [...requesterOptions(), ...baselineOptions(), ...reportOutputOptions()])
+  for (const option of [...requesterOptions(), ...baselineOptions(), writeTestOption(), ...reportOutputOptions()])
     command.addOption(option);
   return command;
 }
@@ -152,18 +156,17 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
+  assertTestable(paths, options);
   const outputs = outputsOf(options);
-  const { baseline, writeBaseline: newBaseline } = options;
-  const listed = readBaseline(baseline);
+  const baseline = baselineOf(options);
   const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
-  const judged = reportFor(change, unread, { ...options, policies, isCompared });
+  const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
   for (const error of unread) tellProblem(shownError(error), terminal);
-  const known = newBaseline === undefined ? listed : knownIn(judged);
-  const report = known === undefined ? judged : withKnown(judged, known, newBaseline ?? baseline ?? "");
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
-  if (known !== undefined && newBaseline !== undefined) writeBaseline(known, report, newBaseline);
+  baseline.write();
+  if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
 
@@ -175,7 +178,7 @@ async function readChanges(paths: readonly string[], options: CheckOptions, term
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
-  const { policies, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesFor(options, terminal);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {

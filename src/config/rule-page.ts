@@ -6,3 +6,7 @@ export const defaultDocsUrl = `${packageJson.homepage}/blob/main/policies/rules`
 /** The URL of a rule's page below `docsUrl`, which may end with a slash. */
 export const pageOf = (ruleId: string, docsUrl: string = defaultDocsUrl): string =>
   `${docsUrl.replace(/\/+$/, "")}/${ruleId}.md`;
+
+/** The URL of a JSON Schema of `policies/`, for editors. */
+export const schemaUrl = (file: string): string =>
+  `${packageJson.homepage.replace("github.com", "raw.githubusercontent.com")}/main/policies/${file}`;
