@@ -19,6 +19,7 @@ import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
 export interface ManifestsOptions extends PolicyOptions {
+  readonly policies?: string;
   readonly namespace: string;
   readonly istioNamespace: string;
   readonly image: string;

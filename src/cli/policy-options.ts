@@ -8,13 +8,9 @@ import { UsageError } from "../text/usage-error.ts";
 
 /** `--policies` and `--profile`, which every command defines in the same way. */
 export interface PolicyOptions {
-  readonly policies?: string;
-  readonly profile: string;
-}
-
-/** The paths of policies: of `--policies`, or of a file that names several. */
-export interface PolicyPaths {
+  /** Several paths come from a project file. */
   readonly policies?: string | readonly string[];
+  readonly profile: string;
 }
 
 export const policiesOption = () =>
@@ -33,10 +29,7 @@ export interface PoliciesInForce {
 /**
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
-export async function policiesOf(
-  options: PolicyPaths & Pick<PolicyOptions, "profile">,
-  more: readonly PolicySource[] = [],
-): Promise<PoliciesInForce> {
+export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = await documentsInAll([options.policies ?? []].flat());

@@ -38,6 +38,7 @@ import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+  readonly policies?: string;
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
