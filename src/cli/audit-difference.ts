@@ -43,7 +43,7 @@ function exitCode({ appeared }: ReportDifference, { failOn }: AuditOptions): Exi
 async function reportAt(source: string, options: AuditOptions, terminal: Terminal): Promise<ReportSource> {
   const written = writtenReport(source);
   if (written !== undefined) return { source, report: limited(written, options) };
-  const policies = await policiesToAudit(options);
+  const policies = await policiesToAudit(options, terminal);
   const files = await meshToAudit({ ...options, mesh: source }, terminal);
   return { source, report: limited(auditReport(files, policies, options).report, options) };
 }

@@ -37,8 +37,16 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { outputsOf } from "./outputs.ts";
-import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  isPolicy,
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   exitCode,
@@ -115,6 +123,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       [],
     )
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(failOnOption())
     .option(
@@ -173,7 +182,7 @@ async function readChanges(paths: readonly string[], options: CheckOptions, term
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
-  const { policies, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesFor(options, terminal);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {

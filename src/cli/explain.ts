@@ -18,8 +18,9 @@ import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesFromClusterOption, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError, shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
@@ -50,6 +51,7 @@ export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => v
     .addOption(contextOption())
     .addOption(clusterDomainOption())
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--format <format>", "output format").choices(["text", "json"]).default("text"))
     .action(async (what: string, name: string | undefined, options: ExplainOptions) =>
@@ -70,7 +72,7 @@ export async function explain(
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
-  const { policies, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesFor(options, terminal);
   for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;

@@ -1,7 +1,7 @@
 import { Option } from "commander";
 import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
-import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
+import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -10,11 +10,23 @@ import { UsageError } from "../text/usage-error.ts";
 export interface PolicyOptions {
   /** Several paths come from a project file. */
   readonly policies?: string | readonly string[];
+  /** Documents from the API server are added. */
+  readonly policiesFromCluster?: boolean;
   readonly profile: string;
+}
+
+/** The same for a command that reads no project file. */
+export interface OnePolicyOptions extends PolicyOptions {
+  readonly policies?: string;
 }
 
 export const policiesOption = () =>
   new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
+export const policiesFromClusterOption = () =>
+  new Option(
+    "--policies-from-cluster",
+    "also use the MeshwardPolicy and MeshwardException objects of the cluster, whose definitions are in deploy/crds",
+  );
 export const profileOption = () =>
   new Option("--profile <name>", `built-in policies that yours are added to: ${profileNames.join(", ")}`).default(
     defaultProfile,
@@ -22,6 +34,8 @@ export const profileOption = () =>
 
 export interface PoliciesInForce {
   readonly policies: Policies;
+  /** The documents of `--policies`. */
+  readonly documents: readonly Manifest[];
   /** Documents and files that are not in force. */
   readonly errors: readonly (PolicyError | SourceError)[];
 }
@@ -29,35 +43,52 @@ export interface PoliciesInForce {
 /**
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
-export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
-  const found = findProfile(options.profile);
-  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const { documents, errors } = await documentsInAll([options.policies ?? []].flat());
-  const loaded = loadPolicies([...documents, ...more], rules, found.profile, found.pin);
-  return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
+export async function policiesOf(
+  options: Pick<PolicyOptions, "policies" | "profile">,
+  more: readonly PolicySource[] = [],
+): Promise<PoliciesInForce> {
+  const { profile, pin } = profileOf(options.profile);
+  const { documents, errors } = await documentsOf(options);
+  const loaded = loadPolicies([...documents, ...more], rules, profile, pin);
+  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
 }
 
 /**
  * The same, with the documents at `path` too, which replace those of the same name. Throws a UsageError if a profile or a
  * document is wrong.
  */
-export async function policiesWith(options: PolicyOptions, path: string): Promise<PoliciesInForce> {
-  const found = findProfile(options.profile);
-  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const own = await documentsInAll([options.policies ?? []].flat());
+export async function policiesWith(
+  options: PolicyOptions,
+  path: string,
+  objects: readonly PolicySource[],
+): Promise<PoliciesInForce> {
+  const { profile, pin } = profileOf(options.profile);
+  const own = await documentsOf(options);
   const more = await documentsIn(path);
   const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
-  const kept = own.documents.filter(({ raw }) => !replaced.has(titleOf(raw)));
-  const loaded = loadPolicies([...kept, ...more.documents], rules, found.profile);
-  return { policies: loaded.policies, errors: [...own.errors, ...more.errors, ...loaded.errors] };
+  const documents = [...own.documents.filter(({ raw }) => !replaced.has(titleOf(raw))), ...more.documents];
+  const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
+  const loaded = loadPolicies([...documents, ...others], rules, profile, pin);
+  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
 }
+
+/** The profile of `--profile`. Throws a UsageError if there is none of this name. */
+export function profileOf(name: string): FoundProfile {
+  const found = findProfile(name);
+  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
+  return found;
+}
+
+/** The documents of `--policies`, which are not validated. */
+export const documentsOf = ({ policies }: Pick<PolicyOptions, "policies">): Promise<Documents> =>
+  documentsInAll([policies ?? []].flat());
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
   return (await documentsIn(path)).documents.map(({ raw }) => raw);
 }
 
-interface Documents {
+export interface Documents {
   readonly documents: readonly Manifest[];
   readonly errors: readonly SourceError[];
 }

@@ -9,6 +9,7 @@ import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -27,18 +28,23 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
-import { clusterDomainOption, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import {
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type OnePolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
-  readonly policies?: string;
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
@@ -77,6 +83,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
@@ -120,7 +127,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const metrics = createMetrics({ processMetrics: true });
   const mesh = await followMesh(options, terminal, { log, metrics });
   const { cluster, connection } = mesh;
-  const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
+  const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+  const policies = followPolicies(options, inForce, following);
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
     policies.reload();
@@ -129,7 +137,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: [...mesh.checks, warmUp.check],
+    checks: [...mesh.checks, ...policies.checks, warmUp.check],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
@@ -163,12 +171,15 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   } finally {
     stopLooking();
     await controllers.close();
-    policies.close();
+    await policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }
   return 0;
 }
+
+const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
+  policiesFromCluster && connection !== undefined ? { connection } : undefined;
 
 interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
@@ -200,6 +211,8 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
 }
 
 async function policiesAtStart(options: ServeOptions) {
+  if (options.policiesFromCluster && options.mesh !== clusterWord)
+    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(

@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { documentDefinitions } from "../deploy/definitions.ts";
+import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
-import { chartFiles } from "./chart.ts";
+import { chartFiles, generatedNote } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
 import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
@@ -40,6 +42,10 @@ export async function generated(): Promise<Generated> {
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
+      ...documentDefinitions(rules).map((object) => ({
+        path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
+        content: `# ${generatedNote}\n${yamlOf([object])}`,
+      })),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };
