@@ -62,6 +62,8 @@ export interface AuditEvent {
 
 export interface ControlPlaneOptions {
   readonly binaries: Binaries;
+  /** Further options of kube-apiserver. */
+  readonly apiServer?: readonly string[];
   /** Namespaces that end, garbage that is collected. */
   readonly controllers?: boolean;
   /** Custom resource definitions of Istio and of the Gateway API. */
@@ -247,6 +249,7 @@ class Plane implements ControlPlane {
       "--allow-privileged=true",
       "--advertise-address=127.0.0.1",
       "--endpoint-reconciler-type=none",
+      ...(this.#options.apiServer ?? []),
       `--token-auth-file=${at("tokens.csv")}`,
       `--audit-policy-file=${at("audit.yaml")}`,
       `--audit-log-path=${at("audit.log")}`,
