@@ -13,8 +13,10 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
-import { auditReportsOption, type BackgroundAuditFlags, startBackgroundAudit } from "./background-audit.ts";
+import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
+import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { startElectedWork } from "./elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
@@ -26,7 +28,7 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type PolicyOptions,
+  type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
@@ -36,7 +38,12 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, CertificateOptions, BackgroundAuditFlags {
+export interface ServeOptions
+  extends OnePolicyOptions,
+    FollowedMeshOptions,
+    CertificateOptions,
+    ClientOptions,
+    BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
@@ -92,6 +99,8 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       [],
     )
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .addOption(clientCaOption())
+    .addOption(clientNameOption())
     .addOption(policiesOption())
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
@@ -136,6 +145,7 @@ const liveReadMs = 300;
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const startCertificates = await servingCertificates(options, terminal, log);
+  const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const closing: (() => Promise<void> | void)[] = [];
   try {
@@ -156,8 +166,10 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
       log.info({}, "reading policies and certificates again");
       policies.reload();
       certificates.source.reload?.();
+      clients?.authorities.reload();
     });
-    await answerReviews(options, terminal, { log, metrics, mesh, controllers, certificates, policies });
+    const running = { log, metrics, mesh, controllers, certificates, policies, clients };
+    await answerReviews(options, terminal, running);
   } finally {
     for (const close of closing.reverse()) await close();
   }
@@ -171,11 +183,12 @@ interface Running {
   readonly controllers: Controllers;
   readonly certificates: ServingCertificates;
   readonly policies: FollowedPolicies;
+  readonly clients: ReturnType<typeof clientsOf>;
 }
 
 /** Opens the ports, answers until the terminal asks to stop, and drains. */
 async function answerReviews(options: ServeOptions, terminal: Terminal, running: Running): Promise<void> {
-  const { log, metrics, mesh, controllers, certificates, policies } = running;
+  const { log, metrics, mesh, controllers, certificates, policies, clients } = running;
   const { cluster, connection } = mesh;
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
@@ -188,6 +201,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     connection,
     policies: () => policies.current(),
     certificates: certificates.source,
+    clients,
     log,
     metrics,
     host: options.host ?? everyAddress(),
@@ -196,17 +210,12 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const audit = startBackgroundAudit({
-    auditInterval: options.auditInterval,
-    auditReports: options.auditReports,
-    mesh: mesh.current,
-    checks: mesh.checks,
-    pageOf: (id) => pageOf(id, options.docsUrl),
-    policies: () => policies.current(),
+  const elected = startElectedWork(options, {
+    mesh,
+    policies,
     tell: webhook.tell,
     log,
     metrics,
-    connection,
     election: controllers.election,
   });
   let isStarted = false;
@@ -228,7 +237,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     stopLooking();
     // Another replica leads at once, while this one still answers reviews.
     await Promise.all([
-      audit.close().then(() => controllers.handOver()),
+      elected.close().then(() => controllers.handOver()),
       webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort()),
     ]);
   }

@@ -8,8 +8,7 @@ import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { rules } from "../../src/rules/index.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, policies, skip, stored, succeeds, virtualService } from "./environment.ts";
-import { type Meshward, permit, startMeshward } from "./meshward.ts";
-import { permitControllers } from "./permissions.ts";
+import { type Meshward, startMeshward } from "./meshward.ts";
 import { until } from "./program.ts";
 import { ServiceAddress } from "./service-address.ts";
 
@@ -30,8 +29,6 @@ describe("certificates", { skip }, () => {
   before(async () => {
     plane = await startControlPlane({ binaries: binaries(), definitions: true });
     await succeeds(plane, ["apply", "-f", "-"], [namespace(own), namespace(here)]);
-    await permit(plane);
-    await permitControllers(plane, own);
     const certificates = [
       ...["--namespace", own, "--tls-secret", "meshward-tls", "--service", "meshward"],
       ...["--rotation-wait", String(rotationWait), "--drain-seconds", "4"],

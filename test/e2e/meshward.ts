@@ -50,7 +50,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
   // One certificate for all its lives, as a mounted Secret would be.
   await selfSigned({ folder, now: Date.now() });
   writeFileSync(join(folder, "policies.json"), JSON.stringify({ apiVersion: "v1", kind: "List", items: policies }));
-  await permit(plane);
+  await permit(plane, { ownsCertificates: options.certificates !== undefined });
   const [port = 0, opsPort = 0] = await freePorts(2);
   const logPath = join(plane.folder, `${name}.log`);
   const start = () =>
@@ -120,9 +120,9 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
 }
 
 /** What Meshward may do in an installation, and nothing else. */
-export async function permit(plane: ControlPlane): Promise<void> {
+export async function permit(plane: ControlPlane, { ownsCertificates = false } = {}): Promise<void> {
   const namespace = "meshward-system";
-  const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates: false });
+  const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates });
   const namespaces = ["istio-system", "meshward-system"].map((name) => ({
     apiVersion: "v1",
     kind: "Namespace",
