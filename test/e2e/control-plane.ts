@@ -325,7 +325,11 @@ class Plane implements ControlPlane {
   async define(): Promise<void> {
     const { definitions } = this.#options.binaries;
     await this.#succeed(["apply", "--server-side", "-f", definitions]);
-    await this.#succeed(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    // kubectl wait fails for an object that has no conditions yet.
+    await until("the definitions", async () => {
+      await this.#succeed(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+      return true;
+    });
   }
 
   #apply(object: object): Promise<void> {
