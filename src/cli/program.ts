@@ -7,6 +7,7 @@ import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
+import { completionCommand } from "./completion.ts";
 import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
 import { manifestsCommand } from "./manifests.ts";
@@ -37,6 +38,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
+  program.addCommand(completionCommand(program, terminal));
   for (const command of [program, ...program.commands])
     command
       .exitOverride()
