@@ -12,7 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ["cli"],
   ["generate"],
   ["policy-tests", "project"],
-  ["demo", "explain"],
+  ["demo", "doctor", "explain"],
   ["deploy"],
   ["http", "report"],
   ["controllers"],

@@ -1,4 +1,5 @@
 import { modesOf } from "../engine/rule.ts";
+import type { PolicyObjectState } from "../controllers/policy-status.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
@@ -27,19 +28,10 @@ const filesPerLook = 2_000;
 /** Of a long list, the log shows this many entries. */
 const mostShown = 20;
 
-/** An object of the cluster, and what became of it. */
-export interface FollowedObject {
-  readonly object: PolicyObject;
-  /** Why this generation is not in force. */
-  readonly problem: string | undefined;
-  /** The generation that is in force; undefined: none. */
-  readonly inForce: number | undefined;
-}
-
 export interface FollowedPolicies {
-  current(): Policies;
+  readonly current: () => Policies;
   /** The objects of the cluster; undefined without `cluster`, and until they were listed. */
-  objects(): readonly FollowedObject[] | undefined;
+  readonly objects: () => readonly PolicyObjectState[] | undefined;
   /** `listener` is called after each change of `current` or `objects`. */
   onChange(listener: () => void): void;
   readonly checks: readonly ReadinessCheck[];
@@ -101,7 +93,7 @@ class Followed implements FollowedPolicies {
   #missing = "";
   /** The titles of the objects of the cluster, when policies were last replaced. */
   #ofCluster: ReadonlySet<string> = new Set();
-  #objects: readonly FollowedObject[] | undefined;
+  #objects: readonly PolicyObjectState[] | undefined;
   /** The last valid generation of each object. */
   readonly #valid = new Map<string, PolicyObject>();
   #told = new Map<string, string>();
@@ -121,13 +113,9 @@ class Followed implements FollowedPolicies {
     this.#cluster = cluster && new PolicyObjects({ ...cluster, changed: () => this.#clusterChanged() });
   }
 
-  current(): Policies {
-    return this.#current;
-  }
-
-  objects(): readonly FollowedObject[] | undefined {
-    return this.#objects;
-  }
+  /** Functions of their own, because they are passed on without the object. */
+  readonly current = (): Policies => this.#current;
+  readonly objects = (): readonly PolicyObjectState[] | undefined => this.#objects;
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
