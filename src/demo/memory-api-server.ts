@@ -66,28 +66,24 @@ export class MemoryApiServer {
   }
 
   /** Returns undefined if there is no object of this name to delete. */
-  async request(
-    { raw, isDeletion, user, fieldManager, dryRun }: UserRequest,
-    client: ApiServerClient,
-  ): Promise<Outcome | undefined> {
-    const sent = this.#sentFor(raw, isDeletion);
+  async request(request: UserRequest, client: ApiServerClient): Promise<Outcome | undefined> {
+    const sent = this.#sentFor(request.raw, request.isDeletion);
     if (sent === undefined) return undefined;
-    const { submission, patch } = sent;
-    if (patch === "{}") return { submission, admission: unchanged(submission), isUnchanged: true };
-    const more = patch === undefined ? {} : { patch };
-    const by = {
-      ...(user === undefined ? {} : { user }),
-      ...(fieldManager === undefined ? {} : { fieldManager }),
-      ...(dryRun === undefined ? {} : { dryRun }),
-    };
-    const admission = await client.admit({ ...submission, ...by });
-    if (dryRun === true) return { submission: { ...submission, dryRun }, admission, ...more };
-    if (admission.allowed && isDeletion) this.#remove(raw);
-    else if (admission.allowed) {
-      this.put(admission.object);
-      this.#applied.set(storedAs(raw), placed(raw));
+    if (sent.patch === "{}")
+      return { submission: sent.submission, admission: unchanged(sent.submission), isUnchanged: true };
+    const submission = { ...sent.submission, ...senderOf(request) };
+    const admission = await client.admit(submission);
+    if (admission.allowed && request.dryRun !== true) this.#store(request, admission);
+    return { ...sent, submission, admission };
+  }
+
+  #store({ raw, isDeletion }: UserRequest, { object }: Admission): void {
+    if (isDeletion) {
+      this.#remove(raw);
+      return;
     }
-    return { submission, admission, ...more };
+    this.put(object);
+    this.#applied.set(storedAs(raw), placed(raw));
   }
 
   /** What kubectl sends; undefined if there is nothing to delete. */
@@ -143,6 +139,12 @@ function placed(raw: KubernetesObject): KubernetesObject {
   if (object === undefined || object.metadata.namespace === "") return raw;
   return { ...raw, metadata: { ...metadataOf(raw), namespace: object.metadata.namespace } };
 }
+
+const senderOf = ({ user, fieldManager, dryRun }: UserRequest): Partial<Submission> => ({
+  ...(user === undefined ? {} : { user }),
+  ...(fieldManager === undefined ? {} : { fieldManager }),
+  ...(dryRun === undefined ? {} : { dryRun }),
+});
 
 const unchanged = ({ oldObject = {} }: Submission): Admission => ({
   ...{ allowed: true, object: oldObject, patch: [], warnings: [], auditAnnotations: {}, failedOpen: [] },

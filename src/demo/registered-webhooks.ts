@@ -41,7 +41,7 @@ export async function registeredWebhooks(
         matches: (submission) =>
           isOfRule(registered, submission) &&
           isSelected(registered, labelsFor(submission, labelsOf)) &&
-          (conditions.length === 0 || conditions.every((condition) => condition(variablesOf(submission)))),
+          conditions.every((condition) => condition(variablesOf(submission))),
       };
     }),
   );
