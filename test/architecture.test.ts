@@ -13,10 +13,11 @@ const levels: readonly (readonly string[])[] = [
   ["demo", "explain"],
   ["http", "report", "generate"],
   ["admission", "sources", "tls"],
-  ["rules"],
+  ["rules", "custom-rules"],
   ["engine", "policy"],
   ["mesh"],
   ["schemas"],
+  ["cel"],
   ["view"],
   ["kube", "config", "telemetry", "text"],
 ];
