@@ -12,6 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ["cli"],
   ["demo", "explain"],
   ["http", "report", "generate"],
+  ["controllers"],
   ["admission", "sources", "tls"],
   ["rules", "custom-rules"],
   ["engine", "policy"],
@@ -37,7 +38,7 @@ const importsOnly = new Map([
 const importedOnlyBy = new Map([
   ["rules", ["cli", "generate"]],
   ["generate", []],
-  ["telemetry", ["cli", "http", "generate", "sources", "tls"]],
+  ["telemetry", ["cli", "http", "generate", "controllers", "sources", "tls"]],
   ["config", ["cli", "demo", "http", "generate", "report", "sources", "tls", "policy"]],
 ]);
 

@@ -4,6 +4,9 @@
  * - `unreachable`: no connection, or a connection that broke.
  * - `untrusted`: TLS verification failed on either side.
  * - `unauthorized` (401), `forbidden` (403), `absent` (404), `expired` (410), `busy` (429, 503).
+ * - `exists` (409, AlreadyExists): an object of this name was to be created, and there is one.
+ * - `conflict` (other 409): the object has changed since it was read, or has another uid; read it again.
+ * - `invalid` (422): the object or patch violates the definition of its kind.
  * - `failed`: any other response that is not usable.
  */
 export type Fault =
@@ -14,6 +17,9 @@ export type Fault =
   | "forbidden"
   | "absent"
   | "expired"
+  | "exists"
+  | "conflict"
+  | "invalid"
   | "busy"
   | "failed";
 
@@ -41,7 +47,9 @@ const faults: Readonly<Record<number, Fault>> = {
   401: "unauthorized",
   403: "forbidden",
   404: "absent",
+  409: "conflict",
   410: "expired",
+  422: "invalid",
   429: "busy",
   503: "busy",
 };
@@ -52,12 +60,30 @@ const advice: Partial<Record<Fault, string>> = {
   busy: "try again later",
 };
 
-/** The error for a response with a status of 400 or more. `server` is the server's name in messages. */
-export function statusError(server: string, status: number, said: string, retryAfterMs?: number): ClusterError {
-  const fault = faults[status] ?? "failed";
-  const text = [`${server} answered ${status}`, said && `: ${said}`, advice[fault] && `; ${advice[fault]}`];
+/** What an API server says about a request that it does not fulfil. */
+export interface Refusal {
+  readonly status: number;
+  /** `message` of the Status object, or the text of the response. */
+  readonly said: string;
+  /** `reason` of the Status object: `AlreadyExists`, `Conflict`. */
+  readonly reason?: string | undefined;
+  /** Whether the request was to change something; RBAC has other verbs for that. */
+  readonly isWrite?: boolean;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** The error for a response with a status of 300 or more. `server` is the server's name in messages. */
+export function statusError(server: string, refusal: Refusal): ClusterError {
+  const { status, said, reason, isWrite = false, retryAfterMs } = refusal;
+  const fault = reason === "AlreadyExists" ? "exists" : (faults[status] ?? "failed");
+  const next = isWrite && fault === "forbidden" ? adviceForWrite(said) : advice[fault];
+  const text = [`${server} answered ${status}`, said && `: ${said}`, next && `; ${next}`];
   return new ClusterError(fault, text.filter(Boolean).join(""), retryAfterMs);
 }
+
+/** RBAC names the verb that is missing; a webhook that denies a request has said what to do. */
+const adviceForWrite = (said: string): string | undefined =>
+  / cannot [a-z]+ resource /.test(said) ? "grant it this verb" : undefined;
 
 const unreachable: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",

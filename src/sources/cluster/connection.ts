@@ -14,10 +14,12 @@ import { ClusterError, codeOf, requestError, statusError } from "./cluster-error
 import { type KubeconfigOptions, readKubeconfig } from "./kubeconfig.ts";
 
 export interface ApiRequest {
-  readonly method?: "GET" | "POST" | "PATCH";
+  readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** The path with its query: `/api/v1/pods?limit=500`. */
   readonly path: string;
   readonly body?: object;
+  /** Of the body. Default: a merge patch (RFC 7386) for PATCH, otherwise JSON. */
+  readonly contentType?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -130,7 +132,7 @@ class KeptConnection implements ClusterConnection {
   }
 
   #send(request: ApiRequest, credentials: Credentials): Promise<IncomingMessage> {
-    const { method = "GET", path, body, signal } = request;
+    const { method = "GET", path, body, contentType = contentTypes[method], signal } = request;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const options: RequestOptions = {
       ...urlToHttpOptions(new URL(this.#base + path)),
@@ -140,9 +142,7 @@ class KeptConnection implements ClusterConnection {
         ...credentials.headers,
         accept: "application/json",
         "user-agent": this.#options.userAgent ?? "meshward",
-        ...(text === undefined
-          ? {}
-          : { "content-type": contentTypes[method], "content-length": Buffer.byteLength(text) }),
+        ...(text === undefined ? {} : { "content-type": contentType, "content-length": Buffer.byteLength(text) }),
       },
       ...(signal === undefined ? {} : { signal }),
     };
@@ -161,17 +161,18 @@ class KeptConnection implements ClusterConnection {
     return requestError(this.server, error);
   }
 
-  async #checked(response: IncomingMessage, { path }: ApiRequest): Promise<IncomingMessage> {
+  async #checked(response: IncomingMessage, { method = "GET", path }: ApiRequest): Promise<IncomingMessage> {
     const { statusCode: status = 0 } = response;
     if (status < 300) return response;
     const text = await shortText(response);
-    const said = oneOf(member(json(text), "message")) ?? text.slice(0, 200);
-    throw statusError(
-      this.server,
+    const answer = json(text);
+    throw statusError(this.server, {
       status,
-      said || path.split("?")[0] || "",
-      retryAfterMs(response.headers["retry-after"]),
-    );
+      said: (oneOf(member(answer, "message")) ?? text.slice(0, 200)) || path.split("?")[0] || "",
+      reason: oneOf(member(answer, "reason")),
+      isWrite: method !== "GET",
+      retryAfterMs: retryAfterMs(response.headers["retry-after"]),
+    });
   }
 }
 
@@ -188,7 +189,13 @@ class StaleSocketError extends Error {}
 
 type Credentials = Omit<HttpsOptions, "headers"> & { readonly headers: OutgoingHttpHeaders };
 
-const contentTypes = { GET: "application/json", POST: "application/json", PATCH: "application/merge-patch+json" };
+const contentTypes = {
+  GET: "application/json",
+  POST: "application/json",
+  PUT: "application/json",
+  PATCH: "application/merge-patch+json",
+  DELETE: "application/json",
+};
 
 /** client-node leaves options with the value `undefined`, which Node does not treat as absent. */
 const defined = (options: object): object =>

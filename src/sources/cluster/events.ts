@@ -210,5 +210,5 @@ function nameFor(object: string): string {
 
 const adviceFor = ({ fault, message }: ClusterError): string =>
   fault === "forbidden"
-    ? message.replace(/; grant it .*$/, "; grant it create and patch on events.events.k8s.io")
+    ? `${message.replace(/; grant it .*$/, "")}; grant it create and patch on events.events.k8s.io`
     : message;

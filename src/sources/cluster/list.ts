@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { isObject, member } from "../../kube/read.ts";
 import type { ClusterConnection } from "./connection.ts";
 import { ClusterError, requestError } from "./cluster-error.ts";
-import { asReceived, type ClusterResource, pathOf } from "./resources.ts";
+import { asReceived, type Collection, pathOf } from "./resources.ts";
 import { ownTurn } from "./turns.ts";
 
 /** A page of a list; `isLast` marks the last one. */
@@ -57,7 +57,7 @@ export const objectsPerTurn = 200;
  */
 export async function listResource(
   connection: ClusterConnection,
-  resource: ClusterResource,
+  resource: Collection,
   options: ListOptions & { take(raw: Record<string, unknown>): void },
 ): Promise<{ version: string; resourceVersion: string }> {
   const { versions } = resource.served;
@@ -73,7 +73,7 @@ export async function listResource(
 
 async function listVersion(
   connection: ClusterConnection,
-  resource: ClusterResource,
+  resource: Collection,
   version: string,
   options: ListOptions & { take(raw: Record<string, unknown>): void },
 ): Promise<string> {
@@ -107,13 +107,26 @@ function pageOf(body: unknown, server: string) {
   throw new ClusterError("failed", `${server} sent a response that is not a list; check the server in the kubeconfig`);
 }
 
-/** Reads a complete JSON response. @throws ClusterError */
+/** Sends a GET and reads the complete JSON response. @throws ClusterError */
 export async function readJson(
   connection: ClusterConnection,
   path: string,
-  { signal, heard }: ListOptions = {},
+  options: ListOptions = {},
 ): Promise<{ body: unknown; bytes: number }> {
-  const response = await connection.request({ path, ...(signal === undefined ? {} : { signal }) });
+  const { signal } = options;
+  return responseJson(
+    connection,
+    await connection.request({ path, ...(signal === undefined ? {} : { signal }) }),
+    options,
+  );
+}
+
+/** Reads a complete JSON response. @throws ClusterError */
+export async function responseJson(
+  connection: ClusterConnection,
+  response: IncomingMessage,
+  { signal, heard }: ListOptions,
+): Promise<{ body: unknown; bytes: number }> {
   heard?.();
   const chunks: Buffer[] = [];
   try {

@@ -50,7 +50,7 @@ export interface KindReadiness {
 export class ClusterMesh {
   readonly #options: Required<ClusterMeshOptions>;
   readonly #kinds: readonly Kind[];
-  readonly #reflectors = new Map<Kind, readonly Reflector[]>();
+  readonly #reflectors = new Map<Kind, readonly Reflector<ClusterResource>[]>();
   /** Shared with the store, which sees every change. */
   readonly #knowledge = new Map<Kind, Knowledge>();
   readonly #stale = new Set<Kind>();
@@ -142,7 +142,7 @@ export class ClusterMesh {
     await Promise.all(this.#all().map((reflector) => reflector.close()));
   }
 
-  #all(): readonly Reflector[] {
+  #all(): readonly Reflector<ClusterResource>[] {
     return [...this.#reflectors.values()].flat();
   }
 
@@ -153,7 +153,7 @@ export class ClusterMesh {
     return store;
   }
 
-  #reflect(resource: ClusterResource): Reflector {
+  #reflect(resource: ClusterResource): Reflector<ClusterResource> {
     const { connection, pace } = this.#options;
     let told: ReflectorState = { status: "loading" };
     const target: ReflectorTarget = {

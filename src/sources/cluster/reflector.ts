@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { member } from "../../kube/read.ts";
 import type { ClusterConnection } from "./connection.ts";
 import { ClusterError, requestError } from "./cluster-error.ts";
-import { asReceived, type ClusterResource, pathOf, type ResourceStatus } from "./resources.ts";
+import { asReceived, type Collection, pathOf, type ResourceStatus } from "./resources.ts";
 import { listResource, objectsPerTurn } from "./list.ts";
 import { backoffMs, type Pace, pause, SilenceWatch } from "./pace.ts";
 import { ownTurn } from "./turns.ts";
@@ -25,9 +25,9 @@ export interface ReflectorState {
   readonly problem?: string;
 }
 
-export interface ReflectorOptions {
+export interface ReflectorOptions<Of extends Collection> {
   readonly connection: ClusterConnection;
-  readonly resource: ClusterResource;
+  readonly resource: Of;
   readonly target: ReflectorTarget;
   readonly pace: Pace;
 }
@@ -58,8 +58,8 @@ const failuresBeforeList = 5;
  * Keeps the objects of one resource in its target up to date: lists it, then watches it, until closed. After any error
  * it retries; the objects stay until the server reports that they are gone.
  */
-export class Reflector {
-  readonly resource: ClusterResource;
+export class Reflector<Of extends Collection = Collection> {
+  readonly resource: Of;
   readonly #connection: ClusterConnection;
   readonly #target: ReflectorTarget;
   readonly #pace: Pace;
@@ -78,7 +78,7 @@ export class Reflector {
   /** Ends the wait for an unreachable server. */
   #waiting: AbortController | undefined;
 
-  constructor({ connection, resource, target, pace }: ReflectorOptions) {
+  constructor({ connection, resource, target, pace }: ReflectorOptions<Of>) {
     this.resource = resource;
     this.#connection = connection;
     this.#target = target;

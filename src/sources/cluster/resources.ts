@@ -5,9 +5,8 @@ import { isOwned } from "../../mesh/membership/workloads.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 import type { Knowledge } from "../../view/view.ts";
 
-/** One collection of an API server, with the objects of the mesh that come from it. */
-export interface ClusterResource {
-  readonly kind: Kind;
+/** One collection of an API server. */
+export interface Collection {
   readonly served: Served;
   /** The name as in RBAC: `virtualservices.networking.istio.io`. */
   readonly title: string;
@@ -15,6 +14,11 @@ export interface ClusterResource {
   readonly namespace?: string;
   /** Query parameters that narrow what is listed. */
   readonly selector: Readonly<Record<string, string>>;
+}
+
+/** A collection with the objects of the mesh that come from it. */
+export interface ClusterResource extends Collection {
+  readonly kind: Kind;
   /** Whether an object of this kind comes from this collection. */
   owns(object: AnyObject): boolean;
 }
@@ -32,7 +36,7 @@ export function resourcesOf(kind: Kind): readonly ClusterResource[] {
   }));
 }
 
-const titleOf = ({ plural, group }: Served): string => (group === "" ? plural : `${plural}.${group}`);
+export const titleOf = ({ plural, group }: Served): string => (group === "" ? plural : `${plural}.${group}`);
 
 const configMap = kinds.MeshConfig.served[0] as Served;
 const meshConfig = (selector: Readonly<Record<string, string>>, isDefault: boolean): ClusterResource => ({
@@ -69,7 +73,7 @@ export const isInConfigMaps = (kind: Kind): boolean => inConfigMaps.has(kind);
 
 /** The URL path of a collection or, with a name, of one object. */
 export function pathOf(
-  { served }: ClusterResource,
+  { served }: Pick<Collection, "served">,
   version: string,
   at: { namespace?: string; name?: string } = {},
 ): string {
@@ -80,7 +84,11 @@ export function pathOf(
 }
 
 /** Items of a list omit apiVersion and kind, which the list contains once. */
-export function asReceived(item: unknown, { served }: ClusterResource, version: string): Record<string, unknown> {
+export function asReceived(
+  item: unknown,
+  { served }: Pick<Collection, "served">,
+  version: string,
+): Record<string, unknown> {
   const apiVersion = served.group === "" ? version : `${served.group}/${version}`;
   return { apiVersion, kind: served.kind, ...(isObject(item) ? item : {}) };
 }

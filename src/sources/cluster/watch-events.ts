@@ -69,12 +69,11 @@ function errorOf(status: object, { server }: ClusterConnection): ClusterError {
   const code = member(status, "code");
   const message = member(status, "message");
   const seconds = member(member(status, "details"), "retryAfterSeconds");
-  return statusError(
-    server,
-    typeof code === "number" ? code : 500,
-    typeof message === "string" ? message : "a watch failed",
-    typeof seconds === "number" ? seconds * 1000 : undefined,
-  );
+  return statusError(server, {
+    status: typeof code === "number" ? code : 500,
+    said: typeof message === "string" ? message : "a watch failed",
+    retryAfterMs: typeof seconds === "number" ? seconds * 1000 : undefined,
+  });
 }
 
 const broken = ({ server }: ClusterConnection, what: string): ClusterError =>

@@ -134,7 +134,9 @@ test("the same again counts up the Event that is there; another note, or ten min
 
 test("an Event that the API server has forgotten is written again", async (context) => {
   const { events, requests, count } = writer(context, ({ method }) =>
-    method === "PATCH" ? Promise.reject(statusError("https://cluster", 404, "not found")) : Promise.resolve(),
+    method === "PATCH"
+      ? Promise.reject(statusError("https://cluster", { status: 404, said: "not found" }))
+      : Promise.resolve(),
   );
   for (const sent of [1, 2]) {
     events.send([event()]);
@@ -185,7 +187,9 @@ test("a server that does not answer holds nobody up, and no more than 200 wait f
 test("what fails is counted, said once, and not tried again; the next one is written", async (context) => {
   let isDown = true;
   const { events, lines, fates, requests } = writer(context, () =>
-    isDown ? Promise.reject(statusError("https://cluster", 403, "events is forbidden")) : Promise.resolve(),
+    isDown
+      ? Promise.reject(statusError("https://cluster", { status: 403, said: "events is forbidden", isWrite: true }))
+      : Promise.resolve(),
   );
   events.send(many(3));
   await eventually("failed", () => fates.length === 3);
