@@ -1,4 +1,5 @@
 import type { BudgetLimits } from "../engine/budget.ts";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Rule } from "../engine/rule.ts";
@@ -85,7 +86,8 @@ function goOn<T, U>(value: T | Promise<T>, use: (value: T) => U | Promise<U>): U
 }
 
 function validate(request: AdmissionRequest, parts: GateParts, reviews: Reviews): Decision | Promise<Decision> {
-  const reading = readChange(request, parts.mesh());
+  const rules = rulesInForce(parts.rules, parts.policies());
+  const reading = readChange(request, parts.mesh(), keptFieldsOf(rules));
   if ("problem" in reading) return notJudged(reading.problem);
   if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
   const look = { request, change: reading.change, parts, reviews };
@@ -108,7 +110,8 @@ function judged({ request, change, parts, reviews }: Look, mesh: () => Mesh): Ju
   const { policies, now, log } = parts;
   const inForce = policies();
   const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-  const asked = { change, mesh, selection, user: request.user.name };
+  const rules = rulesInForce(parts.rules, inForce);
+  const asked = { rules, change, mesh, selection, user: request.user.name };
   return goOn(reviews.judge(asked), (evaluation: Evaluation) => {
     for (const { rule, subject, error } of evaluation.errors)
       log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");

@@ -88,7 +88,9 @@ function replaced(text: string, [part, by, most]: readonly [string, string, bigi
   spendText(text.length, count * by.length);
   if (part === "") {
     const letters = [...text];
-    return [...letters.map((letter, i) => (i < limit ? by + letter : letter)), letters.length < limit ? by : ""].join("");
+    return [...letters.map((letter, i) => (i < limit ? by + letter : letter)), letters.length < limit ? by : ""].join(
+      "",
+    );
   }
   return [pieces.slice(0, count + 1).join(by), ...pieces.slice(count + 1)].join(part);
 }
@@ -156,7 +158,9 @@ export function boundedFunctions(standard: Iterable<CelFunc>): CelFunc[] {
   const own = [...standard];
   const equality = own.filter(({ name }) => name === "_==_" || name === "_!=_");
   const searching = own.filter(({ name }) => name === "@in");
-  const ofLetters = own.filter(({ name, target, arguments: [first] }) => name === "size" && (target ?? first) === STRING);
+  const ofLetters = own.filter(
+    ({ name, target, arguments: [first] }) => name === "size" && (target ?? first) === STRING,
+  );
   return [
     celFunc(internal.step, [DYN], DYN, (value) => {
       spend(1);
@@ -186,7 +190,9 @@ export function boundedFunctions(standard: Iterable<CelFunc>): CelFunc[] {
       return pattern(expression).test(text);
     }),
     celFunc("int", [STRING], INT, intIn),
-    celFunc("double", [STRING], DOUBLE, (text) => Number(numberIn(text, decimal, "double").replace(/Inf$/, "Infinity"))),
+    celFunc("double", [STRING], DOUBLE, (text) =>
+      Number(numberIn(text, decimal, "double").replace(/Inf$/, "Infinity")),
+    ),
     ...strings.filter(({ name }) => !unsafe.has(name)).map((func) => charged(func)),
     celMethod("replace", STRING, [STRING, STRING], STRING, function (part, by) {
       return replaced(this, [part, by, -1n]);

@@ -1,10 +1,10 @@
 import type { CelFunc } from "@bufbuild/cel";
-import { nearest } from "../text/nearest.ts";
+import { internal } from "./bounded-functions.ts";
+import { hint, specials } from "./operators.ts";
 import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
 import {
   type ExpressionType,
   isAssignable,
-  isComparable,
   joined,
   listOf,
   mapOf,
@@ -26,7 +26,7 @@ export interface CheckedCall {
 export interface CheckOptions {
   readonly variables: ReadonlyMap<string, ExpressionType>;
   readonly functions: Iterable<CelFunc>;
-  /** Called for every call of a function with a dot in its name; a text says why the call is not possible. */
+  /** Called for every call of a function; a text says why the call is not possible. */
   readonly called?: (call: CheckedCall) => string | undefined;
 }
 
@@ -76,11 +76,10 @@ class Checker {
         return this.#field(expression, exprKind.value, scope);
       case "listExpr":
         return listOf(
-          exprKind.value.elements.reduce<ExpressionType>((item, one) => {
-            const type = this.typeOf(one, scope);
-            useWholly(type);
-            return joined(item, type);
-          }, types.none),
+          exprKind.value.elements.reduce<ExpressionType>(
+            (item, one) => joined(item, this.typeOf(one, scope)),
+            types.none,
+          ),
         );
       case "structExpr":
         return this.#map(expression, exprKind.value, scope);
@@ -185,42 +184,51 @@ class Checker {
     return [...this.#functions.keys()].some((name) => name.startsWith(space));
   }
 
-  #functionOf(
-    at: Expression,
-    { name, target, args }: { readonly name: string; readonly target: Expression | undefined; readonly args: Expression[] },
-    scope: Scope,
-  ): ExpressionType {
-    const overloads = (this.#functions.get(name) ?? []).filter((one) => (one.target === undefined) === (target === undefined));
+  #functionOf(at: Expression, { name, target, args }: Called, scope: Scope): ExpressionType {
+    const overloads = this.#overloadsOf(name, target !== undefined);
     const given = args.map((arg) => this.typeOf(arg, scope));
     const of = target && this.typeOf(target, scope);
-    if (overloads.length === 0 || name.startsWith("@s") || name.startsWith("@a")) return this.#unknown(at, name, target !== undefined);
-    const complaint = name.includes(".") ? this.#options.called?.({ name, args, types: given }) : undefined;
+    if (overloads.length === 0) return this.#unknown(at, name, target !== undefined);
+    const complaint = this.#options.called?.({ name, args, types: given });
     if (complaint !== undefined) return this.#wrong(at, complaint);
-    // The functions of the mesh take the whole object, of which they need nothing from here; the length of a list is always kept.
-    const takes = [of, ...given].find((type) => type !== undefined);
-    if (!name.startsWith("mesh.") && !(name === "size" && takes?.kind === "list"))
-      for (const type of of === undefined ? given : [of, ...given]) useWholly(type);
+    const taken = of === undefined ? given : [of, ...given];
+    if (!needsOnlyPresence(name, taken)) for (const type of taken) useWholly(type);
     const fitting = overloads.filter((one) => fits(one, of, given));
-    const [first] = fitting;
-    if (first === undefined) return this.#wrong(at, misfit(name, overloads, { of, given }));
-    const results = fitting.map(({ result }) => typeOfLibrary(result));
-    return results.every((result) => isSameType(result, results[0])) ? (results[0] ?? types.dyn) : types.dyn;
+    const [result, ...others] = fitting.map((one) => typeOfLibrary(one.result));
+    if (result === undefined) return this.#wrong(at, misfit(name, overloads, { of, given }));
+    return others.every((other) => shownType(other) === shownType(result)) ? result : types.dyn;
+  }
+
+  #overloadsOf(name: string, isMethod: boolean): readonly CelFunc[] {
+    if (isInternal(name)) return [];
+    return (this.#functions.get(name) ?? []).filter((one) => (one.target !== undefined) === isMethod);
   }
 
   #unknown(at: Expression, name: string, isMethod: boolean): ExpressionType {
     const all = [...this.#functions.values()].flat();
-    const names = new Set(all.filter((one) => (one.target !== undefined) === isMethod).map((one) => one.name));
+    const what = isMethod ? "method" : "function";
+    if (all.some((one) => one.name === name)) {
+      const form = isMethod ? `${name}(…)` : `value.${name}(…)`;
+      return this.#wrong(at, `there is no ${what} ${name}(); it is written ${form}`);
+    }
+    const names = all.filter((one) => (one.target !== undefined) === isMethod).map((one) => one.name);
     const macros = isMethod ? ["all", "exists", "exists_one", "map", "filter"] : ["has"];
-    const known = [...names].filter((one) => /^[a-z]/i.test(one));
-    const other = all.some((one) => one.name === name);
-    const shape = !other
-      ? hint(name, [...known, ...macros])
-      : isMethod
-        ? `; it is written ${name}(…)`
-        : `; it is written value.${name}(…)`;
-    return this.#wrong(at, `there is no ${isMethod ? "method" : "function"} ${name}()${shape}`);
+    const known = [...new Set(names), ...macros].filter((one) => /^[a-z]/i.test(one));
+    return this.#wrong(at, `there is no ${what} ${name}()${hint(name, known)}`);
   }
 }
+
+interface Called {
+  readonly name: string;
+  readonly target: Expression | undefined;
+  readonly args: readonly Expression[];
+}
+
+const isInternal = (name: string): boolean => Object.values<string>(internal).includes(name);
+
+/** The functions of the mesh take the whole object, of which they need nothing from here; the length of a list is always kept. */
+const needsOnlyPresence = (name: string, [first]: readonly ExpressionType[]): boolean =>
+  name.startsWith("mesh.") || (name === "size" && first?.kind === "list");
 
 /** A text that is written as a constant. */
 export function constantText({ exprKind }: Expression): string | undefined {
@@ -239,76 +247,6 @@ const constantTypes: Readonly<Record<string, ExpressionType>> = {
 };
 const typeNames = new Set(["int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"]);
 
-const hint = (name: string, known: readonly string[]): string => {
-  const near = nearest(name, known);
-  return near === undefined ? "" : `: did you mean ${JSON.stringify(near)}?`;
-};
-
-type Special = (
-  given: readonly ExpressionType[],
-  constants: readonly (string | undefined)[],
-) => ExpressionType | string;
-
-/** Operators and functions whose result depends on their arguments. A text is a problem. */
-const specials: ReadonlyMap<string, Special> = new Map<string, Special>([
-  ["_?_:_", ([condition, a, b]) => (isBool(condition) ? joined(a ?? types.dyn, b ?? types.dyn) : needsBool("?:", condition))],
-  ["_&&_", (given) => allBool("&&", given)],
-  ["_||_", (given) => allBool("||", given)],
-  ["@not_strictly_false", () => types.bool],
-  ["__not_strictly_false__", () => types.bool],
-  ["_[_]", ([of, at], [, key]) => indexed(of ?? types.dyn, at ?? types.dyn, key)],
-  ["@in", ([value, of], [key]) => contained(value ?? types.dyn, of ?? types.dyn, key)],
-  ["_==_", (given) => compared("==", given)],
-  ["_!=_", (given) => compared("!=", given)],
-  ["dyn", ([of]) => ({ kind: "dyn", use: of !== undefined && "use" in of ? of.use : undefined })],
-  ["_+_", ([a, b]) => sum(a ?? types.dyn, b ?? types.dyn)],
-]);
-
-const isBool = (type: ExpressionType | undefined): boolean => type === undefined || isAssignable(type, types.bool);
-const needsBool = (operator: string, type: ExpressionType | undefined): string =>
-  `${operator} needs bool, and this is a ${shownType(type ?? types.dyn)}`;
-const allBool = (operator: string, given: readonly ExpressionType[]): ExpressionType | string => {
-  const wrong = given.find((type) => !isBool(type));
-  return wrong === undefined ? types.bool : needsBool(operator, wrong);
-};
-
-function indexed(of: ExpressionType, at: ExpressionType, key: string | undefined): ExpressionType | string {
-  if (of.kind === "list") return isAssignable(at, types.int) ? of.item : `a list needs an int in [ ], and this is a ${shownType(at)}`;
-  if (of.kind === "map") return valueOf(of, key);
-  if (of.kind === "dyn") return { kind: "dyn", use: key === undefined ? of.use?.item() : of.use?.field(key) };
-  if (of.kind === "record" && key !== undefined) return of.field(key) ?? `${of.title} has no field ${key}${hint(key, of.names)}`;
-  useWholly(of);
-  return of.kind === "record" || of.kind === "none" ? types.dyn : `a ${shownType(of)} has no items`;
-}
-
-function contained(value: ExpressionType, of: ExpressionType, key: string | undefined): ExpressionType | string {
-  useWholly(value);
-  if (of.kind === "map" && key !== undefined) of.use?.field(key);
-  else useWholly(of);
-  if (of.kind === "list") return isComparable(value, of.item) ? types.bool : `in compares a ${shownType(value)} with a ${shownType(of.item)}`;
-  const isContainer = of.kind === "map" || of.kind === "record" || of.kind === "dyn" || of.kind === "none";
-  return isContainer ? types.bool : `in needs a list or a map, and this is a ${shownType(of)}`;
-}
-
-function compared(operator: string, [a = types.dyn, b = types.dyn]: readonly ExpressionType[]): ExpressionType | string {
-  // Whether an object is null, as oldObject is on creation, is no question about its fields.
-  const isNull = (type: ExpressionType) => type.kind === "scalar" && type.name === "null_type";
-  if (!isNull(a) && !isNull(b)) for (const type of [a, b]) useWholly(type);
-  return isComparable(a, b) ? types.bool : `${operator} compares a ${shownType(a)} with a ${shownType(b)}`;
-}
-
-/** `_+_` of lists keeps the type of their items; all else is a function with overloads. */
-function sum(a: ExpressionType, b: ExpressionType): ExpressionType | string {
-  if (a.kind === "list" && b.kind === "list") return joined(a, b);
-  if (a.kind === "dyn" || b.kind === "dyn" || a.kind === "named" || b.kind === "named") {
-    useWholly(a);
-    useWholly(b);
-    return types.dyn;
-  }
-  const isSame = a.kind === "scalar" && b.kind === "scalar" && a.name === b.name && a.name !== "bool";
-  return isSame ? a : `+ has a ${shownType(a)} and a ${shownType(b)}; convert one of them`;
-}
-
 function fits(one: CelFunc, of: ExpressionType | undefined, given: readonly ExpressionType[]): boolean {
   const isOf = one.target === undefined || (of !== undefined && isAssignable(of, typeOfLibrary(one.target)));
   return (
@@ -317,9 +255,6 @@ function fits(one: CelFunc, of: ExpressionType | undefined, given: readonly Expr
     one.arguments.every((argument, i) => isAssignable(given[i] ?? types.dyn, typeOfLibrary(argument)))
   );
 }
-
-const isSameType = (a: ExpressionType, b: ExpressionType | undefined): boolean =>
-  b !== undefined && shownType(a) === shownType(b);
 
 const operators: ReadonlyMap<string, string> = new Map([
   ["_<_", "<"],

@@ -90,6 +90,7 @@ export function shownType(type: ExpressionType): string {
 }
 
 const numbers = new Set(["int", "uint", "double"]);
+export const isScalar = (type: ExpressionType, name: string): boolean => type.kind === "scalar" && type.name === name;
 const isNumber = (type: ExpressionType): boolean => type.kind === "scalar" && numbers.has(type.name);
 const isLoose = ({ kind }: ExpressionType): boolean => kind === "dyn" || kind === "none";
 
@@ -97,9 +98,14 @@ const isLoose = ({ kind }: ExpressionType): boolean => kind === "dyn" || kind ==
 export function isAssignable(type: ExpressionType, to: ExpressionType): boolean {
   if (isLoose(type) || isLoose(to)) return true;
   if (type.kind === "list" && to.kind === "list") return isAssignable(type.item, to.item);
-  if (to.kind === "map") return type.kind === "record" || (type.kind === "map" && isAssignable(type.value, to.value));
-  return (type.kind === "scalar" || type.kind === "named") && type.kind === to.kind && type.name === to.name;
+  if (to.kind === "map") return isMapOf(type, to.value);
+  return isNamed(type) && isNamed(to) && type.kind === to.kind && type.name === to.name;
 }
+
+const isMapOf = (type: ExpressionType, value: ExpressionType): boolean =>
+  type.kind === "record" || (type.kind === "map" && isAssignable(type.value, value));
+const isNamed = (type: ExpressionType): type is Extract<ExpressionType, { readonly name: string }> =>
+  type.kind === "scalar" || type.kind === "named";
 
 /** Whether two values can be equal at all. Numbers of all types are compared with each other. */
 export const isComparable = (a: ExpressionType, b: ExpressionType): boolean =>
@@ -114,10 +120,9 @@ export const isComparable = (a: ExpressionType, b: ExpressionType): boolean =>
 export function joined(a: ExpressionType, b: ExpressionType): ExpressionType {
   if (a === b || b.kind === "none") return a;
   if (a.kind === "none") return b;
-  if (a.kind === "list" && b.kind === "list" && (a.use ?? b.use) === undefined)
+  if (a.kind === "list" && b.kind === "list" && a.use === undefined && b.use === undefined)
     return { kind: "list", item: joined(a.item, b.item) };
   useWholly(a);
   useWholly(b);
-  if (a.kind === "scalar" && b.kind === "scalar" && a.name === b.name) return a;
-  return types.dyn;
+  return a.kind === "scalar" && isScalar(b, a.name) ? a : types.dyn;
 }

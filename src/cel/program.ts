@@ -99,7 +99,7 @@ export class CelLanguage {
     counted(root);
     const evaluate = plan(this.#environment, root) as (variables: Variables) => unknown;
     return (variables) => {
-      const result = evaluate(Object.assign(Object.create(null) as object, variables) as Variables);
+      const result = evaluate(Object.assign(Object.create(null) as object, variables));
       if (!isCelError(result)) return result as CelValue;
       const { line, column } = placeOf(result.exprId ?? 0n);
       throw new Error(`${result.message} (line ${line}, column ${column} of the expression)`);
@@ -115,7 +115,8 @@ function counted(root: Expression): void {
     open.push(...partsOf(one));
     if (one.exprKind.case !== "comprehensionExpr") continue;
     const macro = one.exprKind.value;
-    if (macro.loopCondition !== undefined) macro.loopCondition = callOf(macro.loopCondition, internal.step, [macro.loopCondition]);
+    if (macro.loopCondition !== undefined)
+      macro.loopCondition = callOf(macro.loopCondition, internal.step, [macro.loopCondition]);
     macro.loopStep = macro.loopStep && withAppend(macro.loopStep, macro.accuVar);
   }
 }

@@ -1,3 +1,4 @@
+import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import { Command } from "commander";
 import { selectionOf } from "../engine/setting.ts";
 import { allKinds } from "../kube/kinds.ts";
@@ -54,21 +55,28 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
  * Throws a UsageError if the mesh or the policies cannot be read completely.
  */
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
-  const { policies, errors } = await policiesOf(options);
+  const { policies, rules, errors } = await policiesOf(options);
   if (errors.length > 0)
     throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
   const selection = selectionOf(policies);
-  const files = await readMesh(options, terminal, { defaultNamespace: "default", knowledge: knowledgeOfMesh });
-  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { selection });
+  const files = await readMesh(options, terminal, {
+    defaultNamespace: "default",
+    knowledge: knowledgeOfMesh,
+    keep: keptFieldsOf(rules),
+  });
+  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { rules, selection });
   const places = placesOf(files.objects);
   const left = [
     ...skips(skipped),
     ...guessed(guesses),
-    ...stepRules(selection, files.mesh, "an audit has no change: the webhook, or check with --mesh, asks it"),
+    ...stepRules(
+      { rules, selection, mesh: files.mesh },
+      "an audit has no change: the webhook, or check with --mesh, asks it",
+    ),
   ];
   const report = reportOf({
     basis: basisOf({
-      ...{ profile: options.profile, policies, selection, mesh: files.mesh },
+      ...{ rules, profile: options.profile, policies, selection, mesh: files.mesh },
       objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),

@@ -1,6 +1,9 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
+import { keptFieldsOf } from "../custom-rules/in-force.ts";
+import type { Rule } from "../engine/rule.ts";
+import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
@@ -146,16 +149,18 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
-  const { policies, errors } = await policiesOf(options);
+  const { policies, rules, errors } = await policiesOf(options);
+  const keep = keptFieldsOf(rules);
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
+    keep,
   });
   const definitions = new ReceivedDefinitions();
-  const stored = await baseOf(found, paths, { ...options, reading, definitions }, terminal);
+  const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
@@ -163,7 +168,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
-  const report = reportFor(change, unread, { ...options, policies });
+  const report = reportFor(change, unread, { ...options, policies, rules });
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, options, terminal);
   for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
@@ -192,12 +197,16 @@ interface Changes {
   readonly deleted: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> & RequesterOptions & { readonly policies: Policies };
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
+  RequesterOptions & {
+    readonly policies: Policies;
+    readonly rules: readonly Rule[];
+  };
 
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, ...who }: ReportedBy,
+  { policies, rules, profile, docsUrl, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -205,15 +214,15 @@ function reportFor(
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { selection, request, unread: found.unread })
-    : judgeSet(files, { selection, request, unread: found.unread });
+    ? judgeChanges(files, { base, deleted }, { rules, selection, request, unread: found.unread })
+    : judgeSet(files, { rules, selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
   const places = placesOf([...changed, ...found.unread], base?.objects);
-  const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
+  const unasked = base ? [] : stepRules({ rules, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection },
+      ...{ rules, profile, policies, selection },
       mesh: after,
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
@@ -236,8 +245,10 @@ async function baseOf(
     since,
     reading: how,
     definitions,
+    keep,
     ...options
-  }: CheckOptions & Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions },
+  }: CheckOptions &
+    Pick<ReadMeshOptions, "reading"> & { readonly keep: KeptFields } & { readonly definitions: ReceivedDefinitions },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -247,6 +258,7 @@ async function baseOf(
   const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
     reading: how ?? {},
+    keep,
     defaultNamespace: options.namespace,
     knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };

@@ -1,3 +1,4 @@
+import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import { Command, Option } from "commander";
 import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
@@ -6,12 +7,10 @@ import { findTarget, type Target } from "../explain/target.ts";
 import { readTargetName } from "../explain/target-name.ts";
 import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
-import type { Policies } from "../policy/policies.ts";
 import { differenceOf } from "../report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
 import { textDifference, textExplanation } from "../report/explanation-text.ts";
 import type { Page } from "../report/page.ts";
-import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
@@ -19,7 +18,13 @@ import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  type PoliciesInForce,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { shownError, shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
@@ -67,16 +72,16 @@ export async function explain(
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
     throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
-  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const { policies, rules, errors } = await policiesOf(options);
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(rules) };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
-  const { policies, errors } = await policiesOf(options);
   for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
   if ("problem" in found) throw new UsageError(found.problem);
   const { colour, columns } = terminal;
-  terminal.out(printed(found.target, [mesh, after], policies, { ...options, page: { colour, columns } }));
+  terminal.out(printed(found.target, [mesh, after], { policies, rules }, { ...options, page: { colour, columns } }));
   return errors.length > 0 ? 2 : 0;
 }
 
@@ -124,7 +129,7 @@ function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
 function printed(
   target: Target,
   [mesh, after]: readonly [Mesh, Mesh | undefined],
-  policies: Policies,
+  { policies, rules }: Pick<PoliciesInForce, "policies" | "rules">,
   { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
   // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.

@@ -1,5 +1,6 @@
 import packageJson from "../../package.json" with { type: "json" };
 import type { ReadinessCheck } from "../http/readiness.ts";
+import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
@@ -15,6 +16,12 @@ import type { Terminal } from "./terminal.ts";
 export interface FollowedMeshOptions extends MeshOptions {
   /** Seconds. */
   readonly maxStaleness: number;
+}
+
+export interface Following {
+  readonly log: Log;
+  /** The raw fields that the rules in force read, which changes with the policies. */
+  readonly keep: () => KeptFields;
 }
 
 /** The current mesh that a server checks changes against. */
@@ -33,12 +40,17 @@ export interface FollowedMesh {
  * Reads files and captures once and watches a cluster. A cluster that cannot be reached is tried again without a limit.
  * Throws a UsageError for an error that a retry cannot resolve.
  */
-export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, log: Log): Promise<FollowedMesh> {
-  if (options.mesh === clusterWord) return followCluster(options, terminal, log);
+export async function followMesh(
+  options: FollowedMeshOptions,
+  terminal: Terminal,
+  { log, keep }: Following,
+): Promise<FollowedMesh> {
+  if (options.mesh === clusterWord) return followCluster(options, terminal, { log, keep });
   const { mesh } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
+    keep: keep(),
     isForReviews: true,
   });
   // Built now, so that no review has to build them.
@@ -53,7 +65,11 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
   };
 }
 
-async function followCluster(options: FollowedMeshOptions, { env }: Terminal, log: Log): Promise<FollowedMesh> {
+async function followCluster(
+  options: FollowedMeshOptions,
+  { env }: Terminal,
+  { log, keep }: Following,
+): Promise<FollowedMesh> {
   const { kubeconfig, context, clusterDomain, maxStaleness } = options;
   const userAgent = `meshward/${packageJson.version}`;
   const connection = await connectToCluster({ kubeconfig, context, env, userAgent }).catch((error: unknown) => {
@@ -64,6 +80,7 @@ async function followCluster(options: FollowedMeshOptions, { env }: Terminal, lo
     connection,
     kinds: kindsOfRules,
     indexes: indexesOfRules,
+    keep,
     log,
     maxStalenessMs: maxStaleness * 1000,
     settings: settingsIn(clusterDomain),

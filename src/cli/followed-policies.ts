@@ -26,6 +26,8 @@ export interface Following {
   readonly log: Log;
   readonly metrics: Pick<Metrics, "policyReload" | "keptPolicies">;
   readonly clock: Clock;
+  /** Called after other policies came into force. */
+  readonly changed?: (policies: Policies) => void;
 }
 
 /**
@@ -36,7 +38,7 @@ export interface Following {
 export function followPolicies(
   options: PolicyOptions,
   { policies }: PoliciesInForce,
-  { log, metrics, clock }: Following,
+  { log, metrics, clock, changed }: Following,
 ): FollowedPolicies {
   let current = policies;
   let problem: string | undefined;
@@ -59,7 +61,7 @@ export function followPolicies(
     const text = fingerprint(read);
     if (text === lastRead) return;
     lastRead = text;
-    const { policies: next, kept } = continued(current, read, ruleDefaults);
+    const { policies: next, kept } = continued(current, read, defaultsOf(current));
     const titles = kept.map(({ title }) => title);
     metrics.keptPolicies(kept.length);
     if (titles.join() !== missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
@@ -67,6 +69,7 @@ export function followPolicies(
     if (fingerprint(next) === fingerprint(current)) return;
     const previous = current;
     current = next;
+    changed?.(next);
     tellReload(previous, next, { log, metrics });
     warnOfLongExceptions(next, log, clock);
   };
@@ -88,9 +91,15 @@ const keptMessage =
 
 const ruleDefaults = rules.map((rule) => ({ id: rule.id, mode: modesOf(rule) }));
 
+/** A rule that a policy defines is off where no policy defines it. */
+const defaultsOf = ({ customRules }: Policies) => [
+  ...ruleDefaults,
+  ...customRules.map(({ id }) => ({ id, mode: { protected: "off", elsewhere: "off" } as const })),
+];
+
 function tellReload(previous: Policies, next: Policies, { log, metrics }: Pick<Following, "log" | "metrics">): void {
   const documents = next.documents.map(({ title }) => title);
-  const lost = lossesOf(previous, next, ruleDefaults);
+  const lost = lossesOf(previous, next, defaultsOf(previous));
   const accepted = moreAccepted(previous, next);
   const more = accepted.length > 0 ? { accepted: some(accepted) } : {};
   metrics.policyReload(lost.length > 0 ? "weaker" : "ok");
@@ -110,4 +119,5 @@ function warnOfLongExceptions({ exceptions }: Policies, log: Log, clock: Clock):
 const some = (all: readonly string[]): readonly string[] =>
   all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];
 
-const fingerprint = ({ documents, exceptions }: Policies): string => JSON.stringify([documents, exceptions]);
+const fingerprint = ({ documents, exceptions }: Policies): string =>
+  JSON.stringify([documents.map(({ customRules: _rules, ...document }) => document), exceptions]);

@@ -1,5 +1,8 @@
 import { Option } from "commander";
-import { isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import { rulesInForce } from "../custom-rules/in-force.ts";
+import type { Rule } from "../engine/rule.ts";
+import { member } from "../kube/read.ts";
+import { type DefineRules, isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
@@ -21,6 +24,8 @@ export const profileOption = () =>
 
 export interface PoliciesInForce {
   readonly policies: Policies;
+  /** The built-in rules and those of the policies. */
+  readonly rules: readonly Rule[];
   /** Documents and files that are not in force. */
   readonly errors: readonly (PolicyError | SourceError)[];
 }
@@ -32,8 +37,19 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
-  const loaded = loadPolicies([...documents, ...more], rules, found.profile);
-  return { policies: loaded.policies, errors: [...errors, ...loaded.errors] };
+  const sources = [...documents, ...more];
+  const loaded = loadPolicies(sources, rules, found.profile, await definerFor(sources));
+  return {
+    policies: loaded.policies,
+    rules: rulesInForce(rules, loaded.policies),
+    errors: [...errors, ...loaded.errors],
+  };
+}
+
+/** What defines rules, if any document has some. CEL takes a tenth of a second to load, which most users need not wait for. */
+async function definerFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
+  const isNeeded = sources.some(({ raw }) => member(member(raw, "spec"), "customRules") !== undefined);
+  return isNeeded ? (await import("../custom-rules/compile.ts")).defineCustomRules : undefined;
 }
 
 interface Documents {

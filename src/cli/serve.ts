@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
+import { keptFieldsOf, kindsWithMore, rulesInForce } from "../custom-rules/in-force.ts";
+import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { everyAddress } from "../http/listen.ts";
@@ -97,10 +99,20 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
-  const mesh = await followMesh(options, terminal, log);
+  let kept = keptFieldsOf(inForce.rules);
+  const mesh = await followMesh(options, terminal, { log, keep: () => kept });
   const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
-  const policies = followPolicies(options, inForce, { log, metrics, clock: systemClock });
+  const policies = followPolicies(options, inForce, {
+    log,
+    metrics,
+    clock: systemClock,
+    changed(next) {
+      const before = kept;
+      kept = keptFieldsOf(rulesInForce(rules, next));
+      cluster?.readAgain(kindsWithMore(before, kept));
+    },
+  });
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
     policies.reload();

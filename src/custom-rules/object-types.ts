@@ -1,4 +1,4 @@
-import { type ExpressionType, mapOf, type RecordType, types } from "../cel/expression-types.ts";
+import { type ExpressionType, type RecordType, types } from "../cel/expression-types.ts";
 import type { FieldUse } from "../kube/kept-fields.ts";
 import type { Schema } from "../schemas/schema.ts";
 
@@ -42,3 +42,70 @@ function recordOf(properties: NonNullable<Schema["properties"]>, { title, use }:
   };
 }
 
+const text = { type: "string" } as const;
+const texts = { type: "object", additionalProperties: text } as const;
+
+/** The metadata of every object. `managedFields` is left out, because no rule is about it and it is often most of an object. */
+const metadata: Schema = {
+  type: "object",
+  properties: {
+    name: text,
+    generateName: text,
+    namespace: text,
+    uid: text,
+    resourceVersion: text,
+    generation: { type: "integer" },
+    creationTimestamp: text,
+    deletionTimestamp: text,
+    deletionGracePeriodSeconds: { type: "integer" },
+    labels: texts,
+    annotations: texts,
+    finalizers: { type: "array", items: text },
+    ownerReferences: {
+      type: "array",
+      items: {
+        type: "object",
+        properties: {
+          apiVersion: text,
+          kind: text,
+          name: text,
+          uid: text,
+          controller: { type: "boolean" },
+          blockOwnerDeletion: { type: "boolean" },
+        },
+      },
+    },
+  },
+};
+
+/** An object of a kind with this schema; without one, nothing in its spec is checked. */
+export function typeOfObject(schema: Schema | undefined, use: FieldUse): ExpressionType {
+  const { metadata: _metadata, status, ...fields } = schema?.properties ?? { spec: {}, data: {} };
+  // The built-in schemas have no status.
+  const properties = { ...fields, status: status ?? {}, metadata, apiVersion: text, kind: text };
+  return typeOfSchema({ type: "object", properties }, { title: "", use });
+}
+
+const plain = (properties: NonNullable<Schema["properties"]>, title: string): ExpressionType =>
+  typeOfSchema({ type: "object", properties }, { title, use: undefined });
+
+/** What is known of the Namespace of an object. */
+export const typeOfNamespace: ExpressionType = plain(
+  {
+    metadata: { type: "object", properties: { name: text, labels: texts, annotations: texts } },
+    status: { type: "object", properties: { phase: text } },
+  },
+  "namespaceObject",
+);
+
+/** What is known of a request (k8s.io/api admission/v1 AdmissionRequest). */
+export const typeOfRequest: ExpressionType = plain(
+  {
+    operation: text,
+    name: text,
+    namespace: text,
+    kind: { type: "object", properties: { group: text, version: text, kind: text } },
+    userInfo: { type: "object", properties: { username: text, groups: { type: "array", items: text } } },
+  },
+  "request",
+);

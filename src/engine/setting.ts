@@ -118,11 +118,31 @@ class PolicySettings implements Settings {
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
     const namespace = namespaceOf(subject);
-    const setting = this.#settingAt(rule, subject, namespace);
+    const setting = this.#withRequest(rule, this.#settingAt(rule, subject, namespace));
+    if (this.#isBeyondLimits(rule, subject)) return { ...setting, mode: "off" };
     if (setting.mode === "off" || typeof rule.mode === "string") return setting;
     const isProtected = this.#isProtected(namespace);
     if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
     return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
+  }
+
+  /** The parameter `request` differs for each request, and no cache has it. */
+  #withRequest(rule: Rule, setting: RuleSetting): RuleSetting {
+    const { requester } = this.#asked;
+    if (requester === undefined || !("request" in rule.parameters)) return setting;
+    return { ...setting, parameters: { ...setting.parameters, request: requester } };
+  }
+
+  /** A rule that a policy defines applies only where that policy does, before or after the change. */
+  #isBeyondLimits({ id }: Rule, subject: AnyObject): boolean {
+    const { policies, requester } = this.#asked;
+    const limits = policies.limitsOf(id)?.filter((match) => match.isBy(requester));
+    if (limits === undefined || limits.some(({ specificity }) => specificity === 0)) return false;
+    const sides = this.#before === this.#after ? [this.#after] : [this.#after, this.#before];
+    return !sides.some((mesh) => {
+      const place = placeOf(mesh.find(subject.kind, keyOf(subject)) ?? subject, labelsOf(namespaceOf(subject), mesh));
+      return limits.some((match) => match.covers(place));
+    });
   }
 
   everywhere(rule: Rule): RuleSetting {
@@ -226,10 +246,11 @@ class PolicySettings implements Settings {
 
   #parametersOf(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting["parameters"] {
     const set = scopes.toReversed().map(({ value }) => value.parameters ?? {});
-    const { protectedSelectors, hostOwners } = this.#asked.policies;
+    const { protectedSelectors, protectedNames, hostOwners } = this.#asked.policies;
     const filled = {
       ...("protectedLabels" in rule.parameters ? { protectedLabels: protectedSelectors.map(written) } : {}),
       ...("hostOwners" in rule.parameters ? { hostOwners } : {}),
+      ...("protectedNames" in rule.parameters ? { protectedNames } : {}),
     } satisfies Partial<Record<FilledParameter, ParameterValue>>;
     return Object.assign({}, defaultsOf(rule), ...set, filled) as RuleSetting["parameters"];
   }

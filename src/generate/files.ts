@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { policySchema } from "../policy/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
@@ -29,6 +30,7 @@ export async function generated(): Promise<Generated> {
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/custom-rule-functions.md", content: functionReference() },
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

@@ -20,6 +20,15 @@ export class FieldUse {
   item(): FieldUse {
     return (this.items ??= new FieldUse());
   }
+  /** What is used of the entry with a key, among others by uses of every entry. */
+  at(key: string): FieldUse | undefined {
+    const own = this.fields.get(key);
+    if (own === undefined || this.items === undefined) return own ?? this.items;
+    const both = new FieldUse();
+    both.add(own);
+    both.add(this.items);
+    return both;
+  }
   add(other: FieldUse): void {
     this.isWhole ||= other.isWhole;
     for (const [name, inner] of other.fields) this.field(name).add(inner);
@@ -29,7 +38,7 @@ export class FieldUse {
   covers(other: FieldUse): boolean {
     if (this.isWhole) return true;
     if (other.isWhole) return false;
-    const ofFields = [...other.fields].every(([name, inner]) => (this.fields.get(name) ?? this.items)?.covers(inner));
+    const ofFields = [...other.fields].every(([name, inner]) => this.at(name)?.covers(inner));
     return ofFields && (other.items === undefined || this.items?.covers(other.items) === true);
   }
 }
@@ -54,7 +63,7 @@ export function keptOf(raw: unknown, use: FieldUse): unknown {
     for (const [name, inner] of fields)
       if (Object.hasOwn(raw, name)) kept.push([name, keptOf(member(raw, name), inner)]);
   } else {
-    for (const [name, value] of Object.entries(raw)) kept.push([name, keptOf(value, fields.get(name) ?? items)]);
+    for (const [name, value] of Object.entries(raw)) kept.push([name, keptOf(value, use.at(name) ?? items)]);
   }
   // fromEntries defines own properties, so that a key named __proto__ stays data.
   return Object.fromEntries(kept);

@@ -7,7 +7,15 @@ export const modes = ["deny", "warn", "audit", "off"] as const;
 export type PolicyMode = (typeof modes)[number];
 
 export type Labels = Readonly<Record<string, string>>;
-export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[] | Requester;
+
+/** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
+export interface Requester {
+  readonly operation: "CREATE" | "UPDATE" | "DELETE";
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly fieldManager: string;
+}
 
 /** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {
@@ -17,8 +25,13 @@ export interface RuleMetadata {
 }
 
 /** Parameters that no document can set, because the selection fills them from all policies in force. */
-export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>(["protectedLabels", "hostOwners"]);
-export type FilledParameter = "protectedLabels" | "hostOwners";
+export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>([
+  "protectedLabels",
+  "hostOwners",
+  "protectedNames",
+  "request",
+]);
+export type FilledParameter = "protectedLabels" | "hostOwners" | "protectedNames" | "request";
 
 /** In a list of rules, this id stands for every rule that the same document does not name. */
 export const everyRule = "*";
@@ -50,6 +63,23 @@ export interface RuleOptions {
   readonly parameters?: Readonly<Record<string, ParameterValue>>;
 }
 
+/** A rule that a policy defines itself. Its id in settings, exceptions and reports is `<policy>/<id>`. */
+export interface CustomRuleSpec {
+  readonly id: string;
+  /** Kinds as in manifests; one that two groups have as `Gateway.networking.istio.io`. */
+  readonly kinds: readonly string[];
+  /** CEL, true for an object that is right. */
+  readonly expression: string;
+  readonly message: string;
+  /** CEL, the message for one object. */
+  readonly messageExpression?: string;
+  readonly fix?: string;
+  /** Default: warn. */
+  readonly mode?: PolicyMode;
+  /** Values that settings of the rule can change, with their defaults. */
+  readonly parameters?: Readonly<Record<string, ParameterValue>>;
+}
+
 export interface EnrollmentOptions {
   readonly mode?: "off" | "create" | "reconcile";
   readonly useWaypoint?: string;
@@ -70,6 +100,7 @@ export interface PolicySpec {
   readonly hostOwners?: readonly OwnedHosts[];
   readonly breakGlass?: { readonly groups: readonly string[] };
   readonly mutations?: { readonly namespaceAmbientEnrollment?: EnrollmentOptions };
+  readonly customRules?: readonly CustomRuleSpec[];
 }
 
 /** A MeshwardPolicy that is in force. */
@@ -83,6 +114,8 @@ export interface PolicyDocument {
    */
   readonly layer: number;
   readonly spec: PolicySpec;
+  /** The rules of `spec.customRules`, as the caller of loadPolicies defined them. */
+  readonly customRules?: readonly RuleMetadata[];
 }
 
 export interface ExceptionSpec {

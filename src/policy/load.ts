@@ -1,12 +1,16 @@
 import { Ajv, type ValidateFunction } from "ajv";
+import { formatPath } from "../kube/field-path.ts";
 import { describe, isObject, member, type Path } from "../kube/read.ts";
 import {
+  type CustomRuleSpec,
   everyRule,
   type Exception,
   type ExceptionSpec,
+  filledParameters,
   type PolicyDocument,
   type PolicySpec,
   type RuleMetadata,
+  type RuleOptions,
 } from "./documents.ts";
 import { isTimestamp } from "./exceptions.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -31,6 +35,15 @@ export interface PolicyError {
   readonly message: string;
 }
 
+/**
+ * Defines the rules of one document, in their order, or says what is wrong with them. The caller of loadPolicies passes it in,
+ * because rules need the engine, the mesh and CEL, and this folder imports none of them.
+ */
+export type DefineRules = (
+  policy: string,
+  rules: readonly CustomRuleSpec[],
+) => { readonly rules: readonly RuleMetadata[] } | { readonly problems: readonly SchemaProblem[] };
+
 export interface LoadedPolicies {
   readonly policies: Policies;
   /** The errors of the documents that are not in force; all other documents are. */
@@ -38,19 +51,49 @@ export interface LoadedPolicies {
 }
 
 /**
- * Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document.
+ * Loads these documents on top of the profile. `rules` are the built-in rules that they may name, and `define` defines those of
+ * their own; without it, a document with customRules is not in force. Never throws for a document.
  */
 export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],
   profile: ProfileName = defaultProfile,
+  define: DefineRules = withoutRules,
 ): LoadedPolicies {
+  const errors: PolicyError[] = [];
+  const read = readable(sources, { rules, define }, errors);
+  const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
   const documents = [...profileDocuments(profile, rules)];
   const exceptions: Exception[] = [];
-  const errors: PolicyError[] = [];
+  for (const { source, document } of read) {
+    const problems = namesOfCustomRules(document, defined);
+    for (const problem of problems) errors.push(asError(source, problem));
+    if (problems.length > 0) continue;
+    if ("exception" in document) exceptions.push(document.exception);
+    else documents.push(document.policy);
+  }
+  return { policies: new Policies(documents, exceptions), errors };
+}
+
+interface ReadSource {
+  readonly source: PolicySource;
+  readonly document: InForce;
+}
+interface Reading {
+  readonly rules: readonly RuleMetadata[];
+  readonly define: DefineRules;
+}
+
+/** The documents that are right by themselves, of those with the same name the first. */
+function readable(
+  sources: readonly PolicySource[],
+  { rules, define }: Reading,
+  errors: PolicyError[],
+): readonly ReadSource[] {
   const taken = new Map<string, PolicySource>();
+  const read: ReadSource[] = [];
   for (const source of sources) {
-    const document = read(source, rules);
+    const document = readDocument(source, rules, define);
     const problems = "problems" in document ? document.problems : [];
     const title = titleOf(source.raw);
     const other = taken.get(title);
@@ -58,24 +101,79 @@ export function loadPolicies(
     for (const problem of problems) errors.push(asError(source, problem));
     if ("problems" in document || other !== undefined) continue;
     taken.set(title, source);
-    if ("exception" in document) exceptions.push(document.exception);
-    else documents.push(document.policy);
+    read.push({ source, document });
   }
-  return { policies: new Policies(documents, exceptions), errors };
+  return read;
 }
 
-type Read = { policy: PolicyDocument } | { exception: Exception } | { problems: readonly SchemaProblem[] };
+const withoutRules: DefineRules = () => ({
+  problems: [{ at: ["spec", "customRules"], message: "spec.customRules: rules cannot be defined here" }],
+});
 
-function read({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
+type InForce = { readonly policy: PolicyDocument } | { readonly exception: Exception };
+type Read = InForce | { readonly problems: readonly SchemaProblem[] };
+
+function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
-  const ofPolicy = kind === "MeshwardPolicy" ? [...duplicates(raw), ...withdrawnAndMore(raw)] : [];
+  const ofPolicy =
+    kind === "MeshwardPolicy"
+      ? [...duplicates(raw, "rules"), ...duplicates(raw, "customRules"), ...withdrawnAndMore(raw)]
+      : [];
   const problems = [...problemsOf(validators[kind], raw), ...ofPolicy];
   if (problems.length > 0) return { problems };
-  if (kind === "MeshwardPolicy") return { policy: policyOf(raw, titleOf(raw), userLayer) };
-  return { exception: exceptionOf(raw) };
+  if (kind === "MeshwardException") return { exception: exceptionOf(raw) };
+  const policy = policyOf(raw, titleOf(raw), userLayer);
+  const { customRules } = policy.spec;
+  if (customRules === undefined) return { policy };
+  const defined = define(policy.name, customRules);
+  return "problems" in defined ? defined : { policy: { ...policy, customRules: defined.rules } };
 }
+
+const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
+  "policy" in document ? (document.policy.customRules ?? []) : [];
+
+/** What is wrong with names and parameters of rules that some policy defines; those of built-in rules are in the schema. */
+function namesOfCustomRules(document: InForce, defined: ReadonlyMap<string, RuleMetadata>): readonly SchemaProblem[] {
+  const isPolicyDocument = "policy" in document;
+  const named: readonly Pick<RuleOptions, "id" | "parameters">[] = isPolicyDocument
+    ? (document.policy.spec.rules ?? [])
+    : document.exception.spec.rules.map((id) => ({ id }));
+  return named.flatMap(({ id, parameters = {} }, i) => {
+    // The ids of built-in rules have no slash.
+    if (!id.includes("/")) return [];
+    const rule = defined.get(id);
+    if (rule !== undefined)
+      return Object.entries(parameters).flatMap(([name, value]) => wrongParameter(rule, { name, value, i }) ?? []);
+    const at = ["spec", "rules", i, ...(isPolicyDocument ? ["id"] : [])];
+    const hint = suggestion(id, [...defined.keys()]) || "; no policy in force defines it";
+    return [{ at, message: `${formatPath(at)}: there is no rule ${describe(id)}${hint}` }];
+  });
+}
+
+interface Given {
+  readonly name: string;
+  readonly value: unknown;
+  /** The place of the entry in spec.rules. */
+  readonly i: number;
+}
+
+function wrongParameter(rule: RuleMetadata, { name, value, i }: Given): SchemaProblem | undefined {
+  const at = ["spec", "rules", i, "parameters", name];
+  const settable = Object.keys(rule.parameters).filter((one) => !filledParameters.has(one));
+  const known = settable.includes(name) ? rule.parameters[name] : undefined;
+  if (known === undefined) {
+    const others = settable.length === 0 ? "there are none" : `known are ${settable.join(", ")}`;
+    const hint = suggestion(name, settable) || `; ${others}`;
+    return { at, message: `${formatPath(at)}: there is no such parameter for ${rule.id}${hint}` };
+  }
+  const [expected, found] = [known.default, value].map(typeOfParameter);
+  if (expected === found) return undefined;
+  return { at, message: `${formatPath(at)}: expected ${expected}, found ${describe(value)}` };
+}
+
+const typeOfParameter = (value: unknown): string => (Array.isArray(value) ? "a list" : `a ${typeof value}`);
 
 const kinds = ["MeshwardPolicy", "MeshwardException"] as const;
 const isKind = (kind: unknown): kind is (typeof kinds)[number] => kinds.some((known) => known === kind);
@@ -117,8 +215,8 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
 }
 
 /** A rule that one document names twice, so that it would be unclear which entry applies. */
-function duplicates(raw: unknown): readonly SchemaProblem[] {
-  const rules = member(member(raw, "spec"), "rules");
+function duplicates(raw: unknown, field: "rules" | "customRules"): readonly SchemaProblem[] {
+  const rules = member(member(raw, "spec"), field);
   const first = new Map<unknown, number>();
   const problems: SchemaProblem[] = [];
   for (const [i, rule] of (Array.isArray(rules) ? rules : []).entries()) {
@@ -127,8 +225,8 @@ function duplicates(raw: unknown): readonly SchemaProblem[] {
     if (other === undefined) first.set(id, i);
     else if (typeof id === "string")
       problems.push({
-        at: ["spec", "rules", i, "id"],
-        message: `spec.rules[${i}].id: ${id} is in spec.rules[${other}] already; merge the two entries`,
+        at: ["spec", field, i, "id"],
+        message: `spec.${field}[${i}].id: ${id} is in spec.${field}[${other}] already; ${field === "rules" ? "merge the two entries" : "rename one of the two"}`,
       });
   }
   return problems;

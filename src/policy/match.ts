@@ -1,14 +1,8 @@
 import { selects } from "../mesh/objects/selectors.ts";
-import type { Labels, MatchSpec, Where } from "./documents.ts";
+import type { Labels, MatchSpec, Requester, Where } from "./documents.ts";
 import { globs, isGlob } from "../text/globs.ts";
 
-/** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
-export interface Requester {
-  readonly operation: "CREATE" | "UPDATE" | "DELETE";
-  readonly user: string;
-  readonly groups: readonly string[];
-  readonly fieldManager: string;
-}
+export type { Requester };
 
 /** An object and the namespace that it belongs to. A Namespace belongs to itself. */
 export interface Place {

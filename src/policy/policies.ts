@@ -6,6 +6,7 @@ import {
   type Exception,
   type Labels,
   type PolicyDocument,
+  type RuleMetadata,
   type RuleOptions,
 } from "./documents.ts";
 import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
@@ -40,6 +41,8 @@ export class Policies {
   readonly protectedSelectors: readonly Labels[];
   /** Every entry of every document. A rule reads them as the parameter `hostOwners`, with ownershipOf. */
   readonly hostOwners: readonly OwnedHosts[];
+  /** Globs: a namespace whose name one of them matches is protected. */
+  readonly protectedNames: readonly string[];
   readonly #protectedNames: Globs;
   readonly #reconcilerUsers: Globs;
   readonly #fieldManagers: Globs;
@@ -48,6 +51,8 @@ export class Policies {
   readonly #everyRule: readonly Scoped<RuleOptions>[];
   readonly #enrollment: readonly Scoped<EnrollmentOptions>[];
   readonly #accepted: AcceptedFindings;
+  /** Where the rules that documents define apply, by their ids. */
+  readonly #limits: ReadonlyMap<string, readonly Match[]>;
 
   constructor(documents: readonly PolicyDocument[], exceptions: readonly Exception[] = []) {
     const ranked = [...documents].sort(byRank);
@@ -62,7 +67,8 @@ export class Policies {
       protectedNamespaces?.labels ? [protectedNamespaces.labels] : [],
     );
     this.hostOwners = collect(({ hostOwners }) => hostOwners);
-    this.#protectedNames = globs(collect(({ protectedNamespaces }) => protectedNamespaces?.names));
+    this.protectedNames = collect(({ protectedNamespaces }) => protectedNamespaces?.names);
+    this.#protectedNames = globs(this.protectedNames);
     this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
     this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));
     this.#breakGlassGroups = globs(collect(({ breakGlass }) => breakGlass?.groups));
@@ -70,12 +76,28 @@ export class Policies {
       const options = spec.mutations?.namespaceAmbientEnrollment;
       return options === undefined ? [] : [options];
     }).sort(bySpecificity);
-    const rules = scoped(ranked, ({ spec }) => spec.rules ?? []).sort(bySpecificity);
+    this.#limits = new Map(
+      ranked.flatMap(({ customRules = [], spec }) => {
+        const matches = compileMatch(spec.match);
+        return customRules.map(({ id }) => [id, matches] as const);
+      }),
+    );
+    const rules = scoped(ranked, settingsIn).sort(bySpecificity);
     this.#everyRule = rules.filter(({ value }) => value.id === everyRule);
     const named = new Set(rules.map(({ value }) => value.id));
     this.#rules = new Map(
       [...named].map((id) => [id, rules.filter(({ value }) => value.id === id || value.id === everyRule)]),
     );
+  }
+
+  /** The rules that documents define, as the caller of loadPolicies defined them. */
+  get customRules(): readonly RuleMetadata[] {
+    return this.documents.flatMap(({ customRules = [] }) => customRules);
+  }
+
+  /** Where a rule that a document defines applies; undefined: everywhere, as built-in rules do. */
+  limitsOf(ruleId: string): readonly Match[] | undefined {
+    return this.#limits.get(ruleId);
   }
 
   /** The entries for a rule, strongest first. Each field is taken from the first matching entry that sets it. */
@@ -122,6 +144,12 @@ export class Policies {
     const useWaypoint = options.find((option) => option.value.useWaypoint !== undefined)?.value.useWaypoint;
     return { mode, policy: title, ...(useWaypoint === undefined ? {} : { useWaypoint }) };
   }
+}
+
+/** The settings in a document: a rule that it defines itself has a mode in it. */
+function settingsIn({ name, spec: { rules = [], customRules = [] } }: PolicyDocument): readonly RuleOptions[] {
+  const own = customRules.map((rule) => ({ id: `${name}/${rule.id}`, mode: rule.mode ?? "warn" }));
+  return [...rules, ...own.filter(({ id }) => !rules.some((rule) => rule.id === id && rule.mode !== undefined))];
 }
 
 function scoped<T>(documents: readonly PolicyDocument[], read: (document: PolicyDocument) => readonly T[]) {

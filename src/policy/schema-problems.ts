@@ -86,6 +86,11 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
     ({ params, data }) => `expected at most ${String(params.limit)} characters, found ${String(data).length}`,
   ],
   ["format", ({ data }) => `expected a time such as 2027-01-31T00:00:00Z, found ${describe(data)}`],
+  [
+    "maxItems",
+    ({ params, data }) => `has ${(data as unknown[]).length} entries; at most ${String(params.limit)} are possible`,
+  ],
+  ["maxProperties", ({ params }) => `has too many entries; at most ${String(params.limit)} are possible`],
   ["minItems", isEmpty],
   ["minProperties", isEmpty],
   [

@@ -142,13 +142,10 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
   const options = record(
     "The settings of one rule. A field that is not set is taken from the next matching document, and at last from the rule itself.",
     {
-      id: {
-        ...choice(
-          [...rules.map(({ id }) => id), everyRule],
-          `The id of a rule, or "${everyRule}" for every rule that this document does not name.`,
-        ),
-        title: titles.rule,
-      },
+      id: ruleId(
+        [...rules.map(({ id }) => id), everyRule],
+        `The id of a rule, or "${everyRule}" for every rule that this document does not name.`,
+      ),
       mode: choice(
         modes,
         'The effect of a finding: deny the change, warn the user, record it in the audit log and metrics only, or nothing. "off" needs quotes in YAML.',
@@ -180,6 +177,66 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
   return { ...options, allOf: parameters };
 }
 
+/** The id of a rule that a policy defines: the name of the policy and the id in it. */
+export const customRuleId = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/** An id of a list, or that of a rule that some policy defines, which is known when all documents are read. */
+function ruleId(ids: readonly string[], description: string): JsonSchema {
+  return {
+    type: "string",
+    title: titles.rule,
+    description,
+    if: { type: "string", pattern: "/" },
+    // oxlint-disable-next-line unicorn/no-thenable
+    then: {
+      type: "string",
+      pattern: customRuleId,
+      description: "The id of a rule that a policy defines is the policy's name, a slash and the rule's id.",
+    },
+    else: { ...choice(ids, description), title: titles.rule },
+  };
+}
+
+const expression = (description: string): JsonSchema => ({ ...text(description), maxLength: 10_000 });
+
+const customRules: JsonSchema = {
+  ...list(
+    record(
+      "A rule of one's own: an expression in CEL, the policy language of Kubernetes, that is true for every object that is right.",
+      {
+        id: {
+          type: "string",
+          maxLength: 63,
+          pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+          description:
+            "Lower-case letters, digits and -. Settings and exceptions use the policy's name, a slash and this.",
+        },
+        kinds: list(
+          text("A kind as in manifests."),
+          "The kinds of objects that the rule checks, as in manifests: VirtualService, Deployment, Gateway.networking.istio.io.",
+        ),
+        expression: expression(
+          "CEL with the variables object, oldObject, request, namespaceObject and params, and with Meshward's functions mesh.*. It is true for an object that is right.",
+        ),
+        message: text("What is wrong if the expression is false, in one sentence."),
+        messageExpression: expression("CEL that returns the message for one object. If it fails, `message` is used."),
+        fix: text("What to do about it, in one sentence."),
+        mode: choice(modes, "The mode of the rule where this policy applies. Default: warn."),
+        parameters: {
+          type: "object",
+          minProperties: 1,
+          maxProperties: 20,
+          description:
+            "Values that the expression reads as params.<name>, with their defaults. Each is a text, a number, true or false, or a list of texts. Settings of the rule can change them.",
+        },
+      },
+      ["id", "kinds", "expression", "message"],
+    ),
+    "Rules that this policy defines. They apply where its match applies.",
+  ),
+  maxItems: 1000,
+};
+
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
 const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
@@ -200,6 +257,7 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
     reconcilers,
     breakGlass,
     mutations,
+    customRules,
   });
   return {
     ...spec,
@@ -215,13 +273,10 @@ function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
     "The findings in this namespace that are accepted, until when and why.",
     {
       rules: list(
-        {
-          ...choice(
-            rules.map(({ id }) => id),
-            "The id of a rule.",
-          ),
-          title: titles.rule,
-        },
+        ruleId(
+          rules.map(({ id }) => id),
+          "The id of a rule.",
+        ),
         "Rules whose findings are accepted.",
       ),
       match: record("Limits the exception to some objects. Default: all objects of this namespace.", { objects }),
