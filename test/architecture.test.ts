@@ -11,7 +11,9 @@ const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
   ["demo", "explain"],
-  ["http", "report", "generate"],
+  ["generate"],
+  ["deploy"],
+  ["http", "report"],
   ["controllers"],
   ["admission", "sources", "tls"],
   ["rules", "custom-rules"],
@@ -25,7 +27,19 @@ const levels: readonly (readonly string[])[] = [
 
 /** The same inside folders whose own folders stand above each other. */
 const rooms = new Map<string, readonly (readonly string[])[]>([
-  ["mesh", [["client-tls"], ["mtls"], ["waypoints"], ["authorization"], ["traffic"], ["membership"], ["objects"]]],
+  [
+    "mesh",
+    [
+      ["client-tls"],
+      ["mtls"],
+      ["waypoints"],
+      ["gateways"],
+      ["authorization"],
+      ["traffic"],
+      ["membership"],
+      ["objects"],
+    ],
+  ],
   ["sources", [["manifests", "cluster"]]],
 ]);
 

@@ -9,7 +9,7 @@ const lock = readFileSync(new URL("../package-lock.json", import.meta.url), "utf
 test("every dependency has one exact version", () => {
   const { dependencies, devDependencies, optionalDependencies } = packageJson;
   for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies })) {
-    assert.match(version, /^\d+\.\d+\.\d+$/, name);
+    assert.match(version, /^\d+\.\d+\.\d+(?:-[a-z]+\.\d+)?$/, name);
   }
 });
 

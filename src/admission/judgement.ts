@@ -12,6 +12,13 @@ import { incompleteKinds } from "./incomplete-data.ts";
 import type { AdmissionRequest } from "./review.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 
+/**
+ * What could not be confirmed in time, so that it denies nothing.
+ * - `late`: the API server did not answer, so the evidence of relational findings is not confirmed.
+ * - `pending`: the findings depend on another change that was admitted and is not stored.
+ */
+export type Unconfirmed = "late" | "pending";
+
 /** The input of a decision. To confirm a denial, the same change is evaluated again with newer data. */
 export interface Judgement {
   readonly request: AdmissionRequest;
@@ -23,8 +30,7 @@ export interface Judgement {
   /** The object that the request changes: the new object, or the old one if it is deleted. */
   readonly changed: AnyObject;
   readonly breakGlass: BreakGlass | undefined;
-  /** The evidence of relational findings could not be read again in time, so they deny nothing. */
-  readonly isUnconfirmed?: true;
+  readonly unconfirmed?: Unconfirmed;
 }
 
 export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "breakGlass">): Judgement {
@@ -40,7 +46,7 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
 
 /** The rulings for this request, most severe first, in an order that depends only on their content. */
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
-  const { evaluation, changed, request, writer, policies, selection, breakGlass, isUnconfirmed = false } = judgement;
+  const { evaluation, changed, request, writer, policies, selection, breakGlass, unconfirmed } = judgement;
   const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
     before: evaluation.before,
     after: evaluation.after,
@@ -50,7 +56,8 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
       writer,
       isDeletion: request.operation === "DELETE",
       isDryRun: request.dryRun,
-      isUnconfirmed,
+      isUnconfirmed: unconfirmed === "late",
+      isPending: unconfirmed === "pending",
       reconcilers: policies.reconcilerMode,
       breakGlass: breakGlass !== undefined && "reason" in breakGlass ? breakGlass.reason : undefined,
       isGatewayProxy: (subject) => isGatewayProxy(subject, judgement),

@@ -52,6 +52,12 @@ export const countOf = (findings: readonly Finding[]): number =>
 
 const fixOf = ({ fix, rule }: Finding): string => fix ?? rule.fix;
 
+/** What a policy adds for the user. */
+const additionsOf = ({ setting: { message, runbook } }: Finding): readonly string[] => [
+  ...(message === undefined ? [] : [`Note: ${message}`]),
+  ...(runbook === undefined ? [] : [`Runbook: ${runbook}`]),
+];
+
 /** Keeps at least the first line. */
 function countWithRoom(findings: readonly Finding[], changed: AnyObject): number {
   let bytes = 0;
@@ -66,8 +72,16 @@ function countWithRoom(findings: readonly Finding[], changed: AnyObject): number
 function linesOf(finding: Finding, next: Finding | undefined, changed: AnyObject): readonly string[] {
   const { rule, message } = finding;
   const found = printableLine(`${placeOf(finding, changed)}${message}`, longestFragment);
-  const isShared = next !== undefined && next.rule === rule && fixOf(next) === fixOf(finding);
-  return [`- [${rule.id}] ${found}`, ...(isShared ? [] : [`  Fix: ${printableLine(fixOf(finding), longestFragment)}`])];
+  const isShared =
+    next !== undefined &&
+    next.rule === rule &&
+    fixOf(next) === fixOf(finding) &&
+    additionsOf(next).join() === additionsOf(finding).join();
+  const advice = [`Fix: ${fixOf(finding)}`, ...additionsOf(finding)];
+  return [
+    `- [${rule.id}] ${found}`,
+    ...(isShared ? [] : advice.map((one) => `  ${printableLine(one, longestFragment)}`)),
+  ];
 }
 
 /** The path, preceded by the object if it is not the one that the user sent. */
@@ -99,7 +113,7 @@ export function warningLines({ finding, lowered, mode }: Ruling, changed: AnyObj
   const last = lowered.findLast(({ from }) => from === "deny" && mode === "warn");
   const reason = last === undefined ? "" : `It is only a warning because ${last.reason}.`;
   const fix = `Fix: ${fixOf(finding)}`;
-  const parts = [reason, fix].filter((part) => part !== "");
+  const parts = [reason, fix, ...additionsOf(finding)].filter((part) => part !== "");
   const line = [`${found}.`, ...parts].join(" ");
   if (line.length <= longestWarning) return [line];
   const rest = parts.map((part) => noteLine(`[${rule.id}] ${part}`, about));

@@ -60,10 +60,14 @@ export interface Decision {
   readonly events?: readonly ObjectEvent[];
   /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */
   readonly liveRead?: LiveReadResult;
+  /** set if changes that were admitted at the same moment made a difference */
+  readonly concurrent?: ConcurrentResult;
   readonly outcome: "allow" | "warn" | "deny" | "error";
 }
 
 export type LiveReadResult = "confirmed" | "changed" | "late";
+/** `undecided`: the other change was not stored in time, so what was stored decided. */
+export type ConcurrentResult = "denied" | "admitted" | "undecided";
 
 /** The decisions for the two paths of the webhook. */
 export interface Gate {

@@ -1,13 +1,16 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { selectionOf } from "../engine/setting.ts";
+import { effectsOf } from "../explain/effects.ts";
+import type { ExplanationInput } from "../explain/explanation.ts";
 import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
-import { reportedFinding } from "../report/reported-finding.ts";
+import { reportedRulings } from "../report/reported-finding.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -20,7 +23,16 @@ import { type Manifest, type ReadOptions, readManifests, type SourceError } from
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { Knowledge } from "../view/view.ts";
+import type { Knowledge, Mesh } from "../view/view.ts";
+import {
+  baselineNotes,
+  type BaselineOptions,
+  baselineOptions,
+  knownIn,
+  readBaseline,
+  withKnown,
+  writeBaseline,
+} from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -35,17 +47,16 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
+import { outputsOf } from "./outputs.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
-  accepted,
   exitCode,
   failedRule,
   failOnOption,
-  formatOption,
   guessed,
-  outputOption,
   placesOf,
+  reportOutputOptions,
   type ReportOptions,
   skips,
   writeReport,
@@ -68,7 +79,8 @@ export interface CheckOptions
     ReportOptions,
     DeletionOptions,
     RequesterOptions,
-    SubstitutionOptions {
+    SubstitutionOptions,
+    BaselineOptions {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -109,7 +121,6 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     )
     .addOption(policiesOption())
     .addOption(profileOption())
-    .addOption(formatOption())
     .addOption(failOnOption())
     .option(
       "--allow-empty",
@@ -134,15 +145,32 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
-    .addOption(outputOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of requesterOptions()) command.addOption(option);
+  for (const option of [...requesterOptions(), ...baselineOptions(), ...reportOutputOptions()])
+    command.addOption(option);
   return command;
 }
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
+  const outputs = outputsOf(options);
+  const { baseline, writeBaseline: newBaseline } = options;
+  const listed = readBaseline(baseline);
+  const { change, unread, policies, rules, notes } = await readChanges(paths, options, terminal);
+  const isCompared = outputs.some(({ format }) => showsChanges(format));
+  const judged = reportFor(change, unread, { ...options, policies, rules, isCompared });
+  for (const error of unread) tellProblem(shownError(error), terminal);
+  const known = newBaseline === undefined ? listed : knownIn(judged);
+  const report = known === undefined ? judged : withKnown(judged, known, newBaseline ?? baseline ?? "");
+  writeReport(report, outputs, terminal);
+  for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  if (known !== undefined && newBaseline !== undefined) writeBaseline(known, report, newBaseline);
+  return exitCode(report, options);
+}
+
+/** What is checked, what of it could not be read, and the policies that decide. */
+async function readChanges(paths: readonly string[], options: CheckOptions, terminal: Terminal) {
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
@@ -164,15 +192,11 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
-  const unread = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
-  const report = reportFor(change, unread, { ...options, policies, rules });
-  for (const error of unread) tellProblem(shownError(error), terminal);
-  writeReport(report, options, terminal);
-  for (const note of [...notes, ...notesOf(set, options)]) tellNote(printableLine(note, 2000), terminal);
-  return exitCode(report, options);
+  const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
+  return { change, unread, policies, rules, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
@@ -201,12 +225,14 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
   RequesterOptions & {
     readonly policies: Policies;
     readonly rules: readonly Rule[];
+    /** Whether the report has what the change does to the mesh. */
+    readonly isCompared: boolean;
   };
 
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, rules, profile, docsUrl, ...who }: ReportedBy,
+  { policies, rules, profile, docsUrl, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -227,12 +253,26 @@ function reportFor(
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
-    findings: rulings.flatMap((ruling) => reportedFinding(ruling, places, docsUrl)),
-    skipped: [...left, ...accepted(rulings)],
+    ...reportedRulings(rulings, places, docsUrl),
+    skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: changed.length,
+    changes:
+      base && isCompared
+        ? effectsOf({
+            before: sideOf(base.mesh, policies, rules),
+            after: sideOf(after, policies, rules),
+            changed: changed.map(({ object }) => object),
+          })
+        : undefined,
   });
 }
+
+/** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
+const sideOf = (mesh: Mesh, policies: Policies, rules: readonly Rule[]): ExplanationInput => ({
+  ...{ mesh, policies, rules },
+  selection: selectionOf(policies),
+});
 
 /**
  * The mesh that `--mesh` or `--since` names. A kind that it does not contain at all is known as far as the files contain it.
@@ -248,7 +288,7 @@ async function baseOf(
     keep,
     ...options
   }: CheckOptions &
-    Pick<ReadMeshOptions, "reading"> & { readonly keep: KeptFields } & { readonly definitions: ReceivedDefinitions },
+    Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions; readonly keep: KeptFields },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {

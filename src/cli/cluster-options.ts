@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
-import { kindsNeeded, relationsOf } from "../engine/subjects.ts";
+import { kindsFollowed, relationsOf } from "../engine/subjects.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
@@ -22,10 +22,8 @@ export const kubeconfigOption = () =>
   );
 export const contextOption = () => new Option("--context <name>", "kubeconfig context; default: its current-context");
 
-/** The kinds that the rules read, and Namespace, because policies select by the labels of namespaces. */
-export const kindsOfRules: readonly Kind[] = [
-  ...new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]),
-];
+/** The kinds that are read from a cluster. */
+export const kindsOfRules: readonly Kind[] = [...kindsFollowed(rules)];
 
 /** The indexes through which the rules look objects up. */
 export const indexesOfRules: readonly Index[] = [

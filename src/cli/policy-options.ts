@@ -38,7 +38,8 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
   const sources = [...documents, ...more];
-  const loaded = loadPolicies(sources, rules, found.profile, await definerFor(sources));
+  const define = await definerFor(sources);
+  const loaded = loadPolicies(sources, rules, found.profile, { pin: found.pin, define });
   return {
     policies: loaded.policies,
     rules: rulesInForce(rules, loaded.policies),
@@ -47,9 +48,14 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
 }
 
 /** What defines rules, if any document has some. CEL takes a tenth of a second to load, which most users need not wait for. */
-async function definerFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
+export async function definerFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
   const isNeeded = sources.some(({ raw }) => member(member(raw, "spec"), "customRules") !== undefined);
   return isNeeded ? (await import("../custom-rules/compile.ts")).defineCustomRules : undefined;
+}
+
+/** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
+export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
+  return (await documentsIn(path)).documents.map(({ raw }) => raw);
 }
 
 interface Documents {

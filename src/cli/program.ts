@@ -9,8 +9,10 @@ import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
 import { explainCommand } from "./explain.ts";
+import { manifestsCommand } from "./manifests.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
+import { unregisterCommand } from "./unregister.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
@@ -25,6 +27,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(auditCommand(terminal, finish));
   program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
+  program.addCommand(manifestsCommand(terminal, finish));
+  program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   for (const command of [program, ...program.commands])

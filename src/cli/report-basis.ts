@@ -33,6 +33,7 @@ export function basisOf({ rules, profile, policies, selection, mesh, objects, sk
   });
   return {
     version: packageJson.version,
+    time: new Date().toISOString(),
     profile,
     policies: titlesOf(policies),
     exceptions: policies.exceptions.length,

@@ -1,34 +1,26 @@
-import { writeFileSync } from "node:fs";
 import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
-import type { Ruling } from "../engine/ruling.ts";
 import { idOf } from "../kube/identity.ts";
-import { jsonReport } from "../report/json.ts";
+import { reportFormats } from "../report/formats.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import type { Places } from "../report/reported-finding.ts";
-import { textReport } from "../report/text.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
-import { unwritable } from "../text/file-errors.ts";
-import { UsageError } from "../text/usage-error.ts";
+import { type OutputOptions, outputOptions, writeOutputs, type Written } from "./outputs.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-/** The output options of every command that prints a report. */
-export interface ReportOptions {
-  readonly format: "text" | "json";
+/** The options of every command that prints a report on findings. */
+export interface ReportOptions extends OutputOptions {
   readonly failOn: "deny" | "warn" | "never";
-  readonly output?: string;
   readonly docsUrl: string;
 }
 
-export const formatOption = () =>
-  new Option("--format <format>", "report format").choices(["text", "json"]).default("text");
+export const reportOutputOptions = () => outputOptions(reportFormats);
+
 export const failOnOption = () =>
   new Option("--fail-on <mode>", "exit with code 1 if a finding has at least this mode")
     .choices(["deny", "warn", "never"])
     .default("deny");
-export const outputOption = () =>
-  new Option("-o, --output <file>", "write the report to this file instead of standard output");
 
 export type Skipped = Report["skipped"][number];
 
@@ -48,19 +40,6 @@ export function guessed(guesses: readonly Finding[]): Skipped[] {
   });
 }
 
-export function accepted(rulings: readonly Ruling[]): Skipped[] {
-  return rulings.flatMap(({ finding, exception }) =>
-    exception === undefined
-      ? []
-      : [
-          {
-            rule: finding.rule.id,
-            reason: `${exception.title} accepts the finding on ${idOf(finding.subject)} until ${exception.expiresAt}: ${exception.reason}`,
-          },
-        ],
-  );
-}
-
 /** The places of the objects that a user can change, and of those that only explain findings. */
 export function placesOf(changeable: readonly FileObject[], others: readonly FileObject[] = []): Places {
   const own = new Map(changeable.map(({ object, manifest }) => [object, manifest]));
@@ -76,21 +55,9 @@ export function failedRule({ rule, subject, error }: RuleError, places: Places):
   return { file: place?.file ?? null, line, message };
 }
 
-/** Throws a UsageError if the file cannot be written. */
-export function writeReport(report: Report, options: ReportOptions, terminal: Terminal): void {
-  const { format, output } = options;
-  const page = output === undefined ? terminal : { colour: false };
-  const text = format === "json" ? jsonReport(report) : textReport(report, page);
-  if (output === undefined) {
-    terminal.out(text);
-    return;
-  }
-  try {
-    writeFileSync(output, text);
-  } catch (error) {
-    throw new UsageError(`--output ${output} cannot be written: ${unwritable(error)}`);
-  }
-}
+/** Throws a UsageError if a file cannot be written. */
+export const writeReport = (report: Report, outputs: readonly Written[], terminal: Terminal): void =>
+  writeOutputs(report, { formats: reportFormats, outputs }, terminal);
 
 export function exitCode({ errors, summary }: Report, { failOn }: ReportOptions): ExitCode {
   if (errors.length > 0) return 2;

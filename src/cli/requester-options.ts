@@ -44,6 +44,7 @@ export function requestContext(requester: Requester, policies: Policies, setting
     isDeletion: requester.operation === "DELETE",
     isDryRun: false,
     isUnconfirmed: false,
+    isPending: false,
     reconcilers: policies.reconcilerMode,
     breakGlass: undefined,
     isGatewayProxy: () => false,

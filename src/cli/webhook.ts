@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as later, setImmediate as nextTurn } from "node:timers/promises";
 import { createGate, type GateParts } from "../admission/gate.ts";
+import { PendingChanges } from "../admission/pending-changes.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
@@ -60,7 +61,9 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   metrics.watchView(() => allKinds.map((kind) => [kind, mesh().count(kind)] as const));
   if (options.freshness !== undefined) metrics.watchFreshness(options.freshness);
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
-  const gate = createGate({ mesh, policies, rules, log, readAgain, pageOf, pacing: pacingOf(options) });
+  const pending = new PendingChanges({ wait: later });
+  metrics.watchPending(() => pending.size);
+  const gate = createGate({ mesh, policies, rules, log, readAgain, pending, pageOf, pacing: pacingOf(options) });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
     gate,

@@ -28,7 +28,7 @@ export const defaultNames: InstalledNames = {
 
 /**
  * What the controllers do with the API server, by controller: exactly what their code needs, for the manifests. Reading
- * the mesh is not here, because it follows from the rules (`kindsConcerned` in generate/webhooks.ts).
+ * the mesh is not here, because it follows from the rules (`readRules` in deploy/permissions.ts).
  */
 export const permissionsOfControllers = (
   names: InstalledNames = defaultNames,

@@ -60,6 +60,8 @@ export interface RequestContext {
   readonly isDryRun: boolean;
   /** The evidence of relational findings could not be read again in time. */
   readonly isUnconfirmed: boolean;
+  /** All findings that deny depend on another change that was admitted and is not stored. */
+  readonly isPending: boolean;
   /** The mode that the policies set for relational findings of reconcilers. */
   readonly reconcilers: "warn" | "deny";
   /** The reason for break glass, if the requester uses it and may do so. */
@@ -109,6 +111,9 @@ export const ladder = {
     const exception = exceptionOf(finding, context);
     return when(exception !== undefined, "off", `${exception?.title} accepts it until ${exception?.expiresAt}`);
   }),
+  newRule: lowers("newRule", ({ setting: { newerThan } }) =>
+    when(newerThan !== undefined, "warn", `the rule is newer than the profile ${newerThan} that is in use`),
+  ),
   trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
   limitedEffect: lowers("limitedEffect", ({ atMost }) =>
     when(atMost === "warn", "warn", "the effect is uncertain or limited in this case"),
@@ -176,6 +181,13 @@ export const ladder = {
       "the API server did not confirm it in time",
     ),
   ),
+  pending: lowers("pending", ({ class: of, setting, undecided }, _mode, { request }) =>
+    when(
+      request?.isPending === true && undecided === undefined && (of === "relational" || setting.onUnknown !== "deny"),
+      "warn",
+      "it depends on another change that was admitted a moment ago and is not stored yet",
+    ),
+  ),
   breakGlass: lowers("breakGlass", (_finding, mode, { request }) =>
     when(mode === "deny" && request?.breakGlass !== undefined, "warn", "break glass is used"),
   ),
@@ -191,11 +203,11 @@ export function rulingsOf(findings: readonly Finding[], context: RulingContext):
 
 /** The exception that accepts a finding: its own, or that of a finding which includes it. */
 function exceptionOf(
-  { rule, subject, acceptedWith = [] }: Finding,
-  { exceptionFor }: RulingContext,
+  { rule, subject, message, key = message, acceptedWith = [] }: Finding,
+  { exceptionFor, after }: RulingContext,
 ): Exception | undefined {
-  let exception = exceptionFor(rule, subject);
-  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object);
+  let exception = exceptionFor(rule, subject, key, after);
+  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
   return exception;
 }
 

@@ -1,8 +1,11 @@
-import { keyOf, namespaceKey } from "../kube/identity.ts";
+import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Exception, type FilledParameter, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
-import type { Place, Requester } from "../policy/match.ts";
-import type { Policies, Scoped } from "../policy/policies.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
+import type { NamespacePlace, ObjectPlace, Requester } from "../policy/match.ts";
+import type { Policies } from "../policy/policies.ts";
+import { isOfUser } from "../policy/profiles.ts";
+import { entriesFor, type NamespaceScopes, type RuleEntry, type Scope } from "../policy/scopes.ts";
 import type { Mesh } from "../view/view.ts";
 import { defaultsOf, type Mode, modesOf, type ParameterValue, type Rule } from "./rule.ts";
 
@@ -20,6 +23,12 @@ export interface RuleSetting {
   readonly onUnknown: "warn" | "deny";
   /** The source of the mode: `MeshwardPolicy payments`, `profile observe`, `the rule's default`. */
   readonly policy: string;
+  /** What the policies add for the user who is denied or warned. */
+  readonly message?: string;
+  /** The URL of a page that the policies name. */
+  readonly runbook?: string;
+  /** The pinned profile that does not know the rule yet, so that the rule denies nothing: `baseline@0.1`. */
+  readonly newerThan?: string;
   /** Set if the mode is `off` because the namespace is not protected: the mode in a protected namespace. */
   readonly ifProtected?: Mode;
 }
@@ -40,7 +49,8 @@ export interface Selection {
 
 /** The policies for one requester. */
 export interface PolicySelection extends Selection {
-  exceptionFor(rule: Pick<Rule, "id">, subject: AnyObject): Exception | undefined;
+  /** The exception that accepts a finding with this key; undefined: with any key. `mesh` has the labels of namespaces. */
+  exceptionFor(rule: Pick<Rule, "id">, subject: AnyObject, key: string | undefined, mesh: Mesh): Exception | undefined;
 }
 
 /** Every rule in its own mode, as if every namespace were protected. */
@@ -60,10 +70,15 @@ const ownDefault = "the rule's default";
 
 /** Selects settings by policies. `check` and `audit` have no requester. `now` decides which exceptions have expired. */
 export function selectionOf(policies: Policies, requester?: Requester, now: Date = new Date()): PolicySelection {
-  const plans = new Map<Rule, Plan>();
   return {
-    between: (before, after) => new PolicySettings({ policies, requester, plans }, before, after),
-    exceptionFor: (rule, subject) => policies.exceptionFor(rule.id, placeOf(subject, noLabels), now),
+    between: (before, after) => new PolicySettings(policies, requester, before, after),
+    exceptionFor: ({ id }, subject, key, mesh) => {
+      const namespace = namespaceOf(subject);
+      const fingerprint = () =>
+        key === undefined ? undefined : fingerprintOf({ rule: id, identity: identityOf(subject), key });
+      const finding = { rule: id, namespace, object: objectPlaceOf(subject), fingerprint };
+      return policies.exceptionFor(finding, labelsOf(namespace, mesh), now);
+    },
   };
 }
 
@@ -71,55 +86,54 @@ export function selectionOf(policies: Policies, requester?: Requester, now: Date
 export const namespaceOf = ({ kind, metadata }: AnyObject): string =>
   kind === "Namespace" ? metadata.name : metadata.namespace;
 
-/** The entries for a rule that apply to this requester, strongest first, and what their result can depend on. */
-interface Plan {
-  readonly scopes: readonly Scoped<RuleOptions>[];
-  readonly reach: "everywhere" | "namespace" | "object";
-  readonly readsLabels: boolean;
-}
-
-interface Asked {
-  readonly policies: Policies;
-  readonly requester: Requester | undefined;
-  readonly plans: Map<Rule, Plan>;
-}
-
 const noLabels: Labels = Object.freeze({});
 
-/** Settings of rules without a matching document, cached as long as the policies are in force. */
-const unmatched = new WeakMap<Policies, Map<Rule, RuleSetting>>();
+/**
+ * The settings of rules by the scopes that apply, kept as long as the policies are in force: in most evaluations the same
+ * few scopes apply.
+ */
+class KnownSettings {
+  readonly #byScopes = new Map<string, Map<Rule, RuleSetting>>();
 
-/** The last setting of each rule by documents, and these documents. */
-const matched = new WeakMap<Policies, Map<Rule, Matched>>();
-interface Matched {
-  readonly scopes: readonly Scoped<RuleOptions>[];
-  readonly setting: RuleSetting;
+  of(scopes: readonly Scope[]): Map<Rule, RuleSetting> {
+    const key = scopes.length === 0 ? "" : scopes.map(({ rank }) => rank).join();
+    let settings = this.#byScopes.get(key);
+    if (settings !== undefined) return settings;
+    if (this.#byScopes.size >= mostKnown) this.#byScopes.clear();
+    this.#byScopes.set(key, (settings = new Map()));
+    return settings;
+  }
+}
+const mostKnown = 1_000;
+const knownSettings = new WeakMap<Policies, KnownSettings>();
+
+/** The scopes of one namespace in one mesh, and the settings of objects whose own properties do not matter. */
+interface OfNamespace {
+  readonly scopes: NamespaceScopes;
+  readonly settings: Map<Rule, RuleSetting>;
 }
 
 class PolicySettings implements Settings {
-  readonly #asked: Asked;
+  readonly #policies: Policies;
+  readonly #requester: Requester | undefined;
   readonly #before: Mesh;
   readonly #after: Mesh;
-  readonly #unmatched: Map<Rule, RuleSetting>;
-  readonly #matched: Map<Rule, Matched>;
+  readonly #known: KnownSettings;
   readonly #protected = new Map<string, boolean>();
-  /** Settings by namespace; the key is empty if they are the same everywhere. */
-  readonly #settings = new Map<Rule, Map<string, RuleSetting>>();
+  readonly #namespaces = { before: new Map<string, OfNamespace>(), after: new Map<string, OfNamespace>() };
 
-  constructor(asked: Asked, before: Mesh, after: Mesh) {
-    this.#asked = asked;
+  constructor(policies: Policies, requester: Requester | undefined, before: Mesh, after: Mesh) {
+    this.#policies = policies;
+    this.#requester = requester;
     this.#before = before;
     this.#after = after;
-    this.#unmatched = unmatched.get(asked.policies) ?? new Map();
-    unmatched.set(asked.policies, this.#unmatched);
-    this.#matched = matched.get(asked.policies) ?? new Map();
-    matched.set(asked.policies, this.#matched);
+    this.#known = knownSettings.get(policies) ?? new KnownSettings();
+    knownSettings.set(policies, this.#known);
   }
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
     const namespace = namespaceOf(subject);
     const setting = this.#withRequest(rule, this.#settingAt(rule, subject, namespace));
-    if (this.#isBeyondLimits(rule, subject)) return { ...setting, mode: "off" };
     if (setting.mode === "off" || typeof rule.mode === "string") return setting;
     const isProtected = this.#isProtected(namespace);
     if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
@@ -128,125 +142,106 @@ class PolicySettings implements Settings {
 
   /** The parameter `request` differs for each request, and no cache has it. */
   #withRequest(rule: Rule, setting: RuleSetting): RuleSetting {
-    const { requester } = this.#asked;
-    if (requester === undefined || !("request" in rule.parameters)) return setting;
-    return { ...setting, parameters: { ...setting.parameters, request: requester } };
-  }
-
-  /** A rule that a policy defines applies only where that policy does, before or after the change. */
-  #isBeyondLimits({ id }: Rule, subject: AnyObject): boolean {
-    const { policies, requester } = this.#asked;
-    const limits = policies.limitsOf(id)?.filter((match) => match.isBy(requester));
-    if (limits === undefined || limits.some(({ specificity }) => specificity === 0)) return false;
-    const sides = this.#before === this.#after ? [this.#after] : [this.#after, this.#before];
-    return !sides.some((mesh) => {
-      const place = placeOf(mesh.find(subject.kind, keyOf(subject)) ?? subject, labelsOf(namespaceOf(subject), mesh));
-      return limits.some((match) => match.covers(place));
-    });
+    if (this.#requester === undefined || !("request" in rule.parameters)) return setting;
+    return { ...setting, parameters: { ...setting.parameters, request: this.#requester } };
   }
 
   everywhere(rule: Rule): RuleSetting {
-    const { scopes } = this.#planOf(rule);
-    return this.#resolve(
-      rule,
-      scopes.filter(({ match }) => !match.readsNamespace && !match.readsObject),
+    const scopes = this.#policies.scopes.filter(
+      ({ match, policy }) =>
+        (policy.title === rule.definedBy || (!match.readsNamespace && !match.readsObject)) &&
+        match.isBy(this.#requester),
     );
+    return this.#settingOf(rule, scopes, this.#known.of(scopes));
   }
 
   /** Whether a policy protects the namespace by name, or by its labels before or after the change. */
   #isProtected(namespace: string): boolean {
     let known = this.#protected.get(namespace);
     if (known === undefined) {
-      const { policies } = this.#asked;
       const sides = this.#before === this.#after ? [this.#after] : [this.#after, this.#before];
       known =
         namespace !== "" &&
-        (policies.protectsByName(namespace) ||
-          sides.some((mesh) => policies.protectsByLabels(labelsOf(namespace, mesh))));
+        (this.#policies.protectsByName(namespace) ||
+          sides.some((mesh) => this.#policies.protectsByLabels(labelsOf(namespace, mesh))));
       this.#protected.set(namespace, known);
     }
     return known;
-  }
-
-  #settingAt(rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
-    const plan = this.#planOf(rule);
-    if (plan.scopes.length === 0) return this.#withoutDocument(rule);
-    if (plan.reach === "object") return this.#judged(rule, plan, subject);
-    let settings = this.#settings.get(rule);
-    if (settings === undefined) this.#settings.set(rule, (settings = new Map()));
-    const key = plan.reach === "everywhere" ? "" : namespace;
-    let setting = settings.get(key);
-    if (setting === undefined) settings.set(key, (setting = this.#judged(rule, plan, subject)));
-    return setting;
   }
 
   /**
    * The stricter of the settings before and after the change, so that adding or removing a label in the same change does
    * not weaken anything.
    */
-  #judged(rule: Rule, plan: Plan, subject: AnyObject): RuleSetting {
-    const now = this.#settingIn(this.#after, rule, plan, subject);
-    if (!plan.readsLabels || this.#before === this.#after) return now;
+  #settingAt(rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
+    const now = this.#settingIn("after", rule, subject, namespace);
+    if (!this.#policies.index.readsLabels || this.#before === this.#after) return now;
     const old = this.#before.find(subject.kind, keyOf(subject));
-    return old === undefined ? now : stricter(this.#settingIn(this.#before, rule, plan, old), now);
+    return old === undefined ? now : stricter(this.#settingIn("before", rule, old, namespace), now);
   }
 
-  #settingIn(mesh: Mesh, rule: Rule, { scopes }: Plan, subject: AnyObject): RuleSetting {
-    const place = placeOf(subject, labelsOf(namespaceOf(subject), mesh));
-    const matching = scopes.filter(({ match }) => match.covers(place));
-    return matching.length === 0 ? this.#withoutDocument(rule) : this.#ofDocuments(rule, matching);
+  #settingIn(side: "before" | "after", rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
+    const ofNamespace = this.#inNamespace(side, namespace);
+    const { index } = this.#policies;
+    const scopes = index.forObject(ofNamespace.scopes, objectPlaceOf(subject), this.#requester);
+    const settings = scopes === ofNamespace.scopes.certain ? ofNamespace.settings : this.#known.of(scopes);
+    return this.#settingOf(rule, scopes, settings);
   }
 
-  /** The same documents match in most evaluations. */
-  #ofDocuments(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting {
-    const known = this.#matched.get(rule);
-    if (known?.scopes.length === scopes.length && known.scopes.every((one, i) => one === scopes[i]))
-      return known.setting;
-    const setting = this.#resolve(rule, scopes);
-    this.#matched.set(rule, { scopes, setting });
-    return setting;
-  }
-
-  /** The most frequent case, which is the same in every evaluation. */
-  #withoutDocument(rule: Rule): RuleSetting {
-    let setting = this.#unmatched.get(rule);
-    if (setting === undefined) this.#unmatched.set(rule, (setting = this.#resolve(rule, [])));
-    return setting;
-  }
-
-  #planOf(rule: Rule): Plan {
-    const { plans, policies, requester } = this.#asked;
-    let plan = plans.get(rule);
-    if (plan === undefined) {
-      const scopes = policies.scopesOf(rule.id).filter(({ match }) => match.isBy(requester));
-      const inNamespaces = scopes.some(({ match }) => match.readsNamespace);
-      const ofObjects = scopes.some(({ match }) => match.readsObject);
-      plan = {
-        scopes,
-        reach: ofObjects ? "object" : inNamespaces ? "namespace" : "everywhere",
-        readsLabels: scopes.some(({ match }) => match.readsLabels),
-      };
-      plans.set(rule, plan);
+  #inNamespace(side: "before" | "after", namespace: string): OfNamespace {
+    let found = this.#namespaces[side].get(namespace);
+    if (found === undefined) {
+      const mesh = side === "before" ? this.#before : this.#after;
+      const place: NamespacePlace = { namespace, namespaceLabels: labelsOf(namespace, mesh) };
+      const scopes = this.#policies.index.inNamespace(place, this.#requester);
+      this.#namespaces[side].set(namespace, (found = { scopes, settings: this.#known.of(scopes.certain) }));
     }
-    return plan;
+    return found;
+  }
+
+  #settingOf(rule: Rule, scopes: readonly Scope[], settings: Map<Rule, RuleSetting>): RuleSetting {
+    let setting = settings.get(rule);
+    if (setting === undefined) settings.set(rule, (setting = this.#inScopes(rule, scopes)));
+    return setting;
+  }
+
+  /** A rule that a policy defines applies only where that policy does. */
+  #inScopes(rule: Rule, scopes: readonly Scope[]): RuleSetting {
+    const setting = this.#resolve(rule, entriesFor(rule, scopes));
+    const { definedBy } = rule;
+    const applies = definedBy === undefined || scopes.some(({ policy }) => policy.title === definedBy);
+    return applies ? setting : { ...setting, mode: "off" };
   }
 
   /** Takes each field from the strongest document that sets it, else from the rule. */
-  #resolve(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting {
-    const { mode, existing, onError, onUnknown } = cascade(scopes);
+  #resolve(rule: Rule, entries: readonly RuleEntry[]): RuleSetting {
+    const { id: _, tag: __, parameters: ___, ...set } = cascade(entries);
+    const from = entries.find(({ value }) => value.mode !== undefined);
+    const mode = set.mode ?? modesOf(rule).protected;
+    const newerThan = mode === "deny" ? this.#olderPin(rule, from) : undefined;
     return {
-      mode: mode ?? modesOf(rule).protected,
-      policy: scopes.find(({ value }) => value.mode !== undefined)?.policy.title ?? ownDefault,
-      existing: existing ?? "warn",
-      onError: onError ?? "deny",
-      onUnknown: onUnknown ?? "warn",
-      parameters: this.#parametersOf(rule, scopes),
+      existing: "warn",
+      onError: "deny",
+      onUnknown: "warn",
+      ...set,
+      mode,
+      policy: from?.title ?? ownDefault,
+      parameters: this.#parametersOf(rule, entries),
+      ...(newerThan === undefined ? {} : { newerThan }),
     };
   }
 
-  #parametersOf(rule: Rule, scopes: readonly Scoped<RuleOptions>[]): RuleSetting["parameters"] {
-    const set = scopes.toReversed().map(({ value }) => value.parameters ?? {});
-    const { protectedSelectors, protectedNames, hostOwners } = this.#asked.policies;
+  /** The pinned profile that is older than the rule, unless a document of the user names the rule itself. */
+  #olderPin(rule: Rule, from: RuleEntry | undefined): string | undefined {
+    const isNamed = from !== undefined && from.selector === "id" && from.depth === 0 && isOfUser(from.scope.policy);
+    if (isNamed) return undefined;
+    const pin = from?.pin ?? this.#policies.pin;
+    return pin !== undefined && isNewer(rule.since, pin.version) ? pin.title : undefined;
+  }
+
+  #parametersOf(rule: Rule, entries: readonly RuleEntry[]): RuleSetting["parameters"] {
+    const set = entries.toReversed().map(({ value }) => value.parameters ?? {});
+    const { protectedSelectors, protectedNames, hostOwners } = this.#policies;
     const filled = {
       ...("protectedLabels" in rule.parameters ? { protectedLabels: protectedSelectors.map(written) } : {}),
       ...("hostOwners" in rule.parameters ? { hostOwners } : {}),
@@ -257,8 +252,14 @@ class PolicySettings implements Settings {
 }
 
 /** A document contains only the fields that it sets, so other fields keep the value of a weaker document. */
-const cascade = (scopes: readonly Scoped<RuleOptions>[]): Partial<RuleOptions> =>
-  Object.assign({}, ...scopes.toReversed().map(({ value }) => value)) as Partial<RuleOptions>;
+const cascade = (entries: readonly RuleEntry[]): Partial<RuleOptions> =>
+  Object.assign({}, ...entries.toReversed().map(({ value }) => value)) as Partial<RuleOptions>;
+
+/** Whether a rule first appeared after a version; `0.2.1` is not newer than `0.2`. */
+function isNewer(since: string, [major, minor]: readonly [number, number]): boolean {
+  const [ofRule = 0, minorOfRule = 0] = since.split(".").map(Number);
+  return ofRule > major || (ofRule === major && minorOfRule > minor);
+}
 
 /** Formats a label selector: `a=b,c=d`. */
 const written = (selector: Labels): string =>
@@ -270,11 +271,10 @@ const written = (selector: Labels): string =>
 const labelsOf = (namespace: string, mesh: Mesh): Labels =>
   mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? noLabels;
 
-const placeOf = (subject: AnyObject, namespaceLabels: Labels): Place => ({
-  namespace: namespaceOf(subject),
-  namespaceLabels,
-  name: subject.metadata.name,
-  labels: subject.metadata.labels,
+const objectPlaceOf = ({ originKind, metadata }: AnyObject): ObjectPlace => ({
+  kind: originKind,
+  name: metadata.name,
+  labels: metadata.labels,
 });
 
 // The list of modes starts with the strictest.

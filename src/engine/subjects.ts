@@ -55,6 +55,13 @@ export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds
 export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
   new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
 
+/**
+ * Every kind that a view must contain for all these rules: mesh configs and webhooks, because the settings of the mesh
+ * come from them, and namespaces, because policies select by their labels.
+ */
+export const kindsFollowed = (rules: readonly Rule[]): ReadonlySet<Kind> =>
+  new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]);
+
 const byKind = new WeakMap<readonly Rule[], Map<Kind, readonly Rule[]>>();
 
 /** The rules that a change of an object of this kind may concern, in their order. */

@@ -66,7 +66,7 @@ function workloadLines(target: Target & { kind: "workload" }, input: Explanation
 function hostLines({ host, from }: Target & { kind: "host" }, input: ExplanationInput): readonly ExplanationLine[] {
   const { mesh } = input;
   const found = hostIn(mesh, host);
-  const backends = backendsOf(found, mesh);
+  const backends = backendsOf(found, from, mesh);
   const lines = explainHost(found, backends, from, mesh);
   const [backend] = backends;
   if (backend === undefined) return lines;

@@ -4,7 +4,7 @@ import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
 import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
-import type { ExplanationTarget } from "../report/explanation.ts";
+import type { ExplanationTarget } from "../report/effects.ts";
 import { nearest } from "../text/nearest.ts";
 import type { Mesh } from "../view/view.ts";
 import type { TargetName } from "./target-name.ts";

@@ -4,6 +4,8 @@ import { policySchema } from "../policy/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
+import { chartFiles } from "./chart.ts";
+import { kustomizeFiles } from "./kustomize.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
@@ -31,6 +33,8 @@ export async function generated(): Promise<Generated> {
       ...rulePages(rules, fixtures),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
       { path: "policies/custom-rule-functions.md", content: functionReference() },
+      ...chartFiles(rules),
+      ...kustomizeFiles(rules),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

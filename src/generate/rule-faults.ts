@@ -8,7 +8,15 @@ import { draftMark, draftTexts } from "./rule-draft.ts";
 import { exportNameOf, idOfFile, type RuleFile } from "./rule-files.ts";
 
 /** The tags that a rule can have. */
-export const tags: readonly string[] = ["ambient", "authorization", "canary", "deny-all-gap", "mtls", "revisions"];
+export const tags: readonly string[] = [
+  "ambient",
+  "authorization",
+  "canary",
+  "deny-all-gap",
+  "gateway",
+  "mtls",
+  "revisions",
+];
 const modes: readonly Mode[] = ["deny", "warn", "audit", "off"];
 
 /**

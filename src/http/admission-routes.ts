@@ -90,6 +90,7 @@ const unknown = {
   ruleErrors: [],
   hasBrokenGlass: false,
   liveRead: undefined,
+  concurrent: undefined,
 } as const;
 
 /** Serialises the review itself, because fastify has no schema to do it faster, and a string skips type detection. */
@@ -158,6 +159,7 @@ function record(
     decision: decision.outcome,
     rules: decision.rules,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
   parts.metrics.admission({
@@ -171,6 +173,7 @@ function record(
     ruleErrors: decision.ruleErrors ?? [],
     hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
     liveRead: decision.liveRead,
+    concurrent: decision.concurrent,
   });
   if (decision.events !== undefined) parts.tell?.(decision.events);
 }

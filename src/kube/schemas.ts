@@ -176,9 +176,24 @@ export const gateway = record({
     selector: map(text),
     servers: list(
       record({
+        name: text,
+        bind: text,
         hosts: list(name),
-        port: optional(record({ number: int32, name: text, protocol: text })),
-        tls: optional(record({ mode: text, httpsRedirect: flag, minProtocolVersion: text })),
+        port: optional(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
+        tls: optional(
+          record({
+            mode: text,
+            httpsRedirect: flag,
+            minProtocolVersion: text,
+            credentialName: text,
+            credentialNames: list(name),
+            serverCertificate: text,
+            privateKey: text,
+            caCertificates: text,
+            caCrl: text,
+            tlsCertificates: list(record({ serverCertificate: text, privateKey: text })),
+          }),
+        ),
       }),
     ),
   }),

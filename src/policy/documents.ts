@@ -22,7 +22,11 @@ export interface RuleMetadata {
   readonly id: string;
   readonly summary: string;
   readonly parameters: Readonly<Record<string, { readonly summary: string; readonly default: ParameterValue }>>;
+  readonly tags?: readonly string[];
 }
+
+/** How an entry of a document selects a rule. */
+export type RuleName = Pick<RuleMetadata, "id" | "tags">;
 
 /** Parameters that no document can set, because the selection fills them from all policies in force. */
 export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>([
@@ -45,21 +49,40 @@ export interface Where {
   readonly labels?: Labels;
 }
 
-/** All conditions that are set must match. `users` and `groups` form one condition, of which either may match. */
-export interface MatchSpec {
-  readonly namespaces?: Where;
-  readonly objects?: Where;
-  readonly operations?: readonly ("CREATE" | "UPDATE" | "DELETE")[];
-  readonly users?: readonly string[];
-  readonly groups?: readonly string[];
+/** Objects: all conditions that are set must match. */
+export interface ObjectsWhere extends Where {
+  /** Kinds as in manifests: `VirtualService`, `Deployment`. */
+  readonly kinds?: readonly string[];
 }
 
+/** All conditions that are set must match. Users, groups and service accounts form one condition, of which one may match. */
+export interface MatchSpec extends Writers {
+  readonly namespaces?: Where;
+  readonly objects?: ObjectsWhere;
+  readonly operations?: readonly ("CREATE" | "UPDATE" | "DELETE")[];
+}
+
+/** Those who send a request; one match is enough. `*` stands for any characters. */
+export interface Writers {
+  readonly users?: readonly string[];
+  readonly groups?: readonly string[];
+  /** `namespace/name` */
+  readonly serviceAccounts?: readonly string[];
+}
+
+/** The settings of the rules that an entry selects, by exactly one of `id` and `tag`. */
 export interface RuleOptions {
-  readonly id: string;
+  /** The id of a rule, or several rules with `*`. */
+  readonly id?: string;
+  readonly tag?: string;
   readonly mode?: PolicyMode;
   readonly existing?: "warn" | "deny";
   readonly onError?: "deny" | "warn";
   readonly onUnknown?: "warn" | "deny";
+  /** What the user who is denied or warned should know in addition. */
+  readonly message?: string;
+  /** A URL. */
+  readonly runbook?: string;
   readonly parameters?: Readonly<Record<string, ParameterValue>>;
 }
 
@@ -86,9 +109,20 @@ export interface EnrollmentOptions {
   readonly except?: readonly string[];
 }
 
+/** Which MeshwardExceptions a namespace may have, and who may write them. */
+export interface ExceptionLimits {
+  readonly mode?: "allow" | "deny";
+  /** Ids, in which `*` stands for any characters, and `tag:<tag>`. */
+  readonly rules?: readonly string[];
+  readonly maxDays?: number;
+  readonly writers?: Writers;
+}
+
 export interface PolicySpec {
   /** The document sets nothing, and says so. A document that is only missing after a reload stays in force. */
   readonly withdrawn?: true;
+  /** Names of profiles and of other policies, whose rules and mutations apply where this document does not set them. */
+  readonly extends?: readonly string[];
   readonly rules?: readonly RuleOptions[];
   readonly match?: MatchSpec;
   readonly protectedNamespaces?: Where;
@@ -99,8 +133,24 @@ export interface PolicySpec {
   };
   readonly hostOwners?: readonly OwnedHosts[];
   readonly breakGlass?: { readonly groups: readonly string[] };
+  readonly exceptions?: ExceptionLimits;
   readonly mutations?: { readonly namespaceAmbientEnrollment?: EnrollmentOptions };
   readonly customRules?: readonly CustomRuleSpec[];
+}
+
+/** What a document takes over from one that it extends: after what it says itself, and after what comes before in the list. */
+export interface Extended {
+  /** `profile strict@0.1` or `MeshwardPolicy base`. */
+  readonly title: string;
+  readonly spec: Pick<PolicySpec, "rules" | "mutations">;
+  /** A rule that is newer than this version of a profile denies nothing. */
+  readonly pin?: Pin | undefined;
+}
+
+/** A profile at a version: `baseline@0.1`. */
+export interface Pin {
+  readonly title: string;
+  readonly version: readonly [major: number, minor: number];
 }
 
 /** A MeshwardPolicy that is in force. */
@@ -114,15 +164,21 @@ export interface PolicyDocument {
    */
   readonly layer: number;
   readonly spec: PolicySpec;
+  readonly extended?: readonly Extended[];
   /** The rules of `spec.customRules`, as the caller of loadPolicies defined them. */
   readonly customRules?: readonly RuleMetadata[];
 }
 
 export interface ExceptionSpec {
   readonly rules: readonly string[];
-  readonly match?: { readonly objects?: Where };
+  readonly match?: {
+    readonly objects?: ObjectsWhere;
+    /** Fingerprints of findings, as reports contain them. */
+    readonly fingerprints?: readonly string[];
+  };
   readonly reason: string;
   readonly owner: string;
+  readonly ticket?: string;
   readonly expiresAt: string;
 }
 
@@ -134,7 +190,8 @@ export interface Exception {
   readonly namespace: string;
   readonly reason: string;
   readonly owner: string;
-  /** RFC 3339, as written in the document. */
+  readonly ticket?: string;
+  /** RFC 3339 or a date, as written in the document. */
   readonly expiresAt: string;
   readonly spec: ExceptionSpec;
 }

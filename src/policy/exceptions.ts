@@ -1,39 +1,78 @@
-import type { Exception, Labels } from "./documents.ts";
-import { compileWhere, type Place } from "./match.ts";
+import type { Exception } from "./documents.ts";
+import { endOf, isExpired } from "./expiry.ts";
+import { compileObjects, type ObjectPlace } from "./match.ts";
+import { isGlob } from "../text/globs.ts";
 
-/** The exceptions, indexed by their namespace. */
+/** A finding, as far as an exception can select it. */
+export interface AcceptableFinding {
+  readonly rule: string;
+  readonly namespace: string;
+  readonly object: ObjectPlace;
+  /** Computed only if an exception selects findings by it; undefined: it is not one single finding. */
+  fingerprint(): string | undefined;
+}
+
+/** The exceptions, indexed by namespace, rule and name of the object. */
 export interface AcceptedFindings {
-  find(ruleId: string, place: Place, now: Date): Exception | undefined;
+  /** All exceptions that have not expired and select the finding, in the order of the documents. */
+  of(finding: AcceptableFinding, now: Date): Iterable<Exception>;
 }
 
 interface Accepted {
   readonly exception: Exception;
-  readonly rules: ReadonlySet<string>;
-  readonly expiresAt: number;
-  isObject(name: string, labels: Labels): boolean;
+  readonly place: number;
+  readonly endsAt: number;
+  selects(finding: AcceptableFinding): boolean;
+}
+
+interface OfRule {
+  readonly byName: Map<string, Accepted[]>;
+  readonly others: Accepted[];
 }
 
 /** An exception applies only in its own namespace, so that whoever may write there may accept findings there. */
 export function acceptedFindings(exceptions: readonly Exception[]): AcceptedFindings {
-  const byNamespace = Map.groupBy(exceptions.map(compile), ({ exception }) => exception.namespace);
+  const byRule = new Map<string, OfRule>();
+  for (const [place, exception] of exceptions.entries())
+    for (const rule of exception.spec.rules) add(compiled(exception, place), `${exception.namespace} ${rule}`, byRule);
   return {
-    find(ruleId, { namespace, name, labels }, now) {
-      const accepted = byNamespace.get(namespace)?.find((one) => {
-        return one.rules.has(ruleId) && now.getTime() < one.expiresAt && one.isObject(name, labels);
-      });
-      return accepted?.exception;
+    *of(finding, now) {
+      const { rule, namespace, object } = finding;
+      const ofRule = byRule.get(`${namespace} ${rule}`);
+      if (ofRule === undefined) return;
+      const named = ofRule.byName.get(object.name) ?? [];
+      const both = named.length === 0 ? ofRule.others : [...named, ...ofRule.others].sort((a, b) => a.place - b.place);
+      for (const one of both) if (now.getTime() < one.endsAt && one.selects(finding)) yield one.exception;
     },
   };
 }
 
-const compile = (exception: Exception): Accepted => ({
-  exception,
-  rules: new Set(exception.spec.rules),
-  expiresAt: Date.parse(exception.expiresAt),
-  isObject: compileWhere(exception.spec.match?.objects),
-});
+function add(one: Accepted, key: string, byRule: Map<string, OfRule>): void {
+  const ofRule = byRule.get(key) ?? { byName: new Map<string, Accepted[]>(), others: [] };
+  byRule.set(key, ofRule);
+  const names = one.exception.spec.match?.objects?.names;
+  if (names === undefined || names.some(isGlob)) {
+    ofRule.others.push(one);
+    return;
+  }
+  for (const name of new Set(names)) {
+    const there = ofRule.byName.get(name);
+    if (there === undefined) ofRule.byName.set(name, [one]);
+    else there.push(one);
+  }
+}
 
-const isExpired = ({ expiresAt }: Exception, now: Date): boolean => now.getTime() >= Date.parse(expiresAt);
+function compiled(exception: Exception, place: number): Accepted {
+  const { objects, fingerprints } = exception.spec.match ?? {};
+  const isObject = compileObjects(objects);
+  const wanted = fingerprints === undefined ? undefined : new Set(fingerprints);
+  return {
+    exception,
+    place,
+    endsAt: endOf(exception.expiresAt),
+    selects: (finding) => isObject(finding.object) && (wanted === undefined || wanted.has(finding.fingerprint() ?? "")),
+  };
+}
 
 /** Exceptions that accepted no finding of a run and can be removed. Expired exceptions do not count as unused. */
 export function unusedExceptions(
@@ -48,14 +87,4 @@ const longestMs = 366 * 86_400_000;
 
 /** Exceptions that end more than a year from now, so that hardly anybody will look at them again. */
 export const longExceptions = (exceptions: readonly Exception[], now: Date): readonly Exception[] =>
-  exceptions.filter(({ expiresAt }) => Date.parse(expiresAt) - now.getTime() > longestMs);
-
-const timestamp = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})$/;
-
-/** Whether a text is RFC 3339 as the API server requires it: with seconds, a time zone and a day that exists. */
-export function isTimestamp(text: string): boolean {
-  if (!timestamp.test(text) || Number.isNaN(Date.parse(text))) return false;
-  // Date.parse reads February 30 as March 2.
-  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
-  return new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
-}
+  exceptions.filter(({ expiresAt }) => endOf(expiresAt) - now.getTime() > longestMs);

@@ -1,23 +1,24 @@
 import { Ajv, type ValidateFunction } from "ajv";
-import { formatPath } from "../kube/field-path.ts";
 import { describe, isObject, member, type Path } from "../kube/read.ts";
+import { namesOfCustomRules } from "./custom-rule-names.ts";
 import {
   type CustomRuleSpec,
   everyRule,
   type Exception,
   type ExceptionSpec,
-  filledParameters,
+  type Pin,
   type PolicyDocument,
   type PolicySpec,
   type RuleMetadata,
-  type RuleOptions,
 } from "./documents.ts";
-import { isTimestamp } from "./exceptions.ts";
+import { isExpiry } from "./expiry.ts";
+import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
-import { type SchemaProblem, schemaProblems } from "./schema-problems.ts";
+import { type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
+import { compileSelector, selectorOf } from "./scopes.ts";
 
 /** A document from a file or from the API server. A manifest has this shape. */
 export interface PolicySource {
@@ -44,6 +45,12 @@ export type DefineRules = (
   rules: readonly CustomRuleSpec[],
 ) => { readonly rules: readonly RuleMetadata[] } | { readonly problems: readonly SchemaProblem[] };
 
+export interface LoadOptions {
+  readonly pin?: Pin | undefined;
+  /** Without it, a document with customRules is not in force. */
+  readonly define?: DefineRules | undefined;
+}
+
 export interface LoadedPolicies {
   readonly policies: Policies;
   /** The errors of the documents that are not in force; all other documents are. */
@@ -51,49 +58,50 @@ export interface LoadedPolicies {
 }
 
 /**
- * Loads these documents on top of the profile. `rules` are the built-in rules that they may name, and `define` defines those of
- * their own; without it, a document with customRules is not in force. Never throws for a document.
+ * Loads these documents on top of the profile. `rules` are the rules that they may name. Never throws for a document. A
+ * document is validated once, as long as its source has the same `raw`.
  */
 export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],
   profile: ProfileName = defaultProfile,
-  define: DefineRules = withoutRules,
+  { pin, define = withoutRules }: LoadOptions = {},
 ): LoadedPolicies {
-  const errors: PolicyError[] = [];
-  const read = readable(sources, { rules, define }, errors);
-  const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
-  const documents = [...profileDocuments(profile, rules)];
+  const { policies, exceptions, errors, taken } = readAll(sources, rules, define);
+  const { extended, problems } = extendDocuments(policies, (name) => profileDocuments(name, rules));
+  for (const { title, problem } of problems) {
+    const source = taken.get(title);
+    if (source !== undefined) errors.push(asError(source, problem));
+  }
+  return { policies: new Policies([...profileDocuments(profile, rules), ...extended], exceptions, pin), errors };
+}
+
+const withoutRules: DefineRules = () => ({
+  problems: [{ at: ["spec", "customRules"], message: "spec.customRules: rules cannot be defined here" }],
+});
+
+function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[], define: DefineRules) {
+  const { read, taken, errors } = readable(sources, rules, define);
+  const policies: PolicyDocument[] = [];
   const exceptions: Exception[] = [];
+  const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
   for (const { source, document } of read) {
     const problems = namesOfCustomRules(document, defined);
     for (const problem of problems) errors.push(asError(source, problem));
     if (problems.length > 0) continue;
     if ("exception" in document) exceptions.push(document.exception);
-    else documents.push(document.policy);
+    else policies.push(document.policy);
   }
-  return { policies: new Policies(documents, exceptions), errors };
+  return { policies, exceptions, errors, taken };
 }
 
-interface ReadSource {
-  readonly source: PolicySource;
-  readonly document: InForce;
-}
-interface Reading {
-  readonly rules: readonly RuleMetadata[];
-  readonly define: DefineRules;
-}
-
-/** The documents that are right by themselves, of those with the same name the first. */
-function readable(
-  sources: readonly PolicySource[],
-  { rules, define }: Reading,
-  errors: PolicyError[],
-): readonly ReadSource[] {
+/** The documents that are right by themselves; of those with the same name, the first. */
+function readable(sources: readonly PolicySource[], rules: readonly RuleMetadata[], define: DefineRules) {
+  const errors: PolicyError[] = [];
   const taken = new Map<string, PolicySource>();
-  const read: ReadSource[] = [];
+  const read: { readonly source: PolicySource; readonly document: InForce }[] = [];
   for (const source of sources) {
-    const document = readDocument(source, rules, define);
+    const document = readOnce(source, rules, define);
     const problems = "problems" in document ? document.problems : [];
     const title = titleOf(source.raw);
     const other = taken.get(title);
@@ -103,25 +111,35 @@ function readable(
     taken.set(title, source);
     read.push({ source, document });
   }
-  return read;
+  return { read, taken, errors };
 }
-
-const withoutRules: DefineRules = () => ({
-  problems: [{ at: ["spec", "customRules"], message: "spec.customRules: rules cannot be defined here" }],
-});
 
 type InForce = { readonly policy: PolicyDocument } | { readonly exception: Exception };
 type Read = InForce | { readonly problems: readonly SchemaProblem[] };
+
+const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
+  "policy" in document ? (document.policy.customRules ?? []) : [];
+
+const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
+
+/** Of ten thousand documents of a cluster, one changes. */
+function readOnce(source: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
+  if (!isObject(source.raw)) return readDocument(source, rules, define);
+  const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
+  known.set(rules, byRaw);
+  let document = byRaw.get(source.raw);
+  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source, rules, define)));
+  return document;
+}
 
 function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
-  const ofPolicy =
-    kind === "MeshwardPolicy"
-      ? [...duplicates(raw, "rules"), ...duplicates(raw, "customRules"), ...withdrawnAndMore(raw)]
-      : [];
-  const problems = [...problemsOf(validators[kind], raw), ...ofPolicy];
+  const invalid = problemsOf(validators[kind], raw);
+  const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
+  const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
+  const problems = [...invalid, ...own];
   if (problems.length > 0) return { problems };
   if (kind === "MeshwardException") return { exception: exceptionOf(raw) };
   const policy = policyOf(raw, titleOf(raw), userLayer);
@@ -130,50 +148,6 @@ function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[], def
   const defined = define(policy.name, customRules);
   return "problems" in defined ? defined : { policy: { ...policy, customRules: defined.rules } };
 }
-
-const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
-  "policy" in document ? (document.policy.customRules ?? []) : [];
-
-/** What is wrong with names and parameters of rules that some policy defines; those of built-in rules are in the schema. */
-function namesOfCustomRules(document: InForce, defined: ReadonlyMap<string, RuleMetadata>): readonly SchemaProblem[] {
-  const isPolicyDocument = "policy" in document;
-  const named: readonly Pick<RuleOptions, "id" | "parameters">[] = isPolicyDocument
-    ? (document.policy.spec.rules ?? [])
-    : document.exception.spec.rules.map((id) => ({ id }));
-  return named.flatMap(({ id, parameters = {} }, i) => {
-    // The ids of built-in rules have no slash.
-    if (!id.includes("/")) return [];
-    const rule = defined.get(id);
-    if (rule !== undefined)
-      return Object.entries(parameters).flatMap(([name, value]) => wrongParameter(rule, { name, value, i }) ?? []);
-    const at = ["spec", "rules", i, ...(isPolicyDocument ? ["id"] : [])];
-    const hint = suggestion(id, [...defined.keys()]) || "; no policy in force defines it";
-    return [{ at, message: `${formatPath(at)}: there is no rule ${describe(id)}${hint}` }];
-  });
-}
-
-interface Given {
-  readonly name: string;
-  readonly value: unknown;
-  /** The place of the entry in spec.rules. */
-  readonly i: number;
-}
-
-function wrongParameter(rule: RuleMetadata, { name, value, i }: Given): SchemaProblem | undefined {
-  const at = ["spec", "rules", i, "parameters", name];
-  const settable = Object.keys(rule.parameters).filter((one) => !filledParameters.has(one));
-  const known = settable.includes(name) ? rule.parameters[name] : undefined;
-  if (known === undefined) {
-    const others = settable.length === 0 ? "there are none" : `known are ${settable.join(", ")}`;
-    const hint = suggestion(name, settable) || `; ${others}`;
-    return { at, message: `${formatPath(at)}: there is no such parameter for ${rule.id}${hint}` };
-  }
-  const [expected, found] = [known.default, value].map(typeOfParameter);
-  if (expected === found) return undefined;
-  return { at, message: `${formatPath(at)}: expected ${expected}, found ${describe(value)}` };
-}
-
-const typeOfParameter = (value: unknown): string => (Array.isArray(value) ? "a list" : `a ${typeof value}`);
 
 const kinds = ["MeshwardPolicy", "MeshwardException"] as const;
 const isKind = (kind: unknown): kind is (typeof kinds)[number] => kinds.some((known) => known === kind);
@@ -201,7 +175,6 @@ function validatorsFor(rules: readonly RuleMetadata[]): Validators {
   const known = compiled.get(rules);
   if (known !== undefined) return known;
   const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, strictTypes: true });
-  ajv.addFormat("date-time", { type: "string", validate: isTimestamp });
   const validators = {
     MeshwardPolicy: ajv.compile(meshwardPolicySchema(rules)),
     MeshwardException: ajv.compile(meshwardExceptionSchema(rules)),
@@ -214,22 +187,85 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
   return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
 }
 
+const policyProblems = (raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] => [
+  ...duplicates(raw),
+  ...duplicatesOfCustomRules(raw),
+  ...namesNoRule(raw, rules),
+  ...withdrawnAndMore(raw),
+  ...limitsOfMore(raw),
+];
+
+const entriesIn = (raw: unknown): readonly unknown[] => {
+  const rules = member(member(raw, "spec"), "rules");
+  return Array.isArray(rules) ? rules : [];
+};
+
 /** A rule that one document names twice, so that it would be unclear which entry applies. */
-function duplicates(raw: unknown, field: "rules" | "customRules"): readonly SchemaProblem[] {
-  const rules = member(member(raw, "spec"), field);
-  const first = new Map<unknown, number>();
+function duplicates(raw: unknown): readonly SchemaProblem[] {
+  const first = new Map<string, number>();
   const problems: SchemaProblem[] = [];
-  for (const [i, rule] of (Array.isArray(rules) ? rules : []).entries()) {
-    const id = member(rule, "id");
-    const other = first.get(id);
-    if (other === undefined) first.set(id, i);
-    else if (typeof id === "string")
+  for (const [i, rule] of entriesIn(raw).entries()) {
+    const [id, tag] = [member(rule, "id"), member(rule, "tag")];
+    const [field, name] = tag === undefined ? (["id", id] as const) : (["tag", tag] as const);
+    if (typeof name !== "string") continue;
+    const other = first.get(`${field} ${name}`);
+    if (other === undefined) first.set(`${field} ${name}`, i);
+    else
       problems.push({
-        at: ["spec", field, i, "id"],
-        message: `spec.${field}[${i}].id: ${id} is in spec.${field}[${other}] already; ${field === "rules" ? "merge the two entries" : "rename one of the two"}`,
+        at: ["spec", "rules", i, field],
+        message: `spec.rules[${i}].${field}: ${name} is in spec.rules[${other}] already; merge the two entries`,
       });
   }
   return problems;
+}
+
+/** Two rules of one document with the same id. */
+function duplicatesOfCustomRules(raw: unknown): readonly SchemaProblem[] {
+  const rules = member(member(raw, "spec"), "customRules");
+  const first = new Map<unknown, number>();
+  return (Array.isArray(rules) ? rules : []).flatMap((rule, i) => {
+    const id = member(rule, "id");
+    const other = first.get(id);
+    if (other === undefined) first.set(id, i);
+    if (other === undefined || typeof id !== "string") return [];
+    const message = `spec.customRules[${i}].id: ${id} is in spec.customRules[${other}] already; rename one of the two`;
+    return [{ at: ["spec", "customRules", i, "id"], message }];
+  });
+}
+
+/** An id with `*` that matches none of the rules; ids of rules that policies define are known later. */
+function namesNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] {
+  return entriesIn(raw).flatMap((rule, i) => {
+    const id = member(rule, "id");
+    if (typeof id !== "string" || id.includes("/")) return [];
+    if (selectorOf({ id }) !== "glob" || rules.some(compileSelector({ id }))) return [];
+    const hint =
+      suggestion(
+        id.replaceAll("*", ""),
+        rules.map((one) => one.id),
+      ) || "; `meshward rules` lists them";
+    return [{ at: ["spec", "rules", i, "id"], message: `spec.rules[${i}].id: no rule matches ${describe(id)}${hint}` }];
+  });
+}
+
+/** Limits for exceptions depend on the namespace only. */
+function limitsOfMore(raw: unknown): readonly SchemaProblem[] {
+  const spec = member(raw, "spec");
+  const match = member(spec, "match");
+  if (member(spec, "exceptions") === undefined || !isObject(match)) return [];
+  return Object.keys(match)
+    .filter((condition) => condition !== "namespaces")
+    .map((condition) => ({
+      at: ["spec", "match", condition],
+      message: `spec.match.${condition}: spec.exceptions applies to whole namespaces; move it to a document without this condition`,
+    }));
+}
+
+/** A text that has the form of a time, and is none: February 30. */
+function exceptionProblems(raw: unknown): readonly SchemaProblem[] {
+  const expiresAt = member(member(raw, "spec"), "expiresAt");
+  if (typeof expiresAt !== "string" || !/^\d{4}-\d{2}-\d{2}(T|$)/.test(expiresAt) || isExpiry(expiresAt)) return [];
+  return [{ at: ["spec", "expiresAt"], message: `spec.expiresAt: ${wrongExpiry(expiresAt)}` }];
 }
 
 /** A document that says that it sets nothing, and sets something. */
@@ -260,8 +296,9 @@ const policyOf = (raw: unknown, title: string, layer: number): PolicyDocument =>
 function exceptionOf(raw: unknown): Exception {
   const spec = member(raw, "spec") as ExceptionSpec;
   const { name, namespace } = identityOf(raw);
-  const { reason, owner, expiresAt } = spec;
-  return { title: titleOf(raw), name, namespace, reason, owner, expiresAt, spec };
+  const { reason, owner, ticket, expiresAt } = spec;
+  const of = ticket === undefined ? {} : { ticket };
+  return { title: titleOf(raw), name, namespace, reason, owner, ...of, expiresAt, spec };
 }
 
 /** The kind and name as far as the document sets them: `MeshwardPolicy payments`. */
@@ -284,12 +321,20 @@ function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyEr
   return { file: source.file, line, column, message: `${titleOf(source.raw)} is not in force: ${message}` };
 }
 
+const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();
+
 /** Entries for rules that are not in the list are left out, so that a caller with fewer rules can use the profile. */
 function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
+  const byName = loadedProfiles.get(rules) ?? new Map<ProfileName, readonly PolicyDocument[]>();
+  loadedProfiles.set(rules, byName);
+  let documents = byName.get(profile);
+  if (documents !== undefined) return documents;
   const known = new Set([...rules.map(({ id }) => id), everyRule]);
-  return profileSources(profile).map(({ raw, layer }) => {
+  documents = profileSources(profile).map(({ raw, layer }) => {
     const document = policyOf(raw, `profile ${identityOf(raw).name}`, layer);
     const listed = document.spec.rules ?? [];
-    return { ...document, spec: { ...document.spec, rules: listed.filter(({ id }) => known.has(id)) } };
+    return { ...document, spec: { ...document.spec, rules: listed.filter(({ id = "" }) => known.has(id)) } };
   });
+  byName.set(profile, documents);
+  return documents;
 }

@@ -1,11 +1,22 @@
-import type { Exception, Labels, PolicyDocument, PolicyMode, RuleOptions } from "./documents.ts";
+import {
+  type Exception,
+  type ExceptionLimits,
+  everyRule,
+  type Labels,
+  type PolicyDocument,
+  type PolicyMode,
+  type RuleOptions,
+} from "./documents.ts";
+import { endOf } from "./expiry.ts";
 import { globs } from "../text/globs.ts";
 import { ownershipOf } from "../mesh/traffic/host-ownership.ts";
 import type { Policies } from "./policies.ts";
+import { entriesFor, scopesOfDocuments } from "./scopes.ts";
 
 /** A rule with its own mode, which applies where no document sets one. */
 export interface RuleDefault {
   readonly id: string;
+  readonly tags?: readonly string[];
   /** The modes in protected namespaces and elsewhere. `off` elsewhere cannot be changed by a document. */
   readonly mode: { readonly protected: PolicyMode; readonly elsewhere: PolicyMode };
 }
@@ -20,7 +31,8 @@ export function lossesOf(before: Policies, after: Policies, rules: readonly Rule
   return [
     ...lostNamespaces(sides),
     ...lostHosts(sides),
-    ...rules.flatMap((rule) => lostModes(sides, rule)),
+    ...rulesConcerned(sides, rules).flatMap((rule) => lostModes(sides, rule)),
+    ...lostLimits(sides),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.users, "counts as a reconciler"),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.fieldManagers, "counts as a reconciler by its field manager"),
     ...moreOf(sides, ({ spec }) => spec.breakGlass?.groups, "may break glass"),
@@ -85,6 +97,16 @@ type Field = keyof typeof fields;
 const allFields = Object.keys(fields) as readonly Field[];
 const ownValue = { existing: "warn", onError: "deny", onUnknown: "warn" } as const;
 
+/** The rules that a document names which only one side has, or has otherwise. */
+function rulesConcerned({ before, after }: Sides, rules: readonly RuleDefault[]): readonly RuleDefault[] {
+  const texts = (policies: Policies) => new Set(policies.documents.map(textOf));
+  const [was, is] = [texts(before), texts(after)];
+  const changed = [...before.documents, ...after.documents].filter(
+    (document) => !was.has(textOf(document)) || !is.has(textOf(document)),
+  );
+  return changed.length === 0 ? [] : rules.filter((rule) => entriesFor(rule, scopesOfDocuments(changed)).length > 0);
+}
+
 function lostModes(sides: Sides, rule: RuleDefault): readonly string[] {
   return allFields.flatMap((field) => {
     const [before, after] = [new Settings(sides.before, rule, field), new Settings(sides.after, rule, field)];
@@ -118,16 +140,18 @@ class Settings {
   readonly somewhere = new Map<string, { readonly values: Values; readonly of: string }>();
   readonly #field: Field;
 
-  constructor(policies: Policies, { id, mode }: RuleDefault, field: Field) {
+  constructor(policies: Policies, rule: RuleDefault, field: Field) {
+    const { mode } = rule;
     this.#field = field;
     const own: Values = field === "mode" ? distinct([mode.protected, mode.elsewhere]) : [ownValue[field]];
     const set = (value: string): Values =>
       field === "mode" && mode.elsewhere === "off" ? distinct([value, "off"]) : [value];
     let everywhere: Values | undefined;
-    for (const { match, policy, value } of policies.scopesOf(id)) {
+    for (const { scope, value } of policies.entriesFor(rule)) {
       const found = value[field];
       if (found === undefined) continue;
-      const key = `${policy.title} ${JSON.stringify(policy.spec.match)}`;
+      const { match, policy } = scope;
+      const key = keyOf(policy);
       if (match.specificity === 0) everywhere ??= set(found);
       else if (!this.somewhere.has(key)) this.somewhere.set(key, { values: set(found), of: policy.title });
     }
@@ -143,7 +167,50 @@ class Settings {
   }
 }
 
+/** A document with the same conditions; it may say something else. */
+const keyOf = remembered((policy: PolicyDocument) => `${policy.title} ${JSON.stringify(policy.spec.match)}`);
+/** Everything that a document says. */
+export const textOf = remembered(({ title, layer, spec, extended }: PolicyDocument) =>
+  JSON.stringify([title, layer, spec, extended]),
+);
+
+/** Computes a text once for each object, because there may be thousands of documents. */
+export function remembered<T extends object>(compute: (of: T) => string): (of: T) => string {
+  const texts = new WeakMap<T, string>();
+  return (of) => {
+    let text = texts.get(of);
+    if (text === undefined) texts.set(of, (text = compute(of)));
+    return text;
+  };
+}
+
 const distinct = (values: readonly [string, string]): Values => (values[0] === values[1] ? [values[0]] : values);
+
+/** Limits of exceptions that a document no longer sets, or sets less narrowly. */
+function lostLimits({ before, after }: Sides): readonly string[] {
+  const now = new Map(after.documents.map((document) => [keyOf(document), document.spec.exceptions]));
+  return before.documents.flatMap((document) => {
+    const { title, spec } = document;
+    const is = now.get(keyOf(document)) ?? {};
+    return spec.exceptions === undefined ? [] : widened(spec.exceptions, is).map((what) => `${title} ${what}`);
+  });
+}
+
+function widened(was: ExceptionLimits, is: ExceptionLimits): readonly string[] {
+  const known = globs(was.rules ?? [everyRule]);
+  const more = (is.rules ?? [everyRule]).filter((id) => !known.names.includes(id) && !known.matches(id));
+  const [days, daysBefore] = [is, was].map(({ maxDays = Number.POSITIVE_INFINITY }) => maxDays) as [number, number];
+  const isOpened = was.mode === "deny" && is.mode !== "deny";
+  const hasOthers = was.writers !== undefined && JSON.stringify(was.writers) !== JSON.stringify(is.writers);
+  return [
+    ...(isOpened ? ["allows exceptions, and did not"] : []),
+    ...(more.length > 0 ? [`allows exceptions for ${more.join(", ")}`] : []),
+    ...(days > daysBefore
+      ? [`allows exceptions for ${Number.isFinite(days) ? days : "any number of"} days, and did for ${daysBefore}`]
+      : []),
+    ...(hasOthers ? ["names other writers of exceptions"] : []),
+  ];
+}
 
 /** Names in a list that gives rights, which are new. */
 function moreOf(
@@ -190,4 +257,4 @@ export function moreAccepted(before: Policies, after: Policies): readonly string
 const isWider = (before: Exception, after: Exception): boolean =>
   JSON.stringify(before.spec.match) !== JSON.stringify(after.spec.match) ||
   after.spec.rules.some((rule) => !before.spec.rules.includes(rule)) ||
-  Date.parse(after.expiresAt) > Date.parse(before.expiresAt);
+  endOf(after.expiresAt) > endOf(before.expiresAt);

@@ -1,24 +1,11 @@
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import { selects } from "../mesh/objects/selectors.ts";
-import {
-  type EnrollmentOptions,
-  everyRule,
-  type Exception,
-  type Labels,
-  type PolicyDocument,
-  type RuleMetadata,
-  type RuleOptions,
-} from "./documents.ts";
-import { type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
+import type { EnrollmentOptions, Exception, Labels, Pin, PolicyDocument, RuleMetadata, RuleName } from "./documents.ts";
+import { isAllowed, type LimitsInForce, limitsIn } from "./exception-limits.ts";
+import { type AcceptableFinding, type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
 import { type Globs, globs } from "../text/globs.ts";
-import { compileMatch, type Match, type Place, type Requester } from "./match.ts";
-
-/** An entry of one document, with the compiled match that decides where it applies. */
-export interface Scoped<T> {
-  readonly match: Match;
-  readonly policy: PolicyDocument;
-  readonly value: T;
-}
+import { covers, type Place, type Requester } from "./match.ts";
+import { entriesFor, type RuleEntry, type Scope, ScopeIndex, scopesOfDocuments } from "./scopes.ts";
 
 /** The setting of the mutation namespace-ambient-enrollment for a Namespace. */
 export interface EnrollmentMutation {
@@ -47,14 +34,17 @@ export class Policies {
   readonly #reconcilerUsers: Globs;
   readonly #fieldManagers: Globs;
   readonly #breakGlassGroups: Globs;
-  readonly #rules: ReadonlyMap<string, readonly Scoped<RuleOptions>[]>;
-  readonly #everyRule: readonly Scoped<RuleOptions>[];
-  readonly #enrollment: readonly Scoped<EnrollmentOptions>[];
+  /** The documents where they apply, strongest first. */
+  readonly scopes: readonly Scope[];
+  /** Finds those of them that apply to an object. */
+  readonly index: ScopeIndex;
+  /** The profile in use, if it was asked for at a version. */
+  readonly pin: Pin | undefined;
+  readonly #enrollment: readonly Scope[];
   readonly #accepted: AcceptedFindings;
-  /** Where the rules that documents define apply, by their ids. */
-  readonly #limits: ReadonlyMap<string, readonly Match[]>;
 
-  constructor(documents: readonly PolicyDocument[], exceptions: readonly Exception[] = []) {
+  constructor(documents: readonly PolicyDocument[], exceptions: readonly Exception[] = [], pin?: Pin) {
+    this.pin = pin;
     const ranked = [...documents].sort(byRank);
     this.documents = ranked;
     this.exceptions = exceptions;
@@ -72,22 +62,9 @@ export class Policies {
     this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
     this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));
     this.#breakGlassGroups = globs(collect(({ breakGlass }) => breakGlass?.groups));
-    this.#enrollment = scoped(ranked, ({ spec }) => {
-      const options = spec.mutations?.namespaceAmbientEnrollment;
-      return options === undefined ? [] : [options];
-    }).sort(bySpecificity);
-    this.#limits = new Map(
-      ranked.flatMap(({ customRules = [], spec }) => {
-        const matches = compileMatch(spec.match);
-        return customRules.map(({ id }) => [id, matches] as const);
-      }),
-    );
-    const rules = scoped(ranked, settingsIn).sort(bySpecificity);
-    this.#everyRule = rules.filter(({ value }) => value.id === everyRule);
-    const named = new Set(rules.map(({ value }) => value.id));
-    this.#rules = new Map(
-      [...named].map((id) => [id, rules.filter(({ value }) => value.id === id || value.id === everyRule)]),
-    );
+    this.scopes = scopesOfDocuments(ranked);
+    this.index = new ScopeIndex(this.scopes.filter(({ policy }) => saysSomewhere(policy)));
+    this.#enrollment = this.scopes.filter(({ policy }) => enrollmentIn(policy).length > 0);
   }
 
   /** The rules that documents define, as the caller of loadPolicies defined them. */
@@ -95,14 +72,9 @@ export class Policies {
     return this.documents.flatMap(({ customRules = [] }) => customRules);
   }
 
-  /** Where a rule that a document defines applies; undefined: everywhere, as built-in rules do. */
-  limitsOf(ruleId: string): readonly Match[] | undefined {
-    return this.#limits.get(ruleId);
-  }
-
-  /** The entries for a rule, strongest first. Each field is taken from the first matching entry that sets it. */
-  scopesOf(ruleId: string): readonly Scoped<RuleOptions>[] {
-    return this.#rules.get(ruleId) ?? this.#everyRule;
+  /** The entries for a rule, wherever they apply, strongest first. Each field is taken from the first that sets it. */
+  entriesFor(rule: RuleName): readonly RuleEntry[] {
+    return entriesFor(rule, this.scopes);
   }
 
   /** Whether a policy protects the namespace by its name. See `protectedSelectors` for protection by label. */
@@ -123,9 +95,14 @@ export class Policies {
     return groups.some((group) => this.#breakGlassGroups.matches(group));
   }
 
-  /** The exception that accepts a finding of this rule on this object and has not expired at `now`. */
-  exceptionFor(ruleId: string, place: Place, now: Date): Exception | undefined {
-    return this.#accepted.find(ruleId, place, now);
+  /** The exception that accepts a finding, has not expired at `now`, and is one that the policies allow. */
+  exceptionFor(finding: AcceptableFinding, namespaceLabels: Labels, now: Date): Exception | undefined {
+    let limits: LimitsInForce | undefined;
+    for (const exception of this.#accepted.of(finding, now)) {
+      limits ??= limitsIn({ namespace: finding.namespace, namespaceLabels }, this.index);
+      if (isAllowed(exception, finding.rule, limits, now)) return exception;
+    }
+    return undefined;
   }
 
   /**
@@ -134,11 +111,12 @@ export class Policies {
    */
   enrollmentOf(namespace: { name: string; labels: Labels }, requester?: Requester): EnrollmentMutation {
     const { name, labels } = namespace;
-    const place: Place = { namespace: name, namespaceLabels: labels, name, labels };
-    const options = this.#enrollment.filter(({ match }) => match.isBy(requester) && match.covers(place));
-    const { value, policy } = options.find((option) => option.value.mode !== undefined) ?? {};
+    const place: Place = { namespace: name, namespaceLabels: labels, kind: "Namespace", name, labels };
+    const options = this.#enrollment
+      .filter(({ match }) => match.isBy(requester) && covers(match, place))
+      .flatMap(({ policy }) => enrollmentIn(policy));
+    const { value, title = "no policy" } = options.find((option) => option.value.mode !== undefined) ?? {};
     const mode = value?.mode ?? "off";
-    const title = policy?.title ?? "no policy";
     const excepted = options.flatMap((option) => option.value.except ?? []).find((glob) => globs([glob]).matches(name));
     if (excepted !== undefined) return { mode: "off", exceptedBy: excepted, policy: title };
     const useWaypoint = options.find((option) => option.value.useWaypoint !== undefined)?.value.useWaypoint;
@@ -146,34 +124,21 @@ export class Policies {
   }
 }
 
-/** The settings in a document: a rule that it defines itself has a mode in it. */
-function settingsIn({ name, spec: { rules = [], customRules = [] } }: PolicyDocument): readonly RuleOptions[] {
-  const own = customRules.map((rule) => ({ id: `${name}/${rule.id}`, mode: rule.mode ?? "warn" }));
-  return [...rules, ...own.filter(({ id }) => !rules.some((rule) => rule.id === id && rule.mode !== undefined))];
-}
-
-function scoped<T>(documents: readonly PolicyDocument[], read: (document: PolicyDocument) => readonly T[]) {
-  return documents.flatMap((policy) => {
-    const matches = compileMatch(policy.spec.match);
-    return read(policy).flatMap((value) => matches.map((match): Scoped<T> => ({ match, policy, value })));
+/** What a document says of the mutation, and then what it extends. */
+function enrollmentIn({ title, spec, extended = [] }: PolicyDocument) {
+  return [{ title, spec }, ...extended].flatMap((source) => {
+    const value: EnrollmentOptions | undefined = source.spec.mutations?.namespaceAmbientEnrollment;
+    return value === undefined ? [] : [{ title: source.title, value }];
   });
 }
+
+/** Whether a document sets anything that depends on the object. */
+const saysSomewhere = ({ spec, extended = [] }: PolicyDocument): boolean =>
+  spec.exceptions !== undefined ||
+  spec.customRules !== undefined ||
+  [{ spec }, ...extended].some((source) => source.spec.rules !== undefined);
 
 /** Orders equally specific documents: those of users before profiles, then by name. */
 function byRank(a: PolicyDocument, b: PolicyDocument): number {
   return b.layer - a.layer || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
-
-/**
- * Orders entries by precedence: the more specific match; then the higher layer; then a rule's own id before `*`; then
- * the name that sorts first. Sorting is stable and keeps the order of documents (byRank) if nothing else decides.
- */
-function bySpecificity(a: Scoped<object>, b: Scoped<object>): number {
-  return (
-    b.match.specificity - a.match.specificity ||
-    b.policy.layer - a.policy.layer ||
-    Number(isForEveryRule(a)) - Number(isForEveryRule(b))
-  );
-}
-
-const isForEveryRule = ({ value }: Scoped<object>): boolean => "id" in value && value.id === everyRule;

@@ -60,6 +60,7 @@ function unknownField({ params, parentSchema }: ErrorObject, parent: Path): Sche
 const nouns = new Map([
   ["object", "a map"],
   ["array", "a list"],
+  ["integer", "a whole number"],
   ["string", "a string"],
   ["number", "a number"],
   ["boolean", "true or false"],
@@ -85,7 +86,8 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
     "maxLength",
     ({ params, data }) => `expected at most ${String(params.limit)} characters, found ${String(data).length}`,
   ],
-  ["format", ({ data }) => `expected a time such as 2027-01-31T00:00:00Z, found ${describe(data)}`],
+  ["minimum", ({ params, data }) => `expected at least ${String(params.limit)}, found ${describe(data)}`],
+  ["maximum", ({ params, data }) => `expected at most ${String(params.limit)}, found ${describe(data)}`],
   [
     "maxItems",
     ({ params, data }) => `has ${(data as unknown[]).length} entries; at most ${String(params.limit)} are possible`,
@@ -95,7 +97,10 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
   ["minProperties", isEmpty],
   [
     "false schema",
-    () => "applies to the whole cluster, so spec.match cannot limit it; move it to a document without spec.match",
+    ({ instancePath }) =>
+      instancePath.endsWith("/id")
+        ? "either id or tag selects rules; remove one of the two"
+        : "applies to the whole cluster, so spec.match cannot limit it; move it to a document without spec.match",
   ],
 ]);
 
@@ -120,13 +125,21 @@ function wrongType(type: string, found: unknown, schema: Schema): string {
   return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${quotes}`;
 }
 
-function wrongText(found: unknown, { description }: Schema): string {
+/** `found` is not a time when an exception can end. */
+export const wrongExpiry = (found: unknown): string =>
+  `expected a date such as 2027-01-31, whose end in UTC counts, or a time with a zone such as 2027-01-31T18:00:00Z, found ${describe(found)}`;
+
+function wrongText(found: unknown, { description, title }: Schema): string {
+  if (title === titles.expiry) return wrongExpiry(found);
   const isEmpty = typeof found === "string" && found.trim() === "";
   return isEmpty ? `is empty; ${description}` : `found ${describe(found)}; ${description}`;
 }
 
 function wrongChoice(found: unknown, allowed: readonly string[], { title }: Schema): string {
   const hint = suggestion(String(found), allowed);
+  if (title === titles.tag)
+    return `there is no tag ${describe(found)}${hint === "" ? `; the tags are ${allowed.join(", ")}` : hint}`;
+  if (title === titles.kind) return `no rule reads objects of kind ${describe(found)}${hint}`;
   if (title !== titles.rule) return `expected one of ${allowed.join(", ")}, found ${describe(found)}${hint}`;
   return `there is no rule ${describe(found)}${hint === "" ? "; `meshward rules` lists them" : hint}`;
 }

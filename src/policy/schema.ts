@@ -1,3 +1,4 @@
+import { kinds } from "../kube/kinds.ts";
 import { apiVersion, everyRule, filledParameters, modes, type ParameterValue, type RuleMetadata } from "./documents.ts";
 
 /** A JSON Schema (draft-07), as plain JSON. */
@@ -7,11 +8,19 @@ const label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 /** A host, a wildcard that starts at a dot, or every host. */
 const hostPattern = String.raw`^(\*|(\*\.)?${label}(\.${label})*)$`;
 
+const expiryPattern = String.raw`^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[-+]\d{2}:\d{2}))?$`;
+
 /** Titles of schemas, by which schema-problems.ts recognizes them to word an error. */
-export const titles = { rule: "rule", parameters: "parameters of" } as const;
+export const titles = {
+  rule: "rule",
+  tag: "tag",
+  kind: "kind",
+  expiry: "expiry",
+  parameters: "parameters of",
+} as const;
 
 const globNote = "`*` stands for any characters";
-const text = (description: string): JsonSchema => ({ type: "string", pattern: "\\S", description });
+const text = (description: string, pattern = "\\S"): JsonSchema => ({ type: "string", pattern, description });
 const choice = (values: readonly string[], description: string): JsonSchema => ({
   type: "string",
   enum: values,
@@ -46,13 +55,26 @@ function record(
   };
 }
 
-const objects = record(
-  "Selects the objects that a finding is about. If both names and labels are set, both must match.",
-  { names: names("Names of objects"), labels },
-);
+const objectKinds = [...new Set(Object.values(kinds).flatMap(({ served }) => served.map(({ kind }) => kind)))].sort();
+
+const objects = record("Selects the objects that a finding is about. All conditions that are set must match.", {
+  names: names("Names of objects"),
+  labels,
+  kinds: list(
+    { ...choice(objectKinds, "A kind, as in manifests."), title: titles.kind },
+    "Kinds of objects, as in manifests: a Deployment is not a StatefulSet.",
+  ),
+});
+
+const account = text("A service account: `namespace/name`.", "^[^/\\s]+/[^/\\s]+$");
+const writers = {
+  users: names("Users that send the request"),
+  groups: names("Groups of the user that sends the request"),
+  serviceAccounts: list(account, `Service accounts that send the request, as \`namespace/name\`; ${globNote}.`),
+};
 
 const match = record(
-  "Limits where, for whom and to which objects the rules and mutations of this document apply. All conditions that are set must match; users and groups form one condition, of which one match is enough. Default: everywhere.",
+  "Limits where, for whom and to which objects the rules and mutations of this document apply. All conditions that are set must match; users, groups and service accounts form one condition, of which one match is enough. Default: everywhere.",
   {
     namespaces: record(
       "Selects the namespaces of the objects that findings are about; a Namespace belongs to itself. If both names and labels are set, both must match.",
@@ -63,8 +85,7 @@ const match = record(
       choice(["CREATE", "UPDATE", "DELETE"], "An operation of the request."),
       "The operations of the request. Objects in files and objects that an audit checks count as created.",
     ),
-    users: names("Users that send the request (`system:serviceaccount:<namespace>:<name>` for a service account)"),
-    groups: names("Groups of the user that sends the request"),
+    ...writers,
   },
 );
 
@@ -108,6 +129,24 @@ const hostOwners = list(
   "Which namespaces may use which hosts in objects that receive traffic. Of several entries that cover a host, the one with the most specific host decides. Hosts that no entry covers belong to everybody. The lists of all documents are combined.",
 );
 
+const exceptionLimits = record(
+  "Limits the MeshwardExceptions of the namespaces that `match.namespaces` selects, the only condition that may be set beside it. Default: every exception is allowed, and whoever may write the object in Kubernetes may write it. Of several documents, the most specific decides about each field.",
+  {
+    mode: choice(["allow", "deny"], "deny: there are no exceptions. Default: allow."),
+    rules: names("Ids of the rules whose findings may be accepted"),
+    maxDays: {
+      type: "integer",
+      minimum: 1,
+      maximum: 3660,
+      description: "The longest time, in days from now, until an exception has to end.",
+    },
+    writers: {
+      ...record("Those who may create and change exceptions; one match is enough.", writers),
+      minProperties: 1,
+    },
+  },
+);
+
 const mutations = record("Changes that Meshward makes to objects.", {
   namespaceAmbientEnrollment: record(
     "Enrolls namespaces in the ambient mesh: adds the label `istio.io/dataplane-mode: ambient`, unless a label of the namespace already sets its enrollment.",
@@ -139,13 +178,28 @@ function parametersOf({ id, parameters }: RuleMetadata): JsonSchema {
 }
 
 function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
+  const tags = [...new Set(rules.flatMap((rule) => rule.tags ?? []))].sort();
   const options = record(
-    "The settings of one rule. A field that is not set is taken from the next matching document, and at last from the rule itself.",
+    "The settings of one rule, or of several. A field that is not set is taken from the next matching document, and at last from the rule itself.",
     {
-      id: ruleId(
-        [...rules.map(({ id }) => id), everyRule],
-        `The id of a rule, or "${everyRule}" for every rule that this document does not name.`,
-      ),
+      id: {
+        type: "string",
+        description: `The id of a rule, several rules with \`*\` (\`virtual-service-*\`), or "${everyRule}" for every rule that this document does not name.`,
+        anyOf: [
+          {
+            ...choice(
+              rules.map(({ id }) => id),
+              "The id of a rule.",
+            ),
+            title: titles.rule,
+          },
+          text("Ids of rules, in which `*` stands for any characters.", "\\*"),
+          customRuleId,
+        ],
+      },
+      ...(tags.length === 0
+        ? {}
+        : { tag: { ...choice(tags, "All rules with this tag, instead of an id."), title: titles.tag } }),
       mode: choice(
         modes,
         'The effect of a finding: deny the change, warn the user, record it in the audit log and metrics only, or nothing. "off" needs quotes in YAML.',
@@ -162,40 +216,54 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
         ["warn", "deny"],
         "What to do with a denial when the data behind it is stale or missing. Default: warn.",
       ),
+      message: {
+        ...text("What the user who is denied or warned should know in addition, in one line."),
+        maxLength: 300,
+      },
+      runbook: {
+        ...text("The URL of a page with what to do, which denials, warnings and reports show.", "^https?://\\S+$"),
+        maxLength: 300,
+      },
       parameters: { type: "object", description: "Parameters of the rule." },
     },
-    ["id"],
   );
-  const ofRule = (id: string, parameters: JsonSchema): JsonSchema => ({
-    if: { type: "object", required: ["id"], properties: { id: { const: id } } },
+  const ofRule = (id: JsonSchema, parameters: JsonSchema): JsonSchema => ({
+    if: { type: "object", required: ["id"], properties: { id: { type: "string", ...id } } },
     // `then` is the keyword of JSON Schema.
     // oxlint-disable-next-line unicorn/no-thenable
     then: { type: "object", properties: { parameters } },
   });
-  const everyParameters = { ...record("None.", {}), title: `${titles.parameters} "${everyRule}"` };
-  const parameters = [...rules.map((rule) => ofRule(rule.id, parametersOf(rule))), ofRule(everyRule, everyParameters)];
-  return { ...options, allOf: parameters };
-}
-
-/** The id of a rule that a policy defines: the name of the policy and the id in it. */
-export const customRuleId = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-
-/** An id of a list, or that of a rule that some policy defines, which is known when all documents are read. */
-function ruleId(ids: readonly string[], description: string): JsonSchema {
+  const none = { ...record("None.", {}), title: `${titles.parameters} several rules` };
   return {
-    type: "string",
-    title: titles.rule,
-    description,
-    if: { type: "string", pattern: "/" },
-    // oxlint-disable-next-line unicorn/no-thenable
-    then: {
-      type: "string",
-      pattern: customRuleId,
-      description: "The id of a rule that a policy defines is the policy's name, a slash and the rule's id.",
-    },
-    else: { ...choice(ids, description), title: titles.rule },
+    ...options,
+    allOf: [
+      ...rules.map((rule) => ofRule({ const: rule.id }, parametersOf(rule))),
+      ofRule({ const: everyRule }, { ...none, title: `${titles.parameters} "${everyRule}"` }),
+      ofRule({ pattern: String.raw`.\*|\*.` }, none),
+      {
+        if: { type: "object", required: ["tag"] },
+        // oxlint-disable-next-line unicorn/no-thenable
+        then: { type: "object", properties: { id: false, parameters: none } },
+        else: {
+          type: "object",
+          required: ["id"],
+          properties: {
+            id: {
+              type: "string",
+              description: `The id of a rule, or "${everyRule}" for every rule that this document does not name.`,
+            },
+          },
+        },
+      },
+    ],
   };
 }
+
+/** The id of a rule that a policy defines: the name of the policy and the id in it. It is known when all documents are read. */
+const customRuleId = text(
+  "The id of a rule that a policy defines: the policy's name, a slash, and the rule's id.",
+  "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+);
 
 const expression = (description: string): JsonSchema => ({ ...text(description), maxLength: 10_000 });
 
@@ -238,7 +306,7 @@ const customRules: JsonSchema = {
 };
 
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
-const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
+export const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
 function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
   const spec = record("The settings of this policy.", {
@@ -247,6 +315,10 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
       description:
         "The policy is no longer in force. Without this statement, a policy that a running server has read stays in force when its document is removed. It cannot be combined with other settings.",
     },
+    extends: list(
+      text("A profile, with or without a version, or the name of another MeshwardPolicy."),
+      "Profiles (`strict`, or `strict@0.1` for the rules of that version) and names of other MeshwardPolicies, whose rules and mutations apply where this document does, as far as this document does not set them; the first in the list first.",
+    ),
     rules: list(
       ruleOptions(rules),
       "Settings for rules, one entry for each rule. A rule that no document names keeps its defaults.",
@@ -256,6 +328,7 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
     hostOwners,
     reconcilers,
     breakGlass,
+    exceptions: exceptionLimits,
     mutations,
     customRules,
   });
@@ -273,20 +346,41 @@ function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
     "The findings in this namespace that are accepted, until when and why.",
     {
       rules: list(
-        ruleId(
-          rules.map(({ id }) => id),
-          "The id of a rule.",
-        ),
+        {
+          type: "string",
+          description: "The id of a rule.",
+          anyOf: [
+            {
+              ...choice(
+                rules.map(({ id }) => id),
+                "The id of a rule.",
+              ),
+              title: titles.rule,
+            },
+            customRuleId,
+          ],
+        },
         "Rules whose findings are accepted.",
       ),
-      match: record("Limits the exception to some objects. Default: all objects of this namespace.", { objects }),
+      match: record(
+        "Limits the exception to some findings. All conditions that are set must match. Default: all findings of these rules in this namespace.",
+        {
+          objects,
+          fingerprints: list(
+            text("The fingerprint of a finding: 32 hexadecimal digits.", "^[0-9a-f]{32}$"),
+            "Fingerprints of findings, as the JSON of `check` and `audit` contains them. They stay the same when the object is created again.",
+          ),
+        },
+      ),
       reason: text("The reason for the exception, which reports show."),
-      owner: text("The team, person or ticket that is responsible for the exception."),
+      owner: text("The team or person that is responsible for the exception."),
+      ticket: text("The ticket under which the problem is solved, as a key or a URL."),
       expiresAt: {
-        type: "string",
-        format: "date-time",
-        description:
-          "When the exception ends, in RFC 3339, for example 2027-01-31T00:00:00Z. It has no effect from then on.",
+        ...text(
+          "When the exception ends: a date, such as 2027-01-31, until whose end in UTC it applies, or a time with a zone, such as 2027-01-31T18:00:00+01:00.",
+          expiryPattern,
+        ),
+        title: titles.expiry,
       },
     },
     ["rules", "reason", "owner", "expiresAt"],

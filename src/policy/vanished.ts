@@ -1,7 +1,7 @@
 import type { PolicyDocument } from "./documents.ts";
 import { lossesOf, type RuleDefault } from "./losses.ts";
 import { Policies } from "./policies.ts";
-import { userLayer } from "./profiles.ts";
+import { isOfUser } from "./profiles.ts";
 
 /** Of more missing documents all are kept, because comparing each takes time in which no review is answered. */
 const mostCompared = 20;
@@ -19,7 +19,7 @@ export interface Continued {
  */
 export function continued(previous: Policies, read: Policies, rules: readonly RuleDefault[]): Continued {
   const there = new Set(read.documents.map(({ title }) => title));
-  const missing = previous.documents.filter(({ layer, title }) => layer >= userLayer && !there.has(title));
+  const missing = previous.documents.filter((document) => isOfUser(document) && !there.has(document.title));
   const merged = (kept: readonly PolicyDocument[]) =>
     kept.length === 0 ? read : new Policies([...read.documents, ...kept], read.exceptions);
   let kept: readonly PolicyDocument[] = missing;

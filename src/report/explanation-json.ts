@@ -1,5 +1,6 @@
 import type { Kind } from "../kube/kinds.ts";
-import { type Explanation, type ExplanationTarget, type ReportedLine, reportedLine } from "./explanation.ts";
+import type { ExplanationTarget } from "./effects.ts";
+import { type Explanation, type ReportedLine, reportedLine } from "./explanation.ts";
 import type { DifferingLine } from "./explanation-difference.ts";
 
 /** The output of `explain --format json`. */

@@ -1,6 +1,7 @@
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
+import type { ExplanationTarget } from "./effects.ts";
 import type { ReportedObject } from "./report.ts";
 import { reportedObject } from "./reported-finding.ts";
 
@@ -24,15 +25,6 @@ export interface ExplanationLine {
   /** False: it exists, but has no effect here; the text says why. */
   readonly counts?: boolean;
   readonly lines?: readonly ExplanationLine[];
-}
-
-export interface ExplanationTarget {
-  readonly kind: string;
-  /** Absent for a cluster-scoped object. */
-  readonly namespace?: string;
-  readonly name: string;
-  /** For a host: the namespace of the clients. */
-  readonly from?: string;
 }
 
 /** What applies to one target in a mesh, and why. */

@@ -1,4 +1,5 @@
 import type { Mode } from "../engine/rule.ts";
+import type { Effects } from "./effects.ts";
 
 /** The reference to an object in a report. */
 export interface ReportedObject {
@@ -15,9 +16,26 @@ export interface RelatedObject extends ReportedObject {
   readonly column: number | null;
 }
 
+/** A rule that found something, with its texts. */
+export interface ReportedRule {
+  readonly id: string;
+  readonly summary: string;
+  readonly why: string;
+  readonly fix: string;
+  /** The URL of the rule's page. */
+  readonly docs: string;
+  readonly tags: readonly string[];
+}
+
 /** One finding with everything that is needed to act on it. */
 export interface ReportedFinding {
   readonly rule: string;
+  /**
+   * Identifies the problem: 32 hexadecimal digits of a hash of the rule, the object and the engine's key. It stays the same
+   * if lines move, fields of the object that do not matter change, or the file is renamed. Two files that define the same
+   * object have findings of the same fingerprint.
+   */
+  readonly fingerprint: string;
   readonly mode: Exclude<Mode, "off">;
   /** Each step that lowered the mode, in order, with its reason. */
   readonly lowered: readonly {
@@ -40,7 +58,36 @@ export interface ReportedFinding {
   readonly fix: string;
   /** The URL of the rule's page. */
   readonly docs: string;
+  /** The source of the mode before the steps: `MeshwardPolicy payments`, `profile baseline`, `the rule's default`. */
+  readonly policy: string;
+  /** What that policy adds for the reader, and a page of its own; absent if it names none. */
+  readonly note?: string;
+  readonly runbook?: string;
   readonly related: readonly RelatedObject[];
+}
+
+/** A finding that a MeshwardException accepts. Its mode is the one that it would have without the exception. */
+export interface AcceptedFinding extends ReportedFinding {
+  readonly exception: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly reason: string;
+    readonly owner: string;
+    /** Absent if the document names none. */
+    readonly ticket?: string;
+    /** As written in the document. */
+    readonly expiresAt: string;
+  };
+}
+
+/** An entry of a baseline: a finding that was there when the baseline was written. */
+export interface KnownFinding {
+  readonly fingerprint: string;
+  readonly rule: string;
+  /** `VirtualService payments/api`. */
+  readonly object: string;
+  readonly message: string;
+  readonly file: string | null;
 }
 
 /** A file that could not be read, or a rule that failed. */
@@ -57,6 +104,8 @@ export const withoutObjects = "no object of its kind";
 export interface Basis {
   /** The version of Meshward. */
   readonly version: string;
+  /** When the report was made, in RFC 3339 and UTC. Exceptions that had expired by then do not count. */
+  readonly time: string;
   readonly profile: string;
   /** The titles of the MeshwardPolicy documents in force, without those of the profile. */
   readonly policies: readonly string[];
@@ -76,18 +125,29 @@ export interface Report {
   readonly basis: Basis;
   /** Sorted by file, line, column, rule. */
   readonly findings: readonly ReportedFinding[];
-  /** Rules that could not run, and findings that an exception accepts. */
+  /** Findings without effect, because an exception accepts them. In the same order. */
+  readonly accepted: readonly AcceptedFinding[];
+  /** The rules of the findings, with accepted ones, by id. */
+  readonly rules: readonly ReportedRule[];
+  /** Rules that could not run. */
   readonly skipped: readonly { readonly rule: string; readonly reason: string }[];
   readonly errors: readonly ReportedError[];
+  /** The baseline that findings were compared with: how many of them it lists, and what it lists and no longer exists. */
+  readonly baseline?: { readonly file: string; readonly known: number; readonly stale: readonly KnownFinding[] };
+  /** What the change does to the mesh; absent without a mesh before the change. */
+  readonly changes?: Effects;
   readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
 }
 
 export function reportOf(parts: {
   readonly basis: Basis;
   readonly findings: readonly ReportedFinding[];
+  readonly accepted: readonly AcceptedFinding[];
+  readonly rules: readonly ReportedRule[];
   readonly skipped: Report["skipped"];
   readonly errors: readonly ReportedError[];
   readonly objects: number;
+  readonly changes?: Effects | undefined;
 }): Report {
   const count = (mode: Mode) => parts.findings.filter((finding) => finding.mode === mode).length;
   return {
@@ -95,8 +155,11 @@ export function reportOf(parts: {
     kind: "Report",
     basis: parts.basis,
     findings: parts.findings.toSorted(inReadingOrder),
+    accepted: parts.accepted.toSorted(inReadingOrder),
+    rules: parts.rules,
     skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
     errors: parts.errors,
+    ...(parts.changes === undefined ? {} : { changes: parts.changes }),
     summary: { objects: parts.objects, deny: count("deny"), warn: count("warn"), audit: count("audit") },
   };
 }

@@ -1,10 +1,13 @@
 import { pageOf } from "../config/rule-page.ts";
 import type { Finding } from "../engine/finding.ts";
+import type { Rule } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { formatPath } from "../kube/field-path.ts";
+import { identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
-import type { ReportedFinding, ReportedObject } from "./report.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
+import type { AcceptedFinding, Report, ReportedFinding, ReportedObject, ReportedRule } from "./report.ts";
 
 /** The place of an object: its file, and the line and column of a path in it. */
 export interface Place {
@@ -20,32 +23,61 @@ export interface Places {
   isChangeable(object: AnyObject): boolean;
 }
 
-/** The report's entry for a finding; none if its mode is off. */
-export function reportedFinding(
-  { finding, mode, lowered }: Ruling,
+/** The entries of a report for rulings: findings, those that an exception accepts, and the rules of both. */
+export function reportedRulings(
+  rulings: readonly Ruling[],
   places: Places,
   docsUrl: string,
-): readonly ReportedFinding[] {
-  if (mode === "off") return [];
-  const { rule, subject, at, message, introduced, related = [] } = finding;
-  const { file, line, column } = placeOf(finding, places);
-  const reported: ReportedFinding = {
+): Pick<Report, "findings" | "accepted" | "rules"> {
+  const findings: ReportedFinding[] = [];
+  const accepted: AcceptedFinding[] = [];
+  const rules = new Map<string, Rule>();
+  for (const ruling of rulings) {
+    const { finding, mode, lowered, exception } = ruling;
+    const shown = mode === "off" ? lowered.findLast(({ step }) => step === "exception")?.from : mode;
+    if (shown === undefined || shown === "off") continue;
+    rules.set(finding.rule.id, finding.rule);
+    const reported = reportedFinding(ruling, shown, { places, docsUrl });
+    if (mode !== "off") findings.push(reported);
+    else if (exception !== undefined) {
+      const { namespace, name, reason, owner, ticket, expiresAt } = exception;
+      const by = { namespace, name, reason, owner, ...(ticket === undefined ? {} : { ticket }), expiresAt };
+      accepted.push({ ...reported, exception: by });
+    }
+  }
+  const ofFindings = [...rules.values()].map((rule) => reportedRule(rule, docsUrl));
+  return { findings, accepted, rules: ofFindings.sort((a, b) => (a.id < b.id ? -1 : 1)) };
+}
+
+function reportedFinding(
+  { finding, lowered }: Ruling,
+  mode: ReportedFinding["mode"],
+  { places, docsUrl }: { readonly places: Places; readonly docsUrl: string },
+): ReportedFinding {
+  const { rule, subject, at, message, introduced, setting, related = [] } = finding;
+  return {
     rule: rule.id,
+    fingerprint: fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: finding.key ?? message }),
     mode,
     lowered: lowered.map(({ step, from, to, reason }) => ({ step, from, to, reason })),
     introduced,
     object: reportedObject(subject),
-    file,
-    line,
-    column,
+    ...placeOf(finding, places),
     path: formatPath(at),
     message,
     fix: finding.fix ?? rule.fix,
     docs: pageOf(rule.id, docsUrl),
+    policy: setting.policy,
+    ...(setting.message === undefined ? {} : { note: setting.message }),
+    ...(setting.runbook === undefined ? {} : { runbook: setting.runbook }),
     related: related.map((object) => ({ ...reportedObject(object), ...spotOf(object, [], places) })),
   };
-  return [reported];
 }
+
+const reportedRule = ({ id, summary, why, fix, tags }: Rule, docsUrl: string): ReportedRule => ({
+  ...{ id, summary, why, fix, tags },
+  docs: pageOf(id, docsUrl),
+});
 
 /**
  * Where a reader can do something about a finding. A finding about a namespace as a whole, and one about an object that the

@@ -1,7 +1,17 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
 import { hanging, type Page } from "./page.ts";
-import { type Basis, type RelatedObject, type Report, type ReportedFinding, type ReportedObject } from "./report.ts";
+import {
+  acceptance,
+  countsOf,
+  idleOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+  additionsOf,
+} from "./phrases.ts";
+import type { RelatedObject, Report, ReportedFinding } from "./report.ts";
 
 type Style = (format: "red" | "yellow" | "dim" | "bold", text: string) => string;
 const plain: Style = (_, text) => text;
@@ -29,10 +39,9 @@ export function textReport(report: Report, page: Page): string {
 }
 
 function shownFinding(finding: ReportedFinding, style: Style, page: Page): string[] {
-  const { mode, rule, object, path, message, fix, related, lowered } = finding;
-  const last = lowered.findLast(({ from }) => from === "deny");
-  const reason =
-    last === undefined ? "" : ` (only ${mode === "warn" ? "a warning" : "recorded"} because ${last.reason})`;
+  const { mode, rule, object, path, message, fix, related } = finding;
+  const because = loweredBecause(finding);
+  const reason = because === undefined ? "" : ` (${because})`;
   const place = finding.line === null ? "-" : `${finding.line}:${finding.column ?? 1}`;
   const shade = mode === "deny" ? "red" : mode === "warn" ? "yellow" : "dim";
   const indent = " ".repeat(10);
@@ -41,62 +50,24 @@ function shownFinding(finding: ReportedFinding, style: Style, page: Page): strin
     [indent, style("dim", [shown(path), rule].filter((part) => part !== "").join("  "))],
     ...(related.length > 0 ? [[indent, `see ${shown(related.map(shownRelated).join(", "))}`] as const] : []),
     [indent, `fix: ${shown(fix)}`],
+    ...additionsOf(finding).map((one) => [indent, shown(`${one[0]?.toLowerCase()}${one.slice(1)}`)] as const),
   ].map(([head = "", body = ""]) => hanging(head, body, page));
 }
 
 const shownRelated = ({ file, line, ...object }: RelatedObject): string =>
   shownObject(object) + (file === null ? "" : ` (${file}:${line ?? 1})`);
 
-const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
-  `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
-
-/** One line for each reason, so that files without Services do not produce a line for every rule. */
-function shownSkips({ skipped }: Report, style: Style, page: Page): string[] {
-  const byReason = new Map<string, string[]>();
-  for (const { rule, reason } of skipped) byReason.set(reason, [...(byReason.get(reason) ?? []), rule]);
-  return [...byReason].map(([reason, rules]) =>
-    style("dim", hanging("skipped: ", `${rules.join(", ")} (${shown(reason)})`, page)),
+function shownSkips(report: Report, style: Style, page: Page): string[] {
+  const accepted = report.accepted.map(
+    (finding) => ["accepted: ", `${finding.rule} (${acceptance(finding)})`] as const,
   );
+  const skipped = skippedByReason(report).map(
+    ([reason, rules]) => ["skipped: ", `${rules.join(", ")} (${reason})`] as const,
+  );
+  return [...accepted, ...skipped].map(([head, body]) => style("dim", hanging(head, shown(body), page)));
 }
 
-function summaryOf({ summary, errors, basis }: Report): readonly string[] {
-  const { objects, deny, warn, audit } = summary;
-  const counts = [`${deny} deny`, `${warn} warn`, ...(audit > 0 ? [`${audit} audit`] : [])].join(", ");
-  const unread = errors.length > 0 ? `; ${plural(errors.length, "error")}` : "";
-  const first = `${plural(objects, "object")} checked${byKind(basis)}: ${counts}${unread}`;
-  return objects === 0 ? [first] : [first, shown(policiesOf(basis)), ...idleOf(basis)];
+function summaryOf(report: Report): readonly string[] {
+  const first = countsOf(report);
+  return report.summary.objects === 0 ? [first] : [first, shown(policiesOf(report.basis)), ...idleOf(report.basis)];
 }
-
-function byKind({ objects }: Basis): string {
-  const counts = Object.entries(objects).map(([kind, count]) => `${count} ${kind}`);
-  return counts.length === 0 ? "" : ` (${counts.join(", ")})`;
-}
-
-function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basis): string {
-  const names = protectedNamespaces.slice(0, mostNames).join(", ");
-  const more = protectedNamespaces.length > mostNames ? ` and ${protectedNamespaces.length - mostNames} more` : "";
-  const protection =
-    protectedNamespaces.length === 0
-      ? "no namespace is protected"
-      : `${plural(protectedNamespaces.length, "protected namespace")}: ${names}${more}`;
-  const documents = [
-    policies.length === 0 ? "no policies" : policies.length === 1 ? "1 policy" : `${policies.length} policies`,
-    ...(exceptions > 0 ? [plural(exceptions, "exception")] : []),
-  ];
-  return `profile ${profile}, ${documents.join(", ")}; ${protection}`;
-}
-const mostNames = 15;
-
-/** Many rules without any object of their kind are only counted; of others, the first are named. */
-function idleOf({ idle }: Basis): readonly string[] {
-  const byReason = Map.groupBy(idle, ({ reason }) => reason);
-  return [...byReason].map(([reason, members]) => {
-    const ids = members.length > mostRules ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
-    return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
-  });
-}
-
-/** More than there are rules for protected namespaces only, which a reader may want to know by name. */
-const mostRules = 40;
-
-const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

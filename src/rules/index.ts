@@ -14,6 +14,10 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayConflict } from "./gateway/conflict.ts";
+import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
+import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
@@ -53,6 +57,8 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
+import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
@@ -83,6 +89,10 @@ export const rules: readonly Rule[] = [
   destinationRulePlaintext,
   destinationRuleTlsBreaksStrict,
   envoyFilterAffectsProtected,
+  gatewayConflict,
+  gatewayOpenToAll,
+  gatewayPlainHttp,
+  gatewayServerInvalid,
   gatewayTlsWeak,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
@@ -122,6 +132,8 @@ export const rules: readonly Rule[] = [
   routesNeedWaypoint,
   sidecarForwardsElsewhere,
   telemetryHidesTraffic,
+  virtualServiceGatewayHostMismatch,
+  virtualServiceGatewayNotFound,
   virtualServiceRouteRejected,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,

@@ -17,6 +17,7 @@ export interface AnsweredReview {
   /** Ids of the rules that had findings. */
   readonly rules: readonly string[];
   readonly liveRead: string | undefined;
+  readonly concurrent: string | undefined;
   readonly milliseconds: number;
 }
 
@@ -80,10 +81,11 @@ function logTo(lines: Lines, options: pino.LoggerOptions): Log {
 const quoted = (text: string): string => JSON.stringify(text);
 
 function admissionLine(review: AnsweredReview, now: Date): string {
-  const { uid, path, operation, kind, namespace, name, user, dryRun, decision, rules, liveRead, milliseconds } = review;
+  const { uid, path, operation, kind, namespace, name, user, dryRun, decision, rules, liveRead, concurrent } = review;
   const asked = `"path":"${path}","operation":"${operation}","kind":${quoted(kind)},"namespace":${quoted(namespace)}`;
   const by = `"name":${quoted(name)},"user":${quoted(user)},"dryRun":${dryRun}`;
   const decided = `"decision":"${decision}","rules":${rules.length === 0 ? "[]" : JSON.stringify(rules)}`;
   const read = liveRead === undefined ? "" : `,"liveRead":"${liveRead}"`;
-  return `{"level":"info","time":"${now.toISOString()}","uid":${quoted(uid)},${asked},${by},${decided}${read},"milliseconds":${milliseconds},"msg":"admission"}\n`;
+  const others = concurrent === undefined ? "" : `,"concurrent":"${concurrent}"`;
+  return `{"level":"info","time":"${now.toISOString()}","uid":${quoted(uid)},${asked},${by},${decided}${read}${others},"milliseconds":${review.milliseconds},"msg":"admission"}\n`;
 }

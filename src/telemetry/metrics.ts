@@ -111,6 +111,18 @@ const table = {
     help: "Denials whose evidence was read again from the API server; result is confirmed (denied), changed (the cached data was outdated, admitted) or late (no response in time, admitted with a warning)",
     labels: ["result"],
   },
+  concurrent: {
+    name: "meshward_concurrent_changes_total",
+    type: "counter",
+    help: "Changes for which another change made a difference that was admitted a moment before and was not in the mesh view; result is denied, admitted or undecided (the other change was not stored in time, so what was stored decided)",
+    labels: ["result"],
+  },
+  pendingChanges: {
+    name: "meshward_pending_changes",
+    type: "gauge",
+    help: "Changes that this replica admitted in the last seconds and that its mesh view did not show when the last change was reviewed",
+    labels: [],
+  },
   events: {
     name: "meshward_events_total",
     type: "counter",
@@ -140,6 +152,8 @@ export interface AdmissionSample {
   readonly hasBrokenGlass: boolean;
   /** The result of reading the evidence of a denial again, if that was done. */
   readonly liveRead: "confirmed" | "changed" | "late" | undefined;
+  /** The difference that changes at the same moment made, if they made any. */
+  readonly concurrent: "denied" | "admitted" | "undecided" | undefined;
 }
 
 /** Why a review was denied without evaluation. */
@@ -160,6 +174,8 @@ export interface Metrics {
   keptPolicies(count: number): void;
   /** `read` is called at each scrape. */
   watchInFlight(read: () => number): void;
+  /** `read` is called at each scrape. */
+  watchPending(read: () => number): void;
   /** `read` is called at each scrape and returns the number of connections in each state. */
   watchConnections(read: () => Iterable<readonly [state: string, count: number]>): void;
   /** `read` is called at each scrape and returns the number of objects of each kind. */
@@ -201,6 +217,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const connectionsClosed = counter(table.connectionsClosed);
   const breakGlass = counter(table.breakGlass);
   const liveReads = counter(table.liveReads);
+  const concurrent = counter(table.concurrent);
   const events = counter(table.events);
   const certificateReloads = counter(table.certificateReloads);
   const { name, help, labels } = table.duration;
@@ -218,6 +235,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
       if (failed.some(({ reason }) => reason === "budget")) overBudget.inc();
       if (more.hasBrokenGlass) breakGlass.inc({ kind });
       if (more.liveRead !== undefined) liveReads.inc({ result: more.liveRead });
+      if (more.concurrent !== undefined) concurrent.inc({ result: more.concurrent });
     },
     shed: () => shed.inc(),
     refused: (reason) => refused.inc({ reason }),
@@ -227,22 +245,25 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     certificateReload: (result) => certificateReloads.inc({ result }),
     policyReload: (result) => policyReloads.inc({ result }),
     keptPolicies: (count) => policiesKept.set(count),
-    watchInFlight(read) {
-      // oxlint-disable-next-line no-new -- it registers itself
-      new Gauge({
-        ...described(table.inFlight),
-        registers,
-        collect() {
-          this.set(read());
-        },
-      });
-    },
+    watchInFlight: (read) => watchOne(table.inFlight, read, registers),
+    watchPending: (read) => watchOne(table.pendingChanges, read, registers),
     watchConnections: (read) => watchEach(table.connections, "state", read, registers),
     watchView: (read) => watchEach(table.viewObjects, "kind", read, registers),
     watchFreshness: (read) => watchEach(table.viewFreshness, "kind", read, registers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
+}
+
+function watchOne(row: MetricRow, read: () => number, registers: Registry[]): void {
+  // oxlint-disable-next-line no-new -- it registers itself
+  new Gauge({
+    ...described(row),
+    registers,
+    collect() {
+      this.set(read());
+    },
+  });
 }
 
 function watchEach(

@@ -21,6 +21,14 @@ export function overlay(base: Mesh, changes: readonly Change[], mentioned: Itera
   return new Overlay(base, changes, new Set(mentioned));
 }
 
+/**
+ * The same, and calls `onRead` whenever an answer differs from that of `base`: with each object that only the overlay has,
+ * and with each object of `base` that it replaces or removes, also for implied Namespaces. If it is never called, `base` would have given every answer.
+ */
+export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: (object: AnyObject) => void): Mesh {
+  return new Overlay(base, changes, new Set(), onRead);
+}
+
 class Overlay implements Mesh {
   readonly settings: MeshSettings;
   readonly #base: Mesh;
@@ -28,13 +36,20 @@ class Overlay implements Mesh {
   readonly #gone = new Set<AnyObject>();
   readonly #touched = new Set<Kind>();
   readonly #added = new Map<string, number>();
+  #onRead: ((object: AnyObject) => void) | undefined;
 
-  constructor(base: Mesh, changes: readonly Change[], mentioned: ReadonlySet<string>) {
+  constructor(
+    base: Mesh,
+    changes: readonly Change[],
+    mentioned: ReadonlySet<string>,
+    onRead?: (object: AnyObject) => void,
+  ) {
     this.settings = base.settings;
     this.#base = base;
     this.#layer = new ObjectTable(base.settings);
     for (const change of changes) this.#apply(change);
     for (const namespace of new Set([...this.#added.keys(), ...mentioned])) this.#imply(namespace, mentioned);
+    this.#onRead = onRead;
   }
 
   #apply(change: Change): void {
@@ -93,13 +108,24 @@ class Overlay implements Mesh {
   find(kind: Kind, key: string): AnyObject | undefined {
     if (!this.#touched.has(kind)) return this.#base.find(kind, key);
     const above = this.#layer.find(kind, key);
-    if (above !== undefined) return above;
+    if (above !== undefined) {
+      this.#onRead?.(above);
+      return above;
+    }
     const below = this.#base.find(kind, key);
-    return below !== undefined && !this.#gone.has(below) ? below : undefined;
+    if (below === undefined || !this.#gone.has(below)) return below;
+    this.#onRead?.(below);
+    return undefined;
   }
   *all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
-    for (const object of this.#base.all(kind)) if (!this.#gone.has(object as AnyObject)) yield object;
-    yield* this.#layer.all(kind);
+    for (const object of this.#base.all(kind)) {
+      if (!this.#gone.has(object as AnyObject)) yield object;
+      else this.#onRead?.(object as AnyObject);
+    }
+    for (const object of this.#layer.all(kind)) {
+      this.#onRead?.(object as AnyObject);
+      yield object;
+    }
   }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     if (!this.#touched.has(index.kind)) return this.#base.lookup(index, keys);
@@ -109,7 +135,12 @@ class Overlay implements Mesh {
     // If none of its objects is gone, the list is the same one, so that values computed from it stay valid.
     const isLess = this.#gone.size > 0 && below.some((object) => this.#gone.has(object));
     const kept = isLess ? below.filter((object) => !this.#gone.has(object)) : below;
+    if (this.#onRead !== undefined) this.#report(above, isLess ? below : []);
     return above.length === 0 ? kept : [...kept, ...above];
+  }
+  #report(above: readonly AnyObject[], below: readonly AnyObject[]): void {
+    for (const object of above) this.#onRead?.(object);
+    for (const object of below) if (this.#gone.has(object)) this.#onRead?.(object);
   }
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];

@@ -10,7 +10,7 @@ import { selfSigned } from "../../src/tls/self-signed.ts";
 import { clusterTable } from "./cluster.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
-import { gateTable } from "./gate.ts";
+import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
@@ -31,6 +31,7 @@ try {
   await part("webhook", () => webhookTable(certificates.current()));
   await part("decisions", () => decisionsTable(certificates.current()));
   await part("gate", () => gateTable());
+  await part("gate", () => pendingTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>

@@ -236,7 +236,8 @@ describe("what was looked at", () => {
 
   test("the report names profile, policies, protected namespaces and objects", async () => {
     const { report: found } = await report(folderWith(all), "--profile", "strict");
-    const { version, idle, ...basis } = found.basis;
+    const { version, time, idle, ...basis } = found.basis;
+    assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000, time);
     assert.match(version, /^\d+\.\d+\.\d+/);
     assert.deepEqual(basis, {
       profile: "strict",

@@ -211,7 +211,15 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     const accepted = folderWith({ "p.yaml": protect("shop"), "e.yaml": exception("2999-01-01T00:00:00Z") });
     const { code, report: found } = await report([folder, "--policies", accepted]);
     assert.deepEqual([code, rulesOf(found, "deny")], [0, []]);
-    assert.ok(found.skipped.some(({ reason }) => reason.includes("shop/legacy") && reason.includes("an old client")));
+    assert.deepEqual(
+      found.accepted.map(({ rule, mode, exception: by }) => [rule, mode, by.namespace, by.name, by.reason, by.owner]),
+      [
+        ["namespace-mtls-not-strict", "warn", "shop", "legacy", "an old client", "shop team"],
+        ["peer-authentication-permissive", "deny", "shop", "legacy", "an old client", "shop team"],
+      ],
+    );
+    const { out } = await meshward(["check", folder, "--policies", accepted]);
+    assert.match(out, /^accepted: peer-authentication-permissive \(MeshwardException shop\/legacy accepts/m);
     const expired = folderWith({ "p.yaml": protect("shop"), "e.yaml": exception("2020-01-01T00:00:00Z") });
     assert.equal((await report([folder, "--policies", expired])).code, 1);
   });

@@ -25,7 +25,7 @@ export function loaded(text: string): { readonly policies: Policies; readonly er
     file: "policies.yaml",
     locate: (path: Path) => ({ line: 1, column: path.length }),
   }));
-  return loadPolicies(sources, builtIn, "baseline", defineCustomRules);
+  return loadPolicies(sources, builtIn, "baseline", { define: defineCustomRules });
 }
 
 /** The policies of a text that is right. */

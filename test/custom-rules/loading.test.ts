@@ -100,7 +100,7 @@ describe("what is wrong with a rule is said with its place", () => {
       ["{rules: [{id: nothing/at-all, mode: deny}]}", /no policy in force defines it/],
       ["{rules: [{id: own/rule, parameters: {mots: 2}}]}", /no such parameter for own\/rule; did you mean "most"\?/],
       ["{rules: [{id: own/rule, parameters: {most: a}}]}", /expected a number, found "a"/],
-      ["{rules: [{id: Own/Rule, mode: deny}]}", /spec\.rules\[0\]\.id: found "Own\/Rule"/],
+      ["{rules: [{id: Own/Rule, mode: deny}]}", /spec\.rules\[0\]\.id: there is no rule "Own\/Rule"/],
     ] as const)
       assert.match(errorsOf(`${right}${document("other", spec)}`).join(), message, spec);
     assert.deepEqual(errorsOf(`${right}${document("other", "{rules: [{id: own/rule, parameters: {most: 2}}]}")}`), []);

@@ -60,6 +60,44 @@ export function findBinaries(): Binaries | { readonly missing: string } {
 
 const isContinuousIntegration = (): boolean => !["", "0", "false", undefined].includes(process.env.CI);
 
+/** Helm 4 and Helm 3, of a module of their own, because their dependencies are not those of the control plane. */
+const helmModule = fileURLToPath(new URL("helm/", import.meta.url));
+const helms = { helm4: "helm.sh/helm/v4/cmd/helm", helm3: "helm.sh/helm/v3/cmd/helm" } as const;
+export type Helm = keyof typeof helms;
+export const helmNames = Object.keys(helms) as readonly Helm[];
+
+/** Where both are, or why they are not there: as {@link findBinaries}. */
+export function findHelms(): Readonly<Record<Helm, string>> | { readonly missing: string } {
+  const folder = helmFolder();
+  if (helmNames.every((name) => existsSync(join(folder, name))))
+    return { helm4: join(folder, "helm4"), helm3: join(folder, "helm3") };
+  const missing = `there is no Helm in ${folder}: npm run e2e builds it`;
+  if (isContinuousIntegration()) throw new BinariesError(missing);
+  return { missing };
+}
+
+/** Builds what is missing of both. Throws a BinariesError where that cannot be done. */
+export function buildHelms(say: (line: string) => void): void {
+  const folder = helmFolder();
+  mkdirSync(folder, { recursive: true });
+  for (const name of helmNames.filter((name) => !existsSync(join(folder, name)))) {
+    requireGo();
+    say(`building ${name}, which takes a minute or two the first time`);
+    const unfinished = join(folder, `${name}.unfinished-${process.pid}`);
+    const flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"];
+    const result = go(["build", ...flags, "-o", unfinished, helms[name]], 900, { cwd: helmModule });
+    if (result.status !== 0) throw new BinariesError(`${name} could not be built: ${lastLine(result.stderr)}`);
+    renameSync(unfinished, join(folder, name));
+  }
+}
+
+function helmFolder(): string {
+  const hash = createHash("sha256");
+  for (const name of ["go.mod", "go.sum"]) hash.update(readFileSync(join(helmModule, name)));
+  hash.update(JSON.stringify([process.platform, process.arch]));
+  return join(cache, `helm-${hash.digest("hex").slice(0, 16)}`);
+}
+
 /** Builds what is missing. Throws a BinariesError where that cannot be done. */
 export function buildBinaries(say: (line: string) => void): Binaries {
   const folder = cacheFolder();
@@ -164,7 +202,9 @@ const lastLine = (text: string | null): string => (text ?? "").trim().split("\n"
 
 if (import.meta.main) {
   try {
-    buildBinaries((line) => process.stderr.write(`${line}\n`));
+    const say = (line: string) => void process.stderr.write(`${line}\n`);
+    buildBinaries(say);
+    buildHelms(say);
   } catch (error) {
     if (!(error instanceof BinariesError)) throw error;
     const rule = "=".repeat(80);

@@ -1,14 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { kindsConcerned, type FailurePolicy, webhookConfigurations } from "../../src/generate/webhooks.ts";
-import { kinds } from "../../src/kube/kinds.ts";
+import { permissionObjects } from "../../src/deploy/permissions.ts";
+import { type FailurePolicy, webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { rules } from "../../src/rules/index.ts";
-import { isInConfigMaps } from "../../src/sources/cluster/resources.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { freePorts, type Program, startProgram, until } from "./program.ts";
-import { users } from "./users.ts";
 
 const built = fileURLToPath(new URL("../../dist/meshward.js", import.meta.url));
 
@@ -113,39 +111,15 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
   return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** What Meshward may do: read the kinds that rules need, read Istio's own ConfigMaps, write Events. */
+/** What Meshward may do in an installation, and nothing else. */
 async function permit(plane: ControlPlane): Promise<void> {
-  const served = [...kindsConcerned(rules)]
-    .filter((kind) => !isInConfigMaps(kind))
-    .flatMap((kind) => kinds[kind].served);
-  const roles = {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRole",
-    metadata: { name: "meshward" },
-    rules: [
-      ...served.map(({ group, plural }) => ({
-        apiGroups: [group],
-        resources: [plural],
-        verbs: ["get", "list", "watch"],
-      })),
-      { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
-    ],
-  };
-  const istio = {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "Role",
-    metadata: { name: "meshward", namespace: "istio-system" },
-    rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }],
-  };
-  const binding = (kind: "ClusterRole" | "Role", namespace?: string) => ({
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: `${kind}Binding`,
-    metadata: { name: "meshward", ...(namespace === undefined ? {} : { namespace }) },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind, name: "meshward" },
-    subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: users.meshward.name }],
-  });
-  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "istio-system" } };
-  await apply(plane, [namespace, roles, istio, binding("ClusterRole"), binding("Role", "istio-system")]);
+  const granted = permissionObjects(rules, { namespace: "meshward-system", istioNamespace: "istio-system" });
+  const namespaces = ["istio-system", "meshward-system"].map((name) => ({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name },
+  }));
+  await apply(plane, [...namespaces, ...granted]);
 }
 
 /** Registers its webhooks, and waits until the API server asks them. */

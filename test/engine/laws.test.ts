@@ -5,11 +5,11 @@ import { audit, judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { unreachable } from "../../src/engine/subjects.ts";
-import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import { identityOf, keyOf, namespaceKey } from "../../src/kube/identity.ts";
 import { allKinds, type Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
-import { type Change, overlay, subjectOf } from "../../src/view/overlay.ts";
+import { type Change, observedOverlay, overlay, subjectOf } from "../../src/view/overlay.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
@@ -94,6 +94,31 @@ describe("laws", () => {
       { numRuns },
     );
     assert.ok(rules.length < 3 || elsewhere > 0, "no change ever concerned another object: the law was not tried");
+  });
+
+  test("other changes of which an observed overlay reports nothing make no difference", () => {
+    let [same, read] = [0, 0];
+    fc.assert(
+      fc.property(someObjects(), anObject, anObject, fc.boolean(), (objects, first, second, isDeletion) => {
+        const mesh = build(objects);
+        const other = changeOf(mesh, first, isDeletion);
+        const change = changeOf(mesh, second, false);
+        if (subjectOf(other) === undefined || identityOf(first) === identityOf(second)) return;
+        const seen = new Set<string>();
+        const observed = observedOverlay(mesh, [other], (object) => seen.add(identityOf(object)));
+        const expected = lines(judge(rules, observed, [change]).findings);
+        assert.equal(expected, lines(judge(rules, overlay(mesh, [other]), [change]).findings));
+        const own = [identityOf(first), `Namespace ${namespaceKey(first.metadata.namespace)}`];
+        for (const identity of seen) assert.ok(own.includes(identity), identity);
+        if (seen.size > 0) read++;
+        else {
+          same++;
+          assert.equal(expected, lines(judge(rules, mesh, [change]).findings));
+        }
+      }),
+      { numRuns: Math.ceil(numRuns / 3) },
+    );
+    assert.ok(same > 0 && read > 0, "the law was not tried");
   });
 
   test("a change of mesh settings is judged as a rebuild", () => {

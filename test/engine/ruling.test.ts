@@ -207,6 +207,7 @@ const calm: RequestContext = {
   isDeletion: false,
   isDryRun: false,
   isUnconfirmed: false,
+  isPending: false,
   reconcilers: "warn",
   breakGlass: undefined,
   isGatewayProxy: () => false,
@@ -227,12 +228,14 @@ const findingWith = (parts: Partial<Finding>): Finding => ({
 const steps: readonly [string, Partial<Finding>, Partial<RequestContext>, Mode, RegExp][] = [
   ["gatewayProxy", {}, { isGatewayProxy: () => true }, "off", /istiod runs/],
   ["onError", { undecided: "error", setting: setting("deny", { onError: "warn" }) }, {}, "warn", /onError: warn/],
+  ["newRule", { setting: setting("deny", { newerThan: "baseline@0.1" }) }, {}, "warn", /newer than .* baseline@0\.1/],
   ["incompleteData", { class: "weakening" }, { incompleteKinds: () => ["Workload"] }, "warn", /Workload is old/],
   ["garbageCollection", {}, { writer: "garbage collector", isDeletion: true }, "audit", /deletes what belongs/],
   ["writer", { class: "relational" }, { writer: "control plane" }, "audit", /from the control plane/],
   ["reconciler", { class: "relational" }, { writer: "reconciler" }, "warn", /may still apply the missing/],
   ["dryRun", { class: "relational" }, { isDryRun: true }, "warn", /dry run/],
   ["unconfirmed", { class: "relational" }, { isUnconfirmed: true }, "warn", /did not confirm/],
+  ["pending", { class: "relational" }, { isPending: true }, "warn", /another change .* is not stored yet/],
   ["breakGlass", {}, { breakGlass: "incident" }, "warn", /break glass/],
 ];
 for (const [step, parts, request, expected, reason] of steps)
@@ -245,7 +248,7 @@ for (const [step, parts, request, expected, reason] of steps)
     );
     assert.match(ruling.lowered[0]?.reason ?? "", reason);
     const [without] = rulingsOf([findingWith(parts)], contextOf({}));
-    const stays = step === "onError" ? expected : "deny";
+    const stays = step === "onError" || step === "newRule" ? expected : "deny";
     assert.equal(without?.mode, stays);
   });
 

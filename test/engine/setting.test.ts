@@ -9,8 +9,11 @@ import { overlay } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Mesh } from "../../src/view/view.ts";
+import type { Pin } from "../../src/policy/documents.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rulingsOf } from "../../src/engine/ruling.ts";
 import { hostOwnersParameter, ownershipOf } from "../../src/mesh/traffic/host-ownership.ts";
-import { policiesOf, policy } from "../policy/sources.ts";
+import { policiesOf, policy, ruleList, sourcesOf } from "../policy/sources.ts";
 
 const canaryStep = defineRule({
   id: "virtual-service-canary-step",
@@ -333,4 +336,85 @@ test("one selection serves several looks at a change, each with the labels of it
   const applies = (mesh: Mesh) =>
     selection.between(mesh, mesh).of(onlyProtected, virtualService("payments")).mode !== "off";
   assert.deepEqual([applies(bare), applies(labelled), applies(bare)], [false, true, false]);
+});
+
+const newRule: Rule = { ...canaryStep, mode: "deny", since: "0.2.0" };
+
+test("an entry by id is stronger than one by glob, a longer glob than a shorter, a glob than a tag, a tag than every rule", () => {
+  const mesh = meshOf();
+  const modeOf = (...entries: readonly string[]) => {
+    const text = entries.map((entry, i) => policy(`p${i}`, `{rules: [${entry}]}`)).join("");
+    const tagged: Rule = { ...canaryStep, id: "peer-authentication-permissive", tags: ["mtls"] };
+    return selectionOf(policiesOf(text), person).between(mesh, mesh).of(tagged, virtualService("payments")).mode;
+  };
+  const every = '{id: "*", mode: deny}';
+  assert.equal(modeOf(every, "{tag: mtls, mode: warn}"), "warn");
+  assert.equal(modeOf(every, "{tag: mtls, mode: deny}", '{id: "peer-*", mode: warn}'), "warn");
+  assert.equal(modeOf('{id: "peer-*", mode: deny}', '{id: "peer-authentication-*", mode: warn}'), "warn");
+  assert.equal(modeOf('{id: "peer-*", mode: deny}', "{id: peer-authentication-permissive, mode: warn}"), "warn");
+});
+
+test("service accounts and kinds select as names do", () => {
+  const mesh = meshOf();
+  const modeOf = (match: string, user: string) =>
+    selectionOf(policiesOf(ranked("a", match, "deny")), { ...person, user })
+      .between(mesh, mesh)
+      .of(canaryStep, virtualService("payments")).mode;
+  assert.equal(modeOf("serviceAccounts: ['ci/*']", "system:serviceaccount:ci:deployer"), "deny");
+  assert.equal(modeOf("serviceAccounts: [ci/deployer]", "system:serviceaccount:other:deployer"), "off");
+  assert.equal(modeOf("objects: {kinds: [VirtualService]}", "ann"), "deny");
+  assert.equal(modeOf("objects: {kinds: [Service]}", "ann"), "off");
+});
+
+test("a document takes over from those that it extends, where it applies itself", () => {
+  const mesh = meshOf();
+  const text =
+    policy(
+      "base",
+      "{match: {namespaces: {names: [nowhere]}}, rules: [{id: virtual-service-canary-step, mode: deny, message: m, parameters: {maxStep: 7}}]}",
+    ) +
+    policy("middle", "{match: {users: [nobody]}, extends: [base], rules: [{id: '*', existing: deny}]}") +
+    policy("here", "{match: {namespaces: {names: [payments]}}, extends: [middle], rules: [{id: '*', mode: warn}]}");
+  const selection = selectionOf(policiesOf(text), person);
+  const here = selection.between(mesh, mesh).of(canaryStep, virtualService("payments"));
+  assert.deepEqual(
+    [here.mode, here.policy, here.existing, here.message, here.parameters.maxStep],
+    ["warn", "MeshwardPolicy here", "deny", "m", 7],
+  );
+  assert.equal(selection.between(mesh, mesh).of(canaryStep, virtualService("orders")).mode, "off");
+});
+
+test("extending a profile brings its rules to a namespace", () => {
+  const mesh = meshOf();
+  const text = policy("shadow", "{match: {namespaces: {names: [payments]}}, extends: [observe]}");
+  const selection = selectionOf(policiesOf(text), person);
+  const { mode, policy: from } = selection.between(mesh, mesh).of(newRule, virtualService("payments"));
+  assert.deepEqual([mode, from], ["audit", "MeshwardPolicy shadow, which extends profile observe,"]);
+  assert.equal(selection.between(mesh, mesh).of(newRule, virtualService("orders")).mode, "deny");
+});
+
+test("a rule that is newer than a pinned profile warns at most, unless a document of the user names it", () => {
+  const mesh = meshOf();
+  const settingOf = (text: string, rule = newRule, pin?: Pin) => {
+    const { policies, errors } = loadPolicies(text === "" ? [] : sourcesOf(text), ruleList, "baseline", { pin });
+    assert.deepEqual(errors, []);
+    return selectionOf(policies, person).between(mesh, mesh).of(rule, virtualService("payments"));
+  };
+  const pin: Pin = { title: "baseline@0.1", version: [0, 1] };
+  const named = ranked("a", "", "deny");
+  const every = policy("a", "{rules: [{id: '*', mode: deny}]}");
+  assert.equal(settingOf("", newRule).newerThan, undefined);
+  assert.equal(settingOf("", newRule, pin).newerThan, "baseline@0.1");
+  assert.equal(settingOf("", { ...newRule, since: "0.1.9" }, pin).newerThan, undefined);
+  assert.equal(settingOf(every, newRule, pin).newerThan, "baseline@0.1");
+  assert.equal(settingOf(named, newRule, pin).newerThan, undefined);
+  assert.equal(settingOf(policy("a", "{rules: [{id: '*', mode: warn}]}"), newRule, pin).newerThan, undefined);
+  const found = judge([newRule], mesh, [{ object: virtualService("payments") }], {
+    selection: selectionOf(loadPolicies([], ruleList, "baseline", { pin }).policies, person),
+  }).findings;
+  const rulings = rulingsOf(found, { after: mesh, exceptionFor: () => undefined });
+  assert.deepEqual(
+    rulings.map(({ mode, lowered }) => [mode, lowered.map(({ step }) => step)]),
+    [["warn", ["newRule"]]],
+  );
 });

@@ -72,7 +72,7 @@ describe("each fault is said", () => {
     "a stage": [{ stage: "stable" }, 'the stage "stable" is not "trial", the only stage'],
     "a tag": [
       { tags: ["canari"] },
-      'the tag "canari" is not one of ambient, authorization, canary, deny-all-gap, mtls, revisions; did you mean "canary"?',
+      'the tag "canari" is not one of ambient, authorization, canary, deny-all-gap, gateway, mtls, revisions; did you mean "canary"?',
     ],
   };
   for (const [name, [changed, said]] of Object.entries(cases))

@@ -22,6 +22,53 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
     "{rules: [{mode: deny}]}",
     'spec.rules[0]: id is missing; The id of a rule, or "*" for every rule that this document does not name.',
   ],
+  [
+    "{rules: [{id: 'virtual-sevice-*'}]}",
+    'spec.rules[0].id: no rule matches "virtual-sevice-*"; `meshward rules` lists them',
+  ],
+  [
+    "{rules: [{id: 'peer-authentication-permisive*'}]}",
+    'spec.rules[0].id: no rule matches "peer-authentication-permisive*"; did you mean "peer-authentication-permissive"?',
+  ],
+  ["{rules: [{tag: mtsl}]}", 'spec.rules[0].tag: there is no tag "mtsl"; did you mean "mtls"?'],
+  ["{rules: [{tag: mtls}, {tag: mtls}]}", "spec.rules[1].tag: mtls is in spec.rules[0] already; merge the two entries"],
+  ["{rules: [{tag: mtls, id: '*'}]}", "spec.rules[0].id: either id or tag selects rules; remove one of the two"],
+  [
+    "{rules: [{tag: mtls, parameters: {a: 1}}]}",
+    "spec.rules[0].parameters.a: there is no such parameter for several rules; there are none",
+  ],
+  [
+    "{rules: [{id: '*-step', parameters: {maxStep: 1}}]}",
+    "spec.rules[0].parameters.maxStep: there is no such parameter for several rules; there are none",
+  ],
+  [
+    "{rules: [{id: '*', runbook: wiki}]}",
+    'spec.rules[0].runbook: found "wiki"; The URL of a page with what to do, which denials, warnings and reports show.',
+  ],
+  [
+    "{match: {objects: {kinds: [VirtualServce]}}}",
+    'spec.match.objects.kinds[0]: no rule reads objects of kind "VirtualServce"; did you mean "VirtualService"?',
+  ],
+  [
+    "{match: {serviceAccounts: [flagger]}}",
+    'spec.match.serviceAccounts[0]: found "flagger"; A service account: `namespace/name`.',
+  ],
+  ["{exceptions: {maxDays: 0}}", "spec.exceptions.maxDays: expected at least 1, found 0"],
+  ["{exceptions: {writers: {}}}", "spec.exceptions.writers: is empty; remove it, or add an entry"],
+  [
+    "{exceptions: {maxDays: 9}, match: {users: [a], namespaces: {names: [b]}}}",
+    "spec.match.users: spec.exceptions applies to whole namespaces; move it to a document without this condition",
+  ],
+  [
+    "{extends: [stict]}",
+    'spec.extends[0]: there is no profile and no MeshwardPolicy "stict" in force; did you mean "strict"?',
+  ],
+  [
+    "{extends: ['strict@9.0']}",
+    "spec.extends[0]: this is Meshward 0.1.0, which does not know strict@9.0; use strict@0.1",
+  ],
+  ["{extends: ['strict@new']}", 'spec.extends[0]: expected a version such as strict@0.1, found "strict@new"'],
+  ["{extends: [wrong]}", "spec.extends[0]: a circle: wrong extends wrong"],
   ["{rules: []}", "spec.rules: is empty; remove it, or add an entry"],
   ['{rule: [{id: "*"}]}', 'spec.rule: there is no such field; did you mean "rules"?'],
   [
@@ -87,6 +134,8 @@ for (const [spec, ...messages] of brokenPolicies) {
 }
 
 const accepted = "reason: why, owner: who, expiresAt: '2027-01-31T00:00:00Z'";
+const expiry =
+  "expected a date such as 2027-01-31, whose end in UTC counts, or a time with a zone such as 2027-01-31T18:00:00Z";
 const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]])[] = [
   [
     "{rules: [virtual-service-canary-stp], reason: why, owner: who, expiresAt: '2027-01-31T00:00:00+01:00'}",
@@ -95,19 +144,19 @@ const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]]
   [`{rules: ['*'], ${accepted}}`, 'spec.rules[0]: there is no rule "*"; `meshward rules` lists them'],
   [
     `{rules: [virtual-service-canary-step], match: {namespaces: {names: [a]}}, ${accepted}}`,
-    "spec.match.namespaces: there is no such field; known are objects",
+    "spec.match.namespaces: there is no such field; known are objects, fingerprints",
   ],
   [
     "{rules: [virtual-service-canary-step], reason: ' ', expiresAt: soon}",
-    "spec: owner is missing; The team, person or ticket that is responsible for the exception.",
+    "spec: owner is missing; The team or person that is responsible for the exception.",
     "spec.reason: is empty; The reason for the exception, which reports show.",
-    'spec.expiresAt: expected a time such as 2027-01-31T00:00:00Z, found "soon"',
+    `spec.expiresAt: ${expiry}, found "soon"`,
   ],
-  ...["2027-01-31", "2027-02-30T00:00:00Z", "2027-01-31T00:00:00", "2027-01-31T25:00:00Z"].map(
+  ...["2027-02-30", "2027-1-31", "2027-02-30T00:00:00Z", "2027-01-31T00:00:00", "2027-01-31T25:00:00Z"].map(
     (time) =>
       [
         `{rules: [virtual-service-canary-step], reason: why, owner: who, expiresAt: '${time}'}`,
-        `spec.expiresAt: expected a time such as 2027-01-31T00:00:00Z, found "${time}"`,
+        `spec.expiresAt: ${expiry}, found "${time}"`,
       ] as const,
   ),
 ];

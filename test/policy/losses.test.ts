@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { lossesOf, type RuleDefault } from "../../src/policy/losses.ts";
+import { covers } from "../../src/policy/match.ts";
 import { continued } from "../../src/policy/vanished.ts";
 import { policiesOf } from "./sources.ts";
 
@@ -131,7 +132,7 @@ const part = fc.oneof(
     .map(([where, id, set]) => `match: { namespaces: { names: [${where}] } }, rules: [{ id: ${id}, ${set} }]`),
   fc.constantFrom("reconcilers: { mode: deny }", "breakGlass: { groups: [ops] }", "reconcilers: { users: [ci] }"),
 );
-const place = (namespace: string) => ({ namespace, namespaceLabels: {}, name: "x", labels: {} });
+const place = (namespace: string) => ({ namespace, namespaceLabels: {}, kind: "Service", name: "x", labels: {} });
 
 test("removing any documents, and reading what is left, protects no namespace less and denies no less", () => {
   const rank = (mode: string | undefined, id: string) =>
@@ -150,8 +151,9 @@ test("removing any documents, and reading what is left, protects no namespace le
       assert.ok(!before.protectsByName(namespace) || after.protectsByName(namespace));
       for (const { id } of defaults) {
         const modeIn = (policies: typeof before) =>
-          policies.scopesOf(id).find(({ match, value }) => value.mode !== undefined && match.covers(place(namespace)))
-            ?.value.mode;
+          policies
+            .entriesFor({ id })
+            .find(({ scope, value }) => value.mode !== undefined && covers(scope.match, place(namespace)))?.value.mode;
         assert.ok(rank(modeIn(after), id) <= rank(modeIn(before), id), `${id} in ${namespace}`);
       }
     }

@@ -102,12 +102,20 @@ test("an exception accepts its rules on its objects in its own namespace, until 
       "{rules: [peer-authentication-permissive], match: {objects: {names: [legacy-*], labels: {app: old}}}, reason: why, owner: who, expiresAt: '2027-01-31T12:00:00+01:00'}",
     ),
   );
-  const at = (time: string, changed = {}, rule = "peer-authentication-permissive") =>
-    policies.exceptionFor(
-      rule,
-      { namespace: "payments", namespaceLabels: {}, name: "legacy-client", labels: { app: "old" }, ...changed },
-      new Date(time),
-    )?.name;
+  const at = (
+    time: string,
+    changed: { namespace?: string; name?: string; labels?: object } = {},
+    rule = "peer-authentication-permissive",
+  ) => {
+    const object = {
+      kind: "PeerAuthentication",
+      name: "legacy-client",
+      labels: { app: "old" },
+      ...(changed as object),
+    };
+    const namespace = changed.namespace ?? "payments";
+    return policies.exceptionFor({ rule, namespace, object, fingerprint: () => "k" }, {}, new Date(time))?.name;
+  };
   const before = "2027-01-31T10:59:59Z";
   assert.equal(at(before), "legacy");
   assert.equal(at("2027-01-31T11:00:00Z"), undefined);

@@ -12,7 +12,7 @@ export const ruleList: readonly RuleMetadata[] = [
     summary: "",
     parameters: { protectedLabels: { summary: "Labels.", default: [] } },
   },
-  { id: "peer-authentication-permissive", summary: "", parameters: {} },
+  { id: "peer-authentication-permissive", summary: "", parameters: {}, tags: ["mtls"] },
   {
     id: "virtual-service-canary-step",
     summary: "",

@@ -38,9 +38,10 @@ test("the line of a review is as any other with the same fields", () => {
     decision: "deny",
     rules: ["rule-a", "rule-b"],
     liveRead: "confirmed",
+    concurrent: "denied",
     milliseconds: 0.125,
   } as const;
-  for (const one of [review, { ...review, rules: [], liveRead: undefined, milliseconds: 3 }]) {
+  for (const one of [review, { ...review, rules: [], liveRead: undefined, concurrent: undefined, milliseconds: 3 }]) {
     log.admission(one);
     log.info(one, "admission");
   }
@@ -63,6 +64,7 @@ test("a review is not logged where its level is not", () => {
     decision: "allow",
     rules: [],
     liveRead: undefined,
+    concurrent: undefined,
     milliseconds: 1,
   });
   assert.deepEqual(lines, []);

@@ -15,6 +15,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
     ruleErrors: [{ rule: "rule-b", reason: "budget" }],
     hasBrokenGlass: true,
     liveRead: "confirmed",
+    concurrent: "denied",
   });
   metrics.event("BreakGlassUsed", "sent");
   metrics.shed();
@@ -26,6 +27,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.policyReload("weaker");
   metrics.keptPolicies(1);
   metrics.watchInFlight(() => 4);
+  metrics.watchPending(() => 3);
   metrics.watchView(() => [["Service", 2]]);
   metrics.watchFreshness(() => [["Service", 1.5]]);
   const page = await metrics.text();
@@ -46,6 +48,8 @@ test("every metric of the table is on the page once it is fed, and none beside i
     'meshward_events_total{reason="BreakGlassUsed",result="sent"} 1',
     "meshward_shed_total 1",
     "meshward_inflight 4",
+    "meshward_pending_changes 3",
+    'meshward_concurrent_changes_total{result="denied"} 1',
     "meshward_certificate_not_after_seconds 1800000000",
     'meshward_certificate_reloads_total{result="refused"} 1',
     'meshward_view_objects{kind="Service"} 2',

@@ -4,7 +4,7 @@ import { type Namespace, namespaceIn } from "../membership/namespaces.ts";
 import { type Service, workloadsOfService } from "../membership/services.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
-import { type Host, namespacesOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
+import { type Host, hostFor, namespacesOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
 import { type Ports, portsOf, portsOfEntry, standsForPods } from "./destinations.ts";
 
 /** The backend of a host: its namespace, and its pods if they are known. */
@@ -17,21 +17,27 @@ export interface Backend extends Ports {
 }
 
 /**
- * The Service of a host takes precedence over ServiceEntries that select pods of their own namespaces, of which there
- * may be several for one host; empty: there is neither.
+ * The backends of a host for clients in a namespace. What is defined there takes precedence, then the Service, whose
+ * endpoints ServiceEntries of its namespace extend. There may be several ServiceEntries that select pods of their own
+ * namespaces; empty: there is nothing.
  */
-export function backendsOf(host: Host, mesh: Mesh): readonly Backend[] {
+export function backendsOf(known: Host, client: string, mesh: Mesh): readonly Backend[] {
+  const host = hostFor(client, known, mesh.settings);
   const { service, entries } = host;
-  const namespaces = namespacesOfDefinition(host, mesh.settings);
+  const isTaken = known.service !== undefined && service === undefined;
+  const namespaces = isTaken
+    ? new Set(entries.map(({ metadata }) => metadata.namespace))
+    : namespacesOfDefinition(host, mesh.settings);
   const [name] = namespaces;
   if (name === undefined) return [];
   const namespace = namespaceIn(mesh, name);
+  const own = entries.filter((one) => namespaces.has(one.metadata.namespace) && standsForPods(one, mesh.settings));
+  const behind = own.map((entry) => behindEntry(entry, mesh));
   if (service !== undefined) {
     const workloads = workloadsOfService(service, namespace, mesh);
-    return [{ namespace, object: service, workloads: shown(workloads, mesh), ...portsOf(service) }];
+    return [{ namespace, object: service, workloads: shown(workloads, mesh), ...portsOf(service) }, ...behind];
   }
-  const own = entries.filter((one) => namespaces.has(one.metadata.namespace) && standsForPods(one, mesh.settings));
-  if (own.length > 0) return own.map((entry) => behindEntry(entry, mesh));
+  if (behind.length > 0) return behind;
   return [{ namespace, object: undefined, workloads: undefined, ports: [], workloadPort: () => undefined }];
 }
 

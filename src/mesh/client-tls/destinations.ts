@@ -9,6 +9,12 @@ import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { DestinationRulesByHost, type RulesOverHost } from "../traffic/destination-rule-lookup.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
+import {
+  type Definition,
+  serviceEntriesBesideService,
+  serviceEntriesBesideServiceEntry,
+  servicesBesideServiceEntry,
+} from "../traffic/definition-choice.ts";
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { setsClientTls } from "./client-tls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -109,6 +115,8 @@ export interface Destination {
   /** The port numbers that clients use. */
   readonly ports: readonly number[];
   readonly labels: Labels;
+  /** All objects that define the host, if `object` is not the only one: only some clients use it (definitionsFor). */
+  readonly definitions?: readonly Definition[];
   /** Destinations with the same selector share the list. */
   readonly workloads: readonly Workload[];
   /** The port of the workload for a port of the host; undefined: its number is not known. */
@@ -126,6 +134,9 @@ export const destinationsWithTls = fact(
     destinationRulesOfNamespace,
     tlsRulesOfNamespace,
     destinationRulesOfServiceEntry,
+    serviceEntriesBesideService,
+    servicesBesideServiceEntry,
+    serviceEntriesBesideServiceEntry,
   ],
   (namespace, mesh): readonly Destination[] => {
     const entries = entriesWithTls(namespace, mesh);
@@ -141,12 +152,15 @@ export const destinationsWithTls = fact(
       known.add(found);
       return found;
     };
-    return [...(isTlsSet ? ofServices(namespace, mesh, selected) : []), ...ofEntries(entries, mesh.settings, selected)];
+    return [...(isTlsSet ? ofServices(namespace, mesh, selected) : []), ...ofEntries(entries, mesh, selected)];
   },
 );
 
 type Select = (labels: Labels) => readonly Workload[];
-type ServiceView = MeshView<typeof servicesOfNamespace | typeof destinationRulesOfNamespace>;
+type ServiceView = MeshView<
+  typeof servicesOfNamespace | typeof destinationRulesOfNamespace | typeof serviceEntriesBesideService
+>;
+type EntryView = MeshView<typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry>;
 
 function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select): Iterable<Destination> {
   const { domain } = mesh.settings;
@@ -160,7 +174,8 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     for (const over of hosts) named.add(over);
     const own = rules.over(host, hosts);
     if (!isTlsSetBy(own) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
-    yield { host, object: service, rules: own, labels, workloads: selected(labels), ...portsOf(service) };
+    const beside = definedBeside(service, mesh.related(serviceEntriesBesideService, service));
+    yield { host, object: service, rules: own, labels, workloads: selected(labels), ...beside, ...portsOf(service) };
   }
   if (mesh.knowsAll("Service")) return;
   // A Service that the view does not contain may exist.
@@ -192,19 +207,40 @@ function entriesWithTls(
 
 function* ofEntries(
   entries: ReturnType<typeof entriesWithTls>,
-  settings: MeshSettings,
+  mesh: EntryView,
   selected: Select,
 ): Iterable<Destination> {
   for (const [entry, all] of entries) {
-    const rules = new DestinationRulesByHost(all, settings);
+    const rules = new DestinationRulesByHost(all, mesh.settings);
     const labels = entry.spec.workloadSelector?.labels ?? {};
+    let others: ReadonlyMap<string, readonly Definition[]> | undefined;
     for (const host of entry.spec.hosts) {
       const own = rules.over(host);
-      if (isTlsSetBy(own))
-        yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...portsOfEntry(entry) };
+      if (!isTlsSetBy(own)) continue;
+      others ??= othersByHost(entry, mesh);
+      const beside = definedBeside(entry, others.get(host) ?? []);
+      yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...beside, ...portsOfEntry(entry) };
     }
   }
 }
+
+/** The other objects that define hosts of a ServiceEntry. */
+function othersByHost(entry: ServiceEntry, mesh: EntryView): ReadonlyMap<string, readonly Definition[]> {
+  const found = new Map<string, Definition[]>();
+  const services = mesh.related(servicesBesideServiceEntry, entry);
+  for (const service of services) found.set(hostOfService(service, mesh.settings.domain), [service]);
+  const hosts = new Set(entry.spec.hosts);
+  for (const other of mesh.related(serviceEntriesBesideServiceEntry, entry)) {
+    if (other === entry) continue;
+    mesh.visited(other.spec.hosts.length);
+    for (const host of new Set(other.spec.hosts))
+      if (hosts.has(host)) found.set(host, [...(found.get(host) ?? []), other]);
+  }
+  return found;
+}
+
+const definedBeside = (own: Definition, others: readonly Definition[]): Pick<Destination, "definitions"> =>
+  others.length > 0 ? { definitions: [own, ...others] } : {};
 
 export type Ports = Pick<Destination, "ports" | "workloadPort">;
 

@@ -8,6 +8,8 @@ import { namespaceByName } from "../objects/indexes.ts";
 import { type RulesOverHost, rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
+import { type Definition, definitionsFor, serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { everyNamespace } from "../traffic/export-to.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
 import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart, setsClientTls } from "./client-tls.ts";
 import { anyPort, type Destination, destinationsWithTls } from "./destinations.ts";
@@ -72,9 +74,9 @@ export const tlsPathsInto = fact(
     const paths = new Paths(destinations, servers, mesh);
     for (const [served, places] of placesByRules(destinations)) {
       // Clients of each control plane, because the view does not tell which one those of another namespace have.
-      const { host } = destinations[places[0] ?? 0] as Destination;
-      for (const rules of rulesReadByEach(served, host, mesh.settings))
-        for (const [i, use] of usesOf(rules, namespace.metadata.name, mesh.settings).entries())
+      const destination = destinations[places[0] ?? 0] as Destination;
+      for (const rules of rulesReadByEach(served, destination.host, mesh.settings))
+        for (const [i, use] of usesOf(rules, namespace.metadata.name, destination, mesh.settings).entries())
           paths.add(use, i, places);
     }
     return paths.all();
@@ -90,15 +92,16 @@ export const tlsPathsByRule = fact(
     Map.groupBy(mesh.get(tlsPathsInto, namespace), ({ rule }) => keyOf(rule)),
 );
 
-/** The positions of the destinations by their DestinationRules. */
-function placesByRules(destinations: readonly Destination[]): ReadonlyMap<RulesOverHost, readonly number[]> {
+/** The positions of the destinations by their DestinationRules; each alone whose host other objects define too. */
+function* placesByRules(destinations: readonly Destination[]): Iterable<readonly [RulesOverHost, readonly number[]]> {
   const places = new Map<RulesOverHost, number[]>();
-  for (const [i, { rules }] of destinations.entries()) {
+  for (const [i, { rules, definitions }] of destinations.entries()) {
     const there = places.get(rules);
-    if (there === undefined) places.set(rules, [i]);
+    if (definitions !== undefined) yield [rules, [i]];
+    else if (there === undefined) places.set(rules, [i]);
     else there.push(i);
   }
-  return places;
+  yield* places;
 }
 
 interface Use {
@@ -107,11 +110,17 @@ interface Use {
   readonly clients: readonly (readonly string[])[];
 }
 
-/** The merged DestinationRules that clients use for services of a namespace. */
-function usesOf(rules: RulesOverHost, namespace: string, settings: MeshSettings): readonly Use[] {
+/** The merged DestinationRules that clients use for a destination in a namespace. */
+function usesOf(
+  rules: RulesOverHost,
+  namespace: string,
+  { object, definitions }: Destination,
+  settings: MeshSettings,
+): readonly Use[] {
   const uses = new Map<MergedDestinationRule, (readonly string[])[]>();
-  for (const clients of clientGroups(rules.rules, namespace, settings)) {
+  for (const clients of clientGroups(rules.rules, definitions ?? [], namespace, settings)) {
     const [client = anyOther] = clients;
+    if (object && definitions && !definitionsFor(client, definitions, settings).includes(object)) continue;
     for (const used of rules.usedBy(client, namespace)) {
       if (used === undefined) continue;
       const users = uses.get(used);
@@ -125,14 +134,24 @@ function usesOf(rules: RulesOverHost, namespace: string, settings: MeshSettings)
 /** The client namespaces that can get different rules, grouped by the rules that are exported to them. */
 function clientGroups(
   rules: readonly DestinationRule[],
+  definitions: readonly Definition[],
   namespace: string,
-  { rootNamespace }: MeshSettings,
+  settings: MeshSettings,
 ): readonly (readonly string[])[] {
-  const alone = new Set([...rules.map(({ metadata }) => metadata.namespace), namespace, rootNamespace, anyOther]);
+  const alone = new Set([
+    ...[...rules, ...definitions].map(({ metadata }) => metadata.namespace),
+    namespace,
+    settings.rootNamespace,
+    anyOther,
+  ]);
+  const lists = [
+    ...rules.map(({ spec }) => new Set(spec.exportTo)),
+    ...definitions.map((one) => serviceVisibleTo(one, settings)),
+  ];
   const exports = new Map<string, string>();
-  for (const [i, { spec }] of rules.entries())
-    for (const to of new Set(spec.exportTo))
-      if (!alone.has(to) && to !== "*" && to !== ".") exports.set(to, `${exports.get(to) ?? ""} ${i}`);
+  for (const [i, list] of lists.entries())
+    for (const to of list)
+      if (!alone.has(to) && to !== everyNamespace && to !== ".") exports.set(to, `${exports.get(to) ?? ""} ${i}`);
   const together = Map.groupBy(exports.keys(), (client) => exports.get(client));
   return [...[...alone].map((client) => [client]), ...together.values()];
 }

@@ -5,7 +5,8 @@ import type { Mesh } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { destinationRulesOfHost } from "./destination-rule-choices.ts";
 import { serviceEntriesOfVirtualService, serviceNamespaces } from "./destination-rules.ts";
-import { includesNamespace, visibleTo } from "./export-to.ts";
+import { includesNamespace } from "./export-to.ts";
+import { type Definition, definitionsFor, serviceVisibleTo } from "./definition-choice.ts";
 import { coveringHosts, covers, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { virtualServicesOfHost } from "./virtual-service-choices.ts";
 
@@ -49,23 +50,6 @@ export const namespacesOfDefinition = (
 ): ReadonlySet<string> =>
   service === undefined ? serviceNamespaces(host, entries, settings) : new Set([service.metadata.namespace]);
 
-const exportToAnnotation = "networking.istio.io/exportTo";
-
-/**
- * The namespaces to which a Service or a ServiceEntry is visible; `*` stands for all. A Service lists them in an annotation,
- * separated by commas (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go
- * initServiceRegistry).
- */
-export function serviceVisibleTo(object: Service | ServiceEntry, settings: MeshSettings): ReadonlySet<string> {
-  const { annotations, namespace } = object.metadata;
-  const said =
-    object.kind === "Service"
-      ? (annotations[exportToAnnotation] ?? "").split(",").map((name) => name.trim())
-      : object.spec.exportTo;
-  const exportTo = said.filter((name) => name !== "");
-  return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
-}
-
 /** The objects that define a host and are not exported to clients in a namespace. */
 export const hiddenDefinitions = (
   { service, entries }: Host,
@@ -75,3 +59,17 @@ export const hiddenDefinitions = (
   [...(service ? [service] : []), ...entries].filter(
     (object) => !includesNamespace(serviceVisibleTo(object, settings), client),
   );
+
+/** The host as clients in a namespace see it: without definitions for which another one takes precedence there. */
+export function hostFor(client: string, host: Host, settings: MeshSettings): Host {
+  const named = host.entries.filter(({ spec }) => spec.hosts.includes(host.host));
+  const definitions: readonly Definition[] = [...(host.service ? [host.service] : []), ...named];
+  const used = new Set(definitionsFor(client, definitions, settings));
+  if (used.size === 0) return host;
+  const isUsed = (one: Definition) => used.has(one);
+  return {
+    host: host.host,
+    service: host.service && isUsed(host.service) ? host.service : undefined,
+    entries: host.entries.filter(isUsed),
+  };
+}

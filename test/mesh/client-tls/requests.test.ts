@@ -40,7 +40,7 @@ const plaintext = { trafficPolicy: { tls: { mode: "DISABLE" } } };
 function told(client: string, objects: readonly AnyObject[]): readonly string[] {
   const mesh = new MeshStore(defaultMeshSettings);
   for (const object of [service, ...objects]) mesh.set(object);
-  const [backend] = backendsOf(hostIn(mesh, host), mesh);
+  const [backend] = backendsOf(hostIn(mesh, host), client, mesh);
   assert.ok(backend !== undefined);
   return requestsTo({ host, client }, backend, mesh).flatMap(({ port, subset, answers }) =>
     answers.map(({ sender, tls, outcomes }) => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
-import { hiddenDefinitions, hostIn, serviceVisibleTo } from "../../../src/mesh/traffic/host-definition.ts";
+import { serviceVisibleTo } from "../../../src/mesh/traffic/definition-choice.ts";
+import { hiddenDefinitions, hostIn } from "../../../src/mesh/traffic/host-definition.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
-import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../../src/generate/webhooks.ts";
+import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { allKinds } from "../../src/kube/kinds.ts";
 import { index, relation } from "../../src/view/view.ts";
 import { rules } from "../../src/rules/index.ts";

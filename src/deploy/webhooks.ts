@@ -16,7 +16,8 @@ export type WebhookAddress =
   | { readonly url: string }
   | { readonly service: { readonly name: string; readonly namespace: string; readonly port?: number } };
 
-export type FailurePolicy = "Fail" | "Ignore";
+export const failurePolicies = ["Fail", "Ignore"] as const;
+export type FailurePolicy = (typeof failurePolicies)[number];
 
 export type WebhookOptions = WebhookAddress & {
   /** PEM, not base64; absent if something else sets it. */

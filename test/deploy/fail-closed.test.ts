@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { type ProtectedNamespaces, protectedNamespacesOf, type Requirement } from "../../src/generate/fail-closed.ts";
-import { webhookConfigurations } from "../../src/generate/webhooks.ts";
+import { type ProtectedNamespaces, protectedNamespacesOf, type Requirement } from "../../src/deploy/fail-closed.ts";
+import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { rules } from "../../src/rules/index.ts";
 import { policiesOf, policy } from "../policy/sources.ts";
 

@@ -1,0 +1,157 @@
+import { readFileSync } from "node:fs";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { protectedNamespacesOf } from "../deploy/fail-closed.ts";
+import {
+  certificateKinds,
+  type CertificateKind,
+  defaultInstallation,
+  installation,
+  type InstallationOptions,
+} from "../deploy/installation.ts";
+import type { KubernetesObject } from "../deploy/object.ts";
+import { failurePolicies, type FailurePolicy } from "../deploy/webhooks.ts";
+import { yamlOf } from "../deploy/yaml.ts";
+import { isSystemError, unreadable } from "../text/file-errors.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { rules } from "../rules/index.ts";
+import { policiesOf, policiesOption, policyDocuments, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { shownError } from "./source-errors.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
+
+export interface ManifestsOptions extends PolicyOptions {
+  readonly namespace: string;
+  readonly istioNamespace: string;
+  readonly image: string;
+  readonly replicas: number;
+  readonly spread: InstallationOptions["spread"];
+  readonly certificates?: CertificateKind;
+  readonly caFile?: string;
+  readonly failurePolicy: FailurePolicy;
+  readonly protectedFailurePolicy: FailurePolicy;
+  readonly networkPolicy: boolean;
+  readonly url?: string;
+}
+
+const byDefault = defaultInstallation;
+
+export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("manifests")
+    .description("print the objects of an installation as YAML, for kubectl apply -f -")
+    .option("-n, --namespace <name>", "Meshward's own namespace", namespaceName, byDefault.namespace)
+    .option("--istio-namespace <name>", "Istio's root namespace", namespaceName, byDefault.istioNamespace)
+    .option("--image <reference>", "container image", imageReference, byDefault.image)
+    .option("--replicas <number>", "number of replicas", replicaCount, byDefault.replicas)
+    .addOption(
+      new Option("--spread <rule>", "whether two replicas may run on one node only if necessary, or never")
+        .choices(["preferred", "required"])
+        .default(byDefault.spread),
+    )
+    .addOption(
+      new Option(
+        "--certificates <source>",
+        `where the certificate comes from; default: ${byDefault.certificates}`,
+      ).choices(certificateKinds),
+    )
+    .option("--ca-file <file>", "PEM certificate of the authority, for caBundle, if nothing else sets it")
+    .addOption(
+      new Option(
+        "--failure-policy <policy>",
+        "whether Istio and Gateway API objects are refused or admitted outside of protected namespaces while Meshward is unavailable",
+      )
+        .choices(failurePolicies)
+        .default(byDefault.failurePolicy),
+    )
+    .addOption(
+      new Option("--protected-failure-policy <policy>", "the same in protected namespaces")
+        .choices(failurePolicies)
+        .default(byDefault.protectedFailurePolicy),
+    )
+    .addOption(policiesOption())
+    .addOption(profileOption())
+    .option("--no-network-policy", "leave the NetworkPolicy out")
+    .option("--url <url>", "Meshward runs outside of the cluster at this https URL", httpsUrl)
+    .action(async (options: ManifestsOptions) => finish(await manifests(options, terminal)));
+}
+
+/** Throws a UsageError for options that contradict each other and for files that cannot be read. */
+export async function manifests(options: ManifestsOptions, terminal: Pick<Terminal, "out">): Promise<ExitCode> {
+  terminal.out(yamlOf(installation(rules, await installationOptions(options))));
+  return 0;
+}
+
+async function installationOptions(options: ManifestsOptions): Promise<InstallationOptions> {
+  const { policies: path, profile, caFile, url, certificates = byDefault.certificates, ...rest } = options;
+  const contradiction = contradictionIn(options);
+  if (contradiction !== undefined) throw new UsageError(contradiction);
+  const { policies, errors } = await policiesOf(options);
+  if (errors.length > 0)
+    throw new UsageError(
+      `--policies ${path} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+    );
+  return {
+    ...byDefault,
+    ...rest,
+    profile,
+    certificates,
+    protectedNamespaces: protectedNamespacesOf(policies),
+    ...(path === undefined ? {} : { policies: await policiesText(path) }),
+    ...(caFile === undefined ? {} : { authority: certificateIn(caFile) }),
+    ...(url === undefined ? {} : { url }),
+  };
+}
+
+function contradictionIn({ url, certificates, caFile }: ManifestsOptions): string | undefined {
+  if (url !== undefined && certificates !== undefined)
+    return "--certificates is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
+  if (caFile !== undefined && url === undefined && certificates !== "secret")
+    return "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file";
+  return undefined;
+}
+
+/** The documents that are in force, as one file. Throws a UsageError if a ConfigMap cannot contain them. */
+async function policiesText(path: string): Promise<string> {
+  const text = yamlOf((await policyDocuments(path)) as readonly KubernetesObject[]);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > largestConfigMap)
+    throw new UsageError(
+      `--policies ${path} has ${bytes} bytes of documents, and a ConfigMap contains at most ${largestConfigMap}; remove documents or shorten them`,
+    );
+  return text;
+}
+
+/** 1 MiB (Kubernetes pkg/apis/core/validation.go ValidateConfigMap), less some for the object around it. */
+const largestConfigMap = 1_000_000;
+
+function certificateIn(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new UsageError(`--ca-file ${path} cannot be read: ${unreadable(error)}`);
+  }
+  if (/^-----BEGIN CERTIFICATE-----$/m.test(text) && !text.includes("PRIVATE KEY")) return text;
+  throw new UsageError(`--ca-file ${path} must contain certificates in PEM, and no private key`);
+}
+
+function namespaceName(text: string): string {
+  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) return text;
+  throw new InvalidArgumentError("expected the name of a namespace: lower case letters, digits and -.");
+}
+
+function imageReference(text: string): string {
+  if (/^[^\s]+$/.test(text)) return text;
+  throw new InvalidArgumentError("expected a reference such as registry.example.com/meshward:1.2.3.");
+}
+
+function replicaCount(text: string): number {
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected a whole number, at least 1.");
+}
+
+/** What the API server accepts in clientConfig.url (apiserver pkg/util/webhook/validation.go ValidateWebhookURL). */
+function httpsUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol === "https:" && `${url.username}${url.password}${url.search}${url.hash}` === "") return text;
+  throw new InvalidArgumentError("expected https://HOST[:PORT][/PATH], without a user, a query and a fragment.");
+}

@@ -1,0 +1,100 @@
+import packageJson from "../../package.json" with { type: "json" };
+import type { Rule } from "../engine/rule.ts";
+import { certManagerObjects, injectedAuthority } from "./cert-manager.ts";
+import { protectedByDefault, type ProtectedNamespaces } from "./fail-closed.ts";
+import { installationName, type KubernetesObject, selectorLabels } from "./object.ts";
+import { permissionObjects } from "./permissions.ts";
+import { type FailurePolicy, webhookConfigurations } from "./webhooks.ts";
+import { namespaceObject, workloadObjects } from "./workload.ts";
+
+/**
+ * Where the certificate of the webhook comes from:
+ * - `cert-manager`: an Issuer and a Certificate, and an annotation that makes cert-manager set caBundle.
+ * - `secret`: somebody else writes the Secret `meshward-tls` and caBundle.
+ */
+export const certificateKinds = ["cert-manager", "secret"] as const;
+export type CertificateKind = (typeof certificateKinds)[number];
+
+export interface InstallationOptions {
+  readonly namespace: string;
+  /** The root namespace of Istio, which contains its ConfigMaps. */
+  readonly istioNamespace: string;
+  readonly image: string;
+  readonly replicas: number;
+  /** Whether a replica may run on a node that has one already. */
+  readonly spread: "preferred" | "required";
+  readonly certificates: CertificateKind;
+  readonly failurePolicy: FailurePolicy;
+  readonly protectedFailurePolicy: FailurePolicy;
+  readonly protectedNamespaces: ProtectedNamespaces;
+  readonly profile: string;
+  /** MeshwardPolicy and MeshwardException documents as YAML text. */
+  readonly policies?: string;
+  readonly networkPolicy: boolean;
+  readonly monitoring: boolean;
+  /** Meshward runs outside of the cluster at this URL: no Deployment, and nothing that belongs to it. */
+  readonly url?: string;
+  /** PEM, for caBundle. */
+  readonly authority?: string;
+}
+
+export const defaultInstallation: InstallationOptions = {
+  namespace: "meshward-system",
+  istioNamespace: "istio-system",
+  image: `ghcr.io/meshward/meshward:${packageJson.version}`,
+  replicas: 3,
+  spread: "preferred",
+  certificates: "cert-manager",
+  failurePolicy: "Ignore",
+  protectedFailurePolicy: "Fail",
+  protectedNamespaces: protectedByDefault,
+  profile: "baseline",
+  networkPolicy: true,
+  monitoring: false,
+};
+
+/**
+ * Everything that an installation consists of, in an order in which it can be created: webhooks come last, after what
+ * answers them. The Helm chart, the kustomize base and `meshward manifests` all contain these objects.
+ */
+export function installation(rules: readonly Rule[], options: InstallationOptions): readonly KubernetesObject[] {
+  const { namespace, url } = options;
+  const isInside = url === undefined;
+  return [
+    namespaceObject(namespace),
+    ...permissionObjects(rules, options),
+    ...(isInside ? workloadObjects(options) : []),
+    ...(isInside && options.certificates === "cert-manager"
+      ? certManagerObjects(namespace, serviceNames(namespace))
+      : []),
+    ...webhookObjects(rules, options),
+  ].map(labelled);
+}
+
+/** The names under which clients in the cluster reach the webhook. The API server uses the first. */
+export const serviceNames = (namespace: string): readonly string[] =>
+  ["", ".cluster.local"].map((domain) => `${installationName}.${namespace}.svc${domain}`);
+
+function webhookObjects(rules: readonly Rule[], options: InstallationOptions): readonly KubernetesObject[] {
+  const { namespace, istioNamespace, failurePolicy, protectedFailurePolicy, protectedNamespaces, url, authority } =
+    options;
+  const annotations =
+    url === undefined && options.certificates === "cert-manager" ? { annotations: injectedAuthority(namespace) } : {};
+  return webhookConfigurations(rules, {
+    ...(url === undefined ? { service: { name: installationName, namespace } } : { url }),
+    ...(authority === undefined ? {} : { caBundle: authority }),
+    namespace,
+    rootNamespace: istioNamespace,
+    failurePolicy,
+    protectedFailurePolicy,
+    protectedNamespaces,
+    name: installationName,
+  }).map(({ metadata, ...configuration }) => ({ ...configuration, metadata: { ...metadata, ...annotations } }));
+}
+
+const labels = { ...selectorLabels, "app.kubernetes.io/version": packageJson.version };
+
+const labelled = (object: KubernetesObject): KubernetesObject => ({
+  ...object,
+  metadata: { ...object.metadata, labels: { ...labels, ...object.metadata.labels } },
+});

@@ -1,0 +1,236 @@
+import { certificateSecret, installationName, type KubernetesObject, selectorLabels } from "./object.ts";
+
+/** The ports of the container. */
+const ports = { https: 8443, ops: 8080 } as const;
+/** Above the default of --drain-seconds, with time for requests in flight. */
+const terminationGracePeriodSeconds = 45;
+/** The user `nonroot` of the distroless images. */
+const userId = 65532;
+
+const certificateFolder = "/var/run/meshward/tls";
+const policyFolder = "/etc/meshward/policies";
+
+/**
+ * Measured with `--mesh cluster`: docs/high-availability.md. There is no limit for CPU, because a throttled webhook
+ * exceeds the timeout of the API server.
+ */
+const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { memory: "512Mi" } };
+
+/** Keeps Meshward out of the mesh: the API server has no identity in it and calls the webhook with TLS of its own. */
+export const outsideOfMesh = {
+  "istio-injection": "disabled",
+  "istio.io/dataplane-mode": "none",
+} as const;
+
+export const namespaceObject = (name: string): KubernetesObject => ({
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: { name, labels: { ...outsideOfMesh, "pod-security.kubernetes.io/enforce": "restricted" } },
+});
+
+export interface WorkloadOptions {
+  readonly namespace: string;
+  readonly image: string;
+  readonly replicas: number;
+  readonly spread: "preferred" | "required";
+  readonly profile: string;
+  readonly policies?: string;
+  readonly networkPolicy: boolean;
+}
+
+/** The Deployment and what belongs to it. Values that differ between installations come from `options`. */
+export function workloadObjects(options: WorkloadOptions): readonly KubernetesObject[] {
+  const { namespace, policies, networkPolicy } = options;
+  const metadata = { name: installationName, namespace };
+  return [
+    ...(policies === undefined
+      ? []
+      : [
+          {
+            apiVersion: "v1",
+            kind: "ConfigMap",
+            metadata: { ...metadata, name: policyConfigMap },
+            data: { "policies.yaml": policies },
+          },
+        ]),
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata,
+      spec: {
+        selector: selectorLabels,
+        ports: [
+          { name: "https", port: 443, targetPort: "https", protocol: "TCP", appProtocol: "https" },
+          { name: "ops", port: ports.ops, targetPort: "ops", protocol: "TCP", appProtocol: "http" },
+        ],
+      },
+    },
+    deployment(options),
+    {
+      apiVersion: "policy/v1",
+      kind: "PodDisruptionBudget",
+      metadata,
+      // A pod that is not ready answers nobody and must not keep a node from being drained.
+      spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow", selector: { matchLabels: selectorLabels } },
+    },
+    criticalPods(metadata),
+    ...(networkPolicy ? [networkPolicyObject(namespace)] : []),
+  ];
+}
+
+const priorityClassName = "system-cluster-critical";
+
+/** Some platforms, such as GKE, allow critical pods outside of kube-system only where a quota does. */
+const criticalPods = (metadata: { readonly name: string; readonly namespace: string }): KubernetesObject => ({
+  apiVersion: "v1",
+  kind: "ResourceQuota",
+  metadata,
+  spec: {
+    hard: { pods: "100" },
+    scopeSelector: {
+      matchExpressions: [{ scopeName: "PriorityClass", operator: "In", values: [priorityClassName] }],
+    },
+  },
+});
+
+const policyConfigMap = `${installationName}-policies`;
+
+function deployment(options: WorkloadOptions): KubernetesObject {
+  const { namespace, replicas } = options;
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: installationName, namespace },
+    spec: {
+      replicas,
+      minReadySeconds: 5,
+      revisionHistoryLimit: 3,
+      selector: { matchLabels: selectorLabels },
+      // A replica that answers is replaced only after its successor answers.
+      strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      template: {
+        metadata: {
+          labels: { ...selectorLabels, "sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none" },
+        },
+        spec: podSpec(options),
+      },
+    },
+  };
+}
+
+function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
+  const volumes = [
+    tokenVolume,
+    { name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } },
+    ...(policies === undefined ? [] : [{ name: "policies", configMap: { name: policyConfigMap } }]),
+  ];
+  return {
+    serviceAccountName: installationName,
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    priorityClassName,
+    terminationGracePeriodSeconds,
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: userId,
+      runAsGroup: userId,
+      fsGroup: userId,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+    topologySpreadConstraints: [
+      spreadOver("kubernetes.io/hostname", spread === "required" ? "DoNotSchedule" : "ScheduleAnyway"),
+      // Nodes without this label could run no replica if it was required.
+      spreadOver("topology.kubernetes.io/zone", "ScheduleAnyway"),
+    ],
+    containers: [
+      {
+        name: installationName,
+        image,
+        args: [
+          "serve",
+          "--mesh=cluster",
+          `--profile=${profile}`,
+          `--tls-cert=${certificateFolder}/tls.crt`,
+          `--tls-key=${certificateFolder}/tls.key`,
+          ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
+        ],
+        ports: [
+          { name: "https", containerPort: ports.https, protocol: "TCP" },
+          { name: "ops", containerPort: ports.ops, protocol: "TCP" },
+        ],
+        startupProbe: { ...probe("/livez"), periodSeconds: 2, failureThreshold: 30 },
+        livenessProbe: { ...probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+        readinessProbe: { ...probe("/readyz"), periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 2 },
+        resources,
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ["ALL"] },
+        },
+        volumeMounts: [
+          { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
+          { name: "tls", mountPath: certificateFolder, readOnly: true },
+          ...(policies === undefined ? [] : [{ name: "policies", mountPath: policyFolder, readOnly: true }]),
+        ],
+      },
+    ],
+    volumes,
+  };
+}
+
+/** Of one version only: otherwise, pods that a rollout is about to remove count. */
+const spreadOver = (topologyKey: string, whenUnsatisfiable: "DoNotSchedule" | "ScheduleAnyway") => ({
+  maxSkew: 1,
+  topologyKey,
+  whenUnsatisfiable,
+  labelSelector: { matchLabels: selectorLabels },
+  matchLabelKeys: ["pod-template-hash"],
+});
+
+const probe = (path: string) => ({ httpGet: { path, port: "ops" } });
+
+/** A token that expires, mounted where clients look for the one that would be mounted automatically. */
+const tokenVolume = {
+  name: "token",
+  projected: {
+    defaultMode: 0o440,
+    sources: [
+      { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+      {
+        downwardAPI: {
+          items: [{ path: "namespace", fieldRef: { apiVersion: "v1", fieldPath: "metadata.namespace" } }],
+        },
+      },
+    ],
+  },
+};
+
+/**
+ * Incoming: the two ports, from anywhere, because neither the API server nor the kubelet is a pod that could be selected.
+ * Outgoing: the API server, whose address is not known here, and DNS.
+ */
+const networkPolicyObject = (namespace: string): KubernetesObject => ({
+  apiVersion: "networking.k8s.io/v1",
+  kind: "NetworkPolicy",
+  metadata: { name: installationName, namespace },
+  spec: {
+    podSelector: { matchLabels: selectorLabels },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [{ ports: [{ port: ports.https, protocol: "TCP" }] }, { ports: [{ port: ports.ops, protocol: "TCP" }] }],
+    egress: [
+      {
+        ports: [
+          { port: 443, protocol: "TCP" },
+          { port: 6443, protocol: "TCP" },
+        ],
+      },
+      {
+        ports: [
+          { port: 53, protocol: "UDP" },
+          { port: 53, protocol: "TCP" },
+        ],
+      },
+    ],
+  },
+});

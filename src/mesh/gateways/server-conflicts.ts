@@ -1,0 +1,255 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selectorText } from "../objects/selector-groups.ts";
+import { selects } from "../objects/selectors.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import {
+  formatServerHost,
+  type Gateway,
+  isPlainHttp,
+  type Server,
+  type Sharing,
+  serverHosts,
+  serverNames,
+  sharingOf,
+  terminatesHttps,
+} from "./servers.ts";
+
+/**
+ * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, or
+ * protocols that cannot share a port.
+ */
+type Claim =
+  | { readonly of: "host"; readonly host: string }
+  | { readonly of: "server name"; readonly name: string }
+  | { readonly of: "port"; readonly sharing: Sharing };
+
+/**
+ * By the use of a port, the uses of an older server because of which istiod leaves the server out (Istio
+ * pilot/pkg/model/gateway.go mergeGateways, canMergeProtocols). A plain server after one with TLS is kept.
+ */
+const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
+  HTTP: ["TCP"],
+  TCP: ["HTTP", "TCP"],
+  TLS: ["HTTP", "TCP"],
+};
+
+const listenerOf = ({ port, bind }: Server): string => `${port?.number ?? 0} ${bind ?? ""}`;
+
+function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
+  if (server.port === undefined) return;
+  const sharing = sharingOf(server);
+  yield { of: "port", sharing };
+  // Envoy selects it for every connection that has no other server.
+  if (sharing === "HTTP") yield { of: "server name", name: "*" };
+  if (sharing !== "TLS") return;
+  for (const host of serverHosts(server, gateway.metadata.namespace))
+    yield { of: "host", host: formatServerHost(host) };
+  for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
+}
+
+const claimsOfAll = (gateway: Gateway) =>
+  gateway.spec.servers.flatMap((server) => [...claimsOf(server, gateway)].map((claim) => ({ server, claim })));
+
+const keyOf = (server: Server, claim: Claim): string => `${claim.of} ${listenerOf(server)} ${shownClaim(claim)}`;
+
+/** The keys under which a server is found that conflicts with this one. */
+const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
+  claim.of === "port"
+    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
+    : [keyOf(server, claim)];
+
+const keysOf =
+  (keys: (server: Server, claim: Claim) => readonly string[]) =>
+  (gateway: Gateway, settings: MeshSettings): ReadonlySet<string> =>
+    new Set(
+      isServed(gateway, settings) ? claimsOfAll(gateway).flatMap(({ server, claim }) => keys(server, claim)) : [],
+    );
+
+/**
+ * A Gateway, and the Gateways with a server that cannot be beside one of its servers at one proxy: with the same host or
+ * server name over TLS, or with another protocol on the same port.
+ */
+export const gatewaysAtListener = relation(
+  "gatewaysAtListener",
+  index("Gateway", keysOf(keysAgainst)),
+  index(
+    "Gateway",
+    keysOf((server, claim) => [keyOf(server, claim)]),
+  ),
+);
+
+/** A server and its Gateway. */
+interface Claimant {
+  readonly gateway: Gateway;
+  readonly server: Server;
+}
+
+/**
+ * Of the servers with one claim, the oldest of two Gateways for each selector and each namespace that they are limited
+ * to. Only these decide, so that the number of Gateways of one proxy does not matter.
+ */
+const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh): readonly Claimant[] => {
+  const found = new Map<string, Claimant[]>();
+  for (const gateway of [...mesh.under(gatewaysAtListener, [key])].sort(oldestFirst)) {
+    const server = serverAt(gateway, key);
+    if (server === undefined) continue;
+    const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
+    const known = found.get(group) ?? [];
+    if (known.length < 2) found.set(group, [...known, { gateway, server }]);
+  }
+  return [...found.values()].flat().slice(0, mostCompared);
+});
+
+/** Proxies whose Gateways have more different selectors than this do not exist. */
+const mostCompared = 32;
+
+const limitsOf = (server: Server, { metadata }: Gateway): string =>
+  [...new Set(serverHosts(server, metadata.namespace).map(({ namespace }) => namespace))].sort().join(" ");
+
+const servers = new WeakMap<Gateway, ReadonlyMap<string, Server>>();
+
+/** The first server of a Gateway with a claim. */
+function serverAt(gateway: Gateway, key: string): Server | undefined {
+  let known = servers.get(gateway);
+  if (known === undefined) {
+    const byKey = new Map<string, Server>();
+    for (const { server, claim } of claimsOfAll(gateway)) addFirst(byKey, keyOf(server, claim), server);
+    servers.set(gateway, (known = byKey));
+  }
+  return known.get(key);
+}
+
+/** Why a server of a Gateway does not work, or not as its manifest says. */
+export interface ServerConflict {
+  /** The position of the server in `spec.servers`. */
+  readonly server: number;
+  readonly kind:
+    | "host taken" // istiod leaves the server out
+    | "port taken" // istiod leaves the server out
+    | "listener refused"; // Envoy refuses the listener with all its servers
+  /** The host, the server name or the protocol that both have. */
+  readonly what: string;
+  readonly other: Gateway;
+  /** A workload that both Gateways select, if they have different selectors. */
+  readonly workload: Workload | undefined;
+}
+
+/** What serverConflictsOf reads. */
+export const readsOfConflicts = [gatewaysAtListener, claimantsAt, workloadsOfGateway] as const;
+type View = MeshView<(typeof readsOfConflicts)[number]>;
+
+/**
+ * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, istiod
+ * keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
+ * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
+ * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
+ * without a selector is compared with no other one. That an older server is itself left out is not considered.
+ */
+export function serverConflictsOf(gateway: Gateway, mesh: View): readonly ServerConflict[] {
+  if (!isServed(gateway, mesh.settings)) return [];
+  const { servers, selector } = gateway.spec;
+  const proxies = Object.keys(selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
+  const earlier = new Map<string, Server>();
+  return servers.flatMap((server, i) => {
+    const own = { gateway, server };
+    const claims = [...claimsOf(server, gateway)];
+    const byKind = conflictsByKind(
+      claims.map((claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own)),
+    );
+    if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
+    return [...byKind.values()].map((conflict) => ({ ...conflict, server: i }));
+  });
+}
+
+function conflictsByKind(found: readonly (Conflict | undefined)[]): ReadonlyMap<ServerConflict["kind"], Conflict> {
+  const byKind = new Map<ServerConflict["kind"], Conflict>();
+  for (const conflict of found)
+    if (conflict !== undefined && !byKind.has(conflict.kind)) byKind.set(conflict.kind, conflict);
+  // A server that istiod leaves out causes no error in Envoy.
+  if (isLeftOut(byKind)) byKind.delete("listener refused");
+  return byKind;
+}
+
+const isLeftOut = (found: ReadonlyMap<ServerConflict["kind"], Conflict>): boolean =>
+  found.has("host taken") || found.has("port taken");
+
+type Conflict = Omit<ServerConflict, "server">;
+
+function addFirst(known: Map<string, Server>, key: string, server: Server): void {
+  if (!known.has(key)) known.set(key, server);
+}
+
+const kinds = { host: "host taken", port: "port taken", "server name": "listener refused" } as const;
+const shownClaim = (claim: Claim): string =>
+  claim.of === "host" ? claim.host : claim.of === "server name" ? claim.name : claim.sharing;
+
+/**
+ * Whether a server conflicts with another one under a key that both have. If they meet by their server names, istiod keeps
+ * both, and Envoy refuses the listener.
+ */
+function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: boolean): boolean {
+  if (claim.of !== "server name") return isOtherOlder;
+  if (terminatesHttps(own.server) && terminatesHttps(other.server)) return hostsOf(own).isDisjointFrom(hostsOf(other));
+  const [older, newer] = isOtherOlder ? [other, own] : [own, other];
+  return terminatesHttps(older.server) && isPlainHttp(newer.server);
+}
+
+const hostsOf = ({ server, gateway }: Claimant): ReadonlySet<string> =>
+  new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost));
+
+/** With an earlier server of the same Gateway. */
+function conflictWithin(claim: Claim, own: Claimant, earlier: ReadonlyMap<string, Server>): Conflict | undefined {
+  for (const key of keysAgainst(own.server, claim)) {
+    const server = earlier.get(key);
+    if (server !== undefined && conflicts(claim, own, { ...own, server }, true))
+      return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined };
+  }
+  return undefined;
+}
+
+/** The Gateways that configure a proxy which this one configures too. */
+class SharedProxies {
+  readonly #gateway: Gateway;
+  readonly #mesh: View;
+  readonly #text: string;
+  readonly #known = new Map<string, { readonly workload: Workload | undefined } | undefined>();
+  #workloads: readonly Workload[] | undefined;
+
+  constructor(gateway: Gateway, mesh: View) {
+    this.#gateway = gateway;
+    this.#mesh = mesh;
+    this.#text = selectorText(gateway.spec.selector);
+  }
+
+  conflictOf(claim: Claim, own: Claimant): Conflict | undefined {
+    for (const key of keysAgainst(own.server, claim))
+      for (const other of this.#mesh.get(claimantsAt, key)) {
+        if (other.gateway === own.gateway) continue;
+        if (!conflicts(claim, own, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
+        const shared = this.#sharedWith(other.gateway);
+        if (shared !== undefined)
+          return { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, workload: shared.workload };
+      }
+    return undefined;
+  }
+
+  /** Undefined: none is known. With equal selectors all proxies are shared, whether there are any now or not. */
+  #sharedWith({ spec }: Gateway): { readonly workload: Workload | undefined } | undefined {
+    const text = selectorText(spec.selector);
+    if (text === this.#text) return { workload: undefined };
+    if (Object.keys(spec.selector).length === 0) return undefined;
+    if (!this.#known.has(text)) {
+      this.#workloads ??= this.#mesh
+        .related(workloadsOfGateway, this.#gateway)
+        .filter(({ pod }) => selects(this.#gateway.spec.selector, pod.labels));
+      this.#mesh.visited(this.#workloads.length);
+      const workload = this.#workloads.find(({ pod }) => selects(spec.selector, pod.labels));
+      this.#known.set(text, workload && { workload });
+    }
+    return this.#known.get(text);
+  }
+}

@@ -1,0 +1,80 @@
+import type { ObjectOf } from "../../kube/object.ts";
+
+export type Gateway = ObjectOf<"Gateway">;
+export type Server = Gateway["spec"]["servers"][number];
+
+const httpProtocols: ReadonlySet<string> = new Set(["http", "http2", "http_proxy", "grpc", "grpc-web"]);
+const tlsProtocols: ReadonlySet<string> = new Set(["https", "tls"]);
+const streamProtocols: ReadonlySet<string> = new Set(["tcp", "udp", "mongo", "redis", "mysql"]);
+
+/** Istio pkg/config/protocol/instance.go Parse ignores case. */
+const protocolOf = ({ port }: Server): string => (port?.protocol ?? "").toLowerCase();
+
+/** Istio pkg/config/protocol/instance.go IsHTTP: plain HTTP and what is transported by it, without HTTPS. */
+export const isPlainHttp = (server: Server): boolean => httpProtocols.has(protocolOf(server));
+/** Istio pkg/config/protocol/instance.go IsTLS: HTTPS and TLS. */
+export const isOverTls = (server: Server): boolean => tlsProtocols.has(protocolOf(server));
+export const hasKnownProtocol = (server: Server): boolean =>
+  isPlainHttp(server) || isOverTls(server) || streamProtocols.has(protocolOf(server));
+
+/**
+ * Istio pkg/config/gateway/gateway.go IsPassThroughServer. PASSTHROUGH is also the mode of TLS settings without a mode,
+ * because it is the first value of the enum (istio.io/api networking/v1alpha3/gateway.proto).
+ */
+export const passesThrough = ({ tls }: Server): boolean =>
+  tls !== undefined && ["PASSTHROUGH", "AUTO_PASSTHROUGH"].includes(tls.mode || "PASSTHROUGH");
+
+/** Istio pkg/config/gateway/gateway.go IsHTTPSServerWithTLSTermination. */
+export const terminatesHttps = (server: Server): boolean =>
+  protocolOf(server) === "https" && server.tls !== undefined && !passesThrough(server);
+
+/** Istio pkg/config/gateway/gateway.go IsHTTPServer. */
+export const readsHttp = (server: Server): boolean => isPlainHttp(server) || terminatesHttps(server);
+
+/**
+ * How a server shares its port with others: HTTP servers with each other, TLS servers with each other by their server
+ * names, and other servers with none (Istio pilot/pkg/model/gateway.go mergeGateways, pkg/config/gateway IsTLSServer).
+ */
+export type Sharing = "HTTP" | "TLS" | "TCP";
+export function sharingOf(server: Server): Sharing {
+  if (isPlainHttp(server)) return "HTTP";
+  return server.tls === undefined ? "TCP" : "TLS";
+}
+
+/** A host that a server offers, and the namespace whose routes may use it; `*` stands for all. */
+export interface ServerHost {
+  readonly namespace: string;
+  readonly host: string;
+}
+
+/**
+ * `namespace/host`, where `.` is the namespace of the Gateway and no namespace means all (Istio
+ * pilot/pkg/model/gateway.go sanitizeServerHostNamespace).
+ */
+export function serverHost(host: string, gatewayNamespace: string): ServerHost {
+  const slash = host.indexOf("/");
+  if (slash < 0) return { namespace: "*", host };
+  const namespace = host.slice(0, slash);
+  return { namespace: namespace === "." ? gatewayNamespace : namespace, host: host.slice(slash + 1) };
+}
+
+/**
+ * The hosts of a server. Where one is for every namespace and every name, as the entry of a namespace and a name, it
+ * replaces all of them (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace).
+ */
+export function serverHosts({ hosts }: Server, gatewayNamespace: string): readonly ServerHost[] {
+  if (hosts.includes("*/*")) return [{ namespace: "*", host: "*" }];
+  return hosts.map((host) => serverHost(host, gatewayNamespace));
+}
+
+export const formatServerHost = ({ namespace, host }: ServerHost): string =>
+  namespace === "*" ? host : `${namespace}/${host}`;
+
+/**
+ * The server names that Envoy selects a server by; `*` stands for all of them, and then there are no others (Istio
+ * pilot/pkg/model/gateway.go GetSNIHostsForServer, pilot/pkg/networking/core/listener.go toFilterChainMatch).
+ */
+export function serverNames(server: Server, gatewayNamespace: string): ReadonlySet<string> {
+  const names = new Set(serverHosts(server, gatewayNamespace).map(({ host }) => host));
+  return names.has("*") ? new Set(["*"]) : names;
+}

@@ -1,0 +1,71 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, relation } from "../../view/view.ts";
+import { includesNamespace, visibleTo } from "./export-to.ts";
+import { isServed } from "../objects/revision.ts";
+import { hostOfService, isWildcard } from "./hosts.ts";
+
+type Service = ObjectOf<"Service">;
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+/** What defines a host. */
+export type Definition = Service | ServiceEntry;
+
+const exportToAnnotation = "networking.istio.io/exportTo";
+
+/**
+ * The namespaces to which a Service or a ServiceEntry is visible; `*` stands for all. A Service lists them in an annotation,
+ * separated by commas (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go
+ * initServiceRegistry).
+ */
+export function serviceVisibleTo(object: Definition, settings: MeshSettings): ReadonlySet<string> {
+  let known = visibility.get(object);
+  if (known?.settings !== settings)
+    visibility.set(object, (known = { settings, namespaces: computeVisibility(object, settings) }));
+  return known.namespaces;
+}
+const visibility = new WeakMap<
+  Definition,
+  { readonly settings: MeshSettings; readonly namespaces: ReadonlySet<string> }
+>();
+
+function computeVisibility(object: Definition, settings: MeshSettings): ReadonlySet<string> {
+  const { annotations, namespace } = object.metadata;
+  const said =
+    object.kind === "Service"
+      ? (annotations[exportToAnnotation] ?? "").split(",").map((name) => name.trim())
+      : object.spec.exportTo;
+  const exportTo = said.filter((name) => name !== "");
+  return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
+}
+
+const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
+const entryByHost = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? new Set(entry.spec.hosts.filter((host) => !isWildcard(host))) : [],
+);
+
+/** A Service and the ServiceEntries, of any namespace, that define its host too. */
+export const serviceEntriesBesideService = relation("serviceEntriesBesideService", serviceByHost, entryByHost);
+/** A ServiceEntry and the Services whose hosts it defines too. */
+export const servicesBesideServiceEntry = relation("servicesBesideServiceEntry", entryByHost, serviceByHost);
+/** A ServiceEntry and the ServiceEntries, of any namespace, that define one of its hosts; it is one of them. */
+export const serviceEntriesBesideServiceEntry = relation("serviceEntriesBesideServiceEntry", entryByHost, entryByHost);
+
+/**
+ * Of the definitions of one host, those whose endpoints clients in a namespace can reach. One in the namespace of the
+ * clients takes precedence, then a Kubernetes Service; of ServiceEntries in other namespaces, each may be the one (Istio
+ * pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). A ServiceEntry in the namespace of the Service adds its
+ * endpoints (pilot/pkg/model/endpointshards.go).
+ */
+export function definitionsFor(
+  client: string,
+  definitions: readonly Definition[],
+  settings: MeshSettings,
+): readonly Definition[] {
+  const visible = definitions.filter((one) => includesNamespace(serviceVisibleTo(one, settings), client));
+  const own = visible.filter(({ metadata }) => metadata.namespace === client);
+  const candidates = own.length > 0 ? own : visible;
+  const service = candidates.find(({ kind }) => kind === "Service");
+  return service === undefined
+    ? candidates
+    : candidates.filter(({ metadata }) => metadata.namespace === service.metadata.namespace);
+}

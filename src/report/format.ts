@@ -1,0 +1,18 @@
+import type { Page } from "./page.ts";
+
+/** What a report is written for. */
+export interface Destination {
+  /** What the text is read on. Formats for programs ignore it. */
+  readonly page: Page;
+  /**
+   * The path of a file from the root of its repository, with `/`, as CI systems expect it. A file outside of the repository
+   * keeps its absolute path.
+   */
+  repositoryPath(file: string): string;
+}
+
+/** Writes a report in one format, with a final newline. */
+export type Format<R> = (report: R, to: Destination) => string;
+
+/** Formats by the names that `--format` and `--output` accept. */
+export type Formats<R> = Readonly<Record<string, Format<R>>>;

@@ -1,0 +1,153 @@
+import { counted } from "../text/phrases.ts";
+import type { MarkedLine } from "./effects.ts";
+import type { Destination } from "./format.ts";
+import { markdownBlock, markdownCode, markdownLine } from "./markdown-text.ts";
+import {
+  acceptance,
+  countsOf,
+  loweredBecause,
+  policiesOf,
+  shownObject,
+  skippedByReason,
+  additionsOf,
+} from "./phrases.ts";
+import type { Report, ReportedError, ReportedFinding } from "./report.ts";
+
+/**
+ * The characters that a comment may have, with room for what a workflow adds. GitHub's limit is 65,536; GitLab's is
+ * 1,000,000.
+ */
+export const longestComment = 65_000;
+
+/** A workflow finds the comment that it wrote before by this line. */
+export const commentMarker = "<!-- meshward -->";
+
+/** A part of a comment: items that are left out from the end if the comment would be too long. */
+interface Section {
+  readonly heading: string;
+  readonly items: readonly string[];
+  /** Closed until a reader opens it. */
+  readonly isFolded?: boolean;
+  /** What an item is, in the line that says how many are left out. */
+  readonly noun: string;
+}
+
+/** A comment for a pull request: the outcome, findings by their mode, and what was checked. */
+export function markdownReport(report: Report, to: Destination): string {
+  const { findings, accepted, errors } = report;
+  const of = (mode: ReportedFinding["mode"]) =>
+    findings.filter((finding) => finding.mode === mode).map((finding) => itemOf(finding, to));
+  return comment(outcomeOf(report), [
+    ...changesOf(report),
+    { heading: "Not checked", items: errors.map((error) => errorItem(error, to)), noun: "error" },
+    { heading: "Denied", items: of("deny"), noun: "denial" },
+    { heading: "Warnings", items: of("warn"), noun: "warning", isFolded: of("warn").length > openWarnings },
+    { heading: "Only recorded", items: of("audit"), noun: "finding", isFolded: true },
+    {
+      heading: "Accepted by exceptions",
+      items: accepted.map((finding) => `- ${ruleLink(finding)}: ${markdownLine(acceptance(finding))}`),
+      noun: "finding",
+      isFolded: true,
+    },
+    { heading: "What was checked", items: basisItems(report), noun: "line", isFolded: true },
+  ]);
+}
+
+/** What the change does to the mesh, before and after; nothing without a mesh before the change. */
+function changesOf({ changes }: Report): readonly Section[] {
+  if (changes === undefined) return [];
+  const { effects, unexplained } = changes;
+  const items = effects.map(
+    ({ title, lines }) => `**${markdownLine(title)}**\n\n${markdownBlock(shownLines(lines, ""), "diff")}\n`,
+  );
+  const none = effects.length === 0 ? ["No effective setting of a namespace or host changes."] : [];
+  const more =
+    unexplained === 0
+      ? []
+      : [`_${counted(unexplained, "more namespace or host", "more namespaces and hosts")} not compared._`];
+  return [{ heading: "What changes in the mesh", items: [...items, ...none, ...more], noun: "change" }];
+}
+
+const shownLines = (lines: readonly MarkedLine[], indent: string): readonly string[] =>
+  lines.flatMap(({ mark, text, lines: inner }) => [`${mark} ${indent}${text}`, ...shownLines(inner, `${indent}  `)]);
+
+/** So many warnings are shown without a click. */
+const openWarnings = 10;
+
+function outcomeOf({ summary, errors }: Report): string {
+  const { deny, warn, objects } = summary;
+  const parts = [
+    ...(deny > 0 ? [`❌ ${counted(deny, "problem")}`] : []),
+    ...(errors.length > 0 ? [`❌ ${counted(errors.length, "error")}`] : []),
+    ...(warn > 0 ? [`⚠️ ${counted(warn, "warning")}`] : []),
+  ];
+  const checked = `in ${counted(objects, "object")}`;
+  return parts.length === 0 ? `Meshward: ✅ no problems ${checked}` : `Meshward: ${parts.join(", ")} ${checked}`;
+}
+
+function itemOf(finding: ReportedFinding, to: Destination): string {
+  const { object, path, message, fix, file, line, related } = finding;
+  const because = loweredBecause(finding);
+  const place = file === null ? "" : ` in ${markdownCode(`${to.repositoryPath(file)}:${line ?? 1}`)}`;
+  const field = path === "" ? "" : ` ${markdownCode(path)}`;
+  const see = related.map((one) => markdownLine(shownObject(one))).join(", ");
+  return [
+    `- **${markdownLine(shownObject(object))}**${field}${place}`,
+    `  ${markdownLine(message)}${because === undefined ? "" : ` _(${markdownLine(because)})_`}`,
+    ...(see === "" ? [] : [`  See ${see}.`]),
+    `  **Fix:** ${markdownLine(fix)} (${ruleLink(finding)})`,
+    ...additionsOf(finding).map((one) => `  ${markdownLine(one)}`),
+  ].join("  \n");
+}
+
+const ruleLink = ({ rule, docs }: ReportedFinding): string =>
+  URL.canParse(docs) ? `[${rule}](<${docs.replaceAll(/[<>\s]/g, encodeURIComponent)}>)` : markdownCode(rule);
+
+const errorItem = ({ file, line, message }: ReportedError, to: Destination): string =>
+  `- ${file === null ? "" : `${markdownCode(`${to.repositoryPath(file)}:${line ?? 1}`)}: `}${markdownLine(message)}`;
+
+function basisItems(report: Report): readonly string[] {
+  const { basis } = report;
+  const idle = Map.groupBy(basis.idle, ({ reason }) => reason);
+  const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
+  const lines = [
+    countsOf(report),
+    policiesOf(basis),
+    ...[...idle].map(([reason, rules]) => `${counted(rules.length, "rule")} had nothing to check (${reason})`),
+    ...skipped,
+    `Meshward ${basis.version}`,
+  ];
+  return lines.map((line) => `- ${markdownLine(line)}`);
+}
+
+/** Sections without items are left out. */
+export function comment(title: string, sections: readonly Section[]): string {
+  const shown = sections.filter(({ items }) => items.length > 0);
+  // Room for the frames of all sections, so that the last ones can at least say what is missing.
+  const frames = shown.reduce(
+    (sum, section) => sum + framed(section, [leftOut(section, section.items.length)]).length,
+    0,
+  );
+  let room = longestComment - commentMarker.length - title.length - frames - 10;
+  const parts = shown.map((section) => {
+    const kept: string[] = [];
+    for (const item of section.items) {
+      if (item.length + 1 > room) break;
+      room -= item.length + 1;
+      kept.push(item);
+    }
+    const missing = section.items.length - kept.length;
+    return framed(section, missing === 0 ? kept : [...kept, leftOut(section, missing)]);
+  });
+  return [`${commentMarker}\n## ${title}`, ...parts, ""].join("\n\n").trimEnd().concat("\n");
+}
+
+const leftOut = ({ noun }: Section, count: number): string =>
+  `\n_${counted(count, `more ${noun}`)}: a comment has no room for ${count === 1 ? "it" : "them"}, see the log._`;
+
+function framed({ heading, items, isFolded = false }: Section, shown: readonly string[]): string {
+  const text = shown.join("\n");
+  return isFolded
+    ? `<details>\n<summary>${heading} (${items.length})</summary>\n\n${text}\n\n</details>`
+    : `### ${heading}\n\n${text}`;
+}

@@ -1,0 +1,74 @@
+import type { AcceptedFinding, Basis, Report, ReportedFinding, ReportedObject } from "./report.ts";
+
+// The sentences that several formats share.
+
+/** `VirtualService payments/api`. */
+export const shownObject = ({ kind, namespace, name }: ReportedObject): string =>
+  `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
+
+/** Why a finding that would deny does not; undefined: it denies, or never would. */
+export function loweredBecause({ mode, lowered }: ReportedFinding): string | undefined {
+  const last = lowered.findLast(({ from }) => from === "deny");
+  return last === undefined ? undefined : `only ${mode === "warn" ? "a warning" : "recorded"} because ${last.reason}`;
+}
+
+/** What a policy adds to a finding. */
+export const additionsOf = ({ note, runbook }: ReportedFinding): readonly string[] => [
+  ...(note === undefined ? [] : [`Note: ${note}`]),
+  ...(runbook === undefined ? [] : [`Runbook: ${runbook}`]),
+];
+
+/** `MeshwardException payments/legacy accepts the finding on VirtualService payments/api until 2027-01-01: a reason`. */
+export function acceptance({ exception, object }: AcceptedFinding): string {
+  const { namespace, name, expiresAt, reason } = exception;
+  return `MeshwardException ${namespace}/${name} accepts the finding on ${shownObject(object)} until ${expiresAt}: ${reason}`;
+}
+
+/** `3 objects checked (2 VirtualService, 1 Service): 1 deny, 0 warn`. */
+export function countsOf({ summary, errors, basis }: Report): string {
+  const { objects, deny, warn, audit } = summary;
+  const counts = [`${deny} deny`, `${warn} warn`, ...(audit > 0 ? [`${audit} audit`] : [])].join(", ");
+  const unread = errors.length > 0 ? `; ${plural(errors.length, "error")}` : "";
+  return `${plural(objects, "object")} checked${byKind(basis)}: ${counts}${unread}`;
+}
+
+function byKind({ objects }: Basis): string {
+  const counts = Object.entries(objects).map(([kind, count]) => `${count} ${kind}`);
+  return counts.length === 0 ? "" : ` (${counts.join(", ")})`;
+}
+
+/** `profile baseline, 2 policies; 1 protected namespace: payments`. */
+export function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basis): string {
+  const names = protectedNamespaces.slice(0, mostNames).join(", ");
+  const more = protectedNamespaces.length > mostNames ? ` and ${protectedNamespaces.length - mostNames} more` : "";
+  const protection =
+    protectedNamespaces.length === 0
+      ? "no namespace is protected"
+      : `${plural(protectedNamespaces.length, "protected namespace")}: ${names}${more}`;
+  const documents = [
+    policies.length === 0 ? "no policies" : policies.length === 1 ? "1 policy" : `${policies.length} policies`,
+    ...(exceptions > 0 ? [plural(exceptions, "exception")] : []),
+  ];
+  return `profile ${profile}, ${documents.join(", ")}; ${protection}`;
+}
+const mostNames = 15;
+
+/** Many rules without any object of their kind are only counted; of others, the first are named. */
+export function idleOf({ idle }: Basis): readonly string[] {
+  const byReason = Map.groupBy(idle, ({ reason }) => reason);
+  return [...byReason].map(([reason, members]) => {
+    const ids = members.length > mostRules ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
+    return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
+  });
+}
+
+/** More than there are rules for protected namespaces only, which a reader may want to know by name. */
+const mostRules = 40;
+
+/** Skipped rules by reason, so that files without Services do not produce a line for every rule. */
+export function skippedByReason({ skipped }: Report): readonly (readonly [reason: string, rules: readonly string[]])[] {
+  const byReason = Map.groupBy(skipped, ({ reason }) => reason);
+  return [...byReason].map(([reason, members]) => [reason, members.map(({ rule }) => rule)]);
+}
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -1,0 +1,63 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { readsOfConflicts, type ServerConflict, serverConflictsOf } from "../../mesh/gateways/server-conflicts.ts";
+import type { Gateway } from "../../mesh/gateways/servers.ts";
+
+export const gatewayConflict = defineRule({
+  id: "gateway-conflict",
+  subject: "Gateway",
+  reads: readsOfConflicts,
+  worksWithout: ["Workload"],
+  mode: { protected: "deny", elsewhere: "warn" },
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary: "Servers of Gateways for the same proxies cannot be beside each other, so that one of them does not work.",
+  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with TLS whose host an older one has on the same port, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
+  fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
+
+  *check(gateway, mesh) {
+    for (const conflict of serverConflictsOf(gateway, mesh))
+      yield { ...problemOf(conflict, gateway), ...(conflict.kind === "listener refused" ? {} : onlyOwnLoss) };
+  },
+
+  *compare(before, after) {
+    const known = new Set(
+      serverConflictsOf(before.object, before.mesh).map((one) => problemOf(one, before.object).key),
+    );
+    const isOwnChange = JSON.stringify(before.object.spec) !== JSON.stringify(after.object.spec);
+    for (const conflict of serverConflictsOf(after.object, after.mesh)) {
+      const problem = problemOf(conflict, after.object);
+      yield {
+        ...problem,
+        ...(known.has(problem.key) ? { existed: true as const } : {}),
+        ...(isOwnChange && conflict.kind !== "listener refused" ? onlyOwnLoss : {}),
+      };
+    }
+  },
+});
+
+/** The server of a Gateway that is created or edited does not work, and all other Gateways are as before. */
+const onlyOwnLoss = { atMost: "warn" } as const;
+
+function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
+  const { kind, what, other, workload, server } = conflict;
+  const port = gateway.spec.servers[server]?.port?.number ?? 0;
+  const isOwn = other === gateway;
+  const evidence = [...(isOwn ? [] : [other]), ...(workload === undefined ? [] : [workload])];
+  return {
+    at: ["spec", "servers", server],
+    message: messageOf(conflict, port, isOwn ? "an earlier server of this Gateway" : idOf(other)),
+    key: `${kind} ${port} ${what} ${isOwn ? "" : idOf(other)}`,
+    ...(isOwn ? {} : { related: [other] }),
+    ...(evidence.length > 0 ? { evidence } : {}),
+  };
+}
+
+function messageOf({ kind, what }: ServerConflict, port: number, other: string): string {
+  if (kind === "host taken")
+    return `Istio leaves this server out: ${other} serves host ${JSON.stringify(what)} over TLS on port ${port} at the same proxies`;
+  if (kind === "port taken")
+    return `This server does not work: ${other} uses port ${port} of the same proxies in a way that excludes ${what}`;
+  const connections = what === "*" ? "connections with any server name" : `connections to ${JSON.stringify(what)}`;
+  return `Envoy refuses the listener of port ${port} with all its servers: ${other} is for the same connections, ${connections}`;
+}

@@ -1,0 +1,32 @@
+import { defineRule } from "../../engine/rule.ts";
+import { serverHost } from "../../mesh/gateways/servers.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+export const gatewayOpenToAll = defineRule({
+  id: "gateway-open-to-all",
+  subject: "Gateway",
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["gateway"],
+  summary: "A Gateway of a protected namespace lets VirtualServices of every namespace serve every host.",
+  why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace). Whoever may create a VirtualService anywhere can serve any host at this gateway, with its address and its certificate.",
+  fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway.",
+
+  *check(gateway, { settings }) {
+    if (!isServed(gateway, settings)) return;
+    for (const [i, { hosts, tls }] of gateway.spec.servers.entries()) {
+      // No VirtualService decides what such a server forwards to.
+      if (tls?.mode === "AUTO_PASSTHROUGH") continue;
+      for (const [j, host] of hosts.entries()) {
+        const offered = serverHost(host, gateway.metadata.namespace);
+        if (offered.host === "*" && offered.namespace === "*")
+          yield {
+            at: ["spec", "servers", i, "hosts", j],
+            message: `VirtualServices of every namespace can serve every host on port ${gateway.spec.servers[i]?.port?.number}`,
+          };
+      }
+    }
+  },
+});

@@ -1,0 +1,18 @@
+import { defineRule } from "../../engine/rule.ts";
+import { gatewayRefusalsOf } from "../../mesh/gateways/gateway-validation.ts";
+
+export const gatewayServerInvalid = defineRule({
+  id: "gateway-server-invalid",
+  subject: "Gateway",
+  reads: [],
+  mode: "deny",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary: "Istio rejects the Gateway because a server is invalid.",
+  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateGateway). If that webhook is unavailable, not installed or set to Ignore, the Gateway is stored, and istiod ignores it or sends Envoy a listener that Envoy refuses: then all servers of that port keep their old configuration, those of other Gateways too, and new gateway pods have none.",
+  fix: "Correct the field, or remove it.",
+
+  *check(gateway) {
+    for (const refusal of gatewayRefusalsOf(gateway)) yield refusal;
+  },
+});

@@ -1,0 +1,90 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { type Attachment, attachmentOf } from "../../mesh/gateways/attachment.ts";
+import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import {
+  fullGatewayName,
+  gatewaysOfVirtualService,
+  isDelegate,
+  nameOf,
+} from "../../mesh/traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+
+export const virtualServiceGatewayHostMismatch = defineRule({
+  id: "virtual-service-gateway-host-mismatch",
+  subject: "VirtualService",
+  reads: [gatewaysOfVirtualService],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary:
+    "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
+  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed.",
+  fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the name of the Gateway.",
+
+  *check(virtualService, mesh) {
+    const { settings } = mesh;
+    if (isDelegate(virtualService) || !isServed(virtualService, settings)) return;
+    const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
+    const attachments = gateways.map((gateway): [Gateway, Attachment] => [
+      gateway,
+      attachmentOf(virtualService, gateway, settings),
+    ]);
+    for (const [gateway, attachment] of attachments) {
+      const problem = problemAt(gateway, attachment, virtualService);
+      if (problem !== undefined) yield problem;
+    }
+    // A Gateway that is not known, and sidecars, can be for all hosts.
+    if (gateways.length === new Set(virtualService.spec.gateways).size)
+      yield* unofferedHosts(virtualService, attachments);
+  },
+});
+
+function problemAt(
+  gateway: Gateway,
+  { offered, protocols }: Attachment,
+  virtualService: VirtualService,
+): Problem | undefined {
+  const { metadata, spec } = virtualService;
+  const at = [
+    "spec",
+    "gateways",
+    spec.gateways.findIndex((name) => fullGatewayName(name, metadata.namespace) === nameOf(gateway)),
+  ];
+  const known = { at, related: [gateway], evidence: [gateway] };
+  if (offered.size === 0)
+    return {
+      ...known,
+      message: `${idOf(gateway)} offers none of the hosts to namespace ${metadata.namespace}, so this VirtualService has no effect there`,
+    };
+  const own = (["http", "tls", "tcp"] as const).filter((protocol) => spec[protocol].length > 0);
+  if (own.length === 0 || own.some((protocol) => protocols.has(protocol))) return undefined;
+  return {
+    ...known,
+    message: `The servers of ${idOf(gateway)} for these hosts use ${usable(protocols)}, and this VirtualService has only ${own.join(" and ")} routes`,
+    fix: "Write routes of the protocol of the server, or change the protocol or the TLS mode of the server.",
+  };
+}
+
+const usable = (protocols: Attachment["protocols"]): string =>
+  protocols.size === 0 ? "no routes" : `only ${[...protocols].sort().join(" and ")} routes`;
+
+function* unofferedHosts(
+  { spec, metadata }: VirtualService,
+  attachments: readonly (readonly [Gateway, Attachment])[],
+): Iterable<Problem> {
+  const offering = attachments.filter(([, { offered }]) => offered.size > 0);
+  if (offering.length === 0) return;
+  for (const [i, host] of spec.hosts.entries()) {
+    if (offering.some(([, { offered }]) => offered.has(i))) continue;
+    const gateways = attachments.map(([gateway]) => gateway);
+    yield {
+      at: ["spec", "hosts", i],
+      message: `No server of ${gateways.map((gateway) => idOf(gateway)).join(" or ")} offers host ${JSON.stringify(host)} to namespace ${metadata.namespace}`,
+      key: host,
+      related: gateways,
+      evidence: gateways,
+    };
+  }
+}

@@ -1,0 +1,74 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { isGenerated } from "../../mesh/gateways/attachment.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import {
+  fullGatewayName,
+  gatewaysOf,
+  gatewaysOfVirtualService,
+  isDelegate,
+  meshGateway,
+  nameOf,
+} from "../../mesh/traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshView } from "../../view/view.ts";
+
+export const virtualServiceGatewayNotFound = defineRule({
+  id: "virtual-service-gateway-not-found",
+  subject: "VirtualService",
+  reads: [gatewaysOfVirtualService],
+  worksWithout: ["Gateway"],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary:
+    "A VirtualService names a Gateway that does not exist, or a match names one that the VirtualService is not bound to.",
+  why: "A VirtualService applies only to the proxies of the gateways that it names (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway), and a match with gateways only to those of them (pilot/pkg/networking/core/route/route.go sourceMatchHTTP). With a wrong name there is no route, and the gateway answers 404.",
+  fix: "Write the name of the Gateway as `namespace/name`, or create the Gateway first.",
+
+  *check(virtualService, mesh) {
+    if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
+    yield* unboundMatches(virtualService);
+    if (mesh.knows("Gateway")) yield* missingGateways(virtualService, mesh);
+  },
+});
+
+function* missingGateways(
+  virtualService: VirtualService,
+  mesh: MeshView<typeof gatewaysOfVirtualService>,
+): Iterable<Problem> {
+  const { metadata, spec } = virtualService;
+  const existing = new Set(mesh.related(gatewaysOfVirtualService, virtualService).map(nameOf));
+  const guess = mesh.knowsAll("Gateway") ? {} : { guess: "all Gateways" };
+  for (const [i, gateway] of spec.gateways.entries()) {
+    const name = fullGatewayName(gateway, metadata.namespace);
+    if (name === meshGateway || existing.has(name) || isGenerated(name)) continue;
+    const [namespace = "", own = ""] = name.split("/");
+    yield {
+      at: ["spec", "gateways", i],
+      message: `Gateway ${name} does not exist, so this VirtualService has no effect there`,
+      evidence: [absent("Gateway", namespace, own)],
+      ...guess,
+    };
+  }
+}
+
+/** Matches that name gateways, and none to which the VirtualService is bound. */
+function* unboundMatches(virtualService: VirtualService): Iterable<Problem> {
+  const { metadata, spec } = virtualService;
+  const bound = gatewaysOf(virtualService);
+  const isUnbound = (gateways: readonly string[]) =>
+    gateways.length > 0 && !gateways.some((gateway) => bound.has(fullGatewayName(gateway, metadata.namespace)));
+  const all = (["http", "tcp", "tls"] as const).flatMap((protocol) =>
+    spec[protocol].flatMap(({ match }, i) =>
+      match.map(({ gateways }, j) => ({ gateways, at: ["spec", protocol, i, "match", j, "gateways"] })),
+    ),
+  );
+  for (const { gateways, at } of all)
+    if (isUnbound(gateways))
+      yield {
+        at,
+        message: `This match is never used: the VirtualService is not bound to ${gateways.map((one) => JSON.stringify(one)).join(" or ")}`,
+        fix: "Add the gateway to `spec.gateways`, or correct its name in the match.",
+      };
+}
