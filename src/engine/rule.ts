@@ -2,8 +2,8 @@ import type { FieldUse } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
-import type { Requester } from "../policy/documents.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 

@@ -1,3 +1,4 @@
+import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 
 /** The apiVersion of the policy documents. */
@@ -9,13 +10,7 @@ export type PolicyMode = (typeof modes)[number];
 export type Labels = Readonly<Record<string, string>>;
 export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[] | Requester;
 
-/** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
-export interface Requester {
-  readonly operation: "CREATE" | "UPDATE" | "DELETE";
-  readonly user: string;
-  readonly groups: readonly string[];
-  readonly fieldManager: string;
-}
+export type { Requester };
 
 /** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {
