@@ -1,4 +1,5 @@
 import { namespaceKey } from "../kube/identity.ts";
+import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -6,7 +7,7 @@ import { quoted } from "../text/printable.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
-const annotation = "meshward.io/break-glass";
+const annotation = breakGlassAnnotation.key;
 
 /** A request to turn denials into warnings: granted with its reason, or refused with an explanation. */
 export type BreakGlass = { readonly reason: string } | { readonly refused: string; readonly isNew: boolean };

@@ -5,7 +5,8 @@ import type { Ruling, StepName } from "../engine/ruling.ts";
 import { identityOf } from "../kube/identity.ts";
 import { counted } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
-import type { Judgement } from "./judgement.ts";
+import type { AuditAnnotations } from "./audit-annotations.ts";
+import { type Judgement, wouldDeny } from "./judgement.ts";
 import { countOf, denialMessage, noteLine, warningLines } from "./message.ts";
 import { eventsOf } from "./object-events.ts";
 import type { AdmissionRequest, Decision } from "./review.ts";
@@ -51,6 +52,8 @@ export function decide(
     }),
     rules,
     ruleErrors: ruleErrorsOf(judgement.evaluation.errors),
+    skipped: evaluation.skipped.map(({ rule, unknown }) => ({ rule: rule.id, kind: unknown })),
+    wouldDeny: wouldDeny(judgement, rulings),
     outcome,
   };
   if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };
@@ -96,10 +99,8 @@ const nothingFound = (writer: Judgement["writer"]): Decision => ({
 });
 
 /** The annotations with a value. */
-function annotations(values: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
-  const found: Record<string, string> = {};
-  for (const [key, value] of Object.entries(values)) if (value) found[key] = value;
-  return found;
+function annotations(values: { readonly [Key in keyof AuditAnnotations]: string | undefined }): AuditAnnotations {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value));
 }
 
 const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();

@@ -37,6 +37,7 @@ const adding = (
   allowed: true,
   warnings,
   patch: addLabels(object, labels),
+  addedLabels: Object.keys(labels),
   auditAnnotations: { decision: "allow", mutation: "namespace-ambient-enrollment" },
   rules: [],
   outcome: "allow",

@@ -1,8 +1,9 @@
 import { notJudged, notMutated } from "./answer.ts";
+import { errorFields } from "../text/error-fields.ts";
 import { enroll } from "./enrollment.ts";
 import type { AdmissionRequest, Decision, Gate } from "./review.ts";
 import { TooManyWaiting } from "./turns.ts";
-import { described, Validation, type ValidationParts } from "./validation.ts";
+import { Validation, type ValidationParts } from "./validation.ts";
 
 export interface GateParts extends ValidationParts {
   /** Namespaces that the mutation never changes, in addition to the root namespace: Meshward's own. */
@@ -39,7 +40,7 @@ function withoutThrowing(
 ): Decision | Promise<Decision> {
   const failed = (error: unknown): Decision => {
     if (error instanceof TooManyWaiting) return otherwise(`${error.message}; try again later`);
-    log?.error({ uid, ...described(error) }, "admission failed");
+    log?.error({ uid, ...errorFields(error) }, "admission failed");
     return otherwise(`an internal error occurred; see Meshward's log for uid ${uid}`);
   };
   try {

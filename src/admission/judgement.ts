@@ -1,5 +1,7 @@
 import type { Evaluation } from "../engine/evaluate.ts";
-import { findingsOf, type Ruling, rulingsOf } from "../engine/ruling.ts";
+import type { Finding } from "../engine/finding.ts";
+import type { Mode } from "../engine/rule.ts";
+import { findingsOf, type Ruling, type RulingContext, rulingsOf } from "../engine/ruling.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -46,8 +48,19 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
 
 /** The rulings for this request, most severe first, in an order that depends only on their content. */
 export function rulingsFor(judgement: Judgement): readonly Ruling[] {
+  const { evaluation, changed, request } = judgement;
+  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), contextOf(judgement));
+  return rulings.length < 2
+    ? rulings
+    : rulings
+        .map(ranked)
+        .sort(bySeverity)
+        .map(({ ruling }) => ruling);
+}
+
+function contextOf(judgement: Judgement): RulingContext {
   const { evaluation, changed, request, writer, policies, selection, breakGlass, unconfirmed } = judgement;
-  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), {
+  return {
     before: evaluation.before,
     after: evaluation.after,
     exceptionFor: selection.exceptionFor,
@@ -63,14 +76,31 @@ export function rulingsFor(judgement: Judgement): readonly Ruling[] {
       isGatewayProxy: (subject) => isGatewayProxy(subject, judgement),
       incompleteKinds: (finding) => incompleteKinds(finding, judgement),
     },
-  });
-  return rulings.length < 2
-    ? rulings
-    : rulings
-        .map(ranked)
-        .sort(bySeverity)
-        .map(({ ruling }) => ruling);
+  };
 }
+
+/** A rule that would deny the change if its mode were deny, and its mode. */
+export interface WouldDeny {
+  readonly rule: string;
+  readonly mode: Mode;
+}
+
+/** Each rule once, whatever its mode is, so that a team sees what it would mean to turn the rule to deny. */
+export function wouldDeny(judgement: Judgement, rulings: readonly Ruling[]): readonly WouldDeny[] {
+  if (rulings.length === 0) return [];
+  const context = contextOf(judgement);
+  const found = new Map<string, WouldDeny>();
+  for (const { finding, mode } of rulings) {
+    const { rule, setting, undecided } = finding;
+    if (mode === "off" || undecided !== undefined || found.has(rule.id)) continue;
+    const isDenied = mode === "deny" || (setting.mode !== "deny" && isDeniedInModeDeny(finding, context));
+    if (isDenied) found.set(rule.id, { rule: rule.id, mode: setting.mode });
+  }
+  return [...found.values()];
+}
+
+const isDeniedInModeDeny = (finding: Finding, context: RulingContext): boolean =>
+  rulingsOf([{ ...finding, setting: { ...finding.setting, mode: "deny" } }], context)[0]?.mode === "deny";
 
 /**
  * Whether a workload is a proxy that istiod runs for a Gateway, which rules do not check. Anyone may write its labels and

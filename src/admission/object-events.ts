@@ -1,5 +1,5 @@
 import type { Ruling } from "../engine/ruling.ts";
-import type { ObjectEvent, ObjectReference } from "../kube/object-event.ts";
+import type { EventReason, ObjectEvent, ObjectReference } from "../kube/object-event.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { counted } from "../text/phrases.ts";
 import { printableText, quoted } from "../text/printable.ts";
@@ -7,9 +7,9 @@ import type { Judgement } from "./judgement.ts";
 import { placeOf } from "./message.ts";
 
 /** The reason of the Event that reports each use of break glass. */
-export const breakGlassUsed = "BreakGlassUsed";
+export const breakGlassUsed: EventReason = "BreakGlassUsed";
 /** The reason of the Event that reports findings which only warned a reconciler. */
-const reconcilerWarned = "ReconcilerWarned";
+const reconcilerWarned: EventReason = "ReconcilerWarned";
 
 /** The API server rejects an Event with a note of more than 1 KiB (k8s.io/kubernetes pkg/apis/core/validation/events.go). */
 const longestNoteBytes = 1_000;
@@ -42,7 +42,7 @@ function ofBreakGlass(rulings: readonly Ruling[], { changed, request }: Judgemen
   const excused = rulings.filter(({ lowered }) => lowered.some(({ step }) => step === "breakGlass"));
   const rules = [...new Set(excused.map(({ finding }) => finding.rule.id))].join(", ");
   const note = `${quoted(request.user.name)} used break glass (${quoted(reason)}): ${request.operation} was admitted despite ${counted(excused.length, "problem")} (${rules})`;
-  return { reason: breakGlassUsed, rule: "", note: bounded(note), regarding: referenceTo(changed) };
+  return { reason: breakGlassUsed, rule: "", note: noteOf(note), regarding: referenceTo(changed) };
 }
 
 function ofReconciler([first, ...others]: readonly Ruling[], { changed, request }: Judgement): readonly ObjectEvent[] {
@@ -51,12 +51,13 @@ function ofReconciler([first, ...others]: readonly Ruling[], { changed, request 
   const { id } = finding.rule;
   const more = others.length === 0 ? "" : ` (and ${counted(others.length, "more problem")} of this rule)`;
   const note = `${id}: ${placeOf(finding, changed)}${finding.message}${more}. The change was admitted because ${quoted(request.user.name)} may still apply the missing objects; it would be denied for a person. Fix: ${finding.fix ?? finding.rule.fix}`;
-  return [{ reason: reconcilerWarned, rule: id, note: bounded(note), regarding: referenceTo(changed) }];
+  return [{ reason: reconcilerWarned, rule: id, note: noteOf(note), regarding: referenceTo(changed) }];
 }
 
-const bounded = (note: string): string => printableText(note.replaceAll("\n", " "), longestNoteBytes);
+/** A note that the API server accepts. */
+export const noteOf = (note: string): string => printableText(note.replaceAll("\n", " "), longestNoteBytes);
 
-const referenceTo = ({ apiVersion, originKind, metadata }: AnyObject): ObjectReference => ({
+export const referenceTo = ({ apiVersion, originKind, metadata }: AnyObject): ObjectReference => ({
   apiVersion,
   kind: originKind,
   namespace: metadata.namespace,

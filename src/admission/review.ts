@@ -1,5 +1,6 @@
 // AdmissionReview v1 as the API server sends it (k8s.io/api admission/v1 types.go, AdmissionRequest).
 
+import type { AuditAnnotations } from "./audit-annotations.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import { printableLine } from "../text/printable.ts";
 import { defaultStoredBytes, excessiveSize } from "./stored-size.ts";
@@ -51,11 +52,17 @@ export interface Decision {
   /** the number of further problems that would be warnings */
   readonly moreWarnings?: number;
   readonly patch?: readonly PatchOperation[];
-  readonly auditAnnotations: Readonly<Record<string, string>>;
+  readonly auditAnnotations: AuditAnnotations;
   /** ids of the rules that had findings, for the log and the metrics */
   readonly rules: readonly string[];
   /** the rules that failed or were not evaluated because the budget was exceeded, for the log and the metrics */
   readonly ruleErrors?: readonly { readonly rule: string; readonly reason: "error" | "budget" }[];
+  /** the rules that were skipped, with the kind that is not known, for the metrics */
+  readonly skipped?: readonly { readonly rule: string; readonly kind: string }[];
+  /** the keys of the labels that the patch adds, for the log and the metrics */
+  readonly addedLabels?: readonly string[];
+  /** the rules that would deny the change if their mode were deny, with their mode, for the metrics */
+  readonly wouldDeny?: readonly { readonly rule: string; readonly mode: string }[];
   /** the Events to write after the response is sent */
   readonly events?: readonly ObjectEvent[];
   /** the result of reading the evidence of a denial again: the denial is confirmed, obsolete, or could not be confirmed in time */
@@ -140,13 +147,18 @@ function parse(body: Uint8Array | string): Fields {
   try {
     review = JSON.parse(typeof body === "string" ? body : utf8.decode(body));
   } catch (error) {
-    if (error instanceof SyntaxError)
-      throw new Unreadable(`the body is not JSON (${printableLine(error.message, 120)})`);
+    if (error instanceof SyntaxError) throw new Unreadable(`the body is not JSON${placeOf(error)}`);
     if (error instanceof TypeError) throw new Unreadable("the body is not UTF-8");
     throw error;
   }
   if (isFields(review)) return review;
   throw new Unreadable(`the body is ${named(review)}; expected an AdmissionReview object`);
+}
+
+/** Only the place: the rest of the message quotes the body, which may contain anything. */
+function placeOf({ message }: SyntaxError): string {
+  const position = /at position \d+/.exec(message)?.[0];
+  return position === undefined ? "" : ` (error ${position})`;
 }
 
 function uidOf(review: Fields): string {

@@ -7,6 +7,7 @@ import type { Ruling } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { Policies } from "../policy/policies.ts";
+import { errorFields } from "../text/error-fields.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import { notJudged } from "./answer.ts";
@@ -140,7 +141,7 @@ export class Validation {
     const asked = { rules, change, mesh, selection, user: request.user.name };
     return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
       for (const { rule, subject, error } of evaluation.errors)
-        log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...described(error) }, "rule failed");
+        log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
       return outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
     });
   }
@@ -184,7 +185,7 @@ export class Validation {
   async #read(evidence: readonly Evidence[], { request }: Review): Promise<readonly Change[] | undefined> {
     const { readAgain, log } = this.#parts;
     return readAgain?.(evidence).catch((error: unknown) => {
-      log?.error({ uid: request.uid, ...described(error) }, "the evidence of a denial could not be read again");
+      log?.error({ uid: request.uid, ...errorFields(error) }, "the evidence of a denial could not be read again");
       return undefined;
     });
   }
@@ -241,6 +242,3 @@ function unjudged(reason: string, warning: string | undefined): Decision {
 function goOn<T, U>(value: T | Promise<T>, use: (value: T) => U | Promise<U>): U | Promise<U> {
   return value instanceof Promise ? value.then((known) => use(known)) : use(value);
 }
-
-export const described = (error: unknown): { error: string; stack?: string | undefined } =>
-  error instanceof Error ? { error: error.message, stack: error.stack } : { error: String(error) };

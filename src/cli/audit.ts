@@ -1,46 +1,48 @@
-import { keptFieldsOf } from "../custom-rules/in-force.ts";
-import { Command } from "commander";
-import { selectionOf } from "../engine/setting.ts";
-import { allKinds } from "../kube/kinds.ts";
+import { Command, Option } from "commander";
 import { unusedExceptions } from "../policy/exceptions.ts";
-import { reportOf } from "../report/report.ts";
-import { reportedRulings } from "../report/reported-finding.ts";
-import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
+import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
-import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { auditDifference } from "./audit-difference.ts";
+import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import { auditWhatIf } from "./audit-what-if.ts";
+import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { judgeSet } from "./judge-files.ts";
-import { clusterDomainOption, meshOption, readMesh } from "./mesh-option.ts";
+import { clusterDomainOption, type MeshFromFiles, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
-import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
-import {
-  exitCode,
-  failedRule,
-  failOnOption,
-  guessed,
-  placesOf,
-  reportOutputOptions,
-  type ReportOptions,
-  skips,
-  writeReport,
-} from "./report-output.ts";
-import { shownErrors } from "./source-errors.ts";
+import { policiesOption, profileOption } from "./policy-options.ts";
+import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
-export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
-  readonly mesh: string;
-  readonly clusterDomain: string;
-}
+/** The labels and annotations that usually name the owner of an object. */
+const ownerLabels = ["meshward.io/owner", "owner", "team", "app.kubernetes.io/part-of"];
 
 export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   const command = new Command("audit")
     .description("check every object of a mesh as it is stored now, as an admission review would")
-    .addOption(meshOption("the mesh to check").makeOptionMandatory())
+    .addOption(meshOption("the mesh to check"))
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(policiesOption())
     .addOption(profileOption())
+    .option("-n, --namespace <name...>", "show only findings in these namespaces; * stands for any characters")
+    .option("--rule <id...>", "show only findings of these rules")
+    .option("--tag <tag...>", "show only findings of rules with one of these tags")
+    .addOption(
+      new Option("--min-mode <mode>", "show only findings with at least this mode").choices(["deny", "warn", "audit"]),
+    )
+    .option(
+      "--what-if <profile|file>",
+      "show what another profile, or the policies in a file, would deny of what is there",
+    )
+    .option(
+      "--owner-label <key...>",
+      "for --what-if: the labels or annotations that name the owner of an object, or of its Namespace",
+      ownerLabels,
+    )
+    .option(
+      "--diff <paths...>",
+      "compare two meshes or JSON reports, the older one first: what appeared, what was fixed",
+    )
     .addOption(failOnOption())
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -54,41 +56,27 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
  * Throws a UsageError if the mesh or the policies cannot be read completely.
  */
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
+  if (options.diff !== undefined) return auditDifference(options.diff, options, terminal);
+  if (options.mesh === undefined)
+    throw new UsageError("give the mesh to check with --mesh, or two meshes or reports to compare with --diff");
+  const mesh = { ...options, mesh: options.mesh };
+  if (options.whatIf !== undefined) return auditWhatIf(options.whatIf, mesh, terminal);
   const outputs = outputsOf(options);
-  const { policies, rules, errors } = await policiesOf(options);
-  if (errors.length > 0)
-    throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
-  const selection = selectionOf(policies);
-  const files = await readMesh(options, terminal, {
-    defaultNamespace: "default",
-    knowledge: knowledgeOfMesh,
-    keep: keptFieldsOf(rules),
-  });
-  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { rules, selection });
-  const places = placesOf(files.objects);
-  const left = [
-    ...skips(skipped),
-    ...guessed(guesses),
-    ...stepRules(
-      { rules, selection, mesh: files.mesh },
-      "an audit has no change: the webhook, or check with --mesh, asks it",
-    ),
-  ];
-  const asStored = rulings.map((ruling) => ({ ...ruling, finding: { ...ruling.finding, introduced: false } }));
-  const report = reportOf({
-    basis: basisOf({
-      ...{ rules, profile: options.profile, policies, selection, mesh: files.mesh },
-      objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
-      skipped: new Set(left.map(({ rule }) => rule)),
-    }),
-    ...reportedRulings(asStored, places, options.docsUrl),
-    skipped: left,
-    errors: failed.map((error) => failedRule(error, places)),
-    objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
-  });
+  const policies = await policiesToAudit(options);
+  requireKnown(options, policies);
+  const files = await meshToAudit(mesh, terminal, policies);
+  const { report: whole, rulings } = auditReport(files, policies, options);
+  const report = limited(whole, options);
   writeReport(report, outputs, terminal);
+  for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   for (const { title } of unusedExceptions(policies.exceptions, used, new Date()))
     tellNote(`${title} accepts no finding of this mesh; delete it if it is no longer needed`, terminal);
   return exitCode(report, options);
+}
+
+function noteUnknownNamespace(name: string, { mesh }: MeshFromFiles, terminal: Terminal): void {
+  const names = [...mesh.all("Namespace")].map(({ metadata }) => metadata.name);
+  if (name.includes("*") || names.includes(name)) return;
+  tellNote(`the mesh has no namespace ${JSON.stringify(name)}${suggestion(name, names)}`, terminal);
 }

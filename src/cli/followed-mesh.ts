@@ -7,6 +7,7 @@ import { type ClusterConnection, connectToCluster } from "../sources/cluster/con
 import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { MeshStore } from "../view/store.ts";
 import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
@@ -18,8 +19,10 @@ export interface FollowedMeshOptions extends MeshOptions {
   readonly maxStaleness: number;
 }
 
-export interface Following {
+/** What is told of following a cluster, and what is kept of its objects. */
+interface Following {
   readonly log: Log;
+  readonly metrics: Pick<Metrics, "listed" | "watchRestarted">;
   /** The raw fields that the rules in force read, which changes with the policies. */
   readonly keep: () => KeptFields;
 }
@@ -43,9 +46,10 @@ export interface FollowedMesh {
 export async function followMesh(
   options: FollowedMeshOptions,
   terminal: Terminal,
-  { log, keep }: Following,
+  following: Following,
 ): Promise<FollowedMesh> {
-  if (options.mesh === clusterWord) return followCluster(options, terminal, { log, keep });
+  const { keep } = following;
+  if (options.mesh === clusterWord) return followCluster(options, terminal, following);
   const { mesh } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
@@ -68,7 +72,7 @@ export async function followMesh(
 async function followCluster(
   options: FollowedMeshOptions,
   { env }: Terminal,
-  { log, keep }: Following,
+  { log, metrics, keep }: Following,
 ): Promise<FollowedMesh> {
   const { kubeconfig, context, clusterDomain, maxStaleness } = options;
   const userAgent = `meshward/${packageJson.version}`;
@@ -84,6 +88,10 @@ async function followCluster(
     log,
     maxStalenessMs: maxStaleness * 1000,
     settings: settingsIn(clusterDomain),
+    observer: {
+      listed: (kind, milliseconds) => metrics.listed(kind, milliseconds / 1_000),
+      restarted: (kind, fault) => metrics.watchRestarted(kind, fault),
+    },
   });
   return {
     current: () => cluster.mesh(),

@@ -1,5 +1,6 @@
 import { modesOf } from "../engine/rule.ts";
 import { lossesOf, moreAccepted } from "../policy/losses.ts";
+import { isExpired } from "../policy/expiry.ts";
 import type { Policies } from "../policy/policies.ts";
 import { longExceptions } from "../policy/exceptions.ts";
 import { continued } from "../policy/vanished.ts";
@@ -24,7 +25,7 @@ export interface FollowedPolicies {
 
 export interface Following {
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "policyReload" | "keptPolicies">;
+  readonly metrics: Pick<Metrics, "policyReload" | "watchPolicies">;
   readonly clock: Clock;
   /** Called after other policies came into force. */
   readonly changed?: (policies: Policies) => void;
@@ -43,13 +44,25 @@ export function followPolicies(
   let current = policies;
   let problem: string | undefined;
   let missing = "";
+  let keptCount = 0;
+  let loadedAtMs = clock.now();
   let lastRead = fingerprint(policies);
   let isReading = false;
   warnOfLongExceptions(policies, log, clock);
+  metrics.watchPolicies(() => {
+    const now = new Date(clock.now());
+    const expired = current.exceptions.filter((exception) => isExpired(exception, now)).length;
+    return {
+      policies: { loaded: current.documents.length - keptCount, kept: keptCount },
+      exceptions: { active: current.exceptions.length - expired, expired },
+      loadedAtMs,
+    };
+  });
 
   const look = async () => {
     const read = await policiesOf(options);
     const found = read.errors.map(shownError).join("\n") || undefined;
+    if (found === undefined) loadedAtMs = clock.now();
     if (found === undefined) take(read.policies);
     else if (found !== problem) {
       metrics.policyReload("refused");
@@ -63,7 +76,7 @@ export function followPolicies(
     lastRead = text;
     const { policies: next, kept } = continued(current, read, defaultsOf(current));
     const titles = kept.map(({ title }) => title);
-    metrics.keptPolicies(kept.length);
+    keptCount = kept.length;
     if (titles.join() !== missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
     missing = titles.join();
     if (fingerprint(next) === fingerprint(current)) return;

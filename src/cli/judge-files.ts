@@ -1,4 +1,5 @@
-import { audit, judge, type RuleError, type Skip } from "../engine/evaluate.ts";
+import { audit } from "../engine/audit.ts";
+import { judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import { type Finding, findingOf } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { Mode, Rule } from "../engine/rule.ts";

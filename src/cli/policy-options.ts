@@ -2,9 +2,17 @@ import { Option } from "commander";
 import { rulesInForce } from "../custom-rules/in-force.ts";
 import type { Rule } from "../engine/rule.ts";
 import { member } from "../kube/read.ts";
-import { type DefineRules, isPolicySource, loadPolicies, type PolicyError, type PolicySource } from "../policy/load.ts";
+import {
+  type DefineRules,
+  isPolicySource,
+  loadPolicies,
+  type PolicyError,
+  type PolicySource,
+  titleOf,
+} from "../policy/load.ts";
+import type { Pin } from "../policy/documents.ts";
 import type { Policies } from "../policy/policies.ts";
-import { defaultProfile, findProfile, profileNames } from "../policy/profiles.ts";
+import { defaultProfile, findProfile, type ProfileName, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -37,9 +45,16 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
   const found = findProfile(options.profile);
   if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
   const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
-  const sources = [...documents, ...more];
+  return inForce([...documents, ...more], errors, found);
+}
+
+async function inForce(
+  sources: readonly PolicySource[],
+  errors: readonly SourceError[],
+  { profile, pin }: { readonly profile: ProfileName; readonly pin?: Pin | undefined },
+): Promise<PoliciesInForce> {
   const define = await definerFor(sources);
-  const loaded = loadPolicies(sources, rules, found.profile, { pin: found.pin, define });
+  const loaded = loadPolicies(sources, rules, profile, { pin, define });
   return {
     policies: loaded.policies,
     rules: rulesInForce(rules, loaded.policies),
@@ -51,6 +66,20 @@ export async function policiesOf(options: PolicyOptions, more: readonly PolicySo
 export async function definerFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
   const isNeeded = sources.some(({ raw }) => member(member(raw, "spec"), "customRules") !== undefined);
   return isNeeded ? (await import("../custom-rules/compile.ts")).defineCustomRules : undefined;
+}
+
+/**
+ * The same, with the documents at `path` too, which replace those of the same name. Throws a UsageError if a profile or a
+ * document is wrong.
+ */
+export async function policiesWith(options: PolicyOptions, path: string): Promise<PoliciesInForce> {
+  const found = findProfile(options.profile);
+  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
+  const own = options.policies === undefined ? nothing : await documentsIn(options.policies);
+  const more = await documentsIn(path);
+  const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
+  const kept = own.documents.filter(({ raw }) => !replaced.has(titleOf(raw)));
+  return inForce([...kept, ...more.documents], [...own.errors, ...more.errors], { profile: found.profile });
 }
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */

@@ -2,10 +2,13 @@ import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import { idOf } from "../kube/identity.ts";
+import type { Formats } from "../report/format.ts";
 import { reportFormats } from "../report/formats.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import type { Places } from "../report/reported-finding.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
+import { listed } from "../text/phrases.ts";
+import { UsageError } from "../text/usage-error.ts";
 import { type OutputOptions, outputOptions, writeOutputs, type Written } from "./outputs.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
@@ -53,6 +56,16 @@ export function failedRule({ rule, subject, error }: RuleError, places: Places):
   const line = place?.locate([]).line ?? null;
   const message = `rule ${rule.id} failed on ${idOf(subject)}; this is a bug in Meshward: ${why}`;
   return { file: place?.file ?? null, line, message };
+}
+
+/** Throws a UsageError if an output asks for a format in which something other than findings is not written. */
+export function requireFormats(outputs: readonly Written[], formats: Formats<never>, flag: string): void {
+  const names = Object.keys(formats);
+  const other = outputs.find(({ format }) => !names.includes(format));
+  if (other !== undefined)
+    throw new UsageError(
+      `${flag} is written as ${listed(names, "or")}, not as ${other.format}; change --format or --output`,
+    );
 }
 
 /** Throws a UsageError if a file cannot be written. */

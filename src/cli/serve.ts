@@ -1,10 +1,13 @@
 import { once } from "node:events";
+import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { keptFieldsOf, kindsWithMore, rulesInForce } from "../custom-rules/in-force.ts";
 import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
+import { Election } from "../controllers/election.ts";
+import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -16,12 +19,19 @@ import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
 import type { MeshStore } from "../view/store.ts";
+import {
+  auditReportsOption,
+  type BackgroundAuditFlags,
+  type BackgroundAuditParts,
+  startBackgroundAudit,
+} from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
+import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { ownNamespace } from "./own-namespace.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
@@ -29,7 +39,8 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions {
+export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+  readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
@@ -81,6 +92,14 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       bytes,
       defaultStoredBytes,
     )
+    .option("--namespace <name>", "Meshward's own namespace, in which the replicas elect one; default: that of the pod")
+    .option(
+      "--audit-interval <seconds>",
+      "how often the elected replica checks the whole mesh; changes are checked when they arrive; 0: never",
+      auditSeconds,
+      3_600,
+    )
+    .addOption(auditReportsOption())
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
@@ -99,10 +118,10 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
-  let kept = keptFieldsOf(inForce.rules);
-  const mesh = await followMesh(options, terminal, { log, keep: () => kept });
-  const { cluster, connection } = mesh;
   const metrics = createMetrics({ processMetrics: true });
+  let kept = keptFieldsOf(inForce.rules);
+  const mesh = await followMesh(options, terminal, { log, metrics, keep: () => kept });
+  const { cluster, connection } = mesh;
   const policies = followPolicies(options, inForce, {
     log,
     metrics,
@@ -137,6 +156,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
+  const controllers = startControllers(options, { mesh, policies: policies.current, tell: webhook.tell, log, metrics });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -153,11 +173,41 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
+    await controllers.close();
     policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }
   return 0;
+}
+
+interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
+  readonly mesh: FollowedMesh;
+}
+
+/** Starts what the elected replica does. */
+function startControllers(options: ServeOptions, parts: ControllerParts): { close(): Promise<void> } {
+  const { mesh, log } = parts;
+  const { connection } = mesh;
+  const namespace = ownNamespace(options.namespace);
+  const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
+  const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
+  const audit = startBackgroundAudit({
+    ...parts,
+    auditInterval: options.auditInterval,
+    auditReports: options.auditReports,
+    mesh: mesh.current,
+    checks: mesh.checks,
+    pageOf: (id) => pageOf(id, options.docsUrl),
+    connection,
+    election,
+  });
+  return {
+    async close() {
+      await audit.close();
+      await election?.stop();
+    },
+  };
 }
 
 async function policiesAtStart(options: ServeOptions) {
@@ -215,6 +265,12 @@ async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Lo
   if (tlsCert === undefined || tlsKey === undefined)
     throw new UsageError("the webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
   return { certificates: mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock }), announce() {} };
+}
+
+function auditSeconds(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && (value === 0 || value >= 10)) return value;
+  throw new InvalidArgumentError("expected whole seconds, 10 to 999999, or 0.");
 }
 
 function portNumber(text: string): number {

@@ -50,6 +50,8 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
+  /** Writes Events on objects, or logs them if no cluster is connected. Never throws. */
+  tell(events: readonly ObjectEvent[]): void;
   /** Drains, faster if `hurry` is aborted, then closes both ports. */
   close(hurry?: AbortSignal): Promise<void>;
 }
@@ -80,6 +82,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   return {
     port,
     opsPort,
+    tell: events.tell,
     async close(hurry) {
       await server.close(hurry);
       await events.close();
@@ -118,7 +121,8 @@ function eventWriterOf({ connection, log }: WebhookOptions, metrics: Metrics) {
   if (connection === undefined)
     return {
       tell(events: readonly ObjectEvent[]) {
-        for (const event of events) log.info(event, "Event not written: no cluster is connected");
+        for (const { reason, rule, regarding } of events)
+          log.info({ reason, rule, regarding }, "Event not written: no cluster is connected");
       },
       close: async () => undefined,
     };

@@ -32,7 +32,7 @@ export const defaultNames: InstalledNames = {
  */
 export const permissionsOfControllers = (
   names: InstalledNames = defaultNames,
-): Readonly<Record<"election" | "certificates" | "caBundle" | "selfTest", readonly Permission[]>> => ({
+): Readonly<Record<"election" | "certificates" | "caBundle" | "audit" | "selfTest", readonly Permission[]>> => ({
   election: [
     {
       apiGroups: ["coordination.k8s.io"],
@@ -75,6 +75,30 @@ export const permissionsOfControllers = (
       verbs: ["get", "list", "watch", "patch"],
       scope: "cluster",
       why: "caBundle of Meshward's own webhooks is set, and repaired when someone removes it; no other field is written",
+    },
+  ],
+  audit: [
+    {
+      apiGroups: ["openreports.io"],
+      resources: ["reports", "clusterreports"],
+      verbs: ["list", "get", "create", "update", "delete"],
+      scope: "cluster",
+      why: "what background audits find is written into reports, and into no others than those with Meshward's label",
+    },
+    {
+      apiGroups: ["wgpolicyk8s.io"],
+      resources: ["policyreports", "clusterpolicyreports"],
+      verbs: ["list", "get", "create", "update", "delete"],
+      scope: "cluster",
+      why: "the same, where the cluster has PolicyReports",
+    },
+    {
+      apiGroups: ["admissionregistration.k8s.io"],
+      resources: ["validatingwebhookconfigurations"],
+      resourceNames: [names.webhookConfiguration],
+      verbs: ["get"],
+      scope: "cluster",
+      why: "it owns the reports, so that they are deleted with it",
     },
   ],
   selfTest: [

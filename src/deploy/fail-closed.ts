@@ -1,3 +1,4 @@
+import { protectedLabel } from "../kube/meshward-metadata.ts";
 import type { Policies } from "../policy/policies.ts";
 import { isGlob } from "../text/globs.ts";
 import type { Labels } from "../policy/documents.ts";
@@ -10,7 +11,7 @@ export interface ProtectedNamespaces {
 }
 
 /** The protected namespaces of the profiles. */
-export const protectedByDefault: ProtectedNamespaces = { labels: [{ "meshward.io/protected": "true" }] };
+export const protectedByDefault: ProtectedNamespaces = { labels: [{ [protectedLabel.key]: "true" }] };
 
 /** The namespaces that policies protect. Names with `*` are left out: protect these namespaces by a label as well. */
 export function protectedNamespacesOf(policies: Policies): ProtectedNamespaces {

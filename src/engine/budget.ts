@@ -76,6 +76,10 @@ export class Budget {
   resume(): void {
     this.#sliceStart = this.#cpuMs();
   }
+  /** Starts to count again, for the next of many evaluations that share the slices. */
+  renew(): void {
+    this.#usedMs = 0;
+  }
   /** Ends the evaluation. Reads of its sides after that are not counted. */
   end(): void {
     this.#isEnded = true;

@@ -7,11 +7,11 @@ import { sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
-import { type Finding, type FoundBy, findingOf } from "./finding.ts";
+import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { allSubjects, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
+import { rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -121,35 +121,6 @@ function* judgeSubjects(rule: Rule, subjects: Subjects, draft: Draft): Generator
   } catch (error) {
     if (error instanceof BudgetExceeded) return error;
     throw error;
-  }
-}
-
-/** Evaluates the state rules for a mesh as it is. No finding is introduced. */
-export function* audit(
-  rules: readonly Rule[],
-  mesh: Mesh,
-  selection: Selection = everyRule,
-): Generator<Finding | Skip | RuleError> {
-  const side = sideOf(mesh);
-  const settings = selection.between(side, side);
-  for (const rule of rules) {
-    if (!rule.check) continue;
-    const unknown = unknownTo(rule, side);
-    if (unknown !== undefined) yield { rule, unknown };
-    else for (const subject of allSubjects(rule, side)) yield* auditSubject(rule, subject, side, settings);
-  }
-}
-
-function* auditSubject(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
-  if (!isJudgedBy(rule, subject)) return;
-  const setting = settings.of(rule, subject);
-  if (setting.mode === "off") return;
-  const by = { rule, subject, setting };
-  try {
-    for (const problem of rule.check?.(subject, mesh, setting.parameters) ?? [])
-      if (problem !== undefined) yield findingOf(problem, by, false);
-  } catch (error) {
-    yield { ...by, error };
   }
 }
 
@@ -263,5 +234,5 @@ function failed(error: unknown, by: FoundBy, { errors }: Draft): void {
 }
 
 /** Only rules with judgesMalformed check an object that could be read only in part. */
-const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
+export const isJudgedBy = (rule: Rule, subject: AnyObject): boolean =>
   subject.malformed === undefined || rule.judgesMalformed === true;

@@ -201,6 +201,18 @@ export function rulingsOf(findings: readonly Finding[], context: RulingContext):
   return withoutSameTopic(findings.map((finding) => rulingOf(finding, context)));
 }
 
+/** The same, but yields after some findings. */
+export function* ruled(findings: readonly Finding[], context: RulingContext): Generator<void, readonly Ruling[]> {
+  const rulings: Ruling[] = [];
+  for (const finding of findings) {
+    rulings.push(rulingOf(finding, context));
+    if (rulings.length % ruledAtOnce === 0) yield;
+  }
+  return withoutSameTopic(rulings);
+}
+
+const ruledAtOnce = 200;
+
 /** The exception that accepts a finding: its own, or that of a finding which includes it. */
 function exceptionOf(
   { rule, subject, message, key = message, acceptedWith = [] }: Finding,

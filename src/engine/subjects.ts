@@ -16,13 +16,24 @@ interface Declared {
   /** What to follow from changed objects, by their kinds. */
   readonly walks: Map<string, Walk>;
 }
-const declarations = new WeakMap<Rule, Declared>();
 
-function declared(rule: Rule): Declared {
-  let found = declarations.get(rule);
+/**
+ * What is asked about a change.
+ * - `introduced`: which subjects can have a problem that it introduces.
+ * - `state`: which subjects can have another result in an audit, be it only another wording.
+ */
+export type Question = "introduced" | "state";
+
+const declarations: Readonly<Record<Question, WeakMap<Rule, Declared>>> = {
+  introduced: new WeakMap(),
+  state: new WeakMap(),
+};
+
+function declared(rule: Rule, question: Question = "introduced"): Declared {
+  let found = declarations[question].get(rule);
   if (found === undefined) {
-    // A change of what a fact for wording reads affects no other subject.
-    const relations = relationsAmong(rule.reads, ({ isForWording }) => isForWording !== true);
+    // A change of what a fact for wording reads introduces no problem of another subject.
+    const relations = relationsAmong(rule.reads, ({ isForWording }) => question === "state" || isForWording !== true);
     found = {
       relations,
       kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
@@ -30,7 +41,7 @@ function declared(rule: Rule): Declared {
       ends: new Set(relations.map(({ to }) => to.kind)),
       walks: new Map(),
     };
-    declarations.set(rule, found);
+    declarations[question].set(rule, found);
   }
   return found;
 }
@@ -94,8 +105,8 @@ interface Walk {
 }
 
 /** Without relations that lead nowhere: those between kinds that the change does not reach, or that no subject reads. */
-function walkOf(rule: Rule, from: string): Walk {
-  const { relations, subjects, walks } = declared(rule);
+function walkOf(rule: Rule, from: string, question: Question): Walk {
+  const { relations, subjects, walks } = declared(rule, question);
   const known = walks.get(from);
   if (known !== undefined) return known;
   const reached = reachable(new Set(from.split(",")), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
@@ -136,18 +147,20 @@ function ordinalOf(relation: Relation): number {
   return ordinal;
 }
 
-/** The subjects of one review. Rules that follow the same relations from the changed objects share one search. */
+/** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
   readonly #changes: readonly Change[] | undefined;
   readonly #sides: readonly [before: Mesh, after: Mesh];
   readonly #changed: readonly AnyObject[];
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
+  readonly #question: Question;
   readonly #searches = new Map<string, Search>();
 
   /** Without `changes`, all subjects of the mesh after the change. */
-  constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh) {
+  constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh, question: Question = "introduced") {
     this.#changes = changes;
+    this.#question = question;
     this.#sides = [before, after];
     this.#changed = (changes ?? []).flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
     this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
@@ -158,13 +171,14 @@ export class Subjects {
    * objects, over any number of relations, on both sides.
    */
   of(rule: Rule): Iterable<AnyObject | undefined> {
-    const { subjects, ends } = declared(rule);
+    const { subjects, ends } = declared(rule, this.#question);
     const changes = this.#changes;
     if (changes === undefined) return allSubjects(rule, this.#sides[1]);
     const [first] = changes;
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
-    const isOwn = rule.onlyOwnChanges === true || changes.every((change) => !ends.has(subjectOf(change).kind));
-    if (!isOwn) return this.#searched(subjects, walkOf(rule, this.#kinds));
+    const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
+    const isOwn = isAboutItself || changes.every((change) => !ends.has(subjectOf(change).kind));
+    if (!isOwn) return this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
     if (first === undefined || changes.length > 1) return distinct(subjects, this.#changed);
     const subject = subjectOf(first);
     return subjects.has(subject.kind) ? [subject] : [];

@@ -6,6 +6,7 @@ import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
+import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
@@ -26,11 +27,13 @@ export async function generated(): Promise<Generated> {
   const readable = await findReadable(root, found);
   const fixtures = join(root, "test/rules");
   const rules = found.map(({ rule }) => rule);
+  const observability = await observabilityPage();
   return {
     faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable), ...readerFaults()],
     files: () => [
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
+      { path: "docs/observability.md", content: observability },
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
       { path: "policies/custom-rule-functions.md", content: functionReference() },
       ...chartFiles(rules),

@@ -9,22 +9,44 @@ import { Schemas } from "../schemas/schemas.ts";
  */
 export function readerFaults(): readonly string[] {
   const schemas = new Schemas();
-  return allKinds.flatMap((kind) =>
-    kinds[kind].served.filter(({ group }) => isKnownGroup(group)).flatMap((served) => faultsOf(served, schemas)),
-  );
+  return allKinds.flatMap((kind) => {
+    const definitions = kinds[kind].served
+      .filter(({ group }) => isKnownGroup(group))
+      .map((served) => unknownIn(served, (raw) => kinds[kind].read(raw, []), schemas));
+    const missing = definitions.flatMap((one) => (typeof one === "string" ? [one] : []));
+    const known = definitions.filter((one) => typeof one !== "string");
+    return [...missing, ...faultsOf(known)];
+  });
+}
 
-  function faultsOf(served: Served, known: Schemas): readonly string[] {
-    const { group, kind, versions } = served;
-    const [version, schema] = firstSchema(served, known);
-    if (schema === undefined && versions.some((one) => known.serves(group, one, kind))) return [];
-    if (schema === undefined)
-      return [`kube/kinds.ts: no schema has ${group} ${kind} in one of the versions ${versions.join(", ")}`];
-    const entry = allKinds.find((one) => kinds[one].served.includes(served));
-    return unknownFields(schema, (raw) => entry !== undefined && kinds[entry].read(raw, [])).map(
-      (path) =>
-        `kube/schemas.ts: the reader of ${kind} asks for ${path}, which ${group}/${version} does not have; correct it, or add it to schemas/additions.ts`,
+/** A definition, and the fields that it does not have. */
+interface Unknown {
+  /** The kind, its group and its version: `HTTPRoute of gateway.networking.k8s.io/v1`. */
+  readonly title: string;
+  readonly paths: readonly string[];
+}
+
+function unknownIn(served: Served, read: (raw: unknown) => unknown, known: Schemas): Unknown | string {
+  const { group, kind, versions } = served;
+  const [version, schema] = firstSchema(served, known);
+  const title = `${kind} of ${group}/${version}`;
+  if (schema !== undefined) return { title, paths: unknownFields(schema, read) };
+  if (versions.some((one) => known.serves(group, one, kind))) return { title, paths: [] };
+  return `kube/kinds.ts: no schema has ${group} ${kind} in one of the versions ${versions.join(", ")}`;
+}
+
+/** One reader is for all kinds that are served as one, so a field is wrong if none of them has it. */
+function faultsOf(definitions: readonly Unknown[]): readonly string[] {
+  const lacks = ({ paths }: Unknown, field: string) =>
+    paths.some((path) => field === path || field.startsWith(`${path}.`) || field.startsWith(`${path}[]`));
+  const fields = new Set(definitions.flatMap(({ paths }) => paths));
+  const titles = definitions.map(({ title }) => title).join(", ");
+  return [...fields]
+    .filter((field) => definitions.every((one) => lacks(one, field)))
+    .map(
+      (field) =>
+        `kube/schemas.ts: the reader asks for ${field}, which ${titles} does not have; correct it, or add it to schemas/additions.ts`,
     );
-  }
 }
 
 function firstSchema({ group, kind, versions }: Served, known: Schemas): readonly [string, Schema | undefined] {

@@ -148,6 +148,17 @@ const bodies: Partial<Record<Kind, string>> = {
   gatewayClassName: istio
   listeners:
     - { name: http, port: 80, protocol: HTTP }`,
+  KubernetesRoute: `spec:
+  parentRefs:
+    - { name: public }
+  rules:
+    - backendRefs:
+        - { name: cart, port: 80 }`,
+  ReferenceGrant: `spec:
+  from:
+    - { group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: web }
+  to:
+    - { group: "", kind: Service }`,
   PeerAuthentication: `spec:
   mtls: { mode: STRICT }`,
   AuthorizationPolicy: `spec:

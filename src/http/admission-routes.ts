@@ -5,7 +5,8 @@ import { type AdmissionRequest, type Decision, type Gate, readReview } from "../
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics, RefusalReason } from "../telemetry/metrics.ts";
+import type { AdmissionSample, Metrics, RefusalReason } from "../telemetry/metrics.ts";
+import { errorFields } from "../text/error-fields.ts";
 import type { RepeatedLines } from "./repeated-lines.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
 
@@ -88,6 +89,9 @@ const unknown = {
   dryRun: false,
   rules: [],
   ruleErrors: [],
+  skipped: [],
+  addedLabels: [],
+  wouldDeny: [],
   hasBrokenGlass: false,
   liveRead: undefined,
   concurrent: undefined,
@@ -104,11 +108,7 @@ function gateFailed(log: Log, path: WebhookPath, uid: string, error: unknown): D
     log.error({ uid: clip(uid), path, error: error.message }, "admission failed");
     return undecided(`${error.message}; try again`);
   }
-  const text = error instanceof Error ? error.message : String(error);
-  log.error(
-    { uid: clip(uid), path, error: text, stack: error instanceof Error ? error.stack : undefined },
-    "admission failed",
-  );
+  log.error({ uid: clip(uid), path, ...errorFields(error) }, "admission failed");
   return undecided(`an internal error occurred; see Meshward's log for uid ${uid}`);
 }
 
@@ -146,37 +146,53 @@ function record(
   milliseconds: number,
 ): void {
   const { kind, operation, dryRun } = request;
-  const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
   parts.log.admission({
     uid: clip(request.uid),
     path,
     operation,
+    group: clip(kind.group),
+    version: clip(kind.version),
     kind: clip(kind.kind),
     namespace: clip(request.namespace),
     name: clip(request.name),
     user: clip(request.user.name),
+    userGroups: request.user.groups.slice(0, mostGroups).map(clip),
     dryRun,
     decision: decision.outcome,
     rules: decision.rules,
+    addedLabels: decision.addedLabels,
     liveRead: decision.liveRead,
     concurrent: decision.concurrent,
     milliseconds: Math.round(milliseconds * 1_000) / 1_000,
   });
-  parts.metrics.admission({
-    webhook: path.slice(1),
-    operation,
-    kind: kindOf(apiVersion, kind.kind) === undefined ? "other" : kind.kind,
-    decision: decision.outcome,
-    dryRun,
-    seconds: milliseconds / 1_000,
-    rules: decision.rules,
-    ruleErrors: decision.ruleErrors ?? [],
-    hasBrokenGlass: decision.events?.some(({ reason }) => reason === breakGlassUsed) ?? false,
-    liveRead: decision.liveRead,
-    concurrent: decision.concurrent,
-  });
+  parts.metrics.admission({ ...sampleOf(request, decision), webhook: path.slice(1), seconds: milliseconds / 1_000 });
   if (decision.events !== undefined) parts.tell?.(decision.events);
 }
+
+function sampleOf(
+  { kind, operation, dryRun }: AdmissionRequest,
+  decision: Decision,
+): Omit<AdmissionSample, "webhook" | "seconds"> {
+  const { ruleErrors = [], skipped = [], addedLabels = [], wouldDeny = [], events = [], ...decided } = decision;
+  const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
+  return {
+    operation,
+    kind: kindOf(apiVersion, kind.kind) === undefined ? "other" : kind.kind,
+    decision: decided.outcome,
+    dryRun,
+    rules: decided.rules,
+    ruleErrors,
+    skipped,
+    addedLabels,
+    wouldDeny,
+    hasBrokenGlass: events.some(({ reason }) => reason === breakGlassUsed),
+    liveRead: decided.liveRead,
+    concurrent: decided.concurrent,
+  };
+}
+
+/** Of the groups of a requester, the log has this many. */
+const mostGroups = 20;
 
 /** The API server limits the length of these fields, but any client that reaches the port can send anything. */
 function clip(text: string): string {

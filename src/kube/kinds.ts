@@ -8,9 +8,11 @@ import {
   envoyFilter,
   gateway,
   kubernetesGateway,
+  kubernetesRoute,
   namespace,
   peerAuthentication,
   proxyConfig,
+  referenceGrant,
   requestAuthentication,
   service,
   serviceEntry,
@@ -41,6 +43,13 @@ const istioVersions = ["v1", "v1beta1", "v1alpha3"];
 const networking = (kind: string, plural: string): Served => ({
   group: "networking.istio.io",
   versions: istioVersions,
+  kind,
+  plural,
+  namespaced: true,
+});
+const gatewayApi = (kind: string, plural: string, versions: readonly string[]): Served => ({
+  group: "gateway.networking.k8s.io",
+  versions,
   kind,
   plural,
   namespaced: true,
@@ -92,18 +101,18 @@ export const kinds = {
   DestinationRule: entry([networking("DestinationRule", "destinationrules")], destinationRule),
   ServiceEntry: entry([networking("ServiceEntry", "serviceentries")], serviceEntry),
   Gateway: entry([networking("Gateway", "gateways")], gateway),
-  KubernetesGateway: entry(
+  KubernetesGateway: entry([gatewayApi("Gateway", "gateways", ["v1", "v1beta1"])], kubernetesGateway),
+  /** The routes of the Gateway API. */
+  KubernetesRoute: entry(
     [
-      {
-        group: "gateway.networking.k8s.io",
-        versions: ["v1", "v1beta1"],
-        kind: "Gateway",
-        plural: "gateways",
-        namespaced: true,
-      },
+      gatewayApi("HTTPRoute", "httproutes", ["v1", "v1beta1"]),
+      gatewayApi("GRPCRoute", "grpcroutes", ["v1", "v1alpha2"]),
+      gatewayApi("TLSRoute", "tlsroutes", ["v1", "v1alpha3", "v1alpha2"]),
+      gatewayApi("TCPRoute", "tcproutes", ["v1", "v1alpha2"]),
     ],
-    kubernetesGateway,
+    kubernetesRoute,
   ),
+  ReferenceGrant: entry([gatewayApi("ReferenceGrant", "referencegrants", ["v1", "v1beta1"])], referenceGrant),
   PeerAuthentication: entry([security("PeerAuthentication", "peerauthentications")], peerAuthentication),
   AuthorizationPolicy: entry([security("AuthorizationPolicy", "authorizationpolicies")], authorizationPolicy),
   RequestAuthentication: entry([security("RequestAuthentication", "requestauthentications")], requestAuthentication),

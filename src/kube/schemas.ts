@@ -208,8 +208,12 @@ export const kubernetesGateway = record({
         port: int32,
         protocol: text,
         hostname: text,
+        tls: optional(record({ mode: text })),
         allowedRoutes: optional(
-          record({ namespaces: optional(record({ from: text, selector: optional(labelSelector) })) }),
+          record({
+            namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
+            kinds: list(record({ group: text, kind: name })),
+          }),
         ),
       }),
     ),
@@ -217,6 +221,31 @@ export const kubernetesGateway = record({
   status: record({
     addresses: list(record({ value: name })),
     conditions: list(record({ type: name, status: name })),
+  }),
+});
+
+const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
+const backendRef = record({ ...backendObject, weight: int32 });
+
+export const kubernetesRoute = record({
+  spec: record({
+    parentRefs: list(record({ group: text, kind: text, namespace: text, name, sectionName: text, port: int32 })),
+    hostnames: list(name),
+    rules: list(
+      record({
+        filters: list(
+          record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
+        ),
+        backendRefs: list(backendRef),
+      }),
+    ),
+  }),
+});
+
+export const referenceGrant = record({
+  spec: record({
+    from: list(record({ group: name, kind: name, namespace: name })),
+    to: list(record({ group: name, kind: name, name: text })),
   }),
 });
 

@@ -302,7 +302,7 @@ function exceptionOf(raw: unknown): Exception {
 }
 
 /** The kind and name as far as the document sets them: `MeshwardPolicy payments`. */
-function titleOf(raw: unknown): string {
+export function titleOf(raw: unknown): string {
   const kind = member(raw, "kind");
   const metadata = member(raw, "metadata");
   const parts = kind === "MeshwardException" ? [member(metadata, "namespace")] : [];

@@ -5,6 +5,7 @@ import { markdownBlock, markdownCode, markdownLine } from "./markdown-text.ts";
 import {
   acceptance,
   countsOf,
+  filterOf,
   loweredBecause,
   policiesOf,
   shownObject,
@@ -112,6 +113,7 @@ function basisItems(report: Report): readonly string[] {
   const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
   const lines = [
     countsOf(report),
+    ...filterOf(basis),
     policiesOf(basis),
     ...[...idle].map(([reason, rules]) => `${counted(rules.length, "rule")} had nothing to check (${reason})`),
     ...skipped,

@@ -1,3 +1,4 @@
+import { listed } from "../text/phrases.ts";
 import type { AcceptedFinding, Basis, Report, ReportedFinding, ReportedObject } from "./report.ts";
 
 // The sentences that several formats share.
@@ -65,8 +66,23 @@ export function idleOf({ idle }: Basis): readonly string[] {
 /** More than there are rules for protected namespaces only, which a reader may want to know by name. */
 const mostRules = 40;
 
+/** What a report is limited to; empty if it has all findings. */
+export function filterOf({ filter }: Basis): readonly string[] {
+  if (filter === undefined) return [];
+  const { namespaces, rules, tags, minMode, hidden } = filter;
+  const limits = [
+    ...(namespaces.length > 0 ? [`in namespace ${listed(namespaces, "or")}`] : []),
+    ...(rules.length > 0 ? [`of rule ${listed(rules, "or")}`] : []),
+    ...(tags.length > 0 ? [`with tag ${listed(tags, "or")}`] : []),
+    ...(minMode === "audit" ? [] : [minMode === "warn" ? "that warn or deny" : "that deny"]),
+  ];
+  return [`shown are only findings ${limits.join(", ")}; ${plural(hidden, "other finding")} not shown`];
+}
+
 /** Skipped rules by reason, so that files without Services do not produce a line for every rule. */
-export function skippedByReason({ skipped }: Report): readonly (readonly [reason: string, rules: readonly string[]])[] {
+export function skippedByReason({
+  skipped,
+}: Pick<Report, "skipped">): readonly (readonly [reason: string, rules: readonly string[]])[] {
   const byReason = Map.groupBy(skipped, ({ reason }) => reason);
   return [...byReason].map(([reason, members]) => [reason, members.map(({ rule }) => rule)]);
 }

@@ -117,6 +117,19 @@ export interface Basis {
   readonly objects: Readonly<Record<string, number>>;
   /** Rules that had no object to check, and why. */
   readonly idle: readonly { readonly rule: string; readonly reason: string }[];
+  /** What the report is limited to; absent: it has all findings. */
+  readonly filter?: ReportFilter;
+}
+
+/** Limits what a report shows. Everything was checked all the same, because findings depend on each other. */
+export interface ReportFilter {
+  /** Of the objects; `*` stands for any characters. A Namespace belongs to itself. Empty: all, as for the next two. */
+  readonly namespaces: readonly string[];
+  readonly rules: readonly string[];
+  readonly tags: readonly string[];
+  readonly minMode: "deny" | "warn" | "audit";
+  /** The number of findings that the report does not have. */
+  readonly hidden: number;
 }
 
 export interface Report {

@@ -4,6 +4,7 @@ import { hanging, type Page } from "./page.ts";
 import {
   acceptance,
   countsOf,
+  filterOf,
   idleOf,
   loweredBecause,
   policiesOf,
@@ -69,5 +70,6 @@ function shownSkips(report: Report, style: Style, page: Page): string[] {
 
 function summaryOf(report: Report): readonly string[] {
   const first = countsOf(report);
-  return report.summary.objects === 0 ? [first] : [first, shown(policiesOf(report.basis)), ...idleOf(report.basis)];
+  if (report.summary.objects === 0) return [first];
+  return [first, ...filterOf(report.basis).map(shown), shown(policiesOf(report.basis)), ...idleOf(report.basis)];
 }

@@ -19,6 +19,13 @@ import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
+import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
+import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
+import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
+import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
+import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
+import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -94,6 +101,13 @@ export const rules: readonly Rule[] = [
   gatewayPlainHttp,
   gatewayServerInvalid,
   gatewayTlsWeak,
+  httpRouteBackendNotFound,
+  httpRouteHostMismatch,
+  httpRouteNotAllowed,
+  httpRouteParentNotFound,
+  httpRouteReferenceNotGranted,
+  httpRouteWeightsNot100,
+  httpRouteWithoutBackend,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
   kubernetesServiceRoutesTakenOver,

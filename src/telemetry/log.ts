@@ -3,23 +3,49 @@ import pino from "pino";
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** An admission review that was answered. */
+/** An admission review that was answered. Its fields are described in `reviewFields`. */
 export interface AnsweredReview {
   readonly uid: string;
   readonly path: "/validate" | "/mutate";
   readonly operation: "CREATE" | "UPDATE" | "DELETE";
+  readonly group: string;
+  readonly version: string;
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
   readonly user: string;
+  readonly userGroups: readonly string[];
   readonly dryRun: boolean;
   readonly decision: string;
-  /** Ids of the rules that had findings. */
   readonly rules: readonly string[];
+  readonly addedLabels: readonly string[] | undefined;
   readonly liveRead: string | undefined;
   readonly concurrent: string | undefined;
   readonly milliseconds: number;
 }
+
+/** The fields of a review in the log, in their order. The documentation is made from them. */
+export const reviewFields = {
+  uid: "uid of the request, as in traces of the API server",
+  path: "/validate or /mutate",
+  operation: "CREATE, UPDATE or DELETE",
+  group: "API group of the object; empty for the core group",
+  version: "version of the object in the request",
+  kind: "kind of the object",
+  namespace: "namespace of the object; empty for cluster-scoped objects",
+  name: "name of the object; empty if the API server has yet to generate it",
+  user: "name of the requester",
+  userGroups: "groups of the requester; of many, the first 20",
+  dryRun: "whether it was a dry run, which stores nothing",
+  decision: "allow, warn, deny or error (error: the review failed, so the request was denied)",
+  rules: "ids of the rules that had findings",
+  addedLabels: "keys of the labels that were added to the object; absent if there are none",
+  liveRead:
+    "result of reading the evidence of a denial again: confirmed, changed (the cached data was outdated) or late; absent if that was not necessary",
+  concurrent:
+    "result where a change that was admitted a moment before made a difference: denied, admitted or undecided; absent otherwise",
+  milliseconds: "time from the last byte of the review to its response",
+} as const satisfies Readonly<Record<keyof AnsweredReview, string>>;
 
 /**
  * Writes one JSON line for each call: `level`, `time` (ISO 8601), the fields, `msg`. Never pass contents of objects
@@ -78,13 +104,16 @@ function logTo(lines: Lines, options: pino.LoggerOptions): Log {
   };
 }
 
+const listed = (texts: readonly string[]): string => (texts.length === 0 ? "[]" : JSON.stringify(texts));
 const quoted = (text: string): string => JSON.stringify(text);
 
 function admissionLine(review: AnsweredReview, now: Date): string {
-  const { uid, path, operation, kind, namespace, name, user, dryRun, decision, rules, liveRead, concurrent } = review;
-  const asked = `"path":"${path}","operation":"${operation}","kind":${quoted(kind)},"namespace":${quoted(namespace)}`;
-  const by = `"name":${quoted(name)},"user":${quoted(user)},"dryRun":${dryRun}`;
-  const decided = `"decision":"${decision}","rules":${rules.length === 0 ? "[]" : JSON.stringify(rules)}`;
+  const { uid, path, operation, kind, namespace, name, user, dryRun, decision, liveRead, concurrent } = review;
+  const type = `"group":${quoted(review.group)},"version":${quoted(review.version)},"kind":${quoted(kind)}`;
+  const asked = `"path":"${path}","operation":"${operation}",${type},"namespace":${quoted(namespace)}`;
+  const by = `"name":${quoted(name)},"user":${quoted(user)},"userGroups":${listed(review.userGroups)},"dryRun":${dryRun}`;
+  const added = review.addedLabels === undefined ? "" : `,"addedLabels":${listed(review.addedLabels)}`;
+  const decided = `"decision":"${decision}","rules":${listed(review.rules)}${added}`;
   const read = liveRead === undefined ? "" : `,"liveRead":"${liveRead}"`;
   const others = concurrent === undefined ? "" : `,"concurrent":"${concurrent}"`;
   return `{"level":"info","time":"${now.toISOString()}","uid":${quoted(uid)},${asked},${by},${decided}${read}${others},"milliseconds":${review.milliseconds},"msg":"admission"}\n`;

@@ -29,7 +29,7 @@ export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: 
   return new Overlay(base, changes, new Set(), onRead);
 }
 
-class Overlay implements Mesh {
+export class Overlay implements Mesh {
   readonly settings: MeshSettings;
   readonly #base: Mesh;
   readonly #layer: ObjectTable;
@@ -62,6 +62,18 @@ class Overlay implements Mesh {
     const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
     if (namespace !== "")
       this.#added.set(namespace, (this.#added.get(namespace) ?? 0) + (kind === "Namespace" ? 0 : added));
+  }
+
+  /** Hides a change that the base has made since this overlay was made, so that the overlay stays as it was. */
+  hide({ old, object }: Change): void {
+    const { kind, metadata } = subjectOf({ old, object });
+    this.#touched.add(kind);
+    if (object !== undefined) this.#gone.add(object);
+    // What is hidden itself came after this overlay was made.
+    if (old !== undefined && (old === object || !this.#gone.has(old))) this.#layer.set(old);
+    if (kind === "Namespace") return;
+    const added = (object === undefined ? 0 : 1) - (old === undefined ? 0 : 1);
+    this.#added.set(metadata.namespace, (this.#added.get(metadata.namespace) ?? 0) - added);
   }
 
   /** Adds or removes the implied Namespace of a namespace with objects, as MeshStore does. */

@@ -2,6 +2,7 @@ import { namespaceKey } from "../kube/identity.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { ObjectTable } from "./object-table.ts";
+import type { Change } from "./overlay.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
@@ -11,6 +12,7 @@ export class MeshStore implements Mesh {
   readonly #table: ObjectTable;
   readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
   readonly #population = new Map<string, number>();
+  readonly #watchers = new Set<(change: Change) => void>();
 
   /** Kinds that `knowledge` does not contain are complete. */
   constructor(settings: MeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
@@ -57,17 +59,35 @@ export class MeshStore implements Mesh {
     return this.#table.count(kind);
   }
 
+  /** Calls `changed` after each change, also of implied Namespaces, until the returned function is called. */
+  watch(changed: (change: Change) => void): () => void {
+    this.#watchers.add(changed);
+    return () => void this.#watchers.delete(changed);
+  }
+
   set(object: AnyObject): void {
-    const old = this.#table.set(object);
+    const old = this.#replace(object);
     if (old === undefined) this.#settle(object.metadata.namespace, 1);
   }
 
   /** `key` is a result of keyOf. */
   delete(kind: Kind, key: string): void {
-    const old = this.#table.delete(kind, key);
+    const old = this.#remove(kind, key);
     if (old === undefined) return;
     if (kind === "Namespace") this.#settle(old.metadata.name, 0);
     else this.#settle(old.metadata.namespace, -1);
+  }
+
+  #replace(object: AnyObject): AnyObject | undefined {
+    const old = this.#table.set(object);
+    for (const changed of this.#watchers) changed({ old, object });
+    return old;
+  }
+
+  #remove(kind: Kind, key: string): AnyObject | undefined {
+    const old = this.#table.delete(kind, key);
+    if (old !== undefined) for (const changed of this.#watchers) changed({ old });
+    return old;
   }
 
   /** Adds an implied Namespace for a namespace with objects, as long as the source has not provided the Namespace. */
@@ -77,8 +97,8 @@ export class MeshStore implements Mesh {
     if (population === 0) this.#population.delete(namespace);
     else this.#population.set(namespace, population);
     const there = this.#table.find("Namespace", namespaceKey(namespace));
-    if (there === undefined && population > 0) this.#table.set(impliedNamespace(namespace));
-    else if (there?.implied && population === 0) this.#table.delete("Namespace", namespaceKey(namespace));
+    if (there === undefined && population > 0) this.#replace(impliedNamespace(namespace));
+    else if (there?.implied && population === 0) this.#remove("Namespace", namespaceKey(namespace));
   }
 }
 

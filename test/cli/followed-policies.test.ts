@@ -116,7 +116,7 @@ for (const [what, act] of vanishing)
     assert.equal(it.lines.find(({ level }) => level === "error")?.documents?.toString(), "MeshwardPolicy a");
     assert.match(String(it.lines.find(({ level }) => level === "error")?.msg), /stay in force.*withdrawn: true/);
     assert.ok(it.isProtected("shop") && it.isProtected("bank"));
-    assert.match(await it.metrics.text(), /^meshward_policies_kept 1$/m);
+    assert.match(await it.metrics.text(), /^meshward_policies\{state="kept"\} 1$/m);
     // The same state is not reported again; another change is.
     it.write("b.yaml", document("b", protecting("bank", "more")));
     await it.look(() => it.isProtected("more"));
@@ -152,7 +152,7 @@ test("a document that says less is taken, as an error that names what is lost, a
   it.remove("a.yaml");
   it.write("b.yaml", document("b", protecting("mail")));
   await it.look(() => it.isProtected("mail"));
-  assert.match(await it.metrics.text(), /^meshward_policies_kept 0$/m);
+  assert.match(await it.metrics.text(), /^meshward_policies\{state="kept"\} 0$/m);
 });
 
 test("a document that only lowers goes with its file, and so does an exception", limit, async () => {

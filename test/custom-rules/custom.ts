@@ -3,7 +3,7 @@ import { createGate } from "../../src/admission/gate.ts";
 import type { Decision } from "../../src/admission/review.ts";
 import { defineCustomRules } from "../../src/custom-rules/compile.ts";
 import { keptFieldsOf, rulesInForce } from "../../src/custom-rules/in-force.ts";
-import { audit } from "../../src/engine/evaluate.ts";
+import { audit } from "../../src/engine/audit.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
 import type { Path } from "../../src/kube/read.ts";

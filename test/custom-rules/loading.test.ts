@@ -21,7 +21,7 @@ describe("what is wrong with a rule is said with its place", () => {
       "kinds: [VirtualServce], expression: 'true'",
       /customRules\[0\]\.kinds\[0\]: there is no kind "VirtualServce" that Meshward reads; did you mean "VirtualService"\?/,
     ],
-    ["kinds: [HTTPRoute], expression: 'true'", /there is no kind "HTTPRoute" that Meshward reads/],
+    ["kinds: [Ingress], expression: 'true'", /there is no kind "Ingress" that Meshward reads/],
     ["kinds: [ConfigMap], expression: 'true'", /there is no kind "ConfigMap"/],
     [
       "kinds: [Gateway], expression: 'true'",

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { audit, judge } from "../../src/engine/evaluate.ts";
+import { audit } from "../../src/engine/audit.ts";
+import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
 import { explanationOf } from "../../src/explain/explanation.ts";

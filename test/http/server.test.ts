@@ -95,10 +95,13 @@ test("every decision is one log line, with what was asked and decided and nothin
     uid,
     path: "/validate",
     operation: "CREATE",
+    group: "networking.istio.io",
+    version: "v1",
     kind: "VirtualService",
     namespace: "shop",
     name: "reviews",
     user: "jane",
+    userGroups: ["developers"],
     dryRun: false,
     decision: "deny",
     rules: ["rule-a"],
@@ -254,7 +257,7 @@ test("over the limit of reviews in flight the answer is 429, which the API serve
   const second = await shell.post("/validate", good);
   assert.equal(second.status, 429);
   assert.equal(second.headers["retry-after"], "1");
-  assert.match(await shell.metrics.text(), /meshward_shed_total 1\nmesh|meshward_inflight 1/);
+  assert.match(await shell.metrics.text(), /meshward_shed_total 1\nmesh|meshward_admission_requests_in_flight 1/);
   release();
   assert.equal(responseIn(await first).allowed, true);
   assert.equal(responseIn(await shell.post("/validate", good)).allowed, true);
@@ -395,7 +398,7 @@ test("what cannot be read took its time as well", async (context) => {
 
 test("what is to be told about objects is handed on after the answer, and counted", async (context) => {
   const event = {
-    reason: "BreakGlassUsed",
+    reason: "BreakGlassUsed" as const,
     rule: "",
     note: "n",
     regarding: { apiVersion: "v1", kind: "Namespace", namespace: "", name: "shop", uid: undefined },

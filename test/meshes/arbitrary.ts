@@ -145,6 +145,33 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "Selector", selector: fromAmbient } } }],
     ),
   }),
+  KubernetesRoute: fc.record({
+    parentRefs: fc.constantFrom<unknown[]>(
+      [{ name: "w" }],
+      [
+        { name: "w", namespace: "b" },
+        { name: "x", kind: "Service", group: "" },
+      ],
+      [{ name: "w", sectionName: "s" }],
+    ),
+    hostnames: fc.constantFrom(undefined, ["x.example.com"], ["*.example.com", "y.example.org"]),
+    rules: fc.constantFrom<unknown[]>(
+      [{ backendRefs: [{ name: "x", port: 80 }] }],
+      [
+        {
+          backendRefs: [
+            { name: "y", namespace: "b", port: 81, weight: 0 },
+            { name: "x", namespace: "b", port: 80 },
+          ],
+        },
+      ],
+      [{}],
+    ),
+  }),
+  ReferenceGrant: fc.record({
+    from: fc.constantFrom([{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: "a" }], []),
+    to: fc.constantFrom([{ group: "", kind: "Service" }], [{ group: "", kind: "Service", name: "x" }]),
+  }),
   PeerAuthentication: fc.record({
     selector,
     mtls: mode.map((mode) => ({ mode })),
@@ -217,6 +244,7 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
 const originKinds: Partial<Record<Kind, string>> = {
   Workload: "Deployment",
   KubernetesGateway: "Gateway",
+  KubernetesRoute: "HTTPRoute",
   AdmissionWebhook: "APIService",
 };
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import test from "node:test";
-import { createLog } from "../../src/telemetry/log.ts";
+import { createLog, reviewFields } from "../../src/telemetry/log.ts";
 
 test("a line is one JSON object with a time, a level and the fields, whatever they hold", () => {
   const lines: string[] = [];
@@ -30,21 +30,37 @@ test("the line of a review is as any other with the same fields", () => {
     uid: 'u"1',
     path: "/validate",
     operation: "UPDATE",
+    group: "networking.istio.io",
+    version: "v1",
     kind: "VirtualService",
     namespace: "shop",
     name: "a\nb\ud800",
     user: "ada\u2028\\ \u001b[31m😀",
+    userGroups: ["system:authenticated", 'a"b'],
     dryRun: true,
     decision: "deny",
     rules: ["rule-a", "rule-b"],
+    addedLabels: ["istio.io/dataplane-mode"],
     liveRead: "confirmed",
     concurrent: "denied",
     milliseconds: 0.125,
   } as const;
-  for (const one of [review, { ...review, rules: [], liveRead: undefined, concurrent: undefined, milliseconds: 3 }]) {
+  for (const one of [
+    review,
+    {
+      ...review,
+      userGroups: [],
+      rules: [],
+      addedLabels: undefined,
+      liveRead: undefined,
+      concurrent: undefined,
+      milliseconds: 3,
+    },
+  ]) {
     log.admission(one);
     log.info(one, "admission");
   }
+  assert.deepEqual(Object.keys(JSON.parse(lines[0] ?? "")), ["level", "time", ...Object.keys(reviewFields), "msg"]);
   const withoutTime = lines.map((line) => line.replace(/"time":"[^"]*"/, '"time":""'));
   assert.deepEqual([withoutTime[0], withoutTime[2]], [withoutTime[1], withoutTime[3]]);
   for (const line of lines) assert.match(JSON.parse(line).time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
@@ -56,13 +72,17 @@ test("a review is not logged where its level is not", () => {
     uid: "u",
     path: "/mutate",
     operation: "CREATE",
+    group: "",
+    version: "v1",
     kind: "Namespace",
     namespace: "",
     name: "shop",
     user: "ada",
+    userGroups: [],
     dryRun: false,
     decision: "allow",
     rules: [],
+    addedLabels: undefined,
     liveRead: undefined,
     concurrent: undefined,
     milliseconds: 1,
@@ -72,7 +92,7 @@ test("a review is not logged where its level is not", () => {
 
 const logModule = JSON.stringify(new URL("../../src/telemetry/log.ts", import.meta.url).href);
 const review =
-  '{ uid: "u", path: "/validate", operation: "UPDATE", kind: "Service", namespace: "", name: "", user: "", dryRun: false, decision: "allow", rules: [], milliseconds: 1 }';
+  '{ uid: "u", path: "/validate", operation: "UPDATE", group: "", version: "v1", kind: "Service", namespace: "", name: "", user: "", userGroups: [], dryRun: false, decision: "allow", rules: [], milliseconds: 1 }';
 for (const [how, end] of [
   ["the end of its work", ""],
   ["process.exit", "process.exit(0);"],

@@ -13,6 +13,9 @@ test("every metric of the table is on the page once it is fed, and none beside i
     seconds: 0.002,
     rules: ["rule-a"],
     ruleErrors: [{ rule: "rule-b", reason: "budget" }],
+    skipped: [{ rule: "rule-c", kind: "Workload" }],
+    addedLabels: [],
+    wouldDeny: [{ rule: "some-rule", mode: "warn" }],
     hasBrokenGlass: true,
     liveRead: "confirmed",
     concurrent: "denied",
@@ -25,7 +28,13 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.refused("unreadable");
   metrics.connectionClosed("body");
   metrics.policyReload("weaker");
-  metrics.keptPolicies(1);
+  metrics.watchPolicies(() => ({
+    policies: { loaded: 2, kept: 1 },
+    exceptions: { active: 3, expired: 4 },
+    loadedAtMs: 1_700_000_000_500,
+  }));
+  metrics.watchRestarted("Service", "expired");
+  metrics.listed("Service", 0.2);
   metrics.watchInFlight(() => 4);
   metrics.watchPending(() => 3);
   metrics.watchView(() => [["Service", 2]]);
@@ -47,12 +56,18 @@ test("every metric of the table is on the page once it is fed, and none beside i
     'meshward_live_reads_total{result="confirmed"} 1',
     'meshward_events_total{reason="BreakGlassUsed",result="sent"} 1',
     "meshward_shed_total 1",
-    "meshward_inflight 4",
+    "meshward_admission_requests_in_flight 4",
     "meshward_pending_changes 3",
     'meshward_concurrent_changes_total{result="denied"} 1',
-    "meshward_certificate_not_after_seconds 1800000000",
+    "meshward_certificate_expiration_timestamp_seconds 1800000000",
     'meshward_certificate_reloads_total{result="refused"} 1',
     'meshward_view_objects{kind="Service"} 2',
+    'meshward_policies{state="kept"} 1',
+    'meshward_exceptions{state="expired"} 4',
+    "meshward_policies_last_load_timestamp_seconds 1700000000.5",
+    'meshward_rules_skipped_total{rule="rule-c",kind="Workload"} 1',
+    'meshward_watch_restarts_total{kind="Service",reason="expired"} 1',
+    'meshward_list_duration_seconds_count{kind="Service"} 1',
   ]) {
     assert.ok(page.split("\n").includes(line), `${line}\nis not in\n${page}`);
   }

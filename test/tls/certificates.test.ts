@@ -196,7 +196,10 @@ test("a new pair is served to new connections while old ones live on; a bad pair
   const page = await shell.metrics.text();
   assert.match(page, /meshward_certificate_reloads_total\{result="ok"\} 1/);
   assert.match(page, /meshward_certificate_reloads_total\{result="refused"\} 2/);
-  assert.match(page, new RegExp(`meshward_certificate_not_after_seconds ${certificates.current().notAfter / 1_000}`));
+  assert.match(
+    page,
+    new RegExp(`meshward_certificate_expiration_timestamp_seconds ${certificates.current().notAfter / 1_000}`),
+  );
 
   certificates.close();
   write(folder, first);

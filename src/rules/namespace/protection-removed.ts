@@ -1,3 +1,4 @@
+import { protectedLabel } from "../../kube/meshward-metadata.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -12,7 +13,7 @@ export const namespaceProtectionRemoved = defineRule({
     protectedLabels: {
       summary:
         "Labels by which policies protect namespaces: `key=value`, or several separated by commas, all of which must match.",
-      default: ["meshward.io/protected=true"],
+      default: [`${protectedLabel.key}=true`],
     },
   },
   summary: "The label by which a policy protects a namespace is removed.",

@@ -14,6 +14,7 @@ import {
 } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
+import type { Fault } from "./cluster-error.ts";
 import type { ClusterConnection } from "./connection.ts";
 import { LiveReads, type ServedResource } from "./live-reads.ts";
 import { type Pace, systemPace } from "./pace.ts";
@@ -35,12 +36,21 @@ export interface ClusterMeshOptions {
   readonly maxStalenessMs?: number;
   /** The settings until a mesh config arrives, and those that a mesh config does not contain. */
   readonly settings?: MeshSettings;
+  readonly observer?: ClusterObserver | undefined;
 }
 
 const defaultMaxStalenessMs = 5 * 60_000;
 const stalenessCheckMs = 5_000;
 /** The number of objects that are copied into a new store before reviews get their turn. */
 const copiedAtOnce = 250;
+
+/** Is told what happens to the kinds, for the metrics. */
+export interface ClusterObserver {
+  /** All objects of one resource of a kind were listed. */
+  listed(kind: Kind, milliseconds: number): void;
+  /** A list or watch of a kind ended with an error and is started again. */
+  restarted(kind: Kind, fault: Fault): void;
+}
 
 /** The state of a kind for /readyz. With a `problem` Meshward is not ready; a `note` is informational. */
 export interface KindReadiness {
@@ -51,7 +61,7 @@ export interface KindReadiness {
 
 /** The mesh of a cluster, kept up to date by reflectors from its creation until it is closed. */
 export class ClusterMesh {
-  readonly #options: Required<ClusterMeshOptions>;
+  readonly #options: Required<Omit<ClusterMeshOptions, "observer">> & Pick<ClusterMeshOptions, "observer">;
   readonly #kinds: readonly Kind[];
   readonly #reflectors = new Map<Kind, readonly Reflector<ClusterResource>[]>();
   /** Shared with the store, which sees every change. */
@@ -167,7 +177,7 @@ export class ClusterMesh {
   }
 
   #reflect(resource: ClusterResource): Reflector<ClusterResource> {
-    const { connection, pace } = this.#options;
+    const { connection, pace, observer } = this.#options;
     let told: ReflectorState = { status: "loading" };
     const target: ReflectorTarget = {
       set: (raw) => this.#unheld(() => this.#set(raw, resource)),
@@ -183,7 +193,12 @@ export class ClusterMesh {
           if (state.problem === undefined) for (const reflector of this.#all()) reflector.hurry();
         }),
     };
-    return new Reflector({ connection, resource, target, pace });
+    const { kind } = resource;
+    const ofKind = observer && {
+      listed: (milliseconds: number) => observer.listed(kind, milliseconds),
+      restarted: (fault: Fault) => observer.restarted(kind, fault),
+    };
+    return new Reflector({ connection, resource, target, pace, observer: ofKind });
   }
 
   #set(raw: Record<string, unknown>, resource: ClusterResource): void {

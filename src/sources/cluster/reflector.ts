@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { member } from "../../kube/read.ts";
 import type { ClusterConnection } from "./connection.ts";
-import { ClusterError, requestError } from "./cluster-error.ts";
+import { ClusterError, type Fault, requestError } from "./cluster-error.ts";
 import { asReceived, type Collection, pathOf, type ResourceStatus } from "./resources.ts";
 import { listResource, objectsPerTurn } from "./list.ts";
 import { backoffMs, type Pace, pause, SilenceWatch } from "./pace.ts";
@@ -25,11 +25,20 @@ export interface ReflectorState {
   readonly problem?: string;
 }
 
+/** Is told what a reflector does, for the metrics. */
+export interface ReflectorObserver {
+  /** All objects of the resource were listed. */
+  listed(milliseconds: number): void;
+  /** A list or watch ended with an error. */
+  restarted(fault: Fault): void;
+}
+
 export interface ReflectorOptions<Of extends Collection> {
   readonly connection: ClusterConnection;
   readonly resource: Of;
   readonly target: ReflectorTarget;
   readonly pace: Pace;
+  readonly observer?: ReflectorObserver | undefined;
 }
 
 /** The timeout of a watch. Up to half as much is added at random, so that not all watches end together. */
@@ -63,6 +72,7 @@ export class Reflector<Of extends Collection = Collection> {
   readonly #connection: ClusterConnection;
   readonly #target: ReflectorTarget;
   readonly #pace: Pace;
+  readonly #observer: ReflectorObserver | undefined;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #state: ReflectorState = { status: "loading" };
@@ -81,7 +91,8 @@ export class Reflector<Of extends Collection = Collection> {
   /** Ends the wait for an unreachable server. */
   #waiting: AbortController | undefined;
 
-  constructor({ connection, resource, target, pace }: ReflectorOptions<Of>) {
+  constructor({ connection, resource, target, pace, observer }: ReflectorOptions<Of>) {
+    this.#observer = observer;
     this.resource = resource;
     this.#connection = connection;
     this.#target = target;
@@ -140,7 +151,9 @@ export class Reflector<Of extends Collection = Collection> {
 
   async #list(): Promise<string> {
     const keys = new Set<string>();
+    const start = this.#pace.now();
     const resourceVersion = await this.#heeding(listSilenceMs, (signal, heard) => this.#listInto(keys, signal, heard));
+    this.#observer?.listed(this.#pace.now() - start);
     this.#target.keepOnly(keys);
     this.#looks = 0;
     this.#become({ status: "synced" });
@@ -231,6 +244,7 @@ export class Reflector<Of extends Collection = Collection> {
   }
 
   async #recover(error: ClusterError): Promise<void> {
+    this.#observer?.restarted(error.fault);
     if (isAnswer(error)) this.#heardAt = this.#pace.now();
     if (error.fault === "absent" || error.fault === "forbidden") await this.#refused(error.fault, error);
     else if (error.fault === "expired") await this.#expired(error);

@@ -77,6 +77,11 @@
     - gateway.networking.k8s.io
   resources:
     - gateways
+    - grpcroutes
+    - httproutes
+    - referencegrants
+    - tcproutes
+    - tlsroutes
   verbs:
     - get
     - list

@@ -22,6 +22,11 @@
     - DELETE
   resources:
     - gateways
+    - grpcroutes
+    - httproutes
+    - referencegrants
+    - tcproutes
+    - tlsroutes
   scope: Namespaced
 - apiGroups:
     - networking.istio.io

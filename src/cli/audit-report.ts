@@ -1,0 +1,116 @@
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
+import type { Ruling } from "../engine/ruling.ts";
+import { selectionOf } from "../engine/setting.ts";
+import { allKinds } from "../kube/kinds.ts";
+import type { Policies } from "../policy/policies.ts";
+import { filtered } from "../report/filter.ts";
+import { type Report, reportOf } from "../report/report.ts";
+import { reportedRulings } from "../report/reported-finding.ts";
+import { rules } from "../rules/index.ts";
+import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
+import { suggestion } from "../text/nearest.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { ClusterOptions } from "./cluster-options.ts";
+import { judgeSet } from "./judge-files.ts";
+import { type MeshFromFiles, readMesh } from "./mesh-option.ts";
+import { policiesOf, type PolicyOptions } from "./policy-options.ts";
+import { objectProgress } from "./progress.ts";
+import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
+import { failedRule, guessed, placesOf, type ReportOptions, skips } from "./report-output.ts";
+import { shownErrors } from "./source-errors.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
+  /** Undefined only with `diff`. */
+  readonly mesh?: string;
+  readonly clusterDomain: string;
+  readonly namespace?: readonly string[];
+  readonly rule?: readonly string[];
+  readonly tag?: readonly string[];
+  readonly minMode?: "deny" | "warn" | "audit";
+  /** A profile or a file with policies. */
+  readonly whatIf?: string;
+  readonly ownerLabel: readonly string[];
+  /** Two meshes or reports. */
+  readonly diff?: readonly string[];
+}
+
+/** The policies in force. Throws a UsageError if one has errors. */
+export async function policiesToAudit(options: PolicyOptions): Promise<Policies> {
+  const { policies, errors } = await policiesOf(options);
+  if (errors.length > 0)
+    throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
+  return policies;
+}
+
+/** Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. */
+export async function meshToAudit(
+  options: ClusterOptions & { readonly mesh: string; readonly clusterDomain: string },
+  terminal: Terminal,
+  ...policies: readonly Policies[]
+): Promise<MeshFromFiles> {
+  const progress = objectProgress(terminal);
+  try {
+    const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
+    const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
+    return await readMesh(options, terminal, reading);
+  } finally {
+    progress.end();
+  }
+}
+
+/** All findings in a mesh, without any limit to what is shown. */
+export function auditReport(
+  files: MeshFromFiles,
+  policies: Policies,
+  { profile, docsUrl }: Pick<AuditOptions, "profile" | "docsUrl">,
+): { readonly report: Report; readonly rulings: readonly Ruling[] } {
+  const selection = selectionOf(policies);
+  const inForce = rulesInForce(rules, policies);
+  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { rules: inForce, selection });
+  const places = placesOf(files.objects);
+  const left = [
+    ...skips(skipped),
+    ...guessed(guesses),
+    ...stepRules(
+      { rules: inForce, selection, mesh: files.mesh },
+      "an audit has no change: the webhook, or check with --mesh, asks it",
+    ),
+  ];
+  const asStored = rulings.map((ruling) => ({ ...ruling, finding: { ...ruling.finding, introduced: false } }));
+  const report = reportOf({
+    basis: basisOf({
+      ...{ rules: inForce, profile, policies, selection, mesh: files.mesh },
+      objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
+      skipped: new Set(left.map(({ rule }) => rule)),
+    }),
+    ...reportedRulings(asStored, places, docsUrl),
+    skipped: left,
+    errors: failed.map((error) => failedRule(error, places)),
+    objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),
+  });
+  return { report, rulings };
+}
+
+/** The report with what the options ask for. */
+export function limited(report: Report, { namespace, rule, tag, minMode }: AuditOptions): Report {
+  if (namespace === undefined && rule === undefined && tag === undefined && minMode === undefined) return report;
+  const filter = { namespaces: namespace ?? [], rules: rule ?? [], tags: tag ?? [], minMode: minMode ?? "audit" };
+  return filtered(report, filter);
+}
+
+/** Throws a UsageError for a rule or a tag that does not exist, because a report without findings would look like good news. */
+export function requireKnown(
+  { rule = [], tag = [] }: Pick<AuditOptions, "rule" | "tag">,
+  ...policies: readonly Policies[]
+): void {
+  const inForce = [rules, ...policies.map((one) => rulesInForce(rules, one))].flat();
+  const ids = [...new Set(inForce.map(({ id }) => id))];
+  const tags = [...new Set(inForce.flatMap((one) => one.tags))].sort();
+  const unknownRule = rule.find((id) => !ids.includes(id));
+  if (unknownRule !== undefined)
+    throw new UsageError(`--rule: there is no rule ${JSON.stringify(unknownRule)}${suggestion(unknownRule, ids)}`);
+  const unknownTag = tag.find((one) => !tags.includes(one));
+  if (unknownTag !== undefined)
+    throw new UsageError(`--tag: no rule has the tag ${JSON.stringify(unknownTag)}; tags are ${tags.join(", ")}`);
+}

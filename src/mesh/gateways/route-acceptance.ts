@@ -1,0 +1,126 @@
+import type { KubernetesGateway } from "../membership/gateways.ts";
+import type { Path } from "../../kube/read.ts";
+import { fact } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { selectsByExpression } from "../objects/selectors.ts";
+import { overlaps } from "../traffic/hosts.ts";
+import { gatewaysOfRoute, type KubernetesRoute, namespaceOfRoute, type ParentRef, parentOf } from "./routes.ts";
+
+type Listener = KubernetesGateway["spec"]["listeners"][number];
+
+/** Whether a listener accepts a route, or the first reason why it does not. */
+export type Acceptance = "accepted" | "host" | "kind" | "namespace" | "unknown namespace";
+
+/** The listeners that a parent reference of a route is for. */
+export const listenersOf = (gateway: KubernetesGateway, { sectionName, port }: ParentRef): readonly Listener[] =>
+  gateway.spec.listeners.filter(
+    (listener) =>
+      (!sectionName || listener.name === sectionName) && (port === undefined || port === 0 || listener.port === port),
+  );
+
+/**
+ * Hosts are compared first, then the namespace, then the kind (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * referenceAllowed). `namespace` is that of the route, undefined if it is not known.
+ */
+function acceptanceOf(
+  listener: Listener,
+  gateway: KubernetesGateway,
+  route: KubernetesRoute,
+  namespace: Namespace | undefined,
+): Acceptance {
+  if (!hostnamesOf(route).some((host) => isOffered(host, listener))) return "host";
+  const isAllowed = allowsNamespace(listener, gateway, route, namespace);
+  if (isAllowed === false) return "namespace";
+  if (!kindsOf(listener).includes(route.originKind)) return "kind";
+  return isAllowed === undefined ? "unknown namespace" : "accepted";
+}
+
+/** What one Gateway that a route names makes of it. */
+export interface ParentAcceptance {
+  /** The path of the reference in the route. */
+  readonly at: Path;
+  readonly gateway: KubernetesGateway;
+  /** If no listener accepts the route, the reason of the listener that comes closest. */
+  readonly result: Acceptance;
+  /** The hostnames of the route that listeners which accept it offer. */
+  readonly offered: ReadonlySet<string>;
+}
+
+/** From the reason that is furthest from acceptance. */
+const order: readonly Acceptance[] = ["host", "namespace", "kind", "unknown namespace", "accepted"];
+
+/**
+ * For each Gateway that exists and that a route names, whether its listeners accept the route. References to listeners that
+ * do not exist are left out.
+ */
+export const routeAcceptances = fact(
+  "routeAcceptances",
+  "KubernetesRoute",
+  [gatewaysOfRoute, namespaceOfRoute],
+  (route, mesh): readonly ParentAcceptance[] => {
+    const gateways = mesh.related(gatewaysOfRoute, route);
+    const [namespace] = mesh.related(namespaceOfRoute, route);
+    return route.spec.parentRefs.flatMap((ref, i) => {
+      const parent = parentOf(ref, route);
+      const gateway =
+        parent.kind === "Gateway"
+          ? gateways.find(({ metadata }) => metadata.namespace === parent.namespace && metadata.name === parent.name)
+          : undefined;
+      const listeners = gateway === undefined ? [] : listenersOf(gateway, ref);
+      if (gateway === undefined || listeners.length === 0) return [];
+      const accepting: Listener[] = [];
+      let best = 0;
+      for (const listener of listeners) {
+        const result = acceptanceOf(listener, gateway, route, namespace);
+        best = Math.max(best, order.indexOf(result));
+        if (result === "accepted" || result === "unknown namespace") accepting.push(listener);
+      }
+      const offered = hostnamesOf(route).filter((host) => accepting.some((listener) => isOffered(host, listener)));
+      return [{ at: ["spec", "parentRefs", i], gateway, result: order[best] as Acceptance, offered: new Set(offered) }];
+    });
+  },
+);
+
+/** A route without hostnames, and every TCPRoute, is for all hosts of its listeners. */
+const hostnamesOf = ({ spec }: KubernetesRoute): readonly string[] =>
+  spec.hostnames.length > 0 ? spec.hostnames : ["*"];
+
+/** Whether a listener has a host in common; one without a hostname has all. */
+const isOffered = (host: string, { hostname }: Listener): boolean => overlaps(hostname || "*", host);
+
+/** Istio pilot/pkg/config/kube/gateway/conversion.go namespacesFromSelector. */
+function allowsNamespace(
+  { allowedRoutes }: Listener,
+  gateway: KubernetesGateway,
+  route: KubernetesRoute,
+  namespace: Namespace | undefined,
+): boolean | undefined {
+  const { from = "Same", selector } = allowedRoutes?.namespaces ?? {};
+  if (from === "Same") return route.metadata.namespace === gateway.metadata.namespace;
+  if (from !== "Selector" || selector === undefined) return true;
+  if (namespace === undefined || namespace.implied) return undefined;
+  const { name, labels } = namespace.metadata;
+  return selectsByExpression(selector, { ...labels, "kubernetes.io/metadata.name": name });
+}
+
+/**
+ * The kinds of routes that a listener can have: those of its protocol, of which it can allow fewer (Istio
+ * pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds).
+ */
+function kindsOf({ protocol, tls, allowedRoutes }: Listener): readonly string[] {
+  const ofProtocol = kindsByProtocol[protocol ?? ""] ?? [];
+  const supported = protocol === "TLS" && tls?.mode === "Terminate" ? [...ofProtocol, "TCPRoute"] : ofProtocol;
+  const allowed = allowedRoutes?.kinds ?? [];
+  if (allowed.length === 0) return supported;
+  return supported.filter((kind) =>
+    allowed.some(
+      (one) => one.kind === kind && (one.group ?? "gateway.networking.k8s.io") === "gateway.networking.k8s.io",
+    ),
+  );
+}
+const kindsByProtocol: Readonly<Record<string, readonly string[]>> = {
+  HTTP: ["HTTPRoute", "GRPCRoute"],
+  HTTPS: ["HTTPRoute", "GRPCRoute"],
+  TCP: ["TCPRoute"],
+  TLS: ["TLSRoute"],
+};

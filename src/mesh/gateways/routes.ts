@@ -1,0 +1,117 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, relation } from "../../view/view.ts";
+import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
+
+export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
+export type ParentRef = KubernetesRoute["spec"]["parentRefs"][number];
+/** A backend of a rule, or of a mirror, which has no weight. */
+export type BackendObject = Omit<BackendRef, "weight">;
+type BackendRef = KubernetesRoute["spec"]["rules"][number]["backendRefs"][number];
+
+const gatewayGroup = "gateway.networking.k8s.io";
+
+/** An object that a route names. */
+export interface Referenced {
+  readonly kind: "Gateway" | "Service" | "other";
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/**
+ * A parent is a Gateway unless it says otherwise; group and kind have defaults of their own (Istio
+ * pilot/pkg/config/kube/gateway/conversion.go toInternalParentReference).
+ */
+export function parentOf(ref: ParentRef, route: KubernetesRoute): Referenced {
+  const { group = gatewayGroup, kind = "Gateway", name } = ref;
+  const isService = group === "" && kind === "Service";
+  const found = group === gatewayGroup && kind === "Gateway" ? "Gateway" : isService ? "Service" : "other";
+  return { kind: found, namespace: ref.namespace || route.metadata.namespace, name };
+}
+
+/** A backend is a Service unless it says otherwise (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). */
+export function backendOf(ref: BackendObject, route: KubernetesRoute): Referenced {
+  const isService = (ref.group ?? "") === "" && (ref.kind ?? "Service") === "Service";
+  return {
+    kind: isService ? "Service" : "other",
+    namespace: ref.namespace || route.metadata.namespace,
+    name: ref.name,
+  };
+}
+
+/** A backend of a rule, or of a mirror, with its path in the route. */
+export interface Backend {
+  readonly at: readonly (string | number)[];
+  readonly ref: BackendObject;
+  readonly isMirror: boolean;
+}
+
+/** The backends that receive requests: those with a weight of 0 receive none. */
+export function* backendsOf({ spec }: KubernetesRoute): Iterable<Backend> {
+  for (const [i, { backendRefs, filters }] of spec.rules.entries()) {
+    for (const [j, ref] of backendRefs.entries())
+      if (weightOf(ref) > 0) yield { at: ["spec", "rules", i, "backendRefs", j], ref, isMirror: false };
+    for (const [j, { requestMirror }] of filters.entries())
+      if (requestMirror?.backendRef !== undefined)
+        yield {
+          at: ["spec", "rules", i, "filters", j, "requestMirror", "backendRef"],
+          ref: requestMirror.backendRef,
+          isMirror: true,
+        };
+  }
+}
+
+/** A backend without a weight has a weight of 1. */
+export const weightOf = ({ weight }: BackendRef): number => weight ?? 1;
+
+const nameOf = ({ namespace, name }: Referenced): string => `${namespace}/${name}`;
+const namesOf = (all: readonly Referenced[], kind: Referenced["kind"]): ReadonlySet<string> =>
+  new Set(all.filter((one) => one.kind === kind).map(nameOf));
+
+const parentsOf = (route: KubernetesRoute) => route.spec.parentRefs.map((ref) => parentOf(ref, route));
+
+/** A route of the Gateway API and the Gateways that it names as its parents. */
+export const gatewaysOfRoute = relation(
+  "gatewaysOfRoute",
+  index("KubernetesRoute", (route) => namesOf(parentsOf(route), "Gateway")),
+  kubernetesGatewayByName,
+);
+
+/** A route of the Gateway API and the Services that it names as its parents or as its backends. */
+export const servicesOfRoute = relation(
+  "servicesOfRoute",
+  index("KubernetesRoute", (route) =>
+    namesOf([...parentsOf(route), ...[...backendsOf(route)].map(({ ref }) => backendOf(ref, route))], "Service"),
+  ),
+  serviceByName,
+);
+
+/** A route of the Gateway API and its namespace, whose labels decide whether a listener allows it. */
+export const namespaceOfRoute = relation(
+  "namespaceOfRoute",
+  index("KubernetesRoute", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+
+const grantKey = (kind: string, from: string, to: string) => `${kind} ${from} ${to}`;
+
+/** A route of the Gateway API with a backend in another namespace, and the ReferenceGrants there for routes of its kind and namespace. */
+export const grantsOfRoute = relation(
+  "grantsOfRoute",
+  index("KubernetesRoute", (route) => {
+    const { originKind, metadata } = route;
+    const namespaces = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
+    namespaces.delete(metadata.namespace);
+    return [...namespaces].map((namespace) => grantKey(originKind, metadata.namespace, namespace));
+  }),
+  index("ReferenceGrant", ({ metadata, spec }) => {
+    const from = spec.from.filter(({ group }) => group === gatewayGroup);
+    return new Set(from.map(({ kind, namespace }) => grantKey(kind, namespace, metadata.namespace)));
+  }),
+);
+
+/**
+ * Whether a ReferenceGrant lets routes name this Service, given that it is for the kind and the namespace of the route
+ * (Istio pilot/pkg/config/kube/gatewaycommon/references.go BackendAllowed).
+ */
+export const grantsService = ({ spec }: ObjectOf<"ReferenceGrant">, name: string): boolean =>
+  spec.to.some((to) => to.group === "" && to.kind === "Service" && (to.name === undefined || to.name === name));

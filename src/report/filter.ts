@@ -1,0 +1,34 @@
+import { globs } from "../text/globs.ts";
+import type { Report, ReportedFinding, ReportedObject, ReportFilter } from "./report.ts";
+
+const modes = ["deny", "warn", "audit"] as const;
+
+/** The namespace of an object; a Namespace belongs to itself. Empty for other cluster-scoped objects. */
+export const namespaceOfReported = ({ kind, namespace, name }: ReportedObject): string =>
+  namespace ?? (kind === "Namespace" ? name : "");
+
+/** The report with the findings that the filter lets through. Errors and rules that could not run stay. */
+export function filtered(report: Report, filter: Omit<ReportFilter, "hidden">): Report {
+  const { namespaces, rules, tags, minMode } = filter;
+  const inNamespaces = globs(namespaces);
+  const tagged = new Set(
+    report.rules.filter((rule) => rule.tags.some((tag) => tags.includes(tag))).map(({ id }) => id),
+  );
+  const isShown = ({ rule, mode, object }: ReportedFinding): boolean =>
+    (namespaces.length === 0 || inNamespaces.matches(namespaceOfReported(object))) &&
+    (rules.length === 0 || rules.includes(rule)) &&
+    (tags.length === 0 || tagged.has(rule)) &&
+    modes.indexOf(mode) <= modes.indexOf(minMode);
+  const findings = report.findings.filter(isShown);
+  const accepted = report.accepted.filter(isShown);
+  const found = new Set([...findings, ...accepted].map(({ rule }) => rule));
+  const count = (mode: ReportedFinding["mode"]) => findings.filter((finding) => finding.mode === mode).length;
+  return {
+    ...report,
+    basis: { ...report.basis, filter: { ...filter, hidden: report.findings.length - findings.length } },
+    findings,
+    accepted,
+    rules: report.rules.filter(({ id }) => found.has(id)),
+    summary: { ...report.summary, deny: count("deny"), warn: count("warn"), audit: count("audit") },
+  };
+}

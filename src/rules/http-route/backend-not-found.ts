@@ -1,0 +1,56 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+
+export const httpRouteBackendNotFound = defineRule({
+  id: "http-route-backend-not-found",
+  subject: "KubernetesRoute",
+  reads: [servicesOfRoute],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary: "A route of the Gateway API sends requests to a Service, or to a port of it, that does not exist.",
+  why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination).",
+  fix: "Correct the name, the namespace or the port of the backend, or create the Service first. The port is that of the Service, not of its pods.",
+
+  *check(route, mesh) {
+    const services = new Map(
+      mesh
+        .related(servicesOfRoute, route)
+        .map((service) => [`${service.metadata.namespace}/${service.metadata.name}`, service]),
+    );
+    for (const { at, ref, isMirror } of backendsOf(route)) {
+      const { kind, namespace, name } = backendOf(ref, route);
+      if (kind !== "Service") continue;
+      const service = services.get(`${namespace}/${name}`);
+      const effect = isMirror ? "requests are not mirrored" : "requests to it get 500";
+      if (name.includes("."))
+        yield {
+          at: [...at, "name"],
+          message: `${JSON.stringify(name)} is a host name; a backend is named by its Service and its namespace, so all rules of this route are invalid`,
+          fix: "Write the name of the Service in `name`, and its namespace in `namespace`.",
+        };
+      else if (ref.port === undefined)
+        yield {
+          at,
+          message: `The backend ${namespace}/${name} has no port, so all rules of this route are invalid`,
+          fix: "Set the port of the Service.",
+        };
+      else if (service === undefined)
+        yield {
+          at,
+          message: `Service ${namespace}/${name} does not exist: ${effect}`,
+          evidence: [absent("Service", namespace, name)],
+          ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
+        };
+      else if (service.spec.type !== "ExternalName" && !service.spec.ports.some(({ port }) => port === ref.port))
+        yield {
+          at: [...at, "port"],
+          message: `${idOf(service)} has no port ${ref.port}: ${effect}`,
+          related: [service],
+          evidence: [service],
+        };
+    }
+  },
+});

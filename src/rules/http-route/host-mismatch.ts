@@ -1,0 +1,38 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+
+export const httpRouteHostMismatch = defineRule({
+  id: "http-route-host-mismatch",
+  subject: "KubernetesRoute",
+  reads: [routeAcceptances],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
+  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, hostnameAllowedByIsolation).",
+  fix: "Add a listener for the host to the Gateway, or correct the hostname.",
+
+  *check(route, mesh) {
+    const parents = mesh.get(routeAcceptances, route);
+    for (const { at, gateway, result } of parents)
+      if (result === "host")
+        yield {
+          at,
+          message: `${idOf(gateway)} offers none of the hostnames of this route, so the route has no effect there`,
+          related: [gateway],
+          evidence: [gateway],
+        };
+    // Other parents, and those that are not known, can be for any host.
+    if (parents.length < route.spec.parentRefs.length || !parents.some(({ result }) => result === "accepted")) return;
+    for (const [i, host] of route.spec.hostnames.entries())
+      if (!parents.some(({ offered }) => offered.has(host)))
+        yield {
+          at: ["spec", "hostnames", i],
+          message: `No listener of ${parents.map(({ gateway }) => idOf(gateway)).join(" or ")} offers host ${JSON.stringify(host)}`,
+          key: host,
+          related: parents.map(({ gateway }) => gateway),
+          evidence: parents.map(({ gateway }) => gateway),
+        };
+  },
+});

@@ -1,0 +1,31 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { type Acceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+
+export const httpRouteNotAllowed = defineRule({
+  id: "http-route-not-allowed",
+  subject: "KubernetesRoute",
+  reads: [routeAcceptances],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary:
+    "No listener of a Gateway allows routes of this namespace or of this kind, so the route has no effect there.",
+  why: "A listener accepts only routes of the Gateway's own namespace, unless `allowedRoutes.namespaces` says otherwise, and only the kinds of its protocol: HTTPRoute and GRPCRoute for HTTP and HTTPS, TLSRoute for TLS, TCPRoute for TCP (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, gatewaycommon/conversion.go GenerateGatewaySupportedKinds).",
+  fix: "Allow the namespace or the kind in `allowedRoutes` of the listener, or use a Gateway of the route's own namespace.",
+
+  *check(route, mesh) {
+    for (const { at, gateway, result } of mesh.get(routeAcceptances, route))
+      if (result === "namespace" || result === "kind")
+        yield {
+          at,
+          message: `${idOf(gateway)} does not allow ${whatOf(result, route)}, so the route has no effect there`,
+          related: [gateway],
+          evidence: [gateway],
+        };
+  },
+});
+
+const whatOf = (result: Acceptance, { originKind, metadata }: KubernetesRoute): string =>
+  result === "kind" ? `${originKind} at its listeners` : `routes of namespace ${metadata.namespace}`;

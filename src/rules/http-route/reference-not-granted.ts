@@ -1,0 +1,32 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule } from "../../engine/rule.ts";
+import { backendOf, backendsOf, grantsOfRoute, grantsService } from "../../mesh/gateways/routes.ts";
+
+export const httpRouteReferenceNotGranted = defineRule({
+  id: "http-route-reference-not-granted",
+  subject: "KubernetesRoute",
+  reads: [grantsOfRoute],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary: "A route sends requests to a Service of another namespace, where no ReferenceGrant allows it.",
+  why: "The owner of a namespace decides with a ReferenceGrant who may send requests from outside to its Services. Without one, requests get 500 (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination, gatewaycommon/references.go BackendAllowed).",
+  fix: "Create a ReferenceGrant in the namespace of the Service, from this kind of route and namespace, to the Service; or move the route to the namespace of the Service.",
+
+  *check(route, mesh) {
+    const grants = mesh.related(grantsOfRoute, route);
+    for (const { at, ref, isMirror } of backendsOf(route)) {
+      const { kind, namespace, name } = backendOf(ref, route);
+      if (kind !== "Service" || namespace === route.metadata.namespace) continue;
+      const here = grants.filter(({ metadata }) => metadata.namespace === namespace);
+      if (here.some((grant) => grantsService(grant, name))) continue;
+      yield {
+        at: [...at, "namespace"],
+        message: `No ReferenceGrant in namespace ${namespace} lets ${route.originKind}s of namespace ${route.metadata.namespace} use Service ${name}: ${isMirror ? "requests are not mirrored" : "requests to it get 500"}`,
+        related: here,
+        evidence: here.length > 0 ? here : [absent("ReferenceGrant", namespace)],
+        ...(mesh.knowsAll("ReferenceGrant") ? {} : { guess: "all ReferenceGrants" }),
+      };
+    }
+  },
+});

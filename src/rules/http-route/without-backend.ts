@@ -1,0 +1,33 @@
+import { defineRule } from "../../engine/rule.ts";
+import { weightOf } from "../../mesh/gateways/routes.ts";
+
+export const httpRouteWithoutBackend = defineRule({
+  id: "http-route-without-backend",
+  subject: "KubernetesRoute",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway", "canary"],
+  summary: "A rule of a route has no backend with a weight above 0, so all its requests fail.",
+  why: "Without a redirect, HTTP requests then get 500 and other connections are closed (Istio pilot/pkg/config/kube/gateway/conversion.go convertHTTPRoute, convertGRPCRoute, convertTLSRoute).",
+  fix: "Add a backend, set a weight above 0, or remove the rule.",
+
+  *check({ spec, originKind }) {
+    const effect = ["HTTPRoute", "GRPCRoute"].includes(originKind)
+      ? "all requests get 500"
+      : "all connections are closed";
+    for (const [i, { backendRefs, filters }] of spec.rules.entries()) {
+      // What a filter of an extension does is not known.
+      if (filters.some(({ type }) => type === "RequestRedirect" || type === "ExtensionRef")) continue;
+      if (backendRefs.some((ref) => weightOf(ref) > 0)) continue;
+      const weights = backendRefs.map((ref) => weightOf(ref)).join(" + ");
+      yield {
+        at: backendRefs.length === 0 ? ["spec", "rules", i] : ["spec", "rules", i, "backendRefs"],
+        message:
+          backendRefs.length === 0
+            ? `This rule has neither a backend nor a redirect: ${effect}`
+            : `No backend has a weight above 0 (${weights}): ${effect}`,
+      };
+    }
+  },
+});
