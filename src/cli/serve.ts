@@ -7,6 +7,7 @@ import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { Election } from "../controllers/election.ts";
+import { PolicyStatusWriter } from "../controllers/policy-status.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
@@ -28,7 +29,7 @@ import {
 } from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
-import { followPolicies } from "./followed-policies.ts";
+import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
@@ -36,7 +37,7 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type PolicyOptions,
+  type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
@@ -46,7 +47,7 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
@@ -161,7 +162,14 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const controllers = startControllers(options, { mesh, policies: policies.current, tell: webhook.tell, log, metrics });
+  const controllers = startControllers(options, {
+    mesh,
+    followed: policies,
+    policies: policies.current,
+    tell: webhook.tell,
+    log,
+    metrics,
+  });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -191,6 +199,7 @@ const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConn
 
 interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
+  readonly followed: FollowedPolicies;
 }
 
 /** Starts what the elected replica does. */
@@ -200,8 +209,11 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   const namespace = ownNamespace(options.namespace);
   const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
   const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
+  const statuses = statusWriterOf(options, parts);
+  if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
   const audit = startBackgroundAudit({
     ...parts,
+    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
     mesh: mesh.current,
@@ -213,9 +225,23 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   return {
     async close() {
       await audit.close();
+      await statuses?.close();
       await election?.stop();
     },
   };
+}
+
+function statusWriterOf(
+  options: ServeOptions,
+  { mesh, followed, log }: ControllerParts,
+): PolicyStatusWriter | undefined {
+  const { connection } = mesh;
+  if (!options.policiesFromCluster || connection === undefined) return undefined;
+  const { current: policies } = followed;
+  const objects = () => followed.objects();
+  const writer = new PolicyStatusWriter({ connection, objects, policies, mesh: mesh.current, log });
+  followed.onChange(() => writer.changed());
+  return writer;
 }
 
 async function policiesAtStart(options: ServeOptions) {

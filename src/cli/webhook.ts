@@ -9,9 +9,10 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
-import { pageOf as rulePage } from "../config/rule-page.ts";
+import { pageOf as rulePage, policiesPage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -65,7 +66,18 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
   const pending = new PendingChanges({ wait: later });
   metrics.watchPending(() => pending.size);
-  const gate = createGate({ mesh, policies, rules, log, readAgain, pending, pageOf, pacing: pacingOf(options) });
+  const gate = createGate({
+    mesh,
+    policies,
+    rules,
+    log,
+    readAgain,
+    pending,
+    pageOf,
+    policiesPage,
+    definitionFor,
+    pacing: pacingOf(options),
+  });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
     gate,
