@@ -68,6 +68,8 @@ export interface AuditEvent {
 
 export interface ControlPlaneOptions {
   readonly binaries: Binaries;
+  /** Further options of kube-apiserver. */
+  readonly apiServer?: readonly string[];
   /** Namespaces that end, garbage that is collected. */
   readonly controllers?: boolean;
   /** Deployments, Jobs and EndpointSlices as well, and Services whose addresses are on loopback: see node.ts. */
@@ -264,6 +266,7 @@ class Plane implements ControlPlane {
       "--allow-privileged=true",
       "--advertise-address=127.0.0.1",
       "--endpoint-reconciler-type=none",
+      ...(this.#options.apiServer ?? []),
       `--token-auth-file=${at("tokens.csv")}`,
       `--audit-policy-file=${at("audit.yaml")}`,
       `--audit-log-path=${at("audit.log")}`,
