@@ -1,3 +1,4 @@
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import type { BudgetLimits } from "../engine/budget.ts";
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
@@ -88,8 +89,8 @@ export class Validation {
   }
 
   validate(request: AdmissionRequest): Decision | Promise<Decision> {
-    const { mesh, readAgain } = this.#parts;
-    const reading = readChange(request, mesh());
+    const { mesh, readAgain, policies, rules } = this.#parts;
+    const reading = readChange(request, mesh(), keptFieldsOf(rulesInForce(rules, policies())));
     if ("problem" in reading) return notJudged(reading.problem);
     if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
     this.#pending?.forget(mesh());
@@ -135,10 +136,11 @@ export class Validation {
   }
 
   #outcome({ request, change }: Review, mesh: () => Mesh): Outcome | Promise<Outcome> {
-    const { policies, now, log, pageOf, observe } = this.#parts;
+    const { policies, now, log, pageOf, observe, ...parts } = this.#parts;
     const inForce = policies();
+    const rules = rulesInForce(parts.rules, inForce);
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-    const asked = { change, mesh, selection, user: request.user.name };
+    const asked = { rules, change, mesh, selection, user: request.user.name };
     return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
       for (const { rule, subject, error } of evaluation.errors)
         log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");

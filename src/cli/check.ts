@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
@@ -193,15 +194,17 @@ async function readChanges(
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
   const { policies, errors } = await policiesFor(options, terminal);
+  const keep = keptFieldsOf(rulesInForce(rules, policies));
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
+    keep,
   });
   const definitions = new ReceivedDefinitions();
-  const stored = await baseOf(found, paths, { ...options, reading, definitions }, terminal);
+  const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
@@ -248,19 +251,20 @@ function reportFor(
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
+  const inForce = rulesInForce(rules, policies);
   const files = base ? appliedTo(base.mesh, found.files) : found.files;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { selection, request, unread: found.unread })
-    : judgeSet(files, { selection, request, unread: found.unread });
+    ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
+    : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
   const places = placesOf([...changed, ...found.unread], base?.objects);
-  const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
+  const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection, settingsFile },
+      ...{ rules: inForce, profile, policies, selection, settingsFile },
       mesh: after,
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
@@ -282,7 +286,7 @@ function reportFor(
 
 /** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
 const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
-  ...{ mesh, policies, rules },
+  ...{ mesh, policies, rules: rulesInForce(rules, policies) },
   selection: selectionOf(policies),
 });
 
@@ -297,8 +301,9 @@ async function baseOf(
     since,
     reading: how,
     definitions,
+    keep,
     ...options
-  }: CheckOptions & Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions },
+  }: CheckOptions & Pick<ReadMeshOptions, "reading" | "keep"> & { readonly definitions: ReceivedDefinitions },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -308,6 +313,7 @@ async function baseOf(
   const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
     reading: how ?? {},
+    ...(keep === undefined ? {} : { keep }),
     defaultNamespace: options.namespace,
     knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };

@@ -2,6 +2,8 @@ import { once } from "node:events";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
+import { keptFieldsOf, kindsWithMore, rulesInForce } from "../custom-rules/in-force.ts";
+import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { Election } from "../controllers/election.ts";
@@ -130,10 +132,16 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const metrics = createMetrics({ processMetrics: true });
-  const mesh = await followMesh(options, terminal, { log, metrics });
+  let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));
+  const mesh = await followMesh(options, terminal, { log, metrics, keep: () => kept });
   const { cluster, connection } = mesh;
   const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
   const policies = followPolicies(options, inForce, following);
+  policies.onChange(() => {
+    const before = kept;
+    kept = keptFieldsOf(rulesInForce(rules, policies.current()));
+    cluster?.readAgain(kindsWithMore(before, kept));
+  });
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
     policies.reload();

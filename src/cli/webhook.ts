@@ -13,6 +13,7 @@ import type { Policies } from "../policy/policies.ts";
 import { pageOf as rulePage, policiesPage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -77,6 +78,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     pending,
     pageOf,
     policiesPage,
+    definitionFor,
     pacing: pacingOf(options),
   });
   const events = eventWriterOf(options, metrics);

@@ -1,4 +1,5 @@
 import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
+import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { type AnyObject, lastApplied, readAny } from "../kube/object.ts";
 import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
@@ -31,8 +32,14 @@ export interface Outcome {
  */
 export class MemoryApiServer {
   #mesh = new MeshStore(defaultMeshSettings);
+  readonly #keep: KeptFields;
   readonly #stored = new Map<string, KubernetesObject>();
   readonly #applied = new Map<string, KubernetesObject>();
+
+  /** `keep`: the raw fields that rules of policies read. */
+  constructor(keep: KeptFields = nothingKept) {
+    this.#keep = keep;
+  }
 
   get mesh(): MeshStore {
     return this.#mesh;
@@ -40,7 +47,7 @@ export class MemoryApiServer {
 
   /** A server with the same objects, whose changes do not affect this one. */
   copy(): MemoryApiServer {
-    const copy = new MemoryApiServer();
+    const copy = new MemoryApiServer(this.#keep);
     const objects = allKinds.flatMap((kind) => [...this.#mesh.all(kind)]).filter(({ implied }) => implied !== true);
     copy.#mesh = new MeshStore(this.#mesh.settings);
     for (const object of objects) copy.#mesh.set(object);
@@ -59,7 +66,7 @@ export class MemoryApiServer {
   /** Stores an object without calling the webhook. */
   put(raw: KubernetesObject): void {
     this.#stored.set(storedAs(raw), raw);
-    const object = readAny(raw, "default");
+    const object = readAny(raw, "default", this.#keep);
     if (object === undefined) return;
     this.#mesh.set(object);
     this.#followSettings(object);
