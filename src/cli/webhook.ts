@@ -16,6 +16,7 @@ import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { begin } from "../telemetry/tracing.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 
 export interface WebhookOptions {
@@ -78,6 +79,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     pageOf,
     policiesPage,
     pacing: pacingOf(options),
+    beginSpan: (name) => begin(name).end,
   });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
