@@ -18,6 +18,7 @@ import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
+import { gatewayShapes } from "./gateway-shapes.ts";
 import { settingsShapes } from "./settings-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
 
@@ -36,6 +37,7 @@ const shapes: readonly CostShape[] = [
   ...attackShapes,
   ...settingsShapes,
   ...revisionShapes,
+  ...gatewayShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 
