@@ -67,9 +67,9 @@ export function permissionObjects(
       { apiVersion, kind: `${kind}Binding`, metadata, roleRef, subjects },
     ];
   };
-  const { election, audit } = permissionsOfControllers();
+  const { election, audit, policies } = permissionsOfControllers();
   const ofControllers = (scope: Permission["scope"]) =>
-    [...election, ...audit].filter((one) => one.scope === scope).map(policyRule);
+    [...election, ...audit, ...policies].filter((one) => one.scope === scope).map(policyRule);
   return [
     {
       apiVersion: "v1",
