@@ -67,7 +67,11 @@ describe("policies of the cluster", { skip }, () => {
     const object = await stored(plane, kind, name, where);
     return (object?.["status"]?.conditions as Raw[] | undefined)?.find((one) => one["type"] === type);
   }
-  const untilCondition = (kind: string, name: string, type: string, wanted: Raw, where?: string): Promise<Raw> =>
+  const untilCondition = (
+    [kind, name, where]: readonly [string, string, string?],
+    type: string,
+    wanted: Raw,
+  ): Promise<Raw> =>
     until(
       `${kind} ${name} to have ${JSON.stringify(wanted)}`,
       async () => {
@@ -122,9 +126,9 @@ describe("policies of the cluster", { skip }, () => {
     meshward = await startMeshward({ plane, policies, args });
     await meshward.ready();
     await register(plane, meshward);
-    const broken = await untilCondition("mwp", "broken", "Broken", { status: "True", reason: "Invalid" });
+    const broken = await untilCondition(["mwp", "broken"], "Broken", { status: "True", reason: "Invalid" });
     assert.match(broken["message"], /there is no rule .* did you mean "virtual-service-weights-not-100"/);
-    await untilCondition("mwp", "broken", "InForce", { status: "False", reason: "Invalid" });
+    await untilCondition(["mwp", "broken"], "InForce", { status: "False", reason: "Invalid" });
     assert.match((await meshward.ops("/readyz?verbose"))?.body ?? "", /MeshwardPolicy broken: spec\.rules\[0\]\.id/);
     assert.match((await meshward.ops("/metrics"))?.body ?? "", /^meshward_policy_objects\{state="broken"\} 1$/m);
     assert.ok(meshward.log().some(({ msg }) => /a policy object of the cluster is invalid/.test(String(msg))));
@@ -134,8 +138,8 @@ describe("policies of the cluster", { skip }, () => {
       ["apply", "-f", "-"],
       [policy("broken", { rules: [{ id: "virtual-service-canary-step", mode: "warn" }] })],
     );
-    await untilCondition("mwp", "broken", "Broken", { status: "False", reason: "Valid" });
-    await untilCondition("mwp", "broken", "InForce", { status: "True", observedGeneration: 2 });
+    await untilCondition(["mwp", "broken"], "Broken", { status: "False", reason: "Valid" });
+    await untilCondition(["mwp", "broken"], "InForce", { status: "True", observedGeneration: 2 });
     assert.doesNotMatch((await meshward.ops("/readyz?verbose"))?.body ?? "", /MeshwardPolicy broken/);
     assert.ok(meshward.log().some(({ msg }) => /the policy object is valid again/.test(String(msg))));
   });
@@ -181,7 +185,7 @@ describe("policies of the cluster", { skip }, () => {
     isDenied(await tryWrong("other"), new RegExp(weights));
     isDenied(await tryWrong("wrong", "billing"), new RegExp(weights));
     await succeeds(plane, ["create", "-f", "-"], [wrong()], { as: "tenant" });
-    await untilCondition("mwe", "good", "InForce", { status: "True", message: /accepts 1 finding/ }, "shop");
+    await untilCondition(["mwe", "good", "shop"], "InForce", { status: "True", message: /accepts 1 finding/ });
     assert.equal((await stored(plane, "mwe", "good", "shop"))?.["status"].findings, 1);
     const { stdout } = await send(plane, ["get", "mwe", "-n", "shop"]);
     assert.match(stdout, /NAME +IN FORCE +EXPIRES +FINDINGS +AGE\ngood +True +\S+ +1 /);
@@ -217,8 +221,8 @@ describe("policies of the cluster", { skip }, () => {
     await later(Math.max(0, end - Date.now() + 1_000));
     isDenied(await tryWrong(), new RegExp(weights));
     assert.deepEqual(await audited(), [1, 0]);
-    await untilCondition("mwe", "good", "InForce", { status: "False", reason: "Expired" }, "shop");
-    await untilCondition("mwp", "platform", "InForce", { status: "True" });
+    await untilCondition(["mwe", "good", "shop"], "InForce", { status: "False", reason: "Expired" });
+    await untilCondition(["mwp", "platform"], "InForce", { status: "True" });
     assert.match((await meshward.ops("/metrics"))?.body ?? "", /exceptions\{state="expired"\} 1/);
     await succeeds(plane, ["delete", "mwe", "good", "-n", "shop"]);
   });
@@ -260,15 +264,15 @@ describe("policies of the cluster", { skip }, () => {
     await until("the first edition", async () =>
       (await tryWrong()).stderr.includes("Note: edition 0") ? true : undefined,
     );
-    let isOver = false;
-    const editing = (async () => {
+    const editing = { isOver: false };
+    const edits = (async () => {
       for (let i = 1; i <= 12; i++) assert.equal((await edit(`edition ${i}`)).code, 0);
-      isOver = true;
+      editing.isOver = true;
     })();
     let reviews = 0;
     const seen = new Set<string>();
     const load = Array.from({ length: 3 }, async () => {
-      while (!isOver) {
+      while (!editing.isOver) {
         const output = await tryWrong();
         isDenied(output, new RegExp(weights));
         const [, edition] = /Note: edition (\d+)/.exec(output.stderr) ?? [];
@@ -277,7 +281,7 @@ describe("policies of the cluster", { skip }, () => {
         reviews++;
       }
     });
-    await Promise.all([editing, ...load]);
+    await Promise.all([edits, ...load]);
     t.diagnostic(`${reviews} reviews during 12 edits, decided by ${seen.size} editions`);
     assert.ok(seen.size > 1);
   });
