@@ -18,7 +18,7 @@ import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
-import { documentsOf, type PolicyOptions, profileOf } from "./policy-options.ts";
+import { documentsOf, type OnePolicyOptions, profileOf } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 
 /** How often the files are looked at. They are read only if they have changed. */
@@ -64,12 +64,16 @@ export interface PoliciesAtStart {
  *
  * What a document says is taken, and logged as an error if it protects less.
  */
-export function followPolicies(options: PolicyOptions, start: PoliciesAtStart, following: Following): FollowedPolicies {
+export function followPolicies(
+  options: OnePolicyOptions,
+  start: PoliciesAtStart,
+  following: Following,
+): FollowedPolicies {
   return new Followed(options, start, following);
 }
 
 class Followed implements FollowedPolicies {
-  readonly #options: PolicyOptions;
+  readonly #options: OnePolicyOptions;
   readonly #following: Following;
   readonly #listeners: (() => void)[] = [];
   readonly #cluster: PolicyObjects | undefined;
@@ -95,7 +99,7 @@ class Followed implements FollowedPolicies {
   #told = new Map<string, string>();
   #states = new Map<string, ReflectorState>();
 
-  constructor(options: PolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
+  constructor(options: OnePolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
     this.#options = options;
     this.#following = following;
     this.#current = policies;

@@ -25,6 +25,7 @@ import {
   type BackgroundAuditParts,
   startBackgroundAudit,
 } from "./background-audit.ts";
+import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
@@ -35,7 +36,7 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type PolicyOptions,
+  type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
@@ -45,7 +46,7 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, ClientOptions, BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
@@ -83,6 +84,8 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--self-signed", "create a certificate at every start, in the folder of --certs")
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .addOption(clientCaOption())
+    .addOption(clientNameOption())
     .addOption(policiesOption())
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
@@ -124,6 +127,7 @@ const liveReadMs = 300;
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
+  const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const metrics = createMetrics({ processMetrics: true });
   const mesh = await followMesh(options, terminal, { log, metrics });
@@ -134,6 +138,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     log.info({}, "reading policies and certificates again");
     policies.reload();
     certificates.reload?.();
+    clients?.authorities.reload();
   });
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
@@ -146,6 +151,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     connection,
     policies: policies.current,
     certificates,
+    clients,
     log,
     metrics,
     host: options.host ?? everyAddress(),
