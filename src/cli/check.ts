@@ -40,6 +40,7 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
+import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf } from "./outputs.ts";
 import {
   isPolicy,
@@ -175,6 +176,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
   baseline.write();
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
