@@ -1,5 +1,5 @@
 import type { HttpRoute, VirtualService } from "./virtual-services.ts";
-import { fullGatewayName, gatewaysOf } from "./virtual-service-clients.ts";
+import { fullGatewayName, meshGateway } from "./virtual-service-clients.ts";
 
 type HttpMatch = HttpRoute["match"][number];
 type StringMatch = HttpMatch["uri"];
@@ -41,17 +41,19 @@ export interface RouteMatch {
 }
 
 /** The matches of a route, one for each gateway that it names. */
-export function matchesOf({ match }: HttpRoute, virtualService: VirtualService): readonly RouteMatch[] {
+export function matchesOf({ match }: HttpRoute, { metadata, spec }: VirtualService): readonly RouteMatch[] {
   if (match.length === 0) return [routeMatch(undefined, undefined)];
-  const all = gatewaysOf(virtualService);
   return match.flatMap((one) => {
-    const { namespace } = virtualService.metadata;
-    const named = new Set(one.gateways.map((gateway) => fullGatewayName(gateway, namespace)));
-    const isForAll = named.size > 0 && all.isSubsetOf(named);
-    return named.size === 0 || isForAll
-      ? [routeMatch(one, undefined)]
-      : [...named].map((gateway) => routeMatch(one, gateway));
+    if (one.gateways.length === 0 || namesAll(one.gateways, spec.gateways)) return [routeMatch(one, undefined)];
+    const named = new Set(one.gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace)));
+    return [...named].map((gateway) => routeMatch(one, gateway));
   });
+}
+
+/** Whether a match names every gateway of its VirtualService, in the same form. */
+function namesAll(named: readonly string[], all: readonly string[]): boolean {
+  const gateways = new Set(all.length === 0 ? [meshGateway] : all);
+  return named.length >= gateways.size && gateways.isSubsetOf(new Set(named));
 }
 
 function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): RouteMatch {
