@@ -5,8 +5,6 @@ import type { MergedDestinationRule, RuleSequence } from "./destination-rule-mer
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
 
-type Subset = DestinationRule["spec"]["subsets"][number];
-
 /** A DestinationRule and all DestinationRules, itself among them, of any namespace, for its host. */
 export const destinationRulesOfSameHost = relation(
   "destinationRulesOfSameHost",
@@ -150,23 +148,36 @@ function subsetLosses(rule: DestinationRule, including: readonly Including[]): r
   for (const [i, { name }] of rule.spec.subsets.entries()) if (!own.has(name)) own.set(name, i);
   return [...own].flatMap(([name, i]) => {
     const subset = rule.spec.subsets[i];
-    const winners = including.map(({ merged }) => [merged, subsetsOf(merged).get(name)] as const);
-    if (winners.some(([, winner]) => winner === subset)) return [];
-    const [first] = winners;
-    const winner = first?.[1];
-    const by = winner === undefined ? undefined : first?.[0].placeOf(winner)?.rule;
+    const winners = including.map(({ merged }) => firstDefining(name, merged));
+    if (winners.includes(rule)) return [];
+    const [by] = winners;
+    const winner = by?.spec.subsets.find((one) => one.name === name);
     return by === undefined || JSON.stringify(winner) === JSON.stringify(subset) ? [] : [{ i, name, by }];
   });
 }
 
-const subsets = new WeakMap<MergedDestinationRule, ReadonlyMap<string, Subset>>();
+/** The rule whose subset of a name is used. */
+function firstDefining(name: string, { parts }: MergedDestinationRule): DestinationRule | undefined {
+  for (const { sequence, start } of parts) {
+    const place = placesOf(sequence)
+      .get(name)
+      ?.find((one) => one >= start);
+    if (place !== undefined) return sequence.rules[place];
+  }
+  return undefined;
+}
 
-/** Each rule of a merged one asks for the same. */
-function subsetsOf(merged: MergedDestinationRule): ReadonlyMap<string, Subset> {
-  let found = subsets.get(merged);
+const places = new WeakMap<RuleSequence, ReadonlyMap<string, readonly number[]>>();
+
+/** The positions of the rules that define a subset, by its name. Merged rules share sequences. */
+function placesOf(sequence: RuleSequence): ReadonlyMap<string, readonly number[]> {
+  let found = places.get(sequence);
   if (found === undefined) {
-    found = new Map(merged.subsets.map((subset) => [subset.name, subset]));
-    subsets.set(merged, found);
+    const all = sequence.rules.flatMap(({ spec }, place) =>
+      [...new Set(spec.subsets.map(({ name }) => name))].map((name) => [name, place] as const),
+    );
+    found = new Map([...Map.groupBy(all, ([name]) => name)].map(([name, some]) => [name, some.map(([, at]) => at)]));
+    places.set(sequence, found);
   }
   return found;
 }

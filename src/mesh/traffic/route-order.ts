@@ -38,15 +38,26 @@ export interface RouteMatch {
   readonly implied: readonly string[];
   /** Envoy matches every request of a proxy that has the route (Istio route.go IsCatchAllRoute). */
   readonly isCatchAll: boolean;
+  /** The gateways that it is for, `namespace/name`; undefined: all of the VirtualService. */
+  readonly gateways: ReadonlySet<string> | undefined;
 }
 
-/** The matches of a route, one for each gateway that it names. */
+/** The beginning of the condition that names gateways. */
+const gatewaysNamed = "gateways";
+
+/** The match at a gateway; undefined: it is not for this one. */
+export function matchAt(gateway: string, match: RouteMatch): RouteMatch | undefined {
+  if (match.gateways === undefined) return match;
+  if (!match.gateways.has(gateway)) return undefined;
+  const isOther = (condition: string) => !condition.startsWith(`${gatewaysNamed} `);
+  return { ...match, conditions: match.conditions.filter(isOther), implied: match.implied.filter(isOther) };
+}
+
 export function matchesOf({ match }: HttpRoute, { metadata, spec }: VirtualService): readonly RouteMatch[] {
   if (match.length === 0) return [routeMatch(undefined, undefined)];
-  return match.flatMap((one) => {
-    if (one.gateways.length === 0 || namesAll(one.gateways, spec.gateways)) return [routeMatch(one, undefined)];
-    const named = new Set(one.gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace)));
-    return [...named].map((gateway) => routeMatch(one, gateway));
+  return match.map((one) => {
+    if (one.gateways.length === 0 || namesAll(one.gateways, spec.gateways)) return routeMatch(one, undefined);
+    return routeMatch(one, new Set(one.gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace))));
   });
 }
 
@@ -56,13 +67,14 @@ function namesAll(named: readonly string[], all: readonly string[]): boolean {
   return named.length >= gateways.size && gateways.isSubsetOf(new Set(named));
 }
 
-function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): RouteMatch {
+function routeMatch(match: HttpMatch | undefined, gateways: ReadonlySet<string> | undefined): RouteMatch {
   if (match === undefined)
-    return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: gateway === undefined };
+    return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: true, gateways };
   const ofRequest = [...requestConditions(match)];
   // Istio ignores the source where gateways are named (route.go sourceMatchHTTP).
-  const ofClient = gateway === undefined && match.gateways.length === 0 ? [...clientConditions(match)] : [];
-  if (gateway !== undefined) ofClient.push(`gateway ${gateway}`);
+  const ofClient = match.gateways.length === 0 ? [...clientConditions(match)] : [];
+  // Of two lists of gateways, only equal ones are known to contain each other.
+  if (gateways !== undefined) ofClient.push(`${gatewaysNamed} ${[...gateways].sort().join(" ")}`);
   if (match.port) ofClient.push(`port ${match.port}`);
   const conditions = [...ofRequest.map(([text]) => text), ...ofClient].sort();
   const presences = ofRequest.flatMap(([, presence]) => presence ?? []);
@@ -73,6 +85,7 @@ function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): 
     conditions,
     implied: [...new Set([...conditions, ...presences])].sort(),
     isCatchAll: uri === undefined && ofRequest.length === 0,
+    gateways,
   };
 }
 
