@@ -11,7 +11,7 @@ const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
   ["generate"],
-  ["policy-tests"],
+  ["policy-tests", "project"],
   ["demo", "doctor", "explain"],
   ["deploy"],
   ["http", "report"],
