@@ -1,7 +1,7 @@
 import { fact, relation } from "../../view/view.ts";
 import { everyNamespace } from "./export-to.ts";
 import { DestinationRulesByHost, type RulesOverHost } from "./destination-rule-lookup.ts";
-import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
+import type { MergedDestinationRule, RulePart, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
 
@@ -106,15 +106,7 @@ class UsedByClient {
   readonly #places = new Map<DestinationRule, (readonly [RuleSequence, number])[]>();
 
   constructor(used: readonly MergedDestinationRule[]) {
-    for (const merged of used)
-      for (const { sequence, start } of merged.parts) {
-        const there = this.#bySequence.get(sequence);
-        if (there === undefined) this.#bySequence.set(sequence, { start, merged, count: 1 });
-        else {
-          there.count++;
-          if (start < there.start) Object.assign(there, { start, merged });
-        }
-      }
+    for (const merged of used) for (const part of merged.parts) this.#enter(merged, part);
     for (const sequence of this.#bySequence.keys())
       for (const [place, rule] of sequence.rules.entries()) {
         const places = this.#places.get(rule);
@@ -124,6 +116,13 @@ class UsedByClient {
     this.policies = new Set(used.map(({ policyRule }) => policyRule));
     const [begin] = used[0]?.parts ?? [];
     this.first = begin?.sequence.rules[begin.start];
+  }
+
+  #enter(merged: MergedDestinationRule, { sequence, start }: RulePart): void {
+    const there = this.#bySequence.get(sequence);
+    const count = (there?.count ?? 0) + 1;
+    const isFirst = there === undefined || start < there.start;
+    this.#bySequence.set(sequence, isFirst ? { start, merged, count } : { ...there, count });
   }
 
   including(rule: DestinationRule): readonly Including[] {

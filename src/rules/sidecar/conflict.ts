@@ -32,21 +32,27 @@ const sidecarLosses = fact(
     const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined);
     const groups = new SelectorGroups(selecting.map((one) => [selectorOfSidecar(one) ?? {}, one]));
     const done = new Set<SelectorGroup<Sidecar>>();
-    for (const workload of mesh.related(workloadsOfNamespace, namespace).toSorted(byId)) {
-      if (isProxy(workload)) continue;
-      const found = groups.selecting(workload.pod.labels);
-      const [by] = found.flatMap(({ members }) => members[0] ?? []).sort(sidecarsFirst);
-      if (by === undefined) continue;
-      for (const group of found) {
-        // The first of a group can still win elsewhere; all others have lost to it.
-        for (const loser of done.has(group) ? group.members.slice(0, 1) : group.members)
-          if (loser !== by && !losses.has(loser)) losses.set(loser, { by, workload });
-        done.add(group);
-      }
-    }
+    const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+    for (const workload of workloads.toSorted(byId))
+      for (const [loser, by] of losersAt(groups.selecting(workload.pod.labels), done))
+        if (!losses.has(loser)) losses.set(loser, { by, workload });
     return losses;
   },
 );
+
+/** Those of the Sidecars that select a workload that it does not use. `done`: the groups of which all but the first have lost. */
+function* losersAt(
+  found: readonly SelectorGroup<Sidecar>[],
+  done: Set<SelectorGroup<Sidecar>>,
+): Iterable<readonly [loser: Sidecar, by: Sidecar]> {
+  const [by] = found.flatMap(({ members }) => members[0] ?? []).sort(sidecarsFirst);
+  if (by === undefined) return;
+  for (const group of found) {
+    for (const loser of done.has(group) ? group.members.slice(0, 1) : group.members)
+      if (loser !== by) yield [loser, by];
+    done.add(group);
+  }
+}
 
 export const sidecarConflict = defineRule({
   id: "sidecar-conflict",
