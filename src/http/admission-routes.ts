@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { answer, notJudged, notMutated, type WebhookPath } from "../admission/answer.ts";
 import { breakGlassUsed } from "../admission/object-events.ts";
 import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
+import { isSelfTest, selfTestDenied } from "../admission/self-test.ts";
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -36,6 +37,11 @@ export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
     if ("problem" in reading) {
       const status = reading.uid === "" ? 400 : 200;
       return refuse(parts, { start, path, status, reason: "unreadable", ...reading }, reply);
+    }
+    if (isSelfTest(reading.request)) {
+      // Neither logged nor counted, because every replica asks every minute.
+      send(reply, 200, answer(reading.request.uid, selfTestDenied, path));
+      return reply;
     }
     const span = beginRequest(`review ${path}`, request.headers);
     const finish = (decision: Decision) => {
