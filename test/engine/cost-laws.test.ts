@@ -19,6 +19,7 @@ import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
+import { gatewayShapes } from "./gateway-shapes.ts";
 import { settingsShapes } from "./settings-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
 import { trafficShapes } from "./traffic-shapes.ts";
@@ -38,7 +39,11 @@ const shapes: readonly CostShape[] = [
   ...attackShapes,
   ...settingsShapes,
   ...revisionShapes,
+<<<<<<< HEAD
   ...trafficShapes,
+=======
+  ...gatewayShapes,
+>>>>>>> main
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 
