@@ -39,11 +39,8 @@ const shapes: readonly CostShape[] = [
   ...attackShapes,
   ...settingsShapes,
   ...revisionShapes,
-<<<<<<< HEAD
   ...trafficShapes,
-=======
   ...gatewayShapes,
->>>>>>> main
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 
