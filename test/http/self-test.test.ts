@@ -29,8 +29,12 @@ test("only the object of the self-test is denied that way", async (context) => {
   const others = [
     { ...lease, name: "meshward" },
     { ...lease, operation: "UPDATE", oldObject: lease.object },
-    { ...lease, kind: { group: "networking.istio.io", version: "v1", kind: "VirtualService" } },
-    { ...lease, kind: { ...lease.kind, group: "example.com" } },
+    {
+      ...lease,
+      kind: { ...lease.kind, group: "example.com" },
+      object: { ...lease.object, apiVersion: "example.com/v1" },
+    },
+    { ...lease, kind: { ...lease.kind, kind: "Other" }, object: { ...lease.object, kind: "Other" } },
   ];
   for (const other of others) await shell.post("/validate?timeout=5s", JSON.stringify(reviewBody(other)));
   assert.equal(gate.asked.length, others.length);
