@@ -8,6 +8,7 @@ import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
+import { completionCommand } from "./completion.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
@@ -41,6 +42,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(certsCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
+  program.addCommand(completionCommand(program, terminal));
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
     command
       .exitOverride()

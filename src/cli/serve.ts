@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
+import { keptFieldsOf, kindsWithMore, rulesInForce } from "../custom-rules/in-force.ts";
+import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { defaultNames } from "../controllers/permissions.ts";
@@ -150,7 +152,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const closing: (() => Promise<void> | void)[] = [];
   try {
     const metrics = createMetrics({ processMetrics: true });
-    const mesh = await followMesh(options, terminal, { log, metrics });
+    let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));
+    const mesh = await followMesh(options, terminal, { log, metrics, keep: () => kept });
     closing.push(() => mesh.close());
     const { connection } = mesh;
     const namespace = ownNamespace(options.namespace);
@@ -162,6 +165,11 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
     const policies = followPolicies(options, inForce, following);
     closing.push(() => policies.close());
+    policies.onChange(() => {
+      const before = kept;
+      kept = keptFieldsOf(rulesInForce(rules, policies.current()));
+      mesh.cluster?.readAgain(kindsWithMore(before, kept));
+    });
     terminal.onReload?.(() => {
       log.info({}, "reading policies and certificates again");
       policies.reload();
