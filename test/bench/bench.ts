@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, files, replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, hostile, growth, audit, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -14,6 +14,7 @@ import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { replicaTable } from "./replica.ts";
+import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { trafficCases } from "./hostile-traffic.ts";
@@ -34,6 +35,7 @@ try {
   await part("decisions", () => decisionsTable(certificates.current()));
   await part("gate", () => gateTable());
   await part("gate", () => pendingTable());
+  await part("policies", () => policiesTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>
