@@ -66,9 +66,9 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const mesh = { ...options, mesh: options.mesh };
   if (options.whatIf !== undefined) return auditWhatIf(options.whatIf, mesh, terminal);
   const outputs = outputsOf(options);
-  requireKnown(options);
   const policies = await policiesToAudit(options, terminal);
-  const files = await meshToAudit(mesh, terminal);
+  requireKnown(options, policies);
+  const files = await meshToAudit(mesh, terminal, policies);
   const { report: whole, rulings } = auditReport(files, policies, options);
   const report = limited(whole, options);
   writeReport(report, outputs, terminal);

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { type ExplanationInput, explanationOf } from "../explain/explanation.ts";
@@ -76,10 +77,11 @@ export async function explain(
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
     throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
-  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const { policies, errors } = await policiesFor(options, terminal);
+  const inForce = rulesInForce(rules, policies);
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(inForce) };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
-  const { policies, errors } = await policiesFor(options, terminal);
   for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
@@ -155,7 +157,12 @@ function printed(
   { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
   // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.
-  const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
+  const of = (one: Mesh): ExplanationInput => ({
+    mesh: one,
+    policies,
+    selection: selectionOf(policies),
+    rules: rulesInForce(rules, policies),
+  });
   const before = explanationOf(target, of(mesh), strict);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);
   const then = explanationOf(target, of(after), strict);

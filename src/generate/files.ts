@@ -6,6 +6,7 @@ import { policySchema } from "../policy/schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
 import { ladderPage } from "./ladder-page.ts";
@@ -43,6 +44,7 @@ export async function generated(): Promise<Generated> {
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
       { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
+      { path: "policies/custom-rule-functions.md", content: functionReference() },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
       ...documentDefinitions(rules).map((object) => ({
