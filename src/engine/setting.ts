@@ -113,6 +113,16 @@ interface OfNamespace {
   readonly settings: Map<Rule, RuleSetting>;
 }
 
+/** The scopes that apply to an object, and the settings by them. */
+interface OfScopes {
+  readonly scopes: readonly Scope[];
+  readonly settings: Map<Rule, RuleSetting>;
+}
+interface OfSubject {
+  readonly now: OfScopes;
+  readonly old: OfScopes | undefined;
+}
+
 class PolicySettings implements Settings {
   readonly #policies: Policies;
   readonly #requester: Requester | undefined;
@@ -120,6 +130,7 @@ class PolicySettings implements Settings {
   readonly #after: Mesh;
   readonly #known: KnownSettings;
   readonly #protected = new Map<string, boolean>();
+  readonly #subjects = new Map<AnyObject, OfSubject>();
   readonly #namespaces = { before: new Map<string, OfNamespace>(), after: new Map<string, OfNamespace>() };
 
   constructor(policies: Policies, requester: Requester | undefined, before: Mesh, after: Mesh) {
@@ -152,7 +163,7 @@ class PolicySettings implements Settings {
         (policy.title === rule.definedBy || (!match.readsNamespace && !match.readsObject)) &&
         match.isBy(this.#requester),
     );
-    return this.#settingOf(rule, scopes, this.#known.of(scopes));
+    return this.#settingOf(rule, { scopes, settings: this.#known.of(scopes) });
   }
 
   /** Whether a policy protects the namespace by name, or by its labels before or after the change. */
@@ -174,18 +185,32 @@ class PolicySettings implements Settings {
    * not weaken anything.
    */
   #settingAt(rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
-    const now = this.#settingIn("after", rule, subject, namespace);
-    if (!this.#policies.index.readsLabels || this.#before === this.#after) return now;
-    const old = this.#before.find(subject.kind, keyOf(subject));
-    return old === undefined ? now : stricter(this.#settingIn("before", rule, old, namespace), now);
+    const { now, old } = this.#scopesOf(subject, namespace);
+    const setting = this.#settingOf(rule, now);
+    return old === undefined ? setting : stricter(this.#settingOf(rule, old), setting);
   }
 
-  #settingIn(side: "before" | "after", rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
+  /** Most rules ask for the same subject. `old` is absent if it is the same as `now`. */
+  #scopesOf(subject: AnyObject, namespace: string): OfSubject {
+    let found = this.#subjects.get(subject);
+    if (found === undefined) this.#subjects.set(subject, (found = this.#findScopes(subject, namespace)));
+    return found;
+  }
+
+  #findScopes(subject: AnyObject, namespace: string): OfSubject {
+    const now = this.#scopesIn("after", subject, namespace);
+    if (!this.#policies.index.readsLabels || this.#before === this.#after) return { now, old: undefined };
+    const there = this.#before.find(subject.kind, keyOf(subject));
+    const old = there && this.#scopesIn("before", there, namespace);
+    return { now, old: old?.settings === now.settings ? undefined : old };
+  }
+
+  #scopesIn(side: "before" | "after", subject: AnyObject, namespace: string): OfScopes {
     const ofNamespace = this.#inNamespace(side, namespace);
     const { index } = this.#policies;
     const scopes = index.forObject(ofNamespace.scopes, objectPlaceOf(subject), this.#requester);
     const settings = scopes === ofNamespace.scopes.certain ? ofNamespace.settings : this.#known.of(scopes);
-    return this.#settingOf(rule, scopes, settings);
+    return { scopes, settings };
   }
 
   #inNamespace(side: "before" | "after", namespace: string): OfNamespace {
@@ -199,7 +224,7 @@ class PolicySettings implements Settings {
     return found;
   }
 
-  #settingOf(rule: Rule, scopes: readonly Scope[], settings: Map<Rule, RuleSetting>): RuleSetting {
+  #settingOf(rule: Rule, { scopes, settings }: OfScopes): RuleSetting {
     let setting = settings.get(rule);
     if (setting === undefined) settings.set(rule, (setting = this.#inScopes(rule, scopes)));
     return setting;

@@ -1,25 +1,10 @@
-import {
-  type Exception,
-  type ExceptionLimits,
-  everyRule,
-  type Labels,
-  type PolicyDocument,
-  type PolicyMode,
-  type RuleOptions,
-} from "./documents.ts";
+import { type Exception, type ExceptionLimits, everyRule, type Labels, type PolicyDocument } from "./documents.ts";
+import { keyOf } from "./document-text.ts";
 import { endOf } from "./expiry.ts";
 import { globs } from "../text/globs.ts";
 import { ownershipOf } from "../mesh/traffic/host-ownership.ts";
+import { lostModes, type RuleDefault } from "./lost-modes.ts";
 import type { Policies } from "./policies.ts";
-import { entriesFor, scopesOfDocuments } from "./scopes.ts";
-
-/** A rule with its own mode, which applies where no document sets one. */
-export interface RuleDefault {
-  readonly id: string;
-  readonly tags?: readonly string[];
-  /** The modes in protected namespaces and elsewhere. `off` elsewhere cannot be changed by a document. */
-  readonly mode: { readonly protected: PolicyMode; readonly elsewhere: PolicyMode };
-}
 
 /**
  * What policies protect less after a reload than before it, one phrase for each loss; empty if nothing is lost. A
@@ -32,7 +17,7 @@ export function lossesOf(before: Policies, after: Policies, rules: readonly Rule
     ...lostNamespaces(sides),
     ...lostHosts(sides),
     ...lostCustomRules(sides),
-    ...rulesConcerned(sides, rules).flatMap((rule) => lostModes(sides, rule)),
+    ...lostModes(before, after, rules),
     ...lostLimits(sides),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.users, "counts as a reconciler"),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.fieldManagers, "counts as a reconciler by its field manager"),
@@ -93,106 +78,6 @@ const shown = (labels: Labels): string =>
     .map(([key, value]) => `${key}=${value}`)
     .sort()
     .join(",");
-
-/** The fields of an entry that decide whether a finding denies, with their values, strictest first. */
-const fields = {
-  mode: ["deny", "warn", "audit", "off"],
-  existing: ["deny", "warn"],
-  onError: ["deny", "warn"],
-  onUnknown: ["deny", "warn"],
-} as const satisfies { readonly [field in keyof RuleOptions]?: readonly string[] };
-type Field = keyof typeof fields;
-const allFields = Object.keys(fields) as readonly Field[];
-const ownValue = { existing: "warn", onError: "deny", onUnknown: "warn" } as const;
-
-/** The rules that a document names which only one side has, or has otherwise. */
-function rulesConcerned({ before, after }: Sides, rules: readonly RuleDefault[]): readonly RuleDefault[] {
-  const texts = (policies: Policies) => new Set(policies.documents.map(textOf));
-  const [was, is] = [texts(before), texts(after)];
-  const changed = [...before.documents, ...after.documents].filter(
-    (document) => !was.has(textOf(document)) || !is.has(textOf(document)),
-  );
-  return changed.length === 0 ? [] : rules.filter((rule) => entriesFor(rule, scopesOfDocuments(changed)).length > 0);
-}
-
-function lostModes(sides: Sides, rule: RuleDefault): readonly string[] {
-  return allFields.flatMap((field) => {
-    const [before, after] = [new Settings(sides.before, rule, field), new Settings(sides.after, rule, field)];
-    const lost: string[] = [];
-    if (isLess(field, before.everywhere, after.everywhere))
-      lost.push(`${rule.id}: ${field} is ${after.everywhere.join(" or ")}, and was ${before.everywhere.join(" or ")}`);
-    for (const key of new Set([...before.somewhere.keys(), ...after.somewhere.keys()])) {
-      // Where only one side has this match, any other document may apply on the other side.
-      const was = before.somewhere.get(key)?.values ?? before.extreme("strictest");
-      const is = after.somewhere.get(key)?.values ?? after.extreme("weakest");
-      const { of } = before.somewhere.get(key) ?? after.somewhere.get(key) ?? { of: "a document" };
-      if (isLess(field, was, is))
-        lost.push(`${rule.id}: ${field} may be ${is.join(" or ")} where ${of} matches, and was ${was.join(" or ")}`);
-    }
-    return lost;
-  });
-}
-
-/** Values in protected namespaces and elsewhere; one value if they are the same. */
-type Values = readonly string[];
-
-function isLess(field: Field, before: Values, after: Values): boolean {
-  const rank = (value: string | undefined) => (fields[field] as readonly string[]).indexOf(value ?? "");
-  const at = (values: Values, i: number) => rank(values[i] ?? values[0]);
-  return at(after, 0) > at(before, 0) || at(after, 1) > at(before, 1);
-}
-
-/** One field of one rule: where no condition applies, and in each document that has a match. */
-class Settings {
-  readonly everywhere: Values;
-  readonly somewhere = new Map<string, { readonly values: Values; readonly of: string }>();
-  readonly #field: Field;
-
-  constructor(policies: Policies, rule: RuleDefault, field: Field) {
-    const { mode } = rule;
-    this.#field = field;
-    const own: Values = field === "mode" ? distinct([mode.protected, mode.elsewhere]) : [ownValue[field]];
-    const set = (value: string): Values =>
-      field === "mode" && mode.elsewhere === "off" ? distinct([value, "off"]) : [value];
-    let everywhere: Values | undefined;
-    for (const { scope, value } of policies.entriesFor(rule)) {
-      const found = value[field];
-      if (found === undefined) continue;
-      const { match, policy } = scope;
-      const key = keyOf(policy);
-      if (match.specificity === 0) everywhere ??= set(found);
-      else if (!this.somewhere.has(key)) this.somewhere.set(key, { values: set(found), of: policy.title });
-    }
-    this.everywhere = everywhere ?? own;
-  }
-
-  /** The strictest or weakest of all values. */
-  extreme(which: "strictest" | "weakest"): Values {
-    let found = this.everywhere;
-    for (const { values } of this.somewhere.values())
-      if (which === "weakest" ? isLess(this.#field, found, values) : isLess(this.#field, values, found)) found = values;
-    return found;
-  }
-}
-
-/** A document with the same conditions; it may say something else. */
-const keyOf = remembered((policy: PolicyDocument) => `${policy.title} ${JSON.stringify(policy.spec.match)}`);
-/** Everything that a document says. */
-export const textOf = remembered(({ title, layer, spec, extended }: PolicyDocument) =>
-  JSON.stringify([title, layer, spec, extended]),
-);
-
-/** Computes a text once for each object, because there may be thousands of documents. */
-export function remembered<T extends object>(compute: (of: T) => string): (of: T) => string {
-  const texts = new WeakMap<T, string>();
-  return (of) => {
-    let text = texts.get(of);
-    if (text === undefined) texts.set(of, (text = compute(of)));
-    return text;
-  };
-}
-
-const distinct = (values: readonly [string, string]): Values => (values[0] === values[1] ? [values[0]] : values);
 
 /** Limits of exceptions that a document no longer sets, or sets less narrowly. */
 function lostLimits({ before, after }: Sides): readonly string[] {

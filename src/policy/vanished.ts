@@ -1,5 +1,6 @@
 import type { PolicyDocument } from "./documents.ts";
-import { lossesOf, type RuleDefault } from "./losses.ts";
+import { lossesOf } from "./losses.ts";
+import type { RuleDefault } from "./lost-modes.ts";
 import { Policies } from "./policies.ts";
 import { isOfUser } from "./profiles.ts";
 

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, custom, hostile, growth, audit, files, replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, hostile, growth, audit, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -15,6 +15,7 @@ import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { replicaTable } from "./replica.ts";
+import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { trafficCases } from "./hostile-traffic.ts";
@@ -35,6 +36,7 @@ try {
   await part("decisions", () => decisionsTable(certificates.current()));
   await part("gate", () => gateTable());
   await part("gate", () => pendingTable());
+  await part("policies", () => policiesTable());
   await part("custom", () => customRulesTable());
   await part("custom", () => keptTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { lossesOf, type RuleDefault } from "../../src/policy/losses.ts";
+import { lossesOf } from "../../src/policy/losses.ts";
+import type { RuleDefault } from "../../src/policy/lost-modes.ts";
 import { covers } from "../../src/policy/match.ts";
 import { continued } from "../../src/policy/vanished.ts";
 import { policiesOf } from "./sources.ts";
