@@ -49,12 +49,16 @@ export class Coverage {
 
 type Setting = readonly [name: string, isCovered: boolean];
 
-function settingsOf({ title, spec }: PolicyDocument, { rulings, patchedBy, mesh }: CaseOutcome): readonly Setting[] {
+function settingsOf(
+  { title, spec, customRules = [] }: PolicyDocument,
+  { rulings, patchedBy, mesh }: CaseOutcome,
+): readonly Setting[] {
   const isLoweredBy = (step: StepName) => rulings.some(({ lowered }) => lowered.some((one) => one.step === step));
   return [
     ...(spec.rules ?? [])
       .filter(({ mode }) => mode !== "off")
       .map((entry): Setting => [nameOf(entry), rulings.some((ruling) => isDecidedBy(ruling, entry, title))]),
+    ...customRules.map(({ id }): Setting => [id, rulings.some(({ finding }) => finding.rule.id === id)]),
     ...given(
       spec,
       "protectedNamespaces",
