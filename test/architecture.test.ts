@@ -10,8 +10,9 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cli"],
-  ["demo", "explain"],
   ["generate"],
+  ["policy-tests"],
+  ["demo", "explain"],
   ["deploy"],
   ["http", "report"],
   ["controllers"],

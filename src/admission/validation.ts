@@ -34,6 +34,8 @@ export interface ValidationParts {
   readonly pending?: PendingChanges | undefined;
   /** The budget of CPU time for a review, and how it yields. Default: no limit, without yielding. */
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
+  /** Receives the rulings of each evaluation, for policy tests. */
+  readonly observe?: ((rulings: readonly Ruling[]) => void) | undefined;
   /** Returns the URL of a rule's page, for messages. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
   /** The log for errors that a response cannot contain. */
@@ -134,7 +136,7 @@ export class Validation {
   }
 
   #outcome({ request, change }: Review, mesh: () => Mesh): Outcome | Promise<Outcome> {
-    const { policies, now, log, pageOf, ...parts } = this.#parts;
+    const { policies, now, log, pageOf, observe, ...parts } = this.#parts;
     const inForce = policies();
     const rules = rulesInForce(parts.rules, inForce);
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
@@ -142,7 +144,9 @@ export class Validation {
     return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
       for (const { rule, subject, error } of evaluation.errors)
         log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
-      return outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
+      const outcome = outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
+      observe?.(outcome.rulings);
+      return outcome;
     });
   }
 

@@ -13,7 +13,8 @@ import { UsageError } from "../text/usage-error.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
 import { type MeshFromFiles, readMesh } from "./mesh-option.ts";
-import { policiesOf, type PolicyOptions } from "./policy-options.ts";
+import { policiesFor } from "./cluster-policies.ts";
+import type { PolicyOptions } from "./policy-options.ts";
 import { objectProgress } from "./progress.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import { failedRule, guessed, placesOf, type ReportOptions, skips } from "./report-output.ts";
@@ -36,8 +37,8 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
 }
 
 /** The policies in force. Throws a UsageError if one has errors. */
-export async function policiesToAudit(options: PolicyOptions): Promise<Policies> {
-  const { policies, errors } = await policiesOf(options);
+export async function policiesToAudit(options: PolicyOptions & ClusterOptions, terminal: Terminal): Promise<Policies> {
+  const { policies, errors } = await policiesFor(options, terminal);
   if (errors.length > 0)
     throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
   return policies;

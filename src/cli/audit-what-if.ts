@@ -12,6 +12,7 @@ import { suggestion } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
+import { objectsFor } from "./cluster-policies.ts";
 import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
 import type { MeshFromFiles } from "./mesh-option.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
@@ -31,8 +32,8 @@ export async function auditWhatIf(
 ): Promise<ExitCode> {
   const outputs = outputsOf(options);
   requireFormats(outputs, whatIfFormats, "--what-if");
-  const inForce = await policiesToAudit(options);
-  const others = await otherPolicies(asked, options);
+  const inForce = await policiesToAudit(options, terminal);
+  const others = await otherPolicies(asked, options, terminal);
   requireKnown(options, inForce, others.policies);
   const files = await meshToAudit(options, terminal, inForce, others.policies);
   const whatIf = whatIfOf(files, { inForce, others }, options);
@@ -51,12 +52,12 @@ interface Others {
 }
 
 /** A name of a profile replaces the profile; a file adds its documents. A file of that name is written `./strict`. */
-async function otherPolicies(asked: string, options: AuditOptions): Promise<Others> {
+async function otherPolicies(asked: string, options: AuditOptions, terminal: Terminal): Promise<Others> {
   if (isProfile(asked)) {
-    const policies = await policiesToAudit({ ...options, profile: asked });
+    const policies = await policiesToAudit({ ...options, profile: asked }, terminal);
     return { name: `profile ${asked}`, profile: asked, policies };
   }
-  const { policies, errors } = await policiesWith(options, asked);
+  const { policies, errors } = await policiesWith(options, asked, await objectsFor(options, terminal));
   if (errors.length > 0) {
     const meant = /[./\\]/.test(asked) ? "" : suggestion(asked, profileNames);
     throw new UsageError(

@@ -9,7 +9,7 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { clusterDomainOption, type MeshFromFiles, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesOption, profileOption } from "./policy-options.ts";
+import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
@@ -23,6 +23,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .option("-n, --namespace <name...>", "show only findings in these namespaces; * stands for any characters")
     .option("--rule <id...>", "show only findings of these rules")
@@ -62,7 +63,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const mesh = { ...options, mesh: options.mesh };
   if (options.whatIf !== undefined) return auditWhatIf(options.whatIf, mesh, terminal);
   const outputs = outputsOf(options);
-  const policies = await policiesToAudit(options);
+  const policies = await policiesToAudit(options, terminal);
   requireKnown(options, policies);
   const files = await meshToAudit(mesh, terminal, policies);
   const { report: whole, rulings } = auditReport(files, policies, options);

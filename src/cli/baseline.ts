@@ -23,11 +23,37 @@ export const baselineOptions = (): readonly Option[] => [
 const apiVersion = "meshward.io/v1alpha1";
 const kind = "Baseline";
 
+/** The baseline of one run. */
+export interface Comparison {
+  /** The report with known findings only recorded, if there is a baseline. */
+  compared(report: Report): Report;
+  /** Writes the baseline if that is asked for. Throws a UsageError if it cannot be written, or would not be complete. */
+  write(): void;
+}
+
+/** Findings that are written are known from then on. Throws a UsageError if `--baseline` cannot be read. */
+export function baselineOf({ baseline: old, writeBaseline: file }: BaselineOptions): Comparison {
+  const listed = readBaseline(old);
+  let known: readonly KnownFinding[] = [];
+  let judged: Report | undefined;
+  return {
+    compared(report) {
+      judged = report;
+      known = knownIn(report);
+      if (file !== undefined) return withKnown(report, known, file);
+      return listed === undefined || old === undefined ? report : withKnown(report, listed, old);
+    },
+    write() {
+      if (file !== undefined && judged !== undefined) writeBaseline(known, judged, file);
+    },
+  };
+}
+
 /**
  * Reads a baseline; undefined without one. Throws a UsageError if it cannot be read completely, because what is missing from
  * it would fail the check.
  */
-export function readBaseline(file: string | undefined): readonly KnownFinding[] | undefined {
+function readBaseline(file: string | undefined): readonly KnownFinding[] | undefined {
   if (file === undefined) return undefined;
   const document = parsed(file);
   const again = `write it again with --write-baseline ${file}`;
@@ -72,7 +98,7 @@ const isKnownFinding = (entry: unknown): entry is KnownFinding =>
  * The report with known findings only recorded. Each entry stands for one finding, in the same file if there is one, so a
  * second finding of the same fingerprint is new.
  */
-export function withKnown(report: Report, known: readonly KnownFinding[], file: string): Report {
+function withKnown(report: Report, known: readonly KnownFinding[], file: string): Report {
   const left = Map.groupBy(known, ({ fingerprint }) => fingerprint);
   const take = (finding: ReportedFinding, isSame: (entry: KnownFinding) => boolean): boolean => {
     const entries = left.get(finding.fingerprint) ?? [];
@@ -97,7 +123,7 @@ function recorded(finding: ReportedFinding, file: string): ReportedFinding {
 }
 
 /** The denials and warnings of a report, as entries of a baseline, by object. */
-export const knownIn = ({ findings }: Report): readonly KnownFinding[] =>
+const knownIn = ({ findings }: Report): readonly KnownFinding[] =>
   findings
     .filter(({ mode }) => mode !== "audit")
     .map(({ fingerprint, rule, object, message, file }) => ({
@@ -106,7 +132,7 @@ export const knownIn = ({ findings }: Report): readonly KnownFinding[] =>
     .sort((a, b) => compare(`${a.object} ${a.rule} ${a.fingerprint}`, `${b.object} ${b.rule} ${b.fingerprint}`));
 
 /** Throws a UsageError if not everything was checked, because the rest would be unknown, or if the file cannot be written. */
-export function writeBaseline(findings: readonly KnownFinding[], { errors, basis }: Report, file: string): void {
+function writeBaseline(findings: readonly KnownFinding[], { errors, basis }: Report, file: string): void {
   if (errors.length > 0)
     throw new UsageError(
       `--write-baseline ${file}: nothing is written, because not everything could be checked: correct the ${counted(errors.length, "error")} first`,

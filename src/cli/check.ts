@@ -1,16 +1,15 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
-import { keptFieldsOf } from "../custom-rules/in-force.ts";
-import type { Rule } from "../engine/rule.ts";
-import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
+import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
@@ -24,15 +23,7 @@ import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
-import {
-  baselineNotes,
-  type BaselineOptions,
-  baselineOptions,
-  knownIn,
-  readBaseline,
-  withKnown,
-  writeBaseline,
-} from "./baseline.ts";
+import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
@@ -47,8 +38,16 @@ import {
   type ReadMeshOptions,
   settingsIn,
 } from "./mesh-option.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { outputsOf } from "./outputs.ts";
-import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import {
+  isPolicy,
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
 import {
   exitCode,
@@ -73,6 +72,8 @@ import {
 } from "./substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
+import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./write-test.ts";
+
 export interface CheckOptions
   extends PolicyOptions,
     ClusterOptions,
@@ -80,7 +81,8 @@ export interface CheckOptions
     DeletionOptions,
     RequesterOptions,
     SubstitutionOptions,
-    BaselineOptions {
+    BaselineOptions,
+    Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
@@ -120,6 +122,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       [],
     )
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(failOnOption())
     .option(
@@ -146,7 +149,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
-  for (const option of [...requesterOptions(), ...baselineOptions(), ...reportOutputOptions()])
+  for (const option of [...requesterOptions(), ...baselineOptions(), writeTestOption(), ...reportOutputOptions()])
     command.addOption(option);
   return command;
 }
@@ -154,18 +157,17 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.since === undefined) assertDeletable(options);
+  assertTestable(paths, options);
   const outputs = outputsOf(options);
-  const { baseline, writeBaseline: newBaseline } = options;
-  const listed = readBaseline(baseline);
-  const { change, unread, policies, rules, notes } = await readChanges(paths, options, terminal);
+  const baseline = baselineOf(options);
+  const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
-  const judged = reportFor(change, unread, { ...options, policies, rules, isCompared });
+  const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
   for (const error of unread) tellProblem(shownError(error), terminal);
-  const known = newBaseline === undefined ? listed : knownIn(judged);
-  const report = known === undefined ? judged : withKnown(judged, known, newBaseline ?? baseline ?? "");
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
-  if (known !== undefined && newBaseline !== undefined) writeBaseline(known, report, newBaseline);
+  baseline.write();
+  if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
 
@@ -177,8 +179,8 @@ async function readChanges(paths: readonly string[], options: CheckOptions, term
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
-  const { policies, rules, errors } = await policiesOf(options);
-  const keep = keptFieldsOf(rules);
+  const { policies, errors } = await policiesFor(options, terminal);
+  const keep = keptFieldsOf(rulesInForce(rules, policies));
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
@@ -196,7 +198,7 @@ async function readChanges(paths: readonly string[], options: CheckOptions, term
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
   const change: Changes = { found: checked, base, deleted };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
-  return { change, unread, policies, rules, notes: [...notes, ...notesOf(set, options)] };
+  return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
@@ -224,7 +226,6 @@ interface Changes {
 type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
   RequesterOptions & {
     readonly policies: Policies;
-    readonly rules: readonly Rule[];
     /** Whether the report has what the change does to the mesh. */
     readonly isCompared: boolean;
   };
@@ -232,23 +233,24 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, rules, profile, docsUrl, isCompared, ...who }: ReportedBy,
+  { policies, profile, docsUrl, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
+  const inForce = rulesInForce(rules, policies);
   const files = base ? appliedTo(base.mesh, found.files) : found.files;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { rules, selection, request, unread: found.unread })
-    : judgeSet(files, { rules, selection, request, unread: found.unread });
+    ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
+    : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
   const places = placesOf([...changed, ...found.unread], base?.objects);
-  const unasked = base ? [] : stepRules({ rules, selection, mesh: files.mesh }, "give --mesh or --since");
+  const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
-      ...{ rules, profile, policies, selection },
+      ...{ rules: inForce, profile, policies, selection },
       mesh: after,
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
@@ -260,8 +262,8 @@ function reportFor(
     changes:
       base && isCompared
         ? effectsOf({
-            before: sideOf(base.mesh, policies, rules),
-            after: sideOf(after, policies, rules),
+            before: sideOf(base.mesh, policies),
+            after: sideOf(after, policies),
             changed: changed.map(({ object }) => object),
           })
         : undefined,
@@ -269,8 +271,8 @@ function reportFor(
 }
 
 /** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
-const sideOf = (mesh: Mesh, policies: Policies, rules: readonly Rule[]): ExplanationInput => ({
-  ...{ mesh, policies, rules },
+const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
+  ...{ mesh, policies, rules: rulesInForce(rules, policies) },
   selection: selectionOf(policies),
 });
 
@@ -287,8 +289,7 @@ async function baseOf(
     definitions,
     keep,
     ...options
-  }: CheckOptions &
-    Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions; readonly keep: KeptFields },
+  }: CheckOptions & Pick<ReadMeshOptions, "reading" | "keep"> & { readonly definitions: ReceivedDefinitions },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -298,7 +299,7 @@ async function baseOf(
   const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
     reading: how ?? {},
-    keep,
+    ...(keep === undefined ? {} : { keep }),
     defaultNamespace: options.namespace,
     knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };

@@ -1,5 +1,5 @@
-import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { type ExplanationInput, explanationOf } from "../explain/explanation.ts";
@@ -7,24 +7,21 @@ import { findTarget, type Target } from "../explain/target.ts";
 import { readTargetName } from "../explain/target-name.ts";
 import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
+import type { Policies } from "../policy/policies.ts";
 import { differenceOf } from "../report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
 import { textDifference, textExplanation } from "../report/explanation-text.ts";
 import type { Page } from "../report/page.ts";
+import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { policiesFor } from "./cluster-policies.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
-import {
-  type PoliciesInForce,
-  policiesOf,
-  policiesOption,
-  type PolicyOptions,
-  profileOption,
-} from "./policy-options.ts";
+import { policiesFromClusterOption, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError, shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
@@ -55,6 +52,7 @@ export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => v
     .addOption(contextOption())
     .addOption(clusterDomainOption())
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--format <format>", "output format").choices(["text", "json"]).default("text"))
     .action(async (what: string, name: string | undefined, options: ExplainOptions) =>
@@ -72,8 +70,9 @@ export async function explain(
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
     throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
-  const { policies, rules, errors } = await policiesOf(options);
-  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(rules) };
+  const { policies, errors } = await policiesFor(options, terminal);
+  const inForce = rulesInForce(rules, policies);
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(inForce) };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
   for (const error of errors) tellProblem(shownError(error), terminal);
@@ -81,7 +80,7 @@ export async function explain(
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
   if ("problem" in found) throw new UsageError(found.problem);
   const { colour, columns } = terminal;
-  terminal.out(printed(found.target, [mesh, after], { policies, rules }, { ...options, page: { colour, columns } }));
+  terminal.out(printed(found.target, [mesh, after], policies, { ...options, page: { colour, columns } }));
   return errors.length > 0 ? 2 : 0;
 }
 
@@ -129,11 +128,16 @@ function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
 function printed(
   target: Target,
   [mesh, after]: readonly [Mesh, Mesh | undefined],
-  { policies, rules }: Pick<PoliciesInForce, "policies" | "rules">,
+  policies: Policies,
   { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
   // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.
-  const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
+  const of = (one: Mesh): ExplanationInput => ({
+    mesh: one,
+    policies,
+    selection: selectionOf(policies),
+    rules: rulesInForce(rules, policies),
+  });
   const before = explanationOf(target, of(mesh), strict);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);
   const then = explanationOf(target, of(after), strict);

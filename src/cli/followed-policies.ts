@@ -1,117 +1,363 @@
 import { modesOf } from "../engine/rule.ts";
-import { lossesOf, moreAccepted } from "../policy/losses.ts";
+import type { ReadinessCheck } from "../http/readiness.ts";
+import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
-import type { Policies } from "../policy/policies.ts";
 import { longExceptions } from "../policy/exceptions.ts";
+import { loadPolicies, type PolicyError } from "../policy/load.ts";
+import { lossesOf, moreAccepted, remembered, textOf } from "../policy/losses.ts";
+import type { Policies } from "../policy/policies.ts";
 import { continued } from "../policy/vanished.ts";
 import { rules } from "../rules/index.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
+import type { Pace } from "../sources/cluster/pace.ts";
+import { type PolicyObject, PolicyObjects } from "../sources/cluster/policy-objects.ts";
+import type { ReflectorState } from "../sources/cluster/reflector.ts";
+import type { Manifest } from "../sources/manifests/manifests.ts";
+import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
-import { type PoliciesInForce, type PolicyOptions, policiesOf } from "./policy-options.ts";
+import { documentsOf, type PolicyOptions, profileOf } from "./policy-options.ts";
+import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
 
-/** How often the documents are read again. A mounted ConfigMap takes up to a minute to change anyway. */
-const pollMs = 5_000;
+/** How often the files are looked at. They are read only if they have changed. */
+const pollMs = 500;
+/** With more files than this, they are looked at less often, so that looking costs little. */
+const filesPerLook = 2_000;
 /** Of a long list, the log shows this many entries. */
 const mostShown = 20;
 
+/** An object of the cluster, and what became of it. */
+export interface FollowedObject {
+  readonly object: PolicyObject;
+  /** Why this generation is not in force. */
+  readonly problem: string | undefined;
+  /** The generation that is in force; undefined: none. */
+  readonly inForce: number | undefined;
+}
+
 export interface FollowedPolicies {
   current(): Policies;
-  /** Reads the documents now, as they are read every few seconds. */
+  /** The objects of the cluster; undefined without `cluster`, and until they were listed. */
+  objects(): readonly FollowedObject[] | undefined;
+  /** `listener` is called after each change of `current` or `objects`. */
+  onChange(listener: () => void): void;
+  readonly checks: readonly ReadinessCheck[];
+  /** Reads the files now, whether they have changed or not. */
   reload(): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface Following {
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "policyReload" | "watchPolicies">;
+  readonly metrics: Pick<Metrics, "policyReload" | "watchPolicies" | "policyObjects">;
   readonly clock: Clock;
-  /** Called after other policies came into force. */
-  readonly changed?: (policies: Policies) => void;
+  /** Follows MeshwardPolicy and MeshwardException objects too. */
+  readonly cluster?: { readonly connection: ClusterConnection; readonly pace?: Pace } | undefined;
+}
+
+/** What was read at the start. */
+export interface PoliciesAtStart {
+  readonly policies: Policies;
+  readonly documents: readonly Manifest[];
 }
 
 /**
- * Reloads policies when their files change, without a restart. If a document cannot be read or is invalid, all previous
- * documents stay in force, and the error is logged once. A MeshwardPolicy that is missing also stays in force if less
- * would be protected without it. What a document says is taken, and logged as an error if it protects less.
+ * Follows the files of `--policies` and the objects of a cluster, without a restart. Always a whole set is in force.
+ *
+ * - Files: if one cannot be read or is invalid, the documents of all files stay as they were. A MeshwardPolicy that is
+ *   missing stays in force if less would be protected without it.
+ * - Objects: an invalid one stays as it was in its last valid generation, and does not keep others from changing, because not
+ *   everybody who may write exceptions should be able to stop the policies of a cluster.
+ *
+ * What a document says is taken, and logged as an error if it protects less.
  */
-export function followPolicies(
-  options: PolicyOptions,
-  { policies }: PoliciesInForce,
-  { log, metrics, clock, changed }: Following,
-): FollowedPolicies {
-  let current = policies;
-  let problem: string | undefined;
-  let missing = "";
-  let keptCount = 0;
-  let loadedAtMs = clock.now();
-  let lastRead = fingerprint(policies);
-  let isReading = false;
-  warnOfLongExceptions(policies, log, clock);
-  metrics.watchPolicies(() => {
-    const now = new Date(clock.now());
-    const expired = current.exceptions.filter((exception) => isExpired(exception, now)).length;
-    return {
-      policies: { loaded: current.documents.length - keptCount, kept: keptCount },
-      exceptions: { active: current.exceptions.length - expired, expired },
-      loadedAtMs,
-    };
-  });
+export function followPolicies(options: PolicyOptions, start: PoliciesAtStart, following: Following): FollowedPolicies {
+  return new Followed(options, start, following);
+}
 
-  const look = async () => {
-    const read = await policiesOf(options);
-    const found = read.errors.map(shownError).join("\n") || undefined;
-    if (found === undefined) loadedAtMs = clock.now();
-    if (found === undefined) take(read.policies);
-    else if (found !== problem) {
-      metrics.policyReload("refused");
-      log.error({ problem: found }, "policies were not reloaded; the previous ones stay in force");
-    }
-    problem = found;
-  };
-  const take = (read: Policies) => {
-    const text = fingerprint(read);
-    if (text === lastRead) return;
-    lastRead = text;
-    const { policies: next, kept } = continued(current, read, defaultsOf(current));
-    const titles = kept.map(({ title }) => title);
-    keptCount = kept.length;
-    if (titles.join() !== missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
-    missing = titles.join();
-    if (fingerprint(next) === fingerprint(current)) return;
-    const previous = current;
-    current = next;
-    changed?.(next);
-    tellReload(previous, next, { log, metrics });
-    warnOfLongExceptions(next, log, clock);
-  };
-  const readAgain = () => {
-    if (isReading) return;
-    isReading = true;
-    void look()
+class Followed implements FollowedPolicies {
+  readonly #options: PolicyOptions;
+  readonly #following: Following;
+  readonly #listeners: (() => void)[] = [];
+  readonly #cluster: PolicyObjects | undefined;
+  readonly #stop: () => void;
+  #current: Policies;
+  /** The documents of all files as they were last read without an error. */
+  #files: readonly Manifest[];
+  #signature: string | undefined;
+  /** The number of times that a look is left out. */
+  #left = 0;
+  #isReading = false;
+  #fileProblem: string | undefined;
+  #lastRead: string;
+  /** When everything was last read without an error. */
+  #loadedAtMs: number;
+  #keptCount = 0;
+  #missing = "";
+  /** The titles of the objects of the cluster, when policies were last replaced. */
+  #ofCluster: ReadonlySet<string> = new Set();
+  #objects: readonly FollowedObject[] | undefined;
+  /** The last valid generation of each object. */
+  readonly #valid = new Map<string, PolicyObject>();
+  #told = new Map<string, string>();
+  #states = new Map<string, ReflectorState>();
+
+  constructor(options: PolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
+    this.#options = options;
+    this.#following = following;
+    this.#current = policies;
+    this.#files = documents;
+    this.#lastRead = fingerprint(policies);
+    warnOfLongExceptions(policies, following);
+    this.#loadedAtMs = following.clock.now();
+    following.metrics.watchPolicies(() => this.#counts());
+    this.#stop = following.clock.every(pollMs, () => this.#look(false));
+    const { cluster } = following;
+    this.#cluster = cluster && new PolicyObjects({ ...cluster, changed: () => this.#clusterChanged() });
+  }
+
+  current(): Policies {
+    return this.#current;
+  }
+
+  objects(): readonly FollowedObject[] | undefined {
+    return this.#objects;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  get checks(): readonly ReadinessCheck[] {
+    const files: ReadinessCheck = {
+      name: "policies",
+      problem: () => undefined,
+      note: () =>
+        this.#fileProblem === undefined ? undefined : `not reloaded: ${some(this.#fileProblem.split("\n")).join("; ")}`,
+    };
+    if (this.#cluster === undefined) return [files];
+    return [files, { name: "policies of the cluster", problem: () => this.#loading(), note: () => this.#remark() }];
+  }
+
+  reload(): void {
+    this.#look(true);
+  }
+
+  async close(): Promise<void> {
+    this.#stop();
+    await this.#cluster?.close();
+  }
+
+  #counts() {
+    const { documents, exceptions } = this.#current;
+    const now = new Date(this.#following.clock.now());
+    const expired = exceptions.filter((exception) => isExpired(exception, now)).length;
+    return {
+      policies: { loaded: documents.length - this.#keptCount, kept: this.#keptCount },
+      exceptions: { active: exceptions.length - expired, expired },
+      loadedAtMs: this.#loadedAtMs,
+    };
+  }
+
+  #look(isAsked: boolean): void {
+    const { policies } = this.#options;
+    const { log } = this.#following;
+    if (policies === undefined || this.#isReading || (!isAsked && this.#left-- > 0)) return;
+    this.#isReading = true;
+    void this.#readIfChanged(policies, isAsked)
       .catch((error: unknown) => log.error({ problem: String(error) }, "policies could not be reloaded"))
       .finally(() => {
-        isReading = false;
+        this.#isReading = false;
       });
-  };
-  return { current: () => current, reload: readAgain, close: clock.every(pollMs, readAgain) };
+  }
+
+  /** What changes while it is read is read again later, so that no half of a set is taken. */
+  async #readIfChanged(path: string, isAsked: boolean): Promise<void> {
+    const before = await treeSignature(path);
+    this.#left = Math.floor(before.split("\n").length / filesPerLook);
+    if (before === this.#signature && !isAsked) {
+      if (this.#fileProblem === undefined) this.#loadedAtMs = this.#following.clock.now();
+      return;
+    }
+    const { documents, errors } = await documentsOf(this.#options);
+    await definitionFor(documents);
+    if ((await treeSignature(path)) !== before) return;
+    this.#signature = before;
+    this.#takeFiles(documents, errors.map(shownError));
+  }
+
+  #takeFiles(documents: readonly Manifest[], unread: readonly string[]): void {
+    const previous = this.#files;
+    this.#files = documents;
+    const invalid = unread.length > 0 ? [] : this.#build().errors.filter(({ source }) => !isOfCluster(source));
+    const problem = [...unread, ...invalid.map(shownError)].join("\n") || undefined;
+    if (problem !== undefined) this.#files = previous;
+    const { log, metrics } = this.#following;
+    if (problem !== undefined && problem !== this.#fileProblem) {
+      metrics.policyReload("refused");
+      log.error({ problem }, "policies were not reloaded; the previous ones stay in force");
+    }
+    if (problem === undefined && this.#fileProblem !== undefined)
+      log.info({}, "the files of the policies are valid again");
+    this.#fileProblem = problem;
+    if (problem !== undefined) return;
+    this.#loadedAtMs = this.#following.clock.now();
+    this.#take();
+  }
+
+  /** All documents; of an invalid object, its last valid generation. */
+  #build() {
+    const { profile, pin } = profileOf(this.#options.profile);
+    const { define } = loadedDefinition([]);
+    const load = (objects: readonly PolicyObject[]) =>
+      loadPolicies([...this.#files, ...objects], rules, profile, { pin, define });
+    const objects = this.#cluster?.objects ?? [];
+    const loaded = load(objects);
+    const problems = problemsByObject(loaded.errors);
+    if (problems.size === 0) return { ...loaded, problems };
+    const valid = objects.flatMap((object) =>
+      problems.has(object) ? (this.#valid.get(idOf(object)) ?? []) : [object],
+    );
+    return { policies: load(valid).policies, errors: loaded.errors, problems };
+  }
+
+  #clusterChanged(): void {
+    this.#tellStates();
+    const objects = this.#cluster?.objects;
+    if (objects === undefined) return;
+    // Nothing is taken before what defines rules is loaded, once; more may have changed until then.
+    if (loadedDefinition(objects).isMissing) void definitionFor(objects).then(() => this.#clusterChanged());
+    else this.#take();
+  }
+
+  #take(): void {
+    const { policies: read, problems } = this.#build();
+    this.#noteObjects(problems);
+    const text = fingerprint(read);
+    if (text !== this.#lastRead) {
+      this.#lastRead = text;
+      this.#replace(read);
+    }
+    for (const listener of this.#listeners) listener();
+  }
+
+  #replace(read: Policies): void {
+    const { log } = this.#following;
+    const isDeleted = ({ title }: PolicyDocument) => this.#ofCluster.has(title);
+    const { policies: next, kept } = continued(this.#current, read, defaultsOf(this.#current), isDeleted);
+    const titles = kept.map(({ title }) => title);
+    this.#keptCount = kept.length;
+    if (titles.join() !== this.#missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
+    this.#missing = titles.join();
+    this.#ofCluster = new Set(this.#cluster?.objects?.map(idOf));
+    if (fingerprint(next) === fingerprint(this.#current)) return;
+    const previous = this.#current;
+    this.#current = next;
+    tellReload(previous, next, this.#following);
+    warnOfLongExceptions(next, this.#following);
+  }
+
+  #noteObjects(problems: ReadonlyMap<PolicyObject, string>): void {
+    const objects = this.#cluster?.objects;
+    if (objects === undefined) return;
+    const there = new Set(objects.map(idOf));
+    for (const id of this.#valid.keys()) if (!there.has(id)) this.#valid.delete(id);
+    this.#objects = objects.map((object) => {
+      const problem = problems.get(object);
+      if (problem === undefined) this.#valid.set(idOf(object), object);
+      return { object, problem, inForce: this.#valid.get(idOf(object))?.generation };
+    });
+    this.#tellProblems(problems);
+    const broken = this.#objects.filter(({ problem }) => problem !== undefined);
+    this.#following.metrics.policyObjects({ valid: objects.length - broken.length, broken: broken.length });
+  }
+
+  #tellProblems(problems: ReadonlyMap<PolicyObject, string>): void {
+    const { log, metrics } = this.#following;
+    const now = new Map([...problems].map(([object, problem]) => [idOf(object), problem]));
+    for (const [id, problem] of now) {
+      if (this.#told.get(id) === problem) continue;
+      metrics.policyReload("refused");
+      const left = this.#valid.has(id) ? "its last valid generation stays in force" : "it has no effect";
+      log.error({ document: id, problem }, `a policy object of the cluster is invalid; ${left}`);
+    }
+    const there = new Set(this.#cluster?.objects?.map(idOf));
+    for (const id of this.#told.keys())
+      if (!now.has(id))
+        log.info(
+          { document: id },
+          there.has(id) ? "the policy object is valid again" : "the invalid policy object is gone",
+        );
+    this.#told = now;
+  }
+
+  #tellStates(): void {
+    const { log } = this.#following;
+    for (const [resource, state] of this.#cluster?.states ?? []) {
+      const before = this.#states.get(resource);
+      this.#states.set(resource, state);
+      if (before?.status === state.status && before.problem === state.problem) continue;
+      const fields = { resource, reason: state.problem };
+      if (state.status === "synced" && state.problem === undefined) log.info(fields, "policy documents are followed");
+      else if (state.problem !== undefined) log.warn(fields, messageFor(state));
+    }
+  }
+
+  #loading(): string | undefined {
+    const states = this.#cluster?.states ?? [];
+    const loading = states.filter(([, { status }]) => status === "loading");
+    if (loading.length === 0) return this.#objects === undefined ? "policy documents are being read" : undefined;
+    const why = loading.map(([, { problem }]) => problem).find((problem) => problem !== undefined);
+    return `not listed yet: ${loading.map(([resource]) => resource).join(", ")}${why === undefined ? "" : `: ${why}`}`;
+  }
+
+  #remark(): string | undefined {
+    const states = (this.#cluster?.states ?? []).flatMap(([resource, { status, problem }]) =>
+      status === "absent" || status === "forbidden" ? [`${resource} ${status}`] : (problem ?? []),
+    );
+    const broken = [...this.#told].map(([id, problem]) => `${id}: ${problem}`);
+    return [...states, ...some(broken)].join("; ") || undefined;
+  }
 }
+
+function messageFor({ status }: ReflectorState): string {
+  if (status === "absent")
+    return "the definition is not installed (deploy/crds), so there are no such policy documents";
+  if (status === "forbidden") return "reading the policy documents is forbidden; those that were read stay in force";
+  return "connection interrupted; the policy documents stay in force";
+}
+
+/** Every problem of an object, in one line. */
+function problemsByObject(errors: readonly PolicyError[]): ReadonlyMap<PolicyObject, string> {
+  const problems = new Map<PolicyObject, string>();
+  for (const { source, problem } of errors) {
+    if (!isOfCluster(source)) continue;
+    const known = problems.get(source);
+    problems.set(source, known === undefined ? problem : `${known}; ${problem}`);
+  }
+  return problems;
+}
+
+const isOfCluster = (source: PolicyError["source"]): source is PolicyObject => "resourceVersion" in source;
+const idOf = ({ kind, namespace, name }: PolicyObject): string =>
+  `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
 
 const keptMessage =
   "policies are missing in their source and stay in force, because less would be protected without them; " +
   "to remove one, set spec: { withdrawn: true } in a document of its name first";
 
-const ruleDefaults = rules.map((rule) => ({ id: rule.id, mode: modesOf(rule) }));
+const ruleDefaults = rules.map((rule) => ({ id: rule.id, tags: rule.tags, mode: modesOf(rule) }));
 
 /** A rule that a policy defines is off where no policy defines it. */
 const defaultsOf = ({ customRules }: Policies) => [
   ...ruleDefaults,
-  ...customRules.map(({ id }) => ({ id, mode: { protected: "off", elsewhere: "off" } as const })),
+  ...customRules.map(({ id, tags = [] }) => ({ id, tags, mode: { protected: "off", elsewhere: "off" } as const })),
 ];
 
 function tellReload(previous: Policies, next: Policies, { log, metrics }: Pick<Following, "log" | "metrics">): void {
-  const documents = next.documents.map(({ title }) => title);
+  const documents = some(next.documents.map(({ title }) => title));
   const lost = lossesOf(previous, next, defaultsOf(previous));
   const accepted = moreAccepted(previous, next);
   const more = accepted.length > 0 ? { accepted: some(accepted) } : {};
@@ -122,7 +368,7 @@ function tellReload(previous: Policies, next: Policies, { log, metrics }: Pick<F
   else log.info({ documents }, "policies were reloaded");
 }
 
-function warnOfLongExceptions({ exceptions }: Policies, log: Log, clock: Clock): void {
+function warnOfLongExceptions({ exceptions }: Policies, { log, clock }: Pick<Following, "log" | "clock">): void {
   const long = longExceptions(exceptions, new Date(clock.now()));
   if (long.length === 0) return;
   const listed = some(long.map(({ title, expiresAt }) => `${title} until ${expiresAt}`));
@@ -132,5 +378,6 @@ function warnOfLongExceptions({ exceptions }: Policies, log: Log, clock: Clock):
 const some = (all: readonly string[]): readonly string[] =>
   all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];
 
+const textOfException = remembered((exception: Policies["exceptions"][number]) => JSON.stringify(exception));
 const fingerprint = ({ documents, exceptions }: Policies): string =>
-  JSON.stringify([documents.map(({ customRules: _rules, ...document }) => document), exceptions]);
+  [...documents.map((document: PolicyDocument) => textOf(document)), ...exceptions.map(textOfException)].join("\n");

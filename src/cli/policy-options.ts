@@ -1,30 +1,32 @@
 import { Option } from "commander";
-import { rulesInForce } from "../custom-rules/in-force.ts";
-import type { Rule } from "../engine/rule.ts";
-import { member } from "../kube/read.ts";
-import {
-  type DefineRules,
-  isPolicySource,
-  loadPolicies,
-  type PolicyError,
-  type PolicySource,
-  titleOf,
-} from "../policy/load.ts";
-import type { Pin } from "../policy/documents.ts";
+import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
-import { defaultProfile, findProfile, type ProfileName, profileNames } from "../policy/profiles.ts";
+import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 
 /** `--policies` and `--profile`, which every command defines in the same way. */
 export interface PolicyOptions {
   readonly policies?: string;
+  /** Documents from the API server are added. */
+  readonly policiesFromCluster?: boolean;
   readonly profile: string;
+}
+
+/** The paths of policies: of `--policies`, or of a file that names several. */
+export interface PolicyPaths {
+  readonly policies?: string | readonly string[];
 }
 
 export const policiesOption = () =>
   new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
+export const policiesFromClusterOption = () =>
+  new Option(
+    "--policies-from-cluster",
+    "also use the MeshwardPolicy and MeshwardException objects of the cluster, whose definitions are in deploy/crds",
+  );
 export const profileOption = () =>
   new Option("--profile <name>", `built-in policies that yours are added to: ${profileNames.join(", ")}`).default(
     defaultProfile,
@@ -32,8 +34,8 @@ export const profileOption = () =>
 
 export interface PoliciesInForce {
   readonly policies: Policies;
-  /** The built-in rules and those of the policies. */
-  readonly rules: readonly Rule[];
+  /** The documents of `--policies`. */
+  readonly documents: readonly Manifest[];
   /** Documents and files that are not in force. */
   readonly errors: readonly (PolicyError | SourceError)[];
 }
@@ -41,57 +43,61 @@ export interface PoliciesInForce {
 /**
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
-export async function policiesOf(options: PolicyOptions, more: readonly PolicySource[] = []): Promise<PoliciesInForce> {
-  const found = findProfile(options.profile);
-  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const { documents, errors } = options.policies === undefined ? nothing : await documentsIn(options.policies);
-  return inForce([...documents, ...more], errors, found);
-}
-
-async function inForce(
-  sources: readonly PolicySource[],
-  errors: readonly SourceError[],
-  { profile, pin }: { readonly profile: ProfileName; readonly pin?: Pin | undefined },
+export async function policiesOf(
+  options: PolicyPaths & Pick<PolicyOptions, "profile">,
+  more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
-  const define = await definerFor(sources);
-  const loaded = loadPolicies(sources, rules, profile, { pin, define });
-  return {
-    policies: loaded.policies,
-    rules: rulesInForce(rules, loaded.policies),
-    errors: [...errors, ...loaded.errors],
-  };
-}
-
-/** What defines rules, if any document has some. CEL takes a tenth of a second to load, which most users need not wait for. */
-export async function definerFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
-  const isNeeded = sources.some(({ raw }) => member(member(raw, "spec"), "customRules") !== undefined);
-  return isNeeded ? (await import("../custom-rules/compile.ts")).defineCustomRules : undefined;
+  const { profile, pin } = profileOf(options.profile);
+  const { documents, errors } = await documentsOf(options);
+  const sources = [...documents, ...more];
+  const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
+  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
 }
 
 /**
  * The same, with the documents at `path` too, which replace those of the same name. Throws a UsageError if a profile or a
  * document is wrong.
  */
-export async function policiesWith(options: PolicyOptions, path: string): Promise<PoliciesInForce> {
-  const found = findProfile(options.profile);
-  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
-  const own = options.policies === undefined ? nothing : await documentsIn(options.policies);
+export async function policiesWith(
+  options: PolicyOptions,
+  path: string,
+  objects: readonly PolicySource[],
+): Promise<PoliciesInForce> {
+  const { profile, pin } = profileOf(options.profile);
+  const own = await documentsOf(options);
   const more = await documentsIn(path);
   const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
-  const kept = own.documents.filter(({ raw }) => !replaced.has(titleOf(raw)));
-  return inForce([...kept, ...more.documents], [...own.errors, ...more.errors], { profile: found.profile });
+  const documents = [...own.documents.filter(({ raw }) => !replaced.has(titleOf(raw))), ...more.documents];
+  const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
+  const sources = [...documents, ...others];
+  const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
+  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
 }
+
+/** The profile of `--profile`. Throws a UsageError if there is none of this name. */
+export function profileOf(name: string): FoundProfile {
+  const found = findProfile(name);
+  if ("problem" in found) throw new UsageError(`--profile: ${found.problem}`);
+  return found;
+}
+
+/** The documents of `--policies`, which are not validated. */
+export const documentsOf = ({ policies }: PolicyPaths): Promise<Documents> => documentsInAll([policies ?? []].flat());
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
   return (await documentsIn(path)).documents.map(({ raw }) => raw);
 }
 
-interface Documents {
+export interface Documents {
   readonly documents: readonly Manifest[];
   readonly errors: readonly SourceError[];
 }
-const nothing: Documents = { documents: [], errors: [] };
+
+async function documentsInAll(paths: readonly string[]): Promise<Documents> {
+  const found = await Promise.all(paths.map(documentsIn));
+  return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
+}
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string): Promise<Documents> {

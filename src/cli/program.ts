@@ -14,6 +14,7 @@ import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { unregisterCommand } from "./unregister.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
+import { testCommand } from "./test.ts";
 
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -25,6 +26,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(serveCommand(terminal, finish));
   program.addCommand(checkCommand(terminal, finish));
   program.addCommand(auditCommand(terminal, finish));
+  program.addCommand(testCommand(terminal, finish));
   program.addCommand(explainCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));

@@ -1,8 +1,10 @@
 import { Command } from "commander";
 import { asset } from "../config/assets.ts";
+import { rulesInForce } from "../custom-rules/in-force.ts";
 import { modesOf, type Rule } from "../engine/rule.ts";
 import { hanging, type Page, wrappedMarkdown } from "../report/page.ts";
 import { filledParameters } from "../policy/documents.ts";
+import { rules as builtIn } from "../rules/index.ts";
 import { nearest } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
@@ -23,7 +25,8 @@ export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => voi
  * one.
  */
 async function showRules(id: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
-  const { rules, errors } = await policiesOf(options);
+  const { policies, errors } = await policiesOf(options);
+  const rules = rulesInForce(builtIn, policies);
   for (const error of errors) tellProblem(shownError(error), terminal);
   terminal.out(id === undefined ? catalogue(rules, terminal) : wrappedMarkdown(pageOf(id, rules), terminal));
   return errors.length > 0 ? 2 : 0;

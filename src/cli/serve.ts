@@ -11,6 +11,7 @@ import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -29,10 +30,16 @@ import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
-import { clusterDomainOption, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import {
+  policiesFromClusterOption,
+  policiesOf,
+  policiesOption,
+  type PolicyOptions,
+  profileOption,
+} from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
@@ -78,6 +85,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(policiesOption())
+    .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
@@ -119,18 +127,15 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const { certificates, announce } = await certificatesOf(options, terminal, log);
   const inForce = await policiesAtStart(options);
   const metrics = createMetrics({ processMetrics: true });
-  let kept = keptFieldsOf(inForce.rules);
+  let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));
   const mesh = await followMesh(options, terminal, { log, metrics, keep: () => kept });
   const { cluster, connection } = mesh;
-  const policies = followPolicies(options, inForce, {
-    log,
-    metrics,
-    clock: systemClock,
-    changed(next) {
-      const before = kept;
-      kept = keptFieldsOf(rulesInForce(rules, next));
-      cluster?.readAgain(kindsWithMore(before, kept));
-    },
+  const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+  const policies = followPolicies(options, inForce, following);
+  policies.onChange(() => {
+    const before = kept;
+    kept = keptFieldsOf(rulesInForce(rules, policies.current()));
+    cluster?.readAgain(kindsWithMore(before, kept));
   });
   terminal.onReload?.(() => {
     log.info({}, "reading policies and certificates again");
@@ -140,7 +145,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: [...mesh.checks, warmUp.check],
+    checks: [...mesh.checks, ...policies.checks, warmUp.check],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
@@ -174,12 +179,15 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   } finally {
     stopLooking();
     await controllers.close();
-    policies.close();
+    await policies.close();
     await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
     await mesh.close();
   }
   return 0;
 }
+
+const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
+  policiesFromCluster && connection !== undefined ? { connection } : undefined;
 
 interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
@@ -211,6 +219,8 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
 }
 
 async function policiesAtStart(options: ServeOptions) {
+  if (options.policiesFromCluster && options.mesh !== clusterWord)
+    throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
   const inForce = await policiesOf(options);
   if (inForce.errors.length > 0)
     throw new UsageError(

@@ -11,3 +11,7 @@ export function pageOf(ruleId: string, docsUrl: string = defaultDocsUrl): string
   const folder = docsUrl.replace(/\/+$/, "");
   return ruleId.includes("/") ? `${folder.replace(/\/rules$/, "")}/custom-rules.md` : `${folder}/${ruleId}.md`;
 }
+
+/** The URL of a JSON Schema of `policies/`, for editors. */
+export const schemaUrl = (file: string): string =>
+  `${packageJson.homepage.replace("github.com", "raw.githubusercontent.com")}/main/policies/${file}`;

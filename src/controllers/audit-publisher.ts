@@ -115,8 +115,9 @@ export class AuditPublisher {
     const fields = { trigger, evaluations, ...counts, new: news, milliseconds: Math.round(durationMs) };
     if (trigger === "change") log.debug(fields, "changes were audited");
     else log.info(fields, "the mesh was audited");
-    for (const { rule, unknown } of trigger === "change" ? [] : skipped)
-      log.warn({ rule: rule.id, kind: unknown }, "the audit left a rule out, because it knows no objects of this kind");
+    const left = trigger === "change" ? [] : skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`);
+    if (left.length > 0)
+      log.warn({ rules: left }, "the audit left rules out, because it knows no objects of the kinds that they need");
     for (const { rule, subject, error } of errors)
       log.error({ rule: rule.id, subject: subject.metadata.name, error: String(error) }, "a rule failed in the audit");
   }

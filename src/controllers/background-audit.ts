@@ -110,7 +110,6 @@ class Audits {
   readonly #signal: AbortSignal;
   /** The results, for the rules that were in force. */
   #standing: StandingAudit;
-  #rules: readonly Rule[];
   readonly #budget: Budget;
   /** The mesh that the results are about; undefined: there are no results. */
   #audited: FrozenMesh | undefined;
@@ -122,7 +121,6 @@ class Audits {
   constructor(options: Required<BackgroundAuditOptions>, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
-    this.#rules = options.rules;
     this.#standing = new StandingAudit(options.rules);
     // Not the CPU time of the thread, which some kernels count in steps of four milliseconds.
     this.#budget = new Budget({ limitMs: evaluationMs, sliceMs, cpuMs: () => performance.now() });
@@ -196,9 +194,7 @@ class Audits {
   /** Other policies may define other rules; a change of policies audits everything. */
   #standingFor(policies: Policies): StandingAudit {
     const rules = rulesInForce(this.#options.rules, policies);
-    if (rules === this.#rules) return this.#standing;
-    this.#rules = rules;
-    return new StandingAudit(rules);
+    return rules === this.#standing.rules ? this.#standing : new StandingAudit(rules);
   }
 
   #steps(standing: StandingAudit, trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {

@@ -32,7 +32,9 @@ export const defaultNames: InstalledNames = {
  */
 export const permissionsOfControllers = (
   names: InstalledNames = defaultNames,
-): Readonly<Record<"election" | "certificates" | "caBundle" | "audit" | "selfTest", readonly Permission[]>> => ({
+): Readonly<
+  Record<"election" | "certificates" | "caBundle" | "audit" | "policies" | "selfTest", readonly Permission[]>
+> => ({
   election: [
     {
       apiGroups: ["coordination.k8s.io"],
@@ -75,6 +77,22 @@ export const permissionsOfControllers = (
       verbs: ["get", "list", "watch", "patch"],
       scope: "cluster",
       why: "caBundle of Meshward's own webhooks is set, and repaired when someone removes it; no other field is written",
+    },
+  ],
+  policies: [
+    {
+      apiGroups: ["meshward.io"],
+      resources: ["meshwardpolicies", "meshwardexceptions"],
+      verbs: ["get", "list", "watch"],
+      scope: "cluster",
+      why: "policies and exceptions of the cluster take effect, with --policies-from-cluster",
+    },
+    {
+      apiGroups: ["meshward.io"],
+      resources: ["meshwardpolicies/status", "meshwardexceptions/status"],
+      verbs: ["patch"],
+      scope: "cluster",
+      why: "the elected replica writes what became of them; nothing else of them is written",
     },
   ],
   audit: [

@@ -80,6 +80,7 @@ export class ReportWriter {
   #running: Promise<void> | undefined;
   #wakeUp = new AbortController();
   readonly #told = new Set<string>();
+  #stopVerifying: () => void = () => undefined;
 
   /** Stops when the signal is aborted: this replica no longer leads. */
   constructor(options: ReportWriterOptions, signal: AbortSignal) {
@@ -101,13 +102,22 @@ export class ReportWriter {
    * has changed or deleted one.
    */
   write(contents: Contents, isThorough: boolean): void {
-    if (this.#options.choice === "none") return;
+    if (this.#options.choice === "none" || this.#signal.aborted) return;
     this.#wanted = contents;
+    this.#verifyLater(contents);
     if (isThorough) this.#stored = undefined;
     this.#wakeUp.abort();
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
+  }
+
+  /** The garbage collector deletes all reports if someone deletes their owner and creates it again. */
+  #verifyLater(contents: Contents): void {
+    this.#stopVerifying();
+    const { pace } = this.#options;
+    this.#stopVerifying = pace.after(verificationMs, () => this.write(contents, true));
+    this.#signal.addEventListener("abort", this.#stopVerifying, { once: true });
   }
 
   /** Resolves when nothing is being written any more. Never rejects. */
@@ -158,7 +168,7 @@ export class ReportWriter {
     for (const group of served)
       for (const object of await this.#reports(group)) {
         stored.set(keyOf(group, object.metadata), { group, object });
-        if (this.#groups.includes(group)) this.#learn(object);
+        this.#learn(object);
       }
     this.#stored = stored;
     return stored;
@@ -378,6 +388,8 @@ export class ReportWriter {
   }
 }
 
+/** How often the reports are read again, in milliseconds. */
+const verificationMs = 5 * 60_000;
 /** What fails more often, such as a missing permission, is tried again slowly. */
 const mostQuickRetries = 6;
 const slowRetryMs = 5 * 60_000;

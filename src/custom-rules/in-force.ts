@@ -5,13 +5,17 @@ import type { Policies } from "../policy/policies.ts";
 
 const known = new WeakMap<Policies, { readonly builtIn: readonly Rule[]; readonly all: readonly Rule[] }>();
 
-/** The built-in rules and those that policies define: one list as long as the policies are in force. */
+/**
+ * The built-in rules and those that policies define: one list as long as the policies are in force. A list that has them already
+ * is returned.
+ */
 export function rulesInForce(builtIn: readonly Rule[], policies: Policies): readonly Rule[] {
   const found = known.get(policies);
   if (found?.builtIn === builtIn) return found.all;
   // Rules are defined by compile.ts, which is imported only where there are any.
   const custom = policies.customRules as readonly Rule[];
-  const all = custom.length === 0 ? builtIn : [...builtIn, ...custom];
+  const [first] = custom;
+  const all = first === undefined || builtIn.includes(first) ? builtIn : [...builtIn, ...custom];
   known.set(policies, { builtIn, all });
   return all;
 }

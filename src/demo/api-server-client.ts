@@ -62,10 +62,10 @@ export interface ApiServerClientOptions {
   readonly url: string;
   /** PEM, the webhook configuration's caBundle */
   readonly ca: string;
-  readonly webhooks?: readonly Webhook[];
+  readonly webhooks?: readonly Webhook[] | undefined;
   /** the name that the certificate must contain, if it differs from the URL's host: `meshward.meshward-system.svc` */
   readonly serverName?: string;
-  readonly now?: () => Date;
+  readonly now?: (() => Date) | undefined;
 }
 
 export interface ApiServerClient {
@@ -87,24 +87,34 @@ const meshwardWebhooks: readonly Webhook[] = [
 ];
 
 export function createApiServerClient(options: ApiServerClientOptions): ApiServerClient {
-  const { webhooks = meshwardWebhooks, now = () => new Date() } = options;
+  const { webhooks, now } = options;
   // Like client-go's transport: 25 idle connections for each host, closed after 90 s.
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 25, timeout: 90_000, ca: options.ca });
-
+  const call = (webhook: Webhook, body: string) => send({ options, agent, webhook, body });
   return {
-    async admit(submission) {
-      const course = new Course(submission);
-      for (const path of ["/mutate", "/validate"] as const) {
-        if (path === "/validate") course.object = completed(course.object, submission, now());
-        for (const webhook of webhooks.filter((each) => each.path === path && (each.matches?.(submission) ?? true))) {
-          await consult(webhook, course, (body) => send({ options, agent, webhook, body }));
-          if (course.error !== undefined) return course.result();
-        }
-      }
-      return course.result();
-    },
+    admit: (submission) => admitThrough(submission, call, { webhooks, now }),
     close: () => agent.destroy(),
   };
+}
+
+/** Calls a webhook with a body, and returns its answer. */
+export type WebhookCall = (webhook: Webhook, body: string) => Promise<{ status: number; text: string }>;
+
+/** Sends one request through all webhooks, mutating ones first. Rejects only for a programming error. */
+export async function admitThrough(
+  submission: Submission,
+  call: WebhookCall,
+  { webhooks = meshwardWebhooks, now = () => new Date() }: Pick<ApiServerClientOptions, "webhooks" | "now">,
+): Promise<Admission> {
+  const course = new Course(submission);
+  for (const path of ["/mutate", "/validate"] as const) {
+    if (path === "/validate") course.object = completed(course.object, submission, now());
+    for (const webhook of webhooks.filter((each) => each.path === path && (each.matches?.(submission) ?? true))) {
+      await consult(webhook, course, (body) => call(webhook, body));
+      if (course.error !== undefined) return course.result();
+    }
+  }
+  return course.result();
 }
 
 /** The state of one request while the webhooks are called. */

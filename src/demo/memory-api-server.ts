@@ -1,6 +1,7 @@
 import { identityOf, keyOf } from "../kube/identity.ts";
+import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { allKinds } from "../kube/kinds.ts";
-import { type AnyObject, readAny } from "../kube/object.ts";
+import { type AnyObject, lastApplied, readAny } from "../kube/object.ts";
 import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
 import { MeshStore, rebuilt } from "../view/store.ts";
 import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
@@ -11,6 +12,8 @@ export interface UserRequest {
   readonly isDeletion: boolean;
   readonly user?: Submission["user"];
   readonly fieldManager?: string;
+  /** A dry run stores nothing. */
+  readonly dryRun?: boolean;
 }
 
 export interface Outcome {
@@ -24,17 +27,41 @@ export interface Outcome {
  */
 export class MemoryApiServer {
   #mesh = new MeshStore(defaultMeshSettings);
+  readonly #keep: KeptFields;
   readonly #stored = new Map<string, KubernetesObject>();
   readonly #applied = new Map<string, KubernetesObject>();
+
+  /** `keep`: the raw fields that rules of policies read. */
+  constructor(keep: KeptFields = nothingKept) {
+    this.#keep = keep;
+  }
 
   get mesh(): MeshStore {
     return this.#mesh;
   }
 
+  /** A server with the same objects, whose changes do not affect this one. */
+  copy(): MemoryApiServer {
+    const copy = new MemoryApiServer(this.#keep);
+    const objects = allKinds.flatMap((kind) => [...this.#mesh.all(kind)]).filter(({ implied }) => implied !== true);
+    copy.#mesh = new MeshStore(this.#mesh.settings);
+    for (const object of objects) copy.#mesh.set(object);
+    for (const [key, raw] of this.#stored) copy.#stored.set(key, raw);
+    for (const [key, raw] of this.#applied) copy.#applied.set(key, raw);
+    return copy;
+  }
+
+  /** Stores an object as if kubectl had applied it before. */
+  putApplied(raw: KubernetesObject): void {
+    const object = placed(raw);
+    this.put(object);
+    this.#applied.set(storedAs(raw), lastAppliedIn(object) ?? object);
+  }
+
   /** Stores an object without calling the webhook. */
   put(raw: KubernetesObject): void {
     this.#stored.set(storedAs(raw), raw);
-    const object = readAny(raw, "default");
+    const object = readAny(raw, "default", this.#keep);
     if (object === undefined) return;
     this.#mesh.set(object);
     this.#followSettings(object);
@@ -42,13 +69,18 @@ export class MemoryApiServer {
 
   /** Returns undefined if there is no object of this name to delete. */
   async request(
-    { raw, isDeletion, user, fieldManager }: UserRequest,
+    { raw, isDeletion, user, fieldManager, dryRun }: UserRequest,
     client: ApiServerClient,
   ): Promise<Outcome | undefined> {
     const submission = this.#submissionOf(raw, isDeletion);
     if (submission === undefined) return undefined;
-    const by = { ...(user === undefined ? {} : { user }), ...(fieldManager === undefined ? {} : { fieldManager }) };
+    const by = {
+      ...(user === undefined ? {} : { user }),
+      ...(fieldManager === undefined ? {} : { fieldManager }),
+      ...(dryRun === undefined ? {} : { dryRun }),
+    };
     const admission = await client.admit({ ...submission, ...by });
+    if (dryRun === true) return { submission: { ...submission, dryRun }, admission };
     if (admission.allowed && isDeletion) this.#remove(raw);
     else if (admission.allowed) {
       this.put(admission.object);
@@ -81,6 +113,16 @@ export class MemoryApiServer {
   /** The number of stored objects of kinds that rules read. */
   get size(): number {
     return allKinds.reduce((sum, kind) => sum + this.#mesh.count(kind), 0);
+  }
+}
+
+/** What kubectl wrote into the annotation, in objects of a cluster. */
+function lastAppliedIn(raw: KubernetesObject): KubernetesObject | undefined {
+  const text = fieldOf(raw, "annotations")[lastApplied];
+  try {
+    return typeof text === "string" ? (JSON.parse(text) as KubernetesObject) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,3 +1,4 @@
+import { type Permission, permissionsOfControllers } from "../controllers/permissions.ts";
 import { kindsFollowed } from "../engine/subjects.ts";
 import type { Rule } from "../engine/rule.ts";
 import { allKinds, kinds } from "../kube/kinds.ts";
@@ -37,21 +38,38 @@ const eventRules: readonly PolicyRule[] = [
 /** Istio's ConfigMaps, in Istio's namespace only. RBAC cannot limit a list to a label. */
 const configMapRules: readonly PolicyRule[] = [{ apiGroups: [""], resources: ["configmaps"], verbs: following }];
 
+/** The name of the roles for what the elected replica writes. */
+const controllersName = `${installationName}-controllers`;
+
+const policyRule = ({ apiGroups, resources, resourceNames, verbs }: Permission): PolicyRule => ({
+  apiGroups,
+  resources,
+  ...(resourceNames === undefined ? {} : { resourceNames }),
+  verbs,
+});
+
 /** The service account, and every permission that it has. */
 export function permissionObjects(
   rules: readonly Rule[],
   { namespace, istioNamespace }: { readonly namespace: string; readonly istioNamespace: string },
 ): readonly KubernetesObject[] {
   const subjects = [{ kind: "ServiceAccount", name: installationName, namespace }];
-  const granted = (kind: "ClusterRole" | "Role", rules: readonly PolicyRule[], where?: string): KubernetesObject[] => {
-    const metadata = { name: installationName, ...(where === undefined ? {} : { namespace: where }) };
+  const granted = (
+    kind: "ClusterRole" | "Role",
+    rules: readonly PolicyRule[],
+    where: { readonly namespace?: string; readonly name?: string } = {},
+  ): KubernetesObject[] => {
+    const metadata = { name: installationName, ...where };
     const apiVersion = "rbac.authorization.k8s.io/v1";
-    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind, name: installationName };
+    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind, name: metadata.name };
     return [
       { apiVersion, kind, metadata, rules },
       { apiVersion, kind: `${kind}Binding`, metadata, roleRef, subjects },
     ];
   };
+  const { election, audit } = permissionsOfControllers();
+  const ofControllers = (scope: Permission["scope"]) =>
+    [...election, ...audit].filter((one) => one.scope === scope).map(policyRule);
   return [
     {
       apiVersion: "v1",
@@ -60,6 +78,8 @@ export function permissionObjects(
       automountServiceAccountToken: false,
     },
     ...granted("ClusterRole", [...readRules(rules), ...eventRules]),
-    ...granted("Role", configMapRules, istioNamespace),
+    ...granted("ClusterRole", ofControllers("cluster"), { name: controllersName }),
+    ...granted("Role", configMapRules, { namespace: istioNamespace }),
+    ...granted("Role", ofControllers("namespace"), { namespace, name: controllersName }),
   ];
 }

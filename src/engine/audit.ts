@@ -75,11 +75,14 @@ export interface AuditPass {
  * doubles nothing.
  */
 export class StandingAudit {
+  /** As they were given. */
+  readonly rules: readonly Rule[];
   readonly #rules: readonly Rule[];
   #found: Map<Rule, Map<string, Found>> = new Map();
   #skipped: readonly Skip[] = [];
 
   constructor(rules: readonly Rule[]) {
+    this.rules = rules;
     this.#rules = rules.filter(({ check }) => check !== undefined);
   }
 
@@ -164,19 +167,21 @@ function* chained<T>(...lists: readonly Iterable<T>[]): Generator<T> {
 
 /** The evaluations of one pass, which share facts. */
 class Evaluation {
-  readonly #mesh: Mesh;
-  readonly #settings: Settings;
+  readonly #pass: AuditPass;
   readonly #budget: Budget;
+  #mesh: Mesh;
+  #settings: Settings;
   #count = 0;
 
-  constructor({ mesh, selection, budget }: AuditPass) {
-    this.#mesh = sideOf(mesh, budget.spend);
-    this.#settings = selection.between(this.#mesh, this.#mesh);
-    this.#budget = budget;
+  constructor(pass: AuditPass) {
+    this.#pass = pass;
+    this.#budget = pass.budget;
+    this.#mesh = sideOf(pass.mesh, pass.budget.spend);
+    this.#settings = pass.selection.between(this.#mesh, this.#mesh);
   }
 
   *of(rule: Rule, subject: AnyObject): Generator<void, Found> {
-    this.#count++;
+    if (++this.#count % mostSharing === 0) this.#forgetFacts();
     this.#budget.renew();
     try {
       return yield* this.#found(rule, subject);
@@ -184,6 +189,11 @@ class Evaluation {
       // The budget was exceeded between two problems.
       return [{ rule, subject, setting: this.#settings.of(rule, subject), error }];
     }
+  }
+
+  #forgetFacts(): void {
+    this.#mesh = sideOf(this.#pass.mesh, this.#budget.spend);
+    this.#settings = this.#pass.selection.between(this.#mesh, this.#mesh);
   }
 
   *#found(rule: Rule, subject: AnyObject): Generator<void, Found> {
@@ -223,4 +233,6 @@ class Evaluation {
   }
 }
 
+/** After so many evaluations the facts are computed again, so that the memory of a pass does not grow with the mesh. */
+const mostSharing = 5_000;
 const none: Found = [];

@@ -1,10 +1,13 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { documentDefinitions } from "../deploy/definitions.ts";
+import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
+import { policyTestSchema } from "../policy-tests/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
-import { chartFiles } from "./chart.ts";
+import { chartFiles, generatedNote } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
 import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
@@ -35,9 +38,14 @@ export async function generated(): Promise<Generated> {
       ...rulePages(rules, fixtures),
       { path: "docs/observability.md", content: observability },
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       { path: "policies/custom-rule-functions.md", content: functionReference() },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
+      ...documentDefinitions(rules).map((object) => ({
+        path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
+        content: `# ${generatedNote}\n${yamlOf([object])}`,
+      })),
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

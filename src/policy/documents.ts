@@ -1,8 +1,20 @@
 import type { Requester } from "../kube/requester.ts";
+import type { Served } from "../kube/kinds.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 
 /** The apiVersion of the policy documents. */
 export const apiVersion = "meshward.io/v1alpha1";
+
+const served = (kind: string, plural: string, namespaced: boolean): Served => {
+  const [group = "", version = ""] = apiVersion.split("/");
+  return { group, versions: [version], kind, plural, namespaced };
+};
+/** The kinds of policy documents, and how an API server with their definitions serves them. */
+export const documentKinds = {
+  MeshwardPolicy: served("MeshwardPolicy", "meshwardpolicies", false),
+  MeshwardException: served("MeshwardException", "meshwardexceptions", true),
+} as const;
+export type DocumentKind = keyof typeof documentKinds;
 
 export const modes = ["deny", "warn", "audit", "off"] as const;
 export type PolicyMode = (typeof modes)[number];

@@ -1,7 +1,8 @@
 import { Ajv, type ValidateFunction } from "ajv";
 import { describe, isObject, member, type Path } from "../kube/read.ts";
-import { namesOfCustomRules } from "./custom-rule-names.ts";
 import {
+  type DocumentKind,
+  documentKinds,
   type CustomRuleSpec,
   everyRule,
   type Exception,
@@ -11,6 +12,7 @@ import {
   type PolicySpec,
   type RuleMetadata,
 } from "./documents.ts";
+import { namesOfCustomRules } from "./custom-rule-names.ts";
 import { isExpiry } from "./expiry.ts";
 import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -24,12 +26,15 @@ import { compileSelector, selectorOf } from "./scopes.ts";
 export interface PolicySource {
   readonly raw: unknown;
   readonly file: string;
-  /** Line and column, both from 1, of the path or of its nearest ancestor that exists. */
+  /** Line and column, both from 1, or 0 for an object of a cluster, of the path or of its nearest ancestor that exists. */
   locate(path: Path): { line: number; column: number };
 }
 
 /** The reason why a document is not in force. The message is one line. */
 export interface PolicyError {
+  readonly source: PolicySource;
+  /** The message without the document. */
+  readonly problem: string;
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -149,8 +154,8 @@ function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[], def
   return "problems" in defined ? defined : { policy: { ...policy, customRules: defined.rules } };
 }
 
-const kinds = ["MeshwardPolicy", "MeshwardException"] as const;
-const isKind = (kind: unknown): kind is (typeof kinds)[number] => kinds.some((known) => known === kind);
+const kinds = Object.keys(documentKinds) as readonly DocumentKind[];
+const isKind = (kind: unknown): kind is DocumentKind => kinds.some((known) => known === kind);
 
 /** Whether {@link loadPolicies} should read a document; a folder may contain other objects too. */
 export const isPolicySource = (raw: unknown): boolean => {
@@ -167,7 +172,7 @@ function wrongKind(raw: unknown): SchemaProblem {
   return { at: ["kind"], message: `kind: expected ${kinds.join(" or ")}, found ${found}${hint}` };
 }
 
-type Validators = Readonly<Record<(typeof kinds)[number], ValidateFunction>>;
+type Validators = Readonly<Record<DocumentKind, ValidateFunction>>;
 const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
 
 /** Compiled once for each list of rules, because compiling costs more than validating. */
@@ -312,13 +317,15 @@ export function titleOf(raw: unknown): string {
 }
 
 function alreadyThere(other: PolicySource): SchemaProblem {
-  const at = `${other.file}:${other.locate([]).line}`;
+  const { line } = other.locate([]);
+  const at = line === 0 ? other.file : `${other.file}:${line}`;
   return { at: ["metadata", "name"], message: `another document has this name, in ${at}; rename one of the two` };
 }
 
 function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyError {
   const { line, column } = source.locate(at);
-  return { file: source.file, line, column, message: `${titleOf(source.raw)} is not in force: ${message}` };
+  const title = titleOf(source.raw);
+  return { source, problem: message, file: source.file, line, column, message: `${title} is not in force: ${message}` };
 }
 
 const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();

@@ -2,6 +2,7 @@ import type { ErrorObject } from "ajv";
 import { formatPath } from "../kube/field-path.ts";
 import { describe, type Path } from "../kube/read.ts";
 import { suggestion } from "../text/nearest.ts";
+import { listed } from "../text/phrases.ts";
 import { titles } from "./schema.ts";
 
 /** An error in a document: a message of one line, and the path in the document. */
@@ -120,7 +121,10 @@ function wrongType(type: string, found: unknown, schema: Schema): string {
   // kubectl reads YAML 1.1, in which off is false, and the API server would reject that value.
   if (found === false && schema.enum?.includes("off")) return 'YAML reads off without quotes as false; write "off"';
   const isPlain = typeof found === "boolean" || typeof found === "number";
-  const expected = nouns.get(type) ?? type;
+  const expected = listed(
+    type.split(",").map((one) => nouns.get(one) ?? one),
+    "or",
+  );
   const quotes = type === "string" && isPlain ? `; put it in quotes: "${String(found)}"` : "";
   return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${quotes}`;
 }

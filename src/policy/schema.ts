@@ -408,6 +408,7 @@ function document({ kind, description, identity, spec }: DocumentShape): JsonSch
         description: "Standard Kubernetes object metadata.",
       },
       spec,
+      status: { type: "object", description: "What Meshward writes about a document in a cluster." },
     },
     ["apiVersion", "kind", "metadata", "spec"],
   );

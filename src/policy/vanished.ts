@@ -15,13 +15,20 @@ export interface Continued {
 /**
  * The policies that were read again, with the documents of the previous ones that are missing and without which less
  * would be protected. An emptied or removed file says nothing about what it should protect; a document of the same name
- * does, whatever it says.
+ * does, whatever it says, and so does whoever deletes an object in a cluster (`isDeleted`).
  */
-export function continued(previous: Policies, read: Policies, rules: readonly RuleDefault[]): Continued {
+export function continued(
+  previous: Policies,
+  read: Policies,
+  rules: readonly RuleDefault[],
+  isDeleted: (document: PolicyDocument) => boolean = () => false,
+): Continued {
   const there = new Set(read.documents.map(({ title }) => title));
-  const missing = previous.documents.filter((document) => isOfUser(document) && !there.has(document.title));
+  const missing = previous.documents.filter(
+    (document) => isOfUser(document) && !there.has(document.title) && !isDeleted(document),
+  );
   const merged = (kept: readonly PolicyDocument[]) =>
-    kept.length === 0 ? read : new Policies([...read.documents, ...kept], read.exceptions);
+    kept.length === 0 ? read : new Policies([...read.documents, ...kept], read.exceptions, read.pin);
   let kept: readonly PolicyDocument[] = missing;
   let policies = merged(kept);
   for (const document of missing.length > mostCompared ? [] : missing) {

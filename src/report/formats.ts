@@ -6,6 +6,11 @@ import { junitReport } from "./junit.ts";
 import { markdownReport } from "./markdown.ts";
 import type { Report } from "./report.ts";
 import { sarifReport } from "./sarif.ts";
+import { githubTestReport } from "./test-github.ts";
+import { junitTestReport } from "./test-junit.ts";
+import { markdownTestReport } from "./test-markdown.ts";
+import type { TestReport } from "./test-report.ts";
+import { textTestReport } from "./test-text.ts";
 import { textReport } from "./text.ts";
 
 /** The formats of a report on findings. A new one is a function in a file of its own, and a line here. */
@@ -18,6 +23,15 @@ export const reportFormats = {
   gitlab: gitlabReport,
   markdown: markdownReport,
 } satisfies Formats<Report>;
+
+/** The formats of the results of policy tests. */
+export const testFormats = {
+  text: (report, { page }) => textTestReport(report, page),
+  json: jsonReport,
+  junit: junitTestReport,
+  github: githubTestReport,
+  markdown: markdownTestReport,
+} satisfies Formats<TestReport>;
 
 /** The formats that show what a change does to the mesh (`changes`), which takes time to find out. */
 export const showsChanges = (format: string): boolean => format === "json" || format === "markdown";

@@ -131,6 +131,12 @@ const table = {
     help: "When all policies and exceptions were last read without an error, whether they had changed or not, in seconds since 1970",
     labels: [],
   },
+  policyObjects: {
+    name: "meshward_policy_objects",
+    type: "gauge",
+    help: "MeshwardPolicy and MeshwardException objects of the cluster; state is valid, or broken (invalid, so at most an earlier generation is in force)",
+    labels: ["state"],
+  },
   rulesSkipped: {
     name: "meshward_rules_skipped_total",
     type: "counter",
@@ -312,6 +318,7 @@ export interface Metrics {
   certificate(notAfterMs: number): void;
   certificateReload(result: "ok" | "refused"): void;
   policyReload(result: "ok" | "weaker" | "refused"): void;
+  policyObjects(counts: Readonly<Record<"valid" | "broken", number>>): void;
   /** `read` is called at each scrape. */
   watchPolicies(read: () => PolicyCounts): void;
   watchRestarted(kind: string, reason: string): void;
@@ -383,6 +390,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const watchRestarts = counter(table.watchRestarts);
   const listDuration = histogram(table.listDuration, listBuckets);
   const policyReloads = counter(table.policyReloads);
+  const policyObjects = new Gauge({ ...described(table.policyObjects), labelNames: ["state"], registers });
   const wouldDeny = counter(table.wouldDeny);
   const auditFindings = new Gauge({
     ...described(table.auditFindings),
@@ -431,6 +439,9 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),
     certificateReload: (result) => certificateReloads.inc({ result }),
     policyReload: (result) => policyReloads.inc({ result }),
+    policyObjects(counts) {
+      for (const [state, count] of Object.entries(counts)) policyObjects.set({ state }, count);
+    },
     watchPolicies(read) {
       watchEach(table.policies, "state", () => Object.entries(read().policies), registers);
       watchEach(table.exceptions, "state", () => Object.entries(read().exceptions), registers);

@@ -1,5 +1,6 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
 // `npm run bench -- engine` measures one part: webhook, engine, custom, hostile, growth, files or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, files or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -7,6 +8,7 @@ import { join } from "node:path";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
+import { auditTable } from "./audit.ts";
 import { clusterTable } from "./cluster.ts";
 import { customRulesTable, keptTable } from "./custom-rules.ts";
 import { engineTable } from "./engine.ts";
@@ -43,6 +45,7 @@ try {
   await part("growth", () =>
     growthTable("Made to grow: routes, DestinationRules, gateways", trafficCases, rules, policies),
   );
+  await part("audit", () => auditTable(certificates.current()));
   await part("files", () => filesTable(folder));
   await part("cluster", () => clusterTable(folder, certificates.current()));
 } finally {

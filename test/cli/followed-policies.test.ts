@@ -88,7 +88,7 @@ test(
 
     it.write("policy.yaml", document("a", protecting("vault")));
     await it.look(() => it.isProtected("vault"));
-    it.followed.close();
+    await it.followed.close();
     it.write("policy.yaml", document("a", protecting("none")));
     it.tick();
     assert.ok(it.isProtected("vault"));

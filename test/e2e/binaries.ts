@@ -39,6 +39,61 @@ const definitionModules = [
   },
 ] as const;
 
+/**
+ * The definitions of reports, which clusters have or have not: each in a folder of its own, and in the cache apart from the
+ * programs, which take minutes to build.
+ */
+const reportModules = [
+  {
+    path: "github.com/openreports/reports-api",
+    version: "v0.2.1",
+    sum: "h1:g9KS3yle9Y1elmww4TK9EkD1rl6inIaiIJPX6e+u680=",
+    files: "config/crd",
+  },
+  {
+    path: "github.com/kyverno/kyverno",
+    version: "v1.19.1",
+    sum: "h1:/MkgFii3/VlQfKR1JpC9tVwNNVNQTt2S4U6qCsafsTU=",
+    files: "config/crds/policyreport",
+  },
+] as const;
+
+/** Folders of custom resource definitions, by the API group that they define. */
+export interface ReportDefinitions {
+  readonly "openreports.io": string;
+  readonly "wgpolicyk8s.io": string;
+}
+
+/** Where they are, or why they are not there: as {@link findBinaries}. */
+export function findReportDefinitions(): ReportDefinitions | { readonly missing: string } {
+  const folders = reportModules.map(reportFolder);
+  const [openReports, policyReports] = folders;
+  if (openReports !== undefined && policyReports !== undefined && folders.every((folder) => existsSync(folder)))
+    return { "openreports.io": openReports, "wgpolicyk8s.io": policyReports };
+  const missing = `there are no definitions of reports in ${cache}: npm run e2e downloads them`;
+  if (isContinuousIntegration()) throw new BinariesError(missing);
+  return { missing };
+}
+
+/** Downloads what is missing. Throws a BinariesError where that cannot be done. */
+export function takeReportDefinitions(say: (line: string) => void): void {
+  mkdirSync(cache, { recursive: true });
+  for (const one of reportModules.filter((module) => !existsSync(reportFolder(module)))) {
+    say(`downloading ${one.path}`);
+    const unfinished = mkdtempSync(join(cache, "reports.unfinished-"));
+    takeFiles(one, unfinished);
+    rmSync(reportFolder(one), { recursive: true, force: true });
+    renameSync(unfinished, reportFolder(one));
+  }
+}
+
+const reportFolder = ({ path, version, sum, files }: Definitions): string => {
+  const hash = createHash("sha256")
+    .update(JSON.stringify([path, version, sum, files]))
+    .digest("hex");
+  return join(cache, `reports-${hash.slice(0, 16)}`);
+};
+
 /** Where each program is, and a folder of custom resource definitions as YAML files. */
 export type Binaries = Readonly<Record<Tool, string>> & { readonly definitions: string };
 
@@ -155,21 +210,30 @@ function requireGo(): void {
   );
 }
 
+interface Definitions {
+  readonly path: string;
+  readonly version: string;
+  readonly sum: string;
+  /** A file or a folder in the module. */
+  readonly files: string;
+}
+
 function takeDefinitions(folder: string): void {
-  for (const { path, version, sum, files } of definitionModules) {
-    const name = `${path}@${version}`;
-    // Outside the module: go.mod of a newer Go is reported as an error, after the files have been unpacked and verified.
-    const { stdout, stderr } = go(["mod", "download", "-json", name], 300, { cwd: folder });
-    const { Sum } = JSON.parse(stdout || "{}") as { Sum?: string };
-    if (Sum === undefined)
-      throw new BinariesError(`${name} could not be downloaded: ${lastLine(stderr) || lastLine(stdout)}`);
-    if (Sum !== sum) throw new BinariesError(`${name} is not what is pinned: its sum is ${Sum}, not ${sum}`);
-    const source = join(go(["env", "GOMODCACHE"], 30).stdout.trim(), name, files);
-    const target = join(folder, "definitions");
-    mkdirSync(target, { recursive: true });
-    if (files.endsWith(".yaml")) copyFileSync(source, join(target, `${path.replaceAll("/", "_")}.yaml`));
-    else cpSync(source, target, { recursive: true });
-  }
+  for (const module of definitionModules) takeFiles(module, join(folder, "definitions"));
+}
+
+function takeFiles({ path, version, sum, files }: Definitions, target: string): void {
+  const name = `${path}@${version}`;
+  // Outside the module: go.mod of a newer Go is reported as an error, after the files have been unpacked and verified.
+  const { stdout, stderr } = go(["mod", "download", "-json", name], 300, { cwd: cache });
+  const { Sum } = JSON.parse(stdout || "{}") as { Sum?: string };
+  if (Sum === undefined)
+    throw new BinariesError(`${name} could not be downloaded: ${lastLine(stderr) || lastLine(stdout)}`);
+  if (Sum !== sum) throw new BinariesError(`${name} is not what is pinned: its sum is ${Sum}, not ${sum}`);
+  const source = join(go(["env", "GOMODCACHE"], 30).stdout.trim(), name, files);
+  mkdirSync(target, { recursive: true });
+  if (files.endsWith(".yaml")) copyFileSync(source, join(target, `${path.replaceAll("/", "_")}.yaml`));
+  else cpSync(source, target, { recursive: true });
 }
 
 function build(tool: Tool, folder: string, say: (line: string) => void): void {
@@ -205,6 +269,7 @@ if (import.meta.main) {
     const say = (line: string) => void process.stderr.write(`${line}\n`);
     buildBinaries(say);
     buildHelms(say);
+    takeReportDefinitions(say);
   } catch (error) {
     if (!(error instanceof BinariesError)) throw error;
     const rule = "=".repeat(80);

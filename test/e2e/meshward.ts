@@ -16,6 +16,8 @@ export interface MeshwardOptions {
   readonly name?: string;
   /** MeshwardPolicy and MeshwardException documents. */
   readonly policies?: readonly object[];
+  /** More arguments of `serve`. */
+  readonly args?: readonly string[];
   /** The file to run. */
   readonly file?: string;
 }
@@ -37,7 +39,7 @@ export interface Meshward {
 }
 
 export async function startMeshward(options: MeshwardOptions): Promise<Meshward> {
-  const { plane, name = "meshward", policies = [], file = built } = options;
+  const { plane, name = "meshward", policies = [], args = [], file = built } = options;
   if (!existsSync(file)) throw new Error(`${file} is not there: run npm run build first`);
   const folder = join(plane.folder, name);
   mkdirSync(folder);
@@ -51,7 +53,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
     startProgram({
       name,
       path: process.execPath,
-      args: argsOf({ plane, folder, port, opsPort, policies, file }),
+      args: [...argsOf({ plane, folder, port, opsPort, policies, file }), ...args],
       logPath,
     });
   let program = start();

@@ -13,8 +13,10 @@ export interface ReflectorTarget {
   /** Called for new objects and for existing ones, changed or not. */
   set(raw: Record<string, unknown>): void;
   delete(raw: Record<string, unknown>): void;
-  /** Objects with other keys no longer exist. */
-  keepOnly(keys: ReadonlySet<string>): void;
+  /** A list begins; `keepOnly` ends it. A list that fails begins again. */
+  listing?(): void;
+  /** Objects with other keys no longer exist; `refused`: the resource is absent or forbidden. */
+  keepOnly(keys: ReadonlySet<string>, why: "listed" | "refused"): void;
   /** Called whenever `state` changes. */
   changed(state: ReflectorState): void;
 }
@@ -151,10 +153,11 @@ export class Reflector<Of extends Collection = Collection> {
 
   async #list(): Promise<string> {
     const keys = new Set<string>();
+    this.#target.listing?.();
     const start = this.#pace.now();
     const resourceVersion = await this.#heeding(listSilenceMs, (signal, heard) => this.#listInto(keys, signal, heard));
     this.#observer?.listed(this.#pace.now() - start);
-    this.#target.keepOnly(keys);
+    this.#target.keepOnly(keys, "listed");
     this.#looks = 0;
     this.#become({ status: "synced" });
     return resourceVersion;
@@ -260,7 +263,7 @@ export class Reflector<Of extends Collection = Collection> {
     }
     this.#version = undefined;
     this.#failures = 0;
-    this.#target.keepOnly(new Set());
+    this.#target.keepOnly(new Set(), "refused");
     this.#become({ status: fault, problem: error.message });
     const delayMs = Math.min(lookAgainMs.longest, lookAgainMs.first * 2 ** Math.min(this.#looks++, 10));
     await this.#pause(delayMs * (0.75 + this.#pace.random() / 2));

@@ -140,5 +140,19 @@
 {{- end }}
 
 {{- define "meshward.ownNamespaceRules" -}}
-[]
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  resourceNames:
+    - meshward
+  verbs:
+    - get
+    - update
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  verbs:
+    - create
 {{- end }}

@@ -1,0 +1,136 @@
+import { documentKinds, type DocumentKind, type RuleMetadata } from "../policy/documents.ts";
+import { type JsonSchema, meshwardExceptionSchema, meshwardPolicySchema } from "../policy/schema.ts";
+import { structural } from "../policy/structural-schema.ts";
+import { installationName, type KubernetesObject } from "./object.ts";
+
+/** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException, from the one JSON Schema of both. */
+export const documentDefinitions = (rules: readonly RuleMetadata[]): readonly KubernetesObject[] => [
+  definition({
+    kind: "MeshwardPolicy",
+    shortNames: ["mwp"],
+    schema: meshwardPolicySchema(rules),
+    columns: [
+      inForce,
+      {
+        name: "Objects",
+        type: "integer",
+        jsonPath: ".status.objects",
+        description: "The objects of the mesh that spec.match selects.",
+      },
+    ],
+  }),
+  definition({
+    kind: "MeshwardException",
+    shortNames: ["mwe"],
+    schema: meshwardExceptionSchema(rules),
+    columns: [
+      inForce,
+      { name: "Expires", type: "string", jsonPath: ".spec.expiresAt", description: "When it ends." },
+      { name: "Findings", type: "integer", jsonPath: ".status.findings", description: "The findings that it accepts." },
+      { name: "Owner", type: "string", jsonPath: ".spec.owner", priority: 1, description: "Who is responsible." },
+    ],
+  }),
+];
+
+interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly jsonPath: string;
+  readonly description: string;
+  /** 1: only with `-o wide`. */
+  readonly priority?: number;
+}
+
+const inForce: Column = {
+  name: "In force",
+  type: "string",
+  jsonPath: '.status.conditions[?(@.type=="InForce")].status',
+  description: "Whether the document has an effect.",
+};
+const age: Column = {
+  name: "Age",
+  type: "date",
+  jsonPath: ".metadata.creationTimestamp",
+  description: "When it was created.",
+};
+
+interface Definition {
+  readonly kind: DocumentKind;
+  readonly shortNames: readonly string[];
+  readonly schema: JsonSchema;
+  readonly columns: readonly Column[];
+}
+
+function definition({ kind, shortNames, schema, columns }: Definition): KubernetesObject {
+  const { group, plural, namespaced, versions } = documentKinds[kind];
+  const { description, properties } = schema as { description: string; properties: Record<string, JsonSchema> };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}`, labels: { "app.kubernetes.io/name": installationName } },
+    spec: {
+      group,
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular: kind.toLowerCase(),
+        shortNames,
+        categories: [installationName],
+      },
+      scope: namespaced ? "Namespaced" : "Cluster",
+      versions: versions.map((name, i) => ({
+        name,
+        served: true,
+        storage: i === 0,
+        subresources: { status: {} },
+        additionalPrinterColumns: [...columns, age],
+        schema: {
+          openAPIV3Schema: {
+            type: "object",
+            description,
+            required: ["spec"],
+            properties: {
+              apiVersion: { type: "string" },
+              kind: { type: "string" },
+              metadata: { type: "object" },
+              spec: structural(properties["spec"] ?? {}),
+              status,
+            },
+          },
+        },
+      })),
+    },
+  };
+}
+
+const count = (description: string): JsonSchema => ({ type: "integer", format: "int32", description });
+
+/** Written by Meshward. The conditions have the fields of metav1.Condition. */
+const status: JsonSchema = {
+  type: "object",
+  description: "What Meshward makes of the document.",
+  properties: {
+    observedGeneration: { type: "integer", format: "int64", description: "The generation that the status is about." },
+    objects: count("The objects of the mesh that the conditions of a policy select."),
+    findings: count("The findings of the mesh that an exception accepts."),
+    conditions: {
+      type: "array",
+      "x-kubernetes-list-type": "map",
+      "x-kubernetes-list-map-keys": ["type"],
+      description: "InForce: the document has an effect. Broken: this generation is invalid and was not taken.",
+      items: {
+        type: "object",
+        required: ["type", "status", "reason", "message", "lastTransitionTime"],
+        properties: {
+          type: { type: "string", maxLength: 316 },
+          status: { type: "string", enum: ["True", "False", "Unknown"] },
+          reason: { type: "string", maxLength: 1024 },
+          message: { type: "string", maxLength: 32768 },
+          lastTransitionTime: { type: "string", format: "date-time" },
+          observedGeneration: { type: "integer", format: "int64", minimum: 0 },
+        },
+      },
+    },
+  },
+};

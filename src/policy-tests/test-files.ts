@@ -1,0 +1,159 @@
+import { keptFieldsOf } from "../custom-rules/in-force.ts";
+import { dirname, isAbsolute, join } from "node:path";
+import { Ajv, type ValidateFunction } from "ajv";
+import { MemoryApiServer } from "../demo/memory-api-server.ts";
+import type { KubernetesObject } from "../demo/api-server-client.ts";
+import type { Rule } from "../engine/rule.ts";
+import { formatPath } from "../kube/field-path.ts";
+import type { Path } from "../kube/read.ts";
+import { isPolicySource } from "../policy/load.ts";
+import type { Policies } from "../policy/policies.ts";
+import { defaultProfile, findProfile } from "../policy/profiles.ts";
+import { readManifests, type SourceError } from "../sources/manifests/manifests.ts";
+import { readSettingsFile, type SettingsFile } from "../sources/manifests/settings-file.ts";
+import { suggestion } from "../text/nearest.ts";
+import type { PreparedCase } from "./run-case.ts";
+import { policyTestSchema } from "./schema.ts";
+import type { Given, TestCase, TestFile } from "./test-file.ts";
+
+/** A file of tests that can run. A case with errors is left out of `cases`. */
+export interface PreparedFile {
+  readonly file: string;
+  readonly name: string;
+  readonly cases: readonly (PreparedCase & { readonly line: number | null })[];
+  readonly errors: readonly SourceError[];
+  /** Every file and folder that the tests read. */
+  readonly reads: readonly string[];
+}
+
+/** The policies for some paths and a profile, with the documents that are not in force. */
+export type LoadPolicies = (
+  paths: readonly string[],
+  profile: string,
+) => Promise<{ readonly policies: Policies; readonly rules: readonly Rule[]; readonly errors: readonly SourceError[] }>;
+
+let compiled: ValidateFunction | undefined;
+function validator(): ValidateFunction {
+  if (compiled !== undefined) return compiled;
+  const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, allowUnionTypes: true });
+  return (compiled = ajv.compile(policyTestSchema()));
+}
+
+/** Reads a file of tests with everything that it names. Never throws, but for what `load` throws. */
+export async function readTestFile(file: string, load: LoadPolicies): Promise<PreparedFile> {
+  const settings = await readSettingsFile(file, validator());
+  if (settings.errors.length > 0) return { file, name: file, cases: [], errors: settings.errors, reads: [file] };
+  return prepareTests(file, { tests: settings.value as TestFile, errorAt: settings.errorAt }, load);
+}
+
+/** A file of tests as it was read, or as it will be written. */
+export interface Tests extends Pick<SettingsFile, "errorAt"> {
+  readonly tests: TestFile;
+}
+
+/** Reads everything that a file of tests names. Never throws, but for what `load` throws. */
+export async function prepareTests(file: string, { tests, errorAt }: Tests, load: LoadPolicies): Promise<PreparedFile> {
+  const reading = new Reading(file, errorAt);
+  const { profile = defaultProfile } = tests;
+  const found = findProfile(profile);
+  if ("problem" in found) {
+    const errors = [errorAt(["profile"], `profile: ${found.problem}`)];
+    return { file, name: file, cases: [], errors, reads: [file] };
+  }
+  const { policies, rules, errors } = await load(reading.paths(tests.policies), profile);
+  const server = new MemoryApiServer(keptFieldsOf(rules));
+  for (const raw of await reading.objectsIn(tests.mesh, ["mesh"])) server.putApplied(raw);
+  const isBroken = errors.length + reading.errors.length > 0;
+  const cases: PreparedFile["cases"][number][] = [];
+  for (const [i, test] of tests.cases.entries()) {
+    const prepared = await reading.caseOf(test, ["cases", i], { server, rules, policies, time: tests.time });
+    const line = errorAt(["cases", i], "").line ?? null;
+    if (!isBroken && prepared !== undefined) cases.push({ ...prepared, line });
+  }
+  return { file, name: tests.name ?? file, cases, errors: [...errors, ...reading.errors], reads: reading.reads };
+}
+
+/** What the cases of a file share. */
+interface Shared extends Pick<PreparedCase, "server" | "policies" | "rules"> {
+  readonly time: string | undefined;
+}
+
+/** Reads what a file of tests names, and keeps the errors. */
+class Reading {
+  readonly errors: SourceError[] = [];
+  readonly reads: string[];
+  readonly #folder: string;
+  readonly #errorAt: SettingsFile["errorAt"];
+  readonly #objects = new Map<string, readonly KubernetesObject[]>();
+
+  constructor(file: string, errorAt: SettingsFile["errorAt"]) {
+    this.#folder = dirname(file);
+    this.#errorAt = errorAt;
+    this.reads = [file];
+  }
+
+  /** Paths as messages show them: relative if the path of the test file is. */
+  paths(paths: readonly string[] = []): readonly string[] {
+    const found = paths.map((path) => (isAbsolute(path) ? path : join(this.#folder, path)));
+    this.reads.push(...found);
+    return found;
+  }
+
+  async objectsIn(paths: readonly string[] = [], at: Path): Promise<readonly KubernetesObject[]> {
+    const objects: KubernetesObject[] = [];
+    for (const [i, path] of paths.entries()) objects.push(...(await this.#read(path, [...at, i])));
+    return objects;
+  }
+
+  /** The objects of one path, without policies, which a folder may contain too. */
+  async #read(path: string, at: Path): Promise<readonly KubernetesObject[]> {
+    const [shown = path] = this.paths([path]);
+    const known = this.#objects.get(shown);
+    if (known !== undefined) return known;
+    const { manifests, errors, empty } = await readManifests([shown]);
+    const objects = manifests.filter(({ raw }) => !isPolicySource(raw)).map(({ raw }) => raw);
+    this.#objects.set(shown, objects);
+    for (const { file, line, message } of [...errors, ...empty])
+      this.#report(at, `${file}${line === undefined ? "" : `:${line}`}: ${message}`);
+    if (objects.length + errors.length + empty.length === 0) this.#report(at, `${shown} contains no object`);
+    return objects;
+  }
+
+  /** A case with its objects; undefined if some cannot be read. */
+  async caseOf(test: TestCase, at: Path, { server, time, ...shared }: Shared): Promise<PreparedCase | undefined> {
+    const before = this.errors.length;
+    const own = test.mesh === undefined ? server : server.copy();
+    for (const raw of await this.objectsIn(test.mesh, [...at, "mesh"])) own.putApplied(raw);
+    if (test.apply === undefined && test.delete === undefined)
+      this.#report(at, `${formatPath(at)}: the change is missing: give apply, delete or both`);
+    this.#checkRules(test, at, shared.rules);
+    const applied = await this.#given(test.apply, [...at, "apply"]);
+    const deleted = await this.#given(test.delete, [...at, "delete"]);
+    const sent = new Date(test.time ?? time ?? Date.now());
+    return this.errors.length > before ? undefined : { test, server: own, applied, deleted, time: sent, ...shared };
+  }
+
+  async #given(given: Given | readonly Given[] | undefined, at: Path): Promise<readonly KubernetesObject[]> {
+    const objects: KubernetesObject[] = [];
+    for (const one of given === undefined ? [] : isList(given) ? given : [given])
+      objects.push(...(typeof one === "string" ? await this.#read(one, at) : [one]));
+    return objects;
+  }
+
+  /** A rule that does not exist would never deny, and an empty list of warnings would always be right. */
+  #checkRules({ expect: { deniedBy = [], warnedBy = [] } }: TestCase, at: Path, rules: readonly Rule[]): void {
+    const ids = rules.map(({ id }) => id);
+    for (const [field, named] of Object.entries({ deniedBy, warnedBy }))
+      for (const [i, id] of named.entries()) {
+        if (ids.includes(id)) continue;
+        const hint = suggestion(id, ids) || "; `meshward rules` lists them";
+        this.#report([...at, "expect", field, i], `expect.${field}: there is no rule ${JSON.stringify(id)}${hint}`);
+      }
+  }
+
+  #report(at: Path, message: string): void {
+    this.errors.push(this.#errorAt(at, message));
+  }
+}
+
+const isList = (given: Given | readonly Given[]): given is readonly Given[] => Array.isArray(given);
