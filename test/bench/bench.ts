@@ -1,6 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, custom, hostile, growth, files or cluster.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, files or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, custom, hostile, growth, audit, files or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";

@@ -1,5 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { enrollmentOf, neverInjected } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { dataplaneMode, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
