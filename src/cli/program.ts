@@ -8,6 +8,7 @@ import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
+import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { manifestsCommand } from "./manifests.ts";
@@ -32,6 +33,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
   program.addCommand(exportCommand(terminal, finish));
+  program.addCommand(doctorCommand(terminal, finish));
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));

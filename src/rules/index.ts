@@ -10,15 +10,21 @@ import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-spli
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
+import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
+import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
+import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { hostNotOwned } from "./host/not-owned.ts";
 import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
@@ -28,6 +34,7 @@ import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
+import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
@@ -62,11 +69,24 @@ import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
+import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
+import { serviceEntryConflict } from "./service-entry/conflict.ts";
+import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
+import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
+import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
+import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
+import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
+import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
+import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
@@ -92,15 +112,21 @@ export const rules: readonly Rule[] = [
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
+  destinationRuleCircuitBreaker,
   destinationRuleHidesSubset,
+  destinationRuleNeverUsed,
   destinationRulePlaintext,
+  destinationRuleShadowed,
+  destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
+  destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
   gatewayServerInvalid,
   gatewayTlsWeak,
+  hostNotOwned,
   httpRouteBackendNotFound,
   httpRouteHostMismatch,
   httpRouteNotAllowed,
@@ -110,6 +136,7 @@ export const rules: readonly Rule[] = [
   httpRouteWithoutBackend,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
+  kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
   namespaceAuthorizationOpened,
@@ -144,11 +171,24 @@ export const rules: readonly Rule[] = [
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  selectorMatchesNothing,
+  serviceEntryCapturesTraffic,
+  serviceEntryConflict,
+  serviceEntryHostInvalid,
+  sidecarConflict,
   sidecarForwardsElsewhere,
+  sidecarHidesDestination,
   telemetryHidesTraffic,
+  virtualServiceCanaryStep,
+  virtualServiceDestinationNotFound,
+  virtualServiceFaultInjected,
   virtualServiceGatewayHostMismatch,
   virtualServiceGatewayNotFound,
+  virtualServiceHostConflict,
+  virtualServiceMirrorToProduction,
+  virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
+  virtualServiceRouteUnreachable,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,

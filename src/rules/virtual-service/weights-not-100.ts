@@ -14,7 +14,8 @@ const itemsOf = (object: string): string =>
     .map((protocol) => {
       const match = "has(r.match) ? dyn(r.match) : dyn([])";
       const name = protocol === "http" ? `has(r.name) ? dyn(r.name) : ${match}` : match;
-      const isStable = "((has(d.destination.subset) && d.destination.subset == params.stable) || d.destination.host == params.stable)";
+      const isStable =
+        "((has(d.destination.subset) && d.destination.subset == params.stable) || d.destination.host == params.stable)";
       const stable = `r.route.filter(d, params.stable == '' || ${isStable}).map(d, ${weight})`;
       return `(has(${object}.spec.${protocol}) ? ${object}.spec.${protocol} : []).filter(r, has(r.route) && r.route.size() > 1).map(r, [
 [dyn('${protocol}'), ${name}, dyn(r.route.map(d, d.destination))], dyn(r.route.map(d, ${weight})), dyn(r.route.map(d, has(d.weight))),
