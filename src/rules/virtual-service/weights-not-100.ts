@@ -18,7 +18,7 @@ const itemsOf = (object: string): string =>
         "((has(d.destination.subset) && d.destination.subset == params.stable) || d.destination.host == params.stable)";
       const stable = `r.route.filter(d, params.stable == '' || ${isStable}).map(d, ${weight})`;
       return `(has(${object}.spec.${protocol}) ? ${object}.spec.${protocol} : []).filter(r, has(r.route) && r.route.size() > 1).map(r, [
-[dyn('${protocol}'), ${name}, dyn(r.route.map(d, d.destination))], dyn(r.route.map(d, ${weight})), dyn(r.route.map(d, has(d.weight))),
+dyn([dyn('${protocol}'), ${name}, dyn(r.route.map(d, d.destination))]), dyn(r.route.map(d, ${weight})), dyn(r.route.map(d, has(d.weight))),
 dyn(${stable}.size() > 0 ? ${stable}[0] : 0)])`;
     })
     .join("\n+ ");
