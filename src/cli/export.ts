@@ -31,7 +31,9 @@ export function exportCommand(terminal: Terminal, finish: (code: ExitCode) => vo
 async function exportVap(options: VapOptions, terminal: Terminal): Promise<ExitCode> {
   const { policies, errors } = await policiesOf(options);
   if (errors.length > 0)
-    throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
+    throw new UsageError(
+      `--policies ${[options.policies].flat().join(", ")} has errors, correct them first:\n${shownErrors(errors)}`,
+    );
   const exported = admissionPolicies({
     rules: rulesInForce(rules, policies),
     policies,

@@ -14,11 +14,11 @@ import { yamlOf } from "../deploy/yaml.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { rules } from "../rules/index.ts";
-import { policiesOf, policiesOption, policyDocuments, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesOf, policiesOption, policyDocuments, type OnePolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-export interface ManifestsOptions extends PolicyOptions {
+export interface ManifestsOptions extends OnePolicyOptions {
   readonly namespace: string;
   readonly istioNamespace: string;
   readonly image: string;
@@ -28,6 +28,7 @@ export interface ManifestsOptions extends PolicyOptions {
   readonly caFile?: string;
   readonly failurePolicy: FailurePolicy;
   readonly protectedFailurePolicy: FailurePolicy;
+  readonly definitions: boolean;
   readonly networkPolicy: boolean;
   readonly url?: string;
 }
@@ -68,6 +69,7 @@ export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) =>
     )
     .addOption(policiesOption())
     .addOption(profileOption())
+    .option("--no-definitions", "leave the CustomResourceDefinitions of MeshwardPolicy and MeshwardException out")
     .option("--no-network-policy", "leave the NetworkPolicy out")
     .option("--url <url>", "Meshward runs outside of the cluster at this https URL", httpsUrl)
     .action(async (options: ManifestsOptions) => finish(await manifests(options, terminal)));

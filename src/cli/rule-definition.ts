@@ -11,7 +11,7 @@ const definesRules = ({ raw }: Pick<PolicySource, "raw">): boolean =>
  * What defines the rules of these documents; undefined if none is needed. CEL takes a tenth of a second to load, which most
  * users need not wait for.
  */
-export async function definitionFor(sources: readonly PolicySource[]): Promise<DefineRules | undefined> {
+export async function definitionFor(sources: readonly Pick<PolicySource, "raw">[]): Promise<DefineRules | undefined> {
   if (define === undefined && sources.some(definesRules))
     define = (await import("../custom-rules/compile.ts")).defineCustomRules;
   return define;

@@ -7,6 +7,7 @@ import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { Election } from "../controllers/election.ts";
+import { PolicyStatusWriter } from "../controllers/policy-status.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
@@ -26,9 +27,10 @@ import {
   type BackgroundAuditParts,
   startBackgroundAudit,
 } from "./background-audit.ts";
+import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
-import { followPolicies } from "./followed-policies.ts";
+import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
@@ -36,7 +38,7 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type PolicyOptions,
+  type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
@@ -46,7 +48,7 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, ClientOptions, BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
@@ -84,6 +86,8 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--self-signed", "create a certificate at every start, in the folder of --certs")
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .addOption(clientCaOption())
+    .addOption(clientNameOption())
     .addOption(policiesOption())
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
@@ -125,6 +129,7 @@ const liveReadMs = 300;
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
+  const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const metrics = createMetrics({ processMetrics: true });
   let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));
@@ -141,6 +146,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     log.info({}, "reading policies and certificates again");
     policies.reload();
     certificates.reload?.();
+    clients?.authorities.reload();
   });
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
@@ -153,6 +159,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     connection,
     policies: policies.current,
     certificates,
+    clients,
     log,
     metrics,
     host: options.host ?? everyAddress(),
@@ -161,7 +168,14 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const controllers = startControllers(options, { mesh, policies: policies.current, tell: webhook.tell, log, metrics });
+  const controllers = startControllers(options, {
+    mesh,
+    followed: policies,
+    policies: policies.current,
+    tell: webhook.tell,
+    log,
+    metrics,
+  });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -191,6 +205,7 @@ const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConn
 
 interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
+  readonly followed: FollowedPolicies;
 }
 
 /** Starts what the elected replica does. */
@@ -200,8 +215,11 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   const namespace = ownNamespace(options.namespace);
   const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
   const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
+  const statuses = statusWriterOf(options, parts);
+  if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
   const audit = startBackgroundAudit({
     ...parts,
+    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
     mesh: mesh.current,
@@ -213,9 +231,23 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   return {
     async close() {
       await audit.close();
+      await statuses?.close();
       await election?.stop();
     },
   };
+}
+
+function statusWriterOf(
+  options: ServeOptions,
+  { mesh, followed, log }: ControllerParts,
+): PolicyStatusWriter | undefined {
+  const { connection } = mesh;
+  if (!options.policiesFromCluster || connection === undefined) return undefined;
+  const { current: policies } = followed;
+  const objects = () => followed.objects();
+  const writer = new PolicyStatusWriter({ connection, objects, policies, mesh: mesh.current, log });
+  followed.onChange(() => writer.changed());
+  return writer;
 }
 
 async function policiesAtStart(options: ServeOptions) {

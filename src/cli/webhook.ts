@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { setTimeout as later, setImmediate as nextTurn } from "node:timers/promises";
 import { createGate, type GateParts } from "../admission/gate.ts";
 import { PendingChanges } from "../admission/pending-changes.ts";
+import type { Clients } from "../http/client-authentication.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
@@ -9,9 +10,10 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
-import { pageOf as rulePage } from "../config/rule-page.ts";
+import { pageOf as rulePage, policiesPage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -31,6 +33,8 @@ export interface WebhookOptions {
   /** Returns the URL of a rule's page. */
   readonly pageOf?: (ruleId: string) => string;
   readonly certificates: CertificateSource;
+  /** Who may call. Default: everyone who reaches the port. */
+  readonly clients?: Clients | undefined;
   readonly log: Log;
   /** Default: metrics of its own. */
   readonly metrics?: Metrics;
@@ -65,7 +69,18 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
   const pending = new PendingChanges({ wait: later });
   metrics.watchPending(() => pending.size);
-  const gate = createGate({ mesh, policies, rules, log, readAgain, pending, pageOf, pacing: pacingOf(options) });
+  const gate = createGate({
+    mesh,
+    policies,
+    rules,
+    log,
+    readAgain,
+    pending,
+    pageOf,
+    policiesPage,
+    definitionFor,
+    pacing: pacingOf(options),
+  });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
     gate,
@@ -75,6 +90,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     limits,
     tell: events.tell,
     storedBytes: options.storedBytes,
+    clients: options.clients,
   });
   const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
@@ -88,6 +104,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       await events.close();
       await ops.close();
       certificates.close();
+      options.clients?.authorities.close();
       log.flush();
     },
   };

@@ -12,6 +12,9 @@ export function pageOf(ruleId: string, docsUrl: string = defaultDocsUrl): string
   return ruleId.includes("/") ? `${folder.replace(/\/rules$/, "")}/custom-rules.md` : `${folder}/${ruleId}.md`;
 }
 
+/** The URL of the page about policies and exceptions. */
+export const policiesPage = `${packageJson.homepage}/blob/main/policies/README.md`;
+
 /** The URL of a JSON Schema of `policies/`, for editors. */
 export const schemaUrl = (file: string): string =>
   `${packageJson.homepage.replace("github.com", "raw.githubusercontent.com")}/main/policies/${file}`;

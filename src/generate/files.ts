@@ -4,11 +4,13 @@ import { documentDefinitions } from "../deploy/definitions.ts";
 import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
+import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
+import { monitoringFiles } from "./monitoring.ts";
 import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
@@ -37,7 +39,9 @@ export async function generated(): Promise<Generated> {
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
       { path: "docs/observability.md", content: observability },
+      ...monitoringFiles(),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       { path: "policies/custom-rule-functions.md", content: functionReference() },
       ...chartFiles(rules),

@@ -350,18 +350,30 @@ export const trafficExtension = record({
   }),
 });
 
+const providers = list(record({ name }));
+
 export const telemetry = record({
   spec: record({
     ...attached,
     accessLogging: list(
       record({
+        providers,
         match: optional(record({ mode: text })),
         disabled: flag,
         filter: optional(record({ expression: text })),
       }),
     ),
+    tracing: list(
+      record({
+        providers,
+        match: optional(record({ mode: text })),
+        disableSpanReporting: flag,
+        randomSamplingPercentage: number,
+      }),
+    ),
     metrics: list(
       record({
+        providers,
         overrides: list(
           record({ match: optional(record({ metric: text, customMetric: text, mode: text })), disabled: flag }),
         ),

@@ -128,16 +128,17 @@ const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
 const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
 
 /** Of ten thousand documents of a cluster, one changes. */
-function readOnce(source: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
-  if (!isObject(source.raw)) return readDocument(source, rules, define);
+function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
+  if (!isObject(raw)) return readDocument(raw, rules, define);
   const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
   known.set(rules, byRaw);
-  let document = byRaw.get(source.raw);
-  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source, rules, define)));
+  let document = byRaw.get(raw);
+  if (document === undefined) byRaw.set(raw, (document = readDocument(raw, rules, define)));
   return document;
 }
 
-function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
+/** Validates one document by itself; what it extends, and the names of rules that policies define, are not looked up. */
+export function readDocument(raw: unknown, rules: readonly RuleMetadata[], define: DefineRules = withoutRules): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
@@ -331,7 +332,7 @@ function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyEr
 const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();
 
 /** Entries for rules that are not in the list are left out, so that a caller with fewer rules can use the profile. */
-function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
+export function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
   const byName = loadedProfiles.get(rules) ?? new Map<ProfileName, readonly PolicyDocument[]>();
   loadedProfiles.set(rules, byName);
   let documents = byName.get(profile);

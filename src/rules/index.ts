@@ -3,10 +3,14 @@
 import type { Rule } from "../engine/rule.ts";
 import { authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
 import { authorizationPolicyBypassesWaypoint } from "./authorization-policy/bypasses-waypoint.ts";
+import { authorizationPolicyHttpOnTcp } from "./authorization-policy/http-on-tcp.ts";
 import { authorizationPolicyNamespaceUnknown } from "./authorization-policy/namespace-unknown.ts";
+import { authorizationPolicyNeedsMtls } from "./authorization-policy/needs-mtls.ts";
 import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
+import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
+import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
@@ -19,6 +23,7 @@ import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
@@ -77,6 +82,8 @@ import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
+import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
@@ -105,10 +112,14 @@ import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyBypassesWaypoint,
+  authorizationPolicyHttpOnTcp,
   authorizationPolicyNamespaceUnknown,
+  authorizationPolicyNeedsMtls,
   authorizationPolicyNotEnforcedL7,
+  authorizationPolicyOnlyNegative,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyRulesSplit,
+  authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
@@ -121,6 +132,7 @@ export const rules: readonly Rule[] = [
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
+  gatewayCertificateShared,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
@@ -179,6 +191,8 @@ export const rules: readonly Rule[] = [
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
   telemetryHidesTraffic,
+  telemetryProviderUnknown,
+  telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,

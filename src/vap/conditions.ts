@@ -40,17 +40,23 @@ const inWhere = ({ names, labels }: Where, of: { readonly name: string; readonly
   ...(labels === undefined ? [] : [hasLabels(of.labels, labels)]),
 ];
 
-/** Where a match of a document applies. */
-export function conditionOf(match: MatchSpec, subject: Subject): string {
-  const { namespaces, objects, operations, users = [], groups = [], serviceAccounts = [] } = match;
-  const { object } = subject;
+/** The conditions of which a writer has to meet one; empty: everybody may be the writer. */
+function writersIn({ users = [], groups = [], serviceAccounts = [] }: MatchSpec): readonly string[] {
   const accounts = serviceAccounts.map((account) => `system:serviceaccount:${account.replace("/", ":")}`);
-  const writers = [
-    ...(users.length + accounts.length > 0 ? [hasName("request.userInfo.username", [...users, ...accounts])] : []),
+  const names = [...users, ...accounts];
+  return [
+    ...(names.length > 0 ? [hasName("request.userInfo.username", names)] : []),
     ...(groups.length > 0
       ? [`has(request.userInfo.groups) && request.userInfo.groups.exists(g, ${hasName("g", groups)})`]
       : []),
   ];
+}
+
+/** Where a match of a document applies. */
+export function conditionOf(match: MatchSpec, subject: Subject): string {
+  const { namespaces, objects, operations } = match;
+  const { object } = subject;
+  const writers = writersIn(match);
   return allOf([
     ...(operations === undefined ? [] : [`request.operation in ${celConstant(operations)}`]),
     ...(writers.length === 0 ? [] : [anyOf(writers)]),

@@ -187,9 +187,9 @@ function resourceRules({ form }: Draft) {
 }
 
 /** The value that the strongest entry sets; each entry applies where its match does. */
-function cascade<T extends string>(
+function cascade(
   entries: readonly RuleEntry[],
-  read: (entry: RuleEntry) => T | undefined,
+  read: (entry: RuleEntry) => string | undefined,
   { subject, otherwise }: { readonly subject: Subject; readonly otherwise: string },
 ): string {
   return entries

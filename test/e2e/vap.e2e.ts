@@ -9,6 +9,7 @@ import type { Decision } from "../../src/admission/review.ts";
 import { defineCustomRules } from "../../src/custom-rules/compile.ts";
 import { keptFieldsOf, rulesInForce } from "../../src/custom-rules/in-force.ts";
 import { readAny } from "../../src/kube/object.ts";
+import type { Rule } from "../../src/engine/rule.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
@@ -23,6 +24,27 @@ import { until } from "./program.ts";
 
 const folder = fileURLToPath(new URL("../rules/", import.meta.url));
 const withForm = rules.filter(({ cel }) => cel !== undefined);
+
+const objectsIn = (text: string): readonly (Raw | null)[] =>
+  parseAllDocuments(text)
+    .map((document) => document.toJS() as Raw | null)
+    .flatMap((one) => (one?.kind === "List" ? (one["items"] as Raw[]) : [one]));
+
+/** The objects in the fixtures of a rule, in a protected namespace. */
+function* fixturesOf({ id, subject }: Rule): Iterable<{ readonly file: string; readonly object: Raw }> {
+  for (const file of globSync(`${id}/*.yaml`, { cwd: folder })) {
+    const text = readFileSync(join(folder, file), "utf8");
+    if (text.includes("# settings:") || text.includes("# before:")) continue;
+    for (const raw of objectsIn(text)) {
+      // Only the API server sets the time of a deletion.
+      if (raw === null || readAny(raw)?.kind !== subject[0] || raw.metadata["deletionTimestamp"] !== undefined)
+        continue;
+      const namespace = raw.kind === "Namespace" ? {} : { namespace: "shop" };
+      const name = `f-${raw.metadata.name ?? "x"}`.slice(0, 50);
+      yield { file, object: { ...raw, metadata: { ...raw.metadata, name, ...namespace } } };
+    }
+  }
+}
 
 const own = {
   apiVersion: "meshward.io/v1alpha1",
@@ -125,7 +147,7 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
       if (there !== undefined && object.metadata.name !== name) mesh.set(there);
     }
     const gate = createGate({ mesh: () => mesh, rules: some, policies: () => onlyOf(some) });
-    return gate.validate(reviewed({ object, oldObject, groups: ["system:masters"] })) as Decision;
+    return gate.validate(reviewed({ object, oldObject, groups: ["system:masters"] }));
   }
   const onlyOf = (some: readonly { readonly id: string; readonly definedBy?: string }[]) =>
     some.some(({ definedBy }) => definedBy !== undefined) ? policies : withoutCustomRules;
@@ -187,26 +209,12 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
   for (const rule of withForm)
     test(`the fixtures of ${rule.id}`, async () => {
       const outcomes = { allow: 0, warn: 0, deny: 0 };
-      for (const file of globSync(`${rule.id}/*.yaml`, { cwd: folder })) {
-        const text = readFileSync(join(folder, file), "utf8");
-        if (text.includes("# settings:") || text.includes("# before:")) continue;
-        const raws = parseAllDocuments(text).map((document) => document.toJS() as Raw);
-        for (const raw of raws.flatMap((one) => (one?.kind === "List" ? (one.items as Raw[]) : [one]))) {
-          if (raw === null || readAny(raw)?.kind !== rule.subject[0]) continue;
-          // Only the API server sets it.
-          if (raw.metadata.deletionTimestamp !== undefined) continue;
-          const isNamespace = raw.kind === "Namespace";
-          const name = `f-${raw.metadata.name ?? "x"}`.slice(0, 50);
-          const object: Raw = {
-            ...raw,
-            metadata: { ...raw.metadata, name, ...(isNamespace ? {} : { namespace: "shop" }) },
-          };
-          const outcome = outcomeOf(await sent(object), [rule.id]);
-          if (outcome === undefined) continue;
-          outcomes[outcome]++;
-          const { allowed, outcome: decided } = decisionOf([rule.id], object);
-          assert.equal(outcome, allowed ? decided : "deny", `${file}: ${raw.metadata.name}`);
-        }
+      for (const { file, object } of fixturesOf(rule)) {
+        const outcome = outcomeOf(await sent(object), [rule.id]);
+        if (outcome === undefined) continue;
+        outcomes[outcome]++;
+        const { allowed, outcome: decided } = decisionOf([rule.id], object);
+        assert.equal(outcome, allowed ? decided : "deny", `${file}: ${object.metadata.name}`);
       }
       if (rule.compare === undefined)
         assert.ok(outcomes.allow > 0 && outcomes.warn + outcomes.deny > 0, JSON.stringify(outcomes));
