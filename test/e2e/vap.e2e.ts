@@ -40,7 +40,7 @@ function* fixturesOf({ id, subject }: Rule): Iterable<{ readonly file: string; r
       if (raw === null || readAny(raw)?.kind !== subject[0] || raw.metadata["deletionTimestamp"] !== undefined)
         continue;
       const namespace = raw.kind === "Namespace" ? {} : { namespace: "shop" };
-      const name = `f-${raw.metadata.name ?? "x"}`.slice(0, 50);
+      const name = `f-${raw.metadata.name}`.slice(0, 50);
       yield { file, object: { ...raw, metadata: { ...raw.metadata, name, ...namespace } } };
     }
   }
