@@ -35,6 +35,9 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
   readonly ownerLabel: readonly string[];
   /** Two meshes or reports. */
   readonly diff?: readonly string[];
+  readonly writeExceptions?: string;
+  /** Days. */
+  readonly expires: number;
 }
 
 /** The policies in force. Throws a UsageError if one has errors. */

@@ -20,6 +20,7 @@ import {
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
+import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
@@ -39,6 +40,7 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
+import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf } from "./outputs.ts";
 import {
   isPolicy,
@@ -62,6 +64,7 @@ import {
 } from "./report-output.ts";
 import { type CheckedFiles, withFaults } from "./file-faults.ts";
 import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
 import { shownError } from "./source-errors.ts";
@@ -164,22 +167,31 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   assertTestable(paths, options);
   const outputs = outputsOf(options);
   const baseline = baselineOf(options);
-  const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
+  const progress = fileProgress(terminal);
+  const { change, unread, policies, notes } = await readChanges(paths, { ...options, onFile: progress.read }, terminal);
+  progress.doing(`checking ${counted(change.found.files.objects.length, "object")}`);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
   const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
+  progress.end();
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
   baseline.write();
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
 
 /** What is checked, what of it could not be read, and the policies that decide. */
-async function readChanges(paths: readonly string[], options: CheckOptions, terminal: Terminal) {
+async function readChanges(
+  paths: readonly string[],
+  options: CheckOptions & Pick<ReadOptions, "onFile">,
+  terminal: Terminal,
+) {
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
+    onFile: options.onFile,
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });

@@ -17,6 +17,7 @@ import { definitionFor } from "./rule-definition.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { begin } from "../telemetry/tracing.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 
 export interface WebhookOptions {
@@ -80,6 +81,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     policiesPage,
     definitionFor,
     pacing: pacingOf(options),
+    beginSpan: (name) => begin(name).end,
   });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({

@@ -9,6 +9,7 @@ import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
+import { ladderPage } from "./ladder-page.ts";
 import { kustomizeFiles } from "./kustomize.ts";
 import { monitoringFiles } from "./monitoring.ts";
 import { observabilityPage } from "./observability-page.ts";
@@ -50,6 +51,7 @@ export async function generated(): Promise<Generated> {
         path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
         content: `# ${generatedNote}\n${yamlOf([object])}`,
       })),
+      { path: "docs/ladder.md", content: ladderPage() },
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };
