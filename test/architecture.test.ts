@@ -12,6 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ["cli"],
   ["generate"],
   ["policy-tests", "project"],
+  ["vap"],
   ["demo", "doctor", "explain"],
   ["deploy"],
   ["http", "report"],

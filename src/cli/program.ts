@@ -12,6 +12,7 @@ import { completionCommand } from "./completion.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
+import { exportCommand } from "./export.ts";
 import { manifestsCommand } from "./manifests.ts";
 import { withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
@@ -37,6 +38,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
+  program.addCommand(exportCommand(terminal, finish));
   program.addCommand(doctorCommand(terminal, finish));
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));

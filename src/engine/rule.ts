@@ -77,6 +77,17 @@ type Widened<T> = T extends number
         : readonly OwnedHosts[];
 export type ValuesOf<P extends Parameters> = { readonly [K in keyof P]: Widened<P[K]["default"]> };
 
+/**
+ * A rule in Kubernetes' CEL, for a ValidatingAdmissionPolicy. It sees the raw `object`, and `oldObject` if the rule compares;
+ * `params` are the parameters of the rule, `settings` has `rootNamespace` and `revisions` of the mesh.
+ */
+export interface CelForm {
+  /** A list with a value for each problem, which is the same value as long as it is the same problem. */
+  readonly problems: string;
+  /** Of a problem `problem`: whether the change reduces harm, as `isRollback` of the rule says. It sees both objects. */
+  readonly isRollback?: string;
+}
+
 interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
   /** `<subject>-<what is wrong>`; never changes and is never used again. */
   readonly id: string;
@@ -99,6 +110,8 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
   readonly tags?: readonly string[];
   /** The policy that defines the rule, in messages: `MeshwardPolicy payments`. Built-in rules have none. */
   readonly definedBy?: string;
+  /** The same rule in CEL, if one object alone decides it: see `meshward export vap`. */
+  readonly cel?: CelForm;
   /** Fields of its raw subjects that the rule reads: they are kept in `kept` of the object. */
   readonly keeps?: FieldUse;
   readonly parameters?: P;

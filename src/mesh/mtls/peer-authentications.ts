@@ -30,6 +30,10 @@ export function portModes(policy: PeerAuthentication): ReadonlyMap<number, Decla
 export const isWide = ({ spec }: PeerAuthentication): boolean =>
   Object.keys(spec.selector?.matchLabels ?? {}).length === 0;
 
+/** The same in CEL, about a raw `object`. */
+export const isWideInCel =
+  "(!has(object.spec.selector) || !has(object.spec.selector.matchLabels) || object.spec.selector.matchLabels.size() == 0)";
+
 /** The ambient code of istiod distinguishes an empty selector from none. */
 export const hasNoSelector = ({ spec }: PeerAuthentication): boolean => spec.selector === undefined;
 

@@ -13,6 +13,10 @@ export function isServed({ metadata }: AnyObject, { revisions }: MeshSettings): 
   return revision === undefined || revisions.includes(revision);
 }
 
+/** The same in CEL, about a raw `object` and the revisions in `settings`. */
+export const isServedInCel =
+  "(!has(object.metadata.labels) || !('istio.io/rev' in object.metadata.labels) || object.metadata.labels['istio.io/rev'] in settings.revisions)";
+
 /** The revision of the control plane that configures some proxies; undefined: it is not known, or there is none. */
 export type ControlPlane = string | undefined;
 

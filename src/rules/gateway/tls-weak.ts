@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 
 const oldVersions: ReadonlyMap<string, string> = new Map([
   ["TLSV1_0", "TLS 1.0"],
@@ -17,6 +17,14 @@ export const gatewayTlsWeak = defineRule({
   summary: "A Gateway accepts TLS below 1.2, or passes connections through for every host name.",
   why: "TLS 1.0 and 1.1 are insecure and are offered only if minProtocolVersion allows them (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). With PASSTHROUGH and every host, connections to any SNI name are passed through.",
   fix: "Set minProtocolVersion to TLSV1_2 or remove it, and list the hosts that are passed through.",
+
+  cel: {
+    problems: `${isServedInCel} && has(object.spec.servers)
+? object.spec.servers.filter(s, has(s.tls) && has(s.tls.minProtocolVersion) && s.tls.minProtocolVersion in ['TLSV1_0', 'TLSV1_1']).map(s, 'accepts ' + s.tls.minProtocolVersion)
++ object.spec.servers.filter(s, has(s.tls) && has(s.tls.mode) && s.tls.mode in ['PASSTHROUGH', 'AUTO_PASSTHROUGH']
+&& (!has(s.hosts) || s.hosts.size() == 0 || s.hosts.exists(h, h == '*' || h.endsWith('/*') && h.indexOf('/') == h.size() - 2))).map(s, 'passes through by ' + s.tls.mode)
+: []`,
+  },
 
   *check(gateway, { settings }) {
     if (!isServed(gateway, settings)) return;

@@ -1,7 +1,25 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { enrollmentOf, neverInjected } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { dataplaneMode, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
+
+const labels = "object.metadata.labels";
+/** In CEL: whether the namespace has a label, and whether it has this value. */
+const hasLabel = (label: string): string => `(has(${labels}) && '${label}' in ${labels})`;
+const isLabel = (label: string, value: string): string => `(${hasLabel(label)} && ${labels}['${label}'] == '${value}')`;
+const isAmbientInCel = `(${isLabel(dataplaneMode, "ambient")} && object.metadata.name != 'kube-system')`;
+const isRevised = `(${hasLabel(revisionLabel)} && ${labels}['${revisionLabel}'] != '')`;
+const isInjectedInCel = `(!(object.metadata.name in ${JSON.stringify([...neverInjected])}) && (${hasLabel(injectionLabel)} ? ${labels}['${injectionLabel}'] == 'enabled' : ${isRevised}))`;
+const isMisspelt = (label: string, ...known: readonly string[]): string =>
+  `(${hasLabel(label)} && !(${labels}['${label}'] in ${JSON.stringify(known)}) ? ['${label}=' + ${labels}['${label}']] : [])`;
+const isAnnotation = (name: string): string =>
+  `(has(object.metadata.annotations) && '${name}' in object.metadata.annotations && !${hasLabel(name)} ? ['annotation ${name}'] : [])`;
+const problemsInCel = (): string =>
+  `has(object.metadata.deletionTimestamp) || (has(object.status) && has(object.status.phase) && object.status.phase == 'Terminating') ? [] :
+(${isAmbientInCel} && ${isInjectedInCel} ? ['sidecars and ambient'] : [])
++ (${isLabel(injectionLabel, "enabled")} && ${isRevised} ? ['revision ' + ${labels}['${revisionLabel}']] : [])
++ ${isMisspelt(dataplaneMode, "ambient", "none")} + ${isMisspelt(injectionLabel, "enabled", "disabled")}
++ ${[dataplaneMode, injectionLabel, revisionLabel].map(isAnnotation).join(" + ")}`;
 
 export const namespaceDataplaneConflict = defineRule({
   id: "namespace-dataplane-conflict",
@@ -13,6 +31,8 @@ export const namespaceDataplaneConflict = defineRule({
   summary: "The labels of a namespace request both sidecars and ambient, or have an unknown value.",
   why: 'Istio compares values exactly: `istio.io/dataplane-mode` enrolls only with "ambient" (cni/pkg/util/enablement_selector.go), `istio-injection` injects only with "enabled" (the selectors of manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Any other value silently leaves pods out of the mesh. With both labels, injected pods have a sidecar and the others are ambient, so policies for one of the two do not apply to all pods.',
   fix: "Label the namespace `istio.io/dataplane-mode: ambient`, or `istio-injection: enabled` (or `istio.io/rev`), and only one of the three.",
+
+  cel: { problems: problemsInCel() },
 
   *check(namespace) {
     if (isTerminating(namespace)) return;

@@ -20,6 +20,12 @@ export const namespaceProtectionRemoved = defineRule({
   why: "Rules for protected namespaces (mTLS, default deny, allowed callers) no longer apply to later changes there.",
   fix: "Keep the label. To stop protecting the namespace, ask a member of the policy's groups to remove the label.",
 
+  cel: {
+    problems: `has(object.metadata.deletionTimestamp) || (has(object.status) && has(object.status.phase) && object.status.phase == 'Terminating')
+|| params.protectedLabels.exists(text, ${selectsInCel("object")})
+? [] : params.protectedLabels.filter(text, ${selectsInCel("oldObject")})`,
+  },
+
   *compare(before, after, { protectedLabels }) {
     // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (before.object.implied || after.object.implied || isTerminating(after.object)) return;
@@ -35,6 +41,13 @@ export const namespaceProtectionRemoved = defineRule({
         };
   },
 });
+
+/** Whether the labels of an object have all of a `text` such as `a=b,c=d`. */
+function selectsInCel(object: string): string {
+  const labels = `${object}.metadata.labels`;
+  const [key, value] = ["pair.split('=')[0]", "pair.split('=')[1]"];
+  return `has(${labels}) && text.split(',').all(pair, ${key} in ${labels} && ${labels}[${key}] == ${value})`;
+}
 
 /** Parses `a=b,c=d` into labels. */
 const labelsOf = (text: string): Readonly<Record<string, string>> =>

@@ -1,10 +1,15 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
-import { declared, type DeclaredMode, isWide } from "../../mesh/mtls/peer-authentications.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { declared, type DeclaredMode, isWide, isWideInCel } from "../../mesh/mtls/peer-authentications.ts";
+import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
+
+// In CEL: whether a mode accepts plaintext, and for which workloads the policy is.
+const accepts = (mode: string): string => `(${mode}) in ['PERMISSIVE', 'DISABLE']`;
+const who =
+  "(object.metadata.namespace == settings.rootNamespace ? dyn('mesh') : has(object.spec.selector) && has(object.spec.selector.matchLabels) ? dyn(object.spec.selector.matchLabels) : dyn({}))";
 
 export const peerAuthenticationPermissive = defineRule({
   id: "peer-authentication-permissive",
@@ -16,6 +21,13 @@ export const peerAuthenticationPermissive = defineRule({
   summary: "A PeerAuthentication accepts plaintext for a namespace, for workloads or for a port.",
   why: "Callers without a certificate are accepted (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication): they have no identity, the traffic is not encrypted, and authorization rules for principals and namespaces do not match them. A policy without a mode inherits one and accepts nothing by itself.",
   fix: `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
+
+  cel: {
+    problems: `${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
+? (${accepts("has(object.spec.mtls) && has(object.spec.mtls.mode) ? object.spec.mtls.mode : ''")} ? [[dyn('workloads'), ${who}]] : [])
++ (has(object.spec.portLevelMtls) ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
+: []`,
+  },
 
   *check(policy, { settings }) {
     const isRoot = policy.metadata.namespace === settings.rootNamespace;

@@ -7,6 +7,28 @@ import {
   type WeightedDestination,
 } from "../../mesh/traffic/virtual-services.ts";
 
+const weight = "(has(d.weight) ? int(d.weight) : 0)";
+/** In CEL: each route of an object as a list: what identifies it, its weights, which of them are given, and its stable weight. */
+const itemsOf = (object: string): string =>
+  ["http", "tcp", "tls"]
+    .map((protocol) => {
+      const match = "has(r.match) ? dyn(r.match) : dyn([])";
+      const name = protocol === "http" ? `has(r.name) ? dyn(r.name) : ${match}` : match;
+      const isStable =
+        "((has(d.destination.subset) && d.destination.subset == params.stable) || d.destination.host == params.stable)";
+      const stable = `r.route.filter(d, params.stable == '' || ${isStable}).map(d, ${weight})`;
+      return `(has(${object}.spec.${protocol}) ? ${object}.spec.${protocol} : []).filter(r, has(r.route) && r.route.size() > 1).map(r, [
+dyn([dyn('${protocol}'), ${name}, dyn(r.route.map(d, d.destination))]), dyn(r.route.map(d, ${weight})), dyn(r.route.map(d, has(d.weight))),
+dyn(${stable}.size() > 0 ? ${stable}[0] : 0)])`;
+    })
+    .join("\n+ ");
+const sumOf = (item: string): string => `${item}[1].map(w, int(w)).sum()`;
+const problemsInCel = `(${itemsOf("object")}).filter(i, ${sumOf("i")} != 100 && i[1].exists(w, w != 0) && !i[1].exists(w, w < 0))`;
+const isRollbackInCel = `[${itemsOf("oldObject")}].all(before, [${itemsOf("object")}].all(after,
+after.filter(i, i[0] == problem[0]).size() == 1 && before.filter(i, i[0] == problem[0]).size() == 1
+&& before.filter(i, i[0] == problem[0]).all(old, problem[3] > old[3]
+&& problem[3] * (${sumOf("old")} > 0 ? ${sumOf("old")} : 1) > (${sumOf("old")} > 0 ? old[3] : 0) * ${sumOf("problem")})))`;
+
 export const virtualServiceWeightsNot100 = defineRule({
   id: "virtual-service-weights-not-100",
   subject: "VirtualService",
@@ -24,6 +46,8 @@ export const virtualServiceWeightsNot100 = defineRule({
   summary: "The weights of a route's destinations do not sum to 100.",
   why: "Istio interprets weights as shares of their sum and drops destinations with a weight of 0 or without a weight (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; networkfilter.go for tcp and tls): the traffic is split differently from the manifest, and Istio does not report this.",
   fix: "Change the weights of the route so that their sum is 100. Set a weight for every destination, 0 for no traffic.",
+
+  cel: { problems: problemsInCel, isRollback: isRollbackInCel },
 
   *check(virtualService) {
     for (const route of routesOf(virtualService)) {

@@ -1,0 +1,84 @@
+import { renamed } from "./cel-text.ts";
+import { kindsNeeded } from "../engine/subjects.ts";
+import type { Rule } from "../engine/rule.ts";
+import type { CustomRuleSpec } from "../policy/documents.ts";
+import type { Kind, Served } from "../kube/kinds.ts";
+import { kinds } from "../kube/kinds.ts";
+import { kindNamed } from "../custom-rules/kinds.ts";
+import { listed } from "../text/phrases.ts";
+
+/** A rule in the form of a ValidatingAdmissionPolicy. */
+export interface Form {
+  readonly served: readonly Served[];
+  /** The problems of the object, as a list of values. */
+  readonly now: string;
+  /** Those of the old object, which is not null; undefined: the rule compares, and all problems are new. */
+  readonly before: string | undefined;
+  /** Whether a problem `problem` is one of a rollback. */
+  readonly isRollback: string;
+  readonly messageExpression: string | undefined;
+}
+
+/** Names that the expressions of a policy use. */
+const variables = { params: "variables.params", settings: "variables.settings" } as const;
+
+/** Kinds of which Kubernetes creates objects for others, which Meshward does not review. */
+const created = new Set(["Pod", "ReplicaSet", "ReplicationController", "Job"]);
+
+/** The form of a rule; a text says why it has none. */
+export function formOf(rule: Rule, spec: CustomRuleSpec | undefined): Form | string {
+  return spec === undefined ? formOfBuiltIn(rule) : formOfCustom(rule, spec);
+}
+
+function formOfBuiltIn(rule: Rule): Form | string {
+  const { cel, subject, compare } = rule;
+  const read = [...kindsNeeded(rule)].filter((kind) => !subject.includes(kind) || rule.reads.length > 0);
+  if (rule.reads.length > 0) return `it reads other objects (${listed([...new Set(read)].sort(), "and")})`;
+  if (cel === undefined) return withoutForm.get(rule.id) ?? "it has no form in CEL";
+  const now = renamed(cel.problems, variables);
+  return {
+    served: subject.flatMap((kind: Kind) => kinds[kind].served),
+    now,
+    before: compare === undefined ? renamed(now, { object: "oldObject" }) : undefined,
+    isRollback: renamed(cel.isRollback ?? "false", variables),
+    messageExpression: undefined,
+  };
+}
+
+/** Why rules about one object have no form in CEL. */
+const withoutForm: ReadonlyMap<string, string> = new Map([
+  ["authorization-policy-principal-malformed", "it compares parts of texts by their places, which CEL cannot number"],
+  [
+    "authorization-policy-rules-split",
+    "it compares an item of a list with the one before, and CEL cannot number items",
+  ],
+  ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
+  ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],
+  ["object-invalid", "it checks files; the API server itself rejects such objects"],
+  ["object-malformed", "the API server itself rejects such objects"],
+  ["policy-revision-inert", "it depends on which control planes there are"],
+  ["policy-revision-narrowed", "it depends on which control planes there are"],
+  ["virtual-service-route-rejected", "it repeats a validation of istiod, whose webhook holds without Meshward"],
+]);
+
+function formOfCustom(rule: Rule, spec: CustomRuleSpec): Form | string {
+  if (/\bmesh\s*\./.test(renamed(spec.expression, {})) || /\bmesh\s*\./.test(renamed(spec.messageExpression ?? "", {})))
+    return "it calls functions of the mesh";
+  const found = spec.kinds.map(kindNamed).filter((kind) => typeof kind !== "string");
+  const withOthers = found.find(({ served }) => created.has(served.kind));
+  if (withOthers !== undefined)
+    return `Kubernetes creates objects of kind ${withOthers.served.kind} for other objects, and Meshward does not review these`;
+  const isOfNamespaces = found.some(({ kind }) => kind === "Namespace");
+  if (isOfNamespaces && rule.reads.length > 0) return "namespaceObject is null for a Namespace itself";
+  const right = renamed(spec.expression, variables);
+  const message = spec.messageExpression && renamed(spec.messageExpression, variables);
+  const value = message ?? "''";
+  const problems = `(${right}) ? [] : [dyn(${value})]`;
+  return {
+    served: found.map(({ served }) => served),
+    now: problems,
+    before: rule.compare === undefined ? renamed(problems, { object: "oldObject" }) : undefined,
+    isRollback: "false",
+    messageExpression: message,
+  };
+}
