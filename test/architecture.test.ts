@@ -12,7 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ["cli"],
   ["generate"],
   ["policy-tests"],
-  ["demo", "explain"],
+  ["demo", "explain", "page"],
   ["deploy"],
   ["http", "report"],
   ["controllers"],

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { unusedExceptions } from "../policy/exceptions.ts";
 import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -68,7 +69,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const files = await meshToAudit(mesh, terminal);
   const { report: whole, rulings } = auditReport(files, policies, options);
   const report = limited(whole, options);
-  writeReport(report, outputs, terminal);
+  writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
   for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   for (const { title } of unusedExceptions(policies.exceptions, used, new Date()))

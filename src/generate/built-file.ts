@@ -5,6 +5,7 @@ import { build, type Metafile, type Plugin, type PluginBuild } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
 import { schemaPackages } from "../schemas/built-in.ts";
 import { embeddedAssets } from "./embedded-assets.ts";
+import { embeddedPage, filesOfPage } from "./embedded-page.ts";
 import { embeddedSchemas } from "./embedded-schemas.ts";
 import { root } from "./files.ts";
 import { noticesFile, thirdPartyNotices } from "./third-party-notices.ts";
@@ -15,6 +16,11 @@ const assets: Plugin = {
     bundle.onLoad({ filter: /[\\/]src[\\/]config[\\/]assets\.ts$/ }, () => ({
       contents: embeddedAssets(),
       loader: "js",
+    }));
+    bundle.onLoad({ filter: /[\\/]src[\\/]config[\\/]page-assets\.ts$/ }, ({ path }) => ({
+      contents: embeddedPage(),
+      loader: "js",
+      resolveDir: dirname(path),
     }));
     bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]built-in\.ts$/ }, ({ path }) => ({
       contents: embeddedSchemas(),
@@ -114,5 +120,8 @@ export async function writeBuiltFile(folder: string): Promise<void> {
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);
-  writeFileSync(join(folder, noticesFile), thirdPartyNotices([...filesIn(metafile), ...packagesOfSchemas], root));
+  writeFileSync(
+    join(folder, noticesFile),
+    thirdPartyNotices([...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas], root),
+  );
 }
