@@ -1,5 +1,6 @@
 import { notJudged, notMutated } from "./answer.ts";
 import { errorFields } from "../text/error-fields.ts";
+import { type DocumentReview, isPolicyDocument, reviewDocument } from "./policy-documents.ts";
 import { enroll } from "./enrollment.ts";
 import type { AdmissionRequest, Decision, Gate } from "./review.ts";
 import { TooManyWaiting } from "./turns.ts";
@@ -8,6 +9,8 @@ import { Validation, type ValidationParts } from "./validation.ts";
 export interface GateParts extends ValidationParts {
   /** Namespaces that the mutation never changes, in addition to the root namespace: Meshward's own. */
   readonly neverEnrolled?: readonly string[];
+  /** The URL of the page about policies, for messages. */
+  readonly policiesPage?: string | undefined;
 }
 
 /** A gate that answers synchronously. */
@@ -26,8 +29,10 @@ export function createGate(
 export function createGate(parts: GateParts): Gate;
 export function createGate(parts: GateParts): Gate {
   const validation = new Validation(parts);
+  const validate = (request: AdmissionRequest) =>
+    isPolicyDocument(request) ? reviewDocument(request, documentReview(parts)) : validation.validate(request);
   return {
-    validate: (request) => withoutThrowing(() => validation.validate(request), request, parts, notJudged),
+    validate: (request) => withoutThrowing(() => validate(request), request, parts, notJudged),
     mutate: (request) => withoutThrowing(() => mutate(request, parts), request, parts, notMutated),
   };
 }
@@ -50,6 +55,11 @@ function withoutThrowing(
     return failed(error);
   }
 }
+
+const documentReview = ({ policies, rules, mesh, now, policiesPage: page }: GateParts): DocumentReview => ({
+  ...{ policies: policies(), rules, mesh: mesh(), page },
+  now: now?.() ?? new Date(),
+});
 
 const mutate = (request: AdmissionRequest, { mesh, policies, neverEnrolled = [] }: GateParts): Decision =>
   enroll(request, policies(), [mesh().settings.rootNamespace, ...neverEnrolled]);

@@ -12,6 +12,7 @@ import { UsageError } from "../text/usage-error.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
 import { type MeshFromFiles, readMesh } from "./mesh-option.ts";
+import type { ProjectOptions } from "./project-options.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import type { PolicyOptions } from "./policy-options.ts";
 import { objectProgress } from "./progress.ts";
@@ -20,7 +21,7 @@ import { failedRule, guessed, placesOf, type ReportOptions, skips } from "./repo
 import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions {
+export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptions, ProjectOptions {
   /** Undefined only with `diff`. */
   readonly mesh?: string;
   readonly clusterDomain: string;
@@ -39,7 +40,9 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
 export async function policiesToAudit(options: PolicyOptions & ClusterOptions, terminal: Terminal): Promise<Policies> {
   const { policies, errors } = await policiesFor(options, terminal);
   if (errors.length > 0)
-    throw new UsageError(`--policies ${options.policies} has errors, correct them first:\n${shownErrors(errors)}`);
+    throw new UsageError(
+      `--policies ${[options.policies].flat().join(", ")} has errors, correct them first:\n${shownErrors(errors)}`,
+    );
   return policies;
 }
 
@@ -61,7 +64,7 @@ export async function meshToAudit(
 export function auditReport(
   files: MeshFromFiles,
   policies: Policies,
-  { profile, docsUrl }: Pick<AuditOptions, "profile" | "docsUrl">,
+  { profile, docsUrl, settingsFile }: Pick<AuditOptions, "profile" | "docsUrl" | "settingsFile">,
 ): { readonly report: Report; readonly rulings: readonly Ruling[] } {
   const selection = selectionOf(policies);
   const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { selection });
@@ -74,7 +77,7 @@ export function auditReport(
   const asStored = rulings.map((ruling) => ({ ...ruling, finding: { ...ruling.finding, introduced: false } }));
   const report = reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection, mesh: files.mesh },
+      ...{ profile, policies, selection, settingsFile, mesh: files.mesh },
       objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),

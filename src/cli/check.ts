@@ -61,6 +61,7 @@ import {
 } from "./report-output.ts";
 import { type CheckedFiles, withFaults } from "./file-faults.ts";
 import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import type { ProjectOptions } from "./project-options.ts";
 import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
@@ -81,6 +82,7 @@ export interface CheckOptions
     RequesterOptions,
     SubstitutionOptions,
     BaselineOptions,
+    ProjectOptions,
     Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
@@ -95,7 +97,7 @@ export interface CheckOptions
 export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   const command = new Command("check")
     .description("check manifests in files, in folders or from standard input (-)")
-    .argument("<path...>", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
+    .argument("[path...]", "files or folders with .yaml, .yml and .json manifests; - reads standard input")
     .addOption(meshOption("check the files as changes to this mesh; only problems that they introduce are denied"))
     .addOption(kubeconfigOption())
     .addOption(contextOption())
@@ -155,6 +157,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
+  if (paths.length === 0)
+    throw new UsageError("missing required argument 'path': give files or folders, or list paths in meshward.yaml");
   if (options.since === undefined) assertDeletable(options);
   assertTestable(paths, options);
   const outputs = outputsOf(options);
@@ -220,7 +224,7 @@ interface Changes {
   readonly deleted: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
   RequesterOptions & {
     readonly policies: Policies;
     /** Whether the report has what the change does to the mesh. */
@@ -230,7 +234,7 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl"> &
 function reportFor(
   { found, base, deleted }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, isCompared, ...who }: ReportedBy,
+  { policies, profile, docsUrl, settingsFile, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -246,7 +250,7 @@ function reportFor(
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection },
+      ...{ profile, policies, selection, settingsFile },
       mesh: after,
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),

@@ -1,4 +1,5 @@
 import { modesOf } from "../engine/rule.ts";
+import type { PolicyObjectState } from "../controllers/policy-status.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
@@ -17,7 +18,7 @@ import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
-import { documentsOf, type PolicyOptions, profileOf } from "./policy-options.ts";
+import { documentsOf, type OnePolicyOptions, profileOf } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 
 /** How often the files are looked at. They are read only if they have changed. */
@@ -27,19 +28,10 @@ const filesPerLook = 2_000;
 /** Of a long list, the log shows this many entries. */
 const mostShown = 20;
 
-/** An object of the cluster, and what became of it. */
-export interface FollowedObject {
-  readonly object: PolicyObject;
-  /** Why this generation is not in force. */
-  readonly problem: string | undefined;
-  /** The generation that is in force; undefined: none. */
-  readonly inForce: number | undefined;
-}
-
 export interface FollowedPolicies {
-  current(): Policies;
+  readonly current: () => Policies;
   /** The objects of the cluster; undefined without `cluster`, and until they were listed. */
-  objects(): readonly FollowedObject[] | undefined;
+  readonly objects: () => readonly PolicyObjectState[] | undefined;
   /** `listener` is called after each change of `current` or `objects`. */
   onChange(listener: () => void): void;
   readonly checks: readonly ReadinessCheck[];
@@ -72,12 +64,16 @@ export interface PoliciesAtStart {
  *
  * What a document says is taken, and logged as an error if it protects less.
  */
-export function followPolicies(options: PolicyOptions, start: PoliciesAtStart, following: Following): FollowedPolicies {
+export function followPolicies(
+  options: OnePolicyOptions,
+  start: PoliciesAtStart,
+  following: Following,
+): FollowedPolicies {
   return new Followed(options, start, following);
 }
 
 class Followed implements FollowedPolicies {
-  readonly #options: PolicyOptions;
+  readonly #options: OnePolicyOptions;
   readonly #following: Following;
   readonly #listeners: (() => void)[] = [];
   readonly #cluster: PolicyObjects | undefined;
@@ -97,13 +93,13 @@ class Followed implements FollowedPolicies {
   #missing = "";
   /** The titles of the objects of the cluster, when policies were last replaced. */
   #ofCluster: ReadonlySet<string> = new Set();
-  #objects: readonly FollowedObject[] | undefined;
+  #objects: readonly PolicyObjectState[] | undefined;
   /** The last valid generation of each object. */
   readonly #valid = new Map<string, PolicyObject>();
   #told = new Map<string, string>();
   #states = new Map<string, ReflectorState>();
 
-  constructor(options: PolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
+  constructor(options: OnePolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
     this.#options = options;
     this.#following = following;
     this.#current = policies;
@@ -117,13 +113,9 @@ class Followed implements FollowedPolicies {
     this.#cluster = cluster && new PolicyObjects({ ...cluster, changed: () => this.#clusterChanged() });
   }
 
-  current(): Policies {
-    return this.#current;
-  }
-
-  objects(): readonly FollowedObject[] | undefined {
-    return this.#objects;
-  }
+  /** Functions of their own, because they are passed on without the object. */
+  readonly current = (): Policies => this.#current;
+  readonly objects = (): readonly PolicyObjectState[] | undefined => this.#objects;
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener);

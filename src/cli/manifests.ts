@@ -14,11 +14,11 @@ import { yamlOf } from "../deploy/yaml.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { rules } from "../rules/index.ts";
-import { policiesOf, policiesOption, policyDocuments, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesOf, policiesOption, policyDocuments, type OnePolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-export interface ManifestsOptions extends PolicyOptions {
+export interface ManifestsOptions extends OnePolicyOptions {
   readonly namespace: string;
   readonly istioNamespace: string;
   readonly image: string;

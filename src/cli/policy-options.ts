@@ -8,15 +8,16 @@ import { UsageError } from "../text/usage-error.ts";
 
 /** `--policies` and `--profile`, which every command defines in the same way. */
 export interface PolicyOptions {
-  readonly policies?: string;
+  /** Several paths come from a project file. */
+  readonly policies?: string | readonly string[];
   /** Documents from the API server are added. */
   readonly policiesFromCluster?: boolean;
   readonly profile: string;
 }
 
-/** The paths of policies: of `--policies`, or of a file that names several. */
-export interface PolicyPaths {
-  readonly policies?: string | readonly string[];
+/** The same for a command that reads no project file. */
+export interface OnePolicyOptions extends PolicyOptions {
+  readonly policies?: string;
 }
 
 export const policiesOption = () =>
@@ -43,7 +44,7 @@ export interface PoliciesInForce {
  * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
-  options: PolicyPaths & Pick<PolicyOptions, "profile">,
+  options: Pick<PolicyOptions, "policies" | "profile">,
   more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
@@ -79,7 +80,8 @@ export function profileOf(name: string): FoundProfile {
 }
 
 /** The documents of `--policies`, which are not validated. */
-export const documentsOf = ({ policies }: PolicyPaths): Promise<Documents> => documentsInAll([policies ?? []].flat());
+export const documentsOf = ({ policies }: Pick<PolicyOptions, "policies">): Promise<Documents> =>
+  documentsInAll([policies ?? []].flat());
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {

@@ -8,8 +8,10 @@ import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
 import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
+import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { manifestsCommand } from "./manifests.ts";
+import { withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { unregisterCommand } from "./unregister.ts";
@@ -19,17 +21,21 @@ import { testCommand } from "./test.ts";
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let code: ExitCode = 0;
+  let isProjectBroken = false;
   const finish = (result: ExitCode) => {
     code = result;
   };
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   program.addCommand(serveCommand(terminal, finish));
-  program.addCommand(checkCommand(terminal, finish));
-  program.addCommand(auditCommand(terminal, finish));
-  program.addCommand(testCommand(terminal, finish));
-  program.addCommand(explainCommand(terminal, finish));
+  const inProject = (command: Command) =>
+    withProjectFile(command, { terminal, onErrors: () => (isProjectBroken = true) });
+  program.addCommand(inProject(checkCommand(terminal, finish)));
+  program.addCommand(inProject(auditCommand(terminal, finish)));
+  program.addCommand(inProject(testCommand(terminal, finish)));
+  program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
+  program.addCommand(doctorCommand(terminal, finish));
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
@@ -40,7 +46,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
       .showHelpAfterError("(--help lists the commands and options)");
   try {
     await program.parseAsync(argv, { from: "user" });
-    return code;
+    return isProjectBroken ? 2 : code;
   } catch (error) {
     return failed(error, terminal);
   }

@@ -13,6 +13,8 @@ type Skipped = Report["skipped"][number];
 
 interface Examined {
   readonly profile: string;
+  /** The project file with settings, if there is one. */
+  readonly settingsFile?: string | undefined;
   readonly policies: Policies;
   readonly selection: PolicySelection;
   /** The mesh after the change. */
@@ -24,7 +26,7 @@ interface Examined {
 }
 
 /** What a report is about. */
-export function basisOf({ profile, policies, selection, mesh, objects, skipped }: Examined): Basis {
+export function basisOf({ policies, selection, mesh, skipped, settingsFile, ...given }: Examined): Basis {
   const settings = selection.between(mesh, mesh);
   const protectedNamespaces = namesOfProtected(mesh, policies);
   const idle = rules.flatMap((rule) => {
@@ -34,11 +36,12 @@ export function basisOf({ profile, policies, selection, mesh, objects, skipped }
   return {
     version: packageJson.version,
     time: new Date().toISOString(),
-    profile,
+    profile: given.profile,
+    ...(settingsFile === undefined ? {} : { settingsFile }),
     policies: titlesOf(policies),
     exceptions: policies.exceptions.length,
     protectedNamespaces,
-    objects,
+    objects: given.objects,
     idle,
   };
 }

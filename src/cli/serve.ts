@@ -5,6 +5,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { Election } from "../controllers/election.ts";
+import { PolicyStatusWriter } from "../controllers/policy-status.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
@@ -18,6 +19,7 @@ import { systemClock } from "../tls/clock.ts";
 import { mountedFiles } from "../tls/mounted-files.ts";
 import { unsavedSelfSigned } from "../tls/self-signed.ts";
 import type { MeshStore } from "../view/store.ts";
+import { auditPageOf } from "./audit-page.ts";
 import {
   auditReportsOption,
   type BackgroundAuditFlags,
@@ -26,7 +28,7 @@ import {
 } from "./background-audit.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
-import { followPolicies } from "./followed-policies.ts";
+import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
@@ -34,7 +36,7 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type PolicyOptions,
+  type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
 import { ownNamespace } from "./own-namespace.ts";
@@ -44,8 +46,9 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends PolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
   readonly namespace?: string;
+  readonly auditPage?: boolean;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
@@ -106,6 +109,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       3_600,
     )
     .addOption(auditReportsOption())
+    .option("--audit-page", "serve the page with what the background audit found at / of the operations port")
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
@@ -135,6 +139,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     certificates.reload?.();
   });
   const warmUp = createWarmUp();
+  const auditPage = auditPageOf(mesh.current, options);
   const webhook = await startWebhook({
     mesh: mesh.current,
     checks: [...mesh.checks, ...policies.checks, warmUp.check],
@@ -151,9 +156,18 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     storedBytes: options.objectLimit,
     port: options.port,
     opsPort: options.opsPort,
+    page: auditPage.html,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const controllers = startControllers(options, { mesh, policies: policies.current, tell: webhook.tell, log, metrics });
+  const controllers = startControllers(options, {
+    mesh,
+    followed: policies,
+    policies: policies.current,
+    tell: webhook.tell,
+    found: auditPage.found,
+    log,
+    metrics,
+  });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
@@ -181,8 +195,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
 const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
   policiesFromCluster && connection !== undefined ? { connection } : undefined;
 
-interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
+interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "found" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
+  readonly followed: FollowedPolicies;
 }
 
 /** Starts what the elected replica does. */
@@ -192,8 +207,11 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   const namespace = ownNamespace(options.namespace);
   const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
   const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
+  const statuses = statusWriterOf(options, parts);
+  if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
   const audit = startBackgroundAudit({
     ...parts,
+    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
     mesh: mesh.current,
@@ -205,9 +223,23 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   return {
     async close() {
       await audit.close();
+      await statuses?.close();
       await election?.stop();
     },
   };
+}
+
+function statusWriterOf(
+  options: ServeOptions,
+  { mesh, followed, log }: ControllerParts,
+): PolicyStatusWriter | undefined {
+  const { connection } = mesh;
+  if (!options.policiesFromCluster || connection === undefined) return undefined;
+  const { current: policies } = followed;
+  const objects = () => followed.objects();
+  const writer = new PolicyStatusWriter({ connection, objects, policies, mesh: mesh.current, log });
+  followed.onChange(() => writer.changed());
+  return writer;
 }
 
 async function policiesAtStart(options: ServeOptions) {

@@ -9,7 +9,7 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Policies } from "../policy/policies.ts";
-import { pageOf as rulePage } from "../config/rule-page.ts";
+import { pageOf as rulePage, policiesPage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
@@ -39,6 +39,8 @@ export interface WebhookOptions {
   readonly port: number;
   /** Undefined: /livez, /readyz and /metrics are not served. */
   readonly opsPort?: number;
+  /** Returns the page at `/` of the operations port. */
+  readonly page?: (() => string | undefined) | undefined;
   readonly limits?: Partial<Limits>;
   /** The largest object that the cluster can store, in bytes. */
   readonly storedBytes?: number;
@@ -65,7 +67,17 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { readAgain, pageOf = (id: string) => rulePage(id) } = options;
   const pending = new PendingChanges({ wait: later });
   metrics.watchPending(() => pending.size);
-  const gate = createGate({ mesh, policies, rules, log, readAgain, pending, pageOf, pacing: pacingOf(options) });
+  const gate = createGate({
+    mesh,
+    policies,
+    rules,
+    log,
+    readAgain,
+    pending,
+    pageOf,
+    policiesPage,
+    pacing: pacingOf(options),
+  });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({
     gate,
@@ -76,7 +88,8 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     tell: events.tell,
     storedBytes: options.storedBytes,
   });
-  const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
+  const checks = [...server.readiness, ...(options.checks ?? [])];
+  const ops = createOpsServer({ checks, metrics, page: options.page });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
   const opsPort = await opsPortOf(options, server, ops);
   return {

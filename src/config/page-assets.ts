@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import type * as Esbuild from "esbuild";
 
 /**
  * The script and the style of the report page. In a checkout they are built from `src/page/` when they are first used, with
@@ -11,7 +12,7 @@ export const pageScript = (): string => (built ??= build())[0];
 export const pageStyle = (): string => (built ??= build())[1];
 
 function build(): readonly [script: string, style: string] {
-  const { buildSync } = createRequire(import.meta.url)("esbuild") as typeof import("esbuild");
+  const { buildSync } = createRequire(import.meta.url)("esbuild") as typeof Esbuild;
   const [script, style] = ["main.tsx", "page.css"].map((file) => {
     const path = fileURLToPath(new URL(`../page/${file}`, import.meta.url));
     const { outputFiles } = buildSync({ ...pageBuild, entryPoints: [path], write: false });

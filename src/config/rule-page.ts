@@ -7,6 +7,9 @@ export const defaultDocsUrl = `${packageJson.homepage}/blob/main/policies/rules`
 export const pageOf = (ruleId: string, docsUrl: string = defaultDocsUrl): string =>
   `${docsUrl.replace(/\/+$/, "")}/${ruleId}.md`;
 
+/** The URL of the page about policies and exceptions. */
+export const policiesPage = `${packageJson.homepage}/blob/main/policies/README.md`;
+
 /** The URL of a JSON Schema of `policies/`, for editors. */
 export const schemaUrl = (file: string): string =>
   `${packageJson.homepage.replace("github.com", "raw.githubusercontent.com")}/main/policies/${file}`;

@@ -1,4 +1,5 @@
 import type { Rule } from "../engine/rule.ts";
+import { documentKinds } from "../policy/documents.ts";
 import { kindsNeeded } from "../engine/subjects.ts";
 import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
 import {
@@ -121,6 +122,7 @@ export function webhookConfigurations(
     meshPart(concerned, places),
     namespaceLabels(places),
     namespaces,
+    policyDocuments,
     workloadsPart(concerned, places),
     meshConfigPart(concerned, places),
   ].filter(({ rules }) => rules.length > 0);
@@ -281,6 +283,20 @@ const namespaces: Part = {
   name: "namespaces.validate.meshward.io",
   path: "/validate",
   rules: [clusterRule(["CREATE", "DELETE"], ["namespaces"])],
+};
+
+/** Meshward's own documents. A cluster without their definitions sends no such requests. */
+const policyDocuments: Part = {
+  name: "policies.validate.meshward.io",
+  path: "/validate",
+  rules: Object.values(documentKinds).map(({ group, plural, namespaced }) => ({
+    apiGroups: [group],
+    apiVersions: ["*"],
+    operations: every,
+    resources: [plural],
+    scope: namespaced ? "Namespaced" : "Cluster",
+  })),
+  mayFail: true,
 };
 
 const enrollment = ({ namespace, rootNamespace }: Places): Part => ({

@@ -22,6 +22,7 @@ const kindsNeeded: Readonly<Record<Target["kind"], readonly Kind[]>> = {
     "ServiceEntry",
     "VirtualService",
     "DestinationRule",
+    "Sidecar",
     "PeerAuthentication",
     "AuthorizationPolicy",
     "KubernetesGateway",

@@ -12,7 +12,8 @@ import { waypointAuthorizationLine } from "./authorization.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
 import { workloadsLine } from "./namespace.ts";
 import { requestLine } from "./requests.ts";
-import { virtualServiceLine } from "./virtual-services.ts";
+import { sidecarLines } from "./sidecar.ts";
+import { gatewayRouteLines, virtualServiceLine } from "./virtual-services.ts";
 import { atWaypointLine, waypointLine } from "./waypoint.ts";
 import { listed } from "./wording.ts";
 
@@ -34,9 +35,11 @@ export function explainHost(
   return [
     definitionLine(host, client, mesh),
     clientLine(client, binding, mesh),
+    ...sidecarLines(host, client, mesh),
     ...(isRead ? routing : [unreadLine(client, [...routing, ...asProxies(destination, backend, mesh)])]),
     ...(backend === undefined ? [] : servedLines(host, backend, { client, binding }, mesh)),
     ...others.map((other) => otherBackendLine(host, other, client, mesh)),
+    ...gatewayRouteLines(host.host, mesh),
   ];
 }
 

@@ -129,15 +129,12 @@ type Rules = readonly {
 }[];
 
 function namespacesNamed(rules: Rules): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const { source } of rules.flatMap(({ from }) => from)) {
-    for (const name of source?.namespaces ?? []) if (!name.includes("*")) names.add(name);
-    for (const principal of source?.principals ?? []) {
-      const name = /\/ns\/([^/*]+)\/sa\//.exec(principal)?.[1];
-      if (name !== undefined) names.add(name);
-    }
-  }
-  return names;
+  const sources = rules.flatMap(({ from }) => from.flatMap(({ source }) => source ?? []));
+  const named = sources.flatMap(({ namespaces }) => namespaces.filter((name) => !name.includes("*")));
+  const ofPrincipals = sources.flatMap(({ principals }) =>
+    principals.flatMap((principal) => /\/ns\/([^/*]+)\/sa\//.exec(principal)?.[1] ?? []),
+  );
+  return new Set([...named, ...ofPrincipals]);
 }
 
 function gatewaysIn(mesh: Mesh): readonly PictureGateway[] {

@@ -4,9 +4,16 @@ import {
   virtualServiceChoices,
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
-import { type Route, routesOf, shareOf } from "../mesh/traffic/virtual-services.ts";
+import { shownDuration } from "../mesh/traffic/durations.ts";
+import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/traffic/gateway-routes.ts";
+import { hostIn } from "../mesh/traffic/host-definition.ts";
+import { fullHost } from "../mesh/traffic/hosts.ts";
+import { retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
+import { routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
+import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
+import { listed } from "./wording.ts";
 
 /** The VirtualService that sidecars of a namespace use for a host, its routes, and those without effect. */
 export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
@@ -25,25 +32,89 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     text: `${idOf(used)} is used`,
     value: idOf(used),
     objects: [used],
-    lines: [...[...routesOf(used)].map(routeLine), ...lines],
+    lines: [...routeLines(used, mesh), ...lines],
   };
 }
 
-function routeLine(written: Route): ExplanationLine {
+/** The routes of a VirtualService, of which those that no request reaches do not count. */
+function routeLines(virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] {
+  const hidden = new Map([...unreachableRoutes(virtualService)].map(({ i, by }) => [i, by]));
+  return [...routesOf(virtualService)].map((written) => {
+    const by = written.protocol === "http" ? hidden.get(Number(written.at[2])) : undefined;
+    return routeLine(written, { virtualService, mesh, by: by && routeInWords(by) });
+  });
+}
+
+/** The routes that gateways merge for a host, in the order in which they are tried; none without such VirtualServices. */
+export const gatewayRouteLines = (host: string, mesh: Mesh): readonly ExplanationLine[] =>
+  [...gatewaysOfHost(host, mesh)].map(([gateway, bound]) => ({
+    key: "gateway",
+    of: gateway,
+    text: `At gateway ${gateway}: ${listed(bound)}${bound.length > 1 ? ", merged, the oldest first, and routes without a match last" : ""}`,
+    value: bound.map(idOf),
+    objects: bound,
+    lines: routesInOrder(gateway, bound).map((one) => gatewayRouteLine(one, bound.length > 1, mesh)),
+  }));
+
+function gatewayRouteLine(
+  { virtualService, i, route, by }: GatewayRoute,
+  isMerged: boolean,
+  mesh: Mesh,
+): ExplanationLine {
+  const written: Route = { at: ["spec", "http", i, "route"], protocol: "http", route, destinations: route.route };
+  const taken = by && `${routeInWords(by.route)} of ${idOf(by.virtualService)}`;
+  const line = routeLine(written, { virtualService, mesh, by: taken });
+  return {
+    ...line,
+    key: "gateway.route",
+    of: `${idOf(virtualService)} ${line.of ?? ""}`,
+    text: isMerged ? `${idOf(virtualService)} ${line.text}` : line.text,
+  };
+}
+
+interface Place {
+  readonly virtualService: VirtualService;
+  readonly mesh: Mesh;
+  /** What takes all requests of the route, in words. */
+  readonly by: string | undefined;
+}
+
+function routeLine(written: Route, { virtualService, mesh, by }: Place): ExplanationLine {
   const { protocol, route, destinations, at } = written;
   const name = "name" in route && route.name ? ` ${route.name}` : "";
   const conditions =
     route.match.length === 0 ? "" : `, where ${route.match.length === 1 ? "its match" : "one of its matches"} applies`;
   const targets = destinations.map((weighted) => {
     const { host, subset } = weighted.destination;
-    return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}`;
+    const missing = isMissing(host, virtualService, mesh) ? " (no such host: 503)" : "";
+    return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}${missing}`;
   });
   const index = String(at[2]);
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
-    text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}`,
+    text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
+    ...(by === undefined ? {} : { counts: false }),
   };
+}
+
+/** Whether nothing defines a destination, if everything is known that could. */
+function isMissing(said: string, { metadata }: VirtualService, mesh: Mesh): boolean {
+  if (mesh.knowledge("Service") !== "complete" || !mesh.knowsAll("ServiceEntry")) return false;
+  const host = fullHost(said, metadata.namespace, mesh.settings.domain);
+  const { service, entries } = hostIn(mesh, host);
+  return service === undefined && entries.length === 0;
+}
+
+/** The timeout and the retries, where the route sets them; else there is no timeout, and Istio's default retries. */
+function attemptsOf(route: Route["route"]): string {
+  if (!("mirrors" in route)) return "";
+  const timeoutMs = timeoutMsOf(route);
+  const { attempts, retryOn, perTryTimeoutMs, isSet } = retriesOf(route);
+  const each = perTryTimeoutMs ? `, each up to ${shownDuration(perTryTimeoutMs)}` : "";
+  const timeout = timeoutMs === undefined ? "" : `; timeout ${shownDuration(timeoutMs)}`;
+  if (!isSet) return timeout;
+  return `${timeout}; ${attempts === 0 ? "no retries" : `${attempts} ${attempts === 1 ? "retry" : "retries"} on ${retryOn.join(", ")}${each}`}`;
 }
 
 function otherAction(route: Route["route"]): string {

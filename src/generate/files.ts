@@ -4,6 +4,7 @@ import { documentDefinitions } from "../deploy/definitions.ts";
 import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
+import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
@@ -37,6 +38,7 @@ export async function generated(): Promise<Generated> {
       ...rulePages(rules, fixtures),
       { path: "docs/observability.md", content: observability },
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),

@@ -28,7 +28,11 @@ const httpMatch = record({
   gateways: list(name),
   ignoreUriCase: flag,
 });
-const present = optional(record({}));
+const percentage = optional(record({ value: number }));
+const fault = record({
+  abort: optional(record({ percentage, httpStatus: int32, grpcStatus: text })),
+  delay: optional(record({ percentage, percent: int32, fixedDelay: text })),
+});
 const redirect = record({
   uri: text,
   prefixRewrite: text,
@@ -51,11 +55,11 @@ const httpRoute = record({
   directResponse: optional(record({ status: int32 })),
   delegate: optional(record({ name, namespace: text })),
   rewrite: optional(rewrite),
-  fault: optional(record({ abort: present, delay: present })),
+  fault: optional(fault),
   mirror: optional(destination),
-  mirrors: list(record({ destination, percentage: optional(record({ value: number })) })),
+  mirrors: list(record({ destination, percentage })),
   mirrorPercent: int32,
-  mirrorPercentage: optional(record({ value: number })),
+  mirrorPercentage: percentage,
   timeout: text,
   retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
 });
@@ -77,13 +81,38 @@ const tlsMatch = record({
 });
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
-const clientTls = optional(record({ mode: text, credentialName: text }));
+const present = optional(record({}));
+const clientTls = optional(
+  record({
+    mode: text,
+    credentialName: text,
+    caCertificates: text,
+    subjectAltNames: list(name),
+    sni: text,
+    insecureSkipVerify: flag,
+  }),
+);
+const connectionPool = optional(
+  record({
+    tcp: optional(record({ maxConnections: int32 })),
+    http: optional(record({ http1MaxPendingRequests: int32, http2MaxRequests: int32 })),
+  }),
+);
+const outlierDetection = optional(
+  record({
+    consecutive5xxErrors: int32,
+    consecutiveGatewayErrors: int32,
+    consecutiveErrors: int32,
+    maxEjectionPercent: int32,
+    minHealthPercent: int32,
+  }),
+);
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls })),
-    connectionPool: present,
-    outlierDetection: present,
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    connectionPool,
+    outlierDetection,
     loadBalancer: present,
   }),
 );
@@ -143,6 +172,7 @@ export const serviceEntry = record({
   spec: record({
     hosts: list(name),
     addresses: list(name),
+    subjectAltNames: list(name),
     location: text,
     resolution: text,
     exportTo: list(name),
@@ -168,6 +198,8 @@ export const sidecar = record({
         tls: optional(record({ mode: text })),
       }),
     ),
+    egress: list(record({ port: optional(record({ number: int32, protocol: text })), hosts: list(name) })),
+    outboundTrafficPolicy: optional(record({ mode: text })),
   }),
 });
 
@@ -318,18 +350,30 @@ export const trafficExtension = record({
   }),
 });
 
+const providers = list(record({ name }));
+
 export const telemetry = record({
   spec: record({
     ...attached,
     accessLogging: list(
       record({
+        providers,
         match: optional(record({ mode: text })),
         disabled: flag,
         filter: optional(record({ expression: text })),
       }),
     ),
+    tracing: list(
+      record({
+        providers,
+        match: optional(record({ mode: text })),
+        disableSpanReporting: flag,
+        randomSamplingPercentage: number,
+      }),
+    ),
     metrics: list(
       record({
+        providers,
         overrides: list(
           record({ match: optional(record({ metric: text, customMetric: text, mode: text })), disabled: flag }),
         ),

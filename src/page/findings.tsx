@@ -132,30 +132,47 @@ function Details({ finding, rule }: { finding: PageFinding; rule: ReportedRule |
       {place && <p class="place">{place}</p>}
       {lines && <Lines lines={lines} />}
       {lowered && <p>It is {lowered}.</p>}
-      {exception && (
-        <p>
-          MeshwardException {exception.namespace}/{exception.name} of {exception.owner} accepts it until{" "}
-          {exception.expiresAt}: {exception.reason}
-        </p>
-      )}
+      {exception && <Accepted exception={exception} />}
       <dl>
         <dt>Why</dt>
-        <dd>{rule?.why ?? ""}</dd>
+        <dd>{rule?.why}</dd>
         <dt>Fix</dt>
-        <dd>{fix ?? rule?.fix ?? ""}</dd>
-        {related && <dt>Related</dt>}
-        {related?.map((object) => (
-          <dd key={object}>{object}</dd>
-        ))}
+        <dd>{fix ?? rule?.fix}</dd>
       </dl>
-      {rule && isWebAddress(rule.docs) && (
-        <p>
-          <a href={rule.docs} rel="noreferrer noopener">
-            More about {rule.id}
-          </a>
-        </p>
-      )}
+      {related && <Related objects={related} />}
+      <RuleLink rule={rule} />
     </div>
+  );
+}
+
+function Related({ objects }: { objects: readonly string[] }) {
+  return (
+    <dl>
+      <dt>Related</dt>
+      {objects.map((object) => (
+        <dd key={object}>{object}</dd>
+      ))}
+    </dl>
+  );
+}
+
+function Accepted({ exception }: { exception: NonNullable<PageFinding["exception"]> }) {
+  const { namespace, name, owner, expiresAt, reason } = exception;
+  return (
+    <p>
+      MeshwardException {namespace}/{name} of {owner} accepts it until {expiresAt}: {reason}
+    </p>
+  );
+}
+
+function RuleLink({ rule }: { rule: ReportedRule | undefined }) {
+  if (rule === undefined || !isWebAddress(rule.docs)) return null;
+  return (
+    <p>
+      <a href={rule.docs} rel="noreferrer noopener">
+        More about {rule.id}
+      </a>
+    </p>
   );
 }
 

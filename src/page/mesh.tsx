@@ -6,6 +6,18 @@ import { type Edge, type Group, type Layout, layoutOf, type Node } from "./layou
 import { type Counts, noCounts, worstOf } from "./select.ts";
 import type { Change, State } from "./state.ts";
 
+/** The most severe mode of the findings on each VirtualService, as `namespace/name`. */
+function worstOfVirtualServices(findings: PageData["findings"]): ReadonlyMap<string, string> {
+  const counts = new Map<string, Counts>();
+  for (const { kind, namespace, name, mode, exception } of findings) {
+    if (kind !== "VirtualService" || exception !== undefined) continue;
+    const place = `${namespace}/${name}`;
+    const known = counts.get(place) ?? noCounts;
+    counts.set(place, { ...known, [mode]: known[mode] + 1 });
+  }
+  return new Map([...counts].map(([place, of]) => [place, worstOf(of)]));
+}
+
 interface MeshProps {
   readonly data: PageData;
   readonly counts: ReadonlyMap<string, Counts>;
@@ -15,6 +27,8 @@ interface MeshProps {
 
 export function MeshView({ data, ...props }: MeshProps) {
   const { mesh } = data;
+  const worst = useMemo(() => worstOfVirtualServices(data.findings), [data]);
+  const focused = mesh?.namespaces.find(({ name }) => name === props.state.focus);
   if (mesh === null)
     return (
       <section aria-labelledby="picture">
@@ -22,7 +36,6 @@ export function MeshView({ data, ...props }: MeshProps) {
         <p>This report was made without a mesh. Run meshward audit --mesh.</p>
       </section>
     );
-  const focused = mesh.namespaces.find(({ name }) => name === props.state.focus);
   return (
     <section aria-labelledby="picture">
       <h2 id="picture">{focused === undefined ? "Mesh" : `Namespace ${focused.name}`}</h2>
@@ -30,7 +43,7 @@ export function MeshView({ data, ...props }: MeshProps) {
       {focused === undefined ? (
         <Overview mesh={mesh} {...props} />
       ) : (
-        <Focus mesh={mesh} namespace={focused} {...props} />
+        <Focus mesh={mesh} namespace={focused} worst={worst} {...props} />
       )}
     </section>
   );
@@ -64,7 +77,7 @@ function Tools({ mesh, state, change }: { mesh: MeshPicture; state: State; chang
   );
 }
 
-const namespaceSize = { width: 172, height: 62 };
+const namespaceSize = { width: 200, height: 62 };
 
 /** Namespaces, who may call whom by name, and the namespaces to which gateways route. */
 function Overview({ mesh, counts, state, change }: Omit<MeshProps, "data"> & { mesh: MeshPicture }) {
@@ -99,10 +112,7 @@ function overviewOf(mesh: MeshPicture, counts: ReadonlyMap<string, Counts>) {
       edges.set(`${edge.kind} ${edge.from} ${edge.to}`, edge);
   };
   for (const { from, to } of mesh.callers) add({ from, to, kind: "calls" });
-  for (const { gateways, destinations } of mesh.routes)
-    for (const gateway of gateways)
-      for (const { namespace } of gateway === "mesh" ? [] : destinations)
-        if (namespace !== null) add({ from: gateway.split("/")[0] ?? "", to: namespace, kind: "routes" });
+  for (const { from, to } of gatewayRoutes(mesh)) add({ from, to, kind: "routes" });
   const all = [...edges.values()];
   const connected = new Set(all.flatMap(({ from, to }) => [from, to]));
   const node = (name: string): Node => ({ id: name, ...namespaceSize });
@@ -119,6 +129,18 @@ function overviewOf(mesh: MeshPicture, counts: ReadonlyMap<string, Counts>) {
   const room = Math.max(320, globalThis.innerWidth - 60);
   return { layout: layoutOf([...connected].map(node), all, groups, room), edges: all };
 }
+
+/** From the namespaces of gateways to those of destinations. */
+const gatewayRoutes = ({ routes }: MeshPicture): readonly { readonly from: string; readonly to: string }[] =>
+  routes.flatMap(({ gateways, destinations }) =>
+    gateways
+      .filter((gateway) => gateway !== "mesh")
+      .flatMap((gateway) =>
+        destinations.flatMap(({ namespace }) =>
+          namespace === null ? [] : [{ from: gateway.split("/")[0] ?? "", to: namespace }],
+        ),
+      ),
+  );
 
 interface NamespaceNodeProps {
   readonly name: string;
@@ -196,7 +218,7 @@ function Legend() {
     <p class="legend">
       <span class="badge deny">deny</span> <span class="badge warn">warn</span> <span class="badge audit">audit</span>{" "}
       the most severe finding. Dashed: an AuthorizationPolicy names the namespace as a caller. Solid: a gateway of the
-      namespace routes requests. 🛡: protected. Choose a namespace to see its services and routes.
+      namespace routes requests. A shield: protected. Choose a namespace to see its services and routes.
     </p>
   );
 }
@@ -214,10 +236,15 @@ interface Box extends Node {
 function Focus({
   mesh,
   namespace,
+  worst,
   counts,
   state,
   change,
-}: Omit<MeshProps, "data"> & { mesh: MeshPicture; namespace: PictureNamespace }) {
+}: Omit<MeshProps, "data"> & {
+  mesh: MeshPicture;
+  namespace: PictureNamespace;
+  worst: ReadonlyMap<string, string>;
+}) {
   const { layout, boxes, edges, left } = useMemo(() => focusOf(mesh, namespace), [mesh, namespace]);
   const { name, workloads, waypointTrouble } = namespace;
   return (
@@ -239,7 +266,17 @@ function Focus({
       <Drawing layout={layout} zoom={state.zoom} title={`Services and routes of namespace ${name}`}>
         {boxes.map((box) => {
           const place = layout.nodes.get(box.id);
-          return place && <BoxNode key={box.id} box={box} x={place.x} y={place.y} />;
+          return (
+            place && (
+              <BoxNode
+                key={box.id}
+                box={box}
+                worst={worst.get(box.kind === "route" ? box.title : "")}
+                x={place.x}
+                y={place.y}
+              />
+            )
+          );
         })}
       </Drawing>
       {left > 0 && <p>{left} routes are not drawn.</p>}
@@ -315,11 +352,11 @@ function drawRoute(route: PictureRoute, name: string, { box, connect }: Drawer):
   }
 }
 
-function BoxNode({ box, x, y }: { box: Box; x: number; y: number }) {
+function BoxNode({ box, worst = "none", x, y }: { box: Box; worst: string | undefined; x: number; y: number }) {
   const { width, height, kind, title, text } = box;
   return (
     <svg class={`box ${kind}`} x={x - width / 2} y={y - height / 2} width={width} height={height}>
-      <rect class="node none" x="2" y="2" width={width - 4} height={height - 4} rx={kind === "route" ? 18 : 6} />
+      <rect class={`node ${worst}`} x="2" y="2" width={width - 4} height={height - 4} rx={kind === "route" ? 18 : 6} />
       <Cut x={12} width={width - 22} height={height}>
         <text class="name" y="18">
           {title}

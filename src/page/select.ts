@@ -26,7 +26,7 @@ export function selected({ findings }: PageData, state: State): readonly PageFin
     if (!state.modes.includes(modeOf(finding))) return false;
     if (state.namespace !== "" && finding.namespace !== state.namespace) return false;
     if (state.rule !== "" && finding.rule !== state.rule) return false;
-    return words.length === 0 || words.every((word) => textOf(finding).includes(word));
+    return words.every((word) => textOf(finding).includes(word));
   });
 }
 

@@ -26,15 +26,16 @@ const initial: State = {
 /** Reads a hash; what it does not understand has its initial value. */
 export function stateOf(hash: string): State {
   const parameters = new URLSearchParams(hash.replace(/^#/, ""));
-  const view = parameters.get("view");
-  const zoom = Number(parameters.get("zoom") ?? 1);
+  const text = (name: string): string => parameters.get(name) ?? "";
+  const view = text("view");
+  const zoom = Number(text("zoom"));
   return {
     view: view === "findings" || view === "mesh" ? view : "summary",
-    text: parameters.get("q") ?? "",
-    namespace: parameters.get("namespace") ?? "",
-    rule: parameters.get("rule") ?? "",
+    text: text("q"),
+    namespace: text("namespace"),
+    rule: text("rule"),
     modes: parameters.get("modes")?.split(",") ?? initial.modes,
-    focus: parameters.get("focus") ?? "",
+    focus: text("focus"),
     zoom: zoom >= 0.25 && zoom <= 8 ? zoom : 1,
   };
 }

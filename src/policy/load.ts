@@ -90,15 +90,16 @@ const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
 
 /** Of ten thousand documents of a cluster, one changes. */
 function readOnce(source: PolicySource, rules: readonly RuleMetadata[]): Read {
-  if (!isObject(source.raw)) return readDocument(source, rules);
+  if (!isObject(source.raw)) return readDocument(source.raw, rules);
   const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
   known.set(rules, byRaw);
   let document = byRaw.get(source.raw);
-  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source, rules)));
+  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source.raw, rules)));
   return document;
 }
 
-function readDocument({ raw }: PolicySource, rules: readonly RuleMetadata[]): Read {
+/** Validates one document by itself; what it extends is not looked up. */
+export function readDocument(raw: unknown, rules: readonly RuleMetadata[]): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
@@ -272,7 +273,7 @@ function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyEr
 const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();
 
 /** Entries for rules that are not in the list are left out, so that a caller with fewer rules can use the profile. */
-function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
+export function profileDocuments(profile: ProfileName, rules: readonly RuleMetadata[]): readonly PolicyDocument[] {
   const byName = loadedProfiles.get(rules) ?? new Map<ProfileName, readonly PolicyDocument[]>();
   loadedProfiles.set(rules, byName);
   let documents = byName.get(profile);

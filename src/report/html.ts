@@ -15,11 +15,21 @@ export function htmlReport(
     basis: report.basis,
     summary: report.summary,
     rules: report.rules,
-    findings: [...report.findings, ...report.accepted].map((finding) => pageFinding(finding, report.rules, to)),
+    findings: [...report.findings, ...report.accepted]
+      .map((finding) => pageFinding(finding, report.rules, to))
+      .sort(byNamespace),
     skipped: report.skipped,
     errors: report.errors,
     mesh: to.picture?.() ?? null,
   });
+}
+
+const modes = ["deny", "warn", "audit"];
+
+/** Of a namespace, the most severe first. */
+function byNamespace(a: PageFinding, b: PageFinding): number {
+  if (a.namespace !== b.namespace) return a.namespace < b.namespace ? -1 : 1;
+  return modes.indexOf(a.mode) - modes.indexOf(b.mode);
 }
 
 function htmlPage(data: PageData): string {
@@ -57,15 +67,16 @@ export function contentSecurityPolicy(script: string, style: string): string {
   return `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
 }
 
+type Sources = Pick<Destination, "repositoryPath" | "lines">;
+
 function pageFinding(
   finding: ReportedFinding | AcceptedFinding,
   rules: readonly ReportedRule[],
-  { repositoryPath, lines }: Pick<Destination, "repositoryPath" | "lines">,
+  sources: Sources,
 ): PageFinding {
-  const { rule, fingerprint, mode, object, path, message, fix, related, file, line } = finding;
+  const { rule, fingerprint, mode, object, path, message, fix, related } = finding;
   const lowered = loweredBecause(finding);
   const isOwnFix = rules.find(({ id }) => id === rule)?.fix !== fix;
-  const manifest = file === null || line === null ? undefined : lines?.(file, line);
   return {
     rule,
     id: fingerprint,
@@ -78,8 +89,16 @@ function pageFinding(
     ...(isOwnFix ? { fix } : {}),
     ...(lowered === undefined ? {} : { lowered }),
     ...(related.length === 0 ? {} : { related: related.map(shownObject) }),
-    ...(file === null ? {} : { place: `${repositoryPath(file)}:${line ?? 1}` }),
-    ...(manifest === undefined ? {} : { lines: manifest }),
+    ...placeOf(finding, sources),
     ...("exception" in finding ? { exception: finding.exception } : {}),
   };
+}
+
+function placeOf(
+  { file, line }: ReportedFinding,
+  { repositoryPath, lines }: Sources,
+): Pick<PageFinding, "place" | "lines"> {
+  if (file === null) return {};
+  const manifest = line === null ? undefined : lines?.(file, line);
+  return { place: `${repositoryPath(file)}:${line ?? 1}`, ...(manifest === undefined ? {} : { lines: manifest }) };
 }

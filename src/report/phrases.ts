@@ -39,7 +39,7 @@ function byKind({ objects }: Basis): string {
 }
 
 /** `profile baseline, 2 policies; 1 protected namespace: payments`. */
-export function policiesOf({ profile, policies, exceptions, protectedNamespaces }: Basis): string {
+export function policiesOf({ profile, settingsFile, policies, exceptions, protectedNamespaces }: Basis): string {
   const names = protectedNamespaces.slice(0, mostNames).join(", ");
   const more = protectedNamespaces.length > mostNames ? ` and ${protectedNamespaces.length - mostNames} more` : "";
   const protection =
@@ -50,7 +50,8 @@ export function policiesOf({ profile, policies, exceptions, protectedNamespaces 
     policies.length === 0 ? "no policies" : policies.length === 1 ? "1 policy" : `${policies.length} policies`,
     ...(exceptions > 0 ? [plural(exceptions, "exception")] : []),
   ];
-  return `profile ${profile}, ${documents.join(", ")}; ${protection}`;
+  const settings = settingsFile === undefined ? "" : ` (settings of ${settingsFile})`;
+  return `profile ${profile}, ${documents.join(", ")}${settings}; ${protection}`;
 }
 const mostNames = 15;
 

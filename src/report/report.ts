@@ -107,6 +107,8 @@ export interface Basis {
   /** When the report was made, in RFC 3339 and UTC. Exceptions that had expired by then do not count. */
   readonly time: string;
   readonly profile: string;
+  /** The project file from which settings were taken; absent without one. */
+  readonly settingsFile?: string;
   /** The titles of the MeshwardPolicy documents in force, without those of the profile. */
   readonly policies: readonly string[];
   /** The number of MeshwardException documents in force. */

@@ -3,22 +3,33 @@
 import type { Rule } from "../engine/rule.ts";
 import { authorizationPolicyAllowsEveryone } from "./authorization-policy/allows-everyone.ts";
 import { authorizationPolicyBypassesWaypoint } from "./authorization-policy/bypasses-waypoint.ts";
+import { authorizationPolicyHttpOnTcp } from "./authorization-policy/http-on-tcp.ts";
 import { authorizationPolicyNamespaceUnknown } from "./authorization-policy/namespace-unknown.ts";
+import { authorizationPolicyNeedsMtls } from "./authorization-policy/needs-mtls.ts";
 import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
+import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
+import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
+import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
+import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
+import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { hostNotOwned } from "./host/not-owned.ts";
 import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
@@ -28,6 +39,7 @@ import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
+import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
@@ -62,11 +74,26 @@ import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
+import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
+import { serviceEntryConflict } from "./service-entry/conflict.ts";
+import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
+import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
+import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
+import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
+import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
+import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
+import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
+import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
+import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
+import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
@@ -85,22 +112,33 @@ import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 export const rules: readonly Rule[] = [
   authorizationPolicyAllowsEveryone,
   authorizationPolicyBypassesWaypoint,
+  authorizationPolicyHttpOnTcp,
   authorizationPolicyNamespaceUnknown,
+  authorizationPolicyNeedsMtls,
   authorizationPolicyNotEnforcedL7,
+  authorizationPolicyOnlyNegative,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyRulesSplit,
+  authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
+  destinationRuleCircuitBreaker,
   destinationRuleHidesSubset,
+  destinationRuleNeverUsed,
   destinationRulePlaintext,
+  destinationRuleShadowed,
+  destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
+  destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
+  gatewayCertificateShared,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
   gatewayServerInvalid,
   gatewayTlsWeak,
+  hostNotOwned,
   httpRouteBackendNotFound,
   httpRouteHostMismatch,
   httpRouteNotAllowed,
@@ -110,6 +148,7 @@ export const rules: readonly Rule[] = [
   httpRouteWithoutBackend,
   injectionRevisionUnserved,
   kubernetesServiceHostClaimed,
+  kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
   meshConfigWeakened,
   namespaceAuthorizationOpened,
@@ -144,11 +183,26 @@ export const rules: readonly Rule[] = [
   proxyConfigDecidesForProxies,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  selectorMatchesNothing,
+  serviceEntryCapturesTraffic,
+  serviceEntryConflict,
+  serviceEntryHostInvalid,
+  sidecarConflict,
   sidecarForwardsElsewhere,
+  sidecarHidesDestination,
   telemetryHidesTraffic,
+  telemetryProviderUnknown,
+  telemetrySamplingTooHigh,
+  virtualServiceCanaryStep,
+  virtualServiceDestinationNotFound,
+  virtualServiceFaultInjected,
   virtualServiceGatewayHostMismatch,
   virtualServiceGatewayNotFound,
+  virtualServiceHostConflict,
+  virtualServiceMirrorToProduction,
+  virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
+  virtualServiceRouteUnreachable,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,

@@ -38,6 +38,12 @@ const routes = (subset: string, version?: string): Raw => ({
   metadata: metadata("routes", version),
   spec: { hosts: ["shop"], http: [{ route: [{ destination: { host: "shop", subset } }] }] },
 });
+const service: Raw = {
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: metadata("shop", "1"),
+  spec: { ports: [{ port: 80 }] },
+};
 const strict = (name: string, version?: string): Raw => ({
   apiVersion: "security.istio.io/v1",
   kind: "PeerAuthentication",
@@ -75,9 +81,9 @@ interface Scene {
 /** A replica, whose watch shows nothing new, and an API server that answers reads of what it has stored. */
 function scene({ stored = [], storesAfterMs, spec, onPause }: Scene) {
   const mesh = new MeshStore(defaultMeshSettings);
-  for (const raw of stored) mesh.set(read(raw));
+  for (const raw of [service, ...stored]) mesh.set(read(raw));
   const server = new MeshStore(defaultMeshSettings);
-  for (const raw of stored) server.set(read(raw));
+  for (const raw of [service, ...stored]) server.set(read(raw));
   const reads: (readonly string[])[] = [];
   let waited = 0;
   const later: (() => void)[] = [];

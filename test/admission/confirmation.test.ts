@@ -31,11 +31,17 @@ const virtualService = (subset: string, weights?: readonly number[]) => ({
     ],
   },
 });
+const service: Raw = {
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name: "shop", namespace: "shop" },
+  spec: { ports: [{ port: 80 }] },
+};
 const read = (raw: Raw): AnyObject => readObject(raw["kind"] as "VirtualService", raw);
 
 function gateOver(stored: readonly Raw[], live: (evidence: readonly Evidence[]) => readonly Change[] | undefined) {
   const mesh = new MeshStore(defaultMeshSettings);
-  for (const raw of stored) mesh.set(read(raw));
+  for (const raw of [service, ...stored]) mesh.set(read(raw));
   const asked: (readonly Evidence[])[] = [];
   const { policies } = loadPolicies([], rules);
   const gate = createGate({

@@ -73,6 +73,7 @@ interface Case {
 const removed = "namespace-default-deny-removed";
 const missing = "namespace-default-deny-missing";
 const without = "authorization-policy-without-default-deny";
+const unselected = "selector-matches-nothing";
 const open = "peer-authentication-permissive";
 
 const cases: readonly Case[] = [
@@ -126,13 +127,14 @@ const cases: readonly Case[] = [
     says: "the last workload goes",
     there: [deployment("api"), guard("api"), guard("ledger")],
     change: { oldObject: deployment("api") },
-    warned: [missing],
+    warned: [missing, unselected],
   },
   {
     says: "a workload leaves its policy",
     there: [...workloads, guard("api"), guard("ledger")],
     change: { oldObject: deployment("api"), object: deployment("api", "api-v2") },
     denied: [removed],
+    warned: [unselected],
   },
   {
     says: "a default deny that the whole mesh lifts",

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, files or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, page, files or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import { growthTable } from "./growth.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { trafficCases } from "./hostile-traffic.ts";
+import { pageTable } from "./page.ts";
 import { decisionsTable, webhookTable } from "./webhook.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-bench-"));
@@ -42,6 +43,7 @@ try {
     growthTable("Made to grow: routes, DestinationRules, gateways", trafficCases, rules, policies),
   );
   await part("audit", () => auditTable(certificates.current()));
+  await part("page", () => pageTable());
   await part("files", () => filesTable(folder));
   await part("cluster", () => clusterTable(folder, certificates.current()));
 } finally {

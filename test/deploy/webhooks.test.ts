@@ -110,11 +110,12 @@ describe("webhook configurations", () => {
       .all.filter((webhook) => webhook.failurePolicy === "Fail")
       .map(({ name }) => name);
 
-  test("outside of protected namespaces only the mesh and the guard of namespace labels can fail closed", () => {
+  test("outside of protected namespaces only the mesh, the guard of namespace labels and policy documents can fail closed", () => {
     const outside = { protectedFailurePolicy: "Ignore" } as const;
     assert.deepEqual(failing({ ...outside, failurePolicy: "Fail" }), [
       "mesh.validate.meshward.io",
       "namespace-labels.validate.meshward.io",
+      "policies.validate.meshward.io",
     ]);
     assert.deepEqual(failing({ ...outside, failurePolicy: "Ignore" }), []);
     assert.deepEqual(failing(outside), []);
@@ -129,6 +130,7 @@ describe("webhook configurations", () => {
     assert.deepEqual(failing({ failurePolicy: "Fail" }), [
       "mesh.validate.meshward.io",
       "namespace-labels.validate.meshward.io",
+      "policies.validate.meshward.io",
       "workloads-protected.validate.meshward.io",
     ]);
     assert.deepEqual(failing({ protectedNamespaces: {} }), []);

@@ -11,30 +11,30 @@ const named = (i: number): string => `team-${String(i).padStart(3, "0")}`;
 const modes = ["deny", "warn", "warn", "audit"] as const;
 const judging = rules.filter(({ check }) => check !== undefined).slice(0, 30);
 
+const trial = { step: "trial", from: "deny", to: "warn", reason: "the rule is in its trial stage" } as const;
+const message = (i: number) =>
+  i % 50 === 1 ? `A message with ${hostile}` : `Weights sum to 110, not to 100: 90 + 20 = 110 (${i})`;
+
 function findingOf(i: number, namespaces: number): ReportedFinding {
-  const rule = judging[i % judging.length] ?? judging[0];
-  if (rule === undefined) throw new Error("there are no rules");
+  const rule = judging[i % judging.length] as (typeof judging)[number];
   // Most namespaces have few findings, and some have many.
   const namespace = named(Math.floor(namespaces * ((i * 0.618) % 1) ** 2));
+  const service = { apiVersion: "v1", kind: "Service", namespace, name: "api", file: null, line: null, column: null };
   return {
     rule: rule.id,
     fingerprint: String(i).padStart(32, "0"),
-    mode: modes[i % modes.length] ?? "warn",
-    lowered: i % 9 === 0 ? [{ step: "trial", from: "deny", to: "warn", reason: "the rule is in its trial stage" }] : [],
+    mode: modes[i % modes.length] as (typeof modes)[number],
+    lowered: i % 9 === 0 ? [trial] : [],
     introduced: false,
     object: { apiVersion: "networking.istio.io/v1", kind: "VirtualService", namespace, name: `api-${i}` },
-    file: i % 2 === 0 ? "mesh.yaml" : null,
-    line: i % 2 === 0 ? 4 : null,
+    ...(i % 2 === 0 ? { file: "mesh.yaml", line: 4 } : { file: null, line: null }),
     column: null,
     path: "spec.http[0].route",
-    message: i % 50 === 1 ? `A message with ${hostile}` : `Weights sum to 110, not to 100: 90 + 20 = 110 (${i})`,
+    message: message(i),
     fix: i % 3 === 0 ? "Another fix than that of the rule." : rule.fix,
     docs: i % 7 === 0 ? "javascript:window.attacked=3" : "https://example.com/rule.md",
     policy: "the rule's default",
-    related:
-      i % 4 === 0
-        ? [{ apiVersion: "v1", kind: "Service", namespace, name: "api", file: null, line: null, column: null }]
-        : [],
+    related: i % 4 === 0 ? [service] : [],
   };
 }
 
@@ -94,7 +94,7 @@ export function samplePage(findings: number, namespaces: number): string {
       protectedNamespaces: [],
       objects: { VirtualService: findings },
       idle: [],
-    } as unknown as Report["basis"],
+    },
     findings: Array.from({ length: findings }, (_, i) => findingOf(i, namespaces)),
     accepted: [
       {
@@ -119,7 +119,7 @@ export function samplePage(findings: number, namespaces: number): string {
     skipped: [{ rule: "some-rule", reason: "needs objects of kind Service, and none are known" }],
     errors: [],
     objects: findings,
-  } as Parameters<typeof reportOf>[0]);
+  });
   return htmlReport(report, {
     page: { colour: false },
     repositoryPath: (file) => file,

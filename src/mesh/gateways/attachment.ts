@@ -1,6 +1,6 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { HostPatterns } from "../traffic/host-patterns.ts";
-import { fullHost } from "../traffic/hosts.ts";
+import { fullHost, isWildcard } from "../traffic/hosts.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { type Gateway, passesThrough, readsHttp, type Server, serverHosts } from "./servers.ts";
 
@@ -18,21 +18,33 @@ export interface Attachment {
  * buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts; pkg/config/host/names.go
  * NamesForNamespace, Intersection).
  */
-export function attachmentOf(virtualService: VirtualService, gateway: Gateway, { domain }: MeshSettings): Attachment {
+export function attachmentsOf(
+  virtualService: VirtualService,
+  { domain }: MeshSettings,
+): (gateway: Gateway) => Attachment {
   const { metadata, spec } = virtualService;
   const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
+  const places = new Map(hosts.map((host, i) => [host, i]));
   const wanted = new HostPatterns(hosts);
-  const offered = new Set<string>();
-  const protocols = new Set<Protocol>();
-  for (const server of gateway.spec.servers) {
-    const names = namesFor(server, gateway, metadata.namespace);
-    const found = new Set(names.flatMap((name) => wanted.allOver(name)));
-    const patterns = new HostPatterns(names);
-    for (const host of hosts) if (!found.has(host) && patterns.over(host) !== undefined) found.add(host);
-    if (found.size > 0) for (const protocol of protocolsOf(server)) protocols.add(protocol);
-    for (const host of found) offered.add(host);
-  }
-  return { offered: new Set(hosts.flatMap((host, i) => (offered.has(host) ? [i] : []))), protocols };
+  return (gateway) => {
+    const offered = new Set<number>();
+    const protocols = new Set<Protocol>();
+    for (const server of gateway.spec.servers) {
+      const common = hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted);
+      for (const host of common) offered.add(places.get(host) as number);
+      if (common.size > 0) for (const protocol of protocolsOf(server)) protocols.add(protocol);
+    }
+    return { offered, protocols };
+  };
+}
+
+/** The hosts that a name covers, and those that cover a name. */
+function hostsInCommon(names: readonly string[], hosts: readonly string[], wanted: HostPatterns): ReadonlySet<string> {
+  const found = new Set(names.flatMap((name) => wanted.allOver(name)));
+  if (!names.some(isWildcard)) return found;
+  const patterns = new HostPatterns(names);
+  for (const host of hosts) if (patterns.over(host) !== undefined) found.add(host);
+  return found;
 }
 
 const namesFor = (server: Server, gateway: Gateway, namespace: string): readonly string[] =>

@@ -38,8 +38,8 @@ function computeVisibility(object: Definition, settings: MeshSettings): Readonly
   return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
 }
 
-const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
-const entryByHost = index("ServiceEntry", (entry, settings) =>
+export const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
+export const entryByHost = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? new Set(entry.spec.hosts.filter((host) => !isWildcard(host))) : [],
 );
 

@@ -31,7 +31,7 @@ const subsetHostsOfVirtualService = index("VirtualService", (virtualService, set
  * The hosts under which a DestinationRule is used. Service names are lower-case and istiod compares case-sensitively, so
  * a rule for `Reviews` has no keys.
  */
-const hostOfDestinationRule = index("DestinationRule", (rule, settings) => {
+export const destinationRuleByHost = index("DestinationRule", (rule, settings) => {
   const host = hostOfRule(rule, settings);
   const isMisspelt = host !== host.toLowerCase() && namespaceOfHost(host, settings.domain) !== undefined;
   return host === "" || isMisspelt || !isServed(rule, settings) ? [] : [hostKey(host)];
@@ -41,13 +41,13 @@ const hostOfDestinationRule = index("DestinationRule", (rule, settings) => {
 export const destinationRulesOfVirtualService = relation(
   "destinationRulesOfVirtualService",
   subsetHostsOfVirtualService,
-  hostOfDestinationRule,
+  destinationRuleByHost,
 );
 
 /** A DestinationRule and every VirtualService, of any namespace, that uses subsets of a host which the rule can match. */
 export const virtualServicesOfDestinationRule = relation(
   "virtualServicesOfDestinationRule",
-  hostOfDestinationRule,
+  destinationRuleByHost,
   subsetHostsOfVirtualService,
 );
 

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { type Attachment, attachmentOf } from "../../mesh/gateways/attachment.ts";
+import { type Attachment, attachmentsOf } from "../../mesh/gateways/attachment.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
@@ -27,13 +27,15 @@ export const virtualServiceGatewayHostMismatch = defineRule({
     const { settings } = mesh;
     if (isDelegate(virtualService) || !isServed(virtualService, settings)) return;
     const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
-    const attachments = gateways.map((gateway): [Gateway, Attachment] => [
-      gateway,
-      attachmentOf(virtualService, gateway, settings),
-    ]);
-    for (const [gateway, attachment] of attachments) {
-      const problem = problemAt(gateway, attachment, virtualService);
-      if (problem !== undefined) yield problem;
+    const attachmentOf = attachmentsOf(virtualService, settings);
+    const places = placesOf(virtualService);
+    const attachments: [Gateway, Attachment][] = [];
+    for (const gateway of gateways) {
+      const attachment = attachmentOf(gateway);
+      mesh.visited(virtualService.spec.hosts.length);
+      attachments.push([gateway, attachment]);
+      const problem = problemOf(gateway, attachment, virtualService);
+      yield problem && { at: ["spec", "gateways", places.get(nameOf(gateway)) ?? 0], ...problem };
     }
     // A Gateway that is not known, and sidecars, can be for all hosts.
     if (gateways.length === new Set(virtualService.spec.gateways).size)
@@ -41,18 +43,22 @@ export const virtualServiceGatewayHostMismatch = defineRule({
   },
 });
 
-function problemAt(
+/** The position of each gateway name in `spec.gateways`. */
+function placesOf({ metadata, spec }: VirtualService): ReadonlyMap<string, number> {
+  const places = new Map<string, number>();
+  for (const [i, gateway] of spec.gateways.entries()) {
+    const name = fullGatewayName(gateway, metadata.namespace);
+    if (!places.has(name)) places.set(name, i);
+  }
+  return places;
+}
+
+function problemOf(
   gateway: Gateway,
   { offered, protocols }: Attachment,
-  virtualService: VirtualService,
-): Problem | undefined {
-  const { metadata, spec } = virtualService;
-  const at = [
-    "spec",
-    "gateways",
-    spec.gateways.findIndex((name) => fullGatewayName(name, metadata.namespace) === nameOf(gateway)),
-  ];
-  const known = { at, related: [gateway], evidence: [gateway] };
+  { metadata, spec }: VirtualService,
+): Omit<Problem, "at"> | undefined {
+  const known = { related: [gateway], evidence: [gateway] };
   if (offered.size === 0)
     return {
       ...known,
@@ -74,17 +80,19 @@ function* unofferedHosts(
   { spec, metadata }: VirtualService,
   attachments: readonly (readonly [Gateway, Attachment])[],
 ): Iterable<Problem> {
-  const offering = attachments.filter(([, { offered }]) => offered.size > 0);
-  if (offering.length === 0) return;
-  for (const [i, host] of spec.hosts.entries()) {
-    if (offering.some(([, { offered }]) => offered.has(i))) continue;
-    const gateways = attachments.map(([gateway]) => gateway);
-    yield {
-      at: ["spec", "hosts", i],
-      message: `No server of ${gateways.map((gateway) => idOf(gateway)).join(" or ")} offers host ${JSON.stringify(host)} to namespace ${metadata.namespace}`,
-      key: host,
-      related: gateways,
-      evidence: gateways,
-    };
-  }
+  const offered = new Set(attachments.flatMap(([, attachment]) => [...attachment.offered]));
+  if (offered.size === 0) return;
+  // A few of them are enough to show what is offered.
+  const gateways = attachments.slice(0, mostNamed).map(([gateway]) => gateway);
+  const named = gateways.map((gateway) => idOf(gateway)).join(" or ");
+  for (const [i, host] of spec.hosts.entries())
+    if (!offered.has(i))
+      yield {
+        at: ["spec", "hosts", i],
+        message: `No server of ${attachments.length > mostNamed ? `${named} or another Gateway` : named} offers host ${JSON.stringify(host)} to namespace ${metadata.namespace}`,
+        key: host,
+        related: gateways,
+        evidence: gateways,
+      };
 }
+const mostNamed = 4;

@@ -7,10 +7,10 @@ import { readFileText } from "./source-text.ts";
 
 /** A YAML or JSON file with one document that is no Kubernetes object. */
 export interface SettingsFile {
-  /** Undefined if the file cannot be read. It matches the schema unless there are errors. */
+  /** Undefined if the file cannot be read. It matches the schema, but for what the errors name. */
   readonly value: unknown;
-  /** One for each mistake, with its line. */
-  readonly errors: readonly SourceError[];
+  /** One for each mistake, with its line, and its path in `value`; the path is empty if the file cannot be read. */
+  readonly errors: readonly (SourceError & { readonly at: Path })[];
   /** An error at the place of a path. */
   errorAt(path: Path, message: string): SourceError;
 }
@@ -18,7 +18,7 @@ export interface SettingsFile {
 /** Reads a file and compares it with a schema (of an Ajv with `allErrors` and `verbose`). Never throws. */
 export async function readSettingsFile(file: string, validate: ValidateFunction): Promise<SettingsFile> {
   const broken = (errors: readonly SourceError[]): SettingsFile => ({
-    ...{ value: undefined, errors },
+    ...{ value: undefined, errors: errors.map((error) => ({ ...error, at: [] })) },
     errorAt: (_path, message) => ({ file, message }),
   });
   const reading = await readFileText(file);
@@ -35,5 +35,6 @@ export async function readSettingsFile(file: string, validate: ValidateFunction)
     ...positionOf(document.offsetOf(path)),
   });
   const problems = validate(document.value) ? [] : schemaProblems(validate.errors ?? []);
-  return { value: document.value, errors: problems.map(({ at, message }) => errorAt(at, message)), errorAt };
+  const errors = problems.map(({ at, message }) => ({ ...errorAt(at, message), at }));
+  return { value: document.value, errors, errorAt };
 }

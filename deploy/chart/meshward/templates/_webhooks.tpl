@@ -99,6 +99,31 @@
   scope: Cluster
 {{- end }}
 
+{{- define "meshward.rules.policies" -}}
+- apiGroups:
+    - meshward.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - meshwardpolicies
+  scope: Cluster
+- apiGroups:
+    - meshward.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - meshwardexceptions
+  scope: Namespaced
+{{- end }}
+
 {{- define "meshward.rules.workloads" -}}
 - apiGroups:
     - ""
@@ -605,6 +630,29 @@
   timeoutSeconds: 5
   admissionReviewVersions:
     - v1
+{{- if has $variant (list "Fail none" "Fail names" "Fail labels" "Fail both") }}
+- name: policies.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.policies" . | nindent 4 }}
+  namespaceSelector: {}
+  failurePolicy: Fail
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
+{{- else if has $variant (list "Ignore none" "Ignore names" "Ignore labels" "Ignore both") }}
+- name: policies.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.policies" . | nindent 4 }}
+  namespaceSelector: {}
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
+{{- end }}
 {{- if has $variant (list "Fail none" "Ignore none") }}
 - name: workloads.validate.meshward.io
   clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}

@@ -1,0 +1,25 @@
+const units: Readonly<Record<string, number>> = {
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+  us: 0.001,
+  µs: 0.001,
+  ns: 1e-6,
+};
+
+/**
+ * A duration as Istio's CRDs write it, `1.5s`, `1m30s`, in milliseconds; undefined: it is missing, or is none (Go
+ * time.ParseDuration).
+ */
+export function durationMs(text: string | undefined): number | undefined {
+  if (text === undefined || text.length > 64 || !/^(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+$/.test(text))
+    return undefined;
+  let sum = 0;
+  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)/g))
+    sum += Number(number) * (units[unit ?? ""] ?? 0);
+  return sum;
+}
+
+/** In words for a message: `1.5 s`, `250 ms`. */
+export const shownDuration = (ms: number): string => (ms < 1000 ? `${ms} ms` : `${ms / 1000} s`);

@@ -1,0 +1,199 @@
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
+import { serviceByNamespace } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
+import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { gatewaysOf, gatewaysOfVirtualService, meshGateway } from "./virtual-service-clients.ts";
+import { trafficOf, type VirtualService } from "./virtual-services.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+const hosts = new WeakMap<VirtualService, { readonly settings: MeshSettings; readonly hosts: ReadonlySet<string> }>();
+
+/** The full hosts that a VirtualService routes, and those that it sends requests to; without wildcards. */
+function hostsNamed(virtualService: VirtualService, settings: MeshSettings): ReadonlySet<string> {
+  let known = hosts.get(virtualService);
+  if (known?.settings !== settings) {
+    const { namespace } = virtualService.metadata;
+    const full = (host: string) => fullHost(host, namespace, settings.domain);
+    const found = new Set(virtualService.spec.hosts.map((host) => full(host).toLowerCase()));
+    for (const { destination } of trafficOf(virtualService)) found.add(full(destination.host));
+    known = { settings, hosts: new Set([...found].filter((host) => host !== "" && !isWildcard(host))) };
+    hosts.set(virtualService, known);
+  }
+  return known.hosts;
+}
+
+const hostsOfVirtualService = index("VirtualService", (virtualService, settings) =>
+  isServed(virtualService, settings) ? hostsNamed(virtualService, settings) : [],
+);
+
+/** A VirtualService and the Services whose hosts it routes or sends requests to. */
+export const servicesOfVirtualService = relation("servicesOfVirtualService", hostsOfVirtualService, serviceByHost);
+
+/** A VirtualService and the ServiceEntries that define hosts which it routes or sends requests to. */
+export const entriesOfVirtualService = relation("entriesOfVirtualService", hostsOfVirtualService, entryByHost);
+
+/** A VirtualService and the ServiceEntries with a wildcard that covers a host which it sends requests to. */
+const wildcardsOverVirtualService = relation(
+  "wildcardsOverVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings)
+      ? new Set([...hostsNamed(virtualService, settings)].flatMap((host) => coveringHosts(host).slice(1)))
+      : [],
+  ),
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) ? new Set(entry.spec.hosts.filter(isWildcard).map(hostKey)) : [],
+  ),
+);
+
+/** What the registry has for a host. */
+export interface RegisteredHost {
+  readonly definitions: readonly Definition[];
+  /** All ports of the definitions; undefined: they are not decided by them, as for an ExternalName. */
+  readonly ports: ReadonlySet<number> | undefined;
+}
+
+/** What defines a host (as istiod resolves it). istiod has one service for each, with its ports. */
+export const registeredHost = fact(
+  "registeredHost",
+  "key",
+  [servicesOfVirtualService, entriesOfVirtualService],
+  (host, mesh): RegisteredHost => {
+    const services = mesh.under(servicesOfVirtualService, [host]);
+    const entries = mesh.under(entriesOfVirtualService, [host]);
+    const numbers = [
+      ...services.flatMap(({ spec }) => spec.ports.map(({ port }) => port)),
+      ...entries.flatMap(({ spec }) => spec.ports.map(({ number }) => number)),
+    ];
+    const isAlias = services.some(({ spec }) => spec.type === "ExternalName");
+    return {
+      definitions: [...services, ...entries],
+      ports: isAlias ? undefined : new Set(numbers.flatMap((number) => number ?? [])),
+    };
+  },
+);
+
+/** Whether a ServiceEntry covers a host by a wildcard only. Envoy then has no cluster for the host itself. */
+export const isCoveredByWildcard = (host: string, mesh: MeshView<typeof wildcardsOverVirtualService>): boolean =>
+  coveringHosts(host)
+    .slice(1)
+    .some((key) => mesh.hasUnder(wildcardsOverVirtualService, key));
+
+/** Whether the registry lacks a host for certain: all Services and ServiceEntries are known. */
+export const isRegistryComplete = (mesh: MeshView): boolean =>
+  mesh.knowsAll("Service") && mesh.knowsAll("ServiceEntry");
+
+/**
+ * The ports of the listeners at which requests for a route arrive: those of the hosts, for sidecars, and those of the
+ * servers, for gateways. A host that the registry does not have is a name at port 80 (Istio
+ * pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Undefined: some are not known.
+ */
+export function listenerPortsOf(
+  virtualService: VirtualService,
+  route: { readonly match: readonly { readonly port: number | undefined }[] },
+  mesh: MeshView<typeof registeredHost | typeof gatewaysOfVirtualService>,
+): ReadonlySet<number> | undefined {
+  const asked = route.match.map(({ port }) => port);
+  if (asked.length > 0 && asked.every((port) => port !== undefined && port > 0))
+    return new Set(asked.flatMap((port) => port ?? []));
+  let all = listening.get(virtualService)?.get(mesh);
+  if (all === undefined) {
+    all = { ports: allListenerPorts(virtualService, mesh) };
+    const ofObject = listening.get(virtualService) ?? new WeakMap<object, ListenerPorts>();
+    listening.set(virtualService, ofObject);
+    ofObject.set(mesh, all);
+  }
+  return all.ports;
+}
+interface ListenerPorts {
+  readonly ports: ReadonlySet<number> | undefined;
+}
+/** Many routes ask for the same. */
+const listening = new WeakMap<VirtualService, WeakMap<object, ListenerPorts>>();
+
+function allListenerPorts(
+  virtualService: VirtualService,
+  mesh: MeshView<typeof registeredHost | typeof gatewaysOfVirtualService>,
+): ReadonlySet<number> | undefined {
+  const names = gatewaysOf(virtualService);
+  const isForSidecars = names.has(meshGateway);
+  const gateways = names.size === 1 && isForSidecars ? [] : mesh.related(gatewaysOfVirtualService, virtualService);
+  if (virtualService.spec.hosts.length === 0 || gateways.length < names.size - Number(isForSidecars)) return undefined;
+  const found = gateways.flatMap(({ spec: { servers } }) => servers.flatMap(({ port }) => port?.number ?? []));
+  const ofSidecars = isForSidecars ? sidecarPorts(virtualService, mesh) : new Set<number>();
+  return ofSidecars && new Set([...found, ...ofSidecars]);
+}
+
+function sidecarPorts(
+  { metadata, spec }: VirtualService,
+  mesh: MeshView<typeof registeredHost>,
+): ReadonlySet<number> | undefined {
+  const found = new Set<number>();
+  for (const said of spec.hosts) {
+    const host = fullHost(said, metadata.namespace, mesh.settings.domain).toLowerCase();
+    if (isWildcard(host)) return undefined;
+    const { definitions, ports } = mesh.get(registeredHost, host);
+    if (ports === undefined || (definitions.length === 0 && !isRegistryComplete(mesh))) return undefined;
+    for (const port of definitions.length === 0 ? [80] : ports) found.add(port);
+  }
+  return found;
+}
+
+/** A VirtualService and the Services of the namespaces of the hosts that it sends requests to. */
+const servicesNearVirtualService = relation(
+  "servicesNearVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings)
+      ? new Set(
+          [...hostsNamed(virtualService, settings)].flatMap((host) => namespaceOfHost(host, settings.domain) ?? []),
+        )
+      : [],
+  ),
+  serviceByNamespace,
+);
+/** A VirtualService and the Services of any namespace with the first label of a host that it sends requests to. */
+const servicesLikeVirtualService = relation(
+  "servicesLikeVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings)
+      ? new Set([...hostsNamed(virtualService, settings)].map((host) => host.split(".")[0] ?? ""))
+      : [],
+  ),
+  index("Service", ({ metadata }) => [metadata.name]),
+);
+
+/** What a message about a missing host says of other Services. */
+export interface Neighbours {
+  /** Whether the view has any Service of the host's namespace. */
+  readonly hasOthers: boolean;
+  /** The namespaces of the Services with the same first label, at most three. */
+  readonly namesakes: readonly string[];
+}
+
+/** The Services near a host that does not exist. */
+export const servicesNear = fact(
+  "servicesNear",
+  "key",
+  [servicesNearVirtualService, servicesLikeVirtualService],
+  (host, mesh): Neighbours => {
+    const namespace = namespaceOfHost(host, mesh.settings.domain);
+    const namesakes = mesh.under(servicesLikeVirtualService, [host.split(".")[0] ?? ""]);
+    return {
+      hasOthers: namespace !== undefined && mesh.hasUnder(servicesNearVirtualService, namespace),
+      namesakes: namesakes
+        .map(({ metadata }) => metadata.namespace)
+        .sort()
+        .slice(0, 3),
+    };
+  },
+);
+/** Other Services decide about the fix and what is a guess, not about whether there is a problem. */
+export const neighbours = forWording(servicesNear);
+
+/** What the rules about destinations read. */
+export const registryReads = [
+  registeredHost,
+  wildcardsOverVirtualService,
+  gatewaysOfVirtualService,
+  neighbours,
+] as const;

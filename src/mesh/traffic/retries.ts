@@ -1,0 +1,58 @@
+import { durationMs } from "./durations.ts";
+import type { HttpRoute } from "./virtual-services.ts";
+
+/** The retries of a route as Envoy performs them. */
+export interface Retries {
+  /** The number of retries after the first attempt; 0: none. */
+  readonly attempts: number;
+  readonly retryOn: readonly string[];
+  /** Undefined: an attempt may take as long as the request. */
+  readonly perTryTimeoutMs: number | undefined;
+  /** Whether the route sets them; otherwise they are Istio's default. */
+  readonly isSet: boolean;
+}
+
+/**
+ * Istio's default: two retries of requests that no application has processed, and of answers for which the server says so
+ * (Istio pilot/pkg/networking/core/route/retry/retry.go DefaultPolicy).
+ */
+const defaultRetryOn = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"];
+
+/**
+ * The retries of a route. `attempts: 0` and a missing number switch them off; status codes in retryOn are conditions too
+ * (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy).
+ */
+export function retriesOf({ retries }: HttpRoute): Retries {
+  if (retries === undefined) return { attempts: 2, retryOn: defaultRetryOn, perTryTimeoutMs: undefined, isSet: false };
+  const said = (retries.retryOn ?? "")
+    .split(",")
+    .map((condition) => condition.trim())
+    .filter((condition) => condition !== "");
+  const attempts = Math.max(0, retries.attempts ?? 0);
+  const perTryTimeoutMs = durationMs(retries.perTryTimeout);
+  return { attempts, retryOn: said.length > 0 ? said : defaultRetryOn, perTryTimeoutMs, isSet: true };
+}
+
+/** The timeout of a route; undefined: none, which is Istio's default (route.go TranslateRoute). */
+export const timeoutMsOf = ({ timeout }: HttpRoute): number | undefined => durationMs(timeout) || undefined;
+
+/** Conditions that are also true after the application has processed the request. */
+const afterProcessing = new Set(["5xx", "gateway-error", "reset", "retriable-4xx", "http3-post-connect-failure"]);
+
+/** The conditions under which a request is repeated although the application may have processed it. */
+export const conditionsAfterProcessing = ({ attempts, retryOn, isSet }: Retries): readonly string[] =>
+  attempts === 0 || !isSet
+    ? []
+    : retryOn.filter((condition) => afterProcessing.has(condition) || /^5\d\d$/.test(condition));
+
+/** Methods whose repetition has a further effect (RFC 9110, section 9.2.2). */
+const notIdempotent = ["POST", "PATCH"];
+
+/** Whether a route names POST or PATCH, leaves them out, or does not mention methods. */
+export function methodsRepeated({ match }: HttpRoute): "named" | "left out" | "not mentioned" {
+  const methods = match.map(({ method }) => method);
+  if (methods.some((method) => method?.exact !== undefined && notIdempotent.includes(method.exact))) return "named";
+  return methods.length > 0 && methods.every((method) => method?.exact || method?.prefix || method?.regex)
+    ? "left out"
+    : "not mentioned";
+}

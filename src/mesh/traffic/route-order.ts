@@ -1,0 +1,260 @@
+import type { HttpRoute, VirtualService } from "./virtual-services.ts";
+import { fullGatewayName, gatewaysOf } from "./virtual-service-clients.ts";
+
+type HttpMatch = HttpRoute["match"][number];
+type StringMatch = HttpMatch["uri"];
+
+/** A route, and an earlier one that takes all its requests. */
+export interface UnreachableRoute {
+  readonly i: number;
+  readonly route: HttpRoute;
+  readonly by: HttpRoute;
+}
+
+/**
+ * The http routes of a VirtualService that no request reaches: each of their matches is contained in a match of an earlier
+ * route (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; Envoy takes the first route that
+ * matches). Regular expressions are compared as text only, so what they contain is not decided. A delegate may not take
+ * all requests of the route that refers to it, so such a route hides none.
+ */
+export function* unreachableRoutes(virtualService: VirtualService): Iterable<UnreachableRoute> {
+  const { http } = virtualService.spec;
+  if (http.length < 2) return;
+  const order = new RouteOrder();
+  const matches = http.map((route) => matchesOf(route, virtualService));
+  for (const [i, route] of http.entries()) order.add(i, route, matches[i] ?? []);
+  for (const [i, route] of http.entries()) {
+    const by = order.firstTaking(i, matches[i] ?? []);
+    if (by !== undefined) yield { i, route, by };
+  }
+}
+
+/** The requests of one match: a URI, and other conditions by name. */
+export interface RouteMatch {
+  readonly uri: StringMatch;
+  readonly ignoreCase: boolean;
+  readonly conditions: readonly string[];
+  /** With what the conditions imply: a header with a value is present. */
+  readonly implied: readonly string[];
+  /** Envoy matches every request of a proxy that has the route (Istio route.go IsCatchAllRoute). */
+  readonly isCatchAll: boolean;
+}
+
+/** The matches of a route, one for each gateway that it names. */
+export function matchesOf({ match }: HttpRoute, virtualService: VirtualService): readonly RouteMatch[] {
+  if (match.length === 0) return [routeMatch(undefined, undefined)];
+  const all = gatewaysOf(virtualService);
+  return match.flatMap((one) => {
+    const { namespace } = virtualService.metadata;
+    const named = new Set(one.gateways.map((gateway) => fullGatewayName(gateway, namespace)));
+    const isForAll = named.size > 0 && all.isSubsetOf(named);
+    return named.size === 0 || isForAll
+      ? [routeMatch(one, undefined)]
+      : [...named].map((gateway) => routeMatch(one, gateway));
+  });
+}
+
+function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): RouteMatch {
+  if (match === undefined)
+    return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: gateway === undefined };
+  const ofRequest = [...requestConditions(match)];
+  // Istio ignores the source where gateways are named (route.go sourceMatchHTTP).
+  const ofClient = gateway === undefined && match.gateways.length === 0 ? [...clientConditions(match)] : [];
+  if (gateway !== undefined) ofClient.push(`gateway ${gateway}`);
+  if (match.port) ofClient.push(`port ${match.port}`);
+  const conditions = [...ofRequest.map(([text]) => text), ...ofClient].sort();
+  const presences = ofRequest.flatMap(([, presence]) => presence ?? []);
+  const uri = isEveryUri(match.uri) ? undefined : match.uri;
+  return {
+    uri,
+    ignoreCase: match.ignoreUriCase === true,
+    conditions,
+    implied: [...new Set([...conditions, ...presences])].sort(),
+    isCatchAll: uri === undefined && ofRequest.length === 0,
+  };
+}
+
+/** Conditions of a request other than its URI, each with a weaker one that it implies. */
+function* requestConditions(match: HttpMatch): Iterable<readonly [string, string?]> {
+  for (const name of ["method", "authority", "scheme"] as const)
+    if (match[name] !== undefined) yield [`:${name} ${textOf(match[name])}`];
+  for (const [name, value] of Object.entries(match.headers)) yield withPresence(`header ${name.toLowerCase()}`, value);
+  for (const [name, value] of Object.entries(match.queryParams)) yield withPresence(`query ${name}`, value);
+  for (const [name, value] of Object.entries(match.withoutHeaders))
+    yield [`without ${name.toLowerCase()} ${textOf(value)}`];
+}
+
+function withPresence(name: string, value: StringMatch): readonly [string, string?] {
+  const text = textOf(value);
+  return text === "" || value?.regex === "*" ? [name] : [`${name} ${text}`, name];
+}
+
+function* clientConditions({ sourceLabels, sourceNamespace }: HttpMatch): Iterable<string> {
+  for (const [label, value] of Object.entries(sourceLabels)) yield `label ${label}=${value}`;
+  if (sourceNamespace) yield `namespace ${sourceNamespace}`;
+}
+
+function textOf(match: StringMatch): string {
+  for (const how of ["exact", "prefix", "regex"] as const)
+    if (match?.[how]) return `${how} ${JSON.stringify(match[how])}`;
+  return "";
+}
+
+const isEveryUri = (uri: StringMatch): boolean =>
+  textOf(uri) === "" || uri?.prefix === "/" || [".*", "/.*"].includes(uri?.regex ?? "");
+
+/** With more conditions than this, only those of one condition and of all of them are looked up. */
+const mostCombined = 16;
+
+/** Routes in the order in which Envoy tries them. All are added before the first look-up. */
+export class RouteOrder {
+  readonly #byConditions = new Map<string, MatchesByUri>();
+  readonly #routes = new Map<number, HttpRoute>();
+
+  add(place: number, route: HttpRoute, matches: readonly RouteMatch[]): void {
+    if (route.delegate !== undefined) return;
+    this.#routes.set(place, route);
+    for (const match of matches) {
+      const key = match.conditions.join("\n");
+      let there = this.#byConditions.get(key);
+      if (there === undefined) this.#byConditions.set(key, (there = new MatchesByUri()));
+      there.add(match, place);
+    }
+  }
+
+  /** The first route before this place that takes requests of the first match, if all matches are taken. */
+  firstTaking(place: number, matches: readonly RouteMatch[]): HttpRoute | undefined {
+    let first: HttpRoute | undefined;
+    for (const match of matches) {
+      const taken = this.#firstPlace(match);
+      if (taken >= place) return undefined;
+      first ??= this.#routes.get(taken);
+    }
+    return first;
+  }
+
+  #firstPlace(match: RouteMatch): number {
+    let first = Number.POSITIVE_INFINITY;
+    for (const key of combinations(match))
+      first = Math.min(first, this.#byConditions.get(key)?.first(match) ?? Number.POSITIVE_INFINITY);
+    return first;
+  }
+}
+
+/** The conditions of matches that may contain this one: none, one, two, or all of its own. */
+function* combinations({ conditions, implied }: RouteMatch): Iterable<string> {
+  yield "";
+  for (const [i, one] of implied.entries()) {
+    yield one;
+    if (implied.length <= mostCombined) for (const other of implied.slice(i + 1)) yield `${one}\n${other}`;
+  }
+  if (conditions.length > 2) yield conditions.join("\n");
+}
+
+/** The first places of matches with the same conditions, by their URI. */
+class MatchesByUri {
+  #all = Number.POSITIVE_INFINITY;
+  readonly #asWritten = new Uris();
+  readonly #ignoringCase = new Uris();
+
+  add({ uri, ignoreCase }: RouteMatch, place: number): void {
+    if (uri === undefined) this.#all = Math.min(this.#all, place);
+    else if (ignoreCase && !uri.regex) this.#ignoringCase.add(inLowerCase(uri), place);
+    else this.#asWritten.add(uri, place);
+  }
+
+  first({ uri, ignoreCase }: RouteMatch): number {
+    if (uri === undefined) return this.#all;
+    const ignoring = this.#ignoringCase.first(inLowerCase(uri));
+    const written = ignoreCase && !uri.regex ? Number.POSITIVE_INFINITY : this.#asWritten.first(uri);
+    return Math.min(this.#all, ignoring, written);
+  }
+}
+
+type Uri = NonNullable<StringMatch>;
+const inLowerCase = ({ exact, prefix, regex }: Uri): Uri => ({
+  exact: exact?.toLowerCase(),
+  prefix: prefix?.toLowerCase(),
+  regex,
+});
+
+class Uris {
+  /** Exact URIs and regular expressions, as text. */
+  readonly #same = new Map<string, number>();
+  readonly #prefixes = new Map<string, number>();
+  #forest: PrefixForest | undefined;
+
+  add(uri: Uri, place: number): void {
+    if (uri.exact || uri.regex) setFirst(this.#same, textOf(uri), place);
+    else setFirst(this.#prefixes, uri.prefix ?? "", place);
+  }
+
+  first(uri: Uri): number {
+    const same = this.#same.get(textOf(uri)) ?? Number.POSITIVE_INFINITY;
+    if (uri.regex || this.#prefixes.size === 0) return same;
+    this.#forest ??= new PrefixForest(this.#prefixes);
+    return Math.min(same, this.#forest.first(uri.exact || uri.prefix || ""));
+  }
+}
+
+function setFirst(places: Map<string, number>, key: string, place: number): void {
+  places.set(key, Math.min(place, places.get(key) ?? place));
+}
+
+/** Sorted prefixes, each with the longest other one that it starts with. */
+class PrefixForest {
+  readonly #sorted: readonly string[];
+  readonly #parents: number[] = [];
+  /** The first place of a prefix and of all that it starts with. */
+  readonly #firsts: number[] = [];
+
+  constructor(places: ReadonlyMap<string, number>) {
+    this.#sorted = [...places.keys()].sort();
+    let parent = -1;
+    for (const [i, prefix] of this.#sorted.entries()) {
+      while (parent >= 0 && !prefix.startsWith(this.#sorted[parent] ?? "")) parent = this.#parents[parent] ?? -1;
+      const inherited = parent < 0 ? Number.POSITIVE_INFINITY : (this.#firsts[parent] ?? Number.POSITIVE_INFINITY);
+      this.#parents.push(parent);
+      this.#firsts.push(Math.min(places.get(prefix) ?? Number.POSITIVE_INFINITY, inherited));
+      parent = i;
+    }
+  }
+
+  /** The first place of a prefix of this text. */
+  first(text: string): number {
+    let i = this.#lastUpTo(text);
+    if (i < 0) return Number.POSITIVE_INFINITY;
+    const shared = sharedLength(this.#sorted[i] ?? "", text);
+    while (i >= 0 && (this.#sorted[i]?.length ?? 0) > shared) i = this.#parents[i] ?? -1;
+    return this.#firsts[i] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The position of the last prefix that is not sorted behind this text; -1: there is none. */
+  #lastUpTo(text: string): number {
+    let [low, high] = [0, this.#sorted.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#sorted[middle] ?? "") <= text) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+function sharedLength(a: string, b: string): number {
+  const most = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < most && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  return i;
+}
+
+/** A route in words, by its name or by what it matches. */
+export function routeInWords({ name, match }: HttpRoute): string {
+  if (name) return `route ${JSON.stringify(name)}`;
+  const [first] = match;
+  if (first === undefined) return "the route without match";
+  const { isCatchAll, conditions, uri } = routeMatch(first, undefined);
+  if (isCatchAll && conditions.length === 0) return "the route that matches every URI";
+  const shown = [...(uri === undefined ? [] : [`URI ${textOf(uri)}`]), ...conditions].slice(0, 3).join(", ");
+  return `the route for ${shown}`;
+}

@@ -1,0 +1,50 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { isDomain, isWildcardDomain } from "./host-syntax.ts";
+import { isWildcard } from "./hosts.ts";
+import { type Refusal, Refusals } from "./refusals.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The resolutions for which Envoy asks DNS for the host itself, unless there are endpoints. */
+const byDns = ["DNS", "DNS_ROUND_ROBIN"];
+
+/**
+ * The errors that istiod's validation reports for the hosts of a ServiceEntry (Istio pkg/config/validation/validation.go
+ * ValidateServiceEntry, agent/validation.go ValidateWildcardDomain).
+ */
+export function refusedHosts({ spec }: ServiceEntry): readonly Refusal[] {
+  const refusals = new Refusals();
+  if (spec.hosts.length === 0) refusals.add("A ServiceEntry needs at least one host", "hosts");
+  for (const [i, host] of spec.hosts.entries()) {
+    const refusal = refusalOf(host, spec);
+    if (refusal !== undefined) refusals.add(refusal, "hosts", i);
+  }
+  refusals.below(0, "spec");
+  return refusals.all;
+}
+
+function refusalOf(host: string, { resolution = "", endpoints }: ServiceEntry["spec"]): string | undefined {
+  const shown = JSON.stringify(host);
+  if (host === "*") return `A ServiceEntry cannot have the host ${shown}`;
+  if (!isWildcardDomain(host)) return `Host ${shown} is no DNS name, and no name that starts with "*."`;
+  if (resolution === "DYNAMIC_DNS")
+    return isWildcard(host) ? undefined : `Resolution DYNAMIC_DNS needs wildcard hosts, and ${shown} is none`;
+  return byDns.includes(resolution) && endpoints.length === 0 && !isDomain(host)
+    ? `Resolution ${resolution} needs endpoints for host ${shown}, because DNS has no address for a wildcard`
+    : undefined;
+}
+
+/**
+ * Whether a host is a wildcard that starts within a label, as `*-api.com` or `*api.com`. Envoy refuses such a name in the
+ * match of a TLS connection, with the whole listener (istiod warns: agent/validation.go ValidatePartialWildCard).
+ */
+export const isPartialWildcard = (host: string): boolean =>
+  host.includes("*") && host !== "*" && !host.startsWith("*.");
+
+/** Whether connections to a port are told apart by their TLS server name (Istio pkg/config/protocol/instance.go IsTLS). */
+export const isTlsProtocol = (protocol: string | undefined): boolean =>
+  ["HTTPS", "TLS"].includes((protocol ?? "").toUpperCase());
+
+/** Whether all connections to a port look alike: TCP, and the protocols that Envoy handles as TCP. */
+export const isTcpProtocol = (protocol: string | undefined): boolean =>
+  ["TCP", "MONGO", "REDIS", "MYSQL"].includes((protocol || "TCP").toUpperCase());

@@ -1,0 +1,153 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, type Mesh, type MeshView, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { everyNamespace } from "./export-to.ts";
+import { HostPatterns } from "./host-patterns.ts";
+import { isWildcard } from "./hosts.ts";
+import { hostsOf } from "./virtual-service-choices.ts";
+import type { VirtualService } from "./virtual-services.ts";
+
+export type Sidecar = ObjectOf<"Sidecar">;
+
+const sidecarByNamespace = index("Sidecar", (sidecar, settings) =>
+  isServed(sidecar, settings) ? [sidecar.metadata.namespace] : [],
+);
+
+/** A namespace and its own Sidecars. */
+export const sidecarsOfNamespace = relation("sidecarsOfNamespace", namespaceByName, sidecarByNamespace);
+/** A Sidecar and its namespace. */
+export const namespaceOfSidecar = relation("namespaceOfSidecar", sidecarByNamespace, namespaceByName);
+/** A Sidecar and the Sidecars of its namespace, itself among them. */
+export const sidecarsOfSameNamespace = relation("sidecarsOfSameNamespace", sidecarByNamespace, sidecarByNamespace);
+
+/** The labels that a Sidecar selects; undefined: it has no selector and is for all workloads. */
+export const selectorOfSidecar = ({ spec }: Sidecar): Readonly<Record<string, string>> | undefined =>
+  spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.labels ?? {});
+
+/**
+ * Sorts Sidecars as istiod tries them for a workload: those with a selector first, then the oldest (Istio
+ * pilot/pkg/model/push_context.go initSidecarScopes).
+ */
+export const sidecarsFirst = (a: Sidecar, b: Sidecar): number =>
+  Number(selectorOfSidecar(a) === undefined) - Number(selectorOfSidecar(b) === undefined) || oldestFirst(a, b);
+
+/**
+ * The Sidecar that a workload of a namespace with these labels uses: the first of its namespace that selects it, else that
+ * of the root namespace without a selector; undefined: none. Gateways and waypoints use none (Istio
+ * pilot/pkg/model/push_context.go doGetSidecarScope).
+ */
+export function sidecarFor(
+  own: readonly Sidecar[],
+  ofRoot: readonly Sidecar[],
+  labels: Readonly<Record<string, string>>,
+): Sidecar | undefined {
+  const found = own.toSorted(sidecarsFirst).find((sidecar) => selects(selectorOfSidecar(sidecar) ?? {}, labels));
+  return found ?? ofRoot.toSorted(oldestFirst).find((sidecar) => selectorOfSidecar(sidecar) === undefined);
+}
+
+/** The Sidecars of a namespace, and those of the root namespace, which count where it has none for a workload. */
+export function sidecarsIn(namespace: string, mesh: Mesh): { readonly own: Sidecar[]; readonly ofRoot: Sidecar[] } {
+  const of = (name: string) => [...(mesh.lookup(sidecarByNamespace, [name]) as readonly Sidecar[])];
+  return { own: of(namespace), ofRoot: of(mesh.settings.rootNamespace) };
+}
+
+/** Hosts of one namespace that an egress listener imports, or leaves out. */
+interface ImportedHosts {
+  readonly exact: ReadonlySet<string>;
+  readonly wildcards: HostPatterns;
+  readonly all: readonly string[];
+  readonly excluded: HostPatterns;
+}
+
+/**
+ * The hosts that the egress listeners of a Sidecar import. `~namespace/host` excludes a host; listeners of a port import for
+ * that port only, which is not distinguished here, so more may be imported than a port needs (Istio
+ * pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification).
+ */
+export class Egress {
+  /** Without egress, everything is imported. */
+  readonly importsAll: boolean;
+  readonly #listeners: readonly ReadonlyMap<string, ImportedHosts>[];
+
+  constructor({ metadata, spec }: Sidecar, client = metadata.namespace) {
+    this.importsAll = spec.egress.length === 0;
+    this.#listeners = spec.egress.map(({ hosts }) => importedHosts(hosts, client));
+  }
+
+  /** Whether the service of a host in a namespace is imported by name, not only as a destination of a VirtualService. */
+  importsService(host: string, namespace: string): boolean {
+    if (this.importsAll) return true;
+    return this.#listeners.some((byNamespace) => {
+      const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
+      if (scopes.some(({ excluded }) => excluded.over(host) !== undefined)) return false;
+      return scopes.some(({ exact, wildcards }) => exact.has(host) || wildcards.over(host) !== undefined);
+    });
+  }
+
+  /** Whether a VirtualService is imported: one of its hosts is (virtualservice.go SelectVirtualServices). */
+  importsVirtualService(virtualService: VirtualService, mesh: MeshView): boolean {
+    if (this.importsAll) return true;
+    const hosts = hostsOf(virtualService, mesh.settings);
+    return this.#listeners.some((byNamespace) => {
+      const { namespace } = virtualService.metadata;
+      const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
+      return hosts.some(
+        (host) =>
+          !scopes.some(({ excluded }) => excluded.over(host) !== undefined) &&
+          scopes.some((scope) => matchesVirtualService(scope, host, mesh)),
+      );
+    });
+  }
+}
+
+/** A wildcard matches in both directions. */
+function matchesVirtualService({ exact, wildcards, all }: ImportedHosts, host: string, mesh: MeshView): boolean {
+  if (exact.has(host) || wildcards.over(host) !== undefined) return true;
+  if (!isWildcard(host)) return false;
+  mesh.visited(all.length);
+  const end = host.slice(1);
+  return all.some((imported) => (isWildcard(imported) ? imported.slice(1) : imported).endsWith(end));
+}
+
+function importedHosts(hosts: readonly string[], client: string): ReadonlyMap<string, ImportedHosts> {
+  const lists = new Map<string, { readonly imported: string[]; readonly excluded: string[] }>();
+  for (const one of hosts) {
+    const entry = egressHost(one, client);
+    if (entry === undefined) continue;
+    const list = lists.get(entry.namespace) ?? { imported: [], excluded: [] };
+    lists.set(entry.namespace, list);
+    (entry.isExcluded ? list.excluded : list.imported).push(entry.host);
+  }
+  return new Map(
+    [...lists].map(([namespace, { imported, excluded }]) => [
+      namespace,
+      {
+        exact: new Set(imported.filter((host) => !isWildcard(host))),
+        wildcards: new HostPatterns(imported.filter(isWildcard)),
+        all: imported,
+        excluded: new HostPatterns(excluded),
+      },
+    ]),
+  );
+}
+
+interface EgressHost {
+  readonly namespace: string;
+  readonly host: string;
+  readonly isExcluded: boolean;
+}
+
+/** An entry of `egress.hosts`; undefined: istiod ignores it. */
+function egressHost(one: string, client: string): EgressHost | undefined {
+  const [place = "", host, ...more] = one.split("/");
+  if (host === undefined || more.length > 0) return undefined;
+  const isExcluded = place.startsWith("~");
+  const namespace = isExcluded ? place.slice(1) || everyNamespace : place;
+  return { namespace: namespace === "." ? client : namespace, host, isExcluded };
+}
+
+/** What happens to requests for a host that a Sidecar does not import. */
+export const isRegistryOnly = ({ spec }: Sidecar): boolean => spec.outboundTrafficPolicy?.mode === "REGISTRY_ONLY";

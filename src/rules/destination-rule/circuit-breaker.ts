@@ -1,0 +1,71 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { Path } from "../../kube/read.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
+type Limits = Pick<TrafficPolicy, "connectionPool" | "outlierDetection">;
+
+export const destinationRuleCircuitBreaker = defineRule({
+  id: "destination-rule-circuit-breaker",
+  subject: "DestinationRule",
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  onlyOwnChanges: true,
+  since: "0.1.0",
+  // How many connections and failures are usual for a service, no manifest shows.
+  stage: "trial",
+  summary: "A circuit breaker in a protected namespace is missing, ejects every host, or lets one request through.",
+  why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. A limit of 1 from an example answers 503 to every second request that arrives at the same time.",
+  fix: "Set outlierDetection with a maxEjectionPercent of at most 50, and limits that are above the usual load.",
+
+  *check(rule, { settings }) {
+    if (!isServed(rule, settings)) return;
+    const { trafficPolicy, subsets } = rule.spec;
+    const places: (readonly [Path, Limits | undefined])[] = [
+      [["spec", "trafficPolicy"], trafficPolicy],
+      ...(trafficPolicy?.portLevelSettings ?? []).map(
+        (policy, i) => [["spec", "trafficPolicy", "portLevelSettings", i], policy] as const,
+      ),
+      ...subsets.map((subset, i) => [["spec", "subsets", i, "trafficPolicy"], subset.trafficPolicy] as const),
+    ];
+    const isAnySet = places.some(([, limits]) => limits?.outlierDetection !== undefined);
+    if (!isAnySet)
+      yield {
+        at: ["spec"],
+        message: `Pods of "${hostOfRule(rule, settings)}" that fail keep getting requests: there is no outlierDetection`,
+        key: "no outlierDetection",
+      };
+    for (const [at, limits] of places) if (limits !== undefined) yield* harmfulIn(at, limits);
+  },
+});
+
+function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Iterable<Problem> {
+  if (outlierDetection !== undefined && mayEjectAll(outlierDetection))
+    yield {
+      at: [...at, "outlierDetection", "maxEjectionPercent"],
+      message: "Outlier detection may eject every pod, and then every request fails: maxEjectionPercent is 100",
+      key: JSON.stringify([at.slice(1), "ejects all"]),
+    };
+  if (connectionPool === undefined) return;
+  for (const [field, limit] of limitsOf(connectionPool))
+    if (limit === 1)
+      yield {
+        at: [...at, "connectionPool", ...field],
+        message: `${field.at(-1)} is 1, so requests that arrive at the same time are answered with 503`,
+        key: JSON.stringify([at.slice(1), field]),
+      };
+}
+
+/** Envoy's default ejects a tenth at most. */
+const mayEjectAll = ({ maxEjectionPercent = 10, minHealthPercent = 0 }: NonNullable<Limits["outlierDetection"]>) =>
+  maxEjectionPercent >= 100 && minHealthPercent === 0;
+
+const limitsOf = ({
+  tcp,
+  http,
+}: NonNullable<Limits["connectionPool"]>): readonly (readonly [readonly string[], number | undefined])[] => [
+  [["tcp", "maxConnections"], tcp?.maxConnections],
+  [["http", "http1MaxPendingRequests"], http?.http1MaxPendingRequests],
+  [["http", "http2MaxRequests"], http?.http2MaxRequests],
+];

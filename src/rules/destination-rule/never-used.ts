@@ -1,0 +1,108 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { clientProxies } from "../../mesh/membership/clients.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
+import {
+  definitionsOfRule,
+  entriesOfDestinationRule,
+  hasOwnClients,
+  hasServicesNear,
+  namespaceOfDestinationRule,
+  servicesOfDestinationRule,
+} from "../../mesh/traffic/destination-rule-services.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
+import { forWording, type MeshView } from "../../view/view.ts";
+
+const reads = [
+  servicesOfDestinationRule,
+  entriesOfDestinationRule,
+  namespaceOfDestinationRule,
+  clientProxies,
+  workloadsOfNamespace,
+  forWording(hasServicesNear),
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const destinationRuleNeverUsed = defineRule({
+  id: "destination-rule-never-used",
+  subject: "DestinationRule",
+  reads,
+  worksWithout: ["Workload"],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["mtls"],
+  summary: "No client uses a DestinationRule, or not those that it is exported to.",
+  why: "For a service, istiod looks for DestinationRules in the namespace of the client, then in that of the service, then in the root namespace (Istio pilot/pkg/model/push_context.go destinationRule). One in any other namespace counts for clients of that namespace alone, whatever its exportTo, and one for a host that is no service counts for nobody. TLS settings, circuit breakers and subsets in it have no effect.",
+  fix: "Move the DestinationRule to the namespace of the service, or correct its host. If it is for clients of its own namespace, say so with `exportTo: [.]`.",
+
+  *check(rule, mesh) {
+    const host = hostOfRule(rule, mesh.settings);
+    if (!isServed(rule, mesh.settings) || !isOneHost(host)) return;
+    const definitions = definitionsOfRule(rule, mesh);
+    if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
+    else if (isRegistryComplete(mesh)) yield unknownHost(rule, host, mesh);
+  },
+});
+
+/** Hosts of a cluster set may be in another cluster. */
+const isOneHost = (host: string): boolean =>
+  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** A rule in another namespace than the service. */
+function* elsewhere(
+  rule: DestinationRule,
+  host: string,
+  definitions: readonly Definition[],
+  mesh: View,
+): Iterable<Problem> {
+  const { namespace } = rule.metadata;
+  const { rootNamespace, domain } = mesh.settings;
+  if (namespace === rootNamespace || definitions.some(({ metadata }) => metadata.namespace === namespace)) return;
+  // Another ServiceEntry may define the host in this namespace.
+  if (!mesh.knowsAll("ServiceEntry") && namespaceOfHost(host, domain) === undefined) return;
+  if (hasOwnClients(rule, mesh) !== false) yield* exportedInVain(rule, host);
+  else
+    yield {
+      at: ["spec", "host"],
+      message: `No client uses this DestinationRule: "${host}" is a service of another namespace, and namespace "${namespace}" has no sidecars and no gateways`,
+      key: JSON.stringify([host, "no clients"]),
+      evidence: definitions,
+      related: definitions,
+    };
+}
+
+function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
+  const { domain } = mesh.settings;
+  const namespace = namespaceOfHost(host, domain);
+  const [name = "", second, ...more] = host.split(".");
+  const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
+  const isGuess = namespace !== undefined && !mesh.get(hasServicesNear, rule);
+  return {
+    at: ["spec", "host"],
+    message: `No client uses this DestinationRule: "${host}" is no Service and no ServiceEntry`,
+    key: JSON.stringify([host, "unknown"]),
+    evidence: [namespace === undefined ? absent("ServiceEntry", "") : absent("Service", namespace, name)],
+    ...(isGuess ? { guess: `the Services of namespace ${namespace}` } : {}),
+    ...(isShort
+      ? {
+          fix: `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`,
+        }
+      : {}),
+  };
+}
+
+/** Only what is written: without exportTo, a rule for the clients of its own namespace looks the same. */
+function* exportedInVain({ metadata, spec }: DestinationRule, host: string): Iterable<Problem> {
+  for (const [i, to] of spec.exportTo.entries())
+    if (to !== "." && to !== "~" && to !== metadata.namespace)
+      yield {
+        at: ["spec", "exportTo", i],
+        message: `Exporting to ${to === "*" ? "all namespaces" : `namespace "${to}"`} has no effect: "${host}" is a service of another namespace, so only clients in "${metadata.namespace}" look here`,
+        key: JSON.stringify([host, to]),
+        fix: "Move the DestinationRule to the namespace of the service, or export it to `.` only.",
+      };
+}

@@ -1,0 +1,44 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { lossesOfRule } from "../../mesh/traffic/destination-rule-losses.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+
+export const destinationRuleShadowed = defineRule({
+  id: "destination-rule-shadowed",
+  subject: "DestinationRule",
+  reads: [lossesOfRule],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["canary", "mtls"],
+  summary: "Another DestinationRule for the same host is used instead, or its settings count in the merge.",
+  why: "Of several DestinationRules for one host in one namespace, the traffic policy of the oldest that has one counts as a whole, and of two subsets with one name the older (Istio pilot/pkg/model/destination_rule.go mergeDestinationRule). Of different namespaces, only one is used, and rules with another exportTo are not merged. istiod reports none of this.",
+  fix: "Put the settings for a host into one DestinationRule.",
+
+  *check(rule, mesh) {
+    const host = hostOfRule(rule, mesh.settings);
+    if (!isServed(rule, mesh.settings) || host === "") return;
+    const { whole, policy, subsets } = mesh.get(lossesOfRule, rule);
+    if (whole !== undefined)
+      yield problem([], `No client uses this DestinationRule for "${host}": ${idOf(whole)} is used instead`, whole);
+    if (policy !== undefined)
+      yield problem(
+        ["spec", "trafficPolicy"],
+        `The trafficPolicy of this DestinationRule has no effect: that of ${idOf(policy)} for the same host is older`,
+        policy,
+      );
+    for (const { i, name, by } of subsets)
+      yield problem(
+        ["spec", "subsets", i],
+        `Subset "${name}" of this DestinationRule has no effect: ${idOf(by)} defines another one with this name for the same host`,
+        by,
+      );
+  },
+});
+
+const problem = (at: Problem["at"], message: string, by: DestinationRule): Problem => ({
+  at,
+  message,
+  related: [by],
+  evidence: [by],
+});

@@ -1,0 +1,106 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { namespaceOfService } from "../../mesh/membership/services.ts";
+import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
+import {
+  type DestinationRule,
+  hostOfRule,
+  virtualServicesOfDestinationRule,
+} from "../../mesh/traffic/destination-rules.ts";
+import { routesTo } from "../../mesh/traffic/subset-use.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+
+/** The workloads of a namespace by their labels, without proxies. */
+const workloadsByLabels = fact(
+  "workloadsByLabels",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh): Labelled<ObjectOf<"Workload">> =>
+    new Labelled(
+      mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload)),
+      ({ pod }) => pod.labels,
+    ),
+);
+
+export const destinationRuleSubsetEmpty = defineRule({
+  id: "destination-rule-subset-empty",
+  subject: "DestinationRule",
+  reads: [servicesOfDestinationRule, namespaceOfService, workloadsByLabels, virtualServicesOfDestinationRule],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["canary"],
+  summary: "Requests are routed to a subset whose labels no workload of the service has.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
+
+  *check(rule, mesh) {
+    const { settings } = mesh;
+    if (!isServed(rule, settings) || isOfRollouts(rule) || !mesh.knowsAll("Workload")) return;
+    for (const service of mesh.related(servicesOfDestinationRule, rule)) {
+      const [namespace] = mesh.related(namespaceOfService, service);
+      const pods = podsOf(service, namespace, mesh);
+      if (pods === undefined || namespace === undefined) continue;
+      const users = mesh.related(virtualServicesOfDestinationRule, rule);
+      for (const [i, subset] of rule.spec.subsets.entries()) {
+        yield;
+        if (!isPlaced(subset) && pods.selected({ ...service.spec.selector, ...subset.labels }).length === 0)
+          yield* problemOf({ rule, i, users, namespace }, mesh);
+      }
+    }
+  },
+});
+
+/** The workloads of the namespace; undefined: none is the Service's, because they are elsewhere, or do not run yet. */
+function podsOf(
+  { spec: { selector, type } }: ObjectOf<"Service">,
+  namespace: ObjectOf<"Namespace"> | undefined,
+  mesh: MeshView<typeof workloadsByLabels>,
+): Labelled<ObjectOf<"Workload">> | undefined {
+  if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) return undefined;
+  const workloads = mesh.get(workloadsByLabels, namespace);
+  return workloads.selected(selector).length === 0 ? undefined : workloads;
+}
+
+interface Empty {
+  readonly rule: DestinationRule;
+  /** The position of the subset. */
+  readonly i: number;
+  readonly users: readonly ObjectOf<"VirtualService">[];
+  readonly namespace: ObjectOf<"Namespace">;
+}
+
+/** Only if requests are routed there. */
+function* problemOf({ rule, i, users, namespace }: Empty, { settings }: MeshView): Iterable<Problem> {
+  const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
+  const host = hostOfRule(rule, settings);
+  const user = users.find((one) => routesTo(one, { host, subset: name }, settings.domain));
+  if (user === undefined) return;
+  yield {
+    at: ["spec", "subsets", i, "labels"],
+    message: `No workload of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
+    key: JSON.stringify([host, name, labels]),
+    related: [user],
+    evidence: [user, absent("Workload", namespace.metadata.name)],
+  };
+}
+
+const isOfRollouts = ({ metadata }: DestinationRule): boolean =>
+  Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
+const rollouts = "argo-rollouts.argoproj.io/";
+
+/** Labels that istiod or a controller adds to pods. */
+const isPlaced = ({ labels }: DestinationRule["spec"]["subsets"][number]): boolean =>
+  Object.keys(labels).some(
+    (key) =>
+      key === "rollouts-pod-template-hash" ||
+      key === "pod-template-hash" ||
+      key.startsWith("topology.") ||
+      key.startsWith("statefulset.kubernetes.io/") ||
+      key.startsWith("apps.kubernetes.io/"),
+  );

@@ -1,0 +1,100 @@
+import { defineRule } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { visibleTo } from "../../mesh/traffic/export-to.ts";
+import { hostOwnersParameter, type HostOwnership, ownershipOf } from "../../mesh/traffic/host-ownership.ts";
+import { covers, fullHost } from "../../mesh/traffic/hosts.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+type Subject = ObjectOf<"VirtualService" | "Gateway" | "KubernetesGateway" | "ServiceEntry">;
+
+export const hostNotOwned = defineRule({
+  id: "host-not-owned",
+  subject: ["VirtualService", "Gateway", "KubernetesGateway", "ServiceEntry"],
+  reads: [],
+  mode: "deny",
+  since: "0.1.0",
+  parameters: { hostOwners: hostOwnersParameter },
+  summary: "An object uses a host that a policy gives to other namespaces.",
+  why: "Istio knows no owner of a host: whoever writes a VirtualService, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). The field hostOwners of a MeshwardPolicy says which namespaces may.",
+  fix: "Use a host of your own namespace, move the object to a namespace that owns the host, or ask its owners to change hostOwners of the policy.",
+
+  *check(object, { settings }, { hostOwners }) {
+    if (hostOwners.length === 0 || !isRead(object, settings)) return;
+    const ownership = ownershipOf(hostOwners);
+    for (const { at, host, namespace, isOffer } of claimsOf(object, settings))
+      for (const owned of againstClaim(ownership, { host, namespace, isOffer }))
+        yield {
+          at,
+          message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${owned.host === host.toLowerCase() ? "" : `, which "${host}" includes or is part of`}`,
+          key: JSON.stringify([host, owned.host]),
+        };
+  },
+});
+
+const isRead = (object: Subject, settings: MeshSettings): boolean =>
+  object.kind === "KubernetesGateway" || isServed(object, settings);
+
+interface Claim {
+  readonly at: Path;
+  readonly host: string;
+  /** The namespace that uses the host. */
+  readonly namespace: string;
+  /** A gateway offers hosts, and routes use them: an offer of a wildcard takes no narrower host from anybody. */
+  readonly isOffer: boolean;
+}
+
+const againstClaim = (ownership: HostOwnership, { host, namespace, isOffer }: Omit<Claim, "at">) =>
+  ownership.against(namespace, host).filter((owned) => !isOffer || covers(owned.host, host.toLowerCase()));
+
+function claimsOf(object: Subject, settings: MeshSettings): Iterable<Claim> {
+  if (object.kind === "Gateway") return offersOf(object);
+  if (object.kind === "KubernetesGateway") return listenersOf(object);
+  const { namespace } = object.metadata;
+  const isService = object.kind === "ServiceEntry";
+  if (isService ? !isExported(object, settings.defaultServiceExportTo) : !isForOthers(object, settings)) return [];
+  return object.spec.hosts.map((host, i) => ({
+    at: ["spec", "hosts", i],
+    host: isService ? host : fullHost(host, namespace, settings.domain),
+    namespace,
+    isOffer: false,
+  }));
+}
+
+function* offersOf({ metadata, spec }: ObjectOf<"Gateway">): Iterable<Claim> {
+  for (const [i, { hosts }] of spec.servers.entries())
+    for (const [j, host] of hosts.entries())
+      yield { at: ["spec", "servers", i, "hosts", j], ...offered(host, metadata.namespace), isOffer: true };
+}
+
+function* listenersOf({ metadata: { namespace }, spec }: ObjectOf<"KubernetesGateway">): Iterable<Claim> {
+  for (const [i, { hostname }] of spec.listeners.entries())
+    if (hostname) yield { at: ["spec", "listeners", i, "hostname"], host: hostname, namespace, isOffer: true };
+}
+
+/** `shop/shop.example.com` offers the host to namespace shop alone. */
+function offered(host: string, own: string): Pick<Claim, "host" | "namespace"> {
+  const [place = "", name] = host.split("/");
+  if (name === undefined) return { host, namespace: own };
+  return { host: name, namespace: place === "*" || place === "." ? own : place };
+}
+
+/** What only clients of its own namespace see is their business. */
+const isForOthers = (object: ObjectOf<"VirtualService">, settings: MeshSettings): boolean =>
+  object.spec.gateways.some((gateway) => gateway !== "mesh") ||
+  isExported(object, settings.defaultVirtualServiceExportTo);
+
+function isExported(
+  { metadata, spec }: ObjectOf<"VirtualService" | "ServiceEntry">,
+  otherwise: readonly string[],
+): boolean {
+  for (const client of visibleTo(spec.exportTo, metadata.namespace, otherwise))
+    if (client !== metadata.namespace) return true;
+  return false;
+}
+
+const namesOf = (namespaces: readonly string[]): string =>
+  namespaces.length === 0
+    ? "no namespace"
+    : `${namespaces.length === 1 ? "namespace" : "namespaces"} ${namespaces.map((name) => `"${name}"`).join(", ")}`;

@@ -1,0 +1,91 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { servicesOfNamespace } from "../../mesh/membership/services.ts";
+import { callsOfNamespace } from "../../mesh/mtls/api-server-calls.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { hostOfService, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A namespace and the VirtualServices, of any namespace, that route requests of sidecars for a host in it. */
+const virtualServicesForHostsIn = relation(
+  "virtualServicesForHostsIn",
+  namespaceByName,
+  index("VirtualService", (virtualService, settings) => {
+    const isForSidecars =
+      isServed(virtualService, settings) && !isDelegate(virtualService) && gatewaysOf(virtualService).has(meshGateway);
+    const hosts = isForSidecars ? hostsOf(virtualService, settings) : [];
+    return new Set(hosts.flatMap((host) => namespaceOfHost(host, settings.domain) ?? []));
+  }),
+);
+
+const reads = [servicesOfNamespace, virtualServicesForHostsIn, callsOfNamespace] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const kubernetesServiceInUse = defineRule({
+  id: "kubernetes-service-in-use",
+  subject: "Namespace",
+  reads,
+  worksWithout: ["VirtualService", "AdmissionWebhook"],
+  mode: "warn",
+  since: "0.1.0",
+  summary:
+    "A Service is deleted although clients still call it by the host that a VirtualService routes, or the API server does.",
+  why: "A VirtualService for the host of a Service needs the Service: without it, the name has no address, and sidecars have the routes at port 80 only (Istio pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Without the Service of a webhook with failurePolicy Fail, the API server refuses every object that the webhook is for. What still sends requests to the Service is reported by virtual-service-destination-not-found, a waypoint that is still named by waypoint-not-found.",
+  fix: "Remove the VirtualService or the webhook configuration first, then the Service.",
+
+  *compare(before, after) {
+    if (isTerminating(after.object)) return;
+    const left = new Set(after.mesh.related(servicesOfNamespace, after.object).map(({ metadata }) => metadata.name));
+    const deleted = before.mesh
+      .related(servicesOfNamespace, before.object)
+      .filter(({ metadata }) => !left.has(metadata.name));
+    if (deleted.length === 0) return;
+    const users = usersIn(after.object, after.mesh);
+    for (const service of deleted)
+      for (const [how, user] of users.get(hostOfService(service, after.mesh.settings.domain)) ?? [])
+        yield {
+          at: [],
+          message: `${idOf(service)} is deleted, and ${idOf(user)} still ${how}`,
+          related: [user],
+          evidence: [user],
+        };
+  },
+});
+
+type User = readonly [how: string, user: AnyObject];
+
+/** What uses the Services of a namespace, by their hosts. */
+function usersIn(namespace: Namespace, mesh: View): ReadonlyMap<string, readonly User[]> {
+  const users = new Map<string, User[]>();
+  const add = (host: string, user: User) => {
+    const there = users.get(host);
+    if (there === undefined) users.set(host, [user]);
+    else there.push(user);
+  };
+  for (const virtualService of mesh.related(virtualServicesForHostsIn, namespace))
+    for (const host of new Set(hostsOf(virtualService, mesh.settings)))
+      if (!isDestination(virtualService, host, mesh)) add(host, ["routes requests for its host", virtualService]);
+  const called = new Set<string>();
+  for (const { webhook, called: one } of mesh.get(callsOfNamespace, namespace)) {
+    const host = `${one.name}.${one.namespace}.svc.${mesh.settings.domain}`;
+    if (!called.has(`${host} ${idOf(webhook)}`)) add(host, ["makes the API server call it", webhook]);
+    called.add(`${host} ${idOf(webhook)}`);
+  }
+  return users;
+}
+
+/** Then another rule reports the destination. */
+function isDestination(virtualService: ObjectOf<"VirtualService">, host: string, { settings }: View): boolean {
+  const { namespace } = virtualService.metadata;
+  return [...virtualService.spec.http, ...virtualService.spec.tcp, ...virtualService.spec.tls].some(({ route }) =>
+    route.some(
+      ({ destination }) =>
+        destination.host === host || `${destination.host}.${namespace}.svc.${settings.domain}` === host,
+    ),
+  );
+}

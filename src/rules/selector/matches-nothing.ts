@@ -1,0 +1,202 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { Kind } from "../../kube/kinds.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { gatewayApiGroup } from "../../mesh/objects/labels.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
+import { workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import { fact, index, type Index, type MeshView, relation } from "../../view/view.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+const kinds = [
+  "AuthorizationPolicy",
+  "PeerAuthentication",
+  "RequestAuthentication",
+  "Telemetry",
+  "WasmPlugin",
+  "EnvoyFilter",
+  "Sidecar",
+] as const satisfies readonly Kind[];
+type Scoped = ObjectOf<(typeof kinds)[number]>;
+
+/** The labels that an object selects; undefined: all workloads, or those of a target. */
+function selectorOf(object: Scoped): Labels | undefined {
+  const labels =
+    object.kind === "EnvoyFilter" || object.kind === "Sidecar"
+      ? object.spec.workloadSelector?.labels
+      : object.spec.selector?.matchLabels;
+  return labels === undefined || Object.keys(labels).length === 0 ? undefined : labels;
+}
+
+/**
+ * Objects with a selector, by their namespace. In the root namespace, they select workloads of every namespace, and those of
+ * the pods of a Gateway of the Gateway API are not in the view.
+ */
+const bySelectedNamespace = <K extends (typeof kinds)[number]>(kind: K): Index<K> =>
+  index(kind, (one, settings) => {
+    const object = one as Scoped;
+    const labels = selectorOf(object);
+    if (labels === undefined || !isServed(object, settings)) return [];
+    const { namespace } = object.metadata;
+    const isForGateways = Object.keys(labels).some((key) => key.startsWith(`${gatewayApiGroup}/`));
+    return namespace === settings.rootNamespace || isForGateways ? [] : [namespace];
+  });
+
+/** An AuthorizationPolicy with a selector, and its namespace. */
+const namespaceOfSelectingAuthorizationPolicy = relation(
+  "namespaceOfSelectingAuthorizationPolicy",
+  bySelectedNamespace("AuthorizationPolicy"),
+  namespaceByName,
+);
+/** A PeerAuthentication with a selector, and its namespace. */
+const namespaceOfSelectingPeerAuthentication = relation(
+  "namespaceOfSelectingPeerAuthentication",
+  bySelectedNamespace("PeerAuthentication"),
+  namespaceByName,
+);
+/** A RequestAuthentication with a selector, and its namespace. */
+const namespaceOfSelectingRequestAuthentication = relation(
+  "namespaceOfSelectingRequestAuthentication",
+  bySelectedNamespace("RequestAuthentication"),
+  namespaceByName,
+);
+/** A Telemetry with a selector, and its namespace. */
+const namespaceOfSelectingTelemetry = relation(
+  "namespaceOfSelectingTelemetry",
+  bySelectedNamespace("Telemetry"),
+  namespaceByName,
+);
+/** A WasmPlugin with a selector, and its namespace. */
+const namespaceOfSelectingWasmPlugin = relation(
+  "namespaceOfSelectingWasmPlugin",
+  bySelectedNamespace("WasmPlugin"),
+  namespaceByName,
+);
+/** An EnvoyFilter with a workloadSelector, and its namespace. */
+const namespaceOfSelectingEnvoyFilter = relation(
+  "namespaceOfSelectingEnvoyFilter",
+  bySelectedNamespace("EnvoyFilter"),
+  namespaceByName,
+);
+/** A Sidecar with a workloadSelector, and its namespace. */
+const namespaceOfSelectingSidecar = relation(
+  "namespaceOfSelectingSidecar",
+  bySelectedNamespace("Sidecar"),
+  namespaceByName,
+);
+/** A namespace and its WorkloadEntries. */
+const workloadEntriesOfNamespace = relation(
+  "workloadEntriesOfNamespace",
+  namespaceByName,
+  index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
+);
+
+/** The labels of everything in a namespace that runs, or may run outside of Kubernetes. */
+const labelsInNamespace = fact(
+  "labelsInNamespace",
+  "Namespace",
+  [workloadsOfNamespace, workloadEntriesOfNamespace],
+  (namespace, mesh): Labelled<Labels> =>
+    new Labelled(
+      [
+        ...mesh.related(workloadsOfNamespace, namespace).map(({ pod }) => pod.labels),
+        ...mesh.related(workloadEntriesOfNamespace, namespace).map(({ metadata, spec }) => ({
+          ...metadata.labels,
+          ...spec.labels,
+        })),
+      ],
+      (labels) => labels,
+    ),
+);
+
+const reads = [
+  namespaceOfSelectingAuthorizationPolicy,
+  namespaceOfSelectingPeerAuthentication,
+  namespaceOfSelectingRequestAuthentication,
+  namespaceOfSelectingTelemetry,
+  namespaceOfSelectingWasmPlugin,
+  namespaceOfSelectingEnvoyFilter,
+  namespaceOfSelectingSidecar,
+  labelsInNamespace,
+  workloadsOfGateway,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const selectorMatchesNothing = defineRule({
+  id: "selector-matches-nothing",
+  subject: [...kinds, "Gateway"],
+  reads,
+  worksWithout: ["WorkloadEntry", ...kinds, "Gateway"],
+  mode: "warn",
+  since: "0.1.0",
+  // Policies are often applied before the workloads that they are for.
+  stage: "trial",
+  summary: "No known workload has the labels that an object selects, so it has no effect.",
+  why: "A proxy gets the object only if it has every label of the selector (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy, push_context.go mergeGateways, doGetSidecarScope). A label that is misspelt leaves a policy without effect, and nothing reports it.",
+  fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment or the Service.",
+
+  *check(object, mesh) {
+    if (!mesh.knowsAll("Workload") || object.metadata.deletionTimestamp !== undefined) return;
+    if (object.kind === "Gateway") yield* ofGateway(object, mesh);
+    else yield* ofScoped(object, mesh);
+  },
+});
+
+function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
+  const labels = selectorOf(object);
+  if (labels === undefined) return;
+  for (const namespace of namespacesOf(object, mesh)) {
+    const known = mesh.get(labelsInNamespace, namespace);
+    if (isTerminating(namespace) || known.selected(labels).length > 0) continue;
+    const { name } = namespace.metadata;
+    yield {
+      at:
+        object.kind === "EnvoyFilter" || object.kind === "Sidecar"
+          ? ["spec", "workloadSelector"]
+          : ["spec", "selector"],
+      message: `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`,
+      evidence: [absent("Workload", name)],
+      ...(known.all.length === 0 ? { guess: `the workloads of namespace ${name}` } : {}),
+    };
+  }
+}
+
+function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace">[] {
+  switch (object.kind) {
+    case "AuthorizationPolicy":
+      return mesh.related(namespaceOfSelectingAuthorizationPolicy, object);
+    case "PeerAuthentication":
+      return mesh.related(namespaceOfSelectingPeerAuthentication, object);
+    case "RequestAuthentication":
+      return mesh.related(namespaceOfSelectingRequestAuthentication, object);
+    case "Telemetry":
+      return mesh.related(namespaceOfSelectingTelemetry, object);
+    case "WasmPlugin":
+      return mesh.related(namespaceOfSelectingWasmPlugin, object);
+    case "EnvoyFilter":
+      return mesh.related(namespaceOfSelectingEnvoyFilter, object);
+    default:
+      return mesh.related(namespaceOfSelectingSidecar, object);
+  }
+}
+
+/** A Gateway selects pods of every namespace. */
+function* ofGateway(gateway: ObjectOf<"Gateway">, mesh: View): Iterable<Problem> {
+  const { selector } = gateway.spec;
+  if (Object.keys(selector).length === 0 || !isServed(gateway, mesh.settings)) return;
+  if (Object.keys(selector).some((key) => key.startsWith(`${gatewayApiGroup}/`))) return;
+  if (mesh.related(workloadsOfGateway, gateway).some(({ pod }) => selects(selector, pod.labels))) return;
+  yield {
+    at: ["spec", "selector"],
+    message: `No workload has ${formatLabels(selector)}, so nothing serves the Gateway`,
+    evidence: [absent("Workload", "")],
+    // Files of an application rarely contain the gateway that it uses.
+    guess: "the gateways of the cluster",
+  };
+}

@@ -1,0 +1,69 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { isWildcard, covers } from "../../mesh/traffic/hosts.ts";
+import { isTcpProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+export const serviceEntryCapturesTraffic = defineRule({
+  id: "service-entry-captures-traffic",
+  subject: "ServiceEntry",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  // Whether proxies answer DNS queries, and so know hosts without addresses apart, is a setting of each proxy.
+  stage: "trial",
+  summary: "A ServiceEntry sends requests for other hosts or addresses to its own endpoints.",
+  why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and with a wildcard host for names that nothing else defines. With resolution NONE, requests still go to the address that the client asked for.",
+  fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
+
+  *check(entry, { settings }) {
+    if (!isServed(entry, settings) || !hasOwnEndpoints(entry)) return;
+    yield* broadHosts(entry, settings.domain);
+    yield* broadAddresses(entry);
+    yield* wholePorts(entry);
+  },
+});
+
+/** With resolution NONE, the requests go on to the address that the client asked for; DYNAMIC_DNS looks up its host. */
+const hasOwnEndpoints = ({ spec }: ServiceEntry): boolean =>
+  ["STATIC", "DNS", "DNS_ROUND_ROBIN"].includes(spec.resolution ?? "NONE");
+
+function* broadHosts({ spec }: ServiceEntry, domain: string): Iterable<Problem> {
+  for (const [i, host] of spec.hosts.entries()) {
+    const isOfServices = covers(host, `*.svc.${domain}`) || host.endsWith(`.svc.${domain}`);
+    const isTopLevel = host.startsWith("*.") && !host.slice(2).includes(".");
+    if (isWildcard(host) && host !== "*" && (isOfServices || isTopLevel))
+      yield {
+        at: ["spec", "hosts", i],
+        message: `Requests for every name below ${JSON.stringify(host)} that nothing else defines go to the endpoints of this ServiceEntry`,
+      };
+  }
+}
+
+/** So many addresses are not of one service: a range of the first bits alone. */
+const broadestBits = { v4: 8, v6: 16 };
+
+function* broadAddresses({ spec }: ServiceEntry): Iterable<Problem> {
+  for (const [i, address] of spec.addresses.entries()) {
+    const [start = "", length = ""] = address.split("/");
+    const bits = start.includes(":") ? broadestBits.v6 : broadestBits.v4;
+    if (/^\d{1,3}$/.test(length) && Number(length) <= bits)
+      yield {
+        at: ["spec", "addresses", i],
+        message: `Connections to every address in "${address}" go to the endpoints of this ServiceEntry`,
+      };
+  }
+}
+
+function* wholePorts({ spec }: ServiceEntry): Iterable<Problem> {
+  if (spec.addresses.length > 0) return;
+  for (const [i, { number, protocol }] of spec.ports.entries())
+    if (number !== undefined && isTcpProtocol(protocol))
+      yield {
+        at: ["spec", "ports", i],
+        message: `Connections to port ${number} of any host that has no Service go to the endpoints of this ServiceEntry, unless proxies capture DNS: a TCP port without addresses`,
+        key: `port ${number}`,
+      };
+}

@@ -1,0 +1,79 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { serviceEntriesBesideServiceEntry, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
+import { commonNamespaces } from "../../mesh/traffic/export-to.ts";
+import { oldestFirst } from "../../mesh/objects/creation-order.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+type Port = ServiceEntry["spec"]["ports"][number];
+
+export const serviceEntryConflict = defineRule({
+  id: "service-entry-conflict",
+  subject: "ServiceEntry",
+  reads: [serviceEntriesBesideServiceEntry],
+  mode: "warn",
+  since: "0.1.0",
+  summary: "An older ServiceEntry defines the same host in another way for the same clients.",
+  why: "For each client, istiod makes one service of a host: that of the client's namespace, else the oldest (Istio pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
+  fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
+
+  *check(entry, mesh) {
+    if (!isServed(entry, mesh.settings)) return;
+    const hosts = new Map(entry.spec.hosts.map((host, i) => [host, i]));
+    for (const other of mesh.related(serviceEntriesBesideServiceEntry, entry)) {
+      if (other === entry || oldestFirst(other, entry) > 0 || !meets(entry, other, mesh.settings)) continue;
+      mesh.visited(other.spec.hosts.length);
+      for (const host of new Set(other.spec.hosts)) {
+        const i = hosts.get(host);
+        if (i !== undefined) yield* problemsOf(host, i, entry, other);
+      }
+    }
+  },
+});
+
+/** Whether some client sees both. */
+const meets = (entry: ServiceEntry, other: ServiceEntry, settings: MeshSettings): boolean =>
+  commonNamespaces(serviceVisibleTo(entry, settings), serviceVisibleTo(other, settings)).size > 0;
+
+function* problemsOf(host: string, i: number, entry: ServiceEntry, other: ServiceEntry): Iterable<Problem> {
+  const about = { related: [other], evidence: [other] };
+  const clash = protocolClash(entry, other);
+  if (clash !== undefined) {
+    const [own, theirs] = clash;
+    yield {
+      at: ["spec", "hosts", i],
+      message: `Port ${own.number} of "${host}" is ${protocolOf(own)} here and ${protocolOf(theirs)} in ${idOf(other)}, which is older`,
+      key: JSON.stringify([host, own.number, idOf(other)]),
+      ...about,
+    };
+    return;
+  }
+  if (entry.metadata.namespace !== other.metadata.namespace && !isAlike(entry, other))
+    yield {
+      at: ["spec", "hosts", i],
+      message: `Clients outside the namespace of this ServiceEntry use ${idOf(other)} for "${host}", which is older and differs`,
+      key: JSON.stringify([host, idOf(other)]),
+      ...about,
+    };
+}
+
+function protocolClash({ spec }: ServiceEntry, other: ServiceEntry): readonly [Port, Port] | undefined {
+  const theirs = new Map(other.spec.ports.map((port) => [port.number, port]));
+  for (const own of spec.ports) {
+    const there = theirs.get(own.number);
+    if (there !== undefined && protocolOf(there) !== protocolOf(own)) return [own, there];
+  }
+  return undefined;
+}
+
+const protocolOf = ({ protocol }: Port): string => (protocol || "TCP").toUpperCase();
+
+/** Whether requests have the same result with either. */
+const isAlike = (entry: ServiceEntry, other: ServiceEntry): boolean => contentOf(entry) === contentOf(other);
+
+const contentOf = ({ spec: { addresses, location, resolution, ports, endpoints, workloadSelector } }: ServiceEntry) =>
+  JSON.stringify([addresses, location, resolution, ports.map(portOf), endpoints, workloadSelector]);
+const portOf = ({ number, protocol, targetPort }: Port) => [number, protocol, targetPort];

@@ -1,0 +1,58 @@
+import { defineRule } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { index, relation } from "../../view/view.ts";
+
+const everyMesh = "mesh";
+
+/** A Telemetry that a control plane reads, and every mesh config. */
+const meshConfigsOfTelemetry = relation(
+  "meshConfigsOfTelemetry",
+  index("Telemetry", (telemetry, settings) => (isServed(telemetry, settings) ? [everyMesh] : [])),
+  index("MeshConfig", () => [everyMesh]),
+);
+
+/** Istio pkg/config/mesh/mesh.go DefaultMeshConfig; those of a mesh config are added. */
+const builtIn: readonly string[] = ["prometheus", "stackdriver", "envoy"];
+
+export const telemetryProviderUnknown = defineRule({
+  id: "telemetry-provider-unknown",
+  subject: "Telemetry",
+  reads: [meshConfigsOfTelemetry],
+  mode: "warn",
+  since: "0.1.0",
+  summary: "A Telemetry names a provider that the mesh config does not define, so nothing is reported to it.",
+  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider). It uses the first provider only for tracing, so spans are not sent anywhere then.",
+  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first.",
+
+  *check(telemetry, mesh) {
+    const configs = mesh.related(meshConfigsOfTelemetry, telemetry);
+    if (configs.length === 0) return;
+    const known = new Set(
+      [...builtIn, ...configs.flatMap((config) => config.mesh.extensionProviders.map(({ name }) => name))].map((name) =>
+        name.toLowerCase(),
+      ),
+    );
+    for (const { field, at, name } of providersOf(telemetry))
+      if (!known.has(name.toLowerCase()))
+        yield {
+          at,
+          message: `The mesh config has no extension provider ${JSON.stringify(name)}: ${effects[field]}`,
+          related: configs,
+          evidence: configs,
+        };
+  },
+});
+
+const providersOf = ({ spec }: ObjectOf<"Telemetry">) =>
+  (["accessLogging", "metrics", "tracing"] as const).flatMap((field) =>
+    spec[field].flatMap(({ providers }, i) =>
+      providers.map(({ name }, j) => ({ field, at: ["spec", field, i, "providers", j], name })),
+    ),
+  );
+
+const effects = {
+  accessLogging: "no access log is written to it",
+  metrics: "no metrics are reported to it",
+  tracing: "no spans are sent",
+} as const;

@@ -1,0 +1,28 @@
+import { defineRule } from "../../engine/rule.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+export const telemetrySamplingTooHigh = defineRule({
+  id: "telemetry-sampling-too-high",
+  subject: "Telemetry",
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  stage: "trial",
+  parameters: {
+    maxPercentage: { summary: "The highest share of requests that may be traced, in percent", default: 10 },
+  },
+  summary: "A Telemetry of a protected namespace traces more requests than the policy allows.",
+  why: "Each traced request sends spans from every proxy on its way (Istio pilot/pkg/model/telemetry.go Tracing, RandomSamplingPercentage). At a high rate, the collector and the proxies need several times their CPU and memory, and spans of important requests are lost when the collector drops some.",
+  fix: "Lower randomSamplingPercentage, or increase the parameter maxPercentage if the collector is made for it.",
+
+  *check(telemetry, { settings }, { maxPercentage }) {
+    if (!isServed(telemetry, settings)) return;
+    for (const [i, { randomSamplingPercentage, disableSpanReporting }] of telemetry.spec.tracing.entries())
+      if (disableSpanReporting !== true && (randomSamplingPercentage ?? 0) > maxPercentage)
+        yield {
+          at: ["spec", "tracing", i, "randomSamplingPercentage"],
+          message: `${randomSamplingPercentage} percent of the requests are traced, more than ${maxPercentage} percent`,
+          key: "sampling",
+        };
+  },
+});

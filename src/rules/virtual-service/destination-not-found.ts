@@ -1,0 +1,207 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
+import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import {
+  isCoveredByWildcard,
+  isRegistryComplete,
+  listenerPortsOf,
+  neighbours,
+  type RegisteredHost,
+  registeredHost,
+  registryReads,
+} from "../../mesh/traffic/registry.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshView } from "../../view/view.ts";
+
+type View = MeshView<(typeof registryReads)[number]>;
+
+export const virtualServiceDestinationNotFound = defineRule({
+  id: "virtual-service-destination-not-found",
+  subject: "VirtualService",
+  reads: registryReads,
+  worksWithout: ["Gateway"],
+  mode: "deny",
+  since: "0.1.0",
+  tags: ["canary"],
+  summary: "A destination or mirror with traffic names a host or a port that no Service and no ServiceEntry has.",
+  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
+  fix: "Correct the host or the port, or create the Service or ServiceEntry before it is routed to. To remove a Service, remove its routes first.",
+
+  *check(virtualService, mesh) {
+    for (const found of problemsOf(virtualService, mesh)) yield found && { ...found.problem, atMost: "warn" };
+  },
+
+  *compare(before, after) {
+    const old = new Set<string | undefined>();
+    for (const found of problemsOf(before.object, before.mesh)) {
+      yield;
+      if (found !== undefined) old.add(found.problem.key);
+    }
+    for (const found of problemsOf(after.object, after.mesh)) {
+      yield;
+      if (found === undefined) continue;
+      const { problem, host, isMissing, isUncertain } = found;
+      const isTaken =
+        isMissing &&
+        before.mesh.get(registeredHost, host).definitions.length > 0 &&
+        names(before.object, host, before.mesh);
+      yield {
+        ...problem,
+        ...(isTaken && !isUncertain ? {} : { atMost: "warn" as const }),
+        ...(old.has(problem.key) ? { existed: true as const } : {}),
+      };
+    }
+  },
+});
+
+/** Whether the relation gave the host for this VirtualService, so that it may be asked for. */
+function names(virtualService: VirtualService, host: string, mesh: View): boolean {
+  for (const { destination } of trafficOf(virtualService))
+    if (fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain) === host) return true;
+  return false;
+}
+
+interface Found {
+  readonly problem: Problem;
+  readonly host: string;
+  readonly isMissing: boolean;
+  readonly isUncertain: boolean;
+}
+
+function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found | undefined> {
+  if (!isServed(virtualService, mesh.settings) || !isRegistryComplete(mesh)) return;
+  // Many routes have the same destination.
+  const known = new Map<string, Problem | undefined>();
+  for (const traffic of trafficOf(virtualService)) {
+    const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
+    if (!isLookedUp(host)) continue;
+    const asked = { host, registered: mesh.get(registeredHost, host) };
+    const key = keyOf(traffic, asked);
+    if (!known.has(key)) {
+      yield;
+      known.set(key, problemAt(virtualService, traffic, asked, mesh));
+    }
+    const problem = known.get(key);
+    if (problem === undefined) continue;
+    const isMissing = asked.registered.definitions.length === 0;
+    const at = [...traffic.at, ...problem.at];
+    yield { problem: { ...problem, at }, host, isMissing, isUncertain: traffic.isUncertain };
+  }
+}
+
+/** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
+const isLookedUp = (host: string): boolean =>
+  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** What the problem of a destination depends on. */
+function keyOf({ destination, route }: Traffic, { host, registered }: Asked): string {
+  const port = destination.port?.number;
+  const isArriving = port === undefined && (registered.ports?.size ?? 0) > 1;
+  return JSON.stringify([host, port, isArriving ? route.match.map((match) => match.port) : ""]);
+}
+
+interface Asked {
+  readonly host: string;
+  readonly registered: RegisteredHost;
+}
+
+function problemAt(
+  virtualService: VirtualService,
+  traffic: Traffic,
+  { host, registered }: Asked,
+  mesh: View,
+): Problem | undefined {
+  const { definitions, ports } = registered;
+  if (definitions.length === 0) return missingHost(host, mesh);
+  if (isHidden(virtualService, registered, mesh))
+    return {
+      at: ["host"],
+      message: `No client of this VirtualService sees "${host}": what defines it is not exported to them`,
+      key: JSON.stringify([host, "hidden"]),
+      evidence: definitions,
+      related: definitions,
+      fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
+    };
+  return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
+}
+
+function portProblem(
+  virtualService: VirtualService,
+  { destination, route }: Traffic,
+  { host, registered, ports }: Asked & { readonly ports: ReadonlySet<number> },
+  mesh: View,
+): Problem | undefined {
+  const asked = destination.port?.number;
+  if (asked)
+    return ports.has(asked) ? undefined : missingPort(`"${host}" has no port ${asked}`, [host, asked], registered);
+  if (ports.size < 2) return undefined;
+  const without = [...(listenerPortsOf(virtualService, route, mesh) ?? [])].find((port) => !ports.has(port));
+  return without === undefined
+    ? undefined
+    : missingPort(
+        `The destination names no port: requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`,
+        [host, "from", without],
+        registered,
+      );
+}
+
+const missingPort = (message: string, key: readonly unknown[], { definitions }: RegisteredHost): Problem => ({
+  at: ["port"],
+  message,
+  key: JSON.stringify(key),
+  evidence: definitions,
+  related: definitions,
+  fix: "Set `port.number` of the destination to a port of the Service, not of its pods.",
+});
+
+/** Only sidecars: which pods serve a gateway is not always known. */
+function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {
+  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== "mesh")) return false;
+  const clients = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+  return (
+    clients.size > 0 &&
+    definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
+  );
+}
+
+function missingHost(host: string, mesh: View): Problem {
+  const namespace = namespaceOfHost(host, mesh.settings.domain);
+  const { hasOthers, namesakes } = mesh.get(neighbours, host);
+  const isWild = isCoveredByWildcard(host, mesh);
+  const name = host.split(".")[0] ?? "";
+  const evidence = namespace === undefined ? [absent("ServiceEntry", "")] : [absent("Service", namespace, name)];
+  return {
+    at: ["host"],
+    message: isWild
+      ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
+      : `"${host}" is no Service and no ServiceEntry`,
+    key: JSON.stringify([host]),
+    evidence,
+    ...(namespace !== undefined && !hasOthers ? { guess: `the Services of namespace ${namespace}` } : {}),
+    ...fixFor(host, { namespace, namesakes, isWild }, mesh),
+  };
+}
+
+interface Known {
+  readonly namespace: string | undefined;
+  readonly namesakes: readonly string[];
+  readonly isWild: boolean;
+}
+
+function fixFor(host: string, { namespace, namesakes, isWild }: Known, mesh: View): Pick<Problem, "fix"> {
+  const { domain } = mesh.settings;
+  const [name = "", second, ...more] = host.split(".");
+  if (isWild)
+    return { fix: `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.` };
+  const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
+  if (isShort)
+    return {
+      fix: `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`,
+    };
+  const others = namesakes.filter((one) => one !== namespace);
+  const meant = others.map((one) => `"${name}.${one}.svc.${domain}"`).join(" or ");
+  return others.length === 0 ? {} : { fix: `Write the host of the Service that exists. Did you mean ${meant}?` };
+}

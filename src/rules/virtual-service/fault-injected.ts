@@ -1,0 +1,40 @@
+import { defineRule } from "../../engine/rule.ts";
+import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+import { routeInWords } from "../../mesh/traffic/route-order.ts";
+
+type Fault = NonNullable<HttpRoute["fault"]>;
+
+export const virtualServiceFaultInjected = defineRule({
+  id: "virtual-service-fault-injected",
+  subject: "VirtualService",
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  tags: ["canary"],
+  summary: "A route of a protected namespace delays or aborts requests on purpose.",
+  why: "Envoy delays or answers this share of the requests itself (Istio pilot/pkg/networking/core/route/route.go TranslateFault). That is for tests, and what a test leaves behind looks like an outage of the service. A fault without a percentage affects no request.",
+  fix: "Remove the fault from the route.",
+
+  *check({ spec }) {
+    for (const [i, route] of spec.http.entries()) {
+      const { fault } = route;
+      if (fault === undefined) continue;
+      for (const [field, does, percent] of injected(fault))
+        if (percent > 0)
+          yield {
+            at: ["spec", "http", i, "fault", field],
+            message: `${does} ${percent} % of the requests of ${routeInWords(route)}`,
+            key: JSON.stringify([field, route.name, route.match]),
+          };
+    }
+  },
+});
+
+/** The faults that Envoy gets: only fixed delays, and aborts with a status. */
+function* injected({ abort, delay }: Fault): Iterable<readonly ["abort" | "delay", string, number]> {
+  if (delay?.fixedDelay) yield ["delay", "Delays", percentOf(delay) ?? delay.percent ?? 0];
+  if (abort?.httpStatus !== undefined || abort?.grpcStatus) yield ["abort", "Aborts", percentOf(abort) ?? 0];
+}
+
+const percentOf = ({ percentage }: NonNullable<Fault["abort"] | Fault["delay"]>): number | undefined =>
+  percentage && (percentage.value ?? 0);

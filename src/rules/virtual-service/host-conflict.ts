@@ -1,0 +1,115 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
+import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/traffic/gateway-routes.ts";
+import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
+import { routeInWords } from "../../mesh/traffic/route-order.ts";
+import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [hostOwners, virtualServicesOfSameHost, takenAtGateways, virtualServicesOfGatewayHost] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const virtualServiceHostConflict = defineRule({
+  id: "virtual-service-host-conflict",
+  subject: "VirtualService",
+  reads,
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["canary"],
+  summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
+  why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go). Recreating an object changes that order.",
+  fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
+
+  *check(virtualService, mesh) {
+    if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
+    const gateways = gatewaysOf(virtualService);
+    const hosts = hostsOf(virtualService, mesh.settings);
+    if (gateways.has(meshGateway))
+      for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
+        yield;
+        yield* inMesh(virtualService, host, i, mesh);
+      }
+    if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) yield* atGateways(virtualService, hosts, mesh);
+  },
+});
+
+/** Which VirtualService sidecars use for a host. */
+function* inMesh(virtualService: VirtualService, host: string, i: number, mesh: View): Iterable<Problem> {
+  const owners = mesh.get(hostOwners, host);
+  if (owners.virtualServices.length < 2) return;
+  const protocol = protocolOf(virtualService);
+  if (protocol !== undefined && !owners.followed(protocol).has(virtualService)) {
+    const owner = ownerBefore(owners, virtualService, protocol);
+    if (owner !== undefined)
+      yield {
+        at: ["spec", "hosts", i],
+        message: `Sidecars use ${idOf(owner)} for "${host}", so this VirtualService has no effect on their requests for it`,
+        key: JSON.stringify([host, meshGateway, idOf(owner)]),
+        related: [owner],
+        evidence: [owner],
+      };
+    return;
+  }
+  yield* takenFor(virtualService, owners, { host, i }, mesh);
+}
+
+/** Only protocols whose first VirtualService hides the others. */
+function protocolOf({ spec }: VirtualService): "http" | "tcp" | undefined {
+  if (spec.http.length > 0) return "http";
+  return spec.tcp.some(({ match }) => match.length === 0) ? "tcp" : undefined;
+}
+
+const ownerBefore = (
+  owners: HostOwners,
+  { metadata: { namespace } }: VirtualService,
+  protocol: "http" | "tcp",
+): VirtualService | undefined => owners.ownerFor(namespace, protocol) ?? owners.ownerFor("", protocol);
+
+/** The clients of other namespaces that it is exported to by name and that would use a public one of another owner. */
+function* takenFor(
+  virtualService: VirtualService,
+  owners: HostOwners,
+  { host, i }: { readonly host: string; readonly i: number },
+  mesh: View,
+): Iterable<Problem> {
+  const { metadata, spec } = virtualService;
+  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  if (visible.has(everyNamespace) || spec.http.length === 0) return;
+  const loser = owners.ownerFor("", "http");
+  if (loser === undefined || loser.metadata.namespace === metadata.namespace) return;
+  for (const client of visible)
+    if (client !== metadata.namespace && owners.ownerFor(client, "http") === virtualService)
+      yield {
+        at: ["spec", "hosts", i],
+        message: `Clients in "${client}" use this VirtualService for "${host}" instead of ${idOf(loser)}: it is exported to them by name`,
+        key: JSON.stringify([host, client, idOf(loser)]),
+        related: [loser],
+        evidence: [loser],
+      };
+}
+
+function* atGateways(
+  virtualService: VirtualService,
+  hosts: readonly string[],
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const known = new Set<number>();
+  for (const host of new Set(hosts)) {
+    yield;
+    for (const { i, route, gateway, by } of mesh.get(takenAtGateways, host).get(virtualService)?.values() ?? []) {
+      if (known.has(i)) continue;
+      known.add(i);
+      yield {
+        at: ["spec", "http", i],
+        message: `No request for "${host}" reaches ${routeInWords(route)} at gateway "${gateway}": ${idOf(by)} takes them, which is older`,
+        key: JSON.stringify([host, gateway, route.name, route.match, idOf(by)]),
+        related: [by],
+        evidence: [by],
+      };
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { shownDuration } from "../../mesh/traffic/durations.ts";
+import { conditionsAfterProcessing, methodsRepeated, retriesOf, timeoutMsOf } from "../../mesh/traffic/retries.ts";
+import { routeInWords } from "../../mesh/traffic/route-order.ts";
+import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+
+export const virtualServiceRetriesUnsafe = defineRule({
+  id: "virtual-service-retries-unsafe",
+  subject: "VirtualService",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  // Many applications make POST idempotent, by a key or a transaction, which no manifest shows.
+  stage: "trial",
+  tags: ["canary"],
+  summary:
+    "A route repeats requests that the application may have processed, or plans retries that its timeout cuts off.",
+  why: "Envoy repeats a request when a condition of retryOn is true (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy). `5xx`, `gateway-error` and `reset` are also true after the application has processed it, so a POST or PATCH can take effect twice. The timeout of a route includes all attempts, so retries that do not fit never happen.",
+  fix: "Retry only on `connect-failure,refused-stream`, give POST and PATCH a route of their own with `retries: {attempts: 0}`, and set a timeout that is longer than all attempts together.",
+
+  *check({ spec }) {
+    for (const [i, route] of spec.http.entries()) {
+      if (route.redirect !== undefined || route.directResponse !== undefined) continue;
+      for (const problem of [repeated(route), cutOff(route)])
+        if (problem !== undefined) yield { ...problem, at: ["spec", "http", i, ...problem.at] };
+    }
+  },
+});
+
+function repeated(route: HttpRoute): Problem | undefined {
+  const [condition] = conditionsAfterProcessing(retriesOf(route));
+  const methods = methodsRepeated(route);
+  if (condition === undefined || methods === "left out") return undefined;
+  const which = methods === "named" ? "POST or PATCH requests" : "requests of every method, also POST and PATCH,";
+  return {
+    at: ["retries", "retryOn"],
+    message: `On "${condition}", ${routeInWords(route)} repeats ${which} that may have been processed`,
+    key: JSON.stringify(["repeated", route.name, route.match, condition, methods]),
+  };
+}
+
+function cutOff(route: HttpRoute): Problem | undefined {
+  const { attempts, perTryTimeoutMs, isSet } = retriesOf(route);
+  const timeoutMs = timeoutMsOf(route);
+  if (!isSet || timeoutMs === undefined || perTryTimeoutMs === undefined) return undefined;
+  if (attempts * perTryTimeoutMs <= timeoutMs) return undefined;
+  const wanted = `${attempts} retries of ${shownDuration(perTryTimeoutMs)}`;
+  return {
+    at: ["retries", "attempts"],
+    message: `The timeout of ${routeInWords(route)}, ${shownDuration(timeoutMs)}, ends before ${wanted} are over`,
+    key: JSON.stringify(["cut off", route.name, route.match, attempts, perTryTimeoutMs, timeoutMs]),
+    fix: "Raise the timeout of the route, or lower attempts or perTryTimeout.",
+  };
+}

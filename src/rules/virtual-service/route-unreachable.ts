@@ -1,0 +1,35 @@
+import { defineRule } from "../../engine/rule.ts";
+import { type HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+import { routeInWords, unreachableRoutes } from "../../mesh/traffic/route-order.ts";
+
+export const virtualServiceRouteUnreachable = defineRule({
+  id: "virtual-service-route-unreachable",
+  subject: "VirtualService",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["canary"],
+  summary: "No request reaches a route, because an earlier route takes all its requests.",
+  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; tls.go buildSidecarOutboundTCPFilterChainOpts for tcp). Regular expressions are compared as text only: what one contains is not decided.",
+  fix: "Move the more specific route before the other one, or remove it.",
+
+  *check({ spec, ...virtualService }) {
+    for (const { i, route, by } of unreachableRoutes({ spec, ...virtualService }))
+      yield {
+        at: ["spec", "http", i],
+        message: `No request reaches ${routeInWords(route)}: ${routeInWords(by)} comes first and takes them all`,
+        key: JSON.stringify([route.name, route.match, identityOf(by)]),
+      };
+    const first = spec.tcp.findIndex(({ match }) => match.length === 0);
+    if (first < 0) return;
+    for (const [i, { match }] of spec.tcp.entries())
+      if (i > first)
+        yield {
+          at: ["spec", "tcp", i],
+          message: "No connection reaches a tcp route: a tcp route without match comes first and takes them all",
+          key: JSON.stringify(["tcp", match]),
+        };
+  },
+});
+
+const identityOf = ({ name, match }: HttpRoute) => [name, match];

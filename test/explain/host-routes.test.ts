@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { selectionOf } from "../../src/engine/setting.ts";
+import { explanationOf } from "../../src/explain/explanation.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import type { ExplanationLine } from "../../src/report/explanation.ts";
+import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+
+const { policies } = loadPolicies([], rules);
+
+/** The lines with a key of an explanation of a host, for clients of a namespace; a `-` is in front of what has no effect. */
+function explained(host: string, from: string, objects: readonly AnyObject[], ...keys: string[]): readonly string[] {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const object of objects) mesh.set(object);
+  const input = { mesh, policies, selection: selectionOf(policies), rules };
+  const flat = (lines: readonly ExplanationLine[]): readonly ExplanationLine[] =>
+    lines.flatMap((line) => [line, ...flat(line.lines ?? [])]);
+  return flat(explanationOf({ kind: "host", host, from }, input).lines)
+    .filter(({ key }) => keys.includes(key))
+    .map(({ text, counts }) => `${counts === false ? "- " : ""}${text}`);
+}
+
+const service = (name: string) =>
+  readObject("Service", { kind: "Service", metadata: { name, namespace: "shop" }, spec: { ports: [{ port: 80 }] } });
+const virtualService = (name: string, createdAt: string, spec: object) =>
+  readObject("VirtualService", { metadata: { name, namespace: "shop", creationTimestamp: createdAt }, spec });
+const to = (host: string) => [{ destination: { host } }];
+const host = "cart.shop.svc.cluster.local";
+
+test("routes have their timeouts and retries, and say what never gets a request and what does not exist", () => {
+  const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
+    hosts: ["cart"],
+    http: [
+      {
+        match: [{ uri: { prefix: "/api" } }],
+        route: to("cart"),
+        timeout: "10s",
+        retries: { attempts: 3, perTryTimeout: "2s", retryOn: "5xx" },
+      },
+      { match: [{ uri: { exact: "/api/x" } }], route: to("cart"), retries: { attempts: 0 } },
+      { route: to("carts") },
+    ],
+  });
+  assert.deepEqual(explained(host, "shop", [service("cart"), routes], "virtualService.route"), [
+    "http[0], where its match applies: 100% to cart; timeout 10 s; 3 retries on 5xx, each up to 2 s",
+    '- http[1], where its match applies: 100% to cart; no retries; no request reaches it, because the route for URI prefix "/api" takes them',
+    "http[2]: 100% to carts (no such host: 503)",
+  ]);
+});
+
+test("at a gateway, routes are in the order in which Envoy tries them", () => {
+  const bound = { hosts: [host], gateways: ["ingress/public"] };
+  const objects = [
+    service("cart"),
+    virtualService("older", "2026-01-01T00:00:00Z", {
+      ...bound,
+      http: [{ match: [{ uri: { prefix: "/a" } }], route: to("cart") }, { route: to("cart") }],
+    }),
+    virtualService("younger", "2026-01-02T00:00:00Z", {
+      ...bound,
+      http: [
+        { match: [{ uri: { prefix: "/a/b" } }, { uri: { prefix: "/c" } }], route: to("cart") },
+        { route: to("cart") },
+      ],
+    }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "gateway", "gateway.route"), [
+    "At gateway ingress/public: VirtualService shop/older, VirtualService shop/younger, merged, the oldest first, and routes without a match last",
+    "VirtualService shop/older http[0], where its match applies: 100% to cart",
+    "VirtualService shop/younger http[0], where one of its matches applies: 100% to cart",
+    "VirtualService shop/older http[1]: 100% to cart",
+    "- VirtualService shop/younger http[1]: 100% to cart; no request reaches it, because the route without match of VirtualService shop/older takes them",
+  ]);
+});
+
+test("what the Sidecars of the clients hide is said", () => {
+  const sidecar = (name: string, spec: object) => readObject("Sidecar", { metadata: { name, namespace: "web" }, spec });
+  const routes = virtualService("cart", "2026-01-01T00:00:00Z", { hosts: ["cart"], http: [{ route: to("cart") }] });
+  const objects = [
+    service("cart"),
+    routes,
+    sidecar("default", { egress: [{ hosts: ["./*"] }], outboundTrafficPolicy: { mode: "REGISTRY_ONLY" } }),
+    sidecar("front", { workloadSelector: { labels: { app: "front" } }, egress: [{ hosts: ["shop/*"] }] }),
+  ];
+  assert.deepEqual(explained(host, "web", objects, "sidecar"), [
+    "Sidecar web/front imports the host for clients with app=front",
+    "Sidecar web/default does not import the host: requests for it are refused, unless an imported VirtualService routes to it",
+  ]);
+  assert.deepEqual(explained(host, "other", objects, "sidecar"), []);
+});
