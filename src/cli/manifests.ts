@@ -28,6 +28,7 @@ export interface ManifestsOptions extends OnePolicyOptions {
   readonly caFile?: string;
   readonly failurePolicy: FailurePolicy;
   readonly protectedFailurePolicy: FailurePolicy;
+  readonly definitions: boolean;
   readonly networkPolicy: boolean;
   readonly url?: string;
 }
@@ -68,6 +69,7 @@ export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) =>
     )
     .addOption(policiesOption())
     .addOption(profileOption())
+    .option("--no-definitions", "leave the CustomResourceDefinitions of MeshwardPolicy and MeshwardException out")
     .option("--no-network-policy", "leave the NetworkPolicy out")
     .option("--url <url>", "Meshward runs outside of the cluster at this https URL", httpsUrl)
     .action(async (options: ManifestsOptions) => finish(await manifests(options, terminal)));

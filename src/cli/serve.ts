@@ -26,6 +26,7 @@ import {
   type BackgroundAuditParts,
   startBackgroundAudit,
 } from "./background-audit.ts";
+import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
@@ -46,7 +47,7 @@ import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, BackgroundAuditFlags {
+export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, ClientOptions, BackgroundAuditFlags {
   readonly namespace?: string;
   readonly auditPage?: boolean;
   readonly host?: string;
@@ -85,6 +86,8 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--self-signed", "create a certificate at every start, in the folder of --certs")
     .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
+    .addOption(clientCaOption())
+    .addOption(clientNameOption())
     .addOption(policiesOption())
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
@@ -127,6 +130,7 @@ const liveReadMs = 300;
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
   const { certificates, announce } = await certificatesOf(options, terminal, log);
+  const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const metrics = createMetrics({ processMetrics: true });
   const mesh = await followMesh(options, terminal, { log, metrics });
@@ -137,6 +141,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     log.info({}, "reading policies and certificates again");
     policies.reload();
     certificates.reload?.();
+    clients?.authorities.reload();
   });
   const warmUp = createWarmUp();
   const auditPage = auditPageOf(mesh.current, options);
@@ -150,6 +155,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     connection,
     policies: policies.current,
     certificates,
+    clients,
     log,
     metrics,
     host: options.host ?? everyAddress(),

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { setTimeout as later, setImmediate as nextTurn } from "node:timers/promises";
 import { createGate, type GateParts } from "../admission/gate.ts";
 import { PendingChanges } from "../admission/pending-changes.ts";
+import type { Clients } from "../http/client-authentication.ts";
 import { createOpsServer } from "../http/ops-server.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import { type AdmissionServer, createAdmissionServer, type Limits } from "../http/server.ts";
@@ -31,6 +32,8 @@ export interface WebhookOptions {
   /** Returns the URL of a rule's page. */
   readonly pageOf?: (ruleId: string) => string;
   readonly certificates: CertificateSource;
+  /** Who may call. Default: everyone who reaches the port. */
+  readonly clients?: Clients | undefined;
   readonly log: Log;
   /** Default: metrics of its own. */
   readonly metrics?: Metrics;
@@ -87,6 +90,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     limits,
     tell: events.tell,
     storedBytes: options.storedBytes,
+    clients: options.clients,
   });
   const checks = [...server.readiness, ...(options.checks ?? [])];
   const ops = createOpsServer({ checks, metrics, page: options.page });
@@ -101,6 +105,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       await events.close();
       await ops.close();
       certificates.close();
+      options.clients?.authorities.close();
       log.flush();
     },
   };

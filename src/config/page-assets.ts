@@ -16,10 +16,14 @@ function build(): readonly [script: string, style: string] {
   const [script, style] = ["main.tsx", "page.css"].map((file) => {
     const path = fileURLToPath(new URL(`../page/${file}`, import.meta.url));
     const { outputFiles } = buildSync({ ...pageBuild, entryPoints: [path], write: false });
-    return outputFiles[0]?.text ?? "";
+    return (outputFiles[0]?.text ?? "").trim().replaceAll(controls, escaped);
   });
   return [script ?? "", style ?? ""];
 }
+
+/** Control characters in string literals: HTML does not allow all of them, and the hash of the script would not match. */
+const controls = /[^\P{Cc}\n]/gu;
+const escaped = (control: string): string => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`;
 
 /** How the page is built; a script element could not contain an end tag of its own. */
 export const pageBuild = {

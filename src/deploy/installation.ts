@@ -1,6 +1,7 @@
 import packageJson from "../../package.json" with { type: "json" };
 import type { Rule } from "../engine/rule.ts";
 import { certManagerObjects, injectedAuthority } from "./cert-manager.ts";
+import { documentDefinitions } from "./definitions.ts";
 import { protectedByDefault, type ProtectedNamespaces } from "./fail-closed.ts";
 import { installationName, type KubernetesObject, selectorLabels } from "./object.ts";
 import { permissionObjects } from "./permissions.ts";
@@ -30,8 +31,9 @@ export interface InstallationOptions {
   readonly profile: string;
   /** MeshwardPolicy and MeshwardException documents as YAML text. */
   readonly policies?: string;
+  /** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException. */
+  readonly definitions: boolean;
   readonly networkPolicy: boolean;
-  readonly monitoring: boolean;
   /** Meshward runs outside of the cluster at this URL: no Deployment, and nothing that belongs to it. */
   readonly url?: string;
   /** PEM, for caBundle. */
@@ -49,8 +51,8 @@ export const defaultInstallation: InstallationOptions = {
   protectedFailurePolicy: "Fail",
   protectedNamespaces: protectedByDefault,
   profile: "baseline",
+  definitions: true,
   networkPolicy: true,
-  monitoring: false,
 };
 
 /**
@@ -62,7 +64,8 @@ export function installation(rules: readonly Rule[], options: InstallationOption
   const isInside = url === undefined;
   return [
     namespaceObject(namespace),
-    ...permissionObjects(rules, options),
+    ...(options.definitions ? documentDefinitions(rules) : []),
+    ...permissionObjects(rules, { ...options, ownsCertificates: false }),
     ...(isInside ? workloadObjects(options) : []),
     ...(isInside && options.certificates === "cert-manager"
       ? certManagerObjects(namespace, serviceNames(namespace))

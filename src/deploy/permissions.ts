@@ -38,38 +38,44 @@ const eventRules: readonly PolicyRule[] = [
 /** Istio's ConfigMaps, in Istio's namespace only. RBAC cannot limit a list to a label. */
 const configMapRules: readonly PolicyRule[] = [{ apiGroups: [""], resources: ["configmaps"], verbs: following }];
 
-/** The name of the roles for what the elected replica writes. */
-const controllersName = `${installationName}-controllers`;
+/** What the controllers write. Only an authority of Meshward's own needs a Secret and caBundle. */
+function controllerRules(scope: Permission["scope"], ownsCertificates: boolean): readonly PolicyRule[] {
+  const { certificates, caBundle, ...always } = permissionsOfControllers();
+  const needed = [...Object.values(always).flat(), ...(ownsCertificates ? [...certificates, ...caBundle] : [])];
+  const rules = needed
+    .filter((permission) => permission.scope === scope)
+    .map(
+      ({ apiGroups, resources, resourceNames, verbs }): PolicyRule => ({
+        apiGroups,
+        resources,
+        ...(resourceNames === undefined ? {} : { resourceNames }),
+        verbs,
+      }),
+    );
+  return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
+}
 
-const policyRule = ({ apiGroups, resources, resourceNames, verbs }: Permission): PolicyRule => ({
-  apiGroups,
-  resources,
-  ...(resourceNames === undefined ? {} : { resourceNames }),
-  verbs,
-});
+export interface PermissionOptions {
+  readonly namespace: string;
+  readonly istioNamespace: string;
+  readonly ownsCertificates: boolean;
+}
 
 /** The service account, and every permission that it has. */
 export function permissionObjects(
   rules: readonly Rule[],
-  { namespace, istioNamespace }: { readonly namespace: string; readonly istioNamespace: string },
+  { namespace, istioNamespace, ownsCertificates }: PermissionOptions,
 ): readonly KubernetesObject[] {
   const subjects = [{ kind: "ServiceAccount", name: installationName, namespace }];
-  const granted = (
-    kind: "ClusterRole" | "Role",
-    rules: readonly PolicyRule[],
-    where: { readonly namespace?: string; readonly name?: string } = {},
-  ): KubernetesObject[] => {
-    const metadata = { name: installationName, ...where };
+  const granted = (kind: "ClusterRole" | "Role", rules: readonly PolicyRule[], where?: string): KubernetesObject[] => {
+    const metadata = { name: installationName, ...(where === undefined ? {} : { namespace: where }) };
     const apiVersion = "rbac.authorization.k8s.io/v1";
-    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind, name: metadata.name };
+    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind, name: installationName };
     return [
       { apiVersion, kind, metadata, rules },
       { apiVersion, kind: `${kind}Binding`, metadata, roleRef, subjects },
     ];
   };
-  const { election, audit } = permissionsOfControllers();
-  const ofControllers = (scope: Permission["scope"]) =>
-    [...election, ...audit].filter((one) => one.scope === scope).map(policyRule);
   return [
     {
       apiVersion: "v1",
@@ -77,9 +83,8 @@ export function permissionObjects(
       metadata: { name: installationName, namespace },
       automountServiceAccountToken: false,
     },
-    ...granted("ClusterRole", [...readRules(rules), ...eventRules]),
-    ...granted("ClusterRole", ofControllers("cluster"), { name: controllersName }),
-    ...granted("Role", configMapRules, { namespace: istioNamespace }),
-    ...granted("Role", ofControllers("namespace"), { namespace, name: controllersName }),
+    ...granted("ClusterRole", [...readRules(rules), ...eventRules, ...controllerRules("cluster", ownsCertificates)]),
+    ...granted("Role", controllerRules("namespace", ownsCertificates), namespace),
+    ...granted("Role", configMapRules, istioNamespace),
   ];
 }

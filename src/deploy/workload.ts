@@ -150,6 +150,7 @@ function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
           "serve",
           "--mesh=cluster",
           `--profile=${profile}`,
+          "--policies-from-cluster",
           `--tls-cert=${certificateFolder}/tls.crt`,
           `--tls-key=${certificateFolder}/tls.key`,
           ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),

@@ -3,7 +3,7 @@ import { permissionObjects, type PolicyRule } from "../deploy/permissions.ts";
 import type { Rule } from "../engine/rule.ts";
 import { counted } from "../text/phrases.ts";
 import { type CheckResult, fail, ok } from "./check-result.ts";
-import { at, type ClusterApi, textAt } from "./cluster-api.ts";
+import { at, type ClusterApi, objectsIn, textAt } from "./cluster-api.ts";
 
 /** One permission, as authorization.k8s.io/v1 ResourceAttributes. */
 interface Attributes {
@@ -27,7 +27,8 @@ export async function checkPermissions(
 ): Promise<readonly CheckResult[]> {
   const account = `system:serviceaccount:${namespace}:${installationName}`;
   const isSelf = (await ownName(api)) === account;
-  const needed = permissionObjects(rules, { namespace, istioNamespace }).flatMap((object) =>
+  const ownsCertificates = await hasOwnAuthority(api, namespace);
+  const needed = permissionObjects(rules, { namespace, istioNamespace, ownsCertificates }).flatMap((object) =>
     object.kind === "Role" || object.kind === "ClusterRole"
       ? (object["rules"] as readonly PolicyRule[]).flatMap((rule) => attributesOf(rule, object.metadata.namespace))
       : [],
@@ -52,6 +53,14 @@ export async function checkPermissions(
       grant,
     ),
   );
+}
+
+/** Whether the Deployment keeps an authority of its own, which takes permissions that others do not need. */
+async function hasOwnAuthority(api: ClusterApi, namespace: string): Promise<boolean> {
+  const found = await api.get(`/apis/apps/v1/namespaces/${namespace}/deployments/${installationName}`);
+  const containers = at(found, "spec", "template", "spec", "containers");
+  const args = objectsIn(containers).flatMap(({ args }) => (Array.isArray(args) ? args : []));
+  return args.some((arg) => typeof arg === "string" && arg.startsWith("--tls-secret"));
 }
 
 function attributesOf(rule: PolicyRule, namespace: string | undefined): readonly Attributes[] {

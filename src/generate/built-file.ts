@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { build, type Metafile, type Plugin, type PluginBuild } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
 import { schemaPackages } from "../schemas/built-in.ts";
+import { billOfMaterials, billOfMaterialsFile } from "./bill-of-materials.ts";
 import { embeddedAssets } from "./embedded-assets.ts";
 import { embeddedPage, filesOfPage } from "./embedded-page.ts";
 import { embeddedSchemas } from "./embedded-schemas.ts";
@@ -99,7 +100,7 @@ const filesIn = ({ outputs }: Metafile): string[] =>
     Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
   );
 
-/** Writes `meshward.js`, its source map and the notices into a folder. */
+/** Writes `meshward.js`, its source map, the notices and the bill of materials into a folder. */
 export async function writeBuiltFile(folder: string): Promise<void> {
   const outfile = join(folder, "meshward.js");
   const { metafile } = await build({
@@ -120,8 +121,7 @@ export async function writeBuiltFile(folder: string): Promise<void> {
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);
-  writeFileSync(
-    join(folder, noticesFile),
-    thirdPartyNotices([...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas], root),
-  );
+  const files = [...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas];
+  writeFileSync(join(folder, noticesFile), thirdPartyNotices(files, root));
+  writeFileSync(join(folder, billOfMaterialsFile), billOfMaterials(files, root));
 }

@@ -8,6 +8,7 @@ import {
 } from "../deploy/installation.ts";
 import type { KubernetesObject } from "../deploy/object.ts";
 import { failurePolicies, type Webhook } from "../deploy/webhooks.ts";
+import { yamlOf } from "../deploy/yaml.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { GeneratedFile } from "./rule-pages.ts";
 
@@ -46,6 +47,7 @@ export function chartFiles(rules: readonly Rule[]): readonly GeneratedFile[] {
   });
   return [
     { path: `${folder}/Chart.yaml`, content: chartYaml() },
+    template("definitions.yaml", definitionTemplate(rules)),
     template("_permissions.tpl", permissionTemplates(rules)),
     template("_webhooks.tpl", webhookTemplates(rules)),
   ];
@@ -68,6 +70,18 @@ const chartYaml = (): string =>
     annotations: { "artifacthub.io/license": packageJson.license, "artifacthub.io/category": "security" },
   })}`;
 
+/** Helm keeps them at an uninstall, because every policy would be deleted with them. */
+function definitionTemplate(rules: readonly Rule[]): string {
+  const kept = objectsFor(rules, {})
+    .filter(({ kind }) => kind === "CustomResourceDefinition")
+    .map((object) => ({
+      ...object,
+      metadata: { name: object.metadata.name, annotations: { "helm.sh/resource-policy": "keep" } },
+    }));
+  const labels = '  labels: {{- include "meshward.labels" . | nindent 4 }}';
+  const text = yamlOf(kept).replaceAll(/^ {2}annotations:$/gm, `${labels}\n  annotations:`);
+  return `{{- if .Values.definitions.install }}\n${text}{{- end }}\n`;
+}
 const objectsFor = (rules: readonly Rule[], options: Partial<InstallationOptions>): readonly KubernetesObject[] =>
   installation(rules, {
     ...defaultInstallation,

@@ -9,6 +9,7 @@ import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
 import { kustomizeFiles } from "./kustomize.ts";
+import { monitoringFiles } from "./monitoring.ts";
 import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
@@ -37,6 +38,7 @@ export async function generated(): Promise<Generated> {
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules, fixtures),
       { path: "docs/observability.md", content: observability },
+      ...monitoringFiles(),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
       { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },

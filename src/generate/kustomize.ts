@@ -54,6 +54,7 @@ const overlay = (name: string): GeneratedFile =>
 
 function fileOf(kind: string): string {
   if (kind === "Namespace") return "namespace.yaml";
+  if (kind === "CustomResourceDefinition") return "definitions.yaml";
   if (/Role|ServiceAccount/.test(kind)) return "permissions.yaml";
   if (kind.endsWith("WebhookConfiguration")) return "webhooks.yaml";
   return kind === "Issuer" || kind === "Certificate" ? "cert-manager.yaml" : "workload.yaml";

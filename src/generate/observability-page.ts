@@ -8,7 +8,7 @@ import { createMetrics, metricsTable } from "../telemetry/metrics.ts";
 export async function observabilityPage(): Promise<string> {
   return [
     "# What Meshward exposes\n",
-    "This page is generated (`npm run generate`) from the tables in the code. \n",
+    "This page is generated (`npm run generate`) from the tables in the code. [Alerts](alerts.md) are made of the metrics.\n",
     "## Metrics\n",
     "`GET /metrics` of the operations port (`--ops-port`, 8080) has them in the text format of Prometheus. No label contains the",
     "name of a user or an object. A counter whose label values are all known starts at 0.\n",

@@ -18,16 +18,22 @@ interface Package {
  * may pass on must not be in the bundle.
  */
 export function thirdPartyNotices(files: readonly string[], root: string): string {
-  const folders = new Set(files.flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []));
   // One version may be installed in several places.
   const filesOf = (folder: string) =>
     files.filter((file) => file.startsWith(`${folder}/`)).map((file) => join(root, file));
-  const entries = [...new Set([...folders].map((folder) => noticeOf(join(root, folder), filesOf(folder))))].sort();
+  const entries = [
+    ...new Set(packageFolders(files).map((folder) => noticeOf(join(root, folder), filesOf(folder)))),
+  ].sort();
   return [
     `Meshward's built file holds code and data of ${entries.length} packages. Their notices and licences:\n`,
     ...entries,
   ].join(`\n${"-".repeat(100)}\n\n`);
 }
+
+/** The folders of the packages that these files belong to, as paths below the same root. */
+export const packageFolders = (files: readonly string[]): readonly string[] => [
+  ...new Set(files.flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [])),
+];
 
 function noticeOf(folder: string, files: readonly string[]): string {
   const described = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Package;

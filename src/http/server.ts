@@ -9,6 +9,7 @@ import type { Certificate, CertificateSource } from "../tls/certificate-source.t
 import { type Clock, systemClock } from "../tls/clock.ts";
 import { secureContext } from "../tls/secure-context.ts";
 import { reviewHandler } from "./admission-routes.ts";
+import { ClientAuthentication, type Clients } from "./client-authentication.ts";
 import { type ConnectionLimits, Connections } from "./connections.ts";
 import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
@@ -65,6 +66,8 @@ export interface AdmissionServerOptions {
   /** The largest object that the cluster can store, in bytes. Default: see {@link readReview}. */
   readonly storedBytes?: number | undefined;
   readonly clock?: Clock;
+  /** Default: everyone who reaches the port may call. */
+  readonly clients?: Clients | undefined;
 }
 
 export interface AdmissionServer {
@@ -83,9 +86,12 @@ export interface AdmissionServer {
 export function createAdmissionServer(options: AdmissionServerOptions): AdmissionServer {
   const { metrics, clock = systemClock } = options;
   const limits = { ...defaultLimits, ...options.limits };
-  const app = createApp(limits, options.certificates.current());
+  const { clients } = options;
+  const app = createApp(limits, options.certificates.current(), clients);
   const load: Load = { inFlight: 0, bytes: 0, draining: false };
   const rejected = new RepeatedLines(options.log, clock);
+  const authentication = clients && new ClientAuthentication(clients, { metrics, rejected });
+  authentication?.guard(app.server);
   const connections = new Connections(app.server, limits, (state) => {
     metrics.connectionClosed(state);
     rejected.warn(state, { state }, "connections without a complete request were closed, because there were too many");
@@ -93,10 +99,12 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", collectBody(limits.bodyBytes, connections));
   app.addHook("onRequest", (request, reply, done) => {
-    if (load.draining) reply.header("connection", "close");
+    if (load.draining || authentication?.isOutdated(request.raw) === true) reply.header("connection", "close");
     connections.begun(request.raw);
     reply.raw.once("close", () => connections.ended(request.raw));
-    return done();
+    const refusal = authentication?.refusal(request.raw);
+    if (refusal === undefined) return done();
+    return reply.code(403).header("connection", "close").send({ error: refusal });
   });
   const preHandler = admitReviews({ load, limits, connections, metrics, rejected });
   app.post("/validate", { preHandler }, reviewHandler({ ...options, rejected }, "/validate"));
@@ -107,6 +115,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
   });
   app.server.on("tlsClientError", (error: NodeJS.ErrnoException) => handshakeFailed(rejected, error));
   followCertificate(app, options);
+  followAuthorities(app, options, authentication);
   metrics.watchInFlight(() => load.inFlight);
   metrics.watchConnections(() => connections.counts());
 
@@ -159,7 +168,7 @@ interface Load {
 
 type App = ReturnType<typeof createApp>;
 
-function createApp(limits: Limits, certificate: Certificate) {
+function createApp(limits: Limits, certificate: Certificate, clients: Clients | undefined) {
   return fastify({
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -172,7 +181,9 @@ function createApp(limits: Limits, certificate: Certificate) {
     exposeHeadRoutes: false,
     trustProxy: false,
     https: {
-      ...secureContext(certificate),
+      ...secureContext(certificate, clients?.authorities.current()),
+      requestCert: clients !== undefined,
+      rejectUnauthorized: false,
       handshakeTimeout: 5_000,
       headersTimeout: limits.headersTimeoutMs,
       connectionsCheckingInterval: limits.checkIntervalMs,
@@ -187,7 +198,7 @@ function followCertificate(app: App, options: AdmissionServerOptions): void {
   warnOfExposure(options);
   certificates.onChange((certificate) => {
     try {
-      app.server.setSecureContext(secureContext(certificate));
+      app.server.setSecureContext(secureContext(certificate, options.clients?.authorities.current()));
     } catch (error) {
       refused(error instanceof Error ? error.message : String(error));
       return;
@@ -203,6 +214,22 @@ function followCertificate(app: App, options: AdmissionServerOptions): void {
     metrics.certificateReload("refused");
     log.error({ problem }, "certificate was not reloaded; the last valid one stays in use");
   }
+}
+
+function followAuthorities(
+  app: App,
+  { certificates, clients, log }: AdmissionServerOptions,
+  authentication: ClientAuthentication | undefined,
+): void {
+  clients?.authorities.onChange((pem) => {
+    app.server.setSecureContext(secureContext(certificates.current(), pem));
+    authentication?.replaced();
+    app.server.closeIdleConnections();
+    log.info({}, "authorities of client certificates were reloaded");
+  });
+  clients?.authorities.onProblem((problem) =>
+    log.error({ problem }, "authorities of client certificates were not reloaded; the last valid ones stay in use"),
+  );
 }
 
 function shed(reply: FastifyReply): void {

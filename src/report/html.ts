@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { pageScript, pageStyle } from "../config/page-assets.ts";
+import { printableLine } from "../text/printable.ts";
 import type { Destination } from "./format.ts";
 import { namespaceOfReported } from "./filter.ts";
 import type { PageData, PageFinding } from "./page-data.ts";
@@ -38,8 +39,7 @@ function htmlPage(data: PageData): string {
   // The only place where text of users is put into HTML: as JSON, in which no tag can begin or end.
   const json = JSON.stringify(data)
     .replaceAll("<", "\\u003c")
-    .replaceAll("\u2028", "\\u2028")
-    .replaceAll("\u2029", "\\u2029");
+    .replaceAll(/[^\x20-\x7e]/g, escaped);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -61,11 +61,16 @@ function htmlPage(data: PageData): string {
 `;
 }
 
+const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 /** Nothing is loaded, sent or framed, and only this script and this style count. */
 export function contentSecurityPolicy(script: string, style: string): string {
   const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
   return `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
 }
+
+/** Without characters that hide or reorder text. */
+const shown = (text: string): string => printableLine(text, 2_000);
 
 type Sources = Pick<Destination, "repositoryPath" | "lines">;
 
@@ -81,14 +86,14 @@ function pageFinding(
     rule,
     id: fingerprint,
     mode,
-    kind: object.kind,
+    kind: shown(object.kind),
     namespace: namespaceOfReported(object),
-    name: object.name,
-    path,
-    message,
-    ...(isOwnFix ? { fix } : {}),
-    ...(lowered === undefined ? {} : { lowered }),
-    ...(related.length === 0 ? {} : { related: related.map(shownObject) }),
+    name: shown(object.name),
+    path: shown(path),
+    message: shown(message),
+    ...(isOwnFix ? { fix: shown(fix) } : {}),
+    ...(lowered === undefined ? {} : { lowered: shown(lowered) }),
+    ...(related.length === 0 ? {} : { related: related.map((one) => shown(shownObject(one))) }),
     ...placeOf(finding, sources),
     ...("exception" in finding ? { exception: finding.exception } : {}),
   };
@@ -99,6 +104,6 @@ function placeOf(
   { repositoryPath, lines }: Sources,
 ): Pick<PageFinding, "place" | "lines"> {
   if (file === null) return {};
-  const manifest = line === null ? undefined : lines?.(file, line);
+  const manifest = line === null ? undefined : lines?.(file, line)?.map((one) => ({ ...one, text: shown(one.text) }));
   return { place: `${repositoryPath(file)}:${line ?? 1}`, ...(manifest === undefined ? {} : { lines: manifest }) };
 }

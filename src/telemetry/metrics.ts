@@ -73,6 +73,13 @@ const table = {
     labels: ["reason"],
     values: { reason: ["review_size", "object_size", "unreadable"] },
   },
+  clientsRefused: {
+    name: "meshward_clients_refused_total",
+    type: "counter",
+    help: "Connections and requests that were refused because of --client-ca or --client-name; reason is certificate (none, or no valid one) or name",
+    labels: ["reason"],
+    values: { reason: ["certificate", "name"] },
+  },
   overBudget: {
     name: "meshward_reviews_over_budget_total",
     type: "counter",
@@ -312,6 +319,8 @@ export interface Metrics {
   admission(sample: AdmissionSample): void;
   shed(): void;
   refused(reason: RefusalReason): void;
+  /** A client was refused by --client-ca or --client-name. */
+  clientRefused(reason: "certificate" | "name"): void;
   /** A connection was closed because of a limit. */
   connectionClosed(state: string): void;
   event(reason: string, result: EventResult): void;
@@ -377,6 +386,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const ruleErrors = counter(table.ruleErrors);
   const shed = counter(table.shed);
   const refused = counter(table.refused);
+  const clientsRefused = counter(table.clientsRefused);
   const overBudget = counter(table.overBudget);
   const connectionsClosed = counter(table.connectionsClosed);
   const breakGlass = counter(table.breakGlass);
@@ -434,6 +444,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     },
     shed: () => shed.inc(),
     refused: (reason) => refused.inc({ reason }),
+    clientRefused: (reason) => clientsRefused.inc({ reason }),
     connectionClosed: (state) => connectionsClosed.inc({ state }),
     event: (reason, result) => events.inc({ reason, result }),
     certificate: (notAfterMs) => certificateNotAfter.set(notAfterMs / 1_000),

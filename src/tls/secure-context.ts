@@ -1,3 +1,4 @@
+import { constants } from "node:crypto";
 import type { Certificate } from "./certificate-source.ts";
 
 /**
@@ -18,7 +19,11 @@ const ciphers = [
 
 /**
  * All options of the TLS context. A new certificate needs all of them again, because Node replaces the whole context.
+ * `clientAuthority`: PEM of the authorities of client certificates. A resumed session would skip the certificate of the
+ * client, so there are no session tickets then.
  */
-export function secureContext({ cert, key }: Certificate) {
-  return { cert, key, ciphers, minVersion: "TLSv1.2", honorCipherOrder: true } as const;
+export function secureContext({ cert, key }: Certificate, clientAuthority?: string) {
+  const clients =
+    clientAuthority === undefined ? {} : { ca: clientAuthority, secureOptions: constants.SSL_OP_NO_TICKET };
+  return { cert, key, ciphers, minVersion: "TLSv1.2", honorCipherOrder: true, ...clients } as const;
 }

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, page, files or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, page, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -13,6 +13,7 @@ import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
+import { replicaTable } from "./replica.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { trafficCases } from "./hostile-traffic.ts";
@@ -45,6 +46,7 @@ try {
   await part("audit", () => auditTable(certificates.current()));
   await part("page", () => pageTable());
   await part("files", () => filesTable(folder));
+  await part("replica", () => replicaTable(folder, certificates.current()));
   await part("cluster", () => clusterTable(folder, certificates.current()));
 } finally {
   rmSync(folder, { recursive: true });

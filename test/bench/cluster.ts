@@ -54,7 +54,7 @@ export async function clusterTable(folder: string, certificate: Certificate): Pr
 const megabytes = (bytes: number): string => `${shown(bytes / 1e6)} MB`;
 const shownDelay = ({ p50, p99, max }: LoopDelay): string => `${shown(p50)}, ${shown(p99)}, ${shown(max)} ms`;
 
-const kubeconfigOf = (server: string, { ca = "" }: Certificate) => ({
+export const kubeconfigOf = (server: string, { ca = "" }: Certificate) => ({
   apiVersion: "v1",
   kind: "Config",
   "current-context": "bench",

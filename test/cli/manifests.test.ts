@@ -95,7 +95,8 @@ metadata: { name: not-a-policy }
     assert.equal(spec.replicas, 5);
     assert.equal(spec.template.spec.topologySpreadConstraints[0].whenUnsatisfiable, "DoNotSchedule");
     assert.equal(spec.template.spec.containers[0].image, "registry.example.com/gate@sha256:0123");
-    assert.equal((objects.find(({ kind }) => kind === "Role") as Raw)["metadata"].namespace, "mesh");
+    const roles = objects.filter(({ kind }) => kind === "Role").map(({ metadata }) => metadata.namespace as string);
+    assert.deepEqual(new Set(roles), new Set(["mesh", "gate"]));
     assert.ok(!objects.some(({ kind }) => kind === "NetworkPolicy"));
     const { webhooks } = objects.find(({ kind }) => kind === "ValidatingWebhookConfiguration") as Raw;
     assert.equal(webhooks.find(({ name }: Raw) => name === "mesh.validate.meshward.io").failurePolicy, "Fail");

@@ -65,6 +65,7 @@ export interface ShellOptions {
   readonly certificates?: CertificateSource;
   readonly tell?: AdmissionServerOptions["tell"];
   readonly clock?: Clock;
+  readonly clients?: AdmissionServerOptions["clients"];
 }
 
 let issued: Promise<Certificate> | undefined;
@@ -100,8 +101,8 @@ export async function startShell(test: TestContext, options: ShellOptions = {}):
   const lines: Record<string, unknown>[] = [];
   const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
   const metrics = createMetrics({ processMetrics: false });
-  const { gate = fakeGate(), limits = {}, tell, clock = systemClock } = options;
-  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell, clock });
+  const { gate = fakeGate(), limits = {}, tell, clock = systemClock, clients: mayCall } = options;
+  const server = createAdmissionServer({ gate, certificates, log, metrics, limits, tell, clock, clients: mayCall });
   const { port } = await server.listen({ host: "127.0.0.1", port: 0, flag: "--port" });
   const url = `https://127.0.0.1:${port}`;
   const ca = certificates.current().ca ?? "";

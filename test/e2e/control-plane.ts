@@ -42,6 +42,11 @@ export interface ControlPlane {
   get(path: string, as?: UserName): Promise<Answer>;
   /** A merge patch, past kubectl: for what has to arrive at a certain moment. */
   patch(path: string, content: unknown, as: UserName): Promise<Answer>;
+  /** Past kubectl too, as the administrator. */
+  post(path: string, content: unknown): Promise<Answer>;
+  delete(path: string): Promise<Answer>;
+  /** The file with the certificate of the API server. */
+  readonly authority: string;
   /** What Meshward has asked of the API server so far. */
   auditLog(): readonly AuditEvent[];
   /** Custom resource definitions of Istio and of the Gateway API, established. */
@@ -58,12 +63,17 @@ export interface AuditEvent {
   readonly stage: string;
   readonly requestReceivedTimestamp: string;
   readonly userAgent?: string;
+  readonly responseStatus?: { readonly code?: number };
 }
 
 export interface ControlPlaneOptions {
   readonly binaries: Binaries;
+  /** Further options of kube-apiserver. */
+  readonly apiServer?: readonly string[];
   /** Namespaces that end, garbage that is collected. */
   readonly controllers?: boolean;
+  /** Deployments, Jobs and EndpointSlices as well, and Services whose addresses are on loopback: see node.ts. */
+  readonly workloads?: boolean;
   /** Custom resource definitions of Istio and of the Gateway API. */
   readonly definitions?: boolean;
 }
@@ -142,12 +152,21 @@ class Plane implements ControlPlane {
     return this.#request({ method: "PATCH", path, as, body: JSON.stringify(content) });
   }
 
+  post(path: string, content: unknown): Promise<Answer> {
+    return this.#request({ method: "POST", path, as: "admin", body: JSON.stringify(content) });
+  }
+
+  delete(path: string): Promise<Answer> {
+    return this.#request({ method: "DELETE", path, as: "admin" });
+  }
+
   #request({ method, path, as, body = "" }: Sent): Promise<Answer> {
-    const ca = readFileSync(this.#authority);
+    const ca = readFileSync(this.authority);
     return new Promise((resolve, reject) => {
       const headers = {
         authorization: `Bearer ${this.#tokens[as]}`,
         ...(method === "PATCH" ? { "content-type": "application/merge-patch+json" } : {}),
+        ...(method === "POST" ? { "content-type": "application/json" } : {}),
       };
       const sent = request(new URL(path, this.url), { method, ca, headers, timeout: 5_000 }, (response) => {
         let text = "";
@@ -184,7 +203,7 @@ class Plane implements ControlPlane {
     return this.#ports[["apiServer", "etcd", "etcdPeer", "controllers"].indexOf(of)] ?? 0;
   }
 
-  get #authority(): string {
+  get authority(): string {
     return join(this.folder, "certs/apiserver.crt");
   }
 
@@ -212,7 +231,7 @@ class Plane implements ControlPlane {
       apiVersion: "v1",
       kind: "Config",
       "current-context": "e2e",
-      clusters: [{ name: "e2e", cluster: { server: this.url, "certificate-authority": this.#authority } }],
+      clusters: [{ name: "e2e", cluster: { server: this.url, "certificate-authority": this.authority } }],
       users: [{ name: user, user: { token: this.#tokens[user] } }],
       contexts: [{ name: "e2e", context: { cluster: "e2e", user } }],
     };
@@ -239,7 +258,7 @@ class Plane implements ControlPlane {
       "--bind-address=127.0.0.1",
       `--secure-port=${this.#port("apiServer")}`,
       "--authorization-mode=RBAC",
-      "--service-cluster-ip-range=10.0.0.0/24",
+      `--service-cluster-ip-range=${this.#options.workloads ? "127.96.0.0/24" : "10.0.0.0/24"}`,
       `--service-account-issuer=${this.url}/`,
       `--service-account-key-file=${at("sa.pub")}`,
       `--service-account-signing-key-file=${at("sa.key")}`,
@@ -247,6 +266,7 @@ class Plane implements ControlPlane {
       "--allow-privileged=true",
       "--advertise-address=127.0.0.1",
       "--endpoint-reconciler-type=none",
+      ...(this.#options.apiServer ?? []),
       `--token-auth-file=${at("tokens.csv")}`,
       `--audit-policy-file=${at("audit.yaml")}`,
       `--audit-log-path=${at("audit.log")}`,
@@ -261,7 +281,9 @@ class Plane implements ControlPlane {
   }
 
   async #startControllers(): Promise<void> {
-    const controllers = ["namespace", "garbage-collector", "serviceaccount"].map((name) => `${name}-controller`);
+    const workloads = ["deployment", "replicaset", "job", "endpointslice", "disruption"];
+    const names = ["namespace", "garbage-collector", "serviceaccount", ...(this.#options.workloads ? workloads : [])];
+    const controllers = names.map((name) => `${name}-controller`);
     const port = this.#port("controllers");
     this.#controllers = this.#start("kube-controller-manager", this.#options.binaries["kube-controller-manager"], [
       `--kubeconfig=${this.kubeconfig("admin")}`,
@@ -317,7 +339,7 @@ class Plane implements ControlPlane {
 }
 
 interface Sent {
-  readonly method: "GET" | "PATCH";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly path: string;
   readonly as: UserName;
   readonly body?: string;

@@ -115,7 +115,8 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
 
 /** What Meshward may do in an installation, and nothing else. */
 async function permit(plane: ControlPlane): Promise<void> {
-  const granted = permissionObjects(rules, { namespace: "meshward-system", istioNamespace: "istio-system" });
+  const namespace = "meshward-system";
+  const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates: false });
   const namespaces = ["istio-system", "meshward-system"].map((name) => ({
     apiVersion: "v1",
     kind: "Namespace",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,24 +31,49 @@ export interface Ran {
 }
 
 /** Runs helm with values in a file, and without what the user has configured. */
-export function helm(which: Helm, args: readonly string[], values: Values = {}, env: NodeJS.ProcessEnv = {}): Ran {
-  if ("missing" in helms) throw new Error(helms.missing);
-  const home = mkdtempSync(join(tmpdir(), "meshward-helm-"));
+export function helm(which: Helm, args: readonly string[], values: Values = {}): Ran {
+  const { path, line, env, close } = prepared(which, args, values);
   try {
-    // JSON, because Helm reads YAML of version 1.1, in which `yes` and `0440` are no strings.
-    const file = join(home, "values.json");
-    writeFileSync(file, JSON.stringify(values));
-    const takesValues = ["template", "install", "upgrade", "lint"].includes(args[0] ?? "");
-    const { status, stdout, stderr } = spawnSync(helms[which], [...args, ...(takesValues ? ["--values", file] : [])], {
+    const { status, stdout, stderr } = spawnSync(path, line, {
       encoding: "utf8",
       timeout: 120_000,
       maxBuffer: 1 << 26,
-      env: { PATH: process.env["PATH"], HOME: home, ...env },
+      env,
     });
     return { code: status, stdout, stderr };
   } finally {
-    rmSync(home, { recursive: true });
+    close();
   }
+}
+
+/** The same for a cluster, while this process does what helm waits for. */
+export function helmOn(kubeconfig: string, which: Helm, args: readonly string[], values: Values = {}): Promise<Ran> {
+  const { path, line, env, close } = prepared(which, args, values);
+  return new Promise((resolve) => {
+    execFile(path, line, { timeout: 240_000, env: { ...env, KUBECONFIG: kubeconfig } }, (error, stdout, stderr) => {
+      close();
+      resolve({
+        code: error === null ? 0 : 1,
+        stdout,
+        stderr: error?.killed ? `${stderr}\nhelm took too long` : stderr,
+      });
+    });
+  });
+}
+
+function prepared(which: Helm, args: readonly string[], values: Values) {
+  if ("missing" in helms) throw new Error(helms.missing);
+  const home = mkdtempSync(join(tmpdir(), "meshward-helm-"));
+  // JSON, because Helm reads YAML of version 1.1, in which `yes` and `0440` are no strings.
+  const file = join(home, "values.json");
+  writeFileSync(file, JSON.stringify(values));
+  const takesValues = ["template", "install", "upgrade", "lint"].includes(args[0] ?? "");
+  return {
+    path: helms[which],
+    line: [...args, ...(takesValues ? ["--values", file] : [])],
+    env: { PATH: process.env["PATH"], HOME: home },
+    close: () => rmSync(home, { recursive: true }),
+  };
 }
 
 export function chartObjects(which: Helm, values: Values = {}): readonly KubernetesObject[] {

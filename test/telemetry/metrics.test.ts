@@ -26,6 +26,7 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.certificateReload("refused");
   metrics.watchConnections(() => [["idle", 2]]);
   metrics.refused("unreadable");
+  metrics.clientRefused("name");
   metrics.connectionClosed("body");
   metrics.policyReload("weaker");
   metrics.watchPolicies(() => ({

@@ -126,6 +126,52 @@
   verbs:
     - create
     - patch
+- apiGroups:
+    - meshward.io
+  resources:
+    - meshwardpolicies
+    - meshwardexceptions
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
+    - meshward.io
+  resources:
+    - meshwardpolicies/status
+    - meshwardexceptions/status
+  verbs:
+    - patch
+- apiGroups:
+    - openreports.io
+  resources:
+    - reports
+    - clusterreports
+  verbs:
+    - list
+    - get
+    - create
+    - update
+    - delete
+- apiGroups:
+    - wgpolicyk8s.io
+  resources:
+    - policyreports
+    - clusterpolicyreports
+  verbs:
+    - list
+    - get
+    - create
+    - update
+    - delete
+- apiGroups:
+    - admissionregistration.k8s.io
+  resources:
+    - validatingwebhookconfigurations
+  resourceNames:
+    - meshward
+  verbs:
+    - get
 {{- end }}
 
 {{- define "meshward.istioNamespaceRules" -}}
