@@ -217,7 +217,10 @@ function startControllers(options: ServeOptions, parts: ControllerParts): { clos
   if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
   const audit = startBackgroundAudit({
     ...parts,
-    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
+    found(outcome) {
+      parts.found?.(outcome);
+      statuses?.audited(outcome.rulings.flatMap(({ exception }) => exception ?? []));
+    },
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
     mesh: mesh.current,
