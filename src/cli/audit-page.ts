@@ -1,10 +1,12 @@
 import type { AuditOutcome } from "../controllers/background-audit.ts";
+import { rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { htmlReport } from "../report/html.ts";
 import { reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
+import { rules } from "../rules/index.ts";
 import type { MeshStore } from "../view/store.ts";
 import { basisOf, countedByKind } from "./report-basis.ts";
 import { failedRule, placesOf, skips } from "./report-output.ts";
@@ -46,7 +48,7 @@ class AuditPage {
     const places = placesOf([]);
     const left = skips(skipped);
     const basis = basisOf({
-      ...{ profile, policies, selection, mesh },
+      ...{ rules: rulesInForce(rules, policies), profile, policies, selection, mesh },
       objects: countedByKind(...allKinds.map((kind) => mesh.all(kind))),
       skipped: new Set(left.map(({ rule }) => rule)),
     });

@@ -46,31 +46,23 @@ export async function pageTable(): Promise<string> {
   }
 }
 
+const nextFrame = "new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))";
+
 /** From the navigation to the first frame with the table of namespaces, by the page's own clock. */
 async function opened(page: Page, url: string): Promise<number> {
   await page.goto(url, { waitUntil: "commit" });
   await page.locator("tbody tr").first().waitFor();
-  return page.evaluate(
-    () => new Promise<number>((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(performance.now())))),
-  );
+  return page.evaluate<number>(`${nextFrame}.then(() => performance.now())`);
 }
 
-/** From a change of the hash to the frame after it. */
-function untilPainted(page: Page, hash: string): Promise<number> {
-  return page.evaluate(
-    (to) =>
-      new Promise<number>((resolve) => {
-        const start = performance.now();
-        addEventListener(
-          "hashchange",
-          () =>
-            requestAnimationFrame(() =>
-              requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - start))),
-            ),
-          { once: true },
-        );
-        location.hash = to;
-      }),
-    hash,
-  );
-}
+/** From a change of the hash to the second frame after it. */
+const untilPainted = (page: Page, hash: string): Promise<number> =>
+  page.evaluate<number>(`(async () => {
+    const start = performance.now();
+    const changed = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
+    location.hash = ${JSON.stringify(hash)};
+    await changed;
+    await ${nextFrame};
+    await ${nextFrame};
+    return performance.now() - start;
+  })()`);

@@ -31,7 +31,15 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
   readObject("PeerAuthentication", { metadata: { name: "y", namespace: ns }, spec: { mtls: { mode: "STRICT" } } }),
   readObject("DestinationRule", {
     metadata: { name: "tls", namespace: ns },
-    spec: { host: "x", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+    spec: {
+      host: "x",
+      trafficPolicy: { tls: { mode: "SIMPLE" } },
+      subsets: [{ name: "v1", labels: { version: "v9" } }],
+    },
+  }),
+  readObject("DestinationRule", {
+    metadata: { name: "external", namespace: ns },
+    spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } } },
   }),
   readObject("RequestAuthentication", { metadata: { name: "tokens", namespace: ns }, spec: { jwtRules: [{}] } }),
   readObject("AuthorizationPolicy", {
@@ -40,12 +48,29 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
   }),
 ]);
 
+/** Older than the rules that are there, and for the same hosts. */
+const olderRule = fc.constantFrom("a", "b").map((ns) =>
+  readObject("DestinationRule", {
+    metadata: { name: "older", namespace: ns, creationTimestamp: "2026-01-01T00:00:00Z" },
+    spec: { host: "x", trafficPolicy: { outlierDetection: {} } },
+  }),
+);
+const apiOutside = readObject("ServiceEntry", {
+  metadata: { name: "api", namespace: "a" },
+  spec: { hosts: ["api.example.com"], ports: [{ number: 443, name: "tls", protocol: "TLS" }] },
+});
+const aChange = fc.oneof(
+  { weight: 18, arbitrary: anObject },
+  { weight: 1, arbitrary: olderRule },
+  { weight: 1, arbitrary: fc.constant(apiOutside) },
+);
+
 test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {
   const elsewhere = new Map(
     judged.flatMap(({ id, onlyOwnChanges }) => (onlyOwnChanges ? [] : [[id, 0] as [string, number]])),
   );
   fc.assert(
-    fc.property(someObjects(10), anObject, fc.boolean(), (objects, next, isDeletion) => {
+    fc.property(someObjects(10), aChange, fc.boolean(), (objects, next, isDeletion) => {
       const mesh = new MeshStore(defaultMeshSettings);
       for (const object of [...there, ...objects]) mesh.set(object);
       const known = mesh.find(next.kind, keyOf(next));

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { Budget } from "../../src/engine/budget.ts";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule, type Rule } from "../../src/engine/rule.ts";
+import { everyRule, type Selection } from "../../src/engine/setting.ts";
 import { rulesConcerned } from "../../src/engine/subjects.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
@@ -18,8 +19,10 @@ import { trafficCases } from "../bench/hostile-traffic.ts";
 import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
+import { gatewayShapes } from "./gateway-shapes.ts";
 import { settingsShapes } from "./settings-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
+import { trafficShapes } from "./traffic-shapes.ts";
 
 // The cost of an evaluation, as the number of executed blocks and visited objects: never as time. In a world of twice the
 // size one change may cost twice as much, and what happens in other namespaces costs nothing.
@@ -36,6 +39,8 @@ const shapes: readonly CostShape[] = [
   ...attackShapes,
   ...settingsShapes,
   ...revisionShapes,
+  ...gatewayShapes,
+  ...trafficShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 
@@ -87,11 +92,26 @@ interface Cost {
   readonly findings: number;
 }
 
+/** As if a policy gave hosts to a namespace. */
+const hostOwners = [{ hosts: ["*.owned.example.com"], namespaces: ["owner"] }];
+const owned: Selection = {
+  between(before, after) {
+    const settings = everyRule.between(before, after);
+    const of: typeof settings.of = (rule, subject) => {
+      const setting = settings.of(rule, subject);
+      return "hostOwners" in rule.parameters
+        ? { ...setting, parameters: { ...setting.parameters, hostOwners } }
+        : setting;
+    };
+    return { ...settings, of };
+  },
+};
+
 /** The cost of one rule. Indexes are built before. */
 function costOf(rule: Rule, { mesh, change }: World): Cost {
   let findings = 0;
   const work = workOf((visit) => {
-    const evaluation = judge([rule], mesh, [change], { budget: new Counter(visit) });
+    const evaluation = judge([rule], mesh, [change], { selection: owned, budget: new Counter(visit) });
     assert.deepEqual(evaluation.errors, []);
     findings = evaluation.findings.length;
   });

@@ -204,17 +204,23 @@ describe("laws", () => {
         maxLength: 3,
       })
       .map((route) => ({ route }));
-    const right = { route: [{ destination: { host: "x" }, weight: 100 }] };
+    // No route hides another one, wherever it stands, and both hosts exist.
+    const alone = (route: object, i: number | string) => ({ ...route, match: [{ uri: { exact: `/${i}` } }] });
+    const right = alone({ route: [{ destination: { host: "x" }, weight: 100 }] }, "right");
+    const services = ["x", "y"].map((name) =>
+      readObject("Service", { kind: "Service", metadata: { name, namespace: "a" }, spec: { ports: [{ port: 80 }] } }),
+    );
     const objectWith = (http: readonly unknown[]) =>
       readObject("VirtualService", { metadata: { name: "x", namespace: "a" }, spec: { hosts: ["x"], http } });
     let wrong = 0;
     fc.assert(
-      fc.property(fc.array(route, { maxLength: 5 }), fc.nat(), fc.nat(5), (http, turn, at) => {
+      fc.property(fc.array(route, { maxLength: 5 }), fc.nat(), fc.nat(5), (routes, turn, at) => {
+        const http = routes.map(alone);
         const start = http.length === 0 ? 0 : turn % http.length;
         const turned: unknown[] = [...http.slice(start), ...http.slice(0, start)];
         const moved = turned.toSpliced(at, 0, right);
         const old = objectWith(http);
-        const { findings } = judge(rules, build([old]), [{ old, object: objectWith(moved) }]);
+        const { findings } = judge(rules, build([...services, old]), [{ old, object: objectWith(moved) }]);
         wrong += findings.length;
         assert.equal(lines(findings.filter(({ introduced }) => introduced)), "");
       }),

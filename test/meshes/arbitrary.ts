@@ -68,6 +68,14 @@ const virtualServiceSpec = fc.record({
       route: fc.array(weighted, { maxLength: 2 }),
       delegate: fc.constantFrom(undefined, undefined, { name: "y", namespace: "a" }),
       mirror: fc.option(destination, { nil: undefined, freq: 4 }),
+      match: fc.constantFrom(
+        undefined,
+        undefined,
+        undefined,
+        [{ uri: { prefix: "/a" } }],
+        [{ uri: { exact: "/a/b" }, method: { exact: "POST" } }],
+        [{ port: 81 }],
+      ),
     }),
     { maxLength: 2 },
   ),
@@ -83,11 +91,12 @@ const trafficPolicy = fc.constantFrom<unknown>(
   { tls: { mode: "SIMPLE" }, portLevelSettings: [{ port: { number: 80 } }] },
   { portLevelSettings: [{ port: { number: 80 }, tls: { mode: "DISABLE" } }] },
 );
+const subsetLabels = fc.constantFrom<object | undefined>(undefined, { version: "v1" }, { version: "v2" });
 const destinationRuleSpec = fc.record({
   host: ruleHost,
   exportTo,
   workloadSelector: selector,
-  subsets: fc.uniqueArray(fc.record({ name: fc.constantFrom("v1", "v2"), trafficPolicy }), {
+  subsets: fc.uniqueArray(fc.record({ name: fc.constantFrom("v1", "v2"), labels: subsetLabels, trafficPolicy }), {
     maxLength: 2,
     selector: (s) => s.name,
   }),
@@ -131,7 +140,12 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     exportTo,
     location: fc.constantFrom(undefined, "MESH_INTERNAL"),
     workloadSelector: fc.constantFrom(undefined, { labels: { app: "x" } }),
-    ports: fc.constantFrom([], [{ number: 80, name: "http", protocol: "HTTP" }]),
+    ports: fc.constantFrom(
+      [],
+      [{ number: 80, name: "http", protocol: "HTTP" }],
+      [{ number: 80, name: "http", protocol: "HTTP" }],
+      [{ number: 80, name: "tcp", protocol: "TCP" }],
+    ),
   }),
   Gateway: fc.record({
     selector: fc.constantFrom({ app: "x" }, {}, { app: "y" }),
@@ -220,6 +234,12 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       [{ port: { number: 80 }, defaultEndpoint: "127.0.0.1:8080" }],
       [{ port: { number: 80 }, defaultEndpoint: "127.0.0.1:80", tls: { mode: "SIMPLE" } }],
     ),
+    egress: fc.constantFrom(
+      undefined,
+      undefined,
+      [{ hosts: ["./*"] }],
+      [{ hosts: ["*/*.local", "~b/*"] }, { port: { number: 80 }, hosts: ["a/x.a.svc.cluster.local"] }],
+    ),
   }),
   ProxyConfig: fc.record({
     selector,
@@ -230,7 +250,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
   Service: fc.record({
     selector: podLabels,
     clusterIP: fc.constantFrom(undefined, "10.0.0.1"),
-    ports: fc.constant([{ port: 80, targetPort: 8080 }]),
+    ports: fc.constantFrom(
+      [{ port: 80, targetPort: 8080 }],
+      [{ port: 80, targetPort: 8080 }],
+      [{ port: 80, targetPort: 8080 }, { port: 81 }],
+    ),
   }),
   Workload: fc
     .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))

@@ -158,21 +158,30 @@ export function serverConflictsOf(gateway: Gateway, mesh: View): readonly Server
     const own = { gateway, server };
     const claims = [...claimsOf(server, gateway)];
     const byKind = conflictsByKind(
-      claims.map((claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own)),
+      claims,
+      (claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own),
     );
     if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
     return [...byKind.values()].map((conflict) => ({ ...conflict, server: i }));
   });
 }
 
-function conflictsByKind(found: readonly (Conflict | undefined)[]): ReadonlyMap<ServerConflict["kind"], Conflict> {
+/** The first conflict of each kind. A server that istiod leaves out causes no error in Envoy. */
+function conflictsByKind(
+  claims: readonly Claim[],
+  conflictOf: (claim: Claim) => Conflict | undefined,
+): ReadonlyMap<ServerConflict["kind"], Conflict> {
   const byKind = new Map<ServerConflict["kind"], Conflict>();
-  for (const conflict of found)
-    if (conflict !== undefined && !byKind.has(conflict.kind)) byKind.set(conflict.kind, conflict);
-  // A server that istiod leaves out causes no error in Envoy.
-  if (isLeftOut(byKind)) byKind.delete("listener refused");
+  const [byName, others] = [claims.filter(isByName), claims.filter((claim) => !isByName(claim))];
+  for (const claim of [...others, ...byName]) {
+    if (byKind.has(kinds[claim.of]) || (isByName(claim) && isLeftOut(byKind))) continue;
+    const conflict = conflictOf(claim);
+    if (conflict !== undefined) byKind.set(conflict.kind, conflict);
+  }
   return byKind;
 }
+
+const isByName = (claim: Claim): boolean => claim.of === "server name";
 
 const isLeftOut = (found: ReadonlyMap<ServerConflict["kind"], Conflict>): boolean =>
   found.has("host taken") || found.has("port taken");
@@ -198,8 +207,14 @@ function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: b
   return terminatesHttps(older.server) && isPlainHttp(newer.server);
 }
 
-const hostsOf = ({ server, gateway }: Claimant): ReadonlySet<string> =>
-  new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost));
+const hosts = new WeakMap<Server, ReadonlySet<string>>();
+
+function hostsOf({ server, gateway }: Claimant): ReadonlySet<string> {
+  let known = hosts.get(server);
+  if (known === undefined)
+    hosts.set(server, (known = new Set(serverHosts(server, gateway.metadata.namespace).map(formatServerHost))));
+  return known;
+}
 
 /** With an earlier server of the same Gateway. */
 function conflictWithin(claim: Claim, own: Claimant, earlier: ReadonlyMap<string, Server>): Conflict | undefined {

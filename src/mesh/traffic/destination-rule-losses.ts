@@ -1,11 +1,9 @@
-import { fact, type MeshView, relation } from "../../view/view.ts";
+import { fact, relation } from "../../view/view.ts";
 import { everyNamespace } from "./export-to.ts";
 import { DestinationRulesByHost, type RulesOverHost } from "./destination-rule-lookup.ts";
-import type { MergedDestinationRule } from "./destination-rule-merge.ts";
+import type { MergedDestinationRule, RulePart, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
-
-type Subset = DestinationRule["spec"]["subsets"][number];
 
 /** A DestinationRule and all DestinationRules, itself among them, of any namespace, for its host. */
 export const destinationRulesOfSameHost = relation(
@@ -14,11 +12,11 @@ export const destinationRulesOfSameHost = relation(
   destinationRuleByHost,
 );
 
-/** The DestinationRules of the namespaces for one host, which may be a wildcard, and for no wider one. */
-const rulesOfSameHost = fact("rulesOfSameHost", "key", [destinationRulesOfSameHost], (host, mesh): RulesOverHost => {
+/** The DestinationRules for one host, which may be a wildcard, and for no wider one. */
+const rulesOfSameHost = fact("rulesOfSameHost", "key", [destinationRulesOfSameHost], (host, mesh): SameHost => {
   const rules = mesh.under(destinationRulesOfSameHost, [hostKey(host)]);
   const same = rules.filter((rule) => hostOfRule(rule, mesh.settings) === host);
-  return new DestinationRulesByHost(same, mesh.settings).over(host);
+  return new SameHost(new DestinationRulesByHost(same, mesh.settings).over(host));
 });
 
 /** What a DestinationRule loses to others for the same host. */
@@ -48,68 +46,137 @@ export const lossesOfRule = fact(
   [destinationRulesOfSameHost, rulesOfSameHost],
   (rule, mesh): Losses => {
     const host = hostOfRule(rule, mesh.settings);
-    const over = mesh.get(rulesOfSameHost, host);
-    if (over.rules.length < 2) return nothing;
-    const used = usedForItsClients(rule, over, mesh);
-    const including = used.filter((merged) => partsOf(merged).rules.has(rule));
-    if (including.length === 0) {
-      const [winner] = used.flatMap(({ from }) => from.slice(0, 1));
-      return { ...nothing, whole: winner };
-    }
-    return { whole: undefined, policy: policyLoss(rule, including), subsets: subsetLosses(rule, including) };
+    const same = mesh.get(rulesOfSameHost, host);
+    if (same.over.rules.length < 2) return nothing;
+    const owner = namespaceOfHost(host, mesh.settings.domain) ?? rule.metadata.namespace;
+    const clients = clientsOfRule(rule, owner).map((client) => same.usedBy(client, owner));
+    mesh.visited(clients.length);
+    const including = clients.flatMap((used) => used.including(rule));
+    if (including.length === 0) return { ...nothing, whole: clients.flatMap(({ first }) => first ?? [])[0] };
+    const isPolicyUsed = clients.some(({ policies }) => policies.has(rule));
+    return {
+      whole: undefined,
+      policy: isPolicyUsed ? undefined : policyLoss(rule, including),
+      subsets: subsetLosses(rule, including),
+    };
   },
 );
 const nothing: Losses = { whole: undefined, policy: undefined, subsets: [] };
 
-/** What the clients that a rule is for use: those of its own namespace, and those that it is exported to. */
-function usedForItsClients(
-  rule: DestinationRule,
-  over: RulesOverHost,
-  mesh: MeshView,
-): readonly MergedDestinationRule[] {
-  const { metadata, spec } = rule;
-  const host = hostOfRule(rule, mesh.settings);
-  const owner = namespaceOfHost(host, mesh.settings.domain) ?? metadata.namespace;
+/** Clients of its own namespace, and those that it is exported to; `""`: any other. */
+function clientsOfRule({ metadata, spec }: DestinationRule, owner: string): readonly string[] {
   const named = spec.exportTo.filter((to) => ![everyNamespace, ".", "~"].includes(to));
-  const clients = new Set([metadata.namespace, owner, "", ...named]);
-  mesh.visited(clients.size);
-  const used = [...clients].flatMap((client) => over.usedBy(client, owner));
-  return [...new Set(used)].filter((one) => one !== undefined);
+  return [...new Set([metadata.namespace, owner, "", ...named])];
 }
 
-interface Parts {
-  readonly rules: ReadonlySet<DestinationRule>;
-  readonly byName: ReadonlyMap<string, Subset>;
-}
-const parts = new WeakMap<MergedDestinationRule, Parts>();
+/** The DestinationRules of one host, and what clients use of them. */
+class SameHost {
+  readonly over: RulesOverHost;
+  readonly #used = new Map<string, UsedByClient>();
 
-/** Each rule of a merged one asks for the same. */
-function partsOf(merged: MergedDestinationRule): Parts {
-  let found = parts.get(merged);
-  if (found === undefined) {
-    found = { rules: new Set(merged.from), byName: new Map(merged.subsets.map((subset) => [subset.name, subset])) };
-    parts.set(merged, found);
+  constructor(over: RulesOverHost) {
+    this.over = over;
   }
-  return found;
+
+  usedBy(client: string, owner: string): UsedByClient {
+    const key = `${owner} ${client}`;
+    let used = this.#used.get(key);
+    if (used === undefined)
+      this.#used.set(
+        key,
+        (used = new UsedByClient(this.over.usedBy(client, owner).filter((one) => one !== undefined))),
+      );
+    return used;
+  }
 }
 
-function policyLoss(rule: DestinationRule, including: readonly MergedDestinationRule[]): DestinationRule | undefined {
+/** A merged DestinationRule with a rule in it, and whether it is the only one for that client. */
+interface Including {
+  readonly merged: MergedDestinationRule;
+  readonly isOnly: boolean;
+}
+
+/** The merged DestinationRules that clients of a namespace use; several if their labels decide. */
+class UsedByClient {
+  readonly first: DestinationRule | undefined;
+  /** The rules whose traffic policy is used. */
+  readonly policies: ReadonlySet<DestinationRule | undefined>;
+  /** Merged rules share sequences: for each, the merged rule that begins first in it. */
+  readonly #bySequence = new Map<RuleSequence, { start: number; merged: MergedDestinationRule; count: number }>();
+  readonly #places = new Map<DestinationRule, (readonly [RuleSequence, number])[]>();
+
+  constructor(used: readonly MergedDestinationRule[]) {
+    for (const merged of used) for (const part of merged.parts) this.#enter(merged, part);
+    for (const sequence of this.#bySequence.keys())
+      for (const [place, rule] of sequence.rules.entries()) {
+        const places = this.#places.get(rule);
+        if (places === undefined) this.#places.set(rule, [[sequence, place]]);
+        else places.push([sequence, place]);
+      }
+    this.policies = new Set(used.map(({ policyRule }) => policyRule));
+    const [begin] = used[0]?.parts ?? [];
+    this.first = begin?.sequence.rules[begin.start];
+  }
+
+  #enter(merged: MergedDestinationRule, { sequence, start }: RulePart): void {
+    const there = this.#bySequence.get(sequence);
+    const count = (there?.count ?? 0) + 1;
+    const isFirst = there === undefined || start < there.start;
+    this.#bySequence.set(sequence, isFirst ? { start, merged, count } : { ...there, count });
+  }
+
+  including(rule: DestinationRule): readonly Including[] {
+    return (this.#places.get(rule) ?? []).flatMap(([sequence, place]) => {
+      const there = this.#bySequence.get(sequence);
+      return there === undefined || place < there.start ? [] : [{ merged: there.merged, isOnly: there.count === 1 }];
+    });
+  }
+}
+
+function policyLoss(rule: DestinationRule, including: readonly Including[]): DestinationRule | undefined {
   const { trafficPolicy } = rule.spec;
-  if (trafficPolicy === undefined || including.some(({ policyRule }) => policyRule === rule)) return undefined;
-  const [winner] = including.flatMap(({ policyRule }) => policyRule ?? []);
+  if (trafficPolicy === undefined) return undefined;
+  const [winner] = including.flatMap(({ merged }) => merged.policyRule ?? []);
   return JSON.stringify(winner?.spec.trafficPolicy) === JSON.stringify(trafficPolicy) ? undefined : winner;
 }
 
-function subsetLosses(rule: DestinationRule, including: readonly MergedDestinationRule[]): readonly SubsetLoss[] {
+/** Only where one merged rule has the subsets: in others, fewer rules come first. */
+function subsetLosses(rule: DestinationRule, including: readonly Including[]): readonly SubsetLoss[] {
+  if (including.some(({ isOnly }) => !isOnly)) return [];
   const own = new Map<string, number>();
   for (const [i, { name }] of rule.spec.subsets.entries()) if (!own.has(name)) own.set(name, i);
   return [...own].flatMap(([name, i]) => {
     const subset = rule.spec.subsets[i];
-    const winners = including.map((merged) => [merged, partsOf(merged).byName.get(name)] as const);
-    if (winners.some(([, winner]) => winner === subset)) return [];
-    const [first] = winners;
-    const winner = first?.[1];
-    const by = winner === undefined ? undefined : first?.[0].placeOf(winner)?.rule;
+    const winners = including.map(({ merged }) => firstDefining(name, merged));
+    if (winners.includes(rule)) return [];
+    const [by] = winners;
+    const winner = by?.spec.subsets.find((one) => one.name === name);
     return by === undefined || JSON.stringify(winner) === JSON.stringify(subset) ? [] : [{ i, name, by }];
   });
+}
+
+/** The rule whose subset of a name is used. */
+function firstDefining(name: string, { parts }: MergedDestinationRule): DestinationRule | undefined {
+  for (const { sequence, start } of parts) {
+    const place = placesOf(sequence)
+      .get(name)
+      ?.find((one) => one >= start);
+    if (place !== undefined) return sequence.rules[place];
+  }
+  return undefined;
+}
+
+const places = new WeakMap<RuleSequence, ReadonlyMap<string, readonly number[]>>();
+
+/** The positions of the rules that define a subset, by its name. Merged rules share sequences. */
+function placesOf(sequence: RuleSequence): ReadonlyMap<string, readonly number[]> {
+  let found = places.get(sequence);
+  if (found === undefined) {
+    const all = sequence.rules.flatMap(({ spec }, place) =>
+      [...new Set(spec.subsets.map(({ name }) => name))].map((name) => [name, place] as const),
+    );
+    found = new Map([...Map.groupBy(all, ([name]) => name)].map(([name, some]) => [name, some.map(([, at]) => at)]));
+    places.set(sequence, found);
+  }
+  return found;
 }

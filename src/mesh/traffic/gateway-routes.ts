@@ -2,7 +2,7 @@ import { fact, index, type Mesh, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { everyNamespace, visibleTo } from "./export-to.ts";
-import { matchesOf, type RouteMatch, RouteOrder } from "./route-order.ts";
+import { matchAt, matchesOf, type RouteMatch, RouteOrder } from "./route-order.ts";
 import { mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
 import { hostsOf, virtualServicesOfHost } from "./virtual-service-choices.ts";
 import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
@@ -139,22 +139,12 @@ export function routesInOrder(gateway: string, bound: readonly VirtualService[])
 /** The routes that a gateway gets of a VirtualService, up to the first that matches all requests. */
 function* routesAt(gateway: string, virtualService: VirtualService): Iterable<Placed> {
   for (const [i, route] of virtualService.spec.http.entries()) {
-    const matches = matchesOf(route, virtualService)
-      .filter(({ conditions }) =>
-        conditions.every((one) => !one.startsWith("gateway ") || one === `gateway ${gateway}`),
-      )
-      .map((match) => withoutGateway(match));
+    const matches = matchesOf(route, virtualService).flatMap((match) => matchAt(gateway, match) ?? []);
     if (matches.length === 0) continue;
     yield { virtualService, i, route, matches };
     if (matches.some(({ isCatchAll, conditions }) => isCatchAll && conditions.length === 0)) return;
   }
 }
-
-const withoutGateway = (match: RouteMatch): RouteMatch => ({
-  ...match,
-  conditions: match.conditions.filter((one) => !one.startsWith("gateway ")),
-  implied: match.implied.filter((one) => !one.startsWith("gateway ")),
-});
 
 /** The gateways at which VirtualServices for a host are merged, each with those for its most specific host, oldest first. */
 export function gatewaysOfHost(host: string, mesh: Mesh): ReadonlyMap<string, readonly VirtualService[]> {

@@ -1,5 +1,5 @@
 import type { HttpRoute, VirtualService } from "./virtual-services.ts";
-import { fullGatewayName, gatewaysOf } from "./virtual-service-clients.ts";
+import { fullGatewayName, meshGateway } from "./virtual-service-clients.ts";
 
 type HttpMatch = HttpRoute["match"][number];
 type StringMatch = HttpMatch["uri"];
@@ -38,29 +38,43 @@ export interface RouteMatch {
   readonly implied: readonly string[];
   /** Envoy matches every request of a proxy that has the route (Istio route.go IsCatchAllRoute). */
   readonly isCatchAll: boolean;
+  /** The gateways that it is for, `namespace/name`; undefined: all of the VirtualService. */
+  readonly gateways: ReadonlySet<string> | undefined;
 }
 
-/** The matches of a route, one for each gateway that it names. */
-export function matchesOf({ match }: HttpRoute, virtualService: VirtualService): readonly RouteMatch[] {
+/** The beginning of the condition that names gateways. */
+const gatewaysNamed = "gateways";
+
+/** The match at a gateway; undefined: it is not for this one. */
+export function matchAt(gateway: string, match: RouteMatch): RouteMatch | undefined {
+  if (match.gateways === undefined) return match;
+  if (!match.gateways.has(gateway)) return undefined;
+  const isOther = (condition: string) => !condition.startsWith(`${gatewaysNamed} `);
+  return { ...match, conditions: match.conditions.filter(isOther), implied: match.implied.filter(isOther) };
+}
+
+export function matchesOf({ match }: HttpRoute, { metadata, spec }: VirtualService): readonly RouteMatch[] {
   if (match.length === 0) return [routeMatch(undefined, undefined)];
-  const all = gatewaysOf(virtualService);
-  return match.flatMap((one) => {
-    const { namespace } = virtualService.metadata;
-    const named = new Set(one.gateways.map((gateway) => fullGatewayName(gateway, namespace)));
-    const isForAll = named.size > 0 && all.isSubsetOf(named);
-    return named.size === 0 || isForAll
-      ? [routeMatch(one, undefined)]
-      : [...named].map((gateway) => routeMatch(one, gateway));
+  return match.map((one) => {
+    if (one.gateways.length === 0 || namesAll(one.gateways, spec.gateways)) return routeMatch(one, undefined);
+    return routeMatch(one, new Set(one.gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace))));
   });
 }
 
-function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): RouteMatch {
+/** Whether a match names every gateway of its VirtualService, in the same form. */
+function namesAll(named: readonly string[], all: readonly string[]): boolean {
+  const gateways = new Set(all.length === 0 ? [meshGateway] : all);
+  return named.length >= gateways.size && gateways.isSubsetOf(new Set(named));
+}
+
+function routeMatch(match: HttpMatch | undefined, gateways: ReadonlySet<string> | undefined): RouteMatch {
   if (match === undefined)
-    return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: gateway === undefined };
+    return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: true, gateways };
   const ofRequest = [...requestConditions(match)];
   // Istio ignores the source where gateways are named (route.go sourceMatchHTTP).
-  const ofClient = gateway === undefined && match.gateways.length === 0 ? [...clientConditions(match)] : [];
-  if (gateway !== undefined) ofClient.push(`gateway ${gateway}`);
+  const ofClient = match.gateways.length === 0 ? [...clientConditions(match)] : [];
+  // Of two lists of gateways, only equal ones are known to contain each other.
+  if (gateways !== undefined) ofClient.push(`${gatewaysNamed} ${[...gateways].sort().join(" ")}`);
   if (match.port) ofClient.push(`port ${match.port}`);
   const conditions = [...ofRequest.map(([text]) => text), ...ofClient].sort();
   const presences = ofRequest.flatMap(([, presence]) => presence ?? []);
@@ -71,6 +85,7 @@ function routeMatch(match: HttpMatch | undefined, gateway: string | undefined): 
     conditions,
     implied: [...new Set([...conditions, ...presences])].sort(),
     isCatchAll: uri === undefined && ofRequest.length === 0,
+    gateways,
   };
 }
 

@@ -20,9 +20,6 @@ const sidecarByNamespace = index("Sidecar", (sidecar, settings) =>
 export const sidecarsOfNamespace = relation("sidecarsOfNamespace", namespaceByName, sidecarByNamespace);
 /** A Sidecar and its namespace. */
 export const namespaceOfSidecar = relation("namespaceOfSidecar", sidecarByNamespace, namespaceByName);
-/** A Sidecar and the Sidecars of its namespace, itself among them. */
-export const sidecarsOfSameNamespace = relation("sidecarsOfSameNamespace", sidecarByNamespace, sidecarByNamespace);
-
 /** The labels that a Sidecar selects; undefined: it has no selector and is for all workloads. */
 export const selectorOfSidecar = ({ spec }: Sidecar): Readonly<Record<string, string>> | undefined =>
   spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.labels ?? {});

@@ -15,7 +15,8 @@ export const destinationRuleCircuitBreaker = defineRule({
   since: "0.1.0",
   // How many connections and failures are usual for a service, no manifest shows.
   stage: "trial",
-  summary: "A circuit breaker in a protected namespace is missing, ejects every host, or lets one request through.",
+  summary:
+    "A circuit breaker in a protected namespace keeps pods that fail, ejects every pod, or lets one request through.",
   why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. A limit of 1 from an example answers 503 to every second request that arrives at the same time.",
   fix: "Set outlierDetection with a maxEjectionPercent of at most 50, and limits that are above the usual load.",
 
@@ -29,8 +30,9 @@ export const destinationRuleCircuitBreaker = defineRule({
       ),
       ...subsets.map((subset, i) => [["spec", "subsets", i, "trafficPolicy"], subset.trafficPolicy] as const),
     ];
-    const isAnySet = places.some(([, limits]) => limits?.outlierDetection !== undefined);
-    if (!isAnySet)
+    // A rule without limits, such as one with subsets alone, is not meant as a circuit breaker.
+    const isBreaker = places.some(([, limits]) => limits?.connectionPool !== undefined);
+    if (isBreaker && places.every(([, limits]) => limits?.outlierDetection === undefined))
       yield {
         at: ["spec"],
         message: `Pods of "${hostOfRule(rule, settings)}" that fail keep getting requests: there is no outlierDetection`,

@@ -36,7 +36,7 @@ export const destinationRuleSubsetEmpty = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "Requests are routed to a subset whose labels no workload of the service has.",
-  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label with another value, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
 
   *check(rule, mesh) {
@@ -49,7 +49,7 @@ export const destinationRuleSubsetEmpty = defineRule({
       const users = mesh.related(virtualServicesOfDestinationRule, rule);
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (!isPlaced(subset) && pods.selected({ ...service.spec.selector, ...subset.labels }).length === 0)
+        if (!isPlaced(subset) && areVersions(subset, service, pods))
           yield* problemOf({ rule, i, users, namespace }, mesh);
       }
     }
@@ -65,6 +65,17 @@ function podsOf(
   if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) return undefined;
   const workloads = mesh.get(workloadsByLabels, namespace);
   return workloads.selected(selector).length === 0 ? undefined : workloads;
+}
+
+/** Whether workloads of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
+function areVersions(
+  { labels }: DestinationRule["spec"]["subsets"][number],
+  { spec: { selector } }: ObjectOf<"Service">,
+  pods: Labelled<ObjectOf<"Workload">>,
+): boolean {
+  if (pods.selected({ ...selector, ...labels }).length > 0) return false;
+  const keys = Object.keys(labels);
+  return pods.selected(selector).some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
 }
 
 interface Empty {

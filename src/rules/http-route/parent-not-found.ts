@@ -1,6 +1,9 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
+import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
 import {
   gatewaysOfRoute,
@@ -29,49 +32,48 @@ export const httpRouteParentNotFound = defineRule({
   fix: "Correct the name, the namespace, the sectionName or the port of the parent, or create the parent first.",
 
   *check(route, mesh) {
+    const gateways = byName(mesh.related(gatewaysOfRoute, route));
+    const services = byName(mesh.related(servicesOfRoute, route));
     for (const [i, ref] of route.spec.parentRefs.entries()) {
       const parent = parentOf(ref, route);
+      const name = `${parent.namespace}/${parent.name}`;
       const at = ["spec", "parentRefs", i];
-      if (parent.kind === "Gateway") yield* atGateway(parent, ref, route, { at, mesh });
-      else if (parent.kind === "Service" && mesh.knows("Service") && !hasService(parent, route, mesh))
-        yield missing("Service", parent, { at, mesh });
+      const gateway = parent.kind === "Gateway" ? gateways.get(name) : undefined;
+      if (gateway !== undefined) yield* withoutListener(gateway, ref, route, at);
+      else if (parent.kind === "Gateway" && mesh.knows("KubernetesGateway"))
+        yield missing("KubernetesGateway", parent, at, mesh);
+      else if (parent.kind === "Service" && mesh.knows("Service") && !services.has(name))
+        yield missing("Service", parent, at, mesh);
     }
   },
 });
 
-interface Place {
-  readonly at: Problem["at"];
-  readonly mesh: View;
+const byName = <T extends AnyObject>(objects: readonly T[]): ReadonlyMap<string, T> =>
+  new Map(objects.map((object) => [`${object.metadata.namespace}/${object.metadata.name}`, object]));
+
+function* withoutListener(
+  gateway: KubernetesGateway,
+  ref: ParentRef,
+  { originKind }: KubernetesRoute,
+  at: Path,
+): Iterable<Problem> {
+  if (listenersOf(gateway, ref).length > 0) return;
+  const wanted = [
+    ...(ref.sectionName ? [`name ${JSON.stringify(ref.sectionName)}`] : []),
+    ...(ref.port ? [`port ${ref.port}`] : []),
+  ];
+  const which = wanted.length === 0 ? "listener" : `listener with ${wanted.join(" and ")}`;
+  yield {
+    at,
+    message: `${idOf(gateway)} has no ${which}, so this ${originKind} has no effect there`,
+    related: [gateway],
+    evidence: [gateway],
+  };
 }
 
-function* atGateway(parent: Referenced, ref: ParentRef, route: KubernetesRoute, place: Place): Iterable<Problem> {
-  const { at, mesh } = place;
-  if (!mesh.knows("KubernetesGateway")) return;
-  const gateway = mesh
-    .related(gatewaysOfRoute, route)
-    .find(({ metadata }) => metadata.namespace === parent.namespace && metadata.name === parent.name);
-  if (gateway === undefined) yield missing("KubernetesGateway", parent, place);
-  else if (listenersOf(gateway, ref).length === 0) {
-    const wanted = [
-      ...(ref.sectionName ? [`name ${JSON.stringify(ref.sectionName)}`] : []),
-      ...(ref.port ? [`port ${ref.port}`] : []),
-    ];
-    const which = wanted.length === 0 ? "listener" : `listener with ${wanted.join(" and ")}`;
-    yield {
-      at,
-      message: `${idOf(gateway)} has no ${which}, so this ${route.originKind} has no effect there`,
-      related: [gateway],
-      evidence: [gateway],
-    };
-  }
-}
+type ParentKind = "KubernetesGateway" | "Service";
 
-const hasService = (parent: Referenced, route: KubernetesRoute, mesh: View): boolean =>
-  mesh
-    .related(servicesOfRoute, route)
-    .some(({ metadata }) => metadata.namespace === parent.namespace && metadata.name === parent.name);
-
-function missing(kind: "KubernetesGateway" | "Service", { namespace, name }: Referenced, { at, mesh }: Place): Problem {
+function missing(kind: ParentKind, { namespace, name }: Referenced, at: Path, mesh: View): Problem {
   const shown = kind === "Service" ? "Service" : "Gateway";
   return {
     at,

@@ -5,15 +5,29 @@ import { serviceEntriesBesideServiceEntry, serviceVisibleTo } from "../../mesh/t
 import { commonNamespaces } from "../../mesh/traffic/export-to.ts";
 import { oldestFirst } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { fact } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Port = ServiceEntry["spec"]["ports"][number];
 
+/** The oldest is the one that clients use; a few more are looked at, because it may not be exported to the same ones. */
+const fewest = 8;
+
+/** The oldest ServiceEntries that define a host. */
+const oldestEntries = fact(
+  "oldestEntries",
+  "key",
+  [serviceEntriesBesideServiceEntry],
+  (host, mesh): readonly ServiceEntry[] =>
+    mesh.under(serviceEntriesBesideServiceEntry, [host]).toSorted(oldestFirst).slice(0, fewest),
+);
+
 export const serviceEntryConflict = defineRule({
   id: "service-entry-conflict",
   subject: "ServiceEntry",
-  reads: [serviceEntriesBesideServiceEntry],
+  reads: [serviceEntriesBesideServiceEntry, oldestEntries],
   mode: "warn",
   since: "0.1.0",
   summary: "An older ServiceEntry defines the same host in another way for the same clients.",
@@ -22,14 +36,12 @@ export const serviceEntryConflict = defineRule({
 
   *check(entry, mesh) {
     if (!isServed(entry, mesh.settings)) return;
-    const hosts = new Map(entry.spec.hosts.map((host, i) => [host, i]));
-    for (const other of mesh.related(serviceEntriesBesideServiceEntry, entry)) {
-      if (other === entry || oldestFirst(other, entry) > 0 || !meets(entry, other, mesh.settings)) continue;
-      mesh.visited(other.spec.hosts.length);
-      for (const host of new Set(other.spec.hosts)) {
-        const i = hosts.get(host);
-        if (i !== undefined) yield* problemsOf(host, i, entry, other);
-      }
+    for (const [host, i] of new Map(entry.spec.hosts.map((one, at) => [one, at]))) {
+      yield;
+      if (isWildcard(host)) continue;
+      const older = mesh.get(oldestEntries, host).filter((other) => oldestFirst(other, entry) < 0);
+      const other = older.find((one) => meets(entry, one, mesh.settings));
+      if (other !== undefined) yield* problemsOf(host, i, entry, other);
     }
   },
 });

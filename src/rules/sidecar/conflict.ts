@@ -1,21 +1,63 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/identity.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { byId, idOf } from "../../kube/identity.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { SelectorGroups } from "../../mesh/objects/selector-groups.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
+import { type SelectorGroup, SelectorGroups } from "../../mesh/objects/selector-groups.ts";
 import {
   namespaceOfSidecar,
   selectorOfSidecar,
   type Sidecar,
   sidecarsFirst,
-  sidecarsOfSameNamespace,
+  sidecarsOfNamespace,
 } from "../../mesh/traffic/sidecar-egress.ts";
+import { fact } from "../../view/view.ts";
+
+/** Another Sidecar that is used instead, and a workload for which it is; undefined: for all without a selector. */
+interface Loss {
+  readonly by: Sidecar;
+  readonly workload: Workload | undefined;
+}
+
+/** The Sidecars of a namespace that have no effect on some workload that they are for, each with the one that has. */
+const sidecarLosses = fact(
+  "sidecarLosses",
+  "Namespace",
+  [sidecarsOfNamespace, workloadsOfNamespace],
+  (namespace, mesh): ReadonlyMap<Sidecar, Loss> => {
+    const sidecars = mesh.related(sidecarsOfNamespace, namespace).toSorted(sidecarsFirst);
+    const losses = new Map<Sidecar, Loss>();
+    if (sidecars.length < 2) return losses;
+    const [common, ...others] = sidecars.filter((one) => selectorOfSidecar(one) === undefined);
+    if (common !== undefined) for (const other of others) losses.set(other, { by: common, workload: undefined });
+    const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined);
+    const groups = new SelectorGroups(selecting.map((one) => [selectorOfSidecar(one) ?? {}, one]));
+    const done = new Set<SelectorGroup<Sidecar>>();
+    const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+    for (const workload of workloads.toSorted(byId))
+      for (const [loser, by] of losersAt(groups.selecting(workload.pod.labels), done))
+        if (!losses.has(loser)) losses.set(loser, { by, workload });
+    return losses;
+  },
+);
+
+/** Those of the Sidecars that select a workload that it does not use. `done`: the groups of which all but the first have lost. */
+function* losersAt(
+  found: readonly SelectorGroup<Sidecar>[],
+  done: Set<SelectorGroup<Sidecar>>,
+): Iterable<readonly [loser: Sidecar, by: Sidecar]> {
+  const [by] = found.flatMap(({ members }) => members[0] ?? []).sort(sidecarsFirst);
+  if (by === undefined) return;
+  for (const group of found) {
+    for (const loser of done.has(group) ? group.members.slice(0, 1) : group.members)
+      if (loser !== by) yield [loser, by];
+    done.add(group);
+  }
+}
 
 export const sidecarConflict = defineRule({
   id: "sidecar-conflict",
   subject: "Sidecar",
-  reads: [sidecarsOfSameNamespace, namespaceOfSidecar, workloadsOfNamespace],
+  reads: [namespaceOfSidecar, sidecarLosses],
   worksWithout: ["Workload"],
   mode: "warn",
   since: "0.1.0",
@@ -25,33 +67,26 @@ export const sidecarConflict = defineRule({
 
   *check(sidecar, mesh) {
     if (!isServed(sidecar, mesh.settings)) return;
-    const earlier = mesh
-      .related(sidecarsOfSameNamespace, sidecar)
-      .filter((other) => other !== sidecar && sidecarsFirst(other, sidecar) < 0);
-    const selector = selectorOfSidecar(sidecar);
-    if (selector === undefined) {
-      const other = earlier.toSorted(sidecarsFirst).find((one) => selectorOfSidecar(one) === undefined);
-      if (other !== undefined) yield problem(`${idOf(other)} is older and has no workloadSelector either`, other);
-      return;
+    for (const namespace of mesh.related(namespaceOfSidecar, sidecar)) {
+      const loss = mesh.get(sidecarLosses, namespace).get(sidecar);
+      if (loss !== undefined) yield problemOf(loss);
     }
-    const groups = new SelectorGroups(earlier.map((one) => [selectorOfSidecar(one) ?? {}, one]));
-    for (const namespace of mesh.related(namespaceOfSidecar, sidecar))
-      for (const workload of mesh.related(workloadsOfNamespace, namespace)) {
-        if (isProxy(workload) || !selects(selector, workload.pod.labels)) continue;
-        const [other] = groups
-          .selecting(workload.pod.labels)
-          .flatMap(({ members }) => members)
-          .sort(sidecarsFirst);
-        if (other === undefined) continue;
-        const { evidence = [], ...rest } = problem(`${idOf(workload)} uses ${idOf(other)}, which is older`, other);
-        yield { ...rest, at: ["spec", "workloadSelector"], evidence: [...evidence, workload] };
-      }
   },
 });
 
-const problem = (reason: string, other: Sidecar): Problem => ({
-  at: [],
-  message: `The Sidecar has no effect: ${reason}`,
-  related: [other],
-  evidence: [other],
-});
+function problemOf({ by, workload }: Loss): Problem {
+  if (workload === undefined)
+    return {
+      at: [],
+      message: `The Sidecar has no effect: ${idOf(by)} is older and has no workloadSelector either`,
+      related: [by],
+      evidence: [by],
+    };
+  return {
+    at: ["spec", "workloadSelector"],
+    message: `The Sidecar has no effect on ${idOf(workload)}, which uses ${idOf(by)}: that is older`,
+    key: `loses to ${idOf(by)}`,
+    related: [by],
+    evidence: [by, workload],
+  };
+}

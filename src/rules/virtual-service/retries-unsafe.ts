@@ -43,11 +43,12 @@ function cutOff(route: HttpRoute): Problem | undefined {
   const { attempts, perTryTimeoutMs, isSet } = retriesOf(route);
   const timeoutMs = timeoutMsOf(route);
   if (!isSet || timeoutMs === undefined || perTryTimeoutMs === undefined) return undefined;
-  if (attempts * perTryTimeoutMs <= timeoutMs) return undefined;
-  const wanted = `${attempts} retries of ${shownDuration(perTryTimeoutMs)}`;
+  const tries = attempts + 1;
+  if (attempts === 0 || tries * perTryTimeoutMs <= timeoutMs) return undefined;
+  const wanted = `${tries} tries of ${shownDuration(perTryTimeoutMs)}`;
   return {
     at: ["retries", "attempts"],
-    message: `The timeout of ${routeInWords(route)}, ${shownDuration(timeoutMs)}, ends before ${wanted} are over`,
+    message: `The timeout of ${routeInWords(route)}, ${shownDuration(timeoutMs)}, ends before ${wanted} each are over`,
     key: JSON.stringify(["cut off", route.name, route.match, attempts, perTryTimeoutMs, timeoutMs]),
     fix: "Raise the timeout of the route, or lower attempts or perTryTimeout.",
   };

@@ -1,0 +1,201 @@
+import { manifest, type Raw } from "../bench/mesh.ts";
+import { type CostShape, list, named, namespace, policy } from "./cost-shapes.ts";
+
+const enrolled = namespace({ "istio-injection": "enabled" });
+const gateway = (name: string, servers: readonly object[], selector: object = { istio: "shapes" }): Raw =>
+  manifest("networking.istio.io/v1", "Gateway", named(name), { spec: { selector, servers } });
+const server = (i: number, hosts: readonly string[], more: object = {}) => ({
+  port: { number: 443, name: `https-${i}`, protocol: "HTTPS" },
+  hosts,
+  tls: { mode: "SIMPLE", credentialName: "shapes" },
+  ...more,
+});
+const plain = (i: number, hosts: readonly string[]) => ({
+  port: { number: 80, name: `http-${i}`, protocol: "HTTP" },
+  hosts,
+});
+const virtualService = (name: string, spec: object): Raw =>
+  manifest("networking.istio.io/v1", "VirtualService", named(name), { spec });
+const http = [{ route: [{ destination: { host: "a" } }] }];
+const route = (spec: object): Raw => manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), { spec });
+const listener = (i: number, hostname: string) => ({ name: `l-${i}`, port: 80, protocol: "HTTP", hostname });
+const kubernetesGateway = (name: string, listeners: readonly object[]): Raw =>
+  manifest("gateway.networking.k8s.io/v1", "Gateway", named(name), { spec: { gatewayClassName: "istio", listeners } });
+const telemetry = (spec: object): Raw => manifest("telemetry.istio.io/v1", "Telemetry", named("t"), { spec });
+const meshConfig = (mesh: string): Raw =>
+  manifest("v1", "ConfigMap", { namespace: "istio-system", name: "istio" }, { data: { mesh } });
+const service = (i: number): Raw =>
+  manifest("v1", "Service", named(`s-${i}`), {
+    spec: { selector: { app: "app" }, ports: [{ name: `tcp-${i}`, port: 1000 + i }] },
+  });
+const ingress = manifest("apps/v1", "Deployment", named("ingress"), {
+  spec: {
+    template: {
+      metadata: { labels: { istio: "shapes" }, annotations: { "inject.istio.io/templates": "gateway" } },
+      spec: { containers: [{ name: "istio-proxy", image: "auto" }] },
+    },
+  },
+});
+const noRoute = { parentRefs: [{ name: "g" }], rules: [{ backendRefs: [{ name: "s-0", port: 1000 }] }] };
+
+/** Worlds with many gateways, servers, listeners and routes. */
+export const gatewayShapes: readonly CostShape[] = [
+  {
+    title: "n Gateways of one proxy with hosts of their own, one comes with the host of another",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, (i) => gateway(`g-${i}`, [server(0, [`h-${i}.shapes.example.com`])]))],
+      change: { object: gateway("new", [server(0, ["h-1.shapes.example.com"])]) },
+    }),
+  },
+  {
+    title: "n Gateways of one proxy for one host",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, (i) => gateway(`g-${i}`, [server(0, ["one.shapes.example.com"])]))],
+      change: { object: gateway("new", [server(0, ["one.shapes.example.com"])]) },
+    }),
+  },
+  {
+    title: "a Gateway with n servers for the same n hosts, plain and with TLS",
+    n: 12,
+    most: 4.4,
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: gateway("new", [
+          ...list(n, (i) =>
+            server(
+              i,
+              list(n, (j) => `h-${j}.shapes.example.com`),
+            ),
+          ),
+          ...list(n, (i) => plain(i, ["*", ...list(n, (j) => `h-${j}.shapes.example.com`)])),
+        ]),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n gateways that do not exist",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: virtualService("v", { hosts: ["a.shapes.example.com"], gateways: list(n, (i) => `g-${i}`), http }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n hosts and n gateways that offer the first one",
+    n: 12,
+    most: 4.4,
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, (i) => gateway(`g-${i}`, [plain(0, ["h-0.shapes.example.com"])]))],
+      change: {
+        object: virtualService("v", {
+          hosts: list(n, (i) => `h-${i}.shapes.example.com`),
+          gateways: list(n, (i) => `g-${i}`),
+          http,
+        }),
+      },
+    }),
+  },
+  {
+    title: "a route with n parents and n backends that do not exist",
+    world: (n) => ({
+      objects: [namespace({}), service(0)],
+      change: {
+        object: route({
+          parentRefs: list(n, (i) => ({ name: `g-${i}` })),
+          rules: [
+            { backendRefs: list(n, (i) => ({ name: `b-${i}`, namespace: "other", port: 80, weight: 1 })) },
+            ...list(n, () => ({ backendRefs: [] })),
+          ],
+        }),
+      },
+    }),
+  },
+  {
+    title: "a route with n hosts for a Gateway with n listeners for others, and one that allows nobody",
+    n: 12,
+    most: 4.4,
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        service(0),
+        kubernetesGateway("g", [
+          ...list(n, (i) => listener(i, `l-${i}.shapes.example.com`)),
+          listener(n, "h-0.shapes.example.com"),
+        ]),
+        kubernetesGateway("other", [{ name: "tcp", port: 80, protocol: "TCP" }]),
+      ],
+      change: {
+        object: route({
+          ...noRoute,
+          parentRefs: [{ name: "g" }, { name: "g", sectionName: "l-0" }, { name: "other" }],
+          hostnames: list(n, (i) => `h-${i}.shapes.example.com`),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a Telemetry with n providers that the mesh config with n providers does not have",
+    world: (n) => ({
+      objects: [namespace({}), meshConfig(`extensionProviders: [${list(n, (i) => `{ name: p-${i} }`).join(", ")}]`)],
+      change: {
+        object: telemetry({
+          accessLogging: [{ providers: list(n, (i) => ({ name: `q-${i}` })) }],
+          tracing: list(n, () => ({ randomSamplingPercentage: 100 })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a policy with n rules that are only negative",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: policy("p", { rules: list(n, (i) => ({ to: [{ operation: { notPaths: [`/${i}`] } }] })) }) },
+    }),
+  },
+  {
+    title: "a DENY policy with n rules that name identities",
+    world: (n) => ({
+      objects: [enrolled],
+      change: {
+        object: policy("p", {
+          action: "DENY",
+          rules: list(n, (i) => ({ from: [{ source: { namespaces: [`n-${i}`] } }] })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DENY policy with n rules for HTTP and n Services with TCP ports",
+    n: 12,
+    most: 4.4,
+    world: (n) => ({
+      objects: [enrolled, ...list(n, service)],
+      change: {
+        object: policy("p", {
+          selector: { matchLabels: { app: "app" } },
+          action: "DENY",
+          rules: list(n, (i) => ({ to: [{ operation: { paths: [`/${i}`] } }] })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a policy with n hosts at a gateway with n VirtualServices",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ingress,
+        gateway("g", [plain(0, ["*"])]),
+        ...list(n, (i) => virtualService(`v-${i}`, { hosts: [`h-${i}.shapes.example.com`], gateways: ["g"], http })),
+      ],
+      change: {
+        object: policy("p", {
+          selector: { matchLabels: { istio: "shapes" } },
+          rules: [{ to: [{ operation: { hosts: list(n, (i) => `other-${i}.shapes.example.com`) } }] }],
+        }),
+      },
+    }),
+  },
+];

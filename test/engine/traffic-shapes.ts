@@ -1,0 +1,167 @@
+import { manifest } from "../bench/mesh.ts";
+import { type CostShape, list, named, namespace, workload } from "./cost-shapes.ts";
+
+// Worlds of routes, services and Sidecars, each with as much of one thing as is wanted.
+
+const networking = "networking.istio.io/v1";
+const istio = (kind: string, name: string, spec: object) => manifest(networking, kind, named(name), { spec });
+const inNamespace = (kind: string, where: string, spec: object) =>
+  manifest(networking, kind, { namespace: where, name: "x" }, { spec });
+const service = (name: string) =>
+  manifest("v1", "Service", named(name), { spec: { selector: { app: "app-0" }, ports: [{ port: 80 }] } });
+const protectedNamespace = namespace({ "meshward.io/protected": "true", "istio-injection": "enabled" });
+const to = (host: string, subset?: string) => ({ destination: { host, ...(subset === undefined ? {} : { subset }) } });
+const matching = (i: number) => [{ uri: { exact: `/${i}` } }];
+
+/** What each rule about traffic finds. */
+export const trafficShapes: readonly CostShape[] = [
+  {
+    title: "a VirtualService with n routes that have faults, mirrors elsewhere and unsafe retries",
+    world: (n) => ({
+      objects: [protectedNamespace, service("a")],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({
+            match: matching(i),
+            route: [to("a")],
+            fault: { abort: { httpStatus: 500, percentage: { value: 1 } } },
+            mirror: { host: "a.elsewhere.svc.cluster.local" },
+            retries: { attempts: 2, retryOn: "5xx" },
+          })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService of which n routes move all requests at once",
+    world: (n) => {
+      const routes = (stable: number) =>
+        istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({
+            match: matching(i),
+            route: [
+              { ...to("a", "v1"), weight: stable },
+              { ...to("a", "v2"), weight: 100 - stable },
+            ],
+          })),
+        });
+      return { objects: [protectedNamespace, routes(100)], change: { old: routes(100), object: routes(0) } };
+    },
+  },
+  {
+    title: "a DestinationRule with n subsets without workloads, each with a route",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        service("a"),
+        workload(0),
+        istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: matching(i), route: [to("a", `v${i}`)] })),
+        }),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          subsets: list(n, (i) => ({ name: `v${i}`, labels: { version: `v${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with TLS that is not verified at n ports",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "outside.example.com",
+          trafficPolicy: {
+            portLevelSettings: list(n, (i) => ({
+              port: { number: 1000 + i },
+              tls: { mode: "SIMPLE", insecureSkipVerify: true },
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a ServiceEntry with n partial wildcards, n wide addresses and n TCP ports",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: istio("ServiceEntry", "e", {
+          hosts: list(n, (i) => `*-${i}.example.com`),
+          addresses: list(n, (i) => `${i}.0.0.0/8`),
+          resolution: "STATIC",
+          ports: list(n, (i) => ({ number: 1000 + i, name: `p-${i}`, protocol: "TLS" })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "n ServiceEntries of one host, one more that is older",
+    isMeshWide: true,
+    world: (n) => {
+      const entry = (where: string, number: number) =>
+        inNamespace("ServiceEntry", where, {
+          hosts: ["outside.example.com"],
+          ports: [{ number, name: "p", protocol: number % 2 === 0 ? "TLS" : "HTTP" }],
+        });
+      return {
+        objects: [protectedNamespace, ...list(n, (i) => entry(`n-${i}`, 80 + i))],
+        change: { object: entry("a", 80) },
+      };
+    },
+  },
+  {
+    title: "n Sidecars for n workloads, one more",
+    world: (n) => {
+      const sidecar = (i: number) => istio("Sidecar", `s-${i}`, { workloadSelector: { labels: { app: `app-${i}` } } });
+      return {
+        objects: [protectedNamespace, ...list(n, workload), ...list(n, sidecar)],
+        change: { object: istio("Sidecar", "s", { workloadSelector: { labels: { app: "app-0" } } }) },
+      };
+    },
+  },
+  {
+    title: "a Sidecar that hides n VirtualServices, n ServiceEntries and n DestinationRules",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          istio("VirtualService", `r-${i}`, { hosts: [`a-${i}.example.com`], http: [{ route: [to("a")] }] }),
+        ),
+        ...list(n, (i) => istio("ServiceEntry", `e-${i}`, { hosts: [`b-${i}.example.com`] })),
+        ...list(n, (i) => istio("DestinationRule", `d-${i}`, { host: `c-${i}.elsewhere.svc.cluster.local` })),
+      ],
+      change: { object: istio("Sidecar", "s", { egress: [{ hosts: ["./*.svc.cluster.local"] }] }) },
+    }),
+  },
+  {
+    title: "a Service whose host n VirtualServices route, which is deleted",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        service("a"),
+        ...list(n, (i) => istio("VirtualService", `r-${i}`, { hosts: ["a"], http: [{ route: [to("b")] }] })),
+      ],
+      change: { old: service("a") },
+    }),
+  },
+  {
+    title: "a VirtualService with n hosts of another owner",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: list(n, (i) => `a-${i}.owned.example.com`),
+          gateways: ["ingress/public"],
+          http: [{ route: [to("a")] }],
+        }),
+      },
+    }),
+  },
+];
