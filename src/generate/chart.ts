@@ -1,4 +1,6 @@
 import packageJson from "../../package.json" with { type: "json" };
+import { alertGroups } from "../deploy/alerts.ts";
+import { dashboard } from "../deploy/dashboard.ts";
 import {
   certificateKinds,
   defaultInstallation,
@@ -46,6 +48,9 @@ export function chartFiles(rules: readonly Rule[]): readonly GeneratedFile[] {
   });
   return [
     { path: `${folder}/Chart.yaml`, content: chartYaml() },
+    // Not templates, because both contain expressions of their own.
+    { path: `${folder}/files/alerts.json`, content: `${JSON.stringify({ groups: alertGroups() }, null, 2)}\n` },
+    { path: `${folder}/files/dashboard.json`, content: `${JSON.stringify(dashboard(), null, 2)}\n` },
     template("definitions.yaml", definitionTemplate(rules)),
     template("_permissions.tpl", permissionTemplates(rules)),
     template("_webhooks.tpl", webhookTemplates(rules)),
@@ -98,7 +103,7 @@ function permissionTemplates(rules: readonly Rule[]): string {
       );
       add(variants, stringified(found?.["rules"] ?? []), certificates);
     }
-    return alternatives(variants, ".Values.certificates.source");
+    return alternatives(variants, '(include "meshward.certificates" .)');
   };
   return [
     define("meshward.clusterRules", rulesOf("ClusterRole", undefined)),

@@ -13,6 +13,7 @@ export const kustomizeOptions: Readonly<Record<string, Partial<InstallationOptio
   "cert-manager": { certificates: "cert-manager" },
   "fail-closed": { failurePolicy: "Fail" },
   "fail-open": { protectedFailurePolicy: "Ignore" },
+  monitoring: { monitoring: true },
   ha: { replicas: 5, spread: "required" },
   "no-network-policy": { networkPolicy: false },
   strict: { profile: "strict" },
