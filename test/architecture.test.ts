@@ -13,7 +13,7 @@ const levels: readonly (readonly string[])[] = [
   ["generate"],
   ["policy-tests", "project"],
   ["vap"],
-  ["demo", "doctor", "explain"],
+  ["demo", "doctor", "explain", "page"],
   ["deploy"],
   ["http", "report"],
   ["controllers"],

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { auditDifference } from "./audit-difference.ts";
@@ -71,7 +72,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const files = await meshToAudit(mesh, terminal, policies);
   const { report: whole, rulings } = auditReport(files, policies, options);
   const report = limited(whole, options);
-  writeReport(report, outputs, terminal);
+  writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
   for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);

@@ -41,7 +41,7 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly log: Log;
   readonly metrics: Metrics;
   /** Called with each outcome, before it is published. */
-  readonly found?: (outcome: AuditOutcome) => void;
+  readonly found?: ((outcome: AuditOutcome) => void) | undefined;
 }
 
 /** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */

@@ -10,7 +10,7 @@ export interface ElectedWorkOptions extends BackgroundAuditFlags, Pick<PolicyOpt
   readonly docsUrl: string;
 }
 
-export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "log" | "metrics"> {
+export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "found" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
   readonly policies: FollowedPolicies;
   readonly election: Election | undefined;
@@ -27,7 +27,10 @@ export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWork
     metrics,
     election,
     policies: () => policies.current(),
-    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
+    found(outcome) {
+      parts.found?.(outcome);
+      statuses?.audited(outcome.rulings.flatMap(({ exception }) => exception ?? []));
+    },
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
     mesh: mesh.current,

@@ -1,11 +1,12 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
-import type { Formats } from "../report/format.ts";
+import type { Destination, Formats } from "../report/format.ts";
 import { unwritable } from "../text/file-errors.ts";
 import { nearest } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { UsageError } from "../text/usage-error.ts";
+import { manifestLines } from "./manifest-lines.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** One `--output`: a format, a file, or both. */
@@ -88,17 +89,19 @@ const samePlace = (formats: string, place: string, second: string): UsageError =
     `two reports (${formats}) would go to ${place}: give one of them another file, --output ${second}=FILE`,
   );
 
+interface Writing<R> extends Pick<Destination, "picture"> {
+  readonly formats: Formats<R>;
+  readonly outputs: readonly Written[];
+}
+
 /** Writes a report to all places. Throws a UsageError, after the others are written, if a file cannot be written. */
-export function writeOutputs<R>(
-  report: R,
-  { formats, outputs }: { readonly formats: Formats<R>; readonly outputs: readonly Written[] },
-  terminal: Terminal,
-): void {
+export function writeOutputs<R>(report: R, { formats, outputs, picture }: Writing<R>, terminal: Terminal): void {
   const repositoryPath = pathsFrom(repositoryRoot(resolve(), terminal.env));
   const problems: string[] = [];
   for (const { format, file } of outputs) {
     const page = file === undefined ? { colour: terminal.colour, columns: terminal.columns } : { colour: false };
-    const text = formats[format]?.(report, { page, repositoryPath }) ?? "";
+    const to = { page, repositoryPath, lines: manifestLines, ...(picture === undefined ? {} : { picture }) };
+    const text = formats[format]?.(report, to) ?? "";
     if (file === undefined) terminal.out(text);
     else problems.push(...problemsOfWriting(file, text));
   }

@@ -4,6 +4,7 @@ import type { Finding } from "../engine/finding.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Formats } from "../report/format.ts";
 import { reportFormats } from "../report/formats.ts";
+import type { MeshPicture } from "../report/mesh-picture.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import type { Places } from "../report/reported-finding.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
@@ -69,8 +70,13 @@ export function requireFormats(outputs: readonly Written[], formats: Formats<nev
 }
 
 /** Throws a UsageError if a file cannot be written. */
-export const writeReport = (report: Report, outputs: readonly Written[], terminal: Terminal): void =>
-  writeOutputs(report, { formats: reportFormats, outputs }, terminal);
+export const writeReport = (
+  report: Report,
+  outputs: readonly Written[],
+  terminal: Terminal,
+  picture?: () => MeshPicture,
+): void =>
+  writeOutputs(report, { formats: reportFormats, outputs, ...(picture === undefined ? {} : { picture }) }, terminal);
 
 export function exitCode({ errors, summary }: Report, { failOn }: ReportOptions): ExitCode {
   if (errors.length > 0) return 2;

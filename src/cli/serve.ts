@@ -15,6 +15,7 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
+import { auditPageOf } from "./audit-page.ts";
 import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
 import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
@@ -47,6 +48,7 @@ export interface ServeOptions
     ClientOptions,
     BackgroundAuditFlags {
   readonly namespace?: string;
+  readonly auditPage?: boolean;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
@@ -130,6 +132,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       3_600,
     )
     .addOption(auditReportsOption())
+    .option("--audit-page", "serve the page with what the background audit found at / of the operations port")
     .addOption(docsUrlOption())
     .option(
       "--drain-seconds <number>",
@@ -199,6 +202,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
   const { log, metrics, mesh, controllers, certificates, policies, clients } = running;
   const { cluster, connection } = mesh;
   const warmUp = createWarmUp();
+  const auditPage = auditPageOf(mesh.current, options);
   const webhook = await startWebhook({
     mesh: mesh.current,
     checks: [...mesh.checks, ...policies.checks, warmUp.check, ...certificates.checks, ...controllers.checks],
@@ -216,12 +220,14 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     storedBytes: options.objectLimit,
     port: options.port,
     opsPort: options.opsPort,
+    page: auditPage.html,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
   const elected = startElectedWork(options, {
     mesh,
     policies,
     tell: webhook.tell,
+    found: auditPage.found,
     log,
     metrics,
     election: controllers.election,

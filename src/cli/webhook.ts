@@ -44,6 +44,8 @@ export interface WebhookOptions {
   readonly port: number;
   /** Undefined: /livez, /readyz and /metrics are not served. */
   readonly opsPort?: number;
+  /** Returns the page at `/` of the operations port. */
+  readonly page?: (() => string | undefined) | undefined;
   readonly limits?: Partial<Limits>;
   /** The largest object that the cluster can store, in bytes. */
   readonly storedBytes?: number;
@@ -94,7 +96,8 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     storedBytes: options.storedBytes,
     clients: options.clients,
   });
-  const ops = createOpsServer({ checks: [...server.readiness, ...(options.checks ?? [])], metrics });
+  const checks = [...server.readiness, ...(options.checks ?? [])];
+  const ops = createOpsServer({ checks, metrics, page: options.page });
   const { port } = await server.listen({ host, port: options.port, flag: "--port" });
   const opsPort = await opsPortOf(options, server, ops);
   return {

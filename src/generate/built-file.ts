@@ -6,6 +6,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { schemaPackages } from "../schemas/built-in.ts";
 import { billOfMaterials, billOfMaterialsFile } from "./bill-of-materials.ts";
 import { embeddedAssets } from "./embedded-assets.ts";
+import { embeddedPage, filesOfPage } from "./embedded-page.ts";
 import { embeddedSchemas } from "./embedded-schemas.ts";
 import { root } from "./files.ts";
 import { noticesFile, thirdPartyNotices } from "./third-party-notices.ts";
@@ -16,6 +17,11 @@ const assets: Plugin = {
     bundle.onLoad({ filter: /[\\/]src[\\/]config[\\/]assets\.ts$/ }, () => ({
       contents: embeddedAssets(),
       loader: "js",
+    }));
+    bundle.onLoad({ filter: /[\\/]src[\\/]config[\\/]page-assets\.ts$/ }, ({ path }) => ({
+      contents: embeddedPage(),
+      loader: "js",
+      resolveDir: dirname(path),
     }));
     bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]built-in\.ts$/ }, ({ path }) => ({
       contents: embeddedSchemas(),
@@ -115,7 +121,7 @@ export async function writeBuiltFile(folder: string): Promise<void> {
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);
-  const files = [...filesIn(metafile), ...packagesOfSchemas];
+  const files = [...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas];
   writeFileSync(join(folder, noticesFile), thirdPartyNotices(files, root));
   writeFileSync(join(folder, billOfMaterialsFile), billOfMaterials(files, root));
 }

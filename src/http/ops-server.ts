@@ -12,10 +12,12 @@ export interface OpsServer {
 export interface OpsServerOptions {
   readonly checks: readonly ReadinessCheck[];
   readonly metrics: Metrics;
+  /** Returns the page at `/`, or undefined if this replica has none yet; without this function, there is no such path. */
+  readonly page?: (() => string | undefined) | undefined;
 }
 
 /** Serves /livez, /readyz (`?verbose` lists the checks) and /metrics in plain HTTP, for the kubelet and Prometheus. */
-export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServer {
+export function createOpsServer({ checks, metrics, page }: OpsServerOptions): OpsServer {
   const app = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: 10_000 });
 
   // Liveness checks only that the process answers, because a restart fixes nothing that readiness reports.
@@ -32,6 +34,17 @@ export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServe
       .send(`${lines.join("\n")}\n`);
   });
   app.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  if (page !== undefined)
+    app.get("/", (_request, reply) => {
+      const html = page();
+      if (html === undefined)
+        return reply
+          .code(503)
+          .type("text/plain; charset=utf-8")
+          .send("no audit yet; the elected replica has the page\n");
+      // The policy of the page itself is in the page.
+      return reply.headers(pageHeaders).type("text/html; charset=utf-8").send(html);
+    });
   app.setNotFoundHandler((_request, reply) =>
     reply.code(404).send({ error: "no such path; this port serves GET /livez, /readyz and /metrics" }),
   );
@@ -41,6 +54,13 @@ export function createOpsServer({ checks, metrics }: OpsServerOptions): OpsServe
     close: () => app.close(),
   };
 }
+
+const pageHeaders = {
+  "cache-control": "no-store",
+  "content-security-policy": "frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+};
 
 interface Result {
   readonly name: string;

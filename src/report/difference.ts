@@ -14,7 +14,7 @@ export interface ReportDifference {
   readonly changed: readonly { readonly from: ReportedFinding["mode"]; readonly finding: ReportedFinding }[];
   /** The number of findings that are the same in both. */
   readonly unchanged: number;
-  /** Rules that could run for one of the reports only, so that nothing is known about their findings. */
+  /** Rules with findings that could run for one of the reports only, so that nothing is known about them in the other. */
   readonly notCompared: readonly { readonly rule: string; readonly in: "old" | "new"; readonly reason: string }[];
   /** Why the reports are about more than the mesh: other policies, another version of Meshward, errors. */
   readonly notes: readonly string[];
@@ -68,11 +68,11 @@ const identityOf = ({ fingerprint }: ReportedFinding): string => fingerprint;
 
 const comparedOf = ({ source, report: { summary } }: ReportSource): Compared => ({ source, ...summary });
 
+/** Rules that are skipped in one report, and found something in the other. */
 function onlySkippedIn(which: "old" | "new", other: ReportSource, one: ReportSource): ReportDifference["notCompared"] {
-  const both = new Set(other.report.skipped.map(({ rule }) => rule));
-  return one.report.skipped
-    .filter(({ rule }) => !both.has(rule))
-    .map(({ rule, reason }) => ({ rule, in: which, reason }));
+  const found = new Set(other.report.findings.map(({ rule }) => rule));
+  const skipped = new Map(one.report.skipped.map(({ rule, reason }) => [rule, reason]));
+  return [...skipped].filter(([rule]) => found.has(rule)).map(([rule, reason]) => ({ rule, in: which, reason }));
 }
 
 function notesOf(

@@ -1,3 +1,5 @@
+import type { MeshPicture } from "./mesh-picture.ts";
+import type { ManifestLine } from "./page-data.ts";
 import type { Page } from "./page.ts";
 
 /** What a report is written for. */
@@ -9,6 +11,10 @@ export interface Destination {
    * keeps its absolute path.
    */
   repositoryPath(file: string): string;
+  /** A picture of the whole mesh, for formats that show one; undefined: there is no mesh. */
+  picture?(): MeshPicture;
+  /** The lines of a manifest around one of them; undefined: they cannot be read. */
+  lines?(file: string, line: number): readonly ManifestLine[] | undefined;
 }
 
 /** Writes a report in one format, with a final newline. */

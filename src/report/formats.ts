@@ -1,6 +1,7 @@
 import type { Formats } from "./format.ts";
 import { githubReport } from "./github.ts";
 import { gitlabReport } from "./gitlab.ts";
+import { htmlReport } from "./html.ts";
 import { jsonReport } from "./json.ts";
 import { junitReport } from "./junit.ts";
 import { markdownReport } from "./markdown.ts";
@@ -22,6 +23,7 @@ export const reportFormats = {
   github: githubReport,
   gitlab: gitlabReport,
   markdown: markdownReport,
+  html: htmlReport,
 } satisfies Formats<Report>;
 
 /** The formats of the results of policy tests. */

@@ -1,5 +1,6 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, hostile, growth, audit, files, replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, hostile, growth, audit, page, files,
+// replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -19,6 +20,7 @@ import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
 import { hostileTable } from "./hostile.ts";
 import { trafficCases } from "./hostile-traffic.ts";
+import { pageTable } from "./page.ts";
 import { decisionsTable, webhookTable } from "./webhook.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-bench-"));
@@ -48,6 +50,7 @@ try {
     growthTable("Made to grow: routes, DestinationRules, gateways", trafficCases, rules, policies),
   );
   await part("audit", () => auditTable(certificates.current()));
+  await part("page", () => pageTable());
   await part("files", () => filesTable(folder));
   await part("replica", () => replicaTable(folder, certificates.current()));
   await part("cluster", () => clusterTable(folder, certificates.current()));

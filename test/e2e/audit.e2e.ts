@@ -21,7 +21,7 @@ const policies = [
     spec: { rules: [{ id: rule, mode: "warn" }] },
   },
 ];
-const serveArgs = ["--namespace", "meshward-system", "--audit-interval", "3600"];
+const serveArgs = ["--namespace", "meshward-system", "--audit-interval", "3600", "--audit-page"];
 
 describe("audit", { skip: skip || missing }, () => {
   let plane: ControlPlane;
@@ -109,10 +109,21 @@ describe("audit", { skip: skip || missing }, () => {
     assert.equal(metadata.resourceVersion, before, "it is not written while it stays the same");
   });
 
+  test("the elected replica serves the page", async () => {
+    const { status, body } = (await one.ops("/")) ?? { status: 0, body: "" };
+    assert.equal(status, 200, body);
+    assert.match(body, /<title>Meshward audit<\/title>/);
+    const [, json = "{}"] = /<script type="application\/json" id="data">(.*)<\/script>/.exec(body) ?? [];
+    const data = JSON.parse(json) as { findings: readonly Raw[]; mesh: { namespaces: readonly Raw[] } };
+    assert.ok(data.findings.some((finding) => finding["rule"] === rule && finding["name"] === "unbalanced"));
+    assert.ok(data.mesh.namespaces.some(({ name }) => name === at));
+  });
+
   test("another leader goes on where the first one stopped", async () => {
     other = await startMeshward({ plane, name: "other", policies, args: serveArgs });
     await other.ready();
     assert.equal(await metric(other, "meshward_audit_completed"), "", "only one audits");
+    assert.equal((await other.ops("/"))?.status, 503);
     await one.stop();
     await until("the other replica to audit", async () =>
       (await metric(other, "meshward_audit_completed")) === "" ? undefined : true,
@@ -141,7 +152,7 @@ describe("audit", { skip: skip || missing }, () => {
   });
 
   test("the report goes with its last finding, and all reports with the installation", async () => {
-    await apply(virtualService(at, "unbalanced", [40, 60]));
+    await succeeds(plane, ["delete", "virtualservices.networking.istio.io", "--all", "--namespace", at]);
     await until("the report to go", async () => {
       const report = await stored(plane, "reports.openreports.io", "meshward", at);
       if (report !== undefined) throw new Error(JSON.stringify(report["results"]));

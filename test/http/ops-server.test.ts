@@ -36,6 +36,25 @@ test("live whatever is the matter, ready when no check has a problem", async (co
   assert.equal((await get("/readyz?verbose")).text, "[+]listening ok\n[+]mesh ok: 2 kinds unknown\nok\n");
 });
 
+test("the page is there only if it is asked for, and only when there is one", async (context) => {
+  const without = await start(context, []);
+  assert.equal((await without.get("/")).status, 404);
+  const made: { html?: string } = {};
+  const metrics = createMetrics({ processMetrics: false });
+  const server = createOpsServer({ checks: [], metrics, page: () => made.html });
+  context.after(() => server.close());
+  const { port } = await server.listen({ host: "127.0.0.1", port: 0, flag: "--ops-port" });
+  const none = await fetch(`http://127.0.0.1:${port}/`);
+  assert.equal(none.status, 503);
+  assert.match(await none.text(), /the elected replica has the page/);
+  made.html = "<!doctype html>";
+  const page = await fetch(`http://127.0.0.1:${port}/`);
+  assert.deepEqual([page.status, await page.text()], [200, made.html]);
+  assert.equal(page.headers.get("content-type"), "text/html; charset=utf-8");
+  assert.equal(page.headers.get("x-content-type-options"), "nosniff");
+  assert.match(page.headers.get("content-security-policy") ?? "", /frame-ancestors 'none'/);
+});
+
 test("a check that throws is a check that failed", async (context) => {
   const fail = (): string => {
     throw new Error("no answer");

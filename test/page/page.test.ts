@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { after, before, describe, test } from "node:test";
+import type { AxeResults } from "axe-core";
+import type { Page } from "playwright-core";
+import { type Browser, skip, startBrowser } from "./browser.ts";
+import { hostile, samplePage } from "./sample.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "meshward-page-"));
+after(() => rmSync(folder, { recursive: true }));
+/** Where screenshots are kept for whoever looks at them. */
+const pictures = process.env["MESHWARD_SCREENSHOTS"];
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+describe("the page", { skip }, () => {
+  let browser: Browser;
+  before(async () => {
+    browser = await startBrowser();
+  });
+  after(() => browser?.close());
+
+  interface Opened {
+    readonly page: Page;
+    /** Everything that went wrong in the page. */
+    readonly problems: string[];
+  }
+  async function open(findings: number, namespaces: number, hash = ""): Promise<Opened> {
+    const file = join(folder, `${findings}-${namespaces}.html`);
+    writeFileSync(file, samplePage(findings, namespaces));
+    const page = await browser.context.newPage();
+    const problems: string[] = [];
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+    page.on("request", (request) => request.url().startsWith("file:") || problems.push(`request for ${request.url()}`));
+    await page.goto(`${pathToFileURL(file).href}${hash}`);
+    return { page, problems };
+  }
+  async function isAccessible(page: Page, what: string): Promise<void> {
+    // Outside of the page's own policy, as a tool of a reader would run.
+    const results = await page.evaluate<AxeResults>(
+      `(() => { ${axe}; return axe.run(document, { resultTypes: ["violations"] }); })()`,
+    );
+    const found = results.violations.map(
+      ({ id, help, nodes }) => `${id}: ${help}: ${nodes[0]?.html}: ${nodes[0]?.failureSummary}`,
+    );
+    assert.deepEqual(found, [], what);
+  }
+
+  for (const colorScheme of ["light", "dark"] as const)
+    for (const width of [390, 1440])
+      test(`has no accessibility problem and fits, ${colorScheme}, ${width} pixels`, async () => {
+        for (const [findings, namespaces] of [
+          [10, 5],
+          [1_000, 200],
+        ] as const) {
+          const { page, problems } = await open(findings, namespaces);
+          await page.emulateMedia({ colorScheme });
+          await page.setViewportSize({ width, height: 900 });
+          for (const view of ["summary", "findings", "mesh", "mesh&focus=team-001"]) {
+            await page.evaluate((to) => void (location.hash = to), `view=${view}`);
+            await page.waitForTimeout(50);
+            if (view === "findings") await page.locator(".findings summary").first().click();
+            await isAccessible(page, `${view} with ${findings} findings`);
+            const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+            assert.ok(overflow <= 0, `${view} is ${overflow} pixels too wide`);
+            if (pictures !== undefined)
+              await page.screenshot({
+                path: join(pictures, `${view.replace(/\W/g, "-")}-${findings}-${colorScheme}-${width}.png`),
+              });
+          }
+          assert.deepEqual(problems, []);
+          await page.close();
+        }
+      });
+
+  test("runs nothing that names, messages and addresses contain, and loads nothing", async () => {
+    const { page, problems } = await open(60, 5, "#view=findings&modes=deny,warn,audit,accepted");
+    for (const summary of await page.locator(".findings summary").all()) await summary.click();
+    assert.ok((await page.locator(".details").count()) > 50);
+    assert.ok((await page.getByText("<script>window.attacked=2</script>").count()) > 0, "the text is shown as it is");
+    assert.equal(await page.locator("a[href^=javascript]").count(), 0);
+    await page.evaluate((focus) => void (location.hash = `view=mesh&focus=${encodeURIComponent(focus)}`), hostile);
+    await page.getByRole("heading", { name: /^Namespace ">/ }).waitFor();
+    assert.equal(await page.evaluate(() => (window as { attacked?: unknown }).attacked), undefined);
+    assert.equal(await page.locator("img").count(), 0);
+    assert.deepEqual(problems, []);
+    const blocked = page.waitForEvent("console", (message) => /Content Security Policy/.test(message.text()));
+    await page.evaluate(() => {
+      const script = document.createElement("script");
+      script.textContent = "window.attacked = 4";
+      document.body.append(script);
+    });
+    await blocked;
+    assert.equal(await page.evaluate(() => (window as { attacked?: unknown }).attacked), undefined);
+    await page.close();
+  });
+
+  test("keeps filters, search and place in the URL, also when it is opened again", async () => {
+    const { page, problems } = await open(1_000, 200);
+    await page.getByRole("button", { name: "Findings", exact: true }).click();
+    await page.getByLabel("Search").fill("api-12 weights");
+    await page.getByLabel("warn", { exact: true }).uncheck();
+    const status = await page.getByRole("status").textContent();
+    assert.match(status ?? "", /^\d+ of 1,001 findings$/);
+    const url = page.url();
+    assert.match(url, /#view=findings&q=api-12\+weights&modes=deny%2Caudit$/);
+    const shown = await page.locator(".findings li").allTextContents();
+    assert.ok(shown.length > 0 && shown.every((text) => text.includes("api-12")));
+    const again = await browser.context.newPage();
+    await again.goto(url);
+    assert.equal(await again.getByRole("status").textContent(), status);
+    assert.deepEqual(await again.locator(".findings li").allTextContents(), shown);
+    await again.getByRole("button", { name: "Mesh", exact: true }).click();
+    await again.goBack();
+    assert.equal(await again.getByLabel("Search").inputValue(), "api-12 weights");
+    await again.goto(`${url.split("#")[0]}#view=nonsense&zoom=-1&modes=`);
+    await again.getByRole("heading", { name: "Namespaces" }).waitFor();
+    assert.deepEqual(problems, []);
+    await page.close();
+    await again.close();
+  });
+
+  test("shows a finding with its lines, why, fix, related objects and page", async () => {
+    const { page } = await open(10, 5, "#view=findings");
+    await page.locator("details", { hasText: "api-8" }).locator("summary").click();
+    const details = page.locator("details", { hasText: "api-8" });
+    await details.locator(".details").waitFor();
+    const text = (await details.textContent()) ?? "";
+    for (const part of ["mesh.yaml:4", "kind: VirtualService", "Why", "Fix", "Related", "Service team-"])
+      assert.ok(text.includes(part), part);
+    assert.equal(await details.locator(".line.marked").count(), 1);
+    assert.equal(await details.getByRole("link").getAttribute("href"), "https://example.com");
+    await page.close();
+  });
+
+  test("can be used with the keyboard: skip, choose a view, open a namespace in the picture", async () => {
+    const { page } = await open(10, 5);
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Skip to content");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "main");
+    await page.getByRole("button", { name: "Mesh", exact: true }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: /^team-001/ }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Namespace team-001" }).waitFor();
+    assert.match(page.url(), /focus=team-001/);
+    assert.equal(await page.locator("svg text.label", { hasText: "90 %" }).count(), 1);
+    await page.close();
+  });
+
+  test("can be printed", async () => {
+    const { page } = await open(10, 5, "#view=findings");
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await page.getByRole("navigation").isVisible(), false);
+    assert.ok((await page.pdf()).length > 10_000);
+    await page.close();
+  });
+});
