@@ -41,8 +41,7 @@ export const destinationRuleSubsetEmpty = defineRule({
 
   *check(rule, mesh) {
     const { settings } = mesh;
-    if (rule.spec.subsets.every(isPlaced) || !isServed(rule, settings) || isOfRollouts(rule)) return;
-    if (!mesh.knowsAll("Workload")) return;
+    if (!isServed(rule, settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
       const [namespace] = mesh.related(namespaceOfService, service);
       const pods = podsOf(service, namespace, mesh);
@@ -105,8 +104,9 @@ function* problemOf(
   };
 }
 
-const isOfRollouts = ({ metadata }: DestinationRule): boolean =>
-  Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
+/** Whether controllers set the labels of all its subsets. */
+const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>
+  spec.subsets.every(isPlaced) || Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
 const rollouts = "argo-rollouts.argoproj.io/";
 
 /** Labels that istiod or a controller adds to pods. */
