@@ -17,10 +17,11 @@ const levels: readonly (readonly string[])[] = [
   ["http", "report"],
   ["controllers"],
   ["admission", "sources", "tls"],
-  ["rules"],
+  ["rules", "custom-rules"],
   ["engine", "policy"],
   ["mesh"],
   ["schemas"],
+  ["cel"],
   ["view"],
   ["kube", "config", "telemetry", "text"],
 ];

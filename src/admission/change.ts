@@ -1,4 +1,5 @@
 import { keyOf } from "../kube/identity.ts";
+import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { type Kind, kindOf } from "../kube/kinds.ts";
 import { type AnyObject, annotationsWithoutLastApplied, lastApplied, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
@@ -22,19 +23,26 @@ type Known = Pick<Mesh, "find">;
  * Reads the change of a request. Never throws. Subresources need no special case: an update through `status` that changes
  * labels is a change. With `known`, an old object that the view already contains is not read again.
  */
-export function readChange(request: AdmissionRequest, known?: Known): ChangeReading {
+export function readChange(request: AdmissionRequest, known?: Known, keep: KeptFields = nothingKept): ChangeReading {
   const { group, version, kind: originKind } = request.kind;
   const kind = kindOf(group === "" ? version : `${group}/${version}`, originKind);
   if (kind === undefined) return { unjudged: "no rule reads this kind", warning: unknownKind(request) };
   const wanted = missingPart(request);
   if (wanted !== undefined) return { problem: `request.${wanted} is missing from this ${request.operation}` };
   const end = endOf(request);
-  return end === undefined ? changeOf(request, kind, known) : { unjudged: end };
+  return end === undefined ? changeOf(request, { kind, known, keep }) : { unjudged: end };
 }
 
-function changeOf(request: AdmissionRequest, kind: Kind, known: Known | undefined): ChangeReading {
-  const now = request.operation === "DELETE" ? undefined : read(request, request.object);
-  const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, known);
+interface Reader {
+  readonly kind: Kind;
+  readonly known: Known | undefined;
+  readonly keep: KeptFields;
+}
+
+function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
+  const { kind, keep } = reader;
+  const now = request.operation === "DELETE" ? undefined : read(request, request.object, keep);
+  const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, reader);
   const object = request.operation === "DELETE" ? afterDeletion(old) : now;
   if (old === undefined && object === undefined)
     // A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read.
@@ -53,10 +61,14 @@ const afterDeletion = (old: AnyObject | undefined): AnyObject | undefined =>
   old?.kind === "Namespace" ? { ...old, status: { phase: "Terminating" } } : undefined;
 
 /** Uses the object of the view if it is the same version, which is the case unless the watch lags behind. */
-function oldObjectOf(request: AdmissionRequest, object: AnyObject | undefined, known: Known | undefined) {
+function oldObjectOf(request: AdmissionRequest, object: AnyObject | undefined, { known, keep }: Reader) {
   const there = object && known?.find(object.kind, keyOf(object));
-  return there !== undefined && isVersion(request.oldObject, there) ? there : read(request, request.oldObject);
+  const isSame = there !== undefined && isVersion(request.oldObject, there) && keepsAsMuch(there, keep);
+  return isSame ? there : read(request, request.oldObject, keep);
 }
+
+/** The object of the view may have been read when other rules were in force. */
+const keepsAsMuch = ({ kind, kept }: AnyObject, keep: KeptFields): boolean => kept?.fields === keep.get(kind);
 
 function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion } }: AnyObject): boolean {
   const metadata = member(raw, "metadata");
@@ -69,8 +81,8 @@ function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion 
   );
 }
 
-const read = (request: AdmissionRequest, raw: unknown): AnyObject | undefined =>
-  readAny(named(raw, request.name), request.namespace);
+const read = (request: AdmissionRequest, raw: unknown, keep: KeptFields): AnyObject | undefined =>
+  readAny(named(raw, request.name), request.namespace, keep);
 
 /** Sets the name of the request if the object has none. A name of the wrong type is kept for the reader to report. */
 function named(raw: unknown, name: string): unknown {
@@ -112,9 +124,9 @@ function hasFinalizers(raw: unknown): boolean {
 function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
   if (old === undefined || object === undefined) return false;
   // The metadata rarely differs, so it is compared last.
-  const { metadata: oldMetadata, ...before } = old;
-  const { metadata, ...after } = object;
-  if (!isEqual(before, after)) return false;
+  const { metadata: oldMetadata, kept: oldKept, ...before } = old;
+  const { metadata, kept, ...after } = object;
+  if (!isEqual(before, after) || !isEqualKept(oldKept?.value, kept?.value)) return false;
   const { resourceVersion } = metadata;
   const annotations = annotationsWithoutLastApplied(metadata);
   const oldAnnotations = annotationsWithoutLastApplied(oldMetadata);
@@ -136,6 +148,17 @@ function isEqual(a: unknown, b: unknown): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (Array.isArray(a)) return Array.isArray(b) && hasEqualItems(a, b);
   return !Array.isArray(b) && hasEqualMembers(a as Fields, b as Fields);
+}
+
+/** What rules of policies read, but for what every write changes. */
+function isEqualKept(old: unknown, now: unknown): boolean {
+  const stable = (value: unknown): unknown => {
+    const metadata = member(value, "metadata");
+    if (!isObject(value) || !isObject(metadata)) return value;
+    const { resourceVersion: _version, generation: _generation, ...rest } = metadata;
+    return { ...value, metadata: rest };
+  };
+  return isEqual(stable(old), stable(now));
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -3,10 +3,15 @@ import { errorFields } from "../text/error-fields.ts";
 import { type DocumentReview, isPolicyDocument, reviewDocument } from "./policy-documents.ts";
 import { enroll } from "./enrollment.ts";
 import type { AdmissionRequest, Decision, Gate } from "./review.ts";
+import type { DefineRules } from "../policy/load.ts";
 import { TooManyWaiting } from "./turns.ts";
 import { Validation, type ValidationParts } from "./validation.ts";
 
 export interface GateParts extends ValidationParts {
+  /** What defines the rules of a policy that is reviewed. */
+  readonly definitionFor?:
+    | ((sources: readonly { readonly raw: unknown }[]) => Promise<DefineRules | undefined>)
+    | undefined;
   /** Namespaces that the mutation never changes, in addition to the root namespace: Meshward's own. */
   readonly neverEnrolled?: readonly string[];
   /** The URL of the page about policies, for messages. */
@@ -24,13 +29,17 @@ export interface SynchronousGate {
  * the mutation protects nothing.
  */
 export function createGate(
-  parts: GateParts & { readonly readAgain?: undefined; readonly pacing?: undefined },
+  parts: GateParts & {
+    readonly readAgain?: undefined;
+    readonly pacing?: undefined;
+    readonly definitionFor?: undefined;
+  },
 ): SynchronousGate;
 export function createGate(parts: GateParts): Gate;
 export function createGate(parts: GateParts): Gate {
   const validation = new Validation(parts);
   const validate = (request: AdmissionRequest) =>
-    isPolicyDocument(request) ? reviewDocument(request, documentReview(parts)) : validation.validate(request);
+    isPolicyDocument(request) ? documentDecision(request, parts) : validation.validate(request);
   return {
     validate: (request) => withoutThrowing(() => validate(request), request, parts, notJudged),
     mutate: (request) => withoutThrowing(() => mutate(request, parts), request, parts, notMutated),
@@ -56,8 +65,18 @@ function withoutThrowing(
   }
 }
 
-const documentReview = ({ policies, rules, mesh, now, policiesPage: page }: GateParts): DocumentReview => ({
-  ...{ policies: policies(), rules, mesh: mesh(), page },
+function documentDecision(request: AdmissionRequest, parts: GateParts): Decision | Promise<Decision> {
+  const { definitionFor } = parts;
+  if (definitionFor === undefined) return reviewDocument(request, documentReview(parts, undefined));
+  const defined = definitionFor([{ raw: request.object }]);
+  return defined.then((define) => reviewDocument(request, documentReview(parts, define)));
+}
+
+const documentReview = (
+  { policies, rules, mesh, now, policiesPage: page }: GateParts,
+  define: DefineRules | undefined,
+): DocumentReview => ({
+  ...{ policies: policies(), rules, mesh: mesh(), page, define },
   now: now?.() ?? new Date(),
 });
 

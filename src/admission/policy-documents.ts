@@ -7,6 +7,7 @@ import { limitsIn, type Refusal, refusalsOf, writerRefusal } from "../policy/exc
 import { isWide } from "../policy/exception-states.ts";
 import { isExpired } from "../policy/expiry.ts";
 import { lossesOf } from "../policy/losses.ts";
+import type { DefineRules } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { withDocument, withoutDocument } from "../policy/replace.ts";
 import { counted } from "../text/phrases.ts";
@@ -22,6 +23,8 @@ export interface DocumentReview {
   readonly rules: readonly Rule[];
   readonly mesh: Mesh;
   readonly now: Date;
+  /** Without it, a policy with customRules is denied. */
+  readonly define?: DefineRules | undefined;
   /** The URL of the page about policies. */
   readonly page?: string | undefined;
 }
@@ -37,7 +40,7 @@ export function reviewDocument(request: AdmissionRequest, review: DocumentReview
       warnings(request, lossesOf(review.policies, withoutDocument(review.policies, title), defaultsOf(review.rules))),
     );
   const raw = { ...request.object, metadata: identityOf(request) };
-  const read = withDocument(review.policies, raw, review.rules);
+  const read = withDocument(review.policies, raw, review.rules, review.define);
   if ("problems" in read)
     return denied(
       request,

@@ -15,7 +15,6 @@ export interface Pauses {
 }
 
 export interface ReviewParts {
-  readonly rules: readonly Rule[];
   readonly pacing?: (BudgetLimits & Pauses) | undefined;
 }
 
@@ -33,23 +32,21 @@ const mostAlone = 100;
  * slice, and the mesh is frozen meanwhile. Only one such review runs at a time, so that others are delayed by one slice.
  */
 export class Reviews {
-  readonly #rules: readonly Rule[];
   readonly #pacing: ReviewParts["pacing"];
   readonly #turns = new Turns();
 
-  constructor({ rules, pacing }: ReviewParts) {
-    this.#rules = rules;
+  constructor({ pacing }: ReviewParts) {
     this.#pacing = pacing;
   }
 
   /** `user` sends the change. Rejects with TooManyWaiting. */
-  judge({ change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
+  judge({ rules, change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
-    if (pacing === undefined) return judge(this.#rules, mesh(), [change], { selection, mostAlone });
+    if (pacing === undefined) return judge(rules, mesh(), [change], { selection, mostAlone });
     const factor = [change.old, change.object].some((one) => one && decidesSettings(one)) ? settingsFactor : 1;
     const start = () => {
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
-      return { budget, steps: judging(this.#rules, mesh(), [change], { selection, budget, mostAlone }) };
+      return { budget, steps: judging(rules, mesh(), [change], { selection, budget, mostAlone }) };
     };
     // Otherwise the beginnings of many reviews of one user, of which each can be long, would follow each other.
     if (this.#turns.hasWaiting(user)) return this.#inTurn(start, user, pacing);
@@ -71,6 +68,7 @@ export class Reviews {
 }
 
 interface Asked {
+  readonly rules: readonly Rule[];
   readonly change: Change;
   readonly mesh: () => Mesh;
   readonly selection: Selection;

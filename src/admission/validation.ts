@@ -1,3 +1,4 @@
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import type { BudgetLimits } from "../engine/budget.ts";
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
@@ -37,6 +38,8 @@ export interface ValidationParts {
   readonly observe?: ((rulings: readonly Ruling[]) => void) | undefined;
   /** Returns the URL of a rule's page, for messages. */
   readonly pageOf?: ((ruleId: string) => string) | undefined;
+  /** Begins a span in the trace of the review; the returned function ends it. Default: no traces. */
+  readonly beginSpan?: ((name: "evaluate" | "live read") => () => void) | undefined;
   /** The log for errors that a response cannot contain. */
   readonly log?: { error(fields: object, message: string): void };
 }
@@ -88,8 +91,8 @@ export class Validation {
   }
 
   validate(request: AdmissionRequest): Decision | Promise<Decision> {
-    const { mesh, readAgain } = this.#parts;
-    const reading = readChange(request, mesh());
+    const { mesh, readAgain, policies, rules } = this.#parts;
+    const reading = readChange(request, mesh(), keptFieldsOf(rulesInForce(rules, policies())));
     if ("problem" in reading) return notJudged(reading.problem);
     if ("unjudged" in reading) return unjudged(reading.unjudged, reading.warning);
     this.#pending?.forget(mesh());
@@ -135,11 +138,14 @@ export class Validation {
   }
 
   #outcome({ request, change }: Review, mesh: () => Mesh): Outcome | Promise<Outcome> {
-    const { policies, now, log, pageOf, observe } = this.#parts;
+    const { policies, now, log, pageOf, observe, beginSpan, ...parts } = this.#parts;
+    const end = beginSpan?.("evaluate");
     const inForce = policies();
+    const rules = rulesInForce(parts.rules, inForce);
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-    const asked = { change, mesh, selection, user: request.user.name };
+    const asked = { rules, change, mesh, selection, user: request.user.name };
     return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
+      end?.();
       for (const { rule, subject, error } of evaluation.errors)
         log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
       const outcome = outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
@@ -185,11 +191,16 @@ export class Validation {
   }
 
   async #read(evidence: readonly Evidence[], { request }: Review): Promise<readonly Change[] | undefined> {
-    const { readAgain, log } = this.#parts;
-    return readAgain?.(evidence).catch((error: unknown) => {
+    const { readAgain, log, beginSpan } = this.#parts;
+    const end = beginSpan?.("live read");
+    try {
+      return await readAgain?.(evidence);
+    } catch (error) {
       log?.error({ uid: request.uid, ...errorFields(error) }, "the evidence of a denial could not be read again");
       return undefined;
-    });
+    } finally {
+      end?.();
+    }
   }
 }
 

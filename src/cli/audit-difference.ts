@@ -24,7 +24,7 @@ export async function auditDifference(
     throw new UsageError(`--diff compares two meshes or reports, the older one first; ${paths.length} given`);
   if (options.mesh !== undefined || options.whatIf !== undefined)
     throw new UsageError("--diff reads the meshes that it names; leave out --mesh and --what-if");
-  requireKnown(options);
+  requireKnown(options, await policiesToAudit(options, terminal));
   const outputs = outputsOf(options);
   requireFormats(outputs, differenceFormats, "--diff");
   const difference = reportDifference(
@@ -44,7 +44,7 @@ async function reportAt(source: string, options: AuditOptions, terminal: Termina
   const written = writtenReport(source);
   if (written !== undefined) return { source, report: limited(written, options) };
   const policies = await policiesToAudit(options, terminal);
-  const files = await meshToAudit({ ...options, mesh: source }, terminal);
+  const files = await meshToAudit({ ...options, mesh: source }, terminal, policies);
   return { source, report: limited(auditReport(files, policies, options).report, options) };
 }
 

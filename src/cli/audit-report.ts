@@ -1,3 +1,4 @@
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { allKinds } from "../kube/kinds.ts";
@@ -34,6 +35,9 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
   readonly ownerLabel: readonly string[];
   /** Two meshes or reports. */
   readonly diff?: readonly string[];
+  readonly writeExceptions?: string;
+  /** Days. */
+  readonly expires: number;
 }
 
 /** The policies in force. Throws a UsageError if one has errors. */
@@ -46,14 +50,16 @@ export async function policiesToAudit(options: PolicyOptions & ClusterOptions, t
   return policies;
 }
 
-/** Reads a mesh, and shows on a terminal how far it is. */
+/** Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. */
 export async function meshToAudit(
   options: ClusterOptions & { readonly mesh: string; readonly clusterDomain: string },
   terminal: Terminal,
+  ...policies: readonly Policies[]
 ): Promise<MeshFromFiles> {
   const progress = objectProgress(terminal);
   try {
-    const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received };
+    const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
+    const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
     return await readMesh(options, terminal, reading);
   } finally {
     progress.end();
@@ -67,17 +73,21 @@ export function auditReport(
   { profile, docsUrl, settingsFile }: Pick<AuditOptions, "profile" | "docsUrl" | "settingsFile">,
 ): { readonly report: Report; readonly rulings: readonly Ruling[] } {
   const selection = selectionOf(policies);
-  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { selection });
+  const inForce = rulesInForce(rules, policies);
+  const { rulings, skipped, guesses, errors: failed } = judgeSet(files, { rules: inForce, selection });
   const places = placesOf(files.objects);
   const left = [
     ...skips(skipped),
     ...guessed(guesses),
-    ...stepRules(selection, files.mesh, "an audit has no change: the webhook, or check with --mesh, asks it"),
+    ...stepRules(
+      { rules: inForce, selection, mesh: files.mesh },
+      "an audit has no change: the webhook, or check with --mesh, asks it",
+    ),
   ];
   const asStored = rulings.map((ruling) => ({ ...ruling, finding: { ...ruling.finding, introduced: false } }));
   const report = reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection, settingsFile, mesh: files.mesh },
+      ...{ rules: inForce, profile, policies, selection, settingsFile, mesh: files.mesh },
       objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
@@ -97,9 +107,13 @@ export function limited(report: Report, { namespace, rule, tag, minMode }: Audit
 }
 
 /** Throws a UsageError for a rule or a tag that does not exist, because a report without findings would look like good news. */
-export function requireKnown({ rule = [], tag = [] }: Pick<AuditOptions, "rule" | "tag">): void {
-  const ids = rules.map(({ id }) => id);
-  const tags = [...new Set(rules.flatMap((one) => one.tags))].sort();
+export function requireKnown(
+  { rule = [], tag = [] }: Pick<AuditOptions, "rule" | "tag">,
+  ...policies: readonly Policies[]
+): void {
+  const inForce = [rules, ...policies.map((one) => rulesInForce(rules, one))].flat();
+  const ids = [...new Set(inForce.map(({ id }) => id))];
+  const tags = [...new Set(inForce.flatMap((one) => one.tags))].sort();
   const unknownRule = rule.find((id) => !ids.includes(id));
   if (unknownRule !== undefined)
     throw new UsageError(`--rule: there is no rule ${JSON.stringify(unknownRule)}${suggestion(unknownRule, ids)}`);

@@ -32,10 +32,10 @@ export async function auditWhatIf(
 ): Promise<ExitCode> {
   const outputs = outputsOf(options);
   requireFormats(outputs, whatIfFormats, "--what-if");
-  requireKnown(options);
   const inForce = await policiesToAudit(options, terminal);
   const others = await otherPolicies(asked, options, terminal);
-  const files = await meshToAudit(options, terminal);
+  requireKnown(options, inForce, others.policies);
+  const files = await meshToAudit(options, terminal, inForce, others.policies);
   const whatIf = whatIfOf(files, { inForce, others }, options);
   writeOutputs(whatIf, { formats: whatIfFormats, outputs }, terminal);
   if (whatIf.errors.length > 0) return 2;

@@ -1,16 +1,17 @@
 import { Command, Option } from "commander";
-import { unusedExceptions } from "../policy/exceptions.ts";
 import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { auditDifference } from "./audit-difference.ts";
 import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { tellExceptions } from "./exception-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { clusterDomainOption, type MeshFromFiles, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
 import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
+import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 /** The labels and annotations that usually name the owner of an object. */
@@ -44,6 +45,8 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       "--diff <paths...>",
       "compare two meshes or JSON reports, the older one first: what appeared, what was fixed",
     )
+    .addOption(writeExceptionsOption())
+    .addOption(expiresOption())
     .addOption(failOnOption())
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -63,16 +66,16 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const mesh = { ...options, mesh: options.mesh };
   if (options.whatIf !== undefined) return auditWhatIf(options.whatIf, mesh, terminal);
   const outputs = outputsOf(options);
-  requireKnown(options);
   const policies = await policiesToAudit(options, terminal);
-  const files = await meshToAudit(mesh, terminal);
+  requireKnown(options, policies);
+  const files = await meshToAudit(mesh, terminal, policies);
   const { report: whole, rulings } = auditReport(files, policies, options);
   const report = limited(whole, options);
   writeReport(report, outputs, terminal);
   for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
-  for (const { title } of unusedExceptions(policies.exceptions, used, new Date()))
-    tellNote(`${title} accepts no finding of this mesh; delete it if it is no longer needed`, terminal);
+  tellExceptions(policies, { mesh: files.mesh, used }, terminal);
+  writeExceptions(rulings, options, terminal);
   return exitCode(report, options);
 }
 

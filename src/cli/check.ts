@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
@@ -19,6 +20,7 @@ import {
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
+import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
@@ -38,6 +40,7 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
+import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf } from "./outputs.ts";
 import {
   isPolicy,
@@ -61,6 +64,7 @@ import {
 } from "./report-output.ts";
 import { type CheckedFiles, withFaults } from "./file-faults.ts";
 import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
 import { shownError } from "./source-errors.ts";
@@ -163,35 +167,46 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   assertTestable(paths, options);
   const outputs = outputsOf(options);
   const baseline = baselineOf(options);
-  const { change, unread, policies, notes } = await readChanges(paths, options, terminal);
+  const progress = fileProgress(terminal);
+  const { change, unread, policies, notes } = await readChanges(paths, { ...options, onFile: progress.read }, terminal);
+  progress.doing(`checking ${counted(change.found.files.objects.length, "object")}`);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
   const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
+  progress.end();
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
   baseline.write();
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
 
 /** What is checked, what of it could not be read, and the policies that decide. */
-async function readChanges(paths: readonly string[], options: CheckOptions, terminal: Terminal) {
+async function readChanges(
+  paths: readonly string[],
+  options: CheckOptions & Pick<ReadOptions, "onFile">,
+  terminal: Terminal,
+) {
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
+    onFile: options.onFile,
     renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
   const { policies, errors } = await policiesFor(options, terminal);
+  const keep = keptFieldsOf(rulesInForce(rules, policies));
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),
+    keep,
   });
   const definitions = new ReceivedDefinitions();
-  const stored = await baseOf(found, paths, { ...options, reading, definitions }, terminal);
+  const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
@@ -238,19 +253,20 @@ function reportFor(
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
+  const inForce = rulesInForce(rules, policies);
   const files = base ? appliedTo(base.mesh, found.files) : found.files;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
   const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { selection, request, unread: found.unread })
-    : judgeSet(files, { selection, request, unread: found.unread });
+    ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
+    : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
   const places = placesOf([...changed, ...found.unread], base?.objects);
-  const unasked = base ? [] : stepRules(selection, files.mesh, "give --mesh or --since");
+  const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
-      ...{ profile, policies, selection, settingsFile },
+      ...{ rules: inForce, profile, policies, selection, settingsFile },
       mesh: after,
       objects: countedByKind(changed.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
@@ -272,7 +288,7 @@ function reportFor(
 
 /** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
 const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
-  ...{ mesh, policies, rules },
+  ...{ mesh, policies, rules: rulesInForce(rules, policies) },
   selection: selectionOf(policies),
 });
 
@@ -287,8 +303,9 @@ async function baseOf(
     since,
     reading: how,
     definitions,
+    keep,
     ...options
-  }: CheckOptions & Pick<ReadMeshOptions, "reading"> & { readonly definitions: ReceivedDefinitions },
+  }: CheckOptions & Pick<ReadMeshOptions, "reading" | "keep"> & { readonly definitions: ReceivedDefinitions },
   terminal: Terminal,
 ): Promise<FileMesh | undefined> {
   const adjust = (kind: Kind, known: Knowledge) => {
@@ -298,6 +315,7 @@ async function baseOf(
   const knowledgeOfBase = since === undefined ? knowledgeOfMesh : knowledgeOfSet;
   const reading = {
     reading: how ?? {},
+    ...(keep === undefined ? {} : { keep }),
     defaultNamespace: options.namespace,
     knowledge: (kind: Kind, count: number) => adjust(kind, knowledgeOfBase(kind, count)),
   };

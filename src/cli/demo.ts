@@ -5,6 +5,10 @@ import { styleText } from "node:util";
 import { Command } from "commander";
 import type { PatchOperation } from "../admission/review.ts";
 import { type ApiServerClient, createApiServerClient } from "../demo/api-server-client.ts";
+import { registeredWebhooks } from "../demo/registered-webhooks.ts";
+import { protectedNamespacesOf } from "../deploy/fail-closed.ts";
+import { webhookConfigurations } from "../deploy/webhooks.ts";
+import { rules } from "../rules/index.ts";
 import { kubectlText } from "../demo/kubectl-text.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
 import { createLog } from "../telemetry/log.ts";
@@ -49,7 +53,11 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   });
   const clock = new TourClock();
   const url = `https://127.0.0.1:${webhook.port}`;
-  const client = createApiServerClient({ url, ca: certificates.current().ca ?? "", now: () => clock.now() });
+  const protectedNamespaces = protectedNamespacesOf(loaded.policies);
+  const registration = webhookConfigurations(rules, { url, protectedNamespaces });
+  const webhooks = await registeredWebhooks(registration, (name) => cluster.labelsOf(name));
+  const ca = certificates.current().ca ?? "";
+  const client = createApiServerClient({ url, ca, webhooks, now: () => clock.now() });
   try {
     terminal.out(`Meshward listens on ${url}. Each object is sent to it as the API server would send it.\n`);
     await new TourRun(cluster, client, clock, terminal).run(steps);
@@ -85,7 +93,7 @@ class TourRun {
   readonly #client: ApiServerClient;
   readonly #clock: TourClock;
   readonly #terminal: Terminal;
-  readonly #counts = { allowed: 0, patched: 0, warned: 0, denied: 0 };
+  readonly #counts = { unchanged: 0, allowed: 0, patched: 0, warned: 0, denied: 0 };
 
   constructor(cluster: MemoryApiServer, client: ApiServerClient, clock: TourClock, terminal: Terminal) {
     this.#cluster = cluster;
@@ -101,8 +109,8 @@ class TourRun {
       this.#terminal.out(`\n${this.#style("bold", step.comment || step.file)}\n`);
       for (const manifest of objects) await this.#apply(manifest, step.file);
     }
-    const { allowed, patched, warned, denied } = this.#counts;
-    const counts = `${allowed} allowed (${patched} of them patched, ${warned} with a warning), ${denied} denied`;
+    const { unchanged, allowed, patched, warned, denied } = this.#counts;
+    const counts = `${allowed} allowed (${patched} of them patched, ${warned} with a warning), ${denied} denied, ${unchanged} unchanged`;
     this.#terminal.out(`\n${counts}; ${this.#cluster.size} objects are stored.\n`);
   }
 
@@ -117,14 +125,15 @@ class TourRun {
     else this.#show(outcome, file);
   }
 
-  #show({ submission, admission }: Outcome, file: string): void {
+  #show({ submission, admission, ...sent }: Outcome, file: string): void {
     const { allowed, patch, warnings } = admission;
-    if (allowed) this.#counts.allowed++;
+    if (sent.isUnchanged === true) this.#counts.unchanged++;
+    else if (allowed) this.#counts.allowed++;
     else this.#counts.denied++;
     if (allowed && patch.length > 0) this.#counts.patched++;
     if (allowed && warnings.length > 0) this.#counts.warned++;
     for (const operation of patch) this.#terminal.out(`  patched: ${shownOperation(operation)}\n`);
-    const text = kubectlText(submission, admission, file);
+    const text = kubectlText(submission, admission, file, sent);
     const coloured = text
       .split("\n")
       .map((line) => (line.startsWith("Warning: ") ? this.#style("yellow", line) : line));

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { type ExplanationInput, explanationOf } from "../explain/explanation.ts";
@@ -18,6 +19,7 @@ import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { explainPolicy } from "./explain-policy.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
 import { policiesFromClusterOption, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
@@ -30,6 +32,7 @@ export interface ExplainOptions extends PolicyOptions, MeshOptions {
   readonly change?: string;
   readonly delete?: string;
   readonly strict?: boolean;
+  readonly policy?: boolean;
   readonly format: "text" | "json";
 }
 
@@ -45,6 +48,10 @@ export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => v
     .option("--from <namespace>", "for a host: namespace of the clients")
     .option("--change <file>", "show only what changes when these manifests are applied; - reads standard input")
     .option("--delete <file>", "show only what changes when the objects in these manifests are deleted")
+    .option(
+      "--policy",
+      "for any object, KIND/NAMESPACE/NAME: show which policies and exceptions apply, and what decides",
+    )
     .option("--strict", "for a namespace: show what would stop working if it required mTLS of every caller")
     .option("-n, --namespace <name>", "namespace for names and objects that do not name one", "default")
     .addOption(kubeconfigOption())
@@ -65,20 +72,40 @@ export async function explain(
   options: ExplainOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
+  if (options.policy) return explainItsPolicy(words, options, terminal);
   const asked = readTargetName({ ...words, namespace: options.namespace, from: options.from });
   if ("problem" in asked) throw new UsageError(asked.problem);
   if (options.strict && asked.kind !== "namespace")
     throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
-  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const { policies, errors } = await policiesFor(options, terminal);
+  const inForce = rulesInForce(rules, policies);
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(inForce) };
   const { mesh } = await readMesh(options, terminal, reading);
   const after = await changed(mesh, options, terminal);
-  const { policies, errors } = await policiesFor(options, terminal);
   for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
   if ("problem" in found) throw new UsageError(found.problem);
   const { colour, columns } = terminal;
   terminal.out(printed(found.target, [mesh, after], policies, { ...options, page: { colour, columns } }));
+  return errors.length > 0 ? 2 : 0;
+}
+
+async function explainItsPolicy(
+  { what, name }: { readonly what: string; readonly name: string | undefined },
+  options: ExplainOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  if (options.change !== undefined || options.delete !== undefined || options.strict)
+    throw new UsageError("--policy cannot be combined with --change, --delete or --strict; leave one of them out");
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const { mesh } = await readMesh(options, terminal, reading);
+  const { policies, errors } = await policiesFor(options, terminal);
+  for (const error of errors) tellProblem(shownError(error), terminal);
+  const explanation = explainPolicy({ what, name, namespace: options.namespace }, mesh, policies);
+  const { colour, columns } = terminal;
+  const isJson = options.format === "json";
+  terminal.out(isJson ? jsonExplanation(explanation) : textExplanation(explanation, { colour, columns }));
   return errors.length > 0 ? 2 : 0;
 }
 
@@ -130,7 +157,12 @@ function printed(
   { strict = false, format, page }: ExplainOptions & { readonly page: Page },
 ): string {
   // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.
-  const of = (one: Mesh): ExplanationInput => ({ mesh: one, policies, selection: selectionOf(policies), rules });
+  const of = (one: Mesh): ExplanationInput => ({
+    mesh: one,
+    policies,
+    selection: selectionOf(policies),
+    rules: rulesInForce(rules, policies),
+  });
   const before = explanationOf(target, of(mesh), strict);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);
   const then = explanationOf(target, of(after), strict);

@@ -1,5 +1,6 @@
 import packageJson from "../../package.json" with { type: "json" };
 import type { ReadinessCheck } from "../http/readiness.ts";
+import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
@@ -18,10 +19,12 @@ export interface FollowedMeshOptions extends MeshOptions {
   readonly maxStaleness: number;
 }
 
-/** What is told of following a cluster. */
-interface Told {
+/** What is told of following a cluster, and what is kept of its objects. */
+interface Following {
   readonly log: Log;
   readonly metrics: Pick<Metrics, "listed" | "watchRestarted">;
+  /** The raw fields that the rules in force read, which changes with the policies. */
+  readonly keep: () => KeptFields;
 }
 
 /** The current mesh that a server checks changes against. */
@@ -40,12 +43,18 @@ export interface FollowedMesh {
  * Reads files and captures once and watches a cluster. A cluster that cannot be reached is tried again without a limit.
  * Throws a UsageError for an error that a retry cannot resolve.
  */
-export async function followMesh(options: FollowedMeshOptions, terminal: Terminal, told: Told): Promise<FollowedMesh> {
-  if (options.mesh === clusterWord) return followCluster(options, terminal, told);
+export async function followMesh(
+  options: FollowedMeshOptions,
+  terminal: Terminal,
+  following: Following,
+): Promise<FollowedMesh> {
+  const { keep } = following;
+  if (options.mesh === clusterWord) return followCluster(options, terminal, following);
   const { mesh } = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
+    keep: keep(),
     isForReviews: true,
   });
   // Built now, so that no review has to build them.
@@ -63,7 +72,7 @@ export async function followMesh(options: FollowedMeshOptions, terminal: Termina
 async function followCluster(
   options: FollowedMeshOptions,
   { env }: Terminal,
-  { log, metrics }: Told,
+  { log, metrics, keep }: Following,
 ): Promise<FollowedMesh> {
   const { kubeconfig, context, clusterDomain, maxStaleness } = options;
   const userAgent = `meshward/${packageJson.version}`;
@@ -75,6 +84,7 @@ async function followCluster(
     connection,
     kinds: kindsOfRules,
     indexes: indexesOfRules,
+    keep,
     log,
     maxStalenessMs: maxStaleness * 1000,
     settings: settingsIn(clusterDomain),

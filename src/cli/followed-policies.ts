@@ -19,6 +19,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
 import { documentsOf, type OnePolicyOptions, profileOf } from "./policy-options.ts";
+import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
 
 /** How often the files are looked at. They are read only if they have changed. */
@@ -173,6 +174,7 @@ class Followed implements FollowedPolicies {
       return;
     }
     const { documents, errors } = await documentsOf(this.#options);
+    await definitionFor(documents);
     if ((await treeSignature(path)) !== before) return;
     this.#signature = before;
     this.#takeFiles(documents, errors.map(shownError));
@@ -200,7 +202,9 @@ class Followed implements FollowedPolicies {
   /** All documents; of an invalid object, its last valid generation. */
   #build() {
     const { profile, pin } = profileOf(this.#options.profile);
-    const load = (objects: readonly PolicyObject[]) => loadPolicies([...this.#files, ...objects], rules, profile, pin);
+    const { define } = loadedDefinition([]);
+    const load = (objects: readonly PolicyObject[]) =>
+      loadPolicies([...this.#files, ...objects], rules, profile, { pin, define });
     const objects = this.#cluster?.objects ?? [];
     const loaded = load(objects);
     const problems = problemsByObject(loaded.errors);
@@ -215,7 +219,9 @@ class Followed implements FollowedPolicies {
     this.#tellStates();
     const objects = this.#cluster?.objects;
     if (objects === undefined) return;
-    this.#take();
+    // Nothing is taken before what defines rules is loaded, once; more may have changed until then.
+    if (loadedDefinition(objects).isMissing) void definitionFor(objects).then(() => this.#clusterChanged());
+    else this.#take();
   }
 
   #take(): void {
@@ -232,7 +238,7 @@ class Followed implements FollowedPolicies {
   #replace(read: Policies): void {
     const { log } = this.#following;
     const isDeleted = ({ title }: PolicyDocument) => this.#ofCluster.has(title);
-    const { policies: next, kept } = continued(this.#current, read, ruleDefaults, isDeleted);
+    const { policies: next, kept } = continued(this.#current, read, defaultsOf(this.#current), isDeleted);
     const titles = kept.map(({ title }) => title);
     this.#keptCount = kept.length;
     if (titles.join() !== this.#missing && kept.length > 0) log.error({ documents: some(titles) }, keptMessage);
@@ -336,9 +342,15 @@ const keptMessage =
 
 const ruleDefaults = rules.map((rule) => ({ id: rule.id, tags: rule.tags, mode: modesOf(rule) }));
 
+/** A rule that a policy defines is off where no policy defines it. */
+const defaultsOf = ({ customRules }: Policies) => [
+  ...ruleDefaults,
+  ...customRules.map(({ id, tags = [] }) => ({ id, tags, mode: { protected: "off", elsewhere: "off" } as const })),
+];
+
 function tellReload(previous: Policies, next: Policies, { log, metrics }: Pick<Following, "log" | "metrics">): void {
   const documents = some(next.documents.map(({ title }) => title));
-  const lost = lossesOf(previous, next, ruleDefaults);
+  const lost = lossesOf(previous, next, defaultsOf(previous));
   const accepted = moreAccepted(previous, next);
   const more = accepted.length > 0 ? { accepted: some(accepted) } : {};
   metrics.policyReload(lost.length > 0 ? "weaker" : "ok");

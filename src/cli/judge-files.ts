@@ -2,12 +2,11 @@ import { audit } from "../engine/audit.ts";
 import { judge, type RuleError, type Skip } from "../engine/evaluate.ts";
 import { type Finding, findingOf } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
-import type { Mode } from "../engine/rule.ts";
+import type { Mode, Rule } from "../engine/rule.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
 import { identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { mentionsAmbient } from "../mesh/membership/captured.ts";
-import { rules } from "../rules/index.ts";
 import { objectInvalid } from "../rules/object/invalid.ts";
 import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
@@ -27,6 +26,8 @@ export interface Judgement {
 }
 
 interface By {
+  /** The built-in rules and those of the policies. */
+  readonly rules: readonly Rule[];
   readonly selection: PolicySelection;
   /** Undefined: nobody in particular sends the objects. */
   readonly request?: RequestContext | undefined;
@@ -35,7 +36,7 @@ interface By {
 }
 
 /** Checks the files as a mesh of their own; every problem in it counts as introduced by them. */
-export function judgeSet(files: FileMesh, { selection, request, unread = [] }: By): Judgement {
+export function judgeSet(files: FileMesh, { rules, selection, request, unread = [] }: By): Judgement {
   const { mesh } = files;
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
@@ -53,7 +54,7 @@ export function judgeSet(files: FileMesh, { selection, request, unread = [] }: B
   }
   for (const entries of separate) {
     const changes = entries.map(({ object }) => changeOf(object, mesh));
-    const own = ownOf(entries, changes, { files, selection });
+    const own = ownOf(entries, changes, { files, rules, selection });
     for (const finding of own.findings) add(finding, changes);
     errors.push(...own.errors);
   }
@@ -111,7 +112,7 @@ function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
 function ownOf(
   entries: Environment,
   changes: readonly Change[],
-  { files, selection }: { readonly files: FileMesh; readonly selection: PolicySelection },
+  { files, rules, selection }: Pick<By, "rules" | "selection"> & { readonly files: FileMesh },
 ) {
   const own = new Set(entries.map(({ object }) => object));
   const { findings, errors } = judge(rules, files.mesh, changes, { selection });
@@ -137,7 +138,7 @@ function separateGroups(files: FileMesh): readonly Environment[] {
 export function judgeChanges(
   files: FileMesh,
   { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
-  { selection, request, unread = [] }: By,
+  { rules, selection, request, unread = [] }: By,
 ): Judgement {
   const { objects, replaced } = files;
   const early = new Set(replaced.map(({ earlier }) => earlier));

@@ -30,6 +30,7 @@ export interface ManifestsOptions extends OnePolicyOptions {
   readonly protectedFailurePolicy: FailurePolicy;
   readonly definitions: boolean;
   readonly networkPolicy: boolean;
+  readonly monitoring: boolean;
   readonly url?: string;
 }
 
@@ -71,6 +72,11 @@ export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) =>
     .addOption(profileOption())
     .option("--no-definitions", "leave the CustomResourceDefinitions of MeshwardPolicy and MeshwardException out")
     .option("--no-network-policy", "leave the NetworkPolicy out")
+    .option(
+      "--monitoring",
+      "add a ServiceMonitor, alert rules and a Grafana dashboard; the Prometheus operator must be installed",
+      byDefault.monitoring,
+    )
     .option("--url <url>", "Meshward runs outside of the cluster at this https URL", httpsUrl)
     .action(async (options: ManifestsOptions) => finish(await manifests(options, terminal)));
 }
@@ -102,9 +108,11 @@ async function installationOptions(options: ManifestsOptions): Promise<Installat
   };
 }
 
-function contradictionIn({ url, certificates, caFile }: ManifestsOptions): string | undefined {
+function contradictionIn({ url, certificates, caFile, monitoring }: ManifestsOptions): string | undefined {
   if (url !== undefined && certificates !== undefined)
     return "--certificates is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
+  if (url !== undefined && monitoring)
+    return "--monitoring is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
   if (caFile !== undefined && url === undefined && certificates !== "secret")
     return "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file";
   return undefined;

@@ -68,8 +68,12 @@ export async function readMesh(
   const settings = settingsIn(clusterDomain);
   if (path !== clusterWord) return meshFromFiles(path, { ...options, settings });
   return withCluster(access, terminal, async (connection) => {
-    const { adjust, received } = options;
-    const optional = { ...(adjust === undefined ? {} : { adjust }), ...(received === undefined ? {} : { received }) };
+    const { adjust, received, keep } = options;
+    const optional = {
+      ...(adjust === undefined ? {} : { adjust }),
+      ...(received === undefined ? {} : { received }),
+      ...(keep === undefined ? {} : { keep }),
+    };
     const { mesh, missing } = await meshOfCluster(connection, { settings, ...optional, kinds: kindsOfRules });
     noteMissing(missing, terminal);
     return { ...nothingRead, mesh };
@@ -116,9 +120,13 @@ const nothingRead = {
 
 async function meshFromCapture(
   path: string,
-  { settings = defaultMeshSettings, adjust, isForReviews = false, received }: ReadMeshOptions,
+  { settings = defaultMeshSettings, adjust, isForReviews = false, received, keep }: ReadMeshOptions,
 ) {
-  const optional = { ...(adjust === undefined ? {} : { adjust }), ...(received === undefined ? {} : { received }) };
+  const optional = {
+    ...(adjust === undefined ? {} : { adjust }),
+    ...(received === undefined ? {} : { received }),
+    ...(keep === undefined ? {} : { keep }),
+  };
   try {
     return await readCapture(path, { settings, isForReviews, ...optional });
   } catch (error) {

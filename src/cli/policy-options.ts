@@ -3,6 +3,7 @@ import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titl
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 
@@ -49,7 +50,8 @@ export async function policiesOf(
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
   const { documents, errors } = await documentsOf(options);
-  const loaded = loadPolicies([...documents, ...more], rules, profile, pin);
+  const sources = [...documents, ...more];
+  const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
   return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
 }
 
@@ -68,7 +70,8 @@ export async function policiesWith(
   const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
   const documents = [...own.documents.filter(({ raw }) => !replaced.has(titleOf(raw))), ...more.documents];
   const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
-  const loaded = loadPolicies([...documents, ...others], rules, profile, pin);
+  const sources = [...documents, ...others];
+  const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
   return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
 }
 

@@ -6,7 +6,9 @@ import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
 import { captureCommand } from "./capture.ts";
+import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
+import { completionCommand } from "./completion.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
@@ -38,8 +40,10 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(doctorCommand(terminal, finish));
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
+  program.addCommand(certsCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
-  for (const command of [program, ...program.commands])
+  program.addCommand(completionCommand(program, terminal));
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
     command
       .exitOverride()
       .configureOutput(outputTo(terminal))

@@ -6,12 +6,12 @@ import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Basis, type Report, withoutObjects } from "../report/report.ts";
-import { rules } from "../rules/index.ts";
 import type { Mesh } from "../view/view.ts";
 
 type Skipped = Report["skipped"][number];
 
 interface Examined {
+  readonly rules: readonly Rule[];
   readonly profile: string;
   /** The project file with settings, if there is one. */
   readonly settingsFile?: string | undefined;
@@ -26,7 +26,7 @@ interface Examined {
 }
 
 /** What a report is about. */
-export function basisOf({ policies, selection, mesh, skipped, settingsFile, ...given }: Examined): Basis {
+export function basisOf({ rules, policies, selection, mesh, skipped, settingsFile, ...given }: Examined): Basis {
   const settings = selection.between(mesh, mesh);
   const protectedNamespaces = namesOfProtected(mesh, policies);
   const idle = rules.flatMap((rule) => {
@@ -71,7 +71,10 @@ function idleness(rule: Rule, mesh: Mesh, settings: Settings): string | undefine
 }
 
 /** The rules that only compare a mesh before and after a change, and would have something to compare. */
-export function stepRules(selection: PolicySelection, mesh: Mesh, advice: string): Skipped[] {
+export function stepRules(
+  { rules, selection, mesh }: Pick<Examined, "rules" | "selection" | "mesh">,
+  advice: string,
+): Skipped[] {
   const settings = selection.between(mesh, mesh);
   return rules
     .filter((rule) => rule.check === undefined && idleness(rule, mesh, settings) === undefined)

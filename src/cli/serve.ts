@@ -1,37 +1,31 @@
 import { once } from "node:events";
-import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
+import { keptFieldsOf, kindsWithMore, rulesInForce } from "../custom-rules/in-force.ts";
+import { rules } from "../rules/index.ts";
 import { defaultStoredBytes } from "../admission/stored-size.ts";
 import { pageOf } from "../config/rule-page.ts";
-import { Election } from "../controllers/election.ts";
-import { PolicyStatusWriter } from "../controllers/policy-status.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
-import { createMetrics } from "../telemetry/metrics.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { CertificateSource } from "../tls/certificate-source.ts";
 import { systemClock } from "../tls/clock.ts";
-import { mountedFiles } from "../tls/mounted-files.ts";
-import { unsavedSelfSigned } from "../tls/self-signed.ts";
 import type { MeshStore } from "../view/store.ts";
-import {
-  auditReportsOption,
-  type BackgroundAuditFlags,
-  type BackgroundAuditParts,
-  startBackgroundAudit,
-} from "./background-audit.ts";
+import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
 import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { startElectedWork } from "./elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
+import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { ownNamespace } from "./own-namespace.ts";
 import {
   policiesFromClusterOption,
   policiesOf,
@@ -39,23 +33,23 @@ import {
   type OnePolicyOptions,
   profileOption,
 } from "./policy-options.ts";
-import { ownNamespace } from "./own-namespace.ts";
 import { titlesOf } from "./report-basis.ts";
+import { type CertificateOptions, type ServingCertificates, servingCertificates } from "./serving-certificates.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
 import { createWarmUp } from "./warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
-export interface ServeOptions extends OnePolicyOptions, FollowedMeshOptions, ClientOptions, BackgroundAuditFlags {
+export interface ServeOptions
+  extends OnePolicyOptions,
+    FollowedMeshOptions,
+    CertificateOptions,
+    ClientOptions,
+    BackgroundAuditFlags {
   readonly namespace?: string;
   readonly host?: string;
   readonly port: number;
   readonly opsPort: number;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly selfSigned?: boolean;
-  readonly tlsHost: readonly string[];
-  readonly certs: string;
   readonly logLevel: LogLevel;
   readonly drainSeconds: number;
   readonly reviewBudget: number;
@@ -82,7 +76,30 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--tls-cert <file>", "PEM certificate, read again when it changes")
     .option("--tls-key <file>", "PEM key of --tls-cert")
     .option("--self-signed", "create a certificate at every start, in the folder of --certs")
-    .option("--tls-host <name...>", "additional names for --self-signed, such as meshward.meshward-system.svc", [])
+    .option(
+      "--tls-secret <name>",
+      "Secret with a certificate authority that all replicas share; one of them creates it, renews it, and writes it into caBundle of the webhook configurations",
+    )
+    .option(
+      "--service <name>",
+      "Service through which the API server calls Meshward, for the certificate of --tls-secret",
+    )
+    .option(
+      "--webhook-configuration <name>",
+      "both webhook configurations whose caBundle --tls-secret keeps",
+      defaultNames.webhookConfiguration,
+    )
+    .option(
+      "--rotation-wait <seconds>",
+      "how long API servers have to notice another caBundle before --tls-secret relies on it",
+      seconds,
+      600,
+    )
+    .option(
+      "--tls-host <name...>",
+      "additional names or IP addresses for the certificate of --self-signed or --tls-secret",
+      [],
+    )
     .option("--certs <folder>", "folder where --self-signed writes ca.crt, tls.crt and tls.key", "certs")
     .addOption(clientCaOption())
     .addOption(clientNameOption())
@@ -102,7 +119,10 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       bytes,
       defaultStoredBytes,
     )
-    .option("--namespace <name>", "Meshward's own namespace, in which the replicas elect one; default: that of the pod")
+    .option(
+      "--namespace <name>",
+      "Meshward's own namespace, with the Lease by which one replica is elected, and --tls-secret; default: that of the pod",
+    )
     .option(
       "--audit-interval <seconds>",
       "how often the elected replica checks the whole mesh; changes are checked when they arrive; 0: never",
@@ -126,31 +146,69 @@ const liveReadMs = 300;
 /** Serves until the terminal asks to stop. Throws a UsageError, CertificateError or ListenError if it cannot start. */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const log = createLog(options.logLevel, "stdout");
-  const { certificates, announce } = await certificatesOf(options, terminal, log);
+  const startCertificates = await servingCertificates(options, terminal, log);
   const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
-  const metrics = createMetrics({ processMetrics: true });
-  const mesh = await followMesh(options, terminal, { log, metrics });
+  const closing: (() => Promise<void> | void)[] = [];
+  try {
+    const metrics = createMetrics({ processMetrics: true });
+    let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));
+    const mesh = await followMesh(options, terminal, { log, metrics, keep: () => kept });
+    closing.push(() => mesh.close());
+    const { connection } = mesh;
+    const namespace = ownNamespace(options.namespace);
+    const controllers = startControllers({ connection, namespace, log });
+    closing.push(() => controllers.close());
+    const certificates = await startCertificates({ connection, namespace, election: controllers.election, metrics });
+    closing.push(() => certificates.close());
+    watchControllers(metrics, controllers, certificates.sample);
+    const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+    const policies = followPolicies(options, inForce, following);
+    closing.push(() => policies.close());
+    policies.onChange(() => {
+      const before = kept;
+      kept = keptFieldsOf(rulesInForce(rules, policies.current()));
+      mesh.cluster?.readAgain(kindsWithMore(before, kept));
+    });
+    terminal.onReload?.(() => {
+      log.info({}, "reading policies and certificates again");
+      policies.reload();
+      certificates.source.reload?.();
+      clients?.authorities.reload();
+    });
+    const running = { log, metrics, mesh, controllers, certificates, policies, clients };
+    await answerReviews(options, terminal, running);
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+  return 0;
+}
+
+interface Running {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly mesh: FollowedMesh;
+  readonly controllers: Controllers;
+  readonly certificates: ServingCertificates;
+  readonly policies: FollowedPolicies;
+  readonly clients: ReturnType<typeof clientsOf>;
+}
+
+/** Opens the ports, answers until the terminal asks to stop, and drains. */
+async function answerReviews(options: ServeOptions, terminal: Terminal, running: Running): Promise<void> {
+  const { log, metrics, mesh, controllers, certificates, policies, clients } = running;
   const { cluster, connection } = mesh;
-  const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
-  const policies = followPolicies(options, inForce, following);
-  terminal.onReload?.(() => {
-    log.info({}, "reading policies and certificates again");
-    policies.reload();
-    certificates.reload?.();
-    clients?.authorities.reload();
-  });
   const warmUp = createWarmUp();
   const webhook = await startWebhook({
     mesh: mesh.current,
-    checks: [...mesh.checks, ...policies.checks, warmUp.check],
+    checks: [...mesh.checks, ...policies.checks, warmUp.check, ...certificates.checks, ...controllers.checks],
     freshness: mesh.freshness,
     ...(cluster ? { readAgain: (evidence) => cluster.liveRead(evidence, liveReadMs), hold: () => cluster.hold() } : {}),
     reviewBudgetMs: options.reviewBudget,
     pageOf: (id) => pageOf(id, options.docsUrl),
     connection,
-    policies: policies.current,
-    certificates,
+    policies: () => policies.current(),
+    certificates: certificates.source,
     clients,
     log,
     metrics,
@@ -160,18 +218,18 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     opsPort: options.opsPort,
     limits: { drainDelayMs: options.drainSeconds * 1000 },
   });
-  const controllers = startControllers(options, {
+  const elected = startElectedWork(options, {
     mesh,
-    followed: policies,
-    policies: policies.current,
+    policies,
     tell: webhook.tell,
     log,
     metrics,
+    election: controllers.election,
   });
   let isStarted = false;
   let stopLooking = (): void => undefined;
   try {
-    announce();
+    certificates.announce();
     const warmedUp = await warmUp.run({ now: () => performance.now(), stop: terminal.stop });
     if (warmedUp.error === undefined) log.debug(warmedUp, "warm-up finished");
     else log.warn(warmedUp, "warm-up did not finish");
@@ -179,68 +237,22 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     const listening = { port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) };
     log.info({ ...listening, ...inForceNow(policies.current(), options) }, "serving");
     isStarted = true;
+    void controllers.selfTest?.run();
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
     log.info({ drainSeconds: isHurried(terminal) ? 0 : options.drainSeconds }, "stopping");
     terminal.hint?.("Meshward stops when requests in flight are answered; press Ctrl-C again to stop immediately.\n");
   } finally {
     stopLooking();
-    await controllers.close();
-    await policies.close();
-    await webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort());
-    await mesh.close();
+    // Another replica leads at once, while this one still answers reviews.
+    await Promise.all([
+      elected.close().then(() => controllers.handOver()),
+      webhook.close(isStarted && !isHurried(terminal) ? undefined : AbortSignal.abort()),
+    ]);
   }
-  return 0;
 }
 
 const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConnection | undefined) =>
   policiesFromCluster && connection !== undefined ? { connection } : undefined;
-
-interface ControllerParts extends Pick<BackgroundAuditParts, "policies" | "tell" | "log" | "metrics"> {
-  readonly mesh: FollowedMesh;
-  readonly followed: FollowedPolicies;
-}
-
-/** Starts what the elected replica does. */
-function startControllers(options: ServeOptions, parts: ControllerParts): { close(): Promise<void> } {
-  const { mesh, log } = parts;
-  const { connection } = mesh;
-  const namespace = ownNamespace(options.namespace);
-  const lease = namespace === undefined ? undefined : { namespace, name: defaultNames.lease };
-  const election = connection && lease && new Election({ connection, lease, replica: hostname(), log });
-  const statuses = statusWriterOf(options, parts);
-  if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
-  const audit = startBackgroundAudit({
-    ...parts,
-    found: ({ rulings }) => statuses?.audited(rulings.flatMap(({ exception }) => exception ?? [])),
-    auditInterval: options.auditInterval,
-    auditReports: options.auditReports,
-    mesh: mesh.current,
-    checks: mesh.checks,
-    pageOf: (id) => pageOf(id, options.docsUrl),
-    connection,
-    election,
-  });
-  return {
-    async close() {
-      await audit.close();
-      await statuses?.close();
-      await election?.stop();
-    },
-  };
-}
-
-function statusWriterOf(
-  options: ServeOptions,
-  { mesh, followed, log }: ControllerParts,
-): PolicyStatusWriter | undefined {
-  const { connection } = mesh;
-  if (!options.policiesFromCluster || connection === undefined) return undefined;
-  const { current: policies } = followed;
-  const objects = () => followed.objects();
-  const writer = new PolicyStatusWriter({ connection, objects, policies, mesh: mesh.current, log });
-  followed.onChange(() => writer.changed());
-  return writer;
-}
 
 async function policiesAtStart(options: ServeOptions) {
   if (options.policiesFromCluster && options.mesh !== clusterWord)
@@ -269,37 +281,6 @@ function inForceNow(policies: Policies, { profile }: ServeOptions) {
 const isHurried = ({ stop }: Terminal): boolean => stop.reason === byKeyboard;
 
 const objectsIn = (mesh: MeshStore): number => allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0);
-
-interface Certificates {
-  readonly certificates: CertificateSource;
-  /** Called when the ports are open. Throws a CertificateError if the certificate's files cannot be written. */
-  announce(): void;
-}
-
-async function certificatesOf(options: ServeOptions, terminal: Terminal, log: Log): Promise<Certificates> {
-  const { tlsCert, tlsKey, certs, tlsHost } = options;
-  if (options.selfSigned) {
-    if (tlsCert !== undefined || tlsKey !== undefined)
-      throw new UsageError(
-        "--self-signed creates its own certificate; remove either --self-signed, or --tls-cert and --tls-key",
-      );
-    const made = await unsavedSelfSigned({ folder: certs, hosts: tlsHost, now: Date.now() });
-    const announce = () => {
-      made.save();
-      log.info(
-        { authority: made.caPath },
-        "certificate was created; put its CA into caBundle of the webhook configuration",
-      );
-      terminal.hint?.(
-        `The certificate of the webhook's CA is ${made.caPath}; put it into caBundle of the webhook configuration\n`,
-      );
-    };
-    return { certificates: made.certificates, announce };
-  }
-  if (tlsCert === undefined || tlsKey === undefined)
-    throw new UsageError("the webhook needs a certificate: give --tls-cert and --tls-key, or --self-signed");
-  return { certificates: mountedFiles({ certPath: tlsCert, keyPath: tlsKey, clock: systemClock }), announce() {} };
-}
 
 function auditSeconds(text: string): number {
   const value = Number(text);

@@ -1,3 +1,4 @@
+import { rulesInForce } from "../custom-rules/in-force.ts";
 import { watch as watchFiles } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -107,7 +108,12 @@ function loadedOnce(): LoadPolicies {
   const loaded = new Map<string, ReturnType<LoadPolicies>>();
   return (paths, profile) => {
     const key = JSON.stringify([paths, profile]);
-    const known = loaded.get(key) ?? policiesOf({ policies: paths, profile }).then((found) => ({ ...found, rules }));
+    const known =
+      loaded.get(key) ??
+      policiesOf({ policies: paths, profile }).then((found) => ({
+        ...found,
+        rules: rulesInForce(rules, found.policies),
+      }));
     loaded.set(key, known);
     return known;
   };

@@ -13,9 +13,11 @@ import type { Policies } from "../policy/policies.ts";
 import { pageOf as rulePage, policiesPage } from "../config/rule-page.ts";
 import { rules } from "../rules/index.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
+import { definitionFor } from "./rule-definition.ts";
 import { ClusterEvents } from "../sources/cluster/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { begin } from "../telemetry/tracing.ts";
 import type { CertificateSource } from "../tls/certificate-source.ts";
 
 export interface WebhookOptions {
@@ -77,7 +79,9 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     pending,
     pageOf,
     policiesPage,
+    definitionFor,
     pacing: pacingOf(options),
+    beginSpan: (name) => begin(name).end,
   });
   const events = eventWriterOf(options, metrics);
   const server = createAdmissionServer({

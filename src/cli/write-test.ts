@@ -1,3 +1,4 @@
+import { rulesInForce } from "../custom-rules/in-force.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, relative, sep } from "node:path";
 import { Option } from "commander";
@@ -51,7 +52,10 @@ export async function writeTest(paths: readonly string[], file: string, options:
   const prepared = await prepareTests(
     file,
     { tests, errorAt: (_path, message) => ({ file, message }) },
-    async (some, name) => ({ ...(await policiesOf({ policies: some, profile: name })), rules }),
+    async (some, name) => {
+      const found = await policiesOf({ policies: some, profile: name });
+      return { ...found, rules: rulesInForce(rules, found.policies) };
+    },
   );
   if (prepared.errors.length > 0)
     throw new UsageError(`--write-test ${file}: nothing is written:\n${shownErrors(prepared.errors)}`);

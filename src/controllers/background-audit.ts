@@ -1,3 +1,4 @@
+import { rulesInForce } from "../custom-rules/in-force.ts";
 import { type AuditPass, type AuditResults, StandingAudit } from "../engine/audit.ts";
 import { Budget } from "../engine/budget.ts";
 import type { Rule } from "../engine/rule.ts";
@@ -41,6 +42,7 @@ export interface BackgroundAuditOptions {
   /** Whether the mesh is complete. */
   readonly isReady: () => boolean;
   readonly policies: () => Policies;
+  /** The built-in rules. */
   readonly rules: readonly Rule[];
   /** How often everything is audited again, in milliseconds. */
   readonly intervalMs: number;
@@ -106,7 +108,8 @@ class Interrupted extends Error {}
 class Audits {
   readonly #options: Required<BackgroundAuditOptions>;
   readonly #signal: AbortSignal;
-  readonly #standing: StandingAudit;
+  /** The results, for the rules that were in force. */
+  #standing: StandingAudit;
   readonly #budget: Budget;
   /** The mesh that the results are about; undefined: there are no results. */
   #audited: FrozenMesh | undefined;
@@ -169,9 +172,12 @@ class Audits {
     const base = { store, policies, knowledge: knowledgeIn(store), untilMs: endOfNextException(policies, now) };
     const selection = selectionOf(policies, undefined, now);
     const frozen = new FrozenMesh(store);
+    const standing = this.#standingFor(policies);
     let evaluations: number;
     try {
-      evaluations = await this.#run(this.#steps(trigger, { mesh: frozen.mesh, selection, budget: this.#budget }));
+      evaluations = await this.#run(
+        this.#steps(standing, trigger, { mesh: frozen.mesh, selection, budget: this.#budget }),
+      );
     } catch (error) {
       frozen.release();
       throw error;
@@ -179,15 +185,22 @@ class Audits {
     this.#audited?.release();
     this.#audited = frozen;
     this.#base = base;
+    this.#standing = standing;
     if (trigger !== "change") this.#completeAtMs = startMs;
     else if (evaluations === 0) return;
     await this.#publish({ trigger, evaluations, policies, selection, startMs });
   }
 
-  #steps(trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {
+  /** Other policies may define other rules; a change of policies audits everything. */
+  #standingFor(policies: Policies): StandingAudit {
+    const rules = rulesInForce(this.#options.rules, policies);
+    return rules === this.#standing.rules ? this.#standing : new StandingAudit(rules);
+  }
+
+  #steps(standing: StandingAudit, trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {
     const before = this.#audited;
-    if (trigger !== "change" || before === undefined) return this.#standing.everything(pass);
-    return this.#standing.changed(before.changesTo(pass.mesh), before.mesh, pass);
+    if (trigger !== "change" || before === undefined) return standing.everything(pass);
+    return standing.changed(before.changesTo(pass.mesh), before.mesh, pass);
   }
 
   async #publish(about: {

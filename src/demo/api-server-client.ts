@@ -109,7 +109,8 @@ export async function admitThrough(
   const course = new Course(submission);
   for (const path of ["/mutate", "/validate"] as const) {
     if (path === "/validate") course.object = completed(course.object, submission, now());
-    for (const webhook of webhooks.filter((each) => each.path === path && (each.matches?.(submission) ?? true))) {
+    const current = submission.operation === "DELETE" ? submission : { ...submission, object: course.object };
+    for (const webhook of webhooks.filter((each) => each.path === path && (each.matches?.(current) ?? true))) {
       await consult(webhook, course, (body) => call(webhook, body));
       if (course.error !== undefined) return course.result();
     }
@@ -209,26 +210,29 @@ function httpProblem(status: number, text: string): string {
   return `the server rejected our request for an unknown reason (HTTP ${status})`;
 }
 
-function reviewOf(uid: string, { submission, object }: Course): object {
+const reviewOf = (uid: string, { submission, object }: Course): object => ({
+  kind: "AdmissionReview",
+  apiVersion: "admission.k8s.io/v1",
+  request: requestOf(uid, submission, object),
+});
+
+/** The request of a review, which match conditions read too. */
+export function requestOf(uid: string, submission: Submission, object: KubernetesObject): object {
   const { operation, subResource, oldObject, user = jane, dryRun = false, collection = false } = submission;
   const metadata = metadataOf(object);
   return {
-    kind: "AdmissionReview",
-    apiVersion: "admission.k8s.io/v1",
-    request: {
-      uid,
-      ...kindAndResource(object),
-      subResource,
-      name: collection ? undefined : metadata.name,
-      // The namespace of a request for a Namespace is the Namespace itself.
-      namespace: object.kind === "Namespace" ? metadata.name : metadata.namespace,
-      operation,
-      userInfo: user,
-      object: operation === "DELETE" ? null : object,
-      oldObject: oldObject ?? null,
-      dryRun,
-      options: requestOptions(submission),
-    },
+    uid,
+    ...kindAndResource(object),
+    subResource,
+    name: collection ? undefined : metadata.name,
+    // The namespace of a request for a Namespace is the Namespace itself.
+    namespace: object.kind === "Namespace" ? metadata.name : metadata.namespace,
+    operation,
+    userInfo: user,
+    object: operation === "DELETE" ? null : object,
+    oldObject: oldObject ?? null,
+    dryRun,
+    options: requestOptions(submission),
   };
 }
 
@@ -351,7 +355,7 @@ export function groupVersionKind(object: KubernetesObject): { group: string; ver
 }
 
 /** The plural resource name, as Kubernetes, Istio and the Gateway API form it from the kind. */
-function resourceOf(kind: string): string {
+export function resourceOf(kind: string): string {
   const name = kind.toLowerCase();
   if (/[^aeiou]y$/.test(name)) return `${name.slice(0, -1)}ies`;
   return /(s|x|ch)$/.test(name) ? `${name}es` : `${name}s`;

@@ -1,8 +1,10 @@
-import { identityOf, keyOf } from "../kube/identity.ts";
+import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
+import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { type AnyObject, lastApplied, readAny } from "../kube/object.ts";
 import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
 import { MeshStore, rebuilt } from "../view/store.ts";
+import { appliedChange, withLastApplied } from "./kubectl-apply.ts";
 import type { Admission, ApiServerClient, KubernetesObject, Submission } from "./api-server-client.ts";
 
 /** A request of a user; whether it creates or updates depends on the stored objects. */
@@ -18,6 +20,10 @@ export interface UserRequest {
 export interface Outcome {
   readonly submission: Submission;
   readonly admission: Admission;
+  /** The patch that kubectl sends for an object that exists. */
+  readonly patch?: string;
+  /** kubectl sends no request if its patch is empty. */
+  readonly isUnchanged?: true;
 }
 
 /**
@@ -26,8 +32,14 @@ export interface Outcome {
  */
 export class MemoryApiServer {
   #mesh = new MeshStore(defaultMeshSettings);
+  readonly #keep: KeptFields;
   readonly #stored = new Map<string, KubernetesObject>();
   readonly #applied = new Map<string, KubernetesObject>();
+
+  /** `keep`: the raw fields that rules of policies read. */
+  constructor(keep: KeptFields = nothingKept) {
+    this.#keep = keep;
+  }
 
   get mesh(): MeshStore {
     return this.#mesh;
@@ -35,7 +47,7 @@ export class MemoryApiServer {
 
   /** A server with the same objects, whose changes do not affect this one. */
   copy(): MemoryApiServer {
-    const copy = new MemoryApiServer();
+    const copy = new MemoryApiServer(this.#keep);
     const objects = allKinds.flatMap((kind) => [...this.#mesh.all(kind)]).filter(({ implied }) => implied !== true);
     copy.#mesh = new MeshStore(this.#mesh.settings);
     for (const object of objects) copy.#mesh.set(object);
@@ -54,40 +66,41 @@ export class MemoryApiServer {
   /** Stores an object without calling the webhook. */
   put(raw: KubernetesObject): void {
     this.#stored.set(storedAs(raw), raw);
-    const object = readAny(raw, "default");
+    const object = readAny(raw, "default", this.#keep);
     if (object === undefined) return;
     this.#mesh.set(object);
     this.#followSettings(object);
   }
 
   /** Returns undefined if there is no object of this name to delete. */
-  async request(
-    { raw, isDeletion, user, fieldManager, dryRun }: UserRequest,
-    client: ApiServerClient,
-  ): Promise<Outcome | undefined> {
-    const submission = this.#submissionOf(raw, isDeletion);
-    if (submission === undefined) return undefined;
-    const by = {
-      ...(user === undefined ? {} : { user }),
-      ...(fieldManager === undefined ? {} : { fieldManager }),
-      ...(dryRun === undefined ? {} : { dryRun }),
-    };
-    const admission = await client.admit({ ...submission, ...by });
-    if (dryRun === true) return { submission: { ...submission, dryRun }, admission };
-    if (admission.allowed && isDeletion) this.#remove(raw);
-    else if (admission.allowed) {
-      this.put(admission.object);
-      this.#applied.set(storedAs(raw), raw);
-    }
-    return { submission, admission };
+  async request(request: UserRequest, client: ApiServerClient): Promise<Outcome | undefined> {
+    const sent = this.#sentFor(request.raw, request.isDeletion);
+    if (sent === undefined) return undefined;
+    if (sent.patch === "{}")
+      return { submission: sent.submission, admission: unchanged(sent.submission), isUnchanged: true };
+    const submission = { ...sent.submission, ...senderOf(request) };
+    const admission = await client.admit(submission);
+    if (admission.allowed && request.dryRun !== true) this.#store(request, admission);
+    return { ...sent, submission, admission };
   }
 
-  #submissionOf(raw: KubernetesObject, isDeletion: boolean): Submission | undefined {
+  #store({ raw, isDeletion }: UserRequest, { object }: Admission): void {
+    if (isDeletion) {
+      this.#remove(raw);
+      return;
+    }
+    this.put(object);
+    this.#applied.set(storedAs(raw), placed(raw));
+  }
+
+  /** What kubectl sends; undefined if there is nothing to delete. */
+  #sentFor(raw: KubernetesObject, isDeletion: boolean): Pick<Outcome, "submission" | "patch"> | undefined {
     const old = this.#stored.get(storedAs(raw));
-    if (isDeletion) return old && { operation: "DELETE", oldObject: old };
-    if (old === undefined) return { operation: "CREATE", object: placed(raw) };
-    const object = updated(raw, old, this.#applied.get(storedAs(raw)) ?? {});
-    return { operation: "UPDATE", object, oldObject: old };
+    if (isDeletion) return old && { submission: { operation: "DELETE", oldObject: old } };
+    const wanted = placed(raw);
+    if (old === undefined) return { submission: { operation: "CREATE", object: withLastApplied(wanted) } };
+    const { object, patch } = appliedChange(wanted, old, this.#applied.get(storedAs(raw)) ?? {});
+    return { submission: { operation: "UPDATE", object, oldObject: old }, patch };
   }
 
   #remove(raw: KubernetesObject): void {
@@ -103,6 +116,11 @@ export class MemoryApiServer {
     if (decidesSettings(object)) this.#mesh = rebuilt(this.#mesh, meshSettingsOf(settingsObjects(this.#mesh)));
   }
 
+  /** The labels of a namespace; none if it is not stored. */
+  labelsOf(namespace: string): Readonly<Record<string, string>> {
+    return this.#mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
+  }
+
   /** The number of stored objects of kinds that rules read. */
   get size(): number {
     return allKinds.reduce((sum, kind) => sum + this.#mesh.count(kind), 0);
@@ -111,7 +129,7 @@ export class MemoryApiServer {
 
 /** What kubectl wrote into the annotation, in objects of a cluster. */
 function lastAppliedIn(raw: KubernetesObject): KubernetesObject | undefined {
-  const text = fieldOf(raw, "annotations")[lastApplied];
+  const text = (metadataOf(raw).annotations as Metadata | undefined)?.[lastApplied];
   try {
     return typeof text === "string" ? (JSON.parse(text) as KubernetesObject) : undefined;
   } catch {
@@ -129,25 +147,15 @@ function placed(raw: KubernetesObject): KubernetesObject {
   return { ...raw, metadata: { ...metadataOf(raw), namespace: object.metadata.namespace } };
 }
 
-/**
- * Merges as kubectl apply does: removes fields that were applied before and are missing now, and keeps fields that
- * something else set, such as the label of the ambient enrollment.
- */
-function updated(raw: KubernetesObject, old: KubernetesObject, applied: KubernetesObject): KubernetesObject {
-  const { uid, creationTimestamp, namespace } = metadataOf(old);
-  const labels = merged("labels", raw, old, applied);
-  const annotations = merged("annotations", raw, old, applied);
-  return { ...raw, metadata: { namespace, ...metadataOf(raw), uid, creationTimestamp, labels, annotations } };
-}
+const senderOf = ({ user, fieldManager, dryRun }: UserRequest): Partial<Submission> => ({
+  ...(user === undefined ? {} : { user }),
+  ...(fieldManager === undefined ? {} : { fieldManager }),
+  ...(dryRun === undefined ? {} : { dryRun }),
+});
 
-type MapField = "labels" | "annotations";
-const fieldOf = (raw: KubernetesObject, field: MapField) => (metadataOf(raw)[field] ?? {}) as Metadata;
-
-function merged(field: MapField, raw: KubernetesObject, old: KubernetesObject, applied: KubernetesObject): Metadata {
-  const before = fieldOf(applied, field);
-  const kept = Object.entries(fieldOf(old, field)).filter(([key]) => !Object.hasOwn(before, key));
-  return { ...Object.fromEntries(kept), ...fieldOf(raw, field) };
-}
+const unchanged = ({ oldObject = {} }: Submission): Admission => ({
+  ...{ allowed: true, object: oldObject, patch: [], warnings: [], auditAnnotations: {}, failedOpen: [] },
+});
 
 function storedAs(raw: KubernetesObject): string {
   const object = readAny(raw, "default");

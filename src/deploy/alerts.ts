@@ -61,6 +61,53 @@ export const alerts: readonly Alert[] = [
     ],
   },
   {
+    name: "MeshwardSelfTestFails",
+    severity: "critical",
+    expression: "max(meshward_self_test_passed) == 0",
+    for: "5m",
+    summary: "A dry run that Meshward has to deny is not denied.",
+    meaning:
+      "The API server does not ask Meshward, or cannot call it. Changes are admitted without a review, or refused where the failure policy is Fail.",
+    actions: [
+      "Run `meshward doctor`: `webhooks`, `ca-bundle`, `endpoints` and `certificate` tell the cause.",
+      "Look at the log for `self-test`.",
+    ],
+  },
+  {
+    name: "MeshwardNotTrusted",
+    severity: "critical",
+    expression: "min(meshward_ca_bundle_trusted) == 0",
+    for: "5m",
+    summary: "The webhooks of Meshward do not have its authority in caBundle.",
+    meaning: "The API server does not accept Meshward's certificate. Meshward repairs caBundle, unless it may not.",
+    actions: [
+      "Run `meshward doctor`: `ca-bundle` and `permissions`.",
+      "Find who writes caBundle: the managed fields of the webhook configurations, and GitOps controllers.",
+    ],
+  },
+  {
+    name: "MeshwardAuthorityExpires",
+    severity: "critical",
+    expression: "min(meshward_certificate_authority_expiration_timestamp_seconds) - time() < 14 * 86400",
+    for: "1h",
+    summary: "The certificate authority of Meshward expires in {{ $value | humanizeDuration }}.",
+    meaning:
+      "The elected replica renews it long before that. When it has expired, the API server can no longer call Meshward.",
+    actions: [
+      "Look at the log of the elected replica, and at its permissions: `meshward doctor`.",
+      "`meshward certs` shows the authority and can renew it.",
+    ],
+  },
+  {
+    name: "MeshwardWithoutLeader",
+    severity: "warning",
+    expression: "sum(meshward_leader) == 0",
+    for: "5m",
+    summary: "No replica of Meshward is elected.",
+    meaning: "Certificates are not renewed, and nothing is audited in the background. Reviews go on.",
+    actions: ["Look at the Lease `meshward` in Meshward's namespace, and at the log for `election`."],
+  },
+  {
     name: "MeshwardCertificateExpires",
     severity: "critical",
     expression: "min(meshward_certificate_expiration_timestamp_seconds) - time() < 7 * 86400",

@@ -44,6 +44,13 @@ export const rows: readonly Row[] = [
         "",
       ]),
       stat(
+        "Self-test and caBundle",
+        "1 is right: the API server asks Meshward, and trusts its certificate.",
+        "short",
+        ["max(meshward_self_test_passed)", "self-test"],
+        ["min(meshward_ca_bundle_trusted)", "caBundle"],
+      ),
+      stat(
         "Policies and exceptions",
         "In force, on the replica that has most.",
         "short",
@@ -194,7 +201,7 @@ export const rows: readonly Row[] = [
 ];
 
 const width = 24;
-const perLine = { stat: 4, timeseries: 3 } as const;
+const perLine = { stat: 6, timeseries: 3 } as const;
 const heights = { stat: 4, timeseries: 8 } as const;
 const datasource = { type: "prometheus", uid: "${datasource}" } as const;
 

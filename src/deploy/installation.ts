@@ -3,6 +3,7 @@ import type { Rule } from "../engine/rule.ts";
 import { certManagerObjects, injectedAuthority } from "./cert-manager.ts";
 import { documentDefinitions } from "./definitions.ts";
 import { protectedByDefault, type ProtectedNamespaces } from "./fail-closed.ts";
+import { monitoringObjects } from "./monitoring.ts";
 import { installationName, type KubernetesObject, selectorLabels } from "./object.ts";
 import { permissionObjects } from "./permissions.ts";
 import { type FailurePolicy, webhookConfigurations } from "./webhooks.ts";
@@ -10,10 +11,11 @@ import { namespaceObject, workloadObjects } from "./workload.ts";
 
 /**
  * Where the certificate of the webhook comes from:
+ * - `self-signed`: the replicas share an authority in a Secret, and one of them renews it and sets caBundle.
  * - `cert-manager`: an Issuer and a Certificate, and an annotation that makes cert-manager set caBundle.
- * - `secret`: somebody else writes the Secret `meshward-tls` and caBundle.
+ * - `secret`: somebody else writes the Secret `meshward-certificate` and caBundle.
  */
-export const certificateKinds = ["cert-manager", "secret"] as const;
+export const certificateKinds = ["self-signed", "cert-manager", "secret"] as const;
 export type CertificateKind = (typeof certificateKinds)[number];
 
 export interface InstallationOptions {
@@ -34,6 +36,8 @@ export interface InstallationOptions {
   /** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException. */
   readonly definitions: boolean;
   readonly networkPolicy: boolean;
+  /** Objects of the Prometheus operator, and a dashboard. */
+  readonly monitoring: boolean;
   /** Meshward runs outside of the cluster at this URL: no Deployment, and nothing that belongs to it. */
   readonly url?: string;
   /** PEM, for caBundle. */
@@ -46,13 +50,14 @@ export const defaultInstallation: InstallationOptions = {
   image: `ghcr.io/meshward/meshward:${packageJson.version}`,
   replicas: 3,
   spread: "preferred",
-  certificates: "cert-manager",
+  certificates: "self-signed",
   failurePolicy: "Ignore",
   protectedFailurePolicy: "Fail",
   protectedNamespaces: protectedByDefault,
   profile: "baseline",
   definitions: true,
   networkPolicy: true,
+  monitoring: false,
 };
 
 /**
@@ -65,11 +70,12 @@ export function installation(rules: readonly Rule[], options: InstallationOption
   return [
     namespaceObject(namespace),
     ...(options.definitions ? documentDefinitions(rules) : []),
-    ...permissionObjects(rules, { ...options, ownsCertificates: false }),
+    ...permissionObjects(rules, { ...options, ownsCertificates: isInside && options.certificates === "self-signed" }),
     ...(isInside ? workloadObjects(options) : []),
     ...(isInside && options.certificates === "cert-manager"
       ? certManagerObjects(namespace, serviceNames(namespace))
       : []),
+    ...(isInside && options.monitoring ? monitoringObjects(namespace) : []),
     ...webhookObjects(rules, options),
   ].map(labelled);
 }

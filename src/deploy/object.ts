@@ -17,5 +17,5 @@ export const installationName = "meshward";
 /** What the Service and the PodDisruptionBudget select. They never change, because a Deployment's selector cannot. */
 export const selectorLabels = { "app.kubernetes.io/name": "meshward" } as const;
 
-/** The Secret with the webhook's certificate: `tls.crt` and `tls.key`. */
-export const certificateSecret = `${installationName}-tls`;
+/** The Secret with a certificate of somebody else: `tls.crt` and `tls.key`. Meshward's own authority has another one. */
+export const certificateSecret = `${installationName}-certificate`;

@@ -1,3 +1,4 @@
+import { selfTest } from "../admission/self-test.ts";
 import type { Rule } from "../engine/rule.ts";
 import { documentKinds } from "../policy/documents.ts";
 import { kindsNeeded } from "../engine/subjects.ts";
@@ -125,6 +126,7 @@ export function webhookConfigurations(
     policyDocuments,
     workloadsPart(concerned, places),
     meshConfigPart(concerned, places),
+    selfTestPart(places),
   ].filter(({ rules }) => rules.length > 0);
   const configuration = (kind: WebhookConfiguration["kind"], webhooks: readonly Webhook[]): WebhookConfiguration => ({
     apiVersion: "admissionregistration.k8s.io/v1",
@@ -245,6 +247,26 @@ const meshConfigPart = (concerned: ReadonlySet<Kind>, { rootNamespace }: Places)
   rules: concerned.has("MeshConfig") || concerned.has("InjectorConfig") ? rulesFor(kinds.MeshConfig.served) : [],
   onlyIn: [rootNamespace],
   conditions: [{ name: "istios-own", expression: "request.name == 'istio' || request.name.startsWith('istio-')" }],
+});
+
+/**
+ * The self-test of controllers/self-test.ts. Only a Lease of that name in Meshward's own namespace is sent, which nobody
+ * else creates, so that this webhook can neither delay nor block anything.
+ */
+const selfTestPart = ({ namespace }: Places): Part => ({
+  name: "self-test.validate.meshward.io",
+  path: "/validate",
+  rules: [
+    {
+      apiGroups: [selfTest.group],
+      apiVersions: ["*"],
+      operations: ["CREATE"],
+      resources: ["leases"],
+      scope: "Namespaced",
+    },
+  ],
+  onlyIn: [namespace],
+  conditions: [{ name: "self-test", expression: `request.name == '${selfTest.name}'` }],
 });
 
 const namespaceResources = ["namespaces", "namespaces/status", "namespaces/finalize"];

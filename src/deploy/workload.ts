@@ -1,3 +1,4 @@
+import { defaultNames } from "../controllers/permissions.ts";
 import { certificateSecret, installationName, type KubernetesObject, selectorLabels } from "./object.ts";
 
 /** The ports of the container. */
@@ -36,6 +37,7 @@ export interface WorkloadOptions {
   readonly profile: string;
   readonly policies?: string;
   readonly networkPolicy: boolean;
+  readonly certificates: "self-signed" | "cert-manager" | "secret";
 }
 
 /** The Deployment and what belongs to it. Values that differ between installations come from `options`. */
@@ -118,10 +120,11 @@ function deployment(options: WorkloadOptions): KubernetesObject {
   };
 }
 
-function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
+function podSpec({ image, spread, profile, policies, certificates }: WorkloadOptions) {
+  const hasFiles = certificates !== "self-signed";
   const volumes = [
     tokenVolume,
-    { name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } },
+    ...(hasFiles ? [{ name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } }] : []),
     ...(policies === undefined ? [] : [{ name: "policies", configMap: { name: policyConfigMap } }]),
   ];
   return {
@@ -151,8 +154,9 @@ function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
           "--mesh=cluster",
           `--profile=${profile}`,
           "--policies-from-cluster",
-          `--tls-cert=${certificateFolder}/tls.crt`,
-          `--tls-key=${certificateFolder}/tls.key`,
+          ...(hasFiles
+            ? [`--tls-cert=${certificateFolder}/tls.crt`, `--tls-key=${certificateFolder}/tls.key`]
+            : [`--tls-secret=${defaultNames.secret}`, `--service=${installationName}`]),
           ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
         ],
         ports: [
@@ -170,7 +174,7 @@ function podSpec({ image, spread, profile, policies }: WorkloadOptions) {
         },
         volumeMounts: [
           { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
-          { name: "tls", mountPath: certificateFolder, readOnly: true },
+          ...(hasFiles ? [{ name: "tls", mountPath: certificateFolder, readOnly: true }] : []),
           ...(policies === undefined ? [] : [{ name: "policies", mountPath: policyFolder, readOnly: true }]),
         ],
       },

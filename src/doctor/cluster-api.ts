@@ -15,6 +15,10 @@ export class ClusterApi {
     this.#connection = connection;
   }
 
+  get connection(): ClusterConnection {
+    return this.#connection;
+  }
+
   get server(): string {
     return this.#connection.server;
   }

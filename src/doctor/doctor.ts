@@ -48,7 +48,7 @@ export async function examine(api: ClusterApi, options: DoctorOptions): Promise<
   const others = await Promise.all([
     examined("service", () => checkService(api, address)),
     examined("certificate", () => checkServed(address, bundle, now())),
-    examined("self-test", () => checkSelfTest(api)),
+    examined("self-test", () => checkSelfTest(api, namespace, now())),
     examined("replicas", () =>
       address !== undefined && "url" in address ? [] : checkReplicas(api, namespace, version),
     ),

@@ -75,11 +75,14 @@ export interface AuditPass {
  * doubles nothing.
  */
 export class StandingAudit {
+  /** As they were given. */
+  readonly rules: readonly Rule[];
   readonly #rules: readonly Rule[];
   #found: Map<Rule, Map<string, Found>> = new Map();
   #skipped: readonly Skip[] = [];
 
   constructor(rules: readonly Rule[]) {
+    this.rules = rules;
     this.#rules = rules.filter(({ check }) => check !== undefined);
   }
 

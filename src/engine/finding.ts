@@ -13,7 +13,7 @@ import type { RuleSetting } from "./setting.ts";
 export type FindingClass = "intrinsic" | "weakening" | "relational";
 
 /** A problem with its rule, its subject, the rule's setting for it and whether the change introduced it. */
-export interface Finding extends Problem {
+export interface Finding extends Omit<Problem, "undecided"> {
   readonly rule: Rule;
   /** The subject after the change. */
   readonly subject: AnyObject;
@@ -45,7 +45,11 @@ function classOf({ evidence }: Problem, rule: Rule): FindingClass {
  * The kinds of the evidence that are not known well enough to deny: any evidence of a partial kind, and a missing object
  * of an assumed kind, unless the change took it away (`isTaken`).
  */
-export function uncertainEvidence({ evidence = [] }: Problem, mesh: Mesh, isTaken: boolean): readonly Kind[] {
+export function uncertainEvidence(
+  { evidence = [] }: Pick<Problem, "evidence">,
+  mesh: Mesh,
+  isTaken: boolean,
+): readonly Kind[] {
   const kinds = new Set<Kind>();
   for (const one of evidence) {
     const isMissing = "absent" in one && !isTaken;

@@ -1,6 +1,8 @@
+import type { FieldUse } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
@@ -45,6 +47,8 @@ export interface Problem {
   readonly topic?: string;
   /** Only for problems that a comparison yields: the change did not introduce it. */
   readonly existed?: true;
+  /** It is not known whether there is a problem, because the rule failed: `onError` of the policy decides. */
+  readonly undecided?: "error";
   /** Findings of other rules that include this problem: an exception for one of them accepts this problem too. */
   readonly acceptedWith?: readonly RuleAndObject[];
 }
@@ -60,7 +64,7 @@ export interface Parameter<T extends ParameterValue = ParameterValue> {
   readonly summary: string;
   readonly default: T;
 }
-export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[] | Requester;
 export type Parameters = Readonly<Record<string, Parameter>>;
 type Widened<T> = T extends number
   ? number
@@ -93,6 +97,10 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
   /** `trial`: the rule warns at most, regardless of the policies, until it is promoted. */
   readonly stage?: "trial";
   readonly tags?: readonly string[];
+  /** The policy that defines the rule, in messages: `MeshwardPolicy payments`. Built-in rules have none. */
+  readonly definedBy?: string;
+  /** Fields of its raw subjects that the rule reads: they are kept in `kept` of the object. */
+  readonly keeps?: FieldUse;
   readonly parameters?: P;
   /** The defect, in one sentence. */
   readonly summary: string;

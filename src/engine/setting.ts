@@ -133,16 +133,24 @@ class PolicySettings implements Settings {
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
     const namespace = namespaceOf(subject);
-    const setting = this.#settingAt(rule, subject, namespace);
+    const setting = this.#withRequest(rule, this.#settingAt(rule, subject, namespace));
     if (setting.mode === "off" || typeof rule.mode === "string") return setting;
     const isProtected = this.#isProtected(namespace);
     if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
     return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
   }
 
+  /** The parameter `request` differs for each request, and no cache has it. */
+  #withRequest(rule: Rule, setting: RuleSetting): RuleSetting {
+    if (this.#requester === undefined || !("request" in rule.parameters)) return setting;
+    return { ...setting, parameters: { ...setting.parameters, request: this.#requester } };
+  }
+
   everywhere(rule: Rule): RuleSetting {
     const scopes = this.#policies.scopes.filter(
-      ({ match }) => !match.readsNamespace && !match.readsObject && match.isBy(this.#requester),
+      ({ match, policy }) =>
+        (policy.title === rule.definedBy || (!match.readsNamespace && !match.readsObject)) &&
+        match.isBy(this.#requester),
     );
     return this.#settingOf(rule, scopes, this.#known.of(scopes));
   }
@@ -193,8 +201,16 @@ class PolicySettings implements Settings {
 
   #settingOf(rule: Rule, scopes: readonly Scope[], settings: Map<Rule, RuleSetting>): RuleSetting {
     let setting = settings.get(rule);
-    if (setting === undefined) settings.set(rule, (setting = this.#resolve(rule, entriesFor(rule, scopes))));
+    if (setting === undefined) settings.set(rule, (setting = this.#inScopes(rule, scopes)));
     return setting;
+  }
+
+  /** A rule that a policy defines applies only where that policy does. */
+  #inScopes(rule: Rule, scopes: readonly Scope[]): RuleSetting {
+    const setting = this.#resolve(rule, entriesFor(rule, scopes));
+    const { definedBy } = rule;
+    const applies = definedBy === undefined || scopes.some(({ policy }) => policy.title === definedBy);
+    return applies ? setting : { ...setting, mode: "off" };
   }
 
   /** Takes each field from the strongest document that sets it, else from the rule. */
@@ -225,10 +241,11 @@ class PolicySettings implements Settings {
 
   #parametersOf(rule: Rule, entries: readonly RuleEntry[]): RuleSetting["parameters"] {
     const set = entries.toReversed().map(({ value }) => value.parameters ?? {});
-    const { protectedSelectors, hostOwners } = this.#policies;
+    const { protectedSelectors, protectedNames, hostOwners } = this.#policies;
     const filled = {
       ...("protectedLabels" in rule.parameters ? { protectedLabels: protectedSelectors.map(written) } : {}),
       ...("hostOwners" in rule.parameters ? { hostOwners } : {}),
+      ...("protectedNames" in rule.parameters ? { protectedNames } : {}),
     } satisfies Partial<Record<FilledParameter, ParameterValue>>;
     return Object.assign({}, defaultsOf(rule), ...set, filled) as RuleSetting["parameters"];
   }

@@ -1,5 +1,6 @@
 import { builtInKinds, schemaPackages } from "../schemas/built-in.ts";
 import { isKnownGroup } from "../schemas/definitions.ts";
+import { fieldsOf } from "../schemas/kubernetes-fields.ts";
 import { SchemaList } from "../schemas/interned.ts";
 
 /**
@@ -9,9 +10,11 @@ import { SchemaList } from "../schemas/interned.ts";
 export function embeddedSchemas(): string {
   const list = new SchemaList();
   const kinds = builtInKinds().flatMap(({ apiVersion, kind, schema }) => {
-    if (!isKnownGroup(apiVersion.split("/")[0] ?? "")) return [];
     const { properties: { metadata: _metadata, status: _status, ...spec } = {}, ...rest } = schema();
-    return [[apiVersion, kind, list.add({ ...rest, properties: spec })]];
+    const stripped = { ...rest, properties: spec };
+    // Of Kubernetes' own kinds, only the fields are used (kubernetes-fields.ts).
+    const isChecked = isKnownGroup(apiVersion.split("/")[0] ?? "");
+    return [[apiVersion, kind, list.add(isChecked ? stripped : fieldsOf(stripped))]];
   });
   return `
 import { schemaAt } from "./interned.ts";

@@ -6,8 +6,10 @@ import { policySchema } from "../policy/schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
+import { ladderPage } from "./ladder-page.ts";
 import { kustomizeFiles } from "./kustomize.ts";
 import { monitoringFiles } from "./monitoring.ts";
 import { observabilityPage } from "./observability-page.ts";
@@ -42,12 +44,14 @@ export async function generated(): Promise<Generated> {
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
       { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
+      { path: "policies/custom-rule-functions.md", content: functionReference() },
       ...chartFiles(rules),
       ...kustomizeFiles(rules),
       ...documentDefinitions(rules).map((object) => ({
         path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
         content: `# ${generatedNote}\n${yamlOf([object])}`,
       })),
+      { path: "docs/ladder.md", content: ladderPage() },
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],
   };

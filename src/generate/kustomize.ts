@@ -1,7 +1,6 @@
-import { stringify } from "yaml";
 import { defaultInstallation, installation, type InstallationOptions } from "../deploy/installation.ts";
 import type { KubernetesObject } from "../deploy/object.ts";
-import { yamlOf } from "../deploy/yaml.ts";
+import { yamlOf, yamlText } from "../deploy/yaml.ts";
 import type { Rule } from "../engine/rule.ts";
 import { isObject, member } from "../kube/read.ts";
 import { generatedNote } from "./chart.ts";
@@ -14,6 +13,7 @@ export const kustomizeOptions: Readonly<Record<string, Partial<InstallationOptio
   "cert-manager": { certificates: "cert-manager" },
   "fail-closed": { failurePolicy: "Fail" },
   "fail-open": { protectedFailurePolicy: "Ignore" },
+  monitoring: { monitoring: true },
   ha: { replicas: 5, spread: "required" },
   "no-network-policy": { networkPolicy: false },
   strict: { profile: "strict" },
@@ -41,10 +41,7 @@ const at = (path: string, content: string): GeneratedFile => ({
 });
 
 const kustomization = (kind: "Kustomization" | "Component", fields: object): string =>
-  stringify(
-    { apiVersion: `kustomize.config.k8s.io/${kind === "Component" ? "v1alpha1" : "v1beta1"}`, kind, ...fields },
-    { lineWidth: 0 },
-  );
+  yamlText({ apiVersion: `kustomize.config.k8s.io/${kind === "Component" ? "v1alpha1" : "v1beta1"}`, kind, ...fields });
 
 const overlay = (name: string): GeneratedFile =>
   at(
@@ -73,9 +70,7 @@ function componentFiles(
   const removed = base.filter((object) => !after.has(idOf(object))).map(removal);
   const changed = base.flatMap((object) => {
     const operations = differences(object, after.get(idOf(object)) ?? object);
-    return operations.length > 0
-      ? [{ target: targetOf(object), patch: stringify(operations, { lineWidth: 0, aliasDuplicateObjects: false }) }]
-      : [];
+    return operations.length > 0 ? [{ target: targetOf(object), patch: yamlText(operations) }] : [];
   });
   const patches = [...removed, ...changed];
   if (added.length + patches.length === 0) return [];
@@ -109,7 +104,7 @@ const removal = (object: KubernetesObject) => {
     metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
     $patch: "delete",
   };
-  return { target: targetOf(object), patch: stringify(patch) };
+  return { target: targetOf(object), patch: yamlText(patch) };
 };
 
 interface Operation {

@@ -1,17 +1,16 @@
-import { stringify } from "yaml";
 import { alertGroups, alerts, type Alert } from "../deploy/alerts.ts";
 import { dashboard } from "../deploy/dashboard.ts";
+import { yamlText } from "../deploy/yaml.ts";
 import type { GeneratedFile } from "./rule-pages.ts";
 
 /** deploy/monitoring/ and the page of the alerts. */
 export const monitoringFiles = (): readonly GeneratedFile[] => [
   { path: "deploy/monitoring/dashboard.json", content: `${JSON.stringify(dashboard(), null, 2)}\n` },
-  { path: "deploy/monitoring/alerts.yaml", content: `${generated}${yaml({ groups: alertGroups() })}` },
+  { path: "deploy/monitoring/alerts.yaml", content: `${generated}${yamlText({ groups: alertGroups() })}` },
   { path: "docs/alerts.md", content: alertsPage() },
 ];
 
 const generated = "# Generated (npm run generate) from src/deploy/alerts.ts.\n";
-const yaml = (value: unknown): string => stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 
 const alertsPage = (): string =>
   [

@@ -44,6 +44,12 @@ export async function observabilityPage(): Promise<string> {
       ["annotation", "meaning"],
       Object.entries(auditAnnotations).map(([key, meaning]) => [code(key), meaning]),
     ),
+    "\n## Traces\n",
+    "Meshward creates spans through the API of OpenTelemetry: `review /validate` or `review /mutate` for a request, below the",
+    "`traceparent` that an API server with tracing sends, and in it `evaluate`, `live read` and `answer`. They have the fields of the",
+    "log without the requester. Nothing is recorded without an SDK, which you load: `node --import ./tracing.mjs meshward.js serve`,",
+    "where `tracing.mjs` starts the SDK (`@opentelemetry/sdk-node`) and installs an exporter. Without one, the spans of a review cost",
+    "about 0.1 microseconds.\n",
     "\n## Labels and annotations on objects\n",
     ...table(
       ["key", "type", "on", "meaning"],

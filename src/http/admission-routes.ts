@@ -2,10 +2,12 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { answer, notJudged, notMutated, type WebhookPath } from "../admission/answer.ts";
 import { breakGlassUsed } from "../admission/object-events.ts";
 import { type AdmissionRequest, type Decision, type Gate, readReview } from "../admission/review.ts";
+import { isSelfTest, selfTestDenied } from "../admission/self-test.ts";
 import { kindOf } from "../kube/kinds.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AdmissionSample, Metrics, RefusalReason } from "../telemetry/metrics.ts";
+import { type Attributes, begin, beginRequest } from "../telemetry/tracing.ts";
 import { errorFields } from "../text/error-fields.ts";
 import type { RepeatedLines } from "./repeated-lines.ts";
 import { type ReviewBody, TooLarge } from "./review-body.ts";
@@ -36,13 +38,22 @@ export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
       const status = reading.uid === "" ? 400 : 200;
       return refuse(parts, { start, path, status, reason: "unreadable", ...reading }, reply);
     }
+    if (isSelfTest(reading.request)) {
+      // Neither logged nor counted, because every replica asks every minute.
+      send(reply, 200, answer(reading.request.uid, selfTestDenied, path));
+      return reply;
+    }
+    const span = beginRequest(`review ${path}`, request.headers);
     const finish = (decision: Decision) => {
+      const answering = span.run(() => begin("answer"));
       send(reply, 200, answer(reading.request.uid, decision, path));
+      answering.end();
       record(parts, path, reading.request, decision, performance.now() - start);
+      if (span.isRecorded) span.end(attributesOf(reading.request, decision));
       return reply;
     };
     try {
-      const decision = ask(reading.request);
+      const decision = span.run(() => ask(reading.request));
       if (!(decision instanceof Promise)) return finish(decision);
       return inTime(decision, deadlineMs(request.query))
         .catch((error: unknown) => gateFailed(parts.log, path, reading.request.uid, error))
@@ -50,6 +61,23 @@ export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
     } catch (error) {
       return finish(gateFailed(parts.log, path, reading.request.uid, error));
     }
+  };
+}
+
+/** The fields of the log, without the requester and the texts of findings. */
+function attributesOf(
+  { uid, operation, kind, namespace, name, dryRun }: AdmissionRequest,
+  decision: Decision,
+): Attributes {
+  return {
+    "meshward.uid": clip(uid),
+    "meshward.operation": operation,
+    "meshward.kind": clip(kind.kind),
+    "meshward.namespace": clip(namespace),
+    "meshward.name": clip(name),
+    "meshward.dry_run": dryRun,
+    "meshward.decision": decision.outcome,
+    "meshward.rules": decision.rules.join(","),
   };
 }
 

@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Gate } from "../admission/review.ts";
@@ -41,12 +42,26 @@ export interface Limits extends ConnectionLimits {
   readonly drainDeadlineMs: number;
 }
 
+const mebibyte = 1_024 * 1_024;
+const bodyBytes = 16 * mebibyte;
+
+/**
+ * The limits for what a server may keep of bodies, so that it sheds reviews before its memory is used up: an eighth and a
+ * sixteenth of the memory, and not more than a busy cluster needs. A body of the largest size always has room.
+ */
+export const bodyLimits = (memoryBytes: number): Pick<Limits, "inFlightBytes" | "unfinishedBytes"> => ({
+  inFlightBytes: Math.max(bodyBytes, Math.min(128 * mebibyte, Math.floor(memoryBytes / 8))),
+  unfinishedBytes: Math.max(bodyBytes, Math.min(64 * mebibyte, Math.floor(memoryBytes / 16))),
+});
+
+/** What the container, or the machine, allows this process. Without a limit, Node returns 0 or a huge number. */
+const memoryBytes = (): number => Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
+
 const defaultLimits: Limits = {
-  bodyBytes: 16 * 1_024 * 1_024,
+  bodyBytes,
   inFlight: 256,
-  inFlightBytes: 128 * 1_024 * 1_024,
   connections: 2_000,
-  unfinishedBytes: 64 * 1_024 * 1_024,
+  ...bodyLimits(memoryBytes()),
   requestTimeoutMs: 15_000,
   headersTimeoutMs: 10_000,
   checkIntervalMs: 1_000,
@@ -284,7 +299,8 @@ function readiness(app: App, load: Load, certificates: CertificateSource): Readi
       name: "certificate",
       problem() {
         const { notAfter } = certificates.current();
-        return notAfter > Date.now() ? undefined : `the certificate expired on ${new Date(notAfter).toISOString()}`;
+        if (notAfter <= Date.now()) return `the certificate expired on ${new Date(notAfter).toISOString()}`;
+        return certificates.problem?.();
       },
     },
   ];

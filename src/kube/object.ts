@@ -1,3 +1,4 @@
+import { type FieldUse, type Kept, type KeptFields, keptOf, nothingKept } from "./kept-fields.ts";
 import { type Kind, kindOf, kinds, servedAs } from "./kinds.ts";
 import type { Invalid } from "./invalid.ts";
 import {
@@ -39,6 +40,8 @@ interface ObjectBase<K extends Kind> {
   readonly malformed?: readonly Malformed[];
   /** Set on an object of a file that the API server would reject. */
   readonly invalid?: readonly Invalid[];
+  /** Set on kinds for which rules of policies read raw fields: these fields, as written. */
+  readonly kept?: Kept;
   /** Set on an implied Namespace: the view has objects in it, but not the Namespace, so its labels are unknown. */
   readonly implied?: true;
 }
@@ -47,9 +50,15 @@ export type AnyObject = ObjectOf<Kind>;
 
 /**
  * Reads a raw object of a known kind. Every object in a view was read here, once. Never throws for arbitrary JSON:
- * fields of the wrong type are listed in `malformed` with their path in the raw object, and read as absent.
+ * fields of the wrong type are listed in `malformed` with their path in the raw object, and read as absent. `keep`: raw fields
+ * that are kept too.
  */
-export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespace = ""): ObjectOf<K> {
+export function readObject<K extends Kind>(
+  kind: K,
+  raw: unknown,
+  defaultNamespace = "",
+  keep: KeptFields = nothingKept,
+): ObjectOf<K> {
   const malformed: Malformed[] = [];
   const originKind = textOf(member(raw, "kind")) ?? servedAs(kind, "").kind;
   const served = servedAs(kind, originKind);
@@ -63,8 +72,20 @@ export function readObject<K extends Kind>(kind: K, raw: unknown, defaultNamespa
     metadata: { ...read, namespace },
     ...fields,
     ...(malformed.length > 0 ? { malformed } : {}),
+    ...keptFields(raw, keep.get(kind)),
   };
   return object as unknown as ObjectOf<K>;
+}
+
+function keptFields(raw: unknown, fields: FieldUse | undefined): { readonly kept?: Kept } {
+  if (fields === undefined) return {};
+  const kept = keptOf(raw, fields);
+  const metadata = member(kept, "metadata");
+  if (!isObject(kept) || !isObject(metadata)) return { kept: { fields, value: kept } };
+  const { managedFields: _managed, annotations, ...others } = metadata;
+  const { [lastApplied]: _applied, ...rest } = isObject(annotations) ? annotations : {};
+  const shown = isObject(annotations) ? { ...others, annotations: rest } : others;
+  return { kept: { fields, value: { ...kept, metadata: shown } } };
 }
 
 /** The annotation in which kubectl apply stores the last manifest: often most of the text of an object. No rule reads it. */
@@ -97,11 +118,11 @@ function readAt<T>(field: string, read: Read<T>, raw: unknown, malformed: Malfor
  * Reads a raw object of the kind that it names. Undefined if no rule reads this kind, or if a ConfigMap is neither a mesh
  * config nor the injector's. `defaultNamespace` is the namespace of an object that does not name one, as in kubectl.
  */
-export function readAny(raw: unknown, defaultNamespace = ""): AnyObject | undefined {
+export function readAny(raw: unknown, defaultNamespace = "", keep: KeptFields = nothingKept): AnyObject | undefined {
   if (!isObject(raw)) return undefined;
   const kind = kindOf(textOf(raw.apiVersion) ?? "", textOf(raw.kind) ?? "");
   const meant = kind === "MeshConfig" ? kindOfConfigMap(raw) : kind;
-  return meant === undefined ? undefined : readObject(meant, raw, defaultNamespace);
+  return meant === undefined ? undefined : readObject(meant, raw, defaultNamespace, keep);
 }
 
 const kindOfConfigMap = (raw: unknown): Kind | undefined => {

@@ -1,3 +1,4 @@
+import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import { dirname, isAbsolute, join } from "node:path";
 import { Ajv, type ValidateFunction } from "ajv";
 import { MemoryApiServer } from "../demo/memory-api-server.ts";
@@ -60,7 +61,7 @@ export async function prepareTests(file: string, { tests, errorAt }: Tests, load
     return { file, name: file, cases: [], errors, reads: [file] };
   }
   const { policies, rules, errors } = await load(reading.paths(tests.policies), profile);
-  const server = new MemoryApiServer();
+  const server = new MemoryApiServer(keptFieldsOf(rules));
   for (const raw of await reading.objectsIn(tests.mesh, ["mesh"])) server.putApplied(raw);
   const isBroken = errors.length + reading.errors.length > 0;
   const cases: PreparedFile["cases"][number][] = [];

@@ -1,3 +1,4 @@
+import type { Requester } from "../kube/requester.ts";
 import type { Served } from "../kube/kinds.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 
@@ -19,7 +20,9 @@ export const modes = ["deny", "warn", "audit", "off"] as const;
 export type PolicyMode = (typeof modes)[number];
 
 export type Labels = Readonly<Record<string, string>>;
-export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[];
+export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[] | Requester;
+
+export type { Requester };
 
 /** The metadata of a rule that policies need. The caller passes the rules in; this folder does not import them. */
 export interface RuleMetadata {
@@ -33,8 +36,13 @@ export interface RuleMetadata {
 export type RuleName = Pick<RuleMetadata, "id" | "tags">;
 
 /** Parameters that no document can set, because the selection fills them from all policies in force. */
-export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>(["protectedLabels", "hostOwners"]);
-export type FilledParameter = "protectedLabels" | "hostOwners";
+export const filledParameters: ReadonlySet<string> = new Set<FilledParameter>([
+  "protectedLabels",
+  "hostOwners",
+  "protectedNames",
+  "request",
+]);
+export type FilledParameter = "protectedLabels" | "hostOwners" | "protectedNames" | "request";
 
 /** In a list of rules, this id stands for every rule that the same document does not name. */
 export const everyRule = "*";
@@ -85,6 +93,23 @@ export interface RuleOptions {
   readonly parameters?: Readonly<Record<string, ParameterValue>>;
 }
 
+/** A rule that a policy defines itself. Its id in settings, exceptions and reports is `<policy>/<id>`. */
+export interface CustomRuleSpec {
+  readonly id: string;
+  /** Kinds as in manifests; one that two groups have as `Gateway.networking.istio.io`. */
+  readonly kinds: readonly string[];
+  /** CEL, true for an object that is right. */
+  readonly expression: string;
+  readonly message: string;
+  /** CEL, the message for one object. */
+  readonly messageExpression?: string;
+  readonly fix?: string;
+  /** Default: warn. */
+  readonly mode?: PolicyMode;
+  /** Values that settings of the rule can change, with their defaults. */
+  readonly parameters?: Readonly<Record<string, ParameterValue>>;
+}
+
 export interface EnrollmentOptions {
   readonly mode?: "off" | "create" | "reconcile";
   readonly useWaypoint?: string;
@@ -117,6 +142,7 @@ export interface PolicySpec {
   readonly breakGlass?: { readonly groups: readonly string[] };
   readonly exceptions?: ExceptionLimits;
   readonly mutations?: { readonly namespaceAmbientEnrollment?: EnrollmentOptions };
+  readonly customRules?: readonly CustomRuleSpec[];
 }
 
 /** What a document takes over from one that it extends: after what it says itself, and after what comes before in the list. */
@@ -146,6 +172,8 @@ export interface PolicyDocument {
   readonly layer: number;
   readonly spec: PolicySpec;
   readonly extended?: readonly Extended[];
+  /** The rules of `spec.customRules`, as the caller of loadPolicies defined them. */
+  readonly customRules?: readonly RuleMetadata[];
 }
 
 export interface ExceptionSpec {

@@ -1,5 +1,5 @@
 import type { Exception } from "./documents.ts";
-import { endOf, isExpired } from "./expiry.ts";
+import { endOf } from "./expiry.ts";
 import { compileObjects, type ObjectPlace } from "./match.ts";
 import { isGlob } from "../text/globs.ts";
 
@@ -72,15 +72,6 @@ function compiled(exception: Exception, place: number): Accepted {
     endsAt: endOf(exception.expiresAt),
     selects: (finding) => isObject(finding.object) && (wanted === undefined || wanted.has(finding.fingerprint() ?? "")),
   };
-}
-
-/** Exceptions that accepted no finding of a run and can be removed. Expired exceptions do not count as unused. */
-export function unusedExceptions(
-  exceptions: readonly Exception[],
-  used: ReadonlySet<Exception>,
-  now: Date,
-): readonly Exception[] {
-  return exceptions.filter((exception) => !used.has(exception) && !isExpired(exception, now));
 }
 
 const longestMs = 366 * 86_400_000;

@@ -3,6 +3,7 @@ import { describe, isObject, member, type Path } from "../kube/read.ts";
 import {
   type DocumentKind,
   documentKinds,
+  type CustomRuleSpec,
   everyRule,
   type Exception,
   type ExceptionSpec,
@@ -11,6 +12,7 @@ import {
   type PolicySpec,
   type RuleMetadata,
 } from "./documents.ts";
+import { namesOfCustomRules } from "./custom-rule-names.ts";
 import { isExpiry } from "./expiry.ts";
 import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -39,6 +41,21 @@ export interface PolicyError {
   readonly message: string;
 }
 
+/**
+ * Defines the rules of one document, in their order, or says what is wrong with them. The caller of loadPolicies passes it in,
+ * because rules need the engine, the mesh and CEL, and this folder imports none of them.
+ */
+export type DefineRules = (
+  policy: string,
+  rules: readonly CustomRuleSpec[],
+) => { readonly rules: readonly RuleMetadata[] } | { readonly problems: readonly SchemaProblem[] };
+
+export interface LoadOptions {
+  readonly pin?: Pin | undefined;
+  /** Without it, a document with customRules is not in force. */
+  readonly define?: DefineRules | undefined;
+}
+
 export interface LoadedPolicies {
   readonly policies: Policies;
   /** The errors of the documents that are not in force; all other documents are. */
@@ -53,9 +70,9 @@ export function loadPolicies(
   sources: readonly PolicySource[],
   rules: readonly RuleMetadata[],
   profile: ProfileName = defaultProfile,
-  pin?: Pin,
+  { pin, define = withoutRules }: LoadOptions = {},
 ): LoadedPolicies {
-  const { policies, exceptions, errors, taken } = readAll(sources, rules);
+  const { policies, exceptions, errors, taken } = readAll(sources, rules, define);
   const { extended, problems } = extendDocuments(policies, (name) => profileDocuments(name, rules));
   for (const { title, problem } of problems) {
     const source = taken.get(title);
@@ -64,13 +81,32 @@ export function loadPolicies(
   return { policies: new Policies([...profileDocuments(profile, rules), ...extended], exceptions, pin), errors };
 }
 
-function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[]) {
+const withoutRules: DefineRules = () => ({
+  problems: [{ at: ["spec", "customRules"], message: "spec.customRules: rules cannot be defined here" }],
+});
+
+function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[], define: DefineRules) {
+  const { read, taken, errors } = readable(sources, rules, define);
   const policies: PolicyDocument[] = [];
   const exceptions: Exception[] = [];
+  const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
+  for (const { source, document } of read) {
+    const problems = namesOfCustomRules(document, defined);
+    for (const problem of problems) errors.push(asError(source, problem));
+    if (problems.length > 0) continue;
+    if ("exception" in document) exceptions.push(document.exception);
+    else policies.push(document.policy);
+  }
+  return { policies, exceptions, errors, taken };
+}
+
+/** The documents that are right by themselves; of those with the same name, the first. */
+function readable(sources: readonly PolicySource[], rules: readonly RuleMetadata[], define: DefineRules) {
   const errors: PolicyError[] = [];
   const taken = new Map<string, PolicySource>();
+  const read: { readonly source: PolicySource; readonly document: InForce }[] = [];
   for (const source of sources) {
-    const document = readOnce(source, rules);
+    const document = readOnce(source, rules, define);
     const problems = "problems" in document ? document.problems : [];
     const title = titleOf(source.raw);
     const other = taken.get(title);
@@ -78,28 +114,31 @@ function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[
     for (const problem of problems) errors.push(asError(source, problem));
     if ("problems" in document || other !== undefined) continue;
     taken.set(title, source);
-    if ("exception" in document) exceptions.push(document.exception);
-    else policies.push(document.policy);
+    read.push({ source, document });
   }
-  return { policies, exceptions, errors, taken };
+  return { read, taken, errors };
 }
 
-type Read = { policy: PolicyDocument } | { exception: Exception } | { problems: readonly SchemaProblem[] };
+type InForce = { readonly policy: PolicyDocument } | { readonly exception: Exception };
+type Read = InForce | { readonly problems: readonly SchemaProblem[] };
+
+const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
+  "policy" in document ? (document.policy.customRules ?? []) : [];
 
 const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
 
 /** Of ten thousand documents of a cluster, one changes. */
-function readOnce(source: PolicySource, rules: readonly RuleMetadata[]): Read {
-  if (!isObject(source.raw)) return readDocument(source.raw, rules);
+function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
+  if (!isObject(raw)) return readDocument(raw, rules, define);
   const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
   known.set(rules, byRaw);
-  let document = byRaw.get(source.raw);
-  if (document === undefined) byRaw.set(source.raw, (document = readDocument(source.raw, rules)));
+  let document = byRaw.get(raw);
+  if (document === undefined) byRaw.set(raw, (document = readDocument(raw, rules, define)));
   return document;
 }
 
-/** Validates one document by itself; what it extends is not looked up. */
-export function readDocument(raw: unknown, rules: readonly RuleMetadata[]): Read {
+/** Validates one document by itself; what it extends, and the names of rules that policies define, are not looked up. */
+export function readDocument(raw: unknown, rules: readonly RuleMetadata[], define: DefineRules = withoutRules): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isKind(kind)) return { problems: [wrongKind(raw)] };
@@ -108,8 +147,12 @@ export function readDocument(raw: unknown, rules: readonly RuleMetadata[]): Read
   const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
   const problems = [...invalid, ...own];
   if (problems.length > 0) return { problems };
-  if (kind === "MeshwardPolicy") return { policy: policyOf(raw, titleOf(raw), userLayer) };
-  return { exception: exceptionOf(raw) };
+  if (kind === "MeshwardException") return { exception: exceptionOf(raw) };
+  const policy = policyOf(raw, titleOf(raw), userLayer);
+  const { customRules } = policy.spec;
+  if (customRules === undefined) return { policy };
+  const defined = define(policy.name, customRules);
+  return "problems" in defined ? defined : { policy: { ...policy, customRules: defined.rules } };
 }
 
 const kinds = Object.keys(documentKinds) as readonly DocumentKind[];
@@ -152,6 +195,7 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
 
 const policyProblems = (raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] => [
   ...duplicates(raw),
+  ...duplicatesOfCustomRules(raw),
   ...namesNoRule(raw, rules),
   ...withdrawnAndMore(raw),
   ...limitsOfMore(raw),
@@ -181,11 +225,26 @@ function duplicates(raw: unknown): readonly SchemaProblem[] {
   return problems;
 }
 
-/** An id with `*` that matches none of the rules. */
+/** Two rules of one document with the same id. */
+function duplicatesOfCustomRules(raw: unknown): readonly SchemaProblem[] {
+  const rules = member(member(raw, "spec"), "customRules");
+  const first = new Map<unknown, number>();
+  return (Array.isArray(rules) ? rules : []).flatMap((rule, i) => {
+    const id = member(rule, "id");
+    const other = first.get(id);
+    if (other === undefined) first.set(id, i);
+    if (other === undefined || typeof id !== "string") return [];
+    const message = `spec.customRules[${i}].id: ${id} is in spec.customRules[${other}] already; rename one of the two`;
+    return [{ at: ["spec", "customRules", i, "id"], message }];
+  });
+}
+
+/** An id with `*` that matches none of the rules; ids of rules that policies define are known later. */
 function namesNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] {
   return entriesIn(raw).flatMap((rule, i) => {
     const id = member(rule, "id");
-    if (typeof id !== "string" || selectorOf({ id }) !== "glob" || rules.some(compileSelector({ id }))) return [];
+    if (typeof id !== "string" || id.includes("/")) return [];
+    if (selectorOf({ id }) !== "glob" || rules.some(compileSelector({ id }))) return [];
     const hint =
       suggestion(
         id.replaceAll("*", ""),

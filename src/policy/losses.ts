@@ -31,6 +31,7 @@ export function lossesOf(before: Policies, after: Policies, rules: readonly Rule
   return [
     ...lostNamespaces(sides),
     ...lostHosts(sides),
+    ...lostCustomRules(sides),
     ...rulesConcerned(sides, rules).flatMap((rule) => lostModes(sides, rule)),
     ...lostLimits(sides),
     ...moreOf(sides, ({ spec }) => spec.reconcilers?.users, "counts as a reconciler"),
@@ -46,6 +47,13 @@ export function lossesOf(before: Policies, after: Policies, rules: readonly Rule
 interface Sides {
   readonly before: Policies;
   readonly after: Policies;
+}
+
+function lostCustomRules({ before, after }: Sides): readonly string[] {
+  const idsOf = ({ documents }: Policies) =>
+    documents.flatMap(({ customRules = [] }) => customRules.map(({ id }) => id));
+  const now = new Set(idsOf(after));
+  return idsOf(before).flatMap((id) => (now.has(id) ? [] : [`${id}: the rule is gone`]));
 }
 
 /** A glob that matches another glob as a text matches all that the other one matches. */

@@ -1,14 +1,8 @@
 import { selects } from "../mesh/objects/selectors.ts";
 import { type Globs, globs, isGlob } from "../text/globs.ts";
-import type { Labels, MatchSpec, ObjectsWhere, Where, Writers } from "./documents.ts";
+import type { Labels, MatchSpec, ObjectsWhere, Requester, Where, Writers } from "./documents.ts";
 
-/** The user who sends a request. `check` and `audit` have none, because they check objects without a request. */
-export interface Requester {
-  readonly operation: "CREATE" | "UPDATE" | "DELETE";
-  readonly user: string;
-  readonly groups: readonly string[];
-  readonly fieldManager: string;
-}
+export type { Requester };
 
 /** A namespace; a Namespace belongs to itself. */
 export interface NamespacePlace {

@@ -1,6 +1,6 @@
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import { selects } from "../mesh/objects/selectors.ts";
-import type { EnrollmentOptions, Exception, Labels, Pin, PolicyDocument, RuleName } from "./documents.ts";
+import type { EnrollmentOptions, Exception, Labels, Pin, PolicyDocument, RuleMetadata, RuleName } from "./documents.ts";
 import { isAllowed, type LimitsInForce, limitsIn } from "./exception-limits.ts";
 import { type AcceptableFinding, type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
 import { type Globs, globs } from "../text/globs.ts";
@@ -28,6 +28,8 @@ export class Policies {
   readonly protectedSelectors: readonly Labels[];
   /** Every entry of every document. A rule reads them as the parameter `hostOwners`, with ownershipOf. */
   readonly hostOwners: readonly OwnedHosts[];
+  /** Globs: a namespace whose name one of them matches is protected. */
+  readonly protectedNames: readonly string[];
   readonly #protectedNames: Globs;
   readonly #reconcilerUsers: Globs;
   readonly #fieldManagers: Globs;
@@ -55,13 +57,19 @@ export class Policies {
       protectedNamespaces?.labels ? [protectedNamespaces.labels] : [],
     );
     this.hostOwners = collect(({ hostOwners }) => hostOwners);
-    this.#protectedNames = globs(collect(({ protectedNamespaces }) => protectedNamespaces?.names));
+    this.protectedNames = collect(({ protectedNamespaces }) => protectedNamespaces?.names);
+    this.#protectedNames = globs(this.protectedNames);
     this.#reconcilerUsers = globs(collect(({ reconcilers }) => reconcilers?.users));
     this.#fieldManagers = globs(collect(({ reconcilers }) => reconcilers?.fieldManagers));
     this.#breakGlassGroups = globs(collect(({ breakGlass }) => breakGlass?.groups));
     this.scopes = scopesOfDocuments(ranked);
     this.index = new ScopeIndex(this.scopes.filter(({ policy }) => saysSomewhere(policy)));
     this.#enrollment = this.scopes.filter(({ policy }) => enrollmentIn(policy).length > 0);
+  }
+
+  /** The rules that documents define, as the caller of loadPolicies defined them. */
+  get customRules(): readonly RuleMetadata[] {
+    return this.documents.flatMap(({ customRules = [] }) => customRules);
   }
 
   /** The entries for a rule, wherever they apply, strongest first. Each field is taken from the first that sets it. */
@@ -126,7 +134,9 @@ function enrollmentIn({ title, spec, extended = [] }: PolicyDocument) {
 
 /** Whether a document sets anything that depends on the object. */
 const saysSomewhere = ({ spec, extended = [] }: PolicyDocument): boolean =>
-  spec.exceptions !== undefined || [{ spec }, ...extended].some((source) => source.spec.rules !== undefined);
+  spec.exceptions !== undefined ||
+  spec.customRules !== undefined ||
+  [{ spec }, ...extended].some((source) => source.spec.rules !== undefined);
 
 /** Orders equally specific documents: those of users before profiles, then by name. */
 function byRank(a: PolicyDocument, b: PolicyDocument): number {

@@ -1,6 +1,7 @@
 import type { Exception, PolicyDocument, RuleMetadata } from "./documents.ts";
 import { extendDocuments } from "./extends.ts";
-import { profileDocuments, readDocument } from "./load.ts";
+import { namesOfCustomRules } from "./custom-rule-names.ts";
+import { type DefineRules, profileDocuments, readDocument } from "./load.ts";
 import { Policies } from "./policies.ts";
 import { isOfUser } from "./profiles.ts";
 import type { SchemaProblem } from "./schema-problems.ts";
@@ -10,9 +11,12 @@ export function withDocument(
   current: Policies,
   raw: unknown,
   rules: readonly RuleMetadata[],
+  define?: DefineRules,
 ): { readonly policies: Policies; readonly exception?: Exception } | { readonly problems: readonly SchemaProblem[] } {
-  const read = readDocument(raw, rules);
+  const read = readDocument(raw, rules, define);
   if ("problems" in read) return read;
+  const wrongNames = namesOfCustomRules(read, definedBy(current, read));
+  if (wrongNames.length > 0) return { problems: wrongNames };
   if ("exception" in read) {
     const { exception } = read;
     const others = current.exceptions.filter(({ title }) => title !== exception.title);
@@ -23,6 +27,17 @@ export function withDocument(
   const { extended, problems } = extendDocuments([...own, policy], (name) => profileDocuments(name, rules));
   if (problems.length > 0) return { problems: problems.map(({ title, problem }) => inOther(title, problem, policy)) };
   return { policies: new Policies([...ofProfile(current), ...extended], current.exceptions, current.pin) };
+}
+
+/** The rules that policies define, with this document in place of the one of its name. */
+function definedBy(
+  { documents }: Policies,
+  read: { readonly policy: PolicyDocument } | { readonly exception: Exception },
+): ReadonlyMap<string, RuleMetadata> {
+  const own = "policy" in read ? read.policy : undefined;
+  const others = documents.filter(({ title }) => title !== own?.title);
+  const defined = [...others, ...(own === undefined ? [] : [own])].flatMap(({ customRules = [] }) => customRules);
+  return new Map(defined.map((rule) => [rule.id, rule]));
 }
 
 /** A document that extends this one may be what is wrong. */
@@ -40,4 +55,7 @@ const ofProfile = ({ documents }: Policies) => documents.filter((document) => !i
 
 /** Documents as they were written: what they extend is resolved again. */
 const ownDocuments = ({ documents }: Policies): readonly PolicyDocument[] =>
-  documents.filter(isOfUser).map(({ title, name, layer, spec }) => ({ title, name, layer, spec }));
+  documents.filter(isOfUser).map(({ title, name, layer, spec, customRules }) => ({
+    ...{ title, name, layer, spec },
+    ...(customRules === undefined ? {} : { customRules }),
+  }));

@@ -89,6 +89,11 @@ const wordings = new Map<string, (error: ErrorObject) => string>([
   ],
   ["minimum", ({ params, data }) => `expected at least ${String(params.limit)}, found ${describe(data)}`],
   ["maximum", ({ params, data }) => `expected at most ${String(params.limit)}, found ${describe(data)}`],
+  [
+    "maxItems",
+    ({ params, data }) => `has ${(data as unknown[]).length} entries; at most ${String(params.limit)} are possible`,
+  ],
+  ["maxProperties", ({ params }) => `has too many entries; at most ${String(params.limit)} are possible`],
   ["minItems", isEmpty],
   ["minProperties", isEmpty],
   [

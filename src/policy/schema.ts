@@ -194,6 +194,7 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
             title: titles.rule,
           },
           text("Ids of rules, in which `*` stands for any characters.", "\\*"),
+          customRuleId,
         ],
       },
       ...(tags.length === 0
@@ -258,6 +259,52 @@ function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
   };
 }
 
+/** The id of a rule that a policy defines: the name of the policy and the id in it. It is known when all documents are read. */
+const customRuleId = text(
+  "The id of a rule that a policy defines: the policy's name, a slash, and the rule's id.",
+  "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+);
+
+const expression = (description: string): JsonSchema => ({ ...text(description), maxLength: 10_000 });
+
+const customRules: JsonSchema = {
+  ...list(
+    record(
+      "A rule of one's own: an expression in CEL, the policy language of Kubernetes, that is true for every object that is right.",
+      {
+        id: {
+          type: "string",
+          maxLength: 63,
+          pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+          description:
+            "Lower-case letters, digits and -. Settings and exceptions use the policy's name, a slash and this.",
+        },
+        kinds: list(
+          text("A kind as in manifests."),
+          "The kinds of objects that the rule checks, as in manifests: VirtualService, Deployment, Gateway.networking.istio.io.",
+        ),
+        expression: expression(
+          "CEL with the variables object, oldObject, request, namespaceObject and params, and with Meshward's functions mesh.*. It is true for an object that is right.",
+        ),
+        message: text("What is wrong if the expression is false, in one sentence."),
+        messageExpression: expression("CEL that returns the message for one object. If it fails, `message` is used."),
+        fix: text("What to do about it, in one sentence."),
+        mode: choice(modes, "The mode of the rule where this policy applies. Default: warn."),
+        parameters: {
+          type: "object",
+          minProperties: 1,
+          maxProperties: 20,
+          description:
+            "Values that the expression reads as params.<name>, with their defaults. Each is a text, a number, true or false, or a list of texts. Settings of the rule can change them.",
+        },
+      },
+      ["id", "kinds", "expression", "message"],
+    ),
+    "Rules that this policy defines. They apply where its match applies.",
+  ),
+  maxItems: 1000,
+};
+
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
 export const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
@@ -283,6 +330,7 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
     breakGlass,
     exceptions: exceptionLimits,
     mutations,
+    customRules,
   });
   return {
     ...spec,
@@ -299,11 +347,18 @@ function exceptionSpec(rules: readonly RuleMetadata[]): JsonSchema {
     {
       rules: list(
         {
-          ...choice(
-            rules.map(({ id }) => id),
-            "The id of a rule.",
-          ),
-          title: titles.rule,
+          type: "string",
+          description: "The id of a rule.",
+          anyOf: [
+            {
+              ...choice(
+                rules.map(({ id }) => id),
+                "The id of a rule.",
+              ),
+              title: titles.rule,
+            },
+            customRuleId,
+          ],
         },
         "Rules whose findings are accepted.",
       ),

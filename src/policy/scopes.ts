@@ -112,7 +112,7 @@ function entriesOf(policy: PolicyDocument): readonly CompiledEntry[] {
   if (entries !== undefined) return entries;
   const sources = [{ title: policy.title, spec: policy.spec, pin: undefined }, ...(policy.extended ?? [])];
   entries = sources.flatMap(({ title, spec, pin }, depth) =>
-    (spec.rules ?? []).map((value) => ({
+    [...(spec.rules ?? []), ...(depth === 0 ? ownModes(policy) : [])].map((value) => ({
       value,
       depth,
       title: depth === 0 ? title : `${policy.title}, which extends ${title},`,
@@ -124,6 +124,10 @@ function entriesOf(policy: PolicyDocument): readonly CompiledEntry[] {
   compiledEntries.set(policy, entries);
   return entries;
 }
+
+/** The modes of the rules that a document defines. What it says of them among its rules comes first. */
+const ownModes = ({ name, spec: { customRules = [] } }: PolicyDocument): readonly RuleOptions[] =>
+  customRules.map(({ id, mode = "warn" }) => ({ id: `${name}/${id}`, mode }));
 
 /** A namespace's scopes: those that apply to all its objects, and those that also depend on the object. */
 export interface NamespaceScopes {

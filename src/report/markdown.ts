@@ -29,6 +29,8 @@ interface Section {
   readonly items: readonly string[];
   /** Closed until a reader opens it. */
   readonly isFolded?: boolean;
+  /** It gets the room that the others leave. */
+  readonly isFilledLast?: boolean;
   /** What an item is, in the line that says how many are left out. */
   readonly noun: string;
 }
@@ -64,9 +66,10 @@ function changesOf({ changes }: Report): readonly Section[] {
   const none = effects.length === 0 ? ["No effective setting of a namespace or host changes."] : [];
   const more =
     unexplained === 0
-      ? []
-      : [`_${counted(unexplained, "more namespace or host", "more namespaces and hosts")} not compared._`];
-  return [{ heading: "What changes in the mesh", items: [...items, ...none, ...more], noun: "change" }];
+      ? ""
+      : ` (${counted(unexplained, "more namespace or host", "more namespaces and hosts")} not compared)`;
+  const heading = `What changes in the mesh${more}`;
+  return [{ heading, items: [...items, ...none], noun: "change", isFilledLast: true }];
 }
 
 const shownLines = (lines: readonly MarkedLine[], indent: string): readonly string[] =>
@@ -131,21 +134,27 @@ export function comment(title: string, sections: readonly Section[]): string {
     0,
   );
   let room = longestComment - commentMarker.length - title.length - frames - 10;
-  const parts = shown.map((section) => {
-    const kept: string[] = [];
-    for (const item of section.items) {
-      if (item.length + 1 > room) break;
+  const kept = new Map<Section, readonly string[]>();
+  const fill = (section: Section) => {
+    const fitting = section.items.filter((item) => {
       room -= item.length + 1;
-      kept.push(item);
-    }
-    const missing = section.items.length - kept.length;
-    return framed(section, missing === 0 ? kept : [...kept, leftOut(section, missing)]);
+      return room >= 0;
+    });
+    kept.set(section, fitting);
+    room = Math.max(0, room);
+  };
+  for (const section of shown) if (section.isFilledLast !== true) fill(section);
+  for (const section of shown) if (section.isFilledLast === true) fill(section);
+  const parts = shown.map((section) => {
+    const items = kept.get(section) ?? [];
+    const missing = section.items.length - items.length;
+    return framed(section, missing === 0 ? items : [...items, leftOut(section, missing)]);
   });
   return [`${commentMarker}\n## ${title}`, ...parts, ""].join("\n\n").trimEnd().concat("\n");
 }
 
 const leftOut = ({ noun }: Section, count: number): string =>
-  `\n_${counted(count, `more ${noun}`)}: a comment has no room for ${count === 1 ? "it" : "them"}, see the log._`;
+  `\n_${counted(count, `more ${noun}`)}: a comment has no room for ${count === 1 ? "it" : "them"}, other formats do._`;
 
 function framed({ heading, items, isFolded = false }: Section, shown: readonly string[]): string {
   const text = shown.join("\n");

@@ -9,6 +9,7 @@ export const schemaPackages = [
   "@kubernetes-models/istio",
   "@kubernetes-models/gateway-api",
   "@kubernetes-models/apimachinery",
+  "kubernetes-models",
 ] as const;
 
 /** One version of a kind, as the packages name it: `networking.istio.io/v1`, `VirtualService`. */
@@ -19,7 +20,7 @@ export interface BuiltInKind {
 }
 
 /**
- * The schemas of Istio's and the Gateway API's kinds, of one version of each. The built file contains them instead of this
+ * The schemas of Istio's and the Gateway API's kinds, and of the kinds of Kubernetes that Meshward reads, of one version of each. The built file contains them instead of this
  * module (`generate/embedded-schemas.ts`). Throws an Error if the packages have another form.
  */
 export function builtInKinds(): readonly BuiltInKind[] {
@@ -36,7 +37,8 @@ export function hasBuiltIn(): boolean {
 }
 
 /** The files of the kinds themselves; the others are parts of them. */
-const kindFile = /^(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+\.js$/;
+const kindFile =
+  /^(?:(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+|IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)))\.js$/;
 
 /** The text of a compiled validator. */
 export function readValidator(file: string): string {
@@ -64,7 +66,7 @@ const packageFolder = (name: string): string => dirname(createRequire(import.met
 
 /** A kind's validator compares apiVersion and kind with constants. */
 function namesIn(code: string): { readonly apiVersion: string; readonly kind: string } | undefined {
-  const apiVersion = /_enum=\["([a-z][a-z.0-9-]*\/v\d[a-z0-9]*)"\];/.exec(code)?.[1];
-  const kind = /_enum=\["[a-z][a-z.0-9-]*\/v\d[a-z0-9]*"\];.*?_enum=\["([A-Z]\w*)"\];/s.exec(code)?.[1];
+  const apiVersion = /_enum=\["((?:[a-z][a-z.0-9-]*\/)?v\d[a-z0-9]*)"\];/.exec(code)?.[1];
+  const kind = /_enum=\["(?:[a-z][a-z.0-9-]*\/)?v\d[a-z0-9]*"\];.*?_enum=\["([A-Z]\w*)"\];/s.exec(code)?.[1];
   return apiVersion === undefined || kind === undefined ? undefined : { apiVersion, kind };
 }

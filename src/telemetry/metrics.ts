@@ -254,6 +254,48 @@ const table = {
     help: "Seconds since the API server last sent something about a kind; only with --mesh cluster",
     labels: ["kind"],
   },
+  leader: {
+    name: "meshward_leader",
+    type: "gauge",
+    help: "1 if this replica is the elected one, which writes what all replicas share; otherwise 0",
+    labels: [],
+  },
+  authorityNotAfter: {
+    name: "meshward_certificate_authority_expiration_timestamp_seconds",
+    type: "gauge",
+    help: "Expiration time of the certificate authority in the Secret of --tls-secret, in seconds since 1970",
+    labels: [],
+  },
+  authorityPhase: {
+    name: "meshward_certificate_authority_phase",
+    type: "gauge",
+    help: "1 for the present phase of the certificate authority: steady, publishing (the next authority is in caBundle) or retiring (the former one is still in caBundle)",
+    labels: ["phase"],
+  },
+  caBundleTrusted: {
+    name: "meshward_ca_bundle_trusted",
+    type: "gauge",
+    help: "1 if caBundle of each of Meshward's webhooks has the authority of the Secret, 0 if not; absent if the webhook configurations cannot be read",
+    labels: [],
+  },
+  caBundleRepairs: {
+    name: "meshward_ca_bundle_repairs_total",
+    type: "counter",
+    help: "How often caBundle was written again after somebody else had changed it",
+    labels: [],
+  },
+  selfTestPassed: {
+    name: "meshward_self_test_passed",
+    type: "gauge",
+    help: "1 if a dry run through the API server was last denied by Meshward, as it has to be; 0 if not. While it is 0, Meshward protects nothing",
+    labels: [],
+  },
+  selfTestPassedAt: {
+    name: "meshward_self_test_last_passed_timestamp_seconds",
+    type: "gauge",
+    help: "When the self-test through the API server last passed, in seconds since 1970",
+    labels: [],
+  },
 } as const satisfies Record<string, MetricRow>;
 
 // From a review of one object without findings (well below a millisecond) to the API server's longest timeout.
@@ -310,6 +352,16 @@ export interface PolicyCounts {
   readonly loadedAtMs: number;
 }
 
+export const authorityPhases = ["steady", "publishing", "retiring"] as const;
+
+/** The state of what one of the replicas does for all. */
+export interface ControllerSample {
+  readonly leading: boolean;
+  readonly authority?: { readonly notAfterMs: number; readonly phase: (typeof authorityPhases)[number] } | undefined;
+  readonly isTrusted?: boolean | undefined;
+  readonly selfTest?: { readonly passed: boolean; readonly passedAtMs: number | undefined } | undefined;
+}
+
 /** Why a review was denied without evaluation. */
 export type RefusalReason = "review_size" | "object_size" | "unreadable";
 
@@ -348,6 +400,9 @@ export interface Metrics {
    * `read` is called at each scrape and returns the seconds since the API server last sent something about each kind.
    */
   watchFreshness(read: () => Iterable<readonly [kind: string, seconds: number]>): void;
+  /** `read` is called at each scrape; a value that is undefined is not exposed. */
+  watchControllers(read: () => ControllerSample): void;
+  caBundleRepaired(): void;
   /** The metrics in the text format of Prometheus. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -394,6 +449,7 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
   const concurrent = counter(table.concurrent);
   const events = counter(table.events);
   const certificateReloads = counter(table.certificateReloads);
+  const caBundleRepairs = counter(table.caBundleRepairs);
   const duration = histogram(table.duration, durationBuckets);
   const rulesSkipped = counter(table.rulesSkipped);
   const mutations = counter(table.mutations);
@@ -480,6 +536,24 @@ export function createMetrics({ processMetrics }: { readonly processMetrics: boo
     watchConnections: (read) => watchEach(table.connections, "state", read, registers),
     watchView: (read) => watchEach(table.viewObjects, "kind", read, registers),
     watchFreshness: (read) => watchEach(table.viewFreshness, "kind", read, registers),
+    watchControllers(read) {
+      const one = (value: number | undefined) => (value === undefined ? [] : [["", value] as const]);
+      const seconds = (ms: number | undefined) => one(ms === undefined ? undefined : ms / 1_000);
+      const flag = (is: boolean | undefined) => one(is === undefined ? undefined : Number(is));
+      watchEach(table.leader, undefined, () => flag(read().leading), registers);
+      watchEach(table.authorityNotAfter, undefined, () => seconds(read().authority?.notAfterMs), registers);
+      watchEach(table.caBundleTrusted, undefined, () => flag(read().isTrusted), registers);
+      watchEach(table.selfTestPassed, undefined, () => flag(read().selfTest?.passed), registers);
+      watchEach(table.selfTestPassedAt, undefined, () => seconds(read().selfTest?.passedAtMs), registers);
+      const phases = () => {
+        const { authority } = read();
+        return authority === undefined
+          ? []
+          : authorityPhases.map((phase) => [phase, Number(phase === authority.phase)] as const);
+      };
+      watchEach(table.authorityPhase, "phase", phases, registers);
+    },
+    caBundleRepaired: () => caBundleRepairs.inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
@@ -498,18 +572,20 @@ function watchOne(row: MetricRow, read: () => number, registers: Registry[]): vo
 
 function watchEach(
   row: MetricRow,
-  label: "kind" | "state",
+  label: "kind" | "state" | "phase" | undefined,
   read: () => Iterable<readonly [name: string, value: number]>,
   registers: Registry[],
 ): void {
   // oxlint-disable-next-line no-new -- it registers itself
   new Gauge({
     ...described(row),
-    labelNames: [label],
+    labelNames: label === undefined ? [] : [label],
     registers,
     collect() {
       this.reset();
-      for (const [name, value] of read()) this.set({ [label]: name }, value);
+      // Without labels, a reset leaves the value 0, which would say something that is not known.
+      if (label === undefined) this.remove();
+      for (const [name, value] of read()) this.set(label === undefined ? {} : { [label]: name }, value);
     },
   });
 }

@@ -18,6 +18,8 @@ export interface CertificateSource {
   onChange(listener: (certificate: Certificate) => void): void;
   /** Called once for each reason why a replacement is rejected; the last valid certificate stays in use. */
   onProblem(listener: (problem: string) => void): void;
+  /** Why clients cannot trust the current certificate yet, so that the server is not ready; undefined if they can. */
+  problem?(): string | undefined;
   /** Looks for a replacement now. */
   reload?(): void;
   /** Who else may read the key, and what to do about it; undefined if that is nobody. */

@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import type { SubjectAltNameEntry } from "selfsigned";
 import { unwritable } from "../text/file-errors.ts";
+import { hostName } from "./authority.ts";
 import {
   type Certificate,
   CertificateError,
@@ -34,7 +35,6 @@ export interface SelfSigned {
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
-const hostName = /^(?=.{1,253}$)(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i;
 
 /**
  * Creates a new CA and a certificate signed by it. The CA's key is never written and is discarded immediately, so

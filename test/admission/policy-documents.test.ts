@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createGate } from "../../src/admission/gate.ts";
+import { definitionFor } from "../../src/cli/rule-definition.ts";
+import { defineCustomRules } from "../../src/custom-rules/compile.ts";
 import { readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
@@ -40,6 +42,44 @@ function ask(parts: RequestParts, documents = "") {
   const gate = createGate({ mesh: () => mesh, policies: () => policies, rules, now: () => now, policiesPage: page });
   return gate.validate(reviewed(parts));
 }
+
+describe("a MeshwardPolicy with rules of its own", () => {
+  const custom = (expression: string) => ({
+    customRules: [{ id: "owner", kinds: ["VirtualService"], expression, message: "It needs an owner" }],
+  });
+  const right = custom("has(object.metadata.annotations)");
+
+  async function review(object: Readonly<Record<string, unknown>>, existing: readonly object[] = []) {
+    const sources = existing.map((raw) => ({ raw, file: "a.yaml", locate: () => ({ line: 1, column: 1 }) }));
+    const { policies, errors } = loadPolicies(sources, rules, "baseline", { define: defineCustomRules });
+    assert.deepEqual(errors, []);
+    const mesh = new MeshStore(defaultMeshSettings);
+    const gate = createGate({ mesh: () => mesh, policies: () => policies, rules, definitionFor });
+    return gate.validate(reviewed({ object }));
+  }
+
+  test("is allowed if they are right, and stays so beside others", async () => {
+    assert.equal((await review(policyObject(right))).allowed, true);
+    assert.equal((await review(policyObject({ extends: ["a"] }, "b"), [policyObject(right)])).allowed, true);
+  });
+  test("warns if one of them goes", async () => {
+    const { warnings } = await review(policyObject({ protectedNamespaces: { names: ["x"] } }), [policyObject(right)]);
+    assert.deepEqual(warnings, ["MeshwardPolicy a: this protects less than before: a/owner: the rule is gone"]);
+  });
+  test("is denied if an expression is wrong, with what was meant", async () => {
+    const { allowed, message } = await review(policyObject(custom("has(object.metadata.anotations)")));
+    assert.equal(allowed, false);
+    assert.match(message ?? "", /spec\.customRules\[0\]\.expression: .*anotations.*did you mean "?annotations/);
+  });
+  test("may be named by others, and nothing else may", async () => {
+    const named = (id: string) => review(policyObject({ rules: [{ id, mode: "warn" }] }, "b"), [policyObject(right)]);
+    assert.equal((await named("a/owner")).allowed, true);
+    assert.match((await named("a/owners")).message ?? "", /there is no rule "a\/owners"; did you mean "a\/owner"/);
+    const accepted = await review(exceptionObject({ rules: ["a/owner"] }), [policyObject(right)]);
+    assert.doesNotMatch(accepted.message ?? "", /there is no rule/);
+    assert.equal(accepted.message?.includes("policy-document-invalid") ?? false, false);
+  });
+});
 
 describe("a MeshwardPolicy", () => {
   test("that is invalid is denied, with path and did you mean", () => {

@@ -123,7 +123,7 @@ export interface Scene {
   readonly unknown?: readonly "Service"[];
   /** Kinds of which the view holds only some objects, or has not heard for too long. */
   readonly partial?: readonly ("VirtualService" | "Gateway")[];
-  readonly parts?: Omit<Partial<GateParts>, "readAgain" | "pacing">;
+  readonly parts?: Omit<Partial<GateParts>, "readAgain" | "pacing" | "definitionFor">;
 }
 
 export const policiesOf = (spec: PolicySpec | undefined): Policies =>

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, engine, hostile, growth, audit, files, replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, engine, custom, hostile, growth, audit, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -9,6 +9,7 @@ import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { auditTable } from "./audit.ts";
 import { clusterTable } from "./cluster.ts";
+import { customRulesTable, keptTable } from "./custom-rules.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
@@ -34,6 +35,8 @@ try {
   await part("decisions", () => decisionsTable(certificates.current()));
   await part("gate", () => gateTable());
   await part("gate", () => pendingTable());
+  await part("custom", () => customRulesTable());
+  await part("custom", () => keptTable());
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>

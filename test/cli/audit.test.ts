@@ -57,25 +57,51 @@ describe("audit", () => {
     assert.deepEqual(codes, [1, 0]);
   });
 
-  test("names the exceptions that accept nothing, but for those that have expired", async () => {
+  test("names the exceptions that are unused, expired, not allowed, end soon, too long or too wide", async () => {
     const policies = join(root, "exceptions.yaml");
-    const exception = (name: string, rule: string, year: number) =>
-      `apiVersion: meshward.io/v1alpha1\nkind: MeshwardException\nmetadata: { name: ${name}, namespace: shop }\nspec: { rules: [${rule}], reason: why, owner: who, expiresAt: "${year}-01-01T00:00:00Z" }\n`;
+    const soon = new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 10);
+    const exception = (name: string, rule: string, expiresAt: string, match = "") =>
+      `apiVersion: meshward.io/v1alpha1\nkind: MeshwardException\nmetadata: { name: ${name}, namespace: shop }\nspec: { rules: [${rule}], ${match}reason: why, owner: who, expiresAt: "${expiresAt}" }\n`;
+    const one = "match: { objects: { names: [x] } }, ";
     writeFileSync(
       policies,
       [
-        exception("used", "virtual-service-weights-not-100", 2099),
-        exception("idle", "gateway-tls-weak", 2099),
-        exception("expired", "gateway-tls-weak", 2020),
+        "apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: p }\nspec: { exceptions: { rules: [virtual-*, gateway-*] } }\n",
+        exception("used", "virtual-service-weights-not-100", "2099-01-01T00:00:00Z"),
+        exception("idle", "gateway-tls-weak", soon, one),
+        exception("expired", "gateway-tls-weak", "2020-01-01"),
+        exception("other", "object-malformed", soon, one),
       ].join("---\n"),
     );
     const { error } = await meshward(["audit", "--mesh", mesh, "--policies", policies]);
     assert.deepEqual(
       error.split("\n").filter((line) => line.includes("MeshwardException")),
       [
-        "meshward: note: MeshwardException shop/idle accepts no finding of this mesh; delete it if it is no longer needed",
-      ],
+        "used ends more than a year from now, 2099-01-01T00:00:00Z; give it an earlier expiresAt; it accepts every finding of its rules in its namespace, also on objects that do not exist yet; limit it with spec.match",
+        `idle accepts no finding of this mesh; delete it if it is no longer needed; it ends in 4 days, ${soon}`,
+        "expired expired, 2020-01-01, and accepts nothing; delete it",
+        `other has no effect as far as it is not allowed: MeshwardPolicy p allows no exception for object-malformed in this namespace, only for virtual-*, gateway-*; it ends in 4 days, ${soon}`,
+      ].map((text) => `meshward: note: MeshwardException shop/${text}`),
     );
+  });
+
+  test("--write-exceptions accepts what is there, and nothing else", async () => {
+    const file = join(root, "known.yaml");
+    const { error, code } = await meshward(["audit", "--mesh", mesh, "--write-exceptions", file, "--expires", "30d"]);
+    assert.equal(code, 1);
+    assert.match(error, /exceptions? until \d{4}-\d{2}-\d{2} written to .*known\.yaml/);
+    const then = await meshward(["audit", "--mesh", mesh, "--policies", file, "--format", "json"]);
+    const report = JSON.parse(then.out) as {
+      findings: unknown[];
+      accepted: unknown[];
+      summary: { deny: number; warn: number };
+    };
+    assert.deepEqual([report.summary.deny, report.summary.warn, then.code], [0, 0, 0]);
+    assert.ok(report.accepted.length > 0);
+    const again = await meshward(["audit", "--mesh", mesh, "--write-exceptions", file]);
+    assert.equal(again.code, 2);
+    assert.match(again.error, /known\.yaml cannot be written: it exists/);
+    assert.equal((await meshward(["audit", "--mesh", mesh, "--write-exceptions", file, "--expires", "soon"])).code, 2);
   });
 
   test("--fail-on, and a mesh that is not there", async () => {

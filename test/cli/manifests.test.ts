@@ -106,6 +106,7 @@ metadata: { name: not-a-policy }
 describe("manifests refuses, and says what to do", () => {
   test("options that contradict each other", async () => {
     assert.match(await refused("--url", "https://a.example", "--certificates", "secret"), /remove one of them/);
+    assert.match(await refused("--url", "https://a.example", "--monitoring"), /remove one of them/);
     assert.match(await refused("--ca-file", file("ca.crt", authority)), /add --certificates secret/);
   });
 

@@ -27,7 +27,10 @@ metadata: { name: shop }
 spec:
   protectedNamespaces: { names: [shop] }
   rules:
+    - { id: "*", mode: "off" } # so that other rules change nothing here
     - { id: virtual-service-weights-not-100, mode: deny }
+    - { id: virtual-service-subset-not-found, mode: deny }
+    - { id: namespace-mtls-weakened, mode: deny }
     - { id: gateway-tls-weak, mode: deny }
   mutations: { namespaceAmbientEnrollment: { mode: create } }
   breakGlass: { groups: [on-call] }
@@ -108,6 +111,8 @@ describe("meshward test", () => {
       ),
       [
         "+ MeshwardPolicy shop virtual-service-weights-not-100",
+        "- MeshwardPolicy shop virtual-service-subset-not-found",
+        "+ MeshwardPolicy shop namespace-mtls-weakened",
         "- MeshwardPolicy shop gateway-tls-weak",
         "+ MeshwardPolicy shop protectedNamespaces",
         "+ MeshwardPolicy shop breakGlass",
@@ -119,7 +124,7 @@ describe("meshward test", () => {
     const { out } = await meshward(["test", folder]);
     assert.match(
       out,
-      /^6 passed, 0 failed in 1 file\n5 of 7 settings and exceptions of the policies are tested\nnot tested: MeshwardPolicy shop \(gateway-tls-weak\); MeshwardException shop\/idle\n/m,
+      /^6 passed, 0 failed in 1 file\n6 of 9 settings and exceptions of the policies are tested\nnot tested: MeshwardPolicy shop \(virtual-service-subset-not-found, gateway-tls-weak\); MeshwardException shop\/idle\n/m,
     );
   });
 
@@ -381,7 +386,7 @@ describe("check --write-test", () => {
     );
     const { report } = await tested(folder);
     assert.deepEqual(
-      [statuses(report), report.files[0]?.cases[0]?.outcome],
+      [statuses(report), report.files[0]?.cases[0]?.outcome.split("; ", 1)[0]],
       [["passed"], "denied by virtual-service-weights-not-100"],
     );
     const deleted = join(folder, "deleted.meshward-test.yaml");

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:https";
-import test, { type TestContext } from "node:test";
+import test, { describe, type TestContext } from "node:test";
 import fc from "fast-check";
 import jsonPatch from "fast-json-patch";
 import type { Decision, PatchOperation } from "../../src/admission/review.ts";
 import { createApiServerClient, type Submission, type Webhook } from "../../src/demo/api-server-client.ts";
 import { WarningRecorder } from "../../src/demo/api-server-response.ts";
 import { applyPatch, PatchError } from "../../src/demo/json-patch.ts";
+import { appliedChange } from "../../src/demo/kubectl-apply.ts";
 import { kubectlText } from "../../src/demo/kubectl-text.ts";
+import { MemoryApiServer } from "../../src/demo/memory-api-server.ts";
+import { registeredWebhooks } from "../../src/demo/registered-webhooks.ts";
+import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
+import { rules } from "../../src/rules/index.ts";
 import { allow, deny, fakeGate, startShell, testCertificate, virtualService } from "./api-server.ts";
 
 const created: Submission = { operation: "CREATE", object: virtualService };
@@ -200,6 +205,120 @@ test("a denial reads as kubectl prints it, whatever the failure policy", async (
     kubectlText(created, admission, "vs.yaml"),
     'Error from server (Forbidden): error when creating "vs.yaml": admission webhook "v.meshward.io" denied the request: weights: 90 + 20 = 110',
   );
+});
+
+test("a denied update reads as kubectl prints it: the patch, the object, and the file twice", async (context) => {
+  const shell = await startShell(context, {
+    gate: fakeGate({ validate: ({ operation }) => (operation === "UPDATE" ? deny("no") : allow) }),
+  });
+  const cluster = new MemoryApiServer();
+  const client = shell.client([validating("Fail")]);
+  const shop = (weight: number, labels?: object) => ({
+    apiVersion: "networking.istio.io/v1",
+    kind: "VirtualService",
+    metadata: { name: "shop", namespace: "shop", ...(labels === undefined ? {} : { labels }) },
+    spec: { hosts: ["shop"], weight },
+  });
+  await cluster.request({ raw: shop(1, { team: "a" }), isDeletion: false }, client);
+  const outcome = await cluster.request({ raw: shop(2), isDeletion: false }, client);
+  assert.ok(outcome);
+  const { submission, admission, ...sent } = outcome;
+  // k8s.io/kubectl pkg/cmd/apply/apply.go and pkg/cmd/util/helpers.go, AddSourceToErr.
+  const config =
+    '{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"annotations":{},"name":"shop","namespace":"shop"},"spec":{"hosts":["shop"],"weight":2}}\n';
+  assert.equal(
+    kubectlText(submission, admission, "shop.yaml", sent),
+    [
+      "Error from server (Forbidden): error when applying patch:",
+      JSON.stringify({
+        metadata: { annotations: { "kubectl.kubernetes.io/last-applied-configuration": config }, labels: null },
+        spec: { weight: 2 },
+      }),
+      "to:",
+      'Resource: "networking.istio.io/v1, Resource=virtualservices", GroupVersionKind: "networking.istio.io/v1, Kind=VirtualService"',
+      'Name: "shop", Namespace: "shop"',
+      'for: "shop.yaml": error when patching "shop.yaml": admission webhook "v.meshward.io" denied the request: no',
+    ].join("\n"),
+  );
+  const again = await cluster.request({ raw: shop(1, { team: "a" }), isDeletion: false }, client);
+  assert.equal(again?.isUnchanged, true);
+  assert.equal(
+    kubectlText(again.submission, again.admission, "f", again),
+    "virtualservice.networking.istio.io/shop unchanged",
+  );
+});
+
+test("fields that something else set are kept, and fields that were applied before are removed", () => {
+  const before = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data: { mine: "1", gone: "2" } };
+  const stored = {
+    ...before,
+    metadata: { name: "a", uid: "u", labels: { theirs: "x" } },
+    data: { ...before.data, theirs: "3" },
+  };
+  const { object, patch } = appliedChange({ ...before, data: { mine: "2" } }, stored, before);
+  assert.deepEqual(object.data, { mine: "2", theirs: "3" });
+  assert.deepEqual((object.metadata as { labels: object; uid: string }).labels, { theirs: "x" });
+  assert.match(patch, /^\{"data":\{"gone":null,"mine":"2"\},"metadata":/);
+});
+
+describe("the registered webhooks", async () => {
+  const labels: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    bank: { "meshward.io/protected": "true" },
+  };
+  const configurations = webhookConfigurations(rules, { url: "https://127.0.0.1:1" });
+  const webhooks = await registeredWebhooks(configurations, (namespace) => labels[namespace] ?? {});
+  const asked = (submission: Submission) =>
+    webhooks.filter(({ matches }) => matches?.(submission)).map(({ name }) => name);
+  const object = (apiVersion: string, kind: string, metadata: object) => ({ apiVersion, kind, metadata, spec: {} });
+  const istio = (namespace: string) => object("networking.istio.io/v1", "VirtualService", { name: "a", namespace });
+  const protectedLabels = { "meshward.io/protected": "true" };
+  for (const [what, submission, names] of [
+    ["an Istio object", { operation: "CREATE", object: istio("shop") }, ["mesh.validate.meshward.io"]],
+    [
+      "one in a protected namespace",
+      { operation: "CREATE", object: istio("bank") },
+      ["mesh-protected.validate.meshward.io"],
+    ],
+    ["one in Meshward's namespace", { operation: "CREATE", object: istio("meshward-system") }, []],
+    [
+      "a kind that no rule reads",
+      { operation: "CREATE", object: object("v1", "Secret", { name: "a", namespace: "shop" }) },
+      [],
+    ],
+    [
+      "a new namespace",
+      { operation: "CREATE", object: object("v1", "Namespace", { name: "shop" }) },
+      ["namespaces.validate.meshward.io", "enrollment.mutate.meshward.io"],
+    ],
+    [
+      "a label that is taken off a protected namespace",
+      {
+        operation: "UPDATE",
+        object: object("v1", "Namespace", { name: "bank" }),
+        oldObject: object("v1", "Namespace", { name: "bank", labels: protectedLabels }),
+      },
+      ["namespace-labels-protected.validate.meshward.io", "enrollment.mutate.meshward.io"],
+    ],
+    [
+      "an update that changes no label of a namespace",
+      {
+        operation: "UPDATE",
+        object: object("v1", "Namespace", { name: "shop", annotations: { a: "b" } }),
+        oldObject: object("v1", "Namespace", { name: "shop" }),
+      },
+      ["enrollment.mutate.meshward.io"],
+    ],
+    [
+      "a ConfigMap that is not Istio's",
+      {
+        operation: "UPDATE",
+        object: object("v1", "ConfigMap", { name: "x", namespace: "istio-system" }),
+        oldObject: {},
+      },
+      [],
+    ],
+  ] as const satisfies readonly (readonly [string, Submission, readonly string[]])[])
+    test(`${what}: ${names.join(", ") || "none"}`, () => assert.deepEqual(asked(submission), names));
 });
 
 test("updates and deletions carry the old object; a collection's deletion carries no name", async (context) => {

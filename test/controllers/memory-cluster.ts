@@ -36,15 +36,20 @@ const copyOf = <T>(value: T): T => structuredClone(value);
 export class MemoryCluster {
   readonly requests: SeenRequest[] = [];
   hook: Hook = () => undefined;
+  /** Called after each change of an object. */
+  changed: (key: string) => void = () => undefined;
   readonly #objects = new Map<string, Raw>();
   readonly #watchers = new Set<Watcher>();
   #version = 100;
 
-  /** A connection of one client; all share the storage. `hook` applies to this client alone. */
-  connect(hook: Hook = () => undefined): ClusterConnection {
+  /**
+   * A connection of one client; all share the storage. `hook` applies to this client alone. `answered` is called when a
+   * request was fulfilled; if it throws, the client does not learn of that.
+   */
+  connect(hook: Hook = () => undefined, answered: Hook = () => undefined): ClusterConnection {
     return {
       server: "https://cluster",
-      request: (request) => this.#request(request, hook),
+      request: (request) => this.#request(request, hook, answered),
       close: () => undefined,
     };
   }
@@ -87,7 +92,7 @@ export class MemoryCluster {
     return this.requests.filter((request) => request.plural === plural).map(({ verb }) => verb);
   }
 
-  async #request(request: ApiRequest, hook: Hook): Promise<IncomingMessage> {
+  async #request(request: ApiRequest, hook: Hook, answered: Hook): Promise<IncomingMessage> {
     const seen = seenRequest(request);
     this.requests.push(seen);
     request.signal?.throwIfAborted();
@@ -95,7 +100,9 @@ export class MemoryCluster {
     await hook(seen);
     request.signal?.throwIfAborted();
     if (seen.verb === "watch") return this.#watch(seen, request.signal) as unknown as IncomingMessage;
-    return Readable.from([Buffer.from(JSON.stringify(this.#answer(seen)))]) as IncomingMessage;
+    const answer = this.#answer(seen);
+    await answered(seen);
+    return Readable.from([Buffer.from(JSON.stringify(answer))]) as IncomingMessage;
   }
 
   #answer(seen: SeenRequest): Raw {
@@ -183,6 +190,7 @@ export class MemoryCluster {
   #publish(key: string, type: string, object: Raw): void {
     for (const { wanted, stream } of this.#watchers)
       if (wanted(key)) stream.write(`${JSON.stringify({ type, object })}\n`);
+    this.changed(key);
   }
 }
 

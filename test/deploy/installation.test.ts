@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { defaultInstallation, installation, type InstallationOptions } from "../../src/deploy/installation.ts";
+import {
+  certificateKinds,
+  defaultInstallation,
+  installation,
+  type InstallationOptions,
+} from "../../src/deploy/installation.ts";
 import type { KubernetesObject } from "../../src/deploy/object.ts";
 import { readRules } from "../../src/deploy/permissions.ts";
 import { kindsOfRules } from "../../src/cli/cluster-options.ts";
@@ -50,6 +55,24 @@ describe("permissions", () => {
         assert.doesNotMatch([...apiGroups, ...resources, ...verbs].join(), /\*/);
         if (kind === "ClusterRole") assert.doesNotMatch(resources.join(), /secrets|configmaps/);
       }
+  });
+
+  test("a Secret can be written only where Meshward has an authority of its own, and only that one", () => {
+    const onSecrets = (options: Partial<InstallationOptions>): readonly Raw[] =>
+      objects(options)
+        .filter(({ kind }) => kind === "Role" || kind === "ClusterRole")
+        .flatMap(({ rules, metadata }) => (rules as Raw[]).map((rule) => ({ ...rule, in: metadata.namespace })))
+        .filter(({ resources }: Raw) => resources.includes("secrets"));
+    const granted = onSecrets({ certificates: "self-signed" });
+    assert.ok(granted.length > 0);
+    for (const { in: namespace, resourceNames, verbs } of granted) {
+      assert.equal(namespace, "meshward-system");
+      // RBAC cannot limit the creation of an object to a name.
+      if (verbs.join() !== "create") assert.deepEqual(resourceNames, ["meshward-tls"]);
+    }
+    assert.deepEqual(onSecrets({ certificates: "cert-manager" }), []);
+    assert.deepEqual(onSecrets({ certificates: "secret" }), []);
+    assert.deepEqual(onSecrets({ url: "https://gate.example.com" }), []);
   });
 
   test("ConfigMaps are read in Istio's namespace only", () => {
@@ -130,17 +153,18 @@ describe("the pods", () => {
   });
 
   test("mount every volume that they have, read-only, and have every volume that they mount", () => {
-    for (const policies of [undefined, "kind: MeshwardPolicy\n"]) {
-      const options = policies === undefined ? {} : { policies };
-      const mounts: Raw[] = container(options)["volumeMounts"];
-      const { volumes } = pod(options)["spec"];
-      assert.deepEqual(new Set(mounts.map(({ name }) => name)), new Set(volumes.map(({ name }: Raw) => name)));
-      assert.ok(mounts.every(({ readOnly }) => readOnly));
-      assert.equal(
-        container(options)["args"].some((arg: string) => arg.startsWith("--policies=")),
-        policies !== undefined,
-      );
-    }
+    for (const policies of [undefined, "kind: MeshwardPolicy\n"])
+      for (const certificates of certificateKinds) {
+        const options = { certificates, ...(policies === undefined ? {} : { policies }) };
+        const mounts: Raw[] = container(options)["volumeMounts"];
+        const { volumes } = pod(options)["spec"];
+        assert.deepEqual(new Set(mounts.map(({ name }) => name)), new Set(volumes.map(({ name }: Raw) => name)));
+        assert.ok(mounts.every(({ readOnly }) => readOnly));
+        assert.equal(
+          container(options)["args"].some((arg: string) => arg.startsWith("--policies=")),
+          policies !== undefined,
+        );
+      }
   });
 
   test("have time to drain before they are killed", () => {
@@ -155,14 +179,15 @@ describe("the webhooks", () => {
     );
 
   test("call the Service of the installation, without a caBundle that cert-manager sets", () => {
-    const service = find("Service", { namespace: "gatekeeping" });
-    for (const { clientConfig } of webhooks({ namespace: "gatekeeping" })) {
+    const options = { namespace: "gatekeeping", certificates: "cert-manager" } as const;
+    const service = find("Service", options);
+    for (const { clientConfig } of webhooks(options)) {
       assert.equal(clientConfig.service.name, service["metadata"].name);
       assert.equal(clientConfig.service.namespace, service["metadata"].namespace);
       assert.equal(clientConfig.service.port, service["spec"].ports[0].port);
       assert.equal("caBundle" in clientConfig, false);
     }
-    const { annotations } = find("ValidatingWebhookConfiguration", { namespace: "gatekeeping" })["metadata"];
+    const { annotations } = find("ValidatingWebhookConfiguration", options)["metadata"];
     assert.deepEqual(annotations, { "cert-manager.io/inject-ca-from": "gatekeeping/meshward" });
   });
 
@@ -173,7 +198,7 @@ describe("the webhooks", () => {
   });
 
   test("no other Service is named in the certificate", () => {
-    const { dnsNames } = find("Certificate", { namespace: "gatekeeping" })["spec"];
+    const { dnsNames } = find("Certificate", { namespace: "gatekeeping", certificates: "cert-manager" })["spec"];
     assert.deepEqual(dnsNames, ["meshward.gatekeeping.svc", "meshward.gatekeeping.svc.cluster.local"]);
   });
 });

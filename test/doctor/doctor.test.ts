@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { ClusterApi } from "../../src/doctor/cluster-api.ts";
 import type { CheckResult } from "../../src/doctor/check-result.ts";
 import { examine, unlockCommand } from "../../src/doctor/doctor.ts";
+import { selfTest } from "../../src/admission/self-test.ts";
 import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { testCertificate } from "../contract/api-server.ts";
@@ -390,6 +391,24 @@ describe("doctor", () => {
     });
     assert.equal(of("permissions")[0]?.status, "ok");
     assert.ok(asked.some(({ path }) => path === paths.accessOfSelf));
+  });
+
+  test("who may not create VirtualServices uses the Lease of the replicas", async () => {
+    const answers: readonly [object, string][] = [
+      [refused("forbidden", `denied the request: ${selfTest.answer}`), "ok"],
+      [{ metadata: { name: selfTest.name } }, "fail"],
+      [refused("forbidden", "you may not create leases"), "unknown"],
+    ];
+    for (const [answer, status] of answers) {
+      const { of } = await examined((all) => {
+        all[paths.selfTest] = refused("forbidden", "you may not create virtualservices");
+        all[paths.leases] = answer;
+      });
+      assert.deepEqual(
+        of("self-test").map((one) => one.status),
+        [status],
+      );
+    }
   });
 
   test("what may not be read is unknown, and everything else is still checked", async () => {

@@ -21,6 +21,7 @@ export const paths = {
   slices: "/apis/discovery.k8s.io/v1/namespaces/meshward-system/endpointslices",
   pods: "/api/v1/namespaces/meshward-system/pods",
   selfTest: "/apis/networking.istio.io/v1/namespaces/default/virtualservices",
+  leases: "/apis/coordination.k8s.io/v1/namespaces/meshward-system/leases",
   who: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
   accessOfOther: "/apis/authorization.k8s.io/v1/subjectaccessreviews",
   accessOfSelf: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",

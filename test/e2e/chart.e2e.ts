@@ -85,6 +85,10 @@ const cases: Readonly<Record<string, readonly [Values, Partial<InstallationOptio
     { protectedNamespaces: {} },
   ],
   policies: [{ policies }, { policies: yamlOf(policies), protectedNamespaces: { names: ["payments"], ...byLabel } }],
+  monitoring: [
+    { serviceMonitor: { enabled: true }, prometheusRule: { enabled: true }, dashboard: { enabled: true } },
+    { monitoring: true },
+  ],
   "outside of the cluster": [
     { webhooks: { url: "https://gate.example.com/team/", caBundle: authority } },
     { url: "https://gate.example.com/team/", authority },
@@ -133,7 +137,7 @@ describe("the Helm chart", { skip: noHelm }, () => {
       const refused: readonly (readonly [Values, RegExp, string?])[] = [
         [{ webhooks: { caBundle: authority } }, /webhooks\.caBundle would be overwritten/],
         [
-          { certificates: { source: "secret", issuerRef: { name: "x" } } },
+          { certificates: { source: "self-signed", issuerRef: { name: "x" } } },
           /issuerRef is for certificates\.source cert-manager/,
         ],
         [

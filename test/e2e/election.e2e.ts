@@ -7,7 +7,7 @@ import { type ClusterConnection, connectToCluster } from "../../src/sources/clus
 import { createLog } from "../../src/telemetry/log.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, skip, succeeds } from "./environment.ts";
-import { permitControllers } from "./permissions.ts";
+import { permit } from "./meshward.ts";
 import { until } from "./program.ts";
 
 // One of several replicas leads, through a Lease of the real API server, with exactly the permissions of the manifests.
@@ -21,7 +21,7 @@ describe("the election", { skip }, () => {
   before(async () => {
     plane = await startControlPlane({ binaries: binaries() });
     await succeeds(plane, ["apply", "-f", "-"], [namespace(lease.namespace)]);
-    await permitControllers(plane, lease.namespace);
+    await permit(plane);
   });
   after(async () => {
     for (const close of closing.reverse()) await close();

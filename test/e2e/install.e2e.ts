@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import type { Helm } from "./binaries.ts";
 import { binaries, isDenied, namespace, type Raw, skip, succeeds, virtualService } from "./environment.ts";
 import { type Node, startNode } from "./node.ts";
 import { until } from "./program.ts";
-import { chart, helmOn, noHelm, objectsIn, type Values } from "./rendered.ts";
+import { chart, helmOn, kustomizations, noHelm, objectsIn, type Values } from "./rendered.ts";
 import { wayOut } from "./meshward.ts";
 
 // Meshward as a user installs it: the image's files, started as the Deployment says, with the permissions of the service
@@ -39,11 +39,11 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
     await plane?.close();
   });
 
-  const values = (): Values => ({
-    replicas,
-    certificates: { source: "secret" },
-    webhooks: { caBundle: authority },
-  });
+  /** Each Helm with another source of the certificate. */
+  const values = (which: Helm): Values =>
+    which === "helm4"
+      ? { replicas }
+      : { replicas, certificates: { source: "secret" }, webhooks: { caBundle: authority } };
 
   /** The namespace as docs/install.md has it, with the certificate. */
   async function prepare(): Promise<void> {
@@ -53,7 +53,7 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
     const folder = join(plane.folder, "certificate");
     const files = ["tls.crt", "tls.key"].map((name) => `--from-file=${name}=${join(folder, name)}`);
     const made = await succeeds(plane, [
-      ...["create", "secret", "generic", "meshward-tls", "--namespace", own, ...files],
+      ...["create", "secret", "generic", "meshward-certificate", "--namespace", own, ...files],
       ...["--dry-run=client", "--output=json"],
     ]);
     await succeeds(plane, ["apply", "-f", "-"], [JSON.parse(made.stdout) as object]);
@@ -91,11 +91,12 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
   function nothingWasForbidden(): void {
     const requests = plane.auditLog().slice(asked);
     assert.ok(requests.some(({ requestURI }) => requestURI.includes("/virtualservices")));
-    const forbidden = requests.filter(({ responseStatus }) => responseStatus?.code === 403);
-    assert.deepEqual(
-      forbidden.map(({ verb, requestURI }) => `${verb} ${requestURI}`),
-      [],
-    );
+    const forbidden = requests
+      .filter(({ responseStatus }) => responseStatus?.code === 403)
+      .map(({ verb, requestURI }) => `${verb} ${requestURI}`);
+    // The self-test asks for something that Meshward must deny, through the API server.
+    const selfTest = `create /apis/coordination.k8s.io/v1/namespaces/${own}/leases?dryRun=All`;
+    assert.deepEqual(new Set(forbidden), new Set([selfTest]));
   }
 
   /** Objects that have the name or the label of Meshward, in the whole cluster. */
@@ -119,7 +120,13 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
   }
 
   /** What replicas write themselves stays in their namespace, blocks nothing, and goes with it: docs/uninstall.md. */
-  const inNamespace = new Set(["secret/meshward-tls", "lease.coordination.k8s.io/meshward"]);
+  const inNamespace = new Set([
+    ...["secret/meshward-tls", "secret/meshward-certificate", "lease.coordination.k8s.io/meshward"],
+    // Helm and `kubectl delete` keep them here, because all policies would go with them.
+    ...["meshwardpolicies", "meshwardexceptions"].map(
+      (plural) => `customresourcedefinition.apiextensions.k8s.io/${plural}.meshward.io`,
+    ),
+  ]);
 
   async function nothingBlocks(): Promise<void> {
     await until("nothing of Meshward to be left that blocks", async () => {
@@ -144,7 +151,7 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
       test("installs, becomes ready, and denies through the Service", async () => {
         asked = plane.auditLog().length;
         const args = ["install", "meshward", chart, "--namespace", own, "--wait", "--timeout", "150s"];
-        const said = await runHelm(which, args, values());
+        const said = await runHelm(which, args, values(which));
         assert.match(said, /kubectl delete validatingwebhookconfiguration,mutatingwebhookconfiguration meshward/);
         await everythingIsReady();
         assert.equal(node.running().length, replicas);
@@ -181,7 +188,7 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
           },
         ];
         const args = ["upgrade", "meshward", chart, "--namespace", own, "--wait", "--timeout", "150s"];
-        await runHelm(which, args, { ...values(), policies });
+        await runHelm(which, args, { ...values(which), policies });
         await everythingIsReady();
         await until("the old pods to end", () =>
           node.running().some((name) => before.includes(name)) ? undefined : true,
@@ -207,15 +214,27 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
 
     test("is applied, becomes ready, and denies through the Service", async () => {
       asked = plane.auditLog().length;
-      const ca = join(plane.folder, "authority.crt");
-      writeFileSync(ca, authority);
-      const options = ["--replicas", "2", "--certificates", "secret", "--ca-file", ca];
-      text = (await meshward(["manifests", ...options])).out;
+      text = (await meshward(["manifests", "--replicas", String(replicas)])).out;
       const { code, stderr } = await kubectl("apply", "-f", "-");
       assert.equal(code, 0, stderr);
       await everythingIsReady();
       await isDeniedSoon();
       nothingWasForbidden();
+    });
+
+    test("takes a policy of the cluster into force without a restart", async () => {
+      const policy = {
+        apiVersion: "meshward.io/v1alpha1",
+        kind: "MeshwardPolicy",
+        metadata: { name: "weights-may-be-wrong" },
+        spec: { rules: [{ id: "virtual-service-weights-not-100", mode: "warn" }] },
+      };
+      await succeeds(plane, ["apply", "-f", "-"], [policy]);
+      await until("the policy to be in force", async () =>
+        (await apply(wrong, "--dry-run=server")).code === 0 ? true : undefined,
+      );
+      await succeeds(plane, ["delete", "meshwardpolicy", "weights-may-be-wrong"]);
+      await isDeniedSoon();
     });
 
     test("can be applied again, which changes nothing", async () => {
@@ -224,6 +243,24 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
       const changed = stdout.split("\n").filter((line) => line !== "" && !line.endsWith(" unchanged"));
       // kubectl replaces the selector of a budget each time (its patchStrategy is `replace`), also by the same one.
       assert.deepEqual(changed, ["poddisruptionbudget.policy/meshward configured"]);
+    });
+
+    test("denies what docs/install.md shows", async () => {
+      const page = readFileSync(new URL("../../docs/install.md", import.meta.url), "utf8");
+      const [, sample = ""] = /kubectl apply --dry-run=server -f - <<'END'\n([\s\S]*?)\nEND\n/.exec(page) ?? [];
+      const output = await plane.kubectl(["apply", "--dry-run=server", "-f", "-"], { input: sample, as: "tenant" });
+      isDenied(output, /virtual-service-weights-not-100/);
+    });
+
+    test("is the same as the base of kustomize, but for the replicas", async () => {
+      const { stdout } = await succeeds(plane, ["apply", "-k", join(kustomizations, "base")]);
+      const changed = stdout.split("\n").filter((line) => line !== "" && !line.endsWith(" unchanged"));
+      assert.deepEqual(changed, [
+        "deployment.apps/meshward configured",
+        "poddisruptionbudget.policy/meshward configured",
+      ]);
+      await everythingIsReady();
+      assert.equal(node.running().length, 3);
     });
 
     test("does not stand in the way when it is gone, once the way out was taken", async () => {
@@ -238,13 +275,21 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
       await succeeds(plane, ["delete", "virtualservice", "wrong", "--namespace", "shop"]);
     });
 
+    for (const overlay of ["fail-closed", "fail-open", "ha", "no-network-policy", "strict"])
+      test(`has an overlay ${overlay} that the API server accepts`, async () => {
+        const folder = join(kustomizations, "overlays", overlay);
+        await succeeds(plane, ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", folder]);
+      });
+
     test("is deleted, and leaves nothing", async () => {
-      const objects = objectsIn(text).filter(({ kind }) => kind !== "Namespace");
+      const kept = new Set(["Namespace", "CustomResourceDefinition"]);
+      const objects = objectsIn(text).filter(({ kind }) => !kept.has(kind));
       const input = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects });
       const { code, stderr } = await plane.kubectl(["delete", "--ignore-not-found", "-f", "-"], { input });
       assert.equal(code, 0, stderr);
       await nothingBlocks();
       await succeeds(plane, ["delete", "namespace", own, "--timeout=60s"]);
+      await succeeds(plane, ["delete", "crd", "meshwardpolicies.meshward.io", "meshwardexceptions.meshward.io"]);
       assert.deepEqual(await left(), []);
     });
   });

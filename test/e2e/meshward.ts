@@ -20,12 +20,16 @@ export interface MeshwardOptions {
   readonly args?: readonly string[];
   /** The file to run. */
   readonly file?: string;
+  /** Options in place of --tls-cert and --tls-key, and of other options that are given here. */
+  readonly certificates?: readonly string[];
 }
 
 /** `meshward serve` as a process of its own, watching the cluster. */
 export interface Meshward {
   readonly program: Program;
   readonly url: string;
+  readonly port: number;
+  /** PEM; of another process's making where the options say so. */
   readonly authority: string;
   /** Lines of its log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
@@ -46,14 +50,14 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
   // One certificate for all its lives, as a mounted Secret would be.
   await selfSigned({ folder, now: Date.now() });
   writeFileSync(join(folder, "policies.json"), JSON.stringify({ apiVersion: "v1", kind: "List", items: policies }));
-  await permit(plane);
+  await permit(plane, { ownsCertificates: options.certificates !== undefined });
   const [port = 0, opsPort = 0] = await freePorts(2);
   const logPath = join(plane.folder, `${name}.log`);
   const start = () =>
     startProgram({
       name,
       path: process.execPath,
-      args: [...argsOf({ plane, folder, port, opsPort, policies, file }), ...args],
+      args: [...argsOf({ ...options, folder, port, opsPort, file }), ...args],
       logPath,
     });
   let program = start();
@@ -74,6 +78,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
       return program;
     },
     url: `https://127.0.0.1:${port}`,
+    port,
     authority: readFileSync(join(folder, "ca.crt"), "utf8"),
     log: () => jsonLines(program.output()),
     ops,
@@ -90,21 +95,22 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
   };
 }
 
-function argsOf(started: {
-  readonly plane: ControlPlane;
-  readonly folder: string;
-  readonly port: number;
-  readonly opsPort: number;
-  readonly policies: readonly object[];
-  readonly file: string;
-}): readonly string[] {
-  const { plane, folder, port, opsPort, policies, file } = started;
+function argsOf(
+  started: MeshwardOptions & {
+    readonly folder: string;
+    readonly port: number;
+    readonly opsPort: number;
+    readonly file: string;
+  },
+): readonly string[] {
+  const { plane, folder, port, opsPort, policies = [], file } = started;
+  const certificates = ["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")];
   return [
     ...[file, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
     ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
-    ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
     ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
     ...["--drain-seconds", "0"],
+    ...(started.certificates ?? certificates),
   ];
 }
 
@@ -114,9 +120,9 @@ function jsonLines(text: string): readonly Readonly<Record<string, unknown>>[] {
 }
 
 /** What Meshward may do in an installation, and nothing else. */
-async function permit(plane: ControlPlane): Promise<void> {
+export async function permit(plane: ControlPlane, { ownsCertificates = false } = {}): Promise<void> {
   const namespace = "meshward-system";
-  const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates: false });
+  const granted = permissionObjects(rules, { namespace, istioNamespace: "istio-system", ownsCertificates });
   const namespaces = ["istio-system", "meshward-system"].map((name) => ({
     apiVersion: "v1",
     kind: "Namespace",

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAllDocuments } from "yaml";
+import { parseAllDocuments, type Tags } from "yaml";
 import type { KubernetesObject } from "../../src/deploy/object.ts";
 import { findHelms, type Helm } from "./binaries.ts";
 import { binaries } from "./environment.ts";
@@ -92,12 +92,16 @@ export function kustomizeObjects(folder: string): readonly KubernetesObject[] {
   return objectsIn(stdout);
 }
 
+/** Read as kubectl and Helm read it: as YAML 1.1, except for what only has a type there if a program asks for it. */
 export const objectsIn = (text: string): readonly KubernetesObject[] =>
-  parseAllDocuments(text).flatMap((document) => {
+  parseAllDocuments(text, { version: "1.1", schema: "yaml-1.1", customTags: withoutTimes }).flatMap((document) => {
     assert.deepEqual(document.errors, []);
     const object = document.toJS() as KubernetesObject | null;
     return object === null ? [] : [object];
   });
+
+const withoutTimes = (tags: Tags): Tags =>
+  tags.filter((tag) => typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:timestamp");
 
 /** Belongs to Helm's own life cycle, and to no other way of installing. */
 export const isHook = ({ metadata }: KubernetesObject): boolean => metadata.annotations?.["helm.sh/hook"] !== undefined;

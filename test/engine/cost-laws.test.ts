@@ -39,8 +39,8 @@ const shapes: readonly CostShape[] = [
   ...attackShapes,
   ...settingsShapes,
   ...revisionShapes,
-  ...trafficShapes,
   ...gatewayShapes,
+  ...trafficShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 

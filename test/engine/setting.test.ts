@@ -396,7 +396,7 @@ test("extending a profile brings its rules to a namespace", () => {
 test("a rule that is newer than a pinned profile warns at most, unless a document of the user names it", () => {
   const mesh = meshOf();
   const settingOf = (text: string, rule = newRule, pin?: Pin) => {
-    const { policies, errors } = loadPolicies(text === "" ? [] : sourcesOf(text), ruleList, "baseline", pin);
+    const { policies, errors } = loadPolicies(text === "" ? [] : sourcesOf(text), ruleList, "baseline", { pin });
     assert.deepEqual(errors, []);
     return selectionOf(policies, person).between(mesh, mesh).of(rule, virtualService("payments"));
   };
@@ -410,7 +410,7 @@ test("a rule that is newer than a pinned profile warns at most, unless a documen
   assert.equal(settingOf(named, newRule, pin).newerThan, undefined);
   assert.equal(settingOf(policy("a", "{rules: [{id: '*', mode: warn}]}"), newRule, pin).newerThan, undefined);
   const found = judge([newRule], mesh, [{ object: virtualService("payments") }], {
-    selection: selectionOf(loadPolicies([], ruleList, "baseline", pin).policies, person),
+    selection: selectionOf(loadPolicies([], ruleList, "baseline", { pin }).policies, person),
   }).findings;
   const rulings = rulingsOf(found, { after: mesh, exceptionFor: () => undefined });
   assert.deepEqual(

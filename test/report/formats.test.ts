@@ -320,8 +320,22 @@ describe("markdown", () => {
     );
     const text = written("markdown", reportWith(many));
     assert.ok(text.length <= longestComment, String(text.length));
-    assert.match(text, /_\d+ more denials: a comment has no room for them, see the log\._/);
-    assert.match(text, /_1500 more warnings: a comment has no room for them, see the log\._/);
+    assert.match(text, /_\d+ more denials: a comment has no room for them, other formats do\._/);
+    assert.match(text, /_1500 more warnings: a comment has no room for them, other formats do\._/);
     assert.match(text, /^## Meshward: ❌ 1500 problems, ⚠️ 1500 warnings/m);
+  });
+
+  test("what changes in the mesh takes no room from the findings", () => {
+    const line = { mark: "+", key: "mtls", of: null, text: "x".repeat(200), lines: [] } as const;
+    const effects = Array.from({ length: 1000 }, (_, i) => ({
+      ...{ target: { kind: "Namespace", name: `n${i}` }, title: `Namespace n${i}`, lines: [line] },
+    }));
+    const report = { ...reportWith([finding({ message: "the only problem" })]), changes: { effects, unexplained: 7 } };
+    const text = written("markdown", report);
+    assert.ok(text.length <= longestComment, String(text.length));
+    assert.match(text, /### What changes in the mesh \(7 more namespaces and hosts not compared\)/);
+    assert.match(text, /_\d{3} more changes: a comment has no room for them/);
+    assert.match(text, /the only problem/);
+    assert.match(text, /- Meshward 0\.1\.0/);
   });
 });

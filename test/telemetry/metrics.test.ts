@@ -40,6 +40,13 @@ test("every metric of the table is on the page once it is fed, and none beside i
   metrics.watchPending(() => 3);
   metrics.watchView(() => [["Service", 2]]);
   metrics.watchFreshness(() => [["Service", 1.5]]);
+  metrics.watchControllers(() => ({
+    leading: true,
+    authority: { notAfterMs: 1_900_000_000_000, phase: "publishing" },
+    isTrusted: false,
+    selfTest: { passed: true, passedAtMs: 1_700_000_000_500 },
+  }));
+  metrics.caBundleRepaired();
   const page = await metrics.text();
   const names = [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   assert.deepEqual(
@@ -57,6 +64,14 @@ test("every metric of the table is on the page once it is fed, and none beside i
     'meshward_live_reads_total{result="confirmed"} 1',
     'meshward_events_total{reason="BreakGlassUsed",result="sent"} 1',
     "meshward_shed_total 1",
+    "meshward_leader 1",
+    "meshward_certificate_authority_expiration_timestamp_seconds 1900000000",
+    'meshward_certificate_authority_phase{phase="steady"} 0',
+    'meshward_certificate_authority_phase{phase="publishing"} 1',
+    "meshward_ca_bundle_trusted 0",
+    "meshward_ca_bundle_repairs_total 1",
+    "meshward_self_test_passed 1",
+    "meshward_self_test_last_passed_timestamp_seconds 1700000000.5",
     "meshward_admission_requests_in_flight 4",
     "meshward_pending_changes 3",
     'meshward_concurrent_changes_total{result="denied"} 1',
@@ -76,4 +91,13 @@ test("every metric of the table is on the page once it is fed, and none beside i
 
 test("metrics of the process are there when asked for", async () => {
   assert.match(await createMetrics({ processMetrics: true }).text(), /^process_cpu_seconds_total /m);
+});
+
+test("what the controllers do not know is not exposed as 0", async () => {
+  const metrics = createMetrics({ processMetrics: false });
+  metrics.watchControllers(() => ({ leading: false }));
+  const page = await metrics.text();
+  assert.match(page, /^meshward_leader 0$/m);
+  for (const name of ["ca_bundle_trusted", "self_test_passed", "certificate_authority_expiration_timestamp_seconds"])
+    assert.doesNotMatch(page, new RegExp(`^meshward_${name} `, "m"));
 });

@@ -105,13 +105,13 @@ export async function readCapture(file: string, options: ReceivedMeshOptions): P
 /** Reads line by line, because a capture may be longer than the longest string. */
 class CaptureReader {
   readonly #file: string;
-  readonly #options: Pick<ReceivedMeshOptions, "isForReviews" | "received">;
+  readonly #options: Pick<ReceivedMeshOptions, "isForReviews" | "received" | "keep">;
   readonly #objects: AnyObject[] = [];
   #isStarted = false;
   #count = 0;
   #knowledge: ReadonlyMap<Kind, Knowledge> | undefined;
 
-  constructor(file: string, options: Pick<ReceivedMeshOptions, "isForReviews" | "received">) {
+  constructor(file: string, options: Pick<ReceivedMeshOptions, "isForReviews" | "received" | "keep">) {
     this.#file = file;
     this.#options = options;
   }
@@ -145,7 +145,7 @@ class CaptureReader {
     this.#count++;
     if (isObject(raw)) this.#options.received?.(raw);
     const resource = resourceOf(raw);
-    const object = resource && isObject(raw) ? readReceived(raw, resource) : undefined;
+    const object = resource && isObject(raw) ? readReceived(raw, resource, this.#options.keep) : undefined;
     if (object !== undefined)
       this.#objects.push(this.#options.isForReviews === true ? withoutLastApplied(object) : object);
   }

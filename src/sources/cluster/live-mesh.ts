@@ -1,5 +1,6 @@
 import type { Evidence } from "../../engine/evidence.ts";
 import { keyFor, keyOf } from "../../kube/identity.ts";
+import { type KeptFields, nothingKept } from "../../kube/kept-fields.ts";
 import { allKinds, type Kind } from "../../kube/kinds.ts";
 import { type AnyObject, withoutLastApplied } from "../../kube/object.ts";
 import type { Log } from "../../telemetry/log.ts";
@@ -27,6 +28,8 @@ export interface ClusterMeshOptions {
   readonly kinds: readonly Kind[];
   /** The indexes that are built while objects arrive, so that no review has to build them. */
   readonly indexes: readonly Index[];
+  /** The raw fields that the rules in force read. When they change, objects of these kinds are read again. */
+  readonly keep?: () => KeptFields;
   readonly log: Log;
   readonly pace?: Pace;
   /** If the API server sends nothing about a kind for longer than this, the kind is no longer complete. */
@@ -75,7 +78,8 @@ export class ClusterMesh {
 
   constructor(options: ClusterMeshOptions) {
     const { pace = systemPace, maxStalenessMs = defaultMaxStalenessMs, settings = defaultMeshSettings } = options;
-    this.#options = { ...options, pace, maxStalenessMs, settings };
+    const { keep = () => nothingKept } = options;
+    this.#options = { ...options, pace, maxStalenessMs, settings, keep };
     this.#kinds = [...new Set<Kind>(["MeshConfig", ...options.kinds])];
     this.#store = this.#emptyStore(settings);
     for (const kind of this.#kinds) {
@@ -85,7 +89,11 @@ export class ClusterMesh {
         resourcesOf(kind).map((resource) => this.#reflect(resource)),
       );
     }
-    this.#live = new LiveReads({ connection: options.connection, served: (kind) => this.#served(kind) });
+    this.#live = new LiveReads({
+      connection: options.connection,
+      served: (kind) => this.#served(kind),
+      keep: this.#options.keep,
+    });
     this.#stopCheck = this.#checkStaleness();
   }
 
@@ -146,6 +154,11 @@ export class ClusterMesh {
     return this.#live.read(evidence, this.#store, deadlineMs);
   }
 
+  /** Lists the objects of some kinds again, because other fields of them are kept now. */
+  readAgain(kinds: Iterable<Kind>): void {
+    for (const kind of kinds) for (const reflector of this.#reflectors.get(kind) ?? []) reflector.listAgain();
+  }
+
   /** Ends every watch. The objects stay readable. The caller closes the connection. */
   async close(): Promise<void> {
     this.#stopCheck();
@@ -189,14 +202,13 @@ export class ClusterMesh {
   }
 
   #set(raw: Record<string, unknown>, resource: ClusterResource): void {
-    const object = readReceived(raw, resource);
+    const object = readReceived(raw, resource, this.#options.keep());
     if (object === undefined) {
       this.#delete(raw, resource);
       return;
     }
     const there = this.#store.find(object.kind, keyOf(object));
-    const { resourceVersion } = object.metadata;
-    if (resourceVersion !== undefined && there?.metadata.resourceVersion === resourceVersion) return;
+    if (there !== undefined && isSameVersion(there, object)) return;
     const kept = withoutLastApplied(object);
     for (const store of this.#stores()) store.set(kept);
     if (decidesSettings(object) || (there !== undefined && decidesSettings(there))) this.#settle();
@@ -361,3 +373,9 @@ export class ClusterMesh {
 
 /** Stale data may lack new objects and may still contain deleted ones. */
 const lowered = (knowledge: Knowledge): Knowledge => (knowledge === "unknown" ? "unknown" : "partial");
+
+/** The same version of an object, of which the same raw fields are kept. */
+const isSameVersion = (a: AnyObject, b: AnyObject): boolean =>
+  a.metadata.resourceVersion !== undefined &&
+  a.metadata.resourceVersion === b.metadata.resourceVersion &&
+  a.kept?.fields === b.kept?.fields;

@@ -1,5 +1,6 @@
 import type { Evidence } from "../../engine/evidence.ts";
 import { keyOf } from "../../kube/identity.ts";
+import type { KeptFields } from "../../kube/kept-fields.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Change } from "../../view/overlay.ts";
@@ -19,6 +20,8 @@ export interface LiveReadsOptions {
   readonly connection: ClusterConnection;
   /** The resources of a kind; undefined if it is not known how the API server serves it. */
   served(kind: Kind): readonly ServedResource[] | undefined;
+  /** The raw fields that the rules in force read. */
+  readonly keep: () => KeptFields;
 }
 
 /** The result of one read. */
@@ -87,12 +90,13 @@ export class LiveReads {
 
   async #readNow(read: Read): Promise<Found> {
     const { connection } = this.#options;
+    const keep = this.#options.keep();
     // Longer than any caller waits, and short enough that a server which never answers does not block the next read.
     const signal = AbortSignal.timeout(longestReadMs);
-    if (read.name === undefined) return listed(read, connection, signal);
+    if (read.name === undefined) return listed(read, { connection, keep }, signal);
     try {
       const { body } = await readJson(connection, pathOfRead(read), { signal });
-      return received([body], read);
+      return received([body], read, keep);
     } catch (error) {
       if (error instanceof ClusterError && error.fault === "absent") return [];
       throw error;
@@ -105,16 +109,20 @@ const longestReadMs = 1_000;
 const pathOfRead = ({ at: { resource, version }, namespace, name }: Read): string =>
   pathOf(resource, version, { namespace, ...(name === undefined ? {} : { name }) });
 
-async function listed(read: Read, connection: ClusterConnection, signal: AbortSignal): Promise<Found> {
+async function listed(
+  read: Read,
+  { connection, keep }: { readonly connection: ClusterConnection; readonly keep: KeptFields },
+  signal: AbortSignal,
+): Promise<Found> {
   const found: AnyObject[] = [];
   const { selector } = read.at.resource;
   for await (const page of listPages(connection, pathOfRead(read), { signal, selector }))
-    found.push(...received(page.items, read));
+    found.push(...received(page.items, read, keep));
   return found;
 }
 
-const received = (items: readonly unknown[], { at: { resource, version } }: Read): Found =>
-  items.flatMap((item) => readReceived(asReceived(item, resource, version), resource) ?? []);
+const received = (items: readonly unknown[], { at: { resource, version } }: Read, keep: KeptFields): Found =>
+  items.flatMap((item) => readReceived(asReceived(item, resource, version), resource, keep) ?? []);
 
 function changesOf(read: Read, found: Found, mesh: Mesh): readonly Change[] {
   const keys = new Set(found.map(keyOf));

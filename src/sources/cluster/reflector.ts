@@ -87,6 +87,9 @@ export class Reflector<Of extends Collection = Collection> {
   /** The number of consecutive attempts that found it absent or forbidden. */
   #looks = 0;
   #heardAt: number | undefined;
+  #isListWanted = false;
+  /** Ends the current watch. */
+  #watching: AbortController | undefined;
   /** Ends the wait for an unreachable server. */
   #waiting: AbortController | undefined;
 
@@ -118,6 +121,12 @@ export class Reflector<Of extends Collection = Collection> {
     this.#waiting?.abort();
   }
 
+  /** Lists all objects again, as soon as the current watch can end. */
+  listAgain(): void {
+    this.#isListWanted = true;
+    this.#watching?.abort(new ListWanted());
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new ClusterError("unreachable", "closed"));
     await this.#running;
@@ -132,10 +141,12 @@ export class Reflector<Of extends Collection = Collection> {
     await nextTurn();
     while (!this.#isClosed) {
       try {
+        if (this.#isListWanted) this.#position = undefined;
+        this.#isListWanted = false;
         this.#position ??= await this.#list();
-        await this.#watch(this.#position);
+        if (!this.#isListWanted) await this.#watch(this.#position);
       } catch (error) {
-        if (!this.#isClosed) await this.#recover(requestError(this.#connection.server, error));
+        if (!this.#isClosed && !this.#isListWanted) await this.#recover(requestError(this.#connection.server, error));
       }
     }
   }
@@ -171,8 +182,11 @@ export class Reflector<Of extends Collection = Collection> {
     let events = 0;
     let openedAt = Number.POSITIVE_INFINITY;
     const isAccepted = () => events > 0 || this.#pace.now() - openedAt >= shortestWatchMs;
+    const watching = new AbortController();
+    this.#watching = watching;
     try {
-      await this.#heeding(watchStartMs, async (signal, heard) => {
+      await this.#heeding(watchStartMs, async (limit, heard) => {
+        const signal = AbortSignal.any([limit, watching.signal]);
         const response = await this.#connection.request({ path, signal });
         openedAt = this.#pace.now();
         heard(watchSilenceMs);
@@ -283,6 +297,13 @@ export class Reflector<Of extends Collection = Collection> {
     if (status === state.status && problem === state.problem) return;
     this.#state = state;
     this.#target.changed(state);
+  }
+}
+
+/** Ends a watch for which nothing is wrong. */
+class ListWanted extends ClusterError {
+  constructor() {
+    super("expired", "all objects are listed again");
   }
 }
 

@@ -1,3 +1,4 @@
+import { type KeptFields, nothingKept } from "../../kube/kept-fields.ts";
 import { type Kind, kinds, type Served } from "../../kube/kinds.ts";
 import { type AnyObject, readAny, readObject } from "../../kube/object.ts";
 import { isObject } from "../../kube/read.ts";
@@ -97,8 +98,12 @@ export function asReceived(
  * Reads a raw object. Undefined if no rule needs it: a ConfigMap that is not Istio's, or a workload that another
  * workload owns. Owned workloads are most of the objects in a cluster and add nothing to their owner.
  */
-export function readReceived(raw: Record<string, unknown>, resource: ClusterResource): AnyObject | undefined {
-  const object = isInConfigMaps(resource.kind) ? readAny(raw) : readObject(resource.kind, raw);
+export function readReceived(
+  raw: Record<string, unknown>,
+  resource: ClusterResource,
+  keep: KeptFields = nothingKept,
+): AnyObject | undefined {
+  const object = isInConfigMaps(resource.kind) ? readAny(raw) : readObject(resource.kind, raw, "", keep);
   if (object === undefined || !resource.owns(object)) return undefined;
   return object.kind === "Workload" && isOwned(object) ? undefined : object;
 }

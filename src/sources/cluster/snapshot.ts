@@ -1,3 +1,4 @@
+import type { KeptFields } from "../../kube/kept-fields.ts";
 import { allKinds, type Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
@@ -94,6 +95,8 @@ export interface ReceivedMeshOptions {
   readonly isForReviews?: boolean;
   /** The settings that apply if there is no mesh config. */
   readonly settings: MeshSettings;
+  /** The raw fields that rules of policies read. */
+  readonly keep?: KeptFields;
   /** Overrides how far a kind is known. */
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
   /** Called with every object as received, before its reader drops fields. */
@@ -123,7 +126,7 @@ export async function meshOfCluster(
     take(raws, resource) {
       for (const raw of raws) {
         options.received?.(raw);
-        const object = readReceived(raw, resource);
+        const object = readReceived(raw, resource, options.keep);
         if (object !== undefined) objects.push(object);
       }
     },

@@ -1,3 +1,4 @@
+import type { KeptFields } from "../../kube/kept-fields.ts";
 import { identityOf } from "../../kube/identity.ts";
 import { allKinds, type Kind, kinds } from "../../kube/kinds.ts";
 import { type AnyObject, readAny } from "../../kube/object.ts";
@@ -31,6 +32,8 @@ export interface FileMeshOptions {
   readonly defaultNamespace: string;
   /** How far the view knows a kind, given the number of its objects in the manifests. Default: complete. */
   readonly knowledge?: (kind: Kind, count: number) => Knowledge;
+  /** The raw fields that rules of policies read. */
+  readonly keep?: KeptFields;
   /** The mesh settings that apply if the manifests contain no mesh config. */
   readonly settings?: MeshSettings;
 }
@@ -39,7 +42,7 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
   const objects: FileObject[] = [];
   const others: Manifest[] = [];
   for (const manifest of manifests) {
-    const object = readAny(manifest.raw, options.defaultNamespace);
+    const object = readAny(manifest.raw, options.defaultNamespace, options.keep);
     if (object === undefined) others.push(manifest);
     else objects.push({ object, manifest });
   }

@@ -51,6 +51,8 @@ export interface ReadOptions {
   readonly skipUnknown?: boolean | undefined;
   /** Renders charts and kustomizations; undefined: they are left out. */
   readonly renderer?: Renderer | undefined;
+  /** Called after each file. */
+  readonly onFile?: (() => void) | undefined;
 }
 
 /**
@@ -69,6 +71,7 @@ export async function readManifests(paths: readonly string[], options: ReadOptio
     const shown = shownFile(file, options);
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
     else addFile(set, shown, substitution(reading.text));
+    options.onFile?.();
   }
   for (const text of texts) addRendered(set, text, substitution);
   return { ...set, empty: emptyFolders(set, found.byFolder, new Set(texts.map(({ path }) => path))) };

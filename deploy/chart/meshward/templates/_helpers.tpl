@@ -17,8 +17,9 @@ labels: {{- include "meshward.labels" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- define "meshward.secretName" -}}
-{{- if eq .Values.certificates.source "secret" }}{{ .Values.certificates.secretName | default "meshward-tls" }}{{ else }}meshward-tls{{ end }}
+{{- /* Where the certificate comes from. A Meshward outside of the cluster has one of its own. */ -}}
+{{- define "meshward.certificates" -}}
+{{- if .Values.webhooks.url }}secret{{ else }}{{ .Values.certificates.source }}{{ end }}
 {{- end }}
 
 {{- /* What the API server calls: a list of the root and the path. */ -}}

@@ -194,6 +194,18 @@
   scope: Namespaced
 {{- end }}
 
+{{- define "meshward.rules.self-test" -}}
+- apiGroups:
+    - coordination.k8s.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+  resources:
+    - leases
+  scope: Namespaced
+{{- end }}
+
 {{- define "meshward.rules.enrollment" -}}
 - apiGroups:
     - ""
@@ -998,6 +1010,24 @@
   matchConditions:
     - name: istios-own
       expression: request.name == 'istio' || request.name.startsWith('istio-')
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
+- name: self-test.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.self-test" . | nindent 4 }}
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values:
+          - {{ .Release.Namespace | quote }}
+  matchConditions:
+    - name: self-test
+      expression: request.name == 'meshward-self-test'
   failurePolicy: Ignore
   matchPolicy: Equivalent
   sideEffects: None

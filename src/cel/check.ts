@@ -1,0 +1,287 @@
+import type { CelFunc } from "@bufbuild/cel";
+import { internal } from "./bounded-functions.ts";
+import { hint, specials } from "./operators.ts";
+import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
+import {
+  type ExpressionType,
+  isAssignable,
+  joined,
+  listOf,
+  mapOf,
+  shownType,
+  typeOfLibrary,
+  types,
+  useWholly,
+  valueOf,
+} from "./expression-types.ts";
+
+/** A call of a function that the caller of the check wants to know about, or rejects. */
+export interface CheckedCall {
+  readonly name: string;
+  /** The arguments as written, and their types. */
+  readonly args: readonly Expression[];
+  readonly types: readonly ExpressionType[];
+}
+
+export interface CheckOptions {
+  readonly variables: ReadonlyMap<string, ExpressionType>;
+  readonly functions: Iterable<CelFunc>;
+  /** Called for every call of a function; a text says why the call is not possible. */
+  readonly called?: (call: CheckedCall) => string | undefined;
+}
+
+export interface CheckedExpression {
+  readonly type: ExpressionType;
+  readonly problems: readonly ExpressionProblem[];
+  /** The variables that it reads. */
+  readonly reads: ReadonlySet<string>;
+}
+
+/**
+ * The type of an expression, and what is wrong with it: fields, variables and functions that do not exist, and arguments of a
+ * wrong type. Marks what it reads of objects in the `use` of their types. Values of type `dyn` are not checked, as in CEL.
+ */
+export function checkExpression(parsed: ParsedExpression, options: CheckOptions): CheckedExpression {
+  const checker = new Checker(parsed, options);
+  const type = checker.typeOf(parsed.root, options.variables);
+  useWholly(type);
+  return { type, problems: checker.problems, reads: checker.reads };
+}
+
+type Scope = ReadonlyMap<string, ExpressionType>;
+type Kind = Expression["exprKind"];
+type Part<C extends Kind["case"]> = Extract<Kind, { case: C }> extends { value: infer V } ? V : never;
+
+class Checker {
+  readonly problems: ExpressionProblem[] = [];
+  readonly reads = new Set<string>();
+  readonly #parsed: ParsedExpression;
+  readonly #options: CheckOptions;
+  readonly #functions: ReadonlyMap<string, readonly CelFunc[]>;
+
+  constructor(parsed: ParsedExpression, options: CheckOptions) {
+    this.#parsed = parsed;
+    this.#options = options;
+    this.#functions = Map.groupBy(options.functions, ({ name }) => name);
+  }
+
+  typeOf(expression: Expression, scope: Scope): ExpressionType {
+    const { exprKind } = expression;
+    switch (exprKind.case) {
+      case "constExpr":
+        return constantTypes[exprKind.value.constantKind.case ?? "nullValue"] ?? types.dyn;
+      case "identExpr":
+        return this.#variable(expression, exprKind.value.name, scope);
+      case "selectExpr":
+        return this.#field(expression, exprKind.value, scope);
+      case "listExpr":
+        return listOf(
+          exprKind.value.elements.reduce<ExpressionType>(
+            (item, one) => joined(item, this.typeOf(one, scope)),
+            types.none,
+          ),
+        );
+      case "structExpr":
+        return this.#map(expression, exprKind.value, scope);
+      case "comprehensionExpr":
+        return this.#macro(exprKind.value, scope);
+      case "callExpr":
+        return this.#call(expression, exprKind.value, scope);
+      default:
+        return this.#wrong(expression, "it cannot be read");
+    }
+  }
+
+  #wrong(at: Expression, message: string): ExpressionType {
+    this.problems.push({ ...this.#parsed.placeOf(at.id), message });
+    return types.dyn;
+  }
+
+  #variable(at: Expression, name: string, scope: Scope): ExpressionType {
+    const found = scope.get(name);
+    if (found !== undefined) {
+      if (this.#options.variables.get(name) === found) this.reads.add(name);
+      return found;
+    }
+    if (typeNames.has(name)) return types.type;
+    const names = [...scope.keys()].filter((one) => !one.startsWith("@"));
+    return this.#wrong(at, `there is no variable ${name}${hint(name, names)}`);
+  }
+
+  #field(at: Expression, { operand, field, testOnly }: Part<"selectExpr">, scope: Scope): ExpressionType {
+    if (operand === undefined) return this.#wrong(at, "it cannot be read");
+    const found = this.#fieldOf(at, this.typeOf(operand, scope), field);
+    return testOnly ? types.bool : found;
+  }
+
+  #fieldOf(at: Expression, of: ExpressionType, name: string): ExpressionType {
+    if (of.kind === "record") {
+      const found = of.field(name);
+      if (found !== undefined) return found;
+      const where = of.title === "" ? "the object" : of.title;
+      const known = hint(name, of.names);
+      const more = known === "" ? `; write dyn(…).${name} if your version of the kind has it` : known;
+      return this.#wrong(at, `${where} has no field ${name}${more}`);
+    }
+    if (of.kind === "map") return valueOf(of, name);
+    if (of.kind === "dyn") return { kind: "dyn", use: of.use?.field(name) };
+    if (of.kind === "named" || of.kind === "none") return types.dyn;
+    return this.#wrong(at, `a ${shownType(of)} has no field ${name}`);
+  }
+
+  #map(_at: Expression, { messageName, entries }: Part<"structExpr">, scope: Scope): ExpressionType {
+    if (messageName !== "") return types.dyn;
+    let value: ExpressionType = types.none;
+    for (const entry of entries) {
+      const parts = [entry.keyKind.case === "mapKey" ? entry.keyKind.value : undefined, entry.value];
+      const [, type] = parts.map((part) => (part === undefined ? types.dyn : this.typeOf(part, scope)));
+      if (type === undefined) continue;
+      useWholly(type);
+      value = joined(value, type);
+    }
+    return mapOf(value);
+  }
+
+  #macro(macro: Part<"comprehensionExpr">, scope: Scope): ExpressionType {
+    const { iterRange, iterVar, accuInit, accuVar, loopCondition, loopStep, result } = macro;
+    if (!(iterRange && accuInit && loopCondition && loopStep && result)) return types.dyn;
+    const range = this.typeOf(iterRange, scope);
+    const start = this.typeOf(accuInit, scope);
+    const inLoop = new Map(scope).set(iterVar, this.#itemOf(iterRange, range)).set(accuVar, start);
+    this.typeOf(loopCondition, inLoop);
+    const step = this.typeOf(loopStep, inLoop);
+    if (start.kind === "scalar" && start.name === "bool" && !isAssignable(step, types.bool))
+      this.#wrong(loopStep, `the condition of a macro has type ${shownType(step)}; expected bool`);
+    return this.typeOf(result, new Map(scope).set(accuVar, start.kind === "list" ? step : start));
+  }
+
+  #itemOf(at: Expression, range: ExpressionType): ExpressionType {
+    if (range.kind === "list") return range.item;
+    if (range.kind === "map" || range.kind === "record") {
+      useWholly(range);
+      return types.string;
+    }
+    if (range.kind === "dyn") return { kind: "dyn", use: range.use?.item() };
+    if (range.kind === "none") return types.dyn;
+    return this.#wrong(at, `a macro needs a list or a map, and this is a ${shownType(range)}`);
+  }
+
+  #call(at: Expression, { function: name, target, args }: Part<"callExpr">, scope: Scope): ExpressionType {
+    const qualified = target?.exprKind.case === "identExpr" ? `${target.exprKind.value.name}.${name}` : undefined;
+    const isSpace = qualified !== undefined && !scope.has(qualified.slice(0, qualified.indexOf(".")));
+    if (qualified !== undefined && isSpace && this.#hasSpace(qualified))
+      return this.#functionOf(at, { name: qualified, target: undefined, args }, scope);
+    const special = specials.get(name);
+    if (special === undefined || target !== undefined) return this.#functionOf(at, { name, target, args }, scope);
+    const given = args.map((arg) => this.typeOf(arg, scope));
+    const found = special(given, args.map(constantText));
+    return typeof found === "string" ? this.#wrong(at, found) : found;
+  }
+
+  /** Whether there are functions with the same name before the dot, so that `mesh.x()` is no method of a variable. */
+  #hasSpace(qualified: string): boolean {
+    const space = qualified.slice(0, qualified.indexOf(".") + 1);
+    return [...this.#functions.keys()].some((name) => name.startsWith(space));
+  }
+
+  #functionOf(at: Expression, { name, target, args }: Called, scope: Scope): ExpressionType {
+    const overloads = this.#overloadsOf(name, target !== undefined);
+    const given = args.map((arg) => this.typeOf(arg, scope));
+    const of = target && this.typeOf(target, scope);
+    if (overloads.length === 0) return this.#unknown(at, name, target !== undefined);
+    const complaint = this.#options.called?.({ name, args, types: given });
+    if (complaint !== undefined) return this.#wrong(at, complaint);
+    const taken = of === undefined ? given : [of, ...given];
+    if (!needsOnlyPresence(name, taken)) for (const type of taken) useWholly(type);
+    const fitting = overloads.filter((one) => fits(one, of, given));
+    const [result, ...others] = fitting.map((one) => typeOfLibrary(one.result));
+    if (result === undefined) return this.#wrong(at, misfit(name, overloads, { of, given }));
+    return others.every((other) => shownType(other) === shownType(result)) ? result : types.dyn;
+  }
+
+  #overloadsOf(name: string, isMethod: boolean): readonly CelFunc[] {
+    if (isInternal(name)) return [];
+    return (this.#functions.get(name) ?? []).filter((one) => (one.target !== undefined) === isMethod);
+  }
+
+  #unknown(at: Expression, name: string, isMethod: boolean): ExpressionType {
+    const all = [...this.#functions.values()].flat();
+    const what = isMethod ? "method" : "function";
+    if (all.some((one) => one.name === name)) {
+      const form = isMethod ? `${name}(…)` : `value.${name}(…)`;
+      return this.#wrong(at, `there is no ${what} ${name}(); it is written ${form}`);
+    }
+    const names = all.filter((one) => (one.target !== undefined) === isMethod).map((one) => one.name);
+    const macros = isMethod ? ["all", "exists", "exists_one", "map", "filter"] : ["has"];
+    const known = [...new Set(names), ...macros].filter((one) => /^[a-z]/i.test(one));
+    return this.#wrong(at, `there is no ${what} ${name}()${hint(name, known)}`);
+  }
+}
+
+interface Called {
+  readonly name: string;
+  readonly target: Expression | undefined;
+  readonly args: readonly Expression[];
+}
+
+const isInternal = (name: string): boolean => Object.values<string>(internal).includes(name);
+
+/** The functions of the mesh take the whole object, of which they need nothing from here; the length of a list is always kept. */
+const needsOnlyPresence = (name: string, [first]: readonly ExpressionType[]): boolean =>
+  name.startsWith("mesh.") || (name === "size" && first?.kind === "list");
+
+/** A text that is written as a constant. */
+export function constantText({ exprKind }: Expression): string | undefined {
+  const kind = exprKind.case === "constExpr" ? exprKind.value.constantKind : undefined;
+  return kind?.case === "stringValue" ? kind.value : undefined;
+}
+
+const constantTypes: Readonly<Record<string, ExpressionType>> = {
+  boolValue: types.bool,
+  bytesValue: types.bytes,
+  doubleValue: types.double,
+  int64Value: types.int,
+  nullValue: types.null,
+  stringValue: types.string,
+  uint64Value: types.uint,
+};
+const typeNames = new Set(["int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"]);
+
+function fits(one: CelFunc, of: ExpressionType | undefined, given: readonly ExpressionType[]): boolean {
+  const isOf = one.target === undefined || (of !== undefined && isAssignable(of, typeOfLibrary(one.target)));
+  return (
+    isOf &&
+    one.arguments.length === given.length &&
+    one.arguments.every((argument, i) => isAssignable(given[i] ?? types.dyn, typeOfLibrary(argument)))
+  );
+}
+
+const operators: ReadonlyMap<string, string> = new Map([
+  ["_<_", "<"],
+  ["_<=_", "<="],
+  ["_>_", ">"],
+  ["_>=_", ">="],
+  ["_-_", "-"],
+  ["_*_", "*"],
+  ["_/_", "/"],
+  ["_%_", "%"],
+  ["!_", "!"],
+  ["-_", "-"],
+  ["@in", "in"],
+]);
+
+function misfit(
+  name: string,
+  overloads: readonly CelFunc[],
+  { of, given }: { readonly of: ExpressionType | undefined; readonly given: readonly ExpressionType[] },
+): string {
+  const operator = operators.get(name);
+  const got = given.map(shownType).join(operator === undefined ? ", " : " and ");
+  if (operator !== undefined) return `${operator} cannot be used with ${got}`;
+  const shown = overloads.map((one) => {
+    const target = one.target === undefined ? "" : `${shownType(typeOfLibrary(one.target))}.`;
+    return `${target}${name}(${one.arguments.map((argument) => shownType(typeOfLibrary(argument))).join(", ")})`;
+  });
+  const called = `${of === undefined ? "" : `${shownType(of)}.`}${name}(${got})`;
+  return `${called} does not exist; there is ${[...new Set(shown)].slice(0, 3).join(" and ")}`;
+}

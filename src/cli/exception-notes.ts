@@ -1,0 +1,41 @@
+import { namespaceKey } from "../kube/identity.ts";
+import type { Exception } from "../policy/documents.ts";
+import { exceptionRemarks, type ExceptionState } from "../policy/exception-states.ts";
+import type { Policies } from "../policy/policies.ts";
+import { printableLine } from "../text/printable.ts";
+import type { Mesh } from "../view/view.ts";
+import { tellNote, type Terminal } from "./terminal.ts";
+
+/** Of many exceptions, so many remarks are printed. */
+const mostNotes = 20;
+
+/**
+ * Prints what is remarkable about the exceptions. `used` are those that accepted a finding of the whole mesh; without it,
+ * nothing is said about unused ones.
+ */
+export function tellExceptions(
+  policies: Policies,
+  { mesh, used }: { readonly mesh: Mesh; readonly used?: ReadonlySet<Exception> },
+  terminal: Terminal,
+): void {
+  const labelsOf = (namespace: string) => mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
+  const remarks = exceptionRemarks(policies, { now: new Date(), labelsOf, used });
+  const byException = [...Map.groupBy(remarks, ({ exception }) => exception)];
+  for (const [{ title }, own] of byException.slice(0, mostNotes))
+    tellNote(printableLine(`${title} ${own.map(({ text }) => text).join("; it ")}`, 2_000), terminal);
+  const more = byException.slice(mostNotes).flatMap(([, own]) => own);
+  if (more.length === 0) return;
+  const counts = [...Map.groupBy(more, ({ state }) => state)].map(
+    ([state, members]) => `${members.length} ${words[state]}`,
+  );
+  tellNote(`and ${byException.length - mostNotes} more exceptions: ${counts.join(", ")}`, terminal);
+}
+
+const words: Readonly<Record<ExceptionState, string>> = {
+  expired: "expired",
+  notAllowed: "not allowed",
+  unused: "unused",
+  endsSoon: "end soon",
+  wide: "too wide",
+  long: "too long",
+};

@@ -1,0 +1,90 @@
+import { writeFileSync } from "node:fs";
+import { InvalidArgumentError, Option } from "commander";
+import { stringify } from "yaml";
+import type { Ruling } from "../engine/ruling.ts";
+import { namespaceOf } from "../engine/setting.ts";
+import { schemaUrl } from "../config/rule-page.ts";
+import { identityOf } from "../kube/identity.ts";
+import { apiVersion } from "../policy/documents.ts";
+import { dateAfter } from "../policy/expiry.ts";
+import { fingerprintOf } from "../policy/fingerprint.ts";
+import { unwritable } from "../text/file-errors.ts";
+import { counted } from "../text/phrases.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { tellNote, type Terminal } from "./terminal.ts";
+
+export interface WriteExceptionsOptions {
+  readonly writeExceptions?: string;
+  /** Days. */
+  readonly expires: number;
+}
+
+export const writeExceptionsOption = () =>
+  new Option(
+    "--write-exceptions <file>",
+    "write MeshwardException documents that accept every finding that denies or warns",
+  );
+export const expiresOption = () =>
+  new Option("--expires <days>", "for --write-exceptions: the time until they end, such as 90d")
+    .argParser(days)
+    .default(90, "90d");
+
+function days(text: string): number {
+  const [, count] = /^(\d{1,4})d$/.exec(text) ?? [];
+  if (count !== undefined && Number(count) > 0) return Number(count);
+  throw new InvalidArgumentError("expected a number of days, such as 90d.");
+}
+
+/**
+ * Writes one exception for each namespace and rule, which selects the findings by their fingerprints. Throws a UsageError if
+ * the file exists, because somebody may have written reasons into it.
+ */
+export function writeExceptions(
+  rulings: readonly Ruling[],
+  { writeExceptions: file, expires }: WriteExceptionsOptions,
+  terminal: Terminal,
+): void {
+  if (file === undefined) return;
+  const findings = rulings.flatMap(({ finding, mode }) => (mode === "deny" || mode === "warn" ? [finding] : []));
+  const places = Map.groupBy(findings, ({ rule, subject }) => `${namespaceOf(subject)} ${rule.id}`);
+  const expiresAt = dateAfter(expires, new Date());
+  const documents = [...places]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([place, members]) => {
+      const [namespace = "", rule = ""] = place.split(" ");
+      if (namespace === "") return [];
+      const fingerprints = members.map(({ subject, key, message }) =>
+        fingerprintOf({ rule, identity: identityOf(subject), key: key ?? message }),
+      );
+      return [
+        {
+          apiVersion,
+          kind: "MeshwardException",
+          metadata: { name: `known-${rule}`, namespace },
+          spec: {
+            rules: [rule],
+            match: {
+              objects: { names: [...new Set(members.map(({ subject }) => subject.metadata.name))].sort() },
+              fingerprints: [...new Set(fingerprints)].sort(),
+            },
+            reason: "It was there when Meshward was introduced; replace this by the reason.",
+            owner: "nobody yet; replace this by a team",
+            expiresAt,
+          },
+        },
+      ];
+    });
+  const note = `# yaml-language-server: $schema=${schemaUrl("policy.schema.json")}\n`;
+  try {
+    writeFileSync(file, note + documents.map((document) => `---\n${stringify(document, { lineWidth: 0 })}`).join(""), {
+      flag: "wx",
+    });
+  } catch (error) {
+    const isThere = error instanceof Error && "code" in error && error.code === "EEXIST";
+    const why = isThere ? "it exists, and may contain reasons; give another file, or remove it" : unwritable(error);
+    throw new UsageError(`--write-exceptions ${file} cannot be written: ${why}`);
+  }
+  const left = findings.filter(({ subject }) => namespaceOf(subject) === "").length;
+  const others = left === 0 ? "" : `; ${counted(left, "finding")} on objects without a namespace cannot be accepted`;
+  tellNote(`${counted(documents.length, "exception")} until ${expiresAt} written to ${file}${others}`, terminal);
+}

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { meshward } from "./terminal.ts";
+
+// The examples of docs/policies.md, as they are written.
+
+const page = readFileSync(new URL("../../docs/policies.md", import.meta.url), "utf8");
+const folder = mkdtempSync(join(tmpdir(), "meshward-page-"));
+after(() => rmSync(folder, { recursive: true }));
+
+const files = [...page.matchAll(/^```yaml file=(\S+)\n(.*?)^```$/gms)].map(([, name = "", text = ""]) => ({
+  name,
+  text,
+}));
+for (const { name, text } of files) writeFileSync(join(folder, name), text);
+const examples = [...page.matchAll(/^```console\n\$ meshward (.*?)\n(.*?)^```$/gms)];
+
+test("the page has examples", () => {
+  assert.ok(files.length >= 4 && examples.length >= 3);
+});
+
+for (const [, command = "", expected = ""] of examples)
+  test(`meshward ${command}`, async () => {
+    const words = command
+      .split(" ")
+      .map((word) => (files.some(({ name }) => name === word) ? join(folder, word) : word));
+    const { out } = await meshward(words);
+    let rest = out;
+    for (const line of expected.split("\n").filter((text) => text !== "..." && text !== "")) {
+      const at = rest.indexOf(line);
+      assert.notEqual(at, -1, `${line}\nis not in\n${rest}`);
+      rest = rest.slice(at + line.length);
+    }
+  });
