@@ -56,7 +56,9 @@ export const trafficShapes: readonly CostShape[] = [
       objects: [
         protectedNamespace,
         service("a"),
-        workload(0),
+        manifest("apps/v1", "Deployment", named("w"), {
+          spec: { template: { metadata: { labels: { app: "app-0", version: "other" } }, spec: {} } },
+        }),
         istio("VirtualService", "r", {
           hosts: ["a"],
           http: list(n, (i) => ({ match: matching(i), route: [to("a", `v${i}`)] })),

@@ -19,19 +19,22 @@ export const definitionsOfRule = (
   ...mesh.related(entriesOfDestinationRule, rule),
 ];
 
-/** A DestinationRule and its own namespace. */
-export const namespaceOfDestinationRule = relation(
-  "namespaceOfDestinationRule",
-  index("DestinationRule", ({ metadata }) => [metadata.namespace]),
+/** A DestinationRule for a host of another namespace, and its own namespace, whose clients use it. */
+export const namespaceOfClientRule = relation(
+  "namespaceOfClientRule",
+  index("DestinationRule", (rule, settings) => {
+    const { namespace } = rule.metadata;
+    return namespaceOfHost(hostOfRule(rule, settings), settings.domain) === namespace ? [] : [namespace];
+  }),
   namespaceByName,
 );
 
 /** Whether a DestinationRule's own namespace has clients that use it; undefined: that is not known. */
 export function hasOwnClients(
   rule: DestinationRule,
-  mesh: MeshView<typeof namespaceOfDestinationRule | typeof clientProxies>,
+  mesh: MeshView<typeof namespaceOfClientRule | typeof clientProxies>,
 ): boolean | undefined {
-  const [namespace] = mesh.related(namespaceOfDestinationRule, rule);
+  const [namespace] = mesh.related(namespaceOfClientRule, rule);
   return namespace === undefined ? undefined : mesh.get(clientProxies, namespace);
 }
 

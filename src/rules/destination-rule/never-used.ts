@@ -9,7 +9,7 @@ import {
   entriesOfDestinationRule,
   hasOwnClients,
   hasServicesNear,
-  namespaceOfDestinationRule,
+  namespaceOfClientRule,
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -20,7 +20,7 @@ import { forWording, type MeshView } from "../../view/view.ts";
 const reads = [
   servicesOfDestinationRule,
   entriesOfDestinationRule,
-  namespaceOfDestinationRule,
+  namespaceOfClientRule,
   clientProxies,
   workloadsOfNamespace,
   forWording(hasServicesNear),

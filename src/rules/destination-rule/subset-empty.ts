@@ -41,16 +41,14 @@ export const destinationRuleSubsetEmpty = defineRule({
 
   *check(rule, mesh) {
     const { settings } = mesh;
-    if (!isServed(rule, settings) || isOfRollouts(rule) || !mesh.knowsAll("Workload")) return;
+    if (!isServed(rule, settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
       const [namespace] = mesh.related(namespaceOfService, service);
       const pods = podsOf(service, namespace, mesh);
       if (pods === undefined || namespace === undefined) continue;
-      const users = mesh.related(virtualServicesOfDestinationRule, rule);
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (!isPlaced(subset) && areVersions(subset, service, pods))
-          yield* problemOf({ rule, i, users, namespace }, mesh);
+        if (!isPlaced(subset) && areVersions(subset, service, pods)) yield* problemOf({ rule, i, namespace }, mesh);
       }
     }
   },
@@ -82,15 +80,20 @@ interface Empty {
   readonly rule: DestinationRule;
   /** The position of the subset. */
   readonly i: number;
-  readonly users: readonly ObjectOf<"VirtualService">[];
   readonly namespace: ObjectOf<"Namespace">;
 }
 
 /** Only if requests are routed there. */
-function* problemOf({ rule, i, users, namespace }: Empty, { settings }: MeshView): Iterable<Problem> {
+function* problemOf(
+  { rule, i, namespace }: Empty,
+  mesh: MeshView<typeof virtualServicesOfDestinationRule>,
+): Iterable<Problem> {
+  const { settings } = mesh;
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
   const host = hostOfRule(rule, settings);
-  const user = users.find((one) => routesTo(one, { host, subset: name }, settings.domain));
+  const user = mesh
+    .related(virtualServicesOfDestinationRule, rule)
+    .find((one) => routesTo(one, { host, subset: name }, settings.domain));
   if (user === undefined) return;
   yield {
     at: ["spec", "subsets", i, "labels"],
@@ -101,8 +104,9 @@ function* problemOf({ rule, i, users, namespace }: Empty, { settings }: MeshView
   };
 }
 
-const isOfRollouts = ({ metadata }: DestinationRule): boolean =>
-  Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
+/** Whether controllers set the labels of all its subsets. */
+const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>
+  spec.subsets.every(isPlaced) || Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
 const rollouts = "argo-rollouts.argoproj.io/";
 
 /** Labels that istiod or a controller adds to pods. */
