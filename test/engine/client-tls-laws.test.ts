@@ -38,6 +38,10 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
     },
   }),
   readObject("DestinationRule", {
+    metadata: { name: "later", namespace: ns },
+    spec: { host: "later", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+  }),
+  readObject("DestinationRule", {
     metadata: { name: "external", namespace: ns },
     spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } } },
   }),
@@ -63,10 +67,14 @@ const routes = readObject("VirtualService", {
   metadata: { name: "routes", namespace: "a" },
   spec: { hosts: ["x"], http: [{ route: [{ destination: { host: "x", subset: "v1" } }] }] },
 });
+const later = readObject("Service", {
+  metadata: { name: "later", namespace: "a" },
+  spec: { selector: { app: "x" }, ports: [{ port: 80 }] },
+});
 const aChange = fc.oneof(
   { weight: 18, arbitrary: anObject },
   { weight: 1, arbitrary: olderRule },
-  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes) },
+  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes, later) },
 );
 
 test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {
