@@ -62,7 +62,7 @@ test("the README's policy is one that loads", async () => {
 });
 
 describe("the README's tables name the options of a command, all of them and no other", () => {
-  for (const command of ["check", "explain", "serve", "manifests", "audit", "capture"])
+  for (const command of ["check", "explain", "serve", "manifests", "audit", "capture", "rules"])
     test(command, async () => {
       const section = new RegExp(`^## ${command}:[\\s\\S]*?(?=^## )`, "m").exec(readme)?.[0] ?? "";
       const rows = section.split("\n").filter((line) => line.startsWith("| `-"));
