@@ -22,6 +22,11 @@ writeFileSync(
 kind: DestinationRule
 metadata: { name: shop, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z" }
 spec: { host: shop, subsets: [{ name: v1, labels: { version: v1 } }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: shop, namespace: shop }
+spec: { ports: [{ name: http, port: 80 }] }
 `,
 );
 const flags = (certs: string) => [

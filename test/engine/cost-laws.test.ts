@@ -1,4 +1,4 @@
-import { workOf } from "./work.ts";
+import { startCounting, workOf } from "./work.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Budget } from "../../src/engine/budget.ts";
@@ -130,6 +130,7 @@ function growthOf(all: readonly Rule[], small: World, large: World): readonly Gr
   // A change of the mesh settings concerns all rules.
   const concerned = kind === "MeshConfig" ? all : rulesConcerned(all, kind);
   for (const { mesh, change } of [small, large]) judge(concerned, mesh, [change]);
+  startCounting();
   return concerned.map((rule) => ({ rule, small: costOf(rule, small), large: costOf(rule, large) }));
 }
 

@@ -27,10 +27,15 @@ function executedBlocks(): number {
   return blocks;
 }
 
-/** The work of a synchronous function. `visit` is to be called with the number of objects that it visits. */
+/** Starts counting again: what was executed so far belongs to nothing. */
+export const startCounting = (): void => void executedBlocks();
+
+/**
+ * The work of a synchronous function since startCounting or the previous call: reading the counts takes longer than most
+ * evaluations. Between them no code of src/ may run. `visit` is to be called with the number of objects that it visits.
+ */
 export function workOf(run: (visit: (objects: number) => void) => void): number {
   let visited = 0;
-  executedBlocks();
   run((objects) => (visited += objects));
   return executedBlocks() + visited;
 }
