@@ -57,7 +57,10 @@ async function showRules(words: readonly string[], options: RulesOptions, termin
   return errors.length > 0 ? 2 : 0;
 }
 
-/** A rule as other programs read it. `mode` is that of the profile baseline, as in the list. */
+/**
+ * A rule as other programs read it. `mode` is that of the profile baseline, as in the list. Rules that a policy defines
+ * have no `since`, because they belong to no release.
+ */
 const jsonOf = (rule: Rule) => ({
   id: rule.id,
   summary: rule.summary,
@@ -67,7 +70,7 @@ const jsonOf = (rule: Rule) => ({
   kinds: rule.subject,
   tags: rule.tags,
   stage: rule.stage,
-  since: rule.since,
+  since: rule.definedBy === undefined ? rule.since : undefined,
   definedBy: rule.definedBy,
   parameters: Object.fromEntries(ownParametersOf(rule)),
   page: pageOf(rule.id),

@@ -103,6 +103,16 @@ describe("rules are found", () => {
     );
   });
 
+  test("also among the rules that policies define", async () => {
+    const policies = ["--policies", "policies/examples/online-shop/policies"];
+    assert.deepEqual(await idsOf("route", "no timeout", ...policies), ["shop-rules/timeout-missing"]);
+    const { out } = await meshward(["rules", "shop-rules/timeout-missing", "--format", "json", ...policies]);
+    const [rule] = (JSON.parse(out) as { rules: readonly Record<string, unknown>[] }).rules;
+    assert.equal(rule?.["definedBy"], "MeshwardPolicy shop-rules");
+    assert.equal(rule["since"], undefined);
+    assert.match(String(rule["page"]), /\/policies\/custom-rules\.md$/);
+  });
+
   const refused: readonly (readonly [string[], RegExp])[] = [
     [["zzz"], /^meshward: there is no rule "zzz": run meshward rules to see them all\n$/],
     [["zzz", "yyy"], /^meshward: no rule matches "zzz yyy": run meshward rules/],
