@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { parse as parseYaml } from "yaml";
 import { run } from "../src/cli/program.ts";
 import { loadPolicies } from "../src/policy/load.ts";
 import { rules } from "../src/rules/index.ts";
@@ -13,6 +14,8 @@ import { readManifests } from "../src/sources/manifests/manifests.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
+const commandsPage = readFileSync(join(root, "docs/commands.md"), "utf8");
+const pages = globSync(["*.md", "{docs,src,policies,certs}/**/*.md"], { cwd: root });
 
 async function printedBy(...argv: string[]): Promise<{ code: number; out: string }> {
   let out = "";
@@ -27,45 +30,126 @@ async function printedBy(...argv: string[]): Promise<{ code: number; out: string
   return { code, out };
 }
 
+/** The blocks of code in a language, without the indentation of a list. */
+const blocksOf = (page: string, language: string): readonly string[] =>
+  [...page.matchAll(new RegExp(`^( *)\`\`\`${language}\\n([\\s\\S]*?)^ *\`\`\``, "gm"))].map(
+    ([, indent = "", code = ""]) => code.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+  );
+const read = (page: string): string => readFileSync(join(root, page), "utf8");
+const section = (page: string, title: string): string => {
+  const text = new RegExp(`^## ${title}[\\s\\S]*?(?=^## )`, "m").exec(page)?.[0];
+  assert.ok(text !== undefined, `there is no section ${title}`);
+  return text;
+};
+
 test("what the README shows of the demo is what the demo prints", async () => {
-  const sample = /```text\n([\s\S]*?)```/.exec(readme)?.[1]?.trim() ?? "";
   const { code, out } = await printedBy("demo");
   assert.equal(code, 0);
-  const steps = sample.split("\n\n");
+  const steps = blocksOf(readme, "text")
+    .filter((sample) => sample.includes("$ kubectl "))
+    .flatMap((sample) => sample.trim().split("\n\n"));
   assert.ok(steps.length > 1, "the README shows less than two steps");
   for (const step of steps) assert.ok(out.includes(`\n${step}\n`), `the demo does not print:\n${step}`);
+  const count = globSync("policies/tour/[0-9]*.yaml", { cwd: root }).length;
+  assert.ok(readme.includes(`the ${count} steps of a tour`), `the tour has ${count} steps`);
 });
 
-test("what the README shows of explain is what explain prints", async () => {
-  const section = /^## explain:[\s\S]*?(?=^## )/m.exec(readme)?.[0] ?? "";
-  const samples = [...section.matchAll(/```text\n([\s\S]*?)```/g)].map(([, sample = ""]) => sample);
-  const commands = [...section.matchAll(/meshward -- (explain .*)$/gm)].map(([, command = ""]) => command.split(" "));
-  assert.ok(samples.length > 1);
-  const printed = await Promise.all(commands.map((argv) => printedBy(...argv)));
-  assert.deepEqual(
-    printed.map(({ code }) => code),
-    commands.map(() => 0),
-  );
-  for (const sample of samples)
-    assert.ok(
-      printed.some(({ out }) => out.startsWith(sample)),
-      `explain does not print:\n${sample}`,
+for (const [name, text, fewest] of [
+  ["the README", section(readme, "Ask it"), 1],
+  ["docs/commands.md", section(commandsPage, "explain:"), 2],
+] as const)
+  test(`what ${name} shows of explain is what explain prints`, async () => {
+    const samples = blocksOf(text, "text");
+    const commands = [...text.matchAll(/meshward -- (explain .*)$/gm)].map(([, command = ""]) => command.split(" "));
+    assert.ok(samples.length >= fewest);
+    const printed = await Promise.all(commands.map((argv) => printedBy(...argv)));
+    assert.deepEqual(
+      printed.map(({ code }) => code),
+      commands.map(() => 0),
     );
+    for (const sample of samples)
+      assert.ok(
+        printed.some(({ out }) => out.startsWith(sample)),
+        `explain does not print:\n${sample}`,
+      );
+  });
+
+describe("the policies and exceptions of the documents are ones that load", () => {
+  const shown = pages
+    .filter((page) => !page.startsWith("policies/"))
+    .map((page) => ({
+      page,
+      documents: blocksOf(read(page), "yaml").filter((block) => block.startsWith("apiVersion: meshward.io/")),
+    }))
+    .filter(({ documents }) => documents.length > 0);
+  test("the README has a policy and an exception", () => {
+    const documents = shown.find(({ page }) => page === "README.md")?.documents.join("") ?? "";
+    assert.deepEqual(documents.match(/^kind: .*$/gm), ["kind: MeshwardPolicy", "kind: MeshwardException"]);
+  });
+  for (const { page, documents } of shown)
+    test(page, async () => {
+      for (const yaml of documents) {
+        const { manifests, errors } = await readManifests(["-"], { input: Readable.from([yaml]) });
+        assert.deepEqual(errors, []);
+        assert.equal(manifests.length, yaml.split(/^---$/m).length);
+        assert.deepEqual(loadPolicies(manifests, rules).errors, [], yaml);
+      }
+    });
 });
 
-test("the README's policy is one that loads", async () => {
-  const yaml = /```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  const { manifests, errors } = await readManifests(["-"], { input: Readable.from([yaml]) });
-  assert.deepEqual(errors, []);
-  assert.equal(manifests.length, 2);
-  assert.deepEqual(loadPolicies(manifests, rules).errors, []);
+test("what the README has to paste into CI is what docs/ci.md and the example have, and the action has its inputs", () => {
+  const [github = "", gitlab = "", preCommit = "", ...others] = blocksOf(section(readme, "In CI"), "yaml");
+  assert.deepEqual(others, []);
+  const ci = blocksOf(read("docs/ci.md"), "yaml");
+  assert.ok(ci.includes(github) && ci.includes(preCommit));
+  const inputs = parseYaml(read("action.yml")) as { inputs: object };
+  const steps = (parseYaml(github) as { steps: readonly { uses: string; with: object }[] }).steps;
+  const given = steps.find(({ uses }) => uses.startsWith("meshward/meshward@"))?.with ?? {};
+  assert.ok(Object.keys(given).length > 0);
+  for (const input of Object.keys(given)) assert.ok(input in inputs.inputs, input);
+  const hooks = (parseYaml(read(".pre-commit-hooks.yaml")) as readonly { id: string }[]).map(({ id }) => id);
+  const used = [...preCommit.matchAll(/- id: (.*)/g)].map(([, id = ""]) => id);
+  assert.ok(used.length > 0 && used.every((id) => hooks.includes(id)));
+  const pipeline = read("policies/examples/online-shop/.gitlab-ci.yml");
+  const foreign = gitlab.split("\n").filter((line) => {
+    // The example adds options to the command, and continues it on the next line.
+    const parts = /^ *- (.*meshward\.js check) (--output .*)$/.exec(line)?.slice(1) ?? [line];
+    return !parts.every((part) => pipeline.includes(part));
+  });
+  assert.deepEqual(foreign, []);
 });
 
-describe("the README's tables name the options of a command, all of them and no other", () => {
-  for (const command of ["check", "explain", "serve", "manifests", "audit", "capture"])
+test("the README installs Meshward as docs/install.md does", () => {
+  const [install = ""] = blocksOf(section(readme, "In a cluster"), "sh");
+  assert.match(install, /helm install/);
+  assert.ok(blocksOf(read("docs/install.md"), "sh").includes(install));
+});
+
+test("the versions in the README are those of docs/versions.md", () => {
+  const versions = section(readme, "Tested versions").match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
+  assert.ok(versions.length >= 5);
+  const tested: readonly string[] = read("docs/versions.md").match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
+  assert.deepEqual(
+    versions.filter((version) => !tested.includes(version)),
+    [],
+  );
+});
+
+test("the README leads to the index of the documentation, and the index to every page", () => {
+  assert.ok(readme.includes("](docs/README.md)"));
+  const index = read("docs/README.md");
+  const missing = globSync("docs/{*,guides/*}.md", { cwd: root })
+    .map((page) => page.slice("docs/".length))
+    .filter((page) => page !== "README.md" && !index.includes(`](${page})`));
+  assert.deepEqual(missing, [], "docs/README.md has no link to these pages");
+});
+
+describe("the tables of docs/commands.md name the options of a command, all of them and no other", () => {
+  for (const command of ["check", "test", "explain", "serve", "manifests", "audit", "capture", "rules"])
     test(command, async () => {
-      const section = new RegExp(`^## ${command}:[\\s\\S]*?(?=^## )`, "m").exec(readme)?.[0] ?? "";
-      const rows = section.split("\n").filter((line) => line.startsWith("| `-"));
+      const rows = section(commandsPage, `${command}:`)
+        .split("\n")
+        .filter((line) => line.startsWith("| `-"));
       const documented = rows.flatMap((row) => optionsIn(row.split("|")[1] ?? ""));
       const { out } = await printedBy(command, "--help");
       const existing = optionsIn(
@@ -79,16 +163,54 @@ describe("the README's tables name the options of a command, all of them and no 
     });
 });
 
+test("docs/commands.md lists every command", async () => {
+  const { out } = await printedBy("--help");
+  const listed = [...(out.split("Commands:")[1] ?? "").matchAll(/^ {2}([a-z]+)/gm)].map(([, command = ""]) => command);
+  const documented = [...commandsPage.matchAll(/^\| \[([a-z]+)[^\]]*\]\(/gm)].map(([, command = ""]) => command);
+  assert.deepEqual(documented.sort(), listed.filter((command) => command !== "help").sort());
+});
+
 const optionsIn = (text: string): string[] => text.match(/--[a-z-]+/g) ?? [];
 
 test("links between documents lead somewhere", () => {
-  const pages = globSync(["*.md", "{docs,src,policies,certs}/**/*.md"], { cwd: root });
   assert.ok(pages.length > 5);
   const broken = pages.flatMap((page) =>
     [...readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)]
       .map(([, target = ""]) => target)
       .filter((target) => !/^[a-z]+:/.test(target) && !existsSync(join(root, dirname(page), target)))
       .map((target) => `${page}: ${target}`),
+  );
+  assert.deepEqual(broken, []);
+});
+
+/** The anchors of a page's headings, as GitHub makes them. */
+function anchorsOf(page: string): ReadonlySet<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ""] of page.replaceAll(/^ *```[\s\S]*?^ *```/gm, "").matchAll(/^#{1,6} +(.*)$/gm)) {
+    const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
+    const anchor = plain
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-");
+    let unique = anchor;
+    for (let count = 1; anchors.has(unique); count++) unique = `${anchor}-${count}`;
+    anchors.add(unique);
+  }
+  return anchors;
+}
+
+test("links to a heading find it", () => {
+  const links = pages.flatMap((page) =>
+    [...read(page).matchAll(/\]\(([^)#:]*)#([^)]+)\)/g)].map(([, path = "", anchor = ""]) => ({
+      page,
+      target: path === "" ? page : join(dirname(page), path),
+      anchor,
+    })),
+  );
+  assert.ok(links.length > 10);
+  const broken = links.filter(
+    ({ target, anchor }) =>
+      target.endsWith(".md") && existsSync(join(root, target)) && !anchorsOf(read(target)).has(anchor),
   );
   assert.deepEqual(broken, []);
 });

@@ -17,6 +17,8 @@ export function completionCommand(program: Command, terminal: Terminal): Command
         "--output": Object.keys(reportFormats),
         "--partial": kinds,
         "--complete": kinds,
+        "--kind": kinds,
+        "--tag": [...new Set(rules.flatMap(({ tags }) => tags))].sort(),
       };
       terminal.out(completionScript(shell, program, { arguments: { rules: rules.map(({ id }) => id) }, options }));
     });

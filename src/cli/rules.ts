@@ -1,36 +1,80 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { asset } from "../config/assets.ts";
+import { pageOf } from "../config/rule-page.ts";
 import { rulesInForce } from "../custom-rules/in-force.ts";
 import { modesOf, type Rule } from "../engine/rule.ts";
+import type { Kind } from "../kube/kinds.ts";
 import { hanging, type Page, wrappedMarkdown } from "../report/page.ts";
 import { filledParameters } from "../policy/documents.ts";
 import { rules as builtIn } from "../rules/index.ts";
-import { nearest } from "../text/nearest.ts";
-import { UsageError } from "../text/usage-error.ts";
+import { kindList } from "./kind-list.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { foundRules } from "./rule-search.ts";
 import { shownError } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
+interface RulesOptions extends PolicyOptions {
+  readonly tag?: string;
+  readonly kind: readonly Kind[];
+  readonly format: "text" | "json";
+}
+
 export function rulesCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("rules")
-    .description("list the rules, or describe one: reason, fix and an example")
-    .argument("[id]", "id of a rule; payments/timeout-missing for one that MeshwardPolicy payments defines")
+    .description("list the rules, search them, or describe one: reason, fix and an example")
+    .argument(
+      "[words...]",
+      "id of a rule (payments/timeout-missing for one that MeshwardPolicy payments defines), or words to search for",
+    )
+    .option("--tag <tag>", "list only rules with this tag, such as canary or mtls")
+    .addOption(
+      new Option("--kind <kind,...>", "list only rules that check objects of one of these kinds")
+        .argParser(kindList)
+        .default([], "all kinds"),
+    )
+    .addOption(new Option("--format <format>", "output format").choices(["text", "json"]).default("text"))
     .addOption(policiesOption())
     .addOption(profileOption())
-    .action(async (id: string | undefined, options: PolicyOptions) => finish(await showRules(id, options, terminal)));
+    .action(async (words: readonly string[], options: RulesOptions) =>
+      finish(await showRules(words, options, terminal)),
+    );
 }
 
 /**
- * Prints the list of rules, or the page of one rule. Throws a UsageError that suggests the nearest id for an unknown
- * one.
+ * Prints the page of one rule, or the list of the rules that are searched for, by default all. Throws a UsageError that
+ * suggests the nearest id if there are none.
  */
-async function showRules(id: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
+async function showRules(words: readonly string[], options: RulesOptions, terminal: Terminal): Promise<ExitCode> {
+  const { tag, kind: kinds, format } = options;
   const { policies, errors } = await policiesOf(options);
   const rules = rulesInForce(builtIn, policies);
   for (const error of errors) tellProblem(shownError(error), terminal);
-  terminal.out(id === undefined ? catalogue(rules, terminal) : wrappedMarkdown(pageOf(id, rules), terminal));
+  const named = words.length === 1 ? rules.find(({ id }) => id === words[0]) : undefined;
+  const isOne = named !== undefined && tag === undefined && kinds.length === 0;
+  const shown = isOne ? [named] : foundRules(rules, { words, tag, kinds });
+  if (format === "json") terminal.out(`${JSON.stringify({ rules: shown.map(jsonOf) }, undefined, 2)}\n`);
+  else terminal.out(isOne ? wrappedMarkdown(pageOfRule(named), terminal) : catalogue(shown, terminal));
   return errors.length > 0 ? 2 : 0;
 }
+
+/**
+ * A rule as other programs read it. `mode` is that of the profile baseline, as in the list. Rules that a policy defines
+ * have no `since`, because they belong to no release.
+ */
+const jsonOf = (rule: Rule) => ({
+  id: rule.id,
+  summary: rule.summary,
+  why: rule.why,
+  fix: rule.fix,
+  mode: modesOf(rule),
+  kinds: rule.subject,
+  tags: rule.tags,
+  stage: rule.stage,
+  since: rule.definedBy === undefined ? rule.since : undefined,
+  definedBy: rule.definedBy,
+  parameters: Object.fromEntries(ownParametersOf(rule)),
+  page: pageOf(rule.id),
+});
 
 /** The minimum width for sentences beside ids and modes; on narrower terminals, they are printed below the rule. */
 const columnsForSentences = 50;
@@ -57,19 +101,17 @@ const shownMode = (rule: Rule): string => {
     : `${modes.elsewhere} (P: ${modes.protected})${trial}`;
 };
 
-function pageOf(id: string, rules: readonly Rule[]): string {
-  const ids = rules.map((rule) => rule.id);
-  const custom = rules.find((rule) => rule.id === id && rule.definedBy !== undefined);
-  if (custom !== undefined) return pageOfCustomRule(custom);
-  if (ids.includes(id)) return asset(`rules/${id}.md`).replace(/^<!--.*-->\n/, "");
-  const near = nearest(id, ids);
-  const hint = near === undefined ? "run meshward rules to see them all" : `did you mean ${JSON.stringify(near)}?`;
-  throw new UsageError(`there is no rule ${JSON.stringify(id)}: ${hint}`);
-}
+const pageOfRule = (rule: Rule): string =>
+  rule.definedBy === undefined ? asset(`rules/${rule.id}.md`).replace(/^<!--.*-->\n/, "") : pageOfCustomRule(rule);
+
+/** Those that a policy can set by hand; the others are filled from its other fields. */
+const ownParametersOf = ({ parameters }: Rule) =>
+  Object.entries(parameters).filter(([name]) => !filledParameters.has(name));
 
 /** The page of a rule that a policy defines, in the form of the pages of built-in rules. */
-function pageOfCustomRule({ id, summary, why, fix, mode, subject, parameters, compare }: Rule): string {
-  const own = Object.entries(parameters).filter(([name]) => !filledParameters.has(name));
+function pageOfCustomRule(rule: Rule): string {
+  const { id, summary, why, fix, mode, subject, compare } = rule;
+  const own = ownParametersOf(rule);
   return [
     `# ${id}`,
     "",
