@@ -83,7 +83,7 @@ describe("--output", () => {
   for (const [value, says] of [
     [
       "sarf=x.sarif",
-      /There is no format "sarf", did you mean sarif\? Formats are text, json, .* and markdown; a file of that name is \.\/sarf=x\.sarif/,
+      /There is no format "sarf", did you mean sarif\? Formats are text, json, .* and html; a file of that name is \.\/sarf=x\.sarif/,
     ],
     ["jsn", /There is no format "jsn", did you mean json\?/],
     ["json=", /The file is missing after json=/],
