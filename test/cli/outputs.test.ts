@@ -3,8 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { repositoryRoot } from "../../src/cli/outputs.ts";
+import { repositoryRoot, writeOutputs } from "../../src/cli/outputs.ts";
 import type { Report } from "../../src/report/report.ts";
+import type { Terminal } from "../../src/cli/terminal.ts";
 import { elementsOf } from "../report/xml.ts";
 import { meshward } from "./terminal.ts";
 
@@ -83,8 +84,9 @@ describe("--output", () => {
   for (const [value, says] of [
     [
       "sarf=x.sarif",
-      /There is no format "sarf", did you mean sarif\? Formats are text, json, .* and markdown; a file of that name is \.\/sarf=x\.sarif/,
+      /There is no format "sarf", did you mean sarif\? Formats are text, json, .*, markdown and html; a file of that name is \.\/sarf=x\.sarif/,
     ],
+    ["nonsense=x", /There is no format "nonsense"\. Formats are text, json/],
     ["jsn", /There is no format "jsn", did you mean json\?/],
     ["json=", /The file is missing after json=/],
   ] as const)
@@ -93,6 +95,21 @@ describe("--output", () => {
       assert.equal(code, 2);
       assert.match(error, says);
     });
+});
+
+test("a report that is longer than a string can be is an error that says what to do", () => {
+  const formats = {
+    text: () =>
+      Array<string>(64)
+        .fill("x".repeat(2 ** 24))
+        .join(""),
+  };
+  const terminal = { out: () => assert.fail("nothing is written"), env: {}, colour: false } as unknown as Terminal;
+  const outputs = [{ format: "text", file: undefined }];
+  assert.throws(() => writeOutputs({}, { formats, outputs }, terminal), {
+    name: "UsageError",
+    message: /^the report as text would have more than \d+ million characters: check fewer files at once/,
+  });
 });
 
 test("paths start at the checkout of the CI system, else at the git repository, else at the working folder", () => {
