@@ -161,7 +161,8 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 
 /** Checks manifests and prints a report. Throws a UsageError if nothing can be checked at all. */
 export async function check(paths: readonly string[], options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
-  if (paths.length === 0)
+  const isOnlyDeletion = options.delete !== undefined && options.prune !== true && options.since === undefined;
+  if (paths.length === 0 && !isOnlyDeletion)
     throw new UsageError("missing required argument 'path': give files or folders, or list paths in meshward.yaml");
   if (options.since === undefined) assertDeletable(options);
   assertTestable(paths, options);

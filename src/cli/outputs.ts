@@ -1,3 +1,4 @@
+import { constants } from "node:buffer";
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
@@ -48,7 +49,7 @@ function readOutput(value: string, names: readonly string[]): Output {
   if (/[./\\]/.test(format)) return { file: value };
   const near = nearest(format, names);
   throw new InvalidArgumentError(
-    `There is no format ${JSON.stringify(format)}${near === undefined ? "" : `, did you mean ${near}?`} Formats are ${listed(names, "and")}; a file of that name is ./${value}`,
+    `There is no format ${JSON.stringify(format)}${near === undefined ? "." : `, did you mean ${near}?`} Formats are ${listed(names, "and")}; a file of that name is ./${value}`,
   );
 }
 
@@ -101,11 +102,23 @@ export function writeOutputs<R>(report: R, { formats, outputs, picture }: Writin
   for (const { format, file } of outputs) {
     const page = file === undefined ? { colour: terminal.colour, columns: terminal.columns } : { colour: false };
     const to = { page, repositoryPath, lines: manifestLines, ...(picture === undefined ? {} : { picture }) };
-    const text = formats[format]?.(report, to) ?? "";
+    const text = formatted(format, () => formats[format]?.(report, to) ?? "");
     if (file === undefined) terminal.out(text);
     else problems.push(...problemsOfWriting(file, text));
   }
   if (problems.length > 0) throw new UsageError(problems.join("\n"));
+}
+
+/** Throws a UsageError if the report is longer than a string can be: it has findings in the millions. */
+function formatted(format: string, write: () => string): string {
+  try {
+    return write();
+  } catch (error) {
+    if (!(error instanceof RangeError) || error.message !== "Invalid string length") throw error;
+    throw new UsageError(
+      `the report as ${format} would have more than ${Math.round(constants.MAX_STRING_LENGTH / 1e6)} million characters: check fewer files at once, and correct their problems first`,
+    );
+  }
 }
 
 function problemsOfWriting(file: string, text: string): readonly string[] {

@@ -147,12 +147,15 @@ const selectorText = ({ id, tag }: RuleOptions): string => (tag === undefined ? 
 function optionsText({ parameters = {}, ...options }: RuleOptions): string {
   const fields = Object.entries(options).filter(([name]) => name !== "id" && name !== "tag");
   const all = [...fields, ...Object.entries(parameters)];
-  return all.length === 0 ? "sets nothing" : all.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ");
+  return all.length === 0 ? "sets nothing" : all.map(valueText).join(", ");
 }
+
+const valueText = ([name, value]: readonly [string, unknown]): string =>
+  value === "" ? `${name} empty` : `${name} ${JSON.stringify(value)}`;
 
 function parametersText(parameters: ReturnType<typeof defaultsOf>): string {
   const all = Object.entries(parameters).filter(([, value]) => !Array.isArray(value));
-  return all.length === 0 ? "" : `; ${all.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ")}`;
+  return all.length === 0 ? "" : `; ${all.map(valueText).join(", ")}`;
 }
 
 function exceptionsLine(

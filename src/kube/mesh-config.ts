@@ -89,11 +89,17 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
     const document = parseDocument(yaml);
     const [error] = document.errors;
     if (error === undefined) return document.toJS({ maxAliasCount: 100 }) as unknown;
-    wrong(error.message.split("\n")[0] ?? "an error");
+    wrong(textWith(error));
   } catch (error) {
-    wrong(error instanceof Error ? (error.message.split("\n")[0] ?? "") : "an error");
+    wrong(textWith(error));
   }
   return undefined;
+}
+
+/** The message of a parser ends with a colon where the text of the line follows. */
+function textWith(error: unknown): string {
+  const [first = ""] = (error instanceof Error ? error.message : "").split("\n");
+  return first === "" ? "a text with an error" : `a text with an error (${first.replace(/:$/, "")})`;
 }
 
 /** Parses the YAML of a configuration of Istio, whose fields then have their JSON names. */

@@ -89,6 +89,12 @@ describe("deletions", () => {
     assert.deepEqual(denied(found), ["virtual-service-subset-not-found"]);
   });
 
+  test("--delete needs no manifests beside it", async () => {
+    const base = folderWith(all);
+    const { code, report: found } = await report("--mesh", base, "--delete", join(base, "subsets.yaml"));
+    assert.deepEqual([code, denied(found), found.summary.objects], [1, ["virtual-service-subset-not-found"], 1]);
+  });
+
   test("related objects have file and line", async () => {
     const base = folderWith(all);
     const { report: found } = await report(folderWith(kept), "--mesh", base, "--prune");
@@ -113,6 +119,11 @@ describe("deletions", () => {
       "an object that is not there",
       [head, "--mesh", head, "--delete", join(base, "subsets.yaml")],
       /the mesh has no DestinationRule shop\/cart; correct the file or the mesh/,
+    ],
+    [
+      "--prune without manifests, which would delete everything",
+      ["--mesh", base, "--prune", "--delete", join(base, "subsets.yaml")],
+      /missing required argument 'path'/,
     ],
     ["nothing to delete", [head, "--mesh", base, "--delete", join(root, "none")], /--delete .* cannot be read/],
   ] as const)

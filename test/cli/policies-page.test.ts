@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { meshward } from "./terminal.ts";
 
 // The examples of docs/policies.md, as they are written.
@@ -35,3 +36,17 @@ for (const [, command = "", expected = ""] of examples)
       rest = rest.slice(at + line.length);
     }
   });
+
+test("explain --policy says that a parameter is empty", async () => {
+  const example = fileURLToPath(new URL("../../policies/examples/online-shop/", import.meta.url));
+  const { out } = await meshward([
+    "explain",
+    "VirtualService/shop/cart",
+    "--policy",
+    "--mesh",
+    `${example}apps/base`,
+    "--policies",
+    `${example}policies`,
+  ]);
+  assert.match(out, /the rule's default: deny; stable empty\n/);
+});

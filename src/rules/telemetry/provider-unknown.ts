@@ -27,7 +27,8 @@ export const telemetryProviderUnknown = defineRule({
 
   *check(telemetry, mesh) {
     const configs = mesh.related(meshConfigsOfTelemetry, telemetry);
-    if (configs.length === 0) return;
+    // What a mesh config defines that istiod cannot read is not known.
+    if (configs.length === 0 || configs.some(({ malformed }) => malformed !== undefined)) return;
     const known = new Set(
       [...builtIn, ...configs.flatMap((config) => config.mesh.extensionProviders.map(({ name }) => name))].map((name) =>
         name.toLowerCase(),
