@@ -111,7 +111,7 @@ describe("outages", { skip }, () => {
       "the new kinds to be known",
       async () => {
         const answer = await meshward.ops("/readyz?verbose");
-        return answer?.status === 200 && !/istio\.io absent/.test(answer.body) ? true : undefined;
+        return answer?.status === 200 && !/(?:istio|k8s)\.io absent/.test(answer.body) ? true : undefined;
       },
       { timeoutMs: 60_000 },
     );
