@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { allKinds } from "../../src/kube/kinds.ts";
 import { resourcesOf } from "../../src/sources/cluster/resources.ts";
-import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
+import { type AuditEvent, type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
 import {
   binaries,
   isDenied,
@@ -122,8 +122,10 @@ describe("outages", { skip }, () => {
   });
 
   test("an allowed review asks nothing of the API server", async () => {
-    const asked = () =>
-      plane.auditLog().filter(({ verb, stage }) => verb !== "watch" && stage === "RequestReceived").length;
+    // Now and then Meshward looks whether Rollouts, which this API server does not serve, have come.
+    const isForReview = ({ verb, stage, requestURI }: AuditEvent) =>
+      verb !== "watch" && stage === "RequestReceived" && !requestURI.startsWith("/apis/argoproj.io/");
+    const asked = () => plane.auditLog().filter(isForReview).length;
     await passes(apply(virtualService(here, "quiet", [90, 10])));
     const before = asked();
     for (const weight of [20, 30, 40, 50]) await passes(apply(virtualService(here, "quiet", [100 - weight, weight])));
