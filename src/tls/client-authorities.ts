@@ -2,19 +2,10 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { CertificateError, withNewline } from "./certificate-source.ts";
 import type { Clock } from "./clock.ts";
+import { type PolledContent, polledContent } from "./polled-content.ts";
 
-/** The authorities whose certificates a client has to present. */
-export interface ClientAuthorities {
-  /** PEM */
-  current(): string;
-  /** Called with each PEM that replaces the current one, after `current` returns it. */
-  onChange(listener: (pem: string) => void): void;
-  /** Called once for each reason why a replacement is rejected; the last valid authorities stay in use. */
-  onProblem(listener: (problem: string) => void): void;
-  /** Looks for a replacement now. */
-  reload(): void;
-  close(): void;
-}
+/** The authorities whose certificates a client has to present, as PEM. */
+export type ClientAuthorities = PolledContent<string>;
 
 export interface ClientAuthoritiesOptions {
   readonly path: string;
@@ -28,35 +19,8 @@ export interface ClientAuthoritiesOptions {
  * link.
  * @throws CertificateError if the file cannot be used at the start; later the last valid authorities stay in use
  */
-export function clientAuthorities({ path, clock, pollMs = 10_000 }: ClientAuthoritiesOptions): ClientAuthorities {
-  const changed: ((pem: string) => void)[] = [];
-  const failed: ((problem: string) => void)[] = [];
-  let current = readAuthorities(path, clock.now());
-  let lastProblem = "";
-
-  const reload = () => {
-    try {
-      const next = readAuthorities(path, clock.now());
-      lastProblem = "";
-      if (next === current) return;
-      current = next;
-      for (const listener of changed) listener(next);
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
-      if (problem === lastProblem) return;
-      lastProblem = problem;
-      for (const listener of failed) listener(problem);
-    }
-  };
-  const stop = clock.every(pollMs, reload);
-  return {
-    current: () => current,
-    onChange: (listener) => void changed.push(listener),
-    onProblem: (listener) => void failed.push(listener),
-    reload,
-    close: stop,
-  };
-}
+export const clientAuthorities = ({ path, clock, pollMs = 10_000 }: ClientAuthoritiesOptions): ClientAuthorities =>
+  polledContent({ read: () => readAuthorities(path, clock.now()), isSame: (a, b) => a === b, clock, pollMs });
 
 function readAuthorities(path: string, now: number): string {
   const label = `--client-ca ${path}`;

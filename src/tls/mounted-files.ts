@@ -7,6 +7,7 @@ import {
 } from "./certificate-source.ts";
 import type { Clock } from "./clock.ts";
 import { keyExposure } from "./key-exposure.ts";
+import { polledContent } from "./polled-content.ts";
 
 export interface MountedFilesOptions {
   readonly certPath: string;
@@ -23,35 +24,9 @@ export interface MountedFilesOptions {
  */
 export function mountedFiles(options: MountedFilesOptions): CertificateSource {
   const { clock, pollMs = 10_000 } = options;
-  const changed: ((certificate: Certificate) => void)[] = [];
-  const failed: ((problem: string) => void)[] = [];
-  let current = readPair(options);
-  let lastProblem = "";
-
-  const reload = () => {
-    try {
-      const next = readPair(options);
-      lastProblem = "";
-      if (next.cert === current.cert && next.key === current.key) return;
-      current = next;
-      for (const listener of changed) listener(next);
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
-      if (problem === lastProblem) return;
-      lastProblem = problem;
-      for (const listener of failed) listener(problem);
-    }
-  };
-  const stop = clock.every(pollMs, reload);
-
-  return {
-    current: () => current,
-    onChange: (listener) => void changed.push(listener),
-    onProblem: (listener) => void failed.push(listener),
-    reload,
-    exposure: () => keyExposure(options.keyPath),
-    close: stop,
-  };
+  const isSame = (a: Certificate, b: Certificate) => a.cert === b.cert && a.key === b.key;
+  const content = polledContent({ read: () => readPair(options), isSame, clock, pollMs });
+  return { ...content, exposure: () => keyExposure(options.keyPath) };
 }
 
 function readPair({ certPath, keyPath, clock }: MountedFilesOptions): Certificate {
