@@ -9,6 +9,7 @@ const terminationGracePeriodSeconds = 45;
 const userId = 65532;
 
 const certificateFolder = "/var/run/meshward/tls";
+const clientFolder = "/etc/meshward/clients";
 const policyFolder = "/etc/meshward/policies";
 
 /**
@@ -29,6 +30,14 @@ export const namespaceObject = (name: string): KubernetesObject => ({
   metadata: { name, labels: { ...outsideOfMesh, "pod-security.kubernetes.io/enforce": "restricted" } },
 });
 
+/** Who may call the webhook. */
+export interface ClientAuthentication {
+  /** A ConfigMap with PEM authorities in `ca.crt`. */
+  readonly authorityConfigMap: string;
+  /** Any name if empty. */
+  readonly names: readonly string[];
+}
+
 export interface WorkloadOptions {
   readonly namespace: string;
   readonly image: string;
@@ -37,6 +46,7 @@ export interface WorkloadOptions {
   readonly profile: string;
   readonly policies?: string;
   readonly networkPolicy: boolean;
+  readonly clients?: ClientAuthentication;
   readonly certificates: "self-signed" | "cert-manager" | "secret";
 }
 
@@ -120,11 +130,12 @@ function deployment(options: WorkloadOptions): KubernetesObject {
   };
 }
 
-function podSpec({ image, spread, profile, policies, certificates }: WorkloadOptions) {
+function podSpec({ image, spread, profile, policies, clients, certificates }: WorkloadOptions) {
   const hasFiles = certificates !== "self-signed";
   const volumes = [
     tokenVolume,
     ...(hasFiles ? [{ name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } }] : []),
+    ...(clients === undefined ? [] : [{ name: "clients", configMap: { name: clients.authorityConfigMap } }]),
     ...(policies === undefined ? [] : [{ name: "policies", configMap: { name: policyConfigMap } }]),
   ];
   return {
@@ -157,6 +168,8 @@ function podSpec({ image, spread, profile, policies, certificates }: WorkloadOpt
           ...(hasFiles
             ? [`--tls-cert=${certificateFolder}/tls.crt`, `--tls-key=${certificateFolder}/tls.key`]
             : [`--tls-secret=${defaultNames.secret}`, `--service=${installationName}`]),
+          ...(clients === undefined ? [] : [`--client-ca=${clientFolder}/ca.crt`]),
+          ...(clients?.names ?? []).map((name) => `--client-name=${name}`),
           ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
         ],
         ports: [
@@ -175,6 +188,7 @@ function podSpec({ image, spread, profile, policies, certificates }: WorkloadOpt
         volumeMounts: [
           { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
           ...(hasFiles ? [{ name: "tls", mountPath: certificateFolder, readOnly: true }] : []),
+          ...(clients === undefined ? [] : [{ name: "clients", mountPath: clientFolder, readOnly: true }]),
           ...(policies === undefined ? [] : [{ name: "policies", mountPath: policyFolder, readOnly: true }]),
         ],
       },
