@@ -129,15 +129,19 @@ function contradictionIn(options: ManifestsOptions): string | undefined {
   const { url, certificates, caFile, monitoring, clientCaConfigMap, clientName } = options;
   if (clientName.length > 0 && clientCaConfigMap === undefined)
     return "--client-name needs --client-ca-config-map, the authorities of the client certificates";
-  if (url !== undefined && clientCaConfigMap !== undefined)
-    return "--client-ca-config-map is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
-  if (url !== undefined && certificates !== undefined)
-    return "--certificates is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
-  if (url !== undefined && monitoring)
-    return "--monitoring is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
-  if (caFile !== undefined && url === undefined && certificates !== "secret")
-    return "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file";
-  return undefined;
+  if (url === undefined)
+    return caFile !== undefined && certificates !== "secret"
+      ? "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file"
+      : undefined;
+  const inside = {
+    "--certificates": certificates,
+    "--monitoring": monitoring,
+    "--client-ca-config-map": clientCaConfigMap,
+  };
+  const [option] = Object.entries(inside).find(([, value]) => value !== undefined && value !== false) ?? [];
+  return option === undefined
+    ? undefined
+    : `${option} is about a Meshward in the cluster, and --url about one outside of it; remove one of them`;
 }
 
 /** The documents that are in force, as one file. Throws a UsageError if a ConfigMap cannot contain them. */
