@@ -179,7 +179,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
-  baseline.write();
+  const written = baseline.write();
+  if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
