@@ -1,3 +1,4 @@
+import { imageReferenceProblem } from "../deploy/image-reference.ts";
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { protectedNamespacesOf } from "../deploy/fail-closed.ts";
@@ -181,8 +182,9 @@ function objectName(text: string): string {
 }
 
 function imageReference(text: string): string {
-  if (/^[^\s]+$/.test(text)) return text;
-  throw new InvalidArgumentError("expected a reference such as registry.example.com/meshward:1.2.3.");
+  const problem = imageReferenceProblem(text);
+  if (problem === undefined) return text;
+  throw new InvalidArgumentError(`${problem}; expected a reference such as registry.example.com/meshward:1.2.3.`);
 }
 
 function replicaCount(text: string): number {
