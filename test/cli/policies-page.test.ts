@@ -50,3 +50,29 @@ test("explain --policy says that a parameter is empty", async () => {
   ]);
   assert.match(out, /the rule's default: deny; stable empty\n/);
 });
+
+describe("explain --policy of what is not there", () => {
+  const example = fileURLToPath(new URL("../../policies/examples/online-shop/apps/base", import.meta.url));
+  for (const [asked, says] of [
+    [
+      "Foo/a/b",
+      /no rule reads objects of kind "Foo"; rules read APIService, AuthorizationPolicy, .* and WorkloadEntry$/,
+    ],
+    ["VirtualServise/shop/cart", /did you mean "VirtualService"\?$/],
+    [
+      "VirtualService/shop/crat",
+      /no VirtualService\/shop\/crat in this mesh; did you mean "VirtualService\/shop\/cart"\?$/,
+    ],
+    [
+      "VirtualService/sohp/cart",
+      /no VirtualService\/sohp\/cart in this mesh; did you mean "VirtualService\/shop\/cart"\?$/,
+    ],
+    ["VirtualService/shop/nothing-alike", /there is no VirtualService\/shop\/nothing-alike in this mesh$/],
+    ["Namespace/shp", /there is no Namespace\/shp in this mesh; did you mean "Namespace\/shop"\?$/],
+  ] as const)
+    test(asked, async () => {
+      const { code, error } = await meshward(["explain", asked, "--policy", "--mesh", example]);
+      assert.equal(code, 2);
+      assert.match(error.trimEnd(), says);
+    });
+});
