@@ -2,7 +2,7 @@ import type { ErrorObject } from "ajv";
 import { formatPath } from "../kube/field-path.ts";
 import { describe, isObject, type Path } from "../kube/read.ts";
 import { suggestion } from "../text/nearest.ts";
-import { scalarAdvice } from "../text/yaml-scalars.ts";
+import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { listed } from "../text/phrases.ts";
 import { titles } from "./schema.ts";
 

@@ -3,7 +3,7 @@ import type { Invalid } from "../kube/invalid.ts";
 import { nearest } from "../text/nearest.ts";
 import { quoted } from "../text/printable.ts";
 import { listed } from "../text/phrases.ts";
-import { scalarAdvice } from "../text/yaml-scalars.ts";
+import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { has, wrongChoice } from "./choices.ts";
 import { withDefaults } from "./defaults.ts";
 import type { Schema } from "./schema.ts";

@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds } from "../../kube/kinds.ts";
-import { scalarAdvice } from "../../text/yaml-scalars.ts";
+import { scalarAdvice } from "../../kube/yaml-scalars.ts";
 
 export const objectMalformed = defineRule({
   id: "object-malformed",

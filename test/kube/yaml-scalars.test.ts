@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { scalarAdvice } from "../../src/text/yaml-scalars.ts";
+import { scalarAdvice } from "../../src/kube/yaml-scalars.ts";
 
 for (const [expected, found, advice] of [
   ["a string", "true", 'Put it in quotes: "true" (YAML reads yes and on without quotes as true, too)'],
