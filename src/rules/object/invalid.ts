@@ -16,9 +16,10 @@ export const objectInvalid = defineRule({
   fix: "Correct the manifest as the definition of its kind describes it.",
 
   *check({ invalid }) {
-    for (const { at, message, atMost } of invalid ?? []) {
+    for (const { at, message, atMost, fix } of invalid ?? []) {
       const key = `${at.join(".")}: ${message}`;
-      yield { at, message, key, ...(atMost === undefined ? {} : { atMost, fix: otherVersion }) };
+      if (atMost !== undefined) yield { at, message, key, atMost, fix: otherVersion };
+      else yield { at, message, key, ...(fix === undefined ? {} : { fix: `${fix}.` }) };
     }
   },
 });
