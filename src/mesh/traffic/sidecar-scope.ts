@@ -64,7 +64,7 @@ export function sidecarScopeOf(
   own: readonly Sidecar[],
   ofRoot: readonly Sidecar[],
 ): SidecarScope | undefined {
-  const inOrder = own.toSorted(sidecarsFirst);
+  const inOrder = firstOfEachSelector(own.toSorted(sidecarsFirst));
   const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
   const last = inOrder.findIndex(selectsAll);
   const used = last < 0 ? inOrder : inOrder.slice(0, last + 1);
@@ -72,6 +72,16 @@ export function sidecarScopeOf(
   if (last < 0 && ofAll === undefined) return undefined;
   const all = [...used, ...(last < 0 && ofAll !== undefined ? [ofAll] : [])].map((one) => egressOf(one, client));
   return all.some(({ importsAll }) => importsAll) ? undefined : new SidecarScope(all);
+}
+
+/** Without those of which an earlier one with the same labels takes all workloads. */
+function firstOfEachSelector(inOrder: readonly Sidecar[]): readonly Sidecar[] {
+  const first = new Map<string, Sidecar>();
+  for (const sidecar of inOrder) {
+    const key = JSON.stringify(Object.entries(selectorOfSidecar(sidecar) ?? {}).sort());
+    if (!first.has(key)) first.set(key, sidecar);
+  }
+  return [...first.values()];
 }
 
 /** The namespaces whose sidecars are the first to use a VirtualService: its own, and those that its hosts and exportTo name. */
