@@ -2,6 +2,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { isServed } from "../objects/revision.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
+import { selectorText } from "../objects/selector-groups.ts";
 import { everyNamespace } from "./export-to.ts";
 import { fullHost, namespaceOfHost } from "./hosts.ts";
 import {
@@ -78,7 +79,7 @@ export function sidecarScopeOf(
 function firstOfEachSelector(inOrder: readonly Sidecar[]): readonly Sidecar[] {
   const first = new Map<string, Sidecar>();
   for (const sidecar of inOrder) {
-    const key = JSON.stringify(Object.entries(selectorOfSidecar(sidecar) ?? {}).sort());
+    const key = selectorText(selectorOfSidecar(sidecar) ?? {});
     if (!first.has(key)) first.set(key, sidecar);
   }
   return [...first.values()];
