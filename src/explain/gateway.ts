@@ -134,10 +134,13 @@ const allowedFrom: Readonly<Record<string, string>> = {
   Selector: "namespaces with the labels of its selector",
 };
 
+const allowedNamespaces = ({ allowedRoutes }: Listener): string => allowedRoutes?.namespaces?.from ?? "Same";
+
 type Listener = KubernetesGateway["spec"]["listeners"][number];
 
-function listenerLine({ name, port = 0, protocol = "?", hostname, tls, allowedRoutes }: Listener): ExplanationLine {
-  const from = allowedRoutes?.namespaces?.from ?? "Same";
+function listenerLine(listener: Listener): ExplanationLine {
+  const { name, port = 0, protocol = "?", hostname, tls } = listener;
+  const from = allowedNamespaces(listener);
   const shownTls = tls === undefined ? "" : `; TLS ${tls.mode || "Terminate"}`;
   return {
     key: "listener",
