@@ -27,7 +27,12 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
   return [
     who === undefined
       ? { key: "proxies", text: "Proxies: every gateway and sidecar, because it has no selector", value: "all" }
-      : proxiesLine(proxiesOfGateway(gateway, mesh), `with ${who}`, mesh),
+      : proxiesLine(
+          proxiesOfGateway(gateway, mesh),
+          `with ${who}`,
+          `no workload with ${who} is there, so nothing serves it`,
+          mesh,
+        ),
     ...refusals.map(({ message }) => ({ key: "refused", of: message, text: `istiod rejects it: ${message}` })),
     ...gateway.spec.servers.map((server, i) =>
       serverLine(server, gateway, { i, conflicts: conflicts.filter((one) => one.server === i) }),
@@ -41,16 +46,13 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
   ];
 }
 
-function proxiesLine(proxies: readonly Workload[], which: string, mesh: Mesh): ExplanationLine {
+function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string, mesh: Mesh): ExplanationLine {
   if (!mesh.knows("Workload"))
     return { key: "proxies", text: `Proxies: workloads ${which}; none are known`, value: "unknown" };
   const sorted = proxies.toSorted(byId);
   return {
     key: "proxies",
-    text:
-      sorted.length === 0
-        ? `Proxies: none: no workload ${which} is there, so nothing serves it`
-        : `Proxies: ${listed(sorted)}, ${which}`,
+    text: sorted.length === 0 ? `Proxies: none: ${ifNone}` : `Proxies: ${listed(sorted)}, ${which}`,
     value: sorted.map(idOf),
     objects: sorted,
   };
@@ -117,7 +119,12 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
   const { gatewayClassName, listeners } = gateway.spec;
   return [
     { key: "class", text: `Class ${gatewayClassName}`, value: gatewayClassName },
-    proxiesLine(proxiesOfKubernetesGateway(gateway, mesh), "that istiod runs for it", mesh),
+    proxiesLine(
+      proxiesOfKubernetesGateway(gateway, mesh),
+      "that istiod runs for it",
+      "istiod creates them with the Gateway, if its class is one of Istio",
+      mesh,
+    ),
     ...listeners.map(listenerLine),
     {
       key: "routes",
