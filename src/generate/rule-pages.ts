@@ -5,7 +5,7 @@ import { relationsOf } from "../engine/subjects.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
 import { exampleOf, type RuleExample } from "./rule-example.ts";
 import { indexOf } from "./rule-index.ts";
-import { citationsIn, citedVersions } from "./sources.ts";
+import { citationsIn } from "./sources.ts";
 import { proxyNames, symptoms } from "./symptoms.ts";
 
 /** A generated file, by its path below the repository's root. */
@@ -182,14 +182,15 @@ function fixturesOf({ id, check }: BuiltInRule, { wrong, right }: RuleExample): 
 
 const fenced = (yaml: string): string[] => ["```yaml", yaml, "```", ""];
 
+/** An address has a line of its own, so that a terminal does not break it. */
 function linksOf({ why, incident }: BuiltInRule): string[] {
+  const citations = citationsIn(why);
   return [
     "## Read more",
     "",
-    `- <${incident.page}>`,
-    ...citationsIn(why).map(
-      ({ name, url }) => `- [${name}](${url})${url.includes("/istio/") ? ` of Istio ${citedVersions.istio}` : ""}`,
-    ),
+    "- The documentation:",
+    `  <${incident.page}>`,
+    ...citations.flatMap(({ name, url }) => [`- ${name}:`, `  <${url}>`]),
     "",
   ];
 }

@@ -9,7 +9,13 @@ export interface SymptomTexts {
   readonly show: readonly string[];
 }
 
-const proxyLog = "kubectl logs POD --namespace NAMESPACE --container istio-proxy --tail 200";
+const proxyLog = "kubectl logs POD -n NAMESPACE -c istio-proxy";
+
+/** Connections and requests that arrive without mTLS, in the language of Prometheus. */
+const plaintextOf = (metric: string): string =>
+  `sum by (source_workload, destination_workload) (rate(
+  ${metric}{
+    reporter="destination", connection_security_policy!="mutual_tls"}[5m]))`;
 
 /** Response flags and details are those of Envoy's access log, the texts of ztunnel those of its `src/proxy.rs`. */
 export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
@@ -28,7 +34,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
     seen: "Requests fail with status 503 and the text `no healthy upstream`, and the proxy that sends them logs response flag `UH`.",
     show: [
       `${proxyLog} | grep -w UH`,
-      "istioctl proxy-config endpoints POD.NAMESPACE --cluster 'outbound|PORT|SUBSET|HOST'",
+      "istioctl proxy-config endpoints POD.NAMESPACE \\\n  --cluster 'outbound|PORT|SUBSET|HOST'",
     ],
   },
   overflow: {
@@ -39,14 +45,14 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   "backend-error": {
     title: "500 that the application did not send",
     seen: "Requests get status 500 from the gateway or the waypoint, and the application logs no request.",
-    show: [`${proxyLog} | grep ' 500 '`, "kubectl describe httproute NAME --namespace NAMESPACE"],
+    show: [`${proxyLog} | grep ' 500 '`, "kubectl describe httproute NAME -n NAMESPACE"],
   },
   reset: {
     title: "503 with `UF` or `UC`, `Connection reset by peer`",
     seen: "A client with a proxy gets status 503 and `upstream connect error or disconnect/reset before headers`, with response flag `UC` or `UF`; a client without one gets `Connection reset by peer`. The sidecar of the server logs `NR` with `filter_chain_not_found`; ztunnel logs `connection closed due to policy rejection`.",
     show: [
-      `${proxyLog} | grep -E 'filter_chain_not_found|UC|UF'`,
-      "kubectl logs daemonset/ztunnel --namespace istio-system --tail 200 | grep 'policy rejection'",
+      `${proxyLog} |\n  grep -E 'filter_chain_not_found|UC|UF'`,
+      "kubectl logs daemonset/ztunnel -n istio-system | grep 'policy rejection'",
     ],
   },
   "access-denied": {
@@ -54,7 +60,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
     seen: "Requests get status 403 and `RBAC: access denied`, and the proxy of the server logs `rbac_access_denied_matched_policy`. Where ztunnel or TCP decides, the connection is closed, and ztunnel logs `allow policies exist, but none allowed` or `explicitly denied by`, with the policy.",
     show: [
       `${proxyLog} | grep rbac_access_denied`,
-      "kubectl logs daemonset/ztunnel --namespace istio-system --tail 200 | grep 'policy rejection'",
+      "kubectl logs daemonset/ztunnel -n istio-system | grep 'policy rejection'",
     ],
   },
   fault: {
@@ -65,12 +71,12 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   "no-address": {
     title: "`Could not resolve host`",
     seen: "Clients report that the host cannot be resolved (`NXDOMAIN`), and no proxy logs a request.",
-    show: ["kubectl get service --namespace NAMESPACE"],
+    show: ["kubectl get service -n NAMESPACE"],
   },
   "not-imported": {
     title: "502, `BlackHoleCluster` or `PassthroughCluster`",
     seen: "The sidecar of the client does not know the host: it answers 502 or closes the connection (`BlackHoleCluster`) with REGISTRY_ONLY, and otherwise passes the request on as it is (`PassthroughCluster`).",
-    show: [`${proxyLog} | grep -E 'BlackHoleCluster|PassthroughCluster|block_all'`],
+    show: [`${proxyLog} |\n  grep -E 'BlackHoleCluster|PassthroughCluster|block_all'`],
   },
   "open-access": {
     title: "Nothing fails: requests are answered that should be denied",
@@ -80,25 +86,23 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   plaintext: {
     title: "Nothing fails: requests arrive without mTLS",
     seen: "Nothing fails. Requests without mTLS are accepted, which the metrics of the server's side show.",
-    show: [
-      "# in Prometheus:",
-      'sum by (source_workload, destination_workload) (rate(istio_requests_total{reporter="destination", connection_security_policy!="mutual_tls"}[5m]))',
-      'sum by (source_workload, destination_workload) (rate(istio_tcp_connections_opened_total{reporter="destination", connection_security_policy!="mutual_tls"}[5m]))',
-    ],
+    show: ["# in Prometheus:", plaintextOf("istio_requests_total"), plaintextOf("istio_tcp_connections_opened_total")],
   },
   "outside-mesh": {
     title: "Nothing fails: pods are outside the mesh",
     seen: "Pods start without a sidecar, or ztunnel does not capture them. Their traffic is neither encrypted nor checked by any policy.",
     show: [
       "istioctl proxy-status | grep NAMESPACE",
-      "istioctl ztunnel-config workload --workload-namespace NAMESPACE   # PROTOCOL is TCP instead of HBONE",
+      "# the column PROTOCOL is TCP instead of HBONE:",
+      "istioctl ztunnel-config workload --workload-namespace NAMESPACE",
     ],
   },
   "waypoint-bypassed": {
     title: "Nothing fails: requests bypass a waypoint",
     seen: "Nothing fails. Requests do not pass the waypoint, so that its policies and routes do not apply to them and its access log does not have them.",
     show: [
-      "istioctl ztunnel-config service --service-namespace NAMESPACE   # the column WAYPOINT",
+      "# the column WAYPOINT:",
+      "istioctl ztunnel-config service --service-namespace NAMESPACE",
       "istioctl waypoint status --namespace NAMESPACE",
     ],
   },
@@ -120,10 +124,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   "config-refused": {
     title: "Proxies keep an old configuration",
     seen: "Envoy refuses the new configuration, or istiod leaves a part of it out. Proxies that run keep the old one, and new ones have none. The metric `pilot_total_xds_rejects` of istiod rises.",
-    show: [
-      "istioctl proxy-status",
-      "kubectl logs deployment/istiod --namespace istio-system --tail 500 | grep -i reject",
-    ],
+    show: ["istioctl proxy-status", "kubectl logs deployment/istiod -n istio-system | grep -i reject"],
   },
   "api-refused": {
     title: "`kubectl apply` or the GitOps controller reports an error",
@@ -133,7 +134,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   "pods-refused": {
     title: "New pods are not created",
     seen: "A rollout stops: the ReplicaSet reports `FailedCreate`, with the message of the injector.",
-    show: ["kubectl get events --namespace NAMESPACE --field-selector reason=FailedCreate"],
+    show: ["kubectl get events -n NAMESPACE --field-selector reason=FailedCreate"],
   },
   "webhook-fails": {
     title: "`failed calling webhook`",
@@ -157,7 +158,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   load: {
     title: "Proxies or the collector need more CPU and memory",
     seen: "Proxies, the application or the collector of spans need more CPU and memory than before, at the same number of requests.",
-    show: ["kubectl top pods --namespace NAMESPACE --containers"],
+    show: ["kubectl top pods -n NAMESPACE --containers"],
   },
   "protection-missing": {
     title: "Nothing is seen until it is used: a protection is missing",

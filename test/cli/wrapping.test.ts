@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { meshward } from "./terminal.ts";
 
 const root = join(import.meta.dirname, "../..");
-const typo = join(root, "policies/tour/07-canary-typo.yaml");
+const typo = join(root, "policies/tour/2-canary/04-typo.yaml");
 const tour = join(root, "policies/tour");
 
 const commands = [
@@ -16,8 +16,8 @@ const commands = [
   ["rules", "virtual-service-weights-not-100"],
   ["check", typo],
   ["check", typo, "--no-such-option"],
-  ["explain", "namespace/reception", "--mesh", tour],
-  ["explain", "namespace/reception", "--mesh", tour, "--delete", join(tour, "05-canary-subsets.yaml")],
+  ["explain", "namespace/shop", "--mesh", tour],
+  ["explain", "namespace/shop", "--mesh", tour, "--delete", join(tour, "2-canary/02-subsets.yaml")],
 ];
 
 /** A line that is broken leaves at least one space where another word would have gone; code and names are not broken. */

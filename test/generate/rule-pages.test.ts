@@ -60,9 +60,9 @@ test("the commands of Meshward on the pages are commands with these options", as
   assert.ok(commands.size >= 4);
   const given = ["host HOST --from NAMESPACE", "deployment/NAMESPACE/NAME", "namespace/NAMESPACE"];
   const meant = [
-    "host booking.reception.svc.cluster.local --from records",
-    "deployment/records/patient-files",
-    "namespace/records",
+    "host checkout.shop.svc.cluster.local --from payments",
+    "deployment/payments/api",
+    "namespace/payments",
   ];
   for (const command of commands) {
     let line = command.replace("cluster", "policies/tour").replace("RULE", "virtual-service-subset-not-found");
