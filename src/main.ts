@@ -69,6 +69,7 @@ async function main(): Promise<void> {
     colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
     // Some terminals report 0.
     columns: process.stdout.columns || undefined,
+    errorColumns: process.stderr.columns || undefined,
     env: process.env,
     hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,
     ask: process.stdin.isTTY && process.stdout.isTTY ? ask : undefined,

@@ -86,7 +86,7 @@ function catalogue(rules: readonly Rule[], page: Page): string {
   const isNarrow = page.columns !== undefined && page.columns - width - 18 < columnsForSentences;
   const line = (rule: Rule) =>
     isNarrow
-      ? `${rule.id}  ${shownMode(rule)}\n${hanging("    ", rule.summary, page)}`
+      ? `${hanging("", `${rule.id}  ${shownMode(rule)}`, page)}\n${hanging("    ", rule.summary, page)}`
       : hanging(head(rule), rule.summary, page);
   const legend =
     "The mode is that of the profile baseline. (P): the rule applies only in protected namespaces; (P: mode): its mode there.";

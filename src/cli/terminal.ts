@@ -11,6 +11,8 @@ export interface Terminal {
   readonly colour: boolean;
   /** The width of the terminal that `out` writes to; undefined if it is not a terminal. */
   readonly columns?: number | undefined;
+  /** The same for `error`. */
+  readonly errorColumns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Prints a hint for a user at a terminal; undefined if there is no terminal and everything is logged. */
   readonly hint?: ((text: string) => void) | undefined;

@@ -31,6 +31,7 @@ export async function meshward(
     },
     colour: false,
     columns: options.columns,
+    errorColumns: options.columns,
     hint: options.hint,
     ask: options.ask,
     env: options.env ?? {},
