@@ -154,6 +154,9 @@ const cases: Readonly<
       "allow",
     ],
     [[exception({ rules: [id], expiresAt: "2026-11-25" })], { object: weights(20) }, "deny"],
+    // A date is a whole day.
+    [[exception({ rules: [id], expiresAt: "2026-11-26" })], { object: weights(20) }, "allow"],
+    [[exception({ rules: [id], expiresAt: "2026-11-26T12:00:00Z" })], { object: weights(20) }, "deny"],
   ],
   "break glass": [
     [
@@ -303,5 +306,7 @@ describe("what cannot be translated exactly", () => {
     assert.equal(exportOf(loaded([])).until, undefined);
     const { until } = exportOf(loaded([exception({ rules: [id], expiresAt: "2027-01-31T18:00:00+02:00" })]));
     assert.equal(until, "2027-01-31T16:00:00.000Z");
+    const ofDate = exportOf(loaded([exception({ rules: [id], expiresAt: "2027-01-31" })]));
+    assert.equal(ofDate.until, "2027-02-01T00:00:00.000Z");
   });
 });
