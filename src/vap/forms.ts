@@ -47,6 +47,10 @@ function formOfBuiltIn(rule: Rule): Form | string {
 
 /** Why rules about one object have no form in CEL. */
 const withoutForm: ReadonlyMap<string, string> = new Map([
+  [
+    "authorization-policy-never-matches",
+    "it looks for many patterns in each text of a policy, at places that CEL cannot number",
+  ],
   ["authorization-policy-principal-malformed", "it compares parts of texts by their places, which CEL cannot number"],
   [
     "authorization-policy-rules-split",

@@ -114,6 +114,12 @@ describe("manifests refuses, and says what to do", () => {
     assert.match(await refused("--url", "https://a.example", "--certificates", "secret"), /remove one of them/);
     assert.match(await refused("--url", "https://a.example", "--monitoring"), /remove one of them/);
     assert.match(await refused("--ca-file", file("ca.crt", authority)), /add --certificates secret/);
+    assert.match(await refused("--client-name", "kube-apiserver"), /needs --client-ca-config-map/);
+    assert.match(
+      await refused("--client-ca-config-map", "callers", "--url", "https://gate.example.com"),
+      /--client-ca-config-map is about a Meshward in the cluster/,
+    );
+    assert.match(await refused("--client-ca-config-map", "Callers"), /expected the name of an object/);
   });
 
   test("values that the API server would refuse", async () => {

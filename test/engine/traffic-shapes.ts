@@ -143,6 +143,25 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Sidecar that hides n VirtualServices with subsets, and n services from DestinationRules without TLS",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          istio("VirtualService", `r-${i}`, {
+            hosts: [`s-${i}`],
+            http: [{ route: [{ destination: { host: `s-${i}`, subset: "v1" } }] }],
+          }),
+        ),
+        ...list(n, (i) => service(`s-${i}`)),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${i}`, { host: `s-${i}`, trafficPolicy: { tls: { mode: "DISABLE" } } }),
+        ),
+      ],
+      change: { object: istio("Sidecar", "s", { egress: [{ hosts: ["elsewhere/*"] }] }) },
+    }),
+  },
+  {
     title: "a Service whose host n VirtualServices route, which is deleted",
     world: (n) => ({
       objects: [
@@ -151,6 +170,25 @@ export const trafficShapes: readonly CostShape[] = [
         ...list(n, (i) => istio("VirtualService", `r-${i}`, { hosts: ["a"], http: [{ route: [to("b")] }] })),
       ],
       change: { old: service("a") },
+    }),
+  },
+  {
+    title: "a route of the Gateway API with n hostnames of another owner",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+          spec: {
+            gatewayClassName: "istio",
+            listeners: [{ name: "l", port: 80, protocol: "HTTP", hostname: "*.owned.example.com" }],
+          },
+        }),
+      ],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: { parentRefs: [{ name: "g" }], hostnames: list(n, (i) => `a-${i}.owned.example.com`) },
+        }),
+      },
     }),
   },
   {

@@ -1,10 +1,9 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
-import { namespaceOfService } from "../../mesh/membership/services.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { Labelled } from "../../mesh/objects/labelled.ts";
+import { podsNearService, type Service } from "../../mesh/membership/services.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
@@ -14,78 +13,63 @@ import {
   virtualServicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rules.ts";
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 
-/** The workloads of a namespace by their labels, without proxies. */
-const workloadsByLabels = fact(
-  "workloadsByLabels",
-  "Namespace",
-  [workloadsOfNamespace],
-  (namespace, mesh): Labelled<ObjectOf<"Workload">> =>
-    new Labelled(
-      mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload)),
-      ({ pod }) => pod.labels,
-    ),
-);
+type Subset = DestinationRule["spec"]["subsets"][number];
 
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, namespaceOfService, workloadsByLabels, virtualServicesOfDestinationRule],
+  reads: [servicesOfDestinationRule, podsNearService, virtualServicesOfDestinationRule],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
   summary: "Requests are routed to a subset whose labels no workload of the service has.",
   why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label with another value, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
+  incident: {
+    symptoms: ["no-endpoints"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Only the share of the requests that goes to this subset fails.",
+    wayOut:
+      "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
+    silentWhen:
+      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known.",
+    page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
+  },
 
   *check(rule, mesh) {
-    const { settings } = mesh;
-    if (!isServed(rule, settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
+    if (!isServed(rule, mesh.settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-      const [namespace] = mesh.related(namespaceOfService, service);
-      const pods = podsOf(service, namespace, mesh);
-      if (pods === undefined || namespace === undefined) continue;
+      const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
+      // They are elsewhere, or do not run yet.
+      if (pods === undefined || pods.all.length === 0) continue;
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (!isPlaced(subset) && areVersions(subset, service, pods)) yield* problemOf({ rule, i, namespace }, mesh);
+        if (areVersions(subset, pods, mesh)) yield* problemOf({ rule, i, service }, mesh);
       }
     }
   },
 });
 
-/** The workloads of the namespace; undefined: none is the Service's, because they are elsewhere, or do not run yet. */
-function podsOf(
-  { spec: { selector, type } }: ObjectOf<"Service">,
-  namespace: ObjectOf<"Namespace"> | undefined,
-  mesh: MeshView<typeof workloadsByLabels>,
-): Labelled<ObjectOf<"Workload">> | undefined {
-  if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) return undefined;
-  const workloads = mesh.get(workloadsByLabels, namespace);
-  return workloads.selected(selector).length === 0 ? undefined : workloads;
-}
-
-/** Whether workloads of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
-function areVersions(
-  { labels }: DestinationRule["spec"]["subsets"][number],
-  { spec: { selector } }: ObjectOf<"Service">,
-  pods: Labelled<ObjectOf<"Workload">>,
-): boolean {
-  if (pods.selected({ ...selector, ...labels }).length > 0) return false;
-  const keys = Object.keys(labels);
-  return pods.selected(selector).some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
+/** Whether pods of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
+function areVersions(subset: Subset, pods: Labelled<Workload>, mesh: MeshView): boolean {
+  if (isPlaced(subset) || pods.selected(subset.labels).length > 0) return false;
+  const keys = Object.keys(subset.labels);
+  mesh.visited(pods.all.length);
+  return pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
 }
 
 interface Empty {
   readonly rule: DestinationRule;
   /** The position of the subset. */
   readonly i: number;
-  readonly namespace: ObjectOf<"Namespace">;
+  readonly service: Service;
 }
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, namespace }: Empty,
+  { rule, i, service }: Empty,
   mesh: MeshView<typeof virtualServicesOfDestinationRule>,
 ): Iterable<Problem> {
   const { settings } = mesh;
@@ -100,7 +84,7 @@ function* problemOf(
     message: `No workload of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
     key: JSON.stringify([host, name, labels]),
     related: [user],
-    evidence: [user, absent("Workload", namespace.metadata.name)],
+    evidence: [user, absent("Workload", service.metadata.namespace)],
   };
 }
 
@@ -110,7 +94,7 @@ const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>
 const rollouts = "argo-rollouts.argoproj.io/";
 
 /** Labels that istiod or a controller adds to pods. */
-const isPlaced = ({ labels }: DestinationRule["spec"]["subsets"][number]): boolean =>
+const isPlaced = ({ labels }: Subset): boolean =>
   Object.keys(labels).some(
     (key) =>
       key === "rollouts-pod-template-hash" ||

@@ -8,6 +8,7 @@ import {
   namespacesOfDestinationRule,
   serviceEntriesOfDestinationRule,
 } from "../../mesh/client-tls/destinations.ts";
+import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { type TlsPath, tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
@@ -18,8 +19,8 @@ const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, n
 export const destinationRuleTlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
-  reads: [...finding, tlsPathsByRule],
-  worksWithout: ["Service", "ServiceEntry", "Workload"],
+  reads: [...finding, hiddenClients, tlsPathsByRule],
+  worksWithout: ["Service", "ServiceEntry", "Sidecar", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
@@ -27,12 +28,24 @@ export const destinationRuleTlsBreaksStrict = defineRule({
     "A DestinationRule uses plaintext, or SIMPLE or MUTUAL TLS, for a workload whose sidecar accepts only the mesh's own mTLS.",
   why: "The client's proxy uses what the DestinationRule says, and the sidecar of a STRICT workload resets every connection without a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go). For protected namespaces, destination-rule-plaintext reports plaintext.",
   fix: "Remove `tls`, so that auto mTLS applies, or set ISTIO_MUTUAL. TLS that the application terminates is sent inside the mesh's mTLS.",
+  incident: {
+    symptoms: ["reset"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "All requests of clients that use the DestinationRule fail, and those of other clients succeed.",
+    wayOut: "Remove `tls` from the DestinationRule, or delete it: auto mTLS applies again within seconds.",
+    silentWhen:
+      "The host is outside the mesh, or its workloads are not STRICT. destination-rule-plaintext reports plaintext for protected namespaces.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(rule, mesh) {
     if (!setsClientTls(rule)) return;
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
-      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? []) yield* refusedOn(path, namespace);
+      const hidden = mesh.get(hiddenClients, rule).of(namespace.metadata.name);
+      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? [])
+        if (hidden.size === 0 || ![...path.clients].flat().every((one) => hidden.has(one)))
+          yield* refusedOn(path, namespace);
       yield;
     }
   },

@@ -13,6 +13,16 @@ export const gatewayOpenToAll = defineRule({
   summary: "A Gateway of a protected namespace lets VirtualServices of every namespace serve every host.",
   why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace). Whoever may create a VirtualService anywhere can serve any host at this gateway, with its address and its certificate.",
   fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway.",
+  incident: {
+    symptoms: ["protection-missing", "other-destination"],
+    proxies: ["gateway"],
+    seen: "Nothing, until a VirtualService of another namespace serves a host here. Then its requests are answered by another team.",
+    wayOut:
+      "Delete the VirtualService that took the host (`kubectl get virtualservice -A`), then list the hosts of the Gateway.",
+    silentWhen:
+      "The server has mode AUTO_PASSTHROUGH, where no VirtualService decides, or some namespace or part of the host is named.",
+    page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
+  },
 
   cel: {
     problems: `${isServedInCel} && has(object.spec) && has(object.spec.servers)

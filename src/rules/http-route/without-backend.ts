@@ -11,6 +11,14 @@ export const httpRouteWithoutBackend = defineRule({
   summary: "A rule of a route has no backend with a weight above 0, so all its requests fail.",
   why: "Without a redirect, HTTP requests then get 500 and other connections are closed (Istio pilot/pkg/config/kube/gateway/conversion.go convertHTTPRoute, convertGRPCRoute, convertTLSRoute).",
   fix: "Add a backend, set a weight above 0, or remove the rule.",
+  incident: {
+    symptoms: ["backend-error"],
+    proxies: ["gateway", "waypoint"],
+    seen: "All requests of the rule get 500, and connections of TLS and TCP are closed.",
+    wayOut: "Apply the previous version of the route.",
+    silentWhen: "The rule redirects, or has a filter of an extension, which may answer the requests.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   cel: {
     problems: `(has(object.spec) && has(object.spec.rules) ? object.spec.rules : [])

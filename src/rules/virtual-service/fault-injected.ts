@@ -25,6 +25,14 @@ export const virtualServiceFaultInjected = defineRule({
   summary: "A route of a protected namespace delays or aborts requests on purpose.",
   why: "Envoy delays or answers this share of the requests itself (Istio pilot/pkg/networking/core/route/route.go TranslateFault). That is for tests, and what a test leaves behind looks like an outage of the service. A fault without a percentage affects no request.",
   fix: "Remove the fault from the route.",
+  incident: {
+    symptoms: ["fault"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A constant share of the requests fails with the status in the fault, or is late by the same time.",
+    wayOut: "Remove `fault` from the route.",
+    silentWhen: "The percentage is 0 or not set, or the delay is exponential, which Envoy does not get.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/fault-injection/",
+  },
 
   cel: {
     problems: `${routes}.filter(r, ${delayed}).map(r, ${identity("delay")})
