@@ -36,8 +36,8 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
   /** Two meshes or reports. */
   readonly diff?: readonly string[];
   readonly writeExceptions?: string;
-  /** Days. */
-  readonly expires: number;
+  /** As `spec.expiresAt` of an exception. */
+  readonly expires: string;
 }
 
 /** The policies in force. Throws a UsageError if one has errors. */

@@ -1,5 +1,7 @@
 import { Option } from "commander";
 import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
+import { impossibleNames } from "../policy/impossible-names.ts";
+import { inDocumentOrder } from "../policy/schema-problems.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
@@ -42,17 +44,28 @@ export interface PoliciesInForce {
 }
 
 /**
- * The profile, overridden by the documents of `--policies` and by `more`. Throws a UsageError for an unknown profile.
+ * The profile, overridden by the documents of `--policies` and by `more`. Names in files that no object can have are errors, but
+ * not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
-  options: Pick<PolicyOptions, "policies" | "profile">,
+  options: Pick<PolicyOptions, "policies" | "profile"> & { readonly isServer?: boolean },
   more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
   const { documents, errors } = await documentsOf(options);
   const sources = [...documents, ...more];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
-  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
+  const lint = options.isServer === true ? [] : sources.flatMap(impossibleIn);
+  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors, ...lint] };
+}
+
+function impossibleIn(source: PolicySource): readonly SourceError[] {
+  // Objects of a cluster have no lines; their status says what they select.
+  if (source.locate([]).line === 0) return [];
+  return inDocumentOrder(source.raw, impossibleNames(source.raw)).map(({ at, message }) => {
+    const { line, column } = source.locate(at);
+    return { file: source.file, line, column, message: `${titleOf(source.raw)}: ${message}` };
+  });
 }
 
 /**
@@ -72,7 +85,8 @@ export async function policiesWith(
   const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
   const sources = [...documents, ...others];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
-  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
+  const lint = sources.flatMap(impossibleIn);
+  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors, ...lint] };
 }
 
 /** The profile of `--profile`. Throws a UsageError if there is none of this name. */

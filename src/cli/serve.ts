@@ -263,7 +263,7 @@ const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConn
 async function policiesAtStart(options: ServeOptions) {
   if (options.policiesFromCluster && options.mesh !== clusterWord)
     throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
-  const inForce = await policiesOf(options);
+  const inForce = await policiesOf({ ...options, isServer: true });
   if (inForce.errors.length > 0)
     throw new UsageError(
       `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,

@@ -6,7 +6,7 @@ import { namespaceOf } from "../engine/setting.ts";
 import { schemaUrl } from "../config/rule-page.ts";
 import { identityOf } from "../kube/identity.ts";
 import { apiVersion } from "../policy/documents.ts";
-import { dateAfter } from "../policy/expiry.ts";
+import { expiryOf } from "../policy/expiry.ts";
 import { fingerprintOf } from "../policy/fingerprint.ts";
 import { unwritable } from "../text/file-errors.ts";
 import { counted } from "../text/phrases.ts";
@@ -15,8 +15,8 @@ import { tellNote, type Terminal } from "./terminal.ts";
 
 export interface WriteExceptionsOptions {
   readonly writeExceptions?: string;
-  /** Days. */
-  readonly expires: number;
+  /** As `spec.expiresAt`. */
+  readonly expires: string;
 }
 
 export const writeExceptionsOption = () =>
@@ -25,14 +25,18 @@ export const writeExceptionsOption = () =>
     "write MeshwardException documents that accept every finding that denies or warns",
   );
 export const expiresOption = () =>
-  new Option("--expires <days>", "for --write-exceptions: the time until they end, such as 90d")
-    .argParser(days)
-    .default(90, "90d");
+  new Option(
+    "--expires <when>",
+    "for --write-exceptions: when they end: a time from now (90d, 12w, 36h), a date (2027-01-31), or a time with a zone",
+  )
+    .argParser(expiry)
+    .default(expiry(byDefault), byDefault);
+const byDefault = "90d";
 
-function days(text: string): number {
-  const [, count] = /^(\d{1,4})d$/.exec(text) ?? [];
-  if (count !== undefined && Number(count) > 0) return Number(count);
-  throw new InvalidArgumentError("expected a number of days, such as 90d.");
+function expiry(text: string): string {
+  const found = expiryOf(text, new Date());
+  if ("expiresAt" in found) return found.expiresAt;
+  throw new InvalidArgumentError(`${found.problem}.`);
 }
 
 /**
@@ -41,13 +45,12 @@ function days(text: string): number {
  */
 export function writeExceptions(
   rulings: readonly Ruling[],
-  { writeExceptions: file, expires }: WriteExceptionsOptions,
+  { writeExceptions: file, expires: expiresAt }: WriteExceptionsOptions,
   terminal: Terminal,
 ): void {
   if (file === undefined) return;
   const findings = rulings.flatMap(({ finding, mode }) => (mode === "deny" || mode === "warn" ? [finding] : []));
   const places = Map.groupBy(findings, ({ rule, subject }) => `${namespaceOf(subject)} ${rule.id}`);
-  const expiresAt = dateAfter(expires, new Date());
   const documents = [...places]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([place, members]) => {

@@ -23,6 +23,37 @@ export const isExpired = ({ expiresAt }: { readonly expiresAt: string }, now: Da
 /** Whole days until the end, rounded up; 0 or less: it has ended. */
 export const daysLeft = (expiresAt: string, now: Date): number => Math.ceil((endOf(expiresAt) - now.getTime()) / dayMs);
 
-/** The end of an exception that starts now and lasts for so many days, as a date. */
-export const dateAfter = (days: number, now: Date): string =>
-  new Date(now.getTime() + days * dayMs).toISOString().slice(0, 10);
+/** The longest time for which Meshward writes an exception, in days: that of `spec.exceptions.maxDays`. */
+export const mostDays = 3660;
+
+const unitsMs: Readonly<Record<string, number>> = { w: 7 * dayMs, d: dayMs, h: 3_600_000, m: 60_000, s: 1_000 };
+const duration = /^(?:\d{1,9}[wdhms])+$/;
+
+/**
+ * When an exception ends that is written now: `90d`, `12w`, `36h` and `1d12h` from now, or what `expiresAt` accepts, which has to
+ * be in the future. Days and weeks end with a day. `problem` is a sentence without a full stop.
+ */
+export function expiryOf(text: string, now: Date): { readonly expiresAt: string } | { readonly problem: string } {
+  const expiresAt = isExpiry(text) ? text : duration.test(text) ? after(text, now) : undefined;
+  if (expiresAt === undefined)
+    return {
+      problem:
+        "expected a time from now such as 90d, 12w or 36h, a date such as 2027-01-31, or a time with a zone such as 2027-01-31T18:00:00Z",
+    };
+  if (endOf(expiresAt) <= now.getTime()) return { problem: `${text} is not in the future` };
+  return daysLeft(expiresAt, now) > mostDays + 1
+    ? { problem: `an exception for more than ${mostDays} days is none: nobody would look at it again` }
+    : { expiresAt };
+}
+
+/** The time after a duration, as a date if the duration is of whole days. */
+function after(text: string, now: Date): string {
+  const parts = [...text.matchAll(/(\d+)([wdhms])/g)];
+  const ms = parts.reduce((sum, [, count, unit = ""]) => sum + Number(count) * (unitsMs[unit] ?? 0), 0);
+  const time = new Date(Math.min(now.getTime() + ms, latestMs)).toISOString();
+  return parts.every(([, , unit]) => unit === "d" || unit === "w") && ms > 0
+    ? time.slice(0, 10)
+    : `${time.slice(0, 19)}Z`;
+}
+/** The last time that has four digits for its year. */
+const latestMs = Date.UTC(9999, 11, 31);

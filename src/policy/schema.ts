@@ -1,5 +1,6 @@
 import { kinds } from "../kube/kinds.ts";
 import { apiVersion, everyRule, filledParameters, modes, type ParameterValue, type RuleMetadata } from "./documents.ts";
+import { mostDays } from "./expiry.ts";
 
 /** A JSON Schema (draft-07), as plain JSON. */
 export type JsonSchema = { readonly [keyword: string]: unknown };
@@ -137,7 +138,7 @@ const exceptionLimits = record(
     maxDays: {
       type: "integer",
       minimum: 1,
-      maximum: 3660,
+      maximum: mostDays,
       description: "The longest time, in days from now, until an exception has to end.",
     },
     writers: {

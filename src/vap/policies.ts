@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../deploy/object.ts";
 import { defaultsOf, type Mode, modesOf, type Rule } from "../engine/rule.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
 import { filledParameters, type Exception, type PolicyDocument } from "../policy/documents.ts";
+import { endOf, isExpired } from "../policy/expiry.ts";
 import { compileMatch } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { RuleEntry } from "../policy/scopes.ts";
@@ -45,7 +46,7 @@ export function admissionPolicies(options: ExportOptions): Exported {
     else {
       objects.push(...found.objects);
       exported.push({ rule: rule.id, modes: found.modes });
-      ends.push(...found.exceptions.map(({ expiresAt }) => Date.parse(expiresAt)));
+      ends.push(...found.exceptions.map(({ expiresAt }) => endOf(expiresAt)));
     }
   }
   const until = ends.length === 0 ? undefined : new Date(Math.min(...ends)).toISOString();
@@ -103,7 +104,7 @@ function reasonAgainst(rule: Rule, entries: readonly RuleEntry[]): string | unde
 
 function exceptionsFor(rule: Rule, { policies, now }: ExportOptions): readonly Exception[] | string {
   const found = policies.exceptions.filter(
-    ({ spec, expiresAt }) => spec.rules.includes(rule.id) && Date.parse(expiresAt) > now.getTime(),
+    ({ spec, expiresAt }) => spec.rules.includes(rule.id) && !isExpired({ expiresAt }, now),
   );
   const single = found.find(({ spec }) => spec.match?.fingerprints !== undefined);
   if (single !== undefined) return `${single.title} accepts single findings, which CEL cannot tell from others`;

@@ -18,7 +18,7 @@ import {
   succeeds,
   virtualService,
 } from "./environment.ts";
-import { type Meshward, register, startMeshward } from "./meshward.ts";
+import { type Meshward, register, startMeshward, wayOut } from "./meshward.ts";
 import { until } from "./program.ts";
 import type { UserName } from "./users.ts";
 
@@ -250,6 +250,80 @@ describe("policies of the cluster", { skip }, () => {
     await succeeds(plane, ["delete", "mwp", "on-call"]);
     await until("break glass to be gone", async () => ((await tryGlass()).code === 0 ? undefined : true));
     isDenied(await tryGlass(), new RegExp(weights));
+  });
+
+  test("a rule of a policy denies, warns, accepts, is broken and is mended", async () => {
+    const own = (mode: string, expression = "object.spec.http.all(r, has(r.timeout))"): Raw =>
+      policy("ours", {
+        match: { namespaces: { names: ["billing"] } },
+        customRules: [
+          { id: "timeouts", kinds: ["VirtualService"], mode, expression, message: "Every route needs a timeout" },
+        ],
+      });
+    const route = (timeout?: string): Raw => {
+      const object = virtualService("billing", "routed", [100]);
+      for (const one of object["spec"].http) if (timeout !== undefined) one.timeout = timeout;
+      return object;
+    };
+    const create = (object: Raw) =>
+      send(plane, ["create", "--dry-run=server", "-f", "-"], { as: "tenant", objects: [object] });
+    const untilSaid = (what: string, wanted: (output: Output) => boolean) =>
+      until(what, async () => {
+        const output = await create(route());
+        return wanted(output) ? output : undefined;
+      });
+    assert.equal((await create(route())).code, 0);
+
+    await succeeds(plane, ["apply", "-f", "-"], [own("deny")]);
+    isDenied(await untilSaid("a denial", ({ code }) => code !== 0), /\[ours\/timeouts\].*Every route needs a timeout/s);
+    assert.equal((await create(route("5s"))).code, 0);
+    assert.equal((await create({ ...route(), metadata: { name: "routed", namespace: "shop" } })).code, 0);
+    await untilCondition(["mwp", "ours"], "InForce", { status: "True" });
+
+    await succeeds(plane, ["apply", "-f", "-"], [own("warn")]);
+    const warned = await untilSaid("a warning", ({ code }) => code === 0);
+    assert.match(warned.stderr, /Warning: .*ours\/timeouts/);
+
+    await succeeds(plane, ["apply", "-f", "-"], [own("deny")]);
+    await untilSaid("a denial again", ({ code }) => code !== 0);
+    const accepted = exception(
+      "slow",
+      { rules: ["ours/timeouts"], match: { objects: { names: ["routed"] } }, expiresAt: inSeconds(86_400) },
+      "billing",
+    );
+    await succeeds(plane, ["apply", "-f", "-"], [accepted], { as: "security" });
+    await untilSaid("the exception", ({ code }) => code === 0);
+    await succeeds(plane, ["delete", "mwe", "slow", "-n", "billing"]);
+    await untilSaid("a denial without the exception", ({ code }) => code !== 0);
+
+    // Meshward refuses a wrong expression when it is asked.
+    const wrongField = "object.spec.http.all(r, has(r.timeoutt))";
+    isDenied(
+      await apply([own("deny", wrongField)]),
+      /spec\.customRules\[0\]\.expression: .*timeoutt.*did you mean "timeout".*line 1, column \d+/,
+    );
+    await succeeds(plane, wayOut);
+    await succeeds(plane, ["apply", "-f", "-"], [own("deny", wrongField)]);
+    await register(plane, meshward);
+    const broken = await untilCondition(["mwp", "ours"], "Broken", { status: "True", reason: "Invalid" });
+    assert.match(broken["message"], /timeoutt/);
+    await untilCondition(["mwp", "ours"], "InForce", { status: "True", reason: "LastValidGeneration" });
+    isDenied(await create(route()), /ours\/timeouts/);
+    assert.equal((await create(route("5s"))).code, 0);
+
+    await succeeds(plane, ["apply", "-f", "-"], [own("warn")]);
+    await untilCondition(["mwp", "ours"], "Broken", { status: "False", reason: "Valid" });
+    assert.match((await untilSaid("the mended rule", ({ code }) => code === 0)).stderr, /ours\/timeouts/);
+
+    // An expression that fails for an object decides nothing about it, which is denied unless onError says otherwise.
+    await succeeds(
+      plane,
+      ["apply", "-f", "-"],
+      [own("deny", "object.spec.http.all(r, duration(r.timeout) < duration('9s'))")],
+    );
+    isDenied(await untilSaid("a failure", ({ code }) => code !== 0), /ours\/timeouts.*expression of this rule failed/s);
+    await succeeds(plane, ["delete", "mwp", "ours"]);
+    await untilSaid("no rule", ({ code, stderr }) => code === 0 && !stderr.includes("ours/"));
   });
 
   test("while a policy is edited again and again, every review is decided by a whole set", async (t) => {

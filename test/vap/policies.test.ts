@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { CelInput } from "@bufbuild/cel";
+import { type CelInput, celMap } from "@bufbuild/cel";
 import { createGate } from "../../src/admission/gate.ts";
 import { metered } from "../../src/cel/cost.ts";
 import { CelLanguage, parseExpression } from "../../src/cel/program.ts";
@@ -31,7 +31,7 @@ const namespaces: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 function evaluated(expression: string, values: Readonly<Record<string, CelInput>>): CelInput {
   const parsed = parseExpression(expression);
   if ("message" in parsed) throw new Error(`${parsed.message}\n${expression}`);
-  return metered(1_000_000, () => language.program(parsed)(values)).value as CelInput;
+  return metered(1_000_000, () => language.program(parsed)(values)).value;
 }
 
 /** What a ValidatingAdmissionPolicy does to a request: its variables one after the other, then its validations. */
@@ -44,17 +44,10 @@ function refuses({ spec }: Loose, request: Loose): boolean {
   };
   if (spec.matchConditions.some(({ expression }: Loose) => evaluated(expression, given) === false)) return false;
   const variables: Record<string, CelInput> = {};
-  const all = () => ({ ...given, variables: new Map(Object.entries(variables)) as unknown as CelInput });
-  for (const { name, expression } of spec.variables) variables[name] = evaluated(expression, shown(all()));
-  return spec.validations.some(({ expression }: Loose) => evaluated(expression, shown(all())) !== true);
+  const all = () => ({ ...given, variables: celMap(new Map(Object.entries(variables))) });
+  for (const { name, expression } of spec.variables) variables[name] = evaluated(expression, all());
+  return spec.validations.some(({ expression }: Loose) => evaluated(expression, all()) !== true);
 }
-/** Maps of the CEL library have values that are of CEL already. */
-const shown = ({ variables, ...given }: Loose): Record<string, CelInput> => ({
-  ...given,
-  variables: mapOf(variables as Map<string, CelInput>),
-});
-const mapOf = (entries: ReadonlyMap<string, CelInput>): CelInput => Object.fromEntries(entries) as unknown as CelInput;
-
 const document = (kind: string, metadata: Raw, spec: Raw): Raw => ({
   apiVersion: "meshward.io/v1alpha1",
   kind,
@@ -161,6 +154,9 @@ const cases: Readonly<
       "allow",
     ],
     [[exception({ rules: [id], expiresAt: "2026-11-25" })], { object: weights(20) }, "deny"],
+    // A date is a whole day.
+    [[exception({ rules: [id], expiresAt: "2026-11-26" })], { object: weights(20) }, "allow"],
+    [[exception({ rules: [id], expiresAt: "2026-11-26T12:00:00Z" })], { object: weights(20) }, "deny"],
   ],
   "break glass": [
     [
@@ -310,5 +306,7 @@ describe("what cannot be translated exactly", () => {
     assert.equal(exportOf(loaded([])).until, undefined);
     const { until } = exportOf(loaded([exception({ rules: [id], expiresAt: "2027-01-31T18:00:00+02:00" })]));
     assert.equal(until, "2027-01-31T16:00:00.000Z");
+    const ofDate = exportOf(loaded([exception({ rules: [id], expiresAt: "2027-01-31" })]));
+    assert.equal(ofDate.until, "2027-02-01T00:00:00.000Z");
   });
 });

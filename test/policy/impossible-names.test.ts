@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { impossibleNames } from "../../src/policy/impossible-names.ts";
+
+const found = (spec: unknown) =>
+  impossibleNames({ spec }).map(({ message }) => message.replace(/: at most.*|: a key.*/, ""));
+const inMatch = (...names: readonly string[]) => found({ match: { namespaces: { names } } });
+
+describe("names that no object can have", () => {
+  for (const name of ["shop", "team-*", "*", "*-prod", "a*b", "0a", "a".repeat(63), "kube-*-system"])
+    test(`${name} is possible`, () => assert.deepEqual(inMatch(name), []));
+  for (const name of [
+    "Shop",
+    "team_a",
+    "Team-*",
+    "shop/cart",
+    "a.b",
+    "-a",
+    "a-",
+    " shop",
+    "a".repeat(64),
+    "team-?",
+    "[ab]*",
+  ])
+    test(`${name} is not`, () =>
+      assert.deepEqual(inMatch("shop", name), [
+        `spec.match.namespaces.names[1]: no namespace can have the name ${JSON.stringify(name)}`,
+      ]));
+
+  test("objects may have dots and long names", () => {
+    assert.deepEqual(found({ match: { objects: { names: ["v1.apps", "a".repeat(253), "a*.b"] } } }), []);
+    assert.deepEqual(found({ match: { objects: { names: ["Cart"] } } }), [
+      'spec.match.objects.names[0]: no object can have the name "Cart"',
+    ]);
+  });
+
+  test("labels", () => {
+    const labels = { "team.example.com/tier": "gold", a: "", "A_b.c": "x.y_z-1" };
+    assert.deepEqual(found({ match: { namespaces: { labels } } }), []);
+    assert.deepEqual(
+      found({
+        match: { namespaces: { labels: { "a/b/c": "x", "Team/a": "x" } }, objects: { labels: { tier: "go*" } } },
+        protectedNamespaces: { labels: { tier: "two words" } },
+      }),
+      [
+        'spec.match.namespaces.labels["a/b/c"]: no namespace can have the label "a/b/c"',
+        'spec.match.namespaces.labels["Team/a"]: no namespace can have the label "Team/a"',
+        'spec.match.objects.labels.tier: no label can have the value "go*"',
+        'spec.protectedNamespaces.labels.tier: no label can have the value "two words"',
+      ],
+    );
+  });
+
+  test("owners of hosts, enrollment, and documents of any shape", () => {
+    assert.deepEqual(
+      found({
+        hostOwners: [{ namespaces: ["shop"] }, { namespaces: ["Shop"] }],
+        mutations: { namespaceAmbientEnrollment: { except: ["Kube"] } },
+      }),
+      [
+        'spec.mutations.namespaceAmbientEnrollment.except[0]: no namespace can have the name "Kube"',
+        'spec.hostOwners[1].namespaces[0]: no namespace can have the name "Shop"',
+      ],
+    );
+    for (const raw of [
+      null,
+      3,
+      [],
+      { spec: 3 },
+      { spec: { match: { namespaces: { names: 3, labels: [] } }, hostOwners: {} } },
+    ])
+      assert.deepEqual(impossibleNames(raw), []);
+  });
+});
