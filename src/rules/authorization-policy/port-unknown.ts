@@ -42,7 +42,8 @@ export const authorizationPolicyPortUnknown = defineRule({
   id: "authorization-policy-port-unknown",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfPortPolicy, captured, listening],
-  worksWithout: ["Service"],
+  // Without workloads there is nothing to compare with.
+  worksWithout: ["Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
