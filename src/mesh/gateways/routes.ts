@@ -75,6 +75,9 @@ export function* backendsOf({ spec }: KubernetesRoute): Iterable<Backend> {
 /** A backend without a weight has a weight of 1. */
 export const weightOf = ({ weight }: BackendRef): number => weight ?? 1;
 
+/** The same in CEL, about a raw reference `b`. */
+export const weightInCel = "(has(b.weight) ? int(b.weight) : 1)";
+
 const nameOf = ({ namespace, name }: Referenced): string => `${namespace}/${name}`;
 const namesOf = (all: readonly Referenced[], kind: Referenced["kind"]): ReadonlySet<string> =>
   new Set(all.filter((one) => one.kind === kind).map(nameOf));

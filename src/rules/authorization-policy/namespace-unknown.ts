@@ -98,6 +98,16 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
   summary: "A rule names callers of a namespace that does not exist.",
   why: "Namespaces, principals and service accounts are compared as text with the caller's identity (Istio pilot/pkg/security/authz/model/generator.go): no caller has one of a namespace that does not exist, so the rule matches nobody, and `notNamespaces` excludes nobody. Principals of other trust domains belong to other meshes and are not checked.",
   fix: "Correct the name, or create the namespace first. A `*` is allowed at one end.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "With an ALLOW rule, the callers that were meant get 403. With a DENY rule or with notNamespaces, callers that should be denied or excluded are not.",
+    wayOut:
+      "Correct the name in the policy. The namespace with the intended name exists already, or its workloads could not call either.",
+    silentWhen:
+      "The Namespaces of the mesh are not known, or the entry is a pattern that an existing namespace matches.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.

@@ -128,6 +128,15 @@ export const authorizationPolicyNeedsToken = defineRule({
   summary: "A policy has conditions on tokens that no RequestAuthentication validates.",
   why: "The request principal and the claims of a request come from a token that a RequestAuthentication has validated (Istio pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/model/generator.go requestPrincipalGenerator). Without one for the same workloads and issuer a request has neither: an ALLOW rule that names some allows nobody, a DENY rule denies nobody, and `notRequestPrincipals` matches everybody.",
   fix: "Add a RequestAuthentication for the same workloads or target, with the issuer in `jwtRules`, or correct the selector or the issuer.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "With an ALLOW rule, every caller gets 403 `RBAC: access denied`, with a valid token too. With a DENY rule, nobody is denied.",
+    wayOut: "Apply the RequestAuthentication again if it was deleted, or the previous version of the policy.",
+    silentWhen:
+      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer.",
+    page: "https://istio.io/latest/docs/tasks/security/authorization/authz-jwt/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfTokenPolicy, policy);

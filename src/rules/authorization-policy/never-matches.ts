@@ -67,8 +67,18 @@ export const authorizationPolicyNeverMatches = defineRule({
   since: "0.1.0",
   tags: ["authorization"],
   summary: "A rule names a method, a path or a host that no request has.",
-  why: "Values are compared as text: methods with their case, paths from the first slash to the query, and a `*` only at one end (Istio pilot/pkg/security/authz/model/generator.go, matcher/string.go). A value that is written differently matches no request. Then an ALLOW rule allows nothing by it, a DENY rule denies nothing, and `notPaths` excludes nothing.",
+  why: "Values are compared as text: methods with their case, paths from the first slash to the query, and a `*` only at one end (Istio pilot/pkg/security/authz/model/generator.go, pilot/pkg/security/authz/matcher/string.go). A value that is written differently matches no request. Then an ALLOW rule allows nothing by it, a DENY rule denies nothing, and `notPaths` excludes nothing.",
   fix: "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "With an ALLOW rule, requests that the policy seems to allow get 403 `RBAC: access denied`. With a DENY rule, nothing is denied.",
+    wayOut:
+      "Apply the previous version of the policy, or write the value as the access log of the server's proxy shows it.",
+    silentWhen:
+      "Values of headers and claims, methods that no standard has, and paths that the application does not serve.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check({ spec }) {
     for (const [i, { to, when }] of spec.rules.entries()) {

@@ -78,6 +78,16 @@ export const authorizationPolicyPrincipalMalformed = defineRule({
   summary: "No identity can have this principal, so it matches nobody.",
   why: "Identities are compared as text, without `spiffe://` (Istio pilot/pkg/security/authz/model/generator.go srcPrincipalGenerator): one that is written differently matches no caller. So does one of a trust domain that the mesh config does not name, because proxies refuse its certificates. Then an ALLOW rule allows nobody, a DENY rule denies nobody, and `notPrincipals` excludes nobody.",
   fix: "Write `<trust domain>/ns/<namespace>/sa/<service account>`, for example cluster.local/ns/orders/sa/orders-api. A `*` is allowed at one end. Trust domains are `trustDomain` and `trustDomainAliases` of the mesh config.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "With an ALLOW rule, the caller gets 403 although the policy seems to name it. With a DENY rule, nobody is denied.",
+    wayOut:
+      "Copy the identity of the caller from the log of the server's proxy or of ztunnel into the policy, without `spiffe://`.",
+    silentWhen:
+      "A pattern with `*` that an identity can match, and identities that have the right form and no workload.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, { settings }) {
     const { spec } = policy;

@@ -24,6 +24,15 @@ export const authorizationPolicyProviderUnknown = defineRule({
   summary: "A CUSTOM policy names a provider that the mesh config does not define for authorization.",
   why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`. If there is none, istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules).",
   fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first.",
+  incident: {
+    symptoms: ["access-denied"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Every request that the rules match gets 403, and the log of istiod has an error about the extension provider.",
+    wayOut:
+      "Apply the previous version of the policy or of the mesh config. A policy that is deleted asks nobody: delete it only if something else denies what it should.",
+    silentWhen: "The mesh config is not known, or cannot be read.",
+    page: "https://istio.io/latest/docs/tasks/security/authorization/authz-custom/",
+  },
 
   *check(policy, mesh) {
     const name = policy.spec.provider?.name;

@@ -86,6 +86,14 @@ export const authorizationPolicyTargetNotFound = defineRule({
     "The target of a policy does not exist, uses no waypoint or cannot have policies, so the policy has no effect.",
   why: "A policy with targetRefs applies only to its targets in the policy's own namespace. One that targets a Service or a ServiceEntry is enforced by its waypoint alone: sidecars and ztunnel do not read it (Istio pilot/pkg/serviceregistry/ambient/policies.go WaypointPolicyStatusCollection). A GatewayClass is a valid target only in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). The policy no longer applies to workloads.",
   fix: "Target a Service, ServiceEntry or Gateway in the policy's own namespace, with its group. To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.",
+  incident: {
+    symptoms: ["no-effect", "open-access"],
+    proxies: ["gateway", "waypoint"],
+    seen: "What the policy should deny is answered, or what it should allow gets 403 because another policy denies by default.",
+    wayOut: "Correct the name of the target. If the waypoint or Gateway was deleted, apply it again.",
+    silentWhen: "Kinds of targets of which the mesh view has no information.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     if (!isServed(policy, mesh.settings)) return;

@@ -17,6 +17,15 @@ export const httpRouteBackendNotFound = defineRule({
     "A route of the Gateway API sends requests to a Service, a port of it or a kind of backend that does not exist.",
   why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination).",
   fix: "Correct the name, the namespace or the port of the backend, or create the Service first. The port is that of the Service, not of its pods.",
+  incident: {
+    symptoms: ["backend-error"],
+    proxies: ["gateway", "waypoint"],
+    seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
+    wayOut: "Apply the previous version of the route, or give the backend weight 0.",
+    silentWhen:
+      "The backend has weight 0 and is not a mirror, is of another kind than Service, or the Services are not known.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
     const services = new Map(

@@ -46,6 +46,14 @@ export const httpRouteParentNotFound = defineRule({
     "A parent of a route does not exist, is of a kind that has no routes, or has no listener or port of this name or number, so the route has no effect there.",
   why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference).",
   fix: "Correct the name, the namespace, the sectionName or the port of the parent, or create the parent first.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway", "waypoint"],
+    seen: "Requests get 404 at the gateway, or do not follow the route. The status of the route has no parent, or its condition `Accepted` is False.",
+    wayOut: "Apply the Gateway again if it was deleted, or the previous version of the route.",
+    silentWhen: "Parents of other kinds, such as ListenerSets, and kinds that are not known.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
     const found = {

@@ -29,6 +29,16 @@ export const namespaceDefaultDenyMissing = defineRule({
   summary: "A namespace, a workload or a waypoint in it has no default deny.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint enforces only policies that name it in targetRefs, so even a mesh-wide default deny does not apply to it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "A caller that no policy names gets an answer from workloads without an ALLOW policy.",
+    wayOut:
+      "Nothing is broken. Write ALLOW policies for the callers that the access log shows, and then the default deny.",
+    silentWhen:
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, it only warns.",
+    page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
+  },
 
   *check(namespace, mesh) {
     yield* problemsOf({ object: namespace, mesh });

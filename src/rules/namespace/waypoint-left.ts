@@ -25,6 +25,16 @@ export const namespaceWaypointLeft = defineRule({
   summary: "Requests bypass the waypoint that enforced policies on them, or go to one with other policies.",
   why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint, and another one a canary for a share of the connections; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
   fix: "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
+  incident: {
+    symptoms: ["waypoint-bypassed", "open-access"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Requests that got 403 at the waypoint get answers, with the identity of the client instead of that of the waypoint.",
+    wayOut:
+      "Put the label back, or apply the waypoint again; ztunnel sends new connections through it as soon as it is ready.",
+    silentWhen:
+      "The policies of ztunnel refuse every caller but the waypoint, the new waypoint has the same policies, or no policy was bound to the old one.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
 
   *compare(before, after) {
     for (const departure of departures(before, after)) yield problemOf(departure, after);

@@ -105,6 +105,14 @@ export const requestAuthenticationNotRequired = defineRule({
   summary: "Tokens are validated if they are sent, but no policy requires one.",
   why: "A RequestAuthentication denies requests with an invalid token and accepts requests without a token (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter, which allows missing tokens).",
   fix: 'Add an AuthorizationPolicy for the same workloads that requires a token: ALLOW from `requestPrincipals: ["*"]` (or one issuer\'s), or DENY from `notRequestPrincipals: ["*"]`.',
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A request without a token gets an answer; one with a wrong token gets 401.",
+    wayOut: "Nothing that worked fails. Require the token when the access log shows that all callers send one.",
+    silentWhen: "Some AuthorizationPolicy for the same workloads requires a token.",
+    page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
+  },
 
   *check(authentication, mesh) {
     const { metadata, spec } = authentication;
