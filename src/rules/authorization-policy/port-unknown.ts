@@ -51,6 +51,16 @@ export const authorizationPolicyPortUnknown = defineRule({
   why: "The ports in a policy are those of the pods, not those of the Service (Istio pilot/pkg/security/authz/model/generator.go destPortGenerator). A rule for another port matches no request: an ALLOW rule allows nothing by it, and a DENY rule denies nothing.",
   fix: "Use the port on which the container listens (the Service's targetPort), or declare it in the container's ports.",
 
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "With an ALLOW rule, callers get 403 `RBAC: access denied`, or their connections are closed. With a DENY rule, nobody is denied.",
+    wayOut: "Apply the previous version of the policy, or correct the port: it is the targetPort of the Service.",
+    silentWhen:
+      "No workload that is selected is known, or one of them declares no ports, so that it may listen anywhere.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
+
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfPortPolicy, policy);
     if (namespace === undefined) return;

@@ -32,6 +32,15 @@ export const virtualServiceDelegateNotFound = defineRule({
   why: "Istio leaves out a route whose delegate it does not find, and logs that (Istio pilot/pkg/model/virtualservice_controller.go mergeVirtualServices). Its requests go to the next route that matches, or get 404.",
   fix: "Correct the name or the namespace of the delegate, or create the delegate first: a VirtualService without hosts.",
 
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["sidecar", "gateway"],
+    seen: "Requests that the route takes get 404, or go to the next route that matches.",
+    wayOut: "Apply the delegate again if it was deleted, or the previous version of the VirtualService that delegates.",
+    silentWhen: "Not all VirtualServices are known; then the problem is listed as a guess.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
+
   *check(root, mesh) {
     if (isDelegate(root) || !isServed(root, mesh.settings)) return;
     const found = new Map(mesh.related(delegatesOfVirtualService, root).map((one) => [nameOf(one), one]));

@@ -26,6 +26,15 @@ export const virtualServiceHiddenFromGateway = defineRule({
   why: "The pods of a gateway use only VirtualServices that are exported to their own namespace, wherever the Gateway and the VirtualService are (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway). Requests for its hosts get 404.",
   fix: "Add the namespace of the gateway's pods to exportTo.",
 
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Requests for the hosts get 404 at the gateway, while clients in the exported namespaces reach them.",
+    wayOut: 'Remove `exportTo`, or set it to `["*"]`.',
+    silentWhen: "The pods of the gateway are not known, as in files of an application without its gateway.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
+
   *check(virtualService, mesh) {
     const { metadata, spec } = virtualService;
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
