@@ -10,6 +10,7 @@ import { authorizationPolicyNeedsToken } from "./authorization-policy/needs-toke
 import { authorizationPolicyNeverMatches } from "./authorization-policy/never-matches.ts";
 import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
 import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
+import { authorizationPolicyPortUnknown } from "./authorization-policy/port-unknown.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyProviderUnknown } from "./authorization-policy/provider-unknown.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
@@ -88,10 +89,12 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
+import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -122,6 +125,7 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyNeverMatches,
   authorizationPolicyNotEnforcedL7,
   authorizationPolicyOnlyNegative,
+  authorizationPolicyPortUnknown,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyProviderUnknown,
   authorizationPolicyRulesSplit,
@@ -200,10 +204,12 @@ export const rules: readonly BuiltInRule[] = [
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
+  virtualServiceDelegateNotFound,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
   virtualServiceGatewayHostMismatch,
   virtualServiceGatewayNotFound,
+  virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
   virtualServiceMirrorToProduction,
   virtualServiceRetriesUnsafe,

@@ -42,6 +42,21 @@ describe("built-in schemas", () => {
       assert.deepEqual((await check(right)).invalid, []);
     });
 
+  test("what istiod's webhook refuses is denied, once the definition of the kind allows it", async () => {
+    const policy = (spec: string) =>
+      `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: a }\nspec: ${spec}\n`;
+    const refused = await check(policy("{ action: DENY, selector: { matchLabels: { app: a } } }"));
+    assert.deepEqual(refused.invalid, [
+      "deny 4 spec.action: A policy with action DENY and without rules never applies: the rule {} is for every request",
+    ]);
+    assert.equal(refused.code, 1);
+    assert.deepEqual((await check(policy("{ action: DENY, rules: [{}] }"))).invalid, []);
+    // A field that does not exist is the only thing that is said.
+    const unknown = await check(policy("{ action: DENY, rule: [{}] }"));
+    assert.deepEqual(unknown.invalid.length, 1);
+    assert.match(unknown.invalid[0] ?? "", /spec\.rule: /);
+  });
+
   test("a value of the wrong type is said once, by object-malformed", async () => {
     const { report } = await check(inDestination("{ host: shop, subset: 2 }"));
     assert.deepEqual(

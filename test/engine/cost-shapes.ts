@@ -103,6 +103,59 @@ const ofOneObject: readonly CostShape[] = [
     }),
   },
   {
+    title: "a policy of n ports at which none of n workloads listens",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, service), ...list(n, workload)],
+      change: {
+        object: policy("p", { rules: [{ to: [{ operation: { ports: list(n, (i) => String(1000 + i)) } }] }] }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n delegates that do not exist",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: virtualService("v", {
+          hosts: ["a.example.com"],
+          http: list(n, (i) => ({ delegate: { name: `d-${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService at n Gateways of n pods, hidden from them",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) =>
+          manifest("networking.istio.io/v1", "Gateway", named(`g-${i}`), {
+            spec: { selector: { istio: "edge" }, servers: [{ port: { number: 80, protocol: "HTTP" }, hosts: ["*"] }] },
+          }),
+        ),
+        ...list(n, (i) =>
+          manifest(
+            "apps/v1",
+            "Deployment",
+            { namespace: "edge", name: `e-${i}` },
+            {
+              spec: { template: { metadata: { labels: { istio: "edge" } }, spec: {} } },
+            },
+          ),
+        ),
+      ],
+      change: {
+        object: virtualService("v", {
+          hosts: ["a.example.com"],
+          exportTo: ["."],
+          gateways: list(n, (i) => `g-${i}`),
+          http: [{ route: [{ destination: { host: "a" } }] }],
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy that targets n Services without a waypoint",
     world: (n) => ({
       objects: [namespace({}), ...list(n, service)],

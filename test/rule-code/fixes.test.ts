@@ -34,6 +34,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Restrict the callers in $2 to those that the policies at waypoint $1 allow.",
     ],
     [
+      / go in part through waypoint \S+, the canary of waypoint /,
+      "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",
+    ],
+    [
       /^Requests from ingress gateways .* bypass/,
       'Keep the label `istio.io/ingress-use-waypoint: "true"`, or bind the same policies to the ingress gateways first.',
     ],

@@ -19,6 +19,11 @@ export const useWaypoint = "istio.io/use-waypoint";
 /** Label of a Service or a namespace: whether ingress gateways send requests through the waypoint. */
 export const ingressUseWaypoint = "istio.io/ingress-use-waypoint";
 export const useWaypointNamespace = "istio.io/use-waypoint-namespace";
+/** Labels of a Service, a ServiceEntry or a namespace: a second waypoint, for a share of the connections. */
+export const useWaypointCanary = "istio.io/use-waypoint-canary";
+export const useWaypointCanaryNamespace = "istio.io/use-waypoint-canary-namespace";
+/** Annotation: that share, in percent. */
+export const canaryWeight = "istio.io/use-waypoint-canary-weight";
 /** Label of a waypoint: `service`, `workload`, `all` or `none`. */
 export const waypointFor = "istio.io/waypoint-for";
 /** The GatewayClass of waypoints. */

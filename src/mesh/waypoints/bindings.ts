@@ -8,7 +8,15 @@ import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts"
 import type { Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
-import { managedGateway, useWaypoint, useWaypointNamespace, waypointFor } from "../objects/labels.ts";
+import {
+  canaryWeight,
+  managedGateway,
+  useWaypoint,
+  useWaypointCanary,
+  useWaypointCanaryNamespace,
+  useWaypointNamespace,
+  waypointFor,
+} from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -60,6 +68,80 @@ export const waypointOfServiceEntry = relation(
 );
 /** A workload and the gateway that its pods' own labels name. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
+
+type Marked = Pick<Service["metadata"], "labels" | "annotations">;
+
+/** The canary in the labels of an object; its namespace is by default that of the object (getUseWaypointCanary). */
+function canaryNamed({ labels }: Marked, namespace: string): WaypointName | undefined {
+  const name = labels[useWaypointCanary];
+  if (name === undefined || name === "" || name === "none") return undefined;
+  return { name, namespace: labels[useWaypointCanaryNamespace] ?? namespace };
+}
+const canaryKeys = (marked: Marked, namespace: string): readonly string[] => {
+  const named = canaryNamed(marked, namespace);
+  return named === undefined ? [] : [formatWaypoint(named)];
+};
+/** A namespace and the gateway that its labels name as a canary waypoint. */
+export const canaryOfNamespace = relation(
+  "canaryOfNamespace",
+  index("Namespace", ({ metadata }) => canaryKeys(metadata, metadata.name)),
+  kubernetesGatewayByName,
+);
+/** A Service and the gateway that its own labels name as a canary waypoint. */
+export const canaryOfService = relation(
+  "canaryOfService",
+  index("Service", ({ metadata }) => canaryKeys(metadata, metadata.namespace)),
+  kubernetesGatewayByName,
+);
+/** A ServiceEntry and the gateway that its own labels name as a canary waypoint. */
+export const canaryOfServiceEntry = relation(
+  "canaryOfServiceEntry",
+  index("ServiceEntry", ({ metadata }) => canaryKeys(metadata, metadata.namespace)),
+  kubernetesGatewayByName,
+);
+
+/**
+ * The canary waypoint of a Service or a ServiceEntry, or with `object` undefined of those without a waypoint label of their
+ * own, if it receives a share of the connections. Label and annotation of the namespace count for objects without a
+ * use-waypoint label (Istio pilot/pkg/serviceregistry/ambient/waypoints.go ResolveUseWaypointCanary, buildWeightedWaypoints).
+ */
+export function canaryBindingOf(
+  object: Service | ObjectOf<"ServiceEntry"> | undefined,
+  namespace: Namespace,
+  primary: WaypointBinding | undefined,
+  mesh: MeshView<typeof canaryOfNamespace | typeof canaryOfService | typeof canaryOfServiceEntry>,
+): WaypointBinding | undefined {
+  if (!isUsable(primary)) return undefined;
+  const { marked, weight, isOwn } = canaryMarks(object, namespace);
+  const { name } = namespace.metadata;
+  const named = canaryNamed(marked, name);
+  const isSame = named === undefined || formatWaypoint(named) === formatWaypoint(primary.named);
+  if (isSame || !isShare.test(weight)) return undefined;
+  const request = { of: namespace, name, traffic: "service", mesh } as const;
+  const gateways = gatewaysOfCanary(isOwn ? object : undefined, namespace, mesh);
+  return bound(named, isOwn ? "own" : "namespace", gateways, request);
+}
+
+/** What names the canary, and its share, each of the object itself or of its namespace. */
+function canaryMarks(object: Service | ObjectOf<"ServiceEntry"> | undefined, namespace: Namespace) {
+  const own = object?.metadata ?? noMarks;
+  const inherited = own.labels[useWaypoint] === undefined ? namespace.metadata : noMarks;
+  const isOwn = own.labels[useWaypointCanary] !== undefined;
+  const weight = own.annotations[canaryWeight] ?? inherited.annotations[canaryWeight] ?? "0";
+  return { marked: isOwn ? own : inherited, weight, isOwn };
+}
+const noMarks: Marked = { labels: {}, annotations: {} };
+/** 1 to 100, as Go's strconv.Atoi reads it. Another number than a percentage makes istiod ignore the canary. */
+const isShare = /^\+?0*(?:100|[1-9][0-9]?)$/;
+
+function gatewaysOfCanary(
+  object: Service | ObjectOf<"ServiceEntry"> | undefined,
+  namespace: Namespace,
+  mesh: MeshView<typeof canaryOfNamespace | typeof canaryOfService | typeof canaryOfServiceEntry>,
+): readonly KubernetesGateway[] {
+  if (object === undefined) return mesh.related(canaryOfNamespace, namespace);
+  return object.kind === "Service" ? mesh.related(canaryOfService, object) : mesh.related(canaryOfServiceEntry, object);
+}
 
 /** A VirtualService and the Services of this cluster among its hosts, by full name. */
 export const servicesOfVirtualService = relation(

@@ -18,6 +18,8 @@ export interface Departure {
   readonly isStaying: boolean;
   /** Whether only the requests of ingress gateways leave the waypoint. */
   readonly isOfIngress: boolean;
+  /** Only a share of the connections goes to the other waypoint, which is a canary. */
+  readonly isShare?: true;
   /** A policy that no longer applies to them, the one whose loss matters most; undefined: none, but `wider` is added. */
   readonly lost: WaypointPolicy | undefined;
   /** An ALLOW policy at the new waypoint that did not apply before, so that it may allow more callers. */
@@ -60,6 +62,7 @@ function* unlabelledDepartures(old: WaypointGuards, now: WaypointGuards): Iterab
 const targetingOnly = (traffic: GuardedTraffic): GuardedTraffic => ({
   ...traffic,
   policies: traffic.policies.slice(0, 1),
+  canary: traffic.canary && { ...traffic.canary, policies: traffic.canary.policies.slice(0, 1) },
 });
 
 /** The objects that have a label of their own on either side, or that policies target before the change. */
@@ -79,6 +82,7 @@ function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Depar
   const was = { ...traffic, binding };
   if (isSameWaypoint(binding, is.binding)) {
     yield* ingressDeparture(was, is);
+    yield* canaryDeparture(was, is);
     // The policies of Services that stay, and those of a waypoint of the namespace, are compared elsewhere.
     if (was.kind === "ServiceEntry") yield* policiesGone(was, is);
     else if (isShared(was)) yield* policiesGoneAtShared(was, is);
@@ -110,6 +114,16 @@ function* ingressDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<
   const { lost } = lossOf(was.policies, []);
   if (lost === undefined) return;
   yield { was, is, isStaying: true, isOfIngress: true, lost, wider: undefined, isOpened: false };
+}
+
+/** A canary that receives connections and enforces other policies. One that already did is not compared. */
+function* canaryDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
+  const { canary } = is;
+  if (canary === undefined || !isUsable(canary.binding)) return;
+  if (was.canary !== undefined && isSameWaypoint(canary.binding, was.canary.binding)) return;
+  const loss = lossOf(was.policies, canary.policies);
+  if (loss.lost !== undefined || loss.wider !== undefined)
+    yield { was, is: { ...is, ...canary }, isStaying: false, isOfIngress: false, isShare: true, ...loss };
 }
 
 const isServedBy = (is: WaypointBinding | undefined, was: WaypointBinding): boolean =>

@@ -4,10 +4,14 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { ingressUseWaypoint, managedGateway, useWaypoint } from "../objects/labels.ts";
+import { ingressUseWaypoint, managedGateway, useWaypoint, useWaypointCanary } from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import {
+  canaryBindingOf,
+  canaryOfNamespace,
+  canaryOfService,
+  canaryOfServiceEntry,
   inherited,
   type WaypointBinding,
   waypointBinding,
@@ -29,7 +33,7 @@ import {
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
 /** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
-const ownLabels = [useWaypoint, ingressUseWaypoint, managedGateway];
+const ownLabels = [useWaypoint, useWaypointCanary, ingressUseWaypoint, managedGateway];
 const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
   ownLabels.some((label) => metadata.labels[label] !== undefined);
 
@@ -80,9 +84,18 @@ export interface GuardedTraffic extends Destination {
    * ingressUseWaypointFromLabels).
    */
   readonly isForIngress: boolean;
+  /** The waypoint that serves a share of the connections, and the policies that it enforces for them. */
+  readonly canary: Canary | undefined;
+}
+export interface Canary {
+  readonly binding: WaypointBinding;
+  readonly policies: readonly EnforcedPolicies[];
 }
 
 type View = MeshView<
+  | typeof canaryOfNamespace
+  | typeof canaryOfService
+  | typeof canaryOfServiceEntry
   | typeof entriesOfNamespace
   | typeof labelledEntriesOfNamespace
   | typeof labelledServicesOfNamespace
@@ -159,7 +172,9 @@ export class WaypointGuards {
     const traffic = kind === "Service" ? "service" : "workload";
     const binding = inherited(this.#namespace, this.#mesh, traffic);
     const isForIngress = kind === "Service" && this.#isForIngress({});
-    return { ...this.#here, kind, object: undefined, binding, policies: this.#atWaypoint(binding), isForIngress };
+    const canary = kind === "Service" ? this.#canaryOf(undefined, binding, []) : undefined;
+    const policies = this.#atWaypoint(binding);
+    return { ...this.#here, kind, object: undefined, binding, policies, isForIngress, canary };
   }
 
   /** Undefined: there is no such object. A Service may exist that the view does not contain. */
@@ -167,9 +182,20 @@ export class WaypointGuards {
     const object = this.#find(kind, name);
     if (object === undefined) return undefined;
     const binding = this.#bindingOf(object);
-    const policies = [this.#targeting(kind, name), ...this.#atWaypoint(binding)];
+    const targeting = [this.#targeting(kind, name)];
+    const policies = [...targeting, ...this.#atWaypoint(binding)];
+    const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding, targeting);
     const isForIngress = kind !== "Workload" && this.#isForIngress(object.metadata.labels);
-    return { ...this.#here, kind, object, binding, policies, isForIngress };
+    return { ...this.#here, kind, object, binding, policies, isForIngress, canary };
+  }
+
+  #canaryOf(
+    object: Service | ServiceEntry | undefined,
+    primary: WaypointBinding | undefined,
+    targeting: readonly EnforcedPolicies[],
+  ): Canary | undefined {
+    const binding = canaryBindingOf(object, this.#namespace, primary, this.#mesh);
+    return binding && { binding, policies: [...targeting, ...this.#atWaypoint(binding)] };
   }
 
   get #here(): { readonly namespace: string } {
@@ -223,6 +249,9 @@ export const waypointGuards = fact(
   "waypointGuards",
   "Namespace",
   [
+    canaryOfNamespace,
+    canaryOfService,
+    canaryOfServiceEntry,
     entriesOfNamespace,
     labelledEntriesOfNamespace,
     labelledServicesOfNamespace,

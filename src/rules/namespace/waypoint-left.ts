@@ -23,7 +23,7 @@ export const namespaceWaypointLeft = defineRule({
   since: "0.1.0",
   tags: ["ambient", "authorization"],
   summary: "Requests bypass the waypoint that enforced policies on them, or go to one with other policies.",
-  why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
+  why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint, and another one a canary for a share of the connections; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
   fix: "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
   incident: {
     symptoms: ["waypoint-bypassed", "open-access"],
@@ -90,9 +90,11 @@ function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string
     : `Requests to the addresses of pods in namespace ${metadata.name}`;
 }
 
-function leavingOf({ was, is, isStaying, isOfIngress }: Departure): string {
+function leavingOf({ was, is, isStaying, isOfIngress, isShare }: Departure): string {
   const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
   if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
+  if (isShare && is.binding !== undefined)
+    return `go in part through waypoint ${formatWaypoint(is.binding.named)}, the canary of ${waypoint}`;
   if (isStaying) return `still go through ${waypoint}`;
   const { binding } = is;
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
@@ -133,7 +135,11 @@ function lossOf({ lost, wider, isOpened, was }: Departure): string {
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, isOfIngress, lost, wider, was }: Departure): { readonly fix?: string } {
+function fixOf({ isStaying, isOfIngress, isShare, lost, wider, was }: Departure): { readonly fix?: string } {
+  if (isShare)
+    return {
+      fix: "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",
+    };
   if (isOfIngress)
     return {
       fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
