@@ -78,6 +78,7 @@ import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { serviceEntryRejected } from "./service-entry/rejected.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
@@ -187,6 +188,7 @@ export const rules: readonly Rule[] = [
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
+  serviceEntryRejected,
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,

@@ -1,5 +1,6 @@
 import type { Attribute } from "./attributes.ts";
-import { Addresses, blockOf } from "./addresses.ts";
+import { blockOf } from "../../objects/address-blocks.ts";
+import { Addresses } from "./addresses.ts";
 import type { Clause } from "./boxes.ts";
 import {
   identitiesOfNamespaceAtProxy,

@@ -1,4 +1,5 @@
-import { Addresses, findAddress, isIPv6 } from "./addresses.ts";
+import { isIPv6 } from "../../objects/address-blocks.ts";
+import { Addresses, findAddress } from "./addresses.ts";
 import type { Clause, Request } from "./boxes.ts";
 import { isMet } from "./difference.ts";
 import { Lists } from "./lists.ts";

@@ -1,4 +1,5 @@
-import { Addresses, blockOf } from "./addresses.ts";
+import { blockOf } from "../../objects/address-blocks.ts";
+import { Addresses } from "./addresses.ts";
 import type { Attribute } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
 import {
