@@ -86,6 +86,7 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
@@ -196,6 +197,7 @@ export const rules: readonly Rule[] = [
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
+  virtualServiceDelegateNotFound,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
   virtualServiceGatewayHostMismatch,

@@ -127,7 +127,8 @@ export const isDelegate = ({ spec }: VirtualService): boolean => spec.hosts.leng
 
 export const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>
   `${metadata.namespace}/${metadata.name}`;
-const delegateName = ({ delegate }: HttpRoute, namespace: string): string =>
+/** The `namespace/name` of the delegate of a route. */
+export const delegateName = ({ delegate }: HttpRoute, namespace: string): string =>
   `${delegate?.namespace || namespace}/${delegate?.name}`;
 
 /** A delegate and the VirtualServices with hosts that delegate a route to it. */
