@@ -177,9 +177,7 @@ export const serviceEntry = record({
     resolution: text,
     exportTo: list(name),
     ports: list(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
-    endpoints: list(
-      record({ address: text, labels: map(text), network: text, ports: map(int32), serviceAccount: text }),
-    ),
+    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text })),
     workloadSelector: optional(record({ labels: map(text) })),
   }),
 });

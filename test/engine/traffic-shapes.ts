@@ -193,21 +193,6 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
-    title: "a ServiceEntry with n ports, n addresses and n endpoints that Istio rejects",
-    world: (n) => ({
-      objects: [protectedNamespace],
-      change: {
-        object: istio("ServiceEntry", "e", {
-          hosts: ["a.example.com"],
-          addresses: list(n, (i) => `10.0.0.${i}/33`),
-          ports: list(n, (i) => ({ number: 70_000 + i, name: `p-${i}`, protocol: "HTTP" })),
-          resolution: "STATIC",
-          endpoints: list(n, (i) => ({ address: `a-${i}.example.com`, ports: { [`q-${i}`]: 80 } })),
-        }),
-      },
-    }),
-  },
-  {
     title: "a route of the Gateway API with n hostnames of another owner",
     world: (n) => ({
       objects: [

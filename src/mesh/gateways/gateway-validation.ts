@@ -1,4 +1,4 @@
-import { blockOf } from "../objects/address-blocks.ts";
+import { blockOf } from "../authorization/requests/addresses.ts";
 import { isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { isPort } from "../traffic/http-route-validation.ts";
 import { type Refusal, Refusals } from "../traffic/refusals.ts";

@@ -1,5 +1,4 @@
 import { isLabel, isWildcardDomain, mayBeAddress } from "./host-syntax.ts";
-import { refuseExportTo } from "./export-to-validation.ts";
 import { firstOverlaps, HostPatterns } from "./host-patterns.ts";
 import { isPort, refuseGateways, refuseHttpRoute, refuseMatch } from "./http-route-validation.ts";
 import { type Refusal, Refusals } from "./refusals.ts";
@@ -26,7 +25,7 @@ export function refusalsOf(virtualService: VirtualService): readonly Refusal[] {
   if (isDelegate(virtualService)) refuseDelegate(virtualService, refusals);
   refuseGateways(spec.gateways, isFromGatewayApi(virtualService), refusals);
   refuseHosts(virtualService, refusals);
-  refuseExportTo(spec.exportTo, virtualService.metadata, refusals);
+  refuseExportTo(virtualService, refusals);
   const refuseRoute = (route: HttpRoute) => refuseHttpRoute(route, isDelegate(virtualService), refusals);
   inEach("http", spec.http, refusals, refuseRoute);
   refuseStreams(virtualService, refusals);
@@ -93,6 +92,21 @@ function refuseOverlaps(hosts: readonly string[], refusals: Refusals): void {
 
 /** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways that pass TLS through. */
 const isHost = (host: string): boolean => isWildcardDomain(host) || mayBeAddress(host) || host.startsWith("outbound_");
+
+function refuseExportTo({ metadata, spec }: VirtualService, refusals: Refusals): void {
+  if (spec.exportTo.length === 0) return;
+  const known = new Set<string>();
+  for (const [i, to] of spec.exportTo.entries()) {
+    const namespace = to === "." ? metadata.namespace : to;
+    if (known.has(namespace)) refusals.add(`exportTo names "${to}" twice`, "exportTo", i);
+    else if (!isExport(to)) refusals.add(`exportTo: "${to}" is not a namespace name`, "exportTo", i);
+    known.add(namespace);
+  }
+  if (known.has("*") && spec.exportTo.length > 1)
+    refusals.add('exportTo: "*" must be the only entry, because it means every namespace', "exportTo");
+}
+
+const isExport = (to: string): boolean => to === "." || to === "*" || isLabel(to);
 
 function refuseStreams({ spec }: VirtualService, refusals: Refusals): void {
   inEach("tcp", spec.tcp, refusals, (route) => refuseStream("tcp", route, refusals));

@@ -23,6 +23,15 @@ export const hostNotOwned = defineRule({
   summary: "An object uses a host that a policy gives to other namespaces.",
   why: "Istio knows no owner of a host: whoever writes a VirtualService, a route of the Gateway API, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). The field hostOwners of a MeshwardPolicy says which namespaces may.",
   fix: "Use a host of your own namespace, move the object to a namespace that owns the host, or ask its owners to change hostOwners of the policy.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests for the host are answered by services of another namespace.",
+    wayOut: "Delete the object, or remove the host from it: the routes of the owner count again within seconds.",
+    silentWhen:
+      "No policy has hostOwners, no entry covers the host, or only clients of the object's own namespace see it.",
+    page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
+  },
 
   *check(object, mesh, { hostOwners }) {
     const { settings } = mesh;

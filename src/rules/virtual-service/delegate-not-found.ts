@@ -26,6 +26,16 @@ export const virtualServiceDelegateNotFound = defineRule({
   why: "Such a route is dropped, and istiod only logs a warning, so its requests go to the routes behind it, or get 404 (Istio pilot/pkg/model/virtualservice_controller.go mergeVirtualServices). A delegate is a VirtualService without hosts, and has to be visible to the namespace of the VirtualService that delegates to it.",
   fix: "Create the delegate first, without `hosts`, or correct its name, its namespace or its exportTo.",
 
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway", "sidecar"],
+    seen: "Requests for the paths of the delegate get 404, or are answered by a route behind it. istiod logs that the delegate is not found or not exported.",
+    wayOut:
+      "Apply the delegate again if it was deleted, or the previous version of the VirtualService that delegates to it.",
+    silentWhen: "The route is in a delegate itself, of which istiod reads no further delegates.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
+
   *check(virtualService, mesh) {
     const delegating = [...virtualService.spec.http.entries()].filter(([, { delegate }]) => delegate !== undefined);
     if (delegating.length === 0 || isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;

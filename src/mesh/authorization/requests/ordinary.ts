@@ -1,6 +1,5 @@
 import type { MeshSettings } from "../../../view/settings.ts";
-import { isIPv6 } from "../../objects/address-blocks.ts";
-import { Addresses } from "./addresses.ts";
+import { Addresses, isIPv6 } from "./addresses.ts";
 import { type Attribute, findValue } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
 import type { Clauses, Match } from "./matches.ts";

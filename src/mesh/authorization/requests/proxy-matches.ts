@@ -1,6 +1,5 @@
 import type { Attribute } from "./attributes.ts";
-import { blockOf } from "../../objects/address-blocks.ts";
-import { Addresses } from "./addresses.ts";
+import { Addresses, blockOf } from "./addresses.ts";
 import type { Clause } from "./boxes.ts";
 import {
   identitiesOfNamespaceAtProxy,

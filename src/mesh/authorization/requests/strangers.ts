@@ -1,5 +1,4 @@
-import { isIPv6 } from "../../objects/address-blocks.ts";
-import { Addresses, findAddress } from "./addresses.ts";
+import { Addresses, findAddress, isIPv6 } from "./addresses.ts";
 import type { Clause, Request } from "./boxes.ts";
 import { isMet } from "./difference.ts";
 import { Lists } from "./lists.ts";

@@ -1,5 +1,4 @@
-import { blockOf } from "../../objects/address-blocks.ts";
-import { Addresses } from "./addresses.ts";
+import { Addresses, blockOf } from "./addresses.ts";
 import type { Attribute } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
 import {

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { type ObjectOf, readObject } from "../../../../src/kube/object.ts";
-import { formatAddress } from "../../../../src/mesh/authorization/requests/addresses.ts";
-import { blockOf } from "../../../../src/mesh/objects/address-blocks.ts";
+import { blockOf, formatAddress } from "../../../../src/mesh/authorization/requests/addresses.ts";
 import type { Request } from "../../../../src/mesh/authorization/requests/boxes.ts";
 import type { Attribute } from "../../../../src/mesh/authorization/requests/attributes.ts";
 import type { Value } from "../../../../src/mesh/authorization/requests/values.ts";
