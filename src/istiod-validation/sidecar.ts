@@ -14,7 +14,7 @@ import {
   textsOf,
   type Written,
 } from "./raw.ts";
-import { refusedPort } from "./registry.ts";
+import { protocolOf, refusedPort } from "./registry.ts";
 import { refusedSelector } from "./selectors.ts";
 
 /** Istio pkg/config/validation/validation.go ValidateSidecar. */
@@ -31,6 +31,8 @@ export function* refuseSidecar({ spec }: Written): Refused {
     if (ports.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
     ports.add(number);
     if (isSet(fields["port"])) yield* refusedPort(fieldsOf(fields["port"]), [...at, "port"]);
+    if (isSet(fields["tls"]) && !["HTTPS", "TLS"].includes(protocolOf(fieldsOf(fields["port"]))))
+      yield { at: [...at, "tls"], message: "Only a port with protocol HTTPS or TLS has TLS settings" };
     yield* refusedEndpoint(textOf(fields["defaultEndpoint"]), [...at, "defaultEndpoint"]);
   }
 }
