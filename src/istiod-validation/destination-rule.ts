@@ -68,7 +68,8 @@ const ofPolicies = [...ofPorts, "portLevelSettings", "tunnel", "proxyProtocol", 
 
 /** validateTrafficPolicy. */
 function* refusedPolicy(policy: Fields, at: Path): Refused {
-  if (!ofPolicies.some((field) => isSet(policy[field])))
+  const isGiven = (value: unknown) => isSet(value) && !(Array.isArray(value) && value.length === 0);
+  if (!ofPolicies.some((field) => isGiven(policy[field])))
     yield { at, message: "A traffic policy needs at least one field" };
   if (isSet(policy["tunnel"]) && isSet(policy["proxyProtocol"]))
     yield { at, message: "A traffic policy has tunnel or proxyProtocol, not both" };

@@ -33,7 +33,7 @@ const protocols: ReadonlySet<string> = new Set([
   "REDIS",
   "MYSQL",
 ]);
-const protocolOf = (port: Fields): string => textOf(port["protocol"]).toUpperCase();
+export const protocolOf = (port: Fields): string => textOf(port["protocol"]).toUpperCase();
 /** Protocols with hosts in their requests or handshakes. */
 const withHosts: ReadonlySet<string> = new Set(["GRPC", "GRPC-WEB", "HTTP", "HTTP_PROXY", "HTTP2", "HTTPS", "TLS"]);
 
@@ -96,6 +96,7 @@ function* refusedEndpoints(spec: Fields, resolution: string): Refused {
   if (resolution !== "STATIC" && !resolution.startsWith("DNS")) return;
   for (const { fields, at } of endpoints) {
     yield* refusedEndpoint(fields, at, resolution !== "STATIC");
+    yield* refusedSocket(textOf(fields["address"]), [...at, "address"], { resolution, ports: ports.size });
     for (const { key, at: place } of entriesOf(fields["ports"], [...at, "ports"]))
       if (!ports.has(key)) yield { at: place, message: `The ServiceEntry has no port ${quoted(key)}` };
   }
@@ -120,6 +121,19 @@ function* refusedEndpoint(endpoint: Fields, at: Path, mayBeName: boolean): Refus
     if (!isPortNumber(value)) yield { at: place, message: "The number of a port is from 1 to 65535" };
   }
   yield* refusedLabels(endpoint["labels"], [...at, "labels"]);
+}
+
+/** Only resolution STATIC has Unix sockets, each for the only port of the ServiceEntry. */
+function* refusedSocket(
+  address: string,
+  at: Path,
+  { resolution, ports }: { readonly resolution: string; readonly ports: number },
+): Refused {
+  if (!isSocket(address)) return;
+  if (resolution !== "STATIC")
+    yield { at, message: `${quoted(address)} is a Unix socket, which needs resolution STATIC` };
+  else if (ports !== 1)
+    yield { at, message: "An endpoint with a Unix socket needs a ServiceEntry with exactly one port" };
 }
 
 const isSocket = (address: string): boolean => address.startsWith("unix://");

@@ -2,6 +2,7 @@ import type { Path } from "../kube/read.ts";
 import { isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { isPartialWildcard } from "../mesh/traffic/service-entry-hosts.ts";
 import { quoted } from "../text/printable.ts";
+import { isAddress } from "./addresses.ts";
 import {
   countOf,
   type Fields,
@@ -14,7 +15,7 @@ import {
   textsOf,
   type Written,
 } from "./raw.ts";
-import { refusedPort } from "./registry.ts";
+import { protocolOf, refusedPort } from "./registry.ts";
 import { refusedSelector } from "./selectors.ts";
 
 /** Istio pkg/config/validation/validation.go ValidateSidecar. */
@@ -30,7 +31,12 @@ export function* refuseSidecar({ spec }: Written): Refused {
     const number = numberOf(fieldsOf(fields["port"])["number"]);
     if (ports.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
     ports.add(number);
-    if (isSet(fields["port"])) yield* refusedPort(fieldsOf(fields["port"]), [...at, "port"]);
+    if (isSet(fields["port"])) {
+      yield* refusedPort(fieldsOf(fields["port"]), [...at, "port"]);
+      yield* refusedBind(textOf(fields["bind"]), [...at, "bind"]);
+    }
+    if (isSet(fields["tls"]) && !["HTTPS", "TLS"].includes(protocolOf(fieldsOf(fields["port"]))))
+      yield { at: [...at, "tls"], message: "Only a port with protocol HTTPS or TLS has TLS settings" };
     yield* refusedEndpoint(textOf(fields["defaultEndpoint"]), [...at, "defaultEndpoint"]);
   }
 }
@@ -45,13 +51,36 @@ function* refusedEgress(spec: Fields): Refused {
       yield { at, message: "Only the last listener can be without a port, for everything that the others do not have" };
     if (number > 0 && ports.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
     ports.add(number);
-    if (number > 0) yield* refusedPort(fieldsOf(fields["port"]), [...at, "port"]);
+    if (isSet(fields["port"])) yield* refusedListener(fields, number, at);
     if (countOf(fields["hosts"]) === 0) yield { at, message: "A listener for outgoing requests needs hosts" };
     for (const { text, at: place } of textsOf(fields["hosts"], [...at, "hosts"])) {
       const message = hostProblem(text);
       if (message !== undefined) yield { at: place, message };
     }
   }
+}
+
+function* refusedListener(listener: Fields, number: number, at: Path): Refused {
+  if (number === 0) return yield* refusedSocket(listener, at);
+  yield* refusedPort(fieldsOf(listener["port"]), [...at, "port"]);
+  yield* refusedBind(textOf(listener["bind"]), [...at, "bind"]);
+}
+
+function* refusedBind(bind: string, at: Path): Refused {
+  if (bind !== "" && !isAddress(bind))
+    yield { at, message: `${quoted(bind)} is no IP address, which a listener with a port number is bound to` };
+}
+
+/** validateSidecarEgressPortBindAndCaptureMode. */
+function* refusedSocket({ bind, captureMode }: Fields, at: Path): Refused {
+  const path = /^unix:\/\/(.*)$/.exec(textOf(bind))?.[1];
+  if (path === undefined || !(path.startsWith("@") || (path.startsWith("/") && !path.endsWith("/"))))
+    yield {
+      at,
+      message: "A listener with port number 0 is bound to a Unix socket, written as unix:///<file> or unix://@<name>",
+    };
+  if (textOf(captureMode) === "IPTABLES")
+    yield { at: [...at, "captureMode"], message: "A listener at a Unix socket has captureMode DEFAULT or NONE" };
 }
 
 /** agent/validation.go ValidateNamespaceSlashWildcardHostname. */

@@ -173,6 +173,26 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a VirtualService with n routes to delegates that are missing, private or none",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          istio("VirtualService", `d-${i}`, {
+            ...(i % 2 === 0 ? { hosts: [`d-${i}.example.com`] } : {}),
+            http: [{ route: [to("a")] }],
+          }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(2 * n, (i) => ({ match: matching(i), delegate: { name: `d-${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a route of the Gateway API with n hostnames of another owner",
     world: (n) => ({
       objects: [

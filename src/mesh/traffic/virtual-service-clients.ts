@@ -127,6 +127,7 @@ export const isDelegate = ({ spec }: VirtualService): boolean => spec.hosts.leng
 
 export const nameOf = ({ metadata }: { readonly metadata: VirtualService["metadata"] }) =>
   `${metadata.namespace}/${metadata.name}`;
+/** The `namespace/name` of the delegate of a route. */
 export const delegateName = ({ delegate }: HttpRoute, namespace: string): string =>
   `${delegate?.namespace || namespace}/${delegate?.name}`;
 
