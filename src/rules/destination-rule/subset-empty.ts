@@ -27,6 +27,16 @@ export const destinationRuleSubsetEmpty = defineRule({
   summary: "Requests are routed to a subset whose labels no workload of the service has.",
   why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label with another value, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
+  incident: {
+    symptoms: ["no-endpoints"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Only the share of the requests that goes to this subset fails.",
+    wayOut:
+      "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
+    silentWhen:
+      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known.",
+    page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
+  },
 
   *check(rule, mesh) {
     if (!isServed(rule, mesh.settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;

@@ -45,6 +45,16 @@ export const kubernetesServiceInUse = defineRule({
     "A Service is deleted although clients still call it by the host that a VirtualService routes, or the API server does.",
   why: "A VirtualService for the host of a Service needs the Service: without it, the name has no address, and sidecars have the routes at port 80 only (Istio pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Without the Service of a webhook with failurePolicy Fail, the API server refuses every object that the webhook is for. What still sends requests to the Service is reported by virtual-service-destination-not-found, a waypoint that is still named by waypoint-not-found.",
   fix: "Remove the VirtualService or the webhook configuration first, then the Service.",
+  incident: {
+    symptoms: ["no-address", "webhook-fails"],
+    proxies: ["sidecar", "gateway"],
+    seen: "Clients cannot resolve the name of the Service. If it backed an admission webhook, writes that the webhook is for fail.",
+    wayOut:
+      "Apply the Service again. It gets another cluster IP, which clients find by its name; connections that were open are lost.",
+    silentWhen:
+      "Only routes to the Service are left (virtual-service-destination-not-found), a waypoint (waypoint-not-found), or the namespace itself is deleted.",
+    page: "https://kubernetes.io/docs/concepts/services-networking/service/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -23,6 +23,14 @@ export const virtualServiceRetriesUnsafe = defineRule({
     "A route repeats requests that the application may have processed, or plans retries that its timeout cuts off.",
   why: "Envoy repeats a request when a condition of retryOn is true (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy). `5xx`, `gateway-error` and `reset` are also true after the application has processed it, so a POST or PATCH can take effect twice. The timeout of a route includes all attempts, so retries that do not fit never happen.",
   fix: "Retry only on `connect-failure,refused-stream`, give POST and PATCH a route of their own with `retries: {attempts: 0}`, and set a timeout that is longer than all attempts together.",
+  incident: {
+    symptoms: ["repeated", "load"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Orders or payments appear twice after an error, or clients get 504 although attempts are left.",
+    wayOut: "Set `attempts: 0` for the route, or apply the previous version.",
+    silentWhen: "The route is for methods that may be repeated, such as GET, or has no condition of its own.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
 
   *check({ spec }) {
     for (const [i, route] of spec.http.entries()) {
