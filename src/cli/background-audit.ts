@@ -4,7 +4,7 @@ import { AuditPublisher } from "../controllers/audit-publisher.ts";
 import { auditInBackground, type AuditOutcome } from "../controllers/background-audit.ts";
 import type { Election } from "../controllers/election.ts";
 import { defaultNames } from "../controllers/permissions.ts";
-import { type ReportChoice, reportGroups } from "../controllers/report-writer.ts";
+import { type ReportChoice, reportGroups } from "../controllers/report-groups.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Policies } from "../policy/policies.ts";

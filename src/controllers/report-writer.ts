@@ -1,42 +1,19 @@
 import { isDeepStrictEqual } from "node:util";
-import { isObject, member } from "../kube/read.ts";
+import { member } from "../kube/read.ts";
 import { ClusterError, requestError } from "../sources/cluster/cluster-error.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
-import { responseJson } from "../sources/cluster/list.ts";
 import { backoffMs, type Pace, pause, systemPace } from "../sources/cluster/pace.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type KubeObject, ObjectClient, type Resource } from "./objects.ts";
 import { managedBy, type ReportContent, source } from "./policy-reports.ts";
-
-/** The API groups of reports. `none`: no reports are written. */
-export const reportGroups = ["openreports.io", "wgpolicyk8s.io"] as const;
-export type ReportGroup = (typeof reportGroups)[number];
-/** `auto`: the first group of the list that the cluster serves. `all`: every group that it serves. */
-export type ReportChoice = ReportGroup | "auto" | "all" | "none";
-
-interface Definition {
-  readonly version: string;
-  readonly namespaced: Resource;
-  readonly cluster: Resource;
-  /** Fields of a report that only this group has. */
-  readonly fields: object;
-}
-
-const definition = (group: ReportGroup, version: string, kinds: readonly [string, string], fields = {}): Definition => {
-  const [namespaced, cluster] = kinds;
-  const served = { group, version };
-  return {
-    version,
-    namespaced: { ...served, kind: namespaced, plural: `${namespaced.toLowerCase()}s`, namespaced: true },
-    cluster: { ...served, kind: cluster, plural: `${cluster.toLowerCase()}s`, namespaced: false },
-    fields,
-  };
-};
-
-const definitions: Readonly<Record<ReportGroup, Definition>> = {
-  "openreports.io": definition("openreports.io", "v1alpha1", ["Report", "ClusterReport"], { source }),
-  "wgpolicyk8s.io": definition("wgpolicyk8s.io", "v1alpha2", ["PolicyReport", "ClusterPolicyReport"]),
-};
+import {
+  chosenGroups,
+  definitions,
+  type ReportChoice,
+  type ReportGroup,
+  servedGroups,
+  type Tell,
+} from "./report-groups.ts";
 
 export type WriteResult = "written" | "deleted" | "conflict" | "failed";
 
@@ -161,9 +138,11 @@ export class ReportWriter {
   /** The reports in the API server, which are read once. */
   async #stores(): Promise<Map<string, Stored>> {
     if (this.#stored !== undefined) return this.#stored;
-    const served = await this.#served();
-    this.#groups = this.#chosen(served);
-    this.#owner = await this.#ownerReference();
+    const { connection, choice, owner } = this.#options;
+    const tell: Tell = (fields, message) => this.#tell(fields, message);
+    const served = await servedGroups(connection, tell);
+    this.#groups = chosenGroups(choice, served, tell);
+    this.#owner = await ownerReference(owner, connection, tell);
     const stored = new Map<string, Stored>();
     for (const group of served)
       for (const object of await this.#reports(group)) {
@@ -188,76 +167,6 @@ export class ReportWriter {
       const id = member(member(result, "properties"), "resultID");
       const seconds = member(member(result, "timestamp"), "seconds");
       if (typeof id === "string" && typeof seconds === "number") this.#options.learn(id, seconds);
-    }
-  }
-
-  /** The groups that the cluster serves in a version that Meshward knows. */
-  async #served(): Promise<readonly ReportGroup[]> {
-    const served: ReportGroup[] = [];
-    for (const group of reportGroups) {
-      const versions = await this.#versionsOf(group);
-      if (versions.includes(definitions[group].version)) served.push(group);
-      else if (versions.length > 0)
-        this.#tell(
-          { group, served: versions, needed: definitions[group].version },
-          "the report definitions of the cluster are of another version; install the version that Meshward writes, or choose another group with --audit-reports",
-        );
-    }
-    return served;
-  }
-
-  async #versionsOf(group: ReportGroup): Promise<readonly string[]> {
-    const { connection } = this.#options;
-    const request = { path: `/apis/${group}`, signal: AbortSignal.timeout(longestRequestMs) };
-    try {
-      const { body } = await responseJson(connection, await connection.request(request), request);
-      const versions = member(body, "versions");
-      if (!Array.isArray(versions)) return [];
-      return versions.flatMap((one: unknown) => {
-        const version = isObject(one) ? one["version"] : undefined;
-        return typeof version === "string" ? [version] : [];
-      });
-    } catch (error) {
-      const failure = requestError(connection.server, error);
-      if (failure.fault === "absent") return [];
-      throw failure;
-    }
-  }
-
-  #chosen(served: readonly ReportGroup[]): readonly ReportGroup[] {
-    const { choice } = this.#options;
-    if (choice === "auto") {
-      if (served.length === 0)
-        this.#tell(
-          {},
-          "the cluster has no definitions of reports (openreports.io or wgpolicyk8s.io); findings of audits are in metrics and Events only",
-        );
-      return served.slice(0, 1);
-    }
-    const chosen = served.filter((group) => choice === "all" || group === choice);
-    if (chosen.length === 0)
-      this.#tell(
-        { choice },
-        "the cluster does not serve the chosen reports; install their definitions, or change --audit-reports",
-      );
-    return chosen;
-  }
-
-  /** A cluster-scoped owner, because one report is in no namespace. Without it, reports have no owner. */
-  async #ownerReference(): Promise<object | undefined> {
-    const name = this.#options.owner;
-    try {
-      const { metadata } = await this.#client(webhookConfigurations).get({ name });
-      const { group, version, kind } = webhookConfigurations;
-      return { apiVersion: `${group}/${version}`, kind, name, uid: metadata.uid };
-    } catch (error) {
-      const fault = error instanceof ClusterError ? error.fault : undefined;
-      if (fault !== "absent" && fault !== "forbidden") throw error;
-      this.#tell(
-        { owner: `ValidatingWebhookConfiguration ${name}`, reason: fault },
-        "the owner of the reports cannot be read, so they stay when Meshward is uninstalled: kubectl delete reports,clusterreports,policyreports,clusterpolicyreports -A -l app.kubernetes.io/managed-by=meshward deletes them",
-      );
-      return undefined;
     }
   }
 
@@ -395,7 +304,6 @@ const mostQuickRetries = 6;
 const slowRetryMs = 5 * 60_000;
 /** After so many conflicts in a row, another writer is reported. */
 const mostConflicts = 3;
-const longestRequestMs = 10_000;
 
 /** The annotation with the number of findings that no report of the namespace lists. */
 export const unlistedFindings = "meshward.io/unlisted-findings";
@@ -407,6 +315,23 @@ const webhookConfigurations: Resource = {
   plural: "validatingwebhookconfigurations",
   namespaced: false,
 };
+
+/** A cluster-scoped owner, because one report is in no namespace. Without it, reports have no owner. */
+async function ownerReference(name: string, connection: ClusterConnection, tell: Tell): Promise<object | undefined> {
+  try {
+    const { metadata } = await new ObjectClient(connection, webhookConfigurations).get({ name });
+    const { group, version, kind } = webhookConfigurations;
+    return { apiVersion: `${group}/${version}`, kind, name, uid: metadata.uid };
+  } catch (error) {
+    const fault = error instanceof ClusterError ? error.fault : undefined;
+    if (fault !== "absent" && fault !== "forbidden") throw error;
+    tell(
+      { owner: `ValidatingWebhookConfiguration ${name}`, reason: fault },
+      "the owner of the reports cannot be read, so they stay when Meshward is uninstalled: kubectl delete reports,clusterreports,policyreports,clusterpolicyreports -A -l app.kubernetes.io/managed-by=meshward deletes them",
+    );
+    return undefined;
+  }
+}
 
 const isOwn = ({ metadata }: KubeObject): boolean =>
   Object.entries(managedBy).every(([key, value]) => metadata.labels?.[key] === value);

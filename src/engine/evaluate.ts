@@ -11,7 +11,7 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
+import { changedObjects, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -70,7 +70,8 @@ export function* judging(
   const { before, after } = yield* sidesOf(view, changes, budget);
   const settings = selection.between(before, after);
   const results = { findings: [], skipped: [], errors: [] };
-  const draft: Draft = { ...results, before, after, settings, budget, mostAlone, pairs: new Map() };
+  const changed = new Set(changedObjects(changes, before, after));
+  const draft: Draft = { ...results, before, after, settings, budget, mostAlone, changed, pairs: new Map() };
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   const subjects = new Subjects(narrowing, before, after);
@@ -129,6 +130,7 @@ interface Draft extends Evaluated {
   readonly skipped: Skip[];
   readonly errors: RuleError[];
   readonly settings: Settings;
+  readonly changed: ReadonlySet<AnyObject>;
   readonly pairs: Map<AnyObject, Pair>;
 }
 
@@ -193,7 +195,8 @@ interface Pair {
   readonly old: AnyObject | undefined;
   readonly now: AnyObject | undefined;
 }
-function pairOf(subject: AnyObject, { pairs, before, after }: Draft): Pair {
+function pairOf(subject: AnyObject, { changed, pairs, before, after }: Draft): Pair {
+  if (!changed.has(subject)) return { old: subject, now: subject };
   let pair = pairs.get(subject);
   if (pair === undefined) {
     const key = keyOf(subject);

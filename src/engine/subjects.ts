@@ -189,7 +189,7 @@ export class Subjects {
   #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
     let search = this.#searches.get(walk.name);
     if (search === undefined) {
-      search = new Search(distinct(subjects, reachedFrom(this.#changed, walk, this.#readers)));
+      search = new Search(distinct(subjects, this.#changed, reachedFrom(this.#changed, walk, this.#readers)));
       this.#searches.set(walk.name, search);
     }
     return search;
@@ -250,6 +250,9 @@ function newKeys(walked: Map<Index, Set<string>>, from: Index, keys: readonly st
   return found;
 }
 
+/** The results of so many look-ups are kept: those of the changed objects, which all searches share, come first. */
+const mostKept = 256;
+
 /** What all searches of a review look up: many rules follow the same relations from the same objects. */
 class Readers {
   readonly #mesh: Mesh;
@@ -270,7 +273,8 @@ class Readers {
     let keys = known.get(object);
     if (keys === undefined) {
       const found = index.keys(object, this.#mesh.settings);
-      known.set(object, (keys = Array.isArray(found) ? (found as string[]) : [...found]));
+      keys = Array.isArray(found) ? (found as string[]) : [...found];
+      if (known.size < mostKept) known.set(object, keys);
     }
     return keys;
   }
@@ -283,13 +287,16 @@ class Readers {
     let known = this.#under.get(index);
     if (known === undefined) this.#under.set(index, (known = new Map()));
     let found = known.get(key);
-    if (found === undefined) known.set(key, (found = this.#mesh.lookup(index, [key])));
+    if (found === undefined) {
+      found = this.#mesh.lookup(index, [key]);
+      if (known.size < mostKept) known.set(key, found);
+    }
     return found;
   }
 }
 
 /** What is changed on either side. A Namespace that is created or deleted can be an implied one on the other side. */
-function changedObjects(changes: readonly Change[], before: Mesh, after: Mesh): readonly AnyObject[] {
+export function changedObjects(changes: readonly Change[], before: Mesh, after: Mesh): readonly AnyObject[] {
   const changed: AnyObject[] = [];
   for (const change of changes) {
     const { kind } = subjectOf(change);
@@ -306,12 +313,20 @@ export function* allSubjects(rule: Rule, mesh: Mesh): Iterable<AnyObject> {
 }
 
 /** The subjects among these objects, each once. Yields nothing for other objects, so that a long search can pause. */
-function* distinct(subjects: ReadonlySet<Kind>, reached: Iterable<AnyObject>): Generator<AnyObject | undefined, void> {
+function* distinct(
+  subjects: ReadonlySet<Kind>,
+  changed: readonly AnyObject[],
+  reached: Iterable<AnyObject> = changed,
+): Generator<AnyObject | undefined, void> {
+  // Only of a changed object, there are two versions.
+  const versions = new Set(changed);
   const found = new Set<string>();
   for (const object of reached) {
-    const identity = subjects.has(object.kind) ? identityOf(object) : undefined;
-    const isNew = identity !== undefined && !found.has(identity);
-    if (isNew) found.add(identity);
+    let isNew = subjects.has(object.kind);
+    if (isNew && versions.has(object)) {
+      isNew = !found.has(identityOf(object));
+      found.add(identityOf(object));
+    }
     yield isNew ? object : undefined;
   }
 }

@@ -12,12 +12,14 @@ import { cpuOf, heapBytes, shown, table } from "./measure.ts";
 import {
   asStored,
   authorizationPolicy,
+  deployment,
   destinationRule,
   hot,
   meshOf,
   peerAuthentication,
   type Raw,
   rootNamespace,
+  service,
   storedMesh,
   team,
   virtualService,
@@ -52,6 +54,10 @@ const everywhere = (methods: readonly string[]): Raw =>
       ],
     },
   );
+const withPort = (raw: Raw): Raw => {
+  const spec = raw["spec"] as { readonly ports: readonly object[] };
+  return { ...raw, spec: { ...spec, ports: [...spec.ports, { name: "metrics", port: 9090, targetPort: 9090 }] } };
+};
 const changes = (objects: number): readonly Measured[] => {
   const few = objects > 10_000 ? 1 : 20;
   return [
@@ -69,6 +75,12 @@ const changes = (objects: number): readonly Measured[] => {
       title: "DestinationRule with ten dependants, their subset gone",
       raw: destinationRule({ namespace, name: hot }, hot, ["v1"]),
       repeat: 300,
+    },
+    { title: "Service, a port more", raw: withPort(service({ namespace, name: "svc-3" }, "svc-3")), repeat: 1_000 },
+    {
+      title: "Deployment, another version of its pods",
+      raw: deployment({ namespace, name: "svc-3" }, "svc-3", "v3"),
+      repeat: 500,
     },
     {
       title: "PeerAuthentication of the root namespace, PERMISSIVE",

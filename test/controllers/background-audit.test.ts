@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type TestContext, test } from "node:test";
 import { AuditPublisher } from "../../src/controllers/audit-publisher.ts";
 import { auditInBackground, type AuditOutcome } from "../../src/controllers/background-audit.ts";
-import type { ReportChoice } from "../../src/controllers/report-writer.ts";
+import type { ReportChoice } from "../../src/controllers/report-groups.ts";
 import type { ObjectEvent } from "../../src/kube/object-event.ts";
 import { readAny } from "../../src/kube/object.ts";
 import { keyOf } from "../../src/kube/identity.ts";

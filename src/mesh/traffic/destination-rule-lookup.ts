@@ -341,14 +341,20 @@ export const rulesOfWildcards = fact("rulesOfWildcards", "key", [hostsAtKey], (k
   rulesOfHosts(JSON.parse(key) as readonly string[], mesh),
 );
 
+/** Of the wildcards that cover a wildcard, those under which there are DestinationRules. Many hosts have the same. */
+const wildcardKeysOver = fact("wildcardKeysOver", "key", [destinationRulesOfVirtualService], (wildcard, mesh) =>
+  coveringHosts(wildcard).filter((key) => mesh.hasUnder(destinationRulesOfVirtualService, key)),
+);
+/** What ruleHostsOver reads. */
+export const readsRuleHosts = [hostsAtKey, wildcardKeysOver, destinationRulesOfVirtualService] as const;
+
 /** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
-export function ruleHostsOver(
-  host: string,
-  mesh: MeshView<typeof hostsAtKey | typeof destinationRulesOfVirtualService>,
-): readonly string[] {
-  return coveringHosts(host)
-    .filter((key) => mesh.hasUnder(destinationRulesOfVirtualService, key))
-    .flatMap((key) => mesh.get(hostsAtKey, key).over(host));
+export function ruleHostsOver(host: string, mesh: MeshView<(typeof readsRuleHosts)[number]>): readonly string[] {
+  const [, wildcard] = coveringHosts(host);
+  const keys = wildcard === undefined ? [] : mesh.get(wildcardKeysOver, wildcard);
+  const found = keys.flatMap((key) => mesh.get(hostsAtKey, key).over(host));
+  if (!mesh.hasUnder(destinationRulesOfVirtualService, host)) return found;
+  return [...mesh.get(hostsAtKey, host).over(host), ...found];
 }
 
 /**

@@ -7,17 +7,17 @@ import { gatewaysOf, gatewaysOfVirtualService, meshGateway } from "./virtual-ser
 import { trafficOf, type VirtualService } from "./virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-const hosts = new WeakMap<VirtualService, { readonly settings: MeshSettings; readonly hosts: ReadonlySet<string> }>();
+const hosts = new WeakMap<VirtualService, { readonly settings: MeshSettings; readonly hosts: readonly string[] }>();
 
 /** The full hosts that a VirtualService routes, and those that it sends requests to; without wildcards. */
-function hostsNamed(virtualService: VirtualService, settings: MeshSettings): ReadonlySet<string> {
+function hostsNamed(virtualService: VirtualService, settings: MeshSettings): readonly string[] {
   let known = hosts.get(virtualService);
   if (known?.settings !== settings) {
     const { namespace } = virtualService.metadata;
     const full = (host: string) => fullHost(host, namespace, settings.domain);
     const found = new Set(virtualService.spec.hosts.map((host) => full(host).toLowerCase()));
     for (const { destination } of trafficOf(virtualService)) found.add(full(destination.host));
-    known = { settings, hosts: new Set([...found].filter((host) => host !== "" && !isWildcard(host))) };
+    known = { settings, hosts: [...found].filter((host) => host !== "" && !isWildcard(host)) };
     hosts.set(virtualService, known);
   }
   return known.hosts;
@@ -38,7 +38,7 @@ const wildcardsOverVirtualService = relation(
   "wildcardsOverVirtualService",
   index("VirtualService", (virtualService, settings) =>
     isServed(virtualService, settings)
-      ? new Set([...hostsNamed(virtualService, settings)].flatMap((host) => coveringHosts(host).slice(1)))
+      ? new Set(hostsNamed(virtualService, settings).flatMap((host) => coveringHosts(host).slice(1)))
       : [],
   ),
   index("ServiceEntry", (entry, settings) =>
@@ -158,9 +158,7 @@ const servicesNearVirtualService = relation(
   "servicesNearVirtualService",
   index("VirtualService", (virtualService, settings) =>
     isServed(virtualService, settings)
-      ? new Set(
-          [...hostsNamed(virtualService, settings)].flatMap((host) => namespaceOfHost(host, settings.domain) ?? []),
-        )
+      ? new Set(hostsNamed(virtualService, settings).flatMap((host) => namespaceOfHost(host, settings.domain) ?? []))
       : [],
   ),
   serviceByNamespace,
@@ -170,7 +168,7 @@ const servicesLikeVirtualService = relation(
   "servicesLikeVirtualService",
   index("VirtualService", (virtualService, settings) =>
     isServed(virtualService, settings)
-      ? new Set([...hostsNamed(virtualService, settings)].map((host) => host.split(".")[0] ?? ""))
+      ? new Set(hostsNamed(virtualService, settings).map((host) => host.split(".")[0] ?? ""))
       : [],
   ),
   index("Service", ({ metadata }) => [metadata.name]),

@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { fact } from "../../view/view.ts";
-import { hostsAtKey, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
-import { destinationRulesOfVirtualService, serviceEntriesOfVirtualService } from "./destination-rules.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { readsRuleHosts, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
+import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { SubsetsOfHost } from "./subsets.ts";
@@ -45,25 +45,21 @@ function wildcardsOf(entry: ServiceEntry): ReadonlyMap<string, ReadonlySet<strin
 }
 
 /** The namespaces of the service of a host, as serviceNamespaces gives them for all ServiceEntries. */
-const serviceNamespacesOfHost = fact(
-  "serviceNamespacesOfHost",
-  "key",
-  [serviceEntriesOfVirtualService, entriesAtKey],
-  (host, mesh): readonly string[] => {
-    const own = namespaceOfHost(host, mesh.settings.domain);
-    for (const key of own === undefined ? coveringHosts(host) : [host]) {
-      if (!mesh.hasUnder(serviceEntriesOfVirtualService, key)) continue;
-      const { byHost, over } = mesh.get(entriesAtKey, key);
-      const best = over(host);
-      const entries = best === undefined ? undefined : byHost.get(best);
-      if (entries !== undefined)
-        return [
-          ...new Set([...(own === undefined ? [] : [own]), ...entries.map(({ metadata }) => metadata.namespace)]),
-        ];
-    }
-    return own === undefined ? [] : [own];
-  },
-);
+function serviceNamespacesOfHost(
+  host: string,
+  mesh: MeshView<typeof serviceEntriesOfVirtualService | typeof entriesAtKey>,
+): readonly string[] {
+  const own = namespaceOfHost(host, mesh.settings.domain);
+  for (const key of own === undefined ? coveringHosts(host) : [host]) {
+    if (!mesh.hasUnder(serviceEntriesOfVirtualService, key)) continue;
+    const { byHost, over } = mesh.get(entriesAtKey, key);
+    const best = over(host);
+    const entries = best === undefined ? undefined : byHost.get(best);
+    if (entries !== undefined)
+      return [...new Set([...(own === undefined ? [] : [own]), ...entries.map(({ metadata }) => metadata.namespace)])];
+  }
+  return own === undefined ? [] : [own];
+}
 
 /**
  * The look-up results for subsets of all hosts that only wildcards match. The key is a JSON list of these wildcards and of
@@ -81,10 +77,10 @@ const subsetsOfWildcards = fact("subsetsOfWildcards", "key", [rulesOfWildcards],
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [destinationRulesOfVirtualService, hostsAtKey, serviceNamespacesOfHost, subsetsOfWildcards],
+  [...readsRuleHosts, serviceEntriesOfVirtualService, entriesAtKey, subsetsOfWildcards],
   (host, mesh): SubsetsOfHost => {
     const hosts = ruleHostsOver(host, mesh);
-    const namespaces = mesh.get(serviceNamespacesOfHost, host);
+    const namespaces = serviceNamespacesOfHost(host, mesh);
     const [first] = hosts;
     if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
     return new SubsetsOfHost(rulesOfHosts(hosts, mesh), new Set(namespaces), mesh.settings);
