@@ -135,6 +135,28 @@ test("the versions in the README are those of docs/versions.md", () => {
   );
 });
 
+describe("what the guides show of commands is what these print", () => {
+  for (const guide of ["permissive-to-strict", "sidecar-to-ambient", "gateway-api"])
+    test(guide, async () => {
+      const page = read(`docs/guides/${guide}.md`);
+      const commands = blocksOf(page, "sh").flatMap((block) => block.trim().split("\n"));
+      const argvs = commands.map((command) => command.replace("npm run -s meshward -- ", "").split(" "));
+      assert.ok(commands.length > 1 && commands.every((command) => command.startsWith("npm run -s meshward -- ")));
+      const printed = await Promise.all(argvs.map((argv) => printedBy(...argv)));
+      assert.deepEqual(
+        printed.map(({ code }) => code),
+        argvs.map(() => 0),
+      );
+      const samples = blocksOf(page, "text");
+      assert.ok(samples.length > 0);
+      for (const sample of samples)
+        assert.ok(
+          printed.some(({ out }) => out.startsWith(sample)),
+          `no command prints:\n${sample}`,
+        );
+    });
+});
+
 test("the README leads to the index of the documentation, and the index to every page", () => {
   assert.ok(readme.includes("](docs/README.md)"));
   const index = read("docs/README.md");

@@ -24,11 +24,9 @@ export function hanging(head: string, body: string, { columns }: Pick<Page, "col
   return head + help.boxWrap(body, columns - indent).replaceAll("\n", `\n${below}`);
 }
 
-/** For sentences, or for a name in them that has room on a line of its own. */
+/** For sentences, or for a name in them, which is not broken and has more room on a line of its own. */
 const isTooNarrow = (body: string, room: number, ownRoom: number): boolean =>
-  room < leastRoom ||
-  (ownRoom > room &&
-    body.split(/\s+/).some((word) => help.displayWidth(word) > room && help.displayWidth(word) <= ownRoom));
+  room < leastRoom || (ownRoom > room && body.split(/\s+/).some((word) => help.displayWidth(word) > room));
 
 /** Lines that somebody reads on a terminal; those after the first of each begin with two spaces. */
 export const wrappedLines = (text: string, page: Pick<Page, "columns">): string =>

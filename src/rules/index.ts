@@ -6,9 +6,12 @@ import { authorizationPolicyBypassesWaypoint } from "./authorization-policy/bypa
 import { authorizationPolicyHttpOnTcp } from "./authorization-policy/http-on-tcp.ts";
 import { authorizationPolicyNamespaceUnknown } from "./authorization-policy/namespace-unknown.ts";
 import { authorizationPolicyNeedsMtls } from "./authorization-policy/needs-mtls.ts";
+import { authorizationPolicyNeedsToken } from "./authorization-policy/needs-token.ts";
+import { authorizationPolicyNeverMatches } from "./authorization-policy/never-matches.ts";
 import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enforced-l7.ts";
 import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
+import { authorizationPolicyProviderUnknown } from "./authorization-policy/provider-unknown.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
 import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
@@ -115,9 +118,12 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyHttpOnTcp,
   authorizationPolicyNamespaceUnknown,
   authorizationPolicyNeedsMtls,
+  authorizationPolicyNeedsToken,
+  authorizationPolicyNeverMatches,
   authorizationPolicyNotEnforcedL7,
   authorizationPolicyOnlyNegative,
   authorizationPolicyPrincipalMalformed,
+  authorizationPolicyProviderUnknown,
   authorizationPolicyRulesSplit,
   authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,

@@ -509,7 +509,7 @@ describe("what does not exist is named, with what is near, and the exit code is 
     [
       "a kind",
       ["virtualservice/payments/api"],
-      /explain supports namespaces, workloads and hosts, not "virtualservice"/,
+      /explain supports namespaces, workloads, hosts and gateways, not "virtualservice"/,
     ],
     ["nothing", ["deployment//"], /"deployment\/\/" is not a target/],
   ];

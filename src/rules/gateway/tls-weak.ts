@@ -29,7 +29,7 @@ export const gatewayTlsWeak = defineRule({
   },
 
   cel: {
-    problems: `${isServedInCel} && has(object.spec.servers)
+    problems: `${isServedInCel} && has(object.spec) && has(object.spec.servers)
 ? object.spec.servers.filter(s, has(s.tls) && has(s.tls.minProtocolVersion) && s.tls.minProtocolVersion in ['TLSV1_0', 'TLSV1_1']).map(s, 'accepts ' + s.tls.minProtocolVersion)
 + object.spec.servers.filter(s, has(s.tls) && has(s.tls.mode) && s.tls.mode in ['PASSTHROUGH', 'AUTO_PASSTHROUGH']
 && (!has(s.hosts) || s.hosts.size() == 0 || s.hosts.exists(h, h == '*' || h.endsWith('/*') && h.indexOf('/') == h.size() - 2))).map(s, 'passes through by ' + s.tls.mode)

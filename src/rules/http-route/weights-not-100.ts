@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { weightOf } from "../../mesh/gateways/routes.ts";
+import { weightInCel, weightOf } from "../../mesh/gateways/routes.ts";
 
 export const httpRouteWeightsNot100 = defineRule({
   id: "http-route-weights-not-100",
@@ -18,6 +18,12 @@ export const httpRouteWeightsNot100 = defineRule({
     wayOut: "Apply the previous weights.",
     silentWhen: "The rule has one backend, or all weights are 0 (http-route-without-backend).",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
+
+  cel: {
+    problems: `(has(object.spec) && has(object.spec.rules) ? object.spec.rules : [])
+.filter(r, has(r.backendRefs) && r.backendRefs.size() > 1 && !(r.backendRefs.map(b, ${weightInCel}).sum() in [0, 100]))
+.map(r, r.backendRefs.map(b, (has(b.namespace) ? b.namespace : '') + '/' + (has(b.name) ? b.name : '') + ':' + (has(b.port) ? string(b.port) : '')))`,
   },
 
   *check({ spec }) {

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { weightOf } from "../../mesh/gateways/routes.ts";
+import { weightInCel, weightOf } from "../../mesh/gateways/routes.ts";
 
 export const httpRouteWithoutBackend = defineRule({
   id: "http-route-without-backend",
@@ -18,6 +18,12 @@ export const httpRouteWithoutBackend = defineRule({
     wayOut: "Apply the previous version of the route.",
     silentWhen: "The rule redirects, or has a filter of an extension, which may answer the requests.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
+
+  cel: {
+    problems: `(has(object.spec) && has(object.spec.rules) ? object.spec.rules : [])
+.filter(r, !(has(r.filters) && r.filters.exists(f, has(f.type) && f.type in ['RequestRedirect', 'ExtensionRef'])))
+.map(r, (has(r.backendRefs) ? r.backendRefs : []).map(b, ${weightInCel})).filter(weights, weights.all(w, w <= 0))`,
   },
 
   *check({ spec, originKind }) {

@@ -14,9 +14,8 @@ import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { managedGateway } from "../../mesh/objects/labels.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
@@ -179,7 +178,7 @@ function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
 }
 
 function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): string | readonly [] {
-  if (labels[managedGateway] !== undefined) return [];
+  if (isOfMeshGateway(labels)) return [];
   const { name } = namespace.metadata;
   const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
   return named === undefined || named === "none" || named.namespace !== name ? [] : keyOfWaypoint(named.name);

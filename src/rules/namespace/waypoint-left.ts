@@ -2,7 +2,13 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
-import { formatWaypoint, identityOfWaypoint, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isOfMeshGateway,
+  waypointNamed,
+  waypointTraffic,
+} from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
@@ -112,8 +118,7 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   const none = "no label names a waypoint any more";
   if (object === undefined) return none;
   const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
-  if (object.kind === "Service" && labels[managedGateway] !== undefined)
-    return `label ${managedGateway} makes it a gateway's own`;
+  if (object.kind === "Service" && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   return waypointNamed(labels, object.metadata.namespace) === "none" ? `label ${useWaypoint} is "none"` : none;
 }
 

@@ -1,5 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds } from "../../kube/kinds.ts";
+import { scalarAdvice } from "../../kube/yaml-scalars.ts";
 
 export const objectMalformed = defineRule({
   id: "object-malformed",
@@ -21,7 +22,10 @@ export const objectMalformed = defineRule({
   },
 
   *check({ malformed }) {
-    for (const { at, expected, found } of malformed ?? [])
-      yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}` };
+    for (const { at, expected, found } of malformed ?? []) {
+      const advice = scalarAdvice(expected, found);
+      const fix = advice === undefined ? {} : { fix: `${advice}.` };
+      yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}`, ...fix };
+    }
   },
 });

@@ -33,7 +33,7 @@ export const peerAuthenticationPermissive = defineRule({
   },
 
   cel: {
-    problems: `${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
+    problems: `has(object.spec) && ${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
 ? (${accepts("has(object.spec.mtls) && has(object.spec.mtls.mode) ? object.spec.mtls.mode : ''")} ? [[dyn('workloads'), ${who}]] : [])
 + (has(object.spec.portLevelMtls) && !${isWideInCel} ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
 : []`,

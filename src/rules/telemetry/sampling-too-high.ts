@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 
 export const telemetrySamplingTooHigh = defineRule({
   id: "telemetry-sampling-too-high",
@@ -21,6 +21,14 @@ export const telemetrySamplingTooHigh = defineRule({
     wayOut: "Apply the previous percentage: proxies use it within seconds.",
     silentWhen: "Reporting of spans is disabled, or the percentage comes from the mesh config.",
     page: "https://istio.io/latest/docs/reference/config/telemetry/",
+  },
+
+  cel: {
+    problems: `${isServedInCel} && has(object.spec) && has(object.spec.tracing)
+? object.spec.tracing.filter(t, !(has(t.disableSpanReporting) && t.disableSpanReporting == true)
+&& has(t.randomSamplingPercentage) && t.randomSamplingPercentage != null
+&& double(t.randomSamplingPercentage) > double(params.maxPercentage)).map(t, 'sampling')
+: []`,
   },
 
   *check(telemetry, { settings }, { maxPercentage }) {

@@ -45,14 +45,11 @@ export const virtualServiceDestinationNotFound = defineRule({
   },
 
   *compare(before, after) {
-    const old = new Set<string | undefined>();
-    for (const found of problemsOf(before.object, before.mesh)) {
-      yield;
-      if (found !== undefined) old.add(found.problem.key);
-    }
+    let old: ReadonlySet<string | undefined> | undefined;
     for (const found of problemsOf(after.object, after.mesh)) {
       yield;
       if (found === undefined) continue;
+      old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, host, isMissing, isUncertain } = found;
       const isTaken =
         isMissing &&
@@ -66,6 +63,19 @@ export const virtualServiceDestinationNotFound = defineRule({
     }
   },
 });
+
+/** The keys of the problems before the change, of which most reviews need none. */
+function* keysBefore(
+  virtualService: VirtualService,
+  mesh: View,
+): Generator<undefined, ReadonlySet<string | undefined>> {
+  const keys = new Set<string | undefined>();
+  for (const found of problemsOf(virtualService, mesh)) {
+    yield;
+    if (found !== undefined) keys.add(found.problem.key);
+  }
+  return keys;
+}
 
 /** Whether the relation gave the host for this VirtualService, so that it may be asked for. */
 function names(virtualService: VirtualService, host: string, mesh: View): boolean {

@@ -35,6 +35,7 @@ export const virtualServiceGatewayHostMismatch = defineRule({
     const { settings } = mesh;
     if (isDelegate(virtualService) || !isServed(virtualService, settings)) return;
     const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
+    if (gateways.length === 0) return;
     const attachmentOf = attachmentsOf(virtualService, settings);
     const places = placesOf(virtualService);
     const attachments: [Gateway, Attachment][] = [];

@@ -1,6 +1,12 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { shownDuration } from "../../mesh/traffic/durations.ts";
-import { conditionsAfterProcessing, methodsRepeated, retriesOf, timeoutMsOf } from "../../mesh/traffic/retries.ts";
+import {
+  conditionsAfterProcessing,
+  methodsRepeated,
+  type Retries,
+  retriesOf,
+  timeoutMsOf,
+} from "../../mesh/traffic/retries.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
 
@@ -28,15 +34,17 @@ export const virtualServiceRetriesUnsafe = defineRule({
 
   *check({ spec }) {
     for (const [i, route] of spec.http.entries()) {
-      if (route.redirect !== undefined || route.directResponse !== undefined) continue;
-      for (const problem of [repeated(route), cutOff(route)])
+      // Istio's default repeats only what no application has processed.
+      if (route.retries === undefined || route.redirect !== undefined || route.directResponse !== undefined) continue;
+      const retries = retriesOf(route);
+      for (const problem of [repeated(route, retries), cutOff(route, retries)])
         if (problem !== undefined) yield { ...problem, at: ["spec", "http", i, ...problem.at] };
     }
   },
 });
 
-function repeated(route: HttpRoute): Problem | undefined {
-  const [condition] = conditionsAfterProcessing(retriesOf(route));
+function repeated(route: HttpRoute, retries: Retries): Problem | undefined {
+  const [condition] = conditionsAfterProcessing(retries);
   const methods = methodsRepeated(route);
   if (condition === undefined || methods === "left out") return undefined;
   const which = methods === "named" ? "POST or PATCH requests" : "requests of every method, also POST and PATCH,";
@@ -47,12 +55,11 @@ function repeated(route: HttpRoute): Problem | undefined {
   };
 }
 
-function cutOff(route: HttpRoute): Problem | undefined {
-  const { attempts, perTryTimeoutMs, isSet } = retriesOf(route);
+function cutOff(route: HttpRoute, { attempts, perTryTimeoutMs }: Retries): Problem | undefined {
+  if (attempts === 0 || perTryTimeoutMs === undefined) return undefined;
   const timeoutMs = timeoutMsOf(route);
-  if (!isSet || timeoutMs === undefined || perTryTimeoutMs === undefined) return undefined;
   const tries = attempts + 1;
-  if (attempts === 0 || tries * perTryTimeoutMs <= timeoutMs) return undefined;
+  if (timeoutMs === undefined || tries * perTryTimeoutMs <= timeoutMs) return undefined;
   const wanted = `${tries} tries of ${shownDuration(perTryTimeoutMs)}`;
   return {
     at: ["retries", "attempts"],

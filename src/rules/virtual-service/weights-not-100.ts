@@ -23,8 +23,8 @@ dyn(${stable}.size() > 0 ? ${stable}[0] : 0)])`;
     })
     .join("\n+ ");
 const sumOf = (item: string): string => `${item}[1].map(w, int(w)).sum()`;
-const problemsInCel = `(${itemsOf("object")}).filter(i, ${sumOf("i")} != 100 && i[1].exists(w, w != 0) && !i[1].exists(w, w < 0))`;
-const isRollbackInCel = `[${itemsOf("oldObject")}].all(before, [${itemsOf("object")}].all(after,
+const problemsInCel = `(has(object.spec) ? ${itemsOf("object")} : []).filter(i, ${sumOf("i")} != 100 && i[1].exists(w, w != 0) && !i[1].exists(w, w < 0))`;
+const isRollbackInCel = `has(oldObject.spec) && [${itemsOf("oldObject")}].all(before, [${itemsOf("object")}].all(after,
 after.filter(i, i[0] == problem[0]).size() == 1 && before.filter(i, i[0] == problem[0]).size() == 1
 && before.filter(i, i[0] == problem[0]).all(old, problem[3] > old[3]
 && problem[3] * (${sumOf("old")} > 0 ? ${sumOf("old")} : 1) > (${sumOf("old")} > 0 ? old[3] : 0) * ${sumOf("problem")})))`;
