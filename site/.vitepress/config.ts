@@ -68,7 +68,7 @@ function leadToPages(markdown: MarkdownRenderer): void {
       const [path = "", anchor] = href.split("#");
       if (path === "" || /^[a-z]+:/.test(href)) continue;
       const target = posix.join(here, path);
-      const isPage = target.endsWith(".md") && !target.startsWith("test/");
+      const isPage = target.endsWith(".md") && !left.some((pattern) => posix.matchesGlob(target, pattern));
       const page = isPage ? `/${pageOf(target)}` : `${repository}/blob/main/${target}`;
       token.attrSet("href", anchor === undefined ? page : `${page}#${anchor}`);
     }
