@@ -20,6 +20,7 @@ export default defineConfig({
   head: [["link", { rel: "icon", href: "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>" }]],
   lastUpdated: false,
   rewrites: (page) => page.replace(/(^|\/)README\.md$/, "$1index.md"),
+  vite: { plugins: [{ name: "vue-for-pages", enforce: "pre", resolveId: vueForPages }] },
   markdown: {
     config(markdown) {
       leadToPages(markdown);
@@ -73,6 +74,14 @@ function leadToPages(markdown: MarkdownRenderer): void {
       token.attrSet("href", anchor === undefined ? page : `${page}#${anchor}`);
     }
   });
+}
+
+/**
+ * The pages are beside this folder, where Vue is not installed. What renders them runs in this folder, so that it finds Vue
+ * by its name. For the browser, VitePress itself knows where Vue is.
+ */
+function vueForPages(id: string, _importer: string | undefined, { ssr }: { readonly ssr?: boolean | undefined }) {
+  return ssr === true && /^vue(?:\/|$)/.test(id) ? { id, external: true } : undefined;
 }
 
 /** Two braces in a text are two braces, and no expression of Vue. */
