@@ -4,8 +4,8 @@ import { hanging, leastRoom } from "../report/page.ts";
 
 /** The groups of commands in `meshward --help`, by what somebody wants to do. */
 const groups: Readonly<Record<string, readonly string[]>> = {
-  "Look at manifests and meshes:": ["check", "audit", "explain", "capture"],
-  "Write policies:": ["rules", "test", "export"],
+  "Look at manifests and meshes:": ["check", "audit", "explain", "can", "capture"],
+  "Write policies:": ["rules", "test", "intent", "export"],
   "Run the webhook:": ["serve", "manifests", "doctor", "certs", "unregister"],
   "First steps:": ["demo", "completion", "help"],
 };
@@ -45,6 +45,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     "explain host api.payments --from shop --mesh cluster",
     "explain namespace/payments --mesh cluster --delete policy.yaml",
   ],
+  can: [
+    "can --from namespace/shop --to api.payments:80 --path /refunds --mesh cluster",
+    "can --from outside --to api.payments:80 --mesh cluster",
+  ],
+  intent: ["intent --from-mesh payments --mesh cluster"],
   capture: ["capture --output mesh.json"],
   rules: ["rules virtual-service-weights-not-100", "rules weights --kind VirtualService", 'rules "503 NC"'],
   test: ["test policies/tests"],

@@ -80,13 +80,14 @@ const needed = /^>=(\d+)\.(\d+)$/.exec(packageJson.engines.node);
 function prologue(): string {
   if (needed === null) throw new Error(`engines.node is ${packageJson.engines.node}; expected >=MAJOR.MINOR`);
   const [, major, minor] = needed;
+  const { homepage } = packageJson;
   return `#!/usr/bin/env node
 // Meshward ${packageJson.version}, Apache-2.0. The licences of the packages in this file: ${noticesFile}, beside it.
 "use strict";
 {
   const [major, minor] = process.versions.node.split(".").map(Number);
   if (major < ${major} || (major === ${major} && minor < ${minor})) {
-    process.stderr.write("meshward: Node is too old: this needs Node ${major}.${minor} or newer, and found " + process.version + " (" + process.execPath + ").\\n");
+    process.stderr.write("meshward: Node is too old: this needs Node ${major}.${minor} or newer, and found " + process.version + " (" + process.execPath + "). Install a newer one, or use the image or an executable, which need none: ${homepage}/releases\\n");
     process.exit(2);
   }
   // Without a listener, Node opens its debugger: see main.ts, which takes longer to load.

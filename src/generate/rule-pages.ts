@@ -50,6 +50,7 @@ function pageOf(rule: BuiltInRule, example: RuleExample): string {
     "",
     ...parametersOf(rule),
     ...fixturesOf(rule, example),
+    ...detailsOf(rule),
     ...linksOf(rule),
   ].join("\n");
 }
@@ -60,17 +61,25 @@ function factsOf(rule: BuiltInRule): string[] {
     elsewhere === "off" && inProtected !== "off"
       ? `${inProtected}, only in protected namespaces`
       : `${elsewhere}${inProtected === elsewhere ? "" : `, in protected namespaces ${inProtected}`}`;
-  const judges = rule.judgesMalformed ? "every kind" : rule.subject.join(", ");
-  const nature = natureOf(rule);
-  const reads = [...new Set(relationsOf(rule.reads).map(({ to }) => to.kind))].sort();
   return [
     `- Mode in \`baseline\`: ${mode}${rule.stage === "trial" ? "; in its trial stage, in which it warns at most regardless of the policies" : ""}`,
     `- Data plane: ${dataPlaneOf(rule.incident)}`,
+  ];
+}
+
+/** What is of interest for those who write policies or rules. */
+function detailsOf(rule: BuiltInRule): string[] {
+  const judges = rule.judgesMalformed ? "every kind" : rule.subject.join(", ");
+  const reads = [...new Set(relationsOf(rule.reads).map(({ to }) => to.kind))].sort();
+  return [
+    "## The rule",
+    "",
     `- Since: ${rule.since}`,
-    `- Checks: ${judges}; ${nature}`,
+    `- Checks: ${judges}; ${natureOf(rule)}`,
     ...(reads.length > 0 ? [`- Reads: ${reads.join(", ")}`] : []),
     ...(rule.worksWithout.length > 0 ? [`- Works without: ${rule.worksWithout.join(", ")}`] : []),
     ...(rule.tags.length > 0 ? [`- Tags: ${rule.tags.join(", ")}`] : []),
+    "",
   ];
 }
 

@@ -112,7 +112,7 @@ spec:
       assert.deepEqual(ran(old?.path ?? "", path, "check", "."), {
         status: 2,
         stdout: "",
-        stderr: `meshward: Node is too old: this needs Node 22.19 or newer, and found ${old?.version} (${old?.path}).\n`,
+        stderr: `meshward: Node is too old: this needs Node 22.19 or newer, and found ${old?.version} (${old?.path}). Install a newer one, or use the image or an executable, which need none: https://github.com/meshward/meshward/releases\n`,
       });
   });
 

@@ -39,6 +39,17 @@ describe("on a terminal no sentence is cut by the margin", () => {
       });
 });
 
+test("help has every command in a group, and examples of those that people type", async () => {
+  const { out } = await meshward(["--help"]);
+  assert.doesNotMatch(out, /^Commands:$/m);
+  assert.match(out, /^Examples:\n {2}meshward check /m);
+  for (const command of ["check", "explain", "audit", "demo"])
+    assert.match(
+      (await meshward([command, "--help"])).out,
+      new RegExp(`^Examples:\\n(?: {2}.*\\n)* {2}meshward ${command}`, "m"),
+    );
+});
+
 test("what goes into a pipe has each finding, rule and option on one line", async () => {
   const catalogue = await meshward(["rules"]);
   assert.match(catalogue.out, /^namespace-mtls-weakened +deny \(P\) +\S.+\n/m);

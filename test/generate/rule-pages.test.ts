@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { globSync, readFileSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, test } from "node:test";
@@ -44,6 +45,38 @@ describe("the exception on each page is one that loads, and is for the object of
       assert.match(marked, new RegExp(`\\bname(?:space)?: ${namespace}\\b`));
     });
 });
+
+/** One for each kind of object that findings are about: whatever the kind, the exception of the page accepts them. */
+const accepted = [
+  "virtual-service-subset-not-found",
+  "destination-rule-plaintext",
+  "gateway-server-invalid",
+  "http-route-without-backend",
+  "kubernetes-service-in-use",
+  "mesh-config-weakened",
+  "namespace-mtls-weakened",
+  "workload-leaves-mesh",
+];
+for (const id of accepted)
+  test(`the exception of ${id} accepts what its page shows`, async (context) => {
+    const folder = mkdtempSync(join(tmpdir(), "meshward-exception-"));
+    context.after(() => rmSync(folder, { recursive: true }));
+    const fixture = (name: string) => join(root, "test/rules", id, name);
+    const policy = `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: all }
+spec: { protectedNamespaces: { names: ["*"] }, rules: [{ id: ${id}, mode: deny }] }
+`;
+    const findings = async (...documents: readonly string[]) => {
+      writeFileSync(join(folder, "policies.yaml"), documents.join("---\n"));
+      const mesh = [fixture("wrong.yaml"), "--mesh", fixture("right.yaml"), "--prune"];
+      const out = await checked("check", ...mesh, "--policies", folder, "--no-config", "--format", "json");
+      const all = (JSON.parse(out) as { findings: readonly { rule: string; mode: string }[] }).findings;
+      return all.filter(({ rule, mode }) => rule === id && mode !== "off");
+    };
+    assert.ok((await findings(policy)).length > 0);
+    assert.deepEqual(await findings(policy, exceptionOf(pages.get(id) ?? "")), []);
+  });
 
 async function checked(...argv: string[]): Promise<string> {
   let out = "";
