@@ -29,6 +29,7 @@ import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { withGivenIntents } from "./given-intents.ts";
 import { judgeChanges, judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import {
@@ -43,7 +44,7 @@ import { policiesFor } from "./cluster-policies.ts";
 import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf } from "./outputs.ts";
 import {
-  isPolicy,
+  isDocument,
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
@@ -207,23 +208,26 @@ async function readChanges(
     keep,
   });
   const definitions = new ReceivedDefinitions();
-  const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
+  const read = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
+  const stored = read && (await withGivenIntents(read, options));
+  const ownIntents = stored === undefined ? await withGivenIntents(found, options) : found;
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
-  const change: Changes = { found: checked, base, deleted };
+  const given = ownIntents.objects.slice(found.objects.length);
+  const change: Changes = { found: checked, base, deleted, given };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
- * Policy documents among the checked files must be valid too, although they are not applied here. Documents of one name in
+ * Documents of Meshward among the checked files must be valid too, although policies are not applied here. Documents of one name in
  * several folders are for different clusters.
  */
 async function errorsInPolicies(manifests: readonly Manifest[], profile: string): Promise<readonly SourceError[]> {
-  const byFolder = Map.groupBy(manifests.filter(isPolicy), ({ file }) => dirname(file));
+  const byFolder = Map.groupBy(manifests.filter(isDocument), ({ file }) => dirname(file));
   const found = await Promise.all([...byFolder.values()].map((documents) => policiesOf({ profile }, documents)));
   return found.flatMap(({ errors }) => errors);
 }
@@ -238,6 +242,8 @@ interface Changes {
   /** The mesh before the change; undefined: the files are a mesh of their own. */
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
+  /** The intents of `--policies` that are in the mesh of the files. */
+  readonly given: readonly FileObject[];
 }
 
 type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
@@ -248,7 +254,7 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
   };
 
 function reportFor(
-  { found, base, deleted }: Changes,
+  { found, base, deleted, given }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, ...who }: ReportedBy,
 ): Report {
@@ -262,7 +268,7 @@ function reportFor(
     ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
     : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
   const changed = [...files.objects, ...deleted];
-  const places = placesOf([...changed, ...found.unread], base?.objects);
+  const places = placesOf([...changed, ...found.unread], base?.objects ?? given);
   const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({

@@ -42,6 +42,7 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   if (errors.length > 0 && steps.length === 0) return 2;
   const folder = await temporaryFolder();
   const cluster = new MemoryApiServer();
+  for (const raw of loaded.intents) cluster.putApplied(raw);
   const { certificates } = await selfSigned({ folder, now: Date.now() });
   const webhook = await startWebhook({
     mesh: () => cluster.mesh,

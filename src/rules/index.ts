@@ -38,6 +38,7 @@ import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
+import { intentInvalid } from "./intent/invalid.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -147,6 +148,7 @@ export const rules: readonly Rule[] = [
   httpRouteWeightsNot100,
   httpRouteWithoutBackend,
   injectionRevisionUnserved,
+  intentInvalid,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,

@@ -1,4 +1,5 @@
-import type { Clause } from "../authorization/requests/boxes.ts";
+import type { Attribute } from "../authorization/requests/attributes.ts";
+import type { Clause, Request } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { Lists } from "../authorization/requests/lists.ts";
 import { headerPatternOf } from "../authorization/requests/patterns.ts";
@@ -35,12 +36,31 @@ export function conditionsOf({ methods, notMethods, paths, notPaths, headers = {
   return clauses;
 }
 
+/** A request in the words of {@link WrittenRequests}: `POST /payments/1 with x-role: admin`. */
+export function formatWrittenRequest(request: Request): string {
+  const textOf = (attribute: Attribute) => {
+    const value = request.get(attribute);
+    return typeof value === "object" ? value[0] : undefined;
+  };
+  const headers = [...request.keys()].filter((attribute) => attribute.startsWith("header "));
+  const shown = headers.map((attribute) => `with ${attribute.slice("header ".length)}: ${textOf(attribute) ?? ""}`);
+  return [`${textOf("method") ?? "GET"} ${textOf("path") ?? "/"}`, ...shown].join(" ");
+}
+
 /**
  * Why istiod would refuse a path of an AuthorizationPolicy, or would not read it as it looks; undefined: nothing
  * (Istio pkg/config/security/security.go CheckValidPathTemplate).
  */
 export function pathFault(path: string): string | undefined {
-  const isTemplate = path.includes("{*}") || path.includes("{**}");
+  if (!/^[/*]/.test(path)) return "a path starts with /";
+  if (/[?#]/.test(path)) return "a path has no query and no fragment";
+  if (/[{}]/.test(path)) return templateFault(path);
+  return /[^*]\*[^*]/.test(path)
+    ? "a * between other characters stands for itself; write {*} for one segment"
+    : undefined;
+}
+
+function templateFault(path: string): string | undefined {
   let isRestRead = false;
   for (const segment of path.replaceAll(/^\/|\/$/g, "").split("/")) {
     const isOperator = segment === "{*}" || segment === "{**}";
@@ -48,10 +68,7 @@ export function pathFault(path: string): string | undefined {
     if (segment === "{**}") isRestRead = true;
     if (isOperator) continue;
     if (/[{}]/.test(segment)) return "{*} and {**} have to be whole segments, and other braces are not possible";
-    if (isTemplate && segment.includes("*")) return "* cannot be combined with {*} and {**}";
+    if (segment.includes("*")) return "* cannot be combined with {*} and {**}";
   }
-  if (!isTemplate && /[^*]\*[^*]/.test(path))
-    return "a * between other characters stands for itself; write {*} for one segment";
-  if (!/^[/*]/.test(path)) return "a path starts with /";
-  return /[?#]/.test(path) ? "a path has no query and no fragment" : undefined;
+  return undefined;
 }
