@@ -7,7 +7,8 @@ import type { Work } from "./work.ts";
 
 /**
  * An attribute of a request. `identity` is that of the certificate, in three texts: trust domain, namespace and service
- * account; `token` that of a JWT, in two: issuer and subject. Names of headers are in lower case.
+ * account; `token` that of a JWT, in two: issuer and subject. Names of headers are in lower case. No policy reads `query`,
+ * which is a parameter in the query of a path; routes do.
  */
 export type Attribute =
   | "identity"
@@ -21,6 +22,7 @@ export type Attribute =
   | "path"
   | "sni"
   | `header ${string}`
+  | `query ${string}`
   | `claim ${string}`
   | `metadata ${string}`;
 
