@@ -47,7 +47,7 @@ const request: JsonSchema = record(
   {
     from: several(
       caller,
-      "Who sends the requests: serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME and other workloads, ingress or ingress/NAMESPACE/NAME for gateways, mesh for everybody with a certificate of the mesh, outside for somebody without one, and others for everybody whom no other entry of this intent names.",
+      "Who sends the requests: serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME and other workloads, ingress or ingress/NAMESPACE/NAME for gateways, mesh for everybody with a certificate of the mesh, outside for somebody without one, and others for everybody whom no other entry about the same (allowed and denied, encrypted, routed) names.",
       most.items,
     ),
     methods: several(pattern("A method, such as GET."), "Methods of the requests, as in an AuthorizationPolicy."),

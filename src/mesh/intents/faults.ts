@@ -4,7 +4,7 @@ import { Undecided, Work } from "../authorization/requests/work.ts";
 import { formatCallerName } from "../requests/caller-names.ts";
 import { formatWrittenRequest, pathFault } from "../requests/written-requests.ts";
 import { contradictionsIn } from "./contradictions.ts";
-import { callerIn, type Entry, type Intent, mostEntries } from "./intents.ts";
+import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
 import { formatEntry } from "./wording.ts";
 
 /** What is wrong with an intent, whatever the mesh is. */
@@ -139,17 +139,25 @@ function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator
     yield { at: [...at, "destinations"], message: "The smallest shares of all destinations are more than 100 percent" };
 }
 
-/** `others` has a meaning only if some entry names somebody. */
+/** `others` has a meaning only if some entry names somebody, and not everybody. */
 function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {
-  const entries = intent.spec.requests.map(({ from }) => from.map((text) => callerIn(intent, text).kind));
-  if (entries.flat().some((kind) => kind !== "others" && kind !== "unknown")) return;
-  for (const [i, kinds] of entries.entries()) {
-    const j = kinds.indexOf("others");
-    if (j >= 0)
+  for (const [i, entry] of intent.spec.requests.entries()) {
+    const j = entry.from.findIndex((text) => callerIn(intent, text).kind === "others");
+    if (j < 0) continue;
+    const beside = entriesBeside(intent, entry).flatMap(({ from }) => from.map((text) => callerIn(intent, text).kind));
+    const named = new Set(beside.filter((kind) => kind !== "others" && kind !== "unknown"));
+    const at = ["spec", "requests", i, "from", j];
+    if (named.size === 0)
       yield {
-        at: ["spec", "requests", i, "from", j],
-        message: "No entry of the intent names a caller, so there are no others",
-        fix: "Name those who may send requests in an entry of their own, or write mesh and outside for everybody.",
+        at,
+        message: "No other entry about the same names a caller, so there are no others",
+        fix: "Name those who are different in an entry of their own, or write mesh and outside for everybody.",
+      };
+    else if (named.has("mesh") && named.has("outside"))
+      yield {
+        at,
+        message: "Other entries about the same name mesh and outside, which is everybody, so there are no others",
+        fix: "Name fewer callers in the other entries, or remove this one.",
       };
   }
 }

@@ -18,10 +18,10 @@ export const mostEntries = 32;
 export const isClusterWide = ({ metadata, spec }: Intent, { rootNamespace }: MeshSettings): boolean =>
   spec.to.namespaces !== undefined && metadata.namespace === rootNamespace;
 
-/** An intent and its own namespace. */
+/** An intent about its own namespace, and that namespace. */
 export const namespaceOfIntent = relation(
   "namespaceOfIntent",
-  index("MeshwardIntent", ({ metadata }) => [metadata.namespace]),
+  index("MeshwardIntent", ({ metadata, spec }) => (spec.to.namespaces === undefined ? [metadata.namespace] : [])),
   namespaceByName,
 );
 
@@ -41,6 +41,16 @@ function namespacesNamed(intent: Intent): ReadonlySet<string> {
 /** A caller that an intent names; service accounts and workloads without a namespace are those of its own. */
 export const callerIn = ({ metadata }: Intent, text: string): CallerName | UnknownCaller =>
   readCaller(text, metadata.namespace);
+
+/**
+ * The entries of an intent that answer the same question as one of its entries: who may send requests (allowed, denied), whether
+ * they are encrypted, or where they are routed. `others` are those whom none of these names: an entry that expects everybody's
+ * requests to be encrypted leaves others to deny.
+ */
+export const entriesBeside = ({ spec }: Intent, entry: Entry): readonly Entry[] =>
+  spec.requests.filter(({ expect }) => questionOf(expect) === questionOf(entry.expect));
+
+const questionOf = (expect: string): string => (expect === "allowed" ? "denied" : expect);
 
 /** A namespace and the intents in it. */
 export const intentsOfNamespace = relation(

@@ -1,9 +1,11 @@
 import type { Entry } from "./intents.ts";
 
-/** An entry in words: `POST, /payments/* from serviceaccount/orders/api is allowed`. It identifies the entry in its intent. */
-export function formatEntry(entry: Entry): string {
-  return `${formatRequests(entry)} from ${entry.from.join(", ")} must be ${entry.expect}`;
-}
+/** What an entry expects, in words: `Requests (POST; /payments/*) from serviceaccount/orders/api must be allowed`. */
+export const formatEntry = (entry: Entry): string =>
+  `${formatRequests(entry)} from ${entry.from.join(", ")} must be ${formatExpectation(entry)}`;
+
+/** Identifies what an entry says. */
+export const keyOfEntry = (entry: Entry): string => JSON.stringify(entry);
 
 function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry): string {
   const parts = [
@@ -14,4 +16,13 @@ function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry
     ...Object.entries(headers).map(([name, values]) => `${name}: ${values.join(", ")}`),
   ].filter((part) => part !== "");
   return parts.length === 0 ? "Requests" : `Requests (${parts.join("; ")})`;
+}
+
+function formatExpectation({ expect, destinations }: Entry): string {
+  if (expect !== "routed") return expect;
+  const shown = destinations.map(({ service, subset, atLeast }) => {
+    const where = [subset === undefined ? undefined : `subset ${subset}`, service].filter((part) => part !== undefined);
+    return `${where.join(" of ") || "the service"}${atLeast === undefined ? "" : ` with at least ${atLeast}%`}`;
+  });
+  return `routed to ${shown.join(" or ")} only`;
 }

@@ -1,0 +1,85 @@
+import { absent, type Evidence } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
+import { type IntentAt, intentReads, intentsAt, type IntentView } from "../../mesh/intents/judged.ts";
+import { decidingObjects, formatVerdict, stateOf, type Verdict, verdictsOf } from "../../mesh/intents/verdicts.ts";
+import { formatEntry, keyOfEntry } from "../../mesh/intents/wording.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+
+export const intentBroken = defineRule({
+  id: "intent-broken",
+  subject: ["MeshwardIntent", "Namespace"],
+  reads: [...intentReads],
+  worksWithout: ["MeshwardIntent", "Workload", "Service"],
+  mode: "deny",
+  since: "0.1.0",
+  summary: "The change ends what a MeshwardIntent expects of requests, and what was so before.",
+  why: "The message has a request that shows it, and what decides about it: the policy that lets it through or stops it, the route, the DestinationRule or the PeerAuthentication. Requests are followed as Istio routes, encrypts and authorizes them (pilot/pkg/networking/core/httproute.go, pilot/pkg/networking/core/cluster_tls.go, pilot/pkg/security/authz/builder/builder.go, and ztunnel's src/rbac.rs). What did not hold before is reported by intent-not-held and denies nothing, and neither does what cannot be decided.",
+  fix: "Change the object so that the intent still holds. If the intent is no longer meant, change or delete it first.",
+
+  *compare(before, after) {
+    const old = new Map(intentsAt(before.object, before.mesh).map((at) => [keyOf(at.intent), at]));
+    const isOfNamespace = after.object.kind === "Namespace";
+    for (const at of intentsAt(after.object, after.mesh)) {
+      if (at.targets.targets.some(({ namespace }) => isTerminating(namespace))) continue;
+      const was = old.get(keyOf(at.intent));
+      for (const verdict of verdictsOf(at.intent, at.targets, after.mesh)) {
+        if (verdict === undefined) yield;
+        else if (verdict.state !== "held") yield* ended(verdict, at, { was, mesh: before.mesh, isOfNamespace });
+      }
+    }
+  },
+});
+
+interface Before {
+  /** The same intent before the change; undefined: there was none, or it was not about these requests. */
+  readonly was: IntentAt | undefined;
+  readonly mesh: IntentView;
+  readonly isOfNamespace: boolean;
+}
+
+/**
+ * The problem, if the same entry held before. An entry that was written with this change is reported by intent-not-held; a
+ * namespace that an intent was not about before is only warned.
+ */
+function* ended(verdict: Verdict, at: IntentAt, before: Before): Generator<Problem, undefined> {
+  const { was, isOfNamespace } = before;
+  if (was === undefined) {
+    if (isOfNamespace && verdict.state === "broken") yield problemOf(verdict, at, { isOfNamespace, isOpen: true });
+    return;
+  }
+  const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === keyOfEntry(verdict.entry));
+  if (entry === undefined || !isAboutTheSame(was, at)) return;
+  const state = stateOf(entry, was.intent, was.targets, before.mesh);
+  if (state === "broken" || state === verdict.state) return;
+  yield problemOf(verdict, at, { isOfNamespace, isOpen: state === "undecided" || verdict.state === "undecided" });
+}
+
+const isAboutTheSame = (was: IntentAt, at: IntentAt): boolean =>
+  JSON.stringify(was.intent.spec.to) === JSON.stringify(at.intent.spec.to);
+
+/** `isOpen`: it is not known that it held before, or that it ends. */
+function problemOf(
+  verdict: Verdict,
+  { intent, targets }: IntentAt,
+  { isOfNamespace, isOpen }: { readonly isOfNamespace: boolean; readonly isOpen: boolean },
+): Problem {
+  const { entry, index, state, outcome } = verdict;
+  const where = isOfNamespace ? `${idOf(intent)}: ` : "";
+  const undecided = state === "undecided" ? ", and that can no longer be decided" : "";
+  const evidence = state === "broken" ? evidenceOf(verdict, targets.targets[0]?.namespace.metadata.name) : [];
+  return {
+    at: isOfNamespace ? [] : ["spec", "requests", index],
+    message: `${where}${formatEntry(entry)}${undecided}: ${formatVerdict(verdict, "would be")}`,
+    key: JSON.stringify([state, identityOf(intent), keyOfEntry(entry)]),
+    related: outcome === undefined ? [] : decidingObjects(outcome),
+    ...(isOpen ? { atMost: "warn" } : {}),
+    ...(evidence.length > 0 ? { evidence } : {}),
+  };
+}
+
+/** A destination that is missing may follow; what lets a request through does not go away again. */
+function evidenceOf({ outcome }: Verdict, namespace = ""): readonly Evidence[] {
+  if (outcome?.result !== "nowhere") return [];
+  return [outcome.route.virtualService ?? absent("VirtualService", namespace)];
+}
