@@ -24,9 +24,9 @@ const ingressKey = ({ namespace, name }: CallerName & { readonly kind: "ingress"
   namespace === undefined ? everyIngress : name === undefined ? namespace : `${namespace}/${name}`;
 
 /** An intent and the workloads of the ingress gateways that it names. */
-const ingressWorkloadsOfIntent = relation("ingressWorkloadsOfIntent", ingressNamed, ingressWorkloads);
+export const ingressWorkloadsOfIntent = relation("ingressWorkloadsOfIntent", ingressNamed, ingressWorkloads);
 /** An intent and the Gateways of the Gateway API that it names. */
-const ingressGatewaysOfIntent = relation("ingressGatewaysOfIntent", ingressNamed, ingressGateways);
+export const ingressGatewaysOfIntent = relation("ingressGatewaysOfIntent", ingressNamed, ingressGateways);
 
 /** What `Callers` reads. */
 export const callerReads = [

@@ -23,7 +23,7 @@ import type { Caller } from "./question.ts";
 type Labels = Readonly<Record<string, string>>;
 
 /** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
-const namespacesOfVirtualService = relation(
+export const namespacesOfVirtualService = relation(
   "namespacesOfVirtualService",
   index("VirtualService", (virtualService, settings) => {
     const { metadata, spec } = virtualService;
@@ -36,7 +36,7 @@ const namespacesOfVirtualService = relation(
   namespaceByName,
 );
 /** A DestinationRule and the namespaces whose clients it distinguishes. */
-const namespacesOfDestinationRule = relation(
+export const namespacesApartOfDestinationRule = relation(
   "namespacesApartOfDestinationRule",
   index(
     "DestinationRule",
@@ -51,7 +51,7 @@ export const sourceReads = [
   workloadsOfNamespace,
   sidecarsOfNamespace,
   namespacesOfVirtualService,
-  namespacesOfDestinationRule,
+  namespacesApartOfDestinationRule,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -137,7 +137,7 @@ class Sources {
     const named = new Map(
       [
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
-        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesOfDestinationRule, one)),
+        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
       ].map((namespace) => [namespace.metadata.name, namespace]),
     );
     this.#mesh.visited(named.size);
