@@ -36,7 +36,7 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
     const relations = relationsAmong(rule.reads, ({ isForWording }) => question === "state" || isForWording !== true);
     found = {
       relations,
-      kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
+      kinds: new Set(kindsIn(rule.reads)),
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
       walks: new Map(),
@@ -48,6 +48,11 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
 
 /** All relations in the declaration, each once, including those that its facts read. */
 export const relationsOf = (reads: readonly Reads[]): readonly Relation[] => relationsAmong(reads, () => true);
+
+/** Every kind that these relations and facts read. */
+export const kindsIn = (reads: readonly Reads[]): readonly Kind[] => [
+  ...new Set(relationsOf(reads).flatMap(({ from, to }) => [from.kind, to.kind])),
+];
 
 function relationsAmong(reads: readonly Reads[], isFollowed: (fact: AnyFact) => boolean): readonly Relation[] {
   const relations = new Set<Relation>();

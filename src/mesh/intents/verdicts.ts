@@ -47,6 +47,9 @@ export function stateOf(entry: Entry, intent: Intent, targets: Targets, mesh: Ve
   return "undecided";
 }
 
+/** Without these kinds, every answer would be a guess. What it means that others are unknown is part of the outcomes. */
+const needed = ["AuthorizationPolicy", "PeerAuthentication", "VirtualService", "DestinationRule"] as const;
+
 interface Asked {
   readonly intent: Intent;
   readonly targets: Targets;
@@ -59,6 +62,12 @@ function* verdictOf(
   mesh: VerdictView,
 ): Generator<Verdict | undefined, undefined> {
   const expectation = new Expectation(entry, intent, mesh.settings);
+  const unread = needed.find((kind) => !mesh.knows(kind));
+  if (unread !== undefined) {
+    expectation.unknown(`nothing is known of any ${unread}`);
+    yield { entry, index, ...expectation.finding };
+    return;
+  }
   if (targets.targets.length === 0) expectation.unknown(targets.unknown ?? "nothing receives the requests");
   else if (targets.unknown !== undefined) expectation.unknown(targets.unknown);
   for (const sending of callers.of(entry)) {

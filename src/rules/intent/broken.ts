@@ -1,4 +1,5 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
+import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import { type IntentAt, intentReads, intentsAt, type IntentView } from "../../mesh/intents/judged.ts";
@@ -10,7 +11,8 @@ export const intentBroken = defineRule({
   id: "intent-broken",
   subject: ["MeshwardIntent", "Namespace"],
   reads: [...intentReads],
-  worksWithout: ["MeshwardIntent", "Workload", "Service"],
+  // What is not known makes an entry undecided, and matters only where there are intents.
+  worksWithout: kindsIn(intentReads),
   mode: "deny",
   since: "0.1.0",
   summary: "The change ends what a MeshwardIntent expects of requests, and what was so before.",

@@ -1,3 +1,4 @@
+import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { formatEntry, keyOfEntry } from "../../mesh/intents/wording.ts";
 import {
@@ -13,7 +14,8 @@ export const intentNotHeld = defineRule({
   id: "intent-not-held",
   subject: "MeshwardIntent",
   reads: [...intentReads, namespacesOfClusterIntent],
-  worksWithout: ["MeshwardIntent", "Workload", "Service"],
+  // What is not known makes an entry undecided, and matters only where there are intents.
+  worksWithout: kindsIn(intentReads),
   onlyOwnChanges: true,
   mode: "warn",
   since: "0.1.0",
