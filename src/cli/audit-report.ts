@@ -18,7 +18,7 @@ import { policiesFor } from "./cluster-policies.ts";
 import type { PolicyOptions } from "./policy-options.ts";
 import { objectProgress } from "./progress.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
-import { withGivenIntents } from "./given-intents.ts";
+import { giveIntents } from "./given-intents.ts";
 import { failedRule, guessed, placesOf, type ReportOptions, skips } from "./report-output.ts";
 import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
@@ -61,7 +61,9 @@ export async function meshToAudit(
   try {
     const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
     const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
-    return await withGivenIntents(await readMesh(options, terminal, reading), options);
+    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true });
+    const given = await giveIntents(read, options);
+    return { ...read, objects: [...read.objects, ...given] };
   } finally {
     progress.end();
   }

@@ -6,11 +6,11 @@ import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { Effects } from "../report/effects.ts";
 import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
-import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
   fileMeshOf,
@@ -29,8 +29,9 @@ import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { withGivenIntents } from "./given-intents.ts";
-import { judgeChanges, judgeSet } from "./judge-files.ts";
+import { giveIntents } from "./given-intents.ts";
+import { type ChangedSides, judgeChanges } from "./judge-changes.ts";
+import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import {
   clusterDomainOption,
@@ -179,7 +180,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
-  baseline.write();
+  const written = baseline.write();
+  if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
@@ -208,16 +210,14 @@ async function readChanges(
     keep,
   });
   const definitions = new ReceivedDefinitions();
-  const read = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
-  const stored = read && (await withGivenIntents(read, options));
-  const ownIntents = stored === undefined ? await withGivenIntents(found, options) : found;
+  const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
+  const given = await giveIntents(stored ?? found, options);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const isPruned = options.prune === true || options.since !== undefined;
-  const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
-  const given = ownIntents.objects.slice(found.objects.length);
-  const change: Changes = { found: checked, base, deleted, given };
+  const deleted = await deletionsOf(checked.files, base, options, terminal);
+  const change: Changes = { found: checked, base, deleted, isPruned, given };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
@@ -242,7 +242,8 @@ interface Changes {
   /** The mesh before the change; undefined: the files are a mesh of their own. */
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
-  /** The intents of `--policies` that are in the mesh of the files. */
+  readonly isPruned: boolean;
+  /** The intents of `--policies`. */
   readonly given: readonly FileObject[];
 }
 
@@ -254,43 +255,63 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
   };
 
 function reportFor(
-  { found, base, deleted, given }: Changes,
+  { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
   const inForce = rulesInForce(rules, policies);
-  const files = base ? appliedTo(base.mesh, found.files) : found.files;
+  const { files } = found;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
-  const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
-    : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
-  const changed = [...files.objects, ...deleted];
-  const places = placesOf([...changed, ...found.unread], base?.objects ?? given);
+  const by = { rules: inForce, selection, request, unread: found.unread };
+  const judged = base
+    ? judgeChanges(files, { base, ...deletions }, by)
+    : { ...judgeSet(files, by), sides: [], deleted: [] };
+  const { rulings, skipped, guesses, errors, after, sides } = judged;
+  const checked = [...files.objects, ...judged.deleted];
+  const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
+  const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
       ...{ rules: inForce, profile, policies, selection, settingsFile },
       mesh: after,
-      objects: countedByKind(changed.map(({ object }) => object)),
+      objects: countedByKind(checked.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
     ...reportedRulings(rulings, places, docsUrl),
     skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
-    objects: changed.length,
-    changes:
-      base && isCompared
-        ? effectsOf({
-            before: sideOf(base.mesh, policies),
-            after: sideOf(after, policies),
-            changed: changed.map(({ object }) => object),
-          })
-        : undefined,
+    objects: checked.length,
+    changes: base && isCompared ? effectsIn(sides, policies) : undefined,
   });
+}
+
+/** What the change does to the mesh, for each environment; what it does to all of them is said once. */
+function effectsIn(sides: readonly ChangedSides[], policies: Policies): Effects {
+  const found = sides.map(({ environment, before, after, changed }) => ({
+    environment,
+    ...effectsOf({
+      before: sideOf(before, policies),
+      after: sideOf(after, policies),
+      changed: changed.map(({ object }) => object),
+    }),
+  }));
+  const counts = new Map<string, number>();
+  for (const effect of found.flatMap(({ effects }) => effects))
+    counts.set(JSON.stringify(effect), (counts.get(JSON.stringify(effect)) ?? 0) + 1);
+  const named = found.flatMap(({ environment, effects }) =>
+    effects.map((effect) =>
+      counts.get(JSON.stringify(effect)) === sides.length
+        ? effect
+        : { ...effect, title: `${effect.title} in ${environment}` },
+    ),
+  );
+  const effects = [...new Map(named.map((effect) => [JSON.stringify(effect), effect])).values()];
+  return { effects, unexplained: Math.max(0, ...found.map(({ unexplained }) => unexplained)) };
 }
 
 /** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
@@ -333,6 +354,7 @@ async function baseOf(
   if (mesh === undefined) return undefined;
   return readMesh({ ...options, mesh }, terminal, {
     ...reading,
+    isEachChecked: true,
     received: (raw) => definitions.take(raw),
     adjust: (kind, known) => (known === "unknown" && files.mesh.count(kind) === 0 ? known : adjust(kind, known)),
   });

@@ -14,6 +14,7 @@ import { textDifference, textExplanation } from "../report/explanation-text.ts";
 import type { Page } from "../report/page.ts";
 import { rules } from "../rules/index.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
+import { severalDefinitions } from "../sources/manifests/environments.ts";
 import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -113,6 +114,9 @@ async function explainItsPolicy(
 async function changed(mesh: Mesh, options: ExplainOptions, terminal: Terminal): Promise<Mesh | undefined> {
   if (options.change === undefined && options.delete === undefined) return undefined;
   const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
+  const several = severalDefinitions(applied);
+  if (several !== undefined)
+    throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
   const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
   const changes = [
     ...last(appliedTo(mesh, applied)).map((object) => {

@@ -18,15 +18,15 @@ export const objectsIn = (documents: readonly Manifest[]): readonly AnyObject[] 
   intentsIn(documents).map(({ object }) => object);
 
 /**
- * The mesh with the MeshwardIntents of `--policies`, which are objects of the mesh like those that the mesh contains. One of the
- * mesh counts instead of one of the same name in `--policies`.
+ * Adds the MeshwardIntents of `--policies` to a mesh, where they are objects like its own, and returns them. One of the mesh counts
+ * instead of one of the same name in `--policies`.
  */
-export async function withGivenIntents<Files extends FileMesh>(
-  files: Files,
+export async function giveIntents(
+  { mesh }: Pick<FileMesh, "mesh">,
   options: Pick<PolicyOptions, "policies">,
-): Promise<Files> {
+): Promise<readonly FileObject[]> {
   const { documents } = await documentsOf(options);
-  const added = intentsIn(documents).filter(({ object }) => files.mesh.find(object.kind, keyOf(object)) === undefined);
-  for (const { object } of added) files.mesh.set(object);
-  return added.length === 0 ? files : { ...files, objects: [...files.objects, ...added] };
+  const added = intentsIn(documents).filter(({ object }) => mesh.find(object.kind, keyOf(object)) === undefined);
+  for (const { object } of added) mesh.set(object);
+  return added;
 }

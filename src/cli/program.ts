@@ -5,6 +5,7 @@ import { isSystemError, unusable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
+import { canCommand } from "./can.ts";
 import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
@@ -14,7 +15,7 @@ import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { manifestsCommand } from "./manifests.ts";
-import { withProjectFile } from "./project-options.ts";
+import { ToldError, withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { unregisterCommand } from "./unregister.ts";
@@ -36,6 +37,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(inProject(auditCommand(terminal, finish)));
   program.addCommand(inProject(testCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
+  program.addCommand(inProject(canCommand(terminal, finish)));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
   program.addCommand(exportCommand(terminal, finish));
@@ -72,6 +74,7 @@ function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal):
 function failed(error: unknown, terminal: Terminal): ExitCode {
   // commander has printed the error already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof ToldError) return 2;
   if (error instanceof UsageError || error instanceof CertificateError || error instanceof ListenError)
     tellProblem(error.message, terminal);
   else if (isSystemError(error)) tellProblem(`${error.path ?? error.syscall}: ${unusable(error)}`, terminal);
