@@ -13,6 +13,7 @@ import { completionCommand } from "./completion.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
+import { intentCommand } from "./intent.ts";
 import { exportCommand } from "./export.ts";
 import { manifestsCommand } from "./manifests.ts";
 import { ToldError, withProjectFile } from "./project-options.ts";
@@ -38,6 +39,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(inProject(testCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
+  program.addCommand(intentCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
   program.addCommand(exportCommand(terminal, finish));

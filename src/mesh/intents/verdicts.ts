@@ -70,7 +70,9 @@ function* verdictOf(
   }
   if (targets.targets.length === 0) expectation.unknown(targets.unknown ?? "nothing receives the requests");
   else if (targets.unknown !== undefined) expectation.unknown(targets.unknown);
-  for (const sending of callers.of(entry)) {
+  const sendings = callers.of(entry);
+  if (sendings.length === 0) expectation.unknown("nobody is left whom the entry is about");
+  for (const sending of sendings) {
     if (expectation.isBroken) break;
     if ("unknown" in sending) expectation.unknown(sending.unknown);
     else yield* askAll(expectation, sending, targets.targets, mesh);
