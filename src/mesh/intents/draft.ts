@@ -9,7 +9,6 @@ import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy } from "../membership/workloads.ts";
 import { outcomesOf } from "../requests/outcomes.ts";
 import { pathFault } from "../requests/written-requests.ts";
-import type { Intent } from "./intents.ts";
 import { targetsOf } from "./targets.ts";
 import { verdictsOf } from "./verdicts.ts";
 
@@ -67,7 +66,8 @@ function callersIn(mesh: Mesh): KnownCallers {
     if (isProxy(workload) || (pod.hasProxyContainer && !pod.hasOtherContainers)) hasIngress = true;
     else found.set(metadata.namespace, (found.get(metadata.namespace) ?? new Set()).add(pod.serviceAccountName));
   }
-  const accounts = new Map([...found].sort().map(([name, all]) => [name, [...all].sort()] as const));
+  const names = [...found.keys()].sort();
+  const accounts = new Map(names.map((name) => [name, [...(found.get(name) ?? [])].sort()] as const));
   return { accounts, hasIngress };
 }
 
@@ -142,16 +142,14 @@ class Draft {
     const policies = new Set(
       [this.#namespace, root].flatMap((one) => this.#mesh.related(enforcedPoliciesOfNamespace, one)),
     );
+    const rules = [...policies].flatMap((policy) => (actionOf(policy) === "ALLOW" ? policy.spec.rules : []));
     const found = new Map<string, Conditions>([["{}", {}]]);
-    for (const policy of policies)
-      for (const rule of actionOf(policy) === "ALLOW" ? policy.spec.rules : [])
-        for (const { operation } of rule.to) {
-          const { methods, notMethods, paths, notPaths } = operation;
-          const lists = Object.entries({ methods, notMethods, paths, notPaths }).filter(([, all]) => all.length > 0);
-          if ([...paths, ...notPaths].some((path) => pathFault(path) !== undefined)) continue;
-          const conditions = Object.fromEntries(lists) as Conditions;
-          found.set(JSON.stringify(conditions), conditions);
-        }
+    for (const { operation } of rules.flatMap(({ to }) => to)) {
+      const { methods, notMethods, paths, notPaths } = operation;
+      const lists = Object.entries({ methods, notMethods, paths, notPaths }).filter(([, all]) => all.length > 0);
+      const isReadable = [...paths, ...notPaths].every((path) => pathFault(path) === undefined);
+      if (isReadable) found.set(JSON.stringify(lists), Object.fromEntries(lists));
+    }
     return [...found.values()].slice(0, mostConditions);
   }
 
@@ -173,7 +171,7 @@ class Draft {
 
   /** Whether the last of these entries holds, beside the others. */
   #holds(ports: readonly number[], requests: readonly EntryDraft[]): boolean {
-    const intent = readObject("MeshwardIntent", this.#intent("draft", ports, requests)) as Intent;
+    const intent = readObject("MeshwardIntent", this.#intent("draft", ports, requests));
     const last = requests.length - 1;
     for (const verdict of verdictsOf(intent, targetsOf(intent, this.#mesh), this.#mesh))
       if (verdict?.index === last) return verdict.state === "held";
