@@ -1,4 +1,5 @@
-import type { Entry } from "./intents.ts";
+import { identityOf } from "../../kube/identity.ts";
+import type { Entry, Intent } from "./intents.ts";
 
 /** What an entry expects, in words: `Requests (POST; /payments/*) from serviceaccount/orders/api must be allowed`. */
 export const formatEntry = (entry: Entry): string =>
@@ -6,6 +7,10 @@ export const formatEntry = (entry: Entry): string =>
 
 /** Identifies what an entry says. */
 export const keyOfEntry = (entry: Entry): string => JSON.stringify(entry);
+
+/** Of two findings about one entry of one intent, one is enough. */
+export const topicOf = (intent: Intent, entry: Entry): string =>
+  `intent ${JSON.stringify([identityOf(intent), keyOfEntry(entry)])}`;
 
 function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry): string {
   const parts = [

@@ -2,17 +2,21 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
-import { type IntentAt, intentReads, intentsAt, type IntentView } from "../../mesh/intents/judged.ts";
-import { decidingObjects, formatVerdict, stateOf, type Verdict, verdictsOf } from "../../mesh/intents/verdicts.ts";
-import { formatEntry, keyOfEntry } from "../../mesh/intents/wording.ts";
+import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
+import { decidingObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
+import { waysToIntents } from "../../mesh/intents/ways.ts";
+import { formatEntry, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { reachedBy } from "../../view/view.ts";
+
+const reads = [reachedBy(ownJudgement, waysToIntents), reachedBy(clusterJudgements, waysToIntents)] as const;
 
 export const intentBroken = defineRule({
   id: "intent-broken",
   subject: ["MeshwardIntent", "Namespace"],
-  reads: [...intentReads],
+  reads,
   // What is not known makes an entry undecided, and matters only where there are intents.
-  worksWithout: kindsIn(intentReads),
+  worksWithout: kindsIn(reads),
   mode: "deny",
   since: "0.1.0",
   summary: "The change ends what a MeshwardIntent expects of requests, and what was so before.",
@@ -20,23 +24,21 @@ export const intentBroken = defineRule({
   fix: "Change the object so that the intent still holds. If the intent is no longer meant, change or delete it first.",
 
   *compare(before, after) {
-    const old = new Map(intentsAt(before.object, before.mesh).map((at) => [keyOf(at.intent), at]));
+    const old = new Map(judgementsOf(before.object, before.mesh).map((one) => [keyOf(one.intent), one]));
     const isOfNamespace = after.object.kind === "Namespace";
-    for (const at of intentsAt(after.object, after.mesh)) {
-      if (at.targets.targets.some(({ namespace }) => isTerminating(namespace))) continue;
-      const was = old.get(keyOf(at.intent));
-      for (const verdict of verdictsOf(at.intent, at.targets, after.mesh)) {
+    for (const now of judgementsOf(after.object, after.mesh)) {
+      if (now.targets.targets.some(({ namespace }) => isTerminating(namespace))) continue;
+      const was = old.get(keyOf(now.intent));
+      for (const verdict of now.verdicts())
         if (verdict === undefined) yield;
-        else if (verdict.state !== "held") yield* ended(verdict, at, { was, mesh: before.mesh, isOfNamespace });
-      }
+        else if (verdict.state !== "held") yield* ended(verdict, now, { was, isOfNamespace });
     }
   },
 });
 
 interface Before {
   /** The same intent before the change; undefined: there was none, or it was not about these requests. */
-  readonly was: IntentAt | undefined;
-  readonly mesh: IntentView;
+  readonly was: IntentJudgement | undefined;
   readonly isOfNamespace: boolean;
 }
 
@@ -44,7 +46,7 @@ interface Before {
  * The problem, if the same entry held before. An entry that was written with this change is reported by intent-not-held; a
  * namespace that an intent was not about before is only warned.
  */
-function* ended(verdict: Verdict, at: IntentAt, before: Before): Generator<Problem, undefined> {
+function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generator<Problem, undefined> {
   const { was, isOfNamespace } = before;
   if (was === undefined) {
     if (isOfNamespace && verdict.state === "broken") yield problemOf(verdict, at, { isOfNamespace, isOpen: true });
@@ -52,18 +54,18 @@ function* ended(verdict: Verdict, at: IntentAt, before: Before): Generator<Probl
   }
   const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === keyOfEntry(verdict.entry));
   if (entry === undefined || !isAboutTheSame(was, at)) return;
-  const state = stateOf(entry, was.intent, was.targets, before.mesh);
+  const state = was.stateOf(entry);
   if (state === "broken" || state === verdict.state) return;
   yield problemOf(verdict, at, { isOfNamespace, isOpen: state === "undecided" || verdict.state === "undecided" });
 }
 
-const isAboutTheSame = (was: IntentAt, at: IntentAt): boolean =>
+const isAboutTheSame = (was: IntentJudgement, at: IntentJudgement): boolean =>
   JSON.stringify(was.intent.spec.to) === JSON.stringify(at.intent.spec.to);
 
 /** `isOpen`: it is not known that it held before, or that it ends. */
 function problemOf(
   verdict: Verdict,
-  { intent, targets }: IntentAt,
+  { intent, targets }: IntentJudgement,
   { isOfNamespace, isOpen }: { readonly isOfNamespace: boolean; readonly isOpen: boolean },
 ): Problem {
   const { entry, index, state, outcome } = verdict;
@@ -74,6 +76,8 @@ function problemOf(
     at: isOfNamespace ? [] : ["spec", "requests", index],
     message: `${where}${formatEntry(entry)}${undecided}: ${formatVerdict(verdict, "would be")}`,
     key: JSON.stringify([state, identityOf(intent), keyOfEntry(entry)]),
+    // What intent-not-held says of the same namespace.
+    topic: topicOf(intent, entry),
     related: outcome === undefined ? [] : decidingObjects(outcome),
     ...(isOpen ? { atMost: "warn" } : {}),
     ...(evidence.length > 0 ? { evidence } : {}),
