@@ -86,7 +86,7 @@ async function printed(...argv: string[]): Promise<{ code: number; out: string; 
 
 describe("meshward intent", () => {
   test("prints documents that can be read", async () => {
-    const { code, out } = await printed("intent", "--from-mesh", "records", "--mesh", join(root, "policies/tour"));
+    const { code, out } = await printed("intent", "--from-mesh", "payments", "--mesh", join(root, "policies/tour"));
     assert.equal(code, 0);
     const { manifests, errors } = await readManifests(["-"], { input: Readable.from([out]) });
     assert.deepEqual(errors, []);
@@ -95,8 +95,8 @@ describe("meshward intent", () => {
   });
 
   test("suggests a namespace", async () => {
-    const { code, error } = await printed("intent", "--from-mesh", "record", "--mesh", join(root, "policies/tour"));
+    const { code, error } = await printed("intent", "--from-mesh", "payment", "--mesh", join(root, "policies/tour"));
     assert.equal(code, 2);
-    assert.match(error, /--from-mesh: the mesh has no namespace "record"; did you mean "records"\?/);
+    assert.match(error, /--from-mesh: the mesh has no namespace "payment"; did you mean "payments"\?/);
   });
 });

@@ -20,8 +20,18 @@ export const intentBroken = defineRule({
   mode: "deny",
   since: "0.1.0",
   summary: "The change ends what a MeshwardIntent expects of requests, and what was so before.",
-  why: "The message has a request that shows it, and what decides about it: the policy that lets it through or stops it, the route, the DestinationRule or the PeerAuthentication. Requests are followed as Istio routes, encrypts and authorizes them (pilot/pkg/networking/core/httproute.go, pilot/pkg/networking/core/cluster_tls.go, pilot/pkg/security/authz/builder/builder.go, and ztunnel's src/rbac.rs). What did not hold before is reported by intent-not-held and denies nothing, and neither does what cannot be decided.",
+  why: "The message has a request that shows it, and what decides about it: the policy that lets it through or stops it, the route, the DestinationRule or the PeerAuthentication. Requests are followed as Istio routes, encrypts and authorizes them (pilot/pkg/networking/core/httproute.go, pilot/pkg/networking/core/cluster_tls.go, pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). What did not hold before is reported by intent-not-held and denies nothing, and neither does what cannot be decided.",
   fix: "Change the object so that the intent still holds. If the intent is no longer meant, change or delete it first.",
+  incident: {
+    symptoms: ["open-access", "access-denied", "plaintext", "no-cluster", "other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "What the example request in the message does: it gets an answer where 403 was expected, or the reverse; or it is in plaintext, reaches nothing or another version.",
+    wayOut:
+      "Apply the previous version of the object that the message names, or delete it if the change created it. The intent itself needs no change.",
+    silentWhen:
+      "The entry did not hold before the change, or it cannot be decided whether it holds, such as with a CUSTOM policy: then it warns at most.",
+    page: "https://istio.io/latest/docs/ops/best-practices/security/",
+  },
 
   *compare(before, after) {
     const old = new Map(judgementsOf(before.object, before.mesh).map((one) => [keyOf(one.intent), one]));

@@ -21,6 +21,14 @@ export const intentNotHeld = defineRule({
   summary: "What a MeshwardIntent expects of requests is not so, or cannot be decided.",
   why: "An intent keeps only what is so already: intent-broken denies the change that ends it. An entry that never held, or of which too little is known, keeps nothing, and nobody would notice. So this rule says it when the intent is written, and in every audit, with a request that shows it. An intent of the root namespace is reported for each namespace that it is about, by audits.",
   fix: "Change the policies, routes or labels that the message names until the intent holds; or correct the intent, if it expects what is not meant.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "What the intent expects is not so: the example request in the message shows it.",
+    wayOut: "Nothing has changed now. Ask the owner of the intent which of the two is meant, the intent or the mesh.",
+    silentWhen: "The intent was not written with this change; then audits report it.",
+    page: "https://istio.io/latest/docs/ops/best-practices/security/",
+  },
 
   *check(object, mesh) {
     for (const judgement of judgementsOf(object, mesh))

@@ -14,6 +14,14 @@ export const namespaceIntentWeakened = defineRule({
   summary: "The change removes an expectation of a MeshwardIntent, which then keeps nothing any more.",
   why: "Who owns an intent may change and delete it, as RBAC allows. Everybody else relies on it: what it expected is no longer kept, and the next change that ends it is admitted. A label of a namespace decides whether an intent of the root namespace is about it.",
   fix: "Keep the intent, or tell those who rely on it. A policy with mode deny for this rule reserves such changes for break glass and exceptions.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: [],
+    seen: "Nothing changes for requests. The next change that ends what was expected is admitted.",
+    wayOut: "Apply the previous version of the intent, or give the namespace its label again.",
+    silentWhen: "Both versions of the intent say the same, or the namespace is being deleted.",
+    page: "https://istio.io/latest/docs/ops/best-practices/security/",
+  },
 
   *compare(before, after) {
     if (isTerminating(before.object) || isTerminating(after.object)) return;
