@@ -6,6 +6,7 @@ import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
+import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -52,6 +53,7 @@ export const sourceReads = [
   sidecarsOfNamespace,
   namespacesOfVirtualService,
   namespacesOfDestinationRule,
+  namespaceOfRoute,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -59,6 +61,7 @@ type View = MeshView<(typeof sourceReads)[number]>;
 export interface ClientConfiguration {
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
+  readonly httpRoutes: readonly KubernetesRoute[];
   /** The identity of the waypoint in front of the host, which is no caller of its own. */
   readonly waypoint: Clause | undefined;
   /** Whether ambient clients have to be considered among those of the whole mesh. */
@@ -133,11 +136,12 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { virtualServices, destinationRules, isAmbientUsed } = this.#configuration;
+    const { virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
     const named = new Map(
       [
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
         ...destinationRules.flatMap((one) => this.#mesh.related(namespacesOfDestinationRule, one)),
+        ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
       ].map((namespace) => [namespace.metadata.name, namespace]),
     );
     this.#mesh.visited(named.size);
