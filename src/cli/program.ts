@@ -5,6 +5,7 @@ import { isSystemError, unusable } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
+import { canCommand } from "./can.ts";
 import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
@@ -37,6 +38,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(inProject(auditCommand(terminal, finish)));
   program.addCommand(inProject(testCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
+  program.addCommand(inProject(canCommand(terminal, finish)));
   program.addCommand(connectionsCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));

@@ -1,10 +1,10 @@
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
-import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/authorization/caller-wording.ts";
+import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/requests/caller-wording.ts";
 import type { RequestSet } from "../mesh/authorization/requests/sets.ts";
 import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
 import { type WrittenClause, writtenClause } from "../mesh/authorization/requests/written.ts";
-import { everything, formatSet, type WordingLimits } from "../mesh/authorization/set-wording.ts";
+import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-wording.ts";
 import type { Access, Routed, Way } from "../mesh/connections/access.ts";
 import { SharedLists } from "../mesh/connections/callers.ts";
 import { accessChanges, type AccessChange } from "../mesh/connections/difference.ts";

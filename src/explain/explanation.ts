@@ -75,7 +75,7 @@ function hostLines({ host, from }: Target & { kind: "host" }, input: Explanation
 }
 
 /** The lines about unknown and assumed data. */
-function knowledgeLines({ settings }: Mesh, unknown: readonly Kind[]): readonly ExplanationLine[] {
+export function knowledgeLines({ settings }: Mesh, unknown: readonly Kind[]): readonly ExplanationLine[] {
   const shown = unknown.map((kind) => (kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`));
   return [
     ...(unknown.length > 0

@@ -49,16 +49,23 @@ const firstWords = [...callerWords, "serviceaccount", "namespace", ...workloadKi
 export function readCaller(text: string, home: string): CallerName | UnknownCaller {
   const [first = "", ...names] = text.trim().split("/");
   const word = first.toLowerCase();
-  if (names.length > 2 || names.some((name) => name === "")) return { kind: "unknown", meant: undefined };
-  const [name, namespace] = [names.at(-1), names.length > 1 ? (names[0] ?? home) : home];
-  if (name === undefined) return readWord(word);
+  if (names.length === 0) return readWord(word);
+  if (names.length > 2 || names.includes("")) return { kind: "unknown", meant: undefined };
+  return readNamed(word, names, home);
+}
+
+function readNamed(word: string, names: readonly string[], home: string): CallerName | UnknownCaller {
   if (word === "ingress") return readIngress(names);
+  if (namespaces.has(word)) return readNamespace(names);
+  const [namespace = home, name = ""] = names.length > 1 ? names : [home, ...names];
   if (accounts.has(word)) return { kind: "serviceAccount", namespace, name };
-  if (namespaces.has(word) && names.length === 1) return { kind: "namespace", namespace: name };
   if (workloadKinds.has(word)) return { kind: "workload", originKind: workloadKinds.get(word), namespace, name };
   const meant = nearest(word, firstWords);
   return { kind: "unknown", meant: meant === undefined ? undefined : [meant, ...names].join("/") };
 }
+
+const readNamespace = ([namespace = "", ...more]: readonly string[]): CallerName | UnknownCaller =>
+  more.length === 0 ? { kind: "namespace", namespace } : { kind: "unknown", meant: `namespace/${namespace}` };
 
 function readWord(word: string): CallerName | UnknownCaller {
   if (word === "ingress") return { kind: "ingress", namespace: undefined, name: undefined };

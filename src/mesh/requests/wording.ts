@@ -19,7 +19,7 @@ const verbs: Readonly<Record<Result, Readonly<Record<Tense, string>>>> = {
  * allowed, by AuthorizationPolicy payments/allow-get rule 1`.
  */
 export const formatOutcome = (outcome: Outcome, tense: Tense = "is"): string =>
-  `${formatExample(outcome)} ${verbs[outcome.result][tense]}${reasonOf(outcome)}`;
+  `${formatExample(outcome)} ${verbs[outcome.result][tense]}${formatReason(outcome)}`;
 
 /** The example of an outcome in words. */
 export function formatExample({ example, authorization }: Outcome): string {
@@ -27,7 +27,8 @@ export function formatExample({ example, authorization }: Outcome): string {
   return formatRequest(example, isHttp ? "http" : "tcp");
 }
 
-function reasonOf(outcome: Outcome): string {
+/** Why requests have their outcome, to follow its verb: `, by AuthorizationPolicy a/p rule 1`. */
+export function formatReason(outcome: Outcome): string {
   const { result, route, destination, transport, authorization } = outcome;
   const last = transport.at(-1);
   if (result === "accepted" || result === "denied") return `, ${reasonOfDecision(authorization)}`;

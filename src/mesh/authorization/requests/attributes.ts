@@ -1,5 +1,5 @@
 import { Addresses, findAddress } from "./addresses.ts";
-import { findList, Lists } from "./lists.ts";
+import { findList, Lists, ListsBeyond } from "./lists.ts";
 import { startingWith } from "./patterns.ts";
 import { findTexts, Texts } from "./texts.ts";
 import { absent, type Found, isFine, type Values } from "./values.ts";
@@ -88,5 +88,6 @@ export function findValue(
 }
 
 const isAddresses = (values: Values): values is Addresses => values instanceof Addresses;
-const isLists = (values: Values): values is Lists => values instanceof Lists;
+const isLists = (values: Values): values is Lists | ListsBeyond =>
+  values instanceof Lists || values instanceof ListsBeyond;
 const isTexts = (values: Values): values is Texts => values instanceof Texts;

@@ -1,7 +1,7 @@
 import { Addresses, blockOf, formatAddress, isIPv6 } from "./addresses.ts";
 import type { Attribute } from "./attributes.ts";
 import type { Clause } from "./boxes.ts";
-import { Lists } from "./lists.ts";
+import { Lists, ListsBeyond } from "./lists.ts";
 import { type Pattern, type Token, anyText, oneSegment, someText } from "./patterns.ts";
 import { Texts } from "./texts.ts";
 import { absent, type Values } from "./values.ts";
@@ -11,6 +11,8 @@ export interface WrittenClause {
   readonly attribute: Attribute;
   /** Whether the attribute has none of the values. */
   readonly not: boolean;
+  /** Set for lists such as headers: some element is none of the values. */
+  readonly isBeyond?: true;
   /** Sorted. Empty: nothing, which is a caller without an identity or a request without a token. */
   readonly values: readonly string[];
 }
@@ -18,13 +20,15 @@ export interface WrittenClause {
 export const writtenClause = ({ attribute, values, not }: Clause): WrittenClause => ({
   attribute,
   not,
+  ...(values instanceof ListsBeyond ? { isBeyond: true } : {}),
   values: writtenValues(values, attribute),
 });
 
-function writtenValues(values: Values, attribute: Attribute): readonly string[] {
+/** The values of a set, sorted. */
+export function writtenValues(values: Values, attribute: Attribute): readonly string[] {
   if (values === absent) return [];
   if (values instanceof Addresses) return values.ranges.map(writtenRange);
-  const texts = values instanceof Lists ? values.texts : values;
+  const texts = values instanceof Lists || values instanceof ListsBeyond ? values.texts : values;
   if (!(texts instanceof Texts)) return [];
   const exact = [...texts.exact.values()].map((one) => writtenTexts(one, attribute));
   const patterns = texts.patterns.map((one) => writtenTexts(one.map(writtenPattern), attribute));

@@ -1,11 +1,11 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import type { Box, Clause } from "./requests/boxes.ts";
-import { isMet } from "./requests/difference.ts";
-import { trustDomainsOf } from "./requests/identities.ts";
-import type { RequestSet } from "./requests/sets.ts";
-import { Texts } from "./requests/texts.ts";
-import { absent } from "./requests/values.ts";
-import { writtenClause } from "./requests/written.ts";
+import type { Box, Clause } from "../authorization/requests/boxes.ts";
+import { isMet } from "../authorization/requests/difference.ts";
+import { trustDomainsOf } from "../authorization/requests/identities.ts";
+import type { RequestSet } from "../authorization/requests/sets.ts";
+import { Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
+import { writtenClause } from "../authorization/requests/written.ts";
 import type { WordingLimits } from "./set-wording.ts";
 
 /** The service accounts that are known in each namespace, by which a long list can be one phrase. */
