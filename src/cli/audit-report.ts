@@ -60,7 +60,7 @@ export async function meshToAudit(
   try {
     const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
     const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
-    return await readMesh(options, terminal, reading);
+    return await readMesh(options, terminal, { ...reading, isEachChecked: true });
   } finally {
     progress.end();
   }

@@ -27,8 +27,11 @@ const kind = "Baseline";
 export interface Comparison {
   /** The report with known findings only recorded, if there is a baseline. */
   compared(report: Report): Report;
-  /** Writes the baseline if that is asked for. Throws a UsageError if it cannot be written, or would not be complete. */
-  write(): void;
+  /**
+   * Writes the baseline if that is asked for, and returns what a user should know of it. Throws a UsageError if it cannot be
+   * written, or would not be complete.
+   */
+  write(): string | undefined;
 }
 
 /** Findings that are written are known from then on. Throws a UsageError if `--baseline` cannot be read. */
@@ -44,7 +47,9 @@ export function baselineOf({ baseline: old, writeBaseline: file }: BaselineOptio
       return listed === undefined || old === undefined ? report : withKnown(report, listed, old);
     },
     write() {
-      if (file !== undefined && judged !== undefined) writeBaseline(known, judged, file);
+      if (file === undefined || judged === undefined) return undefined;
+      writeBaseline(known, judged, file);
+      return `${file} has ${counted(known.length, "known finding")} now: ${modesOf(judged)}. They fail no check that is given --baseline ${file}`;
     },
   };
 }
@@ -130,6 +135,12 @@ const knownIn = ({ findings }: Report): readonly KnownFinding[] =>
       ...{ fingerprint, rule, object: shownObject(object), message, file },
     }))
     .sort((a, b) => compare(`${a.object} ${a.rule} ${a.fingerprint}`, `${b.object} ${b.rule} ${b.fingerprint}`));
+
+/** `2 denials and 1 warning`. */
+function modesOf({ findings }: Report): string {
+  const of = (mode: string) => findings.filter((finding) => finding.mode === mode).length;
+  return `${counted(of("deny"), "denial")} and ${counted(of("warn"), "warning")}`;
+}
 
 /** Throws a UsageError if not everything was checked, because the rest would be unknown, or if the file cannot be written. */
 function writeBaseline(findings: readonly KnownFinding[], { errors, basis }: Report, file: string): void {

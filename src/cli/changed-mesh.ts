@@ -2,6 +2,7 @@ import { judge } from "../engine/evaluate.ts";
 import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
+import { severalDefinitions } from "../sources/manifests/environments.ts";
 import { type FileMesh, fileMeshOf } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -30,6 +31,9 @@ export async function meshAfterChange(
 ): Promise<Mesh | undefined> {
   if (options.change === undefined && options.delete === undefined) return undefined;
   const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
+  const several = severalDefinitions(applied);
+  if (several !== undefined)
+    throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
   const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
   const changes = [
     ...last(appliedTo(mesh, applied)).map((object) => {

@@ -7,11 +7,12 @@ import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ConnectionChanges } from "../report/connections.ts";
+import type { Effects } from "../report/effects.ts";
 import { formatsWithConnections, showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
-import { appliedTo } from "../sources/manifests/applied.ts";
 import {
   type FileMesh,
   fileMeshOf,
@@ -30,7 +31,8 @@ import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { judgeChanges, judgeSet } from "./judge-files.ts";
+import { type ChangedSides, judgeChanges } from "./judge-changes.ts";
+import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
 import {
   clusterDomainOption,
@@ -182,7 +184,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
-  baseline.write();
+  const written = baseline.write();
+  if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
 }
@@ -226,8 +229,8 @@ async function readChanges(
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const isPruned = options.prune === true || options.since !== undefined;
-  const deleted = await deletionsOf(checked.files, base, { ...options, prune: isPruned }, terminal);
-  const change: Changes = { found: checked, base, deleted };
+  const deleted = await deletionsOf(checked.files, base, options, terminal);
+  const change: Changes = { found: checked, base, deleted, isPruned };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
@@ -252,6 +255,7 @@ interface Changes {
   /** The mesh before the change; undefined: the files are a mesh of their own. */
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
+  readonly isPruned: boolean;
 }
 
 type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "connections"> &
@@ -262,44 +266,83 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "c
   };
 
 function reportFor(
-  { found, base, deleted }: Changes,
+  { found, base, ...deletions }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, connections, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
   const inForce = rulesInForce(rules, policies);
-  const files = base ? appliedTo(base.mesh, found.files) : found.files;
+  const { files } = found;
   const { settings } = files.mesh;
   const request = requester === undefined ? undefined : requestContext(requester, policies, settings);
-  const { rulings, skipped, guesses, errors, after } = base
-    ? judgeChanges(files, { base, deleted }, { rules: inForce, selection, request, unread: found.unread })
-    : judgeSet(files, { rules: inForce, selection, request, unread: found.unread });
-  const changed = [...files.objects, ...deleted];
-  const places = placesOf([...changed, ...found.unread], base?.objects);
+  const by = { rules: inForce, selection, request, unread: found.unread };
+  const judged = base
+    ? judgeChanges(files, { base, ...deletions }, by)
+    : { ...judgeSet(files, by), sides: [], deleted: [] };
+  const { rulings, skipped, guesses, errors, after, sides } = judged;
+  const checked = [...files.objects, ...judged.deleted];
+  const places = placesOf([...checked, ...sides.flatMap(({ changed }) => changed), ...found.unread], base?.objects);
   const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({
       ...{ rules: inForce, profile, policies, selection, settingsFile },
       mesh: after,
-      objects: countedByKind(changed.map(({ object }) => object)),
+      objects: countedByKind(checked.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
     ...reportedRulings(rulings, places, docsUrl),
     skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
-    objects: changed.length,
-    changes:
-      base && isCompared
-        ? effectsOf({
-            before: sideOf(base.mesh, policies),
-            after: sideOf(after, policies),
-            changed: changed.map(({ object }) => object),
-          })
-        : undefined,
-    connections: base && connections ? connectionChangesOf(base.mesh, after, { kind: "mesh" }) : undefined,
+    objects: checked.length,
+    changes: base && isCompared ? effectsIn(sides, policies) : undefined,
+    connections: base && connections ? connectionsIn(sides) : undefined,
   });
+}
+
+/** What the change does to who can reach what, for each environment; what is the same in all of them is said once. */
+function connectionsIn(sides: readonly ChangedSides[]): ConnectionChanges | undefined {
+  const found = sides.map(({ environment, before, after }) => ({
+    environment,
+    changes: connectionChangesOf(before, after, { kind: "mesh" }),
+  }));
+  const [first] = found;
+  if (first === undefined) return undefined;
+  const isInAll = (text: string) => found.every(({ changes }) => changes.groups.some((one) => textOf(one) === text));
+  const groups = found.flatMap(({ environment, changes }) =>
+    changes.groups.map((one) => (isInAll(textOf(one)) ? one : { ...one, title: `${one.title} in ${environment}` })),
+  );
+  return {
+    ...first.changes,
+    groups: [...new Map(groups.map((one) => [textOf(one), one])).values()],
+    notes: [...new Set(found.flatMap(({ changes }) => changes.notes))],
+  };
+}
+const textOf = (group: ConnectionChanges["groups"][number]): string => JSON.stringify(group);
+
+/** What the change does to the mesh, for each environment; what it does to all of them is said once. */
+function effectsIn(sides: readonly ChangedSides[], policies: Policies): Effects {
+  const found = sides.map(({ environment, before, after, changed }) => ({
+    environment,
+    ...effectsOf({
+      before: sideOf(before, policies),
+      after: sideOf(after, policies),
+      changed: changed.map(({ object }) => object),
+    }),
+  }));
+  const counts = new Map<string, number>();
+  for (const effect of found.flatMap(({ effects }) => effects))
+    counts.set(JSON.stringify(effect), (counts.get(JSON.stringify(effect)) ?? 0) + 1);
+  const named = found.flatMap(({ environment, effects }) =>
+    effects.map((effect) =>
+      counts.get(JSON.stringify(effect)) === sides.length
+        ? effect
+        : { ...effect, title: `${effect.title} in ${environment}` },
+    ),
+  );
+  const effects = [...new Map(named.map((effect) => [JSON.stringify(effect), effect])).values()];
+  return { effects, unexplained: Math.max(0, ...found.map(({ unexplained }) => unexplained)) };
 }
 
 /** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
@@ -342,6 +385,7 @@ async function baseOf(
   if (mesh === undefined) return undefined;
   return readMesh({ ...options, mesh }, terminal, {
     ...reading,
+    isEachChecked: true,
     received: (raw) => definitions.take(raw),
     adjust: (kind, known) => (known === "unknown" && files.mesh.count(kind) === 0 ? known : adjust(kind, known)),
   });

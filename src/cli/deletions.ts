@@ -29,8 +29,8 @@ export function assertDeletable({ mesh, prune, delete: path }: DeletionOptions):
 }
 
 /**
- * The objects that a change deletes from the mesh: as the mesh contains them, with the manifest that shows them. Throws a
- * UsageError if `--delete` names an object that the mesh does not contain, or that is also applied.
+ * The objects that `--delete` deletes from the mesh: as the mesh contains them, with the manifest that names them. Throws a
+ * UsageError if it names an object that the mesh does not contain, or that is also applied.
  */
 export async function deletionsOf(
   files: FileMesh,
@@ -39,15 +39,7 @@ export async function deletionsOf(
   terminal: Pick<Terminal, "input">,
 ): Promise<readonly FileObject[]> {
   if (base === undefined) return [];
-  const pruned = options.prune === true ? prunedFrom(base, files) : [];
-  const deleted = options.delete === undefined ? [] : await deletedFrom(base, files, options, terminal);
-  return [...new Map([...pruned, ...deleted].map((entry) => [identityOf(entry.object), entry])).values()];
-}
-
-function prunedFrom(base: FileMesh, files: FileMesh): readonly FileObject[] {
-  const defined = new Set(files.objects.map(({ object }) => identityOf(object)));
-  const early = new Set(base.replaced.map(({ earlier }) => earlier));
-  return base.objects.filter((entry) => !early.has(entry) && !defined.has(identityOf(entry.object)));
+  return options.delete === undefined ? [] : deletedFrom(base, files, options, terminal);
 }
 
 async function deletedFrom(

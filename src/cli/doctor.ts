@@ -50,6 +50,7 @@ async function doctor(options: DoctorCommandOptions, terminal: Terminal): Promis
       namespace,
       istioNamespace,
       protectedNamespaces: protectedNamespacesOf(inForce.policies),
+      policiesWith: async (objects) => (await policiesOf(options, objects)).policies,
       now: Date.now,
     }),
   );

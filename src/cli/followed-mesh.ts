@@ -11,7 +11,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { MeshStore } from "../view/store.ts";
 import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
-import { clusterWord, meshFromFiles, type MeshOptions, settingsIn } from "./mesh-option.ts";
+import { clusterWord, meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "./mesh-option.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface FollowedMeshOptions extends MeshOptions {
@@ -50,13 +50,15 @@ export async function followMesh(
 ): Promise<FollowedMesh> {
   const { keep } = following;
   if (options.mesh === clusterWord) return followCluster(options, terminal, following);
-  const { mesh } = await meshFromFiles(options.mesh, {
+  const files = await meshFromFiles(options.mesh, {
     defaultNamespace: "default",
     settings: settingsIn(options.clusterDomain),
     knowledge: knowledgeOfMesh,
     keep: keep(),
     isForReviews: true,
   });
+  noteSeveral(files, options.mesh, terminal);
+  const { mesh } = files;
   // Built now, so that no review has to build them.
   for (const index of indexesOfRules) mesh.lookup(index, []);
   return {

@@ -4,11 +4,11 @@ import { type Finding, findingOf } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { Mode, Rule } from "../engine/rule.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
-import { identityOf, keyOf } from "../kube/identity.ts";
+import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { mentionsAmbient } from "../mesh/membership/captured.ts";
 import { objectInvalid } from "../rules/object/invalid.ts";
-import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
+import { environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
@@ -25,7 +25,7 @@ export interface Judgement {
   readonly after: Mesh;
 }
 
-interface By {
+export interface By {
   /** The built-in rules and those of the policies. */
   readonly rules: readonly Rule[];
   readonly selection: PolicySelection;
@@ -54,7 +54,7 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
   }
   for (const entries of separate) {
     const changes = entries.map(({ object }) => changeOf(object, mesh));
-    const own = ownOf(entries, changes, { files, rules, selection });
+    const own = ownOf(entries, changes, { files, rules, selection }, members);
     for (const finding of own.findings) add(finding, changes);
     errors.push(...own.errors);
   }
@@ -73,9 +73,9 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
   }
 }
 
-const by = (request: RequestContext | undefined) => (request === undefined ? {} : { request });
+export const by = (request: RequestContext | undefined) => (request === undefined ? {} : { request });
 
-function filesContext(placeholders: Placeholders, alternatives: Alternatives): FilesContext {
+export function filesContext(placeholders: Placeholders, alternatives: Alternatives): FilesContext {
   return {
     alternativeFor: (finding) => alternatives.reasonFor(finding),
     placeholderFor: (finding) => placeholders.reasonFor(finding),
@@ -83,7 +83,7 @@ function filesContext(placeholders: Placeholders, alternatives: Alternatives): F
 }
 
 /** What the API server would reject in objects that are in no mesh, because no rule reads their kinds. */
-function invalid(unread: readonly FileObject[], mesh: Mesh, selection: PolicySelection): readonly Finding[] {
+export function invalid(unread: readonly FileObject[], mesh: Mesh, selection: PolicySelection): readonly Finding[] {
   const settings = selection.between(mesh, mesh);
   return unread.flatMap(({ object: subject }) => {
     const found = { rule: objectInvalid, subject, setting: settings.of(objectInvalid, subject) };
@@ -93,7 +93,7 @@ function invalid(unread: readonly FileObject[], mesh: Mesh, selection: PolicySel
 }
 
 /** What the API server would reject is left out where another rule says more about the same field, and as strictly. */
-function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
+export function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
   const said = new Map<AnyObject, Map<string, Mode>>();
   for (const { finding, mode } of rulings) {
     if (finding.rule === objectInvalid || mode === "off") continue;
@@ -108,16 +108,25 @@ function withoutRepetition(rulings: readonly Ruling[]): readonly Ruling[] {
   });
 }
 
-/** Findings for one environment, whose objects replace those of the same names in the set. */
+/**
+ * Findings for one environment, whose objects replace those of the same names in the set: about its own objects, and those
+ * that they cause about objects that no environment contains.
+ */
 function ownOf(
-  entries: Environment,
+  entries: readonly FileObject[],
   changes: readonly Change[],
   { files, rules, selection }: Pick<By, "rules" | "selection"> & { readonly files: FileMesh },
+  members: ReadonlySet<AnyObject>,
 ) {
   const own = new Set(entries.map(({ object }) => object));
   const { findings, errors } = judge(rules, files.mesh, changes, { selection });
-  const isOwn = ({ rule, subject }: Finding | RuleError) => rule.check !== undefined && own.has(subject);
-  return { findings: findings.filter(isOwn), errors: errors.filter(isOwn) };
+  const isState = ({ rule }: Finding | RuleError) => rule.check !== undefined;
+  return {
+    findings: findings.filter(
+      (found) => isState(found) && (own.has(found.subject) || (found.introduced && !members.has(found.subject))),
+    ),
+    errors: errors.filter((error) => isState(error) && own.has(error.subject)),
+  };
 }
 
 /**
@@ -125,35 +134,10 @@ function ownOf(
  * those of the other environments. A manifest that a later one in the same place replaces is checked by itself, because
  * kubectl apply stores it too, if only for a moment.
  */
-function separateGroups(files: FileMesh): readonly Environment[] {
-  const environments = environmentsOf(files);
+function separateGroups(files: FileMesh): readonly (readonly FileObject[])[] {
+  const environments = environmentsOf(files).map(({ objects }) => objects);
   const members = new Set(environments.flat());
   return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
-}
-
-/**
- * Checks the files, and the deletion of objects, as one set of changes to a mesh; only problems that they introduce count as
- * theirs.
- */
-export function judgeChanges(
-  files: FileMesh,
-  { base: { mesh }, deleted }: { readonly base: FileMesh; readonly deleted: readonly FileObject[] },
-  { rules, selection, request, unread = [] }: By,
-): Judgement {
-  const { objects, replaced } = files;
-  const early = new Set(replaced.map(({ earlier }) => earlier));
-  const applied = objects.filter((entry) => !early.has(entry)).map(({ object }) => changeOf(object, mesh));
-  const changes = [...applied, ...deleted.map(({ object }) => ({ old: object }))];
-  const { findings, skipped, errors, before, after } = judge(rules, mesh, changes, { selection });
-  const changed = new Set([...objects, ...deleted].map(({ object }) => identityOf(object)));
-  const alternatives = new Alternatives(files, selection);
-  for (const finding of findings) alternatives.foundWith(finding, changes);
-  const { exceptionFor } = selection;
-  const placeholders = new Placeholders([...objects, ...unread]);
-  const ofFiles = filesContext(placeholders, alternatives);
-  const context = { before, after, exceptionFor, changed, files: ofFiles, ...by(request) };
-  const rulings = withoutRepetition(rulingsOf([...findings, ...invalid(unread, after, selection)], context));
-  return { rulings, skipped, guesses: [], errors, after };
 }
 
 function changeOf(object: AnyObject, mesh: Mesh): Change {

@@ -1,3 +1,4 @@
+import { imageReferenceProblem } from "../deploy/image-reference.ts";
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { protectedNamespacesOf } from "../deploy/fail-closed.ts";
@@ -26,6 +27,8 @@ export interface ManifestsOptions extends OnePolicyOptions {
   readonly spread: InstallationOptions["spread"];
   readonly certificates?: CertificateKind;
   readonly caFile?: string;
+  readonly clientCaConfigMap?: string;
+  readonly clientName: readonly string[];
   readonly failurePolicy: FailurePolicy;
   readonly protectedFailurePolicy: FailurePolicy;
   readonly definitions: boolean;
@@ -55,6 +58,17 @@ export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) =>
       ).choices(certificateKinds),
     )
     .option("--ca-file <file>", "PEM certificate of the authority, for caBundle, if nothing else sets it")
+    .option(
+      "--client-ca-config-map <name>",
+      "ConfigMap with PEM authorities in ca.crt: only clients with a certificate of one of them may call the webhook",
+      objectName,
+    )
+    .option(
+      "--client-name <name...>",
+      "with --client-ca-config-map: the certificate needs one of these names",
+      (name: string, names: readonly string[]) => [...names, name],
+      [],
+    )
     .addOption(
       new Option(
         "--failure-policy <policy>",
@@ -88,7 +102,8 @@ export async function manifests(options: ManifestsOptions, terminal: Pick<Termin
 }
 
 async function installationOptions(options: ManifestsOptions): Promise<InstallationOptions> {
-  const { policies: path, profile, caFile, url, certificates = byDefault.certificates, ...rest } = options;
+  const { policies: path, profile, caFile, url, certificates = byDefault.certificates, ...others } = options;
+  const { clientCaConfigMap, clientName, ...rest } = others;
   const contradiction = contradictionIn(options);
   if (contradiction !== undefined) throw new UsageError(contradiction);
   const { policies, errors } = await policiesOf(options);
@@ -105,17 +120,29 @@ async function installationOptions(options: ManifestsOptions): Promise<Installat
     ...(path === undefined ? {} : { policies: await policiesText(path) }),
     ...(caFile === undefined ? {} : { authority: certificateIn(caFile) }),
     ...(url === undefined ? {} : { url }),
+    ...(clientCaConfigMap === undefined
+      ? {}
+      : { clients: { authorityConfigMap: clientCaConfigMap, names: clientName } }),
   };
 }
 
-function contradictionIn({ url, certificates, caFile, monitoring }: ManifestsOptions): string | undefined {
-  if (url !== undefined && certificates !== undefined)
-    return "--certificates is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
-  if (url !== undefined && monitoring)
-    return "--monitoring is about a Meshward in the cluster, and --url about one outside of it; remove one of them";
-  if (caFile !== undefined && url === undefined && certificates !== "secret")
-    return "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file";
-  return undefined;
+function contradictionIn(options: ManifestsOptions): string | undefined {
+  const { url, certificates, caFile, monitoring, clientCaConfigMap, clientName } = options;
+  if (clientName.length > 0 && clientCaConfigMap === undefined)
+    return "--client-name needs --client-ca-config-map, the authorities of the client certificates";
+  if (url === undefined)
+    return caFile !== undefined && certificates !== "secret"
+      ? "--ca-file would be overwritten, because something else sets caBundle; add --certificates secret, or remove --ca-file"
+      : undefined;
+  const inside = {
+    "--certificates": certificates,
+    "--monitoring": monitoring,
+    "--client-ca-config-map": clientCaConfigMap,
+  };
+  const [option] = Object.entries(inside).find(([, value]) => value !== undefined && value !== false) ?? [];
+  return option === undefined
+    ? undefined
+    : `${option} is about a Meshward in the cluster, and --url about one outside of it; remove one of them`;
 }
 
 /** The documents that are in force, as one file. Throws a UsageError if a ConfigMap cannot contain them. */
@@ -149,9 +176,15 @@ function namespaceName(text: string): string {
   throw new InvalidArgumentError("expected the name of a namespace: lower case letters, digits and -.");
 }
 
+function objectName(text: string): string {
+  if (/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(text)) return text;
+  throw new InvalidArgumentError("expected the name of an object: lower case letters, digits, - and .");
+}
+
 function imageReference(text: string): string {
-  if (/^[^\s]+$/.test(text)) return text;
-  throw new InvalidArgumentError("expected a reference such as registry.example.com/meshward:1.2.3.");
+  const problem = imageReferenceProblem(text);
+  if (problem === undefined) return text;
+  throw new InvalidArgumentError(`${problem}; expected a reference such as registry.example.com/meshward:1.2.3.`);
 }
 
 function replicaCount(text: string): number {

@@ -3,17 +3,19 @@ import type { Kind } from "../kube/kinds.ts";
 import { isDomain } from "../mesh/traffic/host-syntax.ts";
 import { CaptureError, isCapture, readCapture } from "../sources/cluster/capture.ts";
 import { meshOfCluster } from "../sources/cluster/snapshot.ts";
+import { severalDefinitions } from "../sources/manifests/environments.ts";
 import { type FileMesh, fileMeshOf, type FileMeshOptions } from "../sources/manifests/file-mesh.ts";
 import { readManifestsAt, RevisionError } from "../sources/manifests/git-revision.ts";
 import { standardInput } from "../sources/manifests/manifest-files.ts";
 import { type ManifestSet, type ReadOptions, readManifests } from "../sources/manifests/manifests.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
+import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
 import type { Knowledge } from "../view/view.ts";
 import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownErrors } from "./source-errors.ts";
-import type { Terminal } from "./terminal.ts";
+import { tellNote, type Terminal } from "./terminal.ts";
 
 /** istiod resolves short hosts with the domain that it was started with, which no object in the cluster contains. */
 export const clusterDomainOption = () =>
@@ -50,6 +52,8 @@ export interface ReadMeshOptions extends FileMeshOptions {
   readonly adjust?: (kind: Kind, known: Knowledge) => Knowledge;
   /** Of manifests: how files are read. */
   readonly reading?: Omit<ReadOptions, "input">;
+  /** Of manifests: the caller checks each environment, so that none is left out. */
+  readonly isEachChecked?: boolean;
   /** Of captures: see ReceivedMeshOptions. */
   readonly isForReviews?: boolean;
   /** Of captures and clusters: see ReceivedMeshOptions. */
@@ -66,7 +70,11 @@ export async function readMesh(
   options: ReadMeshOptions,
 ): Promise<MeshFromFiles> {
   const settings = settingsIn(clusterDomain);
-  if (path !== clusterWord) return meshFromFiles(path, { ...options, settings });
+  if (path !== clusterWord) {
+    const files = await meshFromFiles(path, { ...options, settings });
+    if (options.isEachChecked !== true) noteSeveral(files, path, terminal);
+    return files;
+  }
   return withCluster(access, terminal, async (connection) => {
     const { adjust, received, keep } = options;
     const optional = {
@@ -78,6 +86,14 @@ export async function readMesh(
     noteMissing(missing, terminal);
     return { ...nothingRead, mesh };
   });
+}
+
+/** Says that the mesh has only one of several definitions of an object, which the user may not expect. */
+export function noteSeveral(files: FileMesh, path: string, terminal: Pick<Terminal, "error">): void {
+  const several = severalDefinitions(files);
+  if (several === undefined) return;
+  const advice = "the last one counts here. Give the path of one environment to see that one";
+  tellNote(printableLine(`--mesh ${path}: ${several}; ${advice}`, 2000), terminal);
 }
 
 /**

@@ -16,7 +16,7 @@ import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { manifestsCommand } from "./manifests.ts";
-import { withProjectFile } from "./project-options.ts";
+import { ToldError, withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
 import { serveCommand } from "./serve.ts";
 import { unregisterCommand } from "./unregister.ts";
@@ -76,6 +76,7 @@ function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal):
 function failed(error: unknown, terminal: Terminal): ExitCode {
   // commander has printed the error already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof ToldError) return 2;
   if (error instanceof UsageError || error instanceof CertificateError || error instanceof ListenError)
     tellProblem(error.message, terminal);
   else if (isSystemError(error)) tellProblem(`${error.path ?? error.syscall}: ${unusable(error)}`, terminal);

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { findProjectFile, type GivenSetting, readProjectFile } from "../project/project-file.ts";
-import { projectSettings, type Setting } from "../project/schema.ts";
+import { projectSettings, type Setting, type SettingName } from "../project/schema.ts";
 import type { SourceError } from "../sources/manifests/manifests.ts";
 import { shownError } from "./source-errors.ts";
 import { tellProblem, type Terminal } from "./terminal.ts";
@@ -12,9 +12,15 @@ export interface ProjectOptions {
   readonly settingsFile?: string;
 }
 
+/** What a command was to do is not known, because of an error that was printed. */
+export class ToldError extends Error {
+  override readonly name = "ToldError";
+}
+
 /**
  * Lets a command take what its command line leaves open from `meshward.yaml`. Errors of that file are printed, what they
- * concern is left out, and `onErrors` is called.
+ * concern is left out, and `onErrors` is called. The command does not run if its paths are left out: what it would say of
+ * missing paths, or do instead, is of no use.
  */
 export function withProjectFile(
   command: Command,
@@ -29,22 +35,37 @@ export function withProjectFile(
     )
     .addOption(new Option("--no-config", "take no settings from a file"))
     .hook("preAction", async (_command, action) => {
-      const errors = await applyProjectFile(action);
+      const { errors, hasNoPaths } = await applyProjectFile(action);
       for (const error of errors) tellProblem(shownError(error), terminal);
       if (errors.length > 0) onErrors();
+      if (hasNoPaths) throw new ToldError("the paths in the project file are broken");
     });
 }
 
-async function applyProjectFile(command: Command): Promise<readonly SourceError[]> {
+interface Applied {
+  readonly errors: readonly SourceError[];
+  /** The paths were to come from the project file, and an error concerns them. */
+  readonly hasNoPaths: boolean;
+}
+
+async function applyProjectFile(command: Command): Promise<Applied> {
   const config = command.getOptionValue("config") as string | boolean | undefined;
-  if (config === false) return [];
+  if (config === false) return { errors: [], hasNoPaths: false };
   const folder = resolve();
   const path = typeof config === "string" ? resolve(config) : findProjectFile(folder);
-  if (path === undefined) return [];
-  const { file, settings, errors } = await readProjectFile(path, folder);
+  if (path === undefined) return { errors: [], hasNoPaths: false };
+  const { file, settings, errors, isBroken } = await readProjectFile(path, folder);
   command.setOptionValueWithSource("settingsFile", file, "config");
   const all = [...errors, ...settings.flatMap((setting) => apply(setting, command))];
-  return all.sort((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  const names = Object.keys(projectSettings) as SettingName[];
+  const hasNoPaths = command.args.length === 0 && names.some((name) => isArgument(name, command) && isBroken(name));
+  return { errors: all.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)), hasNoPaths };
+}
+
+/** Whether a setting is the arguments of this command. */
+function isArgument(name: SettingName, command: Command): boolean {
+  const { option, commands = ["check"] }: Setting = projectSettings[name];
+  return option === undefined && commands.some((one) => one === command.name());
 }
 
 function apply(setting: GivenSetting, command: Command): readonly SourceError[] {

@@ -7,7 +7,7 @@ import { monitoringObjects } from "./monitoring.ts";
 import { installationName, type KubernetesObject, selectorLabels } from "./object.ts";
 import { permissionObjects } from "./permissions.ts";
 import { type FailurePolicy, webhookConfigurations } from "./webhooks.ts";
-import { namespaceObject, workloadObjects } from "./workload.ts";
+import { type ClientAuthentication, namespaceObject, workloadObjects } from "./workload.ts";
 
 /**
  * Where the certificate of the webhook comes from:
@@ -33,6 +33,8 @@ export interface InstallationOptions {
   readonly profile: string;
   /** MeshwardPolicy and MeshwardException documents as YAML text. */
   readonly policies?: string;
+  /** Who may call the webhook; everyone who reaches it if undefined. */
+  readonly clients?: ClientAuthentication;
   /** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException. */
   readonly definitions: boolean;
   readonly networkPolicy: boolean;

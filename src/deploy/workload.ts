@@ -9,6 +9,7 @@ const terminationGracePeriodSeconds = 45;
 const userId = 65532;
 
 const certificateFolder = "/var/run/meshward/tls";
+const clientFolder = "/etc/meshward/clients";
 const policyFolder = "/etc/meshward/policies";
 
 /**
@@ -29,6 +30,14 @@ export const namespaceObject = (name: string): KubernetesObject => ({
   metadata: { name, labels: { ...outsideOfMesh, "pod-security.kubernetes.io/enforce": "restricted" } },
 });
 
+/** Who may call the webhook. */
+export interface ClientAuthentication {
+  /** A ConfigMap with PEM authorities in `ca.crt`. */
+  readonly authorityConfigMap: string;
+  /** Any name if empty. */
+  readonly names: readonly string[];
+}
+
 export interface WorkloadOptions {
   readonly namespace: string;
   readonly image: string;
@@ -37,6 +46,7 @@ export interface WorkloadOptions {
   readonly profile: string;
   readonly policies?: string;
   readonly networkPolicy: boolean;
+  readonly clients?: ClientAuthentication;
   readonly certificates: "self-signed" | "cert-manager" | "secret";
 }
 
@@ -120,13 +130,50 @@ function deployment(options: WorkloadOptions): KubernetesObject {
   };
 }
 
-function podSpec({ image, spread, profile, policies, certificates }: WorkloadOptions) {
-  const hasFiles = certificates !== "self-signed";
-  const volumes = [
-    tokenVolume,
-    ...(hasFiles ? [{ name: "tls", secret: { secretName: certificateSecret, defaultMode: 0o440 } }] : []),
-    ...(policies === undefined ? [] : [{ name: "policies", configMap: { name: policyConfigMap } }]),
+/** A folder in the container, and the volume that is mounted there. */
+interface Folder {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly source: object;
+}
+
+function foldersOf({ policies, clients, certificates }: WorkloadOptions): readonly Folder[] {
+  const folders: Folder[] = [];
+  if (certificates !== "self-signed")
+    folders.push({
+      name: "tls",
+      mountPath: certificateFolder,
+      source: { secret: { secretName: certificateSecret, defaultMode: 0o440 } },
+    });
+  if (clients !== undefined)
+    folders.push({
+      name: "clients",
+      mountPath: clientFolder,
+      source: { configMap: { name: clients.authorityConfigMap } },
+    });
+  if (policies !== undefined)
+    folders.push({ name: "policies", mountPath: policyFolder, source: { configMap: { name: policyConfigMap } } });
+  return folders;
+}
+
+function argumentsOf({ profile, policies, clients, certificates }: WorkloadOptions): readonly string[] {
+  return [
+    "serve",
+    "--mesh=cluster",
+    `--profile=${profile}`,
+    "--policies-from-cluster",
+    ...(certificates === "self-signed"
+      ? [`--tls-secret=${defaultNames.secret}`, `--service=${installationName}`]
+      : [`--tls-cert=${certificateFolder}/tls.crt`, `--tls-key=${certificateFolder}/tls.key`]),
+    ...(clients === undefined ? [] : [`--client-ca=${clientFolder}/ca.crt`]),
+    ...(clients?.names ?? []).map((name) => `--client-name=${name}`),
+    ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
   ];
+}
+
+function podSpec(options: WorkloadOptions) {
+  const { image, spread } = options;
+  const folders = foldersOf(options);
   return {
     serviceAccountName: installationName,
     automountServiceAccountToken: false,
@@ -149,16 +196,7 @@ function podSpec({ image, spread, profile, policies, certificates }: WorkloadOpt
       {
         name: installationName,
         image,
-        args: [
-          "serve",
-          "--mesh=cluster",
-          `--profile=${profile}`,
-          "--policies-from-cluster",
-          ...(hasFiles
-            ? [`--tls-cert=${certificateFolder}/tls.crt`, `--tls-key=${certificateFolder}/tls.key`]
-            : [`--tls-secret=${defaultNames.secret}`, `--service=${installationName}`]),
-          ...(policies === undefined ? [] : [`--policies=${policyFolder}`]),
-        ],
+        args: argumentsOf(options),
         ports: [
           { name: "https", containerPort: ports.https, protocol: "TCP" },
           { name: "ops", containerPort: ports.ops, protocol: "TCP" },
@@ -174,12 +212,11 @@ function podSpec({ image, spread, profile, policies, certificates }: WorkloadOpt
         },
         volumeMounts: [
           { name: "token", mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
-          ...(hasFiles ? [{ name: "tls", mountPath: certificateFolder, readOnly: true }] : []),
-          ...(policies === undefined ? [] : [{ name: "policies", mountPath: policyFolder, readOnly: true }]),
+          ...folders.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
         ],
       },
     ],
-    volumes,
+    volumes: [tokenVolume, ...folders.map(({ name, source }) => ({ name, ...source }))],
   };
 }
 

@@ -4,6 +4,7 @@ import { type CheckResult, examined } from "./check-result.ts";
 import { checkClock, checkKinds, checkOtherWebhooks, checkOwnNamespace, checkVersion } from "./cluster.ts";
 import { type ClusterApi, textAt } from "./cluster-api.ts";
 import { checkPermissions } from "./permissions.ts";
+import { checkDefinitions, checkPolicies, type PoliciesWith } from "./policies.ts";
 import { checkReplicas } from "./replicas.ts";
 import { checkSelfTest } from "./self-test.ts";
 import { addressOf, checkServed, checkService } from "./serving.ts";
@@ -19,6 +20,7 @@ export interface DoctorOptions {
   readonly namespace?: string | undefined;
   readonly istioNamespace: string;
   readonly protectedNamespaces?: ProtectedNamespaces | undefined;
+  readonly policiesWith: PoliciesWith;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -30,7 +32,7 @@ const defaultNamespace = "meshward-system";
  * Throws a ClusterError if the API server cannot be reached at all.
  */
 export async function examine(api: ClusterApi, options: DoctorOptions): Promise<readonly CheckResult[]> {
-  const { rules, version, webhookConfiguration: name, istioNamespace, now } = options;
+  const { rules, version, webhookConfiguration: name, istioNamespace, policiesWith, now } = options;
   const cluster = await checkVersion(api);
   const read = await examinedValue(() => readWebhooks(api, name));
   const live = "value" in read ? read.value : { validating: undefined, mutating: undefined };
@@ -52,6 +54,8 @@ export async function examine(api: ClusterApi, options: DoctorOptions): Promise<
     examined("replicas", () =>
       address !== undefined && "url" in address ? [] : checkReplicas(api, namespace, version),
     ),
+    examined("definitions", () => checkDefinitions(api, rules)),
+    examined("policies", () => checkPolicies(api, policiesWith)),
     examined("permissions", () => checkPermissions(api, rules, { namespace, istioNamespace })),
     examined("kinds", () => checkKinds(api, rules)),
     examined("namespace", () => (address !== undefined && "url" in address ? [] : checkOwnNamespace(api, namespace))),

@@ -1,4 +1,4 @@
-import { identityOf } from "../kube/identity.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
@@ -150,20 +150,22 @@ function ordinalOf(relation: Relation): number {
 /** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
   readonly #changes: readonly Change[] | undefined;
-  readonly #sides: readonly [before: Mesh, after: Mesh];
+  readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
   readonly #searches = new Map<string, Search>();
+  readonly #readers: Readers;
 
   /** Without `changes`, all subjects of the mesh after the change. */
   constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh, question: Question = "introduced") {
     this.#changes = changes;
     this.#question = question;
-    this.#sides = [before, after];
-    this.#changed = (changes ?? []).flatMap(({ old, object }) => [old, object].filter((one) => one !== undefined));
+    this.#after = after;
+    this.#changed = changedObjects(changes ?? [], before, after);
     this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
+    this.#readers = new Readers(after);
   }
 
   /**
@@ -173,7 +175,7 @@ export class Subjects {
   of(rule: Rule): Iterable<AnyObject | undefined> {
     const { subjects, ends } = declared(rule, this.#question);
     const changes = this.#changes;
-    if (changes === undefined) return allSubjects(rule, this.#sides[1]);
+    if (changes === undefined) return allSubjects(rule, this.#after);
     const [first] = changes;
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
     const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
@@ -187,7 +189,7 @@ export class Subjects {
   #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
     let search = this.#searches.get(walk.name);
     if (search === undefined) {
-      search = new Search(distinct(subjects, reachedFrom(this.#changed, walk, this.#sides)));
+      search = new Search(distinct(subjects, reachedFrom(this.#changed, walk, this.#readers)));
       this.#searches.set(walk.name, search);
     }
     return search;
@@ -220,39 +222,70 @@ class Search implements Iterable<AnyObject | undefined> {
 }
 
 /** Yields objects as they are reached, so that the first are evaluated before the search is done. */
-function* reachedFrom(changed: readonly AnyObject[], walk: Walk, sides: readonly Mesh[]): Iterable<AnyObject> {
+function* reachedFrom(changed: readonly AnyObject[], walk: Walk, readers: Readers): Iterable<AnyObject> {
   const reached = new Set(changed);
   const walked = new Map<Index, Set<string>>();
   // A Set visits what is added on the way.
   for (const object of reached) {
     yield object;
-    for (const relation of walk.readersOf.get(object.kind) ?? [])
-      for (const reader of readersOf(object, relation, sides, walked)) reached.add(reader);
+    for (const relation of walk.readersOf.get(object.kind) ?? noRelations) {
+      // Many objects lead to the same readers.
+      let known = walked.get(relation.from);
+      if (known === undefined) walked.set(relation.from, (known = new Set()));
+      for (const key of readers.keysOf(object, relation.to)) {
+        if (known.has(key)) continue;
+        known.add(key);
+        for (const reader of readers.under(relation.from, key)) reached.add(reader);
+      }
+    }
+  }
+}
+const noRelations: readonly Relation[] = [];
+
+/** What all searches of a review look up: many rules follow the same relations from the same objects. */
+class Readers {
+  readonly #mesh: Mesh;
+  readonly #keys = new Map<Index, Map<AnyObject, readonly string[]>>();
+  readonly #under = new Map<Index, Map<string, readonly AnyObject[]>>();
+
+  /**
+   * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
+   * search begins. Both have the same settings, because otherwise all subjects are evaluated.
+   */
+  constructor(after: Mesh) {
+    this.#mesh = after;
+  }
+
+  keysOf(object: AnyObject, index: Index): readonly string[] {
+    let known = this.#keys.get(index);
+    if (known === undefined) this.#keys.set(index, (known = new Map()));
+    let keys = known.get(object);
+    if (keys === undefined) {
+      const found = index.keys(object, this.#mesh.settings);
+      known.set(object, (keys = Array.isArray(found) ? (found as string[]) : [...found]));
+    }
+    return keys;
+  }
+
+  under(index: Index, key: string): readonly AnyObject[] {
+    let known = this.#under.get(index);
+    if (known === undefined) this.#under.set(index, (known = new Map()));
+    let found = known.get(key);
+    if (found === undefined) known.set(key, (found = this.#mesh.lookup(index, [key])));
+    return found;
   }
 }
 
-function* readersOf(
-  object: AnyObject,
-  { from, to }: Relation,
-  sides: readonly Mesh[],
-  walked: Map<Index, Set<string>>,
-): Iterable<AnyObject> {
-  // Both sides have the same settings, because otherwise all subjects are evaluated.
-  const keys = newKeys(walked, from, to.keys(object, (sides[0] as Mesh).settings));
-  for (const mesh of keys.length === 0 ? [] : sides) yield* mesh.lookup(from, keys);
-}
-
-/** The keys that were not followed before: many objects lead to the same readers. */
-function newKeys(walked: Map<Index, Set<string>>, from: Index, keys: Iterable<string>): readonly string[] {
-  let known = walked.get(from);
-  if (known === undefined) walked.set(from, (known = new Set()));
-  const found: string[] = [];
-  for (const key of keys)
-    if (!known.has(key)) {
-      known.add(key);
-      found.push(key);
-    }
-  return found;
+/** What is changed on either side. A Namespace that is created or deleted can be an implied one on the other side. */
+function changedObjects(changes: readonly Change[], before: Mesh, after: Mesh): readonly AnyObject[] {
+  const changed: AnyObject[] = [];
+  for (const change of changes) {
+    const { kind } = subjectOf(change);
+    const key = keyOf(subjectOf(change));
+    const sides = [change.old ?? before.find(kind, key), change.object ?? after.find(kind, key)];
+    changed.push(...sides.filter((one) => one !== undefined));
+  }
+  return changed;
 }
 
 /** Every object that the rule checks, which a change of mesh settings affects. */

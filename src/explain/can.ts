@@ -45,10 +45,13 @@ const kindsNeeded: readonly Kind[] = [
 /** The requests with these conditions; undefined: the conditions contradict each other, or there are too many. */
 export const requestsWith = (clauses: Clauses): Box | undefined => everyRequest.withAll(clauses, new Work(100_000));
 
+/** A person waits for the answer, so that it may take longer than a question of a rule: a second or two. */
+const mostWork = 5_000_000;
+
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
 export function answerTo(question: Question, mesh: Mesh): Answer {
   const { caller, to, requests } = question;
-  const outcomes = [...outcomesOf(question, mesh)];
+  const outcomes = [...outcomesOf(question, mesh, { limit: mostWork })];
   const [from, target] = [formatCaller(caller), formatTarget(to)];
   const asked = formatConditions(requests.clauses);
   const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));

@@ -8,7 +8,7 @@ import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-
 import type { Access, Routed, Way } from "../mesh/connections/access.ts";
 import { SharedLists } from "../mesh/connections/callers.ts";
 import { accessChanges, type AccessChange } from "../mesh/connections/difference.ts";
-import { accessTo } from "../mesh/connections/port-access.ts";
+import { PortAccess } from "../mesh/connections/port-access.ts";
 import { type AcceptedRow, acceptedRows, type RouteRow, routeRows } from "../mesh/connections/rows.ts";
 import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
@@ -44,7 +44,8 @@ export function connectionsOf(base: Mesh, scope: Scope): Connections {
   const mesh = sideOf(base);
   const words = new Words(mesh);
   const { ports, withoutPort } = portsIn(scope, mesh);
-  const described = ports.map((port) => ({ port, ...describedPort(port, mesh, words) }));
+  const known = new PortAccess(mesh, words.lists);
+  const described = ports.map((port) => ({ port, ...describedPort(port, known, words) }));
   const groups = grouped(described, ({ connections, because, routes }) =>
     JSON.stringify([connections, because, routes]),
   );
@@ -67,8 +68,9 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): Co
   const words = new Words(is, was);
   const [old, now] = [portsIn(scope, was).ports, portsIn(scope, is).ports];
   const pairs = portPairs(old, now);
+  const sides = [new PortAccess(was, words.lists), new PortAccess(is, words.lists)] as const;
   const described = pairs.flatMap((pair) => {
-    const changes = changesOfPort(pair, [was, is], words);
+    const changes = changesOfPort(pair, sides, words);
     return changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }];
   });
   const groups = grouped(described, ({ existence, changes }) => JSON.stringify([existence, changes]));
@@ -125,10 +127,10 @@ const notesOnPorts = (workloads: readonly string[]): readonly string[] =>
 
 type DescribedPort = Pick<ConnectionGroup, "connections" | "because" | "routes">;
 
-function describedPort(port: ReachablePort, mesh: Mesh, words: Words): DescribedPort {
+function describedPort(port: ReachablePort, known: PortAccess, words: Words): DescribedPort {
   const work = new Work(workForPort);
   try {
-    const access = accessTo(port, mesh, words.lists);
+    const access = known.to(port);
     const rows = acceptedRows(access, work);
     return {
       connections: rows.map((row) => connectionOf(row, access, words)).sort(byCallers),
@@ -219,13 +221,11 @@ const existenceOf = ({ old, now }: PortPair): ChangeGroup["existence"] =>
 
 function changesOfPort(
   { old, now }: PortPair,
-  meshes: readonly [Mesh, Mesh],
+  [before, after]: readonly [PortAccess, PortAccess],
   words: Words,
 ): readonly ConnectionChange[] {
-  const work = new Work(2 * workForPort);
-  const sideFor = (port: ReachablePort | undefined, mesh: Mesh): Access => accessTo(port, mesh, words.lists);
   try {
-    const changes = accessChanges(sideFor(old, meshes[0]), sideFor(now, meshes[1]), work);
+    const changes = accessChanges(before.to(old), after.to(now), new Work(2 * workForPort));
     return changes.map((change) => reportedChange(change, (now ?? old)?.target, words)).sort(byCallers);
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;

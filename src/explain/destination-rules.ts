@@ -1,4 +1,5 @@
 import { idOf } from "../kube/identity.ts";
+import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
@@ -32,6 +33,9 @@ export function destinationRuleLines(
   const controlPlane = mesh.get(readers, namespaceIn(mesh, destination.client)).ofSidecar({});
   const { used, passedOver } = destinationRuleChoices({ ...destination, controlPlane }, rules, mesh.settings);
   const passed = passedOver.map((one) => passedOverLine(one, destination.client));
+  const owner = destination.namespace;
+  const hidden = used.find((one) => one && owner && isHiddenFrom(destination.client, one, owner, mesh));
+  if (hidden !== undefined) return [{ ...hiddenLine(hidden, destination.client), lines: passed }];
   const lines = used.map((merged) => usedLine(merged, workloads, mesh.settings.autoMtls));
   const [only] = lines;
   if (lines.length === 1 && only !== undefined) return [{ ...only, lines: [...(only.lines ?? []), ...passed] }];
@@ -40,6 +44,13 @@ export function destinationRuleLines(
     ...(passed.length > 0 ? [{ key: "destinationRule.others", text: "Other DestinationRules", lines: passed }] : []),
   ];
 }
+
+const hiddenLine = ({ from }: MergedDestinationRule, client: string): ExplanationLine => ({
+  key: "destinationRule",
+  text: `No DestinationRule is used: the Sidecars for workloads in ${client} do not import the host, so ${from.map(idOf).join(" + ")} has no effect`,
+  value: [],
+  objects: from,
+});
 
 function usedLine(
   merged: MergedDestinationRule | undefined,

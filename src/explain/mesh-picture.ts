@@ -7,8 +7,6 @@ import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { isOwned, type Workload } from "../mesh/membership/workloads.ts";
 import { mtlsOf, planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
 import { mtlsOfWorkload } from "../mesh/mtls/workload-mtls.ts";
-import { fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
-import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { formatWaypoint, waypointBindingOfNamespace } from "../mesh/waypoints/bindings.ts";
 import type { Policies } from "../policy/policies.ts";
 import type {
@@ -17,10 +15,10 @@ import type {
   PictureGateway,
   PictureMtls,
   PictureNamespace,
-  PictureRoute,
 } from "../report/mesh-picture.ts";
 import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
+import { pictureRoutes } from "./picture-routes.ts";
 
 /** A page has room for so many routes; those of the first namespaces are shown. */
 const mostRoutes = 6_000;
@@ -31,7 +29,9 @@ export function meshPictureOf(base: Mesh, policies: Policies): MeshPicture {
   const workloads = groupedByNamespace([...mesh.all("Workload")].filter((workload) => !isOwned(workload)));
   const services = groupedByNamespace([...mesh.all("Service")]);
   const namespaces = [...mesh.all("Namespace")].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-  const routes = [...mesh.all("VirtualService")].sort(byPlace).flatMap((one) => pictureRoutes(one, mesh));
+  const routes = [...mesh.all("VirtualService"), ...mesh.all("KubernetesRoute")]
+    .sort(byPlace)
+    .flatMap((one) => pictureRoutes(one, mesh.settings));
   return {
     rootNamespace: mesh.settings.rootNamespace,
     namespaces: namespaces.map((namespace) => ({
@@ -149,35 +149,4 @@ function gatewaysIn(mesh: Mesh): readonly PictureGateway[] {
     hosts: [...new Set(spec.listeners.flatMap(({ hostname }) => (hostname ? [hostname] : [])))],
   }));
   return [...istio, ...kubernetes].sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1));
-}
-
-function pictureRoutes(virtualService: VirtualService, mesh: Mesh): readonly PictureRoute[] {
-  const { namespace, name } = virtualService.metadata;
-  const { gateways, hosts } = virtualService.spec;
-  return [...routesOf(virtualService)]
-    .filter(({ destinations }) => destinations.length > 0)
-    .map((route) => ({
-      namespace,
-      virtualService: name,
-      hosts,
-      gateways: gateways.length === 0 ? ["mesh"] : gateways.map((one) => placedGateway(one, namespace)),
-      destinations: destinationsOf(route, namespace, mesh),
-    }));
-}
-
-const placedGateway = (gateway: string, namespace: string): string =>
-  gateway === "mesh" || gateway.includes("/") ? gateway : `${namespace}/${gateway}`;
-
-function destinationsOf(route: Route, namespace: string, { settings }: Mesh): PictureRoute["destinations"] {
-  return route.destinations.map((weighted) => {
-    const { destination } = weighted;
-    const host = fullHost(destination.host, namespace, settings.domain);
-    const share = shareOf(weighted, route) * 100;
-    return {
-      host,
-      namespace: namespaceOfHost(host, settings.domain) ?? null,
-      subset: destination.subset || null,
-      share: Number.isFinite(share) ? Math.round(share) : null,
-    };
-  });
 }

@@ -53,7 +53,8 @@ function shownAnswer(answer: RequestAnswer, isOne: boolean): string {
 const shownOutcome = ({ fit, isTunnelled }: RequestOutcome): string =>
   isTunnelled ? `${fits[fit]}, because HBONE takes precedence over the client's TLS setting` : fits[fit];
 
-function because({ sender, rule, tls, disabledBy }: RequestAnswer): string {
+function because({ sender, rule, tls, disabledBy, isHidden }: RequestAnswer): string {
+  if (isHidden) return ", past the mesh, because no Sidecar of their namespace imports the host";
   if (sender === "nothing") return " because they have no proxy";
   if (disabledBy !== undefined) return `, because ${idOf(disabledBy)} sets mode DISABLE for the namespace`;
   return rule === undefined || tls === "auto" ? "" : `, by ${idOf(rule)}`;

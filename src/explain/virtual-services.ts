@@ -1,4 +1,5 @@
-import { idOf } from "../kube/identity.ts";
+import { byId, idOf } from "../kube/identity.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import {
   type PassedOverVirtualService,
   virtualServiceChoices,
@@ -10,6 +11,7 @@ import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
 import { retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
 import { routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
+import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
 import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -18,8 +20,14 @@ import { listed } from "./wording.ts";
 /** The VirtualService that sidecars of a namespace use for a host, its routes, and those without effect. */
 export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
   const candidates = virtualServicesOfHost(host, mesh);
-  const { used, passedOver } = virtualServiceChoices(client, host, candidates, mesh.settings);
-  const lines = passedOver.map((one) => passedOverLine(one, client));
+  const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
+  const isImported = (one: VirtualService) => scope === undefined || scope.importsVirtualService(one, mesh);
+  const { used, passedOver } = virtualServiceChoices(client, host, candidates.filter(isImported), mesh.settings);
+  const hidden = candidates.filter((one) => !isImported(one));
+  const lines = [
+    ...passedOver.map((one) => passedOverLine(one, client)),
+    ...hidden.toSorted(byId).map((one) => hiddenLine(one, client)),
+  ];
   if (used === undefined)
     return {
       key: "virtualService",
@@ -125,6 +133,14 @@ function otherAction(route: Route["route"]): string {
   const { namespace, name } = route.delegate;
   return `delegated to VirtualService ${namespace ? `${namespace}/` : ""}${name}`;
 }
+
+const hiddenLine = (virtualService: VirtualService, client: string): ExplanationLine =>
+  objectLine(
+    "virtualService.passedOver",
+    virtualService,
+    `${idOf(virtualService)} has no effect: the Sidecars that are for workloads in ${client} do not import it`,
+    { value: "not-imported", counts: false },
+  );
 
 function passedOverLine({ virtualService, because, by }: PassedOverVirtualService, client: string): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);

@@ -6,12 +6,16 @@ import { type Edge, type Group, type Layout, layoutOf, type Node } from "./layou
 import { type Counts, noCounts, worstOf } from "./select.ts";
 import type { Change, State } from "./state.ts";
 
-/** The most severe mode of the findings on each VirtualService, as `namespace/name`. */
-function worstOfVirtualServices(findings: PageData["findings"]): ReadonlyMap<string, string> {
+/** The id of the box of an object with routes. */
+const routeId = ({ kind, namespace, name }: Pick<PictureRoute, "kind" | "namespace" | "name">): string =>
+  `route ${kind} ${namespace}/${name}`;
+
+/** The most severe mode of the findings on each object, by the id of the box that it would have. */
+function worstOfRoutes(findings: PageData["findings"]): ReadonlyMap<string, string> {
   const counts = new Map<string, Counts>();
   for (const { kind, namespace, name, mode, exception } of findings) {
-    if (kind !== "VirtualService" || exception !== undefined) continue;
-    const place = `${namespace}/${name}`;
+    if (exception !== undefined) continue;
+    const place = routeId({ kind, namespace, name });
     const known = counts.get(place) ?? noCounts;
     counts.set(place, { ...known, [mode]: known[mode] + 1 });
   }
@@ -27,7 +31,7 @@ interface MeshProps {
 
 export function MeshView({ data, ...props }: MeshProps) {
   const { mesh } = data;
-  const worst = useMemo(() => worstOfVirtualServices(data.findings), [data]);
+  const worst = useMemo(() => worstOfRoutes(data.findings), [data]);
   const focused = mesh?.namespaces.find(({ name }) => name === props.state.focus);
   if (mesh === null)
     return (
@@ -266,17 +270,7 @@ function Focus({
       <Drawing layout={layout} zoom={state.zoom} title={`Services and routes of namespace ${name}`}>
         {boxes.map((box) => {
           const place = layout.nodes.get(box.id);
-          return (
-            place && (
-              <BoxNode
-                key={box.id}
-                box={box}
-                worst={worst.get(box.kind === "route" ? box.title : "")}
-                x={place.x}
-                y={place.y}
-              />
-            )
-          );
+          return place && <BoxNode key={box.id} box={box} worst={worst.get(box.id)} x={place.x} y={place.y} />;
         })}
       </Drawing>
       {left > 0 && <p>{left} routes are not drawn.</p>}
@@ -292,8 +286,7 @@ const titleIn = (boxes: readonly Box[], id: string): string => boxes.find((box) 
 function focusOf(mesh: MeshPicture, { name, services, waypoint }: PictureNamespace) {
   const boxes = new Map<string, Box>();
   const edges = new Map<string, Edge>();
-  const box = (kind: string, title: string, text: string): string => {
-    const id = `${kind} ${title}`;
+  const box: Drawer["box"] = (kind, title, text, id = `${kind} ${title}`) => {
     if (!boxes.has(id)) boxes.set(id, { id, kind, title, text, ...serviceSize });
     return id;
   };
@@ -328,12 +321,13 @@ function focusOf(mesh: MeshPicture, { name, services, waypoint }: PictureNamespa
 }
 
 interface Drawer {
-  readonly box: (kind: string, title: string, text: string) => string;
+  /** Adds a box unless there is one with this id, and returns the id. */
+  readonly box: (kind: string, title: string, text: string, id?: string) => string;
   readonly connect: (edge: Edge) => void;
 }
 
 function drawRoute(route: PictureRoute, name: string, { box, connect }: Drawer): void {
-  const from = box("route", `${route.namespace}/${route.virtualService}`, clipped(route.hosts.join(", "), 30));
+  const from = box("route", `${route.namespace}/${route.name}`, clipped(route.hosts.join(", "), 30), routeId(route));
   for (const gateway of route.gateways)
     connect({
       from: box("gateway", gateway, gateway === "mesh" ? "clients in the mesh" : "Gateway"),

@@ -9,6 +9,8 @@ import type { Path } from "../kube/read.ts";
 import { isPolicySource } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile } from "../policy/profiles.ts";
+import { severalDefinitions } from "../sources/manifests/environments.ts";
+import { fileMeshOf } from "../sources/manifests/file-mesh.ts";
 import { readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { readSettingsFile, type SettingsFile } from "../sources/manifests/settings-file.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -85,6 +87,8 @@ class Reading {
   readonly #folder: string;
   readonly #errorAt: SettingsFile["errorAt"];
   readonly #objects = new Map<string, readonly KubernetesObject[]>();
+  /** For each path, that several files in it define an object. */
+  readonly #several = new Map<string, string | undefined>();
 
   constructor(file: string, errorAt: SettingsFile["errorAt"]) {
     this.#folder = dirname(file);
@@ -101,7 +105,12 @@ class Reading {
 
   async objectsIn(paths: readonly string[] = [], at: Path): Promise<readonly KubernetesObject[]> {
     const objects: KubernetesObject[] = [];
-    for (const [i, path] of paths.entries()) objects.push(...(await this.#read(path, [...at, i])));
+    for (const [i, path] of paths.entries()) {
+      objects.push(...(await this.#read(path, [...at, i])));
+      const several = this.#several.get(path);
+      if (several !== undefined)
+        this.#report([...at, i], `${several}, and a mesh has only one of them: give the path of one environment`);
+    }
     return objects;
   }
 
@@ -113,6 +122,7 @@ class Reading {
     const { manifests, errors, empty } = await readManifests([shown]);
     const objects = manifests.filter(({ raw }) => !isPolicySource(raw)).map(({ raw }) => raw);
     this.#objects.set(shown, objects);
+    this.#several.set(path, severalDefinitions(fileMeshOf(manifests, { defaultNamespace: "default" })));
     for (const { file, line, message } of [...errors, ...empty])
       this.#report(at, `${file}${line === undefined ? "" : `:${line}`}: ${message}`);
     if (objects.length + errors.length + empty.length === 0) this.#report(at, `${shown} contains no object`);

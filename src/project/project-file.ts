@@ -23,6 +23,8 @@ export interface ProjectFile {
   readonly settings: readonly GivenSetting[];
   /** One for each mistake, with its line. */
   readonly errors: readonly SourceError[];
+  /** Whether an error may concern a setting, which is left out then. */
+  isBroken(name: SettingName): boolean;
 }
 
 /** The project file of a folder: in it or in one above, up to the root of the git repository; undefined without one. */
@@ -43,17 +45,21 @@ export async function readProjectFile(path: string, folder: string): Promise<Pro
   const file = relative(folder, path) || path;
   const { value, errors, errorAt } = await readSettingsFile(path, validator());
   const shown = errors.map((error) => ({ ...error, file }));
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return { file, settings: [], errors: shown };
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return { file, settings: [], errors: shown, isBroken: () => shown.length > 0 };
   const settings = Object.entries(value as Readonly<Record<string, unknown>>).flatMap(([name, given]) => {
-    const isWrong = errors.some(({ at }) => at[0] === name);
-    if (isWrong || !isSetting(name)) return [];
+    if (!isSetting(name) || errors.some(({ at }) => at[0] === name)) return [];
     const at: Path = [name];
     const inFolder = (one: string): string =>
       isAbsolute(one) || one === "cluster" ? one : relative(folder, join(dirname(path), one)) || ".";
     const values = valuesOf(projectSettings[name], given, inFolder);
     return [{ name, values, errorAt: (message: string) => ({ ...errorAt(at, message), file }) }];
   });
-  return { file, settings, errors: shown };
+  // A field that there is not can be a misspelt setting, if that one is missing.
+  const isBroken = (name: SettingName): boolean =>
+    errors.some(({ at: [field] }) => field === undefined || field === name || !isSetting(String(field))) &&
+    !settings.some((setting) => setting.name === name);
+  return { file, settings, errors: shown, isBroken };
 }
 
 const isSetting = (name: string): name is SettingName => Object.hasOwn(projectSettings, name);

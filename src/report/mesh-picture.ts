@@ -42,10 +42,12 @@ export interface PictureGateway {
   readonly hosts: readonly string[];
 }
 
-/** A route of a VirtualService, with the share of requests of each destination. */
+/** A route of a VirtualService or of the Gateway API, with the share of requests of each destination. */
 export interface PictureRoute {
+  /** `VirtualService` or `HTTPRoute`, for example. */
+  readonly kind: string;
   readonly namespace: string;
-  readonly virtualService: string;
+  readonly name: string;
   readonly hosts: readonly string[];
   /** `namespace/name`, or `mesh`. */
   readonly gateways: readonly string[];

@@ -88,13 +88,19 @@ metadata: { name: not-a-policy }
   test("other names, numbers and images", async () => {
     const objects = await printed(
       ...["--namespace", "gate", "--istio-namespace", "mesh", "--replicas", "5", "--spread", "required"],
-      ...["--image", "registry.example.com/gate@sha256:0123", "--failure-policy", "Fail", "--no-network-policy"],
+      ...[
+        "--image",
+        `registry.example.com/gate@sha256:${"0123".repeat(16)}`,
+        "--failure-policy",
+        "Fail",
+        "--no-network-policy",
+      ],
     );
     const { spec, metadata } = objects.find(({ kind }) => kind === "Deployment") as Raw;
     assert.equal(metadata.namespace, "gate");
     assert.equal(spec.replicas, 5);
     assert.equal(spec.template.spec.topologySpreadConstraints[0].whenUnsatisfiable, "DoNotSchedule");
-    assert.equal(spec.template.spec.containers[0].image, "registry.example.com/gate@sha256:0123");
+    assert.equal(spec.template.spec.containers[0].image, `registry.example.com/gate@sha256:${"0123".repeat(16)}`);
     const roles = objects.filter(({ kind }) => kind === "Role").map(({ metadata }) => metadata.namespace as string);
     assert.deepEqual(new Set(roles), new Set(["mesh", "gate"]));
     assert.ok(!objects.some(({ kind }) => kind === "NetworkPolicy"));
@@ -108,6 +114,12 @@ describe("manifests refuses, and says what to do", () => {
     assert.match(await refused("--url", "https://a.example", "--certificates", "secret"), /remove one of them/);
     assert.match(await refused("--url", "https://a.example", "--monitoring"), /remove one of them/);
     assert.match(await refused("--ca-file", file("ca.crt", authority)), /add --certificates secret/);
+    assert.match(await refused("--client-name", "kube-apiserver"), /needs --client-ca-config-map/);
+    assert.match(
+      await refused("--client-ca-config-map", "callers", "--url", "https://gate.example.com"),
+      /--client-ca-config-map is about a Meshward in the cluster/,
+    );
+    assert.match(await refused("--client-ca-config-map", "Callers"), /expected the name of an object/);
   });
 
   test("values that the API server would refuse", async () => {
@@ -124,7 +136,8 @@ describe("manifests refuses, and says what to do", () => {
     for (const replicas of ["0", "-1", "many", "1.5"])
       assert.match(await refused("--replicas", replicas), /at least 1/, replicas);
     assert.match(await refused("--failure-policy", "fail"), /Fail, Ignore/);
-    assert.match(await refused("--image", "two words"), /expected a reference/);
+    assert.match(await refused("--image", "two words"), /"two words" is no part of a name: .*; expected a reference/);
+    assert.match(await refused("--image", "a:b:c"), /"b:c" is no tag: .*; expected a reference/);
   });
 
   test("files that are no certificates", async () => {

@@ -193,6 +193,36 @@ describe("meshward.yaml", () => {
     });
 });
 
+describe("paths that the project file leaves open are no second error", () => {
+  for (const [what, text, says] of [
+    ["broken YAML", "paths: [\n", /^meshward: meshward\.yaml:\d+:\d+: not valid YAML.*\n$/],
+    [
+      "a wrong type",
+      "paths: 3\ntests: 3\n",
+      /^(meshward: meshward\.yaml:\d:1: (paths|tests): expected a list, found 3\n){2}$/,
+    ],
+    [
+      "a misspelt name",
+      "path: [apps]\ntest: [apps]\n",
+      /^(meshward: meshward\.yaml:\d:1: (path|test): there is no such field; did you mean "(paths|tests)"\?\n){2}$/,
+    ],
+  ] as const)
+    for (const command of ["check", "test"])
+      test(`${command}, ${what}`, async () => {
+        repositoryWith({ ...files, "meshward.yaml": text });
+        const { code, error, out } = await meshward([command]);
+        assert.deepEqual([code, out], [2, ""]);
+        assert.match(error, says);
+      });
+
+  test("a mistake that is not about paths hides nothing", async () => {
+    repositoryWith({ ...files, "meshward.yaml": "failOn: denny\n" });
+    const { code, error } = await meshward(["check"]);
+    assert.equal(code, 2);
+    assert.match(error, /^meshward: meshward\.yaml:1:1: failOn: .*\nmeshward: missing required argument 'path': .*\n$/);
+  });
+});
+
 test("each setting is an option of its commands, with the same choices", () => {
   const terminal = {} as Parameters<typeof checkCommand>[0];
   const done = () => undefined;

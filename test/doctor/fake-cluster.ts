@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import { documentDefinitions } from "../../src/deploy/definitions.ts";
 import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { kindsFollowed } from "../../src/engine/subjects.ts";
 import { kinds } from "../../src/kube/kinds.ts";
@@ -19,6 +20,10 @@ export const paths = {
   namespace: "/api/v1/namespaces/meshward-system",
   service: "/api/v1/namespaces/meshward-system/services/meshward",
   slices: "/apis/discovery.k8s.io/v1/namespaces/meshward-system/endpointslices",
+  namespaces: "/api/v1/namespaces",
+  policies: "/apis/meshward.io/v1alpha1/meshwardpolicies",
+  exceptions: "/apis/meshward.io/v1alpha1/meshwardexceptions",
+  definition: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/meshwardpolicies.meshward.io",
   pods: "/api/v1/namespaces/meshward-system/pods",
   selfTest: "/apis/networking.istio.io/v1/namespaces/default/virtualservices",
   leases: "/apis/coordination.k8s.io/v1/namespaces/meshward-system/leases",
@@ -81,7 +86,35 @@ export function healthy(caBundle: string): Record<string, Answer> {
     [paths.who]: { status: { userInfo: { username: "admin" } } },
     [paths.accessOfOther]: { status: { allowed: true } },
     ...servedKinds(),
+    ...definitions(),
+    [paths.namespaces]: {
+      items: [
+        { metadata: { name: "default" } },
+        { metadata: { name: "payments", labels: { "meshward.io/protected": "true" } } },
+      ],
+    },
+    [paths.policies]: { items: [structuredClone(policy)] },
+    [paths.exceptions]: { items: [] },
   };
+}
+
+/** A policy that is in force. */
+export const policy = {
+  apiVersion: "meshward.io/v1alpha1",
+  kind: "MeshwardPolicy",
+  metadata: { name: "ledger", generation: 2 },
+  spec: { protectedNamespaces: { names: ["ledger-*"] } },
+  status: { observedGeneration: 2, conditions: [{ type: "InForce", status: "True" }] },
+};
+
+function definitions(): Record<string, object> {
+  const status = { conditions: [{ type: "Established", status: "True" }] };
+  return Object.fromEntries(
+    documentDefinitions(rules).map((one) => [
+      `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${one.metadata.name}`,
+      { ...structuredClone(one), status },
+    ]),
+  );
 }
 
 function servedKinds(): Record<string, object> {

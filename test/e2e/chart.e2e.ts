@@ -100,11 +100,13 @@ const cases: Readonly<Record<string, readonly [Values, Partial<InstallationOptio
         networkPolicy: { enabled: false },
         definitions: { install: false },
         image: { repository: "registry.example.com/gate", tag: "7" },
+        clients: { authorityConfigMap: "callers", names: ["kube-apiserver", "a b"] },
       },
     },
     {
       ...{ replicas: 5, spread: "required", profile: "strict", istioNamespace: "mesh-root" },
       ...{ networkPolicy: false, definitions: false, image: "registry.example.com/gate:7" },
+      clients: { authorityConfigMap: "callers", names: ["kube-apiserver", "a b"] },
     },
   ],
 };
@@ -143,6 +145,11 @@ describe("the Helm chart", { skip: noHelm }, () => {
         [
           { certificates: { source: "cert-manager", secretName: "x" } },
           /secretName is for certificates\.source secret/,
+        ],
+        [{ clients: { names: ["x"] } }, /clients\.names needs clients\.authorityConfigMap/],
+        [
+          { clients: { authorityConfigMap: "x" }, webhooks: { url: "https://gate.example.com" } },
+          /clients is about a Meshward in the cluster/,
         ],
         [{ replicas: 1, webhooks: { failurePolicy: "Fail" } }, /every restart would refuse changes/],
         [{ ports: { https: 8080 } }, /ports\.https and ports\.ops are both 8080/],

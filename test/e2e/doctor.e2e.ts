@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { documentDefinitions } from "../../src/deploy/definitions.ts";
 import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { permissionObjects } from "../../src/deploy/permissions.ts";
+import { protectedLabel } from "../../src/kube/meshward-metadata.ts";
+import { apiVersion } from "../../src/policy/documents.ts";
 import { rules } from "../../src/rules/index.ts";
 import type { CheckResult } from "../../src/doctor/check-result.ts";
 import { meshward } from "../cli/terminal.ts";
@@ -17,7 +20,11 @@ describe("doctor", { skip }, () => {
     all = await environment();
     const where = { namespace: "meshward-system", istioNamespace: "istio-system" };
     const granted = permissionObjects(rules, { ...where, ownsCertificates: false });
-    await succeeds(all.plane, ["apply", "-f", "-"], [namespace(where.namespace), ...granted]);
+    await succeeds(
+      all.plane,
+      ["apply", "-f", "-"],
+      [namespace(where.namespace), namespace("guarded", { [protectedLabel.key]: "true" }), ...granted],
+    );
   });
   const doctor = async (user: "admin" | "meshward" = "admin") => {
     const { plane } = all;
@@ -52,6 +59,39 @@ describe("doctor", { skip }, () => {
     assert.match(of("self-test")[0]?.message ?? "", /^With a Lease/);
     assert.equal(of("permissions")[0]?.status, "ok");
     assert.equal(code, 0);
+  });
+
+  test("the definitions of the documents, as the API server stores them, are those of this version", async () => {
+    const definitions = documentDefinitions(rules);
+    const policy = {
+      apiVersion,
+      kind: "MeshwardPolicy",
+      metadata: { name: "unread" },
+      spec: { protectedNamespaces: { names: ["unread"] } },
+    };
+    try {
+      await succeeds(all.plane, ["apply", "--server-side", "-f", "-"], definitions);
+      await until("the definitions to be served", async () =>
+        (await send(all.plane, ["apply", "-f", "-"], { objects: [policy] })).code === 0 ? true : undefined,
+      );
+      const { of } = await doctor();
+      assert.deepEqual(
+        of("definitions").map(({ status }) => status),
+        definitions.map(() => "ok"),
+      );
+      assert.ok(of("definitions").every(({ message }) => message.includes("as this version of Meshward needs it")));
+      const said = await until("the policy to be read", async () => {
+        const [found] = (await doctor()).of("policies");
+        return found?.status === "unknown" ? undefined : found?.message;
+      });
+      assert.match(said, /generation 1 of MeshwardPolicy unread/);
+    } finally {
+      await send(all.plane, [
+        "delete",
+        "customresourcedefinition",
+        ...definitions.map(({ metadata }) => metadata.name),
+      ]);
+    }
   });
 
   test("a webhook configuration that somebody has changed is reported, field by field", async () => {

@@ -8,7 +8,7 @@ import { rulingsOf } from "../../src/engine/ruling.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
-import { listens } from "../../src/mesh/authorization/effective-authorization.ts";
+import { listens } from "../../src/mesh/authorization/enforcement.ts";
 import { captureOf, isEnrolled } from "../../src/mesh/membership/capture.ts";
 import { isTerminating, namespaceIn } from "../../src/mesh/membership/namespaces.ts";
 import { isOwned, isProxy, type Workload } from "../../src/mesh/membership/workloads.ts";

@@ -143,6 +143,25 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Sidecar that hides n VirtualServices with subsets, and n services from DestinationRules without TLS",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          istio("VirtualService", `r-${i}`, {
+            hosts: [`s-${i}`],
+            http: [{ route: [{ destination: { host: `s-${i}`, subset: "v1" } }] }],
+          }),
+        ),
+        ...list(n, (i) => service(`s-${i}`)),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${i}`, { host: `s-${i}`, trafficPolicy: { tls: { mode: "DISABLE" } } }),
+        ),
+      ],
+      change: { object: istio("Sidecar", "s", { egress: [{ hosts: ["elsewhere/*"] }] }) },
+    }),
+  },
+  {
     title: "a Service whose host n VirtualServices route, which is deleted",
     world: (n) => ({
       objects: [

@@ -91,3 +91,43 @@ test("what the Sidecars of the clients hide is said", () => {
   ]);
   assert.deepEqual(explained(host, "other", objects, "sidecar"), []);
 });
+
+test("a VirtualService that the Sidecars of the clients do not import has no effect, and another one is used", () => {
+  const to = [{ route: [{ destination: { host: "cart.shop.svc.cluster.local" } }] }];
+  const ofWeb = readObject("VirtualService", {
+    metadata: { name: "own", namespace: "web", creationTimestamp: "2026-01-02T00:00:00Z" },
+    spec: { hosts: ["cart.shop.svc.cluster.local"], http: to },
+  });
+  const limits = readObject("Sidecar", {
+    metadata: { name: "default", namespace: "istio-system" },
+    spec: { egress: [{ hosts: ["./*", "shop/cart.shop.svc.cluster.local"] }] },
+  });
+  const older = readObject("VirtualService", {
+    metadata: { name: "older", namespace: "ops", creationTimestamp: "2026-01-01T00:00:00Z" },
+    spec: { hosts: ["cart.shop.svc.cluster.local"], http: to },
+  });
+  const keys = ["virtualService", "virtualService.passedOver"];
+  assert.deepEqual(explained(host, "web", [service("cart"), ofWeb, older, limits], ...keys), [
+    "VirtualService web/own is used",
+    "- VirtualService ops/older has no effect: the Sidecars that are for workloads in web do not import it",
+  ]);
+});
+
+test("a DestinationRule for a host that the Sidecars of the clients hide has no effect", () => {
+  const plain = readObject("DestinationRule", {
+    metadata: { name: "plain", namespace: "web" },
+    spec: { host: "cart.shop.svc.cluster.local", trafficPolicy: { tls: { mode: "DISABLE" } } },
+  });
+  const limits = (...hosts: readonly string[]) =>
+    readObject("Sidecar", { metadata: { name: "default", namespace: "web" }, spec: { egress: [{ hosts }] } });
+  const mesh = ["web", "shop"].map((name) =>
+    readObject("Namespace", { metadata: { name, labels: { "istio-injection": "enabled" } } }),
+  );
+  const objects = [...mesh, service("cart"), plain];
+  assert.deepEqual(explained(host, "web", [...objects, limits("./*")], "destinationRule"), [
+    "No DestinationRule is used: the Sidecars for workloads in web do not import the host, so DestinationRule web/plain has no effect",
+  ]);
+  assert.deepEqual(explained(host, "web", [...objects, limits("./*", "shop/*")], "destinationRule"), [
+    "DestinationRule web/plain is used",
+  ]);
+});

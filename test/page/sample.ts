@@ -64,7 +64,8 @@ function pictureOf(count: number): MeshPicture {
     gateways: [{ kind: "Gateway", namespace: named(0), name: "public", hosts: ["*.example.com"] }],
     routes: Array.from({ length: Math.min(12, count) }, (_, i) => ({
       namespace: named(i),
-      virtualService: "api",
+      kind: i % 2 === 0 ? "VirtualService" : "HTTPRoute",
+      name: "api",
       hosts: [`api-${i}.example.com`],
       gateways: [`${named(0)}/public`],
       destinations: [

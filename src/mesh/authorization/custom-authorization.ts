@@ -4,13 +4,9 @@ import { readers } from "../membership/control-plane.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import {
-  enforcerOfNamespace,
-  NamespaceAuthorization,
-  NamespacePolicies,
-  type PolicyLevels,
-  thereOf,
-} from "./effective-authorization.ts";
+import { NamespaceAuthorization, thereOf } from "./effective-authorization.ts";
+import { enforcerOfNamespace } from "./enforcement.ts";
+import { NamespacePolicies, type PolicyLevels } from "./policy-levels.ts";
 import { idlenessOf } from "./policies.ts";
 import { policySetOf } from "./policy-set.ts";
 

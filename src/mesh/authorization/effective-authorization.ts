@@ -1,27 +1,21 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { captureOf, enrollmentOf, staysOut } from "../membership/capture.ts";
-import { type Readers, readers } from "../membership/control-plane.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
-import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import {
-  hasInjectedGateway,
-  isOfGateway,
-  isProxy,
-  type Workload,
-  workloadPairs,
-  workloadsOfNamespace,
-} from "../membership/workloads.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import { namespaceByName } from "../objects/indexes.ts";
-import { Labelled } from "../objects/labelled.ts";
+import type { Labelled } from "../objects/labelled.ts";
 import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
-import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget, isEnforced } from "./policies.ts";
-import { PolicySet, policySetOf } from "./policy-set.ts";
+import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
+import { NamespaceWorkloads } from "./namespace-workloads.ts";
+import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget } from "./policies.ts";
+import { type NamespacePolicies, type PolicyLevels, policyLevels } from "./policy-levels.ts";
+import type { PolicySet } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
 import { type Applied, listChange, type NamedList } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
@@ -30,126 +24,6 @@ export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./co
 
 type Labels = Readonly<Record<string, string>>;
 const noLabels: Labels = Object.freeze({});
-
-/** A namespace and its own enforced policies. */
-export const enforcedPoliciesOfNamespace = relation(
-  "enforcedPoliciesOfNamespace",
-  namespaceByName,
-  index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
-);
-
-/** A namespace's own enforced policies, without the mesh-wide ones. */
-export const policiesInNamespace = fact(
-  "policiesInNamespace",
-  "Namespace",
-  [enforcedPoliciesOfNamespace],
-  (namespace, mesh) => policySetOf(mesh.related(enforcedPoliciesOfNamespace, namespace), mesh.settings),
-);
-
-/**
- * The enforced policies that apply in a namespace: its own and the mesh-wide ones (Istio
- * pilot/pkg/model/authorization.go ListAuthorizationPolicies).
- */
-export interface PolicyLevels {
-  readonly own: PolicySet;
-  /** Undefined for the root namespace itself, and if no root namespace exists. */
-  readonly meshWide: PolicySet | undefined;
-}
-
-/** The policies of a namespace by the control plane that reads them. */
-export class NamespacePolicies implements PolicyLevels {
-  /** Those that the control plane of the namespace's own enforcer reads. */
-  readonly own: PolicySet;
-  readonly meshWide: PolicySet | undefined;
-  /** Those that any control plane reads. */
-  readonly served: PolicyLevels;
-  readonly readers: Readers;
-  /** Whether it does not matter which control plane configures a proxy. */
-  readonly isOfAll: boolean;
-  readonly #enforcer: Enforcer;
-  readonly #settings: MeshSettings;
-  readonly #passedOver: ReadonlySet<AuthorizationPolicy>;
-  readonly #read = new Map<ControlPlane, PolicyLevels>();
-
-  constructor(
-    served: PolicyLevels,
-    of: { readonly readers: Readers; readonly enforcer: Enforcer; readonly settings: MeshSettings },
-    passedOver: ReadonlySet<AuthorizationPolicy> = new Set(),
-  ) {
-    this.served = served;
-    this.readers = of.readers;
-    this.#enforcer = of.enforcer;
-    this.#settings = of.settings;
-    this.#passedOver = passedOver;
-    this.isOfAll = of.readers.areReadByAll(served.own.policies, served.meshWide?.policies ?? []);
-    const { own, meshWide } = this.readBy(this.controlPlaneOf(noLabels, of.enforcer));
-    this.own = own;
-    this.meshWide = meshWide;
-  }
-
-  /** The control plane that configures what enforces policies on pods with these labels. */
-  controlPlaneOf(labels: Labels, enforcer: Enforcer): ControlPlane {
-    return enforcer === "ztunnel" ? this.readers.ofZtunnel : this.readers.ofSidecar(labels);
-  }
-
-  readBy(controlPlane: ControlPlane): PolicyLevels {
-    if (this.isOfAll) return this.served;
-    let found = this.#read.get(controlPlane);
-    if (found === undefined) {
-      const { own, meshWide } = this.served;
-      found = {
-        own: this.#setOf(this.readers.own(own.policies, controlPlane)),
-        meshWide: meshWide && policySetOf(this.readers.meshWide(meshWide.policies, controlPlane), this.#settings),
-      };
-      this.#read.set(controlPlane, found);
-    }
-    return found;
-  }
-
-  /** The same, with these policies of the namespace treated as if they allowed nobody. */
-  passingOver(policies: ReadonlySet<AuthorizationPolicy>): NamespacePolicies {
-    const own = new PolicySet(this.served.own.policies, this.#settings, policies);
-    const of = { readers: this.readers, enforcer: this.#enforcer, settings: this.#settings };
-    return new NamespacePolicies({ own, meshWide: this.served.meshWide }, of, policies);
-  }
-
-  /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
-  isSame(other: NamespacePolicies): boolean {
-    const [was, is] = [this.served, other.served];
-    return (
-      is.own.isSame(was.own) &&
-      (was.meshWide === undefined || is.meshWide === undefined
-        ? was.meshWide === is.meshWide
-        : is.meshWide.isSame(was.meshWide)) &&
-      ((this.isOfAll && other.isOfAll) || this.readers.isSame(other.readers))
-    );
-  }
-
-  #setOf(own: readonly AuthorizationPolicy[]): PolicySet {
-    return this.#passedOver.size === 0
-      ? policySetOf(own, this.#settings)
-      : new PolicySet(own, this.#settings, this.#passedOver);
-  }
-}
-
-/** The enforced policies that apply in a namespace, by level and by control plane. */
-export const policyLevels = fact(
-  "policyLevels",
-  "Namespace",
-  [policiesInNamespace, rootOfNamespace, readers],
-  (namespace, mesh): NamespacePolicies => {
-    const [root] = mesh.related(rootOfNamespace, namespace);
-    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    const own = mesh.get(policiesInNamespace, namespace);
-    const meshWide = isRoot ? undefined : mesh.get(policiesInNamespace, root);
-    const of = {
-      readers: mesh.get(readers, namespace),
-      enforcer: enforcerOfNamespace(namespace),
-      settings: mesh.settings,
-    };
-    return new NamespacePolicies({ own, meshWide }, of);
-  },
-);
 
 /** Authorization in one namespace, before or after a change. */
 export const authorization = fact(
@@ -205,12 +79,9 @@ export class NamespaceAuthorization {
   readonly #namespace: Namespace;
   readonly #policies: NamespacePolicies;
   readonly #there: There;
+  readonly #workloads: NamespaceWorkloads;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
   readonly #lists = new Map<readonly NamedList[], Map<readonly NamedList[], readonly NamedList[]>>();
-  #workloadsAndProxies: readonly Workload[] | undefined;
-  #labelled: Labelled<Workload> | undefined;
-  #everyLabelled: Labelled<Workload> | undefined;
-  readonly #areGateways = new Map<readonly Workload[], boolean>();
   #ofWaypoints: Coverage | undefined;
   #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
@@ -222,6 +93,7 @@ export class NamespaceAuthorization {
     this.#policies = policies;
     this.#namespace = namespace;
     this.#there = there;
+    this.#workloads = new NamespaceWorkloads(namespace, there.workloads);
     this.knowsWorkloads = there.knowsWorkloads;
     this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
     this.enforcer = enforcerOfNamespace(namespace);
@@ -268,19 +140,8 @@ export class NamespaceAuthorization {
    * The workloads and proxies to which other policies may apply than before, each with what it was, if the namespace and its
    * policies are the same: those with other labels or another data plane.
    */
-  *changedSince(before: NamespaceAuthorization): Generator<readonly [before: Workload, after: Workload], undefined> {
-    if (this.hasSameWorkloads(before)) return;
-    const [old, now] = [new Set(before.#there.workloads), new Set(this.#there.workloads)];
-    const pairs = workloadPairs(
-      before.#there.workloads.filter((one) => !now.has(one) && isReached(one, before.#namespace)),
-      this.#there.workloads.filter((one) => !old.has(one) && isReached(one, this.#namespace)),
-    );
-    for (const [was, is] of pairs)
-      if (
-        enforcerOf(was, before.#namespace) !== enforcerOf(is, this.#namespace) ||
-        !isSameLabels(was.pod.labels, is.pod.labels)
-      )
-        yield [was, is];
+  changedSince(before: NamespaceAuthorization): Generator<readonly [before: Workload, after: Workload], undefined> {
+    return this.#workloads.changedSince(before.#workloads);
   }
 
   /** The policies that only one of two sides has; undefined: the namespace may differ too. */
@@ -310,17 +171,12 @@ export class NamespaceAuthorization {
   }
 
   get workloadsByLabel(): Labelled<Workload> {
-    return (this.#labelled ??= new Labelled(
-      this.workloadsAndProxies.filter((workload) => !isProxy(workload) && !isOfGateway(workload)),
-      ({ pod }) => pod.labels,
-    ));
+    return this.#workloads.protectedByLabel;
   }
 
   /** The same and the proxies, because policies with a selector also apply to gateways. */
   get workloadsAndProxies(): readonly Workload[] {
-    return (this.#workloadsAndProxies ??= this.#there.workloads.filter((workload) =>
-      isReached(workload, this.#namespace),
-    ));
+    return this.#workloads.reached;
   }
 
   /** Whether every workload has an effective default deny, regardless of its labels. */
@@ -376,7 +232,7 @@ export class NamespaceAuthorization {
 
   /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */
   runsGateway(workload: Workload): boolean {
-    return isProxy(workload) && enforcerOf(workload, this.#namespace) === "proxy";
+    return this.#workloads.runsGateway(workload);
   }
 
   /**
@@ -384,16 +240,7 @@ export class NamespaceAuthorization {
    * as installed by istioctl.
    */
   hasOnlyGateways(labels: Labels): boolean {
-    this.#everyLabelled ??= new Labelled(this.#there.workloads, ({ pod }) => pod.labels);
-    const selected = this.#everyLabelled.selected(labels);
-    const runsGateway = (workload: Workload) =>
-      isReached(workload, this.#namespace)
-        ? isOfGateway(workload) || this.runsGateway(workload)
-        : workload.pod.hasProxyContainer && !workload.pod.hasOtherContainers;
-    let found = this.#areGateways.get(selected);
-    if (found === undefined)
-      this.#areGateways.set(selected, (found = selected.length > 0 && selected.every(runsGateway)));
-    return found;
+    return this.#workloads.hasOnlyGateways(labels);
   }
 
   /** The policies that are enforced on a workload. */
@@ -510,19 +357,8 @@ export class NamespaceAuthorization {
   }
 }
 
-/** The data plane that enforces policies on a workload without labels. */
-export const enforcerOfNamespace = (namespace: Namespace): Enforcer =>
-  enrollmentOf(namespace) === "ambient" ? "ztunnel" : "proxy";
-
 const noLists: readonly NamedList[] = [];
 const noPolicies: readonly AuthorizationPolicy[] = [];
-
-/**
- * The data plane that enforces policies on a workload. If that is unknown, policies are interpreted as a sidecar
- * does.
- */
-export const enforcerOf = (workload: Workload, namespace: Namespace): Enforcer =>
-  captureOf(workload, namespace) === "ambient" ? "ztunnel" : "proxy";
 
 const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gateway => ({
   id: idOf(gateway),
@@ -537,11 +373,6 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
 
-const isSameLabels = (a: Labels, b: Labels): boolean => {
-  const names = Object.keys(a);
-  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
-};
-
 /** Whether no label differs that decides about the data plane, the control plane or the waypoint of a namespace. */
 const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
   a === b ||
@@ -549,12 +380,3 @@ const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
     a.implied === b.implied &&
     labelsOfMembership.every((label) => a.metadata.labels[label] === b.metadata.labels[label]));
 const labelsOfMembership = [dataplaneMode, injectionLabel, revisionLabel, useWaypoint];
-
-/** Whether the workload is in the mesh and listens on a port. */
-const isReached = (workload: Workload, namespace: Namespace): boolean =>
-  listens(workload) &&
-  (hasInjectedGateway(workload) || !(staysOut(workload) && captureOf(workload, namespace) === "none"));
-
-/** Jobs usually do not listen, so only a Job that declares a port counts. */
-export const listens = ({ originKind, pod }: Workload): boolean =>
-  (originKind !== "Job" && originKind !== "CronJob") || pod.ports.length > 0;

@@ -4,11 +4,11 @@ import { isProxy, type Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import {
   type Coverage,
-  enforcerOf,
   type Gateway,
   isDeniedByDefault,
   type NamespaceAuthorization,
 } from "./effective-authorization.ts";
+import { enforcerOf } from "./enforcement.ts";
 import type { Enforcer } from "./rules.ts";
 
 /**

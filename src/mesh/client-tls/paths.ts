@@ -1,30 +1,18 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
-import { namespaceByName } from "../objects/indexes.ts";
 import { type RulesOverHost, rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { type Definition, definitionsFor, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
-import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart, setsClientTls } from "./client-tls.ts";
+import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart } from "./client-tls.ts";
+import { clientsOfDestinationRule } from "./hidden-clients.ts";
 import { anyPort, type Destination, destinationsWithTls } from "./destinations.ts";
-
-/**
- * A DestinationRule that sets its clients' TLS, and the client namespaces that it names: its own, and those in
- * exportTo.
- */
-export const clientsOfDestinationRule = relation(
-  "clientsOfDestinationRule",
-  index("DestinationRule", (rule) =>
-    setsClientTls(rule) ? new Set([rule.metadata.namespace, ...rule.spec.exportTo]) : [],
-  ),
-  namespaceByName,
-);
 
 /** The client namespaces that a DestinationRule with TLS settings names, by name. */
 export const clientNamespaces = fact(

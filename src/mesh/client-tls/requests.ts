@@ -11,6 +11,7 @@ import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { Backend } from "./backends.ts";
 import { anyPort, podsOfSubset } from "./destinations.ts";
+import { isHiddenFrom } from "./hidden-clients.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -26,6 +27,8 @@ export interface RequestAnswer {
   readonly rule: DestinationRule | undefined;
   /** Set if auto mTLS is not used, because this policy sets mode DISABLE for the namespace of the service. */
   readonly disabledBy?: PeerAuthentication;
+  /** Set if Sidecars hide the host from these clients, whose requests go past the mesh therefore. */
+  readonly isHidden?: true;
   /** One entry for each result, in the order of the workloads; never empty. */
   readonly outcomes: readonly RequestOutcome[];
 }
@@ -63,7 +66,15 @@ export function requestsTo(
   const destination = { client, controlPlane, host, namespace: backend.namespace.metadata.name };
   const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
   const disabledBy = disabledAutoMtls(backend.namespace, mesh);
-  const call = { senders: asProxies ? new Set<Sender>(["proxy"]) : senders, used, servers, backend, disabledBy };
+  const isHidden = used.some((one) => one && isHiddenFrom(client, one, backend.namespace.metadata.name, mesh));
+  const call = {
+    isHidden,
+    senders: asProxies ? new Set<Sender>(["proxy"]) : senders,
+    used,
+    servers,
+    backend,
+    disabledBy,
+  };
   const ports = backend.ports.length > 0 ? backend.ports : [anyPort];
   return ports.flatMap((port) => requestsAt(port, call, mesh));
 }
@@ -84,6 +95,7 @@ function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly
 interface Call {
   readonly senders: ReadonlySet<Sender>;
   readonly used: readonly (MergedDestinationRule | undefined)[];
+  readonly isHidden: boolean;
   readonly servers: readonly Server[];
   readonly backend: Backend;
   readonly disabledBy: PeerAuthentication | undefined;
@@ -110,11 +122,12 @@ const withoutAutoMtls = (sent: Sent, { disabledBy }: Call): Sent =>
     : { ...sent, tls: "plaintext", rule: undefined, disabledBy };
 
 /** Each type of client once; those with proxies once for each setting in their DestinationRules. */
-function sentTo(port: number, { senders, used }: Call): readonly Sent[] {
+function sentTo(port: number, { senders, used, isHidden }: Call): readonly Sent[] {
   const none = { labels: undefined, rule: undefined };
   const sender = proxyAmong(senders);
   return [
-    ...(sender === undefined ? [] : distinct(used.map((merged) => sentBy(sender, merged, port)))),
+    ...(sender === undefined || isHidden ? [] : distinct(used.map((merged) => sentBy(sender, merged, port)))),
+    ...(sender !== undefined && isHidden ? [{ ...none, sender, tls: "plaintext", isHidden } as const] : []),
     ...(senders.has("ztunnel") ? [{ ...none, sender: "ztunnel", tls: "auto" } as const] : []),
     ...(senders.has("nothing") ? [{ ...none, sender: "nothing", tls: "plaintext" } as const] : []),
   ];
@@ -139,10 +152,10 @@ function distinct(sent: readonly Sent[]): readonly Sent[] {
 /** The subsets whose own traffic policy changes the TLS of proxies. */
 function sentToSubsets(
   port: number,
-  { senders, used }: Call,
+  { senders, used, isHidden }: Call,
 ): readonly { readonly subset: Subset; readonly sent: readonly Sent[] }[] {
   const sender = proxyAmong(senders);
-  if (sender === undefined) return [];
+  if (sender === undefined || isHidden) return [];
   return used.flatMap((merged) =>
     (merged?.subsets ?? []).flatMap((subset) => {
       if (subset.trafficPolicy === undefined) return [];

@@ -97,8 +97,11 @@ export class Access {
   /** What is accepted, if that does not depend on the way; undefined: it does. */
   whole(work: Work): Accepted | undefined {
     const ways = this.byWay(work);
-    const all = together(ways);
-    return ways.every((one) => isAsIn(all, one, work)) ? all : undefined;
+    const isSame = ways.every((one) => {
+      const others = ways.filter((other) => other !== one && both(one.callers, other.callers, work).length > 0);
+      return others.length === 0 || isAsIn(together(others), one, work);
+    });
+    return isSame ? together(ways) : undefined;
   }
 }
 
@@ -217,13 +220,13 @@ const sameRoutes = (all: readonly Routed[]): readonly Routed[] =>
     by: some.flatMap(({ by }) => by),
   }));
 
-/** Whether a way accepts everything that the callers of it can send in some way. */
-function isAsIn(all: Accepted, one: Accepted, work: Work): boolean {
+/** Whether a way accepts everything that its callers can send in other ways. */
+function isAsIn(others: Accepted, one: Accepted, work: Work): boolean {
   const isIn = (some: RequestSet, own: RequestSet): boolean =>
-    some.length === own.length || without(both(some, one.callers, work), own, work).length === 0;
+    without(both(some, one.callers, work), own, work).length === 0;
   return (
-    statuses.every((status) => isIn(all.sets[status], one.sets[status])) &&
-    all.routes.every(({ key, requests }) =>
+    statuses.every((status) => isIn(others.sets[status], one.sets[status])) &&
+    others.routes.every(({ key, requests }) =>
       isIn(requests, one.routes.find((route) => route.key === key)?.requests ?? []),
     )
   );

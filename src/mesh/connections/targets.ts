@@ -1,6 +1,6 @@
 import { byId } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
-import { listens } from "../authorization/effective-authorization.ts";
+import { listens } from "../authorization/enforcement.ts";
 import { namespaceIn } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";

@@ -1,9 +1,11 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName, serviceByNamespace } from "../objects/indexes.ts";
+import { keysOfSelector } from "../objects/label-keys.ts";
+import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import type { Namespace } from "./namespaces.ts";
-import { type Workload, workloadsOfNamespace } from "./workloads.ts";
+import { isProxy, type Workload, workloadByLabel, workloadsOfNamespace } from "./workloads.ts";
 
 export type Service = ObjectOf<"Service">;
 
@@ -25,6 +27,36 @@ export function hasService(
     return names.has(name);
   };
 }
+
+/** A Service and the workloads of its namespace that have one label of its selector. */
+export const workloadsNearService = relation(
+  "workloadsNearService",
+  index("Service", ({ metadata, spec: { selector, type } }) =>
+    type === "ExternalName" ? [] : keysOfSelector(metadata.namespace, selector),
+  ),
+  workloadByLabel,
+);
+/** The workloads with a key of workloadsNearService by their labels, without proxies. */
+const workloadsWithLabel = fact(
+  "workloadsWithLabel",
+  "key",
+  [workloadsNearService],
+  (key, mesh): Labelled<Workload> =>
+    new Labelled(
+      mesh.under(workloadsNearService, [key]).filter((workload) => !isProxy(workload)),
+      ({ pod }) => pod.labels,
+    ),
+);
+/** The workloads of a Service's namespace that have one label of its selector, by their labels; undefined: it selects none. */
+export const podsNearService = fact(
+  "podsNearService",
+  "Service",
+  [workloadsWithLabel],
+  (service, mesh): Labelled<Workload> | undefined => {
+    const [key] = workloadsNearService.from.keys(service, mesh.settings);
+    return key === undefined ? undefined : mesh.get(workloadsWithLabel, key);
+  },
+);
 
 /** Whether a Service selects these pods; without a selector, or as ExternalName, it selects none. */
 export const selectsWorkload = ({ spec }: Service, { pod }: Workload): boolean =>

@@ -2,6 +2,7 @@ import { keyOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { keysOfLabels } from "../objects/label-keys.ts";
 import { gatewayApiGroup, managedGateway } from "../objects/labels.ts";
 import { refusesInjection } from "./capture.ts";
 import { injectedProxy } from "./injection-templates.ts";
@@ -44,6 +45,11 @@ export const workloadsOfNamespace = relation(
   "workloadsOfNamespace",
   namespaceByName,
   index("Workload", (workload) => (isOwned(workload) ? [] : [workload.metadata.namespace])),
+);
+
+/** Workloads by each of their labels. Selectors are looked up by one of theirs. */
+export const workloadByLabel = index("Workload", (workload) =>
+  isOwned(workload) ? [] : keysOfLabels(workload.metadata.namespace, workload.pod.labels),
 );
 
 /** A workload and its namespace. */

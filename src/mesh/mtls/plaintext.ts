@@ -1,6 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
-import { listens } from "../authorization/effective-authorization.ts";
+import { listens } from "../authorization/enforcement.ts";
 import { captureOf, isEnrolled } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";

@@ -3,11 +3,15 @@ import { selectorText } from "./selector-groups.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
+/** Comparing so many objects costs less than an index of them. */
+const fewEnough = 4;
+
 /** An index of objects by label, so that a selector is compared only with objects that have a label of it. */
 export class Labelled<T> {
   readonly all: readonly T[];
   readonly #labelsOf: (object: T) => Labels;
   readonly #selected = new Map<string, readonly T[]>();
+  readonly #among = new Map<readonly T[], Labelled<T>>();
   #byLabel: Map<string, Map<string, T[]>> | undefined;
 
   constructor(all: readonly T[], labelsOf: (object: T) => Labels) {
@@ -26,7 +30,17 @@ export class Labelled<T> {
     return found;
   }
 
+  /** The selected objects by their labels, for selectors that narrow this one. */
+  among(selector: Labels): Labelled<T> {
+    const selected = this.selected(selector);
+    if (selected.length === this.all.length) return this;
+    let found = this.#among.get(selected);
+    if (found === undefined) this.#among.set(selected, (found = new Labelled(selected, this.#labelsOf)));
+    return found;
+  }
+
   #fewestFor(selector: Labels): readonly T[] {
+    if (this.all.length <= fewEnough) return this.all;
     let fewest = this.all;
     for (const key in selector) {
       const some = this.#labels()

@@ -111,6 +111,7 @@ class Router {
   readonly #isWaypoint: boolean;
   readonly #mesh: View;
   readonly #destinations: Destinations;
+  readonly #follows = new Map<Entry, Omit<Routed, "box" | "rewrite">>();
 
   constructor({ source, to, isWaypoint }: Sent, mesh: View) {
     this.#to = to;
@@ -255,32 +256,28 @@ class Router {
       else yield this.#without(one, { result: "nowhere", because: "no route matches", at: first });
   }
 
-  /** The requests that follow a route, and perhaps follow it. Returns those that do not. */
+  /** The requests that follow a route, and perhaps follow it, each in one part. Returns those that do not. */
   *#tried(box: Box, entry: Entry, work: Work): Generator<Routed, readonly Box[]> {
-    const clear = entry.cases.filter(({ isClear }) => isClear);
-    const unclear = entry.cases.filter(({ isClear }) => !isClear);
-    yield* this.#along(box, entry, clear, work);
-    const missed = clear.length === 0 ? [box] : [...outside(box, [matchOf(clear)], work)];
-    if (unclear.length === 0) return missed;
-    for (const one of missed)
-      for (const part of inside(one, matchOf(unclear), work))
-        yield this.#without(part, { result: "undecided", because: inexpressible, at: entry });
-    return missed.flatMap((one) => [...outside(one, [matchOf(unclear)], work)]);
-  }
-
-  *#along(box: Box, entry: Entry, cases: readonly RouteCase[], work: Work): Generator<Routed, undefined> {
-    if (cases.length === 0) return;
     const { route } = entry;
     const rewrite = "rewrite" in route ? route.rewrite : undefined;
-    // What a rewrite replaces differs from match to match.
-    for (const some of rewrite === undefined ? [cases] : cases.map((one) => [one])) {
-      const [first] = some;
-      let followed: Omit<Routed, "box"> | undefined;
-      for (const part of inside(box, matchOf(some), work)) {
-        followed ??= { ...this.#follow(entry), rewrite: rewrite && rewriteOf(rewrite, first?.uri) };
-        yield { box: part, ...followed };
-      }
+    let left: readonly Box[] = [box];
+    // Where the conditions of a match are not known, the other matches of the route still are.
+    for (const one of entry.cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
+      const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
+      const without = { result: "undecided", because: inexpressible, at: entry } as const;
+      for (const part of parts)
+        if (!one.isClear) yield this.#without(part, without);
+        else yield { ...this.#followed(entry), box: part, rewrite: rewrite && rewriteOf(rewrite, one.uri) };
+      left = left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
     }
+    return left;
+  }
+
+  /** Parts of the same route share what becomes of them. */
+  #followed(entry: Entry): Omit<Routed, "box" | "rewrite"> {
+    let found = this.#follows.get(entry);
+    if (found === undefined) this.#follows.set(entry, (found = this.#follow(entry)));
+    return found;
   }
 
   #without(
@@ -346,11 +343,7 @@ class Router {
 const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
 
-const matchOf = (cases: readonly RouteCase[]): Match => ({
-  sources: [[]],
-  operations: cases.map(({ clauses }) => clauses),
-  conditions: [],
-});
+const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });
 
 const placeOf = ({ protocol, index, route }: Entry): RouteOutcome["route"] => ({
   protocol,

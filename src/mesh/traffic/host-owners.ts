@@ -5,6 +5,7 @@ import { isServed } from "../objects/revision.ts";
 import { everyNamespace, visibleTo } from "./export-to.ts";
 import { isWildcard } from "./hosts.ts";
 import { hostsOf } from "./virtual-service-choices.ts";
+import { type ClientScopes, clientScopes } from "./sidecar-scope.ts";
 import { clientsMatching, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import type { Protocol, VirtualService } from "./virtual-services.ts";
 
@@ -58,7 +59,19 @@ export class HostOwners {
     this.#named = named;
   }
 
-  /** The one that sidecars of a namespace follow; undefined: none. `""` stands for a namespace that no object names. */
+  /**
+   * The one that sidecars of a namespace follow, of those that their Sidecars import; undefined: none. `""` stands for a
+   * namespace that no object names.
+   */
+  ownerAmong(client: string, protocol: Protocol, scopes: ClientScopes): VirtualService | undefined {
+    const owner = this.ownerFor(client, protocol);
+    if (owner === undefined || !scopes.hides(owner, client)) return owner;
+    const isFollowed = (one: VirtualService) =>
+      includes(this.#routedBy(one, protocol), client) && !scopes.hides(one, client);
+    return this.#named.get(client)?.find(isFollowed) ?? this.#public.find(isFollowed);
+  }
+
+  /** The one that sidecars of a namespace without a Sidecar follow. */
   ownerFor(client: string, protocol: Protocol): VirtualService | undefined {
     const key = `${protocol} ${client}`;
     if (!this.#owners.has(key)) this.#owners.set(key, this.#find(client, protocol));
@@ -151,11 +164,13 @@ export class Followers {
   readonly #virtualService: VirtualService;
   /** Empty: it is the only VirtualService for one of its hosts, so every sidecar follows it there. */
   readonly #shared: readonly HostOwners[];
+  readonly #scopes: ClientScopes;
   readonly #areNone = new Map<Protocol, boolean>();
   readonly #instead = new Map<string, VirtualService | undefined>();
 
-  constructor(virtualService: VirtualService, hosts: readonly HostOwners[]) {
+  constructor(virtualService: VirtualService, hosts: readonly HostOwners[], scopes: ClientScopes) {
     this.#virtualService = virtualService;
+    this.#scopes = scopes;
     this.#shared = hosts.every(({ virtualServices }) => virtualServices.length > 1) ? hosts : [];
   }
 
@@ -170,7 +185,8 @@ export class Followers {
     if (found === undefined) {
       const isFollowed = ({ followed }: HostOwners) => followed(protocol).has(this.#virtualService);
       const isShared = protocol !== "tls" && this.#shared.length > 0;
-      found = isShared && !this.#shared.some(isFollowed) && !this.#isBefore(protocol);
+      found =
+        isShared && !this.#shared.some(isFollowed) && !this.#isBefore(protocol) && !this.#isLeftBySidecars(protocol);
       this.#areNone.set(protocol, found);
     }
     return found;
@@ -184,6 +200,14 @@ export class Followers {
     );
   }
 
+  /** Whether Sidecars hide the others from some namespace, which follows this one therefore. */
+  #isLeftBySidecars(protocol: Protocol): boolean {
+    for (const client of this.#scopes.limited)
+      if (this.#shared.some((owners) => owners.ownerAmong(client, protocol, this.#scopes) === this.#virtualService))
+        return true;
+    return false;
+  }
+
   /** The VirtualService that sidecars of a namespace follow instead; undefined: they follow this one. */
   ownerInstead(client: string, protocol: Protocol): VirtualService | undefined {
     if (protocol === "tls" || this.#shared.length === 0) return undefined;
@@ -195,7 +219,7 @@ export class Followers {
   #findInstead(client: string, protocol: Protocol): VirtualService | undefined {
     let instead: VirtualService | undefined;
     for (const owners of this.#shared) {
-      const owner = owners.ownerFor(client, protocol);
+      const owner = owners.ownerAmong(client, protocol, this.#scopes);
       if (owner === undefined || owner === this.#virtualService) return undefined;
       if (protocol === "tcp" && oldestFirst(this.#virtualService, owner) < 0) return undefined;
       instead ??= owner;
@@ -205,8 +229,12 @@ export class Followers {
 }
 
 /** Those of a VirtualService that has hosts. */
-export const followersOf = (virtualService: VirtualService, mesh: MeshView<typeof hostOwners>): Followers =>
+export const followersOf = (
+  virtualService: VirtualService,
+  mesh: MeshView<typeof hostOwners | typeof clientScopes>,
+): Followers =>
   new Followers(
     virtualService,
     [...hostsForSidecars.keys(virtualService, mesh.settings)].map((host) => mesh.get(hostOwners, host)),
+    mesh.get(clientScopes, virtualService),
   );

@@ -12,7 +12,8 @@ import type { VirtualService } from "./virtual-services.ts";
 
 export type Sidecar = ObjectOf<"Sidecar">;
 
-const sidecarByNamespace = index("Sidecar", (sidecar, settings) =>
+/** The Sidecars that istiod reads, by their namespace. */
+export const sidecarByNamespace = index("Sidecar", (sidecar, settings) =>
   isServed(sidecar, settings) ? [sidecar.metadata.namespace] : [],
 );
 

@@ -2,6 +2,7 @@ import { fact } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { includesNamespace } from "./export-to.ts";
 import { type Followers, followersOf, hostOwners } from "./host-owners.ts";
+import { type ClientScopes, clientScopes } from "./sidecar-scope.ts";
 import {
   type Clients,
   clientsMatching,
@@ -33,6 +34,7 @@ export interface SubsetClient {
 interface Routed {
   readonly root: VirtualService;
   readonly followers: Followers;
+  readonly scopes: ClientScopes;
   readonly clients: Clients;
   readonly pods: ReadonlyMap<string, readonly GatewayPods[]>;
 }
@@ -70,13 +72,14 @@ export class Routing {
 export const routing = fact(
   "routing",
   "VirtualService",
-  [gatewaysOfVirtualService, handedOver, hostOwners, rootsOfDelegate, workloadsOfGateway],
+  [clientScopes, gatewaysOfVirtualService, handedOver, hostOwners, rootsOfDelegate, workloadsOfGateway],
   (virtualService, mesh): Routing => {
     const { settings } = mesh;
     const routedBy = (root: VirtualService, clients: Clients): Routed => ({
       root,
       clients,
       followers: followersOf(root, mesh),
+      scopes: mesh.get(clientScopes, root),
       pods: gatewayPodsOf(root, mesh),
     });
     if (!isDelegate(virtualService))
@@ -118,13 +121,14 @@ export interface Callers {
   readonly root: VirtualService;
   /** Those of the sidecars that follow it. */
   readonly followers: Followers;
+  readonly scopes: ClientScopes;
   /** Each entry is a pod of a gateway, each once, or the namespaces of all sidecars. */
   readonly inOrder: readonly (SubsetClient | { readonly sidecars: ReadonlySet<string> })[];
   /** The namespaces in which a gateway can have pods if the view contains none. */
   readonly somewhere: readonly ReadonlySet<string>[];
 }
 
-function callersAmong(clients: Clients, { root, followers, pods }: Omit<Routed, "clients">): Callers {
+function callersAmong(clients: Clients, { root, followers, scopes, pods }: Omit<Routed, "clients">): Callers {
   const inOrder: Callers["inOrder"][number][] = [];
   const somewhere = new Set<ReadonlySet<string>>();
   const known = new Set<GatewayPods["workload"]>();
@@ -139,5 +143,5 @@ function callersAmong(clients: Clients, { root, followers, pods }: Omit<Routed, 
       inOrder.push({ namespace, gateway: pod, isServed: true });
     }
   }
-  return { root, followers, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
+  return { root, followers, scopes, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
 }

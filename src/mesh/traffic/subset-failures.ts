@@ -114,7 +114,14 @@ class CallersLookUp {
   #isServed(namespace: string): boolean {
     const isMeant =
       namespace === this.#callers.root.metadata.namespace || this.#subsets.serviceNamespaces.has(namespace);
-    return isMeant && namespace !== this.#rootNamespace && this.#isFollowing(namespace);
+    return (
+      isMeant && namespace !== this.#rootNamespace && this.#isFollowing(namespace) && !this.#isOutOfSight(namespace)
+    );
+  }
+
+  /** Whether Sidecars hide the VirtualService from all sidecars of the namespace. */
+  #isOutOfSight(namespace: string): boolean {
+    return this.#callers.scopes.hides(this.#callers.root, namespace);
   }
 
   /** If no sidecar follows the VirtualService, it is treated as if its hosts were its own. */
@@ -180,7 +187,8 @@ class CallersLookUp {
     told: readonly Failure[],
   ): { readonly visible: ReadonlySet<string>; readonly names: readonly string[]; readonly like: readonly string[] } {
     const all = visible.has(everyNamespace) ? this.#everyone() : visible;
-    const isOther = (name: string) => !this.#isServed(name) && (this.#isForOthersOnly || name !== this.#rootNamespace);
+    const isOther = (name: string) =>
+      !this.#isServed(name) && (this.#isForOthersOnly || name !== this.#rootNamespace) && !this.#isOutOfSight(name);
     const named: (readonly string[])[] = [];
     const like: string[] = [];
     for (const { namespaces, choices } of this.#subsets.alike(all)) {

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { policyLevels } from "../authorization/effective-authorization.ts";
+import { policyLevels } from "../authorization/policy-levels.ts";
 import {
   actionOf,
   type AuthorizationPolicy,

@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact } from "../../view/view.ts";
-import { policyLevels } from "../authorization/effective-authorization.ts";
+import { policyLevels } from "../authorization/policy-levels.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
 import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";

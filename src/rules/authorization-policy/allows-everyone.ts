@@ -3,9 +3,9 @@ import type { Path } from "../../kube/read.ts";
 import {
   authorization,
   type Coverage,
-  enforcerOf,
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
+import { enforcerOf } from "../../mesh/authorization/enforcement.ts";
 import {
   actionOf,
   attachesToGateway,

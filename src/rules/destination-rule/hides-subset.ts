@@ -31,7 +31,7 @@ export const destinationRuleHidesSubset = defineRule({
   id: "destination-rule-hides-subset",
   subject: "DestinationRule",
   reads,
-  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  worksWithout: ["Gateway", "ServiceEntry", "Workload", "Sidecar"],
   onlyOwnChanges: true,
   mode: "deny",
   since: "0.1.0",
@@ -108,6 +108,7 @@ function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh
 /** Whether sidecars in a namespace follow the VirtualService. */
 const isFollowedIn =
   (namespace: string, { protocol }: Traffic) =>
-  ({ inOrder, followers }: Callers): boolean =>
+  ({ root, inOrder, followers, scopes }: Callers): boolean =>
     followers.include(namespace, protocol) &&
+    !scopes.hides(root, namespace) &&
     inOrder.some((some) => "sidecars" in some && includesNamespace(some.sidecars, namespace));

@@ -8,13 +8,14 @@ import {
   serviceEntriesOfNamespace,
 } from "../../mesh/client-tls/destinations.ts";
 import { type NewPart, PlaintextBefore } from "../../mesh/client-tls/newly-plaintext.ts";
+import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { clientNamespaces, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
-import type { MeshView } from "../../view/view.ts";
+import { forWording, type MeshView } from "../../view/view.ts";
 
-type View = MeshView<typeof clientNamespaces | typeof clientProxies | typeof tlsPathsInto>;
+type View = MeshView<typeof clientNamespaces | typeof clientProxies | typeof hiddenClients | typeof tlsPathsInto>;
 type RulesView = MeshView<
   typeof destinationRulesOfNamespace | typeof destinationRulesOfServiceEntry | typeof serviceEntriesOfNamespace
 >;
@@ -35,11 +36,12 @@ export const destinationRulePlaintext = defineRule({
     tlsPathsInto,
     clientNamespaces,
     clientProxies,
+    forWording(hiddenClients),
     destinationRulesOfNamespace,
     destinationRulesOfServiceEntry,
     serviceEntriesOfNamespace,
   ],
-  worksWithout: ["Service", "ServiceEntry", "Workload"],
+  worksWithout: ["Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -48,17 +50,17 @@ export const destinationRulePlaintext = defineRule({
   fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
 
   *check(namespace, mesh) {
-    for (const sent of plaintextInto({ object: namespace, mesh })) yield problemOf(sent, mesh);
+    for (const sent of plaintextInto({ object: namespace, mesh }, { spareHidden: true })) yield problemOf(sent, mesh);
   },
 
   /**
    * Compares what each group of clients sends to each service. DestinationRules that existed before a namespace joined the
-   * mesh, or before a service, only warn.
+   * mesh, or before a service, only warn. Clients from which Sidecars hid a service sent it plaintext before, past the mesh.
    */
   *compare(before, after) {
-    const found = plaintextInto(after);
+    const found = plaintextInto(after, { spareHidden: true });
     if (found.length === 0) return;
-    const old = new Map(plaintextInto(before).map((sent) => [keyOf(sent, before.mesh), sent]));
+    const old = new Map(plaintextInto(before, { spareHidden: false }).map((sent) => [keyOf(sent, before.mesh), sent]));
     const isByRule = isRuleChanged(before, after);
     const newIn = old.size === 0 ? everything : isByRule ? comparedByRule(before) : comparedByHost;
     for (const sent of found) {
@@ -140,10 +142,11 @@ function clientsNamed(clients: NewPart["clients"]): string {
     : `from clients in ${only} `;
 }
 
-function plaintextInto({ object, mesh }: Side): readonly Sent[] {
+/** `spareHidden`: clients from which Sidecars hide the service do not count. */
+function plaintextInto({ object, mesh }: Side, { spareHidden }: { readonly spareHidden: boolean }): readonly Sent[] {
   if (isTerminating(object)) return [];
   return mesh.get(tlsPathsInto, object).flatMap((path) => {
-    const effect = path.tls === "plaintext" ? effectOf(path, object, mesh) : undefined;
+    const effect = path.tls === "plaintext" ? effectOf(path, object, mesh, spareHidden) : undefined;
     return effect === undefined ? [] : [{ path, effect }];
   });
 }
@@ -153,17 +156,33 @@ interface Effect {
   readonly isSure: boolean;
 }
 
-function effectOf({ arrivals, clients, rule }: TlsPath, namespace: Namespace, mesh: View): Effect | undefined {
+function effectOf(
+  { arrivals, clients, rule }: TlsPath,
+  namespace: Namespace,
+  mesh: View,
+  spareHidden = true,
+): Effect | undefined {
   const { refusal, uncertain } = receptionOf(arrivals);
   if (refusal === undefined) return uncertain === undefined ? undefined : { says: uncertain, isSure: false };
-  const isUsed = isUsedBy(clients, { rule, namespace, mesh });
+  const hidden = spareHidden ? mesh.get(hiddenClients, rule).of(namespace.metadata.name) : new Set<string>();
+  const left = hidden.size === 0 ? clients : seenBy(clients, hidden);
+  const isUsed = isUsedBy(left, { rule, namespace, mesh });
   if (isUsed === true) return { says: refusal, isSure: true };
   const names = [...new Set([...clients].flat())].sort();
-  const who = names.length === 1 ? `namespace ${names[0]} has` : `namespaces ${names.join(", ")} have`;
+  const [are, have] = names.length === 1 ? ["namespace", "has"] : ["namespaces", "have"];
+  const who = `${are} ${names.join(", ")} ${have}`;
+  if (left.size === 0)
+    return {
+      says: `no Sidecar for ${are} ${names.join(", ")} imports the host, so that no proxy uses it`,
+      isSure: false,
+    };
   const says =
     isUsed === false ? `${who} no sidecar and no gateway that uses it` : `it is not known whether ${who} sidecars`;
   return { says, isSure: false };
 }
+
+const seenBy = (clients: TlsPath["clients"], hidden: ReadonlySet<string>): TlsPath["clients"] =>
+  new Set([...clients].map((group) => group.filter((one) => !hidden.has(one))).filter(({ length }) => length > 0));
 
 /** The effect of plaintext on the workloads that receive it; empty: the rule changes nothing. */
 interface Reception {

@@ -1,10 +1,9 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
-import { namespaceOfService } from "../../mesh/membership/services.ts";
-import { isProxy, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { Labelled } from "../../mesh/objects/labelled.ts";
+import { podsNearService, type Service } from "../../mesh/membership/services.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
@@ -14,24 +13,12 @@ import {
   virtualServicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rules.ts";
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
-import { fact, type MeshView } from "../../view/view.ts";
-
-/** The workloads of a namespace by their labels, without proxies. */
-const workloadsByLabels = fact(
-  "workloadsByLabels",
-  "Namespace",
-  [workloadsOfNamespace],
-  (namespace, mesh): Labelled<ObjectOf<"Workload">> =>
-    new Labelled(
-      mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload)),
-      ({ pod }) => pod.labels,
-    ),
-);
+import type { MeshView } from "../../view/view.ts";
 
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, namespaceOfService, workloadsByLabels, virtualServicesOfDestinationRule],
+  reads: [servicesOfDestinationRule, podsNearService, virtualServicesOfDestinationRule],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -43,49 +30,36 @@ export const destinationRuleSubsetEmpty = defineRule({
     const { settings } = mesh;
     if (!isServed(rule, settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-      const [namespace] = mesh.related(namespaceOfService, service);
-      const pods = podsOf(service, namespace, mesh);
-      if (pods === undefined || namespace === undefined) continue;
+      const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
+      // They are elsewhere, or do not run yet.
+      if (pods === undefined || pods.all.length === 0) continue;
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (!isPlaced(subset) && areVersions(subset, service, pods)) yield* problemOf({ rule, i, namespace }, mesh);
+        if (isPlaced(subset) || !areVersions(subset, pods)) continue;
+        mesh.visited(pods.all.length);
+        yield* problemOf({ rule, i, service }, mesh);
       }
     }
   },
 });
 
-/** The workloads of the namespace; undefined: none is the Service's, because they are elsewhere, or do not run yet. */
-function podsOf(
-  { spec: { selector, type } }: ObjectOf<"Service">,
-  namespace: ObjectOf<"Namespace"> | undefined,
-  mesh: MeshView<typeof workloadsByLabels>,
-): Labelled<ObjectOf<"Workload">> | undefined {
-  if (type === "ExternalName" || Object.keys(selector).length === 0 || namespace === undefined) return undefined;
-  const workloads = mesh.get(workloadsByLabels, namespace);
-  return workloads.selected(selector).length === 0 ? undefined : workloads;
-}
-
-/** Whether workloads of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
-function areVersions(
-  { labels }: DestinationRule["spec"]["subsets"][number],
-  { spec: { selector } }: ObjectOf<"Service">,
-  pods: Labelled<ObjectOf<"Workload">>,
-): boolean {
-  if (pods.selected({ ...selector, ...labels }).length > 0) return false;
+/** Whether pods of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
+function areVersions({ labels }: DestinationRule["spec"]["subsets"][number], pods: Labelled<Workload>): boolean {
+  if (pods.selected(labels).length > 0) return false;
   const keys = Object.keys(labels);
-  return pods.selected(selector).some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
+  return pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
 }
 
 interface Empty {
   readonly rule: DestinationRule;
   /** The position of the subset. */
   readonly i: number;
-  readonly namespace: ObjectOf<"Namespace">;
+  readonly service: Service;
 }
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, namespace }: Empty,
+  { rule, i, service }: Empty,
   mesh: MeshView<typeof virtualServicesOfDestinationRule>,
 ): Iterable<Problem> {
   const { settings } = mesh;
@@ -100,7 +74,7 @@ function* problemOf(
     message: `No workload of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
     key: JSON.stringify([host, name, labels]),
     related: [user],
-    evidence: [user, absent("Workload", namespace.metadata.name)],
+    evidence: [user, absent("Workload", service.metadata.namespace)],
   };
 }
 

@@ -8,6 +8,7 @@ import {
   namespacesOfDestinationRule,
   serviceEntriesOfDestinationRule,
 } from "../../mesh/client-tls/destinations.ts";
+import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { type TlsPath, tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
@@ -18,8 +19,8 @@ const finding = [namespacesOfDestinationRule, serviceEntriesOfDestinationRule, n
 export const destinationRuleTlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
-  reads: [...finding, tlsPathsByRule],
-  worksWithout: ["Service", "ServiceEntry", "Workload"],
+  reads: [...finding, hiddenClients, tlsPathsByRule],
+  worksWithout: ["Service", "ServiceEntry", "Sidecar", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
@@ -32,7 +33,10 @@ export const destinationRuleTlsBreaksStrict = defineRule({
     if (!setsClientTls(rule)) return;
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
-      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? []) yield* refusedOn(path, namespace);
+      const hidden = mesh.get(hiddenClients, rule).of(namespace.metadata.name);
+      for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? [])
+        if (hidden.size === 0 || ![...path.clients].flat().every((one) => hidden.has(one)))
+          yield* refusedOn(path, namespace);
       yield;
     }
   },

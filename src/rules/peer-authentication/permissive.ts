@@ -25,7 +25,7 @@ export const peerAuthenticationPermissive = defineRule({
   cel: {
     problems: `${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
 ? (${accepts("has(object.spec.mtls) && has(object.spec.mtls.mode) ? object.spec.mtls.mode : ''")} ? [[dyn('workloads'), ${who}]] : [])
-+ (has(object.spec.portLevelMtls) ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
++ (has(object.spec.portLevelMtls) && !${isWideInCel} ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
 : []`,
   },
 
@@ -38,7 +38,8 @@ export const peerAuthenticationPermissive = defineRule({
     // A mesh-wide policy inherits from none.
     for (const problem of accepting(declared(mtls), ["spec", "mtls", "mode"], `Workloads ${who} accept`))
       yield isRoot ? { ...problem, fix: `Set the mode to STRICT. ${forCallers}` } : problem;
-    for (const [port, ofPort] of Object.entries(portLevelMtls))
+    // Without a selector they have no effect, and the API server refuses them.
+    for (const [port, ofPort] of isWide(policy) ? [] : Object.entries(portLevelMtls))
       yield* accepting(
         declared(ofPort),
         ["spec", "portLevelMtls", port, "mode"],

@@ -16,7 +16,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   reads: [routing, subsetsOfHost],
-  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  worksWithout: ["Gateway", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],

@@ -17,7 +17,8 @@ export function appliedTo(mesh: Mesh, files: FileMesh): FileMesh {
   return { ...files, objects: [...entries.values()], replaced };
 }
 
-function stored(object: AnyObject, mesh: Mesh): AnyObject {
+/** One object as the mesh would contain it after kubectl apply, see appliedTo. */
+export function stored(object: AnyObject, mesh: Mesh): AnyObject {
   const there = mesh.find(object.kind, keyOf(object));
   if (there === undefined || there.implied) return object;
   const { uid, resourceVersion, creationTimestamp, deletionTimestamp } = there.metadata;

@@ -2,9 +2,9 @@ import type { KeptFields } from "../../kube/kept-fields.ts";
 import { identityOf } from "../../kube/identity.ts";
 import { allKinds, type Kind, kinds } from "../../kube/kinds.ts";
 import { type AnyObject, readAny } from "../../kube/object.ts";
-import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
-import type { Knowledge } from "../../view/view.ts";
+import type { Knowledge, Mesh } from "../../view/view.ts";
 import type { Manifest } from "./manifests.ts";
 
 /** An object with the manifest that defines it. */
@@ -59,6 +59,14 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
     return by === earlier ? [] : [{ by, earlier }];
   });
   return { mesh, objects, replaced, others };
+}
+
+/** A view of other objects, with what is known besides objects as in another view. */
+export function meshOf(objects: readonly AnyObject[], like: Mesh): MeshStore {
+  const settings = meshSettingsOf(objects, { ...defaultMeshSettings, domain: like.settings.domain });
+  const mesh = new MeshStore(settings, new Map(allKinds.map((kind) => [kind, like.knowledge(kind)])));
+  for (const object of objects) mesh.set(object);
+  return mesh;
 }
 
 function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptions): ReadonlyMap<Kind, Knowledge> {

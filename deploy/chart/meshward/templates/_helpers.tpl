@@ -83,6 +83,12 @@ caBundle: {{ b64enc . }}
 {{- if and .Values.certificates.secretName (ne .Values.certificates.source "secret") }}
 {{- fail (printf "certificates.secretName is for certificates.source secret, and it is %s: remove one of them" .Values.certificates.source) }}
 {{- end }}
+{{- if and .Values.clients.names (not .Values.clients.authorityConfigMap) }}
+{{- fail "clients.names needs clients.authorityConfigMap, the authorities of the client certificates" }}
+{{- end }}
+{{- if and .Values.clients.authorityConfigMap .Values.webhooks.url }}
+{{- fail "clients is about a Meshward in the cluster, and webhooks.url about one outside of it: remove one of them" }}
+{{- end }}
 {{- if eq .Release.Namespace .Values.istioNamespace }}
 {{- fail (printf "the release is in Istio's namespace %s, whose objects Meshward must check, and a namespace is never sent to the Meshward in it: install with --namespace meshward-system" .Release.Namespace) }}
 {{- end }}

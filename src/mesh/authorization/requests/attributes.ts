@@ -78,13 +78,22 @@ export function findValue(
   work: Work,
 ): Found {
   const { shape, isOptional, isClosed, implied, fillers } = formOf(attribute);
-  work.spend(1 + required.length + excluded.length);
+  work.spend(1);
+  if (areApart(required)) return undefined;
+  work.spend(required.length + excluded.length);
   if (isOptional && isFine(undefined, required, excluded)) return { value: undefined };
   if (required.includes(absent)) return undefined;
   if (shape === "address") return findAddress(required.filter(isAddresses), excluded.filter(isAddresses));
   const search = { work, fillers, isClosed };
   if (shape === "list") return findList(required.filter(isLists), excluded.filter(isLists), search);
   return findTexts([...implied, ...required.filter(isTexts)], excluded.filter(isTexts), search);
+}
+
+/** Whether the last set has nothing in common with another one for certain. */
+function areApart(required: readonly Values[]): boolean {
+  const added = required.at(-1);
+  if (!(added instanceof Texts) || required.length < 2) return false;
+  return required.some((set) => set !== added && set instanceof Texts && set.isApartFrom(added));
 }
 
 const isAddresses = (values: Values): values is Addresses => values instanceof Addresses;

@@ -1,0 +1,124 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { hasInjectedGateway, isProxy, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isServed } from "../objects/revision.ts";
+import { type DestinationRule, hostOfRule } from "../traffic/destination-rules.ts";
+import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
+import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { fullHost, isWildcard } from "../traffic/hosts.ts";
+import { scopeOfNamespace } from "../traffic/sidecar-scope.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
+import { trafficOf, type VirtualService } from "../traffic/virtual-services.ts";
+import { setsClientTls } from "./client-tls.ts";
+
+/**
+ * A DestinationRule that sets its clients' TLS, and the client namespaces that it names: its own, and those in
+ * exportTo.
+ */
+export const clientsOfDestinationRule = relation(
+  "clientsOfDestinationRule",
+  index("DestinationRule", (rule) =>
+    setsClientTls(rule) ? new Set([rule.metadata.namespace, ...rule.spec.exportTo]) : [],
+  ),
+  index("Namespace", ({ metadata }) => [metadata.name]),
+);
+
+const destinations = new WeakMap<VirtualService, { readonly domain: string; readonly hosts: ReadonlySet<string> }>();
+
+/** The full hosts to which a VirtualService for sidecars sends requests. */
+function destinationsOf(virtualService: VirtualService, { domain }: MeshSettings): ReadonlySet<string> {
+  let known = destinations.get(virtualService);
+  if (known?.domain !== domain) {
+    const { namespace } = virtualService.metadata;
+    const all = [...trafficOf(virtualService)].map(({ destination }) => fullHost(destination.host, namespace, domain));
+    destinations.set(virtualService, (known = { domain, hosts: new Set(all) }));
+  }
+  return known.hosts;
+}
+
+/** The host of a DestinationRule; undefined: a wildcard, for which it is not decided what is hidden from whom. */
+function exactHostOf(rule: DestinationRule, settings: MeshSettings): string | undefined {
+  const host = hostOfRule(rule, settings);
+  return isWildcard(host) ? undefined : host;
+}
+
+/** A DestinationRule that sets its clients' TLS, and the VirtualServices that send requests to its host. */
+const virtualServicesToHostOfRule = relation(
+  "virtualServicesToHostOfRule",
+  index("DestinationRule", (rule, settings) => {
+    const host = setsClientTls(rule) ? exactHostOf(rule, settings) : undefined;
+    return host === undefined ? [] : [host];
+  }),
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings) && (isDelegate(virtualService) || gatewaysOf(virtualService).has(meshGateway))
+      ? destinationsOf(virtualService, settings)
+      : [],
+  ),
+);
+
+const reads = [clientsOfDestinationRule, scopeOfNamespace, workloadsOfNamespace, virtualServicesToHostOfRule] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+/**
+ * The namespaces that a DestinationRule names and whose proxies do not use it for a service in a namespace: a sidecar has a
+ * cluster only for services that its Sidecar imports, by name or as destinations of VirtualServices that it imports, and for
+ * these istiod looks up a DestinationRule (Istio pilot/pkg/model/sidecar.go collectImportedServices, selectDestinationRules).
+ */
+export const hiddenClients = fact("hiddenClients", "DestinationRule", reads, (rule, mesh) => {
+  const host = exactHostOf(rule, mesh.settings);
+  const known = new Map<string, ReadonlySet<string>>();
+  const limited = host === undefined ? [] : mesh.related(clientsOfDestinationRule, rule).filter(isLimited(mesh));
+  return {
+    /** `owner`: the namespace of the service. */
+    of(owner: string): ReadonlySet<string> {
+      let found = known.get(owner);
+      if (found === undefined) {
+        const hidden = limited.filter((client) => isHidden({ client, host: host ?? "", owner, rule }, mesh));
+        known.set(owner, (found = new Set(hidden.map(({ metadata }) => metadata.name))));
+      }
+      return found;
+    },
+  };
+});
+
+/** Whether Sidecars limit all proxies of a namespace, as far as it is known. Gateways and waypoints use none. */
+const isLimited =
+  (mesh: View) =>
+  (namespace: Namespace): boolean =>
+    mesh.knowsAll("Workload") &&
+    mesh.knows("VirtualService") &&
+    mesh.get(scopeOfNamespace, namespace) !== undefined &&
+    !mesh
+      .related(workloadsOfNamespace, namespace)
+      .some((workload) => isProxy(workload) || hasInjectedGateway(workload));
+
+interface Asked {
+  readonly client: Namespace;
+  readonly host: string;
+  readonly owner: string;
+  readonly rule: DestinationRule;
+}
+
+function isHidden({ client, host, owner, rule }: Asked, mesh: View): boolean {
+  const scope = mesh.get(scopeOfNamespace, client);
+  if (scope === undefined || scope.importsService(host, owner)) return false;
+  return !mesh.related(virtualServicesToHostOfRule, rule).some((one) => {
+    // A delegate is imported with the VirtualServices that delegate to it.
+    if (isDelegate(one)) return true;
+    const { metadata, spec } = one;
+    const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+    return includesNamespace(visible, client.metadata.name) && scope.importsVirtualService(one, mesh);
+  });
+}
+
+/** Whether the Sidecars of a namespace hide the service of a merged DestinationRule from all its proxies. */
+export function isHiddenFrom(
+  client: string,
+  { from }: MergedDestinationRule,
+  owner: string,
+  mesh: MeshView<typeof hiddenClients>,
+): boolean {
+  const rule = from.find(setsClientTls);
+  return rule !== undefined && mesh.get(hiddenClients, rule).of(owner).has(client);
+}

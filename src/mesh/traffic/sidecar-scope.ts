@@ -1,0 +1,163 @@
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { isServed } from "../objects/revision.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { everyNamespace } from "./export-to.ts";
+import { fullHost, namespaceOfHost } from "./hosts.ts";
+import {
+  Egress,
+  selectorOfSidecar,
+  type Sidecar,
+  sidecarByNamespace,
+  sidecarsFirst,
+  sidecarsOfNamespace,
+} from "./sidecar-egress.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
+import { subsetDestinationsOf, trafficOf, type VirtualService } from "./virtual-services.ts";
+
+/**
+ * What the Sidecars of a namespace leave its sidecars: a workload uses one of them, depending on its labels. What one of
+ * these imports, some client uses.
+ */
+export class SidecarScope {
+  readonly #egresses: readonly Egress[];
+  readonly #imported = new Map<VirtualService, boolean>();
+
+  constructor(egresses: readonly Egress[]) {
+    this.#egresses = egresses;
+  }
+
+  /** Whether some sidecar of the namespace gets a VirtualService. */
+  importsVirtualService(virtualService: VirtualService, mesh: MeshView): boolean {
+    let found = this.#imported.get(virtualService);
+    if (found === undefined) {
+      mesh.visited(virtualService.spec.hosts.length);
+      found = this.#egresses.some((egress) => egress.importsVirtualService(virtualService, mesh));
+      this.#imported.set(virtualService, found);
+    }
+    return found;
+  }
+
+  /** Whether some sidecar of the namespace imports the service of a host in a namespace by name. */
+  importsService(host: string, namespace: string): boolean {
+    return this.#egresses.some((egress) => egress.importsService(host, namespace));
+  }
+}
+
+const egresses = new WeakMap<Sidecar, Map<string, Egress>>();
+
+function egressOf(sidecar: Sidecar, client: string): Egress {
+  const known = egresses.get(sidecar) ?? new Map<string, Egress>();
+  egresses.set(sidecar, known);
+  const found = known.get(client) ?? new Egress(sidecar, client);
+  known.set(client, found);
+  return found;
+}
+
+/**
+ * The scope of a namespace with these Sidecars of its own, and those of the root namespace, of which the oldest without a
+ * selector is for namespaces without one (Istio pilot/pkg/model/push_context.go initSidecarScopes); undefined: some
+ * workload imports everything.
+ */
+export function sidecarScopeOf(
+  client: string,
+  own: readonly Sidecar[],
+  ofRoot: readonly Sidecar[],
+): SidecarScope | undefined {
+  const inOrder = own.toSorted(sidecarsFirst);
+  const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
+  const last = inOrder.findIndex(selectsAll);
+  const used = last < 0 ? inOrder : inOrder.slice(0, last + 1);
+  const ofAll = ofRoot.toSorted(oldestFirst).find((one) => selectorOfSidecar(one) === undefined);
+  if (last < 0 && ofAll === undefined) return undefined;
+  const all = [...used, ...(last < 0 && ofAll !== undefined ? [ofAll] : [])].map((one) => egressOf(one, client));
+  return all.some(({ importsAll }) => importsAll) ? undefined : new SidecarScope(all);
+}
+
+/** The namespaces whose sidecars are the first to use a VirtualService: its own, and those that its hosts and exportTo name. */
+function clientNames(virtualService: VirtualService, { domain }: MeshSettings): ReadonlySet<string> {
+  const { metadata, spec } = virtualService;
+  const hosts = [...spec.hosts, ...[...trafficOf(virtualService)].map(({ destination }) => destination.host)];
+  const ofHosts = new Set(hosts.map((host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain)));
+  const named = [metadata.namespace, ...ofHosts, ...spec.exportTo];
+  return new Set(
+    named.flatMap((name) => (name === undefined || name === everyNamespace || name === "." ? [] : [name])),
+  );
+}
+
+/** Only of those that send requests to subsets, or delegate, it matters here who follows them. */
+const isForSubsets = (virtualService: VirtualService, settings: MeshSettings): boolean =>
+  !isDelegate(virtualService) &&
+  isServed(virtualService, settings) &&
+  gatewaysOf(virtualService).has(meshGateway) &&
+  (virtualService.spec.http.some(({ delegate }) => delegate !== undefined) ||
+    [...subsetDestinationsOf(virtualService)].length > 0);
+
+/** A VirtualService with subsets, and the Sidecars of the namespaces that it is meant for and of the root namespace. */
+const sidecarsOfVirtualService = relation(
+  "sidecarsOfVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isForSubsets(virtualService, settings) ? [...clientNames(virtualService, settings), settings.rootNamespace] : [],
+  ),
+  sidecarByNamespace,
+);
+
+/** What the Sidecars of the namespaces that a VirtualService is meant for leave their sidecars; nothing about others. */
+export class ClientScopes {
+  readonly #scopes: ReadonlyMap<string, SidecarScope>;
+  readonly #mesh: MeshView;
+
+  constructor(scopes: ReadonlyMap<string, SidecarScope>, mesh: MeshView) {
+    this.#scopes = scopes;
+    this.#mesh = mesh;
+  }
+
+  /** The namespaces with Sidecars that limit them. */
+  get limited(): Iterable<string> {
+    return this.#scopes.keys();
+  }
+
+  /** Whether no sidecar of a namespace gets the VirtualService. */
+  hides(virtualService: VirtualService, client: string): boolean {
+    return this.#scopes.get(client)?.importsVirtualService(virtualService, this.#mesh) === false;
+  }
+}
+
+/** The namespaces that a VirtualService is meant for, as their Sidecars limit them. */
+export const clientScopes = fact("clientScopes", "VirtualService", [sidecarsOfVirtualService], (one, mesh) => {
+  const sidecars = Map.groupBy(mesh.related(sidecarsOfVirtualService, one), ({ metadata }) => metadata.namespace);
+  const scopes = new Map<string, SidecarScope>();
+  if (sidecars.size === 0) return new ClientScopes(scopes, mesh);
+  const ofRoot = sidecars.get(mesh.settings.rootNamespace) ?? [];
+  for (const client of clientNames(one, mesh.settings)) {
+    const scope = sidecarScopeOf(client, sidecars.get(client) ?? [], ofRoot);
+    if (scope !== undefined) scopes.set(client, scope);
+  }
+  return new ClientScopes(scopes, mesh);
+});
+
+/** A namespace and the Sidecars of the root namespace that are for all namespaces without their own. */
+const sidecarsOfRoot = relation(
+  "sidecarsOfRoot",
+  index("Namespace", () => [everyNamespace]),
+  index("Sidecar", (sidecar, settings) =>
+    isServed(sidecar, settings) &&
+    sidecar.metadata.namespace === settings.rootNamespace &&
+    selectorOfSidecar(sidecar) === undefined
+      ? [everyNamespace]
+      : [],
+  ),
+);
+
+/** What the Sidecars leave the sidecars of a namespace; undefined: some workload imports everything. */
+export const scopeOfNamespace = fact(
+  "scopeOfNamespace",
+  "Namespace",
+  [sidecarsOfNamespace, sidecarsOfRoot],
+  (namespace, mesh): SidecarScope | undefined =>
+    sidecarScopeOf(
+      namespace.metadata.name,
+      mesh.related(sidecarsOfNamespace, namespace),
+      mesh.related(sidecarsOfRoot, namespace),
+    ),
+);
