@@ -63,11 +63,11 @@ export class Access {
   constructor(outcomes: Iterable<Outcome>, lists: SharedLists) {
     this.lists = lists;
     const ways = new Map<string, Way>();
-    this.#parts = [...outcomes].map((outcome) => {
+    this.#parts = [...outcomes].flatMap((outcome) => {
       const found = wayOf(outcome.source);
       const way = ways.get(found.key) ?? found;
       ways.set(way.key, way);
-      return partOf(outcome, way, lists);
+      return partOf(outcome, way, lists) ?? [];
     });
   }
 
@@ -126,21 +126,17 @@ function wayOf({ sender, workloads: all }: Source): Way {
   return { key: [sender, ...workloads].join("\n"), sender, workloads };
 }
 
-function partOf(outcome: Outcome, way: Way, lists: SharedLists): Part {
-  const clauses = (some: readonly Clause[]): readonly Clause[] => some.map((clause) => lists.clause(clause));
-  const callers = boxOf(clauses(outcome.source.identity));
-  return {
-    way,
-    callers,
-    requests: boxOf([...callers.clauses, ...clauses(outcome.requests.clauses)]),
-    status: statusOf(outcome),
-    because: becauseOf(outcome),
-    outcome,
-  };
+/** Undefined: no caller of this mesh is meant. */
+function partOf(outcome: Outcome, way: Way, lists: SharedLists): Part | undefined {
+  const callers = boxOf(lists.clauses(outcome.source.identity));
+  if (callers === undefined) return undefined;
+  const requests = boxOf(lists.clauses([...callers.clauses, ...outcome.requests.clauses]));
+  if (requests === undefined) return undefined;
+  return { way, callers, requests, status: statusOf(outcome), because: becauseOf(outcome), outcome };
 }
 
-/** The conditions of requests that exist. */
-const boxOf = (clauses: readonly Clause[]): Box => everyRequest.withAll(clauses, new Work(100_000)) ?? everyRequest;
+const boxOf = (clauses: readonly Clause[] | undefined): Box | undefined =>
+  clauses && everyRequest.withAll(clauses, new Work(100_000));
 
 function statusOf({ result, transport }: Outcome): Status | undefined {
   if (result === "undecided") return "undecided";

@@ -11,7 +11,7 @@ import { keyOfClause, keyOfSet, type RequestSet, simplified } from "../authoriza
 /**
  * Lists of values in one form, so that equal lists are the same object, whichever policy or source they come from. Proxies
  * accept only certificates of the mesh's trust domains (Istio pilot/pkg/networking/plugin/authn/util.go
- * TrustDomainsForValidation), so an identity of any trust domain is one of the mesh, and an alias stands for the trust domain.
+ * TrustDomainsForValidation), so identities of others are left out, and a trust domain or an alias that a list has stands for all of them.
  */
 export class SharedLists {
   readonly #own: ReadonlySet<string>;
@@ -25,12 +25,20 @@ export class SharedLists {
     this.#own = new Set(trustDomainsOf(settings));
   }
 
-  /** The same condition with the list in this form. Everybody of the mesh is everybody with a certificate. */
-  clause(clause: Clause): Clause {
-    const { attribute, values, not } = clause;
-    if (values === absent) return clause;
-    const list = this.#listOf(attribute, values);
-    return list === absent ? { ...clause, values: absent, not: !not } : { ...clause, values: list };
+  /**
+   * The same conditions with the lists in this form. Everybody of the mesh is everybody with a certificate. Undefined: no
+   * caller meets them.
+   */
+  clauses(clauses: readonly Clause[]): readonly Clause[] | undefined {
+    const found: Clause[] = [];
+    for (const clause of clauses) {
+      const { attribute, values, not } = clause;
+      const list = values === absent ? absent : this.#listOf(attribute, values);
+      if (list === absent) found.push({ attribute, values: absent, not: values === absent ? not : !not });
+      else if (list.size > 0) found.push({ attribute, values: list, not });
+      else if (!not) return undefined;
+    }
+    return found;
   }
 
   /** `absent`: the list has every identity, so that nobody else is a caller without one. */
@@ -47,11 +55,10 @@ export class SharedLists {
   }
 
   #identities({ exact, patterns }: Texts): Values {
-    const all = [...exact.values(), ...patterns].map(([domain = "", ...rest]): readonly Part[] => [
-      this.#domainOf(domain),
-      ...rest.map((part) => (typeof part === "string" ? part : partOf(part))),
-    ]);
-    if (all.some(isEverybody)) return absent;
+    const all = [...exact.values(), ...patterns]
+      .filter(([domain = ""]) => this.#isOwn(domain))
+      .map(([, ...rest]): readonly Part[] => [this.#trustDomain, ...rest.map(simplePart)]);
+    if (all.some(([, namespace, account]) => namespace === anything && account === anything)) return absent;
     return this.#shared(JSON.stringify(all.map((one) => JSON.stringify(one.map(textOf))).sort()), new Texts(all));
   }
 
@@ -69,15 +76,18 @@ export class SharedLists {
     return found;
   }
 
-  #domainOf(domain: Part): Part {
-    const literal = typeof domain === "string" ? domain : domain.literal;
-    if (literal === undefined) return domain === anything ? this.#trustDomain : domain;
-    return this.#own.has(literal) ? this.#trustDomain : literal;
+  #isOwn(domain: Part): boolean {
+    if (typeof domain === "string") return this.#own.has(domain);
+    return [...this.#own].some((own) => domain.matches(own));
   }
 }
 
-const isEverybody = ([domain, namespace, account]: readonly Part[]): boolean =>
-  typeof domain === "string" && namespace === anything && account === anything;
+/** Names are never empty, so a wildcard alone is any name. */
+function simplePart(part: Part): Part {
+  if (typeof part === "string") return part;
+  const [only, ...more] = part.tokens;
+  return typeof only === "object" && more.length === 0 ? anything : partOf(part);
+}
 const textOf = (part: Part): unknown => (typeof part === "string" ? part : part.tokens);
 
 /** Requests of the same callers: conditions about the identity, and about the rest. */
