@@ -32,6 +32,7 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
   [
     "mesh",
     [
+      ["connections"],
       ["requests"],
       ["client-tls"],
       ["mtls"],

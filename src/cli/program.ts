@@ -10,6 +10,7 @@ import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
 import { completionCommand } from "./completion.ts";
+import { connectionsCommand } from "./connections.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
@@ -38,6 +39,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   program.addCommand(inProject(testCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
+  program.addCommand(connectionsCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(manifestsCommand(terminal, finish));
   program.addCommand(exportCommand(terminal, finish));

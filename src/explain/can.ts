@@ -51,7 +51,7 @@ const mostWork = 5_000_000;
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
 export function answerTo(question: Question, mesh: Mesh): Answer {
   const { caller, to, requests } = question;
-  const outcomes = [...outcomesOf(question, mesh, mostWork)];
+  const outcomes = [...outcomesOf(question, mesh, { limit: mostWork })];
   const [from, target] = [formatCaller(caller), formatTarget(to)];
   const asked = formatConditions(requests.clauses);
   const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));
