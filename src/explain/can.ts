@@ -61,6 +61,7 @@ export function answerTo(question: Question, mesh: Mesh): Answer {
     title: `${asked === "" ? "Requests" : asked} from ${from} to ${target}:${to.port}`,
     verdict,
     text: verdictText(verdict, outcomes, question),
+    before: null,
     question: { from, to: target, port: to.port, requests: asked },
     parts,
     notes: knowledgeLines(mesh, unknown),

@@ -24,7 +24,7 @@ import type { Caller } from "./question.ts";
 type Labels = Readonly<Record<string, string>>;
 
 /** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
-const namespacesOfVirtualService = relation(
+export const namespacesOfVirtualService = relation(
   "namespacesOfVirtualService",
   index("VirtualService", (virtualService, settings) => {
     const { metadata, spec } = virtualService;
@@ -37,7 +37,7 @@ const namespacesOfVirtualService = relation(
   namespaceByName,
 );
 /** A DestinationRule and the namespaces whose clients it distinguishes. */
-const namespacesOfDestinationRule = relation(
+export const namespacesApartOfDestinationRule = relation(
   "namespacesApartOfDestinationRule",
   index(
     "DestinationRule",
@@ -52,7 +52,7 @@ export const sourceReads = [
   workloadsOfNamespace,
   sidecarsOfNamespace,
   namespacesOfVirtualService,
-  namespacesOfDestinationRule,
+  namespacesApartOfDestinationRule,
   namespaceOfRoute,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
@@ -140,7 +140,7 @@ class Sources {
     const named = new Map(
       [
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
-        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesOfDestinationRule, one)),
+        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
         ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
       ].map((namespace) => [namespace.metadata.name, namespace]),
     );
