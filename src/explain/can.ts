@@ -61,6 +61,7 @@ export function answerTo(question: Question, mesh: Mesh): Answer {
     title: `${asked === "" ? "Requests" : asked} from ${from} to ${target}:${to.port}`,
     verdict,
     text: verdictText(verdict, outcomes, question),
+    before: null,
     question: { from, to: target, port: to.port, requests: asked },
     parts,
     notes: knowledgeLines(mesh, unknown),
@@ -215,7 +216,7 @@ function partOf({ first: outcome, lines, requests: all, sources }: Group, caller
 function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
   return [
     ...new Set([
-      ...(route.virtualService === undefined ? [] : [route.virtualService]),
+      ...[route.virtualService, route.httpRoute].filter((one) => one !== undefined),
       ...(destination?.rules ?? []),
       ...transport.flatMap(({ rule, mode, waypoint }) =>
         [rule, mode?.by, waypoint?.gateway].filter((one) => one !== undefined),
@@ -264,20 +265,22 @@ function waypointLine({ waypoint }: TransportOutcome, decision: AuthorizationOut
 }
 
 function routeLine(route: RouteOutcome, destination: Outcome["destination"]): ExplanationLine {
-  const { virtualService, result, because, destinations } = route;
+  const { virtualService, httpRoute, result, because, destinations } = route;
+  const object = virtualService ?? httpRoute;
   const lines = destinations.map((one) => destinationLine(one, destination === undefined || one === destination));
-  const isPlain = virtualService === undefined && lines.every((line) => line.counts && line.lines?.length === 0);
+  const isPlain = object === undefined && lines.every((line) => line.counts && line.lines?.length === 0);
   const reason = because === undefined || (lines.length > 0 && !isPlain) ? "" : `: ${because}`;
   return {
     key: "route",
     text: `${routeInWords(route)}${reason}`,
     value: result,
-    objects: virtualService === undefined ? [] : [virtualService],
+    objects: object === undefined ? [] : [object],
     lines: isPlain ? [] : lines,
   };
 }
 
-function routeInWords({ virtualService, route }: RouteOutcome): string {
+function routeInWords({ virtualService, httpRoute, route }: RouteOutcome): string {
+  if (httpRoute !== undefined) return `Route: ${idOf(httpRoute)}${route === undefined ? "" : ` ${route.name}`}`;
   if (virtualService === undefined) return "Route: to the Service itself";
   if (route === undefined) return `Route: ${idOf(virtualService)}`;
   const { protocol, index, name } = route;

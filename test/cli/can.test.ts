@@ -219,6 +219,46 @@ spec:
   });
 });
 
+describe("a change", () => {
+  const post = ["--method", "POST"];
+
+  test("is answered for as if it were applied, and the answer before is shown", async () => {
+    const allow = fileWith(authorizationPolicy("shop/post", "rules: [{ to: [{ operation: { methods: [POST] } }] }]"));
+    const { code, out } = await ask(...fromClient, ...post, "--change", allow);
+    assert.equal(code, 0);
+    const [title, before] = out.split("\n");
+    assert.equal(title, "POST from Deployment web/client to x.shop:80: yes");
+    assert.match(before ?? "", /^├─ Before the change: no: denied, because no rule of the ALLOW policies/);
+  });
+
+  test("can delete what decides, and bring a caller that was not there", async () => {
+    const deleted = await ask(...fromClient, ...post, "--delete", fileWith(getOnly));
+    assert.equal(deleted.code, 0, deleted.error);
+    const added = fileWith(deployment("web", "fresh"));
+    const { code, out } = await ask(
+      "--from",
+      "deployment/web/fresh",
+      "--to",
+      "x.shop",
+      "--method",
+      "GET",
+      "--change",
+      added,
+      "--format",
+      "json",
+    );
+    const answer = JSON.parse(out) as ReportedAnswer;
+    assert.deepEqual([code, answer.verdict], [0, "yes"]);
+    assert.match(answer.before ?? "", /--from: there is no Deployment web\/fresh in this mesh/);
+  });
+
+  test("of something that the mesh does not have is an error", async () => {
+    const { code, error } = await ask(...fromClient, "--delete", fileWith(authorizationPolicy("shop/other", "{}")));
+    assert.equal(code, 2);
+    assert.match(error, /the mesh has no AuthorizationPolicy shop\/other/);
+  });
+});
+
 describe("JSON", () => {
   test("has the verdict, the parts with the objects that decide, and the lines of the tree", async () => {
     const { code, out } = await ask(...fromClient, "--path", "/a", "--format", "json");

@@ -36,12 +36,12 @@ export const namespaceOfWaypoint = relation(
 );
 
 /** The CUSTOM policies of a namespace; undefined: there are none. */
-const custom = fact("customPolicies", "Namespace", readsCustomAuthorization, (namespace, mesh) =>
+export const customPolicies = fact("customPolicies", "Namespace", readsCustomAuthorization, (namespace, mesh) =>
   hasCustomPolicies(mesh.get(customLevels, namespace)) ? customAuthorization(namespace, mesh) : undefined,
 );
 
 /** What `Guards` reads. */
-export const guardReads = [authorization, custom, attachments] as const;
+export const guardReads = [authorization, customPolicies, attachments] as const;
 
 /** The guards of the workloads of a namespace. Workloads with the same policies share one. */
 export class Guards {
@@ -54,7 +54,7 @@ export class Guards {
   constructor(namespace: Namespace, mesh: MeshView<(typeof guardReads)[number]>) {
     this.#namespace = namespace;
     this.#authorization = mesh.get(authorization, namespace);
-    this.#custom = mesh.get(custom, namespace);
+    this.#custom = mesh.get(customPolicies, namespace);
     this.#attached = mesh.get(attachments, namespace);
   }
 
@@ -145,7 +145,7 @@ export function guardAtWaypoint(
       ...(of?.appliedToGateway(waypoint).lists ?? []),
     ],
   });
-  const asked = joined(mesh.get(custom, namespace), mesh.get(custom, at));
+  const asked = joined(mesh.get(customPolicies, namespace), mesh.get(customPolicies, at));
   const attached = mesh.get(attachments, at);
   const ofService = mesh.get(attachments, namespace);
   return guardOf(joined(here, there), asked, {

@@ -60,6 +60,7 @@ const unrouted: RouteOutcome = {
   result: "arrives",
   host: undefined,
   virtualService: undefined,
+  httpRoute: undefined,
   route: undefined,
   destinations: [],
   because: undefined,

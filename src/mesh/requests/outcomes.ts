@@ -1,6 +1,7 @@
 import type { MeshView } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
+import { routesOfParentService } from "../gateways/routes.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -39,6 +40,7 @@ export function* outcomesOf(
   const configuration = {
     virtualServices: service === undefined ? [] : mesh.related(virtualServicesOfService, service),
     destinationRules: service === undefined ? [] : mesh.related(destinationRulesOfService, service),
+    httpRoutes: service === undefined ? [] : mesh.related(routesOfParentService, service),
     waypoint: service && waypointIdentity(service, to.namespace, mesh),
     isAmbientUsed: isAmbientUsed(to.namespace, mesh),
   };

@@ -6,6 +6,7 @@ import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
+import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -23,7 +24,7 @@ import type { Caller } from "./question.ts";
 type Labels = Readonly<Record<string, string>>;
 
 /** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
-const namespacesOfVirtualService = relation(
+export const namespacesOfVirtualService = relation(
   "namespacesOfVirtualService",
   index("VirtualService", (virtualService, settings) => {
     const { metadata, spec } = virtualService;
@@ -36,7 +37,7 @@ const namespacesOfVirtualService = relation(
   namespaceByName,
 );
 /** A DestinationRule and the namespaces whose clients it distinguishes. */
-const namespacesOfDestinationRule = relation(
+export const namespacesApartOfDestinationRule = relation(
   "namespacesApartOfDestinationRule",
   index(
     "DestinationRule",
@@ -51,7 +52,8 @@ export const sourceReads = [
   workloadsOfNamespace,
   sidecarsOfNamespace,
   namespacesOfVirtualService,
-  namespacesOfDestinationRule,
+  namespacesApartOfDestinationRule,
+  namespaceOfRoute,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -59,6 +61,7 @@ type View = MeshView<(typeof sourceReads)[number]>;
 export interface ClientConfiguration {
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
+  readonly httpRoutes: readonly KubernetesRoute[];
   /** The identity of the waypoint in front of the host, which is no caller of its own. */
   readonly waypoint: Clause | undefined;
   /** Whether ambient clients have to be considered among those of the whole mesh. */
@@ -133,11 +136,12 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { virtualServices, destinationRules, isAmbientUsed } = this.#configuration;
+    const { virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
     const named = new Map(
       [
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
-        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesOfDestinationRule, one)),
+        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
+        ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
       ].map((namespace) => [namespace.metadata.name, namespace]),
     );
     this.#mesh.visited(named.size);
