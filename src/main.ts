@@ -1,3 +1,4 @@
+import { createInterface } from "node:readline/promises";
 import { styleText } from "node:util";
 import { jsonErrorLines } from "./cli/error-lines.ts";
 import { run } from "./cli/program.ts";
@@ -45,6 +46,19 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(2);
 });
 
+/** Without line editing, so that Ctrl-C reaches the process. */
+async function ask(question: string): Promise<string | undefined> {
+  const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: false });
+  const closed = new Promise<undefined>((resolve) => lines.once("close", () => resolve(undefined)));
+  try {
+    return await Promise.race([lines.question(question, { signal: stop.signal }), closed]);
+  } catch {
+    return undefined;
+  } finally {
+    lines.close();
+  }
+}
+
 // A function, because the script of the built file cannot use top-level await.
 async function main(): Promise<void> {
   process.exitCode = await run(argv, {
@@ -55,8 +69,10 @@ async function main(): Promise<void> {
     colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
     // Some terminals report 0.
     columns: process.stdout.columns || undefined,
+    errorColumns: process.stderr.columns || undefined,
     env: process.env,
     hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,
+    ask: process.stdin.isTTY && process.stdout.isTTY ? ask : undefined,
     stop: stop.signal,
     onReload: (listener) => reload.addEventListener("reload", listener),
   });

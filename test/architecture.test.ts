@@ -20,6 +20,7 @@ const levels: readonly (readonly string[])[] = [
   ["admission", "sources", "tls"],
   ["rules", "custom-rules"],
   ["engine", "policy"],
+  ["istiod-validation"],
   ["mesh"],
   ["schemas"],
   ["cel"],

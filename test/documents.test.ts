@@ -50,8 +50,8 @@ test("what the README shows of the demo is what the demo prints", async () => {
     .flatMap((sample) => sample.trim().split("\n\n"));
   assert.ok(steps.length > 1, "the README shows less than two steps");
   for (const step of steps) assert.ok(out.includes(`\n${step}\n`), `the demo does not print:\n${step}`);
-  const count = globSync("policies/tour/[0-9]*.yaml", { cwd: root }).length;
-  assert.ok(readme.includes(`the ${count} steps of a tour`), `the tour has ${count} steps`);
+  const count = globSync("policies/tour/*/[0-9]*.yaml", { cwd: root }).length;
+  assert.ok(readme.includes(`the ${count} steps of a story`), `the tour has ${count} steps`);
 });
 
 for (const [name, command, text, fewest] of [
@@ -138,6 +138,28 @@ test("the versions in the README are those of docs/versions.md", () => {
   );
 });
 
+describe("what the guides show of commands is what these print", () => {
+  for (const guide of ["permissive-to-strict", "sidecar-to-ambient", "gateway-api"])
+    test(guide, async () => {
+      const page = read(`docs/guides/${guide}.md`);
+      const commands = blocksOf(page, "sh").flatMap((block) => block.trim().split("\n"));
+      const argvs = commands.map((command) => command.replace("npm run -s meshward -- ", "").split(" "));
+      assert.ok(commands.length > 1 && commands.every((command) => command.startsWith("npm run -s meshward -- ")));
+      const printed = await Promise.all(argvs.map((argv) => printedBy(...argv)));
+      assert.deepEqual(
+        printed.map(({ code }) => code),
+        argvs.map(() => 0),
+      );
+      const samples = blocksOf(page, "text");
+      assert.ok(samples.length > 0);
+      for (const sample of samples)
+        assert.ok(
+          printed.some(({ out }) => out.startsWith(sample)),
+          `no command prints:\n${sample}`,
+        );
+    });
+});
+
 test("the README leads to the index of the documentation, and the index to every page", () => {
   assert.ok(readme.includes("](docs/README.md)"));
   const index = read("docs/README.md");
@@ -168,7 +190,9 @@ describe("the tables of docs/commands.md name the options of a command, all of t
 
 test("docs/commands.md lists every command", async () => {
   const { out } = await printedBy("--help");
-  const listed = [...(out.split("Commands:")[1] ?? "").matchAll(/^ {2}([a-z]+)/gm)].map(([, command = ""]) => command);
+  const listed = [...out.replace(/^Examples:[\s\S]*/m, "").matchAll(/^ {2}([a-z]+)/gm)].map(
+    ([, command = ""]) => command,
+  );
   const documented = [...commandsPage.matchAll(/^\| \[([a-z]+)[^\]]*\]\(/gm)].map(([, command = ""]) => command);
   assert.deepEqual(documented.sort(), listed.filter((command) => command !== "help").sort());
 });
@@ -219,7 +243,7 @@ test("links to a heading find it", () => {
 });
 
 test("every step of the tour says first what somebody tries", () => {
-  const steps = globSync("policies/tour/[0-9]*.yaml", { cwd: root });
+  const steps = globSync("policies/tour/*/[0-9]*.yaml", { cwd: root });
   assert.ok(steps.length > 0);
   assert.deepEqual(
     steps.filter((step) => !/^# \S.{10,}\n(?!#)/.test(readFileSync(join(root, step), "utf8"))),
@@ -232,10 +256,13 @@ test("the tour is denied and warned where it means to be", async () => {
   const denied = new Set<string>();
   const warned = new Set<string>();
   for (const step of out.split(/^\$ kubectl /m).slice(1)) {
-    const number = /-f (\d\d)-/.exec(step)?.[1] ?? "";
+    const number = /-f (\d)-[\w-]+\/(\d\d)-/.exec(step)?.slice(1).join(".") ?? "";
     if (/^Error from server/m.test(step)) denied.add(number);
     else if (/^Warning: /m.test(step)) warned.add(number);
   }
-  assert.deepEqual([...denied].join(" "), "04 07 09 10 14 16 19 24 25 26 27 30 32 35");
-  assert.deepEqual([...warned].join(" "), "01 03 18 23 28 33");
+  assert.deepEqual(
+    [...denied].join(" "),
+    "2.01 2.04 2.06 2.07 2.10 3.02 3.04 3.07 4.03 4.04 4.05 4.06 5.01 5.06 6.01 6.04",
+  );
+  assert.deepEqual([...warned].join(" "), "1.01 1.03 3.06 4.02 4.07 5.02 5.03 5.04 5.05 6.05");
 });

@@ -1,15 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { styleText } from "node:util";
 import { Command } from "commander";
-import type { PatchOperation } from "../admission/review.ts";
-import { type ApiServerClient, createApiServerClient } from "../demo/api-server-client.ts";
+import { createApiServerClient } from "../demo/api-server-client.ts";
 import { registeredWebhooks } from "../demo/registered-webhooks.ts";
 import { protectedNamespacesOf } from "../deploy/fail-closed.ts";
 import { webhookConfigurations } from "../deploy/webhooks.ts";
 import { rules } from "../rules/index.ts";
-import { kubectlText } from "../demo/kubectl-text.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
 import { createLog } from "../telemetry/log.ts";
 import { unwritable } from "../text/file-errors.ts";
@@ -17,8 +14,12 @@ import { UsageError } from "../text/usage-error.ts";
 import { selfSigned } from "../tls/self-signed.ts";
 import { isPolicy, policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import { type Outcome, MemoryApiServer } from "../demo/memory-api-server.ts";
-import { type TourStep, nameOf, requestOf, tour, userSteps } from "../demo/tour.ts";
+import { MemoryApiServer } from "../demo/memory-api-server.ts";
+import { type TourChapter, tour, userTour } from "../demo/tour.ts";
+import { suggestion } from "../text/nearest.ts";
+import { audit } from "./audit.ts";
+import { TourClock, TourRun } from "./tour-run.ts";
+import { defaultDocsUrl } from "../config/rule-page.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 import { startWebhook } from "./webhook.ts";
 
@@ -28,18 +29,29 @@ export function demoCommand(terminal: Terminal, finish: (code: ExitCode) => void
       "start the webhook locally, send it the tour or your manifests as the API server would, and print the answers",
     )
     .argument("[path]", "a file or folder of manifests, applied in order; default: the built-in tour")
+    .option("--chapter <name>", "of the built-in tour, show only this chapter: its name or its number")
     .addOption(policiesOption())
     .addOption(profileOption())
-    .action(async (path: string | undefined, options: PolicyOptions) => finish(await demo(path, options, terminal)));
+    .action(async (path: string | undefined, options: DemoOptions) => finish(await demo(path, options, terminal)));
 }
 
-/** Runs all steps and returns. Throws a UsageError if the manifests contain nothing to apply. */
-export async function demo(path: string | undefined, options: PolicyOptions, terminal: Terminal): Promise<ExitCode> {
-  const { steps, errors } = path === undefined ? await tour() : await userSteps(path);
-  const documents = steps.flatMap(({ manifests }) => manifests.filter(isPolicy));
+export interface DemoOptions extends PolicyOptions {
+  readonly chapter?: string;
+}
+
+/**
+ * Runs all chapters and returns; at a terminal, it waits after each. Throws a UsageError if the manifests contain nothing to
+ * apply, or if there is no such chapter.
+ */
+export async function demo(path: string | undefined, options: DemoOptions, terminal: Terminal): Promise<ExitCode> {
+  if (path !== undefined && options.chapter !== undefined)
+    throw new UsageError("--chapter is for the built-in tour: leave out the path, or the option");
+  const { chapters, manifests, errors } = path === undefined ? await tour() : await userTour(path);
+  const only = options.chapter === undefined ? undefined : chapterNamed(options.chapter, chapters);
+  const documents = manifests.filter(isPolicy);
   const loaded = await policiesOf(options, documents);
   for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
-  if (errors.length > 0 && steps.length === 0) return 2;
+  if (errors.length > 0 && chapters.length === 0) return 2;
   const folder = await temporaryFolder();
   const cluster = new MemoryApiServer();
   const { certificates } = await selfSigned({ folder, now: Date.now() });
@@ -60,13 +72,51 @@ export async function demo(path: string | undefined, options: PolicyOptions, ter
   const client = createApiServerClient({ url, ca, webhooks, now: () => clock.now() });
   try {
     terminal.out(`Meshward listens on ${url}. Each object is sent to it as the API server would send it.\n`);
-    await new TourRun(cluster, client, clock, terminal).run(steps);
+    const audited = () => auditOf(cluster, { ...options, folder, documents }, terminal);
+    await new TourRun({ cluster, client, clock, terminal, audited }).run(chapters, only);
   } finally {
     client.close();
     await webhook.close();
     await rm(folder, { recursive: true, force: true });
   }
   return errors.length + loaded.errors.length > 0 ? 2 : 0;
+}
+
+/** By its name, or by its number from 1. Throws a UsageError that lists them. */
+function chapterNamed(wanted: string, chapters: readonly TourChapter[]): TourChapter {
+  const found = chapters.find(
+    ({ name }, i) => name === wanted || `${i + 1}` === wanted || `${i + 1}-${name}` === wanted,
+  );
+  if (found !== undefined) return found;
+  const names = chapters.map(({ name }) => name);
+  const hint = suggestion(wanted, names) || `; they are ${names.join(", ")}`;
+  throw new UsageError(`--chapter: the tour has no chapter ${JSON.stringify(wanted)}${hint}`);
+}
+
+/** What `meshward audit` prints about the stored objects. It reads files, as everywhere. */
+async function auditOf(
+  cluster: MemoryApiServer,
+  { folder, documents, ...options }: DemoOptions & { readonly folder: string; readonly documents: readonly Manifest[] },
+  terminal: Terminal,
+): Promise<void> {
+  const mesh = join(folder, "mesh.json");
+  const policies = join(folder, "policies.json");
+  const listOf = (items: readonly unknown[]) => JSON.stringify({ apiVersion: "v1", kind: "List", items });
+  await writeFile(mesh, listOf(cluster.objects));
+  await writeFile(policies, listOf(documents.map(({ raw }) => raw)));
+  const given = [options.policies ?? []].flat();
+  const limits = { clusterDomain: "cluster.local", ownerLabel: [], expires: 90, failOn: "never" } as const;
+  const report = { docsUrl: defaultDocsUrl, format: "text" } as const;
+  await audit(
+    {
+      ...limits,
+      ...report,
+      profile: options.profile,
+      mesh,
+      policies: documents.length > 0 ? [...given, policies] : given,
+    },
+    terminal,
+  );
 }
 
 async function temporaryFolder(): Promise<string> {
@@ -76,74 +126,3 @@ async function temporaryFolder(): Promise<string> {
     throw new UsageError(`cannot create a temporary folder in ${tmpdir()} (TMPDIR): ${unwritable(error)}`);
   }
 }
-
-/** A clock that advances by one second for each object, so that the order of creation decides which of two is older. */
-class TourClock {
-  #now = Date.parse("2026-01-01T09:00:00Z");
-  now(): Date {
-    return new Date(this.#now);
-  }
-  tick(): void {
-    this.#now += 1000;
-  }
-}
-
-class TourRun {
-  readonly #cluster: MemoryApiServer;
-  readonly #client: ApiServerClient;
-  readonly #clock: TourClock;
-  readonly #terminal: Terminal;
-  readonly #counts = { unchanged: 0, allowed: 0, patched: 0, warned: 0, denied: 0 };
-
-  constructor(cluster: MemoryApiServer, client: ApiServerClient, clock: TourClock, terminal: Terminal) {
-    this.#cluster = cluster;
-    this.#client = client;
-    this.#clock = clock;
-    this.#terminal = terminal;
-  }
-
-  async run(steps: readonly TourStep[]): Promise<void> {
-    for (const step of steps) {
-      const objects = step.manifests.filter((manifest) => !isPolicy(manifest));
-      if (objects.length === 0) continue;
-      this.#terminal.out(`\n${this.#style("bold", step.comment || step.file)}\n`);
-      for (const manifest of objects) await this.#apply(manifest, step.file);
-    }
-    const { unchanged, allowed, patched, warned, denied } = this.#counts;
-    const counts = `${allowed} allowed (${patched} of them patched, ${warned} with a warning), ${denied} denied, ${unchanged} unchanged`;
-    this.#terminal.out(`\n${counts}; ${this.#cluster.size} objects are stored.\n`);
-  }
-
-  async #apply(manifest: Manifest, file: string): Promise<void> {
-    const request = requestOf(manifest);
-    const by = request.user === undefined ? "" : `   # as ${request.user.username}`;
-    const verb = request.isDeletion ? "delete" : "apply";
-    this.#terminal.out(`${this.#style("dim", `$ kubectl ${verb} -f ${file}   # ${nameOf(manifest)}${by}`)}\n`);
-    this.#clock.tick();
-    const outcome = await this.#cluster.request(request, this.#client);
-    if (outcome === undefined) this.#terminal.out(`Error from server (NotFound): ${nameOf(manifest)} not found\n`);
-    else this.#show(outcome, file);
-  }
-
-  #show({ submission, admission, ...sent }: Outcome, file: string): void {
-    const { allowed, patch, warnings } = admission;
-    if (sent.isUnchanged === true) this.#counts.unchanged++;
-    else if (allowed) this.#counts.allowed++;
-    else this.#counts.denied++;
-    if (allowed && patch.length > 0) this.#counts.patched++;
-    if (allowed && warnings.length > 0) this.#counts.warned++;
-    for (const operation of patch) this.#terminal.out(`  patched: ${shownOperation(operation)}\n`);
-    const text = kubectlText(submission, admission, file, sent);
-    const coloured = text
-      .split("\n")
-      .map((line) => (line.startsWith("Warning: ") ? this.#style("yellow", line) : line));
-    this.#terminal.out(`${allowed ? coloured.join("\n") : this.#style("red", coloured.join("\n"))}\n`);
-  }
-
-  #style(format: "bold" | "dim" | "red" | "yellow", text: string): string {
-    return this.#terminal.colour ? styleText(format, text, { validateStream: false }) : text;
-  }
-}
-
-const shownOperation = (operation: PatchOperation): string =>
-  `${operation.op} ${operation.path}${"value" in operation ? ` ${JSON.stringify(operation.value)}` : ""}`;

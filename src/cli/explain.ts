@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
-import { type ExplanationInput, explanationOf } from "../explain/explanation.ts";
+import { type ExplanationInput, explanationOf, type Question } from "../explain/explanation.ts";
 import { findTarget, type Target } from "../explain/target.ts";
 import { readTargetName } from "../explain/target-name.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -28,14 +28,15 @@ export interface ExplainOptions extends PolicyOptions, MeshOptions {
   readonly change?: string;
   readonly delete?: string;
   readonly strict?: boolean;
+  readonly ambient?: boolean;
   readonly policy?: boolean;
   readonly format: "text" | "json";
 }
 
 export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("explain")
-    .description("explain which configuration applies to a namespace, a workload or a host, and why")
-    .argument("<what>", "namespace/payments, deployment/payments/api, or host")
+    .description("explain which configuration applies to a namespace, a workload, a host or a gateway, and why")
+    .argument("<what>", "namespace/payments, deployment/payments/api, gateway/ingress/public, or host")
     .argument("[name]", "the name, if the first argument is only a kind: host api.payments.svc.cluster.local")
     .requiredOption(
       "--mesh <path>",
@@ -49,6 +50,10 @@ export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => v
       "for any object, KIND/NAMESPACE/NAME: show which policies and exceptions apply, and what decides",
     )
     .option("--strict", "for a namespace: show what would stop working if it required mTLS of every caller")
+    .option(
+      "--ambient",
+      "for a namespace: show what would stop working if ztunnel captured it instead of sidecars, and what needs a waypoint",
+    )
     .option("-n, --namespace <name>", "namespace for names and objects that do not name one", "default")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
@@ -71,8 +76,9 @@ export async function explain(
   if (options.policy) return explainItsPolicy(words, options, terminal);
   const asked = readTargetName({ ...words, namespace: options.namespace, from: options.from });
   if ("problem" in asked) throw new UsageError(asked.problem);
-  if (options.strict && asked.kind !== "namespace")
-    throw new UsageError("--strict works for a namespace only: explain namespace/<name> --strict");
+  const question = questionOf(options);
+  if (question !== "now" && asked.kind !== "namespace")
+    throw new UsageError(`--${question} works for a namespace only: explain namespace/<name> --${question}`);
   const { policies, errors } = await policiesFor(options, terminal);
   const inForce = rulesInForce(rules, policies);
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(inForce) };
@@ -87,13 +93,20 @@ export async function explain(
   return errors.length > 0 ? 2 : 0;
 }
 
+function questionOf({ strict = false, ambient = false }: ExplainOptions): Question {
+  if (strict && ambient) throw new UsageError("--strict and --ambient are two questions; leave one of them out");
+  return strict ? "strict" : ambient ? "ambient" : "now";
+}
+
 async function explainItsPolicy(
   { what, name }: { readonly what: string; readonly name: string | undefined },
   options: ExplainOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  if (options.change !== undefined || options.delete !== undefined || options.strict)
-    throw new UsageError("--policy cannot be combined with --change, --delete or --strict; leave one of them out");
+  if (options.change !== undefined || options.delete !== undefined || questionOf(options) !== "now")
+    throw new UsageError(
+      "--policy cannot be combined with --change, --delete, --strict or --ambient; leave one of them out",
+    );
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const { mesh } = await readMesh(options, terminal, reading);
   const { policies, errors } = await policiesFor(options, terminal);
@@ -109,8 +122,10 @@ function printed(
   target: Target,
   [mesh, after]: readonly [Mesh, Mesh | undefined],
   policies: Policies,
-  { strict = false, format, page }: ExplainOptions & { readonly page: Page },
+  options: ExplainOptions & { readonly page: Page },
 ): string {
+  const { format, page } = options;
+  const question = questionOf(options);
   // A selection caches answers for the meshes of its last call, so each side gets a selection of its own.
   const of = (one: Mesh): ExplanationInput => ({
     mesh: one,
@@ -118,9 +133,9 @@ function printed(
     selection: selectionOf(policies),
     rules: rulesInForce(rules, policies),
   });
-  const before = explanationOf(target, of(mesh), strict);
+  const before = explanationOf(target, of(mesh), question);
   if (after === undefined) return format === "json" ? jsonExplanation(before) : textExplanation(before, page);
-  const then = explanationOf(target, of(after), strict);
+  const then = explanationOf(target, of(after), question);
   const differing = differenceOf(before.lines, then.lines);
   return format === "json" ? jsonDifference(before, then, differing) : textDifference(then.title, differing, page);
 }

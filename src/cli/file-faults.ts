@@ -1,6 +1,7 @@
 import { keyOf } from "../kube/identity.ts";
 import type { Invalid } from "../kube/invalid.ts";
 import { type AnyObject, readObject } from "../kube/object.ts";
+import { refusedByIstiod } from "../istiod-validation/refusals.ts";
 import type { Schemas } from "../schemas/schemas.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 
@@ -11,7 +12,7 @@ export interface CheckedFiles {
   readonly unread: readonly FileObject[];
 }
 
-/** Checks all manifests against the definitions of their kinds. */
+/** Checks all manifests against the definitions of their kinds, and as istiod would validate them. */
 export function withFaults(files: FileMesh, schemas: Schemas, defaultNamespace: string): CheckedFiles {
   const entries = new Map<FileObject, FileObject>();
   for (const entry of files.objects) {
@@ -34,7 +35,10 @@ export function withFaults(files: FileMesh, schemas: Schemas, defaultNamespace: 
 /** A value of the wrong type that the reader found too is only reported by object-malformed. */
 function faultsOf({ object, manifest }: FileObject, schemas: Schemas): readonly Invalid[] {
   const known = new Set((object.malformed ?? []).map(({ at }) => at.join("\n")));
-  return schemas.faultsOf(manifest.raw).filter(({ at }) => !known.has(at.join("\n")));
+  const faults = schemas.faultsOf(manifest.raw);
+  // What the definition does not allow is not validated further.
+  const refused = faults.some(({ atMost }) => atMost === undefined) ? [] : refusedByIstiod(manifest.raw);
+  return [...faults, ...refused].filter(({ at }) => !known.has(at.join("\n")));
 }
 
 /** The names and metadata of an object. Workloads are the kind that has objects of many kinds of the API server. */

@@ -2,6 +2,7 @@ import { Command, CommanderError, type OutputConfiguration } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { ListenError } from "../http/listen.ts";
 import { isSystemError, unusable } from "../text/file-errors.ts";
+import { wrappedLines } from "../report/page.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import { auditCommand } from "./audit.ts";
@@ -15,6 +16,7 @@ import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
+import { helpCommand, writeHelp } from "./help.ts";
 import { manifestsCommand } from "./manifests.ts";
 import { ToldError, withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
@@ -24,36 +26,43 @@ import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 import { testCommand } from "./test.ts";
 
 /** Runs one command. Never rejects: prints one line for an error that the user can correct, and a stack for a bug. */
-export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
+export async function run(argv: readonly string[], given: Terminal): Promise<ExitCode> {
+  const terminal: Terminal = {
+    ...given,
+    error: (text) => given.error(wrappedLines(text, { columns: given.errorColumns })),
+  };
   let code: ExitCode = 0;
   let isProjectBroken = false;
   const finish = (result: ExitCode) => {
     code = result;
   };
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
-  program.addCommand(serveCommand(terminal, finish));
   const inProject = (command: Command) =>
     withProjectFile(command, { terminal, onErrors: () => (isProjectBroken = true) });
   program.addCommand(inProject(checkCommand(terminal, finish)));
   program.addCommand(inProject(auditCommand(terminal, finish)));
-  program.addCommand(inProject(testCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
   program.addCommand(connectionsCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
-  program.addCommand(manifestsCommand(terminal, finish));
-  program.addCommand(exportCommand(terminal, finish));
-  program.addCommand(doctorCommand(terminal, finish));
-  program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
+  program.addCommand(inProject(testCommand(terminal, finish)));
+  program.addCommand(exportCommand(terminal, finish));
+  program.addCommand(serveCommand(terminal, finish));
+  program.addCommand(manifestsCommand(terminal, finish));
+  program.addCommand(doctorCommand(terminal, finish));
   program.addCommand(certsCommand(terminal, finish));
+  program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   program.addCommand(completionCommand(program, terminal));
-  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
+  program.addHelpCommand(helpCommand());
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
+    writeHelp(command, terminal.columns ?? Number.POSITIVE_INFINITY);
     command
       .exitOverride()
       .configureOutput(outputTo(terminal))
       .showHelpAfterError("(--help lists the commands and options)");
+  }
   try {
     await program.parseAsync(argv, { from: "user" });
     return isProjectBroken ? 2 : code;

@@ -14,10 +14,15 @@ export interface RuleSearch {
 
 /**
  * The rules that match, in the order of the list. Words are looked up in the id, the summary, the tags and the kinds of a
- * rule; if no rule has them there, in its reason and its fix, where most words occur beside the point. Throws a UsageError
+ * rule; if no rule has them there, in its reason and its fix, and at last in its whole page, `pageOf`, which also says what
+ * somebody sees when it has happened (`503 NC`). Most words occur there beside the point. Throws a UsageError
  * for an unknown tag and if nothing matches, because an empty list would look like "Meshward does not check this".
  */
-export function foundRules(rules: readonly Rule[], { words, tag, kinds }: RuleSearch): readonly Rule[] {
+export function foundRules(
+  rules: readonly Rule[],
+  { words, tag, kinds }: RuleSearch,
+  pageOf: (rule: Rule) => string,
+): readonly Rule[] {
   requireTag(tag, rules);
   const candidates = rules.filter(
     (rule) =>
@@ -28,13 +33,18 @@ export function foundRules(rules: readonly Rule[], { words, tag, kinds }: RuleSe
   const having = (textOf: (rule: Rule) => string) =>
     candidates.filter((rule) => {
       const text = textOf(rule).toLowerCase();
-      return wanted.every((word) => text.includes(word));
+      return wanted.every((word) => isIn(text, word));
     });
-  const named = having(headlineOf);
-  const found = named.length > 0 ? named : having((rule) => `${headlineOf(rule)}\n${rule.why}\n${rule.fix}`);
+  const texts = [headlineOf, (rule: Rule) => `${headlineOf(rule)}\n${rule.why}\n${rule.fix}`, pageOf];
+  let found: readonly Rule[] = [];
+  for (const textOf of texts) if (found.length === 0) found = having(textOf);
   if (found.length === 0) throw new UsageError(nothingFound({ words, tag, kinds }, rules));
   return found;
 }
+
+/** Short words, such as the response flag `NC`, are parts of many others, so they count only as whole words. */
+const isIn = (text: string, word: string): boolean =>
+  word.length > 3 ? text.includes(word) : ` ${text.replaceAll(/[^a-z0-9]+/g, " ")} `.includes(` ${word} `);
 
 const headlineOf = ({ id, summary, tags, subject }: Rule): string => [id, summary, ...tags, ...subject].join("\n");
 

@@ -51,7 +51,7 @@ async function showRules(words: readonly string[], options: RulesOptions, termin
   for (const error of errors) tellProblem(shownError(error), terminal);
   const named = words.length === 1 ? rules.find(({ id }) => id === words[0]) : undefined;
   const isOne = named !== undefined && tag === undefined && kinds.length === 0;
-  const shown = isOne ? [named] : foundRules(rules, { words, tag, kinds });
+  const shown = isOne ? [named] : foundRules(rules, { words, tag, kinds }, pageOfRule);
   if (format === "json") terminal.out(`${JSON.stringify({ rules: shown.map(jsonOf) }, undefined, 2)}\n`);
   else terminal.out(isOne ? wrappedMarkdown(pageOfRule(named), terminal) : catalogue(shown, terminal));
   return errors.length > 0 ? 2 : 0;
@@ -73,6 +73,7 @@ const jsonOf = (rule: Rule) => ({
   since: rule.definedBy === undefined ? rule.since : undefined,
   definedBy: rule.definedBy,
   parameters: Object.fromEntries(ownParametersOf(rule)),
+  incident: rule.incident,
   page: pageOf(rule.id),
 });
 
@@ -85,7 +86,7 @@ function catalogue(rules: readonly Rule[], page: Page): string {
   const isNarrow = page.columns !== undefined && page.columns - width - 18 < columnsForSentences;
   const line = (rule: Rule) =>
     isNarrow
-      ? `${rule.id}  ${shownMode(rule)}\n${hanging("    ", rule.summary, page)}`
+      ? `${hanging("", `${rule.id}  ${shownMode(rule)}`, page)}\n${hanging("    ", rule.summary, page)}`
       : hanging(head(rule), rule.summary, page);
   const legend =
     "The mode is that of the profile baseline. (P): the rule applies only in protected namespaces; (P: mode): its mode there.";

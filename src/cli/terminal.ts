@@ -11,9 +11,13 @@ export interface Terminal {
   readonly colour: boolean;
   /** The width of the terminal that `out` writes to; undefined if it is not a terminal. */
   readonly columns?: number | undefined;
+  /** The same for `error`. */
+  readonly errorColumns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Prints a hint for a user at a terminal; undefined if there is no terminal and everything is logged. */
   readonly hint?: ((text: string) => void) | undefined;
+  /** Asks a user at a terminal; undefined if there is none. Gives undefined if the user asks to stop, or closes the input. */
+  readonly ask?: ((question: string) => Promise<string | undefined>) | undefined;
   /** Aborted when the user asks to stop, with the reason `byKeyboard` for Ctrl-C; a second request ends the process immediately. */
   readonly stop: AbortSignal;
   /** Calls a listener each time that the user asks to read files again, with SIGHUP; undefined if that cannot happen. */

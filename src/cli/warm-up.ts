@@ -74,8 +74,7 @@ export function createWarmUp(): WarmUp {
 
 /** One call for each review: each object of the tour is created, updated and deleted, repeatedly. */
 async function rehearsal(): Promise<readonly (() => void)[]> {
-  const { steps } = await tour();
-  const manifests = steps.flatMap((step) => step.manifests);
+  const { manifests } = await tour();
   const profile = findProfile(defaultProfile);
   if ("problem" in profile) throw new Error(profile.problem);
   const { policies } = loadPolicies(manifests.filter(isPolicy), rules, profile.profile);

@@ -1,5 +1,8 @@
 import packageJson from "../../package.json" with { type: "json" };
 
+/** The address of the project. */
+export const { homepage } = packageJson;
+
 /** The default base URL of the rule pages: this project's repository. */
 export const defaultDocsUrl = `${packageJson.homepage}/blob/main/policies/rules`;
 

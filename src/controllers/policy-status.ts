@@ -248,7 +248,8 @@ const mostNamed = 10;
 
 /** Which exceptions for the rules of a policy have expired or accept nothing, in the namespaces where it applies. */
 function remarksOnExceptionsOf(document: PolicyDocument, { policies, remarks }: Known): readonly string[] {
-  const selectors = (document.spec.rules ?? []).map(compileSelector);
+  const own = document.customRules === undefined ? [] : [{ id: `${document.name}/*` }];
+  const selectors = [...(document.spec.rules ?? []), ...own].map(compileSelector);
   const matches = policies.scopes.filter(({ policy }) => policy === document).map(({ match }) => match);
   const found = [...remarks.values()].flat().filter(({ exception, state }) => {
     if (state !== "expired" && state !== "unused") return false;

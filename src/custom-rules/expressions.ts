@@ -65,7 +65,7 @@ export function compileExpression(
         message: `${problem.message}${more}`,
       });
   }
-  if (problems.size > 0) return [...problems.values()];
+  if (problems.size > 0) return [...problems.values()].sort((a, b) => a.line - b.line || a.column - b.column);
   const constants = [...textsIn(parsed.root)].filter(
     (one) => one.length <= 253 && /^[a-z0-9*]([-a-z0-9.]*)$/.test(one),
   );

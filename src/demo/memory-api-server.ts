@@ -121,6 +121,11 @@ export class MemoryApiServer {
     return this.#mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
   }
 
+  /** Everything that is stored, as it was sent. */
+  get objects(): readonly KubernetesObject[] {
+    return [...this.#stored.values()];
+  }
+
   /** The number of stored objects of kinds that rules read. */
   get size(): number {
     return allKinds.reduce((sum, kind) => sum + this.#mesh.count(kind), 0);

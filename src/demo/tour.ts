@@ -14,6 +14,23 @@ export interface TourStep {
   readonly manifests: readonly Manifest[];
 }
 
+/** A part of a story: its steps follow those of the chapters before it. */
+export interface TourChapter {
+  /** Without its number: `canary`. Empty for files of the user. */
+  readonly name: string;
+  readonly title: string;
+  readonly text: string;
+  /** Without any, the chapter shows an audit of what is stored. */
+  readonly steps: readonly TourStep[];
+}
+
+export interface Tour {
+  readonly chapters: readonly TourChapter[];
+  /** Of all files, also of those that are in no chapter: policies are in force from the beginning. */
+  readonly manifests: readonly Manifest[];
+  readonly errors: ManifestSet["errors"];
+}
+
 const operationKey = "tour.meshward.io/operation";
 const userKey = "tour.meshward.io/user";
 
@@ -45,30 +62,61 @@ export function nameOf({ raw, kind }: Manifest): string {
   return printableLine(`${kind} ${namespace === "" ? name : `${namespace}/${name}`}`, 200);
 }
 
-/** The tour that is part of Meshward. */
-export async function tour(): Promise<{ steps: readonly TourStep[]; errors: ManifestSet["errors"] }> {
-  const steps: TourStep[] = [];
-  const errors: ManifestSet["errors"][number][] = [];
-  for (const file of assetNames("tour").filter((name) => !name.endsWith(".md"))) {
-    const text = asset(file);
-    const read = await readManifests(["-"], { input: Readable.from([text]) });
-    errors.push(...read.errors.map((error) => ({ ...error, file })));
-    steps.push({ file: file.replace("tour/", ""), comment: commentOf(text), manifests: read.manifests });
-  }
-  return { steps, errors };
+/**
+ * The tour that is part of Meshward: a folder for each chapter, `2-canary`, with its title and its text in `chapter.md`, and the
+ * policies beside them.
+ */
+export async function tour(): Promise<Tour> {
+  const read = await Promise.all(
+    assetNames("tour")
+      .filter((name) => name.endsWith(".yaml"))
+      .map(readStep),
+  );
+  const chapters = assetNames("tour").filter((name) => name.endsWith("/chapter.md"));
+  return {
+    chapters: chapters.map((page) => chapterOf(page, read)),
+    manifests: read.flatMap(({ step }) => step.manifests),
+    errors: read.flatMap(({ errors }) => errors),
+  };
 }
 
-/** A file or folder of the user. Throws a UsageError if it contains no manifest. */
-export async function userSteps(path: string): Promise<{ steps: readonly TourStep[]; errors: ManifestSet["errors"] }> {
+interface ReadStep {
+  readonly step: TourStep;
+  readonly errors: ManifestSet["errors"];
+}
+
+async function readStep(path: string): Promise<ReadStep> {
+  const file = path.slice("tour/".length);
+  const text = asset(path);
+  const { manifests, errors } = await readManifests(["-"], { input: Readable.from([text]) });
+  return {
+    step: { file, comment: commentOf(text), manifests },
+    errors: errors.map((error) => ({ ...error, file: path })),
+  };
+}
+
+function chapterOf(page: string, read: readonly ReadStep[]): TourChapter {
+  const folder = page.slice("tour/".length, -"chapter.md".length);
+  const [title = "", ...lines] = asset(page).split("\n");
+  return {
+    name: folder.replace(/^\d+-/, "").replace(/\/$/, ""),
+    title: title.replace(/^# /, ""),
+    text: lines.join("\n").trim(),
+    steps: read.map(({ step }) => step).filter(({ file }) => file.startsWith(folder)),
+  };
+}
+
+/** A file or folder of the user, as one chapter. Throws a UsageError if it contains no manifest. */
+export async function userTour(path: string): Promise<Tour> {
   const { manifests, errors } = await readManifests([path]);
   if (manifests.length === 0 && errors.length === 0)
     throw new UsageError(`${path} contains no manifest; give a file or folder with Kubernetes objects in YAML or JSON`);
-  const byFile = new Map<string, Manifest[]>();
-  for (const manifest of manifests) byFile.set(manifest.file, [...(byFile.get(manifest.file) ?? []), manifest]);
+  const byFile = Map.groupBy(manifests, ({ file }) => file);
   const steps: TourStep[] = [];
   for (const [file, members] of byFile)
     steps.push({ file, comment: commentOf(await readFile(file, "utf8")), manifests: members });
-  return { steps, errors };
+  const chapters = steps.length === 0 ? [] : [{ name: "", title: "", text: "", steps }];
+  return { chapters, manifests, errors };
 }
 
 /** The comment at the beginning of a file. */

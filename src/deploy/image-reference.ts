@@ -31,20 +31,22 @@ export function imageReferenceProblem(text: string): string | undefined {
 function problemOfName(name: string): string | undefined {
   const [first = "", ...others] = name.split("/");
   // As in splitDockerDomain of normalize.go: what else comes first is a part of the path.
-  const hasHost = others.length > 0 && (/[.:[]/.test(first) || first === "localhost" || first.toLowerCase() !== first);
+  const hasHost = others.length > 0 && isHost(first);
   if (hasHost && !host.test(first)) return `${JSON.stringify(first)} is no host with or without a port`;
-  const path = hasHost ? others : [first, ...others];
-  for (const part of path) {
-    if (part === "") return name === "" ? "the name is missing" : "a part of the name between two / is empty";
-    if (!pathPart.test(part)) return problemOfPart(part);
-  }
+  if (name === "") return "the name is missing";
+  const wrong = (hasHost ? others : [first, ...others]).find((part) => !pathPart.test(part));
+  if (wrong !== undefined) return problemOfPart(wrong);
   if (/^[a-f0-9]{64}$/.test(name)) return "64 hexadecimal digits are the id of an image, not its name";
   return name.length > longestName
     ? `the name has ${name.length} characters, and at most ${longestName} are valid`
     : undefined;
 }
 
+const isHost = (first: string): boolean =>
+  /[.:[]/.test(first) || first === "localhost" || first.toLowerCase() !== first;
+
 function problemOfPart(part: string): string {
+  if (part === "") return "a part of the name between two / is empty";
   const lower = part.toLowerCase();
   if (lower !== part && pathPart.test(lower))
     return `names of repositories are in lower case: ${JSON.stringify(lower)} instead of ${JSON.stringify(part)}`;

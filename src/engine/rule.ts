@@ -6,6 +6,7 @@ import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
+import type { Incident } from "./incident.ts";
 
 /** The effect of a finding: it denies the change, warns, is only recorded, or has no effect. */
 export type Mode = "deny" | "warn" | "audit" | "off";
@@ -88,7 +89,7 @@ export interface CelForm {
   readonly isRollback?: string;
 }
 
-interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
+interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I extends Incident = never> {
   /** `<subject>-<what is wrong>`; never changes and is never used again. */
   readonly id: string;
   /** The kinds of objects that the rule checks. */
@@ -121,6 +122,8 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters> {
   readonly why: string;
   /** The action that resolves the problem. */
   readonly fix: string;
+  /** What somebody needs who is paged because of it. The list of built-in rules requires it; rules of policies have none. */
+  readonly incident?: I;
 }
 
 /** An object and a view of the mesh. */
@@ -135,7 +138,8 @@ export interface RuleSide<S extends Kind, R extends Reads> {
  * A review pauses only where a rule yields a problem, or nothing (`yield;`), and a step that is too long is an error. So a
  * rule whose loop asks for a fact of each of many objects yields nothing after each of them.
  */
-export interface StateRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
+export interface StateRule<S extends Kind, R extends Reads, P extends Parameters, I extends Incident = never>
+  extends Metadata<S, R, P, I> {
   check(object: ObjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
   /** Whether a change that introduces a problem reduces harm, as a rollback does. Then the problem warns at most. */
   isRollback?(before: ObjectOf<S>, after: ObjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
@@ -144,14 +148,15 @@ export interface StateRule<S extends Kind, R extends Reads, P extends Parameters
  * Compares an object before and after a change. Problems count as introduced, unless they are marked as `existed`. It does
  * not run for new objects, of which a rule that can do both checks the state.
  */
-export interface StepRule<S extends Kind, R extends Reads, P extends Parameters> extends Metadata<S, R, P> {
+export interface StepRule<S extends Kind, R extends Reads, P extends Parameters, I extends Incident = never>
+  extends Metadata<S, R, P, I> {
   compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
 }
 
 type Values = Readonly<Record<string, ParameterValue>>;
 
 /** A rule as the engine uses it. */
-export interface Rule extends Metadata<Kind, Reads, Parameters> {
+export interface Rule extends Metadata<Kind, Reads, Parameters, Incident> {
   readonly subject: readonly Kind[];
   readonly parameters: Parameters;
   readonly worksWithout: readonly Kind[];
@@ -165,14 +170,21 @@ export interface Rule extends Metadata<Kind, Reads, Parameters> {
   ): Iterable<Problem | undefined>;
 }
 
-/** Defines a rule. Reading anything from the mesh that the rule does not declare is a type error. */
+/** A rule of `src/rules`, which has a page for those who are paged because of it. */
+export type BuiltInRule = Rule & { readonly incident: Incident };
+
+/**
+ * Defines a rule. Reading anything from the mesh that the rule does not declare is a type error. A rule with an `incident` is
+ * a {@link BuiltInRule}.
+ */
 export function defineRule<
   const S extends Kind,
   const R extends Reads = never,
   P extends Parameters = Record<never, never>,
->(rule: StateRule<S, R, P> | StepRule<S, R, P>): Rule {
+  I extends Incident = never,
+>(rule: StateRule<S, R, P, I> | StepRule<S, R, P, I>): [I] extends [never] ? Rule : BuiltInRule {
   const subject = [rule.subject].flat();
-  return { parameters: {}, worksWithout: [], tags: [], ...rule, subject } as unknown as Rule;
+  return { parameters: {}, worksWithout: [], tags: [], ...rule, subject } as never;
 }
 
 /** The defaults of a rule's parameters. */

@@ -228,19 +228,27 @@ function* reachedFrom(changed: readonly AnyObject[], walk: Walk, readers: Reader
   // A Set visits what is added on the way.
   for (const object of reached) {
     yield object;
-    for (const relation of walk.readersOf.get(object.kind) ?? noRelations) {
-      // Many objects lead to the same readers.
-      let known = walked.get(relation.from);
-      if (known === undefined) walked.set(relation.from, (known = new Set()));
-      for (const key of readers.keysOf(object, relation.to)) {
-        if (known.has(key)) continue;
-        known.add(key);
-        for (const reader of readers.under(relation.from, key)) reached.add(reader);
-      }
-    }
+    for (const { from, to } of walk.readersOf.get(object.kind) ?? noRelations)
+      readers.addUnder(from, newKeys(walked, from, readers.keysOf(object, to)), reached);
   }
 }
 const noRelations: readonly Relation[] = [];
+
+/** The keys that were not followed before: many objects lead to the same readers. */
+function newKeys(walked: Map<Index, Set<string>>, from: Index, keys: readonly string[]): readonly string[] {
+  const known = walked.get(from);
+  if (known === undefined) {
+    walked.set(from, new Set(keys));
+    return keys;
+  }
+  const found: string[] = [];
+  for (const key of keys)
+    if (!known.has(key)) {
+      known.add(key);
+      found.push(key);
+    }
+  return found;
+}
 
 /** What all searches of a review look up: many rules follow the same relations from the same objects. */
 class Readers {
@@ -267,7 +275,11 @@ class Readers {
     return keys;
   }
 
-  under(index: Index, key: string): readonly AnyObject[] {
+  addUnder(index: Index, keys: readonly string[], reached: Set<AnyObject>): void {
+    for (const key of keys) for (const reader of this.#listUnder(index, key)) reached.add(reader);
+  }
+
+  #listUnder(index: Index, key: string): readonly AnyObject[] {
     let known = this.#under.get(index);
     if (known === undefined) this.#under.set(index, (known = new Map()));
     let found = known.get(key);

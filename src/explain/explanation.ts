@@ -4,11 +4,13 @@ import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Explanation, ExplanationLine } from "../report/explanation.ts";
+import { explainAmbient } from "./ambient.ts";
+import { explainGateway, explainKubernetesGateway } from "./gateway.ts";
 import { explainHost } from "./host.ts";
 import { explainNamespace } from "./namespace.ts";
 import { type InForce, protectionLine } from "./protection.ts";
 import { explainStrict } from "./strict.ts";
-import { reportedTarget, type Target, titleOf, workloadIn } from "./target.ts";
+import { gatewaysNamed, reportedTarget, type Target, titleOf, workloadIn } from "./target.ts";
 import { explainWorkload } from "./workload.ts";
 
 /** The kinds that explanations use. */
@@ -27,6 +29,7 @@ const kindsNeeded: Readonly<Record<Target["kind"], readonly Kind[]>> = {
     "AuthorizationPolicy",
     "KubernetesGateway",
   ],
+  gateway: ["Workload"],
 };
 
 /** The input of an explanation. */
@@ -34,25 +37,36 @@ export interface ExplanationInput extends InForce {
   readonly mesh: Mesh;
 }
 
-/** Explains what applies to a target and why; `isStrict`: what would stop working if the namespace became STRICT. Never throws because of the content of objects. */
-export function explanationOf(target: Target, input: ExplanationInput, isStrict = false): Explanation {
+/** What is explained of a namespace: what applies, or what would stop working if it became STRICT or ambient. */
+export type Question = "now" | "strict" | "ambient";
+
+const suffixes: Readonly<Record<Question, string>> = {
+  now: "",
+  strict: ", if it became STRICT",
+  ambient: ", if it became ambient",
+};
+
+/** Explains what applies to a target and why, or what the question asks. Never throws because of the content of objects. */
+export function explanationOf(target: Target, input: ExplanationInput, question: Question = "now"): Explanation {
   const { mesh } = input;
   const unknown = kindsNeeded[target.kind].filter((kind) => !mesh.knows(kind));
   const title = titleOf(target, mesh);
   return {
     target: reportedTarget(target),
-    title: isStrict ? `${title}, if it became STRICT` : title,
-    lines: [...linesOf(target, input, isStrict), ...(isStrict ? [] : knowledgeLines(mesh, unknown))],
+    title: `${title}${suffixes[question]}`,
+    lines: [...linesOf(target, input, question), ...(question === "now" ? knowledgeLines(mesh, unknown) : [])],
     unknown,
   };
 }
 
-function linesOf(target: Target, input: ExplanationInput, isStrict: boolean): readonly ExplanationLine[] {
+function linesOf(target: Target, input: ExplanationInput, question: Question): readonly ExplanationLine[] {
   const { mesh } = input;
   if (target.kind === "host") return hostLines(target, input);
   if (target.kind === "workload") return workloadLines(target, input);
+  if (target.kind === "gateway") return gatewayLines(target, mesh);
   const namespace = namespaceIn(mesh, target.name);
-  if (isStrict) return explainStrict(namespace, mesh);
+  if (question === "strict") return explainStrict(namespace, mesh);
+  if (question === "ambient") return explainAmbient(namespace, input);
   return [...explainNamespace(namespace, mesh), protectionLine(namespace, namespace, input)];
 }
 
@@ -72,6 +86,18 @@ function hostLines({ host, from }: Target & { kind: "host" }, input: Explanation
   const [backend] = backends;
   if (backend === undefined) return lines;
   return [...lines, protectionLine(found.service ?? backend.namespace, backend.namespace, input)];
+}
+
+/** Of two Gateways of one name, that of Istio comes first. */
+function gatewayLines(target: Target & { kind: "gateway" }, mesh: Mesh): readonly ExplanationLine[] {
+  const { ofIstio, ofKubernetes } = gatewaysNamed(mesh, target);
+  const istio = ofIstio === undefined ? [] : explainGateway(ofIstio, mesh);
+  const kubernetes = ofKubernetes === undefined ? [] : explainKubernetesGateway(ofKubernetes, mesh);
+  if (istio.length === 0 || kubernetes.length === 0) return [...istio, ...kubernetes];
+  return [
+    { key: "api", of: "istio", text: "The Gateway of Istio (networking.istio.io)", lines: istio },
+    { key: "api", of: "kubernetes", text: "The Gateway of the Gateway API", lines: kubernetes },
+  ];
 }
 
 /** The lines about unknown and assumed data. */

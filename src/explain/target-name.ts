@@ -13,7 +13,9 @@ export type TargetName =
     }
   /** `host` as written; `from` undefined: the namespace in the host name. */
   | { readonly kind: "host"; readonly host: string; readonly from: string | undefined }
-  | { readonly kind: "service"; readonly namespace: string; readonly name: string; readonly from: string | undefined };
+  | { readonly kind: "service"; readonly namespace: string; readonly name: string; readonly from: string | undefined }
+  /** A Gateway of Istio or of the Gateway API. */
+  | { readonly kind: "gateway"; readonly namespace: string; readonly name: string };
 
 export interface Words {
   readonly what: string;
@@ -43,11 +45,12 @@ const workloadKinds = new Map([
 ]);
 const namespaceWords = ["namespace", "namespaces", "ns"];
 const serviceWords = ["service", "services", "svc"];
-const known = [...workloadKinds.keys(), ...namespaceWords, ...serviceWords, "host", "workload"];
+const gatewayWords = ["gateway", "gateways", "gw", "gtw"];
+const known = [...workloadKinds.keys(), ...namespaceWords, ...serviceWords, ...gatewayWords, "host", "workload"];
 
 /**
  * Reads `namespace/payments`, `deployment/payments/api`, `deployment payments/api`, `deployment/api` (of the default
- * namespace), `host api.payments.svc.cluster.local`, `service/payments/api`, or the bare name of a workload.
+ * namespace), `host api.payments.svc.cluster.local`, `service/payments/api`, `gateway/ingress/public`, or the bare name of a workload.
  */
 export function readTargetName({ what, name, namespace, from }: Words): TargetName | { readonly problem: string } {
   const parts = [...what.split("/"), ...(name === undefined ? [] : name.split("/"))];
@@ -64,7 +67,8 @@ export function readTargetName({ what, name, namespace, from }: Words): TargetNa
   );
 }
 
-const examples = "use namespace/payments, deployment/payments/api or host api.payments.svc.cluster.local --from orders";
+const examples =
+  "use namespace/payments, deployment/payments/api, gateway/ingress/public or host api.payments.svc.cluster.local --from orders";
 
 function readKind(
   word: string,
@@ -75,11 +79,14 @@ function readKind(
   const { name, namespace = fallback } = named;
   const originKind = workloadKinds.get(word);
   if (originKind !== undefined || word === "workload") return { kind: "workload", originKind, namespace, name };
+  if (gatewayWords.includes(word)) return { kind: "gateway", namespace, name };
   if (serviceWords.includes(word)) return { kind: "service", namespace, name, from };
-  if (named.namespace === undefined && namespaceWords.includes(word)) return { kind: "namespace", name };
-  if (named.namespace === undefined && word === "host") return { kind: "host", host: name, from };
+  if (named.namespace === undefined) {
+    if (namespaceWords.includes(word)) return { kind: "namespace", name };
+    if (word === "host") return { kind: "host", host: name, from };
+  }
   const hint = suggestion(word, known);
   return {
-    problem: `explain supports namespaces, workloads and hosts, not ${JSON.stringify(word)}${hint || `; ${examples}`}`,
+    problem: `explain supports namespaces, workloads, hosts and gateways, not ${JSON.stringify(word)}${hint || `; ${examples}`}`,
   };
 }

@@ -1,5 +1,7 @@
 import { idOf, keyFor, namespaceKey } from "../kube/identity.ts";
 import { kinds } from "../kube/kinds.ts";
+import type { Gateway } from "../mesh/gateways/servers.ts";
+import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
@@ -13,7 +15,8 @@ import type { TargetName } from "./target-name.ts";
 export type Target =
   | { readonly kind: "namespace"; readonly name: string }
   | { readonly kind: "workload"; readonly originKind: string; readonly namespace: string; readonly name: string }
-  | { readonly kind: "host"; readonly host: string; readonly from: string };
+  | { readonly kind: "host"; readonly host: string; readonly from: string }
+  | { readonly kind: "gateway"; readonly namespace: string; readonly name: string };
 
 /** The target, or a problem of one line with what does not exist and similar names. */
 export type Sought = { readonly target: Target } | { readonly problem: string };
@@ -22,6 +25,7 @@ export function findTarget(asked: TargetName, mesh: Mesh): Sought {
   if (asked.kind === "namespace") return findNamespace(asked.name, mesh);
   if (asked.kind === "workload") return findWorkload(asked, mesh);
   if (asked.kind === "host") return findHost(asked, mesh);
+  if (asked.kind === "gateway") return findGateway(asked, mesh);
   const { namespace, name, from } = asked;
   return findHost({ host: `${name}.${namespace}.svc.${mesh.settings.domain}`, from: from ?? namespace }, mesh);
 }
@@ -29,6 +33,7 @@ export function findTarget(asked: TargetName, mesh: Mesh): Sought {
 export function reportedTarget(target: Target): ExplanationTarget {
   if (target.kind === "namespace") return { kind: "Namespace", name: target.name };
   if (target.kind === "host") return { kind: "Host", name: target.host, from: target.from };
+  if (target.kind === "gateway") return { kind: "Gateway", namespace: target.namespace, name: target.name };
   return { kind: target.originKind, namespace: target.namespace, name: target.name };
 }
 
@@ -143,6 +148,37 @@ function* serviceHosts(mesh: Mesh): Iterable<string> {
   for (const { spec } of mesh.all("ServiceEntry")) yield* spec.hosts;
 }
 
+/** The Gateways of a name: of Istio, and of the Gateway API. */
+export function gatewaysNamed(
+  mesh: Mesh,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): { readonly ofIstio: Gateway | undefined; readonly ofKubernetes: KubernetesGateway | undefined } {
+  const named = { originKind: "Gateway", namespace, name };
+  const ofIstio = mesh.find("Gateway", keyFor("Gateway", named));
+  const ofKubernetes = mesh.find("KubernetesGateway", keyFor("KubernetesGateway", named));
+  return {
+    ofIstio: ofIstio?.kind === "Gateway" ? ofIstio : undefined,
+    ofKubernetes: ofKubernetes?.kind === "KubernetesGateway" ? ofKubernetes : undefined,
+  };
+}
+
+function findGateway({ namespace, name }: TargetName & { kind: "gateway" }, mesh: Mesh): Sought {
+  const { ofIstio, ofKubernetes } = gatewaysNamed(mesh, { namespace, name });
+  if (ofIstio !== undefined || ofKubernetes !== undefined) return { target: { kind: "gateway", namespace, name } };
+  const all = [...mesh.all("Gateway"), ...mesh.all("KubernetesGateway")].map(({ metadata }) => metadata);
+  const same = all.find((one) => one.name === name);
+  const near =
+    same === undefined
+      ? nearest(
+          `${namespace}/${name}`,
+          all.map((one) => `${one.namespace}/${one.name}`),
+        )
+      : `${same.namespace}/${same.name}`;
+  return {
+    problem: `there is no Gateway ${namespace}/${name} in this mesh${didYouMean(near && `gateway/${near}`)}`,
+  };
+}
+
 /** The workload of a target, if this mesh contains it. */
 export function workloadIn(
   mesh: Mesh,
@@ -155,6 +191,7 @@ export function workloadIn(
 export const titleOf = (target: Target, mesh: Mesh): string => {
   if (target.kind === "namespace") return `Namespace ${target.name}`;
   if (target.kind === "host") return `Host ${target.host}, for clients in ${target.from}`;
+  if (target.kind === "gateway") return `Gateway ${target.namespace}/${target.name}`;
   const workload = workloadIn(mesh, target);
   return workload === undefined ? `${target.originKind} ${target.namespace}/${target.name}` : idOf(workload);
 };

@@ -1,21 +1,31 @@
 import { asset, assetFolders, assetNames } from "../config/assets.ts";
+import { packed, unpacker } from "./packed.ts";
 
 /**
  * The source of a JavaScript module with the exports of `config/assets.ts` that contains the files, because the built
- * file has no `policies/` next to it. Throws if a folder is empty, because the build would not work.
+ * file has no `policies/` next to it. Each folder is compressed, and is read when somebody asks for it. Throws if a folder is
+ * empty, because the build would not work.
  */
 export function embeddedAssets(): string {
-  const texts = Object.fromEntries(assetFolders.flatMap(textsBelow));
-  return `
+  const folders = Object.fromEntries(
+    assetFolders.map((folder) => [folder, packed(JSON.stringify(Object.fromEntries(textsBelow(folder))))]),
+  );
+  return `${unpacker}
 export const assetFolders = ${JSON.stringify(assetFolders)};
-const texts = new Map(Object.entries(${JSON.stringify(texts)}));
+const folders = ${JSON.stringify(folders)};
+const read = new Map();
+function textsOf(folder) {
+  if (!assetFolders.includes(folder)) return {};
+  if (!read.has(folder)) read.set(folder, JSON.parse(unpacked(folders[folder])));
+  return read.get(folder);
+}
 export function assetNames(folder) {
-  return [...texts.keys()].filter((path) => path.startsWith(folder + "/"));
+  return Object.keys(textsOf(folder));
 }
 export function asset(path) {
-  const text = texts.get(path);
-  if (text === undefined) throw new Error("there is no policies/" + path + " in this installation of Meshward");
-  return text;
+  const texts = textsOf(path.split("/")[0]);
+  if (!Object.hasOwn(texts, path)) throw new Error("there is no policies/" + path + " in this installation of Meshward");
+  return texts[path];
 }
 `;
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { BuiltInRule, Rule } from "../engine/rule.ts";
 import { documentDefinitions } from "../deploy/definitions.ts";
 import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/schema.ts";
@@ -16,6 +17,9 @@ import { observabilityPage } from "./observability-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
 import { type GeneratedFile, rulePages } from "./rule-pages.ts";
+
+/** A rule without the part for those who are paged is a fault, and no page is written then. */
+const isBuiltIn = (rule: Rule): rule is BuiltInRule => rule.incident !== undefined;
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -38,7 +42,7 @@ export async function generated(): Promise<Generated> {
     faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable), ...readerFaults()],
     files: () => [
       { path: "src/rules/index.ts", content: ruleList(found) },
-      ...rulePages(rules, fixtures),
+      ...rulePages(rules.filter(isBuiltIn), fixtures),
       { path: "docs/observability.md", content: observability },
       ...monitoringFiles(),
       { path: "docs/catalogue.md", content: cataloguePage(readable, found) },

@@ -2,7 +2,8 @@ import { auditAnnotations } from "../admission/audit-annotations.ts";
 import { eventReasons } from "../kube/object-event.ts";
 import { ownMetadata } from "../kube/meshward-metadata.ts";
 import { reviewFields } from "../telemetry/log.ts";
-import { createMetrics, metricsTable } from "../telemetry/metrics.ts";
+import { metricsTable } from "../telemetry/metric-table.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
 
 /** docs/observability.md: everything that Meshward exposes about itself, from the tables that the code uses. */
 export async function observabilityPage(): Promise<string> {

@@ -9,6 +9,11 @@ export const draftTexts = {
   summary: "The defect in one sentence.",
   why: "The effect on requests, with the Istio source (file and function).",
   fix: "What to do.",
+  incident: {
+    seen: "What somebody sees who is paged because of it.",
+    wayOut: "The fast and safe way out.",
+    silentWhen: "When the rule reports nothing, although somebody may expect it.",
+  },
 } as const;
 
 /** The finding that the fixture of a new rule expects. */
@@ -34,7 +39,8 @@ export function draftRule({ id, kinds, since }: DraftRequest, found: readonly Ru
   const taken = found.find(({ rule }) => rule.id === id);
   if (taken) throw new UsageError(`the rule "${id}" exists already, in ${taken.file}`);
   return [
-    { path: `test/rules/${id}/example.yaml`, content: fixtureOf(subject) },
+    { path: `test/rules/${id}/wrong.yaml`, content: fixtureOf(subject, true) },
+    { path: `test/rules/${id}/right.yaml`, content: fixtureOf(subject, false) },
     { path: `src/rules/${folder}/${id.slice(folder.length + 1)}.ts`, content: sourceOf(id, subject, since) },
   ];
 }
@@ -87,6 +93,14 @@ export const ${exportNameOf(id)} = defineRule({
   summary: "${draftTexts.summary}",
   why: "${draftTexts.why}",
   fix: "${draftTexts.fix}",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "${draftTexts.incident.seen}",
+    wayOut: "${draftTexts.incident.wayOut}",
+    silentWhen: "${draftTexts.incident.silentWhen}",
+    page: "https://istio.io/latest/docs/",
+  },
 
   // Finds the marked object of the fixture, so that the test passes before the rule is written.
   *check(${object}) {
@@ -97,8 +111,8 @@ export const ${exportNameOf(id)} = defineRule({
 `;
 }
 
-const fixtureOf = (subject: readonly Kind[]): string =>
-  subject.flatMap((kind) => [manifestOf(kind, true), manifestOf(kind, false)]).join("---\n");
+const fixtureOf = (subject: readonly Kind[], isWrong: boolean): string =>
+  subject.map((kind) => manifestOf(kind, isWrong)).join("---\n");
 
 function manifestOf(kind: Kind, isWrong: boolean): string {
   const origin = tableOfKinds[kind].served[0]?.kind ?? kind;

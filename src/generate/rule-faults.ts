@@ -5,6 +5,7 @@ import { unreachable } from "../engine/subjects.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 import { draftMark, draftTexts } from "./rule-draft.ts";
+import { partialCitations } from "./sources.ts";
 import { exportNameOf, idOfFile, type RuleFile } from "./rule-files.ts";
 
 /** The tags that a rule can have. */
@@ -41,6 +42,7 @@ const sentence = (text: string): string => (text.endsWith("?") ? text : `${text}
 const faultsOf = ({ rule, file, name }: RuleFile, fixtures: string): readonly string[] => [
   ...idFaults(rule.id, file, name),
   ...textFaults(rule),
+  ...incidentFaults(rule),
   ...kindFaults(rule),
   ...modeFaults(rule),
   ...tagFaults(rule.tags),
@@ -56,13 +58,29 @@ function* idFaults(id: string, file: string, name: string): Iterable<string> {
 }
 
 function* textFaults(rule: Rule): Iterable<string> {
-  for (const field of ["summary", "why", "fix"] as const) {
-    const text = rule[field];
-    if (!/^[A-Z]/.test(text)) yield `${field} must start with a capital letter, and starts with "${text.slice(0, 20)}"`;
-    if (!text.endsWith(".")) yield `${field} must end with a full stop, and ends with "${text.slice(-20)}"`;
-    if (text === draftTexts[field]) yield `${field} is still the text that new-rule wrote`;
-  }
+  for (const field of ["summary", "why", "fix"] as const) yield* sentenceFaults(field, rule[field], draftTexts[field]);
+  for (const file of partialCitations(rule.why))
+    yield `why names "${file}", to which no link can lead; write the path from the root of istio/istio, or "ztunnel src/..." or "kubernetes pkg/..."`;
 }
+
+function* sentenceFaults(field: string, text: string, draft: string): Iterable<string> {
+  if (!/^[A-Z`]/.test(text)) yield `${field} must start with a capital letter, and starts with "${text.slice(0, 20)}"`;
+  if (!text.endsWith(".")) yield `${field} must end with a full stop, and ends with "${text.slice(-20)}"`;
+  if (text === draft) yield `${field} is still the text that new-rule wrote`;
+}
+
+function* incidentFaults({ incident }: Rule): Iterable<string> {
+  if (incident === undefined) {
+    yield "incident is missing: what somebody sees who is paged because of the problem, and the way out";
+    return;
+  }
+  for (const field of ["seen", "wayOut", "silentWhen"] as const)
+    yield* sentenceFaults(`incident.${field}`, incident[field], draftTexts.incident[field]);
+  if (!documentation.test(incident.page))
+    yield `incident.page is "${incident.page}", and must be a page of https://istio.io/latest/docs/, gateway-api.sigs.k8s.io or kubernetes.io, with "/" at the end`;
+}
+
+const documentation = /^https:\/\/(?:istio\.io\/latest|kubernetes\.io|gateway-api\.sigs\.k8s\.io)\/[a-z0-9/._-]+\/$/i;
 
 function* kindFaults(rule: Rule): Iterable<string> {
   for (const kind of [...rule.subject, ...rule.worksWithout])
@@ -87,14 +105,15 @@ function* tagFaults(given: readonly string[]): Iterable<string> {
 
 function* fixtureFaults(id: string, fixtures: string): Iterable<string> {
   const names = namesOf(join(fixtures, id)).filter((name) => name.endsWith(".yaml"));
-  const documents = names.flatMap((name) => readFileSync(join(fixtures, id, name), "utf8").split(/^---/m));
-  const isMarked = (document: string) => /# expect(-implied)?:/.test(document);
-  if (names.length === 0) yield `there is no fixture test/rules/${id}/example.yaml`;
-  else if (!documents.some(isMarked)) yield `no line in test/rules/${id} is marked with "# expect: <message>"`;
-  else if (documents.some((document) => draftMark.test(document)))
-    yield `the fixture in test/rules/${id} still expects what new-rule wrote`;
-  else if (!documents.some((document) => /^kind:/m.test(document) && !isMarked(document)))
-    yield `every object in test/rules/${id} is marked; add a correct one`;
+  const missing = ["wrong.yaml", "right.yaml"].filter((name) => !names.includes(name));
+  for (const name of missing)
+    yield `there is no fixture test/rules/${id}/${name}: wrong.yaml is a mesh with the mistake, right.yaml the same without it`;
+  if (missing.length > 0) return;
+  const [wrong, right] = ["wrong.yaml", "right.yaml"].map((name) => readFileSync(join(fixtures, id, name), "utf8"));
+  if (wrong === undefined || !wrong.includes("# expect:"))
+    yield `no line in test/rules/${id}/wrong.yaml is marked with "# expect: <message>"`;
+  else if (draftMark.test(wrong)) yield `the fixture in test/rules/${id} still expects what new-rule wrote`;
+  if (right?.includes("# expect")) yield `test/rules/${id}/right.yaml has a mark; it is the mesh without the mistake`;
 }
 
 const namesOf = (folder: string): readonly string[] => {

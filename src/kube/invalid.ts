@@ -6,6 +6,8 @@ export interface Invalid {
   readonly at: Path;
   /** One sentence without a full stop. */
   readonly message: string;
+  /** What to do, if that is more than to correct it. */
+  readonly fix?: string | undefined;
   /** Another version of the definitions may accept it. */
   readonly atMost?: "warn";
 }

@@ -71,7 +71,7 @@ export function readObject<K extends Kind>(
     originKind,
     metadata: { ...read, namespace },
     ...fields,
-    ...(malformed.length > 0 ? { malformed } : {}),
+    ...(malformed.length > 0 ? { malformed: distinct(malformed) } : {}),
     ...keptFields(raw, keep.get(kind)),
   };
   return object as unknown as ObjectOf<K>;
@@ -104,6 +104,11 @@ export function annotationsWithoutLastApplied({ annotations }: ObjectMetadata): 
 }
 
 const noAnnotations = Object.freeze({});
+
+/** The metadata of a pod are also those of its template, which are read again. */
+function distinct(malformed: readonly Malformed[]): readonly Malformed[] {
+  return [...new Map(malformed.map((one) => [`${JSON.stringify(one.at)} ${one.expected}`, one])).values()];
+}
 
 const textOf = (raw: unknown): string | undefined => (typeof raw === "string" ? raw : undefined);
 

@@ -19,7 +19,7 @@ import { suggestion } from "../text/nearest.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
-import { type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
+import { inDocumentOrder, type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
 import { compileSelector, selectorOf } from "./scopes.ts";
 
 /** A document from a file or from the API server. A manifest has this shape. */
@@ -78,7 +78,17 @@ export function loadPolicies(
     const source = taken.get(title);
     if (source !== undefined) errors.push(asError(source, problem));
   }
-  return { policies: new Policies([...profileDocuments(profile, rules), ...extended], exceptions, pin), errors };
+  return {
+    policies: new Policies([...profileDocuments(profile, rules), ...extended], exceptions, pin),
+    errors: inOrderOf(sources, errors),
+  };
+}
+
+/** The errors of each document together, in the order of the documents. */
+function inOrderOf(sources: readonly PolicySource[], errors: readonly PolicyError[]): readonly PolicyError[] {
+  if (errors.length < 2) return errors;
+  const places = new Map(sources.map((source, i) => [source, i]));
+  return errors.toSorted((a, b) => (places.get(a.source) ?? 0) - (places.get(b.source) ?? 0));
 }
 
 const withoutRules: DefineRules = () => ({
@@ -91,7 +101,7 @@ function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[
   const exceptions: Exception[] = [];
   const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
   for (const { source, document } of read) {
-    const problems = namesOfCustomRules(document, defined);
+    const problems = inDocumentOrder(source.raw, namesOfCustomRules(document, defined));
     for (const problem of problems) errors.push(asError(source, problem));
     if (problems.length > 0) continue;
     if ("exception" in document) exceptions.push(document.exception);
@@ -146,13 +156,15 @@ export function readDocument(raw: unknown, rules: readonly RuleMetadata[], defin
   const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
   const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
   const problems = [...invalid, ...own];
-  if (problems.length > 0) return { problems };
+  if (problems.length > 0) return { problems: inDocumentOrder(raw, problems) };
   if (kind === "MeshwardException") return { exception: exceptionOf(raw) };
   const policy = policyOf(raw, titleOf(raw), userLayer);
   const { customRules } = policy.spec;
   if (customRules === undefined) return { policy };
   const defined = define(policy.name, customRules);
-  return "problems" in defined ? defined : { policy: { ...policy, customRules: defined.rules } };
+  return "problems" in defined
+    ? { problems: inDocumentOrder(raw, defined.problems) }
+    : { policy: { ...policy, customRules: defined.rules } };
 }
 
 const kinds = Object.keys(documentKinds) as readonly DocumentKind[];

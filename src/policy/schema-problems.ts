@@ -1,7 +1,8 @@
 import type { ErrorObject } from "ajv";
 import { formatPath } from "../kube/field-path.ts";
-import { describe, type Path } from "../kube/read.ts";
+import { describe, isObject, type Path } from "../kube/read.ts";
 import { suggestion } from "../text/nearest.ts";
+import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { listed } from "../text/phrases.ts";
 import { titles } from "./schema.ts";
 
@@ -27,6 +28,35 @@ export function schemaProblems(errors: readonly ErrorObject[]): readonly SchemaP
     if (!problems.has(key)) problems.set(key, problem);
   }
   return [...problems.values()];
+}
+
+/** Problems in the order of the fields of the document; those of one field stay as they are. */
+export function inDocumentOrder(raw: unknown, problems: readonly SchemaProblem[]): readonly SchemaProblem[] {
+  if (problems.length < 2) return problems;
+  const positions = new Map<object, ReadonlyMap<string, number>>();
+  const placed = problems.map((problem) => ({ problem, place: placeIn(raw, problem.at, positions) }));
+  return placed.sort((a, b) => comparePlaces(a.place, b.place)).map(({ problem }) => problem);
+}
+
+/** The position of each step of a path among its neighbours; a field that is missing is at its parent. */
+function placeIn(raw: unknown, path: Path, positions: Map<object, ReadonlyMap<string, number>>): readonly number[] {
+  const place: number[] = [];
+  let value = raw;
+  for (const step of path) {
+    if (!isObject(value) && !Array.isArray(value)) break;
+    const known = positions.get(value) ?? new Map(Object.keys(value).map((key, i) => [key, i]));
+    positions.set(value, known);
+    const position = known.get(String(step));
+    if (position === undefined) break;
+    place.push(position);
+    value = (value as Readonly<Record<string | number, unknown>>)[step];
+  }
+  return place;
+}
+
+function comparePlaces(some: readonly number[], others: readonly number[]): number {
+  const i = some.findIndex((position, at) => position !== others[at]);
+  return i === -1 ? some.length - others.length : (some[i] ?? 0) - (others[i] ?? -1);
 }
 
 function problemOf(error: ErrorObject): SchemaProblem {
@@ -125,8 +155,10 @@ function wrongType(type: string, found: unknown, schema: Schema): string {
     type.split(",").map((one) => nouns.get(one) ?? one),
     "or",
   );
+  const advice = scalarAdvice(expected, describe(found));
   const quotes = type === "string" && isPlain ? `; put it in quotes: "${String(found)}"` : "";
-  return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${quotes}`;
+  const hint = advice === undefined ? quotes : `; ${advice.charAt(0).toLowerCase()}${advice.slice(1)}`;
+  return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${hint}`;
 }
 
 /** `found` is not a time when an exception can end. */

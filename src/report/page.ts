@@ -7,17 +7,33 @@ export interface Page {
   readonly columns?: number | undefined;
 }
 
-const help = new Help();
+/** The columns in which sentences can still be read. */
+export const leastRoom = 20;
+
+const help = Object.assign(new Help(), { minWidthToWrap: leastRoom });
 
 /**
  * `head` and `body`, broken between words so that a terminal's line holds it; every line after the first begins with
- * `below`, by default as many spaces as the head is wide. What has no room for 40 columns of body stays as it is.
+ * `below`, by default as many spaces as the head is wide. Where a wide head leaves too little room, the body is below it.
  */
 export function hanging(head: string, body: string, { columns }: Pick<Page, "columns">, below = blank(head)): string {
   if (columns === undefined) return head + body;
   const indent = Math.max(help.displayWidth(head), help.displayWidth(below));
+  if (head.trim() !== "" && below === blank(head) && isTooNarrow(body, columns - indent, columns - 4))
+    return `${head.trimEnd()}\n${hanging("    ", body, { columns: Math.max(columns, leastRoom + 4) })}`;
   return head + help.boxWrap(body, columns - indent).replaceAll("\n", `\n${below}`);
 }
+
+/** For sentences, or for a name in them, which is not broken and has more room on a line of its own. */
+const isTooNarrow = (body: string, room: number, ownRoom: number): boolean =>
+  room < leastRoom || (ownRoom > room && body.split(/\s+/).some((word) => help.displayWidth(word) > room));
+
+/** Lines that somebody reads on a terminal; those after the first of each begin with two spaces. */
+export const wrappedLines = (text: string, page: Pick<Page, "columns">): string =>
+  text
+    .split("\n")
+    .map((line) => hanging("", line, page, line === "" ? "" : "  "))
+    .join("\n");
 
 const blank = (head: string): string => " ".repeat(help.displayWidth(head));
 

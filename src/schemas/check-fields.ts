@@ -3,6 +3,7 @@ import type { Invalid } from "../kube/invalid.ts";
 import { nearest } from "../text/nearest.ts";
 import { quoted } from "../text/printable.ts";
 import { listed } from "../text/phrases.ts";
+import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { has, wrongChoice } from "./choices.ts";
 import { withDefaults } from "./defaults.ts";
 import type { Schema } from "./schema.ts";
@@ -48,7 +49,8 @@ class FieldCheck {
     if (isAbsent(value) && schema.nullable === true) return;
     const type = wrongType(schema, value);
     if (type !== undefined) {
-      this.#refuse(at, `The field must be ${type}, not ${describe(value)}`);
+      const fix = scalarAdvice(type, describe(value));
+      this.#refuse(at, `The field must be ${type}, not ${describe(value)}`, false, fix);
       return;
     }
     this.#checkEnum(value, schema, at);
@@ -124,9 +126,10 @@ class FieldCheck {
     return near;
   }
 
-  #refuse(at: Path, message: string, dependsOnVersion = false): void {
+  #refuse(at: Path, message: string, dependsOnVersion = false, fix?: string): void {
     if (this.faults.length >= mostFaults) return;
-    this.faults.push({ at, message, ...(dependsOnVersion && !this.#isExact ? { atMost: "warn" } : {}) });
+    const atMost = dependsOnVersion && !this.#isExact ? { atMost: "warn" as const } : {};
+    this.faults.push({ at, message, ...atMost, ...(fix === undefined ? {} : { fix }) });
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The candidate that a user probably meant: the one that needs the fewest edits (insert, delete, replace, swap of two
- * neighbours), if they are few for the length of the word. Case is ignored. Of equally near candidates, the first.
+ * neighbours), if they are few for the length of the word. Case is ignored. Of equally near candidates, the first. In a word of
+ * three letters, two edits are few only behind the same first letter: `Foo` is not `Job`.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
@@ -11,6 +12,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
     if (Math.abs(candidate.length - word.length) >= fewest) continue;
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance >= fewest || distance >= candidate.length) continue;
+    if (distance > 1 && word.length <= 3 && candidate[0]?.toLowerCase() !== wanted[0]) continue;
     fewest = distance;
     best = candidate;
   }

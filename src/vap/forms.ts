@@ -47,17 +47,49 @@ function formOfBuiltIn(rule: Rule): Form | string {
 
 /** Why rules about one object have no form in CEL. */
 const withoutForm: ReadonlyMap<string, string> = new Map([
+  [
+    "authorization-policy-never-matches",
+    "it looks for many patterns in each text of a policy, at places that CEL cannot number",
+  ],
   ["authorization-policy-principal-malformed", "it compares parts of texts by their places, which CEL cannot number"],
   [
     "authorization-policy-rules-split",
     "it compares an item of a list with the one before, and CEL cannot number items",
   ],
+  [
+    "authorization-policy-only-negative",
+    "it tells problems apart by the names of all negative values, whatever their order, and CEL cannot sort them",
+  ],
+  [
+    "destination-rule-circuit-breaker",
+    "it tells subsets and ports apart by their places in the list, and CEL cannot number them",
+  ],
+  ["gateway-plain-http", "it tells servers apart by their hosts, whatever their order, and CEL cannot sort them"],
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],
   ["object-invalid", "it checks files; the API server itself rejects such objects"],
   ["object-malformed", "the API server itself rejects such objects"],
+  ["host-not-owned", "it needs the DNS domain of the mesh for short hosts, which no policy contains"],
   ["policy-revision-inert", "it depends on which control planes there are"],
   ["policy-revision-narrowed", "it depends on which control planes there are"],
+  ["service-entry-captures-traffic", "it needs the DNS domain of the mesh, which no policy contains"],
+  ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
+  [
+    "virtual-service-canary-step",
+    "it only warns reconcilers, which a ValidatingAdmissionPolicy cannot tell from other writers",
+  ],
+  [
+    "virtual-service-mirror-to-production",
+    "it needs the DNS domain of the mesh for short hosts, which no policy contains",
+  ],
+  [
+    "virtual-service-retries-unsafe",
+    "it only warns, as it is in its trial stage, and it needs all that Istio derives from retries and timeouts",
+  ],
+  [
+    "virtual-service-route-unreachable",
+    "it decides whether one pattern includes another, for which CEL has no function",
+  ],
   ["virtual-service-route-rejected", "it repeats a validation of istiod, whose webhook holds without Meshward"],
 ]);
 

@@ -47,7 +47,7 @@ class Side implements Mesh {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
-    const wanted = [...keys];
+    const wanted = Array.isArray(keys) ? (keys as readonly string[]) : [...keys];
     const [key] = wanted;
     const found =
       wanted.length === 1 && key !== undefined ? this.#listOf(index, key) : this.#mesh.lookup(index, wanted);

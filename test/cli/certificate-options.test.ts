@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { meshward } from "./terminal.ts";
 
-const mesh = ["serve", "--mesh", "policies/tour/03-workloads.yaml", "--port", "0", "--ops-port", "0"];
+const mesh = ["serve", "--mesh", "policies/tour/1-enrolment/03-workloads.yaml", "--port", "0", "--ops-port", "0"];
 const secret = ["--tls-secret", "meshward-tls"];
 
 for (const [what, args, says] of [

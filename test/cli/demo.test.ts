@@ -37,3 +37,47 @@ test("what can be read is played, and the exit code tells that not all could", a
   assert.match(out, /\nA team\n/);
   assert.match(out, /^namespace\/shop created$/m);
 });
+
+test("a chapter is shown alone, after those before it were applied", async () => {
+  const { code, out } = await meshward(["demo", "--chapter", "2"]);
+  assert.equal(code, 0);
+  assert.deepEqual(out.match(/^Chapter .*$/gm), ["Chapter 2: The canary"]);
+  assert.doesNotMatch(out, /1-enrolment/);
+  // The Service of the chapter before is there, or its destination would be unknown.
+  assert.match(out, /"v3" of "checkout\.shop\.svc\.cluster\.local" does not exist/);
+  const named = await meshward(["demo", "--chapter", "canary"]);
+  assert.equal(named.out.replaceAll(/:\d{4,5}\b/g, ""), out.replaceAll(/:\d{4,5}\b/g, ""));
+});
+
+test("the last chapter audits what is stored", async () => {
+  const { code, out } = await meshward(["demo", "--chapter", "audit"]);
+  assert.equal(code, 0);
+  assert.match(out, /^\d+ objects checked .*: 0 deny, \d+ warn$/m);
+  assert.match(out, /2 protected namespaces: ledger, payments/);
+});
+
+test("a chapter that does not exist, or of the user's own files, is one line", async (context) => {
+  const unknown = await meshward(["demo", "--chapter", "canry"]);
+  assert.deepEqual([unknown.code, unknown.out], [2, ""]);
+  assert.equal(unknown.error, 'meshward: --chapter: the tour has no chapter "canry"; did you mean "canary"?\n');
+  const own = await meshward(["demo", folderWith(context, { "1.yaml": namespace }), "--chapter", "canary"]);
+  assert.equal(own.code, 2);
+  assert.match(own.error, /^meshward: --chapter is for the built-in tour: .*\n$/);
+});
+
+test("at a terminal, the demo waits after each chapter, and stops when the user says so", async () => {
+  const questions: string[] = [];
+  const answers = ["", "q"];
+  const { code, out } = await meshward(["demo"], {
+    ask: (question) => {
+      questions.push(question.trim());
+      return Promise.resolve(answers.shift());
+    },
+  });
+  assert.equal(code, 0);
+  assert.deepEqual(out.match(/^Chapter .*$/gm), ["Chapter 1: Enrolment", "Chapter 2: The canary"]);
+  assert.deepEqual(questions, [
+    "Press Enter to read on: The canary, or q and Enter to stop.",
+    "Press Enter to read on: STRICT, or q and Enter to stop.",
+  ]);
+});

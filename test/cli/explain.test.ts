@@ -509,7 +509,7 @@ describe("what does not exist is named, with what is near, and the exit code is 
     [
       "a kind",
       ["virtualservice/payments/api"],
-      /explain supports namespaces, workloads and hosts, not "virtualservice"/,
+      /explain supports namespaces, workloads, hosts and gateways, not "virtualservice"/,
     ],
     ["nothing", ["deployment//"], /"deployment\/\/" is not a target/],
   ];
@@ -531,14 +531,14 @@ test("kinds that the mesh shows nothing of are named", async () => {
   assert.match(workload.error, /the mesh contains no workloads, so shop\/api is not known/);
 });
 
-test("the tour's mesh, whole, explains the patients' files: a policy for debugging opens them", async () => {
-  const { code, out } = await meshward(["explain", "deployment/records/patient-files", "--mesh", tour]);
+test("the tour's mesh, whole, explains the API of the payments: a policy for debugging opens them", async () => {
+  const { code, out } = await meshward(["explain", "deployment/payments/api", "--mesh", tour]);
   assert.equal(code, 0);
   assert.match(
     out,
-    /Authorization \(ztunnel enforces it\): open: AuthorizationPolicy records\/allow-debugging allows everyone/,
+    /Authorization \(ztunnel enforces it\): open: AuthorizationPolicy payments\/allow-debugging allows everyone/,
   );
-  assert.match(out, /port 9090 \(metrics\): PERMISSIVE, by PeerAuthentication records\/patient-files-metrics/);
+  assert.match(out, /port 9090 \(metrics\): PERMISSIVE, by PeerAuthentication payments\/api-metrics/);
 });
 
 test("a live cluster is explained as files are", async (context) => {

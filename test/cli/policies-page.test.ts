@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { meshward } from "./terminal.ts";
 
@@ -49,4 +49,30 @@ test("explain --policy says that a parameter is empty", async () => {
     `${example}policies`,
   ]);
   assert.match(out, /the rule's default: deny; stable empty\n/);
+});
+
+describe("explain --policy of what is not there", () => {
+  const example = fileURLToPath(new URL("../../policies/examples/online-shop/apps/base", import.meta.url));
+  for (const [asked, says] of [
+    [
+      "Foo/a/b",
+      /no rule reads objects of kind "Foo"; rules read APIService, AuthorizationPolicy, .* and WorkloadEntry$/,
+    ],
+    ["VirtualServise/shop/cart", /did you mean "VirtualService"\?$/],
+    [
+      "VirtualService/shop/crat",
+      /no VirtualService\/shop\/crat in this mesh; did you mean "VirtualService\/shop\/cart"\?$/,
+    ],
+    [
+      "VirtualService/sohp/cart",
+      /no VirtualService\/sohp\/cart in this mesh; did you mean "VirtualService\/shop\/cart"\?$/,
+    ],
+    ["VirtualService/shop/nothing-alike", /there is no VirtualService\/shop\/nothing-alike in this mesh$/],
+    ["Namespace/shp", /there is no Namespace\/shp in this mesh; did you mean "Namespace\/shop"\?$/],
+  ] as const)
+    test(asked, async () => {
+      const { code, error } = await meshward(["explain", asked, "--policy", "--mesh", example]);
+      assert.equal(code, 2);
+      assert.match(error.trimEnd(), says);
+    });
 });

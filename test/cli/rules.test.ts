@@ -81,14 +81,28 @@ describe("rules are found", () => {
     ]);
   });
 
+  test("by what somebody sees who is paged, with short words as whole ones", async () => {
+    const clusterless = rules.filter(({ incident }) => incident.symptoms.includes("no-cluster")).map(({ id }) => id);
+    assert.ok(clusterless.length > 1);
+    const found = await idsOf("flag NC");
+    assert.deepEqual(
+      clusterless.filter((id) => !found.includes(id)),
+      [],
+    );
+    assert.ok(!found.includes("virtual-service-fault-injected"));
+    const denied = await idsOf("RBAC: access denied");
+    assert.ok(denied.includes("authorization-policy-principal-malformed"));
+  });
+
   test("as JSON, with what a program needs", async () => {
     const { code, out } = await meshward(["rules", "virtual-service-weights-not-100", "--format", "json"]);
     assert.equal(code, 0);
     const [rule, ...others] = (JSON.parse(out) as { rules: readonly Record<string, unknown>[] }).rules;
     assert.deepEqual(others, []);
-    const { why, fix, summary, parameters, ...rest } = rule ?? {};
+    const { why, fix, summary, parameters, incident, ...rest } = rule ?? {};
     for (const text of [why, fix, summary]) assert.equal(typeof text, "string");
     assert.deepEqual(Object.keys(parameters as object), ["stable"]);
+    assert.deepEqual(incident, rules.find(({ id }) => id === "virtual-service-weights-not-100")?.incident);
     assert.deepEqual(rest, {
       id: "virtual-service-weights-not-100",
       mode: { protected: "deny", elsewhere: "deny" },

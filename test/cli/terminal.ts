@@ -15,6 +15,7 @@ export async function meshward(
     stop?: AbortSignal;
     columns?: number;
     hint?: (text: string) => void;
+    ask?: (question: string) => Promise<string | undefined>;
     env?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<Ran> {
@@ -30,7 +31,9 @@ export async function meshward(
     },
     colour: false,
     columns: options.columns,
+    errorColumns: options.columns,
     hint: options.hint,
+    ask: options.ask,
     env: options.env ?? {},
     stop: options.stop ?? new AbortController().signal,
   });

@@ -1,5 +1,6 @@
 import { parser } from "@prometheus-io/lezer-promql";
-import { createMetrics, metricsTable } from "../../src/telemetry/metrics.ts";
+import { metricsTable } from "../../src/telemetry/metric-table.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
 
 /** The labels of a metric, and the values of those whose values are known. */
 interface Exposed {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { defineRule } from "../../src/engine/rule.ts";
+import { defineRule, type Rule } from "../../src/engine/rule.ts";
 import { kindsConcerned, type WebhookOptions, webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { allKinds } from "../../src/kube/kinds.ts";
 import { index, relation } from "../../src/view/view.ts";
@@ -20,7 +20,7 @@ const judgesAnything = defineRule({
   check: () => [],
 });
 
-const configurations = (given: typeof rules = rules, options: Partial<WebhookOptions> = {}) => {
+const configurations = (given: readonly Rule[] = rules, options: Partial<WebhookOptions> = {}) => {
   const [validating, mutating] = webhookConfigurations(given, { url, ...options });
   const named = new Map([...validating.webhooks, ...mutating.webhooks].map((webhook) => [webhook.name, webhook]));
   const get = (name: string) => named.get(`${name}.meshward.io`);

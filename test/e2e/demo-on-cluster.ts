@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { styleText } from "node:util";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -19,17 +19,20 @@ const note = (text: string) => void process.stderr.write(`${text}\n`);
 
 /** Everything that runs is stopped when this ends, by whichever way. */
 async function demo(binaries: Binaries): Promise<void> {
-  const { steps } = await tour();
+  const { chapters, manifests } = await tour();
   const plane = await startControlPlane({ binaries, definitions: true });
   let meshward: Meshward | undefined;
   try {
     await letEverybodyWrite(plane);
-    const policies = steps.flatMap(({ manifests }) => manifests.filter(isPolicy).map(({ raw }) => raw));
+    const policies = manifests.filter(isPolicy).map(({ raw }) => raw);
     meshward = await startMeshward({ plane, policies, file: program });
     await meshward.ready();
     await register(plane, meshward);
     say(`The API server listens on ${plane.url}, Meshward on ${meshward.url}. What follows is what kubectl prints.`);
-    await tell(plane, steps);
+    await tell(
+      plane,
+      chapters.flatMap(({ steps }) => steps),
+    );
   } finally {
     await meshward?.stop();
     await plane.close();
@@ -52,6 +55,7 @@ async function tell(plane: ControlPlane, steps: readonly TourStep[]): Promise<vo
     const [first] = requests;
     if (first === undefined) continue;
     const items = requests.map(({ raw }) => raw);
+    mkdirSync(dirname(join(cwd, file)), { recursive: true });
     writeFileSync(join(cwd, file), items.map((item) => JSON.stringify(item)).join("\n---\n"));
     const args = argsOf(first, file);
     say(`\n${style("bold", comment)}\n${style("dim", `$ kubectl ${args.join(" ")}`)}`);

@@ -52,7 +52,10 @@ const own = {
   metadata: { name: "shop" },
   spec: {
     match: { namespaces: { names: ["shop", "team-*"], labels: { tier: "gold" } } },
-    rules: [{ id: "namespace-dataplane-conflict", mode: "deny" }],
+    rules: [
+      { id: "namespace-dataplane-conflict", mode: "deny" },
+      { id: "http-route-weights-not-100", mode: "deny" },
+    ],
     customRules: [
       {
         id: "timeout",

@@ -58,6 +58,58 @@ const ofOneObject: readonly CostShape[] = [
     }),
   },
   {
+    title: "a policy with n values that no request has",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: { object: policy("p", { rules: [{ to: [{ operation: { paths: list(n, (i) => `p-${i}/*`) } }] }] }) },
+    }),
+  },
+  {
+    title: "a CUSTOM policy of n rules that asks a provider which is not among n",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        manifest(
+          "v1",
+          "ConfigMap",
+          { namespace: "istio-system", name: "istio" },
+          {
+            data: { mesh: JSON.stringify({ extensionProviders: list(n, (i) => ({ name: `p-${i}` })) }) },
+          },
+        ),
+      ],
+      change: { object: policy("p", { action: "CUSTOM", provider: { name: "p" }, rules: list(n, () => ({})) }) },
+    }),
+  },
+  {
+    title: "a policy of n issuers that none of n RequestAuthentications has",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) =>
+          manifest("security.istio.io/v1", "RequestAuthentication", named(`r-${i}`), {
+            spec: { selector: { matchLabels: { app: `app-${i}` } }, jwtRules: [{ issuer: `https://${i}` }] },
+          }),
+        ),
+      ],
+      change: {
+        object: policy("p", {
+          selector: { matchLabels: { app: "app-0" } },
+          rules: list(n, (i) => ({
+            from: [{ source: { requestPrincipals: [`x-${i}/*`, `*y-${i}/z`, `z-${i}*`] } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a policy that targets n Services without a waypoint",
+    world: (n) => ({
+      objects: [namespace({}), ...list(n, service)],
+      change: { object: policy("p", { targetRefs: list(n, (i) => ({ kind: "Service", name: `s-${i}` })) }) },
+    }),
+  },
+  {
     title: "a policy with n rules that are split in two",
     world: (n) => {
       const halves = [{ from: [{ source: { namespaces: ["a"] } }] }, { to: [{ operation: { methods: ["GET"] } }] }];

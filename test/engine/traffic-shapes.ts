@@ -173,6 +173,25 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a route of the Gateway API with n hostnames of another owner",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+          spec: {
+            gatewayClassName: "istio",
+            listeners: [{ name: "l", port: 80, protocol: "HTTP", hostname: "*.owned.example.com" }],
+          },
+        }),
+      ],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: { parentRefs: [{ name: "g" }], hostnames: list(n, (i) => `a-${i}.owned.example.com`) },
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n hosts of another owner",
     world: (n) => ({
       objects: [protectedNamespace],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { selectionOf } from "../../src/engine/setting.ts";
-import { explanationOf } from "../../src/explain/explanation.ts";
+import { explanationOf, type Question } from "../../src/explain/explanation.ts";
 import { findTarget, type Target } from "../../src/explain/target.ts";
 import { readTargetName } from "../../src/explain/target-name.ts";
 import { allKinds } from "../../src/kube/kinds.ts";
@@ -29,8 +29,8 @@ function meshOf(
   for (const object of objects) mesh.set(object);
   return mesh;
 }
-const explained = (target: Target, mesh: MeshStore, isStrict = false) =>
-  explanationOf(target, { mesh, policies, selection: selectionOf(policies), rules }, isStrict);
+const explained = (target: Target, mesh: MeshStore, question: Question = "now") =>
+  explanationOf(target, { mesh, policies, selection: selectionOf(policies), rules }, question);
 
 const targets: readonly Target[] = [
   { kind: "namespace", name: "a" },
@@ -39,6 +39,7 @@ const targets: readonly Target[] = [
   { kind: "host", host: "x.a.svc.cluster.local", from: "b" },
   { kind: "host", host: "ext.example.com", from: "a" },
   { kind: "host", host: "*.a.svc.cluster.local", from: "a" },
+  { kind: "gateway", namespace: "a", name: "x" },
 ];
 
 /** Objects whose specs are anything at all: their readers keep what has the right type. */
@@ -61,8 +62,8 @@ test("whatever a mesh holds, and however little is known of it, it is explained"
       fc.constantFrom(defaultMeshSettings, twoControlPlanes),
       ([objects, odd], knowledge, target, settings) => {
         const mesh = meshOf([...objects, ...odd], knowledge, settings);
-        for (const isStrict of [false, true]) {
-          const explanation = explained(target, mesh, isStrict);
+        for (const question of ["now", "strict", "ambient"] as const) {
+          const explanation = explained(target, mesh, question);
           const text = textExplanation(explanation, { colour: false });
           assert.doesNotMatch(text, /undefined|\[object|NaN/);
           assert.deepEqual(differenceOf(explanation.lines, explanation.lines), []);
@@ -95,7 +96,16 @@ test("the order of the objects does not matter", () => {
 test("words of any kind are read, or one line says what is wrong with them", () => {
   const word = fc.oneof(
     fc.string(),
-    fc.constantFrom("namespace/a", "host", "deployment/a/x", "service/a/x", "workload", "constructor", "__proto__/a/x"),
+    fc.constantFrom(
+      "namespace/a",
+      "host",
+      "deployment/a/x",
+      "service/a/x",
+      "workload",
+      "constructor",
+      "__proto__/a/x",
+      "gateway/a/x",
+    ),
   );
   fc.assert(
     fc.property(word, fc.option(word, { nil: undefined }), someObjects(), (what, name, objects) => {

@@ -15,9 +15,10 @@ after(() => rmSync(fixtures, { recursive: true }));
 
 const wrong = "kind: Gateway\nmetadata: { name: wrong } # expect: The name is wrong\n";
 const right = "kind: Gateway\nmetadata: { name: right }\n";
-const fixture = (...documents: readonly string[]) => {
+const fixture = (ofWrong: string, ofRight: string) => {
   mkdirSync(join(fixtures, "gateway-closed"), { recursive: true });
-  writeFileSync(join(fixtures, "gateway-closed/example.yaml"), documents.join("---\n"));
+  writeFileSync(join(fixtures, "gateway-closed/wrong.yaml"), ofWrong);
+  writeFileSync(join(fixtures, "gateway-closed/right.yaml"), ofRight);
 };
 beforeEach(() => fixture(wrong, right));
 
@@ -31,6 +32,14 @@ const rule = defineRule({
   summary: "A Gateway has no server.",
   why: "Nothing listens.",
   fix: "Add a server.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Connections are refused.",
+    wayOut: "Apply the previous version.",
+    silentWhen: "Another Gateway has a server.",
+    page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
+  },
   check: () => [],
 });
 const file = "src/rules/gateway/closed.ts";
@@ -51,6 +60,22 @@ describe("each fault is said", () => {
     "no full stop": [{ fix: "Add a server" }, 'fix must end with a full stop, and ends with "Add a server"'],
     "no text": [{ summary: "" }, 'summary must start with a capital letter, and starts with ""'],
     "a draft's text": [{ fix: "What to do." }, "fix is still the text that new-rule wrote"],
+    "a source to which no link leads": [
+      { why: "It listens nowhere (Istio model/model.go New)." },
+      'why names "model/model.go", to which no link can lead; write the path from the root of istio/istio, or "ztunnel src/..." or "kubernetes pkg/..."',
+    ],
+    "nothing for those who are paged": [
+      { incident: undefined },
+      "incident is missing: what somebody sees who is paged because of the problem, and the way out",
+    ],
+    "a way out without a full stop": [
+      { incident: { ...rule.incident, wayOut: "Wait" } },
+      'incident.wayOut must end with a full stop, and ends with "Wait"',
+    ],
+    "a page elsewhere": [
+      { incident: { ...rule.incident, page: "https://example.com/" } },
+      'incident.page is "https://example.com/", and must be a page of https://istio.io/latest/docs/, gateway-api.sigs.k8s.io or kubernetes.io, with "/" at the end',
+    ],
     "a kind that is none": [
       { subject: ["Gatewy"], reads: [] },
       '"Gatewy" is not a kind of src/kube/kinds.ts; did you mean "Gateway"?',
@@ -108,15 +133,25 @@ describe("ids, files and names belong together", () => {
 describe("fixtures", () => {
   test("none", () => {
     rmSync(join(fixtures, "gateway-closed"), { recursive: true });
-    assert.deepEqual(faults(), [`${file}: there is no fixture test/rules/gateway-closed/example.yaml.`]);
+    const meaning = "wrong.yaml is a mesh with the mistake, right.yaml the same without it";
+    assert.deepEqual(
+      faults(),
+      ["wrong.yaml", "right.yaml"].map(
+        (name) => `${file}: there is no fixture test/rules/gateway-closed/${name}: ${meaning}.`,
+      ),
+    );
   });
   test("nothing marked", () => {
-    fixture(right);
-    assert.deepEqual(faults(), [`${file}: no line in test/rules/gateway-closed is marked with "# expect: <message>".`]);
+    fixture(right, right);
+    assert.deepEqual(faults(), [
+      `${file}: no line in test/rules/gateway-closed/wrong.yaml is marked with "# expect: <message>".`,
+    ]);
   });
-  test("nothing right", () => {
-    fixture(wrong, "# a comment is no object\n");
-    assert.deepEqual(faults(), [`${file}: every object in test/rules/gateway-closed is marked; add a correct one.`]);
+  test("a mark in what is right", () => {
+    fixture(wrong, wrong);
+    assert.deepEqual(faults(), [
+      `${file}: test/rules/gateway-closed/right.yaml has a mark; it is the mesh without the mistake.`,
+    ]);
   });
   test("of no rule", () => {
     assert.deepEqual(ruleFaults([], fixtures), ["test/rules/gateway-closed belongs to no rule."]);

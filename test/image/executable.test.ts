@@ -45,7 +45,7 @@ describe("the single executable", { skip }, () => {
   });
 
   test("serves, does not open a debugger, and ends when it is asked to", async () => {
-    const mesh = join(import.meta.dirname, "../../policies/tour/03-workloads.yaml");
+    const mesh = join(import.meta.dirname, "../../policies/tour/1-enrolment/03-workloads.yaml");
     const ports = ["--port", "0", "--ops-port", "0", "--drain-seconds", "0"];
     const child = spawn(path, ["serve", "--mesh", mesh, "--self-signed", ...ports], { env: {}, cwd: folder });
     let errors = "";

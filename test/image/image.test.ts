@@ -131,7 +131,7 @@ describe("what the Dockerfile builds", () => {
     skip: noImage,
   }, async () => {
     const mesh = join(folder, "mesh.yaml");
-    cpSync(join(checkout, "policies/tour/03-workloads.yaml"), mesh);
+    cpSync(join(checkout, "policies/tour/1-enrolment/03-workloads.yaml"), mesh);
     const certificates = join(folder, "certificates");
     await selfSigned({ folder: certificates, now: Date.now() });
     // As the fsGroup of a pod does it.

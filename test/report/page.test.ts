@@ -26,10 +26,20 @@ describe("text on a terminal", () => {
     assert.equal(hanging("- ", `${"x".repeat(80)} y`, { columns }), `- ${"x".repeat(80)}\n  y`);
   });
 
-  test("stays on one line where there is no terminal, or no room", () => {
+  test("stays on one line where there is no terminal", () => {
     const body = "word ".repeat(40);
-    for (const page of [{}, { columns: undefined }, { columns: 30 }])
-      assert.equal(hanging("- ", body, page), `- ${body}`);
+    for (const page of [{}, { columns: undefined }]) assert.equal(hanging("- ", body, page), `- ${body}`);
+  });
+
+  test("on a narrow terminal, the body is below a head that leaves too little room", () => {
+    const narrow = { columns: 30 };
+    assert.equal(hanging("- ", "a word and another word or two", narrow), "- a word and another word or\n  two");
+    assert.equal(
+      hanging("a wide head   ", "a word and another word", narrow),
+      "a wide head\n    a word and another word",
+    );
+    const name = "name-of-24-letters-or-so";
+    assert.equal(hanging("skipped: ", `${name}, too`, narrow), `skipped:\n    ${name},\n    too`);
   });
 
   test("of Markdown everything is broken but code", () => {

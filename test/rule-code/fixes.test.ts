@@ -84,6 +84,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^The only GatewayClass/,
       "Use the name istio-waypoint. To target an ingress gateway, create the policy in its namespace, with kind Gateway and its name.",
     ],
+    [
+      /uses no waypoint/,
+      "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+    ],
   ],
   "destination-rule-plaintext": [
     [

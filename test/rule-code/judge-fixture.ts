@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { audit } from "../../src/engine/audit.ts";
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
@@ -28,6 +29,48 @@ export async function judgeFixture(rule: Rule, file: string): Promise<{ marked: 
     marked: fixture.expected.length,
     clean: fixture.objects.filter((object) => isUnmarked(object, fixture)).length,
   };
+}
+
+/** The files of a rule that are one mesh with the mistake and without it. */
+export const pair = { wrong: "wrong.yaml", right: "right.yaml" } as const;
+
+/**
+ * Fails unless the rule finds what `wrong.yaml` is marked with, in the change from `right.yaml` and, if it checks objects as
+ * they are, in an audit; and nothing in `right.yaml`.
+ */
+export async function judgePair(rule: Rule, folder: string): Promise<void> {
+  const right = await readFixture(join(folder, pair.right));
+  const wrong = await readFixture(join(folder, pair.wrong));
+  assert.ok(wrong.expected.length > 0, `no line of ${pair.wrong} is marked with # expect:`);
+  assert.deepEqual(right.expected, [], `${pair.right} has a mark`);
+  const before = objectsBefore(rule, right, wrong);
+  const introduced = introducedBy(rule, right, meshOf(right, before), ...changesBetween(before, objectsOf(wrong)));
+  assert.deepEqual(
+    [...new Set(introduced.map((finding) => wrong.lineOf(finding)))].sort(),
+    wrong.expected,
+    "the change",
+  );
+  if (!rule.check) return;
+  assert.deepEqual(byAudit(rule, wrong), wrong.expected, `audit of ${pair.wrong}`);
+  assert.deepEqual(byAudit(rule, right), [], `audit of ${pair.right}`);
+}
+
+const objectsOf = ({ objects }: Fixture): readonly AnyObject[] => objects.map(({ object }) => object);
+
+/** A rule that checks only the changed objects is shown the marked ones as new, whatever else is mended in `right.yaml`. */
+const objectsBefore = ({ onlyOwnChanges, compare }: Rule, right: Fixture, wrong: Fixture): readonly AnyObject[] =>
+  onlyOwnChanges === true && compare === undefined
+    ? objectsOf(right).filter((object) => !wrong.expected.some((line) => line.includes(` ${identityOf(object)}: `)))
+    : objectsOf(right);
+
+function changesBetween(before: readonly AnyObject[], after: readonly AnyObject[]): readonly Change[] {
+  const keyed = (objects: readonly AnyObject[]) =>
+    new Map(objects.map((object) => [`${object.kind} ${keyOf(object)}`, object] as const));
+  const [old, now] = [keyed(before), keyed(after)];
+  return [...new Set([...old.keys(), ...now.keys()])].flatMap((key) => {
+    const [was, is] = [old.get(key), now.get(key)];
+    return isDeepStrictEqual(was, is) ? [] : [{ old: was, ...(is === undefined ? {} : { object: is }) }];
+  });
 }
 
 /** What a rule finds in a fixture: introduced by its changes, or there already. */
@@ -135,8 +178,13 @@ function stepFindings(rule: Rule, fixture: Fixture): readonly Finding[] {
   return found;
 }
 
-function introducedBy(rule: Rule, fixture: Fixture, mesh: MeshStore, change: Change): readonly Finding[] {
-  const { findings, errors } = judge([rule], mesh, [change], { selection: selectionOf(fixture) });
+function introducedBy(
+  rule: Rule,
+  fixture: Fixture,
+  mesh: MeshStore,
+  ...changes: readonly Change[]
+): readonly Finding[] {
+  const { findings, errors } = judge([rule], mesh, changes, { selection: selectionOf(fixture) });
   for (const { error } of errors) throw error;
   return findings.filter(({ introduced }) => introduced);
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { createMetrics, metricsTable } from "../../src/telemetry/metrics.ts";
+import { metricsTable } from "../../src/telemetry/metric-table.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
 
 test("every metric of the table is on the page once it is fed, and none beside it", async () => {
   const metrics = createMetrics({ processMetrics: false });

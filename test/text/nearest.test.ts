@@ -11,6 +11,8 @@ const cases: readonly { word: string; candidates: readonly string[]; meant: stri
   { word: "offf", candidates: ["deny", "off"], meant: "off", because: "a letter too many" },
   { word: "block", candidates: ["deny", "warn", "off"], meant: undefined, because: "nothing is near" },
   { word: "on", candidates: ["off"], meant: "off", because: "two edits are few" },
+  { word: "Foo", candidates: ["Job", "Pod"], meant: undefined, because: "two of three letters are too many" },
+  { word: "Pdo", candidates: ["Job", "Pod"], meant: "Pod", because: "a swap is one edit" },
   { word: "xy", candidates: ["ab"], meant: undefined, because: "every letter would have to change" },
   { word: "aa", candidates: ["aab", "aac"], meant: "aab", because: "equally near: the first" },
   { word: "", candidates: ["a", "deny"], meant: undefined, because: "nothing was written" },

@@ -29,3 +29,8 @@ export const ztunnelConditions: ReadonlySet<string> = new Set([
   "destination.ip",
   "destination.port",
 ]);
+
+/** Whether a rule checks the token of a request. */
+export const asksForToken = ({ from, when }: Rule): boolean =>
+  from.some(({ source }) => source.requestPrincipals.length + source.notRequestPrincipals.length > 0) ||
+  when.some(({ key }) => key.startsWith("request.auth."));

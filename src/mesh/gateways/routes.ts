@@ -12,7 +12,7 @@ const gatewayGroup = "gateway.networking.k8s.io";
 
 /** An object that a route names. */
 export interface Referenced {
-  readonly kind: "Gateway" | "Service" | "other";
+  readonly kind: "Gateway" | "Service" | "ServiceEntry" | "other";
   readonly namespace: string;
   readonly name: string;
 }
@@ -23,10 +23,22 @@ export interface Referenced {
  */
 export function parentOf(ref: ParentRef, route: KubernetesRoute): Referenced {
   const { group = gatewayGroup, kind = "Gateway", name } = ref;
-  const isService = group === "" && kind === "Service";
-  const found = group === gatewayGroup && kind === "Gateway" ? "Gateway" : isService ? "Service" : "other";
+  const found = parentKinds.get(`${group}/${kind}`) ?? "other";
   return { kind: found, namespace: ref.namespace || route.metadata.namespace, name };
 }
+const parentKinds: ReadonlyMap<string, Referenced["kind"]> = new Map([
+  [`${gatewayGroup}/Gateway`, "Gateway"],
+  ["/Service", "Service"],
+  ["networking.istio.io/ServiceEntry", "ServiceEntry"],
+]);
+
+/**
+ * Whether clients in the mesh apply the route, because all its parents are services. Then references to other namespaces
+ * need no ReferenceGrant (Istio pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection: `!mesh`).
+ */
+export const isForClients = (route: KubernetesRoute): boolean =>
+  route.spec.parentRefs.length > 0 &&
+  parentsOf(route).every(({ kind }) => kind === "Service" || kind === "ServiceEntry");
 
 /** A backend is a Service unless it says otherwise (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). */
 export function backendOf(ref: BackendObject, route: KubernetesRoute): Referenced {
@@ -62,6 +74,9 @@ export function* backendsOf({ spec }: KubernetesRoute): Iterable<Backend> {
 
 /** A backend without a weight has a weight of 1. */
 export const weightOf = ({ weight }: BackendRef): number => weight ?? 1;
+
+/** The same in CEL, about a raw reference `b`. */
+export const weightInCel = "(has(b.weight) ? int(b.weight) : 1)";
 
 const nameOf = ({ namespace, name }: Referenced): string => `${namespace}/${name}`;
 const namesOf = (all: readonly Referenced[], kind: Referenced["kind"]): ReadonlySet<string> =>

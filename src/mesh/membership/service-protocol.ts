@@ -13,7 +13,16 @@ const http: ReadonlySet<string> = new Set([
   "kubernetes.io/h2c",
   "kubernetes.io/ws",
 ]);
-const tcp: ReadonlySet<string> = new Set(["tcp", "tls", "https", "mongo", "redis", "mysql", "kubernetes.io/wss"]);
+const tcp: ReadonlySet<string> = new Set([
+  "tcp",
+  "udp",
+  "tls",
+  "https",
+  "mongo",
+  "redis",
+  "mysql",
+  "kubernetes.io/wss",
+]);
 /** SMTP, DNS, MySQL and MongoDB are TCP if nothing else is declared (Istio pkg/config/kube/conversion.go wellKnownPorts). */
 const wellKnown: ReadonlySet<number> = new Set([25, 53, 3306, 27017]);
 

@@ -8,16 +8,25 @@ const units: Readonly<Record<string, number>> = {
   ns: 1e-6,
 };
 
+const inOneUnit = /^(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)$/;
+
 /**
  * A duration as Istio's CRDs write it, `1.5s`, `1m30s`, in milliseconds; undefined: it is missing, or is none (Go
  * time.ParseDuration).
  */
 export function durationMs(text: string | undefined): number | undefined {
-  if (text === undefined || text.length > 64 || !/^(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+$/.test(text))
-    return undefined;
+  if (text === undefined || text.length > 64) return undefined;
+  const [, amount, of = ""] = inOneUnit.exec(text) ?? [];
+  return amount === undefined ? sumMs(text) : inMs(amount, of);
+}
+
+const inMs = (amount: string, unit: string): number => Number(amount) * (units[unit] ?? 0);
+
+function sumMs(text: string): number | undefined {
+  if (!/^(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+$/.test(text)) return undefined;
   let sum = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)/g))
-    sum += Number(number) * (units[unit ?? ""] ?? 0);
+  for (const [, amount = "", unit = ""] of text.matchAll(/(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)/g))
+    sum += inMs(amount, unit);
   return sum;
 }
 

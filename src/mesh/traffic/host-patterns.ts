@@ -9,6 +9,8 @@ interface Ends {
   readonly parents: readonly number[];
 }
 
+const noEnds: Ends = { sorted: [], parents: [] };
+
 /** A set of hosts and wildcards that finds those that cover a host without comparing it with each of them. */
 export class HostPatterns {
   readonly #hosts: ReadonlySet<string>;
@@ -20,7 +22,7 @@ export class HostPatterns {
     this.#hosts = new Set(hosts);
     const wildcards = [...this.#hosts].filter(isWildcard);
     this.#few = wildcards.length <= fewHosts ? wildcards.sort(mostSpecificFirst) : undefined;
-    this.#ends = endsOf(this.#few === undefined ? wildcards : []);
+    this.#ends = this.#few === undefined ? endsOf(wildcards) : noEnds;
   }
 
   /** The most specific of them that covers the host, as mostSpecificHost finds it. */

@@ -83,6 +83,20 @@ export const isCoveredByWildcard = (host: string, mesh: MeshView<typeof wildcard
 export const isRegistryComplete = (mesh: MeshView): boolean =>
   mesh.knowsAll("Service") && mesh.knowsAll("ServiceEntry");
 
+/** A VirtualService with a destination without a port, and the Gateways at whose ports its requests can arrive. */
+const gatewaysOfArrival = relation(
+  "gatewaysOfArrival",
+  index("VirtualService", (virtualService, settings) =>
+    hasDestinationWithoutPort(virtualService) ? gatewaysOfVirtualService.from.keys(virtualService, settings) : [],
+  ),
+  gatewaysOfVirtualService.to,
+);
+
+function hasDestinationWithoutPort(virtualService: VirtualService): boolean {
+  for (const { destination } of trafficOf(virtualService)) if (!destination.port?.number) return true;
+  return false;
+}
+
 /**
  * The ports of the listeners at which requests for a route arrive: those of the hosts, for sidecars, and those of the
  * servers, for gateways. A host that the registry does not have is a name at port 80 (Istio
@@ -91,7 +105,7 @@ export const isRegistryComplete = (mesh: MeshView): boolean =>
 export function listenerPortsOf(
   virtualService: VirtualService,
   route: { readonly match: readonly { readonly port: number | undefined }[] },
-  mesh: MeshView<typeof registeredHost | typeof gatewaysOfVirtualService>,
+  mesh: MeshView<typeof registeredHost | typeof gatewaysOfArrival>,
 ): ReadonlySet<number> | undefined {
   const asked = route.match.map(({ port }) => port);
   if (asked.length > 0 && asked.every((port) => port !== undefined && port > 0))
@@ -113,11 +127,11 @@ const listening = new WeakMap<VirtualService, WeakMap<object, ListenerPorts>>();
 
 function allListenerPorts(
   virtualService: VirtualService,
-  mesh: MeshView<typeof registeredHost | typeof gatewaysOfVirtualService>,
+  mesh: MeshView<typeof registeredHost | typeof gatewaysOfArrival>,
 ): ReadonlySet<number> | undefined {
   const names = gatewaysOf(virtualService);
   const isForSidecars = names.has(meshGateway);
-  const gateways = names.size === 1 && isForSidecars ? [] : mesh.related(gatewaysOfVirtualService, virtualService);
+  const gateways = names.size === 1 && isForSidecars ? [] : mesh.related(gatewaysOfArrival, virtualService);
   if (virtualService.spec.hosts.length === 0 || gateways.length < names.size - Number(isForSidecars)) return undefined;
   const found = gateways.flatMap(({ spec: { servers } }) => servers.flatMap(({ port }) => port?.number ?? []));
   const ofSidecars = isForSidecars ? sidecarPorts(virtualService, mesh) : new Set<number>();
@@ -191,9 +205,4 @@ export const servicesNear = fact(
 export const neighbours = forWording(servicesNear);
 
 /** What the rules about destinations read. */
-export const registryReads = [
-  registeredHost,
-  wildcardsOverVirtualService,
-  gatewaysOfVirtualService,
-  neighbours,
-] as const;
+export const registryReads = [registeredHost, wildcardsOverVirtualService, gatewaysOfArrival, neighbours] as const;

@@ -70,23 +70,18 @@ function namesAll(named: readonly string[], all: readonly string[]): boolean {
 function routeMatch(match: HttpMatch | undefined, gateways: ReadonlySet<string> | undefined): RouteMatch {
   if (match === undefined)
     return { uri: undefined, ignoreCase: false, conditions: [], implied: [], isCatchAll: true, gateways };
-  const ofRequest = [...requestConditions(match)];
-  // Istio ignores the source where gateways are named (route.go sourceMatchHTTP).
-  const ofClient = match.gateways.length === 0 ? [...clientConditions(match)] : [];
-  // Of two lists of gateways, only equal ones are known to contain each other.
-  if (gateways !== undefined) ofClient.push(`${gatewaysNamed} ${[...gateways].sort().join(" ")}`);
-  if (match.port) ofClient.push(`port ${match.port}`);
-  const conditions = [...ofRequest.map(([text]) => text), ...ofClient].sort();
-  const presences = ofRequest.flatMap(([, presence]) => presence ?? []);
+  const conditions: string[] = [];
+  const presences: string[] = [];
+  for (const [condition, presence] of requestConditions(match)) {
+    conditions.push(condition);
+    if (presence !== undefined) presences.push(presence);
+  }
   const uri = isEveryUri(match.uri) ? undefined : match.uri;
-  return {
-    uri,
-    ignoreCase: match.ignoreUriCase === true,
-    conditions,
-    implied: [...new Set([...conditions, ...presences])].sort(),
-    isCatchAll: uri === undefined && ofRequest.length === 0,
-    gateways,
-  };
+  const isCatchAll = uri === undefined && conditions.length === 0;
+  for (const condition of clientConditions(match, gateways)) conditions.push(condition);
+  conditions.sort();
+  const implied = presences.length === 0 ? conditions : [...new Set([...conditions, ...presences])].sort();
+  return { uri, ignoreCase: match.ignoreUriCase === true, conditions, implied, isCatchAll, gateways };
 }
 
 /** Conditions of a request other than its URI, each with a weaker one that it implies. */
@@ -104,9 +99,16 @@ function withPresence(name: string, value: StringMatch): readonly [string, strin
   return text === "" || value?.regex === "*" ? [name] : [`${name} ${text}`, name];
 }
 
-function* clientConditions({ sourceLabels, sourceNamespace }: HttpMatch): Iterable<string> {
-  for (const [label, value] of Object.entries(sourceLabels)) yield `label ${label}=${value}`;
-  if (sourceNamespace) yield `namespace ${sourceNamespace}`;
+/** Istio ignores the source where gateways are named (route.go sourceMatchHTTP). */
+function* clientConditions(match: HttpMatch, gateways: ReadonlySet<string> | undefined): Iterable<string> {
+  const { sourceLabels, sourceNamespace, port } = match;
+  if (match.gateways.length === 0) {
+    for (const [label, value] of Object.entries(sourceLabels)) yield `label ${label}=${value}`;
+    if (sourceNamespace) yield `namespace ${sourceNamespace}`;
+  }
+  // Of two lists of gateways, only equal ones are known to contain each other.
+  if (gateways !== undefined) yield `${gatewaysNamed} ${[...gateways].sort().join(" ")}`;
+  if (port) yield `port ${port}`;
 }
 
 function textOf(match: StringMatch): string {
@@ -169,20 +171,20 @@ function* combinations({ conditions, implied }: RouteMatch): Iterable<string> {
 /** The first places of matches with the same conditions, by their URI. */
 class MatchesByUri {
   #all = Number.POSITIVE_INFINITY;
-  readonly #asWritten = new Uris();
-  readonly #ignoringCase = new Uris();
+  #asWritten: Uris | undefined;
+  #ignoringCase: Uris | undefined;
 
   add({ uri, ignoreCase }: RouteMatch, place: number): void {
     if (uri === undefined) this.#all = Math.min(this.#all, place);
-    else if (ignoreCase && !uri.regex) this.#ignoringCase.add(inLowerCase(uri), place);
-    else this.#asWritten.add(uri, place);
+    else if (ignoreCase && !uri.regex) (this.#ignoringCase ??= new Uris()).add(inLowerCase(uri), place);
+    else (this.#asWritten ??= new Uris()).add(uri, place);
   }
 
   first({ uri, ignoreCase }: RouteMatch): number {
     if (uri === undefined) return this.#all;
-    const ignoring = this.#ignoringCase.first(inLowerCase(uri));
-    const written = ignoreCase && !uri.regex ? Number.POSITIVE_INFINITY : this.#asWritten.first(uri);
-    return Math.min(this.#all, ignoring, written);
+    const ignoring = this.#ignoringCase?.first(inLowerCase(uri)) ?? Number.POSITIVE_INFINITY;
+    if (ignoreCase && !uri.regex) return Math.min(this.#all, ignoring);
+    return Math.min(this.#all, ignoring, this.#asWritten?.first(uri) ?? Number.POSITIVE_INFINITY);
   }
 }
 

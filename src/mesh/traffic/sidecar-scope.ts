@@ -2,6 +2,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { isServed } from "../objects/revision.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
+import { selectorText } from "../objects/selector-groups.ts";
 import { everyNamespace } from "./export-to.ts";
 import { fullHost, namespaceOfHost } from "./hosts.ts";
 import {
@@ -64,7 +65,7 @@ export function sidecarScopeOf(
   own: readonly Sidecar[],
   ofRoot: readonly Sidecar[],
 ): SidecarScope | undefined {
-  const inOrder = own.toSorted(sidecarsFirst);
+  const inOrder = firstOfEachSelector(own.toSorted(sidecarsFirst));
   const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
   const last = inOrder.findIndex(selectsAll);
   const used = last < 0 ? inOrder : inOrder.slice(0, last + 1);
@@ -72,6 +73,16 @@ export function sidecarScopeOf(
   if (last < 0 && ofAll === undefined) return undefined;
   const all = [...used, ...(last < 0 && ofAll !== undefined ? [ofAll] : [])].map((one) => egressOf(one, client));
   return all.some(({ importsAll }) => importsAll) ? undefined : new SidecarScope(all);
+}
+
+/** Without those of which an earlier one with the same labels takes all workloads. */
+function firstOfEachSelector(inOrder: readonly Sidecar[]): readonly Sidecar[] {
+  const first = new Map<string, Sidecar>();
+  for (const sidecar of inOrder) {
+    const key = selectorText(selectorOfSidecar(sidecar) ?? {});
+    if (!first.has(key)) first.set(key, sidecar);
+  }
+  return [...first.values()];
 }
 
 /** The namespaces whose sidecars are the first to use a VirtualService: its own, and those that its hosts and exportTo name. */

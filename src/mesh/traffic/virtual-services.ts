@@ -71,8 +71,12 @@ export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
 /** Every destination and mirror with a subset, even if it receives no requests, which is cheaper to compute. */
 export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
   const found: WeightedDestination["destination"][] = [];
-  for (const { route } of [...spec.http, ...spec.tcp, ...spec.tls])
+  const add = ({ route }: Pick<HttpRoute, "route">) => {
     for (const { destination } of route) if (destination.subset) found.push(destination);
+  };
+  spec.http.forEach(add);
+  spec.tcp.forEach(add);
+  spec.tls.forEach(add);
   for (const { mirror, mirrors } of spec.http) {
     if (mirror?.subset) found.push(mirror);
     for (const { destination } of mirrors) if (destination.subset) found.push(destination);

@@ -114,6 +114,13 @@ export const waypointBindingOfNamespace = (
 ): WaypointBinding | undefined => mesh.get(waypointBinding, namespace);
 
 /**
+ * Whether these labels of a Service say that it is the one of a waypoint or of an east-west gateway, which has no waypoint
+ * itself (fetchWaypointForService). Those of ingress gateways can have one.
+ */
+export const isOfMeshGateway = (labels: Labels): boolean => meshGateways.has(labels[managedGateway] ?? "");
+const meshGateways: ReadonlySet<string> = new Set(["istio.io-mesh-controller", "istio.io-eastwest-controller"]);
+
+/**
  * The waypoint for requests to a Service. Its own labels take precedence over those of its namespace, even if the
  * waypoint that they name is not usable (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
  * fetchWaypointForService). Waypoints themselves have no waypoint.
@@ -123,7 +130,7 @@ export function waypointBindingOfService(
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
 ): WaypointBinding | undefined {
-  if (service.metadata.labels[managedGateway] !== undefined) return undefined;
+  if (isOfMeshGateway(service.metadata.labels)) return undefined;
   const named = waypointNamed(service.metadata.labels, service.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: service.metadata.namespace, traffic: "service", mesh } as const;

@@ -57,6 +57,16 @@ export const authorizationPolicyAllowsEveryone = defineRule({
   summary: "The rules of an ALLOW policy restrict nobody who is not named, so they cancel every default deny.",
   why: 'ALLOW policies are additive: one matching rule allows a request (Istio pilot/pkg/security/authz/model/model.go New). A rule without values restricts nobody, and neither do negative values such as `notPaths` or `notNamespaces`, values that everybody meets such as `0.0.0.0/0` or a list of all methods, and rules that together leave nothing out. `principals: ["*"]` and `namespaces: ["*"]` require only that the caller has some identity of the mesh.',
   fix: "Name the callers in `from` (principals, namespaces, serviceAccounts or requestPrincipals). To deny everything by default, leave `rules` out.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Callers that no policy names get answers, and no request to these workloads gets 403 any more, unless a DENY policy matches it.",
+    wayOut:
+      "Delete the policy or apply its previous version: the default deny and the other ALLOW policies count again within seconds.",
+    silentWhen:
+      "The policy is for an ingress gateway, which expects callers from outside the mesh, or it has action DENY or AUDIT. Where a DENY policy denies everything, an ALLOW policy cancels nothing.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {

@@ -31,8 +31,18 @@ export const authorizationPolicyHttpOnTcp = defineRule({
   tags: ["authorization"],
   summary:
     "A rule with attributes of HTTP applies to a port that is declared as TCP, where it denies more or allows nothing.",
-  why: "A proxy does not parse HTTP on a port whose Service declares TCP, TLS or a database protocol. There it leaves attributes of HTTP out of DENY rules, so that a rule with methods or paths alone denies every connection, and drops ALLOW rules that have one (Istio pilot/pkg/security/authz/builder/builder.go, model/model.go Generate).",
+  why: "A proxy does not parse HTTP on a port whose Service declares TCP, TLS or a database protocol. There it leaves attributes of HTTP out of DENY rules, so that a rule with methods or paths alone denies every connection, and drops ALLOW rules that have one (Istio pilot/pkg/security/authz/builder/builder.go, pilot/pkg/security/authz/model/model.go Generate).",
   fix: "List the HTTP ports in `ports` of the operation, and write a rule without attributes of HTTP for the TCP ports. If the port serves HTTP, correct the name or the appProtocol of the Service's port.",
+  incident: {
+    symptoms: ["access-denied"],
+    proxies: ["sidecar", "gateway"],
+    seen: "Connections to the TCP port are closed as soon as they are made: the DENY rule matches all of them, or the ALLOW rule that was meant for the port does not exist there. Requests to the HTTP ports behave as intended.",
+    wayOut:
+      "Apply the previous version of the policy. If it has always been so, add the HTTP ports to `ports` of the operation.",
+    silentWhen:
+      "The policy is in the root namespace, the Service has no selector, or its port declares no protocol, so that the proxy detects it.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfHttpPolicy, policy);

@@ -33,6 +33,16 @@ export const authorizationPolicyNeedsMtls = defineRule({
   summary: "A policy names callers by their identity, and the workloads accept callers that have none.",
   why: "Principals, namespaces and service accounts come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody.",
   fix: "Require mTLS first: a PeerAuthentication with mode STRICT for these workloads. Or deny what is not allowed with an ALLOW policy, which plaintext does not get around.",
+  incident: {
+    symptoms: ["open-access", "access-denied"],
+    proxies: ["sidecar", "waypoint", "ztunnel"],
+    seen: "A caller without a proxy gets an answer that the DENY rule should refuse. Where mTLS is disabled, every caller of an ALLOW rule gets 403.",
+    wayOut:
+      "Name what is allowed in an ALLOW policy: callers in plaintext match none of its identities. Then require mTLS when no caller in plaintext is left.",
+    silentWhen:
+      "The policy is in the root namespace, it is not certain that the workloads are in the mesh, or the DENY rule names only identities that it excludes (`notNamespaces`), which callers without an identity match.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfIdentityPolicy, policy);

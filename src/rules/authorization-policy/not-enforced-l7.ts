@@ -53,6 +53,15 @@ export const authorizationPolicyNotEnforcedL7 = defineRule({
   summary: "A policy uses HTTP attributes or an external authorizer, but only ztunnel enforces it.",
   why: "A policy without targetRefs is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel does not parse HTTP. It drops ALLOW rules with HTTP attributes, so that everyone is denied. It removes HTTP attributes from DENY rules, so that a rule without other attributes denies nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). It never receives policies with action CUSTOM.",
   fix: "Create a waypoint for the namespace and attach the policy to it with `targetRefs`. In policies for ztunnel, use only ports and identities.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["ztunnel"],
+    seen: "An ALLOW rule with methods, paths or hosts denies everybody; a DENY rule with them alone denies nobody. ztunnel logs no attribute of HTTP.",
+    wayOut:
+      "For denied callers: apply an ALLOW policy with their principals and ports alone. For callers that get in: deny them by principal, or restrict them with an ALLOW policy for ztunnel.",
+    silentWhen: "The policy has targetRefs, or no workload that it applies to is ambient.",
+    page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
+  },
 
   *check(policy, mesh) {
     const scope = mesh.get(scopeBeyondZtunnel, policy);

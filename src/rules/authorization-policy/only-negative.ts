@@ -14,6 +14,15 @@ export const authorizationPolicyOnlyNegative = defineRule({
   summary: "A rule of an ALLOW policy has only negative values, so it allows everything else, to everyone.",
   why: "A negative value such as `notPaths` only narrows the rule that it is in. A rule that requires nothing matches every other request, and one rule that matches allows a request, whatever other policies of the workload say (Istio pilot/pkg/security/authz/model/model.go New). Usually a DENY policy was meant.",
   fix: "To forbid what is listed, write a policy with action DENY and the positive values (`paths` instead of `notPaths`). To allow only some callers, name them in `from`.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Callers that no policy names get answers for everything that the rule does not list.",
+    wayOut: "Apply the previous version, or delete the rule: what the other ALLOW policies allow stays allowed.",
+    silentWhen:
+      "A rule that also requires something, such as principals; and in protected namespaces, where authorization-policy-allows-everyone reports the rule if it opens them.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, { settings }) {
     if (actionOf(policy) !== "ALLOW" || !isEnforced(policy, settings)) return;

@@ -14,6 +14,15 @@ export const authorizationPolicyRulesSplit = defineRule({
   summary: "One rule has the callers and the next has the operations, where one rule with both was probably intended.",
   why: "Rules are alternatives, and all parts of one rule must match (Istio pilot/pkg/security/authz/model/model.go New). As two list items, `- from` allows these callers every operation, and `- to` allows every caller these operations.",
   fix: "Remove the dash before `to` (or `when`), so that it belongs to the rule with `from`. If every caller may use these operations, write that rule before the one with `from`.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Callers that the policy does not name get answers for these operations, and those that it names may do more than was meant.",
+    wayOut: "Apply the previous version, or join the two list items into one rule.",
+    silentWhen:
+      "The policy has action DENY, or the operations of the second rule are usually public, such as health checks.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy) {
     const { rules } = policy.spec;

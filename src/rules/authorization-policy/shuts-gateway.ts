@@ -47,6 +47,15 @@ export const authorizationPolicyShutsGateway = defineRule({
   summary: "An ALLOW policy at an ingress gateway is for some hosts, so requests for all its other hosts are denied.",
   why: "Once a workload has an ALLOW policy, every request that no rule matches is denied (Istio pilot/pkg/security/authz/builder/builder.go). At a gateway, the first policy for one host closes the gateway for the hosts of all other teams.",
   fix: "Use action DENY with notPaths, notMethods or other negative values for this host, or add rules for the other hosts of the gateway.",
+  incident: {
+    symptoms: ["access-denied"],
+    proxies: ["gateway"],
+    seen: "Requests for hosts of other teams get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
+    wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
+    silentWhen:
+      "No VirtualService with a full host name is known for the gateway, or some ALLOW rule there is for every host.",
+    page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
+  },
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfHostPolicy, policy)) {

@@ -1,10 +1,21 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import {
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointBindingOfServiceEntry,
+  waypointOfService,
+  waypointOfServiceEntry,
+} from "../../mesh/waypoints/bindings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 /** The kinds that a policy can be attached to (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). */
@@ -48,7 +59,19 @@ const gatewaysTargetedByPolicy = relation(
   index("KubernetesGateway", nameOf),
 );
 
-const reads = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
+/** A policy that targets Services or ServiceEntries, and its namespace, whose labels can name their waypoint. */
+const namespaceOfTargets = relation(
+  "namespaceOfTargets",
+  index("AuthorizationPolicy", (policy, settings) => {
+    const kinds = targetRefsOf(policy).map(targetKindOf);
+    const isForServices = kinds.includes("Service") || kinds.includes("ServiceEntry");
+    return isForServices && isServed(policy, settings) ? [policy.metadata.namespace] : [];
+  }),
+  namespaceByName,
+);
+
+const targeted = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
+const reads = [...targeted, namespaceOfTargets, waypointBinding, waypointOfService, waypointOfServiceEntry] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyTargetNotFound = defineRule({
@@ -59,14 +82,28 @@ export const authorizationPolicyTargetNotFound = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "The target of a policy does not exist or cannot have policies, so the policy has no effect.",
-  why: "A policy with targetRefs applies only to its targets in the policy's own namespace. A GatewayClass is a valid target only in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). The policy no longer applies to workloads.",
+  summary:
+    "The target of a policy does not exist, uses no waypoint or cannot have policies, so the policy has no effect.",
+  why: "A policy with targetRefs applies only to its targets in the policy's own namespace. One that targets a Service or a ServiceEntry is enforced by its waypoint alone: sidecars and ztunnel do not read it (Istio pilot/pkg/serviceregistry/ambient/policies.go WaypointPolicyStatusCollection). A GatewayClass is a valid target only in the root namespace, for waypoints (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). The policy no longer applies to workloads.",
   fix: "Target a Service, ServiceEntry or Gateway in the policy's own namespace, with its group. To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.",
+  incident: {
+    symptoms: ["no-effect", "open-access"],
+    proxies: ["gateway", "waypoint"],
+    seen: "What the policy should deny is answered, or what it should allow gets 403 because another policy denies by default.",
+    wayOut: "Correct the name of the target. If the waypoint or Gateway was deleted, apply it again.",
+    silentWhen: "Kinds of targets of which the mesh view has no information.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     if (!isServed(policy, mesh.settings)) return;
     const isSingular = policy.spec.targetRefs.length === 0;
-    const place = { namespace: policy.metadata.namespace, known: knownTargets(policy, mesh), mesh };
+    const place = {
+      namespace: policy.metadata.namespace,
+      known: knownTargets(policy, mesh),
+      mesh,
+      of: mesh.related(namespaceOfTargets, policy)[0],
+    };
     for (const [i, ref] of targetRefsOf(policy).entries())
       yield* problemsOf(ref, isSingular ? ["spec", "targetRef"] : ["spec", "targetRefs", i], place);
   },
@@ -74,12 +111,15 @@ export const authorizationPolicyTargetNotFound = defineRule({
 
 interface Place {
   readonly namespace: string;
-  /** `kind name` of the existing objects. */
-  readonly known: ReadonlySet<string>;
+  /** The existing objects, by `kind name`. */
+  readonly known: ReadonlyMap<string, Target>;
   readonly mesh: View;
+  /** The namespace itself, if the policy targets Services or ServiceEntries. */
+  readonly of: Namespace | undefined;
 }
 
-function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place): Iterable<Problem> {
+function* problemsOf(ref: TargetRef, at: Path, place: Place): Iterable<Problem> {
+  const { namespace, known, mesh } = place;
   const kind = targetKindOf(ref);
   if (kind === undefined)
     yield {
@@ -101,6 +141,7 @@ function* problemsOf(ref: TargetRef, at: Path, { namespace, known, mesh }: Place
       fix: `Create ${ref.kind} ${namespace}/${ref.name} first, or correct the name of the target.`,
       evidence: [absent(kind, namespace, ref.name)],
     };
+  else yield* withoutWaypoint(ref, at, place);
 }
 
 function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }: View): Iterable<Problem> {
@@ -118,7 +159,31 @@ function* ofClass({ name }: TargetRef, at: Path, namespace: string, { settings }
     };
 }
 
-function knownTargets(policy: AuthorizationPolicy, mesh: View): ReadonlySet<string> {
-  const found = reads.flatMap((related): readonly AnyObject[] => mesh.related(related, policy));
-  return new Set(found.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
+type Target = ObjectOf<"Service" | "ServiceEntry" | "KubernetesGateway">;
+
+function knownTargets(policy: AuthorizationPolicy, mesh: View): ReadonlyMap<string, Target> {
+  const found = targeted.flatMap((related): readonly Target[] => mesh.related(related, policy));
+  return new Map(found.map((target) => [`${target.kind} ${target.metadata.name}`, target]));
 }
+
+/** A waypoint that is asked for and cannot be used is reported where it is asked for. */
+function* withoutWaypoint(ref: TargetRef, at: Path, { known, mesh, of }: Place): Iterable<Problem> {
+  const target = known.get(`${targetKindOf(ref)} ${ref.name}`);
+  if (target === undefined || target.kind === "KubernetesGateway" || of === undefined || of.implied) return;
+  const binding =
+    target.kind === "Service"
+      ? waypointBindingOfService(target, of, mesh)
+      : waypointBindingOfServiceEntry(target, of, mesh);
+  if (!isForOthers(binding)) return;
+  yield {
+    at,
+    message: `${idOf(target)} uses no waypoint, so the policy has no effect there`,
+    fix: "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+    related: [target],
+    evidence: [target, of],
+  };
+}
+
+/** Whether there is no waypoint, or that of the namespace is only for requests to the addresses of pods. */
+const isForOthers = (binding: WaypointBinding | undefined): boolean =>
+  binding === undefined || (binding.by === "namespace" && binding.trouble === "other traffic");

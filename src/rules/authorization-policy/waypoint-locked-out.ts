@@ -19,6 +19,16 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
     "A policy is attached to a waypoint, and no policy allows the waypoint itself to reach the workloads behind it.",
   why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, deny it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Then ztunnel denies every request that the waypoint allows.",
   fix: "Apply an ALLOW policy without targetRefs that names the waypoint's principal and selects the workloads.",
+  incident: {
+    symptoms: ["reset"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Every request through the waypoint fails with status 503. ztunnel at the server logs `allow policies exist, but none allowed` with the identity of the waypoint as the source.",
+    wayOut:
+      "Apply the ALLOW policy of the fix; it opens the workloads to the waypoint alone. Or delete the policy with targetRefs, if it is new.",
+    silentWhen:
+      "An ALLOW policy names the waypoint or every identity, no policy without targetRefs is for the workloads, or the workloads are not known.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
 
   *check(policy, mesh) {
     const { settings } = mesh;

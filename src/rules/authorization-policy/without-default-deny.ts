@@ -36,6 +36,16 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
   summary: "An ALLOW policy protects the workloads that it selects, and there is no default deny for the others.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies, pilot/pkg/security/authz/builder/builder.go). An ALLOW policy with a selector has no effect on the rest of its namespace.",
   fix: "Create the default deny first: apply an AuthorizationPolicy with `spec: {}` in this namespace, then the ALLOW policies. Flux, Argo CD and Helm may apply them in any order.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Workloads of the namespace that no policy selects answer every caller, while those that the policy selects deny as intended.",
+    wayOut:
+      "Create the default deny only after an ALLOW policy for each caller that the other workloads need: it denies everything else at once.",
+    silentWhen:
+      "The policy is in the root namespace, a default deny of the mesh applies, or ALLOW policies select each workload of the namespace, one by one.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(policy, mesh) {
     const { rootNamespace } = mesh.settings;

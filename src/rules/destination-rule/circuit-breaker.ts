@@ -19,6 +19,16 @@ export const destinationRuleCircuitBreaker = defineRule({
     "A circuit breaker in a protected namespace keeps pods that fail, ejects every pod, or lets one request through.",
   why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. A limit of 1 from an example answers 503 to every second request that arrives at the same time.",
   fix: "Set outlierDetection with a maxEjectionPercent of at most 50, and limits that are above the usual load.",
+  incident: {
+    symptoms: ["overflow"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A limit of 1 answers 503 with flag `UO` under the least load. Without outlierDetection, a share of the requests fails as long as one pod fails. With maxEjectionPercent 100, all requests get 503 with flag `UH` after a few errors.",
+    wayOut:
+      "Delete the connectionPool or outlierDetection that was added last: the defaults of Istio have no such limits.",
+    silentWhen:
+      "A DestinationRule without limits, such as one with subsets alone. Which limits a service needs is not known.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/circuit-breaking/",
+  },
 
   *check(rule, { settings }) {
     if (!isServed(rule, settings)) return;

@@ -40,6 +40,15 @@ export const destinationRuleHidesSubset = defineRule({
     "A DestinationRule for clients replaces the one of the service, without the subsets that they are routed to.",
   why: "A client uses the DestinationRule of its own namespace instead of that of the service; they are not merged (Istio pilot/pkg/model/push_context.go destinationRule). If a VirtualService routes its requests to a subset that only the other one defines, Envoy has no cluster for it and answers 503.",
   fix: "Define the subsets in this DestinationRule as well, or change the DestinationRule of the service instead.",
+  incident: {
+    symptoms: ["no-cluster"],
+    proxies: ["sidecar"],
+    seen: "Only clients in the namespace of this DestinationRule get 503, and clients in other namespaces none.",
+    wayOut: "Delete this DestinationRule: its clients then use that of the service, which has the subset.",
+    silentWhen:
+      "The rule is in the root namespace or in that of the service, where virtual-service-subset-not-found reports the missing subset, or no client in its namespace has a sidecar.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(rule, mesh) {
     const { namespace } = rule.metadata;

@@ -38,6 +38,14 @@ export const destinationRuleNeverUsed = defineRule({
   summary: "No client uses a DestinationRule, or not those that it is exported to.",
   why: "For a service, istiod looks for DestinationRules in the namespace of the client, then in that of the service, then in the root namespace (Istio pilot/pkg/model/push_context.go destinationRule). One in any other namespace counts for clients of that namespace alone, whatever its exportTo, and one for a host that is no service counts for nobody. TLS settings, circuit breakers and subsets in it have no effect.",
   fix: "Move the DestinationRule to the namespace of the service, or correct its host. If it is for clients of its own namespace, say so with `exportTo: [.]`.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Clients use other TLS, other limits or no subset of this DestinationRule. `istioctl proxy-config clusters` shows another object, or none, in the column DESTINATION RULE.",
+    wayOut: "Nothing is broken by this object. If clients need its settings, move it to the namespace of the service.",
+    silentWhen: "The host is a wildcard, or not all Services and ServiceEntries of the mesh are known.",
+    page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
+  },
 
   *check(rule, mesh) {
     const host = hostOfRule(rule, mesh.settings);

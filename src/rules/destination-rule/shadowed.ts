@@ -14,6 +14,15 @@ export const destinationRuleShadowed = defineRule({
   summary: "Another DestinationRule for the same host is used instead, or its settings count in the merge.",
   why: "Of several DestinationRules for one host in one namespace, the traffic policy of the oldest that has one counts as a whole, and of two subsets with one name the older (Istio pilot/pkg/model/destination_rule.go mergeDestinationRule). Of different namespaces, only one is used, and rules with another exportTo are not merged. istiod reports none of this.",
   fix: "Put the settings for a host into one DestinationRule.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Clients do not use the TLS settings, the limits or the subset of this object. `istioctl proxy-config clusters` shows the objects that count in the column DESTINATION RULE.",
+    wayOut:
+      "Nothing changes until the other object is deleted or gets older neighbours. Put the settings that are needed into the one that counts.",
+    silentWhen: "Both objects say the same, or they have different subsets only.",
+    page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
+  },
 
   *check(rule, mesh) {
     const host = hostOfRule(rule, mesh.settings);

@@ -15,6 +15,8 @@ import {
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
 import type { MeshView } from "../../view/view.ts";
 
+type Subset = DestinationRule["spec"]["subsets"][number];
+
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
@@ -25,28 +27,36 @@ export const destinationRuleSubsetEmpty = defineRule({
   summary: "Requests are routed to a subset whose labels no workload of the service has.",
   why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label with another value, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
+  incident: {
+    symptoms: ["no-endpoints"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Only the share of the requests that goes to this subset fails.",
+    wayOut:
+      "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
+    silentWhen:
+      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known.",
+    page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
+  },
 
   *check(rule, mesh) {
-    const { settings } = mesh;
-    if (!isServed(rule, settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
+    if (!isServed(rule, mesh.settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
       if (pods === undefined || pods.all.length === 0) continue;
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (isPlaced(subset) || !areVersions(subset, pods)) continue;
-        mesh.visited(pods.all.length);
-        yield* problemOf({ rule, i, service }, mesh);
+        if (areVersions(subset, pods, mesh)) yield* problemOf({ rule, i, service }, mesh);
       }
     }
   },
 });
 
 /** Whether pods of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
-function areVersions({ labels }: DestinationRule["spec"]["subsets"][number], pods: Labelled<Workload>): boolean {
-  if (pods.selected(labels).length > 0) return false;
-  const keys = Object.keys(labels);
+function areVersions(subset: Subset, pods: Labelled<Workload>, mesh: MeshView): boolean {
+  if (isPlaced(subset) || pods.selected(subset.labels).length > 0) return false;
+  const keys = Object.keys(subset.labels);
+  mesh.visited(pods.all.length);
   return pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
 }
 
@@ -84,7 +94,7 @@ const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>
 const rollouts = "argo-rollouts.argoproj.io/";
 
 /** Labels that istiod or a controller adds to pods. */
-const isPlaced = ({ labels }: DestinationRule["spec"]["subsets"][number]): boolean =>
+const isPlaced = ({ labels }: Subset): boolean =>
   Object.keys(labels).some(
     (key) =>
       key === "rollouts-pod-template-hash" ||

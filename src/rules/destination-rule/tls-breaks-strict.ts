@@ -28,6 +28,15 @@ export const destinationRuleTlsBreaksStrict = defineRule({
     "A DestinationRule uses plaintext, or SIMPLE or MUTUAL TLS, for a workload whose sidecar accepts only the mesh's own mTLS.",
   why: "The client's proxy uses what the DestinationRule says, and the sidecar of a STRICT workload resets every connection without a certificate of the mesh (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/security/authn/policy_applier.go). For protected namespaces, destination-rule-plaintext reports plaintext.",
   fix: "Remove `tls`, so that auto mTLS applies, or set ISTIO_MUTUAL. TLS that the application terminates is sent inside the mesh's mTLS.",
+  incident: {
+    symptoms: ["reset"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "All requests of clients that use the DestinationRule fail, and those of other clients succeed.",
+    wayOut: "Remove `tls` from the DestinationRule, or delete it: auto mTLS applies again within seconds.",
+    silentWhen:
+      "The host is outside the mesh, or its workloads are not STRICT. destination-rule-plaintext reports plaintext for protected namespaces.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(rule, mesh) {
     if (!setsClientTls(rule)) return;

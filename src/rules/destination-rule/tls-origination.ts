@@ -22,6 +22,16 @@ export const destinationRuleTlsOrigination = defineRule({
   summary: "TLS to a host outside the mesh is not verified, goes to a plaintext port, or uses mesh certificates.",
   why: "With insecureSkipVerify, Envoy accepts every certificate (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamClusterTLSContext). Without subjectAltNames, it compares the name of the certificate only for HTTP and only if sni is not set (setAutoSniAndAutoSanValidation), so anyone with a certificate of a public CA can answer. ISTIO_MUTUAL sends the certificate of the mesh, which a server outside does not know.",
   fix: "Use mode SIMPLE or MUTUAL with subjectAltNames, and caCertificates if the CA is a private one.",
+  incident: {
+    symptoms: ["protection-missing", "reset"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A missing check of the certificate is not visible in traffic. TLS to a plaintext port and ISTIO_MUTUAL to a server outside fail with 503 and `TLS_error` in the access log.",
+    wayOut:
+      "Apply the previous version. If requests fail, try without `tls` only if the application speaks TLS itself.",
+    silentWhen:
+      "The host is in the mesh, the ServiceEntry or the DestinationRule has subjectAltNames, or Envoy takes the name from HTTP requests.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
+  },
 
   *check(rule, mesh) {
     const host = hostOfRule(rule, mesh.settings);

@@ -65,6 +65,15 @@ export const envoyFilterAffectsProtected = defineRule({
     "A new or changed EnvoyFilter patches the proxies of a namespace, or a changed label makes an old one apply.",
   why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh.",
   fix: "Ask the owner of the namespace to review the patches. If the filter is for other workloads, set their workloadSelector. Most use cases have their own API: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
+  incident: {
+    symptoms: ["foreign-code"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Whatever the patches do: from removed authorization to proxies that refuse their configuration. `istioctl proxy-status` and the configuration of one proxy before and after show it.",
+    wayOut: "Delete the EnvoyFilter: istiod sends the proxies their configuration without it within seconds.",
+    silentWhen:
+      "The filter already patched the same proxies in the same way, or only ambient workloads are in the namespace, whose ztunnel no EnvoyFilter patches.",
+    page: "https://istio.io/latest/docs/reference/config/networking/envoy-filter/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

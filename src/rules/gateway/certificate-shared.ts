@@ -41,6 +41,14 @@ export const gatewayCertificateShared = defineRule({
     "Two Gateways serve different hosts with one certificate on the same port, so browsers get 404 for one of them.",
   why: "A browser reuses an HTTP/2 connection for every host that the certificate is for. The connection belongs to the server of the first host (Istio pilot/pkg/networking/core/gateway.go builds one filter chain and one set of routes for each HTTPS server), which does not know the other host and answers 404.",
   fix: "Serve all hosts of a certificate by one server of one Gateway, with a wildcard or a list of hosts, and bind the VirtualServices of all of them to it.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Browsers get 404 for one of the hosts, and not always; curl, which opens a connection for each host, gets an answer.",
+    wayOut: "Delete the newer Gateway, or add its host to the server of the older one.",
+    silentWhen: "The Gateways serve on other ports or at other proxies, or have certificates of different names.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(gateway, mesh) {
     const others = mesh

@@ -14,6 +14,15 @@ export const gatewayConflict = defineRule({
   summary: "Servers of Gateways for the same proxies cannot be beside each other, so that one of them does not work.",
   why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with TLS whose host an older one has on the same port, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
   fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
+  incident: {
+    symptoms: ["no-route", "config-refused"],
+    proxies: ["gateway"],
+    seen: "Requests for a host of the server that is left out get 404, or another certificate than theirs. If Envoy refuses the listener, the whole port keeps its old configuration.",
+    wayOut: "Delete the newer of the two Gateways, or its server: the older one is complete again at once.",
+    silentWhen:
+      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged.",
+    page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
+  },
 
   *check(gateway, mesh) {
     for (const conflict of serverConflictsOf(gateway, mesh))

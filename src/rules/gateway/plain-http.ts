@@ -13,6 +13,15 @@ export const gatewayPlainHttp = defineRule({
   summary: "A Gateway of a protected namespace accepts requests over plain HTTP and does not redirect them to HTTPS.",
   why: "Without `tls.httpsRedirect`, the gateway forwards plain HTTP requests as they are (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig sets RequireTls only then). Everybody between the client and the gateway can read and change them, with their cookies and tokens.",
   fix: "Set `tls: { httpsRedirect: true }` on this server, and serve the hosts with HTTPS. If a load balancer in front of the gateway terminates TLS, add an exception.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: ["gateway"],
+    seen: "`curl -I http://HOST/` answers 200 instead of a redirect (301).",
+    wayOut: "Set httpsRedirect. If HTTPS is not ready yet, limit the host to clients that may use plain HTTP.",
+    silentWhen:
+      "The server redirects, or it speaks HTTPS. A redirect by the application itself or by a VirtualService is not looked at.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/",
+  },
 
   *check(gateway, { settings }) {
     if (!isServed(gateway, settings)) return;

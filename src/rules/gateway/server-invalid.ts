@@ -11,6 +11,14 @@ export const gatewayServerInvalid = defineRule({
   summary: "Istio rejects the Gateway because a server is invalid.",
   why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateGateway). If that webhook is unavailable, not installed or set to Ignore, the Gateway is stored, and istiod ignores it or sends Envoy a listener that Envoy refuses: then all servers of that port keep their old configuration, those of other Gateways too, and new gateway pods have none.",
   fix: "Correct the field, or remove it.",
+  incident: {
+    symptoms: ["api-refused", "config-refused"],
+    proxies: ["gateway"],
+    seen: "`kubectl apply` fails with a message of `validation.istio.io`. Where that webhook does not answer, the gateway keeps its old configuration for the whole port, and new gateway pods do not serve it.",
+    wayOut: "Apply the previous version of the Gateway.",
+    silentWhen: "The Gateway is valid for istiod and in conflict with another one: gateway-conflict reports that.",
+    page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
+  },
 
   *check(gateway) {
     for (const refusal of gatewayRefusalsOf(gateway)) yield refusal;

@@ -1,40 +1,56 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { visibleTo } from "../../mesh/traffic/export-to.ts";
 import { hostOwnersParameter, type HostOwnership, ownershipOf } from "../../mesh/traffic/host-ownership.ts";
 import { covers, fullHost } from "../../mesh/traffic/hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
-type Subject = ObjectOf<"VirtualService" | "Gateway" | "KubernetesGateway" | "ServiceEntry">;
+type Subject = ObjectOf<"VirtualService" | "Gateway" | "KubernetesGateway" | "KubernetesRoute" | "ServiceEntry">;
 
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
-  subject: ["VirtualService", "Gateway", "KubernetesGateway", "ServiceEntry"],
-  reads: [],
+  subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
+  reads: [hostsOfRoute],
+  worksWithout: ["KubernetesGateway", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },
   summary: "An object uses a host that a policy gives to other namespaces.",
-  why: "Istio knows no owner of a host: whoever writes a VirtualService, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). The field hostOwners of a MeshwardPolicy says which namespaces may.",
+  why: "Istio knows no owner of a host: whoever writes a VirtualService, a route of the Gateway API, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). The field hostOwners of a MeshwardPolicy says which namespaces may.",
   fix: "Use a host of your own namespace, move the object to a namespace that owns the host, or ask its owners to change hostOwners of the policy.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests for the host are answered by services of another namespace.",
+    wayOut: "Delete the object, or remove the host from it: the routes of the owner count again within seconds.",
+    silentWhen:
+      "No policy has hostOwners, no entry covers the host, or only clients of the object's own namespace see it.",
+    page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
+  },
 
-  *check(object, { settings }, { hostOwners }) {
+  *check(object, mesh, { hostOwners }) {
+    const { settings } = mesh;
     if (hostOwners.length === 0 || !isRead(object, settings)) return;
     const ownership = ownershipOf(hostOwners);
-    for (const { at, host, namespace, isOffer } of claimsOf(object, settings))
+    const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, settings);
+    for (const { at, host, namespace, isOffer, by } of claims)
       for (const owned of againstClaim(ownership, { host, namespace, isOffer }))
         yield {
           at,
           message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${owned.host === host.toLowerCase() ? "" : `, which "${host}" includes or is part of`}`,
           key: JSON.stringify([host, owned.host]),
+          ...(by === undefined ? {} : { related: [by], evidence: [by] }),
         };
   },
 });
 
 const isRead = (object: Subject, settings: MeshSettings): boolean =>
-  object.kind === "KubernetesGateway" || isServed(object, settings);
+  object.kind === "KubernetesGateway" || object.kind === "KubernetesRoute" || isServed(object, settings);
 
 interface Claim {
   readonly at: Path;
@@ -43,12 +59,17 @@ interface Claim {
   readonly namespace: string;
   /** A gateway offers hosts, and routes use them: an offer of a wildcard takes no narrower host from anybody. */
   readonly isOffer: boolean;
+  /** The object that decides which hosts these are; undefined: the subject alone. */
+  readonly by?: ObjectOf<"KubernetesGateway" | "ServiceEntry"> | undefined;
 }
 
-const againstClaim = (ownership: HostOwnership, { host, namespace, isOffer }: Omit<Claim, "at">) =>
+const againstClaim = (ownership: HostOwnership, { host, namespace, isOffer }: Omit<Claim, "at" | "by">) =>
   ownership.against(namespace, host).filter((owned) => !isOffer || covers(owned.host, host.toLowerCase()));
 
-function claimsOf(object: Subject, settings: MeshSettings): Iterable<Claim> {
+const routedBy = (route: KubernetesRoute, mesh: MeshView<typeof hostsOfRoute>): readonly Claim[] =>
+  mesh.get(hostsOfRoute, route).map((one) => ({ ...one, namespace: route.metadata.namespace, isOffer: false }));
+
+function claimsOf(object: Exclude<Subject, KubernetesRoute>, settings: MeshSettings): Iterable<Claim> {
   if (object.kind === "Gateway") return offersOf(object);
   if (object.kind === "KubernetesGateway") return listenersOf(object);
   const { namespace } = object.metadata;

@@ -1,7 +1,10 @@
 import { absent } from "../../engine/evidence.ts";
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import type { Path } from "../../kube/read.ts";
+import type { Service } from "../../mesh/membership/services.ts";
+import { type BackendObject, backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const httpRouteBackendNotFound = defineRule({
   id: "http-route-backend-not-found",
@@ -10,9 +13,19 @@ export const httpRouteBackendNotFound = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
-  summary: "A route of the Gateway API sends requests to a Service, or to a port of it, that does not exist.",
+  summary:
+    "A route of the Gateway API sends requests to a Service, a port of it or a kind of backend that does not exist.",
   why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination).",
   fix: "Correct the name, the namespace or the port of the backend, or create the Service first. The port is that of the Service, not of its pods.",
+  incident: {
+    symptoms: ["backend-error"],
+    proxies: ["gateway", "waypoint"],
+    seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
+    wayOut: "Apply the previous version of the route, or give the backend weight 0.",
+    silentWhen:
+      "The backend has weight 0 and is not a mirror, is of another kind than Service, or the Services are not known.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
     const services = new Map(
@@ -22,10 +35,9 @@ export const httpRouteBackendNotFound = defineRule({
     );
     for (const { at, ref, isMirror } of backendsOf(route)) {
       const { kind, namespace, name } = backendOf(ref, route);
-      if (kind !== "Service") continue;
-      const service = services.get(`${namespace}/${name}`);
       const effect = isMirror ? "requests are not mirrored" : "requests to it get 500";
-      if (name.includes("."))
+      if (kind !== "Service") yield* ofOtherKind(ref, at, effect);
+      else if (name.includes("."))
         yield {
           at: [...at, "name"],
           message: `${JSON.stringify(name)} is a host name; a backend is named by its Service and its namespace, so all rules of this route are invalid`,
@@ -37,20 +49,61 @@ export const httpRouteBackendNotFound = defineRule({
           message: `The backend ${namespace}/${name} has no port, so all rules of this route are invalid`,
           fix: "Set the port of the Service.",
         };
-      else if (service === undefined)
-        yield {
-          at,
-          message: `Service ${namespace}/${name} does not exist: ${effect}`,
-          evidence: [absent("Service", namespace, name)],
-          ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
-        };
-      else if (service.spec.type !== "ExternalName" && !service.spec.ports.some(({ port }) => port === ref.port))
-        yield {
-          at: [...at, "port"],
-          message: `${idOf(service)} has no port ${ref.port}: ${effect}`,
-          related: [service],
-          evidence: [service],
-        };
+      else
+        yield* ofService(services.get(`${namespace}/${name}`), { namespace, name, port: ref.port, at, effect }, mesh);
     }
   },
 });
+
+interface Wanted {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  readonly at: Path;
+  readonly effect: string;
+}
+
+function* ofService(service: Service | undefined, wanted: Wanted, mesh: Pick<MeshView, "knowsAll">): Iterable<Problem> {
+  const { namespace, name, port, at, effect } = wanted;
+  if (service === undefined)
+    yield {
+      at,
+      message: `Service ${namespace}/${name} does not exist: ${effect}`,
+      evidence: [absent("Service", namespace, name)],
+      ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
+    };
+  else if (service.spec.type !== "ExternalName" && !service.spec.ports.some((one) => one.port === port))
+    yield {
+      at: [...at, "port"],
+      message: `${idOf(service)} has no port ${port}: ${effect}`,
+      related: [service],
+      evidence: [service],
+    };
+}
+
+/**
+ * In these two groups only a Service and a `Hostname`, which stands for a host of a ServiceEntry, are backends
+ * (buildDestination). Other groups can belong to extensions.
+ */
+function* ofOtherKind(
+  { group = "", kind = "Service", namespace }: BackendObject,
+  at: Path,
+  effect: string,
+): Iterable<Problem> {
+  if (group !== "" && group !== istioGroup) return;
+  if (group === istioGroup && kind === "Hostname") {
+    if (namespace)
+      yield {
+        at: [...at, "namespace"],
+        message: "A backend of kind Hostname has no namespace, so all rules of this route are invalid",
+        fix: "Remove `namespace`: a host is looked up as clients in the namespace of the route see it.",
+      };
+    return;
+  }
+  yield {
+    at,
+    message: `No requests are sent to a ${kind} of group ${JSON.stringify(group)}: ${effect}`,
+    fix: `Name a Service. For a host of a ServiceEntry, write \`group: ${istioGroup}\`, \`kind: Hostname\` and the host as \`name\`.`,
+  };
+}
+const istioGroup = "networking.istio.io";

@@ -12,6 +12,14 @@ export const httpRouteHostMismatch = defineRule({
   summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
   why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, hostnameAllowedByIsolation).",
   fix: "Add a listener for the host to the Gateway, or correct the hostname.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Requests for the host get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NoMatchingListenerHostname`, if no host is offered.",
+    wayOut: "Apply the previous version of the route or of the Gateway.",
+    silentWhen: "The route has no hostnames, or one of its parents is not known and may offer the host.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
     const parents = mesh.get(routeAcceptances, route);

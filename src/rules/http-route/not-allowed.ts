@@ -12,8 +12,16 @@ export const httpRouteNotAllowed = defineRule({
   tags: ["gateway"],
   summary:
     "No listener of a Gateway allows routes of this namespace or of this kind, so the route has no effect there.",
-  why: "A listener accepts only routes of the Gateway's own namespace, unless `allowedRoutes.namespaces` says otherwise, and only the kinds of its protocol: HTTPRoute and GRPCRoute for HTTP and HTTPS, TLSRoute for TLS, TCPRoute for TCP (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, gatewaycommon/conversion.go GenerateGatewaySupportedKinds).",
+  why: "A listener accepts only routes of the Gateway's own namespace, unless `allowedRoutes.namespaces` says otherwise, and only the kinds of its protocol: HTTPRoute and GRPCRoute for HTTP and HTTPS, TLSRoute for TLS, TCPRoute for TCP (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds).",
   fix: "Allow the namespace or the kind in `allowedRoutes` of the listener, or use a Gateway of the route's own namespace.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Requests get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NotAllowedByListeners`.",
+    wayOut: "Apply the previous version of the Gateway, or of the labels of the namespace that its listener selects.",
+    silentWhen: "Another listener of the Gateway that the parent names allows the route.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
     for (const { at, gateway, result } of mesh.get(routeAcceptances, route))

@@ -4,6 +4,8 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import type { Service } from "../../mesh/membership/services.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
 import {
   gatewaysOfRoute,
@@ -13,37 +15,64 @@ import {
   type Referenced,
   servicesOfRoute,
 } from "../../mesh/gateways/routes.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 
-const reads = [gatewaysOfRoute, servicesOfRoute] as const;
+/** A route of the Gateway API and the ServiceEntries that it names as its parents. */
+const serviceEntriesOfRoute = relation(
+  "serviceEntriesOfRoute",
+  index("KubernetesRoute", (route) =>
+    route.spec.parentRefs.flatMap((ref) => {
+      const { kind, namespace, name } = parentOf(ref, route);
+      return kind === "ServiceEntry" ? [`${namespace}/${name}`] : [];
+    }),
+  ),
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) ? [`${entry.metadata.namespace}/${entry.metadata.name}`] : [],
+  ),
+);
+
+const reads = [gatewaysOfRoute, servicesOfRoute, serviceEntriesOfRoute] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteParentNotFound = defineRule({
   id: "http-route-parent-not-found",
   subject: "KubernetesRoute",
   reads,
-  worksWithout: ["KubernetesGateway", "Service"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A parent of a route does not exist, or has no listener with this name or port, so the route has no effect there.",
-  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, Service, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404.",
+    "A parent of a route does not exist, is of a kind that has no routes, or has no listener or port of this name or number, so the route has no effect there.",
+  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference).",
   fix: "Correct the name, the namespace, the sectionName or the port of the parent, or create the parent first.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway", "waypoint"],
+    seen: "Requests get 404 at the gateway, or do not follow the route. The status of the route has no parent, or its condition `Accepted` is False.",
+    wayOut: "Apply the Gateway again if it was deleted, or the previous version of the route.",
+    silentWhen: "Parents of other kinds, such as ListenerSets, and kinds that are not known.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
 
   *check(route, mesh) {
-    const gateways = byName(mesh.related(gatewaysOfRoute, route));
-    const services = byName(mesh.related(servicesOfRoute, route));
+    const found = {
+      Gateway: byName(mesh.related(gatewaysOfRoute, route)),
+      Service: byName(mesh.related(servicesOfRoute, route)),
+      ServiceEntry: byName(mesh.related(serviceEntriesOfRoute, route)),
+    };
     for (const [i, ref] of route.spec.parentRefs.entries()) {
       const parent = parentOf(ref, route);
-      const name = `${parent.namespace}/${parent.name}`;
       const at = ["spec", "parentRefs", i];
-      const gateway = parent.kind === "Gateway" ? gateways.get(name) : undefined;
-      if (gateway !== undefined) yield* withoutListener(gateway, ref, route, at);
-      else if (parent.kind === "Gateway" && mesh.knows("KubernetesGateway"))
-        yield missing("KubernetesGateway", parent, at, mesh);
-      else if (parent.kind === "Service" && mesh.knows("Service") && !services.has(name))
-        yield missing("Service", parent, at, mesh);
+      if (parent.kind === "other") {
+        yield* ofWrongGroup(ref, at);
+        continue;
+      }
+      const kind = parent.kind === "Gateway" ? "KubernetesGateway" : parent.kind;
+      const object = found[parent.kind].get(`${parent.namespace}/${parent.name}`);
+      if (object === undefined && mesh.knows(kind)) yield missing(kind, parent, at, mesh);
+      else if (object?.kind === "KubernetesGateway") yield* withoutListener(object, ref, route, at);
+      else if (object?.kind === "Service") yield* withoutPort(object, ref, at);
     }
   },
 });
@@ -71,14 +100,45 @@ function* withoutListener(
   };
 }
 
-type ParentKind = "KubernetesGateway" | "Service";
+/** Istio does not compare the port of a Service, and no client sends requests to one that does not exist. */
+function* withoutPort(service: Service, { port }: ParentRef, at: Path): Iterable<Problem> {
+  if (!port || service.spec.ports.some((one) => one.port === port)) return;
+  yield {
+    at,
+    message: `${idOf(service)} has no port ${port}, so the route has no effect there`,
+    related: [service],
+    evidence: [service],
+  };
+}
+
+/** The kinds that can be parents, with their groups. Others can belong to other controllers. */
+const groups: ReadonlyMap<string, string> = new Map([
+  ["Gateway", "gateway.networking.k8s.io"],
+  ["Service", ""],
+  ["ServiceEntry", "networking.istio.io"],
+]);
+
+function* ofWrongGroup(
+  { group = "gateway.networking.k8s.io", kind = "Gateway" }: ParentRef,
+  at: Path,
+): Iterable<Problem> {
+  const right = groups.get(kind);
+  if (right === undefined) return;
+  yield {
+    at,
+    message: `No route applies to a parent ${kind} of group ${JSON.stringify(group)}, so it has no effect there`,
+    fix: `Write \`group: ${right === "" ? '""' : right}\` for a parent of kind ${kind}.`,
+  };
+}
+
+type ParentKind = "KubernetesGateway" | "Service" | "ServiceEntry";
 
 function missing(kind: ParentKind, { namespace, name }: Referenced, at: Path, mesh: View): Problem {
-  const shown = kind === "Service" ? "Service" : "Gateway";
+  const shown = kind === "KubernetesGateway" ? "Gateway" : kind;
   return {
     at,
     message: `${shown} ${namespace}/${name} does not exist, so the route has no effect there`,
     evidence: [absent(kind, namespace, name)],
-    ...(mesh.knowsAll(kind) ? {} : { guess: `all ${shown}s` }),
+    ...(mesh.knowsAll(kind) ? {} : { guess: kind === "ServiceEntry" ? "all ServiceEntries" : `all ${shown}s` }),
   };
 }

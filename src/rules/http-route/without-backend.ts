@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { weightOf } from "../../mesh/gateways/routes.ts";
+import { weightInCel, weightOf } from "../../mesh/gateways/routes.ts";
 
 export const httpRouteWithoutBackend = defineRule({
   id: "http-route-without-backend",
@@ -11,6 +11,20 @@ export const httpRouteWithoutBackend = defineRule({
   summary: "A rule of a route has no backend with a weight above 0, so all its requests fail.",
   why: "Without a redirect, HTTP requests then get 500 and other connections are closed (Istio pilot/pkg/config/kube/gateway/conversion.go convertHTTPRoute, convertGRPCRoute, convertTLSRoute).",
   fix: "Add a backend, set a weight above 0, or remove the rule.",
+  incident: {
+    symptoms: ["backend-error"],
+    proxies: ["gateway", "waypoint"],
+    seen: "All requests of the rule get 500, and connections of TLS and TCP are closed.",
+    wayOut: "Apply the previous version of the route.",
+    silentWhen: "The rule redirects, or has a filter of an extension, which may answer the requests.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
+
+  cel: {
+    problems: `(has(object.spec) && has(object.spec.rules) ? object.spec.rules : [])
+.filter(r, !(has(r.filters) && r.filters.exists(f, has(f.type) && f.type in ['RequestRedirect', 'ExtensionRef'])))
+.map(r, (has(r.backendRefs) ? r.backendRefs : []).map(b, ${weightInCel})).filter(weights, weights.all(w, w <= 0))`,
+  },
 
   *check({ spec, originKind }) {
     const effect = ["HTTPRoute", "GRPCRoute"].includes(originKind)

@@ -16,8 +16,18 @@ export const injectionRevisionUnserved = defineRule({
   since: "0.1.0",
   tags: ["revisions"],
   summary: "A label asks for sidecars of a revision that is neither a control plane nor a tag, so pods get none.",
-  why: "Each control plane and each tag has its own injector, which selects its name exactly (Istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml); `istio-injection: enabled` is for the revision or the tag `default`. Pods that no injector selects start without a sidecar and without any message.",
+  why: "Each control plane and each tag has its own injector, which selects its name exactly (Istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, manifests/charts/istio-control/istio-discovery/templates/revision-tags-mwc.yaml); `istio-injection: enabled` is for the revision or the tag `default`. Pods that no injector selects start without a sidecar and without any message.",
   fix: "Use the revision or a tag of a control plane that is installed, or install the control plane first.",
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar"],
+    seen: "Pods that were created since have one container less, `READY 1/1`, and no proxy; older pods keep theirs. Calls to STRICT workloads fail from the new pods.",
+    wayOut:
+      "Set the label to a revision or a tag that exists (`istioctl tag list`), then `kubectl rollout restart` the workloads that have pods without a sidecar.",
+    silentWhen:
+      "The mesh config is not known, so that no revision is; and pods of a namespace that asks for ambient mode.",
+    page: "https://istio.io/latest/docs/ops/common-problems/injection/",
+  },
 
   *check(object, mesh) {
     // Without a mesh config, the control planes are not known.

@@ -18,6 +18,14 @@ export const kubernetesServiceHostClaimed = defineRule({
   summary: "A ServiceEntry claims the host or the address of a Service, so that clients reach something else.",
   why: "Clients in the namespace of the ServiceEntry use it instead of the Service; in other namespaces the Kubernetes Service wins (Istio pilot/pkg/model/sidecar.go selectServices; for ztunnel src/state/service.rs find_best_match). A ServiceEntry whose host is a short name such as `api.payments` takes that name from the Service for every client that it is exported to (pilot/pkg/networking/core/httproute.go dedupeDomains). In the namespace of the Service, its endpoints are added to those of the Service (pilot/pkg/model/endpointshards.go).",
   fix: "Give the ServiceEntry a host that no Service has, and no address of a Service.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Clients in the namespace of the ServiceEntry, or all that use a short name, reach other addresses than the pods of the Service. `istioctl proxy-config endpoints` shows these addresses.",
+    wayOut: "Delete the ServiceEntry: its clients reach the Service again within seconds.",
+    silentWhen: "The ServiceEntry is a wildcard, or no client that the claim matters for sees it (`exportTo`).",
+    page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
+  },
 
   *check(service, mesh) {
     for (const entry of mesh.related(serviceEntriesClaimingService, service)) {

@@ -9,7 +9,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { hostOfService, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 /** A namespace and the VirtualServices, of any namespace, that route requests of sidecars for a host in it. */
 const virtualServicesForHostsIn = relation(
@@ -23,13 +23,21 @@ const virtualServicesForHostsIn = relation(
   }),
 );
 
-const reads = [servicesOfNamespace, virtualServicesForHostsIn, callsOfNamespace] as const;
-type View = MeshView<(typeof reads)[number]>;
+/** What uses the Services of a namespace, by their hosts. */
+const usersOfServices = fact(
+  "usersOfServices",
+  "Namespace",
+  [virtualServicesForHostsIn, callsOfNamespace],
+  (namespace, mesh): ReadonlyMap<string, readonly User[]> => usersIn(namespace, mesh),
+);
+/** Only a change that deletes a Service asks for its users, so a change of what uses it introduces nothing. */
+const users = forWording(usersOfServices);
+type View = MeshView<typeof virtualServicesForHostsIn | typeof callsOfNamespace>;
 
 export const kubernetesServiceInUse = defineRule({
   id: "kubernetes-service-in-use",
   subject: "Namespace",
-  reads,
+  reads: [servicesOfNamespace, users],
   worksWithout: ["VirtualService", "AdmissionWebhook"],
   mode: "warn",
   since: "0.1.0",
@@ -37,17 +45,29 @@ export const kubernetesServiceInUse = defineRule({
     "A Service is deleted although clients still call it by the host that a VirtualService routes, or the API server does.",
   why: "A VirtualService for the host of a Service needs the Service: without it, the name has no address, and sidecars have the routes at port 80 only (Istio pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Without the Service of a webhook with failurePolicy Fail, the API server refuses every object that the webhook is for. What still sends requests to the Service is reported by virtual-service-destination-not-found, a waypoint that is still named by waypoint-not-found.",
   fix: "Remove the VirtualService or the webhook configuration first, then the Service.",
+  incident: {
+    symptoms: ["no-address", "webhook-fails"],
+    proxies: ["sidecar", "gateway"],
+    seen: "Clients cannot resolve the name of the Service. If it backed an admission webhook, writes that the webhook is for fail.",
+    wayOut:
+      "Apply the Service again. It gets another cluster IP, which clients find by its name; connections that were open are lost.",
+    silentWhen:
+      "Only routes to the Service are left (virtual-service-destination-not-found), a waypoint (waypoint-not-found), or the namespace itself is deleted.",
+    page: "https://kubernetes.io/docs/concepts/services-networking/service/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const left = new Set(after.mesh.related(servicesOfNamespace, after.object).map(({ metadata }) => metadata.name));
-    const deleted = before.mesh
-      .related(servicesOfNamespace, before.object)
-      .filter(({ metadata }) => !left.has(metadata.name));
+    const there = before.mesh.related(servicesOfNamespace, before.object);
+    const now = after.mesh.related(servicesOfNamespace, after.object);
+    // The list is the same one if no Service changes.
+    if (there === now) return;
+    const left = new Set(now.map(({ metadata }) => metadata.name));
+    const deleted = there.filter(({ metadata }) => !left.has(metadata.name));
     if (deleted.length === 0) return;
-    const users = usersIn(after.object, after.mesh);
+    const known = after.mesh.get(users, after.object);
     for (const service of deleted)
-      for (const [how, user] of users.get(hostOfService(service, after.mesh.settings.domain)) ?? [])
+      for (const [how, user] of known.get(hostOfService(service, after.mesh.settings.domain)) ?? [])
         yield {
           at: [],
           message: `${idOf(service)} is deleted, and ${idOf(user)} still ${how}`,
@@ -59,12 +79,11 @@ export const kubernetesServiceInUse = defineRule({
 
 type User = readonly [how: string, user: AnyObject];
 
-/** What uses the Services of a namespace, by their hosts. */
 function usersIn(namespace: Namespace, mesh: View): ReadonlyMap<string, readonly User[]> {
-  const users = new Map<string, User[]>();
+  const found = new Map<string, User[]>();
   const add = (host: string, user: User) => {
-    const there = users.get(host);
-    if (there === undefined) users.set(host, [user]);
+    const there = found.get(host);
+    if (there === undefined) found.set(host, [user]);
     else there.push(user);
   };
   for (const virtualService of mesh.related(virtualServicesForHostsIn, namespace))
@@ -76,7 +95,7 @@ function usersIn(namespace: Namespace, mesh: View): ReadonlyMap<string, readonly
     if (!called.has(`${host} ${idOf(webhook)}`)) add(host, ["makes the API server call it", webhook]);
     called.add(`${host} ${idOf(webhook)}`);
   }
-  return users;
+  return found;
 }
 
 /** Then another rule reports the destination. */

@@ -19,6 +19,15 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     "A VirtualService of another namespace routes the requests that clients of other namespaces send to a Service.",
   why: "A sidecar uses the VirtualServices that are exported to its namespace, of whichever namespace, the oldest first (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices). Such a VirtualService can send the requests for a host elsewhere, mirror them, or rewrite their headers, for every client that it is exported to. Only the own clients of its namespace are its owner's business. VirtualServices of the root namespace belong to those who run the mesh.",
   fix: "Limit the VirtualService to clients of its own namespace with `exportTo: [.]`, or let the owner of the Service write it in the namespace of the Service.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar"],
+    seen: "Clients of other namespaces are answered by another service, with changed headers, or with other timeouts, and the VirtualService of the owner has no effect for them.",
+    wayOut: "Delete the VirtualService of the other namespace, or limit it with `exportTo: [.]`.",
+    silentWhen:
+      "It is exported to its own namespace only, it applies only at gateways, or it is in the root namespace.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
 
   *check(service, mesh) {
     const found = new Set(claims.flatMap((relation) => mesh.related(relation, service)));

@@ -16,8 +16,18 @@ export const meshConfigWeakened = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies or its access logs.",
-  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). The default proxy config applies to every proxy.",
+  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, pilot/pkg/model/authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). The default proxy config applies to every proxy.",
   fix: "Copy the mesh-wide policies into the new root namespace before moving it, give every host a DestinationRule with ISTIO_MUTUAL before disabling auto mTLS, and add an alias only for a domain whose certificate authority is as trustworthy as that of this mesh.",
+  incident: {
+    symptoms: ["plaintext", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Depending on the field: requests without mTLS, policies in the old root namespace without effect, identities of another domain that policies accept, or no access log.",
+    wayOut:
+      "Apply the previous ConfigMap. istiod reads it again without a restart; what proxies get only when they start, such as the default proxy config, needs a restart of the pods that started meanwhile.",
+    silentWhen:
+      "The field has no effect on protection, or the ConfigMap is that of a revision that has no control plane.",
+    page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
+  },
 
   *compare(before, after) {
     const [old, now] = [before.object.mesh, after.object.mesh];

@@ -33,6 +33,15 @@ export const namespaceAuthorizationOpened = defineRule({
   summary: "Callers whom no policy names may send requests that nobody unnamed could send before.",
   why: "A rule of an ALLOW policy without positive callers (principals, namespaces, serviceAccounts, requestPrincipals or narrow ipBlocks) allows its operations to anybody who reaches the port, also without a certificate (Istio pilot/pkg/security/authz/model/generator.go: `notPrincipals` and `notNamespaces` match callers without an identity). Methods, paths, hosts and headers are chosen by the caller, and `principals: [*]` or `namespaces: [*]` accept every workload of the mesh. authorization-policy-allows-everyone and namespace-default-deny-removed report policies that allow everything.",
   fix: "Name the callers in `from` of the rule: principals, namespaces, serviceAccounts or requestPrincipals. If anybody may send these requests, add their paths to the parameter harmlessPaths of this rule.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
+    wayOut: "Delete the policy that the message names, or apply its previous version.",
+    silentWhen:
+      "The paths are listed in harmlessPaths, the place is an ingress gateway, which expects callers from outside, or the default deny is lost altogether, which namespace-default-deny-removed reports.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));

@@ -35,6 +35,15 @@ export const namespaceAuthorizationWidened = defineRule({
   summary: "Callers may send requests that they could not send before.",
   why: "ALLOW policies are additive (Istio pilot/pkg/security/authz/builder/builder.go): each rule adds callers and operations, and a CUSTOM policy that is removed no longer calls its provider. Often that is the purpose of the change; the warning says who gains what. namespace-authorization-opened reports callers whom no policy names, and namespace-deny-weakened reports what a DENY policy no longer denies.",
   fix: "Check that the callers in the message should be allowed to send these requests.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "The callers in the message get answers to the requests in the message.",
+    wayOut: "If it was not intended, delete the policy that the message names, or apply its previous version.",
+    silentWhen:
+      "Policies were rewritten and allow the same, or another rule reports the same change with a graver reason.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));

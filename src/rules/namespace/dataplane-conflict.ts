@@ -31,6 +31,14 @@ export const namespaceDataplaneConflict = defineRule({
   summary: "The labels of a namespace request both sidecars and ambient, or have an unknown value.",
   why: 'Istio compares values exactly: `istio.io/dataplane-mode` enrolls only with "ambient" (cni/pkg/util/enablement_selector.go), `istio-injection` injects only with "enabled" (the selectors of manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Any other value silently leaves pods out of the mesh. With both labels, injected pods have a sidecar and the others are ambient, so policies for one of the two do not apply to all pods.',
   fix: "Label the namespace `istio.io/dataplane-mode: ambient`, or `istio-injection: enabled` (or `istio.io/rev`), and only one of the three.",
+  incident: {
+    symptoms: ["outside-mesh", "no-effect"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "With an unknown value, pods are outside the mesh. With both data planes, policies with methods and paths apply to the pods with a sidecar and not to the others.",
+    wayOut: "Keep the label of the data plane that the running pods use, and remove the other one.",
+    silentWhen: "Only one of the labels is set, or injection is disabled on purpose beside a revision label.",
+    page: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
+  },
 
   cel: { problems: problemsInCel() },
 

@@ -14,9 +14,8 @@ import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { managedGateway } from "../../mesh/objects/labels.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
@@ -30,6 +29,16 @@ export const namespaceDefaultDenyMissing = defineRule({
   summary: "A namespace, a workload or a waypoint in it has no default deny.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint enforces only policies that name it in targetRefs, so even a mesh-wide default deny does not apply to it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "A caller that no policy names gets an answer from workloads without an ALLOW policy.",
+    wayOut:
+      "Nothing is broken. Write ALLOW policies for the callers that the access log shows, and then the default deny.",
+    silentWhen:
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, it only warns.",
+    page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
+  },
 
   *check(namespace, mesh) {
     yield* problemsOf({ object: namespace, mesh });
@@ -169,7 +178,7 @@ function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
 }
 
 function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): string | readonly [] {
-  if (labels[managedGateway] !== undefined) return [];
+  if (isOfMeshGateway(labels)) return [];
   const { name } = namespace.metadata;
   const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
   return named === undefined || named === "none" || named.namespace !== name ? [] : keyOfWaypoint(named.name);

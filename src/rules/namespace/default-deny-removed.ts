@@ -25,6 +25,16 @@ export const namespaceDefaultDenyRemoved = defineRule({
   summary: "The change removes the default deny of a namespace, a workload or a waypoint.",
   why: "Requests to a workload are denied by default as long as an enforced ALLOW policy, or a DENY policy that matches everything, selects it (Istio pilot/pkg/security/authz/builder/builder.go). A policy loses this effect if it is deleted, gets a selector or targetRefs, becomes a dry run, or gets another revision or action. An ALLOW policy that matches everyone cancels all others.",
   fix: "Keep the policy that denies by default, or create a replacement first. To decommission workloads, delete them before their policies.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Requests that got 403 before the change get answers.",
+    wayOut:
+      "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
+    silentWhen:
+      "Something else denies by default, such as a policy of the mesh; every workload that is left has its own ALLOW policy; or the workloads are gone.",
+    page: "https://istio.io/latest/docs/ops/best-practices/security/",
+  },
 
   *compare(before, after) {
     if (isTerminating(before.object) || isTerminating(after.object)) return;

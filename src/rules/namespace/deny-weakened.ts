@@ -20,6 +20,15 @@ export const namespaceDenyWeakened = defineRule({
   summary: "A DENY policy no longer denies requests that it denied before, and they are allowed now.",
   why: "DENY policies take precedence over ALLOW policies (Istio pilot/pkg/security/authz/builder/builder.go), so that many gates are built on them. A DENY policy denies less if it is deleted, emptied or narrowed, becomes a dry run, or gets another action, revision, selector or targetRefs; ztunnel ignores the parts of its rules that only have HTTP attributes (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). A policy that is replaced by another one that denies the same loses nothing.",
   fix: "Keep the DENY policy, or create one that denies these requests first.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "The requests in the message, which got 403 before, get answers.",
+    wayOut: "Apply the previous DENY policy; the message names it.",
+    silentWhen:
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, or the loss is part of a lost default deny, which namespace-default-deny-removed reports.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));

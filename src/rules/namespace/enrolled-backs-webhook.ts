@@ -21,6 +21,16 @@ export const namespaceEnrolledBacksWebhook = defineRule({
   summary: "A namespace in the mesh with mode STRICT contains a Service that the API server calls.",
   why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects in the whole cluster can no longer be written, or are written without a review.",
   fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
+  incident: {
+    symptoms: ["webhook-fails"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "Objects that the webhook is for cannot be created or changed anywhere in the cluster; with failurePolicy Ignore, they are stored without a review.",
+    wayOut:
+      "Apply the PeerAuthentication of the fix for the port of the webhook; if the API server refuses that as well, delete the webhook configuration for the time being.",
+    silentWhen:
+      "The workloads accept plaintext at the port, the API server calls a URL, or the Service and its pods are not known.",
+    page: "https://istio.io/latest/docs/ops/common-problems/security-issues/",
+  },
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;

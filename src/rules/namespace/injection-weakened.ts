@@ -45,6 +45,16 @@ export const namespaceInjectionWeakened = defineRule({
     "The configuration of the sidecar injector leaves pods of a namespace, or some of their ports, outside the mesh.",
   why: "The injector decides with its ConfigMap which pods get a sidecar (Istio pkg/kube/inject/inject.go injectRequired) and which ports the sidecar captures (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml). A pod without a sidecar accepts all traffic, without mTLS or any policy. Running pods keep their sidecar until they are created again.",
   fix: "Revert the ConfigMap of the injector, or write a MeshwardException with an end date.",
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar"],
+    seen: "Pods that are created after the change have no sidecar, or one that does not capture some ports. Pods that run keep theirs until they are restarted.",
+    wayOut:
+      "Apply the previous ConfigMap of the injector, then `kubectl rollout restart` the workloads whose pods were created meanwhile.",
+    silentWhen:
+      "The change concerns another revision, pods that say themselves what they want, or templates, which Meshward does not read.",
+    page: "https://istio.io/latest/docs/ops/common-problems/injection/",
+  },
 
   *compare(before, after) {
     const now = after.mesh.related(injectorConfigsOfNamespace, after.object);

@@ -19,6 +19,16 @@ export const namespaceLeavesMesh = defineRule({
   summary: "The labels that enroll a namespace in the mesh are removed or overridden.",
   why: "When the label is removed, ztunnel stops capturing running pods immediately (Istio cni/pkg/util/enablement_selector.go Matches). Sidecars stay until pods are recreated, and are not injected into new pods; a namespace that changes from ambient to sidecars has pods without either until they are recreated (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). Without either, mTLS is neither required nor offered, and PeerAuthentications and AuthorizationPolicies have no effect.",
   fix: "Keep the label. To migrate from sidecars to ambient, set `istio.io/dataplane-mode: ambient` in the change that removes `istio-injection` or `istio.io/rev`.",
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "With ambient, at once: calls arrive without an identity, and policies do not apply. With sidecars: when pods are created.",
+    wayOut:
+      "Put the label back. ztunnel captures the pods again at once; pods that were created without a sidecar need `kubectl rollout restart`.",
+    silentWhen:
+      "The namespace is being deleted, only gateways run in it, its workloads enroll themselves, or the change from sidecars to ambient is made in one step.",
+    page: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
+  },
 
   *compare(before, after) {
     const [old, now] = [before.object, after.object];

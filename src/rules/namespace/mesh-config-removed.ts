@@ -14,6 +14,14 @@ export const namespaceMeshConfigRemoved = defineRule({
   summary: "The mesh config of the control plane that configures the proxies of a namespace is deleted.",
   why: "A control plane without its ConfigMap `istio` or `istio-<revision>` uses Istio's default mesh config (pilot/pkg/bootstrap/mesh.go getConfigurationSources, pkg/config/mesh/mesh.go DefaultMeshConfig): other trust domains, providers, path normalization and discovery than its policies were written for. In an uninstallation, it shows that the control plane goes while proxies of the namespace still need it.",
   fix: "Move the namespace to another revision and restart its workloads before its control plane is removed.",
+  incident: {
+    symptoms: ["access-denied", "no-telemetry"],
+    proxies: ["sidecar"],
+    seen: "Since istiod uses its defaults, policies with action CUSTOM whose provider is gone deny every request that they match, paths are normalized in another way, and logs and spans for providers are not sent.",
+    wayOut: "Apply the ConfigMap again; istiod reads it without a restart.",
+    silentWhen: "No proxy of a protected namespace has this revision, or the ConfigMap was never there.",
+    page: "https://istio.io/latest/docs/setup/upgrade/canary/",
+  },
 
   *compare(before, after) {
     const { metadata } = after.object;

@@ -19,6 +19,15 @@ export const namespaceMeshMtlsWeakened = defineRule({
   summary: "The mesh-wide mTLS mode of the root namespace is no longer STRICT.",
   why: "Namespaces without a PeerAuthentication of their own inherit the mode of the root namespace (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications): all of them accept callers without a certificate after the change. For protected namespaces, namespace-mtls-weakened denies it.",
   fix: "Keep a PeerAuthentication with mode STRICT and without a selector in the root namespace.",
+  incident: {
+    symptoms: ["plaintext"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Namespaces without a PeerAuthentication of their own accept callers without a certificate.",
+    wayOut:
+      "Apply the PeerAuthentication with mode STRICT in the root namespace again. Callers in plaintext that appeared meanwhile fail then: the metric above shows them.",
+    silentWhen: "Another mesh-wide policy still requires mTLS, or the mode was not STRICT before.",
+    page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
+  },
 
   /** mesh-config-weakened reports another root namespace. */
   *compare(before, after) {

@@ -168,6 +168,15 @@ export const namespaceMeshSettingsWeakened = defineRule({
   summary: "The mesh config takes protection from a namespace.",
   why: "Workloads accept certificates of the trust domain, its aliases and the trust domains of additional certificate authorities (Istio pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation), and policies treat aliases as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). Paths are compared after they are normalized. An extension provider decides for policies with action CUSTOM (pilot/pkg/security/authz/builder/extauthz.go), the injector takes the interception mode from the mesh config, and without auto mTLS sidecars send plaintext (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings; manifests/charts/istio-control/istio-discovery/files/injection-template.yaml).",
   fix: "Revert the mesh config, or write a MeshwardException with an end date.",
+  incident: {
+    symptoms: ["open-access", "plaintext"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Depending on the field: certificates of another trust domain are accepted, policies with paths do not match any more, a provider that does not answer lets requests pass, or sidecars send plaintext.",
+    wayOut:
+      "Apply the previous ConfigMap of the mesh; istiod reads it without a restart. The interception mode of running pods is as it was when they were created.",
+    silentWhen: "No policy of the namespace depends on the field, or no proxy of the namespace uses this revision.",
+    page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
+  },
 
   *compare(before, after) {
     const { object } = after;

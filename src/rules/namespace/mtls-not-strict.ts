@@ -18,6 +18,16 @@ export const namespaceMtlsNotStrict = defineRule({
   summary: "Workloads of a namespace, or one of their ports, accept plaintext.",
   why: "Without a PeerAuthentication, the mode is PERMISSIVE (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): callers without a certificate are accepted, have no identity, and no rule for principals or namespaces matches them. namespace-mtls-weakened reports the change that causes it for existing workloads; this rule also reports workloads that are created afterwards, and what existed before.",
   fix: "Apply a PeerAuthentication with mode STRICT, without a selector, in this namespace or in the root namespace, before the workloads.",
+  incident: {
+    symptoms: ["plaintext"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "A call without a certificate gets an answer: `curl` from a pod outside the mesh.",
+    wayOut:
+      "Nothing is broken. `meshward explain namespace/NAMESPACE --mesh cluster --strict` shows which callers would fail before you require mTLS.",
+    silentWhen:
+      "The namespace is the root namespace or is being deleted, its workloads are outside the mesh (namespace-not-in-mesh), or an exception accepts the policy that causes it.",
+    page: "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/",
+  },
 
   *check(namespace, mesh) {
     yield* problemsOf({ object: namespace, mesh });

@@ -19,6 +19,16 @@ export const namespaceMtlsWeakened = defineRule({
   summary: "A workload or port that refused plaintext accepts it after the change.",
   why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
+  incident: {
+    symptoms: ["plaintext"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "A call without a certificate, which was reset before the change, gets an answer.",
+    wayOut:
+      "Apply the policy that required mTLS again; the message names it. Callers in plaintext that appeared meanwhile fail then.",
+    silentWhen:
+      "Workloads or ports accepted plaintext before, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
+    page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -13,6 +13,14 @@ export const namespaceNotDiscovered = defineRule({
   summary: "A namespace is in the mesh, and the discoverySelectors of its control plane leave it out.",
   why: "A control plane reads no policy, route or Service of a namespace that none of its `discoverySelectors` selects (Istio pkg/kube/namespace/filter.go Filter, pilot/pkg/config/kube/crdclient/client.go), while injection and istio-cni do not use them. Its workloads have proxies that enforce only the policies of the root namespace.",
   fix: "Give the namespace the labels that the discoverySelectors in the mesh config select, or take it out of the mesh.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Policies and routes of the namespace do not apply, although its pods have proxies. Clients reach its Services at the address that DNS gives them, as unknown hosts and without mTLS.",
+    wayOut: "Put the label back that the discoverySelectors select. istiod reads the namespace without a restart.",
+    silentWhen: "The mesh config has no discoverySelectors or is not known, or the namespace is not in the mesh.",
+    page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
+  },
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;

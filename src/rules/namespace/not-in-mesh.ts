@@ -17,6 +17,15 @@ export const namespaceNotInMesh = defineRule({
   summary: "No label enrolls a namespace in the mesh, or some of its workloads opt out.",
   why: "Traffic of pods that neither a sidecar nor ztunnel captures reaches the container directly (Istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, cni/pkg/util/enablement_selector.go Matches): PeerAuthentications and AuthorizationPolicies of the namespace have no effect. A namespace in which only gateways run needs no label. workload-outside-mesh reports workloads that opt out when they are written; this rule reports them when the Namespace is.",
   fix: `Label the namespace \`${dataplaneMode}: ambient\` or \`istio-injection: enabled\`, or do not protect it.`,
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "Callers without a certificate get answers, and the policies of the namespace do not apply.",
+    wayOut:
+      "Nothing is broken by itself. Before you enroll the namespace, look with `--strict` which callers would fail; ambient needs no restart.",
+    silentWhen: "The namespace is the root namespace, is being deleted, or contains only gateways.",
+    page: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
+  },
 
   *check(namespace, mesh) {
     // The workloads of the root namespace are the control plane.

@@ -19,6 +19,15 @@ export const namespaceProtectionRemoved = defineRule({
   summary: "The label by which a policy protects a namespace is removed.",
   why: "Rules for protected namespaces (mTLS, default deny, allowed callers) no longer apply to later changes there.",
   fix: "Keep the label. To stop protecting the namespace, ask a member of the policy's groups to remove the label.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: [],
+    seen: "Meshward admits changes in the namespace that it denied before.",
+    wayOut:
+      "Put the label back, then run `meshward audit --mesh cluster --namespace NAMESPACE` for what changed meanwhile.",
+    silentWhen: "Policies protect the namespace by its name, or by another label that it still has.",
+    page: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/",
+  },
 
   cel: {
     problems: `has(object.metadata.deletionTimestamp) || (has(object.status) && has(object.status.phase) && object.status.phase == 'Terminating')

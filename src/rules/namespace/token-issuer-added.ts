@@ -68,6 +68,16 @@ export const namespaceTokenIssuerAdded = defineRule({
     "A RequestAuthentication accepts tokens of another issuer, or other keys, that satisfy the policies of a namespace.",
   why: "Whoever has the private keys of an issuer decides which principal and claims a token has (Istio pilot/pkg/security/authn/policy_applier.go convertToEnvoyJwtConfig). An AuthorizationPolicy that requires any request principal, or a claim, is satisfied by the tokens of every issuer that some RequestAuthentication of the workload accepts.",
   fix: "Ask the owner of the namespace whether the issuer may identify callers. Name the issuer in the policies: `requestPrincipals: [https://issuer.example.com/*]`.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests with tokens of the new issuer satisfy policies that require any token.",
+    wayOut:
+      "Delete the RequestAuthentication or apply its previous version: requests with tokens of the issuer are refused again.",
+    silentWhen:
+      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys was accepted before.",
+    page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

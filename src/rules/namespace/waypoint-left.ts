@@ -2,7 +2,13 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
-import { formatWaypoint, identityOfWaypoint, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isOfMeshGateway,
+  waypointNamed,
+  waypointTraffic,
+} from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
@@ -19,6 +25,16 @@ export const namespaceWaypointLeft = defineRule({
   summary: "Requests bypass the waypoint that enforced policies on them, or go to one with other policies.",
   why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
   fix: "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
+  incident: {
+    symptoms: ["waypoint-bypassed", "open-access"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Requests that got 403 at the waypoint get answers, with the identity of the client instead of that of the waypoint.",
+    wayOut:
+      "Put the label back, or apply the waypoint again; ztunnel sends new connections through it as soon as it is ready.",
+    silentWhen:
+      "The policies of ztunnel refuse every caller but the waypoint, the new waypoint has the same policies, or no policy was bound to the old one.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
 
   *compare(before, after) {
     for (const departure of departures(before, after)) yield problemOf(departure, after);
@@ -102,8 +118,7 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   const none = "no label names a waypoint any more";
   if (object === undefined) return none;
   const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
-  if (object.kind === "Service" && labels[managedGateway] !== undefined)
-    return `label ${managedGateway} makes it a gateway's own`;
+  if (object.kind === "Service" && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   return waypointNamed(labels, object.metadata.namespace) === "none" ? `label ${useWaypoint} is "none"` : none;
 }
 

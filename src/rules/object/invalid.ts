@@ -11,14 +11,24 @@ export const objectInvalid = defineRule({
   reads: [],
   mode: "deny",
   since: "0.1.0",
-  summary: "The API server would reject the manifest, because the definition of its kind does not allow it.",
-  why: "The object cannot be applied as it is: kubectl and server-side apply report an error (strict field validation for unknown fields), and clients without validation store it without the field. Only check reports this, for the kinds of Istio and of the Gateway API: in admission, the API server has validated the object before it asks Meshward. The definitions are those of the cluster (--mesh cluster, a capture) or of --crds, else those of one version of Istio and the Gateway API that are part of Meshward.",
-  fix: "Correct the manifest as the definition of its kind describes it.",
+  summary:
+    "The API server would reject the manifest, because the definition of its kind or the validation of istiod does not allow it.",
+  why: "The object cannot be applied as it is: kubectl and server-side apply report an error (strict field validation for unknown fields), and clients without validation store it without the field. Only check reports this, for the kinds of Istio and of the Gateway API: in admission, the API server has validated the object before it asks Meshward. What the definition allows is validated as istiod's webhook does it (Istio pkg/config/validation/validation.go). The definitions are those of the cluster (--mesh cluster, a capture) or of --crds, else those of one version of Istio and the Gateway API that are part of Meshward.",
+  fix: "Correct the manifest as the definition of its kind and Istio's reference describe it.",
+  incident: {
+    symptoms: ["api-refused"],
+    proxies: [],
+    seen: "`kubectl apply` and GitOps controllers fail with `strict decoding error: unknown field` or `Invalid value`.",
+    wayOut: "Apply the previous version of the manifest, or correct the field that the message names.",
+    silentWhen: "In admission, where the API server has validated the object. Definitions that are not known.",
+    page: "https://istio.io/latest/docs/ops/common-problems/validation/",
+  },
 
   *check({ invalid }) {
-    for (const { at, message, atMost } of invalid ?? []) {
+    for (const { at, message, atMost, fix } of invalid ?? []) {
       const key = `${at.join(".")}: ${message}`;
-      yield { at, message, key, ...(atMost === undefined ? {} : { atMost, fix: otherVersion }) };
+      if (atMost !== undefined) yield { at, message, key, atMost, fix: otherVersion };
+      else yield { at, message, key, ...(fix === undefined ? {} : { fix: `${fix}.` }) };
     }
   },
 });

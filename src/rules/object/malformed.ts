@@ -1,5 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds } from "../../kube/kinds.ts";
+import { scalarAdvice } from "../../kube/yaml-scalars.ts";
 
 export const objectMalformed = defineRule({
   id: "object-malformed",
@@ -11,9 +12,20 @@ export const objectMalformed = defineRule({
   summary: "A field has a type that differs from the schema of Kubernetes or Istio.",
   why: "The effect of the object is not known: the API server rejects it or drops the field, and no other rule checks an object that could be read only in part.",
   fix: "Change the field to the type that the schema of the kind requires.",
+  incident: {
+    symptoms: ["api-refused"],
+    proxies: [],
+    seen: "`kubectl apply` fails with a message about the type of the field, or the object is stored without it.",
+    wayOut: "Apply the previous version of the manifest, or correct the type.",
+    silentWhen: "Fields that no rule reads: object-invalid checks every field of a manifest.",
+    page: "https://istio.io/latest/docs/ops/common-problems/validation/",
+  },
 
   *check({ malformed }) {
-    for (const { at, expected, found } of malformed ?? [])
-      yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}` };
+    for (const { at, expected, found } of malformed ?? []) {
+      const advice = scalarAdvice(expected, found);
+      const fix = advice === undefined ? {} : { fix: `${advice}.` };
+      yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}`, ...fix };
+    }
   },
 });

@@ -21,9 +21,19 @@ export const peerAuthenticationPermissive = defineRule({
   summary: "A PeerAuthentication accepts plaintext for a namespace, for workloads or for a port.",
   why: "Callers without a certificate are accepted (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication): they have no identity, the traffic is not encrypted, and authorization rules for principals and namespaces do not match them. A policy without a mode inherits one and accepts nothing by itself.",
   fix: `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
+  incident: {
+    symptoms: ["plaintext"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "A call without a certificate gets an answer from these workloads, or from this port.",
+    wayOut:
+      "Apply the previous version of the PeerAuthentication, or delete it, if the namespace or the mesh is STRICT. Callers in plaintext then fail: look at the metric first.",
+    silentWhen:
+      "The policy sets no mode, is not the one that applies (peer-authentication-without-effect), or has a selector in the root namespace, where Istio ignores it.",
+    page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
+  },
 
   cel: {
-    problems: `${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
+    problems: `has(object.spec) && ${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
 ? (${accepts("has(object.spec.mtls) && has(object.spec.mtls.mode) ? object.spec.mtls.mode : ''")} ? [[dyn('workloads'), ${who}]] : [])
 + (has(object.spec.portLevelMtls) && !${isWideInCel} ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
 : []`,

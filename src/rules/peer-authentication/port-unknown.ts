@@ -115,6 +115,15 @@ export const peerAuthenticationPortUnknown = defineRule({
   summary: "None of the selected workloads is known to listen on a port in portLevelMtls.",
   why: "The ports in portLevelMtls are those of the pods, not those of the Service (Istio pilot/pkg/security/authn/policy_applier.go GetMutualTLSModeForPort), so the mode applies to no port.",
   fix: "Use the port on which the container listens (the Service's targetPort), or declare it in the container's ports.",
+  incident: {
+    symptoms: ["reset", "plaintext"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "A caller that the port was opened for is reset, or a port that should require mTLS accepts plaintext.",
+    wayOut: "Correct the port: it is the targetPort of the Service.",
+    silentWhen:
+      "No workload that is selected is known, or one of them declares no ports, so that it may listen anywhere.",
+    page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfPolicyOfPorts, policy);

@@ -41,6 +41,15 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
   summary: "Workloads require mTLS in a namespace with mode DISABLE, for which clients do not use auto mTLS.",
   why: "Whether sidecars and gateways use auto mTLS is decided once for each service, by the mode of its namespace (Istio pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode). With DISABLE they send plaintext to all its workloads, and those that are STRICT reset the connections.",
   fix: "Set the mode of the namespace to PERMISSIVE, so that clients use mTLS for workloads that have a sidecar. Where a workload must accept plaintext only, set DISABLE in a policy that selects it.",
+  incident: {
+    symptoms: ["reset"],
+    proxies: ["sidecar"],
+    seen: "Requests of clients with sidecars and of gateways fail, and those of workloads without a proxy too.",
+    wayOut: "Set the mode of these workloads back to PERMISSIVE, or delete the policy.",
+    silentWhen:
+      "The workloads are ambient, auto mTLS is off, or the mode of the namespace is another one than DISABLE.",
+    page: "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfStrictWorkloads, policy);

@@ -88,6 +88,15 @@ export const peerAuthenticationWithoutEffect = defineRule({
   summary: "A PeerAuthentication has no effect: an older one applies, or it has a selector in the root namespace.",
   why: "Of the policies at one level (mesh, namespace, workload), Istio uses the oldest and ignores the others, and in the root namespace it ignores those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy seems to be in force, and takes effect when the older one is deleted.",
   fix: "Change the policy that applies instead, or delete one of the two.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "Workloads have another mode than this policy says.",
+    wayOut: "Nothing changes until the older policy is deleted: do not delete it before this one says what you want.",
+    silentWhen:
+      "Both say the same place for different workloads, or it is not known which workloads a selector selects.",
+    page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
+  },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfPeerAuthentication, policy);

@@ -54,6 +54,15 @@ export const policyRevisionElsewhere = defineRule({
   summary: "A policy is for another revision than that of the workloads of its namespace, so it has no effect on them.",
   why: "A control plane reads only objects without `istio.io/rev` and those with its own revision (Istio pkg/config/model.go LabelsInRevision), and configures the sidecars that it injects (`istio.io/rev` or `istio-injection` of the namespace, through tags), or ztunnel. A policy that another control plane reads protects none of them.",
   fix: "Remove the label, so that every control plane reads the policy, or set it to the revision of the namespace's workloads.",
+  incident: {
+    symptoms: ["no-effect", "open-access"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "The sidecars of the namespace do not have the policy: `istioctl proxy-config listeners POD.NAMESPACE -o json` does not show it.",
+    wayOut: "Remove the label `istio.io/rev` from the policy.",
+    silentWhen:
+      "The control plane of the namespace is not known, or some of its workloads use the revision of the policy.",
+    page: "https://istio.io/latest/docs/setup/upgrade/canary/",
+  },
 
   *check(policy, mesh) {
     for (const namespace of namespacesOf(policy, mesh)) {

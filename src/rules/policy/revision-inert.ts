@@ -17,6 +17,15 @@ export const policyRevisionInert = defineRule({
   summary: "An Istio object has a revision label for which there is no control plane, so it has no effect.",
   why: "A control plane reads objects without `istio.io/rev` and objects with exactly its own revision; tags are not resolved (Istio pkg/config/model.go LabelsInRevision). Istio's own validation webhook does not check the object either.",
   fix: "Remove the label, so that every control plane reads the object, or set it to the revision, not to a tag.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "No proxy has the object, and istiod does not log that it ignores it.",
+    wayOut: "Remove the label `istio.io/rev` from the object.",
+    silentWhen:
+      "No mesh config is known, so that the revisions are not, or the label is that of a revision that exists.",
+    page: "https://istio.io/latest/docs/setup/upgrade/canary/",
+  },
 
   *check(object, { settings }) {
     // Without a mesh config, the revisions are not known.

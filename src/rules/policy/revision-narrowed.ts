@@ -12,6 +12,14 @@ export const policyRevisionNarrowed = defineRule({
   summary: "A policy that every control plane read is for one revision only.",
   why: "Sidecars keep the control plane that injected them until their pods are restarted, whatever revision their namespace has now (Istio manifests/charts/istio-control/istio-discovery/files/injection-template.yaml, discoveryAddress), and that control plane does not read the policy any more (pkg/config/model.go LabelsInRevision). Meshward sees the labels and not the pods that run, so it compares the control planes by the labels.",
   fix: "Restart the workloads of the namespace first, so that all of them have the new revision, or leave the policy without the label.",
+  incident: {
+    symptoms: ["no-effect", "open-access"],
+    proxies: ["sidecar"],
+    seen: "Pods that were not restarted since the namespace got the revision lose the policy; restarted ones keep it.",
+    wayOut: "Remove the label again, or `kubectl rollout restart` the workloads of the namespace.",
+    silentWhen: "There is only one control plane, or the object had the label of a revision before.",
+    page: "https://istio.io/latest/docs/setup/upgrade/canary/",
+  },
 
   *compare(before, after) {
     const revision = after.object.metadata.labels[revisionLabel];

@@ -52,8 +52,17 @@ export const policySelectorEmpty = defineRule({
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap", "mtls"],
   summary: "A policy with an empty selector applies to sidecars, but not in ambient mode.",
-  why: "For sidecars, `selector: {}` means no selector. For ztunnel, istiod converts it into a policy that selects workloads by labels but has no labels, and it is enforced nowhere (Istio pilot/pkg/serviceregistry/ambient/authorization.go convertAuthorizationPolicy, workloads.go buildWorkloadPolicies); such a mesh-wide PeerAuthentication applies to no ambient pod of another namespace (workloads.go fetchPeerAuthentications). Istio does not report this.",
+  why: "For sidecars, `selector: {}` means no selector. For ztunnel, istiod converts it into a policy that selects workloads by labels but has no labels, and it is enforced nowhere (Istio pilot/pkg/serviceregistry/ambient/authorization.go convertAuthorizationPolicy, pilot/pkg/serviceregistry/ambient/workloads.go buildWorkloadPolicies); such a mesh-wide PeerAuthentication applies to no ambient pod of another namespace (pilot/pkg/serviceregistry/ambient/workloads.go fetchPeerAuthentications). Istio does not report this.",
   fix: "Remove `selector` to apply the policy to the whole namespace, or to the whole mesh in the root namespace.",
+  incident: {
+    symptoms: ["no-effect", "open-access"],
+    proxies: ["ztunnel"],
+    seen: "Ambient workloads do not obey the policy; workloads with sidecars do. `istioctl ztunnel-config policy` does not list it for them.",
+    wayOut:
+      "Remove the empty selector. Before you do so for a default deny, make sure that the callers that are needed are allowed: it denies from then on.",
+    silentWhen: "Nothing that the policy applies to is ambient.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(object, mesh) {
     if (object.kind === "AuthorizationPolicy") yield* ofAuthorizationPolicy(object, mesh);

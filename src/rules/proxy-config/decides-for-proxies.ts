@@ -47,6 +47,14 @@ export const proxyConfigDecidesForProxies = defineRule({
   summary: "A ProxyConfig sets variables with which the proxies of a namespace trust, obey or capture something else.",
   why: "The environment variables of a ProxyConfig are set in the injected containers of its namespace, or of the mesh in the root namespace (Istio pilot/pkg/model/proxy_config.go EffectiveProxyConfig). Some of them decide which certificate authority and control plane a proxy accepts, and which identity it claims.",
   fix: "Remove the variable. Ask those who run the mesh to change it for all proxies.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Nothing, until pods are created: these proxies then connect to another control plane or authority, or do not capture traffic.",
+    wayOut: "Delete the variable, then `kubectl rollout restart` the workloads whose pods were created meanwhile.",
+    silentWhen: "The variables do not decide whom a proxy trusts, or the namespace has no proxies.",
+    page: "https://istio.io/latest/docs/reference/config/networking/proxy-config/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -1,24 +1,15 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { asksForToken } from "../../mesh/authorization/rules.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
-
-/** Whether some rule of a policy checks the token of a request. */
-function asksForToken(policy: AuthorizationPolicy): boolean {
-  // The requirements of a CUSTOM provider are not known, and it is called before tokens are validated.
-  if (actionOf(policy) === "CUSTOM") return false;
-  return policy.spec.rules.some(
-    ({ from, when }) =>
-      from.some(({ source }) => source.requestPrincipals.length + source.notRequestPrincipals.length > 0) ||
-      when.some(({ key }) => key.startsWith("request.auth.")),
-  );
-}
 
 const everywhere = "*";
 
@@ -36,7 +27,7 @@ const tokenPoliciesOfNamespace = relation(
   "tokenPoliciesOfNamespace",
   namespaceByName,
   index("AuthorizationPolicy", (policy, settings) =>
-    isEnforced(policy, settings) && asksForToken(policy) ? [policy.metadata.namespace, everywhere] : [],
+    isEnforced(policy, settings) && policy.spec.rules.some(asksForToken) ? [policy.metadata.namespace, everywhere] : [],
   ),
 );
 /** A RequestAuthentication of the root namespace, which applies to the whole mesh, and these policies of all namespaces. */
@@ -49,20 +40,10 @@ const tokenPoliciesOfMesh = relation(
   tokenPoliciesOfNamespace.to,
 );
 
-type Labels = Readonly<Record<string, string>>;
-
-/** Selectors with the same label keys. */
-interface Alike {
-  readonly keys: readonly string[];
-  readonly selectors: readonly Labels[];
-  /** The combinations of values that the selectors have for some of the keys. */
-  readonly values: Map<string, ReadonlySet<string>>;
-}
-
 /** Policies that require tokens, indexed for comparison with many RequestAuthentications. */
 class TokenDemands {
   readonly #names = new Map<string, Set<string>>();
-  readonly #alike: readonly Alike[];
+  readonly #selectors: SelectorsTogether;
 
   constructor(policies: readonly AuthorizationPolicy[]) {
     for (const policy of policies)
@@ -71,9 +52,7 @@ class TokenDemands {
     const selectors = policies
       .filter((policy) => targetRefsOf(policy).length === 0)
       .map(({ spec }) => spec.selector?.matchLabels ?? {});
-    this.#alike = [...Map.groupBy(selectors, (labels) => JSON.stringify(Object.keys(labels).sort())).values()].map(
-      (some) => ({ keys: Object.keys(some[0] ?? {}).sort(), selectors: some, values: new Map() }),
-    );
+    this.#selectors = new SelectorsTogether(selectors);
   }
 
   /** Whether some policy can apply to the same workload, gateway or service. */
@@ -84,19 +63,8 @@ class TokenDemands {
       return own.some(
         ({ kind, name }) => this.#names.get(kind)?.has(name) || this.#names.size > Number(this.#names.has(kind)),
       );
-    const labels = authentication.spec.selector?.matchLabels ?? {};
-    return this.#alike.some((some) => haveTogether(some, labels));
+    return this.#selectors.meet(authentication.spec.selector?.matchLabels ?? {});
   }
-}
-
-/** Whether a workload can have these labels and those of one of the selectors: shared keys need equal values. */
-function haveTogether(some: Alike, labels: Labels): boolean {
-  const shared = some.keys.filter((key) => Object.hasOwn(labels, key));
-  const valuesOf = (of: Labels) => JSON.stringify(shared.map((key) => of[key]));
-  const kind = JSON.stringify(shared);
-  let values = some.values.get(kind);
-  if (values === undefined) some.values.set(kind, (values = new Set(some.selectors.map(valuesOf))));
-  return values.has(valuesOf(labels));
 }
 
 const targetsOf = ({ spec }: RequestAuthentication) =>
@@ -137,6 +105,14 @@ export const requestAuthenticationNotRequired = defineRule({
   summary: "Tokens are validated if they are sent, but no policy requires one.",
   why: "A RequestAuthentication denies requests with an invalid token and accepts requests without a token (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter, which allows missing tokens).",
   fix: 'Add an AuthorizationPolicy for the same workloads that requires a token: ALLOW from `requestPrincipals: ["*"]` (or one issuer\'s), or DENY from `notRequestPrincipals: ["*"]`.',
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A request without a token gets an answer; one with a wrong token gets 401.",
+    wayOut: "Nothing that worked fails. Require the token when the access log shows that all callers send one.",
+    silentWhen: "Some AuthorizationPolicy for the same workloads requires a token.",
+    page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
+  },
 
   *check(authentication, mesh) {
     const { metadata, spec } = authentication;

@@ -29,6 +29,15 @@ export const routesNeedWaypoint = defineRule({
   summary: "A VirtualService routes requests to a Service in an ambient namespace that has no waypoint.",
   why: "HTTP is not parsed by ztunnel, which does not read VirtualServices either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways apply the routes themselves.",
   fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Requests of ambient clients follow no route: the canary gets its share by the number of pods, and timeouts, retries and faults do not apply.",
+    wayOut: "Create the waypoint, or shift traffic by the number of replicas until it is there.",
+    silentWhen:
+      "The VirtualService applies only at gateways, the Service or its namespace is not ambient, or a waypoint serves the Service.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
 
   *check(virtualService, mesh) {
     if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return;

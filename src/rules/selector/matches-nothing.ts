@@ -138,8 +138,18 @@ export const selectorMatchesNothing = defineRule({
   // Policies are often applied before the workloads that they are for.
   stage: "trial",
   summary: "No known workload has the labels that an object selects, so it has no effect.",
-  why: "A proxy gets the object only if it has every label of the selector (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy, push_context.go mergeGateways, doGetSidecarScope). A label that is misspelt leaves a policy without effect, and nothing reports it.",
+  why: "A proxy gets the object only if it has every label of the selector (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy, pilot/pkg/model/push_context.go mergeGateways, doGetSidecarScope). A label that is misspelt leaves a policy without effect, and nothing reports it.",
   fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment or the Service.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "The object is stored, and no proxy has it.",
+    wayOut:
+      "Correct the labels. Before you do so for a policy that denies, look with `meshward explain --change` what it will deny.",
+    silentWhen:
+      "Not all workloads are known, the root namespace selects for the whole mesh, or the gateway of a Gateway is in none of the files.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *check(object, mesh) {
     if (!mesh.knowsAll("Workload") || object.metadata.deletionTimestamp !== undefined) return;

@@ -17,6 +17,15 @@ export const serviceEntryCapturesTraffic = defineRule({
   summary: "A ServiceEntry sends requests for other hosts or addresses to its own endpoints.",
   why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and with a wildcard host for names that nothing else defines. With resolution NONE, requests still go to the address that the client asked for.",
   fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Connections to other hosts on the same port reach the endpoints of the ServiceEntry: a database client gets the wrong database, or a certificate of another name.",
+    wayOut: "Delete the ServiceEntry, or limit it with `exportTo: [.]`.",
+    silentWhen:
+      "The resolution is NONE or DYNAMIC_DNS, addresses are given, or the port is for HTTP or TLS, where hosts can be told apart. Proxies that capture DNS give each host its own address.",
+    page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
+  },
 
   *check(entry, { settings }) {
     if (!isServed(entry, settings) || !hasOwnEndpoints(entry)) return;

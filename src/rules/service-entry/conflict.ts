@@ -33,6 +33,14 @@ export const serviceEntryConflict = defineRule({
   summary: "An older ServiceEntry defines the same host in another way for the same clients.",
   why: "For each client, istiod makes one service of a host: that of the client's namespace, else the oldest (Istio pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
   fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
+  incident: {
+    symptoms: ["other-destination", "reset"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Clients in the namespace of the younger ServiceEntry treat the port in another way than clients elsewhere: TLS is sent as HTTP, or a name is resolved in another way.",
+    wayOut: "Delete the younger one, or limit it to its own namespace with `exportTo: [.]`.",
+    silentWhen: "No client sees both, both define the same, or the host is a wildcard.",
+    page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
+  },
 
   *check(entry, mesh) {
     if (!isServed(entry, mesh.settings)) return;

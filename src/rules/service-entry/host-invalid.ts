@@ -10,6 +10,14 @@ export const serviceEntryHostInvalid = defineRule({
   summary: "A host of a ServiceEntry is one that Istio or Envoy refuses.",
   why: "The validation webhook of istiod refuses the object (Istio pkg/config/validation/validation.go ValidateServiceEntry). A wildcard that starts within a label, such as `*-api.example.com`, gets only a warning there, but Envoy refuses the listener of a TLS port with it, so that every proxy that the host is exported to keeps its old listener, and new proxies do not become ready.",
   fix: "Write DNS names, or a wildcard that starts with `*.`, and give a wildcard with resolution DNS an endpoint.",
+  incident: {
+    symptoms: ["api-refused", "config-refused"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "`kubectl apply` fails with a message of `validation.istio.io`. A wildcard within a label is accepted, and then proxies keep their old listeners and new ones do not become ready.",
+    wayOut: "Delete the ServiceEntry, or remove the host: proxies accept their listeners again within seconds.",
+    silentWhen: "A wildcard within a label without a TLS port, for which istiod only warns.",
+    page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
+  },
 
   *check(entry) {
     const { hosts, ports, resolution } = entry.spec;

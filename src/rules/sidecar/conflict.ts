@@ -64,6 +64,14 @@ export const sidecarConflict = defineRule({
   summary: "An older Sidecar is for the same workloads, so this one has no effect on them.",
   why: "A workload uses one Sidecar: the oldest that selects it, else the oldest of its namespace without a selector. Sidecars are not merged (Istio pilot/pkg/model/push_context.go initSidecarScopes, doGetSidecarScope).",
   fix: "Merge the Sidecars into one, or make their selectors disjoint.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar"],
+    seen: "Workloads import other hosts than this Sidecar says.",
+    wayOut: "Nothing changes until the older Sidecar is deleted. Put the hosts that are needed into that one.",
+    silentWhen: "The Sidecars select different workloads, or this one is the older.",
+    page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
+  },
 
   *check(sidecar, mesh) {
     if (!isServed(sidecar, mesh.settings)) return;

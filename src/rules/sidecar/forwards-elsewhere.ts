@@ -46,6 +46,14 @@ export const sidecarForwardsElsewhere = defineRule({
   summary: "A Sidecar forwards an inbound port of a namespace to another port of the application.",
   why: "The mTLS mode and the AuthorizationPolicies of an inbound listener are those of its own port (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs). With a `defaultEndpoint` of another port, requests reach that port without the policies for it.",
   fix: "Forward each ingress listener to its own port, or write the policies for the port of the listener too.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar"],
+    seen: "Requests to the ingress port reach a port of the application whose own policies and mTLS mode do not apply to them.",
+    wayOut: "Apply the previous version of the Sidecar.",
+    silentWhen: "Each listener forwards to its own port, or only the imports of clients change.",
+    page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -56,6 +56,15 @@ export const sidecarHidesDestination = defineRule({
   summary: "A Sidecar hides hosts from its namespace that objects of the namespace configure.",
   why: "A sidecar gets only the Services, VirtualServices and DestinationRules of the hosts that its Sidecar imports, and of the destinations of imported VirtualServices (Istio pilot/pkg/model/sidecar.go collectImportedServices). Requests for other hosts go to the address that the client looked up, without routes, load balancing and mTLS, or are refused with outboundTrafficPolicy REGISTRY_ONLY.",
   fix: "Add the host to `egress.hosts` of the Sidecar, as `namespace/host`.",
+  incident: {
+    symptoms: ["not-imported"],
+    proxies: ["sidecar"],
+    seen: "Requests for these hosts get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, so that STRICT workloads reset them.",
+    wayOut: "Add the host to `egress.hosts`, or delete the Sidecar: its workloads then import everything again.",
+    silentWhen:
+      "The Sidecar is in the root namespace, or the objects are for Services of its own namespace, which may be meant for clients elsewhere.",
+    page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
+  },
 
   *check(sidecar, mesh) {
     if (sidecar.metadata.namespace === mesh.settings.rootNamespace) return;

@@ -45,6 +45,14 @@ export const telemetryHidesTraffic = defineRule({
   summary: "A Telemetry turns off the access log or the metrics of requests to a namespace.",
   why: "A Telemetry with `disabled: true` turns off access logs or metrics at the proxies that it applies to, also those that the mesh config or the root namespace turns on (Istio pilot/pkg/model/telemetry.go). Requests then leave no trace by which an attack or a wrong policy could be found.",
   fix: "Keep the access log and the metrics of the server side. To log less, use a filter; to save metrics, disable single metrics.",
+  incident: {
+    symptoms: ["no-telemetry"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Dashboards show no requests of these workloads, and their access log is empty, while requests are answered.",
+    wayOut: "Delete the Telemetry, or apply its previous version: logs and metrics are back within seconds.",
+    silentWhen: "Only the client's side, single metrics such as sizes, or tracing are turned off.",
+    page: "https://istio.io/latest/docs/reference/config/telemetry/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -24,6 +24,15 @@ export const telemetryProviderUnknown = defineRule({
   summary: "A Telemetry names a provider that the mesh config does not define, so nothing is reported to it.",
   why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider). It uses the first provider only for tracing, so spans are not sent anywhere then.",
   fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first.",
+  incident: {
+    symptoms: ["no-telemetry"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Logs, spans or metrics do not arrive at the provider.",
+    wayOut: "Apply the previous version of the Telemetry or of the mesh config.",
+    silentWhen:
+      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy` and `prometheus`.",
+    page: "https://istio.io/latest/docs/reference/config/telemetry/",
+  },
 
   *check(telemetry, mesh) {
     const configs = mesh.related(meshConfigsOfTelemetry, telemetry);

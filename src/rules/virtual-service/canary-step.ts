@@ -23,6 +23,15 @@ export const virtualServiceCanaryStep = defineRule({
   summary: "One update moves a large share of the requests away from the stable destination.",
   why: "The new version gets the requests at once (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination), before small steps could show that it fails. Shares of weights are compared, so what counts is what Envoy does. A change towards the stable destination is a rollback and always allowed.",
   fix: "Move the traffic in several updates, each with a smaller step, and look at the errors of the new version in between. Controllers such as Argo Rollouts and Flagger only get a warning.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "If the new version fails, a large share of the requests fails at once.",
+    wayOut: "Set the weights back: a change towards the stable destination is never denied.",
+    silentWhen:
+      "The route is new, its name or match changed, so that it is another route, or the step is within maxStep.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/traffic-shifting/",
+  },
 
   *compare(before, after, { maxStep, stable }) {
     const old = Map.groupBy(routesOf(before.object), identityOf);

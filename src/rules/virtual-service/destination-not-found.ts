@@ -29,20 +29,27 @@ export const virtualServiceDestinationNotFound = defineRule({
   summary: "A destination or mirror with traffic names a host or a port that no Service and no ServiceEntry has.",
   why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
   fix: "Correct the host or the port, or create the Service or ServiceEntry before it is routed to. To remove a Service, remove its routes first.",
+  incident: {
+    symptoms: ["no-cluster"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Only requests of the routes to this destination fail, and mirrored requests silently.",
+    wayOut:
+      "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
+    silentWhen:
+      "Not all Services and ServiceEntries are known, the host is a wildcard or for a cluster set, or nothing is routed to the destination.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(virtualService, mesh) {
     for (const found of problemsOf(virtualService, mesh)) yield found && { ...found.problem, atMost: "warn" };
   },
 
   *compare(before, after) {
-    const old = new Set<string | undefined>();
-    for (const found of problemsOf(before.object, before.mesh)) {
-      yield;
-      if (found !== undefined) old.add(found.problem.key);
-    }
+    let old: ReadonlySet<string | undefined> | undefined;
     for (const found of problemsOf(after.object, after.mesh)) {
       yield;
       if (found === undefined) continue;
+      old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, host, isMissing, isUncertain } = found;
       const isTaken =
         isMissing &&
@@ -56,6 +63,19 @@ export const virtualServiceDestinationNotFound = defineRule({
     }
   },
 });
+
+/** The keys of the problems before the change, of which most reviews need none. */
+function* keysBefore(
+  virtualService: VirtualService,
+  mesh: View,
+): Generator<undefined, ReadonlySet<string | undefined>> {
+  const keys = new Set<string | undefined>();
+  for (const found of problemsOf(virtualService, mesh)) {
+    yield;
+    if (found !== undefined) keys.add(found.problem.key);
+  }
+  return keys;
+}
 
 /** Whether the relation gave the host for this VirtualService, so that it may be asked for. */
 function names(virtualService: VirtualService, host: string, mesh: View): boolean {

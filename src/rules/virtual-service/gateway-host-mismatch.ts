@@ -22,11 +22,20 @@ export const virtualServiceGatewayHostMismatch = defineRule({
     "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
   why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed.",
   fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the name of the Gateway.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Requests for the host get 404 at the gateway, or the connection is closed. The VirtualService has its effect for sidecars, if it is for them too.",
+    wayOut: "Apply the previous version of the Gateway or of the VirtualService.",
+    silentWhen: "The Gateway is not known, or the VirtualService is a delegate.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(virtualService, mesh) {
     const { settings } = mesh;
     if (isDelegate(virtualService) || !isServed(virtualService, settings)) return;
     const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
+    if (gateways.length === 0) return;
     const attachmentOf = attachmentsOf(virtualService, settings);
     const places = placesOf(virtualService);
     const attachments: [Gateway, Attachment][] = [];

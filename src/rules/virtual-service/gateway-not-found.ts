@@ -25,6 +25,14 @@ export const virtualServiceGatewayNotFound = defineRule({
     "A VirtualService names a Gateway that does not exist, or a match names one that the VirtualService is not bound to.",
   why: "A VirtualService applies only to the proxies of the gateways that it names (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway), and a match with gateways only to those of them (pilot/pkg/networking/core/route/route.go sourceMatchHTTP). With a wrong name there is no route, and the gateway answers 404.",
   fix: "Write the name of the Gateway as `namespace/name`, or create the Gateway first.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "Requests for the host get 404 at the gateway; a match for a gateway to which the VirtualService is not bound never takes a request.",
+    wayOut: "Apply the Gateway again if it was deleted, or the previous version of the VirtualService.",
+    silentWhen: "The Gateways are not known, or the name is one that Istio generates for the Gateway API.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
 
   *check(virtualService, mesh) {
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;

@@ -23,6 +23,15 @@ export const virtualServiceHostConflict = defineRule({
   summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
   why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go). Recreating an object changes that order.",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
+  incident: {
+    symptoms: ["no-effect", "other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests follow the routes of the other VirtualService. If that one is created again, they follow this one.",
+    wayOut: "Change the routes in the VirtualService that is in use. Do not delete it: its routes go with it.",
+    silentWhen:
+      "One of the two is for gateways and the other for sidecars, they are exported to different clients, or one is a delegate.",
+    page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
+  },
 
   *check(virtualService, mesh) {
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;

@@ -13,6 +13,14 @@ export const virtualServiceMirrorToProduction = defineRule({
   summary: "A route mirrors its requests to a service of another namespace.",
   why: "Envoy sends a copy of each request and ignores the answer (Istio pilot/pkg/networking/core/route/route.go TranslateRequestMirrorPolicy). The service that gets the copies cannot tell them from requests of users: orders are placed twice, and credentials in headers reach another team.",
   fix: "Mirror to a service in the namespace of the route or of its destinations. If the other service is made for such copies, accept the finding with an exception.",
+  incident: {
+    symptoms: ["repeated"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "The service that gets the copies shows more requests than its clients send, and writes take effect twice.",
+    wayOut: "Remove `mirror` and `mirrors` from the route.",
+    silentWhen: "The mirror is in the namespace of the route or of one of its destinations, or its percentage is 0.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/mirroring/",
+  },
 
   *check(virtualService, { settings }) {
     for (const { at, route, destination } of trafficOf(virtualService)) {

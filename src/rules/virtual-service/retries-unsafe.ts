@@ -1,6 +1,12 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { shownDuration } from "../../mesh/traffic/durations.ts";
-import { conditionsAfterProcessing, methodsRepeated, retriesOf, timeoutMsOf } from "../../mesh/traffic/retries.ts";
+import {
+  conditionsAfterProcessing,
+  methodsRepeated,
+  type Retries,
+  retriesOf,
+  timeoutMsOf,
+} from "../../mesh/traffic/retries.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
 
@@ -17,18 +23,28 @@ export const virtualServiceRetriesUnsafe = defineRule({
     "A route repeats requests that the application may have processed, or plans retries that its timeout cuts off.",
   why: "Envoy repeats a request when a condition of retryOn is true (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy). `5xx`, `gateway-error` and `reset` are also true after the application has processed it, so a POST or PATCH can take effect twice. The timeout of a route includes all attempts, so retries that do not fit never happen.",
   fix: "Retry only on `connect-failure,refused-stream`, give POST and PATCH a route of their own with `retries: {attempts: 0}`, and set a timeout that is longer than all attempts together.",
+  incident: {
+    symptoms: ["repeated", "load"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Orders or payments appear twice after an error, or clients get 504 although attempts are left.",
+    wayOut: "Set `attempts: 0` for the route, or apply the previous version.",
+    silentWhen: "The route is for methods that may be repeated, such as GET, or has no condition of its own.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
 
   *check({ spec }) {
     for (const [i, route] of spec.http.entries()) {
-      if (route.redirect !== undefined || route.directResponse !== undefined) continue;
-      for (const problem of [repeated(route), cutOff(route)])
+      // Istio's default repeats only what no application has processed.
+      if (route.retries === undefined || route.redirect !== undefined || route.directResponse !== undefined) continue;
+      const retries = retriesOf(route);
+      for (const problem of [repeated(route, retries), cutOff(route, retries)])
         if (problem !== undefined) yield { ...problem, at: ["spec", "http", i, ...problem.at] };
     }
   },
 });
 
-function repeated(route: HttpRoute): Problem | undefined {
-  const [condition] = conditionsAfterProcessing(retriesOf(route));
+function repeated(route: HttpRoute, retries: Retries): Problem | undefined {
+  const [condition] = conditionsAfterProcessing(retries);
   const methods = methodsRepeated(route);
   if (condition === undefined || methods === "left out") return undefined;
   const which = methods === "named" ? "POST or PATCH requests" : "requests of every method, also POST and PATCH,";
@@ -39,12 +55,11 @@ function repeated(route: HttpRoute): Problem | undefined {
   };
 }
 
-function cutOff(route: HttpRoute): Problem | undefined {
-  const { attempts, perTryTimeoutMs, isSet } = retriesOf(route);
+function cutOff(route: HttpRoute, { attempts, perTryTimeoutMs }: Retries): Problem | undefined {
+  if (attempts === 0 || perTryTimeoutMs === undefined) return undefined;
   const timeoutMs = timeoutMsOf(route);
-  if (!isSet || timeoutMs === undefined || perTryTimeoutMs === undefined) return undefined;
   const tries = attempts + 1;
-  if (attempts === 0 || tries * perTryTimeoutMs <= timeoutMs) return undefined;
+  if (timeoutMs === undefined || tries * perTryTimeoutMs <= timeoutMs) return undefined;
   const wanted = `${tries} tries of ${shownDuration(perTryTimeoutMs)}`;
   return {
     at: ["retries", "attempts"],

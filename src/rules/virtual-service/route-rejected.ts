@@ -11,6 +11,14 @@ export const virtualServiceRouteRejected = defineRule({
   summary: "Istio rejects the VirtualService because a route is invalid or has no action.",
   why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod ignores the object, or Envoy rejects all routes of the listener and keeps the old ones.",
   fix: "Correct the field, or remove it.",
+  incident: {
+    symptoms: ["api-refused", "config-refused"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "`kubectl apply` fails with a message of `validation.istio.io`. Where that webhook does not answer, proxies follow the old routes, and new ones none.",
+    wayOut: "Apply the previous version of the VirtualService.",
+    silentWhen: "Meshward knows less than istiod about some fields: keep Istio's own validation webhook.",
+    page: "https://istio.io/latest/docs/ops/common-problems/validation/",
+  },
 
   *check(virtualService) {
     for (const refusal of refusalsOf(virtualService)) yield withFix(refusal);

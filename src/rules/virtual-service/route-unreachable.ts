@@ -10,8 +10,17 @@ export const virtualServiceRouteUnreachable = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "No request reaches a route, because an earlier route takes all its requests.",
-  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; tls.go buildSidecarOutboundTCPFilterChainOpts for tcp). Regular expressions are compared as text only: what one contains is not decided.",
+  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts for tcp). Regular expressions are compared as text only: what one contains is not decided.",
   fix: "Move the more specific route before the other one, or remove it.",
+  incident: {
+    symptoms: ["no-effect", "other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests for the later route are answered by the destination of the earlier one.",
+    wayOut: "Move the route in front of the other one, or apply the previous version.",
+    silentWhen:
+      "Only parts of the matches overlap, or one of them is a regular expression that contains the other in another wording.",
+    page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
+  },
 
   *check({ spec, ...virtualService }) {
     for (const { i, route, by } of unreachableRoutes({ spec, ...virtualService }))

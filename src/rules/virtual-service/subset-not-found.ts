@@ -24,6 +24,16 @@ export const virtualServiceSubsetNotFound = defineRule({
     "A destination or mirror with traffic names a subset that the DestinationRule its clients use does not define.",
   why: "Envoy has no cluster for such a subset and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Clients use one DestinationRule: that of their own namespace, else of the service's, else of the root namespace (pilot/pkg/model/push_context.go destinationRule).",
   fix: "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.",
+  incident: {
+    symptoms: ["no-cluster"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Only the share of the requests that goes to this subset fails; a mirror to it fails silently.",
+    wayOut:
+      "Apply the previous version of the VirtualService or of the DestinationRule, or give the weight of the subset to another one. Meshward admits both.",
+    silentWhen:
+      "No client follows the route, nothing is routed to the subset, or the namespaces of the clients are not known.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
 
   *check(virtualService, mesh) {
     const { settings } = mesh;

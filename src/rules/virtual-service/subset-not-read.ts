@@ -48,6 +48,15 @@ export const virtualServiceSubsetNotRead = defineRule({
   summary: "A destination names a subset of a DestinationRule that the control plane of its clients does not read.",
   why: "A control plane reads only objects without `istio.io/rev` and those with its own revision (Istio pkg/config/model.go LabelsInRevision). Clients that another one configures have no cluster for the subset, and Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster).",
   fix: "Remove the label `istio.io/rev` from the DestinationRule, so that every control plane reads it.",
+  incident: {
+    symptoms: ["no-cluster"],
+    proxies: ["sidecar"],
+    seen: "Only clients of one revision get 503, often those that were not upgraded yet.",
+    wayOut: "Remove `istio.io/rev` from the DestinationRule, or set the weight of the subset to 0.",
+    silentWhen:
+      "All clients belong to a control plane that reads the DestinationRule, or nobody defines the subset (virtual-service-subset-not-found).",
+    page: "https://istio.io/latest/docs/setup/upgrade/canary/",
+  },
 
   *check(virtualService, mesh) {
     const clients = clientsOf(virtualService, mesh);

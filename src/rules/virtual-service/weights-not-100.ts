@@ -23,8 +23,8 @@ dyn(${stable}.size() > 0 ? ${stable}[0] : 0)])`;
     })
     .join("\n+ ");
 const sumOf = (item: string): string => `${item}[1].map(w, int(w)).sum()`;
-const problemsInCel = `(${itemsOf("object")}).filter(i, ${sumOf("i")} != 100 && i[1].exists(w, w != 0) && !i[1].exists(w, w < 0))`;
-const isRollbackInCel = `[${itemsOf("oldObject")}].all(before, [${itemsOf("object")}].all(after,
+const problemsInCel = `(has(object.spec) ? ${itemsOf("object")} : []).filter(i, ${sumOf("i")} != 100 && i[1].exists(w, w != 0) && !i[1].exists(w, w < 0))`;
+const isRollbackInCel = `has(oldObject.spec) && [${itemsOf("oldObject")}].all(before, [${itemsOf("object")}].all(after,
 after.filter(i, i[0] == problem[0]).size() == 1 && before.filter(i, i[0] == problem[0]).size() == 1
 && before.filter(i, i[0] == problem[0]).all(old, problem[3] > old[3]
 && problem[3] * (${sumOf("old")} > 0 ? ${sumOf("old")} : 1) > (${sumOf("old")} > 0 ? old[3] : 0) * ${sumOf("problem")})))`;
@@ -44,8 +44,17 @@ export const virtualServiceWeightsNot100 = defineRule({
     },
   },
   summary: "The weights of a route's destinations do not sum to 100.",
-  why: "Istio interprets weights as shares of their sum and drops destinations with a weight of 0 or without a weight (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; networkfilter.go for tcp and tls): the traffic is split differently from the manifest, and Istio does not report this.",
+  why: "Istio interprets weights as shares of their sum and drops destinations with a weight of 0 or without a weight (pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination; pilot/pkg/networking/core/networkfilter.go for tcp and tls): the traffic is split differently from the manifest, and Istio does not report this.",
   fix: "Change the weights of the route so that their sum is 100. Set a weight for every destination, 0 for no traffic.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "The new version gets another share than its number: 90 and 20 become 82 and 18 percent.",
+    wayOut: "Apply the previous weights. All requests to the stable destination are always admitted.",
+    silentWhen:
+      "The route has one destination, which gets everything, or the weights are ones that istiod rejects (virtual-service-route-rejected).",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/traffic-shifting/",
+  },
 
   cel: { problems: problemsInCel, isRollback: isRollbackInCel },
 

@@ -71,6 +71,15 @@ export const wasmPluginAffectsProtected = defineRule({
   summary: "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace.",
   why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh.",
   fix: "Ask the owner of the namespace to review the code, and pin it with `sha256`. If it is for other workloads, set their selector.",
+  incident: {
+    symptoms: ["foreign-code"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Whatever the code does: answers, headers or times that nobody configured. If it cannot be loaded, requests fail or pass unfiltered, as `failStrategy` says.",
+    wayOut: "Delete the WasmPlugin or the TrafficExtension: proxies drop the filter within seconds.",
+    silentWhen:
+      "The namespace has only ambient workloads and no waypoint, or the same code ran in these proxies before.",
+    page: "https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/",
+  },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;

@@ -53,6 +53,14 @@ export const waypointNotFound = defineRule({
   summary: "The label `istio.io/use-waypoint` names a waypoint that receives no traffic.",
   why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails.",
   fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, and then set the label.",
+  incident: {
+    symptoms: ["waypoint-bypassed"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Requests are answered as if there were no waypoint: nothing is denied by its policies, and no route applies.",
+    wayOut: "Create the waypoint, or put the previous label back.",
+    silentWhen: "The label is `none`, the Gateways are not known, or the namespace is not ambient.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
 
   *check(object, mesh) {
     // Problems that come from the label of a namespace are reported for the namespace.

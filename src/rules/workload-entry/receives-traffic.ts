@@ -46,6 +46,14 @@ export const workloadEntryReceivesTraffic = defineRule({
   summary: "A WorkloadEntry receives a part of the requests to a Service.",
   why: "The address of a WorkloadEntry is an endpoint of every Service and ServiceEntry of its namespace that selects its labels (Istio pilot/pkg/serviceregistry/kube/controller/controller.go collectWorkloadInstanceEndpoints). Without a service account, clients send plaintext to it (pilot/pkg/serviceregistry/serviceentry/conversion.go getTLSModeFromWorkloadEntry). Nobody verifies who is at the address.",
   fix: "If the address is a machine of the same service, accept the WorkloadEntry with a MeshwardException. Otherwise, give it labels that no Service selects.",
+  incident: {
+    symptoms: ["other-destination"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "A share of the requests is answered at the address of the WorkloadEntry, or fails there. `istioctl proxy-config endpoints` shows the address.",
+    wayOut: "Delete the WorkloadEntry, or change its labels: clients drop the endpoint within seconds.",
+    silentWhen: "No Service and no ServiceEntry of its namespace selects its labels.",
+    page: "https://istio.io/latest/docs/reference/config/networking/workload-entry/",
+  },
 
   *check(entry, mesh) {
     const [namespace] = mesh.related(namespaceOfWorkloadEntry, entry);

@@ -24,8 +24,16 @@ export const workloadAnnotationInvalid = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "A label or annotation about injection or redirection has a value that Istio refuses or ignores.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, inject.go RunTemplate), and ignores other values silently (inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go).",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go).",
   fix: "Correct the value, or remove the label or annotation.",
+  incident: {
+    symptoms: ["pods-refused", "outside-mesh"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "With a value that the injector refuses, a rollout stops and the old pods go on. With one that it ignores, pods start without what was asked for.",
+    wayOut: "`kubectl rollout undo` the workload.",
+    silentWhen: "The pods are not injected, or another workload created this one.",
+    page: "https://istio.io/latest/docs/reference/config/annotations/",
+  },
 
   *check(workload, mesh) {
     if (isOwned(workload)) return;

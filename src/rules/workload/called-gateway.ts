@@ -16,6 +16,14 @@ export const workloadCalledGateway = defineRule({
   summary: "The pods of a workload get the label of a Gateway that does not run in them.",
   why: "The control plane recognizes the pods of a Gateway by the label `gateway.networking.k8s.io/gateway-name` alone, and sends them the policies that target this Gateway (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). A sidecar with this label enforces the ALLOW policies of the Gateway, which often admit everyone, in addition to its own.",
   fix: "Remove the label from the pod template. istiod sets it on the pods that it creates for a Gateway.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar"],
+    seen: "Requests to the workload that got 403 get answers, allowed by a policy that targets the Gateway.",
+    wayOut: "`kubectl rollout undo` the workload.",
+    silentWhen: "The pods have had the label from the beginning, they are those of a gateway, or they are ambient.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
 
   *compare(before, after) {
     const { pod, podAt } = after.object;

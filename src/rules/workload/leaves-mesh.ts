@@ -37,6 +37,15 @@ export const workloadLeavesMesh = defineRule({
   summary: "Pods, or one of their ports, are no longer captured by the mesh.",
   why: "Traffic that neither a sidecar nor ztunnel captures reaches the container directly, without mTLS, without an identity and without any policy (Istio pkg/kube/inject/inject.go injectRequired, cni/pkg/util/enablement_selector.go Matches, tools/istio-iptables/pkg/capture/run.go). PeerAuthentications and AuthorizationPolicies still exist but have no effect.",
   fix: `Keep the pods and their ports in the mesh. ${forClients}`,
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "The new pods accept calls without a certificate, and policies do not apply to them. Their own calls to STRICT workloads fail.",
+    wayOut: "`kubectl rollout undo` the workload.",
+    silentWhen:
+      "The labels of the namespace are the cause (namespace-leaves-mesh), the workload was outside before (workload-outside-mesh), or it is a gateway.",
+    page: "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
+  },
 
   *compare(before, after) {
     // Losses that the namespace causes are reported for the namespace.

@@ -23,6 +23,16 @@ export const workloadOutsideMesh = defineRule({
   summary: "The mesh does not capture the pods of a workload, or some of their ports.",
   why: "Traffic that neither a sidecar nor ztunnel captures reaches the container directly, without mTLS, without an identity and without any policy (Istio pkg/kube/inject/inject.go injectRequired, cni/pkg/util/enablement_selector.go Matches, tools/istio-iptables/pkg/capture/run.go). workload-leaves-mesh denies a change by which existing pods leave the mesh; this rule reports the state, so that a workload which is deleted and created again outside the mesh is found too.",
   fix: `Keep the pods and their ports in the mesh. ${forOthers}`,
+  incident: {
+    symptoms: ["outside-mesh"],
+    proxies: ["sidecar", "ztunnel"],
+    seen: "The pods accept calls without a certificate, and policies do not apply to them.",
+    wayOut:
+      "Nothing is broken by itself. Remove the label or annotation and restart the workload, when its callers can use mTLS.",
+    silentWhen:
+      "The labels of the namespace are the cause (namespace-not-in-mesh), the workload is a gateway, or another workload owns it.",
+    page: "https://istio.io/latest/docs/ops/common-problems/injection/",
+  },
 
   *check(workload, mesh) {
     // Gateways and waypoints are part of the data plane, and the pods of an owned workload are those of its owner.

@@ -16,6 +16,15 @@ export const workloadOwnerDiffers = defineRule({
   summary: "A workload gets an owner whose pods have other labels.",
   why: "Policies are checked for the owner of a workload, and not again for the workload itself. A controller adopts only objects that its selector matches and that therefore have the labels of its pods (kubernetes pkg/controller/controller_ref_manager.go ClaimObject). With other labels, policies that select the workload are no longer checked for anything.",
   fix: "Remove the owner reference. Only controllers write it, for the objects that they create or adopt.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: [],
+    seen: "Nothing in the mesh. The pods of this workload are not those that the policies were checked for.",
+    wayOut: "Remove the owner reference.",
+    silentWhen:
+      "The owner created the workload, or the workload had an owner before, such as a ReplicaSet of an earlier template.",
+    page: "https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/",
+  },
 
   *compare(before, after) {
     const owner = controllerOf(after.object);

@@ -31,6 +31,14 @@ export const workloadOwnerNotFound = defineRule({
   summary: "A workload claims an owner that does not exist or that did not create it.",
   why: "Policies are checked for the owner of a workload and not again for the workload itself, and proxies that istiod runs for a Gateway are not checked at all. Anyone may write ownerReferences. The garbage collector deletes objects whose owner does not exist (kubernetes pkg/controller/garbagecollector/garbagecollector.go attemptToDeleteItem), but only after some time.",
   fix: "Remove the owner reference. Only controllers write it, for the objects that they create.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: [],
+    seen: "Nothing in the mesh, until the garbage collector deletes the workload, as its owner does not exist.",
+    wayOut: "Remove the owner reference. If the owner was deleted by accident, apply it again.",
+    silentWhen: "The owner is being deleted and takes its workloads with it, or its kind is not known.",
+    page: "https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/",
+  },
 
   *check(workload, mesh) {
     if (isGoing(workload, mesh)) return;

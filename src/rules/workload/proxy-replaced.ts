@@ -24,6 +24,15 @@ export const workloadProxyReplaced = defineRule({
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
   why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN can remove the redirection.",
   fix: "Remove it from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: ["sidecar"],
+    seen: "Nothing, until pods are created. `istioctl proxy-status` shows another version or none, or traffic does not pass the proxy.",
+    wayOut: "`kubectl rollout undo` the workload.",
+    silentWhen:
+      "The pods have no sidecar, they are those of a gateway, or the settings are those that Istio documents for users, such as resources.",
+    page: "https://istio.io/latest/docs/reference/config/annotations/",
+  },
 
   *check(workload, mesh) {
     const [namespace] = mesh.related(namespaceOfWorkload, workload);

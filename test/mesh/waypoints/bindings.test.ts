@@ -48,6 +48,7 @@ const meshOf = (...objects: readonly AnyObject[]) => {
 const uses = { "istio.io/use-waypoint": "waypoint" };
 const usesOther = { "istio.io/use-waypoint": "other" };
 const none = { "istio.io/use-waypoint": "none" };
+const managed = (by: string): Labels => ({ "gateway.istio.io/managed": by });
 const forWorkloads = { "istio.io/waypoint-for": "workload" };
 const forAll = { "istio.io/waypoint-for": "all" };
 
@@ -71,7 +72,16 @@ describe("the waypoint of a Service", () => {
     ["no fallback to the namespace", uses, usesOther, [gateway({})], "payments/other, by own: missing"],
     ["for pods alone", uses, {}, [gateway({ labels: forWorkloads })], "payments/waypoint, by namespace: other traffic"],
     ["for everything", uses, {}, [gateway({ labels: forAll })], "payments/waypoint, by namespace"],
-    ["a waypoint itself", uses, { "gateway.istio.io/managed": "x" }, [gateway({})], "nothing"],
+    ["a waypoint itself", uses, managed("istio.io-mesh-controller"), [gateway({})], "nothing"],
+    ["an east-west gateway", uses, managed("istio.io-eastwest-controller"), [gateway({})], "nothing"],
+    [
+      "an ingress gateway",
+      uses,
+      managed("istio.io-gateway-controller"),
+      [gateway({})],
+      "payments/waypoint, by namespace",
+    ],
+    ["called managed", uses, managed("x"), [gateway({})], "payments/waypoint, by namespace"],
   ];
   for (const [what, ofNamespace, own, others, expected] of cases)
     test(what, () => {

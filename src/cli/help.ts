@@ -1,0 +1,108 @@
+import { Command, Help, type HelpConfiguration } from "commander";
+import { homepage } from "../config/rule-page.ts";
+import { hanging, leastRoom } from "../report/page.ts";
+
+/** The groups of commands in `meshward --help`, by what somebody wants to do. */
+const groups: Readonly<Record<string, readonly string[]>> = {
+  "Look at manifests and meshes:": ["check", "audit", "explain", "capture"],
+  "Write policies:": ["rules", "test", "export"],
+  "Run the webhook:": ["serve", "manifests", "doctor", "certs", "unregister"],
+  "First steps:": ["demo", "completion", "help"],
+};
+
+/** The command `help`, as commander adds it by itself, in a group. */
+export const helpCommand = (): Command =>
+  new Command("help")
+    .argument("[command]")
+    .description("describe a command")
+    .helpOption(false)
+    .helpGroup("First steps:");
+
+/** Examples below the help of a command; `meshward` is what they begin with. */
+const examples: Readonly<Record<string, readonly string[]>> = {
+  meshward: [
+    "check overlays/prod",
+    "check --since origin/main",
+    "explain namespace/payments --mesh cluster",
+    "audit --mesh cluster --output html=audit.html",
+    'rules "RBAC: access denied"',
+  ],
+  check: [
+    "check overlays/prod charts/shop",
+    "check --since origin/main --format github",
+    "check canary.yaml --mesh cluster",
+    "kubectl kustomize overlays/prod | meshward check -",
+  ],
+  audit: [
+    "audit --mesh cluster --namespace payments",
+    "audit --mesh cluster --output html=audit.html",
+    "audit --mesh cluster --what-if strict",
+    "audit --diff yesterday.json today.json",
+  ],
+  explain: [
+    "explain namespace/payments --mesh cluster",
+    "explain deployment/payments/api --mesh cluster",
+    "explain host api.payments --from shop --mesh cluster",
+    "explain namespace/payments --mesh cluster --delete policy.yaml",
+  ],
+  capture: ["capture --output mesh.json"],
+  rules: ["rules virtual-service-weights-not-100", "rules weights --kind VirtualService", 'rules "503 NC"'],
+  test: ["test policies/tests"],
+  serve: ["serve --mesh cluster --tls-secret meshward-system/meshward-tls", "serve --mesh mesh.yaml --self-signed"],
+  manifests: ["manifests --profile observe | kubectl apply --server-side -f -"],
+  demo: ["demo", "demo --chapter canary", "demo my-manifests/"],
+};
+
+const after: Readonly<Record<string, string>> = {
+  meshward: `Exit codes:
+  0  success
+  1  findings at or above --fail-on, or tests that fail
+  2  the command could not run, or not on all of its input
+
+Files and environment:
+  meshward.yaml  settings of a repository, in the working folder or above
+  KUBECONFIG     the cluster of --mesh cluster, as for kubectl
+  NO_COLOR       no colours; FORCE_COLOR: colours also in a pipe
+
+meshward help COMMAND describes a command. Everything else:
+${homepage}/blob/main/docs/README.md`,
+};
+
+/**
+ * How help is written: in groups, with examples, and on narrow terminals with each description below its term, so that no word
+ * is broken. `columns` is infinite where nothing is wrapped.
+ */
+export function writeHelp(command: Command, columns: number): void {
+  const name = command.name();
+  command.configureHelp(layout(columns));
+  for (const [group, names] of Object.entries(groups)) if (names.includes(name)) command.helpGroup(group);
+  const lines = examples[name]?.map((line) => (line.includes("meshward ") ? `  ${line}` : `  meshward ${line}`));
+  const parts = [
+    ...(lines === undefined ? [] : [["Examples:", ...lines].join("\n")]),
+    ...(after[name] ? [after[name]] : []),
+  ];
+  if (parts.length > 0) command.addHelpText("after", `\n${wrapped(parts.join("\n\n"), columns)}`);
+}
+
+/** Lines with a first column, or of one. */
+const wrapped = (text: string, columns: number): string =>
+  text
+    .split("\n")
+    .map((line) => {
+      const [head = ""] = /^(?: +\S+ {2,}| +)?/.exec(line) ?? [];
+      return hanging(head, line.slice(head.length), { columns: Number.isFinite(columns) ? columns : undefined });
+    })
+    .join("\n");
+
+const wrapping = Object.assign(new Help(), { minWidthToWrap: leastRoom });
+
+const layout = (columns: number): HelpConfiguration => ({
+  minWidthToWrap: leastRoom,
+  formatItem(term, termWidth, description, helper) {
+    const isNarrow = description !== "" && columns - termWidth - 4 < leastRoom * 2;
+    if (!isNarrow) return Help.prototype.formatItem.call(this, term, termWidth, description, helper);
+    const below = wrapping.boxWrap(description, columns - 6).replaceAll("\n", "\n      ");
+    return `  ${term}\n      ${below}`;
+  },
+  styleUsage: (usage) => wrapping.boxWrap(usage, columns - 7).replaceAll("\n", "\n       "),
+});

@@ -1,0 +1,175 @@
+import { byId, idOf } from "../kube/identity.ts";
+import {
+  type BoundRoute,
+  type BoundVirtualService,
+  proxiesOfGateway,
+  proxiesOfKubernetesGateway,
+  routesBoundTo,
+  virtualServicesBoundTo,
+} from "../mesh/gateways/bound-routes.ts";
+import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
+import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
+import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
+import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
+import type { Workload } from "../mesh/membership/workloads.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
+import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
+import { listed, listedNames } from "./wording.ts";
+
+/** Explains a Gateway of Istio: its proxies, its servers with what they conflict with, and the VirtualServices bound to it. */
+export function explainGateway(gateway: Gateway, mesh: Mesh): readonly ExplanationLine[] {
+  const refusals = gatewayRefusalsOf(gateway);
+  const conflicts = serverConflictsOf(gateway, mesh);
+  const bound = virtualServicesBoundTo(gateway, mesh);
+  const { selector } = gateway.spec;
+  const who = Object.keys(selector).length === 0 ? undefined : formatLabels(selector);
+  return [
+    who === undefined
+      ? { key: "proxies", text: "Proxies: every gateway and sidecar, because it has no selector", value: "all" }
+      : proxiesLine(
+          proxiesOfGateway(gateway, mesh),
+          `with ${who}`,
+          `no workload with ${who} is there, so nothing serves it`,
+          mesh,
+        ),
+    ...refusals.map(({ message }) => ({ key: "refused", of: message, text: `istiod rejects it: ${message}` })),
+    ...gateway.spec.servers.map((server, i) =>
+      serverLine(server, gateway, { i, conflicts: conflicts.filter((one) => one.server === i) }),
+    ),
+    {
+      key: "virtualServices",
+      text: `VirtualServices bound to it: ${bound.length === 0 ? "none" : bound.length}`,
+      value: bound.length,
+      lines: bound.map(boundLine),
+    },
+  ];
+}
+
+function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string, mesh: Mesh): ExplanationLine {
+  if (!mesh.knows("Workload"))
+    return { key: "proxies", text: `Proxies: workloads ${which}; none are known`, value: "unknown" };
+  const sorted = proxies.toSorted(byId);
+  return {
+    key: "proxies",
+    text: sorted.length === 0 ? `Proxies: none: ${ifNone}` : `Proxies: ${listed(sorted)}, ${which}`,
+    value: sorted.map(idOf),
+    objects: sorted,
+  };
+}
+
+interface OfServer {
+  readonly i: number;
+  readonly conflicts: readonly ServerConflict[];
+}
+
+function serverLine(server: Server, gateway: Gateway, { i, conflicts }: OfServer): ExplanationLine {
+  const { port, bind } = server;
+  const hosts = serverHosts(server, gateway.metadata.namespace).map(formatServerHost);
+  const where = `port ${port?.number ?? "?"} ${port?.protocol ?? "?"}${bind ? ` at ${bind}` : ""}`;
+  const isLeftOut = conflicts.some(({ kind }) => kind !== "listener refused");
+  return {
+    key: "server",
+    of: String(i),
+    text: `Server ${i}, ${where}: ${listedNames(hosts)}; ${tlsOf(server)}`,
+    value: hosts,
+    ...(isLeftOut ? { counts: false } : {}),
+    lines: conflicts.map((one) => conflictLine(one, gateway)),
+  };
+}
+
+function tlsOf({ tls }: Server): string {
+  if (tls === undefined) return "no TLS";
+  const mode = tls.mode || "PASSTHROUGH";
+  const certificate = tls.credentialName
+    ? `certificate ${tls.credentialName}`
+    : tls.serverCertificate
+      ? `certificate in ${tls.serverCertificate}`
+      : undefined;
+  const redirect = tls.httpsRedirect ? "; redirects HTTP to HTTPS" : "";
+  return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}${redirect}`;
+}
+
+function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): ExplanationLine {
+  const by = other === gateway ? "an earlier server of this Gateway" : idOf(other);
+  const texts: Readonly<Record<typeof kind, string>> = {
+    "host taken": `istiod leaves it out: ${by} serves ${what} over TLS on this port`,
+    "port taken": `istiod leaves it out: ${by} uses the port in a way that excludes ${what}`,
+    "listener refused": `Envoy refuses the listener of the port with all its servers: ${by} is for the same connections (${what})`,
+  };
+  return { key: "server.conflict", of: `${kind} ${what}`, text: texts[kind], value: kind, objects: [other] };
+}
+
+function boundLine({ virtualService, because, offered }: BoundVirtualService): ExplanationLine {
+  const reasons: Readonly<Record<typeof because, string>> = {
+    used: `is used for ${listedNames(offered)}`,
+    "not-exported": "has no effect: it is not exported to the namespace of the proxies",
+    "no-host": `has no effect: no server offers ${listedNames(virtualService.spec.hosts)} to ${virtualService.metadata.namespace}`,
+    "no-routes": "has no effect: it has no routes of a protocol that the servers for its hosts use",
+  };
+  return objectLine("virtualService", virtualService, `${idOf(virtualService)} ${reasons[because]}`, {
+    value: because,
+    counts: because === "used",
+  });
+}
+
+/** Explains a Gateway of the Gateway API: its proxies, its listeners, and the routes that name it. */
+export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh): readonly ExplanationLine[] {
+  const routes = routesBoundTo(gateway, mesh);
+  const { gatewayClassName, listeners } = gateway.spec;
+  return [
+    { key: "class", text: `Class ${gatewayClassName}`, value: gatewayClassName },
+    proxiesLine(
+      proxiesOfKubernetesGateway(gateway, mesh),
+      "that istiod runs for it",
+      "istiod creates them with the Gateway, if its class is one of Istio",
+      mesh,
+    ),
+    ...listeners.map(listenerLine),
+    {
+      key: "routes",
+      text: `Routes that name it: ${routes.length === 0 ? "none" : routes.length}`,
+      value: routes.length,
+      lines: routes.map(routeLine),
+    },
+  ];
+}
+
+const allowedFrom: Readonly<Record<string, string>> = {
+  Same: "its own namespace",
+  All: "all namespaces",
+  Selector: "namespaces with the labels of its selector",
+};
+
+const allowedNamespaces = ({ allowedRoutes }: Listener): string => allowedRoutes?.namespaces?.from ?? "Same";
+
+type Listener = KubernetesGateway["spec"]["listeners"][number];
+
+function listenerLine(listener: Listener): ExplanationLine {
+  const { name, port = 0, protocol = "?", hostname, tls } = listener;
+  const from = allowedNamespaces(listener);
+  const shownTls = tls === undefined ? "" : `; TLS ${tls.mode || "Terminate"}`;
+  return {
+    key: "listener",
+    of: name,
+    text: `Listener ${name}, port ${port} ${protocol}: ${hostname || "every host"}${shownTls}; routes of ${allowedFrom[from] ?? from}`,
+    value: hostname || "*",
+  };
+}
+
+function routeLine({ route, result, offered }: BoundRoute): ExplanationLine {
+  const hosts = offered.includes("*") ? "every host of its listeners" : listedNames(offered);
+  const reasons: Readonly<Record<NonNullable<typeof result> | "no listener", string>> = {
+    accepted: `is accepted for ${hosts}`,
+    host: `has no effect: no listener offers ${listedNames(route.spec.hostnames)}`,
+    kind: `has no effect: no listener for its hosts accepts a ${route.originKind}`,
+    namespace: `has no effect: no listener for its hosts accepts routes of namespace ${route.metadata.namespace}`,
+    "unknown namespace": `is accepted for ${hosts} if namespace ${route.metadata.namespace} has the labels of the selector, which are not known`,
+    "no listener": "has no effect: it names a listener that does not exist",
+  };
+  const because = result ?? "no listener";
+  return objectLine("route", route, `${idOf(route)} ${reasons[because]}`, {
+    value: because,
+    counts: because === "accepted" || because === "unknown namespace",
+  });
+}

@@ -1,0 +1,86 @@
+import { byId } from "../../kube/identity.ts";
+import type { Mesh } from "../../view/view.ts";
+import { gatewayOfProxy, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { selects } from "../objects/selectors.ts";
+import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { gatewaysOfVirtualService, nameOf, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
+import { attachmentsOf } from "./attachment.ts";
+import { type Acceptance, routeAcceptances } from "./route-acceptance.ts";
+import { gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
+import type { Gateway } from "./servers.ts";
+
+/** The workloads that a Gateway selects, in any namespace (Istio pilot/pkg/model/push_context.go mergeGateways). */
+export const proxiesOfGateway = (gateway: Gateway, mesh: Mesh): readonly Workload[] =>
+  Object.keys(gateway.spec.selector).length === 0
+    ? []
+    : mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(gateway.spec.selector, pod.labels));
+
+/** The workloads that istiod created for a Gateway of the Gateway API. */
+export const proxiesOfKubernetesGateway = (gateway: KubernetesGateway, mesh: Mesh): readonly Workload[] =>
+  (mesh.lookup(gatewayOfProxy.from, [nameOf(gateway)]) as readonly Workload[]).filter((one) => isProxyOf(one, gateway));
+
+/**
+ * What a Gateway makes of a VirtualService that names it.
+ * - `used`: for the offered hosts, with routes of the protocols.
+ * - `not-exported`: its exportTo leaves out the namespaces of all proxies of the Gateway.
+ * - `no-host`: no server offers one of its hosts to its namespace.
+ * - `no-routes`: it has no routes of a protocol that these servers use.
+ */
+export interface BoundVirtualService {
+  readonly virtualService: VirtualService;
+  readonly because: "used" | "not-exported" | "no-host" | "no-routes";
+  /** The hosts that servers offer to its namespace. */
+  readonly offered: readonly string[];
+}
+
+/** The VirtualServices that name a Gateway and that istiod reads, whatever the Gateway makes of them, sorted by name. */
+export function virtualServicesBoundTo(gateway: Gateway, mesh: Mesh): readonly BoundVirtualService[] {
+  const proxies = new Set(proxiesOfGateway(gateway, mesh).map(({ metadata }) => metadata.namespace));
+  const own = nameOf(gateway);
+  const bound = mesh.lookup(gatewaysOfVirtualService.from, [own]) as readonly VirtualService[];
+  return bound
+    .map((virtualService) => bindingOf(virtualService, { gateway, proxies }, mesh))
+    .sort((a, b) => byId(a.virtualService, b.virtualService));
+}
+
+function bindingOf(
+  virtualService: VirtualService,
+  { gateway, proxies }: { readonly gateway: Gateway; readonly proxies: ReadonlySet<string> },
+  { settings }: Mesh,
+): BoundVirtualService {
+  const { metadata, spec } = virtualService;
+  const { offered: places, protocols } = attachmentsOf(virtualService, settings)(gateway);
+  const offered = spec.hosts.filter((_, i) => places.has(i));
+  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+  const isSeen = proxies.size === 0 || [...proxies].some((namespace) => includesNamespace(visible, namespace));
+  const written = (["http", "tcp", "tls"] as const).filter((protocol: Protocol) => spec[protocol].length > 0);
+  const hasRoutes = written.some((protocol) => protocols.has(protocol));
+  const of = offered.length === 0 ? "no-host" : hasRoutes ? "used" : "no-routes";
+  const because = isSeen ? of : "not-exported";
+  return { virtualService, because, offered };
+}
+
+/** A route of the Gateway API that names a Gateway; `result` undefined: its reference names no listener that exists. */
+export interface BoundRoute {
+  readonly route: KubernetesRoute;
+  readonly result: Acceptance | undefined;
+  /** Its hostnames that listeners offer; `*`: all of the listeners. */
+  readonly offered: readonly string[];
+}
+
+/** The routes that name a Gateway of the Gateway API, sorted by name. */
+export function routesBoundTo(gateway: KubernetesGateway, mesh: Mesh): readonly BoundRoute[] {
+  const routes = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
+  return routes
+    .map((route): BoundRoute => {
+      const parents = mesh.get(routeAcceptances, route).filter((one) => nameOf(one.gateway) === nameOf(gateway));
+      const accepted = parents.find(({ result }) => result === "accepted") ?? parents[0];
+      const offered = new Set(parents.flatMap((one) => [...one.offered]));
+      return { route, result: accepted?.result, offered: [...offered] };
+    })
+    .sort((a, b) => (keyOfRoute(a) < keyOfRoute(b) ? -1 : 1));
+}
+
+const keyOfRoute = ({ route }: BoundRoute): string => `${nameOf(route)} ${route.originKind}`;

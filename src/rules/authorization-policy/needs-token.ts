@@ -1,0 +1,239 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
+import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { asksForToken } from "../../mesh/authorization/rules.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+
+type RequestAuthentication = ObjectOf<"RequestAuthentication">;
+type Rule = AuthorizationPolicy["spec"]["rules"][number];
+
+const everywhere = "*";
+const demands = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
+  isEnforced(policy, settings) && policy.spec.rules.some(asksForToken);
+
+/** A policy with conditions on tokens, and its namespace. */
+const namespaceOfTokenPolicy = relation(
+  "namespaceOfTokenPolicy",
+  index("AuthorizationPolicy", (policy, settings) => (demands(policy, settings) ? [policy.metadata.namespace] : [])),
+  namespaceByName,
+);
+/** A namespace and its RequestAuthentications. */
+const authenticationsOfNamespace = relation(
+  "authenticationsOfNamespace",
+  namespaceByName,
+  index("RequestAuthentication", (one, settings) =>
+    isServed(one, settings) && one.spec.jwtRules.length > 0 ? [one.metadata.namespace, everywhere] : [],
+  ),
+);
+/** A policy of the root namespace with conditions on tokens, and the RequestAuthentications of all namespaces. */
+const authenticationsOfMesh = relation(
+  "authenticationsOfMesh",
+  index("AuthorizationPolicy", (policy, settings) =>
+    policy.metadata.namespace === settings.rootNamespace && demands(policy, settings) ? [everywhere] : [],
+  ),
+  authenticationsOfNamespace.to,
+);
+
+/** RequestAuthentications, indexed for comparison with many policies. */
+class TokenValidation {
+  readonly #issuers: ReadonlySet<string>;
+  readonly #selectors: SelectorsTogether;
+  readonly #hasTargets: boolean;
+  readonly #targetsGateways: boolean;
+  readonly #isEmpty: boolean;
+  #beginnings: Beginnings | undefined;
+  #endings: Beginnings | undefined;
+
+  constructor(authentications: readonly RequestAuthentication[]) {
+    const targeting = authentications.filter((one) => targetsOf(one).length > 0);
+    const selecting = authentications.filter((one) => targetsOf(one).length === 0);
+    this.#issuers = new Set(authentications.flatMap(({ spec }) => spec.jwtRules.map(({ issuer }) => issuer ?? "")));
+    this.#selectors = new SelectorsTogether(selecting.map(({ spec }) => spec.selector?.matchLabels ?? {}));
+    this.#hasTargets = targeting.length > 0;
+    this.#targetsGateways = targeting.some((one) => targetsOf(one).some(({ kind }) => kind === "Gateway"));
+    this.#isEmpty = authentications.length === 0;
+  }
+
+  /** Whether one of them names an issuer that fits. An issuer that is not written is not known. */
+  accepts({ issuer, by }: IssuerPattern): boolean {
+    if (this.#issuers.has(issuer) || this.#issuers.has("")) return true;
+    if (by === "beginning") return (this.#beginnings ??= new Beginnings(this.#issuers)).has(issuer);
+    if (by === "end") return (this.#endings ??= new Beginnings([...this.#issuers].map(reversed))).has(reversed(issuer));
+    return false;
+  }
+
+  /** Whether one of them can apply to a proxy that enforces the policy. */
+  meets(policy: AuthorizationPolicy): boolean {
+    const targets = targetRefsOf(policy);
+    // Waypoints use only what targets them; ingress gateways are selected by labels, too (ShouldAttachPolicy).
+    if (targets.length > 0)
+      return this.#hasTargets || (targets.some(({ kind }) => kind === "Gateway") && !this.#isEmpty);
+    const labels = policy.spec.selector?.matchLabels ?? {};
+    const isForGateways = Object.keys(labels).length === 0 || labels[gatewayNameLabel] !== undefined;
+    return (isForGateways && this.#targetsGateways) || this.#selectors.meet(labels);
+  }
+}
+
+/** Texts in order, to find those with a beginning without visiting all. */
+class Beginnings {
+  readonly #sorted: readonly string[];
+  constructor(texts: Iterable<string>) {
+    this.#sorted = [...texts].sort();
+  }
+
+  /** Whether one of them begins so. */
+  has(beginning: string): boolean {
+    let [low, high] = [0, this.#sorted.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#sorted[middle] ?? "") < beginning) low = middle + 1;
+      else high = middle;
+    }
+    return this.#sorted[low]?.startsWith(beginning) === true;
+  }
+}
+const reversed = (text: string): string => [...text].reverse().join("");
+
+const targetsOf = ({ spec }: RequestAuthentication) =>
+  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
+
+/** How the RequestAuthentications of a namespace validate tokens. */
+const tokenValidation = fact(
+  "tokenValidation",
+  "Namespace",
+  [authenticationsOfNamespace],
+  (namespace, mesh) => new TokenValidation(mesh.related(authenticationsOfNamespace, namespace)),
+);
+const ofMesh = new WeakMap<readonly RequestAuthentication[], TokenValidation>();
+
+const reads = [namespaceOfTokenPolicy, rootOfNamespace, tokenValidation, authenticationsOfMesh] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const authorizationPolicyNeedsToken = defineRule({
+  id: "authorization-policy-needs-token",
+  subject: "AuthorizationPolicy",
+  reads,
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary: "A policy has conditions on tokens that no RequestAuthentication validates.",
+  why: "The request principal and the claims of a request come from a token that a RequestAuthentication has validated (Istio pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/model/generator.go requestPrincipalGenerator). Without one for the same workloads and issuer a request has neither: an ALLOW rule that names some allows nobody, a DENY rule denies nobody, and `notRequestPrincipals` matches everybody.",
+  fix: "Add a RequestAuthentication for the same workloads or target, with the issuer in `jwtRules`, or correct the selector or the issuer.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "With an ALLOW rule, every caller gets 403 `RBAC: access denied`, with a valid token too. With a DENY rule, nobody is denied.",
+    wayOut: "Apply the RequestAuthentication again if it was deleted, or the previous version of the policy.",
+    silentWhen:
+      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer.",
+    page: "https://istio.io/latest/docs/tasks/security/authorization/authz-jwt/",
+  },
+
+  *check(policy, mesh) {
+    const [namespace] = mesh.related(namespaceOfTokenPolicy, policy);
+    if (namespace === undefined || isForZtunnel(policy, namespace)) return;
+    const all = validationsFor(policy, namespace, mesh);
+    const isMet = all.some((one) => one.meets(policy));
+    const rest = {
+      evidence: [absent("RequestAuthentication", namespace.metadata.name)],
+      ...(mesh.knowsAll("RequestAuthentication") ? {} : { guess: "all RequestAuthentications" }),
+    };
+    for (const [i, rule] of policy.spec.rules.entries()) {
+      if (!asksForToken(rule)) continue;
+      if (isMet) yield* otherIssuers(rule, ["spec", "rules", i], all, rest);
+      else yield { at: ["spec", "rules", i], message: unmet(rule), key: "no token", ...rest };
+    }
+  },
+});
+
+/** ztunnel knows no tokens, which another rule reports. */
+const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace): boolean =>
+  targetRefsOf(policy).length === 0 && enrollmentOf(namespace) === "ambient";
+
+/** All mesh-wide policies relate to one list of RequestAuthentications, which is indexed once. */
+function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly TokenValidation[] {
+  if (namespace.metadata.name !== mesh.settings.rootNamespace)
+    return [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(tokenValidation, one));
+  const authentications = mesh.related(authenticationsOfMesh, policy);
+  const found = ofMesh.get(authentications) ?? new TokenValidation(authentications);
+  ofMesh.set(authentications, found);
+  return [found];
+}
+
+function unmet(rule: Rule): string {
+  const effect = needsToken(rule)
+    ? "this rule matches no request"
+    : "`notRequestPrincipals` and `notValues` match every request";
+  return `No RequestAuthentication applies to the same workloads, so requests have no request principal and no claims: ${effect}`;
+}
+
+/** Whether only requests with a token match. */
+const needsToken = ({ from, when }: Rule): boolean =>
+  (from.length > 0 && from.every(({ source }) => source.requestPrincipals.length > 0)) ||
+  when.some(({ key, values }) => key.startsWith("request.auth.") && values.length > 0);
+
+function* otherIssuers(
+  rule: Rule,
+  at: Path,
+  all: readonly TokenValidation[],
+  rest: Pick<Problem, "evidence" | "guess">,
+): Iterable<Problem> {
+  for (const { value, at: place } of principalsOf(rule, at)) {
+    const pattern = issuerOf(value);
+    if (pattern === undefined)
+      yield {
+        at: place,
+        message: `No request has request principal ${JSON.stringify(value)}: it is an issuer without "/" and a subject`,
+        fix: `Write \`${value}/*\` for all subjects of this issuer.`,
+      };
+    else if (!all.some((one) => one.accepts(pattern)))
+      yield {
+        at: place,
+        message: `No RequestAuthentication here has the issuer of ${JSON.stringify(value)}, so no request has this request principal`,
+        ...rest,
+      };
+  }
+}
+
+function principalsOf({ from, when }: Rule, at: Path): readonly { readonly value: string; readonly at: Path }[] {
+  const placed = (values: readonly string[], place: Path) => values.map((value, k) => ({ value, at: [...place, k] }));
+  return [
+    ...from.flatMap(({ source }, j) =>
+      (["requestPrincipals", "notRequestPrincipals"] as const).flatMap((field) =>
+        placed(source[field], [...at, "from", j, "source", field]),
+      ),
+    ),
+    ...when.flatMap((condition, j) =>
+      condition.key === "request.auth.principal"
+        ? (["values", "notValues"] as const).flatMap((field) => placed(condition[field], [...at, "when", j, field]))
+        : [],
+    ),
+  ];
+}
+
+/** Issuers: this one, or all that begin or end so. */
+interface IssuerPattern {
+  readonly issuer: string;
+  readonly by: "name" | "beginning" | "end";
+}
+
+/**
+ * Which issuers a pattern of request principals, `issuer/subject`, accepts (requestPrincipalGenerator); undefined: without a
+ * slash and a wildcard, it is an issuer with an empty subject.
+ */
+function issuerOf(value: string): IssuerPattern | undefined {
+  const slash = value.lastIndexOf("/");
+  const issuer = slash < 0 ? value : value.slice(0, slash);
+  if (value.startsWith("*")) return { issuer: slash < 0 ? "" : issuer.slice(1), by: "end" };
+  if (slash >= 0) return { issuer, by: "name" };
+  return value.endsWith("*") ? { issuer: issuer.slice(0, -1), by: "beginning" } : undefined;
+}

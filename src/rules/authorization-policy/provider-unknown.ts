@@ -1,0 +1,53 @@
+import { defineRule } from "../../engine/rule.ts";
+import { actionOf } from "../../mesh/authorization/policies.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { index, relation } from "../../view/view.ts";
+
+const everyMesh = "mesh";
+
+/** A policy that asks a provider, and every mesh config. */
+const meshConfigsOfProvider = relation(
+  "meshConfigsOfProvider",
+  index("AuthorizationPolicy", (policy, settings) =>
+    actionOf(policy) === "CUSTOM" && isServed(policy, settings) ? [everyMesh] : [],
+  ),
+  index("MeshConfig", () => [everyMesh]),
+);
+
+export const authorizationPolicyProviderUnknown = defineRule({
+  id: "authorization-policy-provider-unknown",
+  subject: "AuthorizationPolicy",
+  reads: [meshConfigsOfProvider],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["authorization"],
+  summary: "A CUSTOM policy names a provider that the mesh config does not define for authorization.",
+  why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`. If there is none, istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules).",
+  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first.",
+  incident: {
+    symptoms: ["access-denied"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Every request that the rules match gets 403, and the log of istiod has an error about the extension provider.",
+    wayOut:
+      "Apply the previous version of the policy or of the mesh config. A policy that is deleted asks nobody: delete it only if something else denies what it should.",
+    silentWhen: "The mesh config is not known, or cannot be read.",
+    page: "https://istio.io/latest/docs/tasks/security/authorization/authz-custom/",
+  },
+
+  *check(policy, mesh) {
+    const name = policy.spec.provider?.name;
+    const configs = mesh.related(meshConfigsOfProvider, policy);
+    // What a mesh config defines that istiod cannot read is not known.
+    if (name === undefined || configs.length === 0 || configs.some(({ malformed }) => malformed !== undefined)) return;
+    const found = configs.flatMap((config) => config.mesh.extensionProviders).filter((one) => one.name === name);
+    const isForAuthorization = found.some((one) => one.envoyExtAuthzHttp ?? one.envoyExtAuthzGrpc);
+    if (isForAuthorization || policy.spec.rules.length === 0) return;
+    const what = found.length === 0 ? "no extension provider" : "no provider for authorization";
+    yield {
+      at: ["spec", "provider", "name"],
+      message: `The mesh config has ${what} ${JSON.stringify(name)}: requests that the rules match are denied`,
+      related: configs,
+      evidence: configs,
+    };
+  },
+});

@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { selectionOf } from "../../src/engine/setting.ts";
+import { explanationOf } from "../../src/explain/explanation.ts";
+import { findTarget } from "../../src/explain/target.ts";
+import { readTargetName } from "../../src/explain/target-name.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import type { ExplanationLine } from "../../src/report/explanation.ts";
+import { rules } from "../../src/rules/index.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+
+const { policies } = loadPolicies([], rules);
+
+function meshOf(objects: readonly AnyObject[]): MeshStore {
+  const mesh = new MeshStore({ ...defaultMeshSettings, seen: true });
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+/** The lines of an explanation of Gateway ingress/public, indented; a `-` is in front of what has no effect. */
+function explained(...objects: readonly AnyObject[]): readonly string[] {
+  const input = { mesh: meshOf(objects), policies, selection: selectionOf(policies), rules };
+  const flat = (lines: readonly ExplanationLine[], indent: string): readonly string[] =>
+    lines.flatMap((line) => [
+      `${indent}${line.counts === false ? "- " : ""}${line.text}`,
+      ...flat(line.lines ?? [], `${indent}  `),
+    ]);
+  return flat(explanationOf({ kind: "gateway", namespace: "ingress", name: "public" }, input).lines, "");
+}
+
+const proxy = readObject("Workload", {
+  kind: "Deployment",
+  metadata: { name: "edge", namespace: "ingress" },
+  spec: { template: { metadata: { labels: { istio: "edge" } } } },
+});
+const gateway = (name: string, createdAt: string, servers: readonly object[]) =>
+  readObject("Gateway", {
+    metadata: { name, namespace: "ingress", creationTimestamp: createdAt },
+    spec: { selector: { istio: "edge" }, servers },
+  });
+const https = (host: string, name: string) => ({
+  hosts: [host],
+  port: { number: 443, name, protocol: "HTTPS" },
+  tls: { mode: "SIMPLE", credentialName: "shop-cert" },
+});
+const plain = (...hosts: string[]) => ({ hosts, port: { number: 80, name: "http", protocol: "HTTP" } });
+const virtualService = (name: string, spec: object) =>
+  readObject("VirtualService", {
+    metadata: { name, namespace: "shop" },
+    spec: { gateways: ["ingress/public"], http: [{ route: [{ destination: { host: "cart" } }] }], ...spec },
+  });
+
+test("a Gateway of Istio: proxies, servers with what they conflict with, and the VirtualServices bound to it", () => {
+  const lines = explained(
+    proxy,
+    gateway("older", "2026-01-01T00:00:00Z", [https("shop.example.com", "a")]),
+    gateway("public", "2026-01-02T00:00:00Z", [plain("shop.example.com", "ops/*"), https("shop.example.com", "b")]),
+    virtualService("cart", { hosts: ["shop.example.com"] }),
+    virtualService("elsewhere", { hosts: ["other.example.com"] }),
+    virtualService("private", { hosts: ["shop.example.com"], exportTo: ["."] }),
+    virtualService("tcp-only", { hosts: ["shop.example.com"], http: [], tcp: [{ route: [] }] }),
+    virtualService("unbound", { hosts: ["shop.example.com"], gateways: ["other"] }),
+  );
+  assert.deepEqual(lines, [
+    "Proxies: Deployment ingress/edge, with istio=edge",
+    "Server 0, port 80 HTTP: shop.example.com, ops/*; no TLS",
+    "- Server 1, port 443 HTTPS: shop.example.com; TLS SIMPLE, certificate shop-cert",
+    "  istiod leaves it out: Gateway ingress/older serves shop.example.com over TLS on this port",
+    "VirtualServices bound to it: 4",
+    "  VirtualService shop/cart is used for shop.example.com",
+    "  - VirtualService shop/elsewhere has no effect: no server offers other.example.com to shop",
+    "  - VirtualService shop/private has no effect: it is not exported to the namespace of the proxies",
+    "  - VirtualService shop/tcp-only has no effect: it has no routes of a protocol that the servers for its hosts use",
+  ]);
+});
+
+test("a Gateway that istiod rejects, without proxies", () => {
+  const wrong = gateway("public", "2026-01-01T00:00:00Z", [{ hosts: [], port: { number: 80, protocol: "HTTP" } }]);
+  const [proxies, ...lines] = explained(wrong);
+  assert.equal(proxies, "Proxies: none: no workload with istio=edge is there, so nothing serves it");
+  assert.ok(
+    lines.some((line) => line.startsWith("istiod rejects it: ")),
+    lines.join("\n"),
+  );
+});
+
+test("a Gateway of the Gateway API: listeners, and the routes that name it", () => {
+  const route = (name: string, namespace: string, spec: object) =>
+    readObject("KubernetesRoute", {
+      kind: "HTTPRoute",
+      metadata: { name, namespace },
+      spec: { parentRefs: [{ name: "public", namespace: "ingress" }], ...spec },
+    });
+  const lines = explained(
+    readObject("KubernetesGateway", {
+      metadata: { name: "public", namespace: "ingress" },
+      spec: {
+        gatewayClassName: "istio",
+        listeners: [
+          { name: "own", port: 80, protocol: "HTTP", hostname: "shop.example.com" },
+          {
+            name: "all",
+            port: 443,
+            protocol: "HTTPS",
+            hostname: "*.example.com",
+            tls: { mode: "Terminate" },
+            allowedRoutes: { namespaces: { from: "All" } },
+          },
+        ],
+      },
+    }),
+    readObject("Workload", {
+      kind: "Deployment",
+      metadata: {
+        name: "public-istio",
+        namespace: "ingress",
+        labels: { "gateway.istio.io/managed": "istio.io-gateway-controller" },
+        ownerReferences: [
+          {
+            apiVersion: "gateway.networking.k8s.io/v1",
+            kind: "Gateway",
+            name: "public",
+            uid: "u",
+            controller: true,
+          },
+        ],
+      },
+      spec: { template: { metadata: { labels: { "gateway.networking.k8s.io/gateway-name": "public" } } } },
+    }),
+    route("cart", "shop", { hostnames: ["cart.example.com"] }),
+    route("elsewhere", "shop", { hostnames: ["cart.example.net"] }),
+    route("plain", "shop", { parentRefs: [{ name: "public", namespace: "ingress", sectionName: "own" }] }),
+    route("nowhere", "shop", { parentRefs: [{ name: "public", namespace: "ingress", sectionName: "none" }] }),
+  );
+  assert.deepEqual(lines, [
+    "Class istio",
+    "Proxies: Deployment ingress/public-istio, that istiod runs for it",
+    "Listener own, port 80 HTTP: shop.example.com; routes of its own namespace",
+    "Listener all, port 443 HTTPS: *.example.com; TLS Terminate; routes of all namespaces",
+    "Routes that name it: 4",
+    "  HTTPRoute shop/cart is accepted for cart.example.com",
+    "  - HTTPRoute shop/elsewhere has no effect: no listener offers cart.example.net",
+    "  - HTTPRoute shop/nowhere has no effect: it names a listener that does not exist",
+    "  - HTTPRoute shop/plain has no effect: no listener for its hosts accepts routes of namespace shop",
+  ]);
+});
+
+test("a Gateway is found by its name, of either API; both are explained if both have it", () => {
+  const words = { name: undefined, namespace: "ingress", from: undefined };
+  const asked = readTargetName({ ...words, what: "gw/public" });
+  assert.ok("kind" in asked);
+  const istio = gateway("public", "2026-01-01T00:00:00Z", [plain("*")]);
+  const kubernetes = readObject("KubernetesGateway", {
+    metadata: { name: "public", namespace: "ingress" },
+    spec: { gatewayClassName: "istio", listeners: [] },
+  });
+  const target = { target: { kind: "gateway", namespace: "ingress", name: "public" } };
+  assert.deepEqual(findTarget(asked, meshOf([istio])), target);
+  assert.deepEqual(findTarget(asked, meshOf([kubernetes])), target);
+  assert.deepEqual(findTarget(asked, meshOf([gateway("publik", "2026-01-01T00:00:00Z", [])])), {
+    problem: "there is no Gateway ingress/public in this mesh; did you mean gateway/ingress/publik?",
+  });
+  const tops = explained(istio, kubernetes, proxy).filter((line) => !line.startsWith(" "));
+  assert.deepEqual(tops, ["The Gateway of Istio (networking.istio.io)", "The Gateway of the Gateway API"]);
+});
