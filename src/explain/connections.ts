@@ -302,7 +302,9 @@ class Words {
     return target?.kind === "service" ? hostOfService(target.service, this.#settings.domain) : undefined;
   }
 
-  callers(callers: RequestSet, ways: readonly Way[]): ReportedCallers {
+  callers(callers: RequestSet, all: readonly Way[]): ReportedCallers {
+    // Callers without a certificate have no other way.
+    const ways = all.filter(({ sender }) => sender !== "nothing");
     const text = (limits: WordingLimits) => {
       const who = formatCallers(callers, { settings: this.#settings, known: this.#known, limits });
       return ways.length === 0 ? who : `${who} (${ways.map(wayText).join("; ")})`;
