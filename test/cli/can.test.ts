@@ -370,7 +370,7 @@ describe("bad input says what was found and what to do", () => {
     const { code, error, out } = await ask("--from", "mesh", "--to", "x.shop", "--path", ...paths);
     assert.doesNotMatch(error, /bug/);
     assert.ok(
-      code === 2 ? /give fewer of them/.test(error) : /from anybody in the mesh to x\.shop:80: /.test(out),
+      code === 2 ? /give fewer of them/.test(error) : / and 56 more from anybody in the mesh/.test(out),
       error + out,
     );
   });
