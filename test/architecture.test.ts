@@ -34,6 +34,7 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
     "mesh",
     [
       ["connections"],
+      ["intents"],
       ["requests"],
       ["client-tls"],
       ["mtls"],

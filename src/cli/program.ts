@@ -15,6 +15,7 @@ import { connectionsCommand } from "./connections.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
+import { intentCommand } from "./intent.ts";
 import { exportCommand } from "./export.ts";
 import { helpCommand, writeHelp } from "./help.ts";
 import { manifestsCommand } from "./manifests.ts";
@@ -44,6 +45,7 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
   program.addCommand(connectionsCommand(terminal, finish));
+  program.addCommand(intentCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));
   program.addCommand(inProject(testCommand(terminal, finish)));

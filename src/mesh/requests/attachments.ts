@@ -15,7 +15,7 @@ type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 type Attaching = EnvoyFilter | Plugin | RequestAuthentication;
 
 /** A namespace and the EnvoyFilters in it and in the root namespace that may change how its proxies decide about requests. */
-const envoyFiltersOver = relation(
+export const envoyFiltersOver = relation(
   "envoyFiltersOver",
   namespaceByNameAndRoot,
   index("EnvoyFilter", (filter, settings) =>
@@ -23,19 +23,19 @@ const envoyFiltersOver = relation(
   ),
 );
 /** A namespace and the WasmPlugins in it and in the root namespace. */
-const wasmPluginsOver = relation(
+export const wasmPluginsOver = relation(
   "wasmPluginsOver",
   namespaceByNameAndRoot,
   index("WasmPlugin", (plugin, settings) => (isServed(plugin, settings) ? [plugin.metadata.namespace] : [])),
 );
 /** A namespace and the TrafficExtensions in it and in the root namespace. */
-const trafficExtensionsOver = relation(
+export const trafficExtensionsOver = relation(
   "trafficExtensionsOver",
   namespaceByNameAndRoot,
   index("TrafficExtension", (plugin, settings) => (isServed(plugin, settings) ? [plugin.metadata.namespace] : [])),
 );
 /** A namespace and the RequestAuthentications in it and in the root namespace. */
-const requestAuthenticationsOver = relation(
+export const requestAuthenticationsOver = relation(
   "requestAuthenticationsOver",
   namespaceByNameAndRoot,
   index("RequestAuthentication", (authentication, settings) =>
