@@ -33,6 +33,7 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
   [
     "mesh",
     [
+      ["connections"],
       ["intents"],
       ["requests"],
       ["client-tls"],

@@ -2,17 +2,20 @@ import { Command, Option } from "commander";
 import { findCaller, findServer } from "../explain/asked.ts";
 import { answerTo, requestsWith, titleOfAnswer } from "../explain/can.ts";
 import { blockOf } from "../mesh/authorization/requests/addresses.ts";
+import type { Box } from "../mesh/authorization/requests/boxes.ts";
 import { conditionsOf, pathFault, type WrittenRequests } from "../mesh/requests/written-requests.ts";
-import { jsonAnswer, type Verdict } from "../report/answer.ts";
+import { type Answer, jsonAnswer, type Verdict } from "../report/answer.ts";
 import { textExplanation } from "../report/explanation-text.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { sideOf } from "../view/side.ts";
+import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { type MeshChangeOptions, meshAfterChange } from "./changed-mesh.ts";
 import { clusterDomainOption, type MeshOptions, readMesh } from "./mesh-option.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-export interface CanOptions extends MeshOptions {
+export interface CanOptions extends MeshOptions, MeshChangeOptions {
   readonly from: string;
   readonly to: string;
   readonly method?: readonly string[];
@@ -42,6 +45,8 @@ export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void)
     .option("--claim <name=value...>", "claims of the token of the requests")
     .option("--token <issuer/subject...>", "the token of the requests, as in requestPrincipals")
     .option("--source-ip <address...>", "addresses or CIDR blocks of the client, as the server sees it")
+    .option("--change <file>", "answer as if these manifests were applied; - reads standard input")
+    .option("--delete <file>", "answer as if the objects in these manifests were deleted")
     .option("-n, --namespace <name>", "namespace for names that do not name one", "default")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
@@ -55,26 +60,42 @@ const codes: Readonly<Record<Verdict, ExitCode>> = { yes: 0, no: 1, partly: 3, u
 /** Answers one question. Throws a UsageError for words that mean nothing, and for objects that do not exist. */
 export async function can(options: CanOptions, terminal: Terminal): Promise<ExitCode> {
   const requests = requestsWith(conditionsOf(writtenIn(options)));
-  if (requests === undefined)
-    throw new UsageError("the conditions contradict each other, so that no request meets them all");
+  if (typeof requests === "string") throw new UsageError(requests);
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const read = await readMesh(options, terminal, reading);
-  const mesh = sideOf(read.mesh);
-  const from = findCaller(options.from, options.namespace, mesh);
-  if ("problem" in from) throw new UsageError(from.problem);
-  const to = findServer(options.to, options.namespace, mesh);
-  if ("problem" in to) throw new UsageError(to.problem);
-  const answer = answerTo({ caller: from.caller, to: to.target, requests }, mesh);
-  const { colour, columns } = terminal;
-  const lines = [...answer.parts.map(({ line }) => line), ...answer.notes];
-  const explanation = {
-    target: { kind: "Question", name: answer.title },
-    title: titleOfAnswer(answer),
-    lines,
-    unknown: answer.unknown,
-  };
-  terminal.out(options.format === "json" ? jsonAnswer(answer) : textExplanation(explanation, { colour, columns }));
+  const after = await meshAfterChange(read.mesh, options, terminal);
+  const answer = answerIn(after ?? read.mesh, { ...options, requests });
+  if ("problem" in answer) throw new UsageError(answer.problem);
+  const before = after === undefined ? undefined : answerIn(read.mesh, { ...options, requests });
+  terminal.out(printed({ ...answer, ...beforeIt(before) }, options, terminal));
   return codes[answer.verdict];
+}
+
+function answerIn(
+  read: Mesh,
+  { from, to, namespace, requests }: CanOptions & { readonly requests: Box },
+): Answer | { readonly problem: string } {
+  const mesh = sideOf(read);
+  const caller = findCaller(from, namespace, mesh);
+  if ("problem" in caller) return caller;
+  const server = findServer(to, namespace, mesh);
+  if ("problem" in server) return server;
+  return answerTo({ caller: caller.caller, to: server.target, requests }, mesh);
+}
+
+/** Before the change, the caller or the server may not have been there. */
+function beforeIt(before: Answer | { readonly problem: string } | undefined): Pick<Answer, "before"> {
+  if (before === undefined) return { before: null };
+  return { before: "problem" in before ? before.problem : before.text };
+}
+
+function printed(answer: Answer, { format }: CanOptions, { colour, columns }: Terminal): string {
+  if (format === "json") return jsonAnswer(answer);
+  const { title, parts, notes, unknown, before } = answer;
+  const was = before === null ? [] : [{ key: "before", text: `Before the change: ${before}`, value: before }];
+  const lines = [...was, ...parts.map(({ line }) => line), ...notes];
+  const target = { kind: "Question", name: title };
+  return textExplanation({ target, title: titleOfAnswer(answer), lines, unknown }, { colour, columns });
 }
 
 function writtenIn(options: CanOptions): WrittenRequests {

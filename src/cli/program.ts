@@ -11,6 +11,7 @@ import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
 import { completionCommand } from "./completion.ts";
+import { connectionsCommand } from "./connections.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
@@ -43,6 +44,7 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   program.addCommand(inProject(auditCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
+  program.addCommand(connectionsCommand(terminal, finish));
   program.addCommand(intentCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));

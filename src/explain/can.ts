@@ -4,7 +4,7 @@ import type { AnyObject } from "../kube/object.ts";
 import { formatRule } from "../mesh/authorization/gain-wording.ts";
 import { type Box, everyRequest } from "../mesh/authorization/requests/boxes.ts";
 import type { Clauses } from "../mesh/authorization/requests/matches.ts";
-import { Work } from "../mesh/authorization/requests/work.ts";
+import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
 import type { Sender } from "../mesh/membership/clients.ts";
 import { conditionsBeyond, formatConditions } from "../mesh/requests/box-wording.ts";
 import type {
@@ -42,8 +42,16 @@ const kindsNeeded: readonly Kind[] = [
   "EnvoyFilter",
 ];
 
-/** The requests with these conditions; undefined: the conditions contradict each other, or there are too many. */
-export const requestsWith = (clauses: Clauses): Box | undefined => everyRequest.withAll(clauses, new Work(100_000));
+/** The requests with these conditions; a text: why there are none that can be asked about. */
+export function requestsWith(clauses: Clauses): Box | string {
+  try {
+    const box = everyRequest.withAll(clauses, new Work(100_000));
+    return box ?? "the conditions contradict each other, so that no request meets them all";
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    return "the conditions have so many values and wildcards that they cannot be compared; give fewer of them";
+  }
+}
 
 /** A person waits for the answer, so that it may take longer than a question of a rule: a second or two. */
 const mostWork = 5_000_000;
@@ -51,7 +59,7 @@ const mostWork = 5_000_000;
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
 export function answerTo(question: Question, mesh: Mesh): Answer {
   const { caller, to, requests } = question;
-  const outcomes = [...outcomesOf(question, mesh, mostWork)];
+  const outcomes = [...outcomesOf(question, mesh, { limit: mostWork })];
   const [from, target] = [formatCaller(caller), formatTarget(to)];
   const asked = formatConditions(requests.clauses);
   const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));
@@ -61,6 +69,7 @@ export function answerTo(question: Question, mesh: Mesh): Answer {
     title: `${asked === "" ? "Requests" : asked} from ${from} to ${target}:${to.port}`,
     verdict,
     text: verdictText(verdict, outcomes, question),
+    before: null,
     question: { from, to: target, port: to.port, requests: asked },
     parts,
     notes: knowledgeLines(mesh, unknown),
@@ -122,8 +131,8 @@ function requestsOf(
   question: Question,
   isWhole: boolean,
 ): string {
-  const base = requestsWith([...question.requests.clauses, ...source.identity]) ?? question.requests;
-  const own = formatConditions(conditionsBeyond(requests, base));
+  const base = requestsWith([...question.requests.clauses, ...source.identity]);
+  const own = formatConditions(conditionsBeyond(requests, typeof base === "string" ? question.requests : base));
   if (!isWhole) return own;
   // What a set of requests alone does not tell: who sends them, and which pod they reach.
   const shown = [own];
@@ -145,7 +154,7 @@ function sourceInWords({ sender, namespace, workloads, isGateway }: Outcome["sou
   return `from ${who}${isGateway ? "" : ` ${senders[sender]}`}`;
 }
 const namespaceInWords = (name: string | undefined): string =>
-  name === undefined ? "any namespace that has no configuration of its own for this host" : `namespace ${name}`;
+  name === undefined ? "the rest of the mesh" : `namespace ${name}`;
 
 /** Outcomes with the same way, whoever sends them. */
 interface Group {
@@ -215,7 +224,7 @@ function partOf({ first: outcome, lines, requests: all, sources }: Group, caller
 function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
   return [
     ...new Set([
-      ...(route.virtualService === undefined ? [] : [route.virtualService]),
+      ...[route.virtualService, route.httpRoute].filter((one) => one !== undefined),
       ...(destination?.rules ?? []),
       ...transport.flatMap(({ rule, mode, waypoint }) =>
         [rule, mode?.by, waypoint?.gateway].filter((one) => one !== undefined),
@@ -264,20 +273,22 @@ function waypointLine({ waypoint }: TransportOutcome, decision: AuthorizationOut
 }
 
 function routeLine(route: RouteOutcome, destination: Outcome["destination"]): ExplanationLine {
-  const { virtualService, result, because, destinations } = route;
+  const { virtualService, httpRoute, result, because, destinations } = route;
+  const object = virtualService ?? httpRoute;
   const lines = destinations.map((one) => destinationLine(one, destination === undefined || one === destination));
-  const isPlain = virtualService === undefined && lines.every((line) => line.counts && line.lines?.length === 0);
+  const isPlain = object === undefined && lines.every((line) => line.counts && line.lines?.length === 0);
   const reason = because === undefined || (lines.length > 0 && !isPlain) ? "" : `: ${because}`;
   return {
     key: "route",
     text: `${routeInWords(route)}${reason}`,
     value: result,
-    objects: virtualService === undefined ? [] : [virtualService],
+    objects: object === undefined ? [] : [object],
     lines: isPlain ? [] : lines,
   };
 }
 
-function routeInWords({ virtualService, route }: RouteOutcome): string {
+function routeInWords({ virtualService, httpRoute, route }: RouteOutcome): string {
+  if (httpRoute !== undefined) return `Route: ${idOf(httpRoute)}${route === undefined ? "" : ` ${route.name}`}`;
   if (virtualService === undefined) return "Route: to the Service itself";
   if (route === undefined) return `Route: ${idOf(virtualService)}`;
   const { protocol, index, name } = route;

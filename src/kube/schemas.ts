@@ -259,12 +259,21 @@ export const kubernetesGateway = record({
 const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
 const backendRef = record({ ...backendObject, weight: int32 });
 
+const routeValue = list(record({ type: text, name, value: text }));
+const routeMatch = record({
+  path: optional(record({ type: text, value: text })),
+  method: text,
+  headers: routeValue,
+  queryParams: routeValue,
+});
+
 export const kubernetesRoute = record({
   spec: record({
     parentRefs: list(record({ group: text, kind: text, namespace: text, name, sectionName: text, port: int32 })),
     hostnames: list(name),
     rules: list(
       record({
+        matches: list(routeMatch),
         filters: list(
           record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
         ),

@@ -33,6 +33,8 @@ export interface Answer {
   /** The verdict in a sentence. */
   readonly text: string;
   readonly question: { readonly from: string; readonly to: string; readonly port: number; readonly requests: string };
+  /** The answer before a change, or why there was none; null: no change was asked about. */
+  readonly before: string | null;
   readonly parts: readonly AnswerPart[];
   /** Lines about what is not known and assumed. */
   readonly notes: readonly ExplanationLine[];
@@ -40,7 +42,7 @@ export interface Answer {
 }
 
 /** The output of `can --format json`, in which every field is always present. */
-export interface ReportedAnswer extends Pick<Answer, "verdict" | "text" | "question" | "unknown"> {
+export interface ReportedAnswer extends Pick<Answer, "verdict" | "text" | "before" | "question" | "unknown"> {
   readonly apiVersion: "meshward.io/v1alpha1";
   readonly kind: "Answer";
   readonly parts: readonly (Omit<AnswerPart, "from" | "workloads" | "objects" | "line"> & {
@@ -52,12 +54,13 @@ export interface ReportedAnswer extends Pick<Answer, "verdict" | "text" | "quest
 }
 
 /** Formats an answer as one JSON document, indented by two spaces, with a final newline. */
-export function jsonAnswer({ verdict, text, question, parts, unknown }: Answer): string {
+export function jsonAnswer({ verdict, text, before, question, parts, unknown }: Answer): string {
   const reported: ReportedAnswer = {
     apiVersion: "meshward.io/v1alpha1",
     kind: "Answer",
     verdict,
     text,
+    before,
     question,
     parts: parts.map(({ line, from, workloads, objects, ...part }) => ({
       ...part,

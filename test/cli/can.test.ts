@@ -181,7 +181,7 @@ describe("the answer and its exit code", () => {
       ["deploy/web/client", 0, ""],
     ]);
     const { out } = await ask("--from", "mesh", "--to", "x.shop", "--method", "GET");
-    assert.match(out, /: some: from namespace web from any namespace .* only\n/);
+    assert.match(out, /: some: from namespace web from the rest of the mesh through a sidecar only\n/);
   });
 
   test("an ingress gateway has an identity and no routes for the Service", async () => {
@@ -216,6 +216,46 @@ spec:
       "GET",
     );
     assert.deepEqual([code, out.split("\n")[0]], [0, "GET from Deployment web/client to Deployment shop/x:8080: yes"]);
+  });
+});
+
+describe("a change", () => {
+  const post = ["--method", "POST"];
+
+  test("is answered for as if it were applied, and the answer before is shown", async () => {
+    const allow = fileWith(authorizationPolicy("shop/post", "rules: [{ to: [{ operation: { methods: [POST] } }] }]"));
+    const { code, out } = await ask(...fromClient, ...post, "--change", allow);
+    assert.equal(code, 0);
+    const [title, before] = out.split("\n");
+    assert.equal(title, "POST from Deployment web/client to x.shop:80: yes");
+    assert.match(before ?? "", /^├─ Before the change: no: denied, because no rule of the ALLOW policies/);
+  });
+
+  test("can delete what decides, and bring a caller that was not there", async () => {
+    const deleted = await ask(...fromClient, ...post, "--delete", fileWith(getOnly));
+    assert.equal(deleted.code, 0, deleted.error);
+    const added = fileWith(deployment("web", "fresh"));
+    const { code, out } = await ask(
+      "--from",
+      "deployment/web/fresh",
+      "--to",
+      "x.shop",
+      "--method",
+      "GET",
+      "--change",
+      added,
+      "--format",
+      "json",
+    );
+    const answer = JSON.parse(out) as ReportedAnswer;
+    assert.deepEqual([code, answer.verdict], [0, "yes"]);
+    assert.match(answer.before ?? "", /--from: there is no Deployment web\/fresh in this mesh/);
+  });
+
+  test("of something that the mesh does not have is an error", async () => {
+    const { code, error } = await ask(...fromClient, "--delete", fileWith(authorizationPolicy("shop/other", "{}")));
+    assert.equal(code, 2);
+    assert.match(error, /the mesh has no AuthorizationPolicy shop\/other/);
   });
 });
 
@@ -322,6 +362,16 @@ describe("bad input says what was found and what to do", () => {
     assert.deepEqual(
       [code, error],
       [2, "meshward: --to: Service shop/x has several ports; choose one of 81 (grpc), 80 (http): --to x.shop:81\n"],
+    );
+  });
+
+  test("patterns that take too much to compare end with an error, soon", async () => {
+    const paths = Array.from({ length: 60 }, (_, i) => `/{*}/${"{*}/".repeat(20)}x${i}`);
+    const { code, error, out } = await ask("--from", "mesh", "--to", "x.shop", "--path", ...paths);
+    assert.doesNotMatch(error, /bug/);
+    assert.ok(
+      code === 2 ? /give fewer of them/.test(error) : / and 56 more from anybody in the mesh/.test(out),
+      error + out,
     );
   });
 

@@ -104,7 +104,7 @@ function* ask(
     expectation.unknown(question);
     return;
   }
-  for (const outcome of outcomesOf(question, mesh, mostWork)) {
+  for (const outcome of outcomesOf(question, mesh, { limit: mostWork })) {
     expectation.add(outcome);
     if (expectation.isBroken) return;
   }
@@ -130,6 +130,7 @@ export function decidingObjects({ route, destination, transport, authorization }
     ...(last?.by === undefined ? (last?.policies.slice(0, mostNamed) ?? []) : []),
     ...transport.flatMap(({ rule, mode }) => [rule, mode?.by]),
     route.virtualService,
+    route.httpRoute,
     ...(destination?.rules ?? []),
   ];
   return [...new Set(of.filter((object) => object !== undefined))];

@@ -1,12 +1,10 @@
-import { Addresses, formatAddress, isIPv6 } from "../authorization/requests/addresses.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import { type Box, type Clause, opposite } from "../authorization/requests/boxes.ts";
-import { Lists, ListsBeyond } from "../authorization/requests/lists.ts";
+import { ListsBeyond } from "../authorization/requests/lists.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import type { Pattern } from "../authorization/requests/patterns.ts";
-import { Texts } from "../authorization/requests/texts.ts";
-import { absent, type Values } from "../authorization/requests/values.ts";
+import { absent } from "../authorization/requests/values.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
+import { writtenValues } from "../authorization/requests/written.ts";
 
 /** The conditions by which a box is smaller than another one: those that do not follow from the others. */
 export function conditionsBeyond(box: Box, base: Box): Clauses {
@@ -42,10 +40,8 @@ export function formatConditions(clauses: Clauses): string {
   const others = [...byAttribute]
     .filter(([attribute]) => !["method", "path", "port"].includes(attribute))
     .sort(([a], [b]) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1))
-    .flatMap(([attribute, some]) =>
-      some
-        .filter(({ values }) => !(values instanceof ListsBeyond))
-        .map((clause) => conditionInWords(attribute, clause)),
+    .flatMap(([, some]) =>
+      some.filter(({ values }) => !(values instanceof ListsBeyond)).map((clause) => conditionInWords(clause)),
     );
   return [request, ...new Set(others)].filter((part) => part !== "").join(" ");
 }
@@ -59,80 +55,58 @@ const rankOf = (attribute: Attribute): number => {
 /** `GET, POST`, `any method but GET`, `/a* but not /a/b`. */
 function valuesInWords(clauses: Clauses, any: string): string {
   const shown = (not: boolean) =>
-    clauses.filter((clause) => clause.not === not).map(({ values }) => formatValues(values));
+    clauses
+      .filter((clause) => clause.not === not)
+      .map(({ attribute, values }) => listedValues(writtenValues(values, attribute)));
   const [required, excluded] = [shown(false), shown(true)];
   if (excluded.length === 0) return required.join(" and ");
   const start = required.length === 0 ? `${any} but` : `${required.join(" and ")} but not`;
   return `${start} ${excluded.join(", ")}`;
 }
 
-function conditionInWords(attribute: Attribute, { values, not }: Clause): string {
+/** A condition on anything but method and path: `with header x-role: admin`, `to host api.example`. */
+export function conditionInWords({ attribute, values, not }: Clause, most = mostShown): string {
   if (values === absent) return absenceInWords(attribute, not);
+  const written = writtenValues(values, attribute);
+  const [is, isNot, any] = phraseOf(attribute);
+  const shown = listedValues(attribute === "identity" ? written.map(identityInWords) : written, most);
+  const separator = attribute.includes(" ") ? ": " : " ";
+  return `${not ? isNot : is}${shown === any ? "" : separator + shown}`;
+}
+
+/** The words for a value of an attribute, for no such value, and the list that is every value. */
+function phraseOf(attribute: Attribute): readonly [is: string, isNot: string, any?: string] {
   const [kind = "", ...words] = attribute.split(" ");
-  if (words.length > 0) {
-    const value = formatValues(values);
-    const name = `${kind === "query" ? "query parameter" : kind} ${words.join(" ")}`;
-    return `${not ? "without" : "with"} ${name}${value === "*" ? "" : `: ${value}`}`;
-  }
-  const [is, isNot] = phrases.get(attribute) ?? ["with", "without"];
-  const shown = attribute === "identity" ? formatIdentities(values) : formatValues(values);
-  return `${not ? isNot : is} ${shown}`;
+  if (words.length === 0) return phrases.get(attribute) ?? ["with", "without"];
+  const name = `${kind === "query" ? "query parameter" : kind} ${words.join(" ")}`;
+  return [`with ${name}`, `without ${name}`, "*"];
 }
 
 const absenceInWords = (attribute: Attribute, not: boolean): string =>
   `${not ? "with" : "without"} ${attribute === "token" ? "a token" : "an identity"}`;
 
-const phrases: ReadonlyMap<string, readonly [is: string, isNot: string]> = new Map([
+const phrases: ReadonlyMap<string, readonly [is: string, isNot: string, any?: string]> = new Map([
   ["host", ["to host", "to another host than"]],
   ["identity", ["from", "not from"]],
-  ["token", ["with a token", "without a token"]],
+  ["token", ["with a token", "without a token", "*/*"]],
   ["source.ip", ["from address", "not from address"]],
   ["remote.ip", ["forwarded for", "not forwarded for"]],
   ["destination.ip", ["to address", "not to address"]],
   ["sni", ["with SNI", "without SNI"]],
 ]);
 
-const listed = (texts: readonly string[]): string =>
-  texts.length > mostShown
-    ? `${texts.slice(0, mostShown).join(", ")} and ${texts.length - mostShown} more`
-    : texts.join(", ");
-
-/** The values of a set, as policies write them. */
-export function formatValues(values: Values): string {
-  if (values instanceof Addresses) return listed(values.ranges.map(formatRange));
-  const texts = values instanceof Lists ? values.texts : values;
-  if (!(texts instanceof Texts)) return "some values";
-  const exact = [...texts.exact.values()].map((parts) => parts.join("/") || '""');
-  return listed([...exact, ...texts.patterns.map((parts) => parts.map(formatPattern).join("/"))]);
-}
-
-const formatPattern = ({ tokens }: Pattern): string =>
-  tokens
-    .map((token) => (typeof token === "string" ? token : token.slash || token.atLeast === 0 ? "*" : "{*}"))
-    .join("") || '""';
+/** `a, b and 3 more`. */
+export const listedValues = (texts: readonly string[], most = mostShown): string =>
+  texts.length > most
+    ? `${texts.slice(0, most).join(", ")} and ${texts.length - most} more`
+    : texts.map((text) => text || '""').join(", ");
 
 /** `namespace web`, `service account web/client`, or the pattern of the whole identity. */
-function formatIdentities(values: Values): string {
-  if (!(values instanceof Texts)) return "some identities";
-  const exact = [...values.exact.values()].map(([, namespace, account]) => `service account ${namespace}/${account}`);
-  const patterns = values.patterns.map((parts) => {
-    const [domain = "", namespace = "", account = ""] = parts.map(formatPattern);
-    if (account === "*" && namespace === "*")
-      return domain === "*" ? "anybody with an identity" : "workloads of the mesh";
-    if (account === "*" && !namespace.includes("*")) return `namespace ${namespace}`;
-    if (!`${namespace}${account}`.includes("*")) return `service account ${namespace}/${account}`;
-    return `${domain}/ns/${namespace}/sa/${account}`;
-  });
-  return listed([...new Set([...exact, ...patterns])]);
-}
-
-/** A CIDR block, one address, or the first and the last one. */
-function formatRange({ first, last }: { readonly first: bigint; readonly last: bigint }): string {
-  if (first === last) return formatAddress(first);
-  const size = last - first + 1n;
-  const base = isIPv6(first) ? first - (1n << 32n) : first;
-  const isBlock = (size & (size - 1n)) === 0n && base % size === 0n;
-  if (!isBlock) return `${formatAddress(first)}-${formatAddress(last)}`;
-  const bits = (isIPv6(first) ? 128 : 32) - (size.toString(2).length - 1);
-  return `${formatAddress(first)}/${bits}`;
+function identityInWords(identity: string): string {
+  const account = /\/ns\/([^*]*)\/sa\/([^*]+)$/.exec(identity);
+  if (account !== null) return `service account ${account[1]}/${account[2]}`;
+  const namespace = /\/ns\/([^*]*)\/sa\/\*$/.exec(identity);
+  if (namespace !== null) return `namespace ${namespace[1]}`;
+  if (!identity.endsWith("/ns/*/sa/*")) return identity;
+  return identity.startsWith("*") ? "anybody with an identity" : "workloads of the mesh";
 }

@@ -22,6 +22,9 @@ export interface Decision {
   readonly outcome: AuthorizationOutcome;
 }
 
+/** As decisionsOf. */
+export type Decide = (box: Box, enforcement: Enforcement, work: Work) => Iterable<Decision>;
+
 /**
  * Divides requests by what the policies of one place decide: first DENY, then ALLOW; what is allowed and matches a CUSTOM
  * policy is decided by its provider (Istio pilot/pkg/security/authz/builder/builder.go; ztunnel src/rbac.rs). That CUSTOM is

@@ -26,7 +26,7 @@ import {
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
 import { Connections } from "./connections.ts";
-import { decisionsOf } from "./decisions.ts";
+import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
 import { type Guard, guardAtWaypoint, guardReads, Guards, namespaceOfWaypoint } from "./enforcement.ts";
 import type {
@@ -60,6 +60,7 @@ const unrouted: RouteOutcome = {
   result: "arrives",
   host: undefined,
   virtualService: undefined,
+  httpRoute: undefined,
   route: undefined,
   destinations: [],
   because: undefined,
@@ -95,18 +96,26 @@ interface Pods {
   readonly guard: Guard;
 }
 
+/** What a question is examined with. */
+export interface Means {
+  readonly work: Work;
+  readonly decide: Decide;
+}
+
 /** The way of the requests of one source. */
 export class Journey {
   readonly #source: Source;
   readonly #mesh: View;
   readonly #work: Work;
+  readonly #decide: Means["decide"];
   readonly #guards = new Map<Namespace, Guards>();
   readonly #connections = new Map<Namespace, Connections>();
 
-  constructor(source: Source, mesh: View, work: Work) {
+  constructor(source: Source, mesh: View, { work, decide }: Means) {
     this.#source = source;
     this.#mesh = mesh;
     this.#work = work;
+    this.#decide = decide;
   }
 
   *to(target: Target, box: Box): Generator<Outcome, undefined> {
@@ -273,7 +282,7 @@ export class Journey {
     const view = way.view.with([...fixed, ...tokens]);
     const seen = view.seen(way.box, this.#work);
     if (seen === undefined) return;
-    for (const { box, outcome } of decisionsOf(seen, enforcement, this.#work)) {
+    for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {
       const sent = view.sent(way.box, box, this.#work);
       if (sent === undefined) continue;
       const authorization = [...way.authorization, sent.isCertain ? outcome : uncertain(outcome)];

@@ -4,6 +4,7 @@ import type { Box, Request } from "../authorization/requests/boxes.ts";
 import type { Clauses, Place } from "../authorization/requests/matches.ts";
 import type { Ruled } from "../authorization/requests/policies.ts";
 import type { ClientTls } from "../client-tls/client-tls.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
@@ -62,6 +63,8 @@ export interface RouteOutcome {
   readonly host: string | undefined;
   /** Undefined: no VirtualService is used. */
   readonly virtualService: VirtualService | undefined;
+  /** The HTTPRoute of the Service that is used instead; its `route` is counted after istiod has sorted the matches. */
+  readonly httpRoute: KubernetesRoute | undefined;
   /** The route by its protocol and its position: `http` 0. */
   readonly route:
     | { readonly protocol: "http" | "tcp" | "tls"; readonly index: number; readonly name: string }

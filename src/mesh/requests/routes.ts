@@ -4,10 +4,10 @@ import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
 import type { Match } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { routesOfParentService } from "../gateways/routes.ts";
+import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
-import type { Service } from "../membership/services.ts";
+import { namespaceOfService, type Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { coveringHosts, fullHost, hostOfService } from "../traffic/hosts.ts";
@@ -28,6 +28,7 @@ import {
   type WeightedDestination,
 } from "../traffic/virtual-services.ts";
 import { type Arrival, Destinations, destinationReads, type Named } from "./destinations.ts";
+import { convertedRoutes } from "./gateway-api-routes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import { httpCases, type RouteCase, type RouteClient, streamCases } from "./route-conditions.ts";
 
@@ -95,9 +96,10 @@ export function* routed(
   else yield* router.routed(box, work);
 }
 
-/** One route with the VirtualService that it is in, and its conditions. */
+/** One route with the VirtualService that it is in, or that istiod makes of an HTTPRoute, and its conditions. */
 interface Entry {
   readonly virtualService: VirtualService;
+  readonly httpRoute?: KubernetesRoute | undefined;
   readonly protocol: Protocol;
   readonly index: number;
   readonly route: HttpRoute | StreamRoute;
@@ -136,6 +138,7 @@ class Router {
       result: resultOf([arrival]),
       host: this.#host,
       virtualService: undefined,
+      httpRoute: undefined,
       route: undefined,
       destinations: [arrival.destination],
       because: arrival.destination.because,
@@ -144,12 +147,6 @@ class Router {
   }
 
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
-    const [other] = this.#mesh.related(routesOfParentService, this.#to.service);
-    if (other !== undefined) {
-      const because = `${idOf(other)} routes requests to the Service, which is not examined`;
-      yield this.#without(box, { result: "undecided", because });
-      return;
-    }
     const sidecar = this.#isWaypoint ? undefined : this.#sidecar();
     const egress = sidecar && new Egress(sidecar, this.#client);
     if (sidecar !== undefined && egress?.importsService(this.#host, this.#to.service.metadata.namespace) === false) {
@@ -160,7 +157,8 @@ class Router {
       return;
     }
     const entries = this.#entries(egress);
-    if (entries.length === 0) yield this.direct(box);
+    if (typeof entries === "string") yield this.#without(box, { result: "undecided", because: entries });
+    else if (entries.length === 0) yield this.direct(box);
     else yield* this.#through(box, entries, work);
   }
 
@@ -170,14 +168,43 @@ class Router {
 
   #sidecar(): Sidecar | undefined {
     const { namespace, labels } = this.#source;
-    if (namespace === undefined) return undefined;
-    const [root] = this.#mesh.related(rootOfNamespace, namespace);
-    const of = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
-    return sidecarFor(this.#mesh.related(sidecarsOfNamespace, namespace), of, labels);
+    // A namespace that no object names may have no Sidecar, but that of the root namespace counts there too.
+    const anchor = namespace ?? this.#mesh.related(namespaceOfService, this.#to.service)[0];
+    const [root] = anchor === undefined ? [] : this.#mesh.related(rootOfNamespace, anchor);
+    const ofRoot = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
+    const own = namespace === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, namespace);
+    return sidecarFor(own, ofRoot, labels);
   }
 
-  /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. */
-  #entries(egress: Egress | undefined): readonly Entry[] {
+  /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */
+  #entries(egress: Egress | undefined): readonly Entry[] | string {
+    const { service, port } = this.#to;
+    const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
+    const ofGatewayApi = this.#converted(client);
+    if (typeof ofGatewayApi === "string") return ofGatewayApi;
+    const own = this.#ofVirtualServices(egress, client);
+    if (own.length > 0 && ofGatewayApi.length > 0)
+      return `a VirtualService and an HTTPRoute both route requests to ${idOf(service)}, and which of them counts is not examined`;
+    return own.length > 0 ? own : ofGatewayApi;
+  }
+
+  #converted(client: RouteClient): readonly Entry[] | string {
+    const { service, port } = this.#to;
+    const { domain } = this.#mesh.settings;
+    const all = this.#mesh
+      .related(routesOfParentService, service)
+      .filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    const routes =
+      all.length === 0 ? undefined : convertedRoutes(all, { service, port, client: client.namespace, domain });
+    if (routes === undefined || typeof routes === "string") return routes ?? [];
+    const { virtualService, from } = routes;
+    return this.#entriesOf(virtualService, "http", client).map((entry) => ({
+      ...entry,
+      httpRoute: "redirect" in entry.route ? from.get(entry.route) : undefined,
+    }));
+  }
+
+  #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
     const { service, port } = this.#to;
     const all = this.#mesh
       .related(virtualServicesOfService, service)
@@ -190,7 +217,6 @@ class Router {
     const declared = service.spec.ports.find((one) => one.port === port);
     const protocols: readonly Protocol[] =
       declared === undefined || declaredProtocol(declared) !== "TCP" ? ["http"] : ["tls", "tcp"];
-    const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     const used = this.#isWaypoint
       ? waypointVirtualServices(
           this.#client,
@@ -291,7 +317,7 @@ class Router {
     const route = {
       result,
       host: this.#host,
-      virtualService: at?.virtualService,
+      ...objectsOf(at),
       route: at === undefined || result === "nowhere" ? undefined : placeOf(at),
       destinations: [],
       because,
@@ -300,8 +326,8 @@ class Router {
   }
 
   #follow(entry: Entry): Omit<Routed, "box" | "rewrite"> {
-    const { virtualService, route } = entry;
-    const of = { host: this.#host, virtualService, route: placeOf(entry) };
+    const { route } = entry;
+    const of = { host: this.#host, ...objectsOf(entry), route: placeOf(entry) };
     const ended = "redirect" in route ? endOf(route) : undefined;
     if (ended !== undefined)
       return {
@@ -344,6 +370,12 @@ const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
 
 const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });
+
+/** The object that the user wrote. */
+const objectsOf = (entry: Entry | undefined): Pick<RouteOutcome, "virtualService" | "httpRoute"> => ({
+  virtualService: entry?.httpRoute === undefined ? entry?.virtualService : undefined,
+  httpRoute: entry?.httpRoute,
+});
 
 const placeOf = ({ protocol, index, route }: Entry): RouteOutcome["route"] => ({
   protocol,

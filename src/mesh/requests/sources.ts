@@ -6,12 +6,13 @@ import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
+import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { revisionLabel } from "../objects/labels.ts";
-import { selects } from "../objects/selectors.ts";
+import { SelectorGroups } from "../objects/selector-groups.ts";
 import { selectorOf } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -52,6 +53,7 @@ export const sourceReads = [
   sidecarsOfNamespace,
   namespacesOfVirtualService,
   namespacesApartOfDestinationRule,
+  namespaceOfRoute,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -59,6 +61,7 @@ type View = MeshView<(typeof sourceReads)[number]>;
 export interface ClientConfiguration {
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
+  readonly httpRoutes: readonly KubernetesRoute[];
   /** The identity of the waypoint in front of the host, which is no caller of its own. */
   readonly waypoint: Clause | undefined;
   /** Whether ambient clients have to be considered among those of the whole mesh. */
@@ -133,11 +136,12 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { virtualServices, destinationRules, isAmbientUsed } = this.#configuration;
+    const { virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
     const named = new Map(
       [
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
         ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
+        ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
       ].map((namespace) => [namespace.metadata.name, namespace]),
     );
     this.#mesh.visited(named.size);
@@ -174,15 +178,18 @@ class Sources {
   }
 
   of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
-    const selectors = this.#selectorsIn(namespace);
-    this.#mesh.visited(workloads.length * (1 + selectors.length));
-    const groups = Map.groupBy(workloads, ({ pod }) =>
-      JSON.stringify([pod.labels[revisionLabel], ...selectors.map((selector) => selects(selector, pod.labels))]),
-    );
-    return [...groups.values()].flatMap((alike) =>
-      [...Map.groupBy(alike, (workload) => senderOf(workload, namespace))].map(([sender, some]) =>
-        this.#source(sender, { namespace, workloads: some, labels: some[0]?.pod.labels ?? {} }, account),
-      ),
+    this.#mesh.visited(workloads.length);
+    const selectors = new SelectorGroups(this.#selectorsIn(namespace).map((selector) => [selector, selector] as const));
+    // The groups are the same list for all labels that the same selectors select.
+    const alike = Map.groupBy(workloads, ({ pod }) => selectors.selecting(pod.labels));
+    return [...alike.values()].flatMap((some) =>
+      [
+        ...Map.groupBy(some, (workload) => `${senderOf(workload, namespace)} ${workload.pod.labels[revisionLabel]}`),
+      ].map(([, group]) => {
+        const [first] = group;
+        const sender = first === undefined ? "unknown" : senderOf(first, namespace);
+        return this.#source(sender, { namespace, workloads: group, labels: first?.pod.labels ?? {} }, account);
+      }),
     );
   }
 

@@ -55,7 +55,7 @@ export function formatDecision({ result, by, policies, because, at }: Authorizat
   if (because !== undefined && result !== "allowed") return `because ${because}`;
   if (by !== undefined) return `by ${formatRule(by)}`;
   if (result === "allowed") return "because no ALLOW policy applies";
-  const names = policies.map(idOf);
+  const names = policies.map(idOf).sort();
   const shown = names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
   return `because no rule of the ALLOW policies at ${shownPoint(at)} matches: ${shown}`;
 }

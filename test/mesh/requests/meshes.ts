@@ -80,3 +80,16 @@ export const ambientShop = [
   deployment("shop", "x"),
   service("shop", "x"),
 ].join("");
+
+/** A route of the Gateway API for the Service `x` of namespace `shop`; the path is `namespace/name`. */
+export const httpRoute = (path: string, spec: string, parent = ""): string => {
+  const [namespace = "", name = ""] = path.split("/");
+  return `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: ${name}, namespace: ${namespace} }
+spec:
+  parentRefs: [{ group: "", kind: Service, namespace: shop, name: x${parent === "" ? "" : `, ${parent}`} }]
+${spec.replaceAll(/^/gm, "  ")}
+`;
+};

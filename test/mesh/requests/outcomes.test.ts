@@ -6,6 +6,7 @@ import {
   authorizationPolicy,
   deployment,
   destinationRule,
+  httpRoute,
   namespace,
   peerAuthentication,
   requestAuthentication,
@@ -70,6 +71,19 @@ describe("transport", () => {
     ]);
     const [passed] = asked(meshOf(shop + sidecar("web/default", left) + strict), "web/client", "shop/x:80");
     assert.equal(passed?.result, "refused");
+  });
+
+  test("the Sidecar of the root namespace counts for clients that have none, also for the rest of the mesh", () => {
+    const root = sidecar(
+      "istio-system/default",
+      "egress: [{ hosts: ['./*'] }]\noutboundTrafficPolicy: { mode: REGISTRY_ONLY }",
+    );
+    const own = sidecar("web/default", "egress: [{ hosts: ['*/*'] }]");
+    const system = `---\n${namespace("istio-system")}`;
+    const results = (text: string, from: string) =>
+      asked(meshOf(shop + system + text), from, "shop/x:80").map(({ result }) => result);
+    assert.deepEqual([results(root, "web/client"), results(root, "mesh")], [["nowhere"], ["nowhere"]]);
+    assert.deepEqual(results(root + own, "web/client"), ["accepted"]);
   });
 
   test("a port that bypasses the sidecar takes plaintext, and no policy is enforced there", () => {
@@ -366,6 +380,15 @@ http:
     ]);
   });
 
+  test("a Service of a gateway is not examined", () => {
+    const gateway = deployment("shop", "gw")
+      .replace("labels: { app: gw }", "labels: { app: gw }, annotations: { inject.istio.io/templates: gateway }")
+      .replace("name: main", "name: istio-proxy");
+    assert.deepEqual(told(meshOf(shop + gateway + service("shop", "gw")), "web/client", "shop/gw:80"), [
+      `GET / from ${client} is undecided: its pods are gateways, whose own configuration decides about requests`,
+    ]);
+  });
+
   test("a Service without workloads, and one without that port, lead nowhere", () => {
     const mesh = meshOf(shop + service("shop", "empty"));
     assert.deepEqual(told(mesh, "web/client", "shop/empty:80"), [
@@ -374,6 +397,97 @@ http:
     assert.deepEqual(told(mesh, "web/client", "shop/x:81"), [
       `GET / from ${client} reaches nothing: Service shop/x has no port 81`,
     ]);
+  });
+});
+
+describe("routes of the Gateway API for a Service", () => {
+  const canary = [deployment("shop", "x2"), service("shop", "x2")].join("");
+  const backends = "backendRefs: [{ name: x, port: 80, weight: 9 }, { name: x2, port: 80, weight: 1 }]";
+
+  test("are followed by sidecars, with the shares of their backends and the rewriting of prefixes", () => {
+    const route = httpRoute(
+      "shop/r",
+      `rules:
+- matches: [{ path: { type: PathPrefix, value: /a } }]
+  ${backends}
+- matches: [{ path: { type: Exact, value: /gone } }]
+  backendRefs: [{ name: gone, port: 80 }]
+- matches: [{ path: { type: Exact, value: /moved } }]
+  filters: [{ type: RequestRedirect }]`,
+    );
+    const mesh = meshOf(shop + canary + route);
+    const results = (path: string) =>
+      asked(mesh, "web/client", "shop/x:80", texts("path", path)).map(
+        ({ result, destination, route: { httpRoute: by } }) => [
+          result,
+          destination?.host.split(".")[0],
+          destination?.share,
+          by?.metadata.name,
+        ],
+      );
+    assert.deepEqual(results("/a/b"), [
+      ["accepted", "x", 0.9, "r"],
+      ["accepted", "x2", 0.1, "r"],
+    ]);
+    assert.deepEqual(results("/gone"), [["nowhere", "gone", 1, "r"]]);
+    assert.deepEqual(results("/moved"), [["nowhere", undefined, undefined, "r"]]);
+    assert.deepEqual(results("/ab"), [["nowhere", undefined, undefined, "r"]], "a prefix ends at a slash");
+  });
+
+  test("are sorted: an exact path comes before a prefix, and a longer prefix before a shorter one", () => {
+    const route = httpRoute(
+      "shop/r",
+      `rules:
+- backendRefs: [{ name: x, port: 80 }]
+  matches: [{ path: { value: /a } }, { path: { value: /a }, method: GET }]
+- backendRefs: [{ name: x2, port: 80 }]
+  matches: [{ path: { value: /a/b } }, { path: { type: Exact, value: /a } }, { path: { value: /c }, headers: [{ name: x-a, value: v }] }]`,
+    );
+    const mesh = meshOf(shop + canary + route);
+    const host = (path: string) =>
+      asked(mesh, "web/client", "shop/x:80", texts("path", path))[0]?.destination?.host.split(".")[0];
+    assert.deepEqual([host("/a"), host("/a/x"), host("/a/b")], ["x2", "x", "x2"]);
+  });
+
+  test("count for other namespaces only where the Service is, or where the client is", () => {
+    const of = (namespace: string) =>
+      meshOf(
+        shop +
+          canary +
+          httpRoute(`${namespace}/r`, "rules: [{ backendRefs: [{ name: x2, namespace: shop, port: 80 }] }]"),
+      );
+    const hosts = (mesh: ReturnType<typeof of>) =>
+      asked(mesh, "web/client", "shop/x:80").map(({ destination }) => destination?.host.split(".")[0]);
+    assert.deepEqual([hosts(of("shop")), hosts(of("web")), hosts(of("other"))], [["x2"], ["x2"], ["x"]]);
+  });
+
+  test("count for the port that they name", () => {
+    const of = (parent: string) =>
+      asked(
+        meshOf(shop + canary + httpRoute("shop/r", "rules: [{ backendRefs: [{ name: x2, port: 80 }] }]", parent)),
+        "web/client",
+        "shop/x:80",
+      )[0]?.destination?.host.split(".")[0];
+    assert.deepEqual([of("port: 80"), of("port: 81")], ["x2", "x"]);
+  });
+
+  test("are followed by a waypoint", () => {
+    const withWaypoint =
+      ambientShop.replace("name: shop, labels: { ", "name: shop, labels: { istio.io/use-waypoint: w, ") +
+      waypoint("shop", "w");
+    const route = httpRoute("shop/r", `rules: [{ ${backends} }]`);
+    const shares = (text: string) =>
+      asked(meshOf(text + canary + route), "web/client", "shop/x:80").map(({ destination }) => destination?.share);
+    assert.deepEqual(shares(withWaypoint), [0.9, 0.1]);
+    assert.deepEqual(shares(ambientShop), [1], "ztunnel has no routes");
+  });
+
+  test("beside a VirtualService, and with a filter that is not examined, are undecided", () => {
+    const route = httpRoute("shop/r", `rules: [{ ${backends} }]`);
+    const both = virtualService("shop/x", "hosts: [x]\nhttp:\n- route: [{ destination: { host: x } }]");
+    const extension = httpRoute("shop/r", `rules: [{ filters: [{ type: ExtensionRef }], ${backends} }]`);
+    for (const text of [route + both, extension])
+      assert.equal(asked(meshOf(shop + canary + text), "web/client", "shop/x:80")[0]?.result, "undecided");
   });
 });
 
@@ -395,15 +509,5 @@ describe("what is not known is undecided", () => {
       ["denied", "denied", "denied"],
       "whichever way they are sent",
     );
-  });
-
-  test("routes of the Gateway API", () => {
-    const route = `---
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: r, namespace: shop }
-spec: { parentRefs: [{ group: "", kind: Service, name: x }], rules: [{ backendRefs: [{ name: x, port: 80 }] }] }
-`;
-    assert.equal(asked(meshOf(shop + route), "web/client", "shop/x:80")[0]?.result, "undecided");
   });
 });
