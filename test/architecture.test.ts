@@ -33,6 +33,9 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
   [
     "mesh",
     [
+      ["connections"],
+      ["intents"],
+      ["requests"],
       ["client-tls"],
       ["mtls"],
       ["waypoints"],

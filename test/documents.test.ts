@@ -54,13 +54,17 @@ test("what the README shows of the demo is what the demo prints", async () => {
   assert.ok(readme.includes(`the ${count} steps of a story`), `the tour has ${count} steps`);
 });
 
-for (const [name, text, fewest] of [
-  ["the README", section(readme, "Ask it"), 1],
-  ["docs/commands.md", section(commandsPage, "explain:"), 2],
+for (const [name, command, text, fewest] of [
+  ["the README", "explain", section(readme, "Ask it"), 1],
+  ["docs/commands.md", "explain", section(commandsPage, "explain:"), 2],
+  ["docs/commands.md", "can", section(commandsPage, "can:"), 1],
+  ["docs/commands.md", "connections", section(commandsPage, "connections:"), 1],
+  ["docs/guides/connections.md", "connections", read("docs/guides/connections.md"), 2],
 ] as const)
-  test(`what ${name} shows of explain is what explain prints`, async () => {
+  test(`what ${name} shows of ${command} is what ${command} prints`, async () => {
     const samples = blocksOf(text, "text");
-    const commands = [...text.matchAll(/meshward -- (explain .*)$/gm)].map(([, command = ""]) => command.split(" "));
+    const lines = text.matchAll(new RegExp(`meshward -- (${command} .*)$`, "gm"));
+    const commands = [...lines].map(([, line = ""]) => line.split(" "));
     assert.ok(samples.length >= fewest);
     const printed = await Promise.all(commands.map((argv) => printedBy(...argv)));
     assert.deepEqual(
@@ -70,7 +74,7 @@ for (const [name, text, fewest] of [
     for (const sample of samples)
       assert.ok(
         printed.some(({ out }) => out.startsWith(sample)),
-        `explain does not print:\n${sample}`,
+        `${command} does not print:\n${sample}`,
       );
   });
 
@@ -82,9 +86,13 @@ describe("the policies and exceptions of the documents are ones that load", () =
       documents: blocksOf(read(page), "yaml").filter((block) => block.startsWith("apiVersion: meshward.io/")),
     }))
     .filter(({ documents }) => documents.length > 0);
-  test("the README has a policy and an exception", () => {
+  test("the README has a policy, an exception and an intent", () => {
     const documents = shown.find(({ page }) => page === "README.md")?.documents.join("") ?? "";
-    assert.deepEqual(documents.match(/^kind: .*$/gm), ["kind: MeshwardPolicy", "kind: MeshwardException"]);
+    assert.deepEqual(documents.match(/^kind: .*$/gm), [
+      "kind: MeshwardPolicy",
+      "kind: MeshwardException",
+      "kind: MeshwardIntent",
+    ]);
   });
   for (const { page, documents } of shown)
     test(page, async () => {
@@ -167,7 +175,7 @@ test("the README leads to the index of the documentation, and the index to every
 });
 
 describe("the tables of docs/commands.md name the options of a command, all of them and no other", () => {
-  for (const command of ["check", "test", "explain", "serve", "manifests", "audit", "capture", "rules"])
+  for (const command of ["check", "test", "explain", "connections", "serve", "manifests", "audit", "capture", "rules"])
     test(command, async () => {
       const rows = section(commandsPage, `${command}:`)
         .split("\n")

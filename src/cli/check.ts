@@ -2,12 +2,14 @@ import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
+import { connectionChangesOf } from "../explain/connections.ts";
 import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
+import type { ConnectionChanges } from "../report/connections.ts";
 import type { Effects } from "../report/effects.ts";
-import { showsChanges } from "../report/formats.ts";
+import { formatsWithConnections, showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
@@ -20,7 +22,7 @@ import {
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
-import { counted } from "../text/phrases.ts";
+import { counted, listed } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
@@ -29,6 +31,7 @@ import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { giveIntents } from "./given-intents.ts";
 import { type ChangedSides, judgeChanges } from "./judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -42,9 +45,9 @@ import {
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import { tellExceptions } from "./exception-notes.ts";
-import { outputsOf } from "./outputs.ts";
+import { outputsOf, type Written } from "./outputs.ts";
 import {
-  isPolicy,
+  isDocument,
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
@@ -93,6 +96,7 @@ export interface CheckOptions
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
   readonly verbose?: boolean;
+  readonly connections?: boolean;
   readonly render: RenderMode;
   readonly crds?: string;
   readonly partial: readonly Kind[];
@@ -127,6 +131,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
       kindList,
       [],
     )
+    .option("--connections", "with --mesh or --since: show what the change does to who can reach what")
     .addOption(policiesOption())
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
@@ -168,6 +173,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   if (options.since === undefined) assertDeletable(options);
   assertTestable(paths, options);
   const outputs = outputsOf(options);
+  assertConnections(options, outputs);
   const baseline = baselineOf(options);
   const progress = fileProgress(terminal);
   const { change, unread, policies, notes } = await readChanges(paths, { ...options, onFile: progress.read }, terminal);
@@ -183,6 +189,16 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
   return exitCode(report, options);
+}
+
+/** Throws a UsageError if `--connections` has nothing to compare with, or nowhere to be shown. */
+function assertConnections({ connections, mesh, since }: CheckOptions, outputs: readonly Written[]): void {
+  if (connections !== true) return;
+  if (mesh === undefined && since === undefined)
+    throw new UsageError("--connections compares the mesh before and after the change; give --mesh or --since");
+  const names: readonly string[] = formatsWithConnections;
+  if (!outputs.some(({ format }) => names.includes(format)))
+    throw new UsageError(`--connections is shown as ${listed(names, "or")}; add one of these outputs`);
 }
 
 /** What is checked, what of it could not be read, and the policies that decide. */
@@ -210,22 +226,23 @@ async function readChanges(
   });
   const definitions = new ReceivedDefinitions();
   const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
+  const given = await giveIntents(stored ?? found, options);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, options, terminal);
-  const change: Changes = { found: checked, base, deleted, isPruned };
+  const change: Changes = { found: checked, base, deleted, isPruned, given };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
- * Policy documents among the checked files must be valid too, although they are not applied here. Documents of one name in
+ * Documents of Meshward among the checked files must be valid too, although policies are not applied here. Documents of one name in
  * several folders are for different clusters.
  */
 async function errorsInPolicies(manifests: readonly Manifest[], profile: string): Promise<readonly SourceError[]> {
-  const byFolder = Map.groupBy(manifests.filter(isPolicy), ({ file }) => dirname(file));
+  const byFolder = Map.groupBy(manifests.filter(isDocument), ({ file }) => dirname(file));
   const found = await Promise.all([...byFolder.values()].map((documents) => policiesOf({ profile }, documents)));
   return found.flatMap(({ errors }) => errors);
 }
@@ -241,9 +258,11 @@ interface Changes {
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
   readonly isPruned: boolean;
+  /** The intents of `--policies`. */
+  readonly given: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "connections"> &
   RequesterOptions & {
     readonly policies: Policies;
     /** Whether the report has what the change does to the mesh. */
@@ -251,9 +270,9 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
   };
 
 function reportFor(
-  { found, base, ...deletions }: Changes,
+  { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, settingsFile, isCompared, ...who }: ReportedBy,
+  { policies, profile, docsUrl, settingsFile, isCompared, connections, ...who }: ReportedBy,
 ): Report {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
@@ -267,7 +286,8 @@ function reportFor(
     : { ...judgeSet(files, by), sides: [], deleted: [] };
   const { rulings, skipped, guesses, errors, after, sides } = judged;
   const checked = [...files.objects, ...judged.deleted];
-  const places = placesOf([...checked, ...sides.flatMap(({ changed }) => changed), ...found.unread], base?.objects);
+  const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
+  const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
@@ -282,8 +302,29 @@ function reportFor(
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: checked.length,
     changes: base && isCompared ? effectsIn(sides, policies) : undefined,
+    connections: base && connections ? connectionsIn(sides) : undefined,
   });
 }
+
+/** What the change does to who can reach what, for each environment; what is the same in all of them is said once. */
+function connectionsIn(sides: readonly ChangedSides[]): ConnectionChanges | undefined {
+  const found = sides.map(({ environment, before, after }) => ({
+    environment,
+    changes: connectionChangesOf(before, after, { kind: "mesh" }),
+  }));
+  const [first] = found;
+  if (first === undefined) return undefined;
+  const isInAll = (text: string) => found.every(({ changes }) => changes.groups.some((one) => textOf(one) === text));
+  const groups = found.flatMap(({ environment, changes }) =>
+    changes.groups.map((one) => (isInAll(textOf(one)) ? one : { ...one, title: `${one.title} in ${environment}` })),
+  );
+  return {
+    ...first.changes,
+    groups: [...new Map(groups.map((one) => [textOf(one), one])).values()],
+    notes: [...new Set(found.flatMap(({ changes }) => changes.notes))],
+  };
+}
+const textOf = (group: ConnectionChanges["groups"][number]): string => JSON.stringify(group);
 
 /** What the change does to the mesh, for each environment; what it does to all of them is said once. */
 function effectsIn(sides: readonly ChangedSides[], policies: Policies): Effects {

@@ -23,7 +23,10 @@ interface CompletedCommand {
   readonly choices: readonly string[];
 }
 
-/** Values that the commands themselves do not list: of first arguments by command, and of options by flag. */
+/**
+ * Values that the commands themselves do not list: of first arguments by command, and of options by flag, or by command and
+ * flag (`connections --output`).
+ */
 export interface KnownValues {
   readonly arguments: Readonly<Record<string, readonly string[]>>;
   readonly options: Readonly<Record<string, readonly string[]>>;
@@ -37,20 +40,20 @@ export function completionScript(shell: Shell, program: Command, values: KnownVa
     return {
       name: command.name(),
       description: command.description(),
-      options: options.map((option) => completed(option, values)),
+      options: options.map((option) => completed(option, command.name(), values)),
       choices,
     };
   });
   return { bash, zsh, fish }[shell](commands);
 }
 
-function completed(option: Option, values: KnownValues): CompletedOption {
+function completed(option: Option, command: string, values: KnownValues): CompletedOption {
   const { short, long, description, argChoices } = option;
   return {
     flags: [long, short].flatMap((flag) => flag ?? []),
     description,
     takesValue: option.required || option.optional,
-    choices: argChoices ?? values.options[long ?? ""] ?? [],
+    choices: argChoices ?? values.options[`${command} ${long}`] ?? values.options[long ?? ""] ?? [],
   };
 }
 

@@ -1,6 +1,7 @@
 import { Argument, Command } from "commander";
 import { allKinds, kinds as kindTable } from "../kube/kinds.ts";
 import { profileNames } from "../policy/profiles.ts";
+import { connectionFormats } from "../report/connections-formats.ts";
 import { reportFormats } from "../report/formats.ts";
 import { rules } from "../rules/index.ts";
 import { completionScript, type Shell, shells } from "./completion-scripts.ts";
@@ -15,6 +16,7 @@ export function completionCommand(program: Command, terminal: Terminal): Command
       const options = {
         "--profile": profileNames,
         "--output": Object.keys(reportFormats),
+        "connections --output": Object.keys(connectionFormats),
         "--partial": kinds,
         "--complete": kinds,
         "--kind": kinds,

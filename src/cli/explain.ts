@@ -1,30 +1,25 @@
 import { Command, Option } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
-import { judge } from "../engine/evaluate.ts";
 import { selectionOf } from "../engine/setting.ts";
 import { type ExplanationInput, explanationOf, type Question } from "../explain/explanation.ts";
 import { findTarget, type Target } from "../explain/target.ts";
 import { readTargetName } from "../explain/target-name.ts";
-import { keyOf } from "../kube/identity.ts";
-import type { AnyObject } from "../kube/object.ts";
 import type { Policies } from "../policy/policies.ts";
 import { differenceOf } from "../report/explanation-difference.ts";
 import { jsonDifference, jsonExplanation } from "../report/explanation-json.ts";
 import { textDifference, textExplanation } from "../report/explanation-text.ts";
 import type { Page } from "../report/page.ts";
 import { rules } from "../rules/index.ts";
-import { appliedTo } from "../sources/manifests/applied.ts";
-import { severalDefinitions } from "../sources/manifests/environments.ts";
-import { type FileMesh, fileMeshOf, knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
-import { readManifests } from "../sources/manifests/manifests.ts";
+import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { meshAfterChange } from "./changed-mesh.ts";
 import { explainPolicy } from "./explain-policy.ts";
 import { policiesFor } from "./cluster-policies.ts";
-import { clusterDomainOption, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
+import { clusterDomainOption, type MeshOptions, readMesh } from "./mesh-option.ts";
 import { policiesFromClusterOption, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
-import { shownError, shownErrors } from "./source-errors.ts";
+import { shownError } from "./source-errors.ts";
 import { type ExitCode, tellProblem, type Terminal } from "./terminal.ts";
 
 export interface ExplainOptions extends PolicyOptions, MeshOptions {
@@ -88,7 +83,7 @@ export async function explain(
   const inForce = rulesInForce(rules, policies);
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh, keep: keptFieldsOf(inForce) };
   const { mesh } = await readMesh(options, terminal, reading);
-  const after = await changed(mesh, options, terminal);
+  const after = await meshAfterChange(mesh, options, terminal);
   for (const error of errors) tellProblem(shownError(error), terminal);
   const sought = findTarget(asked, mesh);
   const found = "problem" in sought && after !== undefined ? findTarget(asked, after) : sought;
@@ -121,50 +116,6 @@ async function explainItsPolicy(
   const isJson = options.format === "json";
   terminal.out(isJson ? jsonExplanation(explanation) : textExplanation(explanation, { colour, columns }));
   return errors.length > 0 ? 2 : 0;
-}
-
-/** The mesh after the change that `--change` and `--delete` describe; undefined without these options. */
-async function changed(mesh: Mesh, options: ExplainOptions, terminal: Terminal): Promise<Mesh | undefined> {
-  if (options.change === undefined && options.delete === undefined) return undefined;
-  const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
-  const several = severalDefinitions(applied);
-  if (several !== undefined)
-    throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
-  const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
-  const changes = [
-    ...last(appliedTo(mesh, applied)).map((object) => {
-      const there = mesh.find(object.kind, keyOf(object));
-      return { old: there?.implied ? undefined : there, object };
-    }),
-    ...last(deleted).map((object) => {
-      const there = mesh.find(object.kind, keyOf(object));
-      if (there !== undefined && !there.implied) return { old: there };
-      throw new UsageError(
-        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
-      );
-    }),
-  ];
-  return judge([], mesh, changes).after;
-}
-
-async function objectsIn(
-  path: string,
-  { namespace, clusterDomain }: ExplainOptions,
-  terminal: Terminal,
-): Promise<FileMesh> {
-  const { manifests, errors } = await readManifests([path], { input: terminal.input });
-  if (errors.length > 0) throw new UsageError(`${path} cannot be read completely:\n${shownErrors(errors)}`);
-  const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
-  if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
-  return files;
-}
-
-const nothing = fileMeshOf([], { defaultNamespace: "" });
-
-/** The last manifest for each object, because kubectl apply keeps the last one. */
-function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
-  const early = new Set(replaced.map(({ earlier }) => earlier));
-  return objects.filter((entry) => !early.has(entry)).map(({ object }) => object);
 }
 
 function printed(

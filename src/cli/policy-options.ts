@@ -1,5 +1,13 @@
 import { Option } from "commander";
-import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
+import {
+  isDocumentSource,
+  isIntentSource,
+  isPolicySource,
+  loadPolicies,
+  type PolicyError,
+  type PolicySource,
+  titleOf,
+} from "../policy/load.ts";
 import { impossibleNames } from "../policy/impossible-names.ts";
 import { inDocumentOrder } from "../policy/schema-problems.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -24,7 +32,10 @@ export interface OnePolicyOptions extends PolicyOptions {
 }
 
 export const policiesOption = () =>
-  new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
+  new Option(
+    "--policies <path>",
+    "a file or folder with MeshwardPolicy, MeshwardException and MeshwardIntent documents",
+  );
 export const policiesFromClusterOption = () =>
   new Option(
     "--policies-from-cluster",
@@ -39,6 +50,8 @@ export interface PoliciesInForce {
   readonly policies: Policies;
   /** The documents of `--policies`. */
   readonly documents: readonly Manifest[];
+  /** The MeshwardIntents among them, which are objects of the mesh. */
+  readonly intents: readonly Manifest["raw"][];
   /** Documents and files that are not in force. */
   readonly errors: readonly (PolicyError | SourceError)[];
 }
@@ -56,7 +69,12 @@ export async function policiesOf(
   const sources = [...documents, ...more];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
   const lint = options.isServer === true ? [] : sources.flatMap(impossibleIn);
-  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors, ...lint] };
+  return {
+    policies: loaded.policies,
+    documents,
+    intents: intentsOf(documents),
+    errors: [...errors, ...loaded.errors, ...lint],
+  };
 }
 
 function impossibleIn(source: PolicySource): readonly SourceError[] {
@@ -86,8 +104,11 @@ export async function policiesWith(
   const sources = [...documents, ...others];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
   const lint = sources.flatMap(impossibleIn);
-  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors, ...lint] };
+  const errors = [...own.errors, ...more.errors, ...loaded.errors, ...lint];
+  return { policies: loaded.policies, documents, intents: intentsOf(documents), errors };
 }
+
+const intentsOf = (documents: readonly Manifest[]) => documents.filter(isIntent).map(({ raw }) => raw);
 
 /** The profile of `--profile`. Throws a UsageError if there is none of this name. */
 export function profileOf(name: string): FoundProfile {
@@ -118,11 +139,11 @@ async function documentsInAll(paths: readonly string[]): Promise<Documents> {
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string): Promise<Documents> {
   const { manifests, errors } = await readManifests([path]);
-  const documents = manifests.filter(isPolicy);
+  const documents = manifests.filter(isDocument);
   if (documents.length > 0 || errors.length > 0) return { documents, errors };
   const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");
   const found = kinds === "" ? "" : `, only ${kinds}`;
-  const message = `it contains no MeshwardPolicy and no MeshwardException${found}; give the path of your policies, or leave --policies out`;
+  const message = `it contains no MeshwardPolicy, MeshwardException or MeshwardIntent${found}; give the path of your policies, or leave --policies out`;
   return { documents, errors: [{ file: path, message }] };
 }
 
@@ -130,3 +151,6 @@ async function documentsIn(path: string): Promise<Documents> {
  * Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too.
  */
 export const isPolicy = ({ raw }: Manifest): boolean => isPolicySource(raw);
+export const isIntent = ({ raw }: Manifest): boolean => isIntentSource(raw);
+/** Either of them, or a MeshwardIntent, which is an object of the mesh too. */
+export const isDocument = ({ raw }: Manifest): boolean => isDocumentSource(raw);

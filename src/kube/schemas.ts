@@ -259,12 +259,21 @@ export const kubernetesGateway = record({
 const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
 const backendRef = record({ ...backendObject, weight: int32 });
 
+const routeValue = list(record({ type: text, name, value: text }));
+const routeMatch = record({
+  path: optional(record({ type: text, value: text })),
+  method: text,
+  headers: routeValue,
+  queryParams: routeValue,
+});
+
 export const kubernetesRoute = record({
   spec: record({
     parentRefs: list(record({ group: text, kind: text, namespace: text, name, sectionName: text, port: int32 })),
     hostnames: list(name),
     rules: list(
       record({
+        matches: list(routeMatch),
         filters: list(
           record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
         ),
@@ -406,6 +415,30 @@ export const admissionWebhook = record({
   spec: record({
     service: serviceCalled,
     conversion: optional(record({ webhook: optional(record({ clientConfig })) })),
+  }),
+});
+
+/** What must hold of some requests: see policy/intent-schema.ts for what each field means. */
+export const meshwardIntent = record({
+  spec: record({
+    to: record({
+      service: text,
+      workloads: optional(map(text)),
+      namespaces: optional(record({ names: list(name), labels: map(text) })),
+      ports: list(int32),
+    }),
+    requests: list(
+      record({
+        from: list(name),
+        methods: list(name),
+        notMethods: list(name),
+        paths: list(name),
+        notPaths: list(name),
+        headers: map(list(name)),
+        expect: name,
+        destinations: list(record({ service: text, subset: text, atLeast: int32 })),
+      }),
+    ),
   }),
 });
 

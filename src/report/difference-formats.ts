@@ -3,7 +3,7 @@ import { counted } from "../text/phrases.ts";
 import type { ReportDifference } from "./difference.ts";
 import type { Destination, Formats } from "./format.ts";
 import { jsonReport } from "./json.ts";
-import { comment } from "./markdown.ts";
+import { comment } from "./markdown-comment.ts";
 import { markdownCode, markdownLine } from "./markdown-text.ts";
 import { hanging } from "./page.ts";
 import { shownObject } from "./phrases.ts";

@@ -37,3 +37,6 @@ export const testFormats = {
 
 /** The formats that show what a change does to the mesh (`changes`), which takes time to find out. */
 export const showsChanges = (format: string): boolean => format === "json" || format === "markdown";
+
+/** The formats that show what a change does to who can reach what (`connections`). */
+export const formatsWithConnections = ["text", "json", "markdown"] as const;

@@ -1,4 +1,5 @@
 import type { Mode } from "../engine/rule.ts";
+import type { ConnectionChanges } from "./connections.ts";
 import type { Effects } from "./effects.ts";
 
 /** The reference to an object in a report. */
@@ -151,6 +152,8 @@ export interface Report {
   readonly baseline?: { readonly file: string; readonly known: number; readonly stale: readonly KnownFinding[] };
   /** What the change does to the mesh; absent without a mesh before the change. */
   readonly changes?: Effects;
+  /** What the change does to who can reach what; absent if that was not asked for. */
+  readonly connections?: ConnectionChanges;
   readonly summary: { readonly objects: number; readonly deny: number; readonly warn: number; readonly audit: number };
 }
 
@@ -163,6 +166,7 @@ export function reportOf(parts: {
   readonly errors: readonly ReportedError[];
   readonly objects: number;
   readonly changes?: Effects | undefined;
+  readonly connections?: ConnectionChanges | undefined;
 }): Report {
   const count = (mode: Mode) => parts.findings.filter((finding) => finding.mode === mode).length;
   return {
@@ -175,6 +179,7 @@ export function reportOf(parts: {
     skipped: parts.skipped.toSorted((a, b) => compare(a.rule, b.rule) || compare(a.reason, b.reason)),
     errors: parts.errors,
     ...(parts.changes === undefined ? {} : { changes: parts.changes }),
+    ...(parts.connections === undefined ? {} : { connections: parts.connections }),
     summary: { objects: parts.objects, deny: count("deny"), warn: count("warn"), audit: count("audit") },
   };
 }

@@ -1,6 +1,6 @@
 import { counted } from "../text/phrases.ts";
 import type { Destination } from "./format.ts";
-import { comment } from "./markdown.ts";
+import { comment } from "./markdown-comment.ts";
 import { markdownBlock, markdownCode, markdownLine } from "./markdown-text.ts";
 import { type TestedCase, type TestReport, uncovered } from "./test-report.ts";
 

@@ -1,5 +1,7 @@
 import { styleText } from "node:util";
 import { printableLine } from "../text/printable.ts";
+import type { ConnectionChanges } from "./connections.ts";
+import { textConnectionChanges } from "./connections-text.ts";
 import { hanging, type Page } from "./page.ts";
 import {
   acceptance,
@@ -35,9 +37,17 @@ export function textReport(report: Report, page: Page): string {
   if (lines.length > 0) lines.push("");
   // If no object was checked, skipped rules are not listed.
   if (report.summary.objects > 0) lines.push(...shownSkips(report, style, page));
+  if (report.connections !== undefined) lines.push(...connectionsPart(report.connections, page));
   lines.push(...summaryOf(report).map((line) => hanging("", line, page)), "");
   return lines.join("\n");
 }
+
+const connectionsPart = (changes: ConnectionChanges, page: Page): readonly string[] => [
+  "Who can reach what:",
+  "",
+  ...textConnectionChanges(changes, page).trimEnd().split("\n"),
+  "",
+];
 
 function shownFinding(finding: ReportedFinding, style: Style, page: Page): string[] {
   const { mode, rule, object, path, message, fix, related } = finding;

@@ -2,7 +2,7 @@ import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import type { Destination, Formats } from "./format.ts";
 import { jsonReport } from "./json.ts";
-import { comment } from "./markdown.ts";
+import { comment } from "./markdown-comment.ts";
 import { markdownCode, markdownLine } from "./markdown-text.ts";
 import { hanging } from "./page.ts";
 import { shownObject, skippedByReason } from "./phrases.ts";

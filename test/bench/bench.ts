@@ -1,6 +1,6 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, hostile, growth, audit, page, files,
-// replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, intents, requests, hostile, growth, audit, page,
+// files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -15,6 +15,8 @@ import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
+import { requestsTable } from "./requests.ts";
+import { intentsTable } from "./intents.ts";
 import { replicaTable } from "./replica.ts";
 import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
@@ -41,7 +43,9 @@ try {
   await part("policies", () => policiesTable());
   await part("custom", () => customRulesTable());
   await part("custom", () => keptTable());
+  await part("intents", () => intentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
+  await part("requests", () => requestsTable([1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>
     growthTable("Made to grow: mTLS, authorization, waypoints", securityCases, rules, policies),

@@ -40,6 +40,8 @@ describe("completion bash", () => {
     assert.deepEqual(await offered("check", "--format", "s"), ["sarif"]);
     assert.deepEqual(await offered("check", "a.yaml", "--format", "=", "g"), ["github", "gitlab"]);
     assert.deepEqual(await offered("check", "-o", "ma"), ["markdown"]);
+    assert.deepEqual(await offered("connections", "-o", "m"), ["markdown", "mermaid"]);
+    assert.deepEqual(await offered("connections", "--format", "d"), ["dot"]);
     assert.deepEqual(await offered("check", "--fail-on", ""), ["deny", "warn", "never"]);
     assert.deepEqual(await offered("check", "--profile", "st"), ["strict"]);
     assert.deepEqual(await offered("check", "--partial", "Destination"), ["DestinationRule"]);

@@ -68,7 +68,10 @@ test("no JSON causes an exception, and every message is one sentence", () => {
   const specs = fc.oneof(fc.jsonValue(), fc.constantFrom(...cases.map(({ spec }) => spec)));
   const anywhere = fc.tuple(kinds, specs, fc.jsonValue()).map(([kind, spec, value]) => {
     const at = Object.keys(spec ?? {})[0];
-    return written(kind, typeof spec === "object" && !Array.isArray(spec) && at !== undefined ? { ...spec, [at]: value } : spec);
+    return written(
+      kind,
+      typeof spec === "object" && !Array.isArray(spec) && at !== undefined ? { ...spec, [at]: value } : spec,
+    );
   });
   fc.assert(
     fc.property(anywhere, (raw) => {

@@ -6,7 +6,7 @@ import type { Log } from "sarif";
 import type { Destination } from "../../src/report/format.ts";
 import { reportFormats } from "../../src/report/formats.ts";
 import { annotationsPerLevel } from "../../src/report/github.ts";
-import { longestComment } from "../../src/report/markdown.ts";
+import { longestComment } from "../../src/report/markdown-comment.ts";
 import { type AcceptedFinding, type Report, type ReportedFinding, reportOf } from "../../src/report/report.ts";
 import { elementsOf } from "./xml.ts";
 

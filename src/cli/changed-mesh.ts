@@ -1,0 +1,72 @@
+import { judge } from "../engine/evaluate.ts";
+import { keyOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
+import { appliedTo } from "../sources/manifests/applied.ts";
+import { severalDefinitions } from "../sources/manifests/environments.ts";
+import { type FileMesh, fileMeshOf } from "../sources/manifests/file-mesh.ts";
+import { readManifests } from "../sources/manifests/manifests.ts";
+import { UsageError } from "../text/usage-error.ts";
+import type { Mesh } from "../view/view.ts";
+import { settingsIn } from "./mesh-option.ts";
+import { shownErrors } from "./source-errors.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A change of a mesh, as files with the objects that it writes and deletes. */
+export interface MeshChangeOptions {
+  readonly change?: string;
+  readonly delete?: string;
+  /** The namespace of objects that name none. */
+  readonly namespace: string;
+  readonly clusterDomain: string;
+}
+
+/**
+ * The mesh after the change that `--change` and `--delete` describe; undefined without these options. Throws a UsageError if
+ * a file cannot be read, or names an object to delete that the mesh does not contain.
+ */
+export async function meshAfterChange(
+  mesh: Mesh,
+  options: MeshChangeOptions,
+  terminal: Pick<Terminal, "input">,
+): Promise<Mesh | undefined> {
+  if (options.change === undefined && options.delete === undefined) return undefined;
+  const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
+  const several = severalDefinitions(applied);
+  if (several !== undefined)
+    throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
+  const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
+  const changes = [
+    ...last(appliedTo(mesh, applied)).map((object) => {
+      const there = mesh.find(object.kind, keyOf(object));
+      return { old: there?.implied ? undefined : there, object };
+    }),
+    ...last(deleted).map((object) => {
+      const there = mesh.find(object.kind, keyOf(object));
+      if (there !== undefined && !there.implied) return { old: there };
+      throw new UsageError(
+        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
+      );
+    }),
+  ];
+  return judge([], mesh, changes).after;
+}
+
+async function objectsIn(
+  path: string,
+  { namespace, clusterDomain }: MeshChangeOptions,
+  terminal: Pick<Terminal, "input">,
+): Promise<FileMesh> {
+  const { manifests, errors } = await readManifests([path], { input: terminal.input });
+  if (errors.length > 0) throw new UsageError(`${path} cannot be read completely:\n${shownErrors(errors)}`);
+  const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
+  if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
+  return files;
+}
+
+const nothing = fileMeshOf([], { defaultNamespace: "" });
+
+/** The last manifest for each object, because kubectl apply keeps the last one. */
+function last({ objects, replaced }: FileMesh): readonly AnyObject[] {
+  const early = new Set(replaced.map(({ earlier }) => earlier));
+  return objects.filter((entry) => !early.has(entry)).map(({ object }) => object);
+}

@@ -1,0 +1,358 @@
+import { idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/requests/caller-wording.ts";
+import type { RequestSet } from "../mesh/authorization/requests/sets.ts";
+import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
+import { type WrittenClause, writtenClause } from "../mesh/authorization/requests/written.ts";
+import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-wording.ts";
+import type { Access, Routed, Way } from "../mesh/connections/access.ts";
+import { SharedLists } from "../mesh/connections/callers.ts";
+import { accessChanges, type AccessChange } from "../mesh/connections/difference.ts";
+import { PortAccess } from "../mesh/connections/port-access.ts";
+import { type AcceptedRow, acceptedRows, type RouteRow, routeRows } from "../mesh/connections/rows.ts";
+import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
+import { hostOfService } from "../mesh/traffic/hosts.ts";
+import type { RouteDestination } from "../mesh/requests/outcome.ts";
+import type {
+  ChangeGroup,
+  Connection,
+  ConnectionChange,
+  ConnectionChanges,
+  ConnectionGroup,
+  ConnectionRoute,
+  Connections,
+  ReportedCallers,
+  ReportedPort,
+  ReportedRequests,
+  ReportedScope,
+  ReportedShare,
+} from "../report/connections.ts";
+import { counted } from "../text/phrases.ts";
+import { sideOf } from "../view/side.ts";
+import type { MeshSettings } from "../view/settings.ts";
+import type { Mesh } from "../view/view.ts";
+import { listedNames } from "./wording.ts";
+
+/** The work for one port. Policies that take more are said to be undecided. */
+const workForPort = 2_000_000;
+
+/** What people read lists so many values and alternatives. */
+const short: WordingLimits = { values: 8, alternatives: 12 };
+
+/** Who can reach what in the scope. */
+export function connectionsOf(base: Mesh, scope: Scope): Connections {
+  const mesh = sideOf(base);
+  const words = new Words(mesh);
+  const { ports, withoutPort } = portsIn(scope, mesh);
+  const known = new PortAccess(mesh, words.lists);
+  const described = ports.map((port) => ({ port, ...describedPort(port, known, words) }));
+  const groups = grouped(described, ({ connections, because, routes }) =>
+    JSON.stringify([connections, because, routes]),
+  );
+  const titles = new Titles(ports, scope);
+  return {
+    apiVersion: "meshward.io/v1alpha1",
+    kind: "Connections",
+    scope: reportedScope(scope),
+    groups: groups.map(({ members, first: { connections, because, routes } }) => ({
+      ...titles.of(members.map(({ port }) => port)),
+      ...{ connections, because, routes },
+    })),
+    notes: [...unknownKinds(mesh), ...notesOnPorts(withoutPort.map(idOf))],
+  };
+}
+
+/** What a change does to the connections in the scope. */
+export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): ConnectionChanges {
+  const [was, is] = [sideOf(before), sideOf(after)];
+  const words = new Words(is, was);
+  const [old, now] = [portsIn(scope, was).ports, portsIn(scope, is).ports];
+  const pairs = portPairs(old, now);
+  const sides = [new PortAccess(was, words.lists), new PortAccess(is, words.lists)] as const;
+  const described = pairs.flatMap((pair) => {
+    const changes = changesOfPort(pair, sides, words);
+    return changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }];
+  });
+  const groups = grouped(described, ({ existence, changes }) => JSON.stringify([existence, changes]));
+  const titles = new Titles(
+    pairs.flatMap((pair) => pair.now ?? pair.old ?? []),
+    scope,
+  );
+  return {
+    apiVersion: "meshward.io/v1alpha1",
+    kind: "ConnectionChanges",
+    scope: reportedScope(scope),
+    groups: groups.map(
+      ({ members, first: { existence, changes } }): ChangeGroup => ({
+        ...titles.of(members.flatMap(({ port }) => port ?? [])),
+        ...{ existence, changes },
+      }),
+    ),
+    notes: unknownKinds(is),
+  };
+}
+
+const reportedScope = (scope: Scope): ReportedScope => {
+  if (scope.kind === "mesh") return {};
+  return scope.kind === "namespace" ? { namespace: scope.name } : { namespace: scope.namespace, service: scope.name };
+};
+
+function grouped<T>(
+  all: readonly T[],
+  keyOf: (one: T) => string,
+): readonly { readonly members: readonly T[]; readonly first: T }[] {
+  return [...Map.groupBy(all, keyOf).values()].flatMap((members) =>
+    members[0] === undefined ? [] : [{ members, first: members[0] }],
+  );
+}
+
+/** What decides about connections. Without any of them nothing shows that there are none elsewhere. */
+const decisive: readonly Kind[] = ["Namespace", "Workload", "Service", "AuthorizationPolicy", "PeerAuthentication"];
+
+const unknownKinds = (mesh: Mesh): readonly string[] => {
+  const unknown = decisive.filter((kind) => !mesh.knows(kind));
+  return unknown.length === 0
+    ? []
+    : [
+        `the mesh contains no ${listedNames(unknown)}: if there are some that it does not contain, connections may differ`,
+      ];
+};
+
+const notesOnPorts = (workloads: readonly string[]): readonly string[] =>
+  workloads.length === 0
+    ? []
+    : [
+        `${counted(workloads.length, "workload")} without a Service declare no port, so they are not shown: ${listedNames(workloads)}`,
+      ];
+
+type DescribedPort = Pick<ConnectionGroup, "connections" | "because" | "routes">;
+
+function describedPort(port: ReachablePort, known: PortAccess, words: Words): DescribedPort {
+  const work = new Work(workForPort);
+  try {
+    const access = known.to(port);
+    const rows = acceptedRows(access, work);
+    return {
+      connections: rows.map((row) => connectionOf(row, access, words)).sort(byCallers),
+      because: rows.length === 0 ? access.refusals.slice(0, mostReasons) : [],
+      routes: routesOf(port, routeRows(access, work), words),
+    };
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    return { connections: [], because: [tooMuchWork], routes: [] };
+  }
+}
+
+const kindsOfCallers = ["named", "mesh", "all", "outside"];
+const rankOf = ({ from }: Pick<Connection, "from">): number =>
+  Math.min(...from.alternatives.map(({ kind }) => kindsOfCallers.indexOf(kind)));
+
+/** Named callers first, and those without a certificate last. */
+const byCallers = (a: Pick<Connection, "from">, b: Pick<Connection, "from">): number =>
+  rankOf(a) - rankOf(b) || (a.from.text < b.from.text ? -1 : Number(a.from.text > b.from.text));
+
+const mostReasons = 3;
+const tooMuchWork = "not known: what the policies say together takes too much work to find out";
+
+function connectionOf(
+  { callers, ways, status, requests, partly }: AcceptedRow,
+  access: Access,
+  words: Words,
+): Connection {
+  return {
+    from: words.callers(callers, ways),
+    status,
+    requests: words.requests(requests),
+    partly: partly.length === 0 ? null : words.requests(partly),
+    because: status === "undecided" ? access.doubts : [],
+  };
+}
+
+/** Routes that lead elsewhere than to the port itself. */
+function routesOf(port: ReachablePort, rows: readonly RouteRow[], words: Words): readonly ConnectionRoute[] {
+  const host = words.hostOf(port.target);
+  return rows.flatMap(({ callers, ways, requests, route }): readonly ConnectionRoute[] => {
+    if (isPlain(route, host)) return [];
+    const by = route.by.flatMap(({ virtualService }) => (virtualService === undefined ? [] : [idOf(virtualService)]));
+    return [
+      {
+        from: isEverything(callers) && ways.length === 0 ? null : words.callers(callers, ways),
+        requests: isEverything(requests) ? null : words.requests(requests),
+        to: route.destinations.map((one) => shareOf(one, host)),
+        by: [...new Set(by)].sort(),
+      },
+    ];
+  });
+}
+
+const isEverything = (set: RequestSet): boolean => set.some(({ clauses }) => clauses.length === 0);
+
+/** Whether all requests go to the host that they are sent to. A route to one subset of it says nothing of who can reach what. */
+function isPlain({ destinations }: Routed, host: string | undefined): boolean {
+  const [only, ...more] = destinations;
+  if (host === undefined) return true;
+  return only !== undefined && more.length === 0 && only.host === host && only.because === undefined;
+}
+
+function shareOf({ host, port, subset, share, because }: RouteDestination, own: string | undefined): ReportedShare {
+  const place = host === own && subset !== undefined ? [] : [`${host}:${port}`];
+  return {
+    text: [...place, ...(subset === undefined ? [] : [`subset ${subset}`])].join(" "),
+    ...{ host, port, subset: subset ?? null },
+    percent: Math.round(share * 10_000) / 100,
+    because: because ?? null,
+  };
+}
+
+interface PortPair {
+  readonly old: ReachablePort | undefined;
+  readonly now: ReachablePort | undefined;
+}
+
+function portPairs(before: readonly ReachablePort[], after: readonly ReachablePort[]): readonly PortPair[] {
+  const old = new Map(before.map((port) => [keyOfPort(port), port]));
+  const now = new Map(after.map((port) => [keyOfPort(port), port]));
+  return [...new Set([...now.keys(), ...old.keys()])].map((key) => ({ old: old.get(key), now: now.get(key) }));
+}
+const keyOfPort = ({ kind, namespace, name, port }: ReachablePort): string => [kind, namespace, name, port].join("/");
+
+const existenceOf = ({ old, now }: PortPair): ChangeGroup["existence"] =>
+  old === undefined ? "new" : now === undefined ? "gone" : "kept";
+
+function changesOfPort(
+  { old, now }: PortPair,
+  [before, after]: readonly [PortAccess, PortAccess],
+  words: Words,
+): readonly ConnectionChange[] {
+  try {
+    const changes = accessChanges(before.to(old), after.to(now), new Work(2 * workForPort));
+    return changes.map((change) => reportedChange(change, (now ?? old)?.target, words)).sort(byCallers);
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    return [words.tooHard];
+  }
+}
+
+function reportedChange(
+  { callers, ways, requests, change }: AccessChange,
+  target: ReachablePort["target"] | undefined,
+  words: Words,
+): ConnectionChange {
+  const common = { from: words.callers(callers, ways), requests: words.requests(requests) };
+  if (change.kind === "route") {
+    const shares = ({ destinations }: Routed) => destinations.map((one) => shareOf(one, words.hostOf(target)));
+    const routes = { was: shares(change.from), is: shares(change.to) };
+    return { kind: "route", ...common, was: null, is: null, routes };
+  }
+  const { from: was, to: is } = change;
+  const kind = was === undefined ? "appeared" : is === undefined ? "gone" : "status";
+  return { kind, ...common, was: was ?? null, is: is ?? null, routes: null };
+}
+
+/** Titles of groups of ports. */
+class Titles {
+  readonly #perNamespace: ReadonlyMap<string, number>;
+
+  constructor(all: readonly ReachablePort[], scope: Scope) {
+    const counts = Map.groupBy(scope.kind === "service" ? [] : all, ({ namespace }) => namespace);
+    this.#perNamespace = new Map([...counts].map(([namespace, { length }]) => [namespace, length]));
+  }
+
+  of(ports: readonly ReachablePort[]): { readonly title: string; readonly ports: readonly ReportedPort[] } {
+    const byNamespace = Map.groupBy(ports, ({ namespace }) => namespace);
+    const [whole, others]: [string[], ReachablePort[]] = [[], []];
+    for (const [namespace, own] of byNamespace)
+      if (own.length > fewPorts && own.length === this.#perNamespace.get(namespace)) whole.push(namespace);
+      else others.push(...own);
+    const count = whole.reduce((sum, namespace) => sum + (this.#perNamespace.get(namespace) ?? 0), 0);
+    const everythingIn =
+      whole.length === 0
+        ? []
+        : [`everything in ${whole.length === 1 ? "namespace" : "namespaces"} ${listedNames(whole)} (${count} ports)`];
+    const names = [...Map.groupBy(others, nameOf)].map(
+      ([name, some]) => `${name}:${some.map(({ port }) => port).join(",")}`,
+    );
+    return {
+      title: [...everythingIn, ...(names.length === 0 ? [] : [listedNames(names)])].join(", "),
+      ports: ports.map(({ kind, namespace, name, port }) => ({ kind, namespace, name, port })),
+    };
+  }
+}
+
+/** So many ports are listed even if the namespace has no others. */
+const fewPorts = 2;
+
+const nameOf = ({ kind, namespace, name }: ReachablePort): string =>
+  kind === "Service" ? `${name}.${namespace}` : `${kind.toLowerCase()}/${namespace}/${name}`;
+
+/** Sets in words and for programs. What several ports share is written once. */
+class Words {
+  readonly lists: SharedLists;
+  readonly #settings: MeshSettings;
+  readonly #known: KnownAccounts;
+
+  constructor(...meshes: readonly [Mesh, ...Mesh[]]) {
+    const [{ settings }] = meshes;
+    this.#settings = settings;
+    this.lists = new SharedLists(settings);
+    this.#known = knownAccounts(meshes);
+  }
+
+  hostOf(target: ReachablePort["target"] | undefined): string | undefined {
+    return target?.kind === "service" ? hostOfService(target.service, this.#settings.domain) : undefined;
+  }
+
+  callers(callers: RequestSet, all: readonly Way[]): ReportedCallers {
+    // Callers without a certificate have no other way.
+    const ways = all.filter(({ sender }) => sender !== "nothing");
+    const text = (limits: WordingLimits) => {
+      const who = formatCallers(callers, { settings: this.#settings, known: this.#known, limits });
+      return ways.length === 0 ? who : `${who} (${ways.map(wayText).join("; ")})`;
+    };
+    return {
+      text: text(everything),
+      short: text(short),
+      alternatives: writtenCallers(callers, this.#settings),
+      ways: ways.map(({ sender, workloads }) => ({ sender, workloads })),
+    };
+  }
+
+  requests(set: RequestSet): ReportedRequests {
+    return {
+      text: formatSet(set, everything, new Work(workForPort)),
+      short: formatSet(set, short, new Work(workForPort)),
+      alternatives: set.map(({ clauses }) => clauses.map(writtenClause).sort(byAttribute)),
+    };
+  }
+
+  get tooHard(): ConnectionChange {
+    return {
+      kind: "status",
+      from: { text: "everybody", short: "everybody", alternatives: [], ways: [] },
+      requests: { text: `requests (${tooMuchWork})`, short: `requests (${tooMuchWork})`, alternatives: [] },
+      ...{ was: "undecided", is: "undecided", routes: null },
+    };
+  }
+}
+
+const byAttribute = (a: WrittenClause, b: WrittenClause): number =>
+  a.attribute < b.attribute ? -1 : Number(a.attribute > b.attribute) || Number(a.not) - Number(b.not);
+
+const senders = {
+  proxy: "with a sidecar",
+  ztunnel: "through ztunnel",
+  nothing: "without a proxy",
+  unknown: "whose data plane is not known",
+} as const;
+const wayText = ({ sender, workloads }: Way): string =>
+  workloads.length === 0 ? senders[sender] : `${senders[sender]}: ${listedNames(workloads)}`;
+
+function knownAccounts(meshes: readonly Mesh[]): KnownAccounts {
+  const known = new Map<string, Set<string>>();
+  for (const mesh of meshes)
+    for (const { metadata, pod } of mesh.all("Workload")) {
+      const accounts = known.get(metadata.namespace) ?? new Set();
+      known.set(metadata.namespace, accounts.add(pod.serviceAccountName));
+    }
+  return known;
+}

@@ -1,0 +1,424 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { ConnectionChanges, Connections } from "../../src/report/connections.ts";
+import { deployment, namespace, service } from "../mesh/requests/meshes.ts";
+import { meshward } from "./terminal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "meshward-connections-"));
+after(() => rmSync(root, { recursive: true }));
+let files = 0;
+function fileWith(text: string): string {
+  const file = join(root, `${files++}.yaml`);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** `id` is `namespace/name`; `spec` is in YAML's flow style. */
+const object = (group: string, kind: string, id: string, spec: string): string => {
+  const [space = "", name = ""] = id.split("/");
+  return `---\napiVersion: ${group}.istio.io/v1\nkind: ${kind}\nmetadata: { namespace: ${space}, name: ${name} }\nspec: ${spec}\n`;
+};
+const security = (kind: string, id: string, spec: string) => object("security", kind, id, spec);
+const canary = (stable: number) =>
+  object(
+    "networking",
+    "VirtualService",
+    "payments/api",
+    `{ hosts: [api], http: [{ route: [{ destination: { host: api, subset: v1 }, weight: ${stable} }, { destination: { host: api, subset: v2 }, weight: ${100 - stable} }] }] }`,
+  );
+
+const namespaces = ["payments", "orders", "web"].map((name) => namespace(name, "sidecar")).join("---\n");
+const shop = [
+  `${namespaces}---\n${namespace("legacy")}`,
+  deployment("payments", "api-v1", { app: "api", labels: "version: v1" }),
+  deployment("payments", "api-v2", { app: "api", labels: "version: v2" }),
+  deployment("orders", "checkout"),
+  deployment("web", "shop"),
+  deployment("legacy", "cron"),
+  service("payments", "api"),
+  service("orders", "checkout"),
+  security("AuthorizationPolicy", "payments/deny", "{}"),
+  security(
+    "AuthorizationPolicy",
+    "payments/allow",
+    `{ rules: [
+      { from: [{ source: { principals: [cluster.local/ns/orders/sa/checkout] } }], to: [{ operation: { methods: [POST], paths: [/payments/*] } }] },
+      { from: [{ source: { namespaces: [web, orders] } }], to: [{ operation: { methods: [GET, HEAD], paths: [/public/*] } }] },
+      { to: [{ operation: { methods: [GET], paths: [/healthz] } }] } ] }`,
+  ),
+  security(
+    "AuthorizationPolicy",
+    "orders/admin",
+    `{ action: DENY, rules: [{ from: [{ source: { notPrincipals: [cluster.local/ns/web/sa/shop] } }], to: [{ operation: { methods: [DELETE], paths: [/admin/*] } }] }] }`,
+  ),
+  security("PeerAuthentication", "orders/default", "{ mtls: { mode: STRICT } }"),
+  canary(90),
+  object(
+    "networking",
+    "DestinationRule",
+    "payments/api",
+    "{ host: api, subsets: [{ name: v1, labels: { version: v1 } }, { name: v2, labels: { version: v2 } }] }",
+  ),
+].join("");
+const mesh = fileWith(shop);
+
+const connections = (...argv: string[]) => meshward(["connections", "--mesh", mesh, ...argv]);
+async function told(...argv: string[]): Promise<string> {
+  const { code, out, error } = await connections(...argv);
+  assert.equal(code, 0, error);
+  return out;
+}
+async function json<T>(...argv: string[]): Promise<T> {
+  return JSON.parse(await told(...argv, "--format", "json")) as T;
+}
+
+describe("connections", () => {
+  test("of a whole mesh: callers and requests in few words, ports with the same callers together", async () => {
+    assert.equal(
+      await told(),
+      `deployment/legacy/cron:8080
+  plaintext  from everybody: all requests
+
+checkout.orders:80
+  mTLS       from web/shop: all requests
+  mTLS       from everybody in the mesh: all requests but DELETE on /admin/*
+
+api.payments:80
+  mTLS       from namespaces orders, web: GET, HEAD on /public/*
+  mTLS       from orders/checkout: POST on /payments/*
+  mTLS       from everybody in the mesh: GET on /healthz
+  plaintext  from outside the mesh: GET on /healthz
+  routed     to 90 % subset v1, 10 % subset v2 (VirtualService payments/api) for everybody in the mesh
+
+deployment/web/shop:8080
+  mTLS       from everybody in the mesh: all requests
+  plaintext  from outside the mesh: all requests
+`,
+    );
+  });
+
+  test("of a namespace, and of a Service", async () => {
+    const ofNamespace = await json<Connections>("--namespace", "orders");
+    assert.deepEqual(
+      ofNamespace.groups.map(({ title }) => title),
+      ["checkout.orders:80"],
+    );
+    const payments = await told("--service", "api.payments");
+    assert.match(payments, /^api\.payments:80$/m);
+    assert.doesNotMatch(payments, /checkout\.orders:80/);
+    for (const same of ["api.payments.svc", "api.payments.svc.cluster.local"])
+      assert.equal(await told("--service", same), payments);
+    assert.equal(await told("--service", "api", "-n", "payments"), payments);
+  });
+
+  test("as JSON, for programs: callers by name, conditions of requests", async () => {
+    const { groups } = await json<Connections>("--service", "api.payments");
+    const [group] = groups;
+    assert.deepEqual(group?.ports, [{ kind: "Service", namespace: "payments", name: "api", port: 80 }]);
+    const [first] = group.connections;
+    assert.deepEqual(first?.from.alternatives, [
+      {
+        kind: "named",
+        ...{ accounts: [], namespaces: ["orders", "web"], patterns: [], also: [] },
+        but: { accounts: [], namespaces: [], patterns: [] },
+      },
+    ]);
+    assert.deepEqual(first.requests.alternatives, [
+      [
+        { attribute: "method", not: false, values: ["GET", "HEAD"] },
+        { attribute: "path", not: false, values: ["/public/*"] },
+      ],
+    ]);
+    assert.deepEqual(
+      group.routes[0]?.to.map(({ subset, percent }) => [subset, percent]),
+      [
+        ["v1", 90],
+        ["v2", 10],
+      ],
+    );
+  });
+
+  test("as CSV: a row for each port and connection, also for ports that nobody can reach", async () => {
+    const closed = fileWith(`${shop}${security("AuthorizationPolicy", "web/deny", "{}")}`);
+    const { out } = await meshward(["connections", "--mesh", closed, "--format", "csv"]);
+    const rows = out.split("\r\n");
+    assert.equal(rows[0], "to_kind,to_namespace,to_name,to_port,from,status,requests,note");
+    assert.ok(rows.includes('Service,payments,api,80,"namespaces orders, web",mtls,"GET, HEAD on /public/*",'));
+    assert.ok(
+      rows.includes(
+        "Deployment,web,shop,8080,nobody,none,,denied because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy web/deny",
+      ),
+      out,
+    );
+  });
+
+  test("as Markdown, for Graphviz and for Mermaid", async () => {
+    const markdown = await told("--format", "markdown");
+    assert.match(markdown, /- \*\*checkout\.orders:80\*\*\n {2}- mTLS from web\/shop: all requests\n/);
+    const dot = await told("--format", "dot", "--namespace", "orders");
+    assert.match(dot, /^digraph connections \{/);
+    assert.match(dot, /n1 -> n0 \[label="all requests", style=solid, color=black\];/);
+    const mermaid = await told("--format", "mermaid", "--namespace", "orders");
+    assert.match(mermaid, /^flowchart LR\n/);
+    assert.match(mermaid, /n2 -->\|"all requests but DELETE on \/admin\/#42;"\| n0/);
+  });
+
+  test("names of users cannot break out of a format", async () => {
+    const hostile = fileWith(
+      `${shop}${security("AuthorizationPolicy", "web/x", `{ rules: [{ to: [{ operation: { methods: ['=cmd()"|'], paths: ['/"]; n9 -> n0', '/<script>|x', "/\\u001b[31m"] } }] }] }`)}`,
+    );
+    const of = async (format: string) =>
+      (await meshward(["connections", "--mesh", hostile, "--namespace", "web", "--format", format])).out;
+    for (const format of ["text", "csv", "markdown", "dot", "mermaid"])
+      assert.ok(!(await of(format)).includes("\u001b"), format);
+    assert.match(await of("csv"), /,"'=cmd\(\)""\| on /);
+    assert.match(await of("dot"), /\/\\"\]; n9 -> n0/);
+    assert.doesNotMatch(await of("mermaid"), /<script>/);
+    assert.doesNotMatch(await of("markdown"), /<script>/);
+  });
+
+  test("several reports at once, into files", async () => {
+    const [csv, graph] = [join(root, "out.csv"), join(root, "out.mmd")];
+    const { code, out } = await connections("-o", `csv=${csv}`, "-o", `mermaid=${graph}`);
+    assert.equal(code, 0);
+    assert.match(out, /^checkout\.orders:80$/m);
+  });
+
+  test("on a narrow terminal nothing is lost, and lines are broken where there is room for a text", async () => {
+    const words = (text: string) => text.split(/\s+/).filter((word) => word !== "");
+    for (const columns of [40, 60]) {
+      const narrow = await meshward(["connections", "--mesh", mesh], { columns });
+      assert.deepEqual(words(narrow.out), words(await told()));
+      assert.ok(columns === 40 || narrow.out.split("\n").every((line) => line.length <= columns));
+    }
+  });
+});
+
+describe("connections of a change", () => {
+  const widened = fileWith(
+    security(
+      "AuthorizationPolicy",
+      "payments/more",
+      "{ rules: [{ from: [{ source: { namespaces: [web] } }], to: [{ operation: { methods: [GET, POST] } }] }] }",
+    ),
+  );
+
+  test("only what a new rule adds to what was allowed before", async () => {
+    assert.equal(
+      await told("--change", widened),
+      `  api.payments:80
++   mTLS from namespace web: GET on any path but /healthz, /public/*; POST
+`,
+    );
+  });
+
+  test("what a deletion takes away", async () => {
+    const file = fileWith(security("AuthorizationPolicy", "orders/admin", "{}"));
+    const { groups } = await json<ConnectionChanges>("--delete", file);
+    assert.deepEqual(
+      groups.flatMap(({ title, changes }) =>
+        changes.map(({ kind, is, from, requests }) => [title, kind, is, from.text, requests.text]),
+      ),
+      [["checkout.orders:80", "appeared", "mtls", "everybody in the mesh but web/shop", "DELETE on /admin/*"]],
+    );
+  });
+
+  test("mTLS that becomes plaintext, and who else gets in with it", async () => {
+    const file = fileWith(security("PeerAuthentication", "orders/default", "{ mtls: { mode: DISABLE } }"));
+    assert.equal(
+      await told("--change", file),
+      `  checkout.orders:80
+-   mTLS from web/shop: DELETE on /admin/*
+~   mTLS -> plaintext from everybody in the mesh: all requests but DELETE on /admin/*
++   plaintext from outside the mesh: all requests but DELETE on /admin/*
+`,
+    );
+  });
+
+  test("the shares of a canary", async () => {
+    assert.equal(
+      await told("--change", fileWith(canary(50))),
+      `  api.payments:80
+~   from everybody in the mesh: all requests: 90 % subset v1, 10 % subset v2 -> 50 % subset v1, 50 % subset v2
+`,
+    );
+  });
+
+  test("a Service that comes, and one that goes", async () => {
+    const added = fileWith(service("web", "shop"));
+    const { groups } = await json<ConnectionChanges>("--change", added);
+    assert.deepEqual(
+      groups.map(({ title, existence }) => [title, existence]),
+      [
+        ["shop.web:80", "new"],
+        ["deployment/web/shop:8080", "gone"],
+      ],
+    );
+  });
+
+  test("nothing, if the same is only said in another way", async () => {
+    const same = fileWith(
+      [
+        security(
+          "AuthorizationPolicy",
+          "payments/allow",
+          `{ rules: [
+            { to: [{ operation: { methods: [GET], paths: [/healthz] } }] },
+            { from: [{ source: { namespaces: [orders] } }, { source: { namespaces: [web] } }], to: [{ operation: { methods: [HEAD], paths: [/public/*] } }, { operation: { methods: [GET], paths: [/public/*] } }] } ] }`,
+        ),
+        security(
+          "AuthorizationPolicy",
+          "payments/posts",
+          `{ rules: [{ when: [{ key: source.principal, values: [cluster.local/ns/orders/sa/checkout] }], to: [{ operation: { methods: [POST], paths: [/payments/*] } }] }] }`,
+        ),
+      ].join(""),
+    );
+    assert.equal(await told("--change", same), "The change has no effect on who can reach what.\n");
+  });
+
+  test("of a scope only", async () => {
+    assert.match(await told("--change", widened, "--namespace", "orders"), /^The change has no effect/);
+  });
+
+  test("in every format", async () => {
+    for (const format of ["json", "csv", "markdown", "dot", "mermaid"])
+      assert.match(await told("--change", widened, "--format", format), /namespace web/, format);
+    assert.match(await told("--change", widened, "--format", "markdown"), /```diff\n\+ mTLS from namespace web/);
+  });
+
+  test("since a revision of git", async () => {
+    const repository = join(root, "repository");
+    mkdirSync(repository);
+    const git = (...argv: string[]) =>
+      execFileSync("git", ["-C", repository, "-c", "user.name=x", "-c", "user.email=x@example.com", ...argv]);
+    git("init", "-q");
+    writeFileSync(join(repository, "mesh.yaml"), shop);
+    git("add", ".");
+    git("commit", "-qm", "before");
+    writeFileSync(join(repository, "mesh.yaml"), shop.replace("methods: [DELETE]", "methods: [PUT]"));
+    const home = process.cwd();
+    process.chdir(repository);
+    const { code, out, error } = await meshward(["connections", "--mesh", ".", "--since", "HEAD"]).finally(() =>
+      process.chdir(home),
+    );
+    assert.equal(code, 0, error);
+    assert.equal(
+      out,
+      `  checkout.orders:80
++   mTLS from everybody in the mesh but web/shop: DELETE on /admin/*
+-   mTLS from everybody in the mesh but web/shop: PUT on /admin/*
+`,
+    );
+  });
+});
+
+describe("check --connections", () => {
+  const change = fileWith(
+    security("PeerAuthentication", "orders/default", "{ mtls: { mode: STRICT } }") +
+      security(
+        "AuthorizationPolicy",
+        "orders/admin",
+        "{ action: DENY, rules: [{ to: [{ operation: { methods: [DELETE], paths: [/admin/*] } }] }] }",
+      ),
+  );
+  const check = (...argv: string[]) => meshward(["check", change, "--mesh", mesh, "--connections", ...argv]);
+
+  test("shows beside the findings what the change does, in text, Markdown and JSON", async () => {
+    const { code, out } = await check();
+    assert.equal(code, 0, out);
+    assert.match(
+      out,
+      /Who can reach what:\n\n {2}checkout\.orders:80\n- {3}mTLS from web\/shop: DELETE on \/admin\/\*\n\n2 objects checked/,
+    );
+    const markdown = (await check("--format", "markdown")).out;
+    assert.match(
+      markdown,
+      /### Who can reach what\n\n\*\*checkout\.orders:80\*\*\n\n```diff\n- mTLS from web\/shop: DELETE on \/admin\/\*\n```/,
+    );
+    const report = JSON.parse((await check("--format", "json")).out) as { connections: ConnectionChanges };
+    assert.equal(report.connections.groups[0]?.changes[0]?.kind, "gone");
+  });
+
+  test("says so if there is nothing to compare with, or nowhere to show it", async () => {
+    const alone = await meshward(["check", change, "--connections"]);
+    assert.equal(alone.code, 2);
+    assert.match(alone.error, /compares the mesh before and after the change; give --mesh or --since/);
+    const hidden = await check("--format", "sarif");
+    assert.equal(hidden.code, 2);
+    assert.match(hidden.error, /--connections is shown as text, json or markdown; add one of these outputs/);
+    assert.equal((await check("--format", "sarif", "-o", `markdown=${join(root, "comment.md")}`)).code, 0);
+  });
+});
+
+describe("connections that cannot be told", () => {
+  const refused = async (argv: readonly string[], expected: RegExp) => {
+    const { code, out, error } = await meshward(["connections", ...argv]);
+    assert.deepEqual([code, out], [2, ""], error);
+    assert.match(error, expected);
+  };
+
+  test("a namespace or a Service that is not there: what was probably meant", async () => {
+    await refused(
+      ["--mesh", mesh, "--namespace", "paymens"],
+      /there is no namespace "paymens" in this mesh; did you mean namespace\/payments\?/,
+    );
+    await refused(
+      ["--mesh", mesh, "--service", "apy.payments"],
+      /there is no Service apy\.payments in this mesh; did you mean api\.payments\?/,
+    );
+    await refused(
+      ["--mesh", mesh, "--service", "api.web"],
+      /there is no Service api\.web in this mesh; did you mean api\.payments\?/,
+    );
+    await refused(["--mesh", mesh, "--service", "api"], /names no namespace; use api\.<namespace>, or add --namespace/);
+    await refused(
+      ["--mesh", mesh, "--service", "api.payments", "-n", "web"],
+      /is in namespace payments, and --namespace says web; leave out one/,
+    );
+    await refused(["--mesh", mesh, "--service", "a..b"], /is not a Service; use <name>\.<namespace>/);
+  });
+
+  test("a mesh without anything to reach, a file that is no YAML, a change that deletes what is not there", async () => {
+    const policies = fileWith(security("AuthorizationPolicy", "payments/deny", "{}"));
+    await refused(
+      ["--mesh", policies],
+      /contains neither Services nor workloads, so nothing in it can be reached; give the manifests of the whole mesh/,
+    );
+    await refused(
+      ["--mesh", policies, "--service", "api.payments"],
+      /the mesh contains no Services, so api\.payments is not known/,
+    );
+    await refused(["--mesh", fileWith("a: [")], /cannot be read completely:/);
+    await refused(["--mesh", mesh, "--change", fileWith("a: [")], /cannot be read completely:/);
+    await refused(
+      ["--mesh", mesh, "--delete", fileWith(service("web", "other"))],
+      /the mesh has no Service web\/other/,
+    );
+    await refused(["--mesh", mesh, "--since", "HEAD", "--delete", mesh], /leave out --change and --delete/);
+  });
+
+  test("workloads that are not known: nobody is said to be let in, and the note says why", async () => {
+    const partial = fileWith(`${namespaces}${service("payments", "api")}`);
+    const { code, out } = await meshward(["connections", "--mesh", partial]);
+    assert.equal(code, 0);
+    assert.match(out, /undecided/);
+    assert.doesNotMatch(out, /^ {2}(?:mTLS|plaintext) /m);
+    assert.match(out, /note: the mesh contains no Workload/);
+  });
+
+  test("a provider that decides: undecided, with the reason", async () => {
+    const asked = fileWith(
+      `${shop}${security("AuthorizationPolicy", "web/ask", "{ action: CUSTOM, provider: { name: opa }, rules: [{ to: [{ operation: { paths: [/admin*] } }] }] }")}`,
+    );
+    const { out } = await meshward(["connections", "--mesh", asked, "--namespace", "web"]);
+    assert.match(
+      out,
+      /undecided +from everybody: any method on \/admin\* \(the provider "opa" decides, which is not known\)/,
+    );
+    assert.match(out, /mTLS +from everybody in the mesh: any method on any path but \/admin\*/);
+  });
+});
