@@ -33,6 +33,8 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
   [
     "mesh",
     [
+      ["intents"],
+      ["requests"],
       ["client-tls"],
       ["mtls"],
       ["waypoints"],

@@ -82,9 +82,13 @@ describe("the policies and exceptions of the documents are ones that load", () =
       documents: blocksOf(read(page), "yaml").filter((block) => block.startsWith("apiVersion: meshward.io/")),
     }))
     .filter(({ documents }) => documents.length > 0);
-  test("the README has a policy and an exception", () => {
+  test("the README has a policy, an exception and an intent", () => {
     const documents = shown.find(({ page }) => page === "README.md")?.documents.join("") ?? "";
-    assert.deepEqual(documents.match(/^kind: .*$/gm), ["kind: MeshwardPolicy", "kind: MeshwardException"]);
+    assert.deepEqual(documents.match(/^kind: .*$/gm), [
+      "kind: MeshwardPolicy",
+      "kind: MeshwardException",
+      "kind: MeshwardIntent",
+    ]);
   });
   for (const { page, documents } of shown)
     test(page, async () => {

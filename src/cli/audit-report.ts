@@ -18,6 +18,7 @@ import { policiesFor } from "./cluster-policies.ts";
 import type { PolicyOptions } from "./policy-options.ts";
 import { objectProgress } from "./progress.ts";
 import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
+import { giveIntents } from "./given-intents.ts";
 import { failedRule, guessed, placesOf, type ReportOptions, skips } from "./report-output.ts";
 import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
@@ -52,7 +53,7 @@ export async function policiesToAudit(options: PolicyOptions & ClusterOptions, t
 
 /** Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. */
 export async function meshToAudit(
-  options: ClusterOptions & { readonly mesh: string; readonly clusterDomain: string },
+  options: ClusterOptions & Pick<PolicyOptions, "policies"> & { readonly mesh: string; readonly clusterDomain: string },
   terminal: Terminal,
   ...policies: readonly Policies[]
 ): Promise<MeshFromFiles> {
@@ -60,7 +61,9 @@ export async function meshToAudit(
   try {
     const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
     const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
-    return await readMesh(options, terminal, { ...reading, isEachChecked: true });
+    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true });
+    const given = await giveIntents(read, options);
+    return { ...read, objects: [...read.objects, ...given] };
   } finally {
     progress.end();
   }

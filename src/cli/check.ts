@@ -29,6 +29,7 @@ import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
+import { giveIntents } from "./given-intents.ts";
 import { type ChangedSides, judgeChanges } from "./judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -44,7 +45,7 @@ import { policiesFor } from "./cluster-policies.ts";
 import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf } from "./outputs.ts";
 import {
-  isPolicy,
+  isDocument,
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
@@ -210,22 +211,23 @@ async function readChanges(
   });
   const definitions = new ReceivedDefinitions();
   const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
+  const given = await giveIntents(stored ?? found, options);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
   const checked = withFaults(found, schemas, options.namespace);
   const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, options, terminal);
-  const change: Changes = { found: checked, base, deleted, isPruned };
+  const change: Changes = { found: checked, base, deleted, isPruned, given };
   const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
 
 /**
- * Policy documents among the checked files must be valid too, although they are not applied here. Documents of one name in
+ * Documents of Meshward among the checked files must be valid too, although policies are not applied here. Documents of one name in
  * several folders are for different clusters.
  */
 async function errorsInPolicies(manifests: readonly Manifest[], profile: string): Promise<readonly SourceError[]> {
-  const byFolder = Map.groupBy(manifests.filter(isPolicy), ({ file }) => dirname(file));
+  const byFolder = Map.groupBy(manifests.filter(isDocument), ({ file }) => dirname(file));
   const found = await Promise.all([...byFolder.values()].map((documents) => policiesOf({ profile }, documents)));
   return found.flatMap(({ errors }) => errors);
 }
@@ -241,6 +243,8 @@ interface Changes {
   readonly base: FileMesh | undefined;
   readonly deleted: readonly FileObject[];
   readonly isPruned: boolean;
+  /** The intents of `--policies`. */
+  readonly given: readonly FileObject[];
 }
 
 type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
@@ -251,7 +255,7 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile"> &
   };
 
 function reportFor(
-  { found, base, ...deletions }: Changes,
+  { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, ...who }: ReportedBy,
 ): Report {
@@ -267,7 +271,8 @@ function reportFor(
     : { ...judgeSet(files, by), sides: [], deleted: [] };
   const { rulings, skipped, guesses, errors, after, sides } = judged;
   const checked = [...files.objects, ...judged.deleted];
-  const places = placesOf([...checked, ...sides.flatMap(({ changed }) => changed), ...found.unread], base?.objects);
+  const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
+  const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({

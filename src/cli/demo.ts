@@ -39,6 +39,13 @@ export interface DemoOptions extends PolicyOptions {
   readonly chapter?: string;
 }
 
+/** The intents of `--policies` are there before the first change. */
+function clusterWith(intents: readonly Record<string, unknown>[]): MemoryApiServer {
+  const cluster = new MemoryApiServer();
+  for (const raw of intents) cluster.putApplied(raw);
+  return cluster;
+}
+
 /**
  * Runs all chapters and returns; at a terminal, it waits after each. Throws a UsageError if the manifests contain nothing to
  * apply, or if there is no such chapter.
@@ -53,7 +60,7 @@ export async function demo(path: string | undefined, options: DemoOptions, termi
   for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
   if (errors.length > 0 && chapters.length === 0) return 2;
   const folder = await temporaryFolder();
-  const cluster = new MemoryApiServer();
+  const cluster = clusterWith(loaded.intents);
   const { certificates } = await selfSigned({ folder, now: Date.now() });
   const webhook = await startWebhook({
     mesh: () => cluster.mesh,

@@ -2,6 +2,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { KeptFields } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
 import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
@@ -9,6 +10,7 @@ import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
+import { GivenObjects } from "../view/given-objects.ts";
 import type { MeshStore } from "../view/store.ts";
 import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
 import { clusterWord, meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "./mesh-option.ts";
@@ -36,6 +38,8 @@ export interface FollowedMesh {
   /** Undefined if the mesh is read from files. */
   readonly cluster: ClusterMesh | undefined;
   readonly connection: ClusterConnection | undefined;
+  /** Sets the objects that are in no cluster, the intents of `--policies`, instead of those that were given before. */
+  give(objects: readonly AnyObject[]): void;
   close(): Promise<void>;
 }
 
@@ -61,7 +65,9 @@ export async function followMesh(
   const { mesh } = files;
   // Built now, so that no review has to build them.
   for (const index of indexesOfRules) mesh.lookup(index, []);
+  const given = new GivenObjects(() => [mesh]);
   return {
+    give: (objects) => given.replace(objects),
     current: () => mesh,
     checks: [],
     freshness: () => [],
@@ -101,6 +107,7 @@ async function followCluster(
     freshness: () => cluster.freshness(),
     cluster,
     connection,
+    give: (objects) => cluster.give(objects),
     async close() {
       await cluster.close();
       connection.close();

@@ -1,6 +1,7 @@
 import { modesOf } from "../engine/rule.ts";
 import type { PolicyObjectState } from "../controllers/policy-status.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
 import { longExceptions } from "../policy/exceptions.ts";
@@ -19,6 +20,7 @@ import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
+import { objectsIn } from "./given-intents.ts";
 import { documentsOf, type OnePolicyOptions, profileOf } from "./policy-options.ts";
 import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
@@ -32,6 +34,8 @@ const mostShown = 20;
 
 export interface FollowedPolicies {
   readonly current: () => Policies;
+  /** The MeshwardIntents in the files, which are objects of the mesh. */
+  readonly intents: () => readonly AnyObject[];
   /** The objects of the cluster; undefined without `cluster`, and until they were listed. */
   readonly objects: () => readonly PolicyObjectState[] | undefined;
   /** `listener` is called after each change of `current` or `objects`. */
@@ -83,6 +87,7 @@ class Followed implements FollowedPolicies {
   #current: Policies;
   /** The documents of all files as they were last read without an error. */
   #files: readonly Manifest[];
+  #intents: readonly AnyObject[];
   #signature: string | undefined;
   /** The number of times that a look is left out. */
   #left = 0;
@@ -106,6 +111,7 @@ class Followed implements FollowedPolicies {
     this.#following = following;
     this.#current = policies;
     this.#files = documents;
+    this.#intents = objectsIn(documents);
     this.#lastRead = fingerprint(policies);
     warnOfLongExceptions(policies, following);
     this.#loadedAtMs = following.clock.now();
@@ -117,6 +123,7 @@ class Followed implements FollowedPolicies {
 
   /** Functions of their own, because they are passed on without the object. */
   readonly current = (): Policies => this.#current;
+  readonly intents = (): readonly AnyObject[] => this.#intents;
   readonly objects = (): readonly PolicyObjectState[] | undefined => this.#objects;
 
   onChange(listener: () => void): void {
@@ -196,6 +203,7 @@ class Followed implements FollowedPolicies {
       log.info({}, "the files of the policies are valid again");
     this.#fileProblem = problem;
     if (problem !== undefined) return;
+    this.#intents = objectsIn(documents);
     this.#loadedAtMs = this.#following.clock.now();
     this.#take();
   }

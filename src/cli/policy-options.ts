@@ -1,5 +1,13 @@
 import { Option } from "commander";
-import { isPolicySource, loadPolicies, type PolicyError, type PolicySource, titleOf } from "../policy/load.ts";
+import {
+  isDocumentSource,
+  isIntentSource,
+  isPolicySource,
+  loadPolicies,
+  type PolicyError,
+  type PolicySource,
+  titleOf,
+} from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
@@ -22,7 +30,10 @@ export interface OnePolicyOptions extends PolicyOptions {
 }
 
 export const policiesOption = () =>
-  new Option("--policies <path>", "a file or folder with MeshwardPolicy and MeshwardException documents");
+  new Option(
+    "--policies <path>",
+    "a file or folder with MeshwardPolicy, MeshwardException and MeshwardIntent documents",
+  );
 export const policiesFromClusterOption = () =>
   new Option(
     "--policies-from-cluster",
@@ -37,6 +48,8 @@ export interface PoliciesInForce {
   readonly policies: Policies;
   /** The documents of `--policies`. */
   readonly documents: readonly Manifest[];
+  /** The MeshwardIntents among them, which are objects of the mesh. */
+  readonly intents: readonly Manifest["raw"][];
   /** Documents and files that are not in force. */
   readonly errors: readonly (PolicyError | SourceError)[];
 }
@@ -52,7 +65,7 @@ export async function policiesOf(
   const { documents, errors } = await documentsOf(options);
   const sources = [...documents, ...more];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
-  return { policies: loaded.policies, documents, errors: [...errors, ...loaded.errors] };
+  return { policies: loaded.policies, documents, intents: intentsOf(documents), errors: [...errors, ...loaded.errors] };
 }
 
 /**
@@ -72,8 +85,11 @@ export async function policiesWith(
   const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
   const sources = [...documents, ...others];
   const loaded = loadPolicies(sources, rules, profile, { pin, define: await definitionFor(sources) });
-  return { policies: loaded.policies, documents, errors: [...own.errors, ...more.errors, ...loaded.errors] };
+  const errors = [...own.errors, ...more.errors, ...loaded.errors];
+  return { policies: loaded.policies, documents, intents: intentsOf(documents), errors };
 }
+
+const intentsOf = (documents: readonly Manifest[]) => documents.filter(isIntent).map(({ raw }) => raw);
 
 /** The profile of `--profile`. Throws a UsageError if there is none of this name. */
 export function profileOf(name: string): FoundProfile {
@@ -104,11 +120,11 @@ async function documentsInAll(paths: readonly string[]): Promise<Documents> {
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string): Promise<Documents> {
   const { manifests, errors } = await readManifests([path]);
-  const documents = manifests.filter(isPolicy);
+  const documents = manifests.filter(isDocument);
   if (documents.length > 0 || errors.length > 0) return { documents, errors };
   const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");
   const found = kinds === "" ? "" : `, only ${kinds}`;
-  const message = `it contains no MeshwardPolicy and no MeshwardException${found}; give the path of your policies, or leave --policies out`;
+  const message = `it contains no MeshwardPolicy, MeshwardException or MeshwardIntent${found}; give the path of your policies, or leave --policies out`;
   return { documents, errors: [{ file: path, message }] };
 }
 
@@ -116,3 +132,6 @@ async function documentsIn(path: string): Promise<Documents> {
  * Whether a manifest is a MeshwardPolicy or a MeshwardException; a folder of policies may contain other objects too.
  */
 export const isPolicy = ({ raw }: Manifest): boolean => isPolicySource(raw);
+export const isIntent = ({ raw }: Manifest): boolean => isIntentSource(raw);
+/** Either of them, or a MeshwardIntent, which is an object of the mesh too. */
+export const isDocument = ({ raw }: Manifest): boolean => isDocumentSource(raw);

@@ -168,7 +168,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
     const policies = followPolicies(options, inForce, following);
     closing.push(() => policies.close());
+    mesh.give(policies.intents());
     policies.onChange(() => {
+      mesh.give(policies.intents());
       const before = kept;
       kept = keptFieldsOf(rulesInForce(rules, policies.current()));
       mesh.cluster?.readAgain(kindsWithMore(before, kept));

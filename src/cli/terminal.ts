@@ -27,8 +27,11 @@ export interface Terminal {
 /** Ctrl-C in a terminal, where no load balancer has to notice the shutdown first. */
 export const byKeyboard = Symbol("by keyboard");
 
-/** 0: success. 1: findings at or above `--fail-on`. 2: the command could not run, or not on all of its input. */
-export type ExitCode = 0 | 1 | 2;
+/**
+ * 0: success. 1: findings at or above `--fail-on`, or the answer of `can` is no. 2: the command could not run, or not on all of its
+ * input. 3: the answer of `can` is neither yes nor no.
+ */
+export type ExitCode = 0 | 1 | 2 | 3;
 
 /** Prints an error in the form that all commands share. */
 export const tellProblem = (problem: string, { error }: Pick<Terminal, "error">): void => error(shownProblem(problem));

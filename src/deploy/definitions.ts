@@ -1,12 +1,14 @@
-import { documentKinds, type DocumentKind, type RuleMetadata } from "../policy/documents.ts";
+import { kinds, type Served } from "../kube/kinds.ts";
+import { documentKinds, type RuleMetadata } from "../policy/documents.ts";
+import { meshwardIntentSchema } from "../policy/intent-schema.ts";
 import { type JsonSchema, meshwardExceptionSchema, meshwardPolicySchema } from "../policy/schema.ts";
 import { structural } from "../policy/structural-schema.ts";
 import { installationName, type KubernetesObject } from "./object.ts";
 
-/** The CustomResourceDefinitions of MeshwardPolicy and MeshwardException, from the one JSON Schema of both. */
+/** The CustomResourceDefinitions of MeshwardPolicy, MeshwardException and MeshwardIntent, each from the one JSON Schema of its kind. */
 export const documentDefinitions = (rules: readonly RuleMetadata[]): readonly KubernetesObject[] => [
   definition({
-    kind: "MeshwardPolicy",
+    served: documentKinds.MeshwardPolicy,
     shortNames: ["mwp"],
     schema: meshwardPolicySchema(rules),
     columns: [
@@ -20,7 +22,7 @@ export const documentDefinitions = (rules: readonly RuleMetadata[]): readonly Ku
     ],
   }),
   definition({
-    kind: "MeshwardException",
+    served: documentKinds.MeshwardException,
     shortNames: ["mwe"],
     schema: meshwardExceptionSchema(rules),
     columns: [
@@ -30,7 +32,28 @@ export const documentDefinitions = (rules: readonly RuleMetadata[]): readonly Ku
       { name: "Owner", type: "string", jsonPath: ".spec.owner", priority: 1, description: "Who is responsible." },
     ],
   }),
+  intentDefinition(),
 ];
+
+/** Meshward writes no status of an intent: whether it holds is a finding of the audit. */
+function intentDefinition(): KubernetesObject {
+  return definition({
+    served: kinds.MeshwardIntent.served[0] as Served,
+    shortNames: ["mwi"],
+    schema: meshwardIntentSchema(),
+    hasStatus: false,
+    columns: [
+      { name: "Service", type: "string", jsonPath: ".spec.to.service", description: "What the requests are sent to." },
+      {
+        name: "Workloads",
+        type: "string",
+        jsonPath: ".spec.to.workloads",
+        priority: 1,
+        description: "The labels of the pods that the requests are sent to.",
+      },
+    ],
+  });
+}
 
 interface Column {
   readonly name: string;
@@ -55,14 +78,16 @@ const age: Column = {
 };
 
 interface Definition {
-  readonly kind: DocumentKind;
+  readonly served: Served;
   readonly shortNames: readonly string[];
   readonly schema: JsonSchema;
   readonly columns: readonly Column[];
+  /** Default: true. */
+  readonly hasStatus?: boolean;
 }
 
-function definition({ kind, shortNames, schema, columns }: Definition): KubernetesObject {
-  const { group, plural, namespaced, versions } = documentKinds[kind];
+function definition({ served, shortNames, schema, columns, hasStatus = true }: Definition): KubernetesObject {
+  const { group, kind, plural, namespaced, versions } = served;
   const { description, properties } = schema as { description: string; properties: Record<string, JsonSchema> };
   return {
     apiVersion: "apiextensions.k8s.io/v1",
@@ -83,7 +108,7 @@ function definition({ kind, shortNames, schema, columns }: Definition): Kubernet
         name,
         served: true,
         storage: i === 0,
-        subresources: { status: {} },
+        ...(hasStatus ? { subresources: { status: {} } } : {}),
         additionalPrinterColumns: [...columns, age],
         schema: {
           openAPIV3Schema: {
@@ -95,7 +120,7 @@ function definition({ kind, shortNames, schema, columns }: Definition): Kubernet
               kind: { type: "string" },
               metadata: { type: "object" },
               spec: structural(properties["spec"] ?? {}),
-              status,
+              ...(hasStatus ? { status } : {}),
             },
           },
         },

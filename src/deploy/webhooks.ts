@@ -307,11 +307,11 @@ const namespaces: Part = {
   rules: [clusterRule(["CREATE", "DELETE"], ["namespaces"])],
 };
 
-/** Meshward's own documents. A cluster without their definitions sends no such requests. */
+/** Meshward's own documents, intents among them. A cluster without their definitions sends no such requests. */
 const policyDocuments: Part = {
   name: "policies.validate.meshward.io",
   path: "/validate",
-  rules: Object.values(documentKinds).map(({ group, plural, namespaced }) => ({
+  rules: [...Object.values(documentKinds), ...kinds.MeshwardIntent.served].map(({ group, plural, namespaced }) => ({
     apiGroups: [group],
     apiVersions: ["*"],
     operations: every,
@@ -372,8 +372,10 @@ const elsewhere = (values: readonly string[] | undefined, operator: "In" | "NotI
 const selector = (matchExpressions: readonly Requirement[]): LabelSelector =>
   matchExpressions.length > 0 ? { matchExpressions } : {};
 
-/** Namespaces and mesh configs have their own webhooks. */
-const special = new Set([...kinds.Namespace.served, ...kinds.MeshConfig.served].map(({ plural }) => plural));
+/** Namespaces, mesh configs and intents have their own webhooks. */
+const special = new Set(
+  [kinds.Namespace, kinds.MeshConfig, kinds.MeshwardIntent].flatMap(({ served }) => served.map(({ plural }) => plural)),
+);
 const isMeshGroup = (group: string): boolean => group.endsWith(".istio.io") || group === "gateway.networking.k8s.io";
 const servedOf = (concerned: ReadonlySet<Kind>): readonly Served[] =>
   allKinds.filter((kind) => concerned.has(kind)).flatMap((kind) => kinds[kind].served);

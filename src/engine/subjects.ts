@@ -33,10 +33,12 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
   let found = declarations[question].get(rule);
   if (found === undefined) {
     // A change of what a fact for wording reads introduces no problem of another subject.
-    const relations = relationsAmong(rule.reads, ({ isForWording }) => question === "state" || isForWording !== true);
+    const relations = relationsAmong(rule.reads, ({ isForWording, reachedBy, reads }) =>
+      question === "introduced" && isForWording === true ? [] : (reachedBy ?? reads),
+    );
     found = {
       relations,
-      kinds: new Set(relationsOf(rule.reads).flatMap(({ from, to }) => [from.kind, to.kind])),
+      kinds: new Set(kindsIn(rule.reads)),
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
       walks: new Map(),
@@ -47,15 +49,21 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
 }
 
 /** All relations in the declaration, each once, including those that its facts read. */
-export const relationsOf = (reads: readonly Reads[]): readonly Relation[] => relationsAmong(reads, () => true);
+export const relationsOf = (reads: readonly Reads[]): readonly Relation[] =>
+  relationsAmong(reads, (fact) => [...fact.reads, ...(fact.reachedBy ?? [])]);
 
-function relationsAmong(reads: readonly Reads[], isFollowed: (fact: AnyFact) => boolean): readonly Relation[] {
+/** Every kind that these relations and facts read. */
+export const kindsIn = (reads: readonly Reads[]): readonly Kind[] => [
+  ...new Set(relationsOf(reads).flatMap(({ from, to }) => [from.kind, to.kind])),
+];
+
+function relationsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => readonly Reads[]): readonly Relation[] {
   const relations = new Set<Relation>();
   const all = new Set<Reads>(reads);
   // A Set visits what is added on the way.
   for (const read of all)
     if (!("compute" in read)) relations.add(read);
-    else for (const other of isFollowed(read) ? read.reads : []) all.add(other);
+    else for (const other of behind(read)) all.add(other);
   return [...relations];
 }
 

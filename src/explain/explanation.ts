@@ -101,7 +101,7 @@ function gatewayLines(target: Target & { kind: "gateway" }, mesh: Mesh): readonl
 }
 
 /** The lines about unknown and assumed data. */
-function knowledgeLines({ settings }: Mesh, unknown: readonly Kind[]): readonly ExplanationLine[] {
+export function knowledgeLines({ settings }: Mesh, unknown: readonly Kind[]): readonly ExplanationLine[] {
   const shown = unknown.map((kind) => (kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`));
   return [
     ...(unknown.length > 0

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { BuiltInRule, Rule } from "../engine/rule.ts";
 import { documentDefinitions } from "../deploy/definitions.ts";
 import { yamlOf } from "../deploy/yaml.ts";
-import { policySchema } from "../policy/schema.ts";
+import { policySchema } from "../policy/editor-schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";

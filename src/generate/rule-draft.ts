@@ -204,6 +204,11 @@ const bodies: Partial<Record<Kind, string>> = {
     spec:
       containers:
         - { name: cart, image: example.com/cart:1 }`,
+  MeshwardIntent: `spec:
+  to: { service: cart }
+  requests:
+    - from: [mesh]
+      expect: allowed`,
   AdmissionWebhook: `webhooks:
   - name: admission.example.com
     clientConfig:

@@ -9,6 +9,7 @@ import {
   gateway,
   kubernetesGateway,
   kubernetesRoute,
+  meshwardIntent,
   namespace,
   peerAuthentication,
   proxyConfig,
@@ -158,6 +159,19 @@ export const kinds = {
       clusterWide("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions"),
     ],
     admissionWebhook,
+  ),
+  /** What must hold of some requests: Meshward's own kind, which rules check like the others. */
+  MeshwardIntent: entry(
+    [
+      {
+        group: "meshward.io",
+        versions: ["v1alpha1"],
+        kind: "MeshwardIntent",
+        plural: "meshwardintents",
+        namespaced: true,
+      },
+    ],
+    meshwardIntent,
   ),
   Namespace: entry([core("Namespace", "namespaces", false)], namespace),
   MeshConfig: entry([configMap], readMeshConfig),

@@ -409,4 +409,28 @@ export const admissionWebhook = record({
   }),
 });
 
+/** What must hold of some requests: see policy/intent-schema.ts for what each field means. */
+export const meshwardIntent = record({
+  spec: record({
+    to: record({
+      service: text,
+      workloads: optional(map(text)),
+      namespaces: optional(record({ names: list(name), labels: map(text) })),
+      ports: list(int32),
+    }),
+    requests: list(
+      record({
+        from: list(name),
+        methods: list(name),
+        notMethods: list(name),
+        paths: list(name),
+        notPaths: list(name),
+        headers: map(list(name)),
+        expect: name,
+        destinations: list(record({ service: text, subset: text, atLeast: int32 })),
+      }),
+    ),
+  }),
+});
+
 export const namespace = record({ status: record({ phase: text }) });

@@ -32,7 +32,13 @@ export interface PreparedFile {
 export type LoadPolicies = (
   paths: readonly string[],
   profile: string,
-) => Promise<{ readonly policies: Policies; readonly rules: readonly Rule[]; readonly errors: readonly SourceError[] }>;
+) => Promise<{
+  readonly policies: Policies;
+  /** The MeshwardIntents among the documents, which are objects of the mesh. */
+  readonly intents: readonly KubernetesObject[];
+  readonly rules: readonly Rule[];
+  readonly errors: readonly SourceError[];
+}>;
 
 let compiled: ValidateFunction | undefined;
 function validator(): ValidateFunction {
@@ -62,8 +68,9 @@ export async function prepareTests(file: string, { tests, errorAt }: Tests, load
     const errors = [errorAt(["profile"], `profile: ${found.problem}`)];
     return { file, name: file, cases: [], errors, reads: [file] };
   }
-  const { policies, rules, errors } = await load(reading.paths(tests.policies), profile);
+  const { policies, intents, rules, errors } = await load(reading.paths(tests.policies), profile);
   const server = new MemoryApiServer(keptFieldsOf(rules));
+  for (const raw of intents) server.putApplied(raw);
   for (const raw of await reading.objectsIn(tests.mesh, ["mesh"])) server.putApplied(raw);
   const isBroken = errors.length + reading.errors.length > 0;
   const cases: PreparedFile["cases"][number][] = [];

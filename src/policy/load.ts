@@ -16,8 +16,10 @@ import { namesOfCustomRules } from "./custom-rule-names.ts";
 import { isExpiry } from "./expiry.ts";
 import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
+import { listed } from "../text/phrases.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
+import { meshwardIntentSchema } from "./intent-schema.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
 import { inDocumentOrder, type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
 import { compileSelector, selectorOf } from "./scopes.ts";
@@ -116,15 +118,15 @@ function readable(sources: readonly PolicySource[], rules: readonly RuleMetadata
   const taken = new Map<string, PolicySource>();
   const read: { readonly source: PolicySource; readonly document: InForce }[] = [];
   for (const source of sources) {
-    const document = readOnce(source, rules, define);
+    const document = isIntentSource(source.raw) ? intentIn(source.raw, rules) : readOnce(source, rules, define);
     const problems = "problems" in document ? document.problems : [];
     const title = titleOf(source.raw);
     const other = taken.get(title);
     if (problems.length === 0 && other !== undefined) errors.push(asError(source, alreadyThere(other)));
     for (const problem of problems) errors.push(asError(source, problem));
-    if ("problems" in document || other !== undefined) continue;
+    if (problems.length > 0 || other !== undefined) continue;
     taken.set(title, source);
-    read.push({ source, document });
+    if (!("problems" in document)) read.push({ source, document });
   }
   return { read, taken, errors };
 }
@@ -151,7 +153,7 @@ function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define:
 export function readDocument(raw: unknown, rules: readonly RuleMetadata[], define: DefineRules = withoutRules): Read {
   const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
-  if (!isKind(kind)) return { problems: [wrongKind(raw)] };
+  if (!isPolicyKind(kind)) return { problems: [wrongKind(raw)] };
   const invalid = problemsOf(validators[kind], raw);
   const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
   const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
@@ -167,25 +169,40 @@ export function readDocument(raw: unknown, rules: readonly RuleMetadata[], defin
     : { policy: { ...policy, customRules: defined.rules } };
 }
 
-const kinds = Object.keys(documentKinds) as readonly DocumentKind[];
-const isKind = (kind: unknown): kind is DocumentKind => kinds.some((known) => known === kind);
+const policyKinds = Object.keys(documentKinds) as readonly DocumentKind[];
+const isPolicyKind = (kind: unknown): kind is DocumentKind => policyKinds.some((known) => known === kind);
+const intentKind = "MeshwardIntent";
+const kinds = [...policyKinds, intentKind];
 
-/** Whether {@link loadPolicies} should read a document; a folder may contain other objects too. */
-export const isPolicySource = (raw: unknown): boolean => {
+/**
+ * Whether a document is one of Meshward's: a policy, an exception or an intent, all of which {@link loadPolicies} validates. A folder
+ * may contain other objects too.
+ */
+export const isDocumentSource = (raw: unknown): boolean => {
   const group = member(raw, "apiVersion");
   return typeof group === "string" && group.startsWith("meshward.io/");
 };
 
+/** Whether a document is an intent, which is an object of the mesh like a VirtualService. */
+export const isIntentSource = (raw: unknown): boolean => isDocumentSource(raw) && member(raw, "kind") === intentKind;
+
+/** Whether a document is for the policies in force, and no object of the mesh. */
+export const isPolicySource = (raw: unknown): boolean => isDocumentSource(raw) && !isIntentSource(raw);
+
+/** An intent is an object of the mesh, so only its form is checked here; the rule intent-invalid checks what it says. */
+const intentIn = (raw: unknown, rules: readonly RuleMetadata[]): { readonly problems: readonly SchemaProblem[] } => ({
+  problems: problemsOf(validatorsFor(rules)[intentKind], raw),
+});
+
 function wrongKind(raw: unknown): SchemaProblem {
-  if (!isObject(raw))
-    return { at: [], message: `expected a MeshwardPolicy or a MeshwardException, found ${describe(raw)}` };
+  if (!isObject(raw)) return { at: [], message: `expected ${listed(kinds, "or")}, found ${describe(raw)}` };
   const kind = member(raw, "kind");
   const found = kind === undefined ? "none" : describe(kind);
   const hint = typeof kind === "string" ? suggestion(kind, kinds) : "";
-  return { at: ["kind"], message: `kind: expected ${kinds.join(" or ")}, found ${found}${hint}` };
+  return { at: ["kind"], message: `kind: expected ${listed(kinds, "or")}, found ${found}${hint}` };
 }
 
-type Validators = Readonly<Record<DocumentKind, ValidateFunction>>;
+type Validators = Readonly<Record<DocumentKind | typeof intentKind, ValidateFunction>>;
 const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
 
 /** Compiled once for each list of rules, because compiling costs more than validating. */
@@ -196,6 +213,7 @@ function validatorsFor(rules: readonly RuleMetadata[]): Validators {
   const validators = {
     MeshwardPolicy: ajv.compile(meshwardPolicySchema(rules)),
     MeshwardException: ajv.compile(meshwardExceptionSchema(rules)),
+    MeshwardIntent: ajv.compile(meshwardIntentSchema()),
   };
   compiled.set(rules, validators);
   return validators;
@@ -323,10 +341,10 @@ function exceptionOf(raw: unknown): Exception {
 export function titleOf(raw: unknown): string {
   const kind = member(raw, "kind");
   const metadata = member(raw, "metadata");
-  const parts = kind === "MeshwardException" ? [member(metadata, "namespace")] : [];
+  const parts = kind === "MeshwardPolicy" ? [] : [member(metadata, "namespace")];
   const named = [...parts, member(metadata, "name")].filter((part) => typeof part === "string");
   const name = named.map((part) => (/^[\w.-]+$/.test(part) ? part : describe(part))).join("/");
-  return `${isKind(kind) ? kind : "A document"} ${name}`.trim();
+  return `${typeof kind === "string" && kinds.includes(kind) ? kind : "A document"} ${name}`.trim();
 }
 
 function alreadyThere(other: PolicySource): SchemaProblem {

@@ -20,28 +20,28 @@ export const titles = {
 } as const;
 
 const globNote = "`*` stands for any characters";
-const text = (description: string, pattern = "\\S"): JsonSchema => ({ type: "string", pattern, description });
-const choice = (values: readonly string[], description: string): JsonSchema => ({
+export const text = (description: string, pattern = "\\S"): JsonSchema => ({ type: "string", pattern, description });
+export const choice = (values: readonly string[], description: string): JsonSchema => ({
   type: "string",
   enum: values,
   description,
 });
-const list = (items: JsonSchema, description: string): JsonSchema => ({
+export const list = (items: JsonSchema, description: string): JsonSchema => ({
   type: "array",
   minItems: 1,
   items,
   description,
 });
-const names = (of: string): JsonSchema =>
+export const names = (of: string): JsonSchema =>
   list(text(`A name; ${globNote}.`), `${of}; ${globNote}. One match is enough.`);
-const labels: JsonSchema = {
+export const labels: JsonSchema = {
   type: "object",
   minProperties: 1,
   additionalProperties: { type: "string", description: "The value that the label must have." },
   description: "Labels with their values. All of them must match.",
 };
 
-function record(
+export function record(
   description: string,
   properties: Readonly<Record<string, JsonSchema>>,
   required: readonly string[] = [],
@@ -394,7 +394,7 @@ interface DocumentShape {
   readonly spec: JsonSchema;
 }
 
-function document({ kind, description, identity, spec }: DocumentShape): JsonSchema {
+export function document({ kind, description, identity, spec }: DocumentShape): JsonSchema {
   const one = (field: string): JsonSchema => text(`The ${field} of the document.`);
   return record(
     description,
@@ -436,22 +436,3 @@ export const meshwardExceptionSchema = (rules: readonly RuleMetadata[]): JsonSch
     spec: exceptionSpec(rules),
   }),
 });
-
-/** The schema of a document of either kind, for editors and CI, written to `policies/policy.schema.json`. */
-export function policySchema(rules: readonly RuleMetadata[]): JsonSchema {
-  const { $schema, ...policy } = meshwardPolicySchema(rules);
-  const { $schema: _, ...exception } = meshwardExceptionSchema(rules);
-  return {
-    $schema,
-    title: "MeshwardPolicy or MeshwardException",
-    type: "object",
-    required: ["kind"],
-    properties: {
-      kind: choice(["MeshwardPolicy", "MeshwardException"], "The kind of document."),
-    },
-    if: { type: "object", properties: { kind: { const: "MeshwardException" } } },
-    // oxlint-disable-next-line unicorn/no-thenable
-    then: exception,
-    else: policy,
-  };
-}

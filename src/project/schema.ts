@@ -5,7 +5,7 @@ import type { JsonSchema } from "../policy/schema.ts";
 export type SettingShape = "text" | "path" | "texts" | "paths" | "outputs" | "flag" | "assignments";
 
 /** The commands that read a project file. */
-export type ProjectCommand = "check" | "test" | "audit" | "explain";
+export type ProjectCommand = "check" | "test" | "audit" | "explain" | "can";
 
 const every = ["check", "audit", "explain"] as const;
 
@@ -61,7 +61,7 @@ export const projectSettings = {
   clusterDomain: {
     option: "clusterDomain",
     shape: "text",
-    commands: every,
+    commands: [...every, "can"],
     description: "The DNS domain of the cluster's services.",
   },
   render: {

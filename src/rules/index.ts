@@ -41,6 +41,9 @@ import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
+import { intentBroken } from "./intent/broken.ts";
+import { intentInvalid } from "./intent/invalid.ts";
+import { intentNotHeld } from "./intent/not-held.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -53,6 +56,7 @@ import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts
 import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
+import { namespaceIntentWeakened } from "./namespace/intent-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
 import { namespaceMeshConfigRemoved } from "./namespace/mesh-config-removed.ts";
 import { namespaceMeshMtlsWeakened } from "./namespace/mesh-mtls-weakened.ts";
@@ -153,6 +157,9 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteWeightsNot100,
   httpRouteWithoutBackend,
   injectionRevisionUnserved,
+  intentBroken,
+  intentInvalid,
+  intentNotHeld,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
@@ -165,6 +172,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceDenyWeakened,
   namespaceEnrolledBacksWebhook,
   namespaceInjectionWeakened,
+  namespaceIntentWeakened,
   namespaceLeavesMesh,
   namespaceMeshConfigRemoved,
   namespaceMeshMtlsWeakened,

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, hostile, growth, audit, page, files,
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, intents, hostile, growth, audit, page, files,
 // replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -15,6 +15,7 @@ import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
+import { intentsTable } from "./intents.ts";
 import { replicaTable } from "./replica.ts";
 import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
@@ -41,6 +42,7 @@ try {
   await part("policies", () => policiesTable());
   await part("custom", () => customRulesTable());
   await part("custom", () => keptTable());
+  await part("intents", () => intentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>

@@ -272,7 +272,10 @@ describe("what was looked at", () => {
   test("--policies in which no policy is", async () => {
     const { code, error } = await meshward(["check", folderWith(all), "--policies", folderWith(kept)]);
     assert.equal(code, 2);
-    assert.match(error, /it contains no MeshwardPolicy and no MeshwardException, only Namespace, VirtualService; give/);
+    assert.match(
+      error,
+      /it contains no MeshwardPolicy, MeshwardException or MeshwardIntent, only Namespace, VirtualService; give/,
+    );
   });
 });
 

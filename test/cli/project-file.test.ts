@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { after, afterEach, describe, test } from "node:test";
 import { auditCommand } from "../../src/cli/audit.ts";
 import { checkCommand } from "../../src/cli/check.ts";
+import { canCommand } from "../../src/cli/can.ts";
 import { explainCommand } from "../../src/cli/explain.ts";
 import { testCommand } from "../../src/cli/test.ts";
 import { type ProjectCommand, projectSettings, type Setting } from "../../src/project/schema.ts";
@@ -229,6 +230,7 @@ test("each setting is an option of its commands, with the same choices", () => {
     check: checkCommand(terminal, done),
     audit: auditCommand(terminal, done),
     explain: explainCommand(terminal, done),
+    can: canCommand(terminal, done),
     test: testCommand(terminal, done),
   } satisfies Record<ProjectCommand, unknown>;
   for (const [name, setting] of Object.entries(projectSettings) as [string, Setting][]) {

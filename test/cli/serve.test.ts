@@ -194,7 +194,7 @@ describe("serve", () => {
         writeFileSync(join(folder, "policy.yaml"), text);
         return ["--self-signed", "--certs", join(root, "c"), "--policies", folder];
       },
-      /contains no MeshwardPolicy and no MeshwardException.*; .*leave --policies out/,
+      /contains no MeshwardPolicy, MeshwardException or MeshwardIntent.*; .*leave --policies out/,
     );
   wrong(
     "a limit below what every cluster stores",

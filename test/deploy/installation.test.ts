@@ -29,7 +29,7 @@ describe("permissions", () => {
 
   test("exactly the kinds that are followed can be read in all namespaces", () => {
     const granted = clusterRules()
-      .filter(({ apiGroups, verbs }) => verbs.join() === "get,list,watch" && apiGroups[0] !== "meshward.io")
+      .filter(({ resources, verbs }) => verbs.join() === "get,list,watch" && !resources.includes("meshwardpolicies"))
       .flatMap(({ apiGroups, resources }) => resources.map((resource: string) => `${apiGroups[0]}/${resource}`));
     const followed = kindsOfRules
       .filter((kind) => kind !== "MeshConfig" && kind !== "InjectorConfig")

@@ -20,6 +20,7 @@ import { asStored, deployment, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
 import { gatewayShapes } from "./gateway-shapes.ts";
+import { intentShapes } from "./intent-shapes.ts";
 import { settingsShapes } from "./settings-shapes.ts";
 import { revisionShapes } from "./revision-shapes.ts";
 import { trafficShapes } from "./traffic-shapes.ts";
@@ -41,6 +42,7 @@ const shapes: readonly CostShape[] = [
   ...revisionShapes,
   ...gatewayShapes,
   ...trafficShapes,
+  ...intentShapes,
   ...[...securityCases, ...trafficCases].map(ofHostileCase),
 ];
 

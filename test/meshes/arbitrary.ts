@@ -246,6 +246,22 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     environmentVariables: fc.constantFrom(undefined, { ISTIO_META_X: "y" }, { LOG_LEVEL: "debug" }),
   }),
   WorkloadEntry: fc.record({ address: fc.constantFrom("192.0.2.1", "192.0.2.2"), labels: podLabels }),
+  MeshwardIntent: fc.record({
+    to: fc.constantFrom<unknown>(
+      { service: "x" },
+      { service: "y", ports: [80] },
+      { workloads: { app: "x" } },
+      { namespaces: { labels: { "meshward.io/protected": "true" } } },
+    ),
+    requests: fc.array(
+      fc.record({
+        from: fc.constantFrom(["mesh"], ["outside"], ["namespace/a"], ["serviceaccount/b/x"], ["ingress"], ["others"]),
+        methods: fc.constantFrom(undefined, undefined, ["GET"]),
+        expect: fc.constantFrom("allowed", "denied", "denied", "encrypted", "routed"),
+      }),
+      { minLength: 1, maxLength: 2 },
+    ),
+  }),
   AdmissionWebhook: fc.record({ service: fc.record({ namespace, name, port: fc.constantFrom(undefined, 80) }) }),
   Service: fc.record({
     selector: podLabels,

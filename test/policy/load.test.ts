@@ -3,7 +3,7 @@ import test from "node:test";
 import { Ajv } from "ajv";
 import fc from "fast-check";
 import { loadPolicies, isPolicySource } from "../../src/policy/load.ts";
-import { policySchema } from "../../src/policy/schema.ts";
+import { policySchema } from "../../src/policy/editor-schema.ts";
 import { exception, policy, ruleList, sourcesOf } from "./sources.ts";
 
 const messagesOf = (text: string) => loadPolicies(sourcesOf(text), ruleList).errors.map(({ message }) => message);
@@ -172,10 +172,10 @@ for (const [spec, ...messages] of brokenExceptions) {
 
 test("what is no document at all says so", () => {
   assert.deepEqual(messagesOf("kind: MeshwardPolcy"), [
-    'A document is not in force: kind: expected MeshwardPolicy or MeshwardException, found "MeshwardPolcy"; did you mean "MeshwardPolicy"?',
+    'A document is not in force: kind: expected MeshwardPolicy, MeshwardException or MeshwardIntent, found "MeshwardPolcy"; did you mean "MeshwardPolicy"?',
   ]);
   assert.deepEqual(messagesOf("3"), [
-    "A document is not in force: expected a MeshwardPolicy or a MeshwardException, found 3",
+    "A document is not in force: expected MeshwardPolicy, MeshwardException or MeshwardIntent, found 3",
   ]);
   assert.deepEqual(
     messagesOf("{apiVersion: meshward.io/v1, kind: MeshwardPolicy, metadata: {name: a}, spec: {rules: [{id: '*'}]}}"),

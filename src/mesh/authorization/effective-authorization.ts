@@ -270,6 +270,11 @@ export class NamespaceAuthorization {
     return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
   }
 
+  /** Those that target a Service of this namespace, as the control plane of its waypoint reads them, wherever that is. */
+  targetingService(name: string, controlPlane: ControlPlane): readonly NamedList[] {
+    return this.#policies.readBy(controlPlane).own.listsOfService(name);
+  }
+
   #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
     const own = listsOf(levels.own);
     const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);

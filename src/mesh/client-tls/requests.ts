@@ -186,7 +186,7 @@ function outcomesOf(
  * DestinationRules (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). Auto mTLS depends on
  * the pod and its mode, not on its ports: a port that bypasses the sidecar receives TLS that nothing terminates.
  */
-function fitAt(
+export function fitAt(
   { sender, tls }: Pick<RequestAnswer, "sender" | "tls">,
   server: WorkloadMtls,
   port: PortMtls | undefined,

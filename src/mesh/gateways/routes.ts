@@ -100,6 +100,13 @@ export const servicesOfRoute = relation(
   serviceByName,
 );
 
+/** A Service and the routes of the Gateway API that name it as their parent, so that they route requests to it. */
+export const routesOfParentService = relation(
+  "routesOfParentService",
+  serviceByName,
+  index("KubernetesRoute", (route) => namesOf(parentsOf(route), "Service")),
+);
+
 /** A route of the Gateway API and its namespace, whose labels decide whether a listener allows it. */
 export const namespaceOfRoute = relation(
   "namespaceOfRoute",

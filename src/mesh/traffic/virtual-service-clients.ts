@@ -145,6 +145,9 @@ export const rootsOfDelegate = relation(
   ),
 );
 
+/** A VirtualService with hosts and the delegates that its routes name. */
+export const delegatesOfRoot = relation("delegatesOfRoot", rootsOfDelegate.to, rootsOfDelegate.from);
+
 /**
  * The clients of the routes of a VirtualService with hosts that delegate, by the `namespace/name` of the delegate. They
  * reach a route of the delegate if its matches accept them too, and if the delegate is visible to the root (Istio

@@ -3,6 +3,7 @@ import { keyFor, keyOf } from "../../kube/identity.ts";
 import { type KeptFields, nothingKept } from "../../kube/kept-fields.ts";
 import { allKinds, type Kind } from "../../kube/kinds.ts";
 import { type AnyObject, withoutLastApplied } from "../../kube/object.ts";
+import { member } from "../../kube/read.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Change } from "../../view/overlay.ts";
 import {
@@ -12,6 +13,7 @@ import {
   meshSettingsOf,
   settingsObjects,
 } from "../../view/settings.ts";
+import { GivenObjects } from "../../view/given-objects.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
 import type { Fault } from "./cluster-error.ts";
@@ -68,6 +70,7 @@ export class ClusterMesh {
   readonly #knowledge = new Map<Kind, Knowledge>();
   readonly #stale = new Set<Kind>();
   readonly #live: LiveReads;
+  readonly #given = new GivenObjects(() => this.#stores());
   #store: MeshStore;
   /** The store with new settings, while it is being built. */
   #next: MeshStore | undefined;
@@ -159,6 +162,11 @@ export class ClusterMesh {
     for (const kind of kinds) for (const reflector of this.#reflectors.get(kind) ?? []) reflector.listAgain();
   }
 
+  /** Sets the objects that are in no cluster, instead of those that were given before. */
+  give(objects: readonly AnyObject[]): void {
+    this.#unheld(() => this.#given.replace(objects));
+  }
+
   /** Ends every watch. The objects stay readable. The caller closes the connection. */
   async close(): Promise<void> {
     this.#stopCheck();
@@ -215,15 +223,13 @@ export class ClusterMesh {
   }
 
   #delete(raw: Record<string, unknown>, { kind, served, owns }: ClusterResource): void {
-    const { metadata } = raw as { metadata?: { namespace?: unknown; name?: unknown } };
-    const [namespace = "", name = ""] = [metadata?.namespace, metadata?.name].map((part) =>
-      typeof part === "string" ? part : "",
-    );
-    const key = keyFor(kind, { originKind: served.kind, namespace, name });
+    const key = keyFor(kind, { originKind: served.kind, ...nameIn(raw) });
     const there = this.#store.find(kind, key);
     // Both lists contain the ConfigMap `istio`, because istiod's chart also sets the revision label on it.
     if (there === undefined || there.implied || !owns(there)) return;
+    if (this.#given.has(there)) return;
     for (const store of this.#stores()) store.delete(kind, key);
+    this.#given.removed(there);
     if (decidesSettings(there)) this.#settle();
   }
 
@@ -231,9 +237,13 @@ export class ClusterMesh {
     const gone: AnyObject[] = [];
     for (const object of this.#store.all(resource.kind)) {
       const { namespace, name } = object.metadata;
-      if (!object.implied && resource.owns(object) && !keys.has(`${namespace}/${name}`)) gone.push(object);
+      const isListed = object.implied || keys.has(`${namespace}/${name}`);
+      if (!isListed && resource.owns(object) && !this.#given.has(object)) gone.push(object);
     }
-    for (const object of gone) for (const store of this.#stores()) store.delete(object.kind, keyOf(object));
+    for (const object of gone) {
+      for (const store of this.#stores()) store.delete(object.kind, keyOf(object));
+      this.#given.removed(object);
+    }
     if (gone.some(decidesSettings)) this.#settle();
   }
 
@@ -370,6 +380,13 @@ export class ClusterMesh {
     else log.debug(resource, "connection resumed");
   }
 }
+
+const nameIn = ({ metadata }: Record<string, unknown>): { readonly namespace: string; readonly name: string } => {
+  const [namespace = "", name = ""] = [member(metadata, "namespace"), member(metadata, "name")].map((part) =>
+    typeof part === "string" ? part : "",
+  );
+  return { namespace, name };
+};
 
 /** Stale data may lack new objects and may still contain deleted ones. */
 const lowered = (knowledge: Knowledge): Knowledge => (knowledge === "unknown" ? "unknown" : "partial");

@@ -77,11 +77,11 @@ function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptio
 }
 
 /**
- * The kinds of Istio and of the Gateway API, which a repository of mesh configuration contains; other kinds usually
- * not.
+ * The kinds of Istio, of the Gateway API and of Meshward, which a repository of mesh configuration contains; other kinds
+ * usually not.
  */
 const isMeshKind = (kind: Kind): boolean =>
-  kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking/.test(group));
+  kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking|^meshward\.io$/.test(group));
 
 /**
  * How far a set of files is known without a mesh. Mesh kinds are assumed to be complete, because a missing object may be

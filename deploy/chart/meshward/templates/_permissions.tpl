@@ -88,6 +88,14 @@
     - list
     - watch
 - apiGroups:
+    - meshward.io
+  resources:
+    - meshwardintents
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
     - networking.istio.io
   resources:
     - destinationrules
@@ -268,6 +276,14 @@
     - referencegrants
     - tcproutes
     - tlsroutes
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
+    - meshward.io
+  resources:
+    - meshwardintents
   verbs:
     - get
     - list

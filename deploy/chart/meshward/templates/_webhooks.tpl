@@ -122,6 +122,17 @@
   resources:
     - meshwardexceptions
   scope: Namespaced
+- apiGroups:
+    - meshward.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - meshwardintents
+  scope: Namespaced
 {{- end }}
 
 {{- define "meshward.rules.workloads" -}}

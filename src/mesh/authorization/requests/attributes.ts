@@ -1,5 +1,5 @@
 import { Addresses, findAddress } from "./addresses.ts";
-import { findList, Lists } from "./lists.ts";
+import { findList, Lists, ListsBeyond } from "./lists.ts";
 import { startingWith } from "./patterns.ts";
 import { findTexts, Texts } from "./texts.ts";
 import { absent, type Found, isFine, type Values } from "./values.ts";
@@ -7,7 +7,8 @@ import type { Work } from "./work.ts";
 
 /**
  * An attribute of a request. `identity` is that of the certificate, in three texts: trust domain, namespace and service
- * account; `token` that of a JWT, in two: issuer and subject. Names of headers are in lower case.
+ * account; `token` that of a JWT, in two: issuer and subject. Names of headers are in lower case. No policy reads `query`,
+ * which is a parameter in the query of a path; routes do.
  */
 export type Attribute =
   | "identity"
@@ -21,6 +22,7 @@ export type Attribute =
   | "path"
   | "sni"
   | `header ${string}`
+  | `query ${string}`
   | `claim ${string}`
   | `metadata ${string}`;
 
@@ -76,7 +78,9 @@ export function findValue(
   work: Work,
 ): Found {
   const { shape, isOptional, isClosed, implied, fillers } = formOf(attribute);
-  work.spend(1 + required.length + excluded.length);
+  work.spend(1);
+  if (areApart(required)) return undefined;
+  work.spend(required.length + excluded.length);
   if (isOptional && isFine(undefined, required, excluded)) return { value: undefined };
   if (required.includes(absent)) return undefined;
   if (shape === "address") return findAddress(required.filter(isAddresses), excluded.filter(isAddresses));
@@ -85,6 +89,14 @@ export function findValue(
   return findTexts([...implied, ...required.filter(isTexts)], excluded.filter(isTexts), search);
 }
 
+/** Whether the last set has nothing in common with another one for certain. */
+function areApart(required: readonly Values[]): boolean {
+  const added = required.at(-1);
+  if (!(added instanceof Texts) || required.length < 2) return false;
+  return required.some((set) => set !== added && set instanceof Texts && set.isApartFrom(added));
+}
+
 const isAddresses = (values: Values): values is Addresses => values instanceof Addresses;
-const isLists = (values: Values): values is Lists => values instanceof Lists;
+const isLists = (values: Values): values is Lists | ListsBeyond =>
+  values instanceof Lists || values instanceof ListsBeyond;
 const isTexts = (values: Values): values is Texts => values instanceof Texts;

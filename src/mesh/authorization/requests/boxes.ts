@@ -54,6 +54,12 @@ export class Box {
     return clauses.reduce<Box | undefined>((box, clause) => box?.with(clause, work), this);
   }
 
+  /** The same without any condition on these attributes. */
+  without(isLeftOut: (attribute: Attribute) => boolean): Box {
+    const kept = [...this.#cells].filter(([attribute]) => !isLeftOut(attribute));
+    return kept.length === this.#cells.size ? this : new Box(new Map(kept));
+  }
+
   /** One request of the box, with the attributes that the box says something about. */
   get example(): Request {
     return new Map([...this.#cells].map(([attribute, { example }]) => [attribute, example]));

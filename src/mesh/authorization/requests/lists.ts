@@ -19,12 +19,35 @@ export class Lists implements Values {
   }
 }
 
+/** The lists with an element that is none of these. */
+export class ListsBeyond implements Values {
+  readonly texts: Texts;
+
+  constructor({ texts }: Lists) {
+    this.texts = texts;
+  }
+
+  get size(): number {
+    return this.texts.size;
+  }
+
+  has(value: Value): boolean {
+    return typeof value === "object" && value.some((element) => !this.texts.has([element]));
+  }
+}
+
 /** One element for each of the first sets, and none that another set has. */
-export function findList(required: readonly Lists[], excluded: readonly Lists[], search: Search): Found {
-  const not = excluded.map(({ texts }) => texts);
+export function findList(
+  required: readonly (Lists | ListsBeyond)[],
+  excluded: readonly (Lists | ListsBeyond)[],
+  search: Search,
+): Found {
+  const not = excluded.filter((set) => set instanceof Lists).map(({ texts }) => texts);
+  const only = excluded.filter((set) => set instanceof ListsBeyond).map(({ texts }) => texts);
   const elements: string[] = [];
-  for (const { texts } of required) {
-    const found = findTexts([texts], not, search);
+  for (const set of required) {
+    const isIn = set instanceof Lists;
+    const found = findTexts(isIn ? [set.texts, ...only] : only, isIn ? not : [...not, set.texts], search);
     if (found === undefined || typeof found.value !== "object") return undefined;
     elements.push(...found.value);
   }

@@ -16,6 +16,7 @@ export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
   #cost: number | undefined;
+  readonly #literals = new Map<number, ReadonlySet<string> | undefined>();
 
   /** Each element has one text or pattern for each text of a value. */
   constructor(all: Iterable<readonly Part[]>) {
@@ -44,6 +45,31 @@ export class Texts implements Values {
     return this.exact.size + this.patterns.length;
   }
 
+  /** Whether no value can be in both sets, because all values of each have other literal texts; false: that is not known. */
+  isApartFrom(other: Texts): boolean {
+    return places.some((i) => {
+      const [own, others] = [this.#literalsAt(i), other.#literalsAt(i)];
+      return own !== undefined && others !== undefined && own.isDisjointFrom(others);
+    });
+  }
+
+  /** The literal texts at one place; undefined: a pattern has none there. */
+  #literalsAt(i: number): ReadonlySet<string> | undefined {
+    if (!this.#literals.has(i)) this.#literals.set(i, this.#findLiterals(i));
+    return this.#literals.get(i);
+  }
+
+  #findLiterals(i: number): ReadonlySet<string> | undefined {
+    const found = new Set<string>();
+    for (const parts of this.patterns) {
+      const literal = parts[i]?.literal;
+      if (literal === undefined) return undefined;
+      found.add(literal);
+    }
+    for (const parts of this.exact.values()) found.add(parts[i] ?? "");
+    return found;
+  }
+
   has(value: Value): boolean {
     if (typeof value !== "object") return false;
     if (this.exact.size > 0 && this.exact.has(keyOf(value))) return true;
@@ -51,6 +77,8 @@ export class Texts implements Values {
   }
 }
 
+/** No value has more texts than an identity. */
+const places = [0, 1, 2];
 const literally = (texts: readonly string[]): readonly Pattern[] => texts.map(exactly);
 const keyOf = (texts: readonly string[]): string => (texts.length === 1 ? (texts[0] ?? "") : texts.join("\n"));
 

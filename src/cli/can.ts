@@ -1,0 +1,118 @@
+import { Command, Option } from "commander";
+import { findCaller, findServer } from "../explain/asked.ts";
+import { answerTo, requestsWith, titleOfAnswer } from "../explain/can.ts";
+import { blockOf } from "../mesh/authorization/requests/addresses.ts";
+import { conditionsOf, pathFault, type WrittenRequests } from "../mesh/requests/written-requests.ts";
+import { jsonAnswer, type Verdict } from "../report/answer.ts";
+import { textExplanation } from "../report/explanation-text.ts";
+import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
+import { UsageError } from "../text/usage-error.ts";
+import { sideOf } from "../view/side.ts";
+import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { clusterDomainOption, type MeshOptions, readMesh } from "./mesh-option.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
+
+export interface CanOptions extends MeshOptions {
+  readonly from: string;
+  readonly to: string;
+  readonly method?: readonly string[];
+  readonly path?: readonly string[];
+  readonly host?: readonly string[];
+  readonly header?: readonly string[];
+  readonly claim?: readonly string[];
+  readonly token?: readonly string[];
+  readonly sourceIp?: readonly string[];
+  readonly namespace: string;
+  readonly format: "text" | "json";
+}
+
+export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  return new Command("can")
+    .description("ask whether requests from a caller reach a service and are allowed, and see their whole way")
+    .requiredOption(
+      "--from <caller>",
+      "deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside, ingress",
+    )
+    .requiredOption("--to <service>", "api.payments:8080, service/payments/api:http or deployment/payments/api:8080")
+    .requiredOption("--mesh <path>", "the mesh; a file or folder of manifests, a capture, or the word cluster")
+    .option("--method <method...>", "one of these HTTP methods")
+    .option("--path <path...>", "one of these paths, as in an AuthorizationPolicy: /a, /a*, /a/{*}")
+    .option("--host <host...>", "one of these hosts, as the client sends them")
+    .option("--header <name=value...>", "headers of the requests; several values of one header are alternatives")
+    .option("--claim <name=value...>", "claims of the token of the requests")
+    .option("--token <issuer/subject...>", "the token of the requests, as in requestPrincipals")
+    .option("--source-ip <address...>", "addresses or CIDR blocks of the client, as the server sees it")
+    .option("-n, --namespace <name>", "namespace for names that do not name one", "default")
+    .addOption(kubeconfigOption())
+    .addOption(contextOption())
+    .addOption(clusterDomainOption())
+    .addOption(new Option("--format <format>", "output format").choices(["text", "json"]).default("text"))
+    .action(async (options: CanOptions) => finish(await can(options, terminal)));
+}
+
+const codes: Readonly<Record<Verdict, ExitCode>> = { yes: 0, no: 1, partly: 3, undecided: 3 };
+
+/** Answers one question. Throws a UsageError for words that mean nothing, and for objects that do not exist. */
+export async function can(options: CanOptions, terminal: Terminal): Promise<ExitCode> {
+  const requests = requestsWith(conditionsOf(writtenIn(options)));
+  if (requests === undefined)
+    throw new UsageError("the conditions contradict each other, so that no request meets them all");
+  const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
+  const read = await readMesh(options, terminal, reading);
+  const mesh = sideOf(read.mesh);
+  const from = findCaller(options.from, options.namespace, mesh);
+  if ("problem" in from) throw new UsageError(from.problem);
+  const to = findServer(options.to, options.namespace, mesh);
+  if ("problem" in to) throw new UsageError(to.problem);
+  const answer = answerTo({ caller: from.caller, to: to.target, requests }, mesh);
+  const { colour, columns } = terminal;
+  const lines = [...answer.parts.map(({ line }) => line), ...answer.notes];
+  const explanation = {
+    target: { kind: "Question", name: answer.title },
+    title: titleOfAnswer(answer),
+    lines,
+    unknown: answer.unknown,
+  };
+  terminal.out(options.format === "json" ? jsonAnswer(answer) : textExplanation(explanation, { colour, columns }));
+  return codes[answer.verdict];
+}
+
+function writtenIn(options: CanOptions): WrittenRequests {
+  const { method = [], path = [], sourceIp = [] } = options;
+  for (const one of method) checked("--method", one, isMethod(one) ? undefined : "a method is a word such as GET");
+  for (const one of path) checked("--path", one, pathFault(one));
+  for (const one of sourceIp) checked("--source-ip", one, blockOf(one) === undefined ? addressExamples : undefined);
+  return {
+    methods: method,
+    paths: path,
+    ...optional("hosts", options.host),
+    ...optional("tokens", options.token),
+    sourceIps: sourceIp,
+    hasOnlyTheseHeaders: true,
+    headers: pairsOf("--header", options.header),
+    claims: pairsOf("--claim", options.claim),
+  };
+}
+
+const optional = <K extends string, T>(key: K, value: T | undefined): { readonly [P in K]?: T } =>
+  (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: T };
+const isMethod = (text: string): boolean => /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text);
+const addressExamples = "give an address such as 10.0.0.1 or a block such as 10.0.0.0/8";
+
+function checked(option: string, value: string, fault: string | undefined): void {
+  if (fault !== undefined) throw new UsageError(`${option} ${JSON.stringify(value)}: ${fault}`);
+}
+
+/** `name=value`; values of one name are alternatives. */
+function pairsOf(option: string, all: readonly string[] = []): Readonly<Record<string, readonly string[]>> {
+  const pairs = new Map<string, string[]>();
+  for (const one of all) {
+    const at = one.indexOf("=");
+    checked(option, one, at > 0 ? undefined : "write name=value");
+    const name = one.slice(0, at);
+    const known = pairs.get(name);
+    if (known === undefined) pairs.set(name, [one.slice(at + 1)]);
+    else known.push(one.slice(at + 1));
+  }
+  return Object.fromEntries(pairs);
+}

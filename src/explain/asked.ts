@@ -1,0 +1,203 @@
+import { keyFor } from "../kube/identity.ts";
+import type { ObjectOf } from "../kube/object.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
+import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { type CallerName, readCaller } from "../mesh/requests/caller-names.ts";
+import { everyIngress, ingressGateways, ingressWorkloads, proxiesOf } from "../mesh/requests/ingress.ts";
+import type { Caller, Target } from "../mesh/requests/question.ts";
+import { hostIn } from "../mesh/traffic/host-definition.ts";
+import { nearest } from "../text/nearest.ts";
+import type { Mesh } from "../view/view.ts";
+import { findTarget, workloadIn } from "./target.ts";
+
+/** Something that the user named, or why it is not there: one line that says what was found and what to do. */
+export type Found<T> = T | { readonly problem: string };
+
+const callerExamples =
+  "use deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside or ingress";
+const targetExamples = "use api.payments:8080, service/payments/api:8080 or deployment/payments/api:8080";
+
+/** The caller that `--from` names. `home`: the namespace of names without one. */
+export function findCaller(text: string, home: string, mesh: Mesh): Found<{ readonly caller: Caller }> {
+  const name = readCaller(text, home);
+  if (name.kind === "unknown") {
+    const hint = name.meant === undefined ? `; ${callerExamples}` : `; did you mean ${name.meant}?`;
+    return { problem: `--from: ${JSON.stringify(text)} is no caller${hint}` };
+  }
+  return findNamed(name, mesh);
+}
+
+function findNamed(name: CallerName, mesh: Mesh): Found<{ readonly caller: Caller }> {
+  if (name.kind === "mesh" || name.kind === "outside") return { caller: { kind: name.kind } };
+  if (name.kind === "others")
+    return {
+      problem: `--from: "others" has a meaning only beside other callers, in a MeshwardIntent; ${callerExamples}`,
+    };
+  if (name.kind === "ingress") return findIngress(name, mesh);
+  if (name.kind === "workload") return findWorkloadAsCaller(name, mesh);
+  const sought = findTarget({ kind: "namespace", name: name.namespace }, mesh);
+  if ("problem" in sought) return { problem: `--from: ${sought.problem}` };
+  const namespace = namespaceIn(mesh, name.namespace);
+  if (name.kind === "namespace") return { caller: { kind: "namespace", namespace } };
+  const missing = missingAccount(name.namespace, name.name, mesh);
+  return missing === undefined
+    ? { caller: { kind: "serviceAccount", namespace, name: name.name } }
+    : { problem: `--from: ${missing}` };
+}
+
+/** A service account that no workload uses is probably misspelt, if another one is near. */
+function missingAccount(namespace: string, name: string, mesh: Mesh): string | undefined {
+  const accounts = new Set(
+    mesh.related(workloadsOfNamespace, namespaceIn(mesh, namespace)).map(({ pod }) => pod.serviceAccountName),
+  );
+  const near = accounts.has(name) ? undefined : nearest(name, accounts);
+  if (near === undefined) return undefined;
+  return `no workload of namespace ${namespace} runs with service account ${JSON.stringify(name)}; did you mean serviceaccount/${namespace}/${near}?`;
+}
+
+function findWorkloadAsCaller(name: CallerName & { kind: "workload" }, mesh: Mesh): Found<{ readonly caller: Caller }> {
+  const found = findTarget(name, mesh);
+  if ("problem" in found) return { problem: `--from: ${found.problem}` };
+  const workload = found.target.kind === "workload" ? workloadIn(mesh, found.target) : undefined;
+  if (workload === undefined) return { problem: `--from: ${name.namespace}/${name.name} is no workload` };
+  return { caller: { kind: "workload", workload, namespace: namespaceIn(mesh, name.namespace) } };
+}
+
+function findIngress(
+  { namespace, name }: CallerName & { kind: "ingress" },
+  mesh: Mesh,
+): Found<{ readonly caller: Caller }> {
+  const key = [namespace, name].filter((part) => part !== undefined).join("/") || everyIngress;
+  const proxies = proxiesAt(key, mesh);
+  if (proxies.length > 0) return { caller: { kind: "ingress", proxies } };
+  const all = proxiesAt(everyIngress, mesh).map((one) => one.name);
+  const there =
+    all.length === 0 ? "the mesh contains no ingress gateway" : `the ingress gateways are ${all.join(", ")}`;
+  return { problem: `--from: there is no ingress gateway${key === everyIngress ? "" : ` ${key}`}: ${there}` };
+}
+
+const proxiesAt = (key: string, mesh: Mesh) =>
+  proxiesOf(
+    mesh.lookup(ingressWorkloads, [key]) as readonly ObjectOf<"Workload">[],
+    mesh.lookup(ingressGateways, [key]) as readonly ObjectOf<"KubernetesGateway">[],
+    mesh,
+  );
+
+/**
+ * The target that `--to` names: a Service as `api.payments:8080`, by its host, or as `service/payments/api:http`, or a workload as
+ * `deployment/payments/api:8080`.
+ */
+export function findServer(text: string, home: string, mesh: Mesh): Found<{ readonly target: Target }> {
+  const [name = "", port, ...more] = text.split(":");
+  const parts = name.split("/");
+  if (more.length > 0 || parts.includes("") || parts.length > 3)
+    return { problem: `--to: ${JSON.stringify(text)} is no destination; ${targetExamples}` };
+  if (parts.length === 1) return findService(serviceNamed(name, home, mesh), port, mesh);
+  if (isService(parts)) return findService(namedBy(parts.slice(1), home), port, mesh);
+  const caller = readCaller(name, home);
+  if (caller.kind === "workload") return findPods(caller, port, mesh);
+  return { problem: `--to: ${JSON.stringify(text)} is neither a Service nor a workload; ${targetExamples}` };
+}
+
+const isService = ([first = ""]: readonly string[]): boolean => serviceWords.has(first.toLowerCase());
+const namedBy = (names: readonly string[], home: string): ServiceName => ({
+  namespace: names.length > 1 ? (names[0] ?? home) : home,
+  name: names.at(-1) ?? "",
+});
+const serviceWords: ReadonlySet<string> = new Set(["service", "services", "svc"]);
+
+interface ServiceName {
+  readonly namespace: string;
+  readonly name: string;
+  /** Set if the host is no name of a Service of this cluster. */
+  readonly host?: string;
+}
+
+/** `api`, `api.payments`, `api.payments.svc` and the whole host, as the DNS of the cluster resolves them. */
+function serviceNamed(text: string, home: string, { settings: { domain } }: Mesh): ServiceName {
+  const host = text.toLowerCase();
+  const short = host.endsWith(`.svc.${domain}`) ? host.slice(0, -`.svc.${domain}`.length) : host.replace(/\.svc$/, "");
+  const [name = "", namespace = home, ...more] = short.split(".");
+  return more.length === 0 ? { name, namespace } : { name, namespace, host };
+}
+
+function findService(asked: ServiceName, port: string | undefined, mesh: Mesh): Found<{ readonly target: Target }> {
+  if (!mesh.knows("Service")) return { problem: "--to: the mesh contains no Services; add them to --mesh" };
+  const { namespace, name } = asked;
+  const service = mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name }));
+  if (asked.host !== undefined || service?.kind !== "Service")
+    return { problem: `--to: ${missingService(asked, mesh)}` };
+  const number = portOf(service, port);
+  if (typeof number === "string") return { problem: `--to: ${number}` };
+  return { target: { kind: "service", service, namespace: namespaceIn(mesh, namespace), port: number } };
+}
+
+function missingService({ namespace, name, host }: ServiceName, mesh: Mesh): string {
+  const full = host ?? `${name}.${namespace}.svc.${mesh.settings.domain}`;
+  const [entry] = hostIn(mesh, full).entries;
+  if (entry !== undefined)
+    return `${full} is defined by ServiceEntry ${entry.metadata.namespace}/${entry.metadata.name}, and only Services and workloads can be asked about`;
+  const missing =
+    host === undefined ? `there is no Service ${namespace}/${name} in this mesh` : `${host} is no Service of this mesh`;
+  const here = mesh.related(servicesOfNamespace, namespaceIn(mesh, namespace)).map(({ metadata }) => metadata.name);
+  const near = nearest(name, here);
+  if (near !== undefined) return `${missing}; did you mean ${near}.${namespace}?`;
+  const meant = sameName(name, mesh) ?? nearest(`${name}.${namespace}`, shortHosts(mesh));
+  return meant === undefined
+    ? `${missing}; meshward explain namespace/${namespace} shows what is there`
+    : `${missing}; did you mean ${meant}?`;
+}
+
+function* shortHosts(mesh: Mesh): Iterable<string> {
+  for (const { metadata } of mesh.all("Service")) yield `${metadata.name}.${metadata.namespace}`;
+}
+function sameName(name: string, mesh: Mesh): string | undefined {
+  for (const { metadata } of mesh.all("Service")) if (metadata.name === name) return `${name}.${metadata.namespace}`;
+  return undefined;
+}
+
+/** The number of a port of a Service, by its number or name, or the only one; a text: why there is none. */
+function portOf({ metadata, spec }: Service, asked: string | undefined): number | string {
+  const ports = spec.ports.filter(({ port }) => port !== undefined);
+  const shown = portsInWords(ports);
+  const name = `Service ${metadata.namespace}/${metadata.name}`;
+  if (ports.length === 0) return `${name} has no ports`;
+  if (asked === undefined)
+    return ports.length === 1
+      ? (ports[0]?.port ?? 0)
+      : `${name} has several ports; choose one of ${shown}: --to ${metadata.name}.${metadata.namespace}:${ports[0]?.port}`;
+  const found = ports.find(({ port, name: own }) => String(port) === asked || own === asked);
+  return found?.port ?? `${name} has no port ${JSON.stringify(asked)}; its ports are ${shown}`;
+}
+
+function findPods(
+  asked: CallerName & { kind: "workload" },
+  port: string | undefined,
+  mesh: Mesh,
+): Found<{ readonly target: Target }> {
+  const found = findTarget(asked, mesh);
+  if ("problem" in found) return { problem: `--to: ${found.problem}` };
+  const workload = found.target.kind === "workload" ? workloadIn(mesh, found.target) : undefined;
+  if (workload === undefined) return { problem: `--to: ${asked.namespace}/${asked.name} is no workload` };
+  const number = portAt(workload.pod.ports, port);
+  const namespace = namespaceIn(mesh, asked.namespace);
+  if (number !== undefined) return { target: { kind: "workloads", workloads: [workload], namespace, port: number } };
+  const shown = portsInWords(workload.pod.ports.map(({ number: own, name }) => ({ port: own, name })));
+  const declared = shown === "" ? "its containers declare none" : `its containers declare ${shown}`;
+  return { problem: `--to: give a port of ${asked.namespace}/${asked.name} behind a colon; ${declared}` };
+}
+
+type PodPorts = readonly { readonly number: number; readonly name: string | undefined }[];
+
+/** A declared port by its name, any port by its number, or the only one that is declared. */
+function portAt(ports: PodPorts, asked: string | undefined): number | undefined {
+  if (asked === undefined) return ports.length === 1 ? ports[0]?.number : undefined;
+  const named = ports.find(({ name }) => name === asked);
+  if (named !== undefined) return named.number;
+  return /^\d{1,5}$/.test(asked) && Number(asked) > 0 && Number(asked) <= 65535 ? Number(asked) : undefined;
+}
+
+const portsInWords = (
+  ports: readonly { readonly port: number | undefined; readonly name: string | undefined }[],
+): string => ports.map(({ port, name }) => `${port}${name ? ` (${name})` : ""}`).join(", ");

@@ -1,0 +1,344 @@
+import { idOf } from "../kube/identity.ts";
+import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
+import { formatRule } from "../mesh/authorization/gain-wording.ts";
+import { type Box, everyRequest } from "../mesh/authorization/requests/boxes.ts";
+import type { Clauses } from "../mesh/authorization/requests/matches.ts";
+import { Work } from "../mesh/authorization/requests/work.ts";
+import type { Sender } from "../mesh/membership/clients.ts";
+import { conditionsBeyond, formatConditions } from "../mesh/requests/box-wording.ts";
+import type {
+  AuthorizationOutcome,
+  Outcome,
+  RouteDestination,
+  RouteOutcome,
+  TransportOutcome,
+} from "../mesh/requests/outcome.ts";
+import { outcomesOf } from "../mesh/requests/outcomes.ts";
+import type { Caller, Question, Target } from "../mesh/requests/question.ts";
+import { formatDecision, formatExample, formatReason, formatTransport } from "../mesh/requests/wording.ts";
+import { formatLabels } from "../mesh/objects/selectors.ts";
+import { formatWaypoint } from "../mesh/waypoints/bindings.ts";
+import type { Answer, AnswerPart, Verdict } from "../report/answer.ts";
+import type { ExplanationLine } from "../report/explanation.ts";
+import type { Mesh } from "../view/view.ts";
+import { knowledgeLines } from "./explanation.ts";
+import { listed, listedNames } from "./wording.ts";
+
+/** The kinds that an answer depends on. */
+const kindsNeeded: readonly Kind[] = [
+  "Namespace",
+  "Workload",
+  "Service",
+  "ServiceEntry",
+  "VirtualService",
+  "DestinationRule",
+  "Sidecar",
+  "PeerAuthentication",
+  "AuthorizationPolicy",
+  "RequestAuthentication",
+  "KubernetesGateway",
+  "KubernetesRoute",
+  "EnvoyFilter",
+];
+
+/** The requests with these conditions; undefined: the conditions contradict each other, or there are too many. */
+export const requestsWith = (clauses: Clauses): Box | undefined => everyRequest.withAll(clauses, new Work(100_000));
+
+/** A person waits for the answer, so that it may take longer than a question of a rule: a second or two. */
+const mostWork = 5_000_000;
+
+/** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
+export function answerTo(question: Question, mesh: Mesh): Answer {
+  const { caller, to, requests } = question;
+  const outcomes = [...outcomesOf(question, mesh, mostWork)];
+  const [from, target] = [formatCaller(caller), formatTarget(to)];
+  const asked = formatConditions(requests.clauses);
+  const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));
+  const parts = partsOf(outcomes, question);
+  const verdict = verdictOf(outcomes);
+  return {
+    title: `${asked === "" ? "Requests" : asked} from ${from} to ${target}:${to.port}`,
+    verdict,
+    text: verdictText(verdict, outcomes, question),
+    question: { from, to: target, port: to.port, requests: asked },
+    parts,
+    notes: knowledgeLines(mesh, unknown),
+    unknown,
+  };
+}
+
+/** The answer as a tree of lines, with the verdict in its title. */
+export const titleOfAnswer = ({ title, text }: Answer): string => `${title}: ${text}`;
+
+function formatCaller(caller: Caller): string {
+  if (caller.kind === "workload") return idOf(caller.workload);
+  if (caller.kind === "namespace") return `namespace ${caller.namespace.metadata.name}`;
+  if (caller.kind === "serviceAccount") return `service account ${caller.namespace.metadata.name}/${caller.name}`;
+  if (caller.kind === "ingress")
+    return listedNames(
+      caller.proxies.map(({ name }) => name),
+      3,
+    );
+  return caller.kind === "mesh" ? "anybody in the mesh" : "outside the mesh";
+}
+
+const formatTarget = (to: Target): string =>
+  to.kind === "service" ? `${to.service.metadata.name}.${to.namespace.metadata.name}` : listed(to.workloads, 3);
+
+function verdictOf(outcomes: readonly Outcome[]): Verdict {
+  const results = new Set(outcomes.map(({ result }) => result));
+  const isOpen = results.delete("undecided");
+  const isAccepted = results.delete("accepted");
+  if (isAccepted && results.size > 0) return "partly";
+  if (isOpen || outcomes.length === 0) return "undecided";
+  return isAccepted ? "yes" : "no";
+}
+
+function verdictText(verdict: Verdict, outcomes: readonly Outcome[], question: Question): string {
+  const of = (...results: readonly Outcome["result"][]) => outcomes.filter(({ result }) => results.includes(result));
+  if (verdict === "yes") return "yes";
+  if (verdict === "partly") return `some: ${inWords(of("accepted"), question)} only`;
+  if (outcomes.length === 0) return "undecided: no such caller is known";
+  const [first] = verdict === "no" ? outcomes : of("undecided");
+  const reason = first === undefined ? "" : formatReason(first);
+  if (verdict === "undecided") return `undecided${reason}`;
+  return first === undefined ? "no" : `no: ${results[first.result]}${reason}`;
+}
+
+const mostNamed = 3;
+
+/** Several sets of requests in words, beyond what the question says. */
+function inWords(outcomes: readonly Outcome[], question: Question): string {
+  const names = [...new Set(outcomes.map((outcome) => requestsOf(outcome, question, true) || "any request"))];
+  return names.length > mostNamed
+    ? `${names.slice(0, mostNamed).join("; ")} and ${names.length - mostNamed} other sets of requests`
+    : names.join("; ");
+}
+
+/** The conditions of an outcome that the question does not have already. */
+function requestsOf(
+  { requests, source, workloads, destination }: Outcome,
+  question: Question,
+  isWhole: boolean,
+): string {
+  const base = requestsWith([...question.requests.clauses, ...source.identity]) ?? question.requests;
+  const own = formatConditions(conditionsBeyond(requests, base));
+  if (!isWhole) return own;
+  // What a set of requests alone does not tell: who sends them, and which pod they reach.
+  const shown = [own];
+  if (question.caller.kind === "namespace" || question.caller.kind === "mesh") shown.push(sourceInWords(source));
+  const isDivided = destination !== undefined && workloads.length < destination.workloads.length;
+  if (isDivided) shown.push(`at ${listed(workloads, mostNamed)}`);
+  return shown.filter((part) => part !== "").join(" ");
+}
+
+const senders: Readonly<Record<Sender, string>> = {
+  proxy: "through a sidecar",
+  ztunnel: "through ztunnel",
+  nothing: "without a sidecar, in plaintext",
+  unknown: "in a way that is not known",
+};
+
+function sourceInWords({ sender, namespace, workloads, isGateway }: Outcome["source"]): string {
+  const who = workloads.length > 0 ? listed(workloads, mostNamed) : namespaceInWords(namespace?.metadata.name);
+  return `from ${who}${isGateway ? "" : ` ${senders[sender]}`}`;
+}
+const namespaceInWords = (name: string | undefined): string =>
+  name === undefined ? "any namespace that has no configuration of its own for this host" : `namespace ${name}`;
+
+/** Outcomes with the same way, whoever sends them. */
+interface Group {
+  readonly first: Outcome;
+  readonly lines: readonly ExplanationLine[];
+  readonly requests: Set<string>;
+  readonly sources: Set<Outcome["source"]>;
+}
+
+function partsOf(outcomes: readonly Outcome[], question: Question): readonly AnswerPart[] {
+  const groups = new Map<string, Group>();
+  for (const outcome of outcomes) {
+    const { result, destination, workloads, source } = outcome;
+    const lines = wayOf(outcome);
+    const key = JSON.stringify([result, destination?.share, workloads.map(idOf), lines.map(textOfLine)]);
+    const group = groups.get(key) ?? { first: outcome, lines, requests: new Set<string>(), sources: new Set() };
+    groups.set(key, group);
+    group.requests.add(requestsOf(outcome, question, false));
+    group.sources.add(source);
+  }
+  return [...groups.values()].map((group) => partOf(group, question.caller));
+}
+
+const textOfLine = ({ text, lines = [] }: ExplanationLine): unknown => [text, lines.map(textOfLine)];
+
+const results: Readonly<Record<Outcome["result"], string>> = {
+  accepted: "allowed",
+  denied: "denied",
+  refused: "refused",
+  nowhere: "reach nothing",
+  undecided: "undecided",
+};
+
+function partOf({ first: outcome, lines, requests: all, sources }: Group, caller: Caller): AnswerPart {
+  const { result, destination, source, workloads } = outcome;
+  const requests = [...all];
+  const from = [...sources].flatMap((one) => one.workloads);
+  const share = destination?.share ?? 1;
+  const objects = decidingObjects(outcome);
+  const shown =
+    requests.length > mostNamed
+      ? [...requests.slice(0, mostNamed), `${requests.length - mostNamed} more sets`]
+      : requests;
+  const what = shown.map((one) => one || "all of them").join("; ");
+  const text = `${share === 1 ? "" : `${shareInWords(share)} of `}${what}: ${results[result]}`;
+  return {
+    result,
+    requests: requests.filter((one) => one !== ""),
+    example: formatExample(outcome),
+    sender: source.sender,
+    from,
+    share,
+    workloads,
+    objects,
+    line: {
+      key: "part",
+      of: what,
+      text,
+      value: result,
+      objects,
+      lines: [...sourceLines([...sources], caller), ...lines],
+    },
+  };
+}
+
+/** The objects whose change would change the outcome first. */
+function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
+  return [
+    ...new Set([
+      ...(route.virtualService === undefined ? [] : [route.virtualService]),
+      ...(destination?.rules ?? []),
+      ...transport.flatMap(({ rule, mode, waypoint }) =>
+        [rule, mode?.by, waypoint?.gateway].filter((one) => one !== undefined),
+      ),
+      ...authorization.flatMap(({ by, policies }) => [...(by === undefined ? [] : [by.policy]), ...policies]),
+    ]),
+  ];
+}
+
+/** Where it is not the caller itself that says who sends. */
+function sourceLines(sources: readonly Outcome["source"][], { kind }: Caller): readonly ExplanationLine[] {
+  if (kind === "workload" || kind === "outside") return [];
+  const shown = [...new Set(sources.map(sourceInWords))];
+  return [
+    {
+      key: "source",
+      text: `Sent ${listedNames(shown, mostNamed)}`,
+      value: [...new Set(sources.map(({ sender }) => sender))],
+      objects: sources.flatMap(({ workloads }) => workloads),
+    },
+  ];
+}
+
+/** The way of requests, line by line. */
+function wayOf({ route, transport, authorization, workloads, ...outcome }: Outcome): readonly ExplanationLine[] {
+  const atWaypoint = transport.find(({ to }) => to === "waypoint");
+  const decisions = atWaypoint === undefined ? authorization : authorization.slice(1);
+  return [
+    ...(atWaypoint === undefined ? [] : [waypointLine(atWaypoint, authorization[0])]),
+    ...(route.host === undefined && route.because === undefined ? [] : [routeLine(route, outcome.destination)]),
+    ...transport.filter(({ to }) => to === "workload").map(transportLine),
+    ...decisions.map(authorizationLine),
+    ...(workloads.length === 0 ? [] : [workloadsLine(workloads, outcome.destination)]),
+  ];
+}
+
+function waypointLine({ waypoint }: TransportOutcome, decision: AuthorizationOutcome | undefined): ExplanationLine {
+  const name = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
+  return {
+    key: "waypoint",
+    text: `Through waypoint ${name}, over HBONE`,
+    value: name,
+    objects: waypoint?.gateway === undefined ? [] : [waypoint.gateway],
+    lines: decision === undefined ? [] : [authorizationLine(decision)],
+  };
+}
+
+function routeLine(route: RouteOutcome, destination: Outcome["destination"]): ExplanationLine {
+  const { virtualService, result, because, destinations } = route;
+  const lines = destinations.map((one) => destinationLine(one, destination === undefined || one === destination));
+  const isPlain = virtualService === undefined && lines.every((line) => line.counts && line.lines?.length === 0);
+  const reason = because === undefined || (lines.length > 0 && !isPlain) ? "" : `: ${because}`;
+  return {
+    key: "route",
+    text: `${routeInWords(route)}${reason}`,
+    value: result,
+    objects: virtualService === undefined ? [] : [virtualService],
+    lines: isPlain ? [] : lines,
+  };
+}
+
+function routeInWords({ virtualService, route }: RouteOutcome): string {
+  if (virtualService === undefined) return "Route: to the Service itself";
+  if (route === undefined) return `Route: ${idOf(virtualService)}`;
+  const { protocol, index, name } = route;
+  return `Route: ${idOf(virtualService)} ${protocol}[${index}]${name === "" ? "" : ` ${name}`}`;
+}
+
+function destinationLine(one: RouteDestination, counts: boolean): ExplanationLine {
+  const { host, port, subset, share, because, rules } = one;
+  const of = `${host}:${port}${subset === undefined ? "" : ` subset ${subset}`}`;
+  const reason = because === undefined ? "" : `: ${because}`;
+  return {
+    key: "route.destination",
+    of,
+    text: `${shareInWords(share)} to ${of}${reason}`,
+    value: share,
+    counts,
+    lines: rules.map((rule): ExplanationLine => {
+      const labels = rule.spec.subsets.find(({ name }) => name === subset)?.labels;
+      const shown = labels === undefined ? "" : ` (subset ${subset}: ${formatLabels(labels) || "any labels"})`;
+      return { key: "destinationRule", of: idOf(rule), text: `${idOf(rule)}${shown}`, objects: [rule] };
+    }),
+  };
+}
+
+const shareInWords = (share: number): string => `${Math.round(share * 1000) / 10}%`;
+
+const transportLine = (transport: TransportOutcome): ExplanationLine => ({
+  key: "tls",
+  text: `TLS: ${transport.result === "refused" ? "refused: " : ""}${formatTransport(transport)}${modeInWords(transport)}`,
+  value: transport.result,
+  objects: [transport.rule, transport.mode?.by].filter((one) => one !== undefined),
+});
+
+/** What the server asks for, where the connection itself does not say it. */
+function modeInWords({ result, mode }: TransportOutcome): string {
+  if (result === "refused" || result === "undecided") return "";
+  if (mode === undefined) return "; the server has no proxy at this port";
+  return `; the server is ${mode.mode}${mode.by === undefined ? " by default" : `, by ${idOf(mode.by)}`}`;
+}
+
+function authorizationLine(decision: AuthorizationOutcome): ExplanationLine {
+  const { at, result, by, close, policies } = decision;
+  const place = at === "ztunnel" ? "Authorization by ztunnel" : `Authorization at the ${at}`;
+  return {
+    key: "authorization",
+    of: at,
+    text: `${place}: ${result}, ${formatDecision(decision)}`,
+    value: result,
+    objects: [...(by === undefined ? [] : [by.policy]), ...policies],
+    lines: close.map((ruled) => ({
+      key: "authorization.close",
+      of: formatRule(ruled),
+      text: `${formatRule(ruled)} comes close: it allows other callers or other requests`,
+      counts: false,
+      objects: [ruled.policy],
+    })),
+  };
+}
+
+const workloadsLine = (workloads: Outcome["workloads"], destination: Outcome["destination"]): ExplanationLine => ({
+  key: "workloads",
+  text: `Workloads: ${listed(workloads)}${destination !== undefined && workloads.length < destination.workloads.length ? ` (of ${destination.workloads.length})` : ""}`,
+  objects: workloads,
+});

@@ -1,0 +1,145 @@
+import { impliedNamespace } from "../../kube/object.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Clause } from "../authorization/requests/boxes.ts";
+import { anything } from "../authorization/requests/patterns.ts";
+import { type Part, Texts } from "../authorization/requests/texts.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { workloadsOfNamespace } from "../membership/workloads.ts";
+import { type CallerName, formatCallerName } from "../requests/caller-names.ts";
+import { everyIngress, ingressGateways, ingressReads, ingressWorkloads, proxiesOf } from "../requests/ingress.ts";
+import type { Caller } from "../requests/question.ts";
+import { callerIn, callersOfIntent, entriesBeside, type Entry, type Intent } from "./intents.ts";
+
+/** The ingress gateways that an intent names, as keys of both indexes. */
+const ingressNamed = index("MeshwardIntent", (intent) => {
+  const found = new Set<string>();
+  for (const { from } of intent.spec.requests)
+    for (const text of from) {
+      const caller = callerIn(intent, text);
+      if (caller.kind === "ingress") found.add(ingressKey(caller));
+    }
+  return found;
+});
+const ingressKey = ({ namespace, name }: CallerName & { readonly kind: "ingress" }): string =>
+  namespace === undefined ? everyIngress : name === undefined ? namespace : `${namespace}/${name}`;
+
+/** An intent and the workloads of the ingress gateways that it names. */
+export const ingressWorkloadsOfIntent = relation("ingressWorkloadsOfIntent", ingressNamed, ingressWorkloads);
+/** An intent and the Gateways of the Gateway API that it names. */
+export const ingressGatewaysOfIntent = relation("ingressGatewaysOfIntent", ingressNamed, ingressGateways);
+
+/** What `Callers` reads. */
+export const callerReads = [
+  callersOfIntent,
+  workloadsOfNamespace,
+  ingressWorkloadsOfIntent,
+  ingressGatewaysOfIntent,
+  ...ingressReads,
+] as const;
+type View = MeshView<(typeof callerReads)[number]>;
+
+/** Somebody who sends requests, with a condition on the requests that are meant; or why that is not known. */
+export type Sending = { readonly caller: Caller; readonly identity: readonly Clause[] } | { readonly unknown: string };
+
+/** The callers that the entries of one intent name, in the mesh. */
+export class Callers {
+  readonly #intent: Intent;
+  readonly #mesh: View;
+  readonly #namespaces: ReadonlyMap<string, Namespace>;
+
+  constructor(intent: Intent, mesh: View) {
+    this.#intent = intent;
+    this.#mesh = mesh;
+    this.#namespaces = new Map(mesh.related(callersOfIntent, intent).map((one) => [one.metadata.name, one]));
+  }
+
+  /** Whom the texts of `from` stand for. A text that names nobody is reported by intent-invalid. */
+  of(entry: Entry): readonly Sending[] {
+    return entry.from.flatMap((text) => this.#of(text, entry));
+  }
+
+  #of(text: string, entry: Entry): readonly Sending[] {
+    const caller = callerIn(this.#intent, text);
+    if (caller.kind === "unknown") return [{ unknown: `"${text}" is no caller` }];
+    if (caller.kind === "others") return this.#others(entry);
+    const found = this.#find(caller);
+    return [typeof found === "string" ? { unknown: found } : { caller: found, identity: [] }];
+  }
+
+  #find(name: Exclude<CallerName, { readonly kind: "others" }>): Caller | string {
+    if (name.kind === "mesh" || name.kind === "outside") return name;
+    if (name.kind === "ingress") return this.#ingress(name);
+    const namespace = this.#namespace(name.namespace);
+    if (typeof namespace === "string") return namespace;
+    if (name.kind === "workload") return this.#workload(namespace, name);
+    return name.kind === "namespace"
+      ? { kind: "namespace", namespace }
+      : { kind: "serviceAccount", namespace, name: name.name };
+  }
+
+  /** If not all namespaces are known, one that is missing may exist, with unknown labels. */
+  #namespace(name: string): Namespace | string {
+    const found = this.#namespaces.get(name);
+    if (found !== undefined) return found;
+    return this.#mesh.knowsAll("Namespace") ? `there is no namespace ${name}` : impliedNamespace(name);
+  }
+
+  #workload(namespace: Namespace, name: CallerName & { readonly kind: "workload" }): Caller | string {
+    const workload = this.#mesh
+      .related(workloadsOfNamespace, namespace)
+      .find((one) => one.metadata.name === name.name && [undefined, one.originKind].includes(name.originKind));
+    return workload === undefined
+      ? `${formatCallerName(name)} is not known`
+      : { kind: "workload", workload, namespace };
+  }
+
+  #ingress(name: CallerName & { readonly kind: "ingress" }): Caller | string {
+    const key = ingressKey(name);
+    const isMeant = (keys: Iterable<string>): boolean => [...keys].includes(key);
+    const { settings } = this.#mesh;
+    const workloads = this.#mesh
+      .related(ingressWorkloadsOfIntent, this.#intent)
+      .filter((workload) => isMeant(ingressWorkloads.keys(workload, settings)));
+    const gateways = this.#mesh
+      .related(ingressGatewaysOfIntent, this.#intent)
+      .filter((gateway) => isMeant(ingressGateways.keys(gateway, settings)));
+    const proxies = proxiesOf(workloads, gateways, this.#mesh);
+    return proxies.length === 0 ? `no gateway ${formatCallerName(name)} is known` : { kind: "ingress", proxies };
+  }
+
+  /** Everybody whom no entry beside it names: of the mesh, and without a certificate. */
+  #others(entry: Entry): readonly Sending[] {
+    const named = entriesBeside(this.#intent, entry).flatMap(({ from }) =>
+      from.map((text) => callerIn(this.#intent, text)),
+    );
+    const accounts: (readonly Part[])[] = [];
+    const unknown: Sending[] = [];
+    const kinds = new Set(named.map(({ kind }) => kind));
+    for (const one of named) {
+      const identities = this.#identitiesOf(one);
+      if (typeof identities === "string") unknown.push({ unknown: identities });
+      else accounts.push(...identities);
+    }
+    const except: Clause = { attribute: "identity", values: new Texts(accounts), not: true };
+    return [
+      ...(kinds.has("outside") ? [] : [{ caller: { kind: "outside" }, identity: [] } as const]),
+      ...(kinds.has("mesh")
+        ? []
+        : [{ caller: { kind: "mesh" }, identity: accounts.length > 0 ? [except] : [] } as const]),
+      ...(kinds.has("mesh") ? [] : unknown),
+    ];
+  }
+
+  /** The identities of a caller, which the others do not have; a string says why they are not known. */
+  #identitiesOf(name: ReturnType<typeof callerIn>): readonly (readonly Part[])[] | string {
+    if (name.kind === "serviceAccount") return [[anything, name.namespace, name.name]];
+    if (name.kind === "namespace") return [[anything, name.namespace, anything]];
+    if (name.kind !== "workload" && name.kind !== "ingress") return [];
+    const found = this.#find(name);
+    if (typeof found === "string") return found;
+    if (found.kind === "workload")
+      return [[anything, found.namespace.metadata.name, found.workload.pod.serviceAccountName]];
+    if (found.kind !== "ingress") return [];
+    return found.proxies.map(({ namespace, serviceAccount }) => [anything, namespace.metadata.name, serviceAccount]);
+  }
+}

@@ -1,0 +1,186 @@
+import type { Path } from "../../kube/read.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { Undecided, Work } from "../authorization/requests/work.ts";
+import { formatCallerName } from "../requests/caller-names.ts";
+import { formatWrittenRequest, pathFault } from "../requests/written-requests.ts";
+import { contradictionsIn } from "./contradictions.ts";
+import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
+import { formatEntry } from "./wording.ts";
+
+/** What is wrong with an intent, whatever the mesh is. */
+export interface IntentFault {
+  readonly at: Path;
+  readonly message: string;
+  readonly fix?: string;
+  /** It is probably a mistake. */
+  readonly isGuess?: true;
+}
+
+/** The work for the comparison of all entries of one intent, in compared values. */
+const mostWork = 60_000;
+
+/** The faults of the document alone. What depends on the mesh, such as a Service that does not exist, is not among them. */
+export function* faultsOf(intent: Intent, settings: MeshSettings): Generator<IntentFault, undefined> {
+  yield* targetFaults(intent, settings);
+  const { requests } = intent.spec;
+  if (requests.length === 0)
+    yield { at: ["spec", "requests"], message: "The intent has no requests, so nothing is expected of any" };
+  if (requests.length > mostEntries) {
+    yield {
+      at: ["spec", "requests"],
+      message: `The intent has ${requests.length} entries, and at most ${mostEntries} are possible`,
+      fix: "Divide it into several intents.",
+    };
+    return;
+  }
+  for (const [i, entry] of requests.entries()) {
+    const at = ["spec", "requests", i];
+    yield* callerFaults(intent, entry, at);
+    yield* conditionFaults(entry, at);
+    yield* destinationFaults(intent, entry, at);
+  }
+  yield* othersFaults(intent);
+  yield* contradictions(intent);
+}
+
+const targets = ["service", "workloads", "namespaces"] as const;
+
+function* targetFaults(intent: Intent, settings: MeshSettings): Generator<IntentFault, undefined> {
+  const at = ["spec", "to"];
+  const { to } = intent.spec;
+  const given = targets.filter((field) => to[field] !== undefined);
+  if (given.length !== 1)
+    yield {
+      at,
+      message: `The intent needs exactly one of service, workloads and namespaces, and has ${given.join(" and ") || "none"}`,
+      fix: "Set service to the name of a Service in this namespace, or workloads to labels of pods.",
+    };
+  if (to.namespaces !== undefined) yield* namespaceFaults(intent, settings);
+  if (to.workloads !== undefined && Object.keys(to.workloads).length === 0)
+    yield { at: [...at, "workloads"], message: "The intent selects no workload, because it names no label" };
+  for (const [i, port] of to.ports.entries())
+    if (port === undefined || port < 1 || port > 65535)
+      yield { at: [...at, "ports", i], message: `${String(port)} is no port`, fix: "Write a number from 1 to 65535." };
+}
+
+function* namespaceFaults(
+  { metadata, spec }: Intent,
+  { rootNamespace }: MeshSettings,
+): Generator<IntentFault, undefined> {
+  const at = ["spec", "to", "namespaces"];
+  const { names = [], labels = {} } = spec.to.namespaces ?? {};
+  if (metadata.namespace !== rootNamespace)
+    yield {
+      at,
+      message: `Only an intent in the root namespace ${rootNamespace} can be about other namespaces`,
+      fix: `Move the intent to ${rootNamespace}, or name a service or workloads of this namespace.`,
+    };
+  if (names.length + Object.keys(labels).length === 0)
+    yield {
+      at,
+      message: "The intent selects no namespace",
+      fix: 'Give names or labels; names: ["*"] is every namespace.',
+    };
+}
+
+function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<IntentFault, undefined> {
+  if (from.length === 0) yield { at: [...at, "from"], message: "The entry names no caller" };
+  for (const [i, text] of from.entries()) {
+    const caller = callerIn(intent, text);
+    if (caller.kind !== "unknown") continue;
+    const hint = caller.meant === undefined ? "" : `: did you mean "${caller.meant}"?`;
+    yield {
+      at: [...at, "from", i],
+      message: `"${text}" is no caller${hint}`,
+      fix: "Write serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME, ingress, mesh, outside or others.",
+    };
+  }
+}
+
+function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
+  for (const field of ["paths", "notPaths"] as const)
+    for (const [i, path] of entry[field].entries()) {
+      const fault = pathFault(path);
+      if (fault !== undefined)
+        yield {
+          at: [...at, field, i],
+          message: `The path "${path}" matches no request as it is meant: ${fault}`,
+          fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
+        };
+    }
+  for (const field of ["methods", "notMethods"] as const)
+    for (const [i, method] of entry[field].entries())
+      if (method !== method.toUpperCase())
+        yield {
+          at: [...at, field, i],
+          message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
+          fix: `Write ${method.toUpperCase()}.`,
+        };
+}
+
+function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator<IntentFault, undefined> {
+  const { expect, destinations } = entry;
+  if (expect !== "routed" && destinations.length > 0)
+    yield {
+      at: [...at, "destinations"],
+      message: `Destinations have a meaning only with expect: routed, and the entry expects ${expect}`,
+    };
+  if (expect !== "routed") return;
+  if (destinations.length === 0)
+    yield {
+      at: [...at, "expect"],
+      message: "The entry expects requests to be routed, and does not say where",
+      fix: "List the only destinations in destinations, such as subset: stable.",
+    };
+  if (spec.to.service === undefined)
+    yield { at: [...at, "expect"], message: "Only requests to a service are routed: the intent names none" };
+  const least = destinations.reduce((sum, { atLeast = 0 }) => sum + atLeast, 0);
+  if (least > 100)
+    yield { at: [...at, "destinations"], message: "The smallest shares of all destinations are more than 100 percent" };
+}
+
+/** `others` has a meaning only if some entry names somebody, and not everybody. */
+function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {
+  for (const [i, entry] of intent.spec.requests.entries()) {
+    const j = entry.from.findIndex((text) => callerIn(intent, text).kind === "others");
+    if (j < 0) continue;
+    const beside = entriesBeside(intent, entry).flatMap(({ from }) => from.map((text) => callerIn(intent, text).kind));
+    const named = new Set(beside.filter((kind) => kind !== "others" && kind !== "unknown"));
+    const at = ["spec", "requests", i, "from", j];
+    if (named.size === 0)
+      yield {
+        at,
+        message: "No other entry about the same names a caller, so there are no others",
+        fix: "Name those who are different in an entry of their own, or write mesh and outside for everybody.",
+      };
+    else if (named.has("mesh") && named.has("outside"))
+      yield {
+        at,
+        message: "Other entries about the same name mesh and outside, which is everybody, so there are no others",
+        fix: "Name fewer callers in the other entries, or remove this one.",
+      };
+  }
+}
+
+function* contradictions(intent: Intent): Generator<IntentFault, undefined> {
+  try {
+    for (const { earlier, later, request, caller } of contradictionsIn(intent, new Work(mostWork))) {
+      const other = intent.spec.requests[earlier];
+      if (other === undefined) continue;
+      const example = formatWrittenRequest(request);
+      yield {
+        at: ["spec", "requests", later],
+        message: `The entry contradicts another one ("${formatEntry(other)}"): both claim ${example} from ${formatCallerName(caller)}`,
+        fix: "Limit one of the two entries, such as with notMethods or notPaths, or name other callers.",
+      };
+    }
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    yield {
+      at: ["spec", "requests"],
+      message: "The intent has too many entries, values or patterns: it takes too much work to compare them",
+      fix: "Divide it into several intents.",
+      isGuess: true,
+    };
+  }
+}

@@ -1,0 +1,61 @@
+import { fact, type MeshView } from "../../view/view.ts";
+import { clusterIntentsOfNamespace, type Entry, type Intent, isAbout, isClusterWide } from "./intents.ts";
+import { type Targets, targetsIn, targetsOf } from "./targets.ts";
+import { stateOf, type Verdict, verdictReads, verdictsOf, type VerdictView } from "./verdicts.ts";
+
+/** An intent, and the part of what it is about that is looked at. Nothing is computed before it is asked for. */
+export class IntentJudgement {
+  readonly intent: Intent;
+  readonly targets: Targets;
+  readonly #mesh: VerdictView;
+
+  constructor(intent: Intent, targets: Targets, mesh: VerdictView) {
+    this.intent = intent;
+    this.targets = targets;
+    this.#mesh = mesh;
+  }
+
+  /** See verdictsOf. */
+  verdicts(): Generator<Verdict | undefined, undefined> {
+    return verdictsOf(this.intent, this.targets, this.#mesh);
+  }
+
+  stateOf(entry: Entry): Verdict["state"] {
+    return stateOf(entry, this.intent, this.targets, this.#mesh);
+  }
+}
+
+/** An intent, unless it is about the workloads of other namespaces. */
+export const ownJudgement = fact(
+  "ownJudgement",
+  "MeshwardIntent",
+  [...verdictReads],
+  (intent, mesh): readonly IntentJudgement[] =>
+    intent.spec.to.namespaces === undefined ? [new IntentJudgement(intent, targetsOf(intent, mesh), mesh)] : [],
+);
+
+/**
+ * A namespace, with the intents of the root namespace that are about it. So a change looks at one namespace, and the policies and
+ * exceptions of that namespace decide.
+ */
+export const clusterJudgements = fact(
+  "clusterJudgements",
+  "Namespace",
+  [...verdictReads, clusterIntentsOfNamespace],
+  (namespace, mesh): readonly IntentJudgement[] =>
+    mesh.related(clusterIntentsOfNamespace, namespace).flatMap((intent) => {
+      const is = isAbout(intent, namespace);
+      if (is === false || !isClusterWide(intent, mesh.settings)) return [];
+      const targets = targetsIn(namespace, intent, mesh);
+      if (targets.targets.length === 0) return [];
+      const unknown = `the labels of namespace ${namespace.metadata.name} are not known`;
+      return [new IntentJudgement(intent, is ? targets : { ...targets, unknown }, mesh)];
+    }),
+);
+
+/** The judgements about one subject of a rule. */
+export const judgementsOf = (
+  object: Intent | Parameters<typeof clusterJudgements.compute>[0],
+  mesh: MeshView<typeof ownJudgement | typeof clusterJudgements>,
+): readonly IntentJudgement[] =>
+  object.kind === "MeshwardIntent" ? mesh.get(ownJudgement, object) : mesh.get(clusterJudgements, object);

@@ -1,0 +1,141 @@
+import type { Path } from "../../kube/read.ts";
+import { nearest } from "../../text/nearest.ts";
+import type { MeshView } from "../../view/view.ts";
+import { anyPort, portsOf } from "../client-tls/destinations.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { selects } from "../objects/selectors.ts";
+import type { Target } from "../requests/question.ts";
+import { type Intent, namespaceOfIntent } from "./intents.ts";
+
+/** What `targetsOf` and `targetFaultOf` read. */
+export const targetReads = [namespaceOfIntent, servicesOfNamespace, workloadsOfNamespace] as const;
+type View = MeshView<(typeof targetReads)[number]>;
+
+/** What an intent is about, in the mesh. */
+export interface Targets {
+  readonly targets: readonly Target[];
+  /** Why nothing can be said, or not of everything; undefined: all targets are known. */
+  readonly unknown: string | undefined;
+}
+
+const nothing: Targets = { targets: [], unknown: undefined };
+
+/** The ports of the service or of the pods that an intent of one namespace names. */
+export function targetsOf(intent: Intent, mesh: View): Targets {
+  const [namespace] = mesh.related(namespaceOfIntent, intent);
+  const { service: name, workloads: labels, ports } = intent.spec.to;
+  if (namespace === undefined) return nothing;
+  if (name !== undefined) {
+    const service = serviceIn(namespace, name, mesh);
+    if (service === undefined) return { targets: [], unknown: missingService(namespace, name, mesh) };
+    return { targets: targetsAt(service, namespace, ports), unknown: undefined };
+  }
+  if (labels === undefined) return nothing;
+  const selected = workloadsIn(namespace, mesh).filter(({ pod }) => selects(labels, pod.labels));
+  mesh.visited(selected.length);
+  return targetsAmong(selected, namespace, ports, mesh);
+}
+
+/** The ports of every workload of a namespace that an intent of the root namespace is about. */
+export const targetsIn = (namespace: Namespace, intent: Intent, mesh: View): Targets =>
+  targetsAmong(workloadsIn(namespace, mesh), namespace, intent.spec.to.ports, mesh);
+
+/** Proxies of gateways are no targets: requests to them are those to what is behind them. */
+const workloadsIn = (namespace: Namespace, mesh: View): readonly Workload[] =>
+  mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+
+const serviceIn = (namespace: Namespace, name: string, mesh: View): Service | undefined =>
+  mesh.related(servicesOfNamespace, namespace).find(({ metadata }) => metadata.name === name);
+
+const missingService = ({ metadata }: Namespace, name: string, mesh: View): string =>
+  mesh.knowsAll("Service")
+    ? `there is no Service ${metadata.name}/${name}`
+    : `the Service ${metadata.name}/${name} is not known`;
+
+function targetsAt(service: Service, namespace: Namespace, wanted: Intent["spec"]["to"]["ports"]): readonly Target[] {
+  const { ports } = portsOf(service);
+  const chosen = wanted.length === 0 ? ports : ports.filter((port) => wanted.includes(port));
+  return chosen.map((port) => ({ kind: "service", service, namespace, port }));
+}
+
+/**
+ * Workloads by the ports at which requests reach them: those that are asked for, or those that their containers declare and
+ * one that stands for all others.
+ */
+function targetsAmong(
+  workloads: readonly Workload[],
+  namespace: Namespace,
+  wanted: Intent["spec"]["to"]["ports"],
+  mesh: View,
+): Targets {
+  const byPort = new Map<number, Workload[]>();
+  for (const workload of workloads)
+    for (const port of wanted.length > 0 ? wanted : portsOfPods(workload)) {
+      if (port === undefined) continue;
+      const there = byPort.get(port);
+      if (there === undefined) byPort.set(port, [workload]);
+      else there.push(workload);
+    }
+  const targets = [...byPort].map(([port, some]): Target => ({ kind: "workloads", workloads: some, namespace, port }));
+  return { targets, unknown: mesh.knowsAll("Workload") ? undefined : "not all workloads are known" };
+}
+
+const portsOfPods = ({ pod }: Workload): ReadonlySet<number | undefined> =>
+  new Set([...pod.ports.map(({ number }) => number), anyPort]);
+
+/** Something in the target of an intent that the mesh does not have. */
+export interface MissingTarget {
+  readonly at: Path;
+  readonly message: string;
+  /** The missing Service; undefined: the Service is there. */
+  readonly service: { readonly namespace: string; readonly name: string } | undefined;
+}
+
+/** What the target of an intent names and the mesh does not have, as far as it is known. */
+export function* missingTargets(intent: Intent, mesh: View): Generator<MissingTarget, undefined> {
+  const { service: name, workloads: labels, ports } = intent.spec.to;
+  const [namespace] = mesh.related(namespaceOfIntent, intent);
+  if (namespace === undefined) return;
+  const at = ["spec", "to"];
+  if (name !== undefined && mesh.knows("Service")) {
+    const service = serviceIn(namespace, name, mesh);
+    if (service === undefined) yield absentService(namespace, name, mesh);
+    else yield* missingPorts(service, ports);
+  }
+  if (labels !== undefined && mesh.knowsAll("Workload") && Object.keys(labels).length > 0) {
+    const isSelected = workloadsIn(namespace, mesh).some(({ pod }) => selects(labels, pod.labels));
+    if (!isSelected)
+      yield {
+        at: [...at, "workloads"],
+        message: `No workload in ${namespace.metadata.name} has the labels ${Object.entries(labels)
+          .map(([key, value]) => `${key}: ${value}`)
+          .join(", ")}`,
+        service: undefined,
+      };
+  }
+}
+
+function absentService(namespace: Namespace, name: string, mesh: View): MissingTarget {
+  const names = mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name);
+  const meant = nearest(name, names);
+  const hint = meant === undefined ? "" : `: did you mean "${meant}"?`;
+  const { name: home } = namespace.metadata;
+  return {
+    at: ["spec", "to", "service"],
+    message: `There is no Service "${name}" in ${home}${hint}`,
+    service: { namespace: home, name },
+  };
+}
+
+function* missingPorts(service: Service, ports: Intent["spec"]["to"]["ports"]): Generator<MissingTarget, undefined> {
+  const there = portsOf(service).ports;
+  for (const [i, port] of ports.entries())
+    if (port !== undefined && !there.includes(port))
+      yield {
+        at: ["spec", "to", "ports", i],
+        message: `Service ${service.metadata.name} has no port ${port}; its ports are ${there.join(", ")}`,
+        service: undefined,
+      };
+}

@@ -1,0 +1,143 @@
+import type { AnyObject } from "../../kube/object.ts";
+import type { MeshView } from "../../view/view.ts";
+import { everyRequest } from "../authorization/requests/boxes.ts";
+import { Undecided, Work } from "../authorization/requests/work.ts";
+import type { Outcome } from "../requests/outcome.ts";
+import { outcomesOf, requestReads } from "../requests/outcomes.ts";
+import type { Question, Target } from "../requests/question.ts";
+import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
+import { conditionsOf } from "../requests/written-requests.ts";
+import { callerReads, Callers, type Sending } from "./callers.ts";
+import { Expectation, type Finding } from "./expectations.ts";
+import { type Entry, type Intent, mostEntries } from "./intents.ts";
+import { targetReads, type Targets } from "./targets.ts";
+
+/** What `verdictsOf` reads. */
+export const verdictReads = [...requestReads, ...callerReads, ...targetReads] as const;
+export type VerdictView = MeshView<(typeof verdictReads)[number]>;
+
+/** Whether what an entry of an intent expects is so. */
+export interface Verdict extends Finding {
+  readonly entry: Entry;
+  /** Its position in `spec.requests`. */
+  readonly index: number;
+}
+
+/** The work for the requests of one entry, in compared values. */
+const mostWork = 200_000;
+
+/**
+ * Whether the entries of an intent hold for these targets, each as it is computed. Entries that intent-invalid reports as wrong are
+ * undecided. Yields nothing between the questions, so that a review can pause.
+ */
+export function* verdictsOf(
+  intent: Intent,
+  targets: Targets,
+  mesh: VerdictView,
+): Generator<Verdict | undefined, undefined> {
+  const callers = new Callers(intent, mesh);
+  for (const [index, entry] of intent.spec.requests.slice(0, mostEntries).entries())
+    yield* verdictOf({ entry, index }, { intent, targets, callers }, mesh);
+}
+
+/** The same for one entry. */
+export function stateOf(entry: Entry, intent: Intent, targets: Targets, mesh: VerdictView): Verdict["state"] {
+  const asked = { intent, targets, callers: new Callers(intent, mesh) };
+  for (const verdict of verdictOf({ entry, index: 0 }, asked, mesh)) if (verdict !== undefined) return verdict.state;
+  return "undecided";
+}
+
+/** Without these kinds, every answer would be a guess. What it means that others are unknown is part of the outcomes. */
+const needed = ["AuthorizationPolicy", "PeerAuthentication", "VirtualService", "DestinationRule"] as const;
+
+interface Asked {
+  readonly intent: Intent;
+  readonly targets: Targets;
+  readonly callers: Callers;
+}
+
+function* verdictOf(
+  { entry, index }: Pick<Verdict, "entry" | "index">,
+  { intent, targets, callers }: Asked,
+  mesh: VerdictView,
+): Generator<Verdict | undefined, undefined> {
+  const expectation = new Expectation(entry, intent, mesh.settings);
+  const unread = needed.find((kind) => !mesh.knows(kind));
+  if (unread !== undefined) {
+    expectation.unknown(`nothing is known of any ${unread}`);
+    yield { entry, index, ...expectation.finding };
+    return;
+  }
+  if (targets.targets.length === 0) expectation.unknown(targets.unknown ?? "nothing receives the requests");
+  else if (targets.unknown !== undefined) expectation.unknown(targets.unknown);
+  const sendings = callers.of(entry);
+  if (sendings.length === 0) expectation.unknown("nobody is left whom the entry is about");
+  for (const sending of sendings) {
+    if (expectation.isBroken) break;
+    if ("unknown" in sending) expectation.unknown(sending.unknown);
+    else yield* askAll(expectation, sending, targets.targets, mesh);
+  }
+  yield { entry, index, ...expectation.finding };
+}
+
+type Known = Exclude<Sending, { readonly unknown: string }>;
+
+function* askAll(
+  expectation: Expectation,
+  sending: Known,
+  targets: readonly Target[],
+  mesh: VerdictView,
+): Generator<undefined, undefined> {
+  for (const to of targets) yield* ask(expectation, sending, to, mesh);
+}
+
+function* ask(
+  expectation: Expectation,
+  sending: Known,
+  to: Target,
+  mesh: VerdictView,
+): Generator<undefined, undefined> {
+  if (expectation.isBroken) return;
+  const question = questionOf(expectation.entry, sending, to);
+  if (question === undefined) return;
+  if (typeof question === "string") {
+    expectation.unknown(question);
+    return;
+  }
+  for (const outcome of outcomesOf(question, mesh, mostWork)) {
+    expectation.add(outcome);
+    if (expectation.isBroken) return;
+  }
+  yield;
+}
+
+/** Undefined: no request meets the conditions. A string says why that is not known. */
+function questionOf(entry: Entry, { caller, identity }: Known, to: Target): Question | string | undefined {
+  try {
+    const requests = everyRequest.withAll([...identity, ...conditionsOf(entry)], new Work(mostWork));
+    return requests && { caller, to, requests };
+  } catch (error) {
+    if (error instanceof Undecided) return "the conditions of the entry take too much work";
+    throw error;
+  }
+}
+
+/** The objects that decide about an outcome: policies, routes and settings. */
+export function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
+  const last = authorization.at(-1);
+  const of = [
+    last?.by?.policy,
+    ...(last?.by === undefined ? (last?.policies.slice(0, mostNamed) ?? []) : []),
+    ...transport.flatMap(({ rule, mode }) => [rule, mode?.by]),
+    route.virtualService,
+    ...(destination?.rules ?? []),
+  ];
+  return [...new Set(of.filter((object) => object !== undefined))];
+}
+const mostNamed = 3;
+
+/** Why an entry does not hold, or why that is not known, as a sentence without a full stop. */
+export function formatVerdict({ outcome, how, because }: Verdict, tense: Tense): string {
+  if (outcome === undefined) return because ?? "";
+  return how === undefined ? formatOutcome(outcome, tense) : `${formatExample(outcome)} ${tense} ${how}`;
+}

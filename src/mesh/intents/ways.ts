@@ -1,0 +1,136 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { type Index, index, type Relation, relation } from "../../view/view.ts";
+import { customPoliciesOfNamespace } from "../authorization/custom-authorization.ts";
+import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
+import { gatewaysOfNamespace } from "../membership/gateways.ts";
+import { workloadsOfNamespace } from "../membership/workloads.ts";
+import { peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { namespaceByName, namespaceByNameAndRoot, serviceByName } from "../objects/indexes.ts";
+import {
+  envoyFiltersOver,
+  requestAuthenticationsOver,
+  trafficExtensionsOver,
+  wasmPluginsOver,
+} from "../requests/attachments.ts";
+import { destinationRulesOfService } from "../requests/destinations.ts";
+import { namespaceOfWaypoint } from "../requests/enforcement.ts";
+import { ingressWorkloads } from "../requests/ingress.ts";
+import { virtualServicesOfService } from "../requests/routes.ts";
+import { namespacesApartOfDestinationRule, namespacesOfVirtualService } from "../requests/sources.ts";
+import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
+import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import { delegatesOfRoot } from "../traffic/virtual-service-clients.ts";
+import { trafficOf } from "../traffic/virtual-services.ts";
+import { routesOfParentService } from "../gateways/routes.ts";
+import { waypointOfNamespace, waypointOfService, waypointOfWorkload } from "../waypoints/bindings.ts";
+import { ingressGatewaysOfIntent, ingressWorkloadsOfIntent } from "./callers.ts";
+import { callersOfIntent, clusterIntentsOfNamespace, type Intent, namespaceOfIntent } from "./intents.ts";
+
+// The relations by which a change reaches intents. What becomes of a request is composed of so many facts that their relations
+// together lead through the namespaces from almost every object to almost every intent. Here, a namespace is an end: what is in it
+// leads to the intents about it, to those that name it, and to the VirtualServices and gateways by which requests get there.
+
+/** The namespaces that an intent is about, or whose callers it names. */
+const homesOf = (intent: Intent, settings: MeshSettings): ReadonlySet<string> =>
+  new Set([...namespaceOfIntent.from.keys(intent, settings), ...callersOfIntent.from.keys(intent, settings)]);
+const homes = index("MeshwardIntent", homesOf);
+const homesAndRoot = index("MeshwardIntent", (intent, settings) =>
+  new Set(homesOf(intent, settings)).add(settings.rootNamespace),
+);
+
+/** The namespaces, other than that of the only host, in which a VirtualService has destinations or distinguishes clients. */
+const otherHomesOfVirtualService = index("VirtualService", (virtualService, settings) => {
+  const { metadata, spec } = virtualService;
+  const namespaceOf = (host: string) =>
+    namespaceOfHost(fullHost(host, metadata.namespace, settings.domain), settings.domain);
+  const found = new Set(namespacesOfVirtualService.from.keys(virtualService, settings));
+  for (const { destination } of trafficOf(virtualService)) {
+    const namespace = namespaceOf(destination.host);
+    if (namespace !== undefined) found.add(namespace);
+  }
+  return withoutOnly(found, spec.hosts, namespaceOf);
+});
+const otherHomesOfDestinationRule = index("DestinationRule", (rule, settings) =>
+  withoutOnly(new Set(namespacesApartOfDestinationRule.from.keys(rule, settings)), [rule.spec.host], (host) =>
+    namespaceOfHost(fullHost(host, rule.metadata.namespace, settings.domain), settings.domain),
+  ),
+);
+
+/** Intents about a service of the only namespace know what is in it. */
+function withoutOnly(
+  found: Set<string>,
+  hosts: readonly string[],
+  namespaceOf: (host: string) => string | undefined,
+): ReadonlySet<string> {
+  const of = new Set(hosts.map((host) => (isWildcard(host) ? undefined : namespaceOf(host))));
+  const [only] = of;
+  if (of.size === 1 && only !== undefined) found.delete(only);
+  return found;
+}
+
+const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
+/** Gateways by which requests come in, by their namespaces. */
+const ingressByNamespace = index("Workload", (workload, settings) =>
+  [...ingressWorkloads.keys(workload, settings)].length === 0 ? [] : [workload.metadata.namespace],
+);
+
+const pods = { workloads: workloadsOfNamespace.to, gateways: gatewaysOfNamespace.to } as const;
+/** What decides about the proxies of a namespace, in it or in the root namespace. */
+const policies = {
+  peerAuthentications: peerAuthenticationsOfNamespace.to,
+  authorizationPolicies: enforcedPoliciesOfNamespace.to,
+  customPolicies: customPoliciesOfNamespace.to,
+  envoyFilters: envoyFiltersOver.to,
+  wasmPlugins: wasmPluginsOver.to,
+  trafficExtensions: trafficExtensionsOver.to,
+  requestAuthentications: requestAuthenticationsOver.to,
+} as const;
+const clients = { namespaces: namespaceByName, sidecars: sidecarsOfNamespace.to } as const;
+
+const to = (from: Index, name: string, ends: Readonly<Record<string, Index>>): readonly Relation[] =>
+  Object.entries(ends).map(([end, of]) => relation(`${end}${name}`, from, of));
+
+const ofIntents = [
+  ...to(homes, "OfIntentHomes", pods),
+  ...to(homesAndRoot, "OfIntentHomesAndRoot", { ...policies, ...clients }),
+  relation(
+    "serviceOfIntent",
+    index("MeshwardIntent", ({ metadata, spec }) =>
+      spec.to.service === undefined ? [] : [`${metadata.namespace}/${spec.to.service}`],
+    ),
+    serviceByName,
+  ),
+  ingressWorkloadsOfIntent,
+  ingressGatewaysOfIntent,
+  ...to(ingressByNamespace, "OfIngress", clients),
+];
+const ofRoutes = [
+  destinationRulesOfService,
+  serviceEntriesBesideService,
+  virtualServicesOfService,
+  routesOfParentService,
+  delegatesOfRoot,
+  servicesOfVirtualService,
+  entriesOfVirtualService,
+  ...to(otherHomesOfVirtualService, "OfVirtualService", { ...pods, ...policies, ...clients }),
+  ...to(otherHomesOfDestinationRule, "OfDestinationRule", { workloads: pods.workloads, ...clients }),
+];
+const ofWaypoints = [
+  waypointOfService,
+  waypointOfNamespace,
+  waypointOfWorkload,
+  namespaceOfWaypoint,
+  ...to(gatewayByNamespace, "OfGateway", policies),
+];
+/** An intent of the root namespace is judged in each namespace. */
+const ofNamespaces = [
+  clusterIntentsOfNamespace,
+  workloadsOfNamespace,
+  gatewaysOfNamespace,
+  ...to(namespaceByNameAndRoot, "OverNamespace", policies),
+];
+
+/** By which a change reaches intents, and namespaces that intents of the root namespace are about. */
+export const waysToIntents: readonly Relation[] = [...ofIntents, ...ofRoutes, ...ofWaypoints, ...ofNamespaces];

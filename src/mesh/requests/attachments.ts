@@ -1,0 +1,169 @@
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
+import { policyScope, type ProxyScope } from "../authorization/proxy-attachments.ts";
+import { namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import { SelectorGroups } from "../objects/selector-groups.ts";
+
+type Labels = Readonly<Record<string, string>>;
+type EnvoyFilter = ObjectOf<"EnvoyFilter">;
+type Plugin = ObjectOf<"WasmPlugin"> | ObjectOf<"TrafficExtension">;
+type RequestAuthentication = ObjectOf<"RequestAuthentication">;
+type Attaching = EnvoyFilter | Plugin | RequestAuthentication;
+
+/** A namespace and the EnvoyFilters in it and in the root namespace that may change how its proxies decide about requests. */
+export const envoyFiltersOver = relation(
+  "envoyFiltersOver",
+  namespaceByNameAndRoot,
+  index("EnvoyFilter", (filter, settings) =>
+    isServed(filter, settings) && touchesDecisions(filter) ? [filter.metadata.namespace] : [],
+  ),
+);
+/** A namespace and the WasmPlugins in it and in the root namespace. */
+export const wasmPluginsOver = relation(
+  "wasmPluginsOver",
+  namespaceByNameAndRoot,
+  index("WasmPlugin", (plugin, settings) => (isServed(plugin, settings) ? [plugin.metadata.namespace] : [])),
+);
+/** A namespace and the TrafficExtensions in it and in the root namespace. */
+export const trafficExtensionsOver = relation(
+  "trafficExtensionsOver",
+  namespaceByNameAndRoot,
+  index("TrafficExtension", (plugin, settings) => (isServed(plugin, settings) ? [plugin.metadata.namespace] : [])),
+);
+/** A namespace and the RequestAuthentications in it and in the root namespace. */
+export const requestAuthenticationsOver = relation(
+  "requestAuthenticationsOver",
+  namespaceByNameAndRoot,
+  index("RequestAuthentication", (authentication, settings) =>
+    isServed(authentication, settings) && authentication.spec.jwtRules.length > 0
+      ? [authentication.metadata.namespace]
+      : [],
+  ),
+);
+
+/** Patches of clusters and of the bootstrap configuration do not touch the filters of requests that arrive. */
+const elsewhere: ReadonlySet<string> = new Set(["CLUSTER", "BOOTSTRAP", "SIDECAR_OUTBOUND"]);
+const touching = new WeakMap<EnvoyFilter, boolean>();
+
+function touchesDecisions(filter: EnvoyFilter): boolean {
+  let known = touching.get(filter);
+  if (known === undefined) touching.set(filter, (known = filter.spec.configPatches.some(isTouching)));
+  return known;
+}
+
+/** A patch is kept as JSON text. One that cannot be read is taken to touch everything. */
+function isTouching(patch: string): boolean {
+  try {
+    const { applyTo, match } = JSON.parse(patch) as { applyTo?: string; match?: { context?: string } };
+    return !elsewhere.has(applyTo ?? "") && !elsewhere.has(match?.context ?? "");
+  } catch {
+    return true;
+  }
+}
+
+const scopeOf = (object: Attaching): ProxyScope =>
+  object.kind === "EnvoyFilter"
+    ? { labels: object.spec.workloadSelector?.labels ?? {}, targetRefs: object.spec.targetRefs }
+    : policyScope(object.spec);
+
+/** Objects of one namespace and of the root namespace by the proxies that they are attached to. */
+class Attached {
+  readonly #selecting: SelectorGroups<Attaching>;
+  readonly #targeting: readonly Attaching[];
+  readonly #settings: MeshSettings;
+
+  constructor(all: readonly Attaching[], settings: MeshSettings) {
+    const scoped = all.map((object) => [scopeOf(object), object] as const);
+    this.#selecting = new SelectorGroups(
+      scoped.flatMap(([{ labels, targetRefs }, object]) => (targetRefs.length > 0 ? [] : [[labels, object] as const])),
+    );
+    this.#targeting = scoped.flatMap(([{ targetRefs }, object]) => (targetRefs.length > 0 ? object : []));
+    this.#settings = settings;
+  }
+
+  /** One that is attached to pods with these labels, or to this gateway. */
+  first(labels: Labels, gateway: GatewayTarget | undefined): Attaching | undefined {
+    if (gateway === undefined) return this.#selecting.selecting(labels)[0]?.members[0];
+    const selecting = gateway.isWaypoint ? [] : this.#selecting.selecting(labels).flatMap(({ members }) => members);
+    return (
+      selecting[0] ?? this.#targeting.find((object) => attachesToGateway(asPolicy(object), gateway, this.#settings))
+    );
+  }
+
+  /** One that targets a Service of the namespace. */
+  forService(name: string): Attaching | undefined {
+    return this.#targeting.find((object) =>
+      scopeOf(object).targetRefs.some(
+        (ref) => ref.kind === "Service" && ["", "core"].includes(ref.group) && ref.name === name,
+      ),
+    );
+  }
+}
+
+/** attachesToGateway reads nothing of a policy but its metadata and its scope. */
+const asPolicy = (object: Attaching): AuthorizationPolicy =>
+  ({ metadata: object.metadata, spec: { ...scopeOf(object), selector: undefined } }) as unknown as AuthorizationPolicy;
+
+/** What is attached to the proxies of a namespace beside its policies. */
+export class ProxyAttachments {
+  readonly #filters: Attached;
+  readonly #tokens: Attached;
+  readonly #knowsTokens: boolean;
+
+  constructor(
+    filters: readonly Attaching[],
+    tokens: readonly RequestAuthentication[],
+    of: { readonly settings: MeshSettings; readonly knowsTokens: boolean },
+  ) {
+    this.#filters = new Attached(filters, of.settings);
+    this.#tokens = new Attached(tokens, of.settings);
+    this.#knowsTokens = of.knowsTokens;
+  }
+
+  /**
+   * Whether a proxy validates tokens. Without a RequestAuthentication no request has a principal or claims, whatever token it
+   * carries (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter).
+   */
+  readsTokens(labels: Labels, gateway: GatewayTarget | undefined): boolean {
+    return !this.#knowsTokens || this.#tokens.first(labels, gateway) !== undefined;
+  }
+  readsTokensForService(name: string): boolean {
+    return !this.#knowsTokens || this.#tokens.forService(name) !== undefined;
+  }
+
+  /** Why it is not certain how a proxy decides; undefined: it is. */
+  unclear(labels: Labels, gateway: GatewayTarget | undefined): string | undefined {
+    return because(this.#filters.first(labels, gateway));
+  }
+  unclearForService(name: string): string | undefined {
+    return because(this.#filters.forService(name));
+  }
+}
+
+function because(object: Attaching | undefined): string | undefined {
+  if (object === undefined) return undefined;
+  if (object.kind === "EnvoyFilter")
+    return `${idOf(object)} patches the filters of this proxy, so that it may decide otherwise`;
+  return `${idOf(object)} runs in this proxy, and may refuse requests or change them`;
+}
+
+/** What is attached to the proxies of a namespace beside its policies: filters, plugins, and the validation of tokens. */
+export const attachments = fact(
+  "attachments",
+  "Namespace",
+  [envoyFiltersOver, wasmPluginsOver, trafficExtensionsOver, requestAuthenticationsOver],
+  (namespace, mesh) =>
+    new ProxyAttachments(
+      [
+        ...mesh.related(envoyFiltersOver, namespace),
+        ...mesh.related(wasmPluginsOver, namespace),
+        ...mesh.related(trafficExtensionsOver, namespace),
+      ],
+      mesh.related(requestAuthenticationsOver, namespace),
+      { settings: mesh.settings, knowsTokens: mesh.knowsAll("RequestAuthentication") },
+    ),
+);

@@ -1,0 +1,67 @@
+import type { MeshView } from "../../view/view.ts";
+import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { fitAt } from "../client-tls/requests.ts";
+import type { Sender } from "../membership/clients.ts";
+import type { readers } from "../membership/control-plane.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload } from "../membership/workloads.ts";
+import { disabledBy, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { mtlsOfWorkload, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
+import { idOf } from "../../kube/identity.ts";
+import { unknownCapture } from "./enforcement.ts";
+import type { TransportOutcome } from "./outcome.ts";
+
+/** The connections to the pods of one namespace. */
+export class Connections {
+  readonly #namespace: Namespace;
+  readonly #mtls: NamespaceMtls;
+  readonly #autoMtls: boolean;
+  readonly #servers = new Map<Workload, WorkloadMtls>();
+
+  constructor(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof readers>) {
+    this.#namespace = namespace;
+    this.#mtls = mtlsOf(namespace, mesh);
+    this.#autoMtls = mesh.settings.autoMtls;
+  }
+
+  /** Whether the port of a pod bypasses the mesh. */
+  isBypassed(workload: Workload, port: number): boolean {
+    return this.#serverOf(workload).at(port).passedBy !== undefined;
+  }
+
+  /** The TLS of a connection from a client to a port of a pod. */
+  to(workload: Workload, port: number, sender: Sender, choice: ClientTlsChoice): TransportOutcome {
+    const server = this.#serverOf(workload);
+    const at = server.at(port);
+    const sent = this.#sentBy(sender, choice);
+    const mode = at.passedBy === undefined ? weakestOf(at.byPlane.map((one) => one.mode)) : undefined;
+    const of = { to: "workload", tls: sent.tls, mode, rule: sent.rule, waypoint: undefined } as const;
+    if (isProxy(workload)) return { ...of, result: "undecided", because: "the Gateway of the proxy sets its TLS" };
+    if (server.capture === "unknown") return { ...of, result: "undecided", because: unknownCapture(this.#namespace) };
+    const { fit } = fitAt({ sender, tls: sent.tls }, server, at, this.#autoMtls);
+    if (fit !== "passed on") return { ...of, result: fit, because: fit === "refused" ? undefined : sent.because };
+    return { ...of, result: "undecided", because: "the application itself has to terminate the TLS of the client" };
+  }
+
+  /** A client without a proxy sends plaintext, and one of ztunnel HBONE. */
+  #sentBy(sender: Sender, { tls, rule }: ClientTlsChoice): Pick<TransportOutcome, "tls" | "rule" | "because"> {
+    if (sender === "nothing") return { tls: "plaintext", rule: undefined, because: undefined };
+    if (sender === "ztunnel") return { tls: "auto", rule: undefined, because: undefined };
+    const disabled = tls === "auto" ? disabledBy(this.#mtls) : undefined;
+    if (disabled === undefined) return { tls, rule, because: undefined };
+    return {
+      tls: "plaintext",
+      rule: undefined,
+      because: `${idOf(disabled)} sets mode DISABLE for the namespace, so that there is no auto mTLS`,
+    };
+  }
+
+  #serverOf(workload: Workload): WorkloadMtls {
+    let server = this.#servers.get(workload);
+    if (server === undefined) {
+      server = mtlsOfWorkload(workload, this.#namespace, this.#mtls);
+      this.#servers.set(workload, server);
+    }
+    return server;
+  }
+}

@@ -1,0 +1,173 @@
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import {
+  customAuthorization,
+  customLevels,
+  hasCustomPolicies,
+  readsCustomAuthorization,
+} from "../authorization/custom-authorization.ts";
+import { authorization, type Gateway, type NamespaceAuthorization } from "../authorization/effective-authorization.ts";
+import type { Applied } from "../authorization/requests/applied.ts";
+import type { Place } from "../authorization/requests/matches.ts";
+import { captureOf } from "../membership/capture.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
+import type { WaypointBinding } from "../waypoints/bindings.ts";
+import type { Enforcement } from "./decisions.ts";
+import { attachments, type ProxyAttachments } from "./attachments.ts";
+import type { EnforcementPoint } from "./outcome.ts";
+
+/** What decides about requests at one place. */
+export interface Guard {
+  /** Undefined: nothing enforces policies there. */
+  readonly enforcement: Enforcement | undefined;
+  /** False: no token is validated there, so that callers have none, whatever they send. */
+  readonly readsTokens: boolean;
+  /** What makes every decision of policies uncertain; undefined: nothing. */
+  readonly unclear: string | undefined;
+}
+
+/** A gateway and its namespace. */
+export const namespaceOfWaypoint = relation(
+  "namespaceOfWaypoint",
+  index("KubernetesGateway", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+
+/** The CUSTOM policies of a namespace; undefined: there are none. */
+export const customPolicies = fact("customPolicies", "Namespace", readsCustomAuthorization, (namespace, mesh) =>
+  hasCustomPolicies(mesh.get(customLevels, namespace)) ? customAuthorization(namespace, mesh) : undefined,
+);
+
+/** What `Guards` reads. */
+export const guardReads = [authorization, customPolicies, attachments] as const;
+
+/** The guards of the workloads of a namespace. Workloads with the same policies share one. */
+export class Guards {
+  readonly #namespace: Namespace;
+  readonly #authorization: NamespaceAuthorization;
+  readonly #custom: NamespaceAuthorization | undefined;
+  readonly #attached: ProxyAttachments;
+  readonly #shared = new Map<unknown, Map<unknown, Map<string, Guard>>>();
+
+  constructor(namespace: Namespace, mesh: MeshView<(typeof guardReads)[number]>) {
+    this.#namespace = namespace;
+    this.#authorization = mesh.get(authorization, namespace);
+    this.#custom = mesh.get(customPolicies, namespace);
+    this.#attached = mesh.get(attachments, namespace);
+  }
+
+  /** At the workload itself. `isBypassed`: the port bypasses the mesh. */
+  ofWorkload(workload: Workload, protocol: Exclude<Place, "ztunnel">, isBypassed: boolean): Guard {
+    const gateway = this.#gatewayOf(workload);
+    if (gateway !== undefined || isProxy(workload)) return this.#ofGateway(workload, gateway, protocol);
+    const capture = captureOf(workload, this.#namespace);
+    if (isBypassed || capture === "none") return unguarded;
+    if (capture === "unknown") return { ...unguarded, unclear: unknownCapture(this.#namespace) };
+    const applied = this.#authorization.appliedTo(workload);
+    if (capture === "ambient") return this.#sharedBy(applied, undefined, atZtunnel);
+    const { labels } = workload.pod;
+    return this.#sharedBy(applied, this.#custom?.appliedTo(workload), {
+      at: "sidecar",
+      place: protocol,
+      readsTokens: this.#attached.readsTokens(labels, undefined),
+      unclear: this.#attached.unclear(labels, undefined),
+    });
+  }
+
+  #ofGateway(workload: Workload, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
+    const of = (authorization: NamespaceAuthorization) =>
+      gateway === undefined ? authorization.appliedTo(workload) : authorization.appliedToGateway(gateway);
+    const { labels } = workload.pod;
+    return this.#sharedBy(of(this.#authorization), this.#custom && of(this.#custom), {
+      at: "gateway",
+      place,
+      readsTokens: this.#attached.readsTokens(labels, gateway),
+      unclear: this.#attached.unclear(labels, gateway),
+    });
+  }
+
+  #gatewayOf(workload: Workload): Gateway | undefined {
+    return this.#authorization.gateways.find(({ name }) => name === workload.pod.labels[gatewayNameLabel]);
+  }
+
+  #sharedBy(
+    applied: Applied,
+    asked: Applied | undefined,
+    of: { readonly at: EnforcementPoint; readonly place: Place } & Pick<Guard, "readsTokens" | "unclear">,
+  ): Guard {
+    const byLists = this.#shared.get(applied.lists) ?? new Map<unknown, Map<string, Guard>>();
+    this.#shared.set(applied.lists, byLists);
+    const byCustom = byLists.get(asked?.lists) ?? new Map<string, Guard>();
+    byLists.set(asked?.lists, byCustom);
+    const key = JSON.stringify(of);
+    let guard = byCustom.get(key);
+    if (guard === undefined) byCustom.set(key, (guard = guardOf(applied, asked, of)));
+    return guard;
+  }
+}
+
+const atZtunnel = { at: "ztunnel", place: "ztunnel", readsTokens: false, unclear: undefined } as const;
+const unguarded: Guard = { enforcement: undefined, readsTokens: true, unclear: undefined };
+
+export const unknownCapture = ({ metadata: { name } }: Namespace): string =>
+  `the labels of namespace ${name} are not known, so that its pods may have sidecars, be ambient, or neither`;
+
+function guardOf(
+  applied: Applied,
+  asked: Applied | undefined,
+  { at, place, ...rest }: { readonly at: EnforcementPoint; readonly place: Place } & Omit<Guard, "enforcement">,
+): Guard {
+  const hasCustom = asked?.lists.some(({ policies }) => policies.length > 0) === true;
+  return {
+    ...rest,
+    enforcement: { at, applied: { ...applied, place }, custom: hasCustom ? { ...asked, place } : undefined },
+  };
+}
+
+/** What a waypoint enforces for a Service, or for pods: the policies that target the Service, the waypoint, or its class. */
+export function guardAtWaypoint(
+  { name, namespace }: { readonly name: string | undefined; readonly namespace: Namespace },
+  binding: WaypointBinding,
+  protocol: Exclude<Place, "ztunnel">,
+  mesh: MeshView<(typeof guardReads)[number] | typeof namespaceOfWaypoint>,
+): Guard | undefined {
+  const at = binding.gateway && mesh.related(namespaceOfWaypoint, binding.gateway)[0];
+  if (at === undefined) return undefined;
+  const [here, there] = [mesh.get(authorization, namespace), mesh.get(authorization, at)];
+  const waypoint = gatewayNamed(binding, there);
+  const joined = (own: NamespaceAuthorization | undefined, of: NamespaceAuthorization | undefined): Applied => ({
+    place: protocol,
+    settings: mesh.settings,
+    lists: [
+      ...((name === undefined ? undefined : own?.targetingService(name, waypoint.controlPlane)) ?? []),
+      ...(of?.appliedToGateway(waypoint).lists ?? []),
+    ],
+  });
+  const asked = joined(mesh.get(customPolicies, namespace), mesh.get(customPolicies, at));
+  const attached = mesh.get(attachments, at);
+  const ofService = mesh.get(attachments, namespace);
+  return guardOf(joined(here, there), asked, {
+    at: "waypoint",
+    place: protocol,
+    readsTokens: attached.readsTokens({}, waypoint) || (name !== undefined && ofService.readsTokensForService(name)),
+    unclear: attached.unclear({}, waypoint) ?? (name === undefined ? undefined : ofService.unclearForService(name)),
+  });
+}
+
+/** Classes of other vendors can be waypoints, too. */
+function gatewayNamed(
+  { named }: WaypointBinding,
+  { gateways, controlPlaneOfWaypoint }: NamespaceAuthorization,
+): Gateway {
+  const known = gateways.find(({ name }) => name === named.name);
+  return (
+    known ?? {
+      id: `Gateway ${named.namespace}/${named.name}`,
+      ...named,
+      isWaypoint: true,
+      controlPlane: controlPlaneOfWaypoint,
+    }
+  );
+}

@@ -1,0 +1,357 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import type { Box } from "../authorization/requests/boxes.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import { Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
+import type { Work } from "../authorization/requests/work.ts";
+import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { readers } from "../membership/control-plane.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { declaredProtocol } from "../membership/service-protocol.ts";
+import type { Service } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { ingressUseWaypoint } from "../objects/labels.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isUsable,
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointBindingOfWorkload,
+  waypointOfService,
+  waypointOfWorkload,
+} from "../waypoints/bindings.ts";
+import { Connections } from "./connections.ts";
+import { decisionsOf } from "./decisions.ts";
+import type { Backend } from "./destinations.ts";
+import { type Guard, guardAtWaypoint, guardReads, Guards, namespaceOfWaypoint } from "./enforcement.ts";
+import type {
+  AuthorizationOutcome,
+  Outcome,
+  Result,
+  RouteDestination,
+  RouteOutcome,
+  Source,
+  TransportOutcome,
+} from "./outcome.ts";
+import type { Target } from "./question.ts";
+import { routed, type Routed, routeReads } from "./routes.ts";
+import { rewritten, ServerView, withoutTokens } from "./server-view.ts";
+import { identityIn } from "./sources.ts";
+
+/** What `Journey` reads. */
+export const journeyReads = [
+  ...routeReads,
+  ...guardReads,
+  namespaceOfWaypoint,
+  peerAuthenticationsOfNamespace,
+  readers,
+  waypointBinding,
+  waypointOfService,
+  waypointOfWorkload,
+] as const;
+type View = MeshView<(typeof journeyReads)[number]>;
+
+const unrouted: RouteOutcome = {
+  result: "arrives",
+  host: undefined,
+  virtualService: undefined,
+  route: undefined,
+  destinations: [],
+  because: undefined,
+};
+
+export const undecided = (box: Box, source: Source, because: string): Outcome => ({
+  result: "undecided",
+  requests: box,
+  example: box.example,
+  source,
+  route: { ...unrouted, result: "undecided", because },
+  destination: undefined,
+  workloads: [],
+  transport: [],
+  authorization: [],
+});
+/** What has happened to requests on their way. */
+interface Way {
+  /** As their callers send them. */
+  readonly box: Box;
+  readonly view: ServerView;
+  readonly route: RouteOutcome;
+  readonly destination: RouteDestination | undefined;
+  readonly transport: readonly TransportOutcome[];
+  readonly authorization: readonly AuthorizationOutcome[];
+}
+
+/** Pods with the same connection and the same guard. */
+interface Pods {
+  readonly workloads: Workload[];
+  readonly port: number;
+  readonly transport: TransportOutcome;
+  readonly guard: Guard;
+}
+
+/** The way of the requests of one source. */
+export class Journey {
+  readonly #source: Source;
+  readonly #mesh: View;
+  readonly #work: Work;
+  readonly #guards = new Map<Namespace, Guards>();
+  readonly #connections = new Map<Namespace, Connections>();
+
+  constructor(source: Source, mesh: View, work: Work) {
+    this.#source = source;
+    this.#mesh = mesh;
+    this.#work = work;
+  }
+
+  *to(target: Target, box: Box): Generator<Outcome, undefined> {
+    const start: Way = {
+      box,
+      view: new ServerView(),
+      route: unrouted,
+      destination: undefined,
+      transport: [],
+      authorization: [],
+    };
+    if (target.kind === "workloads") yield* this.#toPods(start, target);
+    else yield* this.#toService(start, target);
+  }
+
+  *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
+    const bindingOf = (workload: Workload): WaypointBinding | undefined =>
+      this.#source.sender === "ztunnel" ? waypointBindingOfWorkload(workload, namespace, this.#mesh) : undefined;
+    const bound = Map.groupBy(workloads, (workload) => {
+      const binding = bindingOf(workload);
+      return isUsable(binding) ? formatWaypoint(binding.named) : "";
+    });
+    for (const [waypoint, some] of bound) {
+      const pods = some.map((workload) => ({ workload, port }));
+      const backend: Backend = { service: undefined, namespace, protocol: "http", pods };
+      const binding = waypoint === "" ? undefined : some.map(bindingOf)[0];
+      const arrive = (next: Way, client: Source) => this.#arrive(next, backend, client, { tls: "auto" });
+      if (binding === undefined) yield* arrive(way, this.#source);
+      else yield* this.#throughWaypoint(way, binding, backend, arrive);
+    }
+  }
+
+  *#toService(way: Way, { service, namespace, port }: Target & { kind: "service" }): Generator<Outcome, undefined> {
+    const binding = this.#usesWaypoint(service, namespace)
+      ? waypointBindingOfService(service, namespace, this.#mesh)
+      : undefined;
+    if (!isUsable(binding)) {
+      yield* this.#route(way, { service, port }, this.#source, false);
+      return;
+    }
+    const declared = service.spec.ports.find((one) => one.port === port);
+    const protocol = declared !== undefined && declaredProtocol(declared) === "TCP" ? "tcp" : "http";
+    const front: Backend = { service, namespace, protocol, pods: [] };
+    yield* this.#throughWaypoint(way, binding, front, (next, client) =>
+      this.#route(next, { service, port }, client, true),
+    );
+  }
+
+  /** ztunnel sends requests for a Service to its waypoint, and gateways do if a label says so; sidecars do not (Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint). */
+  #usesWaypoint(service: Service, namespace: Namespace): boolean {
+    const { sender, isGateway } = this.#source;
+    const label = service.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
+    return sender === "ztunnel" || (isGateway && isTrueText(label));
+  }
+
+  #waypoint({ named, gateway }: WaypointBinding): Source {
+    const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
+    const [at] = gateway === undefined ? [] : this.#mesh.related(namespaceOfWaypoint, gateway);
+    const identity = [identityIn(this.#mesh.settings, namespace, serviceAccount)];
+    return { sender: "proxy", namespace: at, labels: {}, workloads: [], isGateway: false, identity };
+  }
+
+  /** What a waypoint denies, and what becomes of the requests that it lets through: `go` sends them on. */
+  *#throughWaypoint(
+    way: Way,
+    binding: WaypointBinding,
+    { service, namespace, protocol }: Backend,
+    go: (way: Way, client: Source) => Iterable<Outcome>,
+  ): Generator<Outcome, undefined> {
+    const guard = guardAtWaypoint({ name: service?.metadata.name, namespace }, binding, protocol, this.#mesh);
+    const there = { ...way, transport: [...way.transport, { ...toWaypoint, waypoint: binding }] };
+    if (guard === undefined) {
+      const because = `waypoint ${formatWaypoint(binding.named)} is not known to the mesh`;
+      yield { ...undecided(way.box, this.#source, because), transport: there.transport };
+      return;
+    }
+    const client = this.#waypoint(binding);
+    for (const next of this.#decided(there, guard, [])) {
+      const isDenied = next.authorization.at(-1)?.result === "denied";
+      // What follows sees the waypoint as its client, and neither the identity nor the address of the caller.
+      const view = next.view.with(client.identity, ["source.ip", "remote.ip"]);
+      if (isDenied) yield this.#outcome("denied", next, []);
+      else yield* go({ ...next, view }, client);
+    }
+  }
+
+  *#route(
+    way: Way,
+    to: { readonly service: Service; readonly port: number },
+    client: Source,
+    isWaypoint: boolean,
+  ): Generator<Outcome, undefined> {
+    for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#work)) {
+      if (one.arrivals.length === 0) {
+        const result = one.route.result === "undecided" ? "undecided" : "nowhere";
+        yield this.#outcome(result, { ...way, box: one.box, route: one.route }, []);
+      }
+      yield* this.#alongRoute(way, one, client);
+    }
+  }
+
+  *#alongRoute(
+    way: Way,
+    { box, route, arrivals, rewrite, isPassedThrough }: Routed,
+    client: Source,
+  ): Generator<Outcome, undefined> {
+    const sender: Source = isPassedThrough ? { ...client, sender: "nothing" } : client;
+    for (const { destination, backend, isUnknown, tls } of arrivals) {
+      const next = { ...way, box, route, destination, view: rewritten(way.view, rewrite, box) };
+      if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
+      else yield* this.#arrive(next, backend, sender, tls);
+    }
+  }
+
+  /** The outcomes at pods. `client`: who connects to them, the source itself or a waypoint. */
+  *#arrive(way: Way, backend: Backend, client: Source, tls: ClientTlsChoice): Generator<Outcome, undefined> {
+    for (const pods of this.#podsAlike(backend, client, tls)) {
+      const next = { ...way, transport: [...way.transport, pods.transport] };
+      if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
+      else yield* this.#atPods(next, pods);
+    }
+  }
+
+  *#atPods(way: Way, { transport, guard, workloads, port }: Pods): Generator<Outcome, undefined> {
+    const hasIdentity = transport.result === "mtls";
+    const fixed: Clauses = [
+      { attribute: "port", values: new Texts([[String(port)]]), not: false },
+      ...(hasIdentity ? [] : [{ attribute: "identity", values: absent, not: false } as const]),
+    ];
+    for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
+  }
+
+  #podsAlike({ namespace, protocol, pods }: Backend, client: Source, tls: ClientTlsChoice): Iterable<Pods> {
+    const [guards, connections] = [this.#guardsOf(namespace), this.#connectionsTo(namespace)];
+    const found = new Map<Guard, Map<string, Pods>>();
+    this.#work.spend(pods.length);
+    for (const { workload, port } of pods) {
+      const transport = connections.to(workload, port, client.sender, tls);
+      // TLS that the sidecar passes on hides what it contains.
+      const isHidden = transport.result === "undecided" && transport.tls === "tls";
+      const guard = guards.ofWorkload(workload, isHidden ? "tcp" : protocol, connections.isBypassed(workload, port));
+      const byGuard = found.get(guard) ?? new Map<string, Pods>();
+      found.set(guard, byGuard);
+      const key = `${port} ${keyOfTransport(transport)}`;
+      const there = byGuard.get(key);
+      if (there === undefined) byGuard.set(key, { workloads: [workload], port, transport, guard });
+      else there.workloads.push(workload);
+    }
+    return [...found.values()].flatMap((byGuard) => [...byGuard.values()]);
+  }
+
+  /** Divides requests by what a guard decides. `fixed`: what all of them have there. */
+  *#decided(way: Way, guard: Guard, fixed: Clauses): Generator<Way, undefined> {
+    const { enforcement, unclear, readsTokens } = guard;
+    if (unclear !== undefined) {
+      yield { ...way, authorization: [...way.authorization, unclearAt(enforcement, unclear)] };
+      return;
+    }
+    if (enforcement === undefined) {
+      yield way;
+      return;
+    }
+    const tokens = readsTokens ? [] : withoutTokens(guard);
+    const view = way.view.with([...fixed, ...tokens]);
+    const seen = view.seen(way.box, this.#work);
+    if (seen === undefined) return;
+    for (const { box, outcome } of decisionsOf(seen, enforcement, this.#work)) {
+      const sent = view.sent(way.box, box, this.#work);
+      if (sent === undefined) continue;
+      const authorization = [...way.authorization, sent.isCertain ? outcome : uncertain(outcome)];
+      yield { ...way, box: sent.box, authorization };
+    }
+  }
+
+  #outcome(
+    result: Result,
+    { box, route, destination, transport, authorization }: Way,
+    workloads: readonly Workload[],
+  ): Outcome {
+    const source = this.#source;
+    return {
+      result,
+      requests: box,
+      example: box.example,
+      source,
+      route,
+      destination,
+      workloads,
+      transport,
+      authorization,
+    };
+  }
+
+  #guardsOf(namespace: Namespace): Guards {
+    let guards = this.#guards.get(namespace);
+    if (guards === undefined) this.#guards.set(namespace, (guards = new Guards(namespace, this.#mesh)));
+    return guards;
+  }
+
+  #connectionsTo(namespace: Namespace): Connections {
+    let connections = this.#connections.get(namespace);
+    if (connections === undefined)
+      this.#connections.set(namespace, (connections = new Connections(namespace, this.#mesh)));
+    return connections;
+  }
+}
+
+/** The decision depends on something that what lies between may have changed. */
+const uncertain = (outcome: AuthorizationOutcome): AuthorizationOutcome => ({
+  at: outcome.at,
+  place: outcome.place,
+  by: outcome.by,
+  policies: outcome.policies,
+  close: [],
+  result: "undecided",
+  because:
+    "the policies ask for something that is not known there: a path that a route rewrote, or an address behind a waypoint",
+});
+
+const unclearAt = (enforcement: Guard["enforcement"], because: string): AuthorizationOutcome => ({
+  at: enforcement?.at ?? "sidecar",
+  place: enforcement?.applied.place ?? "http",
+  result: "undecided",
+  by: undefined,
+  policies: [],
+  close: [],
+  because,
+});
+
+/** A denial is certain, whatever is not known about the way there. */
+function resultAt({ transport, authorization }: Way): Result {
+  if (authorization.at(-1)?.result === "denied") return "denied";
+  return [...transport, ...authorization].some(({ result }) => result === "undecided") ? "undecided" : "accepted";
+}
+
+/** What distinguishes connections. */
+const keyOfTransport = ({ result, mode, because }: TransportOutcome): string =>
+  JSON.stringify([result, mode?.mode, mode?.by && idOf(mode.by), because]);
+
+const toWaypoint: TransportOutcome = {
+  to: "waypoint",
+  result: "mtls",
+  tls: "auto",
+  mode: undefined,
+  rule: undefined,
+  waypoint: undefined,
+  because: undefined,
+};

@@ -1,0 +1,119 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import type { AuthorizationPolicy } from "../authorization/policies.ts";
+import type { Box, Request } from "../authorization/requests/boxes.ts";
+import type { Clauses, Place } from "../authorization/requests/matches.ts";
+import type { Ruled } from "../authorization/requests/policies.ts";
+import type { ClientTls } from "../client-tls/client-tls.ts";
+import type { Sender } from "../membership/clients.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import type { Workload } from "../membership/workloads.ts";
+import type { EffectiveMode } from "../mtls/peer-authentications.ts";
+import type { DestinationRule } from "../traffic/destination-rules.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
+import type { WaypointBinding } from "../waypoints/bindings.ts";
+
+/**
+ * What becomes of requests.
+ * - `accepted`: they reach workloads, which accept them.
+ * - `denied`: a policy denies them, or no ALLOW policy allows them.
+ * - `refused`: the connection is refused, because the TLS of both sides does not fit.
+ * - `nowhere`: they have no destination: no route, no such host, an undefined subset, no workloads.
+ * - `undecided`: that is not known; `because` of one of the steps says why.
+ */
+export type Result = "accepted" | "denied" | "refused" | "nowhere" | "undecided";
+
+/** Callers that send in the same way. */
+export interface Source {
+  readonly sender: Sender;
+  /** Undefined: a namespace that no object names, or none. */
+  readonly namespace: Namespace | undefined;
+  /** The labels of the pods; those of any pod that no selector selects are empty. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Those of them that are known. */
+  readonly workloads: readonly Workload[];
+  readonly isGateway: boolean;
+  /** Conditions on the identity in their certificate. */
+  readonly identity: Clauses;
+}
+
+/** A part of the requests that a question is about, all with the same outcome. Several parts can have the same requests: those of different sources, and those that a route divides by weight. */
+export interface Outcome {
+  readonly result: Result;
+  /** The requests as their callers send them. */
+  readonly requests: Box;
+  /** One of them. */
+  readonly example: Request;
+  readonly source: Source;
+  readonly route: RouteOutcome;
+  /** The destination of the route that these requests reach; undefined: they reach none. */
+  readonly destination: RouteDestination | undefined;
+  /** The workloads at which this is the outcome; empty: none are reached, or none are known. */
+  readonly workloads: readonly Workload[];
+  /** The TLS of each connection, in order: two with a waypoint between. Empty: none is made. */
+  readonly transport: readonly TransportOutcome[];
+  /** The decision at each place, in order, up to the first one that denies. Empty: no place decides. */
+  readonly authorization: readonly AuthorizationOutcome[];
+}
+
+/** How requests are routed. Outcomes that share a route share this object. */
+export interface RouteOutcome {
+  readonly result: "arrives" | "nowhere" | "undecided";
+  /** The host that the requests are sent to; undefined: they are sent to addresses of pods. */
+  readonly host: string | undefined;
+  /** Undefined: no VirtualService is used. */
+  readonly virtualService: VirtualService | undefined;
+  /** The route by its protocol and its position: `http` 0. */
+  readonly route:
+    | { readonly protocol: "http" | "tcp" | "tls"; readonly index: number; readonly name: string }
+    | undefined;
+  readonly destinations: readonly RouteDestination[];
+  /** Why there is no destination, or why it is not known: a sentence without a full stop. */
+  readonly because: string | undefined;
+}
+
+export interface RouteDestination {
+  readonly host: string;
+  readonly port: number;
+  readonly subset: string | undefined;
+  /** The share of the requests, 0 to 1. */
+  readonly share: number;
+  /** The DestinationRules that define the subset or apply to the host. */
+  readonly rules: readonly DestinationRule[];
+  /** The object that defines the host. */
+  readonly object: ObjectOf<"Service"> | ObjectOf<"ServiceEntry"> | undefined;
+  readonly workloads: readonly Workload[];
+  /** Why requests reach nothing there; undefined: they arrive. */
+  readonly because: string | undefined;
+}
+
+/** One connection. */
+export interface TransportOutcome {
+  readonly to: "workload" | "waypoint";
+  readonly result: "mtls" | "plaintext" | "refused" | "undecided";
+  /** What the client does. */
+  readonly tls: ClientTls;
+  /** The mode of the server; undefined: it has no proxy at this port. */
+  readonly mode: EffectiveMode | undefined;
+  /** The DestinationRule that sets the TLS of the client. */
+  readonly rule: DestinationRule | undefined;
+  readonly waypoint: WaypointBinding | undefined;
+  readonly because: string | undefined;
+}
+
+/** Where policies are enforced. */
+export type EnforcementPoint = "sidecar" | "gateway" | "waypoint" | "ztunnel";
+
+/** The decision at one place. */
+export interface AuthorizationOutcome {
+  readonly at: EnforcementPoint;
+  /** How requests are read there. */
+  readonly place: Place;
+  readonly result: "allowed" | "denied" | "undecided";
+  /** The rule that decides; undefined: no rule matches, or no policy is in force. */
+  readonly by: Ruled | undefined;
+  /** The policies that decide without a rule: the ALLOW policies of which none matches, the CUSTOM policy whose provider is asked. */
+  readonly policies: readonly AuthorizationPolicy[];
+  /** The rules that match other requests of the same callers, or the same requests of other callers. */
+  readonly close: readonly Ruled[];
+  readonly because: string | undefined;
+}

@@ -1,0 +1,98 @@
+import type { MeshView } from "../../view/view.ts";
+import type { Box, Clause } from "../authorization/requests/boxes.ts";
+import { Undecided, Work } from "../authorization/requests/work.ts";
+import { enrollmentOf } from "../membership/capture.ts";
+import type { Sender } from "../membership/clients.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import type { Service } from "../membership/services.ts";
+import { identityOfWaypoint, isUsable, waypointBindingOfService } from "../waypoints/bindings.ts";
+import { destinationRulesOfService } from "./destinations.ts";
+import { Journey, journeyReads, undecided } from "./journey.ts";
+import type { Outcome, Source } from "./outcome.ts";
+import type { Question } from "./question.ts";
+import { virtualServicesOfService } from "./routes.ts";
+import { identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
+
+/** What `outcomesOf` reads, from the objects in its question on. */
+export const requestReads = [...journeyReads, ...sourceReads] as const;
+export type RequestReads = (typeof requestReads)[number];
+type View = MeshView<RequestReads>;
+
+/** The work for one question, in compared values. */
+const mostWork = 200_000;
+
+/**
+ * What becomes of a set of requests, in parts with one outcome each. They are computed one by one, and together they are the
+ * whole set: what would take too much work, or is not known, is a part with the result `undecided`. Parts of one source can
+ * overlap only if several rules allow the same requests. Facts are computed again for each call on a mesh that is not one side
+ * of a change (`sideOf`).
+ */
+export function* outcomesOf(question: Question, mesh: View, limit = mostWork): Generator<Outcome, undefined> {
+  const work = new Work(limit);
+  const { caller, to, requests } = question;
+  const service = to.kind === "service" ? to.service : undefined;
+  const configuration = {
+    virtualServices: service === undefined ? [] : mesh.related(virtualServicesOfService, service),
+    destinationRules: service === undefined ? [] : mesh.related(destinationRulesOfService, service),
+    waypoint: service && waypointIdentity(service, to.namespace, mesh),
+    isAmbientUsed: isAmbientUsed(to.namespace, mesh),
+  };
+  for (const source of sourcesOf(caller, configuration, mesh))
+    yield* outcomesFrom(source, { to, requests }, mesh, work);
+}
+
+function* outcomesFrom(
+  source: Source,
+  { to, requests }: Omit<Question, "caller">,
+  mesh: View,
+  work: Work,
+): Generator<Outcome, undefined> {
+  let box: Box | undefined;
+  try {
+    box = requests.withAll(source.identity, work);
+    if (box === undefined) return;
+    if (source.sender === "unknown") yield* uncertainly(source, { to, requests }, mesh, work);
+    else yield* new Journey(source, mesh, work).to(to, box);
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    yield tooMuch(box ?? requests, source);
+  }
+}
+
+const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing"];
+
+/** What is the same whichever way the requests are sent; else they are undecided. */
+function* uncertainly(
+  source: Source,
+  question: Omit<Question, "caller">,
+  mesh: View,
+  work: Work,
+): Generator<Outcome, undefined> {
+  const possible = senders.map((sender) => {
+    const identity = sender === "nothing" ? withoutIdentity : source.identity;
+    return [...outcomesFrom({ ...source, sender, identity }, question, mesh, work)];
+  });
+  const results = new Set(possible.flat().map(({ result }) => result));
+  const isSure = results.size === 1 || !(results.has("accepted") || results.has("undecided"));
+  if (isSure && !results.has("undecided")) {
+    yield* possible.flat();
+    return;
+  }
+  const box = question.requests.withAll(source.identity, work) ?? question.requests;
+  const name = source.namespace?.metadata.name ?? "";
+  const because = `it is not known how pods of namespace ${name} send requests, because its labels are not known`;
+  yield undecided(box, source, because);
+}
+
+function waypointIdentity(service: Service, namespace: Namespace, mesh: View): Clause | undefined {
+  const binding = waypointBindingOfService(service, namespace, mesh);
+  if (!isUsable(binding)) return undefined;
+  const { namespace: at, serviceAccount } = identityOfWaypoint(binding.named, binding.gateway);
+  return identityIn(mesh.settings, at, serviceAccount);
+}
+
+const isAmbientUsed = (namespace: Namespace, { settings }: View): boolean =>
+  settings.ztunnelRevision !== "" || ["ambient", "ambient-and-sidecar"].includes(enrollmentOf(namespace));
+
+const tooMuch = (box: Box, source: Source): Outcome =>
+  undecided(box, source, "there are so many policies and conditions that the rest was not examined");

@@ -1,0 +1,54 @@
+import type { Box } from "../authorization/requests/boxes.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import type { Service } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+
+/**
+ * Who sends the requests.
+ * - `workload`: the pods of one workload.
+ * - `serviceAccount`: any pod that runs with it.
+ * - `namespace`: any pod of the namespace that is no proxy of a gateway.
+ * - `mesh`: anybody with a certificate of the mesh. Configuration for clients of one namespace counts for that namespace.
+ * - `outside`: somebody without a certificate and without a sidecar.
+ * - `ingress`: the proxies of these ingress gateways.
+ */
+export type Caller =
+  | { readonly kind: "workload"; readonly workload: Workload; readonly namespace: Namespace }
+  | { readonly kind: "serviceAccount"; readonly namespace: Namespace; readonly name: string }
+  | { readonly kind: "namespace"; readonly namespace: Namespace }
+  | { readonly kind: "mesh" }
+  | { readonly kind: "outside" }
+  | { readonly kind: "ingress"; readonly proxies: readonly GatewayProxy[] };
+
+/** The proxy of an ingress gateway: a workload, or a Gateway of the Gateway API whose workload is not known. */
+export interface GatewayProxy {
+  /** In messages: `Deployment istio-system/istio-ingressgateway`. */
+  readonly name: string;
+  readonly namespace: Namespace;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly workload: Workload | undefined;
+}
+
+/** What the requests are sent to. */
+export type Target =
+  /** A port of a Service, by its number. */
+  | { readonly kind: "service"; readonly service: Service; readonly namespace: Namespace; readonly port: number }
+  /** A port of pods, by their own address, so that nothing routes the requests. `port` is the number at the pod. */
+  | {
+      readonly kind: "workloads";
+      readonly workloads: readonly Workload[];
+      readonly namespace: Namespace;
+      readonly port: number;
+    };
+
+/**
+ * A set of requests. `requests` has conditions on what the caller decides: method, path, host, headers, the token and its
+ * claims, and addresses. The caller's identity and the port follow from `caller` and `to`; a condition on the identity
+ * restricts it further, such as to everybody but the callers that are named elsewhere.
+ */
+export interface Question {
+  readonly caller: Caller;
+  readonly to: Target;
+  readonly requests: Box;
+}

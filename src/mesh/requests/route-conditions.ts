@@ -1,0 +1,165 @@
+import type { Attribute } from "../authorization/requests/attributes.ts";
+import type { Clause } from "../authorization/requests/boxes.ts";
+import { Lists } from "../authorization/requests/lists.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import {
+  anything,
+  anyText,
+  exactly,
+  oneSegment,
+  Pattern,
+  someText,
+  startingWith,
+  type Token,
+  withinSegment,
+} from "../authorization/requests/patterns.ts";
+import { partOf, Texts } from "../authorization/requests/texts.ts";
+import { selects } from "../objects/selectors.ts";
+import { fullGatewayName, meshGateway } from "../traffic/virtual-service-clients.ts";
+import type { HttpRoute, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
+
+type HttpMatch = HttpRoute["match"][number];
+type StreamMatch = StreamRoute["match"][number];
+type StringMatch = HttpMatch["uri"];
+
+/** One match of a route, as a set of requests. */
+export interface RouteCase {
+  readonly clauses: Clauses;
+  /** False: the requests have to meet more than the clauses, which cannot be expressed; then it is not known which do. */
+  readonly isClear: boolean;
+  /** What a rewrite of the path replaces. */
+  readonly uri: StringMatch;
+}
+
+/** The proxy that has the routes: its namespace, the labels of its pod, and the port of the listener. */
+export interface RouteClient {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly port: number;
+  /** A waypoint has no route for single clients of a Service. */
+  readonly isWaypoint: boolean;
+}
+
+const everything: RouteCase = { clauses: [], isClear: true, uri: undefined };
+
+/**
+ * The matches of an HTTP route that count for a proxy; empty: it does not have the route (Istio
+ * pilot/pkg/networking/core/route/route.go TranslateRoute, sourceMatchHTTP, TranslateRouteMatch).
+ */
+export function httpCases(route: HttpRoute, { metadata }: VirtualService, client: RouteClient): readonly RouteCase[] {
+  if (route.match.length === 0) return [everything];
+  return route.match.flatMap((match) => {
+    const hasLabels = Object.keys(match.sourceLabels).length > 0;
+    if (client.isWaypoint && hasLabels) return [];
+    if (match.port && match.port !== client.port) return [];
+    const isForClient =
+      match.gateways.length > 0
+        ? isForMesh(match.gateways, metadata.namespace)
+        : selects(match.sourceLabels, client.labels) && isFrom(match.sourceNamespace, client);
+    return isForClient ? (httpCase(match) ?? []) : [];
+  });
+}
+
+/** The same for a route of tcp or tls (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). */
+export function streamCases(
+  route: StreamRoute,
+  { metadata }: VirtualService,
+  client: RouteClient,
+): readonly RouteCase[] {
+  if (route.match.length === 0) return [everything];
+  return route.match.flatMap((match: StreamMatch) => {
+    if (match.port && match.port !== client.port) return [];
+    if (match.gateways.length > 0 && !isForMesh(match.gateways, metadata.namespace)) return [];
+    if (!selects(match.sourceLabels, client.labels) || !isFrom(match.sourceNamespace, client)) return [];
+    const names = "sniHosts" in match ? match.sniHosts : [];
+    const clauses = names.length === 0 ? [] : [clause("sni", new Texts(names.map((name) => [partOf(sniOf(name))])))];
+    return [{ clauses, isClear: match.destinationSubnets.length === 0, uri: undefined }];
+  });
+}
+
+const isForMesh = (gateways: readonly string[], namespace: string): boolean =>
+  gateways.some((gateway) => fullGatewayName(gateway, namespace) === meshGateway);
+const isFrom = (asked: string | undefined, { namespace }: RouteClient): boolean => !asked || asked === namespace;
+const sniOf = (name: string): Pattern =>
+  name.startsWith("*") ? new Pattern([anyText, name.slice(1).toLowerCase()]) : exactly(name.toLowerCase());
+const clause = (attribute: Attribute, values: Clause["values"], not = false): Clause => ({ attribute, values, not });
+
+/** What a condition is about, and whether it is negated. */
+type About = readonly [attribute: Attribute, not: boolean];
+
+/** Undefined: no request of a sidecar matches. */
+function httpCase(match: HttpMatch): RouteCase | undefined {
+  const { scheme } = match;
+  if (scheme?.exact === "https") return undefined;
+  const clauses: Clause[] = [];
+  let isClear = scheme === undefined || scheme.exact === "http";
+  for (const [condition, [attribute, not]] of conditionsOf(match)) {
+    const pattern = condition === "inexpressible" ? undefined : patternOf(condition);
+    if (pattern === undefined) isClear = false;
+    else
+      clauses.push(clause(attribute, isList(attribute) ? new Lists([pattern]) : new Texts([[partOf(pattern)]]), not));
+  }
+  return { clauses, isClear, uri: match.uri };
+}
+
+const isList = (attribute: Attribute): boolean => attribute.startsWith("header ") || attribute.startsWith("query ");
+
+function* conditionsOf(match: HttpMatch): Iterable<readonly [StringMatch | "inexpressible", About]> {
+  const { uri, method, authority } = match;
+  const ignoresCase = match.ignoreUriCase === true && /[a-z]/i.test(valueOf(uri));
+  if (uri !== undefined) yield [ignoresCase ? "inexpressible" : uri, ["path", false]];
+  if (method !== undefined) yield [method, ["method", false]];
+  if (authority !== undefined) yield [inLowerCase(authority), ["host", false]];
+  for (const [name, value] of Object.entries(match.headers)) yield headerCondition(name, value, false);
+  for (const [name, value] of Object.entries(match.withoutHeaders)) yield headerCondition(name, value, true);
+  for (const [name, value] of Object.entries(match.queryParams)) yield [value, [`query ${name}`, false]];
+}
+
+/** Names such as `@request.auth.claims.group` are claims, which only a gateway knows. */
+const headerCondition = (
+  name: string,
+  value: StringMatch,
+  not: boolean,
+): readonly [StringMatch | "inexpressible", About] => [
+  name.startsWith("@") ? "inexpressible" : value,
+  [`header ${name.toLowerCase()}`, not],
+];
+
+const valueOf = (match: StringMatch): string => match?.exact || match?.prefix || match?.regex || "";
+/** Names of hosts ignore case. */
+const inLowerCase = ({ exact, prefix, regex }: NonNullable<StringMatch>): StringMatch => ({
+  exact: exact?.toLowerCase(),
+  prefix: prefix?.toLowerCase(),
+  regex,
+});
+
+/** The texts that a condition accepts; undefined: they cannot be expressed. `*` and nothing ask only for presence. */
+function patternOf(condition: StringMatch): Pattern | undefined {
+  if (condition?.exact) return exactly(condition.exact);
+  if (condition?.prefix) return startingWith(condition.prefix);
+  if (!condition?.regex || condition.regex === "*") return anything;
+  return patternOfExpression(condition.regex);
+}
+
+const wildcards = new Map<string, Token>([
+  [".*", anyText],
+  [".+", someText],
+  ["[^/]*", withinSegment],
+  ["[^/]+", oneSegment],
+]);
+const steps = /\.\*|\.\+|\[\^\/\][*+]|\\[^a-zA-Z0-9]|[^\\.*+?()[\]{}|^$]/gy;
+
+/** A regular expression of literal text and of the usual wildcards as a pattern; undefined: it has anything else. */
+export function patternOfExpression(expression: string): Pattern | undefined {
+  const inner = expression.replace(/^\^/, "").replace(/(?<!\\)\$$/, "");
+  const tokens: Token[] = [];
+  let length = 0;
+  for (const [step] of inner.matchAll(steps)) {
+    length += step.length;
+    const token = wildcards.get(step) ?? (step.startsWith("\\") ? step.slice(1) : step);
+    const last = tokens.at(-1);
+    if (typeof token === "string" && typeof last === "string") tokens[tokens.length - 1] = last + token;
+    else tokens.push(token);
+  }
+  return length === inner.length ? new Pattern(tokens) : undefined;
+}

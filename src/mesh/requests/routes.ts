@@ -1,0 +1,376 @@
+import { idOf } from "../../kube/identity.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Box } from "../authorization/requests/boxes.ts";
+import { inside, outside } from "../authorization/requests/difference.ts";
+import type { Match } from "../authorization/requests/matches.ts";
+import type { Work } from "../authorization/requests/work.ts";
+import { routesOfParentService } from "../gateways/routes.ts";
+import { rootOfNamespace } from "../membership/namespaces.ts";
+import { declaredProtocol } from "../membership/service-protocol.ts";
+import type { Service } from "../membership/services.ts";
+import { isReadBy } from "../objects/revision.ts";
+import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { coveringHosts, fullHost, hostOfService } from "../traffic/hosts.ts";
+import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
+import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import {
+  everyVirtualServiceByHost,
+  virtualServiceChoices,
+  waypointVirtualServices,
+} from "../traffic/virtual-service-choices.ts";
+import { delegatesOfRoot, nameOf } from "../traffic/virtual-service-clients.ts";
+import {
+  type HttpRoute,
+  type Protocol,
+  shareOf,
+  type StreamRoute,
+  type VirtualService,
+  type WeightedDestination,
+} from "../traffic/virtual-services.ts";
+import { type Arrival, Destinations, destinationReads, type Named } from "./destinations.ts";
+import type { RouteOutcome, Source } from "./outcome.ts";
+import { httpCases, type RouteCase, type RouteClient, streamCases } from "./route-conditions.ts";
+
+/** A Service and every VirtualService with a host that covers its own. */
+export const virtualServicesOfService = relation(
+  "virtualServicesOfService",
+  index("Service", (service, { domain }) => coveringHosts(hostOfService(service, domain))),
+  everyVirtualServiceByHost,
+);
+
+/** What `routed` reads. */
+export const routeReads = [
+  ...destinationReads,
+  virtualServicesOfService,
+  delegatesOfRoot,
+  servicesOfVirtualService,
+  entriesOfVirtualService,
+  routesOfParentService,
+  sidecarsOfNamespace,
+  rootOfNamespace,
+] as const;
+type View = MeshView<(typeof routeReads)[number]>;
+
+/** A port of a Service that requests are sent to. */
+export interface ServicePort {
+  readonly service: Service;
+  readonly port: number;
+}
+
+/** Requests with one route. */
+export interface Routed {
+  readonly box: Box;
+  readonly route: RouteOutcome;
+  /** One for each of its destinations, in the same order. */
+  readonly arrivals: readonly Arrival[];
+  /** What the route makes of the path and the host that the server sees; undefined: it leaves them as they are. */
+  readonly rewrite: Rewrite | undefined;
+  /** Nothing routes the requests, so that they are sent as plaintext to the address that the client looked up. */
+  readonly isPassedThrough: boolean;
+}
+
+/** What a route changes; undefined: it leaves it. */
+export interface Rewrite {
+  readonly authority: string | undefined;
+  /** `prefix`: only this beginning of the path is replaced; undefined: the whole path. `unknown`: by a regular expression. */
+  readonly path: { readonly to: string; readonly prefix: string | undefined } | "unknown" | undefined;
+}
+
+/** What a client sends its requests to. `isWaypoint`: the client is a waypoint. */
+interface Sent {
+  readonly source: Source;
+  readonly to: ServicePort;
+  readonly isWaypoint: boolean;
+}
+
+/** Divides requests by where the proxy of a client sends them. A client without a proxy has no routes. */
+export function* routed(
+  box: Box,
+  { source, to, isWaypoint }: Sent,
+  mesh: View,
+  work: Work,
+): Generator<Routed, undefined> {
+  const router = new Router({ source, to, isWaypoint }, mesh);
+  if (source.sender !== "proxy" || source.isGateway) yield router.direct(box);
+  else yield* router.routed(box, work);
+}
+
+/** One route with the VirtualService that it is in, and its conditions. */
+interface Entry {
+  readonly virtualService: VirtualService;
+  readonly protocol: Protocol;
+  readonly index: number;
+  readonly route: HttpRoute | StreamRoute;
+  readonly cases: readonly RouteCase[];
+}
+
+class Router {
+  readonly #to: ServicePort;
+  readonly #host: string;
+  readonly #source: Source;
+  readonly #isWaypoint: boolean;
+  readonly #mesh: View;
+  readonly #destinations: Destinations;
+  readonly #follows = new Map<Entry, Omit<Routed, "box" | "rewrite">>();
+
+  constructor({ source, to, isWaypoint }: Sent, mesh: View) {
+    this.#to = to;
+    this.#host = hostOfService(to.service, mesh.settings.domain);
+    this.#source = source;
+    this.#isWaypoint = isWaypoint;
+    this.#mesh = mesh;
+    this.#destinations = new Destinations(source, mesh);
+  }
+
+  /** Without any route: to the Service itself. */
+  direct(box: Box): Routed {
+    const { service, port } = this.#to;
+    const arrival = this.#destinations.arrivalAt({
+      host: this.#host,
+      port,
+      subset: undefined,
+      share: 1,
+      objects: [service],
+    });
+    const route = {
+      result: resultOf([arrival]),
+      host: this.#host,
+      virtualService: undefined,
+      route: undefined,
+      destinations: [arrival.destination],
+      because: arrival.destination.because,
+    };
+    return { box, route, arrivals: [arrival], rewrite: undefined, isPassedThrough: false };
+  }
+
+  *routed(box: Box, work: Work): Generator<Routed, undefined> {
+    const [other] = this.#mesh.related(routesOfParentService, this.#to.service);
+    if (other !== undefined) {
+      const because = `${idOf(other)} routes requests to the Service, which is not examined`;
+      yield this.#without(box, { result: "undecided", because });
+      return;
+    }
+    const sidecar = this.#isWaypoint ? undefined : this.#sidecar();
+    const egress = sidecar && new Egress(sidecar, this.#client);
+    if (sidecar !== undefined && egress?.importsService(this.#host, this.#to.service.metadata.namespace) === false) {
+      const because = `${idOf(sidecar)} does not import the host`;
+      if (isRegistryOnly(sidecar))
+        yield this.#without(box, { result: "nowhere", because: `${because}, and refuses requests to other hosts` });
+      else yield { ...this.direct(box), isPassedThrough: true };
+      return;
+    }
+    const entries = this.#entries(egress);
+    if (entries.length === 0) yield this.direct(box);
+    else yield* this.#through(box, entries, work);
+  }
+
+  get #client(): string {
+    return this.#source.namespace?.metadata.name ?? "";
+  }
+
+  #sidecar(): Sidecar | undefined {
+    const { namespace, labels } = this.#source;
+    if (namespace === undefined) return undefined;
+    const [root] = this.#mesh.related(rootOfNamespace, namespace);
+    const of = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
+    return sidecarFor(this.#mesh.related(sidecarsOfNamespace, namespace), of, labels);
+  }
+
+  /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. */
+  #entries(egress: Egress | undefined): readonly Entry[] {
+    const { service, port } = this.#to;
+    const all = this.#mesh
+      .related(virtualServicesOfService, service)
+      .filter(
+        (one) =>
+          isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings) &&
+          egress?.importsVirtualService(one, this.#mesh) !== false,
+      );
+    if (all.length === 0) return [];
+    const declared = service.spec.ports.find((one) => one.port === port);
+    const protocols: readonly Protocol[] =
+      declared === undefined || declaredProtocol(declared) !== "TCP" ? ["http"] : ["tls", "tcp"];
+    const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
+    const used = this.#isWaypoint
+      ? waypointVirtualServices(
+          this.#client,
+          { host: this.#host, namespace: service.metadata.namespace },
+          all,
+          this.#mesh.settings,
+        )
+      : [virtualServiceChoices(this.#client, this.#host, all, this.#mesh.settings).used].filter(
+          (one) => one !== undefined,
+        );
+    return used.flatMap((virtualService) =>
+      protocols.flatMap((protocol) => this.#entriesOf(virtualService, protocol, client)),
+    );
+  }
+
+  #entriesOf(virtualService: VirtualService, protocol: Protocol, client: RouteClient): readonly Entry[] {
+    if (protocol !== "http")
+      return virtualService.spec[protocol].flatMap((route, index) => {
+        const cases = streamCases(route, virtualService, client);
+        return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
+      });
+    return virtualService.spec.http.flatMap((route, index) => {
+      const cases = httpCases(route, virtualService, client);
+      if (cases.length === 0) return [];
+      const entry: Entry = { virtualService, protocol, index, route, cases };
+      return route.delegate === undefined ? [entry] : this.#delegated(entry, route, client);
+    });
+  }
+
+  /** The routes of the delegate, each with the conditions of both (Istio pilot/pkg/model/virtualservice.go mergeHTTPRoutes). */
+  #delegated({ virtualService: root, cases }: Entry, { delegate }: HttpRoute, client: RouteClient): readonly Entry[] {
+    const name = `${delegate?.namespace || root.metadata.namespace}/${delegate?.name ?? ""}`;
+    const found = this.#mesh.related(delegatesOfRoot, root).find((one) => nameOf(one) === name);
+    if (found === undefined) return [];
+    const { exportTo } = found.spec;
+    const visible = visibleTo(exportTo, found.metadata.namespace, this.#mesh.settings.defaultVirtualServiceExportTo);
+    if (!includesNamespace(visible, root.metadata.namespace)) return [];
+    return found.spec.http.flatMap((route, index) => {
+      const both = httpCases(route, found, client).flatMap((inner) =>
+        cases.map((outer) => ({
+          clauses: [...outer.clauses, ...inner.clauses],
+          isClear: outer.isClear && inner.isClear,
+          uri: inner.uri ?? outer.uri,
+        })),
+      );
+      return both.length === 0 ? [] : [{ virtualService: found, protocol: "http", index, route, cases: both } as const];
+    });
+  }
+
+  /** The first route that matches is taken; where none does, HTTP has no answer, and other connections go to the Service. */
+  *#through(box: Box, entries: readonly Entry[], work: Work): Generator<Routed, undefined> {
+    const [first] = entries;
+    let left: readonly Box[] = [box];
+    for (const entry of entries) {
+      if (left.length === 0) return;
+      work.spend(entry.cases.length);
+      const rest: Box[] = [];
+      for (const one of left) rest.push(...(yield* this.#tried(one, entry, work)));
+      left = rest;
+    }
+    for (const one of left)
+      if (first?.protocol !== "http") yield this.direct(one);
+      else yield this.#without(one, { result: "nowhere", because: "no route matches", at: first });
+  }
+
+  /** The requests that follow a route, and perhaps follow it, each in one part. Returns those that do not. */
+  *#tried(box: Box, entry: Entry, work: Work): Generator<Routed, readonly Box[]> {
+    const { route } = entry;
+    const rewrite = "rewrite" in route ? route.rewrite : undefined;
+    let left: readonly Box[] = [box];
+    // Where the conditions of a match are not known, the other matches of the route still are.
+    for (const one of entry.cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
+      const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
+      const without = { result: "undecided", because: inexpressible, at: entry } as const;
+      for (const part of parts)
+        if (!one.isClear) yield this.#without(part, without);
+        else yield { ...this.#followed(entry), box: part, rewrite: rewrite && rewriteOf(rewrite, one.uri) };
+      left = left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
+    }
+    return left;
+  }
+
+  /** Parts of the same route share what becomes of them. */
+  #followed(entry: Entry): Omit<Routed, "box" | "rewrite"> {
+    let found = this.#follows.get(entry);
+    if (found === undefined) this.#follows.set(entry, (found = this.#follow(entry)));
+    return found;
+  }
+
+  #without(
+    box: Box,
+    {
+      result,
+      because,
+      at,
+    }: { readonly result: "nowhere" | "undecided"; readonly because: string; readonly at?: Entry },
+  ): Routed {
+    const route = {
+      result,
+      host: this.#host,
+      virtualService: at?.virtualService,
+      route: at === undefined || result === "nowhere" ? undefined : placeOf(at),
+      destinations: [],
+      because,
+    };
+    return { box, route, arrivals: [], rewrite: undefined, isPassedThrough: false };
+  }
+
+  #follow(entry: Entry): Omit<Routed, "box" | "rewrite"> {
+    const { virtualService, route } = entry;
+    const of = { host: this.#host, virtualService, route: placeOf(entry) };
+    const ended = "redirect" in route ? endOf(route) : undefined;
+    if (ended !== undefined)
+      return {
+        route: { ...of, result: "nowhere", destinations: [], because: ended },
+        arrivals: [],
+        isPassedThrough: false,
+      };
+    const arrivals = route.route
+      .map((weighted) => this.#named(weighted, entry))
+      .filter(({ share }) => share > 0)
+      .map((named) => this.#destinations.arrivalAt(named));
+    const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
+    const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);
+    const destinations = arrivals.map(({ destination }) => destination);
+    return { route: { ...of, result, destinations, because }, arrivals, isPassedThrough: false };
+  }
+
+  #named(weighted: WeightedDestination, { virtualService, route, protocol, index }: Entry): Named {
+    const { domain } = this.#mesh.settings;
+    const host = fullHost(weighted.destination.host, virtualService.metadata.namespace, domain);
+    const services = [this.#to.service, ...this.#mesh.related(servicesOfVirtualService, virtualService)];
+    const service = services.find((one) => hostOfService(one, domain) === host);
+    const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
+    const objects = service === undefined ? entries.filter(({ spec }) => spec.hosts.includes(host)) : [service];
+    const [only, another] = service?.spec.ports ?? [];
+    const own = another === undefined ? only?.port : undefined;
+    const { subset, port } = weighted.destination;
+    const destinations = route.route;
+    return {
+      host,
+      port: port?.number ?? own ?? this.#to.port,
+      subset: subset || undefined,
+      share: shareOf(weighted, { at: ["spec", protocol, index, "route"], protocol, route, destinations }),
+      objects,
+    };
+  }
+}
+
+const inexpressible =
+  "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
+
+const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });
+
+const placeOf = ({ protocol, index, route }: Entry): RouteOutcome["route"] => ({
+  protocol,
+  index,
+  name: ("name" in route && route.name) || "",
+});
+
+function resultOf(arrivals: readonly Arrival[]): RouteOutcome["result"] {
+  if (arrivals.some(({ backend }) => backend !== undefined)) return "arrives";
+  return arrivals.some(({ isUnknown }) => isUnknown) ? "undecided" : "nowhere";
+}
+
+/** Why a route answers requests itself; undefined: it sends them on. */
+function endOf({ redirect, directResponse, fault }: HttpRoute): string | undefined {
+  if (redirect !== undefined) return "the route redirects the client";
+  if (directResponse !== undefined)
+    return `the route itself answers with status ${directResponse.status ?? "(not set)"}`;
+  const abort = fault?.abort;
+  // Without a percentage, no request is aborted (Istio pilot/pkg/networking/core/route/route.go TranslateFault).
+  if ((abort?.percentage?.value ?? 0) >= 100) return "the route aborts every request (fault injection)";
+  return undefined;
+}
+
+/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. */
+function rewriteOf(rewrite: NonNullable<HttpRoute["rewrite"]>, uri: RouteCase["uri"]): Rewrite {
+  const { authority, uri: to } = rewrite;
+  if (rewrite.uriRegexRewrite !== undefined || (to && uri?.regex)) return { authority, path: "unknown" };
+  if (!to) return { authority, path: undefined };
+  return { authority, path: { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
+}

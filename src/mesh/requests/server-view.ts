@@ -1,0 +1,113 @@
+import { rulesOf } from "../authorization/requests/applied.ts";
+import type { Attribute } from "../authorization/requests/attributes.ts";
+import type { Box, Clause } from "../authorization/requests/boxes.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import { Lists } from "../authorization/requests/lists.ts";
+import { anything } from "../authorization/requests/patterns.ts";
+import { Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
+import type { Work } from "../authorization/requests/work.ts";
+import type { Guard } from "./enforcement.ts";
+import type { Rewrite } from "./routes.ts";
+
+/**
+ * How requests appear at a server that sees them otherwise than their callers send them: with another identity, or none, with
+ * the port of the pod, with a path that a route rewrote.
+ */
+export class ServerView {
+  /** What all requests have there. */
+  readonly #fixed: Clauses;
+  /** What may be anything there, whatever the callers send. */
+  readonly #open: ReadonlySet<Attribute>;
+  readonly #replaced: ReadonlySet<Attribute>;
+
+  constructor(fixed: Clauses = [], open: Iterable<Attribute> = []) {
+    this.#fixed = fixed;
+    this.#open = new Set(open);
+    this.#replaced = new Set([...this.#open, ...fixed.map(({ attribute }) => attribute)]);
+  }
+
+  with(fixed: Clauses, open: Iterable<Attribute> = []): ServerView {
+    const changed = new Set([...open, ...fixed.map(({ attribute }) => attribute)]);
+    const kept = this.#fixed.filter(({ attribute }) => !changed.has(attribute));
+    const stillOpen = [...this.#open].filter((attribute) => !changed.has(attribute));
+    return new ServerView([...kept, ...fixed], [...stillOpen, ...open]);
+  }
+
+  /** The requests as the server sees them; undefined: there are none. */
+  seen(box: Box, work: Work): Box | undefined {
+    return box.without((attribute) => this.#replaced.has(attribute)).withAll(this.#fixed, work);
+  }
+
+  /**
+   * The requests of a box that appear in a part of what the server sees; undefined: none do. `isCertain`: they are exactly these;
+   * otherwise it is not known whether they are in the part.
+   */
+  sent(box: Box, part: Box, work: Work): { readonly box: Box; readonly isCertain: boolean } | undefined {
+    const clauses = part.clauses;
+    const own = clauses.filter(({ attribute }: Clause) => !this.#replaced.has(attribute));
+    const sent = box.withAll(own, work);
+    return sent && { box: sent, isCertain: !clauses.some(({ attribute }) => this.#open.has(attribute)) };
+  }
+}
+
+/** What a server sees after a rewrite. A path is known there only if it is known here. */
+export function rewritten(view: ServerView, rewrite: Rewrite | undefined, box: Box): ServerView {
+  if (rewrite === undefined) return view;
+  const fixed: Clauses[number][] = [];
+  const open: Attribute[] = [];
+  const { authority, path } = rewrite;
+  if (authority) fixed.push({ attribute: "host", values: new Texts([[authority.toLowerCase()]]), not: false });
+  const to = path === undefined ? undefined : rewrittenPath(path, box);
+  if (to !== undefined) fixed.push({ attribute: "path", values: new Texts([[to]]), not: false });
+  else if (path !== undefined) open.push("path");
+  return view.with(fixed, open);
+}
+
+/** Undefined: the requests have several paths there, or it is not known which. */
+function rewrittenPath(path: NonNullable<Rewrite["path"]>, box: Box): string | undefined {
+  if (path === "unknown") return undefined;
+  const { to, prefix } = path;
+  if (prefix === undefined) return to;
+  const only = onlyPath(box);
+  return only === undefined ? undefined : to + only.slice(prefix.length);
+}
+
+/** The path of all requests of a box; undefined: they have several. */
+function onlyPath(box: Box): string | undefined {
+  for (const { attribute, values, not } of box.clauses)
+    if (
+      attribute === "path" &&
+      !not &&
+      values instanceof Texts &&
+      values.exact.size === 1 &&
+      values.patterns.length === 0
+    )
+      for (const [path] of values.exact.values()) return path;
+  return undefined;
+}
+
+const anyElement = new Lists([anything]);
+const tokenless = new WeakMap<Guard, Clauses>();
+
+/** Without a token there are no claims, of which the policies may ask for some. */
+export function withoutTokens(guard: Guard): Clauses {
+  let found = tokenless.get(guard);
+  if (found === undefined) {
+    const { enforcement } = guard;
+    const applied =
+      enforcement === undefined ? [] : [enforcement.applied, ...(enforcement.custom ? [enforcement.custom] : [])];
+    const matches = applied.flatMap(rulesOf).flatMap(({ allow, deny }) => [...allow, ...deny]);
+    const claims = new Set(
+      matches
+        .flatMap(({ match: { sources, conditions } }) => [...sources.flat(), ...conditions])
+        .flatMap(({ attribute }) => (attribute.startsWith("claim ") ? attribute : [])),
+    );
+    found = [
+      { attribute: "token", values: absent, not: false },
+      ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true })),
+    ];
+    tokenless.set(guard, found);
+  }
+  return found;
+}

@@ -1,0 +1,223 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { Clause } from "../authorization/requests/boxes.ts";
+import { trustDomainsOf } from "../authorization/requests/identities.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import { anything } from "../authorization/requests/patterns.ts";
+import { type Part, Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
+import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { revisionLabel } from "../objects/labels.ts";
+import { selects } from "../objects/selectors.ts";
+import { selectorOf } from "../traffic/destination-rule-merge.ts";
+import type { DestinationRule } from "../traffic/destination-rules.ts";
+import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
+import { selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
+import type { Source } from "./outcome.ts";
+import type { Caller } from "./question.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
+export const namespacesOfVirtualService = relation(
+  "namespacesOfVirtualService",
+  index("VirtualService", (virtualService, settings) => {
+    const { metadata, spec } = virtualService;
+    const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+    const named = [...spec.http, ...spec.tcp, ...spec.tls].flatMap(({ match }) =>
+      match.flatMap(({ sourceNamespace }) => sourceNamespace ?? []),
+    );
+    return new Set([metadata.namespace, ...visible, ...named].filter((name) => name !== everyNamespace));
+  }),
+  namespaceByName,
+);
+/** A DestinationRule and the namespaces whose clients it distinguishes. */
+export const namespacesApartOfDestinationRule = relation(
+  "namespacesApartOfDestinationRule",
+  index(
+    "DestinationRule",
+    ({ metadata, spec }) =>
+      new Set([metadata.namespace, ...spec.exportTo].filter((name) => !["*", ".", "~"].includes(name))),
+  ),
+  namespaceByName,
+);
+
+/** What `sourcesOf` reads. */
+export const sourceReads = [
+  workloadsOfNamespace,
+  sidecarsOfNamespace,
+  namespacesOfVirtualService,
+  namespacesApartOfDestinationRule,
+] as const;
+type View = MeshView<(typeof sourceReads)[number]>;
+
+/** The configuration that can distinguish clients of a host. */
+export interface ClientConfiguration {
+  readonly virtualServices: readonly VirtualService[];
+  readonly destinationRules: readonly DestinationRule[];
+  /** The identity of the waypoint in front of the host, which is no caller of its own. */
+  readonly waypoint: Clause | undefined;
+  /** Whether ambient clients have to be considered among those of the whole mesh. */
+  readonly isAmbientUsed: boolean;
+}
+
+/**
+ * The callers in groups that send in the same way: through the same data plane, with labels that the same configuration
+ * selects. Several sources can have the same identities, if these do not tell their pods apart.
+ */
+export function sourcesOf(caller: Caller, configuration: ClientConfiguration, mesh: View): readonly Source[] {
+  const sources = new Sources(configuration, mesh);
+  if (caller.kind === "outside") return [outside];
+  if (caller.kind === "mesh") return sources.ofMesh();
+  if (caller.kind === "namespace") return sources.ofNamespace(caller.namespace);
+  if (caller.kind === "serviceAccount") return sources.ofAccount(caller.namespace, caller.name);
+  if (caller.kind === "workload")
+    return sources.of(caller.namespace, [caller.workload], caller.workload.pod.serviceAccountName);
+  return caller.proxies.map(({ namespace, labels, serviceAccount, workload }) => ({
+    sender: "proxy",
+    namespace,
+    labels,
+    workloads: workload === undefined ? [] : [workload],
+    isGateway: true,
+    identity: [identityIn(mesh.settings, namespace.metadata.name, serviceAccount)],
+  }));
+}
+
+export const withoutIdentity: Clauses = [{ attribute: "identity", values: absent, not: false }];
+const outside: Source = {
+  sender: "nothing",
+  namespace: undefined,
+  labels: {},
+  workloads: [],
+  isGateway: false,
+  identity: withoutIdentity,
+};
+
+export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, account: Part): Clause => ({
+  attribute: "identity",
+  values: new Texts([[trustDomain, namespace, account]]),
+  not: false,
+});
+
+class Sources {
+  readonly #configuration: ClientConfiguration;
+  readonly #mesh: View;
+
+  constructor(configuration: ClientConfiguration, mesh: View) {
+    this.#configuration = configuration;
+    this.#mesh = mesh;
+  }
+
+  ofAccount(namespace: Namespace, account: string): readonly Source[] {
+    const all = this.#mesh.related(workloadsOfNamespace, namespace);
+    this.#mesh.visited(all.length);
+    const own = all.filter(({ pod }) => pod.serviceAccountName === account);
+    return own.length > 0 && this.#mesh.knowsAll("Workload")
+      ? this.of(namespace, own, account)
+      : [...this.of(namespace, own, account), ...this.#toCome(namespace, account, own)];
+  }
+
+  ofNamespace(namespace: Namespace): readonly Source[] {
+    const all = this.#mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+    return all.length > 0 && this.#mesh.knowsAll("Workload")
+      ? this.of(namespace, all, anything)
+      : [...this.of(namespace, all, anything), ...this.#toCome(namespace, anything, all)];
+  }
+
+  /**
+   * Clients of the namespaces that configuration names, and those of all others. Sidecars of other namespaces are not
+   * considered.
+   */
+  ofMesh(): readonly Source[] {
+    const { virtualServices, destinationRules, isAmbientUsed } = this.#configuration;
+    const named = new Map(
+      [
+        ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
+        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
+      ].map((namespace) => [namespace.metadata.name, namespace]),
+    );
+    this.#mesh.visited(named.size);
+    const apart = [...named.values()].flatMap((namespace) =>
+      this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+    );
+    const { settings } = this.#mesh;
+    const own = (namespace: Part) =>
+      new Texts(trustDomainsOf(settings).map((domain) => [domain, namespace, anything] as const));
+    const identity: Clauses = [
+      { attribute: "identity", values: own(anything), not: false },
+      ...this.#apart(anything),
+      ...(named.size === 0
+        ? []
+        : [
+            {
+              attribute: "identity",
+              values: new Texts([...named.keys()].map((name) => [anything, name, anything] as const)),
+              not: true,
+            } as const,
+          ]),
+    ];
+    const rest = { namespace: undefined, labels: {}, workloads: [], isGateway: false, identity };
+    const senders: readonly Sender[] = isAmbientUsed ? ["proxy", "ztunnel"] : ["proxy"];
+    return [...senders.map((sender) => ({ ...rest, sender })), ...apart];
+  }
+
+  /** Pods that may come, or that the view does not contain. */
+  #toCome(namespace: Namespace, account: Part, known: readonly Workload[]): readonly Source[] {
+    const there = new Set(known.map((workload) => senderOf(workload, namespace)));
+    return [...clientsIn(namespace, this.#mesh).senders]
+      .filter((sender) => !there.has(sender))
+      .map((sender) => this.#source(sender, { namespace, workloads: [], labels: {} }, account));
+  }
+
+  of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
+    const selectors = this.#selectorsIn(namespace);
+    this.#mesh.visited(workloads.length * (1 + selectors.length));
+    const groups = Map.groupBy(workloads, ({ pod }) =>
+      JSON.stringify([pod.labels[revisionLabel], ...selectors.map((selector) => selects(selector, pod.labels))]),
+    );
+    return [...groups.values()].flatMap((alike) =>
+      [...Map.groupBy(alike, (workload) => senderOf(workload, namespace))].map(([sender, some]) =>
+        this.#source(sender, { namespace, workloads: some, labels: some[0]?.pod.labels ?? {} }, account),
+      ),
+    );
+  }
+
+  #source(
+    sender: Sender,
+    of: { readonly namespace: Namespace; readonly workloads: readonly Workload[]; readonly labels: Labels },
+    account: Part,
+  ): Source {
+    const own = [identityIn(this.#mesh.settings, of.namespace.metadata.name, account), ...this.#apart(account)];
+    const identity = sender === "nothing" ? withoutIdentity : own;
+    return { ...of, sender, isGateway: of.workloads.length > 0 && of.workloads.every(isProxy), identity };
+  }
+
+  /** Any account of a namespace does not mean that of a waypoint. */
+  #apart(account: Part): Clauses {
+    const { waypoint } = this.#configuration;
+    return account === anything && waypoint !== undefined ? [{ ...waypoint, not: true }] : [];
+  }
+
+  /** The selectors that distinguish clients of a namespace. */
+  #selectorsIn(namespace: Namespace): readonly Labels[] {
+    const { virtualServices, destinationRules } = this.#configuration;
+    const own = destinationRules.filter(({ metadata }) => metadata.namespace === namespace.metadata.name);
+    const all: readonly (Labels | undefined)[] = [
+      ...virtualServices.flatMap(sourceLabelsIn),
+      ...own.map(selectorOf),
+      ...this.#mesh.related(sidecarsOfNamespace, namespace).map(selectorOfSidecar),
+    ];
+    return all.filter((labels) => labels !== undefined).filter((labels) => Object.keys(labels).length > 0);
+  }
+}
+
+function sourceLabelsIn({ spec }: VirtualService): readonly Labels[] {
+  const matches = [...spec.http, ...spec.tcp, ...spec.tls].flatMap(
+    (route): readonly { readonly sourceLabels: Labels }[] => route.match,
+  );
+  return matches.map(({ sourceLabels }) => sourceLabels);
+}

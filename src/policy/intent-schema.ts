@@ -1,0 +1,108 @@
+import { mostEntries } from "../mesh/intents/intents.ts";
+import { callerWords } from "../mesh/requests/caller-names.ts";
+import { choice, document, type JsonSchema, labels, list, names, record, text } from "./schema.ts";
+
+/** What an intent can expect of requests. */
+export const expectations = ["allowed", "denied", "encrypted", "routed"] as const;
+
+const port: JsonSchema = { type: "integer", minimum: 1, maximum: 65535, description: "The number of a port." };
+
+/** More are a mistake or an attack: entries are compared with each other. */
+const most = { items: mostEntries, values: 100, characters: 1024 } as const;
+
+const several = (items: JsonSchema, description: string, maxItems: number = most.values): JsonSchema => ({
+  ...list(items, description),
+  maxItems,
+});
+const pattern = (description: string): JsonSchema => ({ ...text(description), maxLength: most.characters });
+
+const to: JsonSchema = record("What the requests are sent to: exactly one of service, workloads and namespaces.", {
+  service: text("The name of a Service in the namespace of this intent.", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+  workloads: {
+    ...labels,
+    description:
+      "Labels of pods in the namespace of this intent, to which requests are sent by their own addresses. All of them must match.",
+  },
+  namespaces: record(
+    "Every workload of these namespaces, in an intent of Istio's root namespace only. If both names and labels are set, both must match.",
+    { names: names("Names of namespaces"), labels },
+  ),
+  ports: several(
+    port,
+    "The ports of the Service, or those of the pods, by their numbers. Default: every port.",
+    most.items,
+  ),
+});
+
+const caller: JsonSchema = {
+  ...pattern("Who sends the requests."),
+  anyOf: [
+    { type: "string", enum: callerWords },
+    { type: "string", pattern: "^[A-Za-z]+/[^/\\s]+(/[^/\\s]+)?$" },
+  ],
+};
+
+const request: JsonSchema = record(
+  "Requests, and what is expected of all of them. Conditions that are not set do not limit them.",
+  {
+    from: several(
+      caller,
+      "Who sends the requests: serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME and other workloads, ingress or ingress/NAMESPACE/NAME for gateways, mesh for everybody with a certificate of the mesh, outside for somebody without one, and others for everybody whom no other entry about the same (allowed and denied, encrypted, routed) names.",
+      most.items,
+    ),
+    methods: several(pattern("A method, such as GET."), "Methods of the requests, as in an AuthorizationPolicy."),
+    notMethods: several(pattern("A method, such as GET."), "Methods that the requests do not have."),
+    paths: several(
+      pattern("A path, such as /payments, /payments/* or /payments/{*}/refund."),
+      "Paths of the requests, with the patterns of an AuthorizationPolicy.",
+    ),
+    notPaths: several(pattern("A path, or a pattern."), "Paths that the requests do not have."),
+    headers: {
+      type: "object",
+      minProperties: 1,
+      maxProperties: 16,
+      additionalProperties: several(
+        pattern("A value, or a pattern such as * or admin*."),
+        "Values of the header, with the patterns of an AuthorizationPolicy. One match is enough.",
+      ),
+      description: "Headers of the requests, by their names in lower case. All of them must match.",
+    },
+    expect: choice(
+      expectations,
+      "allowed: the requests are accepted and reach workloads; denied: none of them does; encrypted: none of them is sent in plaintext; routed: they reach only these destinations.",
+    ),
+    destinations: several(
+      record("A destination of the requests.", {
+        service: text("The name of a Service in this namespace, or a host. Default: the service of this intent."),
+        subset: text("A subset that a DestinationRule defines. Default: every pod of the service."),
+        atLeast: {
+          type: "integer",
+          minimum: 1,
+          maximum: 100,
+          description: "The smallest share of the requests that this destination gets, in percent.",
+        },
+      }),
+      "With expect: routed: the only destinations of the requests.",
+      most.items,
+    ),
+  },
+  ["from", "expect"],
+);
+
+/** A MeshwardIntent. What one schema cannot say is checked by the rule intent-invalid. */
+export const meshwardIntentSchema = (): JsonSchema => ({
+  $schema: "http://json-schema.org/draft-07/schema#",
+  ...document({
+    kind: "MeshwardIntent",
+    description: "States what must become of requests to a service, whatever anybody changes in the mesh.",
+    identity: ["name", "namespace"],
+    spec: record(
+      "The requests and what is expected of them.",
+      {
+        to,
+        requests: several(request, "Requests to the same target, with what is expected of them.", most.items),
+      },
+      ["to", "requests"],
+    ),
+  }),
+});

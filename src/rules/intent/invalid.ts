@@ -1,0 +1,36 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { faultsOf } from "../../mesh/intents/faults.ts";
+import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";
+
+export const intentInvalid = defineRule({
+  id: "intent-invalid",
+  subject: "MeshwardIntent",
+  reads: [...targetReads],
+  worksWithout: ["MeshwardIntent", "Service", "Workload"],
+  onlyOwnChanges: true,
+  mode: "deny",
+  since: "0.1.0",
+  summary: "A MeshwardIntent contradicts itself, or names something that does not exist.",
+  why: "Nothing can be said of such an intent, or of the entries that are wrong, so it keeps nothing. Paths, methods and headers mean what they mean in an AuthorizationPolicy (Istio pkg/config/security/security.go CheckValidPathTemplate, pilot/pkg/security/authz/matcher). A Service, a port or pods that do not exist only warn, because an intent may be applied before them.",
+  fix: "Correct the entry that the message names.",
+  incident: {
+    symptoms: ["protection-missing"],
+    proxies: [],
+    seen: "Changes are admitted that the intent was written to stop.",
+    wayOut: "Apply the previous version of the intent.",
+    silentWhen: "Entries contradict each other only through the service accounts that workloads or gateways have.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
+
+  *check(intent, mesh) {
+    for (const { at, message, fix, isGuess } of faultsOf(intent, mesh.settings))
+      yield { at, message, ...(fix === undefined ? {} : { fix }), ...(isGuess === true ? { atMost: "warn" } : {}) };
+    for (const { at, message, service } of missingTargets(intent, mesh)) {
+      const evidence = service === undefined ? {} : { evidence: [absent("Service", service.namespace, service.name)] };
+      yield { at, message, atMost: "warn", ...evidence, fix: missing } satisfies Problem;
+    }
+  },
+});
+
+const missing = "Correct the name, or apply what the intent is about.";

@@ -1,0 +1,342 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { ReportedAnswer } from "../../src/report/answer.ts";
+import {
+  ambientShop,
+  authorizationPolicy,
+  deployment,
+  destinationRule,
+  peerAuthentication,
+  requestAuthentication,
+  shop,
+  virtualService,
+  waypoint,
+} from "../mesh/requests/meshes.ts";
+import { meshward } from "./terminal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "meshward-can-"));
+after(() => rmSync(root, { recursive: true }));
+let files = 0;
+function fileWith(text: string): string {
+  const file = join(root, `${files++}.yaml`);
+  writeFileSync(file, text);
+  return file;
+}
+
+const getOnly = authorizationPolicy(
+  "shop/get",
+  "rules: [{ from: [{ source: { namespaces: [web] } }], to: [{ operation: { methods: [GET] } }] }]",
+);
+const canary = [
+  deployment("shop", "x2", { app: "x", labels: "version: v2" }),
+  destinationRule("shop/x", "host: x\nsubsets: [{ name: v2, labels: { version: v2 } }]"),
+  virtualService(
+    "shop/x",
+    "hosts: [x]\nhttp:\n- name: canary\n  route: [{ destination: { host: x, subset: v2 }, weight: 10 }, { destination: { host: x }, weight: 90 }]",
+  ),
+].join("");
+const mesh = fileWith(shop + getOnly);
+const asMesh = (text: string) => ["--mesh", fileWith(text)];
+const ask = (...argv: readonly string[]) =>
+  meshward(["can", ...(argv.includes("--mesh") ? [] : ["--mesh", mesh]), ...argv]);
+const fromClient = ["--from", "deployment/web/client", "--to", "x.shop:80"];
+
+describe("the answer and its exit code", () => {
+  test("yes, no, some and undecided", async () => {
+    const yes = await ask(...fromClient, "--method", "GET");
+    assert.deepEqual([yes.code, yes.out.split("\n")[0]], [0, "GET from Deployment web/client to x.shop:80: yes"]);
+    const no = await ask(...fromClient, "--method", "POST", "--path", "/payments/1");
+    assert.deepEqual(
+      [no.code, no.out.split("\n")[0]],
+      [
+        1,
+        "POST /payments/1 from Deployment web/client to x.shop:80: no: denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/get",
+      ],
+    );
+    const some = await ask(...fromClient);
+    assert.deepEqual(
+      [some.code, some.out.split("\n")[0]],
+      [3, "Requests from Deployment web/client to x.shop:80: some: GET only"],
+    );
+    const custom = authorizationPolicy("shop/c", "action: CUSTOM\nprovider: { name: ext }\nrules: [{}]");
+    const open = await ask(...fromClient, ...asMesh(shop + custom));
+    assert.deepEqual(
+      [open.code, open.out.split("\n")[0]],
+      [
+        3,
+        'Requests from Deployment web/client to x.shop:80: undecided: the provider "ext" decides, which is not known',
+      ],
+    );
+  });
+
+  test("the whole way is a tree: route, share, subset, TLS, policies, and those that came close", async () => {
+    const { out } = await ask(
+      ...fromClient,
+      "--method",
+      "POST",
+      ...asMesh(shop + getOnly + canary + peerAuthentication("shop/strict", "STRICT")),
+    );
+    assert.equal(
+      out,
+      `POST from Deployment web/client to x.shop:80: no: denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/get
+├─ 10% of all of them: denied
+│  ├─ Route: VirtualService shop/x http[0] canary
+│  │  ├─ 10% to x.shop.svc.cluster.local:80 subset v2
+│  │  │  └─ DestinationRule shop/x (subset v2: version=v2)
+│  │  └─ 90% to x.shop.svc.cluster.local:80
+│  │     └─ DestinationRule shop/x
+│  ├─ TLS: mTLS; the server is STRICT, by PeerAuthentication shop/strict
+│  ├─ Authorization at the sidecar: denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/get
+│  │  └─ AuthorizationPolicy shop/get rule 1 comes close: it allows other callers or other requests
+│  └─ Workloads: Deployment shop/x2
+├─ 90% of all of them: denied
+│  ├─ Route: VirtualService shop/x http[0] canary
+│  │  ├─ 10% to x.shop.svc.cluster.local:80 subset v2
+│  │  │  └─ DestinationRule shop/x (subset v2: version=v2)
+│  │  └─ 90% to x.shop.svc.cluster.local:80
+│  │     └─ DestinationRule shop/x
+│  ├─ TLS: mTLS; the server is STRICT, by PeerAuthentication shop/strict
+│  ├─ Authorization at the sidecar: denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/get
+│  │  └─ AuthorizationPolicy shop/get rule 1 comes close: it allows other callers or other requests
+│  └─ Workloads: Deployment shop/x, Deployment shop/x2
+└─ Assumed, because there is no mesh config: root namespace istio-system, domain cluster.local, auto mTLS
+`,
+    );
+  });
+
+  test("a waypoint and ztunnel decide one after the other", async () => {
+    const text =
+      ambientShop.replace("name: shop, labels: { ", "name: shop, labels: { istio.io/use-waypoint: w, ") +
+      waypoint("shop", "w") +
+      authorizationPolicy(
+        "shop/w",
+        "targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: w }]\nrules: [{}]",
+      ) +
+      authorizationPolicy("shop/z", "rules: [{ from: [{ source: { serviceAccounts: [w] } }] }]");
+    const { code, out } = await ask(...fromClient, ...asMesh(text));
+    assert.equal(code, 0);
+    assert.match(
+      out,
+      /Through waypoint shop\/w, over HBONE\n│ {2}│ {2}└─ Authorization at the waypoint: allowed, by AuthorizationPolicy shop\/w rule 1\n/,
+    );
+    assert.match(out, /Authorization by ztunnel: allowed, by AuthorizationPolicy shop\/z rule 1\n/);
+  });
+
+  test("headers, claims, tokens, hosts and addresses are conditions, and the others are left open", async () => {
+    const policy = authorizationPolicy(
+      "shop/p",
+      `rules:
+- from: [{ source: { requestPrincipals: ["i/admin"], ipBlocks: [10.0.0.0/8] } }]
+  to: [{ operation: { hosts: [x.example] } }]
+  when: [{ key: "request.headers[x-a]", values: [v] }, { key: "request.auth.claims[role]", values: [admin] }]`,
+    );
+    const here = asMesh(shop + requestAuthentication("shop/jwt") + policy);
+    const all = [
+      "--header",
+      "X-A=v",
+      "--claim",
+      "role=admin",
+      "--token",
+      "i/admin",
+      "--host",
+      "x.example",
+      "--source-ip",
+      "10.1.0.0/16",
+    ];
+    const yes = await ask(...fromClient, ...here, ...all);
+    assert.deepEqual(
+      [yes.code, yes.out.split("\n")[0]],
+      [
+        0,
+        "to host x.example with header x-a: v with a token i/admin with claim role: admin from address 10.1.0.0/16 from Deployment web/client to x.shop:80: yes",
+      ],
+    );
+    for (let i = 0; i < all.length; i += 2) {
+      const some = await ask(...fromClient, ...here, ...all.toSpliced(i, 2));
+      assert.equal(some.code, 3, `without ${all[i]}: ${some.out}`);
+      assert.match(some.out, /: some: .* only\n/);
+    }
+    const otherwise = await ask(...fromClient, ...here, "--header", "x-a=w");
+    assert.equal(otherwise.code, 1);
+  });
+
+  test("callers of every kind", async () => {
+    const answers = await Promise.all(
+      ["namespace/web", "sa/web/client", "serviceaccount/web/new", "mesh", "outside", "deploy/web/client"].map(
+        async (from) => {
+          const { code, error } = await ask("--from", from, "--to", "service/shop/x:http", "--method", "GET");
+          return [from, code, error];
+        },
+      ),
+    );
+    assert.deepEqual(answers, [
+      ["namespace/web", 0, ""],
+      ["sa/web/client", 0, ""],
+      ["serviceaccount/web/new", 0, ""],
+      ["mesh", 3, ""],
+      ["outside", 1, ""],
+      ["deploy/web/client", 0, ""],
+    ]);
+    const { out } = await ask("--from", "mesh", "--to", "x.shop", "--method", "GET");
+    assert.match(out, /: some: from namespace web from any namespace .* only\n/);
+  });
+
+  test("an ingress gateway has an identity and no routes for the Service", async () => {
+    const gateway = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: gw, namespace: web }
+spec:
+  template:
+    metadata: { labels: { istio: ingressgateway }, annotations: { inject.istio.io/templates: gateway } }
+    spec: { serviceAccountName: gw, containers: [{ name: istio-proxy, image: auto }] }
+`;
+    const named = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { serviceAccounts: [web/gw] } }] }]");
+    for (const from of ["ingress", "ingress/web", "ingress/web/gw"]) {
+      const { code, out } = await ask("--from", from, "--to", "x.shop", ...asMesh(shop + gateway + named));
+      assert.equal(code, 0, out);
+    }
+    const { code, error } = await ask("--from", "ingress/web/other", "--to", "x.shop", ...asMesh(shop + gateway));
+    assert.deepEqual(
+      [code, error],
+      [2, "meshward: --from: there is no ingress gateway web/other: the ingress gateways are Deployment web/gw\n"],
+    );
+  });
+
+  test("pods can be asked about by the name of their workload", async () => {
+    const { code, out } = await ask(
+      "--from",
+      "deployment/web/client",
+      "--to",
+      "deployment/shop/x:8080",
+      "--method",
+      "GET",
+    );
+    assert.deepEqual([code, out.split("\n")[0]], [0, "GET from Deployment web/client to Deployment shop/x:8080: yes"]);
+  });
+});
+
+describe("JSON", () => {
+  test("has the verdict, the parts with the objects that decide, and the lines of the tree", async () => {
+    const { code, out } = await ask(...fromClient, "--path", "/a", "--format", "json");
+    const answer = JSON.parse(out) as ReportedAnswer;
+    assert.equal(code, 3);
+    assert.deepEqual([answer.kind, answer.verdict, answer.text], ["Answer", "partly", "some: GET only"]);
+    assert.deepEqual(answer.question, { from: "Deployment web/client", to: "x.shop", port: 80, requests: "/a" });
+    assert.deepEqual(
+      answer.parts.map(({ result, requests, example, share, sender }) => ({
+        result,
+        requests,
+        example,
+        share,
+        sender,
+      })),
+      [
+        {
+          result: "accepted",
+          requests: ["GET"],
+          example: "GET /a from service account web/client",
+          share: 1,
+          sender: "proxy",
+        },
+        {
+          result: "denied",
+          requests: ["any method but GET"],
+          example: "POST /a from service account web/client",
+          share: 1,
+          sender: "proxy",
+        },
+      ],
+    );
+    assert.deepEqual(
+      answer.parts[1]?.objects.map(({ kind, name }) => [kind, name]),
+      [["AuthorizationPolicy", "get"]],
+    );
+    assert.deepEqual(
+      answer.parts[0]?.lines.map(({ key, value }) => [key, value]),
+      [
+        ["route", "arrives"],
+        ["tls", "mtls"],
+        ["authorization", "allowed"],
+        ["workloads", null],
+      ],
+    );
+  });
+});
+
+describe("bad input says what was found and what to do", () => {
+  const cases: readonly (readonly [argv: readonly string[], error: RegExp])[] = [
+    [
+      ["--from", "deployment/web/client", "--to", "nothing.shop"],
+      /--to: there is no Service shop\/nothing in this mesh; meshward explain namespace\/shop shows what is there/,
+    ],
+    [["--from", "mesh", "--to", "x.shpo"], /--to: there is no Service shpo\/x in this mesh; did you mean x\.shop\?/],
+    [["--from", "mesh", "--to", "x.shop:81"], /--to: Service shop\/x has no port "81"; its ports are 80 \(http\)/],
+    [["--from", "mesh", "--to", "a/b/c/d"], /--to: "a\/b\/c\/d" is no destination; use api\.payments:8080/],
+    [["--from", "mesh", "--to", "namespace/shop"], /--to: "namespace\/shop" is neither a Service nor a workload/],
+    [
+      ["--from", "mesh", "--to", "deployment/shop/x:nothing"],
+      /give a port of shop\/x behind a colon; its containers declare 8080 \(web\)/,
+    ],
+    [
+      ["--from", "depoyment/web/client", "--to", "x.shop"],
+      /--from: "depoyment\/web\/client" is no caller; did you mean deployment\/web\/client\?/,
+    ],
+    [["--from", "everybody", "--to", "x.shop"], /--from: "everybody" is no caller; use deployment\/orders\/api, /],
+    [
+      ["--from", "others", "--to", "x.shop"],
+      /--from: "others" has a meaning only beside other callers, in a MeshwardIntent/,
+    ],
+    [
+      ["--from", "deployment/web/cleint", "--to", "x.shop"],
+      /--from: there is no Deployment web\/cleint in this mesh; did you mean deployment\/web\/client\?/,
+    ],
+    [
+      ["--from", "namespace/wbe", "--to", "x.shop"],
+      /--from: there is no namespace "wbe" in this mesh; did you mean namespace\/web\?/,
+    ],
+    [
+      ["--from", "sa/web/cleint", "--to", "x.shop"],
+      /--from: no workload of namespace web runs with service account "cleint"; did you mean serviceaccount\/web\/client\?/,
+    ],
+    [["--from", "mesh", "--to", "x.shop", "--path", "a"], /--path "a": a path starts with \//],
+    [["--from", "mesh", "--to", "x.shop", "--path", "/a?b"], /--path "\/a\?b": a path has no query/],
+    [["--from", "mesh", "--to", "x.shop", "--method", "GET /"], /--method "GET \/": a method is a word such as GET/],
+    [["--from", "mesh", "--to", "x.shop", "--header", "x-a"], /--header "x-a": write name=value/],
+    [["--from", "mesh", "--to", "x.shop", "--source-ip", "10.0.0.256"], /--source-ip "10\.0\.0\.256": give an address/],
+    [["--to", "x.shop"], /required option '--from <caller>' not specified/],
+  ];
+  for (const [argv, error] of cases)
+    test(argv.join(" "), async () => {
+      const found = await ask(...argv);
+      assert.deepEqual([found.code, found.out], [2, ""]);
+      assert.match(found.error, error);
+    });
+
+  test("a Service with several ports wants one of them", async () => {
+    const two = shop.replace("ports: [{ name: http", "ports: [{ name: grpc, port: 81 }, { name: http");
+    const { code, error } = await ask("--from", "mesh", "--to", "x.shop", ...asMesh(two));
+    assert.deepEqual(
+      [code, error],
+      [2, "meshward: --to: Service shop/x has several ports; choose one of 81 (grpc), 80 (http): --to x.shop:81\n"],
+    );
+  });
+
+  test("a host of a ServiceEntry is not asked about", async () => {
+    const entry = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: ext, namespace: shop }
+spec: { hosts: [api.example.com], ports: [{ number: 443, name: https, protocol: HTTPS }] }
+`;
+    const { code, error } = await ask("--from", "mesh", "--to", "api.example.com:443", ...asMesh(shop + entry));
+    assert.equal(code, 2);
+    assert.match(
+      error,
+      /api\.example\.com is defined by ServiceEntry shop\/ext, and only Services and workloads can be asked about/,
+    );
+  });
+});

@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { changes, intents, world } from "../intents/story.ts";
+import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { binaries, isDenied, isWarned, namespace, type Raw, send, skip, succeeds } from "./environment.ts";
+import { type Meshward, register, startMeshward } from "./meshward.ts";
+import { until } from "./program.ts";
+
+// Intents as objects of the real API server and in files of --policies: each kind of object can end one, and is denied.
+
+const definition = readFileSync(new URL("../../deploy/crds/meshwardintents.yaml", import.meta.url), "utf8");
+const [ofPayments, ofLedger, ofPlatform] = intents as readonly [Raw, Raw, Raw];
+const delay = { timeoutMs: 20_000, everyMs: 250 };
+
+describe("intents of the cluster", { skip }, () => {
+  let plane: ControlPlane;
+  let meshward: Meshward;
+  before(async () => {
+    plane = await startControlPlane({ binaries: binaries(), definitions: true });
+    await succeeds(plane, ["create", "-f", "-"], [namespace("istio-system")]);
+    await succeeds(plane, ["apply", "-f", "-"], world);
+    const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
+    assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
+    // The platform's intent is in a file, and no object of the cluster.
+    meshward = await startMeshward({ plane, policies: [ofPlatform] });
+    await meshward.ready();
+    await register(plane, meshward);
+  });
+  after(async () => {
+    await meshward?.stop();
+    await plane?.close();
+  });
+
+  const apply = (object: Raw) => send(plane, ["apply", "-f", "-"], { objects: [object] });
+
+  test("the definition completes and refuses", async () => {
+    const typo = structuredClone(ofPayments);
+    typo["spec"].requests[1].expct = "denied";
+    assert.match((await apply(typo)).stderr, /unknown field "spec\.requests\[1\]\.expct"/);
+    const wrong = structuredClone(ofPayments);
+    wrong["spec"].requests[1].expect = "forbidden";
+    assert.match((await apply(wrong)).stderr, /spec\.requests\[1\]\.expect: Unsupported value: "forbidden"/);
+    const contradiction = structuredClone(ofPayments);
+    contradiction["spec"].requests[1].from = ["mesh"];
+    isDenied(await apply(contradiction), /intent-invalid.*contradicts another one.*both claim POST \/payments\//s);
+  });
+
+  test("an intent that never held warns when it is written, and one that holds does not", async () => {
+    const never = structuredClone(ofPayments);
+    never["metadata"].name = "never";
+    never["spec"].requests = [{ from: ["namespace/web"], expect: "allowed" }];
+    isWarned(await apply(never), /intent-not-held.*namespace\/web must be allowed: GET \/ from .* is denied/s);
+    isWarned(await send(plane, ["delete", "mwi", "never", "-n", "payments"]), /namespace-intent-weakened/);
+    for (const intent of [ofPayments, ofLedger]) {
+      const { stderr } = await apply(intent);
+      assert.doesNotMatch(stderr, /Warning|Error/, stderr);
+    }
+    const { stdout } = await succeeds(plane, ["get", "mwi", "-A"]);
+    assert.match(stdout, /payments +payments-are-posted-by-orders +payments-api/);
+  });
+
+  for (const { kind, breaking, isDeletion, harmless, message } of changes)
+    test(`${kind}: what ends an intent is denied, and its twin is not`, async () => {
+      const { name, namespace: where } = breaking["metadata"];
+      const change = () =>
+        isDeletion ? send(plane, ["delete", breaking["kind"], name, "-n", where]) : apply(breaking);
+      // The watch may not show the intents yet.
+      const output = await until(
+        "the change to be denied",
+        async () => {
+          const tried = await send(plane, ["apply", "--dry-run=server", "-f", "-"], { objects: [breaking] });
+          return isDeletion || /intent-broken/.test(tried.stderr) ? change() : undefined;
+        },
+        delay,
+      );
+      isDenied(output, /intent-broken/);
+      assert.match(output.stderr, message);
+      await succeeds(plane, ["apply", "-f", "-"], [harmless]);
+    });
+});

@@ -1,0 +1,103 @@
+// Worlds with intents.
+
+import type { Raw } from "../bench/mesh.ts";
+import { manifest } from "../bench/mesh.ts";
+import type { CostShape } from "./cost-shapes.ts";
+
+const at = "shapes";
+const list = <T>(count: number, one: (i: number) => T): readonly T[] => Array.from({ length: count }, (_, i) => one(i));
+const named = (name: string) => ({ namespace: at, name });
+const service = (i: number): Raw =>
+  manifest("v1", "Service", named(`s-${i}`), { spec: { selector: { app: `app-${i}` }, ports: [{ port: 80 }] } });
+const intent = (name: string, to: object, requests: readonly object[]): Raw =>
+  manifest("meshward.io/v1alpha1", "MeshwardIntent", named(name), { spec: { to, requests } });
+
+const enrolled: Raw = manifest("v1", "Namespace", { name: at, labels: { "istio-injection": "enabled" } }, {});
+const workload = (i: number): Raw =>
+  manifest("apps/v1", "Deployment", named(`w-${i}`), {
+    spec: {
+      template: {
+        metadata: { labels: { app: `app-${i}` } },
+        spec: { containers: [{ name: "c", ports: [{ containerPort: 80 }] }] },
+      },
+    },
+  });
+const policy = (name: string, spec: object): Raw =>
+  manifest("security.istio.io/v1", "AuthorizationPolicy", named(name), { spec });
+const letsIn = (account: string): object => ({
+  rules: [{ from: [{ source: { principals: [`cluster.local/ns/${at}/sa/${account}`] } }] }],
+});
+const others = [
+  { from: ["mesh"], methods: ["PUT"], expect: "denied" },
+  { from: ["outside"], expect: "denied" },
+];
+
+export const intentShapes: readonly CostShape[] = [
+  {
+    title: "an intent about a Service that is none of n",
+    world: (n) => ({
+      objects: list(n, service),
+      change: { object: intent("i", { service: "s" }, [{ from: ["mesh"], expect: "allowed" }]) },
+    }),
+  },
+  {
+    title: "an intent with n entries",
+    world: (n) => ({
+      objects: [service(0)],
+      change: {
+        object: intent(
+          "i",
+          { service: "s-0" },
+          list(n, (i) => ({
+            from: ["mesh"],
+            paths: list(n, (j) => `/${i}/${j}/*`),
+            expect: i % 2 ? "allowed" : "denied",
+          })),
+        ),
+      },
+    }),
+  },
+  {
+    title: "a policy that lets others in, where an intent expects that they are denied at one of n workloads",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, service),
+        ...list(n, workload),
+        policy("nobody", {}),
+        intent("i", { service: "s-0" }, others),
+      ],
+      change: { object: policy("everybody", { rules: [{}] }) },
+    }),
+  },
+  {
+    title: "n policies, and one more, of a service with an intent",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        service(0),
+        workload(0),
+        ...list(n, (i) => policy(`p-${i}`, letsIn(`sa-${i}`))),
+        intent("i", { service: "s-0" }, [
+          { from: list(1, (i) => `serviceaccount/${at}/sa-${i}`), expect: "allowed" },
+          ...others,
+        ]),
+      ],
+      change: { object: policy("more", letsIn("more")) },
+    }),
+  },
+  {
+    title: "an intent that does not hold, about one of n services",
+    world: (n) => ({
+      objects: [enrolled, ...list(n, service), ...list(n, workload)],
+      change: { object: intent("i", { service: "s-0" }, others) },
+    }),
+  },
+  {
+    title: "one of n intents of a namespace is deleted",
+    world: (n) => ({
+      objects: [enrolled, ...list(n, (i) => intent(`i-${i}`, { service: "s-0" }, others))],
+      change: { old: intent("i-0", { service: "s-0" }, others) },
+    }),
+  },
+];

@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { run } from "../../src/cli/program.ts";
+import { audit } from "../../src/engine/audit.ts";
+import { everyRule } from "../../src/engine/setting.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { draftsOf } from "../../src/mesh/intents/draft.ts";
+import { loadPolicies } from "../../src/policy/load.ts";
+import { rules } from "../../src/rules/index.ts";
+import { readManifests } from "../../src/sources/manifests/manifests.ts";
+import { meshSettingsOf } from "../../src/view/settings.ts";
+import { sideOf } from "../../src/view/side.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { someObjects } from "../meshes/arbitrary.ts";
+import { world } from "./story.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const ofIntents = rules.filter(({ id }) => id.startsWith("intent-"));
+
+const read = (raw: unknown): readonly AnyObject[] => {
+  const object = readAny(raw, "default");
+  return object === undefined ? [] : [object];
+};
+function meshOf(objects: readonly AnyObject[]): MeshStore {
+  const mesh = new MeshStore(meshSettingsOf(objects));
+  for (const object of objects) mesh.set(object);
+  return mesh;
+}
+
+/** What the rules of intents say of the intents that are written for all namespaces of a mesh. */
+function saidOf(objects: readonly AnyObject[]): { readonly drafts: number; readonly said: readonly unknown[] } {
+  const mesh = meshOf(objects);
+  const side = sideOf(mesh);
+  const drafts = [...mesh.all("Namespace")].flatMap(({ metadata }) => draftsOf(metadata.name, side));
+  const sources = drafts.map((raw) => ({ raw, file: "intents.yaml", locate: () => ({ line: 1, column: 1 }) }));
+  const { errors } = loadPolicies(sources, rules);
+  const whole = meshOf([...objects, ...drafts.flatMap(read)]);
+  const found = [...audit(ofIntents, whole, everyRule)].map((one) => ("message" in one ? one.message : one));
+  return { drafts: drafts.length, said: [...errors.map(({ message }) => message), ...found] };
+}
+
+describe("intents that are written of a mesh hold in it", () => {
+  test("the story of payments", () => {
+    assert.deepEqual(saidOf(world.flatMap(read)), { drafts: 3, said: [] });
+  });
+
+  for (const folder of ["policies/tour", "test/walkthrough", "policies/examples/online-shop"])
+    test(folder, async () => {
+      const { manifests } = await readManifests([join(root, folder)]);
+      const { said } = saidOf(
+        manifests.flatMap(({ raw }) => read(raw)).filter(({ kind }) => kind !== "MeshwardIntent"),
+      );
+      assert.deepEqual(said, []);
+    });
+
+  test("arbitrary meshes", () => {
+    let written = 0;
+    fc.assert(
+      fc.property(someObjects(), (objects) => {
+        const { drafts, said } = saidOf(objects.filter(({ kind }) => kind !== "MeshwardIntent"));
+        written += drafts;
+        assert.deepEqual(said, []);
+      }),
+      { numRuns: 250 },
+    );
+    assert.ok(written > 5, `only ${written} intents were written`);
+  });
+});
+
+async function printed(...argv: string[]): Promise<{ code: number; out: string; error: string }> {
+  let [out, error] = ["", ""];
+  const code = await run(argv, {
+    input: Readable.from([]),
+    out: (text) => (out += text),
+    error: (text) => (error += text),
+    colour: false,
+    env: {},
+    stop: new AbortController().signal,
+  });
+  return { code, out, error };
+}
+
+describe("meshward intent", () => {
+  test("prints documents that can be read", async () => {
+    const { code, out } = await printed("intent", "--from-mesh", "payments", "--mesh", join(root, "policies/tour"));
+    assert.equal(code, 0);
+    const { manifests, errors } = await readManifests(["-"], { input: Readable.from([out]) });
+    assert.deepEqual(errors, []);
+    assert.ok(manifests.length > 0);
+    assert.deepEqual(loadPolicies(manifests, rules).errors, []);
+  });
+
+  test("suggests a namespace", async () => {
+    const { code, error } = await printed("intent", "--from-mesh", "payment", "--mesh", join(root, "policies/tour"));
+    assert.equal(code, 2);
+    assert.match(error, /--from-mesh: the mesh has no namespace "payment"; did you mean "payments"\?/);
+  });
+});

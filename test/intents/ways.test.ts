@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { judge } from "../../src/engine/evaluate.ts";
+import { identityOf, keyOf } from "../../src/kube/identity.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { intentBroken } from "../../src/rules/intent/broken.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { anObject, someObjects } from "../meshes/arbitrary.ts";
+
+// A change reaches intents by relations of their own (mesh/intents/ways.ts), which have to lead to every intent that it ends.
+
+const expect = fc.constantFrom("allowed", "denied", "denied", "encrypted", "routed");
+const from = fc.constantFrom(
+  ["mesh"],
+  ["outside"],
+  ["namespace/b"],
+  ["serviceaccount/b/default"],
+  ["ingress"],
+  ["others"],
+);
+const intent = (namespace: string, name: string, to: object) =>
+  fc
+    .array(fc.record({ from, expect, destinations: fc.constant([{ subset: "v1" }]) }), { minLength: 1, maxLength: 3 })
+    .map((requests) =>
+      readObject("MeshwardIntent", { kind: "MeshwardIntent", metadata: { namespace, name }, spec: { to, requests } }),
+    );
+const intents = fc.tuple(
+  intent("a", "i", { service: "x" }),
+  intent("a", "j", { workloads: { app: "x" } }),
+  intent("b", "k", { service: "y" }),
+  intent("istio-system", "l", { namespaces: { names: ["*"] } }),
+);
+/** What intents are about exists more often than not. */
+const services: readonly AnyObject[] = ["a/x", "b/y"].map((key) => {
+  const [namespace, name] = key.split("/");
+  return readObject("Service", {
+    kind: "Service",
+    metadata: { namespace, name },
+    spec: { selector: { app: name }, ports: [{ port: 80, targetPort: 80 }] },
+  });
+});
+const pods: readonly AnyObject[] = ["a/x", "b/y", "b/x"].map((key) => {
+  const [namespace, name] = key.split("/");
+  return readObject("Workload", {
+    kind: "Deployment",
+    metadata: { namespace, name: `pods-${name}` },
+    spec: {
+      template: {
+        metadata: { labels: { app: name, version: "v1" } },
+        spec: { containers: [{ ports: [{ containerPort: 80 }] }] },
+      },
+    },
+  });
+});
+
+const told = (
+  isScan: boolean,
+  mesh: MeshStore,
+  change: { readonly old?: AnyObject | undefined; readonly object?: AnyObject },
+) =>
+  judge([intentBroken], mesh, [change], { isScan })
+    .findings.map(({ subject, message, atMost }) => `${identityOf(subject)} ${message} ${atMost ?? ""}`)
+    .sort();
+
+test("a change reaches every intent that it ends", (t) => {
+  let found = 0;
+  const numRuns = Number(process.env["RUNS"] ?? 400);
+  fc.assert(
+    fc.property(someObjects(20), intents, anObject, fc.boolean(), (objects, own, changed, isDeletion) => {
+      const mesh = new MeshStore({ ...defaultMeshSettings, seen: true });
+      for (const object of [...services, ...pods, ...objects, ...own]) mesh.set(object);
+      const old = mesh.find(changed.kind, keyOf(changed));
+      const victim = objects[0];
+      const change =
+        isDeletion && victim !== undefined ? { old: victim } : { old: old?.implied ? undefined : old, object: changed };
+      const all = told(true, mesh, change);
+      found += all.length;
+      assert.deepEqual(told(false, mesh, change), all);
+    }),
+    { numRuns },
+  );
+  t.diagnostic(`${found} findings`);
+  assert.ok(found > numRuns / 100, `only ${found} findings`);
+});

@@ -1,0 +1,409 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { asked, meshOf, texts, told } from "./asked.ts";
+import {
+  ambientShop,
+  authorizationPolicy,
+  deployment,
+  destinationRule,
+  namespace,
+  peerAuthentication,
+  requestAuthentication,
+  service,
+  shop,
+  sidecar,
+  virtualService,
+  waypoint,
+} from "./meshes.ts";
+
+const [client, anybody] = ["service account web/client", "callers without an identity"];
+const open = "is allowed, because no ALLOW policy applies [x]";
+const strict = peerAuthentication("shop/strict", "STRICT");
+const host = "host: x.shop.svc.cluster.local";
+
+describe("transport", () => {
+  test("a client without a certificate is refused where mTLS is required", () => {
+    const mesh = meshOf(shop + strict);
+    const refused = `the client sends plaintext, and the server requires mTLS (PeerAuthentication shop/strict) [x]`;
+    assert.deepEqual(told(mesh, "outside", "shop/x:80"), [`GET / from ${anybody} is refused: ${refused}`]);
+    assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [`GET / from ${client} ${open}`]);
+  });
+
+  test("a DestinationRule that disables TLS counts for the clients that use it only", () => {
+    const mesh = meshOf(
+      shop + strict + destinationRule("web/off", `${host}\ntrafficPolicy: { tls: { mode: DISABLE } }`),
+    );
+    const because = `the client sends plaintext (DestinationRule web/off), and the server requires mTLS (PeerAuthentication shop/strict)`;
+    assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [`GET / from ${client} is refused: ${because} [x]`]);
+    assert.deepEqual(told(mesh, "mesh", "shop/x:80"), [
+      `GET / from other workloads of the mesh ${open}`,
+      `GET / from namespace web is refused: ${because} [x]`,
+    ]);
+  });
+
+  test("TLS that the client originates passes a permissive sidecar, which sees no HTTP and no identity", () => {
+    const tls = destinationRule("web/tls", `${host}\ntrafficPolicy: { tls: { mode: SIMPLE } }`);
+    assert.deepEqual(told(meshOf(shop + tls), "web/client", "shop/x:80"), [
+      `A connection from ${client} is undecided: the application itself has to terminate the TLS of the client [x]`,
+    ]);
+    const named = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { namespaces: [web] } }] }]");
+    const [denied] = asked(meshOf(shop + tls + named), "web/client", "shop/x:80");
+    assert.equal(denied?.result, "denied");
+  });
+
+  test("plaintext has no identity, although a permissive server takes it", () => {
+    const off = destinationRule("web/off", `${host}\ntrafficPolicy: { tls: { mode: DISABLE } }`);
+    const named = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { namespaces: [web] } }] }]");
+    assert.deepEqual(told(meshOf(shop + named), "web/client", "shop/x:80"), [
+      `GET / from ${client} is allowed, by AuthorizationPolicy shop/p rule 1 [x]`,
+    ]);
+    assert.deepEqual(told(meshOf(shop + off + named), "web/client", "shop/x:80"), [
+      `GET / from ${client} is denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/p [x]`,
+    ]);
+  });
+
+  test("a host that a Sidecar leaves out is refused, or reached past the mesh", () => {
+    const left = "egress: [{ hosts: ['./*'] }]";
+    const only = meshOf(shop + sidecar("web/default", `${left}\noutboundTrafficPolicy: { mode: REGISTRY_ONLY }`));
+    assert.deepEqual(told(only, "web/client", "shop/x:80"), [
+      `GET / from ${client} reaches nothing: Sidecar web/default does not import the host, and refuses requests to other hosts`,
+    ]);
+    const [passed] = asked(meshOf(shop + sidecar("web/default", left) + strict), "web/client", "shop/x:80");
+    assert.equal(passed?.result, "refused");
+  });
+
+  test("a port that bypasses the sidecar takes plaintext, and no policy is enforced there", () => {
+    const bypassed = shop.replace(
+      "metadata: { labels: { app: x } }",
+      'metadata: { labels: { app: x }, annotations: { traffic.sidecar.istio.io/excludeInboundPorts: "8080" } }',
+    );
+    const nobody = authorizationPolicy("shop/p", "{}");
+    assert.deepEqual(told(meshOf(bypassed + nobody + strict), "outside", "shop/x:80"), [
+      `GET / from ${anybody} is allowed, because nothing enforces policies there [x]`,
+    ]);
+  });
+});
+
+describe("authorization", () => {
+  test("is divided by rule, and names the policies of which none matches", () => {
+    const policy = authorizationPolicy(
+      "shop/p",
+      "rules: [{ from: [{ source: { namespaces: [web] } }], to: [{ operation: { methods: [GET] } }] }]",
+    );
+    const mesh = meshOf(shop + policy);
+    const none = "because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/p [x]";
+    assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [
+      `GET / from ${client} is allowed, by AuthorizationPolicy shop/p rule 1 [x]`,
+      `POST / from ${client} is denied, ${none}`,
+    ]);
+    assert.deepEqual(told(mesh, "outside", "shop/x:80"), [`GET / from ${anybody} is denied, ${none}`]);
+    const [, denied] = asked(mesh, "web/client", "shop/x:80");
+    const close = denied?.authorization[0]?.close ?? [];
+    assert.deepEqual(
+      close.map(({ policy: { metadata }, index }) => [metadata.name, index]),
+      [["p", 0]],
+    );
+  });
+
+  test("DENY comes before ALLOW, and what a provider is asked about is undecided", () => {
+    const deny = authorizationPolicy("shop/d", "action: DENY\nrules: [{ to: [{ operation: { paths: ['/d*'] } }] }]");
+    const ask = authorizationPolicy(
+      "shop/c",
+      "action: CUSTOM\nprovider: { name: ext }\nrules: [{ to: [{ operation: { methods: [POST] } }] }]",
+    );
+    assert.deepEqual(told(meshOf(shop + deny + ask), "web/client", "shop/x:80"), [
+      `GET /d from ${client} is denied, by AuthorizationPolicy shop/d rule 1 [x]`,
+      `POST / from ${client} is undecided: the provider "ext" decides, which is not known [x]`,
+      `GET / from ${client} ${open}`,
+    ]);
+  });
+
+  test("Istio denies what two providers at one workload would be asked about", () => {
+    const ask = (name: string) =>
+      authorizationPolicy(`shop/${name}`, `action: CUSTOM\nprovider: { name: ${name} }\nrules: [{}]`);
+    const [both] = asked(meshOf(shop + ask("a") + ask("b")), "web/client", "shop/x:80");
+    assert.equal(both?.result, "denied");
+  });
+
+  test("a dry run, AUDIT and a policy for other workloads do not count", () => {
+    const dry = authorizationPolicy("shop/p", "{}").replace(
+      "name: p",
+      'annotations: { istio.io/dry-run: "true" }, name: p',
+    );
+    const audit = authorizationPolicy("shop/a", "action: AUDIT\nrules: [{}]");
+    const other = authorizationPolicy("shop/o", "selector: { matchLabels: { app: other } }");
+    assert.deepEqual(told(meshOf(shop + dry + audit + other), "web/client", "shop/x:80"), [
+      `GET / from ${client} ${open}`,
+    ]);
+  });
+
+  test("a policy of the root namespace counts everywhere", () => {
+    const [denied] = asked(meshOf(shop + authorizationPolicy("istio-system/p", "{}")), "web/client", "shop/x:80");
+    assert.equal(denied?.result, "denied");
+  });
+
+  test("the workloads of one Service can have different outcomes", () => {
+    const one = authorizationPolicy("shop/p", "selector: { matchLabels: { version: v2 } }");
+    const mesh = meshOf(shop + deployment("shop", "x2", { app: "x", labels: "version: v2" }) + one);
+    assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [
+      `GET / from ${client} ${open}`,
+      `GET / from ${client} is denied, because no rule of the ALLOW policies at the sidecar matches: AuthorizationPolicy shop/p [x2]`,
+    ]);
+  });
+
+  test("without a RequestAuthentication, no request has a principal", () => {
+    const policy = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { requestPrincipals: ['i/*'] } }] }]");
+    const results = (text: string) => asked(meshOf(text), "web/client", "shop/x:80").map(({ result }) => result);
+    assert.deepEqual(results(shop + policy), ["denied"]);
+    assert.deepEqual(results(shop + policy + requestAuthentication("shop/jwt")), ["accepted", "denied"]);
+  });
+
+  test("an EnvoyFilter that patches the filters of a proxy leaves its decisions open, one for clusters does not", () => {
+    const filter = (applyTo: string, context: string, namespace = "shop") => `---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: { name: f, namespace: ${namespace} }
+spec: { configPatches: [{ applyTo: ${applyTo}, match: { context: ${context} } }] }
+`;
+    const result = (text: string) => asked(meshOf(shop + text), "web/client", "shop/x:80")[0]?.result;
+    assert.equal(result(filter("HTTP_FILTER", "SIDECAR_INBOUND")), "undecided");
+    assert.equal(result(filter("HTTP_FILTER", "ANY", "istio-system")), "undecided");
+    assert.equal(result(filter("HTTP_FILTER", "SIDECAR_OUTBOUND")), "accepted");
+    assert.equal(result(filter("CLUSTER", "ANY")), "accepted");
+  });
+
+  test("a port that is declared as TCP has no HTTP attributes", () => {
+    const tcp = shop.replace("name: http, port: 80", "name: tcp, port: 80");
+    const allow = authorizationPolicy("shop/p", "rules: [{ to: [{ operation: { methods: [GET] } }] }]");
+    const deny = authorizationPolicy("shop/p", "action: DENY\nrules: [{ to: [{ operation: { methods: [GET] } }] }]");
+    for (const policy of [allow, deny]) {
+      const [outcome, ...more] = asked(meshOf(tcp + policy), "web/client", "shop/x:80");
+      assert.deepEqual([outcome?.result, more], ["denied", []]);
+    }
+  });
+
+  test("a policy asks for the port of the pod, not for that of the Service", () => {
+    const of = (port: number) =>
+      authorizationPolicy("shop/p", `rules: [{ to: [{ operation: { ports: ["${port}"] } }] }]`);
+    const result = (port: number) => asked(meshOf(shop + of(port)), "web/client", "shop/x:80")[0]?.result;
+    assert.deepEqual([result(8080), result(80)], ["accepted", "denied"]);
+  });
+});
+
+describe("ambient", () => {
+  const policy = authorizationPolicy(
+    "shop/p",
+    "rules: [{ from: [{ source: { namespaces: [web] } }], to: [{ operation: { methods: [GET] } }] }]",
+  );
+  const withWaypoint =
+    ambientShop.replace("name: shop, labels: { ", "name: shop, labels: { istio.io/use-waypoint: w, ") +
+    waypoint("shop", "w");
+  const atService = authorizationPolicy(
+    "shop/at-waypoint",
+    "targetRefs: [{ group: '', kind: Service, name: x }]\nrules: [{ from: [{ source: { namespaces: [web] } }], to: [{ operation: { methods: [GET] } }] }]",
+  );
+
+  test("ztunnel leaves an ALLOW rule out that asks for HTTP", () => {
+    assert.deepEqual(told(meshOf(ambientShop + policy), "web/client", "shop/x:80"), [
+      `GET / from ${client} is denied, because no rule of the ALLOW policies at ztunnel matches: AuthorizationPolicy shop/p [x]`,
+    ]);
+  });
+
+  test("requests pass the policies of the waypoint and then those of ztunnel, which sees the waypoint", () => {
+    const fromWaypoint = authorizationPolicy("shop/z", "rules: [{ from: [{ source: { serviceAccounts: [w] } }] }]");
+    assert.deepEqual(told(meshOf(withWaypoint + atService + fromWaypoint), "web/client", "shop/x:80"), [
+      `GET / from ${client} is allowed, by AuthorizationPolicy shop/at-waypoint rule 1 at the waypoint and by AuthorizationPolicy shop/z rule 1 at ztunnel [x]`,
+      `POST / from ${client} is denied, because no rule of the ALLOW policies at the waypoint matches: AuthorizationPolicy shop/at-waypoint`,
+    ]);
+    const fromClient = authorizationPolicy("shop/z", "rules: [{ from: [{ source: { namespaces: [web] } }] }]");
+    assert.deepEqual(told(meshOf(withWaypoint + fromClient), "web/client", "shop/x:80"), [
+      `GET / from ${client} is denied, because no rule of the ALLOW policies at ztunnel matches: AuthorizationPolicy shop/z [x]`,
+    ]);
+  });
+
+  test("callers outside the mesh, and sidecars, bypass the waypoint", () => {
+    const sidecars = withWaypoint.replace("istio.io/dataplane-mode: ambient", "istio-injection: enabled");
+    for (const caller of ["outside", "web/client"])
+      assert.deepEqual(
+        asked(meshOf(sidecars + atService), caller, "shop/x:80").map(({ result, transport }) => [
+          result,
+          transport.length,
+        ]),
+        [["accepted", 1]],
+      );
+  });
+
+  test("the identity of the waypoint is no caller of its own", () => {
+    const fromWaypoint = authorizationPolicy("shop/z", "rules: [{ from: [{ source: { serviceAccounts: [w] } }] }]");
+    const nobody = authorizationPolicy("shop/n", "targetRefs: [{ group: '', kind: Service, name: x }]");
+    const results = asked(meshOf(withWaypoint + fromWaypoint + nobody), "mesh", "shop/x:80").map(
+      ({ result }) => result,
+    );
+    assert.deepEqual([...new Set(results)], ["denied"]);
+  });
+
+  test("a waypoint in another namespace enforces its own policies and those that target the Service", () => {
+    const elsewhere =
+      ambientShop.replace(
+        "name: shop, labels: { ",
+        "name: shop, labels: { istio.io/use-waypoint: w, istio.io/use-waypoint-namespace: edge, ",
+      ) +
+      `---\n${namespace("edge")}` +
+      waypoint("edge", "w");
+    const target = (kind: string, name: string, group: string) =>
+      `targetRefs: [{ group: '${group}', kind: ${kind}, name: ${name} }]`;
+    const gateway = target("Gateway", "w", "gateway.networking.k8s.io");
+    for (const nobody of [
+      authorizationPolicy("shop/p", target("Service", "x", "")),
+      authorizationPolicy("edge/p", gateway),
+      authorizationPolicy("istio-system/p", target("GatewayClass", "istio-waypoint", "gateway.networking.k8s.io")),
+    ])
+      assert.equal(
+        asked(meshOf(elsewhere + nobody), "web/client", "shop/x:80")[0]?.authorization[0]?.at,
+        "waypoint",
+        nobody,
+      );
+    const wrong = asked(meshOf(elsewhere + authorizationPolicy("shop/p", gateway)), "web/client", "shop/x:80");
+    assert.equal(wrong[0]?.result, "accepted");
+  });
+});
+
+describe("routes", () => {
+  const v2 = deployment("shop", "x2", { app: "x", labels: "version: v2" });
+  const subsets = destinationRule("shop/x", "host: x\nsubsets: [{ name: v2, labels: { version: v2 } }]");
+
+  test("the first route that matches is followed, with the shares of its destinations", () => {
+    const routes = virtualService(
+      "shop/x",
+      `hosts: [x]
+http:
+- match: [{ uri: { prefix: /a }, method: { exact: GET } }]
+  route: [{ destination: { host: x, subset: v2 }, weight: 90 }, { destination: { host: x }, weight: 10 }]
+- match: [{ uri: { prefix: /b } }]
+  route: [{ destination: { host: x, subset: v3 } }]
+- match: [{ uri: { prefix: /c } }]
+  route: [{ destination: { host: nothing } }]`,
+    );
+    const mesh = meshOf(shop + v2 + subsets + routes);
+    assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [
+      `90% GET /a from ${client} is allowed, because no ALLOW policy applies [x2]`,
+      `10% GET /a from ${client} is allowed, because no ALLOW policy applies [x x2]`,
+      `GET /b from ${client} reaches nothing: subset "v3" is not defined: DestinationRule shop/x has v2`,
+      `GET /c from ${client} reaches nothing: there is no Service and no ServiceEntry for host nothing.shop.svc.cluster.local`,
+      `GET / from ${client} reaches nothing: no route matches`,
+      `POST /a from ${client} reaches nothing: no route matches`,
+    ]);
+    assert.deepEqual(told(mesh, "outside", "shop/x:80"), [
+      `GET / from ${anybody} is allowed, because no ALLOW policy applies [x x2]`,
+    ]);
+  });
+
+  test("a regular expression of the usual wildcards is decided, and another one is not", () => {
+    const of = (expression: string) =>
+      meshOf(
+        shop +
+          virtualService(
+            "shop/x",
+            `hosts: [x]\nhttp:\n- match: [{ uri: { regex: '${expression}' } }]\n  route: [{ destination: { host: nothing } }]\n- route: [{ destination: { host: x } }]`,
+          ),
+      );
+    const results = (expression: string, path: string) =>
+      asked(of(expression), "web/client", "shop/x:80", texts("path", path)).map(({ result }) => result);
+    assert.deepEqual(results("/a/[^/]+/b", "/a/x/b"), ["nowhere"]);
+    assert.deepEqual(results("/a/[^/]+/b", "/a/x/y/b"), ["accepted"]);
+    assert.deepEqual(results("/a(b|c)", "/ab"), ["undecided"]);
+  });
+
+  test("policies see the path that a route made, if it is known", () => {
+    const routes = virtualService(
+      "shop/x",
+      "hosts: [x]\nhttp:\n- match: [{ uri: { prefix: /a/ } }]\n  rewrite: { uri: / }\n  route: [{ destination: { host: x } }]\n- route: [{ destination: { host: x } }]",
+    );
+    const deny = authorizationPolicy(
+      "shop/d",
+      "action: DENY\nrules: [{ to: [{ operation: { paths: ['/admin*'] } }] }]",
+    );
+    const results = (...paths: readonly string[]) =>
+      asked(meshOf(shop + routes + deny), "web/client", "shop/x:80", texts("path", ...paths)).map(
+        ({ result }) => result,
+      );
+    assert.deepEqual(results("/a/admin"), ["denied"]);
+    assert.deepEqual(results("/a/x"), ["accepted"]);
+    assert.deepEqual(results("/a/x", "/a/y"), ["undecided", "undecided"]);
+    assert.deepEqual(results("/admin"), ["denied"]);
+  });
+
+  test("routes for single clients are followed by these", () => {
+    const routes = virtualService(
+      "shop/x",
+      "hosts: [x]\nhttp:\n- match: [{ sourceLabels: { app: client } }]\n  route: [{ destination: { host: nothing } }]\n- match: [{ sourceNamespace: other }]\n  directResponse: { status: 503 }\n- route: [{ destination: { host: x } }]",
+    );
+    const mesh = meshOf(shop + deployment("web", "second") + routes);
+    assert.deepEqual(
+      asked(mesh, "web", "shop/x:80").map(({ result, source }) => [
+        result,
+        ...source.workloads.map((one) => one.metadata.name),
+      ]),
+      [
+        ["nowhere", "client"],
+        ["accepted", "second"],
+      ],
+    );
+  });
+
+  test("a delegate adds its conditions to those of the route that names it", () => {
+    const root = virtualService(
+      "shop/x",
+      "hosts: [x]\nhttp:\n- match: [{ uri: { prefix: /a } }]\n  delegate: { name: d }\n- route: [{ destination: { host: x } }]",
+    );
+    const delegate = virtualService(
+      "shop/d",
+      "http:\n- match: [{ method: { exact: GET } }]\n  route: [{ destination: { host: nothing } }]",
+    );
+    assert.deepEqual(told(meshOf(shop + root + delegate), "web/client", "shop/x:80", texts("path", "/a")), [
+      `GET /a from ${client} reaches nothing: there is no Service and no ServiceEntry for host nothing.shop.svc.cluster.local`,
+      `POST /a from ${client} is allowed, because no ALLOW policy applies [x]`,
+    ]);
+  });
+
+  test("a Service without workloads, and one without that port, lead nowhere", () => {
+    const mesh = meshOf(shop + service("shop", "empty"));
+    assert.deepEqual(told(mesh, "web/client", "shop/empty:80"), [
+      `GET / from ${client} reaches nothing: no workload in namespace shop has the labels app=empty`,
+    ]);
+    assert.deepEqual(told(mesh, "web/client", "shop/x:81"), [
+      `GET / from ${client} reaches nothing: Service shop/x has no port 81`,
+    ]);
+  });
+});
+
+describe("what is not known is undecided", () => {
+  test("workloads, the labels of namespaces, and too much work", () => {
+    const withoutWorkloads = meshOf(shop, { Workload: "unknown" });
+    assert.deepEqual(told(withoutWorkloads, "web/sa/client", "shop/x:80"), [
+      `GET / from ${client} is undecided: the workloads of the mesh are not known`,
+    ]);
+    const unlabelled = shop.replace(namespace("web", "sidecar"), "");
+    const named = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { namespaces: [web] } }] }]");
+    assert.deepEqual(told(meshOf(unlabelled + named), "web/client", "shop/x:80"), [
+      `GET / from ${client} is undecided: it is not known how pods of namespace web send requests, because its labels are not known`,
+    ]);
+    assert.deepEqual(
+      asked(meshOf(unlabelled + authorizationPolicy("shop/p", "{}")), "web/client", "shop/x:80").map(
+        ({ result }) => result,
+      ),
+      ["denied", "denied", "denied"],
+      "whichever way they are sent",
+    );
+  });
+
+  test("routes of the Gateway API", () => {
+    const route = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: r, namespace: shop }
+spec: { parentRefs: [{ group: "", kind: Service, name: x }], rules: [{ backendRefs: [{ name: x, port: 80 }] }] }
+`;
+    assert.equal(asked(meshOf(shop + route), "web/client", "shop/x:80")[0]?.result, "undecided");
+  });
+});
