@@ -8,7 +8,7 @@ import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-
 import type { Access, Routed, Way } from "../mesh/connections/access.ts";
 import { SharedLists } from "../mesh/connections/callers.ts";
 import { accessChanges, type AccessChange } from "../mesh/connections/difference.ts";
-import { PortAccess } from "../mesh/connections/port-access.ts";
+import { PortAccess, SharedDecisions } from "../mesh/connections/port-access.ts";
 import { type AcceptedRow, acceptedRows, type RouteRow, routeRows } from "../mesh/connections/rows.ts";
 import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
@@ -68,7 +68,8 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): Co
   const words = new Words(is, was);
   const [old, now] = [portsIn(scope, was).ports, portsIn(scope, is).ports];
   const pairs = portPairs(old, now);
-  const sides = [new PortAccess(was, words.lists), new PortAccess(is, words.lists)] as const;
+  const decisions = new SharedDecisions();
+  const sides = [was, is].map((mesh) => new PortAccess(mesh, words.lists, decisions)) as [PortAccess, PortAccess];
   const described = pairs.flatMap((pair) => {
     const changes = changesOfPort(pair, sides, words);
     return changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }];
