@@ -57,6 +57,7 @@ test("what the README shows of the demo is what the demo prints", async () => {
 for (const [name, command, text, fewest] of [
   ["the README", "explain", section(readme, "Ask it"), 1],
   ["docs/commands.md", "explain", section(commandsPage, "explain:"), 2],
+  ["docs/commands.md", "can", section(commandsPage, "can:"), 1],
   ["docs/commands.md", "connections", section(commandsPage, "connections:"), 1],
   ["docs/guides/connections.md", "connections", read("docs/guides/connections.md"), 2],
 ] as const)

@@ -60,8 +60,7 @@ const codes: Readonly<Record<Verdict, ExitCode>> = { yes: 0, no: 1, partly: 3, u
 /** Answers one question. Throws a UsageError for words that mean nothing, and for objects that do not exist. */
 export async function can(options: CanOptions, terminal: Terminal): Promise<ExitCode> {
   const requests = requestsWith(conditionsOf(writtenIn(options)));
-  if (requests === undefined)
-    throw new UsageError("the conditions contradict each other, so that no request meets them all");
+  if (typeof requests === "string") throw new UsageError(requests);
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const read = await readMesh(options, terminal, reading);
   const after = await meshAfterChange(read.mesh, options, terminal);

@@ -4,7 +4,7 @@ import type { AnyObject } from "../kube/object.ts";
 import { formatRule } from "../mesh/authorization/gain-wording.ts";
 import { type Box, everyRequest } from "../mesh/authorization/requests/boxes.ts";
 import type { Clauses } from "../mesh/authorization/requests/matches.ts";
-import { Work } from "../mesh/authorization/requests/work.ts";
+import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
 import type { Sender } from "../mesh/membership/clients.ts";
 import { conditionsBeyond, formatConditions } from "../mesh/requests/box-wording.ts";
 import type {
@@ -42,8 +42,16 @@ const kindsNeeded: readonly Kind[] = [
   "EnvoyFilter",
 ];
 
-/** The requests with these conditions; undefined: the conditions contradict each other, or there are too many. */
-export const requestsWith = (clauses: Clauses): Box | undefined => everyRequest.withAll(clauses, new Work(100_000));
+/** The requests with these conditions; a text: why there are none that can be asked about. */
+export function requestsWith(clauses: Clauses): Box | string {
+  try {
+    const box = everyRequest.withAll(clauses, new Work(100_000));
+    return box ?? "the conditions contradict each other, so that no request meets them all";
+  } catch (error) {
+    if (!(error instanceof Undecided)) throw error;
+    return "the conditions have so many values and wildcards that they cannot be compared; give fewer of them";
+  }
+}
 
 /** A person waits for the answer, so that it may take longer than a question of a rule: a second or two. */
 const mostWork = 5_000_000;
@@ -123,8 +131,8 @@ function requestsOf(
   question: Question,
   isWhole: boolean,
 ): string {
-  const base = requestsWith([...question.requests.clauses, ...source.identity]) ?? question.requests;
-  const own = formatConditions(conditionsBeyond(requests, base));
+  const base = requestsWith([...question.requests.clauses, ...source.identity]);
+  const own = formatConditions(conditionsBeyond(requests, typeof base === "string" ? question.requests : base));
   if (!isWhole) return own;
   // What a set of requests alone does not tell: who sends them, and which pod they reach.
   const shown = [own];
@@ -146,7 +154,7 @@ function sourceInWords({ sender, namespace, workloads, isGateway }: Outcome["sou
   return `from ${who}${isGateway ? "" : ` ${senders[sender]}`}`;
 }
 const namespaceInWords = (name: string | undefined): string =>
-  name === undefined ? "any namespace that has no configuration of its own for this host" : `namespace ${name}`;
+  name === undefined ? "the rest of the mesh" : `namespace ${name}`;
 
 /** Outcomes with the same way, whoever sends them. */
 interface Group {

@@ -181,7 +181,7 @@ describe("the answer and its exit code", () => {
       ["deploy/web/client", 0, ""],
     ]);
     const { out } = await ask("--from", "mesh", "--to", "x.shop", "--method", "GET");
-    assert.match(out, /: some: from namespace web from any namespace .* only\n/);
+    assert.match(out, /: some: from namespace web from the rest of the mesh through a sidecar only\n/);
   });
 
   test("an ingress gateway has an identity and no routes for the Service", async () => {
@@ -362,6 +362,16 @@ describe("bad input says what was found and what to do", () => {
     assert.deepEqual(
       [code, error],
       [2, "meshward: --to: Service shop/x has several ports; choose one of 81 (grpc), 80 (http): --to x.shop:81\n"],
+    );
+  });
+
+  test("patterns that take too much to compare end with an error, soon", async () => {
+    const paths = Array.from({ length: 60 }, (_, i) => `/{*}/${"{*}/".repeat(20)}x${i}`);
+    const { code, error, out } = await ask("--from", "mesh", "--to", "x.shop", "--path", ...paths);
+    assert.doesNotMatch(error, /bug/);
+    assert.ok(
+      code === 2 ? /give fewer of them/.test(error) : / and 56 more from anybody in the mesh/.test(out),
+      error + out,
     );
   });
 

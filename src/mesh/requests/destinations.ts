@@ -7,8 +7,8 @@ import { captured } from "../membership/captured.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
-import { namespaceOfService, type Service } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
+import { namespaceOfService, selectsWorkload, type Service } from "../membership/services.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { formatLabels } from "../objects/selectors.ts";
 import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
@@ -33,6 +33,7 @@ export const destinationReads = [
   serviceEntriesBesideService,
   namespaceOfService,
   captured,
+  workloadsOfNamespace,
   readers,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
@@ -122,6 +123,8 @@ export class Destinations {
       const number = ports.workloadPort(of.port, workload);
       return number === undefined ? [] : [{ workload, port: number }];
     });
+    if (pods.length === 0 && this.#hasProxies(service, namespace))
+      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
     if (pods.length === 0) {
       const wanted = formatLabels({ ...service.spec.selector, ...labels });
       const missing =
@@ -138,6 +141,12 @@ export class Destinations {
       backend: { service, namespace, protocol, pods },
       tls,
     };
+  }
+
+  #hasProxies(service: Service, namespace: Namespace): boolean {
+    const all = this.#mesh.related(workloadsOfNamespace, namespace);
+    this.#mesh.visited(all.length);
+    return all.some((workload) => isProxy(workload) && selectsWorkload(service, workload));
   }
 
   #destinationOf({ host, port, subset, share }: Named, object: Service | ServiceEntry | undefined): RouteDestination {

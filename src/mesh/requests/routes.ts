@@ -7,7 +7,7 @@ import type { Work } from "../authorization/requests/work.ts";
 import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
-import type { Service } from "../membership/services.ts";
+import { namespaceOfService, type Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { coveringHosts, fullHost, hostOfService } from "../traffic/hosts.ts";
@@ -168,10 +168,12 @@ class Router {
 
   #sidecar(): Sidecar | undefined {
     const { namespace, labels } = this.#source;
-    if (namespace === undefined) return undefined;
-    const [root] = this.#mesh.related(rootOfNamespace, namespace);
-    const of = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
-    return sidecarFor(this.#mesh.related(sidecarsOfNamespace, namespace), of, labels);
+    // A namespace that no object names may have no Sidecar, but that of the root namespace counts there too.
+    const anchor = namespace ?? this.#mesh.related(namespaceOfService, this.#to.service)[0];
+    const [root] = anchor === undefined ? [] : this.#mesh.related(rootOfNamespace, anchor);
+    const ofRoot = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
+    const own = namespace === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, namespace);
+    return sidecarFor(own, ofRoot, labels);
   }
 
   /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */

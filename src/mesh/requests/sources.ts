@@ -12,7 +12,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { revisionLabel } from "../objects/labels.ts";
-import { selects } from "../objects/selectors.ts";
+import { SelectorGroups } from "../objects/selector-groups.ts";
 import { selectorOf } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -178,15 +178,18 @@ class Sources {
   }
 
   of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
-    const selectors = this.#selectorsIn(namespace);
-    this.#mesh.visited(workloads.length * (1 + selectors.length));
-    const groups = Map.groupBy(workloads, ({ pod }) =>
-      JSON.stringify([pod.labels[revisionLabel], ...selectors.map((selector) => selects(selector, pod.labels))]),
-    );
-    return [...groups.values()].flatMap((alike) =>
-      [...Map.groupBy(alike, (workload) => senderOf(workload, namespace))].map(([sender, some]) =>
-        this.#source(sender, { namespace, workloads: some, labels: some[0]?.pod.labels ?? {} }, account),
-      ),
+    this.#mesh.visited(workloads.length);
+    const selectors = new SelectorGroups(this.#selectorsIn(namespace).map((selector) => [selector, selector] as const));
+    // The groups are the same list for all labels that the same selectors select.
+    const alike = Map.groupBy(workloads, ({ pod }) => selectors.selecting(pod.labels));
+    return [...alike.values()].flatMap((some) =>
+      [
+        ...Map.groupBy(some, (workload) => `${senderOf(workload, namespace)} ${workload.pod.labels[revisionLabel]}`),
+      ].map(([, group]) => {
+        const [first] = group;
+        const sender = first === undefined ? "unknown" : senderOf(first, namespace);
+        return this.#source(sender, { namespace, workloads: group, labels: first?.pod.labels ?? {} }, account);
+      }),
     );
   }
 

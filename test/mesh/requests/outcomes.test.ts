@@ -73,6 +73,19 @@ describe("transport", () => {
     assert.equal(passed?.result, "refused");
   });
 
+  test("the Sidecar of the root namespace counts for clients that have none, also for the rest of the mesh", () => {
+    const root = sidecar(
+      "istio-system/default",
+      "egress: [{ hosts: ['./*'] }]\noutboundTrafficPolicy: { mode: REGISTRY_ONLY }",
+    );
+    const own = sidecar("web/default", "egress: [{ hosts: ['*/*'] }]");
+    const system = `---\n${namespace("istio-system")}`;
+    const results = (text: string, from: string) =>
+      asked(meshOf(shop + system + text), from, "shop/x:80").map(({ result }) => result);
+    assert.deepEqual([results(root, "web/client"), results(root, "mesh")], [["nowhere"], ["nowhere"]]);
+    assert.deepEqual(results(root + own, "web/client"), ["accepted"]);
+  });
+
   test("a port that bypasses the sidecar takes plaintext, and no policy is enforced there", () => {
     const bypassed = shop.replace(
       "metadata: { labels: { app: x } }",
@@ -364,6 +377,15 @@ http:
     assert.deepEqual(told(meshOf(shop + root + delegate), "web/client", "shop/x:80", texts("path", "/a")), [
       `GET /a from ${client} reaches nothing: there is no Service and no ServiceEntry for host nothing.shop.svc.cluster.local`,
       `POST /a from ${client} is allowed, because no ALLOW policy applies [x]`,
+    ]);
+  });
+
+  test("a Service of a gateway is not examined", () => {
+    const gateway = deployment("shop", "gw")
+      .replace("labels: { app: gw }", "labels: { app: gw }, annotations: { inject.istio.io/templates: gateway }")
+      .replace("name: main", "name: istio-proxy");
+    assert.deepEqual(told(meshOf(shop + gateway + service("shop", "gw")), "web/client", "shop/gw:80"), [
+      `GET / from ${client} is undecided: its pods are gateways, whose own configuration decides about requests`,
     ]);
   });
 
