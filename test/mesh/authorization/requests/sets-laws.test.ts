@@ -43,7 +43,7 @@ function law(numRuns: number, check: (a: RequestSet, b: RequestSet, some: readon
 
 describe("unions of boxes", () => {
   test("what is in one set and not in another, and what is in both", () => {
-    law(400, (a, b, some) => {
+    law(150, (a, b, some) => {
       const [left, common] = [without(a, b, much()), both(a, b, much())];
       for (const request of some) {
         assert.equal(has(left, request), has(a, request) && !has(b, request));
@@ -53,7 +53,7 @@ describe("unions of boxes", () => {
   });
 
   test("the simplified set has the same requests, whatever the order, and stays as it is", () => {
-    law(400, (a, b, some) => {
+    law(150, (a, b, some) => {
       const whole = [...a, ...b];
       const simple = simplified(whole, much());
       for (const request of some) assert.equal(has(simple, request), has(whole, request));
@@ -64,7 +64,7 @@ describe("unions of boxes", () => {
   });
 
   test("a set that is separated from others has all of its requests and none of theirs", () => {
-    law(300, (a, b, some) => {
+    law(100, (a, b, some) => {
       const own = without(a, b, much());
       const apart = separated(own, b, much());
       for (const request of some) {
