@@ -321,6 +321,7 @@ function connectionsIn(sides: readonly ChangedSides[]): ConnectionChanges | unde
   return {
     ...first.changes,
     groups: [...new Map(groups.map((one) => [textOf(one), one])).values()],
+    undecidedPorts: Math.max(...found.map(({ changes }) => changes.undecidedPorts)),
     notes: [...new Set(found.flatMap(({ changes }) => changes.notes))],
   };
 }

@@ -1,14 +1,14 @@
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/requests/caller-wording.ts";
-import type { RequestSet } from "../mesh/authorization/requests/sets.ts";
+import { allRequests, type RequestSet } from "../mesh/authorization/requests/sets.ts";
 import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
 import { type WrittenClause, writtenClause } from "../mesh/authorization/requests/written.ts";
 import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-wording.ts";
 import type { Access, Routed, Way } from "../mesh/connections/access.ts";
 import { SharedLists } from "../mesh/connections/callers.ts";
 import { accessChanges, type AccessChange } from "../mesh/connections/difference.ts";
-import { PortAccess } from "../mesh/connections/port-access.ts";
+import { PortAccess, SharedDecisions } from "../mesh/connections/port-access.ts";
 import { type AcceptedRow, acceptedRows, type RouteRow, routeRows } from "../mesh/connections/rows.ts";
 import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
@@ -68,11 +68,13 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): Co
   const words = new Words(is, was);
   const [old, now] = [portsIn(scope, was).ports, portsIn(scope, is).ports];
   const pairs = portPairs(old, now);
-  const sides = [new PortAccess(was, words.lists), new PortAccess(is, words.lists)] as const;
-  const described = pairs.flatMap((pair) => {
-    const changes = changesOfPort(pair, sides, words);
-    return changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }];
-  });
+  const decisions = new SharedDecisions();
+  const sides = [was, is].map((mesh) => new PortAccess(mesh, words.lists, decisions)) as [PortAccess, PortAccess];
+  const compared = pairs.map((pair) => ({ pair, ...comparedPort(pair, sides, words) }));
+  const described = compared.flatMap(({ pair, changes }) =>
+    changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }],
+  );
+  const open = compared.filter(({ doubts }) => doubts.length > 0);
   const groups = grouped(described, ({ existence, changes }) => JSON.stringify([existence, changes]));
   const titles = new Titles(
     pairs.flatMap((pair) => pair.now ?? pair.old ?? []),
@@ -88,7 +90,8 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): Co
         ...{ existence, changes },
       }),
     ),
-    notes: unknownKinds(is),
+    undecidedPorts: open.length,
+    notes: [...unknownKinds(is), ...notesOnDoubts(open)],
   };
 }
 
@@ -139,7 +142,7 @@ function describedPort(port: ReachablePort, known: PortAccess, words: Words): De
     };
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;
-    return { connections: [], because: [tooMuchWork], routes: [] };
+    return { connections: [words.tooHard], because: [], routes: [] };
   }
 }
 
@@ -152,7 +155,7 @@ const byCallers = (a: Pick<Connection, "from">, b: Pick<Connection, "from">): nu
   rankOf(a) - rankOf(b) || (a.from.text < b.from.text ? -1 : Number(a.from.text > b.from.text));
 
 const mostReasons = 3;
-const tooMuchWork = "not known: what the policies say together takes too much work to find out";
+const tooMuchWork = "what the policies say together takes too much work to find out";
 
 function connectionOf(
   { callers, ways, status, requests, partly }: AcceptedRow,
@@ -219,18 +222,34 @@ const keyOfPort = ({ kind, namespace, name, port }: ReachablePort): string => [k
 const existenceOf = ({ old, now }: PortPair): ChangeGroup["existence"] =>
   old === undefined ? "new" : now === undefined ? "gone" : "kept";
 
-function changesOfPort(
-  { old, now }: PortPair,
-  [before, after]: readonly [PortAccess, PortAccess],
-  words: Words,
-): readonly ConnectionChange[] {
+interface ComparedPort {
+  readonly changes: readonly ConnectionChange[];
+  /** Why requests are undecided, if some are before and after the change. */
+  readonly doubts: readonly string[];
+}
+
+function comparedPort({ old, now }: PortPair, sides: readonly [PortAccess, PortAccess], words: Words): ComparedPort {
+  const [before, after] = [sides[0].to(old), sides[1].to(now)];
   try {
-    const changes = accessChanges(before.to(old), after.to(now), new Work(2 * workForPort));
-    return changes.map((change) => reportedChange(change, (now ?? old)?.target, words)).sort(byCallers);
+    const changes = accessChanges(before, after, new Work(2 * workForPort)).map((change) =>
+      reportedChange(change, (now ?? old)?.target, words),
+    );
+    return { changes: changes.sort(byCallers), doubts: before.doubts.length === 0 ? [] : after.doubts };
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;
-    return [words.tooHard];
+    return { changes: [], doubts: [tooMuchWork] };
   }
+}
+
+function notesOnDoubts(
+  open: readonly { readonly pair: PortPair; readonly doubts: readonly string[] }[],
+): readonly string[] {
+  if (open.length === 0) return [];
+  const names = open.flatMap(({ pair }) => pair.now ?? pair.old ?? []).map((port) => `${nameOf(port)}:${port.port}`);
+  const reasons = [...new Set(open.flatMap(({ doubts }) => doubts))].sort();
+  return [
+    `requests to ${listedNames(names)} are undecided before and after the change, so what it does to them is not known: ${listedNames(reasons, mostReasons)}`,
+  ];
 }
 
 function reportedChange(
@@ -317,20 +336,17 @@ class Words {
     };
   }
 
+  /** Everything is undecided. */
+  get tooHard(): Connection {
+    const [from, requests] = [this.callers(allRequests, []), this.requests(allRequests)];
+    return { from, status: "undecided", requests, partly: null, because: [tooMuchWork] };
+  }
+
   requests(set: RequestSet): ReportedRequests {
     return {
       text: formatSet(set, everything, new Work(workForPort)),
       short: formatSet(set, short, new Work(workForPort)),
       alternatives: set.map(({ clauses }) => clauses.map(writtenClause).sort(byAttribute)),
-    };
-  }
-
-  get tooHard(): ConnectionChange {
-    return {
-      kind: "status",
-      from: { text: "everybody", short: "everybody", alternatives: [], ways: [] },
-      requests: { text: `requests (${tooMuchWork})`, short: `requests (${tooMuchWork})`, alternatives: [] },
-      ...{ was: "undecided", is: "undecided", routes: null },
     };
   }
 }

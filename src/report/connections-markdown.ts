@@ -31,14 +31,15 @@ const notesSection = (notes: readonly string[]): Section => ({
 
 export function markdownConnectionChanges(changes: ConnectionChanges): string {
   const count = changes.groups.reduce((sum, group) => sum + group.changes.length, 0);
-  const title = count === 0 ? noChange.replace(/\.$/, "") : `${counted(count, "change")} of who can reach what`;
+  const title =
+    count === 0 ? noChange(changes).replace(/\.$/, "") : `${counted(count, "change")} of who can reach what`;
   return comment(`Meshward: ${title}`, [connectionsSection(changes), notesSection(changes.notes)]);
 }
 
 /** The section of a comment with what a change does to connections, also for the report of `check`. */
-export const connectionsSection = ({ groups }: ConnectionChanges): Section => ({
+export const connectionsSection = (changes: ConnectionChanges): Section => ({
   heading: "Who can reach what",
-  items: groups.length === 0 ? [noChange] : groups.map(changeItem),
+  items: changes.groups.length === 0 ? [noChange(changes)] : changes.groups.map(changeItem),
   noun: "group of ports",
   isFilledLast: true,
 });

@@ -82,14 +82,16 @@ const shownNotes = (notes: readonly string[], style: Style, page: Page): readonl
   notes.length === 0 ? [] : [...notes.map((note) => style("dim", hanging("note: ", shown(note), page))), ""];
 
 /** The changes of each group of ports: `+` appears, `-` goes, `~` changes. */
-export function textConnectionChanges({ groups, notes }: ConnectionChanges, page: Page): string {
+export function textConnectionChanges(changes: ConnectionChanges, page: Page): string {
+  const { groups, notes } = changes;
   const style = page.colour ? coloured : plain;
   const lines = groups.flatMap((group) => [...shownChanges(group, style, page), ""]);
-  const none = groups.length === 0 ? [noChange, ""] : [];
+  const none = groups.length === 0 ? [noChange(changes), ""] : [];
   return [...none, ...lines, ...shownNotes(notes, style, page)].join("\n");
 }
 
-export const noChange = "The change has no effect on who can reach what.";
+export const noChange = ({ undecidedPorts }: ConnectionChanges): string =>
+  `The change has no ${undecidedPorts === 0 ? "" : "known "}effect on who can reach what.`;
 
 function shownChanges(group: ChangeGroup, style: Style, page: Page): readonly string[] {
   return [

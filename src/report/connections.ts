@@ -16,6 +16,8 @@ export interface ConnectionChanges {
   readonly scope: ReportedScope;
   /** Ports with the same changes are one group. Empty: the change has no effect on connections. */
   readonly groups: readonly ChangeGroup[];
+  /** The number of ports with requests that are undecided before and after the change, so that its effect on them is not known. */
+  readonly undecidedPorts: number;
   readonly notes: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, intents, requests, hostile, growth, audit, page,
-// files, replica or cluster.
+// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, intents, requests, connections, hostile,
+// growth, audit, page, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { selfSigned } from "../../src/tls/self-signed.ts";
 import { auditTable } from "./audit.ts";
 import { clusterTable } from "./cluster.ts";
 import { customRulesTable, keptTable } from "./custom-rules.ts";
+import { connectionsTable } from "./connections.ts";
 import { engineTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
@@ -46,6 +47,7 @@ try {
   await part("intents", () => intentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("requests", () => requestsTable([1_000, 100_000]));
+  await part("connections", () => connectionsTable());
   await part("hostile", () => hostileTable(rules, policies));
   await part("growth", () =>
     growthTable("Made to grow: mTLS, authorization, waypoints", securityCases, rules, policies),

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import type { ConnectionChanges, Connections } from "../../src/report/connections.ts";
-import { deployment, namespace, service } from "../mesh/requests/meshes.ts";
+import { deployment, namespace, service, waypoint } from "../mesh/requests/meshes.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-connections-"));
@@ -195,6 +195,73 @@ deployment/web/shop:8080
       assert.deepEqual(words(narrow.out), words(await told()));
       assert.ok(columns === 40 || narrow.out.split("\n").every((line) => line.length <= columns));
     }
+  });
+});
+
+describe("connections of callers that send in different ways", () => {
+  const ambient = [
+    `${namespace("shop", "ambient", "istio.io/use-waypoint: waypoint")}---\n${namespace("web", "ambient")}---\n${namespace("old", "sidecar")}`,
+    ...[deployment("shop", "cart"), deployment("web", "front"), service("shop", "cart"), waypoint("shop", "waypoint")],
+    security(
+      "AuthorizationPolicy",
+      "shop/get",
+      `{ targetRefs: [{ kind: Service, group: "", name: cart }], rules: [{ from: [{ source: { principals: [cluster.local/ns/web/sa/front] } }], to: [{ operation: { methods: [GET] } }] }] }`,
+    ),
+  ].join("");
+  const mixed = fileWith(ambient);
+
+  test("a sidecar passes by the waypoint that ztunnel uses, and so do callers outside the mesh", async () => {
+    const { out } = await meshward(["connections", "--mesh", mixed, "--service", "cart.shop"]);
+    assert.equal(
+      out,
+      `cart.shop:80
+  mTLS       from web/front (through ztunnel): GET
+  mTLS       from everybody in the mesh but shop/waypoint (with a sidecar): all requests
+  plaintext  from outside the mesh: all requests
+`,
+    );
+  });
+
+  test("ztunnel that lets only the waypoint in closes both ways", async () => {
+    const closed = fileWith(
+      security(
+        "AuthorizationPolicy",
+        "shop/only-waypoint",
+        "{ rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/waypoint] } }] }] }",
+      ),
+    );
+    const { out } = await meshward(["connections", "--mesh", mixed, "--service", "cart.shop", "--change", closed]);
+    assert.equal(
+      out,
+      `  cart.shop:80
+-   mTLS from everybody in the mesh but shop/waypoint (with a sidecar): all requests
+-   plaintext from outside the mesh: all requests
+`,
+    );
+  });
+
+  test("a namespace instead of each of its ports, and instead of each of its service accounts", async () => {
+    const many = ["one", "two", "three"];
+    const principals = many.map((name) => `cluster.local/ns/web/sa/${name}`).join(", ");
+    const mesh = fileWith(
+      [
+        `${namespace("shop", "sidecar")}---\n${namespace("web", "sidecar")}`,
+        ...many.flatMap((name) => [deployment("web", name), deployment("shop", name), service("shop", name)]),
+        security("PeerAuthentication", "shop/default", "{ mtls: { mode: STRICT } }"),
+        security(
+          "AuthorizationPolicy",
+          "shop/web",
+          `{ rules: [{ from: [{ source: { principals: [${principals}] } }] }] }`,
+        ),
+      ].join(""),
+    );
+    const { out } = await meshward(["connections", "--mesh", mesh, "--namespace", "shop"]);
+    assert.equal(
+      out,
+      `everything in namespace shop (3 ports)
+  mTLS       from all 3 service accounts of web: all requests
+`,
+    );
   });
 });
 
@@ -408,6 +475,36 @@ describe("connections that cannot be told", () => {
     assert.match(out, /undecided/);
     assert.doesNotMatch(out, /^ {2}(?:mTLS|plaintext) /m);
     assert.match(out, /note: the mesh contains no Workload/);
+  });
+
+  test("a change of what is undecided before and after: its effect is not known, and not none", async () => {
+    const deciding = (provider: string) =>
+      security(
+        "AuthorizationPolicy",
+        "web/ask",
+        `{ action: CUSTOM, provider: { name: ${provider} }, rules: [{ to: [{ operation: { paths: [/admin*] } }] }] }`,
+      );
+    const asked = fileWith(`${shop}${deciding("opa")}`);
+    const { code, out } = await meshward(["connections", "--mesh", asked, "--change", fileWith(deciding("other"))]);
+    assert.equal(code, 0);
+    assert.match(
+      out,
+      /^The change has no known effect on who can reach what\.\n\nnote: requests to deployment\/web\/shop:8080 are undecided before and after the change, so what it does to them is not known: the provider "other" decides/,
+    );
+  });
+
+  test("policies that are too hard to examine are undecided, in a second", async () => {
+    const rules = Array.from(
+      { length: 60 },
+      (_, i) =>
+        `{ from: [{ source: { notNamespaces: ['*a${i}*'] } }], to: [{ operation: { paths: ['*${i}x*', '/a${i}*'], notPaths: ['/b${i}*'], methods: ['M${i}*'] } }], when: [{ key: 'request.headers[x-${i}]', values: ['a*'] }] }`,
+    );
+    const hard = fileWith(
+      `${shop}${["ALLOW", "DENY"].map((action) => security("AuthorizationPolicy", `web/${action.toLowerCase()}`, `{ action: ${action}, rules: [${rules.join(", ")}] }`)).join("")}`,
+    );
+    const { out } = await meshward(["connections", "--mesh", hard, "--namespace", "web"]);
+    assert.match(out, /^ {2}undecided +from everybody: all requests \(there are so many policies and conditions/m);
+    assert.doesNotMatch(out, /routed/);
   });
 
   test("a provider that decides: undecided, with the reason", async () => {

@@ -178,7 +178,7 @@ function acceptedOf(way: Way, parts: readonly Part[], work: Work): Accepted {
 /** Accepted requests by where they are routed to. */
 function routedIn(parts: readonly Part[]): readonly Routed[] {
   const groups = Map.groupBy(
-    parts.filter(({ status }) => status !== undefined),
+    parts.filter(({ status, outcome }) => status !== undefined && outcome.route.result === "arrives"),
     ({ outcome }) => keyOfRoute(outcome.route),
   );
   return [...groups].map(([key, members]) => ({

@@ -14,36 +14,62 @@ import type { ReachablePort } from "./targets.ts";
 const everybody: readonly Caller[] = [{ kind: "mesh" }, { kind: "outside" }];
 
 /**
- * Who can send what to the ports of one mesh. What policies decide is found out once for all ports at which the same policies
- * apply to the same requests, so that the cost follows the policies.
+ * What policies decide, found out once for all ports at which the same policies apply to the same requests, before and after a
+ * change, so that the cost follows the policies.
  */
+export class SharedDecisions {
+  readonly #known = new Map<string, readonly Decision[]>();
+  readonly #keys = new WeakMap<Applied["lists"], string>();
+  readonly #numbers = new WeakMap<object, number>();
+  #count = 0;
+
+  /** As decisionsOf. */
+  of(box: Box, enforcement: Enforcement, work: Work): Iterable<Decision> {
+    const { at, applied, custom } = enforcement;
+    if (custom !== undefined) return decisionsOf(box, enforcement, work);
+    const { place, settings, lists } = applied;
+    const trust = [settings.trustDomain, ...settings.trustDomainAliases].join();
+    const key = [at, place, trust, this.#keyOf(lists), keyOfSet([box])].join("\n");
+    let found = this.#known.get(key);
+    if (found === undefined) this.#known.set(key, (found = [...decisionsOf(box, enforcement, work)]));
+    return found;
+  }
+
+  /** Policies never change, and both sides of a change share those that it does not concern. */
+  #keyOf(lists: Applied["lists"]): string {
+    let key = this.#keys.get(lists);
+    if (key === undefined) {
+      key = lists.map(({ policies }) => policies.map((policy) => this.#numberOf(policy)).join()).join(";");
+      this.#keys.set(lists, key);
+    }
+    return key;
+  }
+
+  #numberOf(policy: object): number {
+    let number = this.#numbers.get(policy);
+    if (number === undefined) this.#numbers.set(policy, (number = this.#count++));
+    return number;
+  }
+}
+
+/** Who can send what to the ports of one mesh. */
 export class PortAccess {
   readonly #mesh: Mesh;
   readonly #lists: SharedLists;
-  readonly #decisions = new Map<Applied["lists"], Map<string, readonly Decision[]>>();
+  readonly #decisions: SharedDecisions;
 
-  constructor(mesh: Mesh, lists: SharedLists) {
+  constructor(mesh: Mesh, lists: SharedLists, decisions = new SharedDecisions()) {
     this.#mesh = mesh;
     this.#lists = lists;
+    this.#decisions = decisions;
   }
 
   /** Undefined: a port that does not exist, to which nobody sends anything. */
   to(port: ReachablePort | undefined): Access {
     if (port === undefined) return new Access([], this.#lists);
     const question = { to: port.target, requests: everyRequest };
-    const decide = this.#decide.bind(this);
+    const decide = this.#decisions.of.bind(this.#decisions);
     const outcomes = everybody.flatMap((caller) => [...outcomesOf({ caller, ...question }, this.#mesh, { decide })]);
     return new Access(outcomes, this.#lists);
-  }
-
-  #decide(box: Box, enforcement: Enforcement, work: Work): Iterable<Decision> {
-    const { at, applied, custom } = enforcement;
-    if (custom !== undefined) return decisionsOf(box, enforcement, work);
-    let ofPolicies = this.#decisions.get(applied.lists);
-    if (ofPolicies === undefined) this.#decisions.set(applied.lists, (ofPolicies = new Map()));
-    const key = [at, applied.place, keyOfSet([box])].join("\n");
-    let found = ofPolicies.get(key);
-    if (found === undefined) ofPolicies.set(key, (found = [...decisionsOf(box, enforcement, work)]));
-    return found;
   }
 }
