@@ -76,6 +76,17 @@ function pattern(text: string): RE2JS {
   return found;
 }
 
+/** Why a text is no pattern, in one line; undefined: it is one. */
+export function patternProblem(text: string): string | undefined {
+  try {
+    pattern(text);
+    return undefined;
+  } catch (error) {
+    const why = (error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, " ");
+    return `${JSON.stringify(text.slice(0, 100))} is no regular expression of RE2: ${why}`;
+  }
+}
+
 /** Matching is linear in the text, times the size of the pattern at worst. */
 const spendMatch = (text: string, expression: string): void =>
   spend(1 + (text.length * (1 + expression.length)) / 1000);

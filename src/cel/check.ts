@@ -1,5 +1,5 @@
 import type { CelFunc } from "@bufbuild/cel";
-import { internal } from "./bounded-functions.ts";
+import { internal, patternProblem } from "./bounded-functions.ts";
 import { hint, specials } from "./operators.ts";
 import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
 import {
@@ -189,7 +189,7 @@ class Checker {
     const given = args.map((arg) => this.typeOf(arg, scope));
     const of = target && this.typeOf(target, scope);
     if (overloads.length === 0) return this.#unknown(at, name, target !== undefined);
-    const complaint = this.#options.called?.({ name, args, types: given });
+    const complaint = this.#complaintOf({ name, target, args }, given);
     if (complaint !== undefined) return this.#wrong(at, complaint);
     const taken = of === undefined ? given : [of, ...given];
     if (!needsOnlyPresence(name, taken)) for (const type of taken) useWholly(type);
@@ -197,6 +197,10 @@ class Checker {
     const [result, ...others] = fitting.map((one) => typeOfLibrary(one.result));
     if (result === undefined) return this.#wrong(at, misfit(name, overloads, { of, given }));
     return others.every((other) => shownType(other) === shownType(result)) ? result : types.dyn;
+  }
+
+  #complaintOf(call: Called, types: readonly ExpressionType[]): string | undefined {
+    return this.#options.called?.({ name: call.name, args: call.args, types }) ?? patternProblemIn(call);
   }
 
   #overloadsOf(name: string, isMethod: boolean): readonly CelFunc[] {
@@ -229,6 +233,14 @@ const isInternal = (name: string): boolean => Object.values<string>(internal).in
 /** The functions of the mesh take the whole object, of which they need nothing from here; the length of a list is always kept. */
 const needsOnlyPresence = (name: string, [first]: readonly ExpressionType[]): boolean =>
   name.startsWith("mesh.") || (name === "size" && first?.kind === "list");
+
+/** A constant that is no pattern would fail for every object. */
+function patternProblemIn({ name, target, args }: Called): string | undefined {
+  const expression = target === undefined ? args[1] : args[0];
+  const takesPattern = name === "matches" || name === "find" || name === "findAll";
+  const text = takesPattern && expression !== undefined ? constantText(expression) : undefined;
+  return text === undefined ? undefined : patternProblem(text);
+}
 
 /** A text that is written as a constant. */
 export function constantText({ exprKind }: Expression): string | undefined {

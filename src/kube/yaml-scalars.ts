@@ -5,7 +5,7 @@
  */
 export function scalarAdvice(expected: string, found: string): string | undefined {
   if (/\bstring\b/.test(expected) && (found === "true" || found === "false")) {
-    const others = found === "true" ? "yes and on" : "no and off";
+    const others = found === "true" ? "y, yes and on" : "n, no and off";
     return `Put it in quotes: "${found}" (YAML reads ${others} without quotes as ${found}, too)`;
   }
   const meant = /\bboolean\b|\btrue or false\b/.test(expected) ? meantBoolean(found) : undefined;

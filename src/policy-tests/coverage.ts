@@ -4,7 +4,7 @@ import { namespaceKey } from "../kube/identity.ts";
 import type { Mesh } from "../view/view.ts";
 import type { PolicyDocument, PolicySpec, RuleOptions } from "../policy/documents.ts";
 import type { Policies } from "../policy/policies.ts";
-import { compileSelector } from "../policy/scopes.ts";
+import { compileSelector, takenOver } from "../policy/scopes.ts";
 import type { Covered } from "../report/test-report.ts";
 import { globs } from "../text/globs.ts";
 import type { CaseOutcome } from "./run-case.ts";
@@ -80,9 +80,13 @@ const given = (spec: PolicySpec, field: keyof PolicySpec, isCovered: boolean): r
 
 const nameOf = ({ id, tag }: RuleOptions): string => id ?? `tag ${tag ?? ""}`;
 
-/** An entry without a mode does not decide it, and counts if the rule found something. */
+/**
+ * An entry without a mode does not decide it, and counts if the rule found something. One that another document takes over
+ * counts where that one decides.
+ */
 const isDecidedBy = ({ finding: { rule, setting } }: Ruling, entry: RuleOptions, title: string): boolean =>
-  (entry.mode === undefined || setting.policy === title) && compileSelector(entry)(rule);
+  (entry.mode === undefined || setting.policy === title || setting.policy.endsWith(takenOver("", title))) &&
+  compileSelector(entry)(rule);
 
 /** Whether a finding is about a namespace that the document protects, and counts only in protected ones. */
 function isIn({ finding: { rule, subject } }: Ruling, where: PolicySpec["protectedNamespaces"], mesh: Mesh): boolean {

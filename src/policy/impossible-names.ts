@@ -35,7 +35,10 @@ export function impossibleNames(raw: unknown): readonly SchemaProblem[] {
   const match = member(spec, "match");
   const owners = member(spec, "hostOwners");
   const enrollment = member(member(spec, "mutations"), "namespaceAmbientEnrollment");
+  const metadata = member(raw, "metadata");
   return [
+    ...inNames([member(metadata, "name")], ["metadata", "name"], objectName, false),
+    ...inNames([member(metadata, "namespace")], ["metadata", "namespace"], namespaceName, false),
     ...inWhere(member(match, "namespaces"), ["spec", "match", "namespaces"], namespaceName),
     ...inWhere(member(match, "objects"), ["spec", "match", "objects"], objectName),
     ...inWhere(member(spec, "protectedNamespaces"), ["spec", "protectedNamespaces"], namespaceName),
@@ -55,11 +58,16 @@ const inWhere = (where: unknown, at: Path, syntax: Syntax): readonly SchemaProbl
   ...inLabels(member(where, "labels"), [...at, "labels"], syntax),
 ];
 
-function inNames(names: unknown, at: Path, syntax: Syntax): readonly SchemaProblem[] {
+function inNames(names: unknown, at: Path, syntax: Syntax, isList = true): readonly SchemaProblem[] {
   return (Array.isArray(names) ? names : []).flatMap((name: unknown, i) =>
-    typeof name !== "string" || isPossible(name, syntax)
+    typeof name !== "string" || (isPossible(name, syntax) && (isList || !name.includes("*")))
       ? []
-      : [problem([...at, i], `no ${syntax.noun} can have the name ${JSON.stringify(name)}: ${syntax.rule}`)],
+      : [
+          problem(
+            isList ? [...at, i] : at,
+            `no ${syntax.noun} can have the name ${JSON.stringify(name)}: ${syntax.rule}`,
+          ),
+        ],
   );
 }
 

@@ -10,6 +10,9 @@ import {
 } from "./match.ts";
 import { globs } from "../text/globs.ts";
 
+/** The title of settings that a document takes over from another one. */
+export const takenOver = (title: string, from: string): string => `${title}, which extends ${from},`;
+
 /** A document where one of its matches applies. Scopes are compared by identity; a greater rank is weaker. */
 export interface Scope {
   readonly match: Match;
@@ -115,7 +118,7 @@ function entriesOf(policy: PolicyDocument): readonly CompiledEntry[] {
     [...(spec.rules ?? []), ...(depth === 0 ? ownModes(policy) : [])].map((value) => ({
       value,
       depth,
-      title: depth === 0 ? title : `${policy.title}, which extends ${title},`,
+      title: depth === 0 ? title : takenOver(policy.title, title),
       selector: selectorOf(value),
       pin,
       selects: compileSelector(value),

@@ -89,6 +89,39 @@ async function tested(folder: string, ...argv: string[]): Promise<{ code: number
 }
 const statuses = ({ files: all }: TestReport) => all.flatMap(({ cases }) => cases.map(({ status }) => status));
 
+describe("coverage", () => {
+  test("a setting that another policy takes over is tested where that one decides", async () => {
+    const document = (name: string, spec: string) =>
+      `apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: ${name} }\nspec: ${spec}\n`;
+    const folder = mkdtempSync(join(tmpdir(), "meshward-coverage-"));
+    const rule = "virtual-service-weights-not-100";
+    writeFileSync(
+      join(folder, "policies.yaml"),
+      `${document("shared", `{ rules: [{ id: ${rule}, mode: warn }] }`)}---\n${document("team", "{ extends: [shared], match: { namespaces: { names: [shop] } }, rules: [{ id: gateway-tls-weak, mode: deny }] }")}`,
+    );
+    writeFileSync(
+      join(folder, "meshward-test.yaml"),
+      `profile: observe
+policies: [policies.yaml]
+cases:
+  - name: weights
+    apply:
+      apiVersion: networking.istio.io/v1
+      kind: VirtualService
+      metadata: { name: a, namespace: shop }
+      spec: { hosts: [a.example.com], http: [{ route: [{ destination: { host: b.example.com }, weight: 1 }, { destination: { host: c.example.com }, weight: 2 }] }] }
+    expect: { allowed: true, warnedBy: [${rule}] }
+`,
+    );
+    const { report } = await tested(folder);
+    rmSync(folder, { recursive: true });
+    assert.deepEqual(
+      report.coverage.settings.map(({ document: of, setting, isCovered }) => `${of} ${setting} ${isCovered}`),
+      [`MeshwardPolicy shared ${rule} true`, "MeshwardPolicy team gateway-tls-weak false"],
+    );
+  });
+});
+
 describe("meshward test", () => {
   test("who, when, what, and every kind of expectation", async () => {
     const folder = suite(

@@ -3,9 +3,9 @@ import { test } from "node:test";
 import { scalarAdvice } from "../../src/kube/yaml-scalars.ts";
 
 for (const [expected, found, advice] of [
-  ["a string", "true", 'Put it in quotes: "true" (YAML reads yes and on without quotes as true, too)'],
-  ["a string", "false", 'Put it in quotes: "false" (YAML reads no and off without quotes as false, too)'],
-  ["an integer or a string", "true", 'Put it in quotes: "true" (YAML reads yes and on without quotes as true, too)'],
+  ["a string", "true", 'Put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)'],
+  ["a string", "false", 'Put it in quotes: "false" (YAML reads n, no and off without quotes as false, too)'],
+  ["an integer or a string", "true", 'Put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)'],
   ["a string", "8", undefined],
   ["a list", "true", undefined],
   ["a boolean", '"yes"', "Write true without quotes"],

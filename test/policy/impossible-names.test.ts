@@ -34,6 +34,14 @@ describe("names that no object can have", () => {
     ]);
   });
 
+  test("the document itself", () => {
+    const of = (metadata: unknown) =>
+      impossibleNames({ metadata, spec: {} }).map(({ message }) => message.split(":")[0]);
+    assert.deepEqual(of({ name: "a.b-c", namespace: "shop" }), []);
+    assert.deepEqual(of({ name: "A_b", namespace: "Shop" }), ["metadata.name", "metadata.namespace"]);
+    assert.deepEqual(of({ name: "a*" }), ["metadata.name"]);
+  });
+
   test("labels", () => {
     const labels = { "team.example.com/tier": "gold", a: "", "A_b.c": "x.y_z-1" };
     assert.deepEqual(found({ match: { namespaces: { labels } } }), []);

@@ -113,7 +113,7 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ["{match: }", "spec.match: expected a map, found nothing"],
   [
     "{protectedNamespaces: {labels: {a: true}}}",
-    'spec.protectedNamespaces.labels.a: expected a string, found true; put it in quotes: "true" (YAML reads yes and on without quotes as true, too)',
+    'spec.protectedNamespaces.labels.a: expected a string, found true; put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)',
   ],
   ["{protectedNamespaces: {labels: {}}}", "spec.protectedNamespaces.labels: is empty; remove it, or add an entry"],
   [
