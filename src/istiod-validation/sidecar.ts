@@ -61,9 +61,11 @@ function* refusedEgress(spec: Fields): Refused {
 }
 
 function* refusedListener(listener: Fields, number: number, at: Path): Refused {
-  if (number === 0) return yield* refusedSocket(listener, at);
-  yield* refusedPort(fieldsOf(listener["port"]), [...at, "port"]);
-  yield* refusedBind(textOf(listener["bind"]), [...at, "bind"]);
+  if (number === 0) yield* refusedSocket(listener, at);
+  else {
+    yield* refusedPort(fieldsOf(listener["port"]), [...at, "port"]);
+    yield* refusedBind(textOf(listener["bind"]), [...at, "bind"]);
+  }
 }
 
 function* refusedBind(bind: string, at: Path): Refused {
