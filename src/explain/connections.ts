@@ -33,8 +33,8 @@ import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listedNames } from "./wording.ts";
 
-/** The work for one port. Policies that take more are said to be undecided. */
-const workForPort = 2_000_000;
+/** The work to say what was found out about one port. What takes more is said to be undecided. */
+const workForWords = 2_000_000;
 
 /** What people read lists so many values and alternatives. */
 const short: WordingLimits = { values: 8, alternatives: 12 };
@@ -131,7 +131,7 @@ const notesOnPorts = (workloads: readonly string[]): readonly string[] =>
 type DescribedPort = Pick<ConnectionGroup, "connections" | "because" | "routes">;
 
 function describedPort(port: ReachablePort, known: PortAccess, words: Words): DescribedPort {
-  const work = new Work(workForPort);
+  const work = new Work(workForWords);
   try {
     const access = known.to(port);
     const rows = acceptedRows(access, work);
@@ -231,7 +231,7 @@ interface ComparedPort {
 function comparedPort({ old, now }: PortPair, sides: readonly [PortAccess, PortAccess], words: Words): ComparedPort {
   const [before, after] = [sides[0].to(old), sides[1].to(now)];
   try {
-    const changes = accessChanges(before, after, new Work(2 * workForPort)).map((change) =>
+    const changes = accessChanges(before, after, new Work(2 * workForWords)).map((change) =>
       reportedChange(change, (now ?? old)?.target, words),
     );
     return { changes: changes.sort(byCallers), doubts: before.doubts.length === 0 ? [] : after.doubts };
@@ -344,8 +344,8 @@ class Words {
 
   requests(set: RequestSet): ReportedRequests {
     return {
-      text: formatSet(set, everything, new Work(workForPort)),
-      short: formatSet(set, short, new Work(workForPort)),
+      text: formatSet(set, everything, new Work(workForWords)),
+      short: formatSet(set, short, new Work(workForWords)),
       alternatives: set.map(({ clauses }) => clauses.map(writtenClause).sort(byAttribute)),
     };
   }

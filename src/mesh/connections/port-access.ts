@@ -10,6 +10,9 @@ import { Access } from "./access.ts";
 import type { SharedLists } from "./callers.ts";
 import type { ReachablePort } from "./targets.ts";
 
+/** The work for one port and its callers, in compared values: more than for a question of a rule, because a person waits. */
+export const workForPort = 1_000_000;
+
 /** Everybody: with a certificate of the mesh, and without one. */
 const everybody: readonly Caller[] = [{ kind: "mesh" }, { kind: "outside" }];
 
@@ -69,7 +72,9 @@ export class PortAccess {
     if (port === undefined) return new Access([], this.#lists);
     const question = { to: port.target, requests: everyRequest };
     const decide = this.#decisions.of.bind(this.#decisions);
-    const outcomes = everybody.flatMap((caller) => [...outcomesOf({ caller, ...question }, this.#mesh, { decide })]);
+    const outcomes = everybody.flatMap((caller) => [
+      ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide }),
+    ]);
     return new Access(outcomes, this.#lists);
   }
 }
