@@ -5,7 +5,7 @@ import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
 import { gatewaysOfNamespace } from "../membership/gateways.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
-import { namespaceByName, namespaceByNameAndRoot, serviceByName } from "../objects/indexes.ts";
+import { namespaceByName, namespaceByNameAndRoot, serviceByName, serviceByNamespace } from "../objects/indexes.ts";
 import {
   envoyFiltersOver,
   requestAuthenticationsOver,
@@ -70,6 +70,8 @@ function withoutOnly(
   return found;
 }
 
+/** A route of the Gateway API for a Service sends requests to Services of its own namespace. */
+const routeByNamespace = index("KubernetesRoute", ({ metadata }) => [metadata.namespace]);
 const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
 /** Gateways by which requests come in, by their namespaces. */
 const ingressByNamespace = index("Workload", (workload, settings) =>
@@ -115,6 +117,7 @@ const ofRoutes = [
   servicesOfVirtualService,
   entriesOfVirtualService,
   ...to(otherHomesOfVirtualService, "OfVirtualService", { ...pods, ...policies, ...clients }),
+  ...to(routeByNamespace, "OfRoute", { ...pods, ...policies, ...clients, services: serviceByNamespace }),
   ...to(otherHomesOfDestinationRule, "OfDestinationRule", { workloads: pods.workloads, ...clients }),
 ];
 const ofWaypoints = [
