@@ -4,7 +4,7 @@ import { hanging, leastRoom } from "../report/page.ts";
 
 /** The groups of commands in `meshward --help`, by what somebody wants to do. */
 const groups: Readonly<Record<string, readonly string[]>> = {
-  "Look at manifests and meshes:": ["check", "audit", "explain", "can", "capture"],
+  "Look at manifests and meshes:": ["check", "audit", "explain", "can", "connections", "capture"],
   "Write policies:": ["rules", "test", "intent", "export"],
   "Run the webhook:": ["serve", "manifests", "doctor", "certs", "unregister"],
   "First steps:": ["demo", "completion", "help"],

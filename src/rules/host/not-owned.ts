@@ -16,7 +16,7 @@ export const hostNotOwned = defineRule({
   id: "host-not-owned",
   subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
   reads: [hostsOfRoute],
-  worksWithout: ["KubernetesGateway", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },

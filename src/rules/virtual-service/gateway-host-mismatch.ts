@@ -2,30 +2,25 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type Attachment, attachmentsOf } from "../../mesh/gateways/attachment.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
   fullGatewayName,
   gatewaysOfVirtualService,
   isDelegate,
   nameOf,
-  workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { MeshView } from "../../view/view.ts";
 
 export const virtualServiceGatewayHostMismatch = defineRule({
   id: "virtual-service-gateway-host-mismatch",
   subject: "VirtualService",
-  reads: [gatewaysOfVirtualService, workloadsOfGateway],
-  worksWithout: ["Workload"],
+  reads: [gatewaysOfVirtualService],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "No server of a Gateway offers the hosts of a VirtualService that is bound to it, none can use its routes, or the VirtualService is not exported to its proxies.",
-  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). A VirtualService is read by the proxies only if it is exported to their namespace (pilot/pkg/model/push_context.go VirtualServicesForGateway). Otherwise requests for the host get 404, or the connection is closed.",
+    "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
+  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed.",
   fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the name of the Gateway.",
   incident: {
     symptoms: ["no-route"],
@@ -48,7 +43,7 @@ export const virtualServiceGatewayHostMismatch = defineRule({
       const attachment = attachmentOf(gateway);
       mesh.visited(virtualService.spec.hosts.length);
       attachments.push([gateway, attachment]);
-      const problem = problemOf(gateway, attachment, virtualService) ?? notExported(gateway, virtualService, mesh);
+      const problem = problemOf(gateway, attachment, virtualService);
       yield problem && { at: ["spec", "gateways", places.get(nameOf(gateway)) ?? 0], ...problem };
     }
     // A Gateway that is not known, and sidecars, can be for all hosts.
@@ -84,27 +79,6 @@ function problemOf(
     ...known,
     message: `The servers of ${idOf(gateway)} for these hosts use ${usable(protocols)}, and this VirtualService has only ${own.join(" and ")} routes`,
     fix: "Write routes of the protocol of the server, or change the protocol or the TLS mode of the server.",
-  };
-}
-
-/** If all proxies of the Gateway that are known are in namespaces that the VirtualService is not exported to. */
-function notExported(
-  gateway: Gateway,
-  { metadata, spec }: VirtualService,
-  mesh: MeshView<typeof workloadsOfGateway>,
-): Omit<Problem, "at"> | undefined {
-  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-  if (visible.has(everyNamespace)) return undefined;
-  const proxies = mesh
-    .related(workloadsOfGateway, gateway)
-    .filter(({ pod }) => selects(gateway.spec.selector, pod.labels));
-  const [proxy] = proxies;
-  if (proxy === undefined || proxies.some((one) => visible.has(one.metadata.namespace))) return undefined;
-  return {
-    message: `The proxies of ${idOf(gateway)} are in namespace ${proxy.metadata.namespace}, and this VirtualService is not exported to it, so it has no effect there`,
-    related: [gateway, proxy],
-    evidence: [gateway, proxy],
-    fix: "Add the namespace of the proxies to `exportTo`, or leave exportTo out.",
   };
 }
 
