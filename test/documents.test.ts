@@ -89,9 +89,9 @@ describe("the policies and exceptions of the documents are ones that load", () =
   test("the README has a policy, an exception and an intent", () => {
     const documents = shown.find(({ page }) => page === "README.md")?.documents.join("") ?? "";
     assert.deepEqual(documents.match(/^kind: .*$/gm), [
+      "kind: MeshwardIntent",
       "kind: MeshwardPolicy",
       "kind: MeshwardException",
-      "kind: MeshwardIntent",
     ]);
   });
   for (const { page, documents } of shown)
