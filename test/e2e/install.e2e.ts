@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { documentDefinitions } from "../../src/deploy/definitions.ts";
+import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { meshward } from "../cli/terminal.ts";
 import { noImage } from "../image/image-root.ts";
@@ -119,13 +121,12 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
     return stdout.split("\n").filter((name) => name.includes("meshward"));
   }
 
+  const definitions = documentDefinitions(rules).map(({ metadata }) => metadata.name);
   /** What replicas write themselves stays in their namespace, blocks nothing, and goes with it: docs/uninstall.md. */
   const inNamespace = new Set([
     ...["secret/meshward-tls", "secret/meshward-certificate", "lease.coordination.k8s.io/meshward"],
     // Helm and `kubectl delete` keep them here, because all policies would go with them.
-    ...["meshwardpolicies", "meshwardexceptions"].map(
-      (plural) => `customresourcedefinition.apiextensions.k8s.io/${plural}.meshward.io`,
-    ),
+    ...definitions.map((name) => `customresourcedefinition.apiextensions.k8s.io/${name}`),
   ]);
 
   async function nothingBlocks(): Promise<void> {
@@ -300,7 +301,7 @@ describe("an installation", { skip: skip || noHelm || noImage }, () => {
       assert.equal(code, 0, stderr);
       await nothingBlocks();
       await succeeds(plane, ["delete", "namespace", own, "--timeout=60s"]);
-      await succeeds(plane, ["delete", "crd", "meshwardpolicies.meshward.io", "meshwardexceptions.meshward.io"]);
+      await succeeds(plane, ["delete", "crd", ...definitions]);
       assert.deepEqual(await left(), []);
     });
   });

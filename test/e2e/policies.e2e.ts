@@ -86,7 +86,7 @@ describe("policies of the cluster", { skip }, () => {
     );
 
   test("the generated definitions are accepted, structural and established", async () => {
-    for (const file of ["meshwardpolicies", "meshwardexceptions"]) {
+    for (const file of ["meshwardpolicies", "meshwardexceptions", "meshwardintents"]) {
       const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], {
         input: read(`deploy/crds/${file}.yaml`),
       });
