@@ -2,13 +2,8 @@ import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
-import { connectionChangesOf } from "../explain/connections.ts";
-import { effectsOf } from "../explain/effects.ts";
-import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
-import type { ConnectionChanges } from "../report/connections.ts";
-import type { Effects } from "../report/effects.ts";
 import { formatsWithConnections, showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
@@ -25,16 +20,17 @@ import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { counted, listed } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import type { Knowledge, Mesh } from "../view/view.ts";
+import type { Knowledge } from "../view/view.ts";
 import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
 import { giveIntents } from "./given-intents.ts";
-import { type ChangedSides, judgeChanges } from "./judge-changes.ts";
+import { judgeChanges } from "./judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
+import { connectionsIn, effectsIn } from "./environment-changes.ts";
 import {
   clusterDomainOption,
   meshAtRevision,
@@ -305,57 +301,6 @@ function reportFor(
     connections: base && connections ? connectionsIn(sides) : undefined,
   });
 }
-
-/** What the change does to who can reach what, for each environment; what is the same in all of them is said once. */
-function connectionsIn(sides: readonly ChangedSides[]): ConnectionChanges | undefined {
-  const found = sides.map(({ environment, before, after }) => ({
-    environment,
-    changes: connectionChangesOf(before, after, { kind: "mesh" }),
-  }));
-  const [first] = found;
-  if (first === undefined) return undefined;
-  const isInAll = (text: string) => found.every(({ changes }) => changes.groups.some((one) => textOf(one) === text));
-  const groups = found.flatMap(({ environment, changes }) =>
-    changes.groups.map((one) => (isInAll(textOf(one)) ? one : { ...one, title: `${one.title} in ${environment}` })),
-  );
-  return {
-    ...first.changes,
-    groups: [...new Map(groups.map((one) => [textOf(one), one])).values()],
-    undecidedPorts: Math.max(...found.map(({ changes }) => changes.undecidedPorts)),
-    notes: [...new Set(found.flatMap(({ changes }) => changes.notes))],
-  };
-}
-const textOf = (group: ConnectionChanges["groups"][number]): string => JSON.stringify(group);
-
-/** What the change does to the mesh, for each environment; what it does to all of them is said once. */
-function effectsIn(sides: readonly ChangedSides[], policies: Policies): Effects {
-  const found = sides.map(({ environment, before, after, changed }) => ({
-    environment,
-    ...effectsOf({
-      before: sideOf(before, policies),
-      after: sideOf(after, policies),
-      changed: changed.map(({ object }) => object),
-    }),
-  }));
-  const counts = new Map<string, number>();
-  for (const effect of found.flatMap(({ effects }) => effects))
-    counts.set(JSON.stringify(effect), (counts.get(JSON.stringify(effect)) ?? 0) + 1);
-  const named = found.flatMap(({ environment, effects }) =>
-    effects.map((effect) =>
-      counts.get(JSON.stringify(effect)) === sides.length
-        ? effect
-        : { ...effect, title: `${effect.title} in ${environment}` },
-    ),
-  );
-  const effects = [...new Map(named.map((effect) => [JSON.stringify(effect), effect])).values()];
-  return { effects, unexplained: Math.max(0, ...found.map(({ unexplained }) => unexplained)) };
-}
-
-/** Each side has a selection of its own, because a selection caches answers for the meshes of its last call. */
-const sideOf = (mesh: Mesh, policies: Policies): ExplanationInput => ({
-  ...{ mesh, policies, rules: rulesInForce(rules, policies) },
-  selection: selectionOf(policies),
-});
 
 /**
  * The mesh that `--mesh` or `--since` names. A kind that it does not contain at all is known as far as the files contain it.

@@ -1,7 +1,8 @@
 import { kinds, type Served } from "../kube/kinds.ts";
 import { documentKinds, type RuleMetadata } from "../policy/documents.ts";
 import { meshwardIntentSchema } from "../policy/intent-schema.ts";
-import { type JsonSchema, meshwardExceptionSchema, meshwardPolicySchema } from "../policy/schema.ts";
+import type { JsonSchema } from "../policy/json-schema.ts";
+import { meshwardExceptionSchema, meshwardPolicySchema } from "../policy/schema.ts";
 import { structural } from "../policy/structural-schema.ts";
 import { installationName, type KubernetesObject } from "./object.ts";
 

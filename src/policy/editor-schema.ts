@@ -1,6 +1,7 @@
 import type { RuleMetadata } from "./documents.ts";
 import { meshwardIntentSchema } from "./intent-schema.ts";
-import { choice, type JsonSchema, meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
+import { choice, type JsonSchema } from "./json-schema.ts";
+import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
 
 /** The schema of a document of any kind, for editors and CI, written to `policies/policy.schema.json`. */
 export function policySchema(rules: readonly RuleMetadata[]): JsonSchema {

@@ -1,6 +1,7 @@
 import { mostEntries } from "../mesh/intents/intents.ts";
 import { callerWords } from "../mesh/requests/caller-names.ts";
-import { choice, document, type JsonSchema, labels, list, names, record, text } from "./schema.ts";
+import { choice, type JsonSchema, labels, list, names, record, text } from "./json-schema.ts";
+import { document } from "./schema.ts";
 
 /** What an intent can expect of requests. */
 export const expectations = ["allowed", "denied", "encrypted", "routed"] as const;

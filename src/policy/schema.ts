@@ -1,9 +1,7 @@
 import { kinds } from "../kube/kinds.ts";
 import { apiVersion, everyRule, filledParameters, modes, type ParameterValue, type RuleMetadata } from "./documents.ts";
 import { mostDays } from "./expiry.ts";
-
-/** A JSON Schema (draft-07), as plain JSON. */
-export type JsonSchema = { readonly [keyword: string]: unknown };
+import { choice, globNote, type JsonSchema, labels, list, names, record, text } from "./json-schema.ts";
 
 const label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 /** A host, a wildcard that starts at a dot, or every host. */
@@ -19,42 +17,6 @@ export const titles = {
   expiry: "expiry",
   parameters: "parameters of",
 } as const;
-
-const globNote = "`*` stands for any characters";
-export const text = (description: string, pattern = "\\S"): JsonSchema => ({ type: "string", pattern, description });
-export const choice = (values: readonly string[], description: string): JsonSchema => ({
-  type: "string",
-  enum: values,
-  description,
-});
-export const list = (items: JsonSchema, description: string): JsonSchema => ({
-  type: "array",
-  minItems: 1,
-  items,
-  description,
-});
-export const names = (of: string): JsonSchema =>
-  list(text(`A name; ${globNote}.`), `${of}; ${globNote}. One match is enough.`);
-export const labels: JsonSchema = {
-  type: "object",
-  minProperties: 1,
-  additionalProperties: { type: "string", description: "The value that the label must have." },
-  description: "Labels with their values. All of them must match.",
-};
-
-export function record(
-  description: string,
-  properties: Readonly<Record<string, JsonSchema>>,
-  required: readonly string[] = [],
-): JsonSchema {
-  return {
-    type: "object",
-    additionalProperties: false,
-    ...(required.length > 0 ? { required } : {}),
-    properties,
-    description,
-  };
-}
 
 const objectKinds = [...new Set(Object.values(kinds).flatMap(({ served }) => served.map(({ kind }) => kind)))].sort();
 

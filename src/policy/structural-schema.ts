@@ -1,5 +1,5 @@
 import { isObject } from "../kube/read.ts";
-import type { JsonSchema } from "./schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
 import { titles } from "./schema.ts";
 
 /** The keywords that a structural schema of Kubernetes may have, and that mean the same there. */

@@ -1,5 +1,5 @@
 import { allKinds } from "../kube/kinds.ts";
-import type { JsonSchema } from "../policy/schema.ts";
+import type { JsonSchema } from "../policy/json-schema.ts";
 
 /** The shape of a setting, which says how its value becomes the value of an option. */
 export type SettingShape = "text" | "path" | "texts" | "paths" | "outputs" | "flag" | "assignments";

@@ -122,8 +122,8 @@ function questionOf(entry: Entry, { caller, identity }: Known, to: Target): Ques
   }
 }
 
-/** The objects that decide about an outcome: policies, routes and settings. */
-export function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
+/** The few objects that a message about an outcome points to: policies, routes and settings. */
+export function relatedObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
   const last = authorization.at(-1);
   const of = [
     last?.by?.policy,

@@ -3,7 +3,7 @@ import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
-import { decidingObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
+import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
 import { formatEntry, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -88,7 +88,7 @@ function problemOf(
     key: JSON.stringify([state, identityOf(intent), keyOfEntry(entry)]),
     // What intent-not-held says of the same namespace.
     topic: topicOf(intent, entry),
-    related: outcome === undefined ? [] : decidingObjects(outcome),
+    related: outcome === undefined ? [] : relatedObjects(outcome),
     ...(isOpen ? { atMost: "warn" } : {}),
     ...(evidence.length > 0 ? { evidence } : {}),
   };

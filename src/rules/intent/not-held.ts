@@ -2,7 +2,7 @@ import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
-import { decidingObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
+import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
 import { formatEntry, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
 import { reachedBy } from "../../view/view.ts";
@@ -46,7 +46,7 @@ function problemOf(verdict: Verdict, { intent }: IntentJudgement, isOfNamespace:
     message: `${isOfNamespace ? `${idOf(intent)}: ` : ""}${formatEntry(entry)}${open}: ${formatVerdict(verdict, "is")}`,
     key: JSON.stringify([state, idOf(intent), keyOfEntry(entry)]),
     topic: topicOf(intent, entry),
-    related: outcome === undefined ? [] : decidingObjects(outcome),
+    related: outcome === undefined ? [] : relatedObjects(outcome),
     ...(state === "undecided" ? { atMost: "warn", fix: undecided } : {}),
   };
 }
