@@ -24,7 +24,7 @@ export function sidecarLines(host: Host, client: string, mesh: Mesh): readonly E
     const isImported = places.some((namespace) => egress.importsService(host.host, namespace));
     const { used } = virtualServiceChoices(client, host.host, virtualServicesOfHost(host.host, mesh), mesh.settings);
     const isRouted = used === undefined || egress.importsVirtualService(used, mesh);
-    const refused = isRegistryOnly(sidecar)
+    const refused = isRegistryOnly(sidecar, mesh.settings)
       ? "are refused"
       : "go to the address that the client looked up, past the mesh";
     const text = isImported

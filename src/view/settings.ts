@@ -20,6 +20,8 @@ export interface MeshSettings extends ControlPlanes {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
+  /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
+  readonly outboundTrafficPolicy: string;
   /** False: there is no mesh config, and all fields above are Istio's defaults. */
   readonly seen: boolean;
 }
@@ -33,6 +35,7 @@ export const defaultMeshSettings: MeshSettings = {
   defaultServiceExportTo: ["*"],
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
+  outboundTrafficPolicy: "ALLOW_ANY",
   revisions: ["default"],
   configured: [],
   injectors: [],
@@ -67,6 +70,7 @@ function withConfig(base: MeshSettings, { mesh }: ObjectOf<"MeshConfig">): MeshS
     defaultServiceExportTo: nonEmpty(mesh.defaultServiceExportTo, base.defaultServiceExportTo),
     defaultVirtualServiceExportTo: nonEmpty(mesh.defaultVirtualServiceExportTo, base.defaultVirtualServiceExportTo),
     defaultDestinationRuleExportTo: nonEmpty(mesh.defaultDestinationRuleExportTo, base.defaultDestinationRuleExportTo),
+    outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     seen: true,
   };
 }

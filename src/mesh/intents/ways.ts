@@ -16,7 +16,11 @@ import { destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
 import { virtualServicesOfService } from "../requests/routes.ts";
-import { namespacesApartOfDestinationRule, namespacesOfVirtualService } from "../requests/sources.ts";
+import {
+  namespacesApartOfDestinationRule,
+  namespacesOfVirtualService,
+  namespacesThatSeeService,
+} from "../requests/sources.ts";
 import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
@@ -78,7 +82,12 @@ const ingressByNamespace = index("Workload", (workload, settings) =>
   [...ingressWorkloads.keys(workload, settings)].length === 0 ? [] : [workload.metadata.namespace],
 );
 
-const pods = { workloads: workloadsOfNamespace.to, gateways: gatewaysOfNamespace.to } as const;
+/** Services say too how the sidecars of the pods that they select read requests. */
+const pods = {
+  workloads: workloadsOfNamespace.to,
+  gateways: gatewaysOfNamespace.to,
+  services: serviceByNamespace,
+} as const;
 /** What decides about the proxies of a namespace, in it or in the root namespace. */
 const policies = {
   peerAuthentications: peerAuthenticationsOfNamespace.to,
@@ -110,6 +119,7 @@ const ofIntents = [
 ];
 const ofRoutes = [
   destinationRulesOfService,
+  ...to(namespacesThatSeeService.from, "ThatSeeService", { workloads: workloadsOfNamespace.to, ...clients }),
   serviceEntriesBesideService,
   virtualServicesOfService,
   routesOfParentService,
@@ -117,7 +127,7 @@ const ofRoutes = [
   servicesOfVirtualService,
   entriesOfVirtualService,
   ...to(otherHomesOfVirtualService, "OfVirtualService", { ...pods, ...policies, ...clients }),
-  ...to(routeByNamespace, "OfRoute", { ...pods, ...policies, ...clients, services: serviceByNamespace }),
+  ...to(routeByNamespace, "OfRoute", { ...pods, ...policies, ...clients }),
   ...to(otherHomesOfDestinationRule, "OfDestinationRule", { workloads: pods.workloads, ...clients }),
 ];
 const ofWaypoints = [

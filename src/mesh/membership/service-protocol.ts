@@ -37,6 +37,18 @@ export function declaredProtocol({ port, name, protocol, appProtocol }: ServiceP
   return known ?? (wellKnown.has(port ?? 0) ? "TCP" : "undeclared");
 }
 
+/** Whether clients route the connections of a port by the name that TLS asks for (Istio pkg/config/protocol/instance.go IsTLS). */
+export function isTlsPort({ name, appProtocol }: ServicePort): boolean {
+  const said = appProtocol ?? name ?? "";
+  return [said, prefixOf(said)].some((one) => one === "https" || one === "tls" || one === "kubernetes.io/wss");
+}
+
+/** The protocol of a listener in a Sidecar or of a port of a ServiceEntry (Istio pkg/config/protocol/instance.go Parse). */
+export function parsedProtocol(text: string): DeclaredProtocol {
+  const said = text.toLowerCase();
+  return said === "grpc-web" ? "HTTP" : (protocolNamed(said) ?? "undeclared");
+}
+
 const prefixOf = (said: string): string => (said.split("-", 1)[0] ?? "").toLowerCase();
 
 function protocolNamed(said: string): DeclaredProtocol | undefined {

@@ -2,26 +2,32 @@ import type { MeshView } from "../../view/view.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { fitAt } from "../client-tls/requests.ts";
 import type { Sender } from "../membership/clients.ts";
-import type { readers } from "../membership/control-plane.ts";
+import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
-import { disabledBy, mtlsOf, type NamespaceMtls, type peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { disabledBy, mtlsOf, type NamespaceMtls, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { mtlsOfWorkload, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
 import { idOf } from "../../kube/identity.ts";
 import { unknownCapture } from "./enforcement.ts";
 import type { TransportOutcome } from "./outcome.ts";
+import { type ServerProtocols, serverProtocols } from "./server-protocols.ts";
+
+/** What `Connections` reads. */
+export const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols] as const;
 
 /** The connections to the pods of one namespace. */
 export class Connections {
   readonly #namespace: Namespace;
   readonly #mtls: NamespaceMtls;
   readonly #autoMtls: boolean;
+  readonly #protocols: ServerProtocols;
   readonly #servers = new Map<Workload, WorkloadMtls>();
 
-  constructor(namespace: Namespace, mesh: MeshView<typeof peerAuthenticationsOfNamespace | typeof readers>) {
+  constructor(namespace: Namespace, mesh: MeshView<(typeof connectionReads)[number]>) {
     this.#namespace = namespace;
     this.#mtls = mtlsOf(namespace, mesh);
     this.#autoMtls = mesh.settings.autoMtls;
+    this.#protocols = mesh.get(serverProtocols, namespace);
   }
 
   /** Whether the port of a pod bypasses the mesh. */
@@ -40,7 +46,26 @@ export class Connections {
     if (server.capture === "unknown") return { ...of, result: "undecided", because: unknownCapture(this.#namespace) };
     const { fit } = fitAt({ sender, tls: sent.tls }, server, at, this.#autoMtls);
     if (fit !== "passed on") return { ...of, result: fit, because: fit === "refused" ? undefined : sent.because };
+    if (server.capture === "sidecar" && at.passedBy === undefined && this.#protocols.at(workload, port) === "HTTP")
+      return { ...of, result: "refused", because: "the sidecar reads this port as HTTP, and terminates only mTLS" };
     return { ...of, result: "undecided", because: "the application itself has to terminate the TLS of the client" };
+  }
+
+  /**
+   * How a proxy reads the requests of a connection. TLS that it passes on hides what it contains, and where nothing declares the
+   * protocol, mTLS says what the client takes it for (Istio pilot/pkg/networking/core/filterchain_options.go).
+   */
+  protocolOf(
+    workload: Workload,
+    port: number,
+    { result, tls }: TransportOutcome,
+    sentAs: "http" | "tcp",
+  ): "http" | "tcp" {
+    if (result === "undecided" && tls === "tls") return "tcp";
+    if (isProxy(workload)) return sentAs;
+    const declared = this.#protocols.at(workload, port);
+    if (declared === "undeclared") return result === "mtls" ? sentAs : "http";
+    return declared === "TCP" ? "tcp" : "http";
   }
 
   /** A client without a proxy sends plaintext, and one of ztunnel HBONE. */

@@ -11,10 +11,11 @@ import { namespaceOfService, selectsWorkload, type Service } from "../membership
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { formatLabels } from "../objects/selectors.ts";
-import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
+import { serviceEntriesBesideService, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { destinationRuleOf, destinationRulesFor } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost } from "../traffic/destination-rules.ts";
+import { includesNamespace } from "../traffic/export-to.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
 
@@ -84,12 +85,14 @@ const noTls: ClientTlsChoice = { tls: "auto" };
 /** The destinations of one client. */
 export class Destinations {
   readonly #source: Source;
+  readonly #isWaypoint: boolean;
   readonly #mesh: View;
   readonly #rules = new Map<Service, MergedDestinationRule | undefined>();
   #controlPlane: { readonly value: ControlPlane } | undefined;
 
-  constructor(source: Source, mesh: View) {
+  constructor(source: Source, isWaypoint: boolean, mesh: View) {
     this.#source = source;
+    this.#isWaypoint = isWaypoint;
     this.#mesh = mesh;
   }
 
@@ -101,7 +104,15 @@ export class Destinations {
     const [namespace] = this.#mesh.related(namespaceOfService, service);
     const doubt = doubtAbout(service, this.#mesh.related(serviceEntriesBesideService, service));
     if (namespace === undefined || doubt !== undefined) return unknown(of, doubt ?? "its namespace is not known");
+    if (!this.sees(service)) return nowhere(of, `${idOf(service)} is not exported to the namespace of these clients`);
     return this.#arrivalAtPort({ of, service, namespace }, merged);
+  }
+
+  /** Whether the proxy of the client knows a Service. Clients without a proxy look it up in DNS, and waypoints know more. */
+  sees(service: Service): boolean {
+    const { sender, namespace } = this.#source;
+    if (sender !== "proxy" || this.#isWaypoint) return true;
+    return includesNamespace(serviceVisibleTo(service, this.#mesh.settings), namespace?.metadata.name ?? "");
   }
 
   #arrivalAtPort(sent: Pick<Sent, "of" | "service" | "namespace">, merged: MergedDestinationRule | undefined): Arrival {

@@ -6,12 +6,10 @@ import { Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
-import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
 import type { Service } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { ingressUseWaypoint } from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import {
@@ -25,7 +23,7 @@ import {
   waypointOfService,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
-import { Connections } from "./connections.ts";
+import { connectionReads, Connections } from "./connections.ts";
 import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
 import { type Guard, guardAtWaypoint, guardReads, Guards, namespaceOfWaypoint } from "./enforcement.ts";
@@ -48,8 +46,7 @@ export const journeyReads = [
   ...routeReads,
   ...guardReads,
   namespaceOfWaypoint,
-  peerAuthenticationsOfNamespace,
-  readers,
+  ...connectionReads,
   waypointBinding,
   waypointOfService,
   waypointOfWorkload,
@@ -82,6 +79,8 @@ interface Way {
   /** As their callers send them. */
   readonly box: Box;
   readonly view: ServerView;
+  /** How the client, or the waypoint before the server, sends them. */
+  readonly sentAs: "http" | "tcp";
   readonly route: RouteOutcome;
   readonly destination: RouteDestination | undefined;
   readonly transport: readonly TransportOutcome[];
@@ -94,6 +93,12 @@ interface Pods {
   readonly port: number;
   readonly transport: TransportOutcome;
   readonly guard: Guard;
+}
+
+/** How requests are sent to pods. */
+interface Sent {
+  readonly sentAs: Way["sentAs"];
+  readonly tls: ClientTlsChoice;
 }
 
 /** What a question is examined with. */
@@ -122,6 +127,7 @@ export class Journey {
     const start: Way = {
       box,
       view: new ServerView(),
+      sentAs: target.kind === "service" ? protocolOf(target) : "http",
       route: unrouted,
       destination: undefined,
       transport: [],
@@ -156,9 +162,7 @@ export class Journey {
       yield* this.#route(way, { service, port }, this.#source, false);
       return;
     }
-    const declared = service.spec.ports.find((one) => one.port === port);
-    const protocol = declared !== undefined && declaredProtocol(declared) === "TCP" ? "tcp" : "http";
-    const front: Backend = { service, namespace, protocol, pods: [] };
+    const front: Backend = { service, namespace, protocol: protocolOf({ service, port }), pods: [] };
     yield* this.#throughWaypoint(way, binding, front, (next, client) =>
       this.#route(next, { service, port }, client, true),
     );
@@ -232,7 +236,7 @@ export class Journey {
 
   /** The outcomes at pods. `client`: who connects to them, the source itself or a waypoint. */
   *#arrive(way: Way, backend: Backend, client: Source, tls: ClientTlsChoice): Generator<Outcome, undefined> {
-    for (const pods of this.#podsAlike(backend, client, tls)) {
+    for (const pods of this.#podsAlike(backend, client, { sentAs: way.sentAs, tls })) {
       const next = { ...way, transport: [...way.transport, pods.transport] };
       if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
       else yield* this.#atPods(next, pods);
@@ -248,15 +252,14 @@ export class Journey {
     for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
   }
 
-  #podsAlike({ namespace, protocol, pods }: Backend, client: Source, tls: ClientTlsChoice): Iterable<Pods> {
+  #podsAlike({ namespace, pods }: Backend, client: Source, sent: Sent): Iterable<Pods> {
     const [guards, connections] = [this.#guardsOf(namespace), this.#connectionsTo(namespace)];
     const found = new Map<Guard, Map<string, Pods>>();
     this.#work.spend(pods.length);
     for (const { workload, port } of pods) {
-      const transport = connections.to(workload, port, client.sender, tls);
-      // TLS that the sidecar passes on hides what it contains.
-      const isHidden = transport.result === "undecided" && transport.tls === "tls";
-      const guard = guards.ofWorkload(workload, isHidden ? "tcp" : protocol, connections.isBypassed(workload, port));
+      const transport = connections.to(workload, port, client.sender, sent.tls);
+      const protocol = connections.protocolOf(workload, port, transport, sent.sentAs);
+      const guard = guards.ofWorkload(workload, protocol, connections.isBypassed(workload, port));
       const byGuard = found.get(guard) ?? new Map<string, Pods>();
       found.set(guard, byGuard);
       const key = `${port} ${keyOfTransport(transport)}`;
@@ -349,6 +352,12 @@ const unclearAt = (enforcement: Guard["enforcement"], because: string): Authoriz
 function resultAt({ transport, authorization }: Way): Result {
   if (authorization.at(-1)?.result === "denied") return "denied";
   return [...transport, ...authorization].some(({ result }) => result === "undecided") ? "undecided" : "accepted";
+}
+
+/** How clients send what they send to a port of a Service. */
+function protocolOf({ service, port }: { readonly service: Service; readonly port: number }): "http" | "tcp" {
+  const declared = service.spec.ports.find((one) => one.port === port);
+  return declared !== undefined && declaredProtocol(declared) === "TCP" ? "tcp" : "http";
 }
 
 /** What distinguishes connections. */

@@ -38,6 +38,7 @@ export function* outcomesOf(
   const { caller, to, requests } = question;
   const service = to.kind === "service" ? to.service : undefined;
   const configuration = {
+    service,
     virtualServices: service === undefined ? [] : mesh.related(virtualServicesOfService, service),
     destinationRules: service === undefined ? [] : mesh.related(destinationRulesOfService, service),
     httpRoutes: service === undefined ? [] : mesh.related(routesOfParentService, service),

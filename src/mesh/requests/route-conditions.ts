@@ -92,7 +92,7 @@ function httpCase(match: HttpMatch): RouteCase | undefined {
   const { scheme } = match;
   if (scheme?.exact === "https") return undefined;
   const clauses: Clause[] = [];
-  let isClear = scheme === undefined || scheme.exact === "http";
+  let isClear = (scheme === undefined || scheme.exact === "http") && !dependsOnCase(match.authority);
   for (const [condition, [attribute, not]] of conditionsOf(match)) {
     const pattern = condition === "inexpressible" ? undefined : patternOf(condition);
     if (pattern === undefined) isClear = false;
@@ -125,6 +125,9 @@ const headerCondition = (
   [`header ${name.toLowerCase()}`, not],
 ];
 
+/** Policies ignore the case of hosts, and routes do not, so that it is not known here. */
+const dependsOnCase = (authority: StringMatch): boolean => /[A-Z]/.test(valueOf(authority));
+
 const valueOf = (match: StringMatch): string => match?.exact || match?.prefix || match?.regex || "";
 /** Names of hosts ignore case. */
 const inLowerCase = ({ exact, prefix, regex }: NonNullable<StringMatch>): StringMatch => ({
@@ -133,9 +136,9 @@ const inLowerCase = ({ exact, prefix, regex }: NonNullable<StringMatch>): String
   regex,
 });
 
-/** The texts that a condition accepts; undefined: they cannot be expressed. `*` and nothing ask only for presence. */
+/** The texts that a condition accepts; undefined: they cannot be expressed. An expression `*` and nothing ask only for presence. */
 function patternOf(condition: StringMatch): Pattern | undefined {
-  if (condition?.exact) return exactly(condition.exact);
+  if (condition?.exact !== undefined) return exactly(condition.exact);
   if (condition?.prefix) return startingWith(condition.prefix);
   if (!condition?.regex || condition.regex === "*") return anything;
   return patternOfExpression(condition.regex);

@@ -6,7 +6,7 @@ import type { Match } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
-import { declaredProtocol } from "../membership/service-protocol.ts";
+import { declaredProtocol, isTlsPort } from "../membership/service-protocol.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -15,7 +15,9 @@ import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/re
 import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import {
   everyVirtualServiceByHost,
-  virtualServiceChoices,
+  hostsOf,
+  httpVirtualServiceChoices,
+  streamVirtualServices,
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, nameOf } from "../traffic/virtual-service-clients.ts";
@@ -121,13 +123,13 @@ class Router {
     this.#source = source;
     this.#isWaypoint = isWaypoint;
     this.#mesh = mesh;
-    this.#destinations = new Destinations(source, mesh);
+    this.#destinations = new Destinations(source, isWaypoint, mesh);
   }
 
   /** Without any route: to the Service itself. */
-  direct(box: Box): Routed {
+  direct(box: Box, destinations = this.#destinations): Routed {
     const { service, port } = this.#to;
-    const arrival = this.#destinations.arrivalAt({
+    const arrival = destinations.arrivalAt({
       host: this.#host,
       port,
       subset: undefined,
@@ -149,17 +151,41 @@ class Router {
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
     const sidecar = this.#isWaypoint ? undefined : this.#sidecar();
     const egress = sidecar && new Egress(sidecar, this.#client);
-    if (sidecar !== undefined && egress?.importsService(this.#host, this.#to.service.metadata.namespace) === false) {
-      const because = `${idOf(sidecar)} does not import the host`;
-      if (isRegistryOnly(sidecar))
-        yield this.#without(box, { result: "nowhere", because: `${because}, and refuses requests to other hosts` });
-      else yield { ...this.direct(box), isPassedThrough: true };
+    const hidden = this.#hiddenBecause(sidecar, egress);
+    const entries = this.#entries(egress, hidden !== undefined);
+    if (hidden === undefined) {
+      yield* this.#by(entries, box, work);
       return;
     }
-    const entries = this.#entries(egress);
+    if (entries.length === 0) yield this.#unknownHost(box, sidecar, hidden);
+    else yield* this.#by(`${hidden}, and ${routedAnyway}`, box, work);
+  }
+
+  *#by(entries: readonly Entry[] | string, box: Box, work: Work): Generator<Routed, undefined> {
     if (typeof entries === "string") yield this.#without(box, { result: "undecided", because: entries });
     else if (entries.length === 0) yield this.direct(box);
     else yield* this.#through(box, entries, work);
+  }
+
+  /** Why the proxy of the client does not know the Service; undefined: it knows it. */
+  #hiddenBecause(sidecar: Sidecar | undefined, egress: Egress | undefined): string | undefined {
+    const { service } = this.#to;
+    if (!this.#destinations.sees(service)) return `${idOf(service)} is not exported to the namespace of these clients`;
+    const isImported = egress?.importsService(this.#host, service.metadata.namespace) !== false;
+    return sidecar === undefined || isImported ? undefined : `${idOf(sidecar)} does not import the host`;
+  }
+
+  /** Requests to the address that the client looked up are passed on as they are, or refused. */
+  #unknownHost(box: Box, sidecar: Sidecar | undefined, because: string): Routed {
+    if (isRegistryOnly(sidecar, this.#mesh.settings)) {
+      const refusing = sidecar?.spec.outboundTrafficPolicy === undefined ? "the mesh config" : idOf(sidecar);
+      return this.#without(box, {
+        result: "nowhere",
+        because: `${because}, and ${refusing} refuses requests to other hosts`,
+      });
+    }
+    const addressed = new Destinations({ ...this.#source, sender: "nothing" }, this.#isWaypoint, this.#mesh);
+    return { ...this.direct(box, addressed), isPassedThrough: true };
   }
 
   get #client(): string {
@@ -177,9 +203,13 @@ class Router {
   }
 
   /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */
-  #entries(egress: Egress | undefined): readonly Entry[] | string {
+  #entries(egress: Egress | undefined, isHidden: boolean): readonly Entry[] | string {
     const { service, port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
+    if (isHidden) {
+      const routes = port === 80 ? this.#ofVirtualServices(egress, client) : [];
+      return routes.filter(({ protocol }) => protocol === "http");
+    }
     const ofGatewayApi = this.#converted(client);
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
     const own = this.#ofVirtualServices(egress, client);
@@ -215,21 +245,34 @@ class Router {
       );
     if (all.length === 0) return [];
     const declared = service.spec.ports.find((one) => one.port === port);
-    const protocols: readonly Protocol[] =
-      declared === undefined || declaredProtocol(declared) !== "TCP" ? ["http"] : ["tls", "tcp"];
-    const used = this.#isWaypoint
-      ? waypointVirtualServices(
-          this.#client,
-          { host: this.#host, namespace: service.metadata.namespace },
-          all,
-          this.#mesh.settings,
-        )
-      : [virtualServiceChoices(this.#client, this.#host, all, this.#mesh.settings).used].filter(
-          (one) => one !== undefined,
-        );
-    return used.flatMap((virtualService) =>
-      protocols.flatMap((protocol) => this.#entriesOf(virtualService, protocol, client)),
+    const isHttp = declared === undefined || declaredProtocol(declared) !== "TCP";
+    const protocols: readonly Protocol[] = isHttp ? ["http"] : [isTlsPort(declared) ? "tls" : "tcp"];
+    const entriesOf = (virtualService: VirtualService) =>
+      protocols.flatMap((protocol) => this.#entriesOf(virtualService, protocol, client));
+    if (this.#isWaypoint || !isHttp) return this.#inOrder(all, isHttp).flatMap(entriesOf);
+    return (
+      this.#inOrder(all, isHttp)
+        .map(entriesOf)
+        .find((entries) => entries.length > 0) ?? []
     );
+  }
+
+  /**
+   * The VirtualServices in the order in which they are tried. Of those with the name of the host, a sidecar takes the first that
+   * has a route for it at this port (Istio pilot/pkg/networking/core/route/route.go BuildSidecarVirtualHostWrapper).
+   */
+  #inOrder(all: readonly VirtualService[], isHttp: boolean): readonly VirtualService[] {
+    const { settings } = this.#mesh;
+    if (this.#isWaypoint) {
+      const { namespace } = this.#to.service.metadata;
+      return waypointVirtualServices(this.#client, { host: this.#host, namespace }, all, settings);
+    }
+    if (!isHttp) return streamVirtualServices(this.#client, all, settings);
+    const { used, passedOver } = httpVirtualServiceChoices(this.#client, this.#host, all, settings);
+    if (used === undefined) return [];
+    if (!hostsOf(used, settings).includes(this.#host)) return [used];
+    const others = passedOver.filter(({ because }) => because === "younger" || because === "nearer");
+    return [used, ...others.map(({ virtualService }) => virtualService)];
   }
 
   #entriesOf(virtualService: VirtualService, protocol: Protocol, client: RouteClient): readonly Entry[] {
@@ -345,6 +388,13 @@ class Router {
     return { route: { ...of, result, destinations, because }, arrivals, isPassedThrough: false };
   }
 
+  /** A sidecar reads HTTP routes knowing only the port that it was asked for (Istio pilot/pkg/networking/core/httproute.go). */
+  #onlyPort(service: Service | undefined, protocol: Protocol): number | undefined {
+    if (protocol === "http" && !this.#isWaypoint) return undefined;
+    const [only, another] = service?.spec.ports ?? [];
+    return another === undefined ? only?.port : undefined;
+  }
+
   #named(weighted: WeightedDestination, { virtualService, route, protocol, index }: Entry): Named {
     const { domain } = this.#mesh.settings;
     const host = fullHost(weighted.destination.host, virtualService.metadata.namespace, domain);
@@ -352,13 +402,11 @@ class Router {
     const service = services.find((one) => hostOfService(one, domain) === host);
     const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
     const objects = service === undefined ? entries.filter(({ spec }) => spec.hosts.includes(host)) : [service];
-    const [only, another] = service?.spec.ports ?? [];
-    const own = another === undefined ? only?.port : undefined;
     const { subset, port } = weighted.destination;
     const destinations = route.route;
     return {
       host,
-      port: port?.number ?? own ?? this.#to.port,
+      port: port?.number ?? this.#onlyPort(service, protocol) ?? this.#to.port,
       subset: subset || undefined,
       share: shareOf(weighted, { at: ["spec", protocol, index, "route"], protocol, route, destinations }),
       objects,
@@ -366,6 +414,9 @@ class Router {
   }
 }
 
+/** Only if the proxy has a listener there (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). */
+const routedAnyway =
+  "a VirtualService routes requests for it at port 80 if the proxy knows another service with that port, which is not examined";
 const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
 

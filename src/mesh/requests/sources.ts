@@ -9,10 +9,12 @@ import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import type { Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
+import { serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { selectorOf } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -36,6 +38,14 @@ export const namespacesOfVirtualService = relation(
   }),
   namespaceByName,
 );
+/** A Service and the namespaces that it is exported to, whose clients know it; none if all do. */
+export const namespacesThatSeeService = relation(
+  "namespacesThatSeeService",
+  index("Service", (service, settings) =>
+    [...serviceVisibleTo(service, settings)].filter((name) => name !== everyNamespace),
+  ),
+  namespaceByName,
+);
 /** A DestinationRule and the namespaces whose clients it distinguishes. */
 export const namespacesApartOfDestinationRule = relation(
   "namespacesApartOfDestinationRule",
@@ -52,6 +62,7 @@ export const sourceReads = [
   workloadsOfNamespace,
   sidecarsOfNamespace,
   namespacesOfVirtualService,
+  namespacesThatSeeService,
   namespacesApartOfDestinationRule,
   namespaceOfRoute,
 ] as const;
@@ -59,6 +70,8 @@ type View = MeshView<(typeof sourceReads)[number]>;
 
 /** The configuration that can distinguish clients of a host. */
 export interface ClientConfiguration {
+  /** The Service that has the host; undefined: the requests are for addresses of pods. */
+  readonly service: Service | undefined;
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
   readonly httpRoutes: readonly KubernetesRoute[];
@@ -136,9 +149,10 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
+    const { service, virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
     const named = new Map(
       [
+        ...(service === undefined ? [] : this.#mesh.related(namespacesThatSeeService, service)),
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
         ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
         ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),

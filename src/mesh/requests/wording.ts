@@ -71,7 +71,7 @@ const sent = {
 export function formatTransport({ result, tls, mode, rule, because }: TransportOutcome): string {
   const client = `the client sends ${sent[tls]}${inBrackets(rule)}`;
   if (result === "undecided") return because ?? client;
-  if (result === "refused") return `${client}, and the server ${refusal(mode)}`;
+  if (result === "refused") return `${client}, and ${because ?? `the server ${refusal(mode)}`}`;
   return `${result === "mtls" ? "mTLS" : "plaintext"}${because === undefined ? "" : `, because ${because}`}`;
 }
 

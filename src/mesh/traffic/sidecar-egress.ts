@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -147,5 +148,9 @@ function egressHost(one: string, client: string): EgressHost | undefined {
   return { namespace: namespace === "." ? client : namespace, host, isExcluded };
 }
 
-/** What happens to requests for a host that a Sidecar does not import. */
-export const isRegistryOnly = ({ spec }: Sidecar): boolean => spec.outboundTrafficPolicy?.mode === "REGISTRY_ONLY";
+/**
+ * Whether requests to a host that sidecars do not know are refused, as the Sidecar says, or the mesh config where it says
+ * nothing (Istio pilot/pkg/model/sidecar.go initSidecarScopeInternalIndexes). `sidecar`: the one of the client; undefined: none.
+ */
+export const isRegistryOnly = (sidecar: Sidecar | undefined, settings: MeshSettings): boolean =>
+  (sidecar?.spec.outboundTrafficPolicy ?? { mode: settings.outboundTrafficPolicy }).mode === "REGISTRY_ONLY";

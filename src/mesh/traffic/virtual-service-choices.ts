@@ -5,7 +5,9 @@ import { isServed } from "../objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh } from "../../view/view.ts";
 import { clientsMatching, clientsOf, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
-import type { VirtualService } from "./virtual-services.ts";
+import type { Protocol, VirtualService } from "./virtual-services.ts";
+
+const everyProtocol: readonly Protocol[] = ["http", "tcp", "tls"];
 
 /** The hosts of a VirtualService as istiod resolves them; sidecars ignore case. */
 export const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
@@ -50,16 +52,36 @@ export interface VirtualServiceChoices {
  * specific host; with a wildcard, it also blocks later ones with the same wildcard (pilot/pkg/model/sidecar.go
  * computeWildcardHostVirtualServiceIndex).
  */
-export function virtualServiceChoices(
+export const virtualServiceChoices = (
   client: string,
   host: string,
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): VirtualServiceChoices => choicesFor({ client, host, protocols: everyProtocol }, candidates, settings);
+
+/** The same for HTTP requests, for which only routes of `http` count. */
+export const httpVirtualServiceChoices = (
+  client: string,
+  host: string,
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): VirtualServiceChoices => choicesFor({ client, host, protocols: ["http"] }, candidates, settings);
+
+function choicesFor(
+  {
+    client,
+    host,
+    protocols,
+  }: { readonly client: string; readonly host: string; readonly protocols: readonly Protocol[] },
   candidates: readonly VirtualService[],
   settings: MeshSettings,
 ): VirtualServiceChoices {
   const entries = candidates
     .flatMap((virtualService) => {
       const best = mostSpecificHost(host, hostsOf(virtualService, settings));
-      return best === undefined ? [] : [{ virtualService, host: best, out: outOf(virtualService, client, settings) }];
+      return best === undefined
+        ? []
+        : [{ virtualService, host: best, out: outOf(virtualService, client, settings, protocols) }];
     })
     .sort(
       (a, b) =>
@@ -84,6 +106,20 @@ export function virtualServiceChoices(
 }
 
 /**
+ * The VirtualServices whose TCP or TLS routes sidecars of a namespace have for a host, in the order in which these are tried:
+ * all that cover it, however specifically (Istio pilot/pkg/networking/core/tls.go getConfigsForHost,
+ * pilot/pkg/model/virtualservice.go SelectVirtualServices).
+ */
+export const streamVirtualServices = (
+  client: string,
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): readonly VirtualService[] =>
+  candidates
+    .filter((virtualService) => outOf(virtualService, client, settings, ["tcp", "tls"]) === undefined)
+    .sort((a, b) => nearness(a, client, settings) - nearness(b, client, settings) || oldestFirst(a, b));
+
+/**
  * The VirtualServices that a waypoint uses for a host: all that are visible to its namespace, from its own and the
  * service's namespace (Istio pilot/pkg/networking/core/listener_waypoint.go getWaypointVirtualServices).
  */
@@ -105,21 +141,27 @@ function outOf(
   virtualService: VirtualService,
   client: string,
   settings: MeshSettings,
+  protocols: readonly Protocol[],
 ): "not-read" | "gateways-only" | "not-exported" | "no-route" | undefined {
   if (!isServed(virtualService, settings)) return "not-read";
   if (!gatewaysOf(virtualService).has(meshGateway)) return "gateways-only";
   const { metadata, spec } = virtualService;
   const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   if (!includesNamespace(visible, client)) return "not-exported";
-  return routesFor(virtualService, client, settings) > 0 ? undefined : "no-route";
+  return routesFor(virtualService, client, settings, protocols) > 0 ? undefined : "no-route";
 }
 
 /** The number of its routes for clients in the namespace; delegates are assumed to exist. */
-function routesFor(virtualService: VirtualService, client: string, settings: MeshSettings): number {
+function routesFor(
+  virtualService: VirtualService,
+  client: string,
+  settings: MeshSettings,
+  protocols: readonly Protocol[],
+): number {
   const { metadata, spec } = virtualService;
   const clients = clientsOf(virtualService, settings);
   let found = 0;
-  for (const protocol of ["http", "tcp", "tls"] as const)
+  for (const protocol of protocols)
     for (const { match } of spec[protocol]) {
       const through = clientsMatching(clients, match, protocol, metadata.namespace).get(meshGateway);
       if (through !== undefined && includesNamespace(through, client)) found++;

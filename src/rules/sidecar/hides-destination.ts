@@ -98,7 +98,7 @@ function* hiddenEntries(
     if (isForOthers(entry)) continue;
     for (const host of entry.spec.hosts)
       if (!routed.has(host) && !egress.importsService(host, entry.metadata.namespace)) {
-        const what = isRegistryOnly(sidecar)
+        const what = isRegistryOnly(sidecar, mesh.settings)
           ? "and requests for it are refused"
           : `so ${idOf(entry)} has no effect there`;
         yield problem(sidecar, host, what, entry);

@@ -42,14 +42,52 @@ describe("transport", () => {
     ]);
   });
 
-  test("TLS that the client originates passes a permissive sidecar, which sees no HTTP and no identity", () => {
+  test("TLS that the client originates passes a permissive sidecar, which sees no HTTP and no identity, unless the port is declared as HTTP", () => {
     const tls = destinationRule("web/tls", `${host}\ntrafficPolicy: { tls: { mode: SIMPLE } }`);
-    assert.deepEqual(told(meshOf(shop + tls), "web/client", "shop/x:80"), [
+    const tcpShop = shop.replace("name: http", "name: tcp");
+    assert.deepEqual(told(meshOf(tcpShop + tls), "web/client", "shop/x:80"), [
       `A connection from ${client} is undecided: the application itself has to terminate the TLS of the client [x]`,
     ]);
     const named = authorizationPolicy("shop/p", "rules: [{ from: [{ source: { namespaces: [web] } }] }]");
-    const [denied] = asked(meshOf(shop + tls + named), "web/client", "shop/x:80");
+    const [denied] = asked(meshOf(tcpShop + tls + named), "web/client", "shop/x:80");
     assert.equal(denied?.result, "denied");
+    const undeclared = shop.replace("name: http", "name: any");
+    assert.equal(asked(meshOf(undeclared + tls), "web/client", "shop/x:80")[0]?.result, "undecided");
+    assert.deepEqual(told(meshOf(shop + tls), "web/client", "shop/x:80"), [
+      `GET / from ${client} is refused: the client sends TLS of its own (DestinationRule web/tls), and the sidecar reads this port as HTTP, and terminates only mTLS [x]`,
+    ]);
+  });
+
+  test("the oldest Service that leads to a port of a pod decides how its sidecar reads it, whichever Service is called", () => {
+    const second = (created: string) =>
+      service("shop", "y", { port: "name: tcp" })
+        .replace("app: y", "app: x")
+        .replace("name: y,", `name: y, creationTimestamp: "${created}",`);
+    const first = shop.replace(
+      "metadata: { name: x, namespace: shop, labels",
+      'metadata: { name: x, creationTimestamp: "2026-01-02T00:00:00Z", namespace: shop, labels',
+    );
+    const gets = authorizationPolicy("shop/p", "rules: [{ to: [{ operation: { methods: [GET] } }] }]");
+    const by = (created: string) => asked(meshOf(first + second(created) + gets), "web/client", "shop/x:80");
+    assert.deepEqual([...new Set(by("2026-01-03T00:00:00Z").map(({ result }) => result))].sort(), [
+      "accepted",
+      "denied",
+    ]);
+    // Read as bytes, no request has a method.
+    assert.deepEqual([...new Set(by("2026-01-01T00:00:00Z").map(({ result }) => result))], ["denied"]);
+  });
+
+  test("a Sidecar of the server that lists listeners decides instead of the Services", () => {
+    const gets = authorizationPolicy("shop/p", "rules: [{ to: [{ operation: { methods: [GET] } }] }]");
+    const listener = (protocol: string) =>
+      sidecar(
+        "shop/in",
+        `ingress: [{ port: { number: 8080, protocol: ${protocol}, name: in }, defaultEndpoint: "127.0.0.1:8080" }]`,
+      );
+    const results = (protocol: string) =>
+      new Set(asked(meshOf(shop + gets + listener(protocol)), "web/client", "shop/x:80").map(({ result }) => result));
+    assert.deepEqual(results("HTTP"), new Set(["accepted", "denied"]));
+    assert.deepEqual(results("TCP"), new Set(["denied"]));
   });
 
   test("plaintext has no identity, although a permissive server takes it", () => {
@@ -67,10 +105,41 @@ describe("transport", () => {
     const left = "egress: [{ hosts: ['./*'] }]";
     const only = meshOf(shop + sidecar("web/default", `${left}\noutboundTrafficPolicy: { mode: REGISTRY_ONLY }`));
     assert.deepEqual(told(only, "web/client", "shop/x:80"), [
-      `GET / from ${client} reaches nothing: Sidecar web/default does not import the host, and refuses requests to other hosts`,
+      `GET / from ${client} reaches nothing: Sidecar web/default does not import the host, and Sidecar web/default refuses requests to other hosts`,
     ]);
     const [passed] = asked(meshOf(shop + sidecar("web/default", left) + strict), "web/client", "shop/x:80");
     assert.equal(passed?.result, "refused");
+    const config = `---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data: { mesh: "outboundTrafficPolicy: { mode: REGISTRY_ONLY }" }
+`;
+    assert.deepEqual(told(meshOf(shop + config + sidecar("web/default", left)), "web/client", "shop/x:80"), [
+      `GET / from ${client} reaches nothing: Sidecar web/default does not import the host, and the mesh config refuses requests to other hosts`,
+    ]);
+  });
+
+  test("a Service that is not exported to the clients is reached past the mesh, and its routes may count at port 80", () => {
+    const exported = shop.replace(
+      "metadata: { name: x, namespace: shop, labels",
+      'metadata: { name: x, annotations: { networking.istio.io/exportTo: "." }, namespace: shop, labels',
+    );
+    const off = destinationRule("web/tls", `${host}\ntrafficPolicy: { tls: { mode: ISTIO_MUTUAL } }`);
+    const [passed] = asked(meshOf(exported + off), "web/client", "shop/x:80");
+    assert.deepEqual([passed?.result, passed?.transport[0]?.result], ["accepted", "plaintext"]);
+    assert.equal(asked(meshOf(exported + strict), "web/client", "shop/x:80")[0]?.result, "refused");
+    assert.equal(asked(meshOf(exported + strict), "shop/x", "shop/x:80")[0]?.result, "accepted");
+    const results = asked(meshOf(exported), "mesh", "shop/x:80").map(({ source, transport }) => [
+      source.namespace?.metadata.name,
+      transport[0]?.result,
+    ]);
+    assert.deepEqual(results, [
+      [undefined, "plaintext"],
+      ["shop", "mtls"],
+    ]);
+    const routed = virtualService("shop/v", "hosts: [x]\nhttp: [{ route: [{ destination: { host: x } }] }]");
+    assert.equal(asked(meshOf(exported + routed), "web/client", "shop/x:80")[0]?.result, "undecided");
   });
 
   test("the Sidecar of the root namespace counts for clients that have none, also for the rest of the mesh", () => {
@@ -397,6 +466,56 @@ http:
     assert.deepEqual(told(mesh, "web/client", "shop/x:81"), [
       `GET / from ${client} reaches nothing: Service shop/x has no port 81`,
     ]);
+  });
+
+  test("of several VirtualServices with the name of the host, the first that has a route at this port is taken", () => {
+    const to = (path: string, match: string) =>
+      virtualService(path, `hosts: [x.shop.svc.cluster.local]\nhttp: [{ ${match}directResponse: { status: 500 } }]`);
+    const name = (match: string) => {
+      const [first] = asked(meshOf(shop + to("shop/a", match) + to("shop/b", "")), "web/client", "shop/x:80");
+      return first?.route.virtualService?.metadata.name;
+    };
+    assert.deepEqual(
+      [name(""), name("match: [{ port: 81 }], "), name("match: [{ sourceLabels: { app: z } }], ")],
+      ["a", "b", "b"],
+    );
+  });
+
+  test("connections follow the first TCP route of all VirtualServices that cover the host", () => {
+    const tcpShop = shop.replace("name: http", "name: tcp");
+    const to = (path: string, host: string, to: string) =>
+      virtualService(path, `hosts: ["${host}"]\ntcp: [{ route: [{ destination: { host: ${to} } }] }]`);
+    const wide = to("shop/a", "*.svc.cluster.local", "wide");
+    const exact = to("shop/b", "x.shop.svc.cluster.local", "exact");
+    const [first] = asked(meshOf(tcpShop + exact + wide), "web/client", "shop/x:80");
+    assert.equal(first?.route.virtualService?.metadata.name, "a");
+    const http = virtualService("shop/0", "hosts: [x]\nhttp: [{ route: [{ destination: { host: http } }] }]");
+    const [alone] = asked(meshOf(tcpShop + http), "web/client", "shop/x:80");
+    assert.equal(alone?.route.virtualService, undefined);
+  });
+
+  test("without a port, a destination of HTTP is asked for at the port of the request, and one of TCP at its only port", () => {
+    const other = service("shop", "y").replace("port: 80", "port: 99");
+    const ports = (protocol: "http" | "tcp") => {
+      const route = virtualService("shop/v", `hosts: [x]\n${protocol}: [{ route: [{ destination: { host: y } }] }]`);
+      const mesh = meshOf(shop.replace("name: http", `name: ${protocol}`) + other + deployment("shop", "y") + route);
+      return asked(mesh, "web/client", "shop/x:80").map(({ result, destination }) => [result, destination?.port]);
+    };
+    assert.deepEqual(ports("http"), [["nowhere", 80]]);
+    assert.deepEqual(ports("tcp"), [["accepted", 99]]);
+  });
+
+  test("a route that depends on the case of a host is not decided, and an empty header is not a missing one", () => {
+    const when = (match: string) =>
+      meshOf(
+        shop +
+          virtualService("shop/v", `hosts: [x]\nhttp: [{ match: [{ ${match} }], directResponse: { status: 500 } }]`),
+      );
+    const results = (match: string) =>
+      asked(when(match), "web/client", "shop/x:80").map(({ result, example }) => [result, example.get("header x-a")]);
+    assert.deepEqual(results("authority: { exact: X }")[0]?.[0], "undecided");
+    assert.deepEqual(results("authority: { exact: x }")[0]?.[0], "nowhere");
+    assert.deepEqual(results('headers: { x-a: { exact: "" } }')[0], ["nowhere", [""]]);
   });
 });
 
