@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { findCaller, findServer } from "../explain/asked.ts";
+import { findCaller, findEntry, findServer, isUrl } from "../explain/asked.ts";
 import { answerTo, requestsWith, titleOfAnswer } from "../explain/can.ts";
 import { blockOf } from "../mesh/authorization/requests/addresses.ts";
 import type { Box } from "../mesh/authorization/requests/boxes.ts";
@@ -36,7 +36,10 @@ export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void)
       "--from <caller>",
       "deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside, ingress",
     )
-    .requiredOption("--to <service>", "api.payments:8080, service/payments/api:http or deployment/payments/api:8080")
+    .requiredOption(
+      "--to <service>",
+      "api.payments:8080, service/payments/api:http, deployment/payments/api:8080, or https://shop.example.com",
+    )
     .requiredOption("--mesh <path>", "the mesh; a file or folder of manifests, a capture, or the word cluster")
     .option("--method <method...>", "one of these HTTP methods")
     .option("--path <path...>", "one of these paths, as in an AuthorizationPolicy: /a, /a*, /a/{*}")
@@ -78,8 +81,10 @@ function answerIn(
   const mesh = sideOf(read);
   const caller = findCaller(from, namespace, mesh);
   if ("problem" in caller) return caller;
-  const server = findServer(to, namespace, mesh);
+  const server = isUrl(to) ? findEntry(to) : findServer(to, namespace, mesh);
   if ("problem" in server) return server;
+  if (server.target.kind === "entry" && caller.caller.kind !== "outside")
+    return { problem: "--to: a URL is the host of an ingress gateway, to which requests come with --from outside" };
   return answerTo({ caller: caller.caller, to: server.target, requests }, mesh);
 }
 

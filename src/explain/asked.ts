@@ -4,6 +4,7 @@ import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { type CallerName, readCaller } from "../mesh/requests/caller-names.ts";
+import { type EntryHost, usualPort } from "../mesh/requests/entry.ts";
 import { everyIngress, ingressGateways, ingressWorkloads, proxiesOf } from "../mesh/requests/ingress.ts";
 import type { Caller, Target } from "../mesh/requests/question.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
@@ -16,7 +17,8 @@ export type Found<T> = T | { readonly problem: string };
 
 const callerExamples =
   "use deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside or ingress";
-const targetExamples = "use api.payments:8080, service/payments/api:8080 or deployment/payments/api:8080";
+const targetExamples =
+  "use api.payments:8080, service/payments/api:8080, deployment/payments/api:8080 or, from outside, https://shop.example.com";
 
 /** The caller that `--from` names. `home`: the namespace of names without one. */
 export function findCaller(text: string, home: string, mesh: Mesh): Found<{ readonly caller: Caller }> {
@@ -83,6 +85,21 @@ const proxiesAt = (key: string, mesh: Mesh) =>
     mesh.lookup(ingressGateways, [key]) as readonly ObjectOf<"KubernetesGateway">[],
     mesh,
   );
+
+/** Whether `--to` names a host that an ingress gateway offers to the outside. */
+export const isUrl = (text: string): boolean => /^[a-z]+:\/\//i.test(text);
+
+/** The host and the port that a URL names: `https://shop.example.com`. */
+export function findEntry(text: string): Found<{ readonly target: EntryHost }> {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const scheme = url?.protocol.slice(0, -1);
+  if (url === undefined || (scheme !== "http" && scheme !== "https"))
+    return { problem: `--to: ${JSON.stringify(text)} is no URL of a host; use https://shop.example.com` };
+  if (url.href !== `${url.origin}/`)
+    return { problem: `--to: give only the host, as ${scheme}://${url.host}, and the path with --path` };
+  const port = url.port === "" ? usualPort[scheme] : Number(url.port);
+  return { target: { kind: "entry", host: url.hostname, port, scheme } };
+}
 
 /**
  * The target that `--to` names: a Service as `api.payments:8080`, by its host, or as `service/payments/api:http`, or a workload as

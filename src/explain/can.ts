@@ -14,6 +14,7 @@ import type {
   RouteOutcome,
   TransportOutcome,
 } from "../mesh/requests/outcome.ts";
+import { type EntryHost, hostSentTo, outcomesOfEntry } from "../mesh/requests/entry.ts";
 import { outcomesOf } from "../mesh/requests/outcomes.ts";
 import type { Caller, Question, Target } from "../mesh/requests/question.ts";
 import { formatDecision, formatExample, formatReason, formatTransport } from "../mesh/requests/wording.ts";
@@ -56,19 +57,29 @@ export function requestsWith(clauses: Clauses): Box | string {
 /** A person waits for the answer, so that it may take longer than a question of a rule: a second or two. */
 const mostWork = 5_000_000;
 
+/** A question about a target in the mesh, or about a host that gateways offer to the outside. */
+export type AskedQuestion = Omit<Question, "to"> & { readonly to: Target | EntryHost };
+
+const outcomesFor = ({ caller, to, requests }: AskedQuestion, mesh: Mesh): Iterable<Outcome> =>
+  to.kind === "entry"
+    ? outcomesOfEntry(to, requests, mesh, { limit: mostWork })
+    : outcomesOf({ caller, to, requests }, mesh, { limit: mostWork });
+
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
-export function answerTo(question: Question, mesh: Mesh): Answer {
+export function answerTo(question: AskedQuestion, mesh: Mesh): Answer {
   const { caller, to, requests } = question;
-  const outcomes = [...outcomesOf(question, mesh, { limit: mostWork })];
+  const outcomes = [...outcomesFor(question, mesh)];
   const [from, target] = [formatCaller(caller), formatTarget(to)];
   const asked = formatConditions(requests.clauses);
   const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));
-  const parts = partsOf(outcomes, question);
+  const sent = to.kind === "entry" ? requestsWith([...requests.clauses, hostSentTo(to)]) : requests;
+  const base = typeof sent === "string" ? question : { ...question, requests: sent };
+  const parts = partsOf(outcomes, base);
   const verdict = verdictOf(outcomes);
   return {
     title: `${asked === "" ? "Requests" : asked} from ${from} to ${target}:${to.port}`,
     verdict,
-    text: verdictText(verdict, outcomes, question),
+    text: verdictText(verdict, outcomes, base),
     before: null,
     question: { from, to: target, port: to.port, requests: asked },
     parts,
@@ -92,8 +103,12 @@ function formatCaller(caller: Caller): string {
   return caller.kind === "mesh" ? "anybody in the mesh" : "outside the mesh";
 }
 
-const formatTarget = (to: Target): string =>
-  to.kind === "service" ? `${to.service.metadata.name}.${to.namespace.metadata.name}` : listed(to.workloads, 3);
+const formatTarget = (to: AskedQuestion["to"]): string =>
+  to.kind === "entry"
+    ? `${to.scheme}://${to.host}`
+    : to.kind === "service"
+      ? `${to.service.metadata.name}.${to.namespace.metadata.name}`
+      : listed(to.workloads, 3);
 
 function verdictOf(outcomes: readonly Outcome[]): Verdict {
   const results = new Set(outcomes.map(({ result }) => result));
@@ -104,7 +119,7 @@ function verdictOf(outcomes: readonly Outcome[]): Verdict {
   return isAccepted ? "yes" : "no";
 }
 
-function verdictText(verdict: Verdict, outcomes: readonly Outcome[], question: Question): string {
+function verdictText(verdict: Verdict, outcomes: readonly Outcome[], question: AskedQuestion): string {
   const of = (...results: readonly Outcome["result"][]) => outcomes.filter(({ result }) => results.includes(result));
   if (verdict === "yes") return "yes";
   if (verdict === "partly") return `some: ${inWords(of("accepted"), question)} only`;
@@ -118,7 +133,7 @@ function verdictText(verdict: Verdict, outcomes: readonly Outcome[], question: Q
 const mostNamed = 3;
 
 /** Several sets of requests in words, beyond what the question says. */
-function inWords(outcomes: readonly Outcome[], question: Question): string {
+function inWords(outcomes: readonly Outcome[], question: AskedQuestion): string {
   const names = [...new Set(outcomes.map((outcome) => requestsOf(outcome, question, true) || "any request"))];
   return names.length > mostNamed
     ? `${names.slice(0, mostNamed).join("; ")} and ${names.length - mostNamed} other sets of requests`
@@ -128,7 +143,7 @@ function inWords(outcomes: readonly Outcome[], question: Question): string {
 /** The conditions of an outcome that the question does not have already. */
 function requestsOf(
   { requests, source, workloads, destination }: Outcome,
-  question: Question,
+  question: AskedQuestion,
   isWhole: boolean,
 ): string {
   const base = requestsWith([...question.requests.clauses, ...source.identity]);
@@ -164,7 +179,7 @@ interface Group {
   readonly sources: Set<Outcome["source"]>;
 }
 
-function partsOf(outcomes: readonly Outcome[], question: Question): readonly AnswerPart[] {
+function partsOf(outcomes: readonly Outcome[], question: AskedQuestion): readonly AnswerPart[] {
   const groups = new Map<string, Group>();
   for (const outcome of outcomes) {
     const { result, destination, workloads, source } = outcome;
@@ -251,10 +266,13 @@ function sourceLines(sources: readonly Outcome["source"][], { kind }: Caller): r
 /** The way of requests, line by line. */
 function wayOf({ route, transport, authorization, workloads, ...outcome }: Outcome): readonly ExplanationLine[] {
   const atWaypoint = transport.find(({ to }) => to === "waypoint");
-  const decisions = atWaypoint === undefined ? authorization : authorization.slice(1);
+  const { gateway } = route;
+  const isDecidedThere = gateway !== undefined && authorization[0]?.at === "gateway";
+  const decisions = atWaypoint === undefined && !isDecidedThere ? authorization : authorization.slice(1);
   return [
+    ...(gateway === undefined ? [] : [gatewayLine(gateway, isDecidedThere ? authorization[0] : undefined)]),
     ...(atWaypoint === undefined ? [] : [waypointLine(atWaypoint, authorization[0])]),
-    ...(route.host === undefined && route.because === undefined ? [] : [routeLine(route, outcome.destination)]),
+    ...(isUnrouted(route) ? [] : [routeLine(route, outcome.destination)]),
     ...transport.filter(({ to }) => to === "workload").map(transportLine),
     ...decisions.map(authorizationLine),
     ...(workloads.length === 0 ? [] : [workloadsLine(workloads, outcome.destination)]),
@@ -268,6 +286,19 @@ function waypointLine({ waypoint }: TransportOutcome, decision: AuthorizationOut
     text: `Through waypoint ${name}, over HBONE`,
     value: name,
     objects: waypoint?.gateway === undefined ? [] : [waypoint.gateway],
+    lines: decision === undefined ? [] : [authorizationLine(decision)],
+  };
+}
+
+/** What is for an address, or denied before, has no route. */
+const isUnrouted = ({ host, because }: RouteOutcome): boolean => host === undefined && because === undefined;
+
+function gatewayLine(gateway: AnyObject, decision: AuthorizationOutcome | undefined): ExplanationLine {
+  return {
+    key: "gateway",
+    text: `Comes in by ${idOf(gateway)}`,
+    value: idOf(gateway),
+    objects: [gateway],
     lines: decision === undefined ? [] : [authorizationLine(decision)],
   };
 }
@@ -287,9 +318,10 @@ function routeLine(route: RouteOutcome, destination: Outcome["destination"]): Ex
   };
 }
 
-function routeInWords({ virtualService, httpRoute, route }: RouteOutcome): string {
+function routeInWords({ result, host, gateway, virtualService, httpRoute, route }: RouteOutcome): string {
+  const isNone = gateway !== undefined || (result === "nowhere" && host === undefined);
   if (httpRoute !== undefined) return `Route: ${idOf(httpRoute)}${route === undefined ? "" : ` ${route.name}`}`;
-  if (virtualService === undefined) return "Route: to the Service itself";
+  if (virtualService === undefined) return isNone ? "Route: none" : "Route: to the Service itself";
   if (route === undefined) return `Route: ${idOf(virtualService)}`;
   const { protocol, index, name } = route;
   return `Route: ${idOf(virtualService)} ${protocol}[${index}]${name === "" ? "" : ` ${name}`}`;

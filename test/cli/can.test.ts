@@ -390,3 +390,181 @@ spec: { hosts: [api.example.com], ports: [{ number: 443, name: https, protocol: 
     );
   });
 });
+
+describe("requests that a gateway lets in", () => {
+  const gateway = (port: string, hosts = '["*.example.com"]', tls = "") => `---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: main, namespace: edge }
+spec: { selector: { istio: edge }, servers: [{ port: { ${port} }, hosts: ${hosts}${tls} }] }
+`;
+  const https = gateway(
+    "number: 443, name: s, protocol: HTTPS",
+    undefined,
+    ", tls: { mode: SIMPLE, credentialName: c }",
+  );
+  const edge = `---
+apiVersion: v1
+kind: Namespace
+metadata: { name: edge }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: proxy, namespace: edge }
+spec:
+  template:
+    metadata: { labels: { istio: edge }, annotations: { inject.istio.io/templates: gateway } }
+    spec: { serviceAccountName: proxy, containers: [{ name: istio-proxy, image: auto }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: proxy, namespace: edge }
+spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 8443 }] }
+`;
+  const bound = (spec: string) => virtualService("shop/v", `hosts: [shop.example.com]\ngateways: [edge/main]\n${spec}`);
+  const toX = "http: [{ match: [{ uri: { prefix: /api } }], route: [{ destination: { host: x } }] }]";
+  const strict = peerAuthentication("shop/strict", "STRICT");
+  const byGateway = authorizationPolicy(
+    "shop/p",
+    "rules: [{ from: [{ source: { principals: [cluster.local/ns/edge/sa/proxy] } }] }]",
+  );
+  const all = shop + edge + https + bound(toX) + strict + byGateway;
+  const enter = async (text: string, ...argv: readonly string[]) => {
+    const { code, out, error } = await ask(
+      "--from",
+      "outside",
+      "--to",
+      "https://shop.example.com",
+      ...asMesh(text),
+      ...argv,
+    );
+    return [
+      code,
+      (out || error).split("\n")[0]?.replace("Requests from outside the mesh to https://shop.example.com:443: ", ""),
+    ];
+  };
+
+  test("are routed, and go on with the identity of the gateway", async () => {
+    assert.deepEqual(await enter(all), [3, "some: /api* only"]);
+    const { code, out } = await ask(
+      "--from",
+      "outside",
+      "--to",
+      "https://shop.example.com",
+      "--path",
+      "/api/1",
+      ...asMesh(all),
+    );
+    assert.equal(code, 0);
+    assert.match(
+      out,
+      /Comes in by Gateway edge\/main\n[^\n]*Authorization at the gateway: allowed[^\n]*\n[^\n]*Route: VirtualService shop\/v http\[0\]/,
+    );
+    assert.match(out, /TLS: mTLS/);
+    const [no, why] = await enter(all, "--path", "/other");
+    assert.deepEqual([no, why?.split(": ").slice(1).join(": ")], [1, "no: reach nothing: no route matches"]);
+  });
+
+  test("are denied by policies of the gateway, also by the port of its pods", async () => {
+    const deny = (port: string) =>
+      authorizationPolicy(
+        "edge/deny",
+        `selector: { matchLabels: { istio: edge } }\naction: DENY\nrules: [{ to: [{ operation: { paths: [/api/admin*], ports: ["${port}"] } }] }]`,
+      );
+    const admin = ["--path", "/api/admin/x"];
+    assert.equal((await enter(all + deny("8443"), ...admin))[0], 1);
+    assert.equal((await enter(all + deny("443"), ...admin))[0], 0);
+    assert.equal((await enter(all + deny("8443"), "--path", "/api/x"))[0], 0);
+  });
+
+  test("a host that no server offers, one without a route, and a redirect reach nothing", async () => {
+    const of = async (text: string, url: string) => {
+      const { code, out } = await ask("--from", "outside", "--to", url, ...asMesh(text));
+      return [code, out.split("\n")[0]?.split(": ").slice(1).join(": ")];
+    };
+    assert.deepEqual(await of(all, "https://shop.example.org"), [
+      1,
+      "no: reach nothing: no Gateway offers host shop.example.org for https at port 443",
+    ]);
+    assert.deepEqual(await of(all, "https://shop.example.com:8443"), [
+      1,
+      "no: reach nothing: no Gateway offers host shop.example.com for https at port 8443",
+    ]);
+    assert.deepEqual(await of(all, "https://other.example.com"), [
+      1,
+      "no: reach nothing: no VirtualService that is bound to Gateway edge/main has a route for the host",
+    ]);
+    const redirects = gateway("number: 80, name: h, protocol: HTTP", undefined, ", tls: { httpsRedirect: true }");
+    assert.deepEqual(await of(shop + edge + redirects + bound(toX), "http://shop.example.com"), [
+      1,
+      "no: reach nothing: Gateway edge/main redirects the client to HTTPS",
+    ]);
+    const unselected = all.replace("selector: { istio: edge }, servers", "selector: { istio: none }, servers");
+    assert.deepEqual(await of(unselected, "https://shop.example.com"), [
+      1,
+      "no: reach nothing: Gateway edge/main selects no workload",
+    ]);
+  });
+
+  test("what is not examined is undecided: TLS that is passed on, two Gateways, the Gateway API", async () => {
+    const passing = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: PASSTHROUGH }");
+    const [code, why] = await enter(shop + edge + passing + bound(toX));
+    assert.deepEqual(
+      [code, why],
+      [3, "undecided: Gateway edge/main passes TLS for host shop.example.com on without reading it"],
+    );
+    const second = https.replace("name: main", "name: second");
+    assert.match(
+      String((await enter(all + second))[1]),
+      /both offer host shop.example.com at the same port and proxy$/,
+    );
+    const kubernetes = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: api, namespace: edge }
+spec: { gatewayClassName: istio, listeners: [{ name: s, port: 443, protocol: HTTPS, hostname: "*.example.com" }] }
+`;
+    assert.match(
+      String((await enter(all + kubernetes))[1]),
+      /^undecided: Gateway edge\/api of the Gateway API offers host/,
+    );
+  });
+
+  test("the most specific name counts, several VirtualServices are merged, and what takes everything comes last", async () => {
+    const route = (name: string, host: string, http: string, created: string) =>
+      virtualService(`shop/${name}`, `hosts: ["${host}"]\ngateways: [edge/main]\nhttp: [${http}]`).replace(
+        `name: ${name},`,
+        `name: ${name}, creationTimestamp: "${created}",`,
+      );
+    const everything = "{ route: [{ destination: { host: x } }] }";
+    const wide = route("wide", "*.example.com", everything, "2026-01-01T00:00:00Z");
+    const old = route("old", "shop.example.com", everything, "2026-01-02T00:00:00Z");
+    const closed = "{ match: [{ uri: { prefix: /closed } }], directResponse: { status: 403 } }";
+    const young = route("young", "shop.example.com", closed, "2026-01-03T00:00:00Z");
+    assert.equal((await enter(shop + edge + https + wide + old + young, "--path", "/closed"))[0], 1);
+    assert.equal((await enter(shop + edge + https + wide + old + young, "--path", "/open"))[0], 0);
+    // Without a route for the name itself, the wildcard counts.
+    const empty = route("old", "shop.example.com", "{ delegate: { name: missing } }", "2026-01-02T00:00:00Z");
+    assert.equal((await enter(shop + edge + https + wide + empty))[0], 0);
+    assert.equal((await enter(shop + edge + https + young, "--path", "/open"))[0], 1);
+  });
+
+  test("a URL with more than a host, and another caller, are errors that say what to do", async () => {
+    const told = async (...argv: readonly string[]) => {
+      const { code, error } = await ask(...argv, ...asMesh(all));
+      return [code, error.split("\n")[0]];
+    };
+    assert.deepEqual(await told("--from", "outside", "--to", "https://shop.example.com/cart"), [
+      2,
+      "Error: --to: give only the host, as https://shop.example.com, and the path with --path",
+    ]);
+    assert.deepEqual(await told("--from", "outside", "--to", "ftp://shop.example.com"), [
+      2,
+      'Error: --to: "ftp://shop.example.com" is no URL of a host; use https://shop.example.com',
+    ]);
+    assert.deepEqual(await told("--from", "mesh", "--to", "https://shop.example.com"), [
+      2,
+      "Error: --to: a URL is the host of an ingress gateway, to which requests come with --from outside",
+    ]);
+  });
+});

@@ -76,6 +76,11 @@ export class Guards {
     });
   }
 
+  /** At the proxy of a gateway, whether it is known as one or only looks like one. */
+  ofProxy(workload: Workload): Guard {
+    return this.#ofGateway(workload, this.#gatewayOf(workload), "http");
+  }
+
   #ofGateway(workload: Workload, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
     const of = (authorization: NamespaceAuthorization) =>
       gateway === undefined ? authorization.appliedTo(workload) : authorization.appliedToGateway(gateway);

@@ -1,5 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
+import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { Texts } from "../authorization/requests/texts.ts";
@@ -37,7 +38,7 @@ import type {
   TransportOutcome,
 } from "./outcome.ts";
 import type { Target } from "./question.ts";
-import { routed, type Routed, routeReads } from "./routes.ts";
+import { type GatewayRoutes, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten, ServerView, withoutTokens } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 
@@ -101,6 +102,33 @@ interface Sent {
   readonly tls: ClientTlsChoice;
 }
 
+/** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
+export interface EntryProxy {
+  readonly proxy: Workload;
+  readonly namespace: Namespace;
+  readonly doubt: readonly Attribute[];
+  /** The port of the pod at which they come in; undefined: it has several. */
+  readonly port: number | undefined;
+}
+
+const portIs = (port: number): Clauses[number] => ({
+  attribute: "port",
+  values: new Texts([[String(port)]]),
+  not: false,
+});
+
+const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
+
+const departing = (box: Box): Way => ({
+  box,
+  view: new ServerView(),
+  sentAs: "http",
+  route: unrouted,
+  destination: undefined,
+  transport: [],
+  authorization: [],
+});
+
 /** What a question is examined with. */
 export interface Means {
   readonly work: Work;
@@ -124,17 +152,35 @@ export class Journey {
   }
 
   *to(target: Target, box: Box): Generator<Outcome, undefined> {
-    const start: Way = {
-      box,
-      view: new ServerView(),
-      sentAs: target.kind === "service" ? protocolOf(target) : "http",
-      route: unrouted,
-      destination: undefined,
-      transport: [],
-      authorization: [],
-    };
+    const start: Way = { ...departing(box), sentAs: target.kind === "service" ? protocolOf(target) : "http" };
     if (target.kind === "workloads") yield* this.#toPods(start, target);
     else yield* this.#toService(start, target);
+  }
+
+  /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
+  *throughGateway(
+    { proxy, namespace, doubt, port }: EntryProxy,
+    routes: GatewayRoutes,
+    box: Box,
+  ): Generator<Outcome, undefined> {
+    const { serviceAccountName, labels } = proxy.pod;
+    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccountName)];
+    const client: Source = { sender: "proxy", namespace, labels, workloads: [proxy], isGateway: true, identity };
+    const route = { ...unrouted, gateway: routes.gateway };
+    const start: Way = { ...departing(box), route };
+    const view = start.view.with(
+      port === undefined ? [] : [portIs(port)],
+      port === undefined ? ["port", ...doubt] : doubt,
+    );
+    for (const next of this.#decided({ ...start, view }, this.#guardsOf(namespace).ofProxy(proxy), [])) {
+      if (next.authorization.at(-1)?.result === "denied") {
+        yield this.#outcome("denied", next, []);
+        continue;
+      }
+      const beyond = { ...next, view: next.view.with(identity, ["source.ip", "remote.ip"]) };
+      const parts = routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work);
+      for (const one of parts) yield* this.#onRoute(beyond, one, client);
+    }
   }
 
   *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
@@ -175,6 +221,13 @@ export class Journey {
     return sender === "ztunnel" || (isGateway && isTrueText(label));
   }
 
+  /** Whether a gateway sends what it routes to a Service to a waypoint. */
+  #isBehindWaypoint({ service, namespace }: Backend): boolean {
+    if (service === undefined) return false;
+    const label = service.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
+    return isTrueText(label) && isUsable(waypointBindingOfService(service, namespace, this.#mesh));
+  }
+
   #waypoint({ named, gateway }: WaypointBinding): Source {
     const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
     const [at] = gateway === undefined ? [] : this.#mesh.related(namespaceOfWaypoint, gateway);
@@ -212,13 +265,16 @@ export class Journey {
     client: Source,
     isWaypoint: boolean,
   ): Generator<Outcome, undefined> {
-    for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#work)) {
-      if (one.arrivals.length === 0) {
-        const result = one.route.result === "undecided" ? "undecided" : "nowhere";
-        yield this.#outcome(result, { ...way, box: one.box, route: one.route }, []);
-      }
-      yield* this.#alongRoute(way, one, client);
+    for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#work))
+      yield* this.#onRoute(way, one, client);
+  }
+
+  *#onRoute(way: Way, one: Routed, client: Source): Generator<Outcome, undefined> {
+    if (one.arrivals.length === 0) {
+      const result = one.route.result === "undecided" ? "undecided" : "nowhere";
+      yield this.#outcome(result, { ...way, box: one.box, route: one.route }, []);
     }
+    yield* this.#alongRoute(way, one, client);
   }
 
   *#alongRoute(
@@ -230,6 +286,8 @@ export class Journey {
     for (const { destination, backend, isUnknown, tls } of arrivals) {
       const next = { ...way, box, route, destination, view: rewritten(way.view, rewrite, box) };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
+      else if (client.isGateway && this.#source !== client && this.#isBehindWaypoint(backend))
+        yield this.#outcome("undecided", { ...next, route: { ...route, because: behindWaypoint } }, []);
       else yield* this.#arrive(next, backend, sender, tls);
     }
   }
@@ -246,7 +304,7 @@ export class Journey {
   *#atPods(way: Way, { transport, guard, workloads, port }: Pods): Generator<Outcome, undefined> {
     const hasIdentity = transport.result === "mtls";
     const fixed: Clauses = [
-      { attribute: "port", values: new Texts([[String(port)]]), not: false },
+      portIs(port),
       ...(hasIdentity ? [] : [{ attribute: "identity", values: absent, not: false } as const]),
     ];
     for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);

@@ -61,6 +61,8 @@ export interface RouteOutcome {
   readonly result: "arrives" | "nowhere" | "undecided";
   /** The host that the requests are sent to; undefined: they are sent to addresses of pods. */
   readonly host: string | undefined;
+  /** The Gateway by which the requests come into the mesh; undefined: they come from inside, or by none. */
+  readonly gateway?: ObjectOf<"Gateway"> | undefined;
   /** Undefined: no VirtualService is used. */
   readonly virtualService: VirtualService | undefined;
   /** The HTTPRoute of the Service that is used instead; its `route` is counted after istiod has sorted the matches. */

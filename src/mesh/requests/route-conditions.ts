@@ -38,6 +38,10 @@ export interface RouteClient {
   readonly port: number;
   /** A waypoint has no route for single clients of a Service. */
   readonly isWaypoint: boolean;
+  /** The Gateway, as `namespace/name`, whose routes a gateway has; undefined: it is no gateway. */
+  readonly gateway?: string;
+  /** Undefined: `http`. */
+  readonly scheme?: "http" | "https";
 }
 
 const everything: RouteCase = { clauses: [], isClear: true, uri: undefined };
@@ -48,16 +52,22 @@ const everything: RouteCase = { clauses: [], isClear: true, uri: undefined };
  */
 export function httpCases(route: HttpRoute, { metadata }: VirtualService, client: RouteClient): readonly RouteCase[] {
   if (route.match.length === 0) return [everything];
-  return route.match.flatMap((match) => {
-    const hasLabels = Object.keys(match.sourceLabels).length > 0;
-    if (client.isWaypoint && hasLabels) return [];
-    if (match.port && match.port !== client.port) return [];
-    const isForClient =
-      match.gateways.length > 0
-        ? isForMesh(match.gateways, metadata.namespace)
-        : selects(match.sourceLabels, client.labels) && isFrom(match.sourceNamespace, client);
-    return isForClient ? (httpCase(match) ?? []) : [];
-  });
+  return route.match.flatMap((match) =>
+    isForProxy(match, metadata.namespace, client) ? (httpCase(match, client.scheme ?? "http") ?? []) : [],
+  );
+}
+
+function isForProxy(match: HttpMatch, namespace: string, client: RouteClient): boolean {
+  if (client.isWaypoint && Object.keys(match.sourceLabels).length > 0) return false;
+  if (match.port && match.port !== client.port) return false;
+  if (match.gateways.length > 0) return isFor(client.gateway ?? meshGateway, match.gateways, namespace);
+  return selects(match.sourceLabels, client.labels) && isFrom(match.sourceNamespace, client);
+}
+
+/** Whether a match takes all requests, so that a gateway tries it last (Istio pilot/pkg/networking/core/route/route.go isCatchAllRoute). */
+export function takesAll({ clauses, isClear, uri }: RouteCase): boolean {
+  if (!isClear) return false;
+  return clauses.length === 0 || (clauses.length === 1 && uri?.prefix === "/");
 }
 
 /** The same for a route of tcp or tls (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). */
@@ -69,7 +79,7 @@ export function streamCases(
   if (route.match.length === 0) return [everything];
   return route.match.flatMap((match: StreamMatch) => {
     if (match.port && match.port !== client.port) return [];
-    if (match.gateways.length > 0 && !isForMesh(match.gateways, metadata.namespace)) return [];
+    if (match.gateways.length > 0 && !isFor(meshGateway, match.gateways, metadata.namespace)) return [];
     if (!selects(match.sourceLabels, client.labels) || !isFrom(match.sourceNamespace, client)) return [];
     const names = "sniHosts" in match ? match.sniHosts : [];
     const clauses = names.length === 0 ? [] : [clause("sni", new Texts(names.map((name) => [partOf(sniOf(name))])))];
@@ -77,8 +87,8 @@ export function streamCases(
   });
 }
 
-const isForMesh = (gateways: readonly string[], namespace: string): boolean =>
-  gateways.some((gateway) => fullGatewayName(gateway, namespace) === meshGateway);
+const isFor = (name: string, gateways: readonly string[], namespace: string): boolean =>
+  gateways.some((gateway) => fullGatewayName(gateway, namespace) === name);
 const isFrom = (asked: string | undefined, { namespace }: RouteClient): boolean => !asked || asked === namespace;
 const sniOf = (name: string): Pattern =>
   name.startsWith("*") ? new Pattern([anyText, name.slice(1).toLowerCase()]) : exactly(name.toLowerCase());
@@ -87,12 +97,12 @@ const clause = (attribute: Attribute, values: Clause["values"], not = false): Cl
 /** What a condition is about, and whether it is negated. */
 type About = readonly [attribute: Attribute, not: boolean];
 
-/** Undefined: no request of a sidecar matches. */
-function httpCase(match: HttpMatch): RouteCase | undefined {
+/** Undefined: no request with the scheme matches. */
+function httpCase(match: HttpMatch, sent: "http" | "https"): RouteCase | undefined {
   const { scheme } = match;
-  if (scheme?.exact === "https") return undefined;
+  if (scheme?.exact === (sent === "http" ? "https" : "http")) return undefined;
   const clauses: Clause[] = [];
-  let isClear = (scheme === undefined || scheme.exact === "http") && !dependsOnCase(match.authority);
+  let isClear = (scheme === undefined || scheme.exact === sent) && !dependsOnCase(match.authority);
   for (const [condition, [attribute, not]] of conditionsOf(match)) {
     const pattern = condition === "inexpressible" ? undefined : patternOf(condition);
     if (pattern === undefined) isClear = false;

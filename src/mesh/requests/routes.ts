@@ -1,4 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
@@ -32,7 +33,7 @@ import {
 import { type Arrival, Destinations, destinationReads, type Named } from "./destinations.ts";
 import { convertedRoutes } from "./gateway-api-routes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
-import { httpCases, type RouteCase, type RouteClient, streamCases } from "./route-conditions.ts";
+import { httpCases, type RouteCase, type RouteClient, streamCases, takesAll } from "./route-conditions.ts";
 
 /** A Service and every VirtualService with a host that covers its own. */
 export const virtualServicesOfService = relation(
@@ -79,6 +80,14 @@ export interface Rewrite {
   readonly path: { readonly to: string; readonly prefix: string | undefined } | "unknown" | undefined;
 }
 
+/** A host and a port. */
+interface HostPort {
+  readonly host: string;
+  readonly port: number;
+  /** Undefined: a gateway offers the host to the outside. */
+  readonly service: Service | undefined;
+}
+
 /** What a client sends its requests to. `isWaypoint`: the client is a waypoint. */
 interface Sent {
   readonly source: Source;
@@ -93,9 +102,37 @@ export function* routed(
   mesh: View,
   work: Work,
 ): Generator<Routed, undefined> {
-  const router = new Router({ source, to, isWaypoint }, mesh);
+  const { service, port } = to;
+  const host = hostOfService(service, mesh.settings.domain);
+  const router = new Router({ source, to: { host, port, service }, isWaypoint }, mesh);
   if (source.sender !== "proxy" || source.isGateway) yield router.direct(box);
   else yield* router.routed(box, work);
+}
+
+/** The routes that a gateway has for a host that one of its servers offers. */
+export interface GatewayRoutes {
+  readonly gateway: ObjectOf<"Gateway">;
+  readonly host: string;
+  /** Of the server. */
+  readonly port: number;
+  readonly scheme: "http" | "https";
+  /** By their name for the host, the most specific first; those with one name together, the oldest first. */
+  readonly virtualServices: readonly (readonly VirtualService[])[];
+}
+
+/** Divides requests that come in from outside by where the proxy of a gateway sends them. */
+export function routedAtGateway(
+  box: Box,
+  { source, routes }: { readonly source: Source; readonly routes: GatewayRoutes },
+  mesh: View,
+  work: Work,
+): Generator<Routed, undefined> {
+  const { host, port } = routes;
+  return new Router({ source, to: { host, port, service: undefined }, isWaypoint: false }, mesh).atGateway(
+    box,
+    routes,
+    work,
+  );
 }
 
 /** One route with the VirtualService that it is in, or that istiod makes of an HTTPRoute, and its conditions. */
@@ -109,7 +146,7 @@ interface Entry {
 }
 
 class Router {
-  readonly #to: ServicePort;
+  readonly #to: HostPort;
   readonly #host: string;
   readonly #source: Source;
   readonly #isWaypoint: boolean;
@@ -117,9 +154,9 @@ class Router {
   readonly #destinations: Destinations;
   readonly #follows = new Map<Entry, Omit<Routed, "box" | "rewrite">>();
 
-  constructor({ source, to, isWaypoint }: Sent, mesh: View) {
+  constructor({ source, to, isWaypoint }: Omit<Sent, "to"> & { readonly to: HostPort }, mesh: View) {
     this.#to = to;
-    this.#host = hostOfService(to.service, mesh.settings.domain);
+    this.#host = to.host;
     this.#source = source;
     this.#isWaypoint = isWaypoint;
     this.#mesh = mesh;
@@ -134,7 +171,7 @@ class Router {
       port,
       subset: undefined,
       share: 1,
-      objects: [service],
+      objects: service === undefined ? [] : [service],
     });
     const route = {
       result: resultOf([arrival]),
@@ -161,6 +198,31 @@ class Router {
     else yield* this.#by(`${hidden}, and ${routedAnyway}`, box, work);
   }
 
+  /**
+   * The routes of all VirtualServices for the host are merged, and those that take every request come last. Of each
+   * VirtualService, nothing after such a route counts (Istio
+   * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pilot/pkg/networking/core/route/route.go SortVHostRoutes).
+   */
+  *atGateway(box: Box, { gateway, scheme, virtualServices }: GatewayRoutes, work: Work): Generator<Routed, undefined> {
+    const { labels } = this.#source;
+    const name = nameOf(gateway);
+    const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, gateway: name, scheme };
+    const routesOf = (one: VirtualService) => {
+      const own = this.#entriesOf(one, "http", client);
+      const apart = own.flatMap((entry) => entry.cases.map((only) => ({ ...entry, cases: [only] })));
+      const last = apart.findIndex(({ cases }) => cases.every(takesAll));
+      return last < 0 ? apart : apart.slice(0, last + 1);
+    };
+    // A name for which no VirtualService has a route is not known.
+    const all = virtualServices.map((some) => some.flatMap(routesOf)).find((routes) => routes.length > 0) ?? [];
+    const isLast = ({ cases }: Entry) => cases.every(takesAll);
+    const entries = [...all.filter((one) => !isLast(one)), ...all.filter(isLast)];
+    const because = `no VirtualService that is bound to ${idOf(gateway)} has a route for the host`;
+    const found =
+      entries.length === 0 ? [this.#without(box, { result: "nowhere", because })] : this.#through(box, entries, work);
+    for (const one of found) yield { ...one, route: { ...one.route, gateway } };
+  }
+
   *#by(entries: readonly Entry[] | string, box: Box, work: Work): Generator<Routed, undefined> {
     if (typeof entries === "string") yield this.#without(box, { result: "undecided", because: entries });
     else if (entries.length === 0) yield this.direct(box);
@@ -170,6 +232,7 @@ class Router {
   /** Why the proxy of the client does not know the Service; undefined: it knows it. */
   #hiddenBecause(sidecar: Sidecar | undefined, egress: Egress | undefined): string | undefined {
     const { service } = this.#to;
+    if (service === undefined) return undefined;
     if (!this.#destinations.sees(service)) return `${idOf(service)} is not exported to the namespace of these clients`;
     const isImported = egress?.importsService(this.#host, service.metadata.namespace) !== false;
     return sidecar === undefined || isImported ? undefined : `${idOf(sidecar)} does not import the host`;
@@ -195,7 +258,8 @@ class Router {
   #sidecar(): Sidecar | undefined {
     const { namespace, labels } = this.#source;
     // A namespace that no object names may have no Sidecar, but that of the root namespace counts there too.
-    const anchor = namespace ?? this.#mesh.related(namespaceOfService, this.#to.service)[0];
+    const { service } = this.#to;
+    const anchor = namespace ?? (service && this.#mesh.related(namespaceOfService, service)[0]);
     const [root] = anchor === undefined ? [] : this.#mesh.related(rootOfNamespace, anchor);
     const ofRoot = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
     const own = namespace === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, namespace);
@@ -204,7 +268,7 @@ class Router {
 
   /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */
   #entries(egress: Egress | undefined, isHidden: boolean): readonly Entry[] | string {
-    const { service, port } = this.#to;
+    const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
       const routes = port === 80 ? this.#ofVirtualServices(egress, client) : [];
@@ -214,13 +278,14 @@ class Router {
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
     const own = this.#ofVirtualServices(egress, client);
     if (own.length > 0 && ofGatewayApi.length > 0)
-      return `a VirtualService and an HTTPRoute both route requests to ${idOf(service)}, and which of them counts is not examined`;
+      return `a VirtualService and an HTTPRoute both route requests to ${this.#host}, and which of them counts is not examined`;
     return own.length > 0 ? own : ofGatewayApi;
   }
 
   #converted(client: RouteClient): readonly Entry[] | string {
     const { service, port } = this.#to;
     const { domain } = this.#mesh.settings;
+    if (service === undefined) return [];
     const all = this.#mesh
       .related(routesOfParentService, service)
       .filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
@@ -236,6 +301,7 @@ class Router {
 
   #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
     const { service, port } = this.#to;
+    if (service === undefined) return [];
     const all = this.#mesh
       .related(virtualServicesOfService, service)
       .filter(
@@ -264,7 +330,7 @@ class Router {
   #inOrder(all: readonly VirtualService[], isHttp: boolean): readonly VirtualService[] {
     const { settings } = this.#mesh;
     if (this.#isWaypoint) {
-      const { namespace } = this.#to.service.metadata;
+      const namespace = this.#to.service?.metadata.namespace;
       return waypointVirtualServices(this.#client, { host: this.#host, namespace }, all, settings);
     }
     if (!isHttp) return streamVirtualServices(this.#client, all, settings);
@@ -390,7 +456,7 @@ class Router {
 
   /** A sidecar reads HTTP routes knowing only the port that it was asked for (Istio pilot/pkg/networking/core/httproute.go). */
   #onlyPort(service: Service | undefined, protocol: Protocol): number | undefined {
-    if (protocol === "http" && !this.#isWaypoint) return undefined;
+    if (protocol === "http" && !this.#isWaypoint && !this.#source.isGateway) return undefined;
     const [only, another] = service?.spec.ports ?? [];
     return another === undefined ? only?.port : undefined;
   }
@@ -398,7 +464,11 @@ class Router {
   #named(weighted: WeightedDestination, { virtualService, route, protocol, index }: Entry): Named {
     const { domain } = this.#mesh.settings;
     const host = fullHost(weighted.destination.host, virtualService.metadata.namespace, domain);
-    const services = [this.#to.service, ...this.#mesh.related(servicesOfVirtualService, virtualService)];
+    const own = this.#to.service;
+    const services = [
+      ...(own === undefined ? [] : [own]),
+      ...this.#mesh.related(servicesOfVirtualService, virtualService),
+    ];
     const service = services.find((one) => hostOfService(one, domain) === host);
     const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
     const objects = service === undefined ? entries.filter(({ spec }) => spec.hosts.includes(host)) : [service];

@@ -104,7 +104,8 @@ export function sourcesOf(caller: Caller, configuration: ClientConfiguration, me
 }
 
 export const withoutIdentity: Clauses = [{ attribute: "identity", values: absent, not: false }];
-const outside: Source = {
+/** Somebody without a certificate and without a sidecar. */
+export const outside: Source = {
   sender: "nothing",
   namespace: undefined,
   labels: {},
