@@ -51,7 +51,7 @@ export async function demo(path: string | undefined, options: DemoOptions, termi
   const documents = manifests.filter(isPolicy);
   const loaded = await policiesOf(options, documents);
   for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
-  if (errors.length > 0 && chapters.length === 0) return 2;
+  if (loaded.errors.length > 0 || (errors.length > 0 && chapters.length === 0)) return 2;
   const folder = await temporaryFolder();
   const cluster = new MemoryApiServer();
   const { certificates } = await selfSigned({ folder, now: Date.now() });
@@ -79,7 +79,7 @@ export async function demo(path: string | undefined, options: DemoOptions, termi
     await webhook.close();
     await rm(folder, { recursive: true, force: true });
   }
-  return errors.length + loaded.errors.length > 0 ? 2 : 0;
+  return errors.length > 0 ? 2 : 0;
 }
 
 /** By its name, or by its number from 1. Throws a UsageError that lists them. */
