@@ -12,6 +12,10 @@ export const keyOfEntry = (entry: Entry): string => JSON.stringify(entry);
 export const topicOf = (intent: Intent, entry: Entry): string =>
   `intent ${JSON.stringify([identityOf(intent), keyOfEntry(entry)])}`;
 
+/** Whether a finding with this topic is about an entry of the intent. */
+export const isTopicOf = (topic: string | undefined, intent: Intent): boolean =>
+  topic?.startsWith(`intent [${JSON.stringify(identityOf(intent))},`) === true;
+
 function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry): string {
   const parts = [
     methods.join(", "),
