@@ -1,7 +1,7 @@
 import type { Ruling, StepName } from "../engine/ruling.ts";
 import { namespaceOf } from "../engine/setting.ts";
-import { idOf, namespaceKey } from "../kube/identity.ts";
-import { isTopicOf } from "../mesh/intents/wording.ts";
+import { identityOf, idOf, namespaceKey } from "../kube/identity.ts";
+import { intentOfTopic } from "../mesh/intents/wording.ts";
 import type { Mesh } from "../view/view.ts";
 import type { PolicyDocument, PolicySpec, RuleOptions } from "../policy/documents.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -30,9 +30,9 @@ export class Coverage {
     const used = new Set(rulings.flatMap(({ exception }) => exception?.title ?? []));
     for (const { title } of policies.exceptions)
       this.#count({ document: title, setting: "", isCovered: used.has(title) });
-    const topics = rulings.map(({ finding }) => finding.topic);
+    const judged = new Set(rulings.map(({ finding }) => intentOfTopic(finding.topic)));
     for (const intent of outcome.before.all("MeshwardIntent"))
-      this.#count({ document: idOf(intent), setting: "", isCovered: topics.some((topic) => isTopicOf(topic, intent)) });
+      this.#count({ document: idOf(intent), setting: "", isCovered: judged.has(identityOf(intent)) });
   }
 
   #count(one: Covered): void {
