@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import { AuditPublisher } from "../controllers/audit-publisher.ts";
-import { auditInBackground, type AuditOutcome } from "../controllers/background-audit.ts";
+import { auditInBackground, type AuditOutcome, type Turn } from "../controllers/background-audit.ts";
 import type { Election } from "../controllers/election.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { type ReportChoice, reportGroups } from "../controllers/report-groups.ts";
@@ -40,8 +40,8 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly election: Election | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called with each outcome, before it is published. */
-  readonly found?: ((outcome: AuditOutcome) => void) | undefined;
+  /** Called with each outcome, before it is published; publishing waits for it. */
+  readonly found?: ((outcome: AuditOutcome, turn: Turn) => void | Promise<void>) | undefined;
 }
 
 /** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
@@ -106,8 +106,8 @@ class Term {
         isReady: () => checks.every((check) => check.problem() === undefined),
         intervalMs: auditInterval * 1_000,
         pause: () => sleep(auditRestMs),
-        publish(outcome, turn) {
-          found?.(outcome);
+        async publish(outcome, turn) {
+          await found?.(outcome, turn);
           return publisher.publish(outcome, turn);
         },
       },
