@@ -27,8 +27,8 @@ export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWork
     metrics,
     election,
     policies: () => policies.current(),
-    found(outcome) {
-      parts.found?.(outcome);
+    found(outcome, firstSeen) {
+      parts.found?.(outcome, firstSeen);
       statuses?.audited(outcome.rulings.flatMap(({ exception }) => exception ?? []));
     },
     auditInterval: options.auditInterval,

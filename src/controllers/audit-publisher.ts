@@ -5,7 +5,7 @@ import type { Mesh } from "../view/view.ts";
 import { type AuditedFinding, auditedFindings } from "./audited-findings.ts";
 import type { AuditOutcome, AuditTrigger, Turn } from "./background-audit.ts";
 import { eventsOfFindings } from "./finding-events.ts";
-import { FirstSeen } from "./first-seen.ts";
+import { FirstSeen, type RememberedResult, timeOf } from "./first-seen.ts";
 import { type ReportContent, reportsOf } from "./policy-reports.ts";
 import { ReportWriter, type ReportWriterOptions } from "./report-writer.ts";
 
@@ -33,11 +33,12 @@ export class AuditPublisher {
   readonly #writer: ReportWriter | undefined;
   readonly #firstSeen = new FirstSeen();
   #isStarted = false;
+  #isKept = false;
 
   constructor(options: AuditPublisherOptions, signal: AbortSignal) {
     const { reports, metrics, log, wallMs = () => Date.now() } = options;
     this.#options = options;
-    const learn = (id: string, seconds: number) => this.#firstSeen.learn(id, seconds, wallMs());
+    const learn = (result: RememberedResult) => this.#firstSeen.learn(result, wallMs());
     const counted = metrics.reportWrite;
     this.#writer = reports && new ReportWriter({ ...reports, learn, counted, log }, signal);
     signal.addEventListener("abort", () => metrics.auditEnded(), { once: true });
@@ -45,12 +46,12 @@ export class AuditPublisher {
 
   async publish(outcome: AuditOutcome, turn: Turn): Promise<void> {
     const findings = await auditedFindings(outcome, turn);
-    if (!this.#isStarted) await this.#writer?.read();
+    if (!this.#isStarted && this.#writer !== undefined) this.#isKept = await this.#writer.read();
     this.#isStarted = true;
     const isInformed = this.#firstSeen.isInformed;
     const added = this.#firstSeen.update(
-      findings.map(({ id }) => id),
-      outcome.atMs,
+      findings.map(({ id, ruling, namespace }) => ({ id, rule: ruling.finding.rule.id, namespace })),
+      { nowMs: outcome.atMs, isKept: this.#isKept },
     );
     const news = findings.filter(({ id }) => added.has(id));
     if (isInformed && aboutObjects.has(outcome.trigger)) this.#options.tell(eventsOfFindings(news));
@@ -58,6 +59,12 @@ export class AuditPublisher {
     this.#count(outcome, findings);
     this.#log(outcome, findings, news.length);
   }
+
+  /** When a finding was first seen, in RFC 3339; undefined: it was there before this replica audited, or is not there. */
+  readonly firstSeen = (fingerprint: string): string | undefined => {
+    const seen = this.#firstSeen.of(fingerprint);
+    return seen?.isExact === true ? timeOf(seen.seconds) : undefined;
+  };
 
   /** Resolves when no report is being written any more. */
   async idle(): Promise<void> {
