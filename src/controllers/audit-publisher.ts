@@ -11,7 +11,7 @@ import { ReportWriter, type ReportWriterOptions } from "./report-writer.ts";
 
 export interface AuditPublisherOptions {
   /** Undefined: no reports are written. */
-  readonly reports: Omit<ReportWriterOptions, "learn" | "log" | "counted"> | undefined;
+  readonly reports: Omit<ReportWriterOptions, "learn" | "read" | "log" | "counted"> | undefined;
   readonly tell: (events: readonly ObjectEvent[]) => void;
   /** Returns the URL of a rule's page. */
   readonly pageOf: (ruleId: string) => string;
@@ -33,25 +33,26 @@ export class AuditPublisher {
   readonly #writer: ReportWriter | undefined;
   readonly #firstSeen = new FirstSeen();
   #isStarted = false;
-  #isKept = false;
 
   constructor(options: AuditPublisherOptions, signal: AbortSignal) {
     const { reports, metrics, log, wallMs = () => Date.now() } = options;
     this.#options = options;
     const learn = (result: RememberedResult) => this.#firstSeen.learn(result, wallMs());
+    const read = (isKept: boolean) => this.#firstSeen.read(isKept);
     const counted = metrics.reportWrite;
-    this.#writer = reports && new ReportWriter({ ...reports, learn, counted, log }, signal);
+    this.#writer = reports && new ReportWriter({ ...reports, learn, read, counted, log }, signal);
+    if (reports === undefined) read(false);
     signal.addEventListener("abort", () => metrics.auditEnded(), { once: true });
   }
 
   async publish(outcome: AuditOutcome, turn: Turn): Promise<void> {
     const findings = await auditedFindings(outcome, turn);
-    if (!this.#isStarted && this.#writer !== undefined) this.#isKept = await this.#writer.read();
+    if (!this.#isStarted) await this.#writer?.read();
     this.#isStarted = true;
     const isInformed = this.#firstSeen.isInformed;
     const added = this.#firstSeen.update(
       findings.map(({ id, ruling, namespace }) => ({ id, rule: ruling.finding.rule.id, namespace })),
-      { nowMs: outcome.atMs, isKept: this.#isKept },
+      outcome.atMs,
     );
     const news = findings.filter(({ id }) => added.has(id));
     if (isInformed && aboutObjects.has(outcome.trigger)) this.#options.tell(eventsOfFindings(news));

@@ -31,6 +31,10 @@ export class FirstSeen {
   readonly #seen = new Map<string, Seen>();
   /** Of reports that count some findings instead of listing them: the namespace of the report and the rule. */
   readonly #counted = new Set<string>();
+  /** Findings of the first audit, as long as the reports could not be read. */
+  readonly #undecided = new Map<string, Found>();
+  /** Whether reports keep what is noted; undefined: they could not be read yet. */
+  #isKept: boolean | undefined;
   /** Whether there was an audit, so that reports with other findings are out of date. */
   #isUpdated = false;
 
@@ -42,7 +46,7 @@ export class FirstSeen {
   /** Takes over what a report says; the earlier time counts. The clock that wrote it may have been ahead of this one. */
   learn(result: RememberedResult, nowMs: number): void {
     if ("unlisted" in result) {
-      if (!this.#isUpdated) this.#counted.add(placeOf(result.unlisted));
+      if (this.#isKept === undefined) this.#counted.add(placeOf(result.unlisted));
       return;
     }
     const { id, seconds, isExact } = result;
@@ -51,13 +55,24 @@ export class FirstSeen {
     const known = this.#seen.get(id);
     const earlier = Math.min(seconds, known?.seconds ?? now, now);
     this.#seen.set(id, { seconds: earlier, isExact: isExact || known?.isExact === true });
+    this.#undecided.delete(id);
   }
 
   /**
-   * Notes the findings of an audit, and returns the ids of those that are new. Forgets all others. `isKept`: reports keep what is
-   * noted, so that a finding which they do not have was not there before.
+   * All reports were read. `isKept`: the cluster has definitions of reports, so that what they do not have was not there before.
+   * Only the first time counts: definitions that come later remember nothing of the time before.
    */
-  update(findings: readonly Found[], { nowMs, isKept }: { nowMs: number; isKept: boolean }): ReadonlySet<string> {
+  read(isKept: boolean): void {
+    this.#isKept ??= isKept;
+    for (const [id, found] of this.#undecided) {
+      const seen = this.#seen.get(id);
+      if (seen !== undefined && isKept && !this.#isCounted(found)) this.#seen.set(id, { ...seen, isExact: true });
+    }
+    this.#undecided.clear();
+  }
+
+  /** Notes the findings of an audit, and returns the ids of those that are new. Forgets all others. */
+  update(findings: readonly Found[], nowMs: number): ReadonlySet<string> {
     const seconds = Math.floor(nowMs / 1_000);
     const before = new Map(this.#seen);
     const added = new Set<string>();
@@ -65,13 +80,20 @@ export class FirstSeen {
     for (const finding of findings) {
       const { id } = finding;
       const known = before.get(id);
-      const isCounted = known === undefined && this.#isCounted(finding);
-      if (known === undefined && !isCounted) added.add(id);
-      this.#seen.set(id, known ?? { seconds, isExact: this.#isUpdated || (isKept && !isCounted) });
+      const unknownBefore = known === undefined && !this.#isUpdated ? this.#atStart(finding) : undefined;
+      if (known === undefined && unknownBefore !== "counted") added.add(id);
+      this.#seen.set(id, known ?? { seconds, isExact: unknownBefore === undefined });
     }
+    for (const id of this.#undecided.keys()) if (!this.#seen.has(id)) this.#undecided.delete(id);
     this.#isUpdated = true;
-    this.#counted.clear();
     return added;
+  }
+
+  /** Why nothing says since when there is a finding of the first audit that reports do not list; undefined: it is new. */
+  #atStart(finding: Found): "counted" | "not kept" | undefined {
+    if (this.#isCounted(finding)) return "counted";
+    if (this.#isKept === undefined) this.#undecided.set(finding.id, finding);
+    return this.#isKept === true ? undefined : "not kept";
   }
 
   of(id: string): Seen | undefined {

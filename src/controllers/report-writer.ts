@@ -25,6 +25,8 @@ export interface ReportWriterOptions {
   readonly owner: string;
   /** Tells of each result in reports that are there. */
   readonly learn: (result: RememberedResult) => void;
+  /** Tells that all of them were read, and whether the cluster has definitions of reports that this writer writes. */
+  readonly read: (isKept: boolean) => void;
   readonly counted?: (group: ReportGroup, result: WriteResult, bytes: number) => void;
   readonly log: Log;
   readonly pace?: Pace;
@@ -66,17 +68,12 @@ export class ReportWriter {
     this.#signal = signal;
   }
 
-  /**
-   * Reads the reports that are there, so that findings keep the time at which they were first seen. Whether reports remember
-   * what is seen from now on: they could be read, and the cluster has definitions for them. Never rejects.
-   */
-  async read(): Promise<boolean> {
+  /** Reads the reports that are there, so that findings keep the time at which they were first seen. Never rejects. */
+  async read(): Promise<void> {
     try {
       await this.#stores();
-      return this.#groups.length > 0;
     } catch (error) {
       this.#tellProblem("the reports that exist cannot be read", error);
-      return false;
     }
   }
 
@@ -155,6 +152,7 @@ export class ReportWriter {
         stored.set(keyOf(group, object.metadata), { group, object });
         for (const result of rememberedIn(object)) this.#options.learn(result);
       }
+    this.#options.read(this.#groups.length > 0);
     this.#stored = stored;
     return stored;
   }

@@ -300,6 +300,37 @@ test("without reports nobody knows since when there is what was there at the sta
   assert.deepEqual(second.events, []);
 });
 
+test("reports that can be read only later still say since when there is a finding", async (context) => {
+  const { cluster, store, join, pass } = world(context);
+  store.set(route("web", [90, 20]));
+  const weights = "virtual-service-weights-not-100";
+  const timeOf = (replica: Replica, name: string) =>
+    replica.firstSeen(fingerprintsOf(replica, weights).get(name) ?? assert.fail(name));
+  const first = join();
+  await pass(2);
+  const seen = timeOf(first, "web");
+  assert.ok(seen !== undefined);
+  await first.stop();
+  await pass(600);
+  store.set(route("late", [1, 1]));
+  const second = join();
+  // As the API server answers shortly after the definitions were created.
+  second.fail = ({ verb, plural }) => {
+    if (verb === "list" && plural === "reports") throw refusal(429, "TooManyRequests", "storage is initializing");
+  };
+  await pass(2);
+  assert.equal(timeOf(second, "web"), undefined);
+  second.fail = undefined;
+  await pass(30);
+  assert.equal(timeOf(second, "web"), seen);
+  assert.ok((timeOf(second, "late") ?? "") > seen, "what no report has was not there before");
+  const times = resultsOf(cluster.get(report)).map(({ properties }) => properties.firstSeen as string | undefined);
+  assert.ok(
+    times.every((time) => time !== undefined),
+    JSON.stringify(times),
+  );
+});
+
 test("findings that reports only count are neither news nor dated after a restart", async (context) => {
   const { store, join, pass } = world(context);
   for (let i = 0; i < 2_300; i++) store.set(route(`web-${i}`, [90, 20]));
