@@ -1,9 +1,12 @@
 import { Command } from "commander";
-import { connectionChangesOf, connectionsOf } from "../explain/connections.ts";
+import { findCaller } from "../explain/asked.ts";
+import { formatCaller } from "../explain/can.ts";
+import { connectionChangesOf, connectionsOf, type OnlyFrom } from "../explain/connections.ts";
 import type { ConnectionChanges, Connections } from "../report/connections.ts";
 import { connectionChangeFormats, connectionFormats } from "../report/connections-formats.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { UsageError } from "../text/usage-error.ts";
+import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
 import { meshAfterChange } from "./changed-mesh.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
@@ -15,6 +18,7 @@ import type { ExitCode, Terminal } from "./terminal.ts";
 export interface ConnectionsOptions extends MeshOptions, OutputOptions {
   readonly namespace?: string;
   readonly service?: string;
+  readonly from?: string;
   readonly change?: string;
   readonly delete?: string;
   readonly since?: string;
@@ -26,6 +30,7 @@ export function connectionsCommand(terminal: Terminal, finish: (code: ExitCode) 
     .requiredOption("--mesh <path>", "the mesh; a file or folder of manifests, a capture, or the word cluster")
     .option("-n, --namespace <name>", "show only what can be reached in this namespace")
     .option("--service <name>", "show only this Service: payments-api.payments")
+    .option("--from <caller>", "show only what this caller can reach: namespace/orders, deployment/orders/api, outside")
     .option("--change <file>", "show only what changes when these manifests are applied; - reads standard input")
     .option("--delete <file>", "show only what changes when the objects in these manifests are deleted")
     .option("--since <revision>", "show only what changed in the files of --mesh since this revision of git")
@@ -42,9 +47,27 @@ export async function connections(options: ConnectionsOptions, terminal: Termina
   const outputs = outputsOf(options);
   const [before, after] = await sidesOf(options, terminal);
   const scope = scopeOf(options, after === undefined ? [before] : [after, before]);
-  if (after === undefined) writeConnections(connectionsOf(before, scope), outputs, terminal);
-  else writeChanges(connectionChangesOf(before, after, scope), outputs, terminal);
+  const from = onlyFrom(options, after === undefined ? [before] : [after, before]);
+  if (after === undefined) writeConnections(connectionsOf(before, scope, from), outputs, terminal);
+  else writeChanges(connectionChangesOf(before, after, scope, from), outputs, terminal);
   return 0;
+}
+
+/** Throws a UsageError if none of the meshes has the caller. */
+function onlyFrom({ from, namespace = "default" }: ConnectionsOptions, meshes: readonly Mesh[]): OnlyFrom | undefined {
+  if (from === undefined) return undefined;
+  const found = meshes.map((mesh) => findCaller(from, namespace, sideOf(mesh)));
+  const [first] = found;
+  if (first !== undefined && "problem" in first && found.every((one) => "problem" in one))
+    throw new UsageError(first.problem);
+  const named = found.flatMap((one) => ("caller" in one ? one.caller : []))[0];
+  return {
+    name: named === undefined ? from : formatCaller(named),
+    in(mesh) {
+      const caller = findCaller(from, namespace, mesh);
+      return "caller" in caller ? caller.caller : undefined;
+    },
+  };
 }
 
 type Outputs = ReturnType<typeof outputsOf>;

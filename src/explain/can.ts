@@ -91,7 +91,8 @@ export function answerTo(question: AskedQuestion, mesh: Mesh): Answer {
 /** The answer as a tree of lines, with the verdict in its title. */
 export const titleOfAnswer = ({ title, text }: Answer): string => `${title}: ${text}`;
 
-function formatCaller(caller: Caller): string {
+/** A caller in words: `namespace web`. */
+export function formatCaller(caller: Caller): string {
   if (caller.kind === "workload") return idOf(caller.workload);
   if (caller.kind === "namespace") return `namespace ${caller.namespace.metadata.name}`;
   if (caller.kind === "serviceAccount") return `service account ${caller.namespace.metadata.name}/${caller.name}`;

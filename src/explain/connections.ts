@@ -13,6 +13,7 @@ import { type AcceptedRow, acceptedRows, type RouteRow, routeRows } from "../mes
 import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
 import type { RouteDestination } from "../mesh/requests/outcome.ts";
+import type { Caller } from "../mesh/requests/question.ts";
 import type {
   ChangeGroup,
   Connection,
@@ -39,12 +40,28 @@ const workForWords = 2_000_000;
 /** What people read lists so many values and alternatives. */
 const short: WordingLimits = { values: 8, alternatives: 12 };
 
-/** Who can reach what in the scope. */
-export function connectionsOf(base: Mesh, scope: Scope): Connections {
+/** Whose connections are shown. */
+export interface OnlyFrom {
+  /** In words: `namespace web`. */
+  readonly name: string;
+  /** The caller in a mesh; undefined: it is not there. */
+  in(mesh: Mesh): Caller | undefined;
+}
+
+const callersIn = (from: OnlyFrom | undefined, mesh: Mesh): { readonly callers?: readonly Caller[] } => {
+  if (from === undefined) return {};
+  const caller = from.in(mesh);
+  return { callers: caller === undefined ? [] : [caller] };
+};
+const notesOnCallers = (from: OnlyFrom | undefined): readonly string[] =>
+  from === undefined ? [] : [`only requests from this caller are shown: ${from.name}`];
+
+/** Who can reach what in the scope. `from`: only this caller; undefined: everybody. */
+export function connectionsOf(base: Mesh, scope: Scope, from?: OnlyFrom): Connections {
   const mesh = sideOf(base);
   const words = new Words(mesh);
   const { ports, withoutPort } = portsIn(scope, mesh);
-  const known = new PortAccess(mesh, words.lists);
+  const known = new PortAccess(mesh, words.lists, callersIn(from, mesh));
   const described = ports.map((port) => ({ port, ...describedPort(port, known, words) }));
   const groups = grouped(described, ({ connections, because, routes }) =>
     JSON.stringify([connections, because, routes]),
@@ -58,18 +75,21 @@ export function connectionsOf(base: Mesh, scope: Scope): Connections {
       ...titles.of(members.map(({ port }) => port)),
       ...{ connections, because, routes },
     })),
-    notes: [...unknownKinds(mesh), ...notesOnPorts(withoutPort.map(idOf))],
+    notes: [...notesOnCallers(from), ...unknownKinds(mesh), ...notesOnPorts(withoutPort.map(idOf))],
   };
 }
 
 /** What a change does to the connections in the scope. */
-export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): ConnectionChanges {
+export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, from?: OnlyFrom): ConnectionChanges {
   const [was, is] = [sideOf(before), sideOf(after)];
   const words = new Words(is, was);
   const [old, now] = [portsIn(scope, was).ports, portsIn(scope, is).ports];
   const pairs = portPairs(old, now);
   const decisions = new SharedDecisions();
-  const sides = [was, is].map((mesh) => new PortAccess(mesh, words.lists, decisions)) as [PortAccess, PortAccess];
+  const sides = [was, is].map((mesh) => new PortAccess(mesh, words.lists, { decisions, ...callersIn(from, mesh) })) as [
+    PortAccess,
+    PortAccess,
+  ];
   const compared = pairs.map((pair) => ({ pair, ...comparedPort(pair, sides, words) }));
   const described = compared.flatMap(({ pair, changes }) =>
     changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }],
@@ -91,7 +111,7 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope): Co
       }),
     ),
     undecidedPorts: open.length,
-    notes: [...unknownKinds(is), ...notesOnDoubts(open)],
+    notes: [...notesOnCallers(from), ...unknownKinds(is), ...notesOnDoubts(open)],
   };
 }
 

@@ -101,6 +101,32 @@ deployment/web/shop:8080
     );
   });
 
+  test("of one caller, whatever others can reach", async () => {
+    const note = (name: string) => `\nnote: only requests from this caller are shown: ${name}\n`;
+    assert.equal(
+      await told("--service", "api.payments", "--from", "deployment/orders/checkout"),
+      `api.payments:80
+  mTLS       from orders/checkout: GET, HEAD on /public/*; GET on /healthz; POST on /payments/*
+  routed     to 90 % subset v1, 10 % subset v2 (VirtualService payments/api)
+${note("Deployment orders/checkout")}`,
+    );
+    const ofLegacy = await told("--service", "checkout.orders", "--from", "namespace/legacy");
+    assert.match(
+      ofLegacy,
+      /^checkout\.orders:80\n {2}nobody: the client sends plaintext, and the server requires mTLS/,
+    );
+    const { code, error } = await connections("--from", "deployment/orders/chekout");
+    assert.equal(code, 2);
+    assert.match(error, /--from: .*did you mean/);
+  });
+
+  test("of one caller that comes with a change", async () => {
+    const change = fileWith(deployment("web", "new"));
+    const shown = await told("--service", "api.payments", "--from", "deployment/web/new", "--change", change);
+    assert.match(shown, /^ {2}api\.payments:80\n\+ {3}mTLS from web\/new: GET, HEAD on \/public\/\*; GET on \/healthz\n/m);
+    assert.doesNotMatch(shown, /web\/shop|orders/);
+  });
+
   test("of a namespace, and of a Service", async () => {
     const ofNamespace = await json<Connections>("--namespace", "orders");
     assert.deepEqual(

@@ -55,16 +55,28 @@ export class SharedDecisions {
   }
 }
 
+interface AccessOptions {
+  readonly decisions?: SharedDecisions;
+  /** Those whose requests count. */
+  readonly callers?: readonly Caller[];
+}
+
 /** Who can send what to the ports of one mesh. */
 export class PortAccess {
   readonly #mesh: Mesh;
   readonly #lists: SharedLists;
   readonly #decisions: SharedDecisions;
+  readonly #callers: readonly Caller[];
 
-  constructor(mesh: Mesh, lists: SharedLists, decisions = new SharedDecisions()) {
+  constructor(
+    mesh: Mesh,
+    lists: SharedLists,
+    { decisions = new SharedDecisions(), callers = everybody }: AccessOptions = {},
+  ) {
     this.#mesh = mesh;
     this.#lists = lists;
     this.#decisions = decisions;
+    this.#callers = callers;
   }
 
   /** Undefined: a port that does not exist, to which nobody sends anything. */
@@ -72,7 +84,7 @@ export class PortAccess {
     if (port === undefined) return new Access([], this.#lists);
     const question = { to: port.target, requests: everyRequest };
     const decide = this.#decisions.of.bind(this.#decisions);
-    const outcomes = everybody.flatMap((caller) => [
+    const outcomes = this.#callers.flatMap((caller) => [
       ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide }),
     ]);
     return new Access(outcomes, this.#lists);
