@@ -178,7 +178,8 @@ test("the README leads to the index of the documentation, and the index to every
 });
 
 describe("the tables of docs/commands.md name the options of a command, all of them and no other", () => {
-  for (const command of ["check", "test", "explain", "connections", "serve", "manifests", "audit", "capture", "rules"])
+  const documentedHere = ["check", "test", "explain", "can", "connections", "intent", "serve", "manifests", "audit"];
+  for (const command of [...documentedHere, "capture", "rules"])
     test(command, async () => {
       const rows = section(commandsPage, `${command}:`)
         .split("\n")
@@ -194,6 +195,43 @@ describe("the tables of docs/commands.md name the options of a command, all of t
       );
       assert.deepEqual(documented.sort(), existing.filter((option) => option !== "--help").sort());
     });
+});
+
+test("the options of other commands are on the pages to which docs/commands.md leads", async () => {
+  const rows = [...commandsPage.matchAll(/^\| \[([a-z ]+)\]\(([^)#]*)(?:#[^)]*)?\)/gm)];
+  const elsewhere = rows.map(([, command = "", page = ""]) => ({ command, page: page === "" ? "commands.md" : page }));
+  assert.ok(elsewhere.length > 15);
+  for (const { command, page } of elsewhere) {
+    const text = read(join("docs", page));
+    const { out } = await printedBy(...command.split(" "), "--help");
+    const subcommands = /^Commands:\n((?: {2}.*\n)+)/m.exec(out)?.[1]?.matchAll(/^ {2}([a-z]+)/gm) ?? [];
+    const helps = await Promise.all(
+      [...subcommands].map(([, name = ""]) => printedBy(...command.split(" "), name, "--help")),
+    );
+    const options = [out, ...helps.map((help) => help.out)].flatMap((help) =>
+      optionsIn((help.match(/^ {2}-.*$/gm) ?? []).map((line) => line.slice(0, 34)).join("\n")),
+    );
+    // What the program reads from the cluster, or is the same everywhere, is described once.
+    const common = ["--help", "--kubeconfig", "--context", "--version", "--policies", "--profile"];
+    const missing = [...new Set(options)].filter((option) => !common.includes(option) && !text.includes(option));
+    assert.deepEqual(missing, [], `${command}: ${page}`);
+  }
+});
+
+test("src/README.md names files, folders and values that there are", () => {
+  const map = read("src/README.md");
+  const code = globSync("src/**/*.{ts,tsx}", { cwd: root }).map(read).join("\n");
+  const words = new Set(code.match(/\w+/g));
+  const named = [...map.matchAll(/`([^`\n]+)`/g)].map(([, name = ""]) => name);
+  const isFile = (path: string) =>
+    ["", "src", "src/mesh", "src/sources"].some((folder) => existsSync(join(root, folder, path)));
+  assert.ok(named.length > 150);
+  assert.deepEqual(
+    [...new Set(named)].filter((name) =>
+      /^[\w.-]+\/[\w./-]*$/.test(name) ? !isFile(name) : /^\w+$/.test(name) && !words.has(name),
+    ),
+    [],
+  );
 });
 
 test("docs/commands.md lists every command", async () => {

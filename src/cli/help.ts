@@ -73,6 +73,7 @@ const after: Readonly<Record<string, string>> = {
   0  success
   1  findings at or above --fail-on, or tests that fail
   2  the command could not run, or not on all of its input
+  3  can: only some of the requests, or undecided
 
 Files and environment:
   meshward.yaml  settings of a repository, in the working folder or above

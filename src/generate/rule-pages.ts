@@ -138,12 +138,17 @@ function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
 /** An exception lasts for two days: long enough to sleep, too short to be forgotten. */
 function waysOutOf({ id, incident }: BuiltInRule, { subject }: RuleExample): string[] {
   const { name, namespace } = subject.metadata;
+  const replaced =
+    namespace === ""
+      ? `its name instead of \`${name}\``
+      : `its namespace and its name instead of \`${namespace}\` and \`${name}\``;
   return [
     "## The way out",
     "",
     incident.wayOut,
     "",
-    "If Meshward denies what you have to do now, accept this finding for two days (`date -u -v+2d +%F` on macOS), in the namespace of the object:",
+    "If Meshward denies what you have to do now, accept this finding for two days (`date -u -v+2d +%F` on macOS). Its object is the one",
+    `that the message names after \`[${id}]\`, or else at the beginning; write ${replaced}:`,
     "",
     "```sh",
     "kubectl apply -f - <<EOF",

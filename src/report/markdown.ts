@@ -95,13 +95,12 @@ const errorItem = ({ file, line, message }: ReportedError, to: Destination): str
 function basisItems(report: Report): readonly string[] {
   const { basis } = report;
   const idle = Map.groupBy(basis.idle, ({ reason }) => reason);
-  const skipped = skippedByReason(report).map(([reason, rules]) => `skipped: ${rules.join(", ")} (${reason})`);
   const lines = [
     countsOf(report),
     ...filterOf(basis),
     policiesOf(basis),
     ...[...idle].map(([reason, rules]) => `${counted(rules.length, "rule")} had nothing to check (${reason})`),
-    ...skipped,
+    ...skippedByReason(report).map((text) => `skipped: ${text}`),
     `Meshward ${basis.version}`,
   ];
   return lines.map((line) => `- ${markdownLine(line)}`);

@@ -81,12 +81,19 @@ export function filterOf({ filter }: Basis): readonly string[] {
   return [`shown are only findings ${limits.join(", ")}; ${plural(hidden, "other finding")} not shown`];
 }
 
-/** Skipped rules by reason, so that files without Services do not produce a line for every rule. */
-export function skippedByReason({
-  skipped,
-}: Pick<Report, "skipped">): readonly (readonly [reason: string, rules: readonly string[]])[] {
+/**
+ * Skipped rules, a text for each reason: `first-rule, second-rule and 3 more (needs ...)`. Those of policies come first,
+ * because their authors look for them; the JSON report has all.
+ */
+export function skippedByReason({ skipped }: Pick<Report, "skipped">): readonly string[] {
   const byReason = Map.groupBy(skipped, ({ reason }) => reason);
-  return [...byReason].map(([reason, members]) => [reason, members.map(({ rule }) => rule)]);
+  return [...byReason].map(([reason, members]) => {
+    const isBuiltIn = (rule: string) => Number(!rule.includes("/"));
+    const rules = members.map(({ rule }) => rule).sort((a, b) => isBuiltIn(a) - isBuiltIn(b));
+    const more = rules.length > mostSkipped + 1 ? rules.splice(mostSkipped).length : 0;
+    return `${rules.join(", ")}${more === 0 ? "" : ` and ${more} more`} (${reason})`;
+  });
 }
+const mostSkipped = 5;
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -90,5 +90,4 @@ function summaryOf({ with: name, objects, inForce, asked }: WhatIf): string {
 const existingNote =
   "These objects stay as they are. Whoever creates one, or changes one so that a problem is new, is denied; a change that leaves an existing problem as it is gets a warning, unless the policy sets existing: deny.";
 
-const skippedLines = (whatIf: WhatIf): readonly string[] =>
-  skippedByReason(whatIf).map(([reason, rules]) => `not asked: ${rules.join(", ")} (${reason})`);
+const skippedLines = (whatIf: WhatIf): readonly string[] => skippedByReason(whatIf).map((text) => `not asked: ${text}`);

@@ -119,6 +119,17 @@ describe("text, json, markdown, github, gitlab, junit and sarif", () => {
   }
 });
 
+test("of many rules that are skipped for one reason, text and markdown name those of policies, and the first others", () => {
+  const reason = "needs objects of kind Service, and none are known";
+  const ids = [...Array.from({ length: 20 }, (_, i) => `rule-${String.fromCharCode(97 + i)}`), "shop/replicas"];
+  const report = { ...reportWith([]), skipped: ids.map((rule) => ({ rule, reason })) };
+  const line = `skipped: shop/replicas, rule-a, rule-b, rule-c, rule-d and 16 more (${reason})\n`;
+  assert.ok(written("text", report).includes(line));
+  assert.ok(written("markdown", report).includes(`- ${line}`));
+  const json = JSON.parse(written("json", report)) as { skipped: readonly { rule: string }[] };
+  assert.equal(json.skipped.length, ids.length);
+});
+
 describe("sarif", () => {
   const validate = (() => {
     const path = new URL(
