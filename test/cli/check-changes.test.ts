@@ -320,7 +320,15 @@ describe("what files leave open", () => {
     assert.deepEqual(modes((await report(folder)).report), [denial]);
   });
 
-  for (const host of ["'cart.${NS}.svc.cluster.local'", "$(HOST)", "'{{ .host }}'", "__HOST__", "REPLACE_ME"])
+  for (const host of [
+    "'cart.${NS}.svc.cluster.local'",
+    "$(HOST)",
+    "'{{ .host }}'",
+    "__HOST__",
+    "REPLACE_ME",
+    "CART_SERVICE.CART_NAMESPACE.svc.cluster.local",
+    "placeholderHost",
+  ])
     test(`a finding that rests on the placeholder in ${host} warns`, async () => {
       const routes = virtualService.replace("{ host: cart, subset", () => `{ host: ${host}, subset`);
       assert.notEqual(routes, virtualService);
@@ -372,6 +380,26 @@ describe("what files leave open", () => {
     const files = ["values.yaml", "routes.yaml", "rules.yaml"].map((name) => join(folder, name));
     assert.equal((await report(...files)).code, 2);
     assert.equal((await report(...files, "--skip-unknown")).code, 0);
+  });
+
+  test("what a test of chainsaw compares or changes is left out, and so is a document that says it is a patch", async () => {
+    const operations = ["assert", "error", "patch"].map((name) => `{ ${name}: { file: ${name}ed.yaml } }`).join(", ");
+    const folder = folderWith({
+      "chainsaw-test.yaml": `apiVersion: chainsaw.kyverno.io/v1alpha1\nkind: Test\nmetadata: { name: a }\nspec: { steps: [{ try: [{ apply: { file: routes.yaml } }, ${operations}, { error: { file: none.yaml } }] }] }\n`,
+      "asserted.yaml": route("v7"),
+      "errored.yaml": route("v8"),
+      "patched.yaml": route("v9"),
+      "routes.yaml": route("v1"),
+      "rules.yaml": subsets("v1"),
+      "removed.yaml": `$patch: delete\n${route("v6")}`,
+    });
+    const { code, report: found } = await report(folder);
+    assert.deepEqual([code, found.summary.objects, modes(found)], [0, 2, []]);
+    assert.match(
+      (await meshward(["check", folder])).error,
+      /3 files left out: partial manifest of a test tool[^]*1 file left out: kustomize patch/,
+    );
+    assert.deepEqual(modes((await report(join(folder, "errored.yaml"), join(folder, "rules.yaml"))).report), [denial]);
   });
 
   test("a kind that is written with escapes is read", async () => {

@@ -154,10 +154,16 @@ function parseFile(set: Growing, file: ManifestFile, text: string): void {
   if (documents.length === 0) {
     set.errors.push({ file: file.path, message: "the file is empty; give a file with manifests" });
   }
-  for (const document of documents) reader.add(document);
+  for (const document of documents) {
+    if (isPatch(document.value) && !file.named) set.ignored.push({ path: file.path, reason: "kustomize patch" });
+    else reader.add(document);
+  }
   set.manifests.push(...reader.manifests);
   set.errors.push(...reader.errors);
 }
+
+/** Whether a document says that it is a strategic merge patch: no API server stores such an object. */
+const isPatch = (value: unknown): boolean => isObject(value) && Object.hasOwn(value, "$patch");
 
 /** Why a file is left out that seems to contain objects of other kinds. */
 const unknownKinds = "no rule reads the kinds in it";
