@@ -293,7 +293,7 @@ function reportFor(
       objects: countedByKind(checked.map(({ object }) => object)),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
-    ...reportedRulings(rulings, places, docsUrl),
+    ...reportedRulings(rulings, { places, docsUrl }),
     skipped: left,
     errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: checked.length,
