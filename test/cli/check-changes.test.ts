@@ -301,6 +301,23 @@ describe("what files leave open", () => {
     );
   });
 
+  test("alternatives count in their folder, whatever other folders define", async () => {
+    const alternatives = { "dev/rules-all.yaml": subsets("v1", "v2"), "dev/rules-old.yaml": subsets("v1") };
+    const warned = await report(
+      folderWith({
+        ...alternatives,
+        "dev/a.yaml": route("v2"),
+        "dev/b.yaml": route("v1"),
+        "test/rules.yaml": subsets("v1"),
+      }),
+    );
+    assert.deepEqual([warned.code, modes(warned.report)], [0, ["virtual-service-subset-not-found warn alternative"]]);
+    const denied = await report(
+      folderWith({ ...alternatives, "prod/routes.yaml": route("v2"), "prod/rules.yaml": subsets("v1") }),
+    );
+    assert.deepEqual(modes(denied.report), [denial]);
+  });
+
   test("no definition resolves it: denied, also for each of several routes", async () => {
     const folder = folderWith({
       "routes-new.yaml": route("v9"),
@@ -343,6 +360,17 @@ describe("what files leave open", () => {
         );
       }
     });
+
+  test("namespaces that every cluster with a mesh has are not missed in files", async () => {
+    const policy = (names: string) =>
+      `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: a, namespace: shop }\nspec: { rules: [{ from: [{ source: { namespaces: [${names}] } }] }] }\n`;
+    const shop = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+    const folder = folderWith({ "a.yaml": shop, "b.yaml": policy("istio-system, kube-system, default, gone") });
+    const messages = (found: Report) => found.findings.map(({ message }) => message);
+    const gone = 'Namespace "gone" does not exist, so this entry matches no caller';
+    assert.deepEqual(messages((await report(folder)).report), [gone]);
+    assert.equal(messages((await report(folder, "--complete", "Namespace")).report).length, 4);
+  });
 
   test("a number that is a placeholder, too", async () => {
     const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
