@@ -430,6 +430,19 @@ describe("what files leave open", () => {
     assert.deepEqual(modes((await report(join(folder, "errored.yaml"), join(folder, "rules.yaml"))).report), [denial]);
   });
 
+  test("patches of a kustomization above are left out, in a folder and for a hook that names them", async () => {
+    const folder = folderWith({
+      "base/kustomization.yaml": "resources: [web.yaml]\npatches: [{ path: patches/routes.yaml }]\n",
+      "base/patches/routes.yaml": route("v9"),
+      "base/patches/rules.yaml": subsets("v1"),
+    });
+    const [patches, patch] = [join(folder, "base", "patches"), join(folder, "base", "patches", "routes.yaml")];
+    assert.deepEqual(modes((await report(patches)).report), []);
+    const rules = join(patches, "rules.yaml");
+    assert.deepEqual(modes((await report(patch, rules, "--skip-unknown")).report), []);
+    assert.deepEqual(modes((await report(patch, rules)).report), [denial]);
+  });
+
   test("a kind that is written with escapes is read", async () => {
     const weighted = { route: ["a", "b"].map((host) => ({ destination: { host }, weight: 1 })) };
     const plain = { apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name: "a" } };

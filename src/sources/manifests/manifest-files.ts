@@ -3,7 +3,7 @@ import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
 import { IgnorePatterns } from "./ignore-patterns.ts";
-import { kustomizationNames, patchFilesOf } from "./kustomizations.ts";
+import { kustomizationNames, patchFilesAbove, patchFilesOf } from "./kustomizations.ts";
 import type { SourceError } from "./source-error.ts";
 import { readFileText } from "./source-text.ts";
 import { chainsawTest, expectation, ofTestTool, partialFilesOf } from "./test-tools.ts";
@@ -13,6 +13,8 @@ export interface ManifestFile {
   readonly path: string;
   readonly real: string;
   readonly named: boolean;
+  /** Why a file that is named would be left out in a folder. */
+  readonly partial?: string;
 }
 
 export interface ManifestFiles {
@@ -44,6 +46,7 @@ export interface LeftOut {
 export const standardInput = "-";
 
 const extensions = /\.(?:yaml|yml|json)$/i;
+export const kustomizePatch = "kustomize patch";
 export const ignoreFile = ".meshwardignore";
 
 /**
@@ -75,6 +78,7 @@ class Search {
   readonly #folders = new Set<string>();
   /** Why the files that a kustomization or a test names are left out, by real path. */
   readonly #partial = new Map<string, string>();
+  readonly #seenAbove = new Set<string>();
   readonly #charts: RenderedFolder[] = [];
   readonly #kustomizations: RenderedFolder[] = [];
   readonly #byFolder = new Map<string, readonly string[]>();
@@ -88,6 +92,7 @@ class Search {
     const found = this.#inspect(path);
     if (found === undefined) return;
     const { real, isFolder } = found;
+    this.#addPatchesAbove(isFolder ? real : dirname(real));
     if (!isFolder) {
       // A file that a folder added already keeps its place in the order.
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, real, named: true });
@@ -103,12 +108,19 @@ class Search {
       this.#fail(path, "this folder contains no .yaml, .yml or .json file; correct the path");
   }
 
+  #addPatchesAbove(folder: string): void {
+    if (this.#seenAbove.has(folder)) return;
+    this.#seenAbove.add(folder);
+    for (const patch of patchFilesAbove(folder)) this.#partial.set(realPathOf(patch, patch), kustomizePatch);
+  }
+
   result(): ManifestFiles {
     const files: ManifestFile[] = [];
     const ignored = [...this.#ignored].filter(([real]) => !this.#files.get(real)?.named).map(([, entry]) => entry);
     for (const [real, file] of this.#files) {
-      const reason = file.named ? undefined : this.#partial.get(real);
+      const reason = this.#partial.get(real);
       if (reason === undefined) files.push(file);
+      else if (file.named) files.push({ ...file, partial: reason });
       else ignored.push({ path: file.path, reason });
     }
     const [charts, kustomizations, byFolder] = [this.#charts, this.#kustomizations, this.#byFolder];
@@ -182,7 +194,7 @@ class Search {
       }
       for (const patch of patchFilesOf(document.value, path)) {
         // kustomize reports a patch file that does not exist.
-        this.#partial.set(realPathOf(patch, patch), "kustomize patch");
+        this.#partial.set(realPathOf(patch, patch), kustomizePatch);
       }
     }
   }
