@@ -1,8 +1,9 @@
-import { dirname } from "node:path";
+import { dirname, sep } from "node:path";
 import { judge } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf, keyOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
@@ -15,12 +16,15 @@ export class Alternatives {
   readonly #mesh: Mesh;
   readonly #selection: PolicySelection;
   readonly #byIdentity: ReadonlyMap<string, readonly FileObject[]>;
+  readonly #files = new Map<AnyObject, string>();
   readonly #changes = new WeakMap<Finding, readonly Change[]>();
 
   constructor(files: FileMesh, selection: PolicySelection) {
     this.#mesh = files.mesh;
     this.#selection = selection;
     this.#byIdentity = alternativesOf(files);
+    if (this.#byIdentity.size > 0)
+      for (const { object, manifest } of definitionsOf(files)) this.#files.set(object, manifest.file);
   }
 
   /** Remembers that a finding was made with these changes to the mesh. */
@@ -31,12 +35,23 @@ export class Alternatives {
   /** The rest of a sentence that begins with "because"; undefined if no alternative resolves the finding. */
   reasonFor(finding: Finding): string | undefined {
     for (const one of finding.evidence ?? []) {
-      const alternatives = "absent" in one ? undefined : this.#byIdentity.get(identityOf(one));
-      const resolving = alternatives?.find(({ object }) => object !== one && !this.#remains(finding, { object }));
+      if ("absent" in one) continue;
+      const alternatives = this.#byIdentity
+        .get(identityOf(one))
+        ?.filter(({ object, manifest }) => object !== one && this.#isBeside(dirname(manifest.file), one, finding));
+      const resolving = alternatives?.find(({ object }) => !this.#remains(finding, { object }));
       if (resolving !== undefined)
         return `${idOf(resolving.object)} in ${resolving.manifest.file}, which defines it differently, resolves it`;
     }
     return undefined;
+  }
+
+  /** Whether a folder is that of the object which the finding rests on, or has the subject in it. */
+  #isBeside(folder: string, one: AnyObject, { subject }: Finding): boolean {
+    const file = this.#files.get(one);
+    return (
+      (file !== undefined && dirname(file) === folder) || this.#files.get(subject)?.startsWith(folder + sep) === true
+    );
   }
 
   #remains(finding: Finding, { object }: Pick<FileObject, "object">): boolean {
@@ -53,13 +68,15 @@ export class Alternatives {
   }
 }
 
-/** In different folders they are environments, which are checked one by one. */
-function alternativesOf({ replaced }: FileMesh): ReadonlyMap<string, readonly FileObject[]> {
-  const found = new Map<string, Set<FileObject>>();
-  for (const { earlier, by } of replaced) {
-    if (dirname(earlier.manifest.file) !== dirname(by.manifest.file)) continue;
-    const identity = identityOf(earlier.object);
-    found.set(identity, (found.get(identity) ?? new Set()).add(earlier).add(by));
-  }
-  return new Map([...found].map(([identity, entries]) => [identity, [...entries]]));
+/** Those that are alone in their folder belong to environments, which are checked one by one. */
+function alternativesOf(files: FileMesh): ReadonlyMap<string, readonly FileObject[]> {
+  const repeated = new Set(files.replaced.map(({ by }) => identityOf(by.object)));
+  if (repeated.size === 0) return new Map();
+  const definitions = [...definitionsOf(files)].filter(({ object }) => repeated.has(identityOf(object)));
+  const places = Map.groupBy(definitions, ({ object, manifest }) => `${identityOf(object)}\n${dirname(manifest.file)}`);
+  const alternatives = [...places.values()].filter((entries) => entries.length > 1).flat();
+  return Map.groupBy(alternatives, ({ object }) => identityOf(object));
 }
+
+const definitionsOf = ({ objects, replaced }: FileMesh): ReadonlySet<FileObject> =>
+  new Set([...objects, ...replaced.flatMap(({ by, earlier }) => [by, earlier])]);

@@ -1,4 +1,5 @@
 import { byId, idOf } from "../kube/identity.ts";
+import { precedence } from "../mesh/objects/creation-order.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import {
   type PassedOverVirtualService,
@@ -151,7 +152,7 @@ function passedOverLine({ virtualService, because, by }: PassedOverVirtualServic
     "no-route": `none of its routes is for clients in ${client}`,
     "less-specific": `${other} is for a more specific host`,
     nearer: `${other} is exported to ${client} by name, or private to it, and comes first`,
-    younger: `${other} is older and is used; the two are not merged`,
+    younger: `${other} ${by === undefined ? "is older" : precedence(by, virtualService)} and is used; the two are not merged`,
   };
   return objectLine(
     "virtualService.passedOver",

@@ -1,6 +1,7 @@
 import type { Path } from "../kube/read.ts";
+import { durationMs } from "../mesh/traffic/durations.ts";
 import { refusedDuration } from "./durations.ts";
-import { type Fields, fieldsOf, isSet, numberOf, type Refused } from "./raw.ts";
+import { type Fields, fieldsOf, isSet, numberOf, type Refused, textOf } from "./raw.ts";
 
 const counts = {
   tcp: ["maxConnections"],
@@ -43,8 +44,8 @@ function* refusedHttp(http: Fields, at: Path): Refused {
 
 function* refusedTcp(tcp: Fields, at: Path): Refused {
   for (const field of ["connectTimeout", "maxConnectionDuration"]) yield* refusedDuration(tcp[field], [...at, field]);
-  // 0s: connections never time out.
-  if (!/^0*(?:\.0*)?m?s$/.test(String(tcp["idleTimeout"])))
+  // istiod reads less than a millisecond as 0s, with which connections never time out.
+  if ((durationMs(textOf(tcp["idleTimeout"])) ?? 1) >= 1)
     yield* refusedDuration(tcp["idleTimeout"], [...at, "idleTimeout"]);
   const keepalive = fieldsOf(tcp["tcpKeepalive"]);
   for (const field of ["time", "interval"]) yield* refusedDuration(keepalive[field], [...at, "tcpKeepalive", field]);

@@ -4,12 +4,22 @@
  * them: `a string`, `true`, `"yes"`. Undefined: it is another mistake.
  */
 export function scalarAdvice(expected: string, found: string): string | undefined {
-  if (/\bstring\b/.test(expected) && (found === "true" || found === "false")) {
-    const others = found === "true" ? "y, yes and on" : "n, no and off";
-    return `Put it in quotes: "${found}" (YAML reads ${others} without quotes as ${found}, too)`;
+  if (/\bstring\b/.test(expected)) return adviceForText(found);
+  if (/\binteger\b|\bnumber\b/.test(expected)) {
+    const number = /^"(-?\d+)"$/.exec(found)?.[1];
+    return number === undefined ? undefined : `Write ${number} without quotes`;
   }
   const meant = /\bboolean\b|\btrue or false\b/.test(expected) ? meantBoolean(found) : undefined;
   return meant === undefined ? undefined : `Write ${meant} without quotes`;
+}
+
+/** The value does not tell which word was written. */
+function adviceForText(found: string): string | undefined {
+  if (found === "true" || found === "false") {
+    const words = found === "true" ? '"true", "yes", "on" or "y"' : '"false", "no", "off" or "n"';
+    return `Put in quotes what is written, ${words}: YAML reads each of them without quotes as ${found}`;
+  }
+  return /^-?\d/.test(found) ? `Put it in quotes as it is written, such as "${found}"` : undefined;
 }
 
 /** The boolean that a text in quotes stands for. */

@@ -151,14 +151,12 @@ function missing(name: string, { properties }: Schema): string {
 function wrongType(type: string, found: unknown, schema: Schema): string {
   // kubectl reads YAML 1.1, in which off is false, and the API server would reject that value.
   if (found === false && schema.enum?.includes("off")) return 'YAML reads off without quotes as false; write "off"';
-  const isPlain = typeof found === "boolean" || typeof found === "number";
   const expected = listed(
     type.split(",").map((one) => nouns.get(one) ?? one),
     "or",
   );
   const advice = scalarAdvice(expected, describe(found));
-  const quotes = type === "string" && isPlain ? `; put it in quotes: "${String(found)}"` : "";
-  const hint = advice === undefined ? quotes : `; ${advice.charAt(0).toLowerCase()}${advice.slice(1)}`;
+  const hint = advice === undefined ? "" : `; ${advice.charAt(0).toLowerCase()}${advice.slice(1)}`;
   return `expected ${expected}, found ${found === null ? "nothing" : describe(found)}${hint}`;
 }
 

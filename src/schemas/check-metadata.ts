@@ -1,5 +1,6 @@
 import { describe, isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
+import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { nearest } from "../text/nearest.ts";
 import { quoted } from "../text/printable.ts";
 import { isAbsent } from "./values.ts";
@@ -55,8 +56,13 @@ function mapFaults(name: string, value: unknown): readonly Invalid[] {
 
 const textFaults = (values: Record<string, unknown>, path: Path): readonly Invalid[] =>
   Object.entries(values).flatMap(([name, value]) =>
-    isAbsent(value) || typeof value === "string" ? [] : [at([...path, name], wrongTypeOf("a string", value))],
+    isAbsent(value) || typeof value === "string" ? [] : [notText([...path, name], value)],
   );
+
+function notText(path: Path, value: unknown): Invalid {
+  const fix = scalarAdvice("a string", describe(value));
+  return { ...at(path, wrongTypeOf("a string", value)), ...(fix === undefined ? {} : { fix }) };
+}
 
 const wrongTypeOf = (expected: string, found: unknown): string =>
   `The field must be ${expected}, not ${describe(found)}`;

@@ -301,6 +301,23 @@ describe("what files leave open", () => {
     );
   });
 
+  test("alternatives count in their folder, whatever other folders define", async () => {
+    const alternatives = { "dev/rules-all.yaml": subsets("v1", "v2"), "dev/rules-old.yaml": subsets("v1") };
+    const warned = await report(
+      folderWith({
+        ...alternatives,
+        "dev/a.yaml": route("v2"),
+        "dev/b.yaml": route("v1"),
+        "test/rules.yaml": subsets("v1"),
+      }),
+    );
+    assert.deepEqual([warned.code, modes(warned.report)], [0, ["virtual-service-subset-not-found warn alternative"]]);
+    const denied = await report(
+      folderWith({ ...alternatives, "prod/routes.yaml": route("v2"), "prod/rules.yaml": subsets("v1") }),
+    );
+    assert.deepEqual(modes(denied.report), [denial]);
+  });
+
   test("no definition resolves it: denied, also for each of several routes", async () => {
     const folder = folderWith({
       "routes-new.yaml": route("v9"),
@@ -320,7 +337,15 @@ describe("what files leave open", () => {
     assert.deepEqual(modes((await report(folder)).report), [denial]);
   });
 
-  for (const host of ["'cart.${NS}.svc.cluster.local'", "$(HOST)", "'{{ .host }}'", "__HOST__", "REPLACE_ME"])
+  for (const host of [
+    "'cart.${NS}.svc.cluster.local'",
+    "$(HOST)",
+    "'{{ .host }}'",
+    "__HOST__",
+    "REPLACE_ME",
+    "CART_SERVICE.CART_NAMESPACE.svc.cluster.local",
+    "placeholderHost",
+  ])
     test(`a finding that rests on the placeholder in ${host} warns`, async () => {
       const routes = virtualService.replace("{ host: cart, subset", () => `{ host: ${host}, subset`);
       assert.notEqual(routes, virtualService);
@@ -335,6 +360,17 @@ describe("what files leave open", () => {
         );
       }
     });
+
+  test("namespaces that every cluster with a mesh has are not missed in files", async () => {
+    const policy = (names: string) =>
+      `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: a, namespace: shop }\nspec: { rules: [{ from: [{ source: { namespaces: [${names}] } }] }] }\n`;
+    const shop = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+    const folder = folderWith({ "a.yaml": shop, "b.yaml": policy("istio-system, kube-system, default, gone") });
+    const messages = (found: Report) => found.findings.map(({ message }) => message);
+    const gone = 'Namespace "gone" does not exist, so this entry matches no caller';
+    assert.deepEqual(messages((await report(folder)).report), [gone]);
+    assert.equal(messages((await report(folder, "--complete", "Namespace")).report).length, 4);
+  });
 
   test("a number that is a placeholder, too", async () => {
     const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
@@ -372,6 +408,39 @@ describe("what files leave open", () => {
     const files = ["values.yaml", "routes.yaml", "rules.yaml"].map((name) => join(folder, name));
     assert.equal((await report(...files)).code, 2);
     assert.equal((await report(...files, "--skip-unknown")).code, 0);
+  });
+
+  test("what a test of chainsaw compares or changes is left out, and so is a document that says it is a patch", async () => {
+    const operations = ["assert", "error", "patch"].map((name) => `{ ${name}: { file: ${name}ed.yaml } }`).join(", ");
+    const folder = folderWith({
+      "chainsaw-test.yaml": `apiVersion: chainsaw.kyverno.io/v1alpha1\nkind: Test\nmetadata: { name: a }\nspec: { steps: [{ try: [{ apply: { file: routes.yaml } }, ${operations}, { error: { file: none.yaml } }] }] }\n`,
+      "asserted.yaml": route("v7"),
+      "errored.yaml": route("v8"),
+      "patched.yaml": route("v9"),
+      "routes.yaml": route("v1"),
+      "rules.yaml": subsets("v1"),
+      "removed.yaml": `$patch: delete\n${route("v6")}`,
+    });
+    const { code, report: found } = await report(folder);
+    assert.deepEqual([code, found.summary.objects, modes(found)], [0, 2, []]);
+    assert.match(
+      (await meshward(["check", folder])).error,
+      /3 files left out: partial manifest of a test tool[^]*1 file left out: kustomize patch/,
+    );
+    assert.deepEqual(modes((await report(join(folder, "errored.yaml"), join(folder, "rules.yaml"))).report), [denial]);
+  });
+
+  test("patches of a kustomization above are left out, in a folder and for a hook that names them", async () => {
+    const folder = folderWith({
+      "base/kustomization.yaml": "resources: [web.yaml]\npatches: [{ path: patches/routes.yaml }]\n",
+      "base/patches/routes.yaml": route("v9"),
+      "base/patches/rules.yaml": subsets("v1"),
+    });
+    const [patches, patch] = [join(folder, "base", "patches"), join(folder, "base", "patches", "routes.yaml")];
+    assert.deepEqual(modes((await report(patches)).report), []);
+    const rules = join(patches, "rules.yaml");
+    assert.deepEqual(modes((await report(patch, rules, "--skip-unknown")).report), []);
+    assert.deepEqual(modes((await report(patch, rules)).report), [denial]);
   });
 
   test("a kind that is written with escapes is read", async () => {

@@ -170,7 +170,7 @@ describe("meshward.yaml", () => {
     for (const [i, says] of [
       /^meshward: meshward\.yaml:2:1: polices: there is no such field; did you mean "policies"\?$/,
       /^meshward: meshward\.yaml:4:1: failOn: expected one of deny, warn, never, found "denny"; did you mean "deny"\?$/,
-      /^meshward: meshward\.yaml:5:1: namespace: expected a string, found 7; put it in quotes: "7"$/,
+      /^meshward: meshward\.yaml:5:1: namespace: expected a string, found 7; put it in quotes as it is written, such as "7"$/,
       /^meshward: meshward\.yaml:6:1: partial: no rule reads the kind "Servise"; did you mean "Service"\?$/,
       /^meshward: meshward\.yaml:7:1: output: There is no format "sarf", did you mean sarif\?/,
       /^meshward: meshward\.yaml:8:1: clusterDomain: /,

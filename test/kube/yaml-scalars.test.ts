@@ -3,10 +3,25 @@ import { test } from "node:test";
 import { scalarAdvice } from "../../src/kube/yaml-scalars.ts";
 
 for (const [expected, found, advice] of [
-  ["a string", "true", 'Put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)'],
-  ["a string", "false", 'Put it in quotes: "false" (YAML reads n, no and off without quotes as false, too)'],
-  ["an integer or a string", "true", 'Put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)'],
-  ["a string", "8", undefined],
+  [
+    "a string",
+    "true",
+    'Put in quotes what is written, "true", "yes", "on" or "y": YAML reads each of them without quotes as true',
+  ],
+  [
+    "a string",
+    "false",
+    'Put in quotes what is written, "false", "no", "off" or "n": YAML reads each of them without quotes as false',
+  ],
+  [
+    "an integer or a string",
+    "true",
+    'Put in quotes what is written, "true", "yes", "on" or "y": YAML reads each of them without quotes as true',
+  ],
+  ["a string", "8", 'Put it in quotes as it is written, such as "8"'],
+  ["a string", "an object", undefined],
+  ["a 32-bit integer", '"80"', "Write 80 without quotes"],
+  ["a 32-bit integer", '"http"', undefined],
   ["a list", "true", undefined],
   ["a boolean", '"yes"', "Write true without quotes"],
   ["true or false", '"Off"', "Write false without quotes"],

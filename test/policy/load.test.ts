@@ -17,7 +17,10 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
     "{rules: [{id: no-such-thing-at-all}]}",
     'spec.rules[0].id: there is no rule "no-such-thing-at-all"; `meshward rules` lists them',
   ],
-  ["{rules: [{id: 3}]}", 'spec.rules[0].id: expected a string, found 3; put it in quotes: "3"'],
+  [
+    "{rules: [{id: 3}]}",
+    'spec.rules[0].id: expected a string, found 3; put it in quotes as it is written, such as "3"',
+  ],
   [
     "{rules: [{mode: deny}]}",
     'spec.rules[0]: id is missing; The id of a rule, or "*" for every rule that this document does not name.',
@@ -113,7 +116,7 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ["{match: }", "spec.match: expected a map, found nothing"],
   [
     "{protectedNamespaces: {labels: {a: true}}}",
-    'spec.protectedNamespaces.labels.a: expected a string, found true; put it in quotes: "true" (YAML reads y, yes and on without quotes as true, too)',
+    'spec.protectedNamespaces.labels.a: expected a string, found true; put in quotes what is written, "true", "yes", "on" or "y": YAML reads each of them without quotes as true',
   ],
   ["{protectedNamespaces: {labels: {}}}", "spec.protectedNamespaces.labels: is empty; remove it, or add an entry"],
   [

@@ -23,6 +23,10 @@ export const gatewaysOfNamespace = relation(
 const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
 export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
 
+/** Whether a Gateway has one of the classes that istiod creates. Which controller another class belongs to is not known here. */
+export const hasClassOfIstio = (gateway: KubernetesGateway): boolean =>
+  isForIngress(gateway) || gateway.spec.gatewayClassName === waypointClass;
+
 /** A workload that looks like the proxy of a Gateway, and that Gateway. */
 export const gatewayOfProxy = relation(
   "gatewayOfProxy",

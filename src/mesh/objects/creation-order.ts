@@ -19,3 +19,11 @@ export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) =
 const youngest = "~";
 const createdAt = ({ metadata }: AnyObject) => metadata.creationTimestamp || youngest;
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Why an object comes before another one, to be read after its name: `is older`. */
+export function precedence(first: AnyObject, second: AnyObject): string {
+  if (!isSameAge(first, second)) return "is older";
+  return second.metadata.creationTimestamp
+    ? "was created in the same second and comes first by name"
+    : "comes first by name if both are created at the same time";
+}

@@ -113,8 +113,10 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
     // Where no Namespaces are known, those that other objects mention are only some of them.
     if (!isServed(policy, mesh.settings) || !mesh.knows("Namespace")) return;
     const known = new Set(mesh.related(namespacesNamedByPolicy, policy).map(({ metadata }) => metadata.name));
+    // Files of applications do not have these, and a cluster with a mesh does.
+    const elsewhere = mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
     for (const { name, at } of namespacesNamed(policy, mesh.settings))
-      if (!known.has(name))
+      if (!known.has(name) && !elsewhere.includes(name))
         yield {
           at,
           message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,
@@ -122,3 +124,6 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
         };
   },
 });
+
+/** The namespaces that the API server creates. */
+const ofKubernetes: readonly string[] = ["default", "kube-system", "kube-public", "kube-node-lease"];

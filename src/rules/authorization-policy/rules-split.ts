@@ -20,7 +20,7 @@ export const authorizationPolicyRulesSplit = defineRule({
     seen: "Callers that the policy does not name get answers for these operations, and those that it names may do more than was meant.",
     wayOut: "Apply the previous version, or join the two list items into one rule.",
     silentWhen:
-      "The policy has action DENY, or the operations of the second rule are usually public, such as health checks.",
+      "The policy has action DENY, the conditions of the second rule are about callers (source, request.auth, the header authorization), or its operations are usually public, such as health checks.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -41,10 +41,17 @@ export const authorizationPolicyRulesSplit = defineRule({
 
 const isOnlyFrom = ({ from, to, when }: Rule): boolean => from.length > 0 && to.length === 0 && when.length === 0;
 
-/** Whether the rule restricts nothing (see authorization-policy-allows-everyone), or allows only operations that are usually public. */
+/**
+ * Whether the rule has callers of its own in its conditions, restricts nothing (see authorization-policy-allows-everyone), or
+ * allows only operations that are usually public.
+ */
 const isOpenToAll = ({ to, when }: Rule): boolean =>
   (to.length === 0 && when.length === 0) ||
+  when.some(({ key }) => isAboutCallers.test(key)) ||
   (when.length === 0 && to.length > 0 && to.every(({ operation }) => isPublic(operation.paths)));
+
+/** A token in the header may be checked by the application. */
+const isAboutCallers = /^(?:source\.|remote\.ip$|request\.auth\.|request\.headers\[authorization\]$)/i;
 
 const publicPath =
   /^\/(?:\.well-known|favicon\.ico|robots\.txt|(?:[\w-]+\/)*(?:health|healthz?|healthcheck|liveness|livez?|metrics|ping|readiness|readyz?|started|status|version))(?:[/*].*)?$/i;

@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { lossesOfRule } from "../../mesh/traffic/destination-rule-losses.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -33,7 +34,7 @@ export const destinationRuleShadowed = defineRule({
     if (policy !== undefined)
       yield problem(
         ["spec", "trafficPolicy"],
-        `The trafficPolicy of this DestinationRule has no effect: that of ${idOf(policy)} for the same host is older`,
+        `The trafficPolicy of this DestinationRule has no effect: that of ${idOf(policy)} for the same host ${precedence(policy, rule)}`,
         policy,
       );
     for (const { i, name, by } of subsets)

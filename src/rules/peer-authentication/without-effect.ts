@@ -11,7 +11,7 @@ import {
 import { hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { isSameAge, oldestFirst } from "../../mesh/objects/creation-order.ts";
+import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import type { SelectorGroup } from "../../mesh/objects/selector-groups.ts";
 import { fact, type MeshView, relation } from "../../view/view.ts";
 
@@ -163,8 +163,5 @@ const lost = (message: string, winners: readonly PeerAuthentication[]): Problem 
 
 function because(winner: PeerAuthentication, loser: PeerAuthentication): string {
   const name = `${winner.metadata.namespace}/${winner.metadata.name}`;
-  if (!isSameAge(winner, loser)) return `the older ${name} applies`;
-  return loser.metadata.creationTimestamp
-    ? `${name} was created in the same second and comes first by name`
-    : `${name} comes first by name if both are created at the same time`;
+  return isSameAge(winner, loser) ? `${name} ${precedence(winner, loser)}` : `the older ${name} applies`;
 }

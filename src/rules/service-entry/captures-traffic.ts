@@ -13,7 +13,6 @@ export const serviceEntryCapturesTraffic = defineRule({
   mode: "warn",
   since: "0.1.0",
   // Whether proxies answer DNS queries, and so know hosts without addresses apart, is a setting of each proxy.
-  stage: "trial",
   summary: "A ServiceEntry sends requests for other hosts or addresses to its own endpoints.",
   why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and with a wildcard host for names that nothing else defines. With resolution NONE, requests still go to the address that the client asked for.",
   fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
@@ -72,7 +71,7 @@ function* wholePorts({ spec }: ServiceEntry): Iterable<Problem> {
     if (number !== undefined && isTcpProtocol(protocol))
       yield {
         at: ["spec", "ports", i],
-        message: `Connections to port ${number} of any host that has no Service go to the endpoints of this ServiceEntry, unless proxies capture DNS: a TCP port without addresses`,
+        message: `${protocol ? "Connections" : "Connections without HTTP"} to port ${number} of any host that has no Service go to the endpoints of this ServiceEntry, unless proxies capture DNS: ${protocol ? "a TCP port without addresses" : "a port with neither a protocol nor addresses"}`,
         key: `port ${number}`,
       };
 }

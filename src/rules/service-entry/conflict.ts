@@ -3,7 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { serviceEntriesBesideServiceEntry, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { commonNamespaces } from "../../mesh/traffic/export-to.ts";
-import { oldestFirst } from "../../mesh/objects/creation-order.ts";
+import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -65,7 +65,7 @@ function* problemsOf(host: string, i: number, entry: ServiceEntry, other: Servic
     const [own, theirs] = clash;
     yield {
       at: ["spec", "hosts", i],
-      message: `Port ${own.number} of "${host}" is ${protocolOf(own)} here and ${protocolOf(theirs)} in ${idOf(other)}, which is older`,
+      message: `Port ${own.number} of "${host}" is ${protocolOf(own)} here and ${protocolOf(theirs)} in ${idOf(other)}, which ${precedence(other, entry)}`,
       key: JSON.stringify([host, own.number, idOf(other)]),
       ...about,
     };
@@ -74,7 +74,7 @@ function* problemsOf(host: string, i: number, entry: ServiceEntry, other: Servic
   if (entry.metadata.namespace !== other.metadata.namespace && !isAlike(entry, other))
     yield {
       at: ["spec", "hosts", i],
-      message: `Clients outside the namespace of this ServiceEntry use ${idOf(other)} for "${host}", which is older and differs`,
+      message: `Clients outside the namespace of this ServiceEntry use ${idOf(other)} for "${host}", which ${precedence(other, entry)} and differs`,
       key: JSON.stringify([host, idOf(other)]),
       ...about,
     };

@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type SelectorGroup, SelectorGroups } from "../../mesh/objects/selector-groups.ts";
 import {
@@ -77,22 +78,22 @@ export const sidecarConflict = defineRule({
     if (!isServed(sidecar, mesh.settings)) return;
     for (const namespace of mesh.related(namespaceOfSidecar, sidecar)) {
       const loss = mesh.get(sidecarLosses, namespace).get(sidecar);
-      if (loss !== undefined) yield problemOf(loss);
+      if (loss !== undefined) yield problemOf(loss, sidecar);
     }
   },
 });
 
-function problemOf({ by, workload }: Loss): Problem {
+function problemOf({ by, workload }: Loss, sidecar: Sidecar): Problem {
   if (workload === undefined)
     return {
       at: [],
-      message: `The Sidecar has no effect: ${idOf(by)} is older and has no workloadSelector either`,
+      message: `The Sidecar has no effect: ${idOf(by)} ${precedence(by, sidecar)} and has no workloadSelector either`,
       related: [by],
       evidence: [by],
     };
   return {
     at: ["spec", "workloadSelector"],
-    message: `The Sidecar has no effect on ${idOf(workload)}, which uses ${idOf(by)}: that is older`,
+    message: `The Sidecar has no effect on ${idOf(workload)}, which uses ${idOf(by)}: that ${precedence(by, sidecar)}`,
     key: `loses to ${idOf(by)}`,
     related: [by],
     evidence: [by, workload],

@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
@@ -137,7 +138,7 @@ function* atGateways(
       known.add(i);
       yield {
         at: ["spec", "http", i],
-        message: `No request for "${host}" reaches ${routeInWords(route)} at gateway "${gateway}": ${idOf(by)} takes them, which is older`,
+        message: `No request for "${host}" reaches ${routeInWords(route)} at gateway "${gateway}": ${idOf(by)} takes them, which ${precedence(by, virtualService)}`,
         key: JSON.stringify([host, gateway, route.name, route.match, idOf(by)]),
         related: [by],
         evidence: [by],
@@ -175,7 +176,7 @@ function* ofStreams(virtualService: VirtualService, gateway: string, mesh: View)
     const what = protocol === "tcp" ? "tcp route" : `match for server name "${name}"`;
     yield {
       at: ["spec", protocol, i, ...(j === undefined ? [] : ["match", j])],
-      message: `No connection reaches this ${what} at gateway "${gateway}": ${idOf(by)} takes them, which is older`,
+      message: `No connection reaches this ${what} at gateway "${gateway}": ${idOf(by)} takes them, which ${precedence(by, virtualService)}`,
       key: JSON.stringify([protocol, name, gateway, idOf(by)]),
       related: [by],
       evidence: [by],

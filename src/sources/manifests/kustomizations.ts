@@ -19,6 +19,20 @@ export function patchFilesOf(kustomization: unknown, file: string): string[] {
     .map((patch) => resolve(folder, patch));
 }
 
+/** How many folders above a file may have the kustomization that names it as a patch: `base/patches/web/gateway.yaml`. */
+const levelsAbove = 3;
+
+/** Absolute paths of the files that kustomizations in a folder and above it apply as patches. */
+export function patchFilesAbove(folder: string): readonly string[] {
+  let current = resolve(folder);
+  const found: string[] = [];
+  for (let level = 0; level < levelsAbove; level++) {
+    found.push(...patchFilesOf(kustomizationIn(current), join(current, kustomizationNames[0] ?? "")));
+    current = dirname(current);
+  }
+  return found;
+}
+
 /** What a kustomization is made of, with everything that it refers to. */
 export interface Reached {
   /** Real paths of the files that it or one of its bases takes as resources. */

@@ -3,15 +3,18 @@ import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
 import { IgnorePatterns } from "./ignore-patterns.ts";
-import { kustomizationNames, patchFilesOf } from "./kustomizations.ts";
+import { kustomizationNames, patchFilesAbove, patchFilesOf } from "./kustomizations.ts";
 import type { SourceError } from "./source-error.ts";
 import { readFileText } from "./source-text.ts";
+import { chainsawTest, expectation, ofTestTool, partialFilesOf } from "./test-tools.ts";
 
 /** A file to read. `named`: the user gave its path, so it must be a manifest. */
 export interface ManifestFile {
   readonly path: string;
   readonly real: string;
   readonly named: boolean;
+  /** Why a file that is named would be left out in a folder. */
+  readonly partial?: string;
 }
 
 export interface ManifestFiles {
@@ -43,6 +46,7 @@ export interface LeftOut {
 export const standardInput = "-";
 
 const extensions = /\.(?:yaml|yml|json)$/i;
+export const kustomizePatch = "kustomize patch";
 export const ignoreFile = ".meshwardignore";
 
 /**
@@ -54,10 +58,6 @@ export async function findManifestFiles(paths: readonly string[]): Promise<Manif
   for (const path of paths) await search.add(path);
   return search.result();
 }
-
-/** Expectations of chainsaw and kuttl contain only the fields that are compared. */
-const partialManifest = /(?:^|-)assert\.(?:yaml|yml)$|^\d+-errors?\.(?:yaml|yml)$/i;
-const ofTestTool = "partial manifest of a test tool (chainsaw, kuttl)";
 
 /**
  * A search of more entries than this is an error. Large repositories have some ten thousand; a link to a folder such as
@@ -76,7 +76,9 @@ class Search {
   readonly #ignored = new Map<string, LeftOut>();
   readonly #errors: SourceError[] = [];
   readonly #folders = new Set<string>();
-  readonly #patches = new Set<string>();
+  /** Why the files that a kustomization or a test names are left out, by real path. */
+  readonly #partial = new Map<string, string>();
+  readonly #seenAbove = new Set<string>();
   readonly #charts: RenderedFolder[] = [];
   readonly #kustomizations: RenderedFolder[] = [];
   readonly #byFolder = new Map<string, readonly string[]>();
@@ -90,6 +92,7 @@ class Search {
     const found = this.#inspect(path);
     if (found === undefined) return;
     const { real, isFolder } = found;
+    this.#addPatchesAbove(isFolder ? real : dirname(real));
     if (!isFolder) {
       // A file that a folder added already keeps its place in the order.
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, real, named: true });
@@ -105,12 +108,20 @@ class Search {
       this.#fail(path, "this folder contains no .yaml, .yml or .json file; correct the path");
   }
 
+  #addPatchesAbove(folder: string): void {
+    if (this.#seenAbove.has(folder)) return;
+    this.#seenAbove.add(folder);
+    for (const patch of patchFilesAbove(folder)) this.#partial.set(realPathOf(patch, patch), kustomizePatch);
+  }
+
   result(): ManifestFiles {
     const files: ManifestFile[] = [];
     const ignored = [...this.#ignored].filter(([real]) => !this.#files.get(real)?.named).map(([, entry]) => entry);
     for (const [real, file] of this.#files) {
-      if (file.named || !this.#patches.has(real)) files.push(file);
-      else ignored.push({ path: file.path, reason: "kustomize patch" });
+      const reason = this.#partial.get(real);
+      if (reason === undefined) files.push(file);
+      else if (file.named) files.push({ ...file, partial: reason });
+      else ignored.push({ path: file.path, reason });
     }
     const [charts, kustomizations, byFolder] = [this.#charts, this.#kustomizations, this.#byFolder];
     return { files, errors: this.#errors, ignored, charts, kustomizations, byFolder };
@@ -157,6 +168,15 @@ class Search {
     if (this.#files.has(real)) return;
     if (kustomizationNames.includes(basename(path))) await this.#kustomization(path, real);
     else this.#files.set(real, { path, real, named: false });
+    if (chainsawTest.test(basename(path))) await this.#test(path);
+  }
+
+  /** A test that cannot be read is reported as each file is. */
+  async #test(path: string): Promise<void> {
+    const reading = await readFileText(path);
+    if ("problem" in reading) return;
+    for (const { value } of readDocuments(reading.text).documents)
+      for (const file of partialFilesOf(value, path)) this.#partial.set(realPathOf(file, file), ofTestTool);
   }
 
   async #kustomization(path: string, real: string): Promise<void> {
@@ -174,7 +194,7 @@ class Search {
       }
       for (const patch of patchFilesOf(document.value, path)) {
         // kustomize reports a patch file that does not exist.
-        this.#patches.add(realPathOf(patch, patch));
+        this.#partial.set(realPathOf(patch, patch), kustomizePatch);
       }
     }
   }
@@ -268,7 +288,7 @@ function realPathOf(path: string, otherwise: string): string {
 
 function reasonToIgnore(path: string, isFolder: boolean, ignores: readonly Ignores[]): string | undefined {
   if (isIgnored(path, isFolder, ignores)) return `named in ${ignoreFile}`;
-  return !isFolder && partialManifest.test(basename(path)) ? ofTestTool : undefined;
+  return !isFolder && expectation.test(basename(path)) ? ofTestTool : undefined;
 }
 
 function isIgnored(path: string, isFolder: boolean, ignores: readonly Ignores[]): boolean {

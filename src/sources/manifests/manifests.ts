@@ -3,6 +3,7 @@ import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
 import {
   findManifestFiles,
+  kustomizePatch,
   type LeftOut,
   type ManifestFile,
   type ManifestFiles,
@@ -66,7 +67,7 @@ export async function readManifests(paths: readonly string[], options: ReadOptio
   const { texts, used, errors } = rendered;
   const set: Growing = { manifests: [], errors: [...found.errors, ...errors], ignored: leftOutOf(found, rendered) };
   for (const file of found.files) {
-    if (!file.named && used.has(file.real)) continue;
+    if ((!file.named && used.has(file.real)) || isLeftOut(set, file, options)) continue;
     const reading = await read(file, options.input);
     const shown = shownFile(file, options);
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
@@ -75,6 +76,13 @@ export async function readManifests(paths: readonly string[], options: ReadOptio
   }
   for (const text of texts) addRendered(set, text, substitution);
   return { ...set, empty: emptyFolders(set, found.byFolder, new Set(texts.map(({ path }) => path))) };
+}
+
+/** Hooks name the files that changed, whatever they are. */
+function isLeftOut(set: Growing, { path, partial }: ManifestFile, { skipUnknown = false }: ReadOptions): boolean {
+  if (!skipUnknown || partial === undefined) return false;
+  set.ignored.push({ path, reason: partial });
+  return true;
 }
 
 function shownFile(file: ManifestFile, { skipUnknown = false }: ReadOptions): ManifestFile {
@@ -154,10 +162,16 @@ function parseFile(set: Growing, file: ManifestFile, text: string): void {
   if (documents.length === 0) {
     set.errors.push({ file: file.path, message: "the file is empty; give a file with manifests" });
   }
-  for (const document of documents) reader.add(document);
+  for (const document of documents) {
+    if (isPatch(document.value) && !file.named) set.ignored.push({ path: file.path, reason: kustomizePatch });
+    else reader.add(document);
+  }
   set.manifests.push(...reader.manifests);
   set.errors.push(...reader.errors);
 }
+
+/** Whether a document says that it is a strategic merge patch: no API server stores such an object. */
+const isPatch = (value: unknown): boolean => isObject(value) && Object.hasOwn(value, "$patch");
 
 /** Why a file is left out that seems to contain objects of other kinds. */
 const unknownKinds = "no rule reads the kinds in it";
