@@ -7,6 +7,7 @@ import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/traffi
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { readsOfTlsLosses, tlsLossesOf } from "../../mesh/traffic/tls-routes.ts";
+import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -14,6 +15,7 @@ import type { MeshView } from "../../view/view.ts";
 
 const reads = [
   hostOwners,
+  followerScopes,
   virtualServicesOfSameHost,
   takenAtGateways,
   virtualServicesOfGatewayHost,
@@ -75,6 +77,7 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
   const owners = mesh.get(hostOwners, host);
   if (owners.virtualServices.length < 2) return;
   if (protocol !== undefined && !owners.followed(protocol).has(virtualService)) {
+    if (isLeftBySidecars(virtualService, owners, protocol, mesh)) return;
     const owner = ownerBefore(owners, virtualService, protocol);
     if (owner !== undefined)
       yield {
@@ -87,6 +90,17 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
     return;
   }
   yield* takenFor(virtualService, owners, { host, i }, mesh);
+}
+
+/** Whether some namespace follows it because the Sidecars there do not import the others. */
+function isLeftBySidecars(
+  virtualService: VirtualService,
+  owners: HostOwners,
+  protocol: "http" | "tcp",
+  mesh: View,
+): boolean {
+  const scopes = mesh.get(followerScopes, virtualService);
+  return [...scopes.limited].some((client) => owners.ownerAmong(client, protocol, scopes) === virtualService);
 }
 
 /** Only protocols whose first VirtualService hides the others. */
@@ -113,8 +127,9 @@ function* takenFor(
   if (visible.has(everyNamespace) || spec.http.length === 0) return;
   const loser = owners.ownerFor("", "http");
   if (loser === undefined || loser.metadata.namespace === metadata.namespace) return;
+  const scopes = mesh.get(followerScopes, virtualService);
   for (const client of visible)
-    if (client !== metadata.namespace && owners.ownerFor(client, "http") === virtualService)
+    if (client !== metadata.namespace && owners.ownerAmong(client, "http", scopes) === virtualService)
       yield {
         at: ["spec", "hosts", i],
         message: `Clients in "${client}" use this VirtualService for "${host}" instead of ${idOf(loser)}: it is exported to them by name`,
