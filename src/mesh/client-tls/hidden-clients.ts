@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type Mesh, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { hasInjectedGateway, isProxy, workloadsOfNamespace } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
@@ -117,7 +117,7 @@ const isHidden = (asked: Asked, mesh: View): boolean =>
 
 /** Whether some sidecar of the client namespace has a cluster for the host. */
 function isImported(
-  { client, host, owner }: Asked,
+  { client, host, owner }: Omit<Asked, "rule">,
   routing: readonly VirtualService[],
   mesh: MeshView<typeof scopeOfNamespace>,
 ): boolean {
@@ -152,11 +152,18 @@ export const hiddenFromOwnClients = fact(
     return (owners: readonly string[]): readonly Sidecar[] | undefined => {
       if (host === undefined || client === undefined || !isLimited(mesh)(client)) return undefined;
       const routing = mesh.related(virtualServicesToHostOfClientRule, rule);
-      const isSeen = owners.some((owner) => isImported({ client, host, owner, rule }, routing, mesh));
+      const isSeen = owners.some((owner) => isImported({ client, host, owner }, routing, mesh));
       return isSeen ? undefined : mesh.related(sidecarsOfNamespace, client);
     };
   },
 );
+
+/** Whether Sidecars hide a service from all proxies of a client namespace, with or without a DestinationRule for it. */
+export function isHiddenService(client: Namespace, host: string, owner: string, mesh: Mesh): boolean {
+  if (!isLimited(mesh)(client)) return false;
+  const routing = mesh.lookup(virtualServicesToHostOfRule.to, [host]) as readonly VirtualService[];
+  return !isImported({ client, host, owner }, routing, mesh);
+}
 
 /** Whether the Sidecars of a namespace hide the service of a merged DestinationRule from all its proxies. */
 export function isHiddenFrom(
