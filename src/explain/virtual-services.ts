@@ -6,7 +6,7 @@ import {
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
-import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/traffic/gateway-routes.ts";
+import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
 import { retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
