@@ -75,8 +75,9 @@ function usedLine(
     objects: from,
     lines: [
       tlsLine("", trafficPolicy, otherwise),
+      ...limitLines(trafficPolicy),
       ...(trafficPolicy?.portLevelSettings ?? []).map(portLine),
-      ...subsets.map((subset) => subsetLine(subset, workloads)),
+      ...subsets.map((subset) => subsetLine(subset, trafficPolicy, workloads)),
     ],
   };
 }
@@ -106,11 +107,58 @@ function portLine(settings: NonNullable<TrafficPolicy>["portLevelSettings"][numb
     of: port,
     text: `port ${port}: its settings replace all settings above; tls ${mode ?? "not set"}`,
     value: mode ?? "not set",
+    lines: limitLines(settings),
   };
+}
+
+type Limits = Pick<NonNullable<TrafficPolicy>, "connectionPool" | "outlierDetection">;
+
+/** The circuit breaker of a policy. What it does not set has no limit, and no pod is ejected. */
+const limitLines = (policy: Limits | undefined): readonly ExplanationLine[] => [
+  ...poolLines(policy?.connectionPool),
+  ...outlierLines(policy?.outlierDetection),
+];
+
+function poolLines(pool: Limits["connectionPool"]): readonly ExplanationLine[] {
+  const { tcp, http } = pool ?? {};
+  const limits = [
+    ["connections", tcp?.maxConnections],
+    ["pending requests", http?.http1MaxPendingRequests],
+    ["requests at a time", http?.http2MaxRequests],
+  ] as const;
+  const shown = limits.flatMap(([what, limit]) => (limit ? [`${limit} ${what}`] : []));
+  if (shown.length === 0) return [];
+  return [
+    {
+      key: "destinationRule.limits",
+      text: `at most ${shown.join(", ")} for each client proxy; requests beyond that wait or get 503`,
+      value: shown,
+    },
+  ];
+}
+
+/** Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection; the defaults are those of Envoy. */
+function outlierLines(outlier: Limits["outlierDetection"]): readonly ExplanationLine[] {
+  if (outlier === undefined) return [];
+  const { consecutive5xxErrors, consecutiveGatewayErrors } = outlier;
+  const maxEjectionPercent = outlier.maxEjectionPercent || 10;
+  const conditions = [
+    ...(consecutive5xxErrors === 0 ? [] : [`${consecutive5xxErrors ?? 5} errors 5xx in a row`]),
+    ...(consecutiveGatewayErrors ? [`${consecutiveGatewayErrors} errors 502, 503 or 504 in a row`] : []),
+  ];
+  const when = conditions.length === 0 ? "never" : `after ${conditions.join(", or ")}`;
+  return [
+    {
+      key: "destinationRule.outlier",
+      text: `a pod is ejected ${when}; at most ${maxEjectionPercent}% of the pods at a time`,
+      value: conditions,
+    },
+  ];
 }
 
 function subsetLine(
   subset: MergedDestinationRule["subsets"][number],
+  trafficPolicy: TrafficPolicy,
   workloads: readonly Workload[] | undefined,
 ): ExplanationLine {
   const labels = formatLabels(subset.labels);
@@ -124,6 +172,7 @@ function subsetLine(
     text: `subset ${subset.name} (${labels || "no labels"})${who}${tls}`,
     value: mode ?? "not set",
     ...(found === undefined ? {} : { objects: found }),
+    lines: subsetLimitLines(subset.trafficPolicy, trafficPolicy),
   };
 }
 
@@ -147,4 +196,14 @@ function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client
       counts: false,
     },
   );
+}
+
+/** Only what differs: a subset inherits each setting that it does not have itself (Istio
+ * pilot/pkg/networking/util/util.go MergeSubsetTrafficPolicy). */
+function subsetLimitLines(own: TrafficPolicy, inherited: TrafficPolicy): readonly ExplanationLine[] {
+  const differs = (name: keyof Limits) => own?.[name] !== undefined && own[name] !== inherited?.[name];
+  return [
+    ...(differs("connectionPool") ? poolLines(own?.connectionPool) : []),
+    ...(differs("outlierDetection") ? outlierLines(own?.outlierDetection) : []),
+  ];
 }

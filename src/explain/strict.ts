@@ -2,6 +2,7 @@ import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import {
   type ClientsOutside,
+  type HidingNamespace,
   type RefusedPath,
   type StaysOpen,
   type StrictWhatIf,
@@ -29,6 +30,11 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
       "strict.destinationRule",
       "DestinationRules that make clients use other TLS settings",
       whatIf.paths.map(pathLine),
+    ),
+    section(
+      "strict.hidden",
+      "Namespaces whose Sidecars do not import services of this namespace, so that calls to these are plaintext past the mesh",
+      whatIf.hiding.map(hidingLine),
     ),
   ].filter((line) => line !== undefined);
   const remaining = [
@@ -123,6 +129,15 @@ function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): Explanati
     { value: tls, lines: todo("set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS") },
   );
 }
+
+const hidingLine = ({ namespace, services }: HidingNamespace): ExplanationLine => ({
+  key: "strict.hidden",
+  of: namespace.metadata.name,
+  text: `namespace ${namespace.metadata.name}: ${listed(services)}`,
+  value: services.map(({ metadata }) => metadata.name),
+  objects: services,
+  lines: todo(`if workloads in ${namespace.metadata.name} call them, import their hosts in its Sidecars`),
+});
 
 function openLine(open: StaysOpen): ExplanationLine {
   const { workload, port } = open;

@@ -1,4 +1,4 @@
-import { byId, idOf } from "../kube/identity.ts";
+import { byId, idOf, keyFor } from "../kube/identity.ts";
 import { precedence } from "../mesh/objects/creation-order.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import {
@@ -7,13 +7,21 @@ import {
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
-import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/traffic/gateway-routes.ts";
+import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
 import { retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
 import { routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
-import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
+import { tcpRoutesTakenWithin } from "../mesh/traffic/tcp-routes.ts";
+import { tlsLossesOf, tlsLossesWithin } from "../mesh/traffic/tls-routes.ts";
+import {
+  type HttpRoute,
+  type Route,
+  routesOf,
+  shareOf,
+  type VirtualService,
+} from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
@@ -41,17 +49,44 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     text: `${idOf(used)} is used`,
     value: idOf(used),
     objects: [used],
-    lines: [...routeLines(used, mesh), ...lines],
+    lines: [...routeLines(used, mesh), ...defaultLines(used), ...lines],
   };
 }
 
 /** The routes of a VirtualService, of which those that no request reaches do not count. */
 function routeLines(virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] {
-  const hidden = new Map([...unreachableRoutes(virtualService)].map(({ i, by }) => [i, by]));
-  return [...routesOf(virtualService)].map((written) => {
-    const by = written.protocol === "http" ? hidden.get(Number(written.at[2])) : undefined;
-    return routeLine(written, { virtualService, mesh, by: by && routeInWords(by) });
-  });
+  const taken = takenRoutes(virtualService, mesh);
+  return [...routesOf(virtualService)].map((written) =>
+    routeLine(written, { virtualService, mesh, by: taken.get(`${written.protocol} ${written.at[2]}`) }),
+  );
+}
+
+/** What takes all requests or connections of routes, in words, by protocol and position. */
+function takenRoutes(virtualService: VirtualService, mesh: Mesh): ReadonlyMap<string, string> {
+  const taken = new Map<string, string>();
+  for (const { i, by } of unreachableRoutes(virtualService)) taken.set(`http ${i}`, routeInWords(by));
+  for (const { i } of tcpRoutesTakenWithin(virtualService)) taken.set(`tcp ${i}`, "an earlier tcp route");
+  const losses = [...tlsLossesWithin(virtualService), ...tlsLossesOf(virtualService, mesh)];
+  const lost = losses.flatMap((loss) => (loss?.kind === "taken" ? [loss] : []));
+  for (const [i, some] of Map.groupBy(lost, (one) => one.i)) {
+    const [first] = some;
+    const isWhole = new Set(some.map(({ j }) => j)).size === virtualService.spec.tls[i]?.match.length;
+    if (isWhole && first !== undefined) taken.set(`tls ${i}`, `tls[${first.by.i}] of ${idOf(first.by.virtualService)}`);
+  }
+  return taken;
+}
+
+/** What counts for routes that set neither a timeout nor retries. */
+function defaultLines({ spec }: VirtualService): readonly ExplanationLine[] {
+  const isUnset = spec.http.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries));
+  if (!isUnset) return [];
+  const { attempts, retryOn } = retriesOf({ retries: undefined });
+  return [
+    {
+      key: "virtualService.defaults",
+      text: `Where a route sets none, there is no timeout, and ${attempts} retries on ${retryOn.join(", ")} unless the mesh config has others`,
+    },
+  ];
 }
 
 /** The routes that gateways merge for a host, in the order in which they are tried; none without such VirtualServices. */
@@ -99,12 +134,27 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
     return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}${missing}`;
   });
   const index = String(at[2]);
+  const delegate = "delegate" in route ? delegateOf(route, virtualService, mesh) : undefined;
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
     text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
+    ...(delegate === undefined ? {} : { objects: [delegate], lines: routeLines(delegate, mesh) }),
   };
+}
+
+/** The delegate of a route, if it is one. Delegates of delegates are ignored (mergeVirtualServices). */
+function delegateOf(route: HttpRoute, { metadata, spec }: VirtualService, mesh: Mesh): VirtualService | undefined {
+  if (route.delegate === undefined || spec.hosts.length === 0) return undefined;
+  const { name, namespace } = route.delegate;
+  const key = keyFor("VirtualService", {
+    originKind: "VirtualService",
+    namespace: namespace || metadata.namespace,
+    name,
+  });
+  const found = mesh.find("VirtualService", key);
+  return found?.kind === "VirtualService" && found.spec.hosts.length === 0 ? found : undefined;
 }
 
 /** Whether nothing defines a destination, if everything is known that could. */

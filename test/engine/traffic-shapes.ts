@@ -162,7 +162,7 @@ export const trafficShapes: readonly CostShape[] = [
       objects: [
         protectedNamespace,
         ...list(n, (i) =>
-          istio("VirtualService", `r-${i}`, { hosts: [`a-${i}.example.com`], http: [{ route: [to("a")] }] }),
+          istio("VirtualService", `r-${i}`, { hosts: [`a-${i}.shapes.example.com`], http: [{ route: [to("a")] }] }),
         ),
         ...list(n, (i) => istio("ServiceEntry", `e-${i}`, { hosts: [`b-${i}.example.com`] })),
         ...list(n, (i) => istio("DestinationRule", `d-${i}`, { host: `c-${i}.elsewhere.svc.cluster.local` })),

@@ -131,3 +131,65 @@ test("a DestinationRule for a host that the Sidecars of the clients hide has no 
     "DestinationRule web/plain is used",
   ]);
 });
+
+test("limits and outlier detection are those of the merged rule, and of a subset where it has its own", () => {
+  const rule = readObject("DestinationRule", {
+    metadata: { name: "cart", namespace: "shop" },
+    spec: {
+      host: "cart",
+      trafficPolicy: {
+        connectionPool: { tcp: { maxConnections: 100 }, http: { http1MaxPendingRequests: 10 } },
+        outlierDetection: { consecutiveGatewayErrors: 3, consecutive5xxErrors: 0, maxEjectionPercent: 50 },
+      },
+      subsets: [
+        { name: "v1", labels: { version: "v1" } },
+        { name: "v2", labels: { version: "v2" }, trafficPolicy: { outlierDetection: {} } },
+      ],
+    },
+  });
+  assert.deepEqual(
+    explained(host, "shop", [service("cart"), rule], "destinationRule.limits", "destinationRule.outlier"),
+    [
+      "at most 100 connections, 10 pending requests for each client proxy; requests beyond that wait or get 503",
+      "a pod is ejected after 3 errors 502, 503 or 504 in a row; at most 50% of the pods at a time",
+      "a pod is ejected after 5 errors 5xx in a row; at most 10% of the pods at a time",
+    ],
+  );
+});
+
+test("the routes of a delegate are shown under the route that delegates to it", () => {
+  const objects = [
+    service("cart"),
+    virtualService("cart", "2026-01-01T00:00:00Z", {
+      hosts: ["cart"],
+      http: [
+        { match: [{ uri: { prefix: "/api" } }], delegate: { name: "api" } },
+        { route: to("cart"), timeout: "1s" },
+      ],
+    }),
+    virtualService("api", "2026-01-01T00:00:00Z", { http: [{ route: to("cart"), delegate: { name: "api" } }] }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "virtualService.route", "virtualService.defaults"), [
+    "http[0], where its match applies: delegated to VirtualService api",
+    "http[0]: 100% to cart",
+    "http[1]: 100% to cart; timeout 1 s",
+    "Where a route sets none, there is no timeout, and 2 retries on connect-failure, refused-stream, unavailable, cancelled, retriable-status-codes unless the mesh config has others",
+  ]);
+});
+
+test("routes of tcp and tls that an earlier one takes do not count", () => {
+  const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
+    hosts: ["cart"],
+    tcp: [{ route: to("cart") }, { match: [{ port: 80 }], route: to("other") }],
+    tls: [
+      { match: [{ sniHosts: [host] }], route: to("cart") },
+      { match: [{ sniHosts: [host] }], route: to("other") },
+    ],
+  });
+  assert.deepEqual(explained(host, "shop", [service("cart"), service("other"), routes], "virtualService.route"), [
+    "tcp[0]: 100% to cart",
+    "- tcp[1], where its match applies: 100% to other; no request reaches it, because an earlier tcp route takes them",
+    "tls[0], where its match applies: 100% to cart",
+    "- tls[1], where its match applies: 100% to other; no request reaches it, because tls[0] of VirtualService shop/cart takes them",
+  ]);
+});

@@ -1,12 +1,14 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type Mesh, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { hasInjectedGateway, isProxy, workloadsOfNamespace } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../traffic/destination-rules.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { fullHost, isWildcard } from "../traffic/hosts.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { namespaceOfClientRule } from "../traffic/destination-rule-services.ts";
+import { type Sidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { scopeOfNamespace } from "../traffic/sidecar-scope.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../traffic/virtual-services.ts";
@@ -57,6 +59,16 @@ const virtualServicesToHostOfRule = relation(
   ),
 );
 
+/** A DestinationRule for a host of another namespace, and the VirtualServices that send requests to its host. */
+const virtualServicesToHostOfClientRule = relation(
+  "virtualServicesToHostOfClientRule",
+  index("DestinationRule", (rule, settings) => {
+    const host = exactHostOf(rule, settings);
+    return host === undefined || namespaceOfHost(host, settings.domain) === rule.metadata.namespace ? [] : [host];
+  }),
+  virtualServicesToHostOfRule.to,
+);
+
 const reads = [clientsOfDestinationRule, scopeOfNamespace, workloadsOfNamespace, virtualServicesToHostOfRule] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -84,7 +96,7 @@ export const hiddenClients = fact("hiddenClients", "DestinationRule", reads, (ru
 
 /** Whether Sidecars limit all proxies of a namespace, as far as it is known. Gateways and waypoints use none. */
 const isLimited =
-  (mesh: View) =>
+  (mesh: MeshView<typeof scopeOfNamespace | typeof workloadsOfNamespace>) =>
   (namespace: Namespace): boolean =>
     mesh.knowsAll("Workload") &&
     mesh.knows("VirtualService") &&
@@ -100,16 +112,57 @@ interface Asked {
   readonly rule: DestinationRule;
 }
 
-function isHidden({ client, host, owner, rule }: Asked, mesh: View): boolean {
+const isHidden = (asked: Asked, mesh: View): boolean =>
+  !isImported(asked, mesh.related(virtualServicesToHostOfRule, asked.rule), mesh);
+
+/** Whether some sidecar of the client namespace has a cluster for the host. */
+function isImported(
+  { client, host, owner }: Omit<Asked, "rule">,
+  routing: readonly VirtualService[],
+  mesh: MeshView<typeof scopeOfNamespace>,
+): boolean {
   const scope = mesh.get(scopeOfNamespace, client);
-  if (scope === undefined || scope.importsService(host, owner)) return false;
-  return !mesh.related(virtualServicesToHostOfRule, rule).some((one) => {
+  if (scope === undefined || scope.importsService(host, owner)) return true;
+  return routing.some((one) => {
     // A delegate is imported with the VirtualServices that delegate to it.
     if (isDelegate(one)) return true;
     const { metadata, spec } = one;
     const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
     return includesNamespace(visible, client.metadata.name) && scope.importsVirtualService(one, mesh);
   });
+}
+
+/**
+ * The Sidecars of a DestinationRule's own namespace, if they or one of the root namespace hide its host, a service of one of the
+ * namespaces `owners`, from all proxies there; undefined: some proxy gets it.
+ */
+export const hiddenFromOwnClients = fact(
+  "hiddenFromOwnClients",
+  "DestinationRule",
+  [
+    namespaceOfClientRule,
+    scopeOfNamespace,
+    sidecarsOfNamespace,
+    workloadsOfNamespace,
+    virtualServicesToHostOfClientRule,
+  ],
+  (rule, mesh) => {
+    const host = exactHostOf(rule, mesh.settings);
+    const [client] = mesh.related(namespaceOfClientRule, rule);
+    return (owners: readonly string[]): readonly Sidecar[] | undefined => {
+      if (host === undefined || client === undefined || !isLimited(mesh)(client)) return undefined;
+      const routing = mesh.related(virtualServicesToHostOfClientRule, rule);
+      const isSeen = owners.some((owner) => isImported({ client, host, owner }, routing, mesh));
+      return isSeen ? undefined : mesh.related(sidecarsOfNamespace, client);
+    };
+  },
+);
+
+/** Whether Sidecars hide a service from all proxies of a client namespace, with or without a DestinationRule for it. */
+export function isHiddenService(client: Namespace, host: string, owner: string, mesh: Mesh): boolean {
+  if (!isLimited(mesh)(client)) return false;
+  const routing = mesh.lookup(virtualServicesToHostOfRule.to, [host]) as readonly VirtualService[];
+  return !isImported({ client, host, owner }, routing, mesh);
 }
 
 /** Whether the Sidecars of a namespace hide the service of a merged DestinationRule from all its proxies. */

@@ -10,10 +10,14 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { acceptsPlaintext, mtlsOf } from "../mtls/effective-mtls.ts";
 import type { EffectiveMode } from "../mtls/peer-authentications.ts";
 import { mtlsOfWorkload, type WorkloadMtls } from "../mtls/workload-mtls.ts";
+import { serviceByNamespace } from "../objects/indexes.ts";
+import { hostOfService } from "../traffic/hosts.ts";
 import { fitOf } from "./client-tls.ts";
+import { hiddenClients, isHiddenService } from "./hidden-clients.ts";
 import type { Arrival } from "./arrivals.ts";
 import { type TlsPath, tlsPathsInto } from "./paths.ts";
 
+type Service = ObjectOf<"Service">;
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
 /** Clients in one namespace without mesh certificates. */
@@ -28,6 +32,15 @@ export interface RefusedPath extends Pick<TlsPath, "rule" | "choice" | "tls"> {
   /** The namespaces of these clients; `""`: every namespace without its own rule. */
   readonly clients: readonly string[];
   readonly hosts: readonly string[];
+}
+
+/**
+ * A namespace whose Sidecars hide services of the asked namespace from all its sidecars. What they send there anyway goes past the
+ * mesh, in plaintext.
+ */
+export interface HidingNamespace {
+  readonly namespace: Namespace;
+  readonly services: readonly Service[];
 }
 
 /** A port, or all ports that no policy lists, that still accepts plaintext. */
@@ -49,6 +62,7 @@ export interface StrictWhatIf {
   readonly closing: readonly Workload[];
   readonly clients: readonly ClientsOutside[];
   readonly paths: readonly RefusedPath[];
+  readonly hiding: readonly HidingNamespace[];
   readonly open: readonly StaysOpen[];
   /** Workloads that are not captured, for which nothing changes. */
   readonly outside: readonly Workload[];
@@ -82,6 +96,7 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
     closing: pairs.filter(({ was, is }) => isClosing(was, is)).map(({ workload }) => workload),
     clients: clientsOutside(namespace, mesh),
     paths: refusedPaths(namespace, strict),
+    hiding: hidingNamespaces(namespace, mesh),
     open: pairs.flatMap(({ workload, is }) => staysOpen(workload, is)),
     outside: clientsIn(namespace, mesh).outside.toSorted(byId),
     unlabelled: [...mesh.all("Namespace")]
@@ -129,12 +144,27 @@ function refusedPaths(namespace: Namespace, strict: Mesh): readonly RefusedPath[
     .sort((a, b) => byId(a.rule, b.rule))
     .flatMap(({ rule, choice, tls, arrivals, clients: groups }) => {
       const refusing = arrivals.filter((arrival) => isRefused(arrival, tls));
+      const hidden = strict.get(hiddenClients, rule).of(namespace.metadata.name);
       const clients = [...groups]
         .flat()
+        .filter((client) => !hidden.has(client))
         .filter((client) => client === "" || hasProxies(namespaceIn(strict, client), strict) !== false);
       const hosts = [...new Set(refusing.map(({ destination }) => destination.host))];
       return hosts.length === 0 || clients.length === 0 ? [] : [{ rule, choice, tls, clients, hosts }];
     });
+}
+
+function hidingNamespaces(namespace: Namespace, mesh: Mesh): readonly HidingNamespace[] {
+  const { domain } = mesh.settings;
+  const { name } = namespace.metadata;
+  const services = (mesh.lookup(serviceByNamespace, [name]) as readonly Service[]).toSorted(byId);
+  return [...mesh.all("Namespace")]
+    .filter((client) => hasProxies(client, mesh) === true)
+    .flatMap((client): readonly HidingNamespace[] => {
+      const hidden = services.filter((service) => isHiddenService(client, hostOfService(service, domain), name, mesh));
+      return hidden.length === 0 ? [] : [{ namespace: client, services: hidden }];
+    })
+    .sort((a, b) => (a.namespace.metadata.name < b.namespace.metadata.name ? -1 : 1));
 }
 
 /** For workloads that ztunnel captures, HBONE takes precedence over the DestinationRule. */

@@ -48,6 +48,27 @@ export function isOfferedBy(
   return hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, new HostPatterns(hosts)).size > 0;
 }
 
+/** Whether a server offers a host, in lower case, or a wildcard over it, to VirtualServices of a namespace. */
+export const serverOffersHost = (
+  server: Server,
+  gateway: Gateway,
+  { host, namespace }: { readonly host: string; readonly namespace: string },
+): boolean => patternsOf(server, gateway, namespace).over(host) !== undefined;
+
+const patterns = new WeakMap<Server, Map<string, HostPatterns>>();
+
+/** The hosts of a server for VirtualServices of a namespace, in lower case. */
+function patternsOf(server: Server, gateway: Gateway, namespace: string): HostPatterns {
+  const known = patterns.get(server) ?? new Map<string, HostPatterns>();
+  patterns.set(server, known);
+  let found = known.get(namespace);
+  if (found === undefined) {
+    const hosts = namesFor(server, gateway, namespace).map((host) => host.toLowerCase());
+    known.set(namespace, (found = new HostPatterns(hosts)));
+  }
+  return found;
+}
+
 /** The hosts that a name covers, and those that cover a name. */
 function hostsInCommon(names: readonly string[], hosts: readonly string[], wanted: HostPatterns): ReadonlySet<string> {
   const found = new Set(names.flatMap((name) => wanted.allOver(name)));

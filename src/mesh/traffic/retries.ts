@@ -1,5 +1,7 @@
 import { durationMs } from "./durations.ts";
-import type { HttpRoute } from "./virtual-services.ts";
+import { fullHost } from "./hosts.ts";
+import { meshGateway } from "./virtual-service-clients.ts";
+import type { HttpRoute, VirtualService } from "./virtual-services.ts";
 
 /** The retries of a route as Envoy performs them. */
 export interface Retries {
@@ -22,7 +24,7 @@ const defaultRetryOn = ["connect-failure", "refused-stream", "unavailable", "can
  * The retries of a route. `attempts: 0` and a missing number switch them off; status codes in retryOn are conditions too
  * (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy).
  */
-export function retriesOf({ retries }: HttpRoute): Retries {
+export function retriesOf({ retries }: Pick<HttpRoute, "retries">): Retries {
   if (retries === undefined) return { attempts: 2, retryOn: defaultRetryOn, perTryTimeoutMs: undefined, isSet: false };
   const said = (retries.retryOn ?? "")
     .split(",")
@@ -44,6 +46,43 @@ export const conditionsAfterProcessing = ({ attempts, retryOn, isSet }: Retries)
   attempts === 0 || !isSet
     ? []
     : retryOn.filter((condition) => afterProcessing.has(condition) || /^5\d\d$/.test(condition));
+
+/** A route that sends requests to a proxy which applies another route of the same VirtualService, and retries too. */
+export interface MultipliedRetries {
+  /** The position of the first route. */
+  readonly i: number;
+  readonly route: HttpRoute;
+  /** How often each of the two routes sends a request at most, retries included. */
+  readonly tries: readonly [first: number, second: number];
+  /** The position of the second route. */
+  readonly j: number;
+}
+
+/**
+ * The http routes of a VirtualService whose retries multiply: one, for sidecars or a gateway, sends requests to a service that is none
+ * of its hosts, such as an egress gateway, and another one, for another gateway, sends them from there to a host of the
+ * VirtualService. Only retries that the first route sets for answers of a server count: these also repeat what the second
+ * has tried.
+ */
+export function* multipliedRetries({ metadata, spec }: VirtualService, domain: string): Iterable<MultipliedRetries> {
+  const full = (host: string) => fullHost(host, metadata.namespace, domain);
+  const hosts = new Set(spec.hosts.map(full));
+  const isToHosts = ({ route }: HttpRoute) => route.some(({ destination }) => hosts.has(full(destination.host)));
+  const all = new Set(spec.gateways.length === 0 ? [meshGateway] : spec.gateways);
+  const from = ({ match }: HttpRoute): ReadonlySet<string> =>
+    new Set(match.length === 0 ? all : match.flatMap(({ gateways }) => (gateways.length === 0 ? [...all] : gateways)));
+  const [second] = spec.http
+    .filter((route) => isToHosts(route) && from(route).size < all.size)
+    .toSorted((a, b) => retriesOf(b).attempts - retriesOf(a).attempts);
+  if (second === undefined) return;
+  const last = from(second);
+  for (const [i, route] of spec.http.entries()) {
+    if (route.route.length === 0 || isToHosts(route) || !from(route).isDisjointFrom(last)) continue;
+    const retries = retriesOf(route);
+    if (conditionsAfterProcessing(retries).length === 0) continue;
+    yield { i, route, tries: [retries.attempts + 1, retriesOf(second).attempts + 1], j: spec.http.indexOf(second) };
+  }
+}
 
 /** Methods whose repetition has a further effect (RFC 9110, section 9.2.2). */
 const notIdempotent = ["POST", "PATCH"];

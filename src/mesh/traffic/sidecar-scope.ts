@@ -96,11 +96,12 @@ function clientNames(virtualService: VirtualService, { domain }: MeshSettings): 
   );
 }
 
+const isForSidecars = (virtualService: VirtualService, settings: MeshSettings): boolean =>
+  !isDelegate(virtualService) && isServed(virtualService, settings) && gatewaysOf(virtualService).has(meshGateway);
+
 /** Only of those that send requests to subsets, or delegate, it matters here who follows them. */
 const isForSubsets = (virtualService: VirtualService, settings: MeshSettings): boolean =>
-  !isDelegate(virtualService) &&
-  isServed(virtualService, settings) &&
-  gatewaysOf(virtualService).has(meshGateway) &&
+  isForSidecars(virtualService, settings) &&
   (virtualService.spec.http.some(({ delegate }) => delegate !== undefined) ||
     [...subsetDestinationsOf(virtualService)].length > 0);
 
@@ -134,18 +135,36 @@ export class ClientScopes {
   }
 }
 
-/** The namespaces that a VirtualService is meant for, as their Sidecars limit them. */
-export const clientScopes = fact("clientScopes", "VirtualService", [sidecarsOfVirtualService], (one, mesh) => {
-  const sidecars = Map.groupBy(mesh.related(sidecarsOfVirtualService, one), ({ metadata }) => metadata.namespace);
+/** A VirtualService for sidecars, whatever it does, and the same Sidecars. */
+const sidecarsOfFollowers = relation(
+  "sidecarsOfFollowers",
+  index("VirtualService", (virtualService, settings) =>
+    isForSidecars(virtualService, settings) ? [...clientNames(virtualService, settings), settings.rootNamespace] : [],
+  ),
+  sidecarByNamespace,
+);
+
+/** The namespaces that a VirtualService with subsets is meant for, as their Sidecars limit them. */
+export const clientScopes = fact("clientScopes", "VirtualService", [sidecarsOfVirtualService], (one, mesh) =>
+  scopesOf(one, mesh.related(sidecarsOfVirtualService, one), mesh),
+);
+
+/** The same for every VirtualService. Apart, because a change of a Sidecar concerns fewer of those with subsets. */
+export const followerScopes = fact("followerScopes", "VirtualService", [sidecarsOfFollowers], (one, mesh) =>
+  scopesOf(one, mesh.related(sidecarsOfFollowers, one), mesh),
+);
+
+function scopesOf(virtualService: VirtualService, all: readonly Sidecar[], mesh: MeshView): ClientScopes {
+  const sidecars = Map.groupBy(all, ({ metadata }) => metadata.namespace);
   const scopes = new Map<string, SidecarScope>();
   if (sidecars.size === 0) return new ClientScopes(scopes, mesh);
   const ofRoot = sidecars.get(mesh.settings.rootNamespace) ?? [];
-  for (const client of clientNames(one, mesh.settings)) {
+  for (const client of clientNames(virtualService, mesh.settings)) {
     const scope = sidecarScopeOf(client, sidecars.get(client) ?? [], ofRoot);
     if (scope !== undefined) scopes.set(client, scope);
   }
   return new ClientScopes(scopes, mesh);
-});
+}
 
 /** A namespace and the Sidecars of the root namespace that are for all namespaces without their own. */
 const sidecarsOfRoot = relation(

@@ -1,5 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { hiddenFromOwnClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -22,6 +23,7 @@ const reads = [
   entriesOfDestinationRule,
   namespaceOfClientRule,
   clientProxies,
+  hiddenFromOwnClients,
   workloadsOfNamespace,
   forWording(hasServicesNear),
 ] as const;
@@ -72,16 +74,21 @@ function* elsewhere(
   if (namespace === rootNamespace || definitions.some(({ metadata }) => metadata.namespace === namespace)) return;
   // Another ServiceEntry may define the host in this namespace.
   if (!mesh.knowsAll("ServiceEntry") && namespaceOfHost(host, domain) === undefined) return;
-  if (hasOwnClients(rule, mesh) !== false) yield* exportedInVain(rule, host);
-  else
-    yield {
-      at: ["spec", "host"],
-      message: `No client uses this DestinationRule: "${host}" is a service of another namespace, and namespace "${namespace}" has no sidecars and no gateways`,
-      key: JSON.stringify([host, "no clients"]),
-      evidence: definitions,
-      related: definitions,
-    };
+  const hidden = mesh.get(hiddenFromOwnClients, rule)(definitions.map((one) => one.metadata.namespace));
+  if (hasOwnClients(rule, mesh) === false)
+    yield noClients(host, definitions, `namespace "${namespace}" has no sidecars and no gateways`);
+  else if (hidden !== undefined)
+    yield noClients(host, [...definitions, ...hidden], `the Sidecars for namespace "${namespace}" do not import it`);
+  else yield* exportedInVain(rule, host);
 }
+
+const noClients = (host: string, evidence: NonNullable<Problem["related"]>, why: string): Problem => ({
+  at: ["spec", "host"],
+  message: `No client uses this DestinationRule: "${host}" is a service of another namespace, and ${why}`,
+  key: JSON.stringify([host, "no clients"]),
+  evidence,
+  related: evidence,
+});
 
 function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
   const { domain } = mesh.settings;

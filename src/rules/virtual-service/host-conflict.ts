@@ -1,13 +1,15 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { takenAtListeners } from "../../mesh/gateways/listener-routes.ts";
 import { precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
-import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/traffic/gateway-routes.ts";
+import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/gateways/gateway-routes.ts";
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { readsOfTlsLosses, tlsLossesOf } from "../../mesh/traffic/tls-routes.ts";
+import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -15,8 +17,10 @@ import type { MeshView } from "../../view/view.ts";
 
 const reads = [
   hostOwners,
+  followerScopes,
   virtualServicesOfSameHost,
   takenAtGateways,
+  takenAtListeners,
   virtualServicesOfGatewayHost,
   ...readsOfTlsLosses,
   streamLossesAt,
@@ -32,7 +36,7 @@ export const virtualServiceHostConflict = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
-  why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go). For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order.",
+  why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order.",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -76,6 +80,7 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
   const owners = mesh.get(hostOwners, host);
   if (owners.virtualServices.length < 2) return;
   if (protocol !== undefined && !owners.followed(protocol).has(virtualService)) {
+    if (isLeftBySidecars(virtualService, owners, protocol, mesh)) return;
     const owner = ownerBefore(owners, virtualService, protocol);
     if (owner !== undefined)
       yield {
@@ -88,6 +93,17 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
     return;
   }
   yield* takenFor(virtualService, owners, { host, i }, mesh);
+}
+
+/** Whether some namespace follows it because the Sidecars there do not import the others. */
+function isLeftBySidecars(
+  virtualService: VirtualService,
+  owners: HostOwners,
+  protocol: "http" | "tcp",
+  mesh: View,
+): boolean {
+  const scopes = mesh.get(followerScopes, virtualService);
+  return [...scopes.limited].some((client) => owners.ownerAmong(client, protocol, scopes) === virtualService);
 }
 
 /** Only protocols whose first VirtualService hides the others. */
@@ -114,8 +130,9 @@ function* takenFor(
   if (visible.has(everyNamespace) || spec.http.length === 0) return;
   const loser = owners.ownerFor("", "http");
   if (loser === undefined || loser.metadata.namespace === metadata.namespace) return;
+  const scopes = mesh.get(followerScopes, virtualService);
   for (const client of visible)
-    if (client !== metadata.namespace && owners.ownerFor(client, "http") === virtualService)
+    if (client !== metadata.namespace && owners.ownerAmong(client, "http", scopes) === virtualService)
       yield {
         at: ["spec", "hosts", i],
         message: `Clients in "${client}" use this VirtualService for "${host}" instead of ${idOf(loser)}: it is exported to them by name`,
@@ -142,6 +159,18 @@ function* atGateways(
         key: JSON.stringify([host, gateway, route.name, route.match, idOf(by)]),
         related: [by],
         evidence: [by],
+      };
+    }
+    for (const { i, route, gateway, by, byGateway, port } of mesh.get(takenAtListeners, host).get(virtualService) ??
+      []) {
+      if (known.has(i)) continue;
+      known.add(i);
+      yield {
+        at: ["spec", "http", i],
+        message: `No request for "${host}" on port ${port} reaches ${routeInWords(route)} at gateway "${gateway}": ${idOf(by)} takes them, because ${idOf(byGateway)} is for the same port of the same proxies and older`,
+        key: JSON.stringify([host, port, gateway, route.name, route.match, idOf(by)]),
+        related: [by, byGateway],
+        evidence: [by, byGateway],
       };
     }
   }

@@ -3,6 +3,7 @@ import { shownDuration } from "../../mesh/traffic/durations.ts";
 import {
   conditionsAfterProcessing,
   methodsRepeated,
+  multipliedRetries,
   type Retries,
   retriesOf,
   timeoutMsOf,
@@ -19,10 +20,13 @@ export const virtualServiceRetriesUnsafe = defineRule({
   // Many applications make POST idempotent, by a key or a transaction, which no manifest shows.
   stage: "trial",
   tags: ["canary"],
+  parameters: {
+    maxTries: { summary: "The highest number of times that two routes together may send one request", default: 10 },
+  },
   summary:
-    "A route repeats requests that the application may have processed, or plans retries that its timeout cuts off.",
-  why: "Envoy repeats a request when a condition of retryOn is true (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy). `5xx`, `gateway-error` and `reset` are also true after the application has processed it, so a POST or PATCH can take effect twice. The timeout of a route includes all attempts, so retries that do not fit never happen.",
-  fix: "Retry only on `connect-failure,refused-stream`, give POST and PATCH a route of their own with `retries: {attempts: 0}`, and set a timeout that is longer than all attempts together.",
+    "A route repeats requests that the application may have processed, plans retries that its timeout cuts off, or multiplies them with another route's.",
+  why: "Envoy repeats a request when a condition of retryOn is true (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy). `5xx`, `gateway-error` and `reset` are also true after the application has processed it, so a POST or PATCH can take effect twice. The timeout of a route includes all attempts, so retries that do not fit never happen. Where a sidecar sends requests to an egress gateway, each of its attempts is repeated there again.",
+  fix: "Retry only on `connect-failure,refused-stream`, give POST and PATCH a route of their own with `retries: {attempts: 0}`, and set a timeout that is longer than all attempts together. Retry in one of several proxies on the way.",
   incident: {
     symptoms: ["repeated", "load"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -32,7 +36,18 @@ export const virtualServiceRetriesUnsafe = defineRule({
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
-  *check({ spec }) {
+  *check(virtualService, { settings }, { maxTries }) {
+    const { spec } = virtualService;
+    for (const { i, route, tries, j } of multipliedRetries(virtualService, settings.domain)) {
+      const [first, then] = tries;
+      if (first * then > maxTries)
+        yield {
+          at: ["spec", "http", i, "retries", "attempts"],
+          message: `One request is sent up to ${first * then} times: ${routeInWords(route)} tries ${first} times, and http[${j}], the route at the gateway behind it, ${then} times each`,
+          key: JSON.stringify(["multiplied", route.name, route.match, tries]),
+          fix: "Set `retries: {attempts: 0}` in one of the two routes.",
+        };
+    }
     for (const [i, route] of spec.http.entries()) {
       // Istio's default repeats only what no application has processed.
       if (route.retries === undefined || route.redirect !== undefined || route.directResponse !== undefined) continue;

@@ -1,12 +1,21 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type Mesh, relation } from "../../view/view.ts";
+import { listenersFor } from "./listeners.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
-import { everyNamespace, visibleTo } from "./export-to.ts";
-import { matchAt, matchesOf, type RouteMatch, RouteOrder } from "./route-order.ts";
-import { mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
-import { hostsOf, virtualServicesOfHost } from "./virtual-service-choices.ts";
-import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
-import type { HttpRoute, VirtualService } from "./virtual-services.ts";
+import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
+import { matchAt, matchesOf, type RouteMatch, RouteOrder } from "../traffic/route-order.ts";
+import { mostSpecificFirst, mostSpecificHost } from "../traffic/hosts.ts";
+import { hostsOf, virtualServicesOfHost } from "../traffic/virtual-service-choices.ts";
+import {
+  fullGatewayName,
+  gatewaysOf,
+  gatewaysOfVirtualService,
+  isDelegate,
+  meshGateway,
+  nameOf,
+} from "../traffic/virtual-service-clients.ts";
+import type { HttpRoute, VirtualService } from "../traffic/virtual-services.ts";
 
 const hostsAtGateways = index("VirtualService", (virtualService, settings) => {
   const isRead = isServed(virtualService, settings) && !isDelegate(virtualService);
@@ -31,37 +40,67 @@ export interface TakenRoute {
  * The routes of several VirtualServices of one host at gateways. A gateway merges them: the routes of the oldest come first,
  * and behind all others those that match every request (Istio pilot/pkg/networking/core/gateway.go
  * buildGatewayHTTPRouteConfig, route/route.go SortVHostRoutes). The result is by VirtualService and position. Those that are not
- * exported to all namespaces are left out, because which pods serve a gateway may not be known.
+ * exported to all namespaces are left out, because which pods serve a gateway may not be known, and those to whose namespace a
+ * Gateway does not offer the host.
  */
-export const takenAtGateways = fact("takenAtGateways", "key", [virtualServicesOfGatewayHost], (host, mesh): Taken => {
-  const all = mesh
-    .under(virtualServicesOfGatewayHost, [host])
+export const takenAtGateways = fact(
+  "takenAtGateways",
+  "key",
+  [virtualServicesOfGatewayHost, gatewaysOfVirtualService],
+  (host, mesh): Taken => {
+    const all = publicOnes(mesh.under(virtualServicesOfGatewayHost, [host]), mesh.settings);
+    const [first] = all;
+    if (first === undefined || all.length < 2) return nothing;
+    const gateways = new Map(
+      mesh.under(gatewaysOfVirtualService, new Set(all.flatMap(gatewaysAlone))).map((one) => [nameOf(one), one]),
+    );
+    const apart = gatewaysApart(all, (name, bound) => {
+      const gateway = gateways.get(name);
+      return gateway === undefined ? [bound] : listenersFor(host, gateway, bound).map((one) => one.virtualServices);
+    });
+    const key = [...apart]
+      .map(([gateway, lists]) => `${gateway} ${lists.map((bound) => bound.map(nameOf).join()).join(" ")}`)
+      .join("\n");
+    const known = byFirst.get(first) ?? [];
+    byFirst.set(first, known);
+    const isSame = (among: readonly VirtualService[]) =>
+      among.length === all.length && among.every((one, i) => one === all[i]);
+    let found = known.find((one) => one.key === key && isSame(one.among));
+    if (found === undefined) {
+      mesh.visited(all.reduce((routes, { spec }) => routes + spec.http.length, 0));
+      known.push((found = { among: all, key, taken: takenAmong(apart) }));
+    }
+    return found.taken;
+  },
+);
+
+/** The VirtualServices that every proxy gets, oldest first. */
+export const publicOnes = (all: readonly VirtualService[], settings: MeshSettings): readonly VirtualService[] =>
+  all
     .filter(({ metadata, spec }) =>
-      visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo).has(everyNamespace),
+      visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo).has(everyNamespace),
     )
     .sort(oldestFirst);
-  const [first] = all;
-  if (first === undefined || all.length < 2) return nothing;
-  const known = byFirst.get(first) ?? [];
-  byFirst.set(first, known);
-  let found = known.find(({ among }) => among.length === all.length && among.every((one, i) => one === all[i]));
-  if (found === undefined) {
-    mesh.visited(all.reduce((routes, { spec }) => routes + spec.http.length, 0));
-    known.push((found = { among: all, taken: takenAmong(all) }));
-  }
-  return found.taken;
-});
 
 type Taken = ReadonlyMap<VirtualService, ReadonlyMap<number, TakenRoute>>;
 const nothing: Taken = new Map();
 
+interface Computed {
+  readonly among: readonly VirtualService[];
+  /** The VirtualServices of each gateway. */
+  readonly key: string;
+  readonly taken: Taken;
+}
 /** Hosts of the same VirtualServices have the same result. */
-const byFirst = new WeakMap<VirtualService, { readonly among: readonly VirtualService[]; readonly taken: Taken }[]>();
+const byFirst = new WeakMap<VirtualService, Computed[]>();
 
-function takenAmong(all: readonly VirtualService[]): Taken {
+/** The VirtualServices of each listener, in their order, by gateway. */
+type Listeners = ReadonlyMap<string, readonly (readonly VirtualService[])[]>;
+
+function takenAmong(gateways: Listeners): Taken {
   const taken = new Map<VirtualService, Map<number, TakenRoute>>();
-  for (const [gateway, bound] of gatewaysApart(all))
-    for (const [virtualService, one] of takenAt(gateway, bound)) {
+  for (const [gateway, listeners] of gateways)
+    for (const [virtualService, one] of takenAtAll(gateway, listeners)) {
       const there = taken.get(virtualService) ?? new Map<number, TakenRoute>();
       taken.set(virtualService, there);
       if (!there.has(one.i)) there.set(one.i, one);
@@ -69,8 +108,26 @@ function takenAmong(all: readonly VirtualService[]): Taken {
   return taken;
 }
 
+/** The routes that are taken at every listener of a gateway that has them. */
+function takenAtAll(
+  gateway: string,
+  listeners: readonly (readonly VirtualService[])[],
+): Iterable<readonly [VirtualService, TakenRoute]> {
+  const found = listeners.map((bound) => [...takenAt(gateway, bound)]);
+  const [only] = found;
+  if (found.length === 1 && only !== undefined) return only;
+  const times = new Map<VirtualService, number>();
+  for (const bound of listeners) for (const one of bound) times.set(one, (times.get(one) ?? 0) + 1);
+  const losses = new Map<HttpRoute, number>();
+  for (const [, { route }] of found.flat()) losses.set(route, (losses.get(route) ?? 0) + 1);
+  return found.flat().filter(([virtualService, { route }]) => losses.get(route) === times.get(virtualService));
+}
+
 /** Gateways with the same VirtualServices have the same routes, unless a match names one: of such a group, the first. */
-function gatewaysApart(all: readonly VirtualService[]): ReadonlyMap<string, readonly VirtualService[]> {
+function gatewaysApart(
+  all: readonly VirtualService[],
+  listenersOf: (gateway: string, bound: readonly VirtualService[]) => readonly (readonly VirtualService[])[],
+): Listeners {
   const bound = new Map<string, VirtualService[]>();
   for (const virtualService of all)
     for (const gateway of gatewaysAlone(virtualService)) {
@@ -80,13 +137,15 @@ function gatewaysApart(all: readonly VirtualService[]): ReadonlyMap<string, read
     }
   const named = new Set(all.flatMap(gatewaysInMatches));
   const places = new Map(all.map((virtualService, i) => [virtualService, i]));
-  const apart = new Map<string, string>();
+  const apart = new Map<string, readonly [string, readonly (readonly VirtualService[])[]]>();
   for (const [gateway, some] of bound) {
     if (some.length < 2) continue;
-    const key = named.has(gateway) ? `gateway ${gateway}` : some.map((one) => places.get(one)).join();
-    if (!apart.has(key)) apart.set(key, gateway);
+    const listeners = listenersOf(gateway, some).filter(({ length }) => length > 0);
+    const shown = listeners.map((one) => one.map((each) => places.get(each)).join());
+    const key = named.has(gateway) ? `gateway ${gateway}` : shown.join(" ");
+    if (!apart.has(key)) apart.set(key, [gateway, listeners]);
   }
-  return new Map([...apart.values()].map((gateway) => [gateway, bound.get(gateway) ?? []]));
+  return new Map(apart.values());
 }
 
 const gatewaysInMatches = ({ metadata, spec }: VirtualService): readonly string[] =>
@@ -119,8 +178,14 @@ export interface GatewayRoute {
 }
 
 /** The routes of the VirtualServices, oldest first, that a gateway merges for one host, in the order of Envoy. */
-export function routesInOrder(gateway: string, bound: readonly VirtualService[]): readonly GatewayRoute[] {
-  const routes = bound.flatMap((virtualService) => [...routesAt(gateway, virtualService)]);
+export const routesInOrder = (gateway: string, bound: readonly VirtualService[]): readonly GatewayRoute[] =>
+  routesOfListener(bound.map((virtualService) => ({ virtualService, gateway })));
+
+/** The same for VirtualServices at several gateways, `namespace/name`, that share a listener. */
+export function routesOfListener(
+  bound: readonly { readonly virtualService: VirtualService; readonly gateway: string }[],
+): readonly GatewayRoute[] {
+  const routes = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService)]);
   // A route that has a match for all requests counts as such: its other matches come first and are left out.
   const isLast = ({ matches }: Placed) => matches.some(({ isCatchAll }) => isCatchAll);
   const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
