@@ -1,12 +1,12 @@
 import { absent } from "../../engine/evidence.ts";
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
 import { keysOfLabels } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Labels = Readonly<Record<string, string>>;
 const labelsOf = ({ metadata, spec }: ObjectOf<"WorkloadEntry">): Labels => ({
@@ -59,21 +59,38 @@ export const kubernetesServiceSelectsNothing = defineRule({
   },
 
   *check(service, mesh) {
-    const { selector } = service.spec;
-    if (!mesh.knowsAll("Workload") || mayBeForUnknownPods(service)) return;
-    const [key] = workloadsNearService.from.keys(service, mesh.settings);
-    if (key === undefined) return;
-    const near = mesh.get(labelsNearServices, key);
-    if (near.selected(selector).length > 0) return;
     // A Service is often applied before its workload, and it has a version only when it is stored.
-    if (near.all.length === 0 && service.metadata.resourceVersion === undefined) return;
-    const { namespace } = service.metadata;
-    yield {
-      at: ["spec", "selector"],
-      message: `No workload in "${namespace}" has ${formatLabels(selector)}, so the Service has no endpoints`,
-      evidence: [absent("Workload", namespace)],
-    };
+    const isStored = service.metadata.resourceVersion !== undefined;
+    const missing = missingIn({ object: service, mesh });
+    if (missing !== undefined && (isStored || missing.near > 0)) yield problemOf(service);
   },
+
+  *compare(before, after) {
+    if (missingIn(after) === undefined) return;
+    const isKnown = missingIn(before)?.labels === missingIn(after)?.labels;
+    yield { ...problemOf(after.object), ...(isKnown ? { existed: true } : {}) };
+  },
+});
+
+/** The labels that no workload has, and how many have a part of them; undefined: some workload has them, or may have them. */
+function missingIn({
+  object,
+  mesh,
+}: {
+  readonly object: Service;
+  readonly mesh: MeshView<typeof labelsNearServices>;
+}): { readonly labels: string; readonly near: number } | undefined {
+  const { selector } = object.spec;
+  const [key] = workloadsNearService.from.keys(object, mesh.settings);
+  if (key === undefined || !mesh.knowsAll("Workload") || mayBeForUnknownPods(object)) return undefined;
+  const near = mesh.get(labelsNearServices, key);
+  return near.selected(selector).length > 0 ? undefined : { labels: formatLabels(selector), near: near.all.length };
+}
+
+const problemOf = ({ metadata: { namespace }, spec: { selector } }: Service): Problem => ({
+  at: ["spec", "selector"],
+  message: `No workload in "${namespace}" has ${formatLabels(selector)}, so the Service has no endpoints`,
+  evidence: [absent("Workload", namespace)],
 });
 
 /**
