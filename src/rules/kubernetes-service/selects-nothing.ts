@@ -1,7 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { keysOfLabels } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -9,16 +9,12 @@ import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Labels = Readonly<Record<string, string>>;
-const labelsOf = ({ metadata, spec }: ObjectOf<"WorkloadEntry">): Labels => ({
-  ...metadata.labels,
-  ...spec.labels,
-});
 /** A Service and the WorkloadEntries of its namespace that have one label of its selector. */
 const workloadEntriesNearService = relation(
   "workloadEntriesNearService",
   workloadsNearService.from,
   index("WorkloadEntry", (entry, settings) =>
-    isServed(entry, settings) ? keysOfLabels(entry.metadata.namespace, labelsOf(entry)) : [],
+    isServed(entry, settings) ? keysOfLabels(entry.metadata.namespace, labelsOfWorkloadEntry(entry)) : [],
   ),
 );
 
@@ -31,7 +27,7 @@ const labelsNearServices = fact(
     new Labelled(
       [
         ...mesh.under(workloadsNearService, [key]).map(({ pod }) => pod.labels),
-        ...mesh.under(workloadEntriesNearService, [key]).map(labelsOf),
+        ...mesh.under(workloadEntriesNearService, [key]).map(labelsOfWorkloadEntry),
       ],
       (labels) => labels,
     ),
