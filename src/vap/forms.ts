@@ -72,6 +72,7 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
   ["host-not-owned", "it needs the DNS domain of the mesh for short hosts, which no policy contains"],
   ["policy-revision-inert", "it depends on which control planes there are"],
   ["policy-revision-narrowed", "it depends on which control planes there are"],
+  ["request-authentication-keys-over-http", "it needs the DNS domain of the mesh, which no policy contains"],
   ["service-entry-captures-traffic", "it needs the DNS domain of the mesh, which no policy contains"],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   [

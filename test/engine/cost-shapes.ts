@@ -186,6 +186,85 @@ const ofOneObject: readonly CostShape[] = [
     }),
   },
   {
+    title: "a policy with rules for n unknown service accounts, beside n workloads and n policies that name theirs",
+    world: (n) => {
+      const named = (i: number, account: string) =>
+        policy(`p-${i}`, { rules: [{ from: [{ source: { serviceAccounts: [account, "default"] } }] }] });
+      return {
+        objects: [namespace({}), ...list(n, (i) => workload(i)), ...list(n, (i) => named(i, `a-${i}`))],
+        change: {
+          object: policy("p", {
+            rules: list(n, (i) => ({ from: [{ source: { serviceAccounts: [`unknown-${i}`] } }] })),
+          }),
+        },
+      };
+    },
+  },
+  {
+    title: "n policies name the service account of n workloads, one of which changes",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) => policy(`p-${i}`, { rules: [{ from: [{ source: { serviceAccounts: ["default"] } }] }] })),
+      ],
+      change: {
+        old: workload(0),
+        object: { ...workload(0), metadata: { ...workload(0).metadata, labels: { a: "b" } } },
+      },
+    }),
+  },
+  {
+    title: "n Services for versions of one application, of which n workloads run and one is relabelled",
+    world: (n) => {
+      const version = (i: number, of: string) =>
+        manifest("apps/v1", "Deployment", named(`w-${i}`), {
+          spec: { template: { metadata: { labels: { app: "a", version: of } }, spec: {} } },
+        });
+      const selecting = (i: number) =>
+        manifest("v1", "Service", named(`s-${i}`), {
+          spec: { selector: { app: "a", version: `v-${i}` }, ports: [{ port: 80 }] },
+        });
+      return {
+        objects: [namespace({}), ...list(n, selecting), ...list(n, (i) => version(i, `v-${i}`))],
+        change: { old: version(0, "v-0"), object: version(0, "gone") },
+      };
+    },
+  },
+  {
+    title: "a RequestAuthentication with n issuers whose keys come over plain HTTP",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("security.istio.io/v1", "RequestAuthentication", named("tokens"), {
+          spec: { jwtRules: list(n, (i) => ({ issuer: `i-${i}`, jwksUri: `http://issuer-${i}.example.com/keys` })) },
+        }),
+      },
+    }),
+  },
+  {
+    title: "the last policy that allows something goes, beside n policies that deny n workloads",
+    world: (n) => {
+      const old = policy("last", { rules: [{ from: [{ source: { namespaces: ["web"] } }] }] });
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          policy("nobody", {}),
+          old,
+          ...list(n, (i) => workload(i)),
+          ...list(n, (i) =>
+            policy(`p-${i}`, {
+              selector: { matchLabels: { app: `app-${i}` } },
+              action: "DENY",
+              rules: [{ from: [{ source: { namespaces: ["x"] } }] }],
+            }),
+          ),
+        ],
+        change: { old },
+      };
+    },
+  },
+  {
     title: "a policy with n rules that allow everyone",
     world: (n) => ({
       objects: [namespace({}), policy("closed", {}), ...list(n, (i) => workload(i))],

@@ -66,13 +66,26 @@ const found = new WeakMap<
 >();
 
 /** The same, for the policies of one kind. */
-export function* placesBetween(
+export const placesBetween = (
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
   isThere: (service: string) => boolean,
+): Generator<ChangedPlace, undefined> =>
+  placesWhere(before.isSame(after) || isEditWithoutGain(before, after), [before, after], isThere);
+
+/** The same, also where edits of policies let nobody in who was not before. */
+export const placesWithNarrowed = (
+  before: NamespaceAuthorization,
+  after: NamespaceAuthorization,
+  isThere: (service: string) => boolean,
+): Generator<ChangedPlace, undefined> => placesWhere(before.isSame(after), [before, after], isThere);
+
+function* placesWhere(
+  isSame: boolean,
+  [before, after]: Sides,
+  isThere: (service: string) => boolean,
 ): Generator<ChangedPlace, undefined> {
   const seen = new Seen();
-  const isSame = before.isSame(after) || isEditWithoutGain(before, after);
   if (isSame && before.hasSameWorkloads(after)) return;
   const places = [...workloads(before, after, isSame)];
   // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.

@@ -64,6 +64,12 @@ const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: {
   const gateway = labels[gatewayNameLabel];
   return [...keysNamed(labels, namespace), ...(gateway ? [formatWaypoint({ name: gateway, namespace })] : [])];
 });
+/** A gateway and its own namespace. */
+export const namespaceOfGateway = relation(
+  "namespaceOfGateway",
+  index("KubernetesGateway", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
 /** A namespace and the gateway that its labels name as a waypoint. */
 export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, kubernetesGatewayByName);
 /** A Service and the gateway that its own labels name. */

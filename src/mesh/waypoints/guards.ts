@@ -28,6 +28,7 @@ import {
   identityOfWaypoint,
   isUsable,
   namespaceOfBoundService,
+  namespaceOfGateway,
   namespacesByWaypoint,
   servicesByWaypoint,
   waypointBinding,
@@ -78,12 +79,6 @@ const namespaceOfServicesOfPolicy = relation(
 const namespacesOfWaypoint = relation("namespacesOfWaypoint", kubernetesGatewayByName, namespacesByWaypoint);
 /** A gateway and the Services whose own labels name it. */
 const servicesOfWaypoint = relation("servicesOfWaypoint", kubernetesGatewayByName, servicesByWaypoint);
-/** A gateway and its own namespace. */
-const namespaceOfGateway = relation(
-  "namespaceOfGateway",
-  index("KubernetesGateway", ({ metadata }) => [metadata.namespace]),
-  namespaceByName,
-);
 
 /** An ALLOW policy at ztunnel that is intended to allow somebody; one without rules is a default deny. */
 const isForCallers = (policy: AuthorizationPolicy): boolean =>

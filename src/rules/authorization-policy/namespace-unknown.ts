@@ -1,92 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
-import { trustDomainsOf } from "../../mesh/authorization/requests/identities.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
-
-type RuleOf = AuthorizationPolicy["spec"]["rules"][number];
-
-/** A namespace that a rule names as the namespace of callers, and its path. */
-interface NamedNamespace {
-  readonly name: string;
-  readonly at: readonly (string | number)[];
-}
-
-/** Where a rule names callers, and how a value names a namespace; undefined: it names none, or it is a pattern. */
-type Naming = (value: string, settings: MeshSettings) => string | undefined;
-
-const byName: Naming = (name) => (name === "" || name.includes("*") ? undefined : name);
-/** Of an identity of this mesh. Namespaces of other trust domains are in other meshes, which are not known. */
-const byIdentity: Naming = (principal, settings) => {
-  const [trustDomain = "", ns, name, sa, account, ...more] = principal.split("/");
-  if (ns !== "ns" || sa !== "sa" || name === undefined || !account || more.length > 0) return undefined;
-  const isOwn =
-    trustDomain === "*" || trustDomain === "cluster.local" || trustDomainsOf(settings).includes(trustDomain);
-  return isOwn ? byName(name, settings) : undefined;
-};
-const byServiceAccount: Naming = (account, settings) => {
-  const [name = "", ...rest] = account.split("/");
-  return rest.length === 1 ? byName(name, settings) : undefined;
-};
-
-const fields = {
-  namespaces: byName,
-  notNamespaces: byName,
-  principals: byIdentity,
-  notPrincipals: byIdentity,
-  serviceAccounts: byServiceAccount,
-  notServiceAccounts: byServiceAccount,
-} as const;
-const keys: ReadonlyMap<string, Naming> = new Map([
-  ["source.namespace", byName],
-  ["source.principal", byIdentity],
-  ["source.serviceAccount", byServiceAccount],
-]);
-
-/** The namespaces of callers in the rules of a policy, without patterns. */
-const namespacesNamed = ({ spec }: AuthorizationPolicy, settings: MeshSettings): readonly NamedNamespace[] =>
-  spec.rules.flatMap((rule, i) =>
-    [...inSources(rule, i), ...inConditions(rule, i)].flatMap(({ value, naming, at }) => {
-      const name = naming(value, settings);
-      return name === undefined ? [] : [{ name, at }];
-    }),
-  );
-
-interface NamedCaller {
-  readonly value: string;
-  readonly naming: Naming;
-  readonly at: NamedNamespace["at"];
-}
-
-const inSources = ({ from }: RuleOf, i: number): readonly NamedCaller[] =>
-  from.flatMap(({ source }, j) =>
-    (Object.keys(fields) as (keyof typeof fields)[]).flatMap((field) =>
-      source[field].map((value, k) => ({
-        value,
-        naming: fields[field],
-        at: ["spec", "rules", i, "from", j, "source", field, k],
-      })),
-    ),
-  );
-const inConditions = ({ when }: RuleOf, i: number): readonly NamedCaller[] =>
-  when.flatMap((condition, j) => {
-    const naming = keys.get(condition.key);
-    if (naming === undefined) return [];
-    return (["values", "notValues"] as const).flatMap((field) =>
-      condition[field].map((value, k) => ({ value, naming, at: ["spec", "rules", i, "when", j, field, k] })),
-    );
-  });
-
-/** A policy and the namespaces that its rules name. */
-const namespacesNamedByPolicy = relation(
-  "namespacesNamedByPolicy",
-  index("AuthorizationPolicy", (policy, settings) =>
-    isServed(policy, settings) ? new Set(namespacesNamed(policy, settings).map(({ name }) => name)) : [],
-  ),
-  index("Namespace", ({ metadata }) => [metadata.name]),
-);
+import { callersNamed, namespacesNamedByPolicy } from "../../mesh/authorization/named-callers.ts";
 
 export const authorizationPolicyNamespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",
@@ -111,12 +25,12 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
 
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.
-    if (!isServed(policy, mesh.settings) || !mesh.knows("Namespace")) return;
+    if (!mesh.knows("Namespace")) return;
     const known = new Set(mesh.related(namespacesNamedByPolicy, policy).map(({ metadata }) => metadata.name));
     // Files of applications do not have these, and a cluster with a mesh does.
     const elsewhere = mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
-    for (const { name, at } of namespacesNamed(policy, mesh.settings))
-      if (!known.has(name) && !elsewhere.includes(name))
+    for (const { namespace: name, isHere, at } of callersNamed(policy, mesh.settings))
+      if (!isHere && !known.has(name) && !elsewhere.includes(name))
         yield {
           at,
           message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,

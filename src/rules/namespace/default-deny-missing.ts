@@ -15,14 +15,15 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { formatWaypoint, isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace, servicesOfNamespace],
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: [authorization, workloadsOfNamespace, servicesOfNamespace, openSharedWaypoints],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -70,7 +71,9 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof authorization | typeof servicesOfNamespace | typeof workloadsOfNamespace>;
+  readonly mesh: MeshView<
+    typeof authorization | typeof servicesOfNamespace | typeof workloadsOfNamespace | typeof openSharedWaypoints
+  >;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -83,6 +86,7 @@ function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
   yield* ofWorkloads(found, name, evidence);
   for (const gateway of found.gateways)
     if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway))) yield ofWaypoint(gateway, evidence);
+  for (const shared of mesh.get(openSharedWaypoints, object)) yield ofShared(shared, rootNamespace);
 }
 
 function* ofWorkloads(
@@ -181,7 +185,8 @@ function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): st
   if (isOfMeshGateway(labels)) return [];
   const { name } = namespace.metadata;
   const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
-  return named === undefined || named === "none" || named.namespace !== name ? [] : keyOfWaypoint(named.name);
+  if (named === undefined || named === "none") return [];
+  return keyOfWaypoint(named.namespace === name ? named.name : formatWaypoint(named));
 }
 
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
@@ -206,6 +211,21 @@ const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem =
   evidence,
   fix: waypointFix(name),
 });
+
+/** A waypoint of another namespace. */
+function ofShared({ name, gateway, isCanary }: SharedWaypoint, rootNamespace: string): Problem {
+  const { namespace } = gateway.metadata;
+  const share = isCanary ? ", the canary for a share of the connections," : "";
+  return {
+    at: [],
+    topic: "default deny",
+    key: keyOfWaypoint(name),
+    message: `Waypoint ${name}${share} has no default deny: Services of this namespace are reached through it, and it enforces only policies that name it or them in targetRefs`,
+    evidence: [gateway, absent("AuthorizationPolicy", namespace), absent("AuthorizationPolicy", rootNamespace)],
+    related: [gateway],
+    fix: `${waypointFix(gateway.metadata.name)} They are in namespace ${namespace}; policies for single Services are in this one.`,
+  };
+}
 
 const keyOfWaypoint = (name: string): string => `waypoint ${name}`;
 const isOfWaypoint = (key: string): boolean => key.startsWith("waypoint ");

@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { gatewayApiGroup } from "../../mesh/objects/labels.ts";
@@ -106,10 +107,7 @@ const labelsInNamespace = fact(
     new Labelled(
       [
         ...mesh.related(workloadsOfNamespace, namespace).map(({ pod }) => pod.labels),
-        ...mesh.related(workloadEntriesOfNamespace, namespace).map(({ metadata, spec }) => ({
-          ...metadata.labels,
-          ...spec.labels,
-        })),
+        ...mesh.related(workloadEntriesOfNamespace, namespace).map(labelsOfWorkloadEntry),
       ],
       (labels) => labels,
     ),

@@ -3,6 +3,7 @@ import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Namespace, isTerminating } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { serviceEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -58,8 +59,7 @@ export const workloadEntryReceivesTraffic = defineRule({
   *check(entry, mesh) {
     const [namespace] = mesh.related(namespaceOfWorkloadEntry, entry);
     if (namespace === undefined || isTerminating(namespace)) return;
-    // Labels of the metadata take precedence (conversion.go ConvertWorkloadEntry).
-    const labels = { ...entry.spec.labels, ...entry.metadata.labels };
+    const labels = labelsOfWorkloadEntry(entry);
     const [first, ...others] = mesh
       .get(selectorsOfNamespace, namespace)
       .selecting(labels)

@@ -1,0 +1,54 @@
+import { defineRule } from "../../engine/rule.ts";
+import { placesWithNarrowed, readsChangedPlaces } from "../../mesh/authorization/changed-places.ts";
+import { authorization } from "../../mesh/authorization/effective-authorization.ts";
+import { type Applied, rulesOf } from "../../mesh/authorization/requests/applied.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { hasService } from "../../mesh/membership/services.ts";
+
+export const namespaceNobodyAllowed = defineRule({
+  id: "namespace-nobody-allowed",
+  subject: "Namespace",
+  reads: readsChangedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  mode: "warn",
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization"],
+  summary: "The change ends the last rule that allows requests to a workload, and a default deny stays.",
+  why: "As long as some ALLOW policy applies, even one without rules, a request that no rule allows is denied (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). Where a policy with `spec: {}` stays and the last rule goes, nobody is left whom anything allows: every request gets 403, and ztunnel closes every connection.",
+  fix: "Keep a rule for the callers that are needed. If nobody is to call the workload any more, delete the workload, or remove its callers first.",
+  incident: {
+    symptoms: ["access-denied"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "All requests to the workload fail with 403, or its connections are closed, from the moment of the change.",
+    wayOut: "Apply the ALLOW policy again that was deleted or changed.",
+    silentWhen:
+      "Everything was denied before, the default deny goes too, a DENY policy for all requests is added, or it is about workloads that do not exist yet.",
+    page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
+  },
+
+  *compare(before, after) {
+    if (isTerminating(before.object) || isTerminating(after.object)) return;
+    const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
+    const isThere = hasService(after.object, after.mesh);
+    for (const { name, future, was, is } of placesWithNarrowed(old, now, isThere)) {
+      yield;
+      if (future !== undefined || !allowsSome(was) || !allowsNobody(is)) continue;
+      const [closing] = is.lists.flatMap(({ policies }) =>
+        policies.filter(({ spec }) => (spec.action ?? "ALLOW") === "ALLOW"),
+      );
+      yield {
+        at: [],
+        message: `Nothing allows requests to ${name} any more, so all of them are denied`,
+        key: name,
+        related: closing === undefined ? [] : [closing],
+      };
+    }
+  },
+});
+
+const allowsSome = (applied: Applied): boolean => rulesOf(applied).some(({ allow }) => allow.length > 0);
+const allowsNobody = (applied: Applied): boolean => {
+  const rules = rulesOf(applied);
+  return rules.some(({ hasAllow }) => hasAllow) && rules.every(({ allow }) => allow.length === 0);
+};

@@ -1,0 +1,54 @@
+import { defineRule } from "../../engine/rule.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+export const requestAuthenticationKeysOverHttp = defineRule({
+  id: "request-authentication-keys-over-http",
+  subject: "RequestAuthentication",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization"],
+  summary: "The keys that verify tokens are fetched over plain HTTP from a host outside the cluster.",
+  why: "The control plane fetches `jwksUri` itself and gives the keys to the proxies (Istio pilot/pkg/model/jwks_resolver.go getRemoteContentWithRetry). Whoever is on the way of a request over plain HTTP can answer with keys of his own, and then sign tokens that every policy accepts.",
+  fix: "Use `https`, or put the keys into `jwks`.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Tokens that the issuer did not sign are accepted.",
+    wayOut: "Put the keys of the issuer into `jwks`, and remove `jwksUri`.",
+    silentWhen:
+      "The host is in the cluster: a name without a dot, or one that ends with `.svc`, `.local`, `.internal` or the domain of the cluster, or a private address.",
+    page: "https://istio.io/latest/docs/reference/config/security/jwt/",
+  },
+
+  *check(authentication, { settings }) {
+    if (!isServed(authentication, settings)) return;
+    for (const [i, { jwksUri, jwks }] of authentication.spec.jwtRules.entries()) {
+      // Keys that stand in the object are used instead.
+      if (!jwksUri || jwks || !isFromOutside(jwksUri, settings.domain)) continue;
+      yield {
+        at: ["spec", "jwtRules", i, "jwksUri"],
+        message: `The keys come from ${JSON.stringify(jwksUri)} over plain HTTP, so whoever is on the way can replace them`,
+      };
+    }
+  },
+});
+
+/** Whether a URL of plain HTTP has a host that is certainly not in the cluster. Values that are no URLs are refused by istiod. */
+function isFromOutside(text: string, domain: string): boolean {
+  const url = URL.parse(text);
+  if (url?.protocol !== "http:") return false;
+  const host = url.hostname.replace(/\.$/, "").toLowerCase();
+  return (
+    host.includes(".") &&
+    !isPrivate.test(host) &&
+    !inside.some((end) => host.endsWith(end)) &&
+    !host.endsWith(`.${domain}`)
+  );
+}
+
+const inside = [".svc", ".local", ".internal", ".localhost"];
+/** Loopback, link-local and the private networks of RFC 1918 and RFC 6598. */
+const isPrivate =
+  /^(?:127\.|10\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.)[\d.]+$/;
