@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import { AuditPublisher } from "../controllers/audit-publisher.ts";
-import { auditInBackground, type AuditOutcome } from "../controllers/background-audit.ts";
+import { auditInBackground, type AuditOutcome, type Turn } from "../controllers/background-audit.ts";
 import type { Election } from "../controllers/election.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { type ReportChoice, reportGroups } from "../controllers/report-groups.ts";
@@ -9,6 +9,7 @@ import type { ReadinessCheck } from "../http/readiness.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Policies } from "../policy/policies.ts";
 import { rules } from "../rules/index.ts";
+import type { FirstSeenOf } from "../report/reported-finding.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -40,8 +41,8 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly election: Election | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called with each outcome, before it is published. */
-  readonly found?: ((outcome: AuditOutcome) => void) | undefined;
+  /** Called with each outcome, when it is known since when there are its findings. The next audit waits for it. */
+  readonly found?: ((outcome: AuditOutcome, firstSeen: FirstSeenOf, turn: Turn) => void | Promise<void>) | undefined;
 }
 
 /** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
@@ -106,9 +107,9 @@ class Term {
         isReady: () => checks.every((check) => check.problem() === undefined),
         intervalMs: auditInterval * 1_000,
         pause: () => sleep(auditRestMs),
-        publish(outcome, turn) {
-          found?.(outcome);
-          return publisher.publish(outcome, turn);
+        async publish(outcome, turn) {
+          await publisher.publish(outcome, turn);
+          await found?.(outcome, publisher.firstSeen, turn);
         },
       },
       signal,
