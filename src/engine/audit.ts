@@ -9,7 +9,7 @@ import { isJudgedBy, type RuleError, type Skip } from "./evaluate.ts";
 import { type Finding, findingOf } from "./finding.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, namespaceOf, type Selection, type Settings } from "./setting.ts";
-import { allSubjects, Subjects, unknownTo } from "./subjects.ts";
+import { allSubjects, Subjects, unknownKinds, unknownTo } from "./subjects.ts";
 
 /** Evaluates the state rules for a mesh as it is. No finding is introduced. */
 export function* audit(
@@ -19,9 +19,10 @@ export function* audit(
 ): Generator<Finding | Skip | RuleError> {
   const side = sideOf(mesh);
   const settings = selection.between(side, side);
+  const unknowns = unknownKinds(side);
   for (const rule of rules) {
     if (!rule.check) continue;
-    const unknown = unknownTo(rule, side);
+    const unknown = unknownTo(rule, unknowns);
     if (unknown === undefined) yield* auditingAll(rule, side, settings);
     else yield { rule, unknown };
   }
@@ -101,8 +102,9 @@ export class StandingAudit {
     const found = new Map<Rule, Map<string, Found>>();
     const skipped: Skip[] = [];
     const evaluation = new Evaluation(pass);
+    const unknowns = unknownKinds(pass.mesh);
     for (const rule of this.#rules) {
-      const unknown = unknownTo(rule, pass.mesh);
+      const unknown = unknownTo(rule, unknowns);
       if (unknown !== undefined) {
         skipped.push({ rule, unknown });
         continue;

@@ -11,7 +11,7 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { changedObjects, indexesRead, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
+import { changedObjects, indexesRead, rulesConcerned, Subjects, unknownKinds, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -75,9 +75,10 @@ export function* judging(
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   const subjects = new Subjects(narrowing, before, after);
+  const unknowns = unknownKinds(before);
   let exceeded: BudgetExceeded | undefined;
   for (const rule of concerned(rules, narrowing)) {
-    const unknown = unknownTo(rule, before);
+    const unknown = unknownTo(rule, unknowns);
     if (unknown !== undefined) {
       draft.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
       continue;

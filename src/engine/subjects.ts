@@ -1,5 +1,5 @@
 import { identityOf, keyOf } from "../kube/identity.ts";
-import type { Kind } from "../kube/kinds.ts";
+import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
@@ -103,10 +103,14 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
   return found;
 }
 
-/** A kind that the rule requires and the view does not know. Namespaces are always known, at least as implied Namespaces. */
-export function unknownTo(rule: Rule, mesh: Mesh): Kind | undefined {
-  for (const kind of declared(rule).kinds)
-    if (kind !== "Namespace" && !rule.worksWithout.includes(kind) && !mesh.knows(kind)) return kind;
+/** The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. */
+export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
+  new Set(allKinds.filter((kind) => kind !== "Namespace" && !mesh.knows(kind)));
+
+/** A kind that the rule requires and that is among these unknown ones. */
+export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {
+  if (unknown.size === 0) return undefined;
+  for (const kind of declared(rule).kinds) if (unknown.has(kind) && !rule.worksWithout.includes(kind)) return kind;
   return undefined;
 }
 
@@ -165,6 +169,8 @@ export class Subjects {
   readonly #changes: readonly Change[] | undefined;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
+  /** The other versions of changed objects that come earlier among these. */
+  readonly #repeated: ReadonlySet<AnyObject>;
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
@@ -177,6 +183,7 @@ export class Subjects {
     this.#question = question;
     this.#after = after;
     this.#changed = changedObjects(changes ?? [], before, after);
+    this.#repeated = repeatedAmong(this.#changed);
     this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
     this.#readers = new Readers(after);
   }
@@ -194,7 +201,8 @@ export class Subjects {
     const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
     const isOwn = isAboutItself || changes.every((change) => !ends.has(subjectOf(change).kind));
     if (!isOwn) return this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
-    if (first === undefined || changes.length > 1) return distinct(subjects, this.#changed);
+    if (first === undefined || changes.length > 1)
+      return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
     const subject = subjectOf(first);
     return subjects.has(subject.kind) ? [subject] : [];
   }
@@ -202,47 +210,79 @@ export class Subjects {
   #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
     let search = this.#searches.get(walk.name);
     if (search === undefined) {
-      search = new Search(distinct(subjects, this.#changed, reachedFrom(this.#changed, walk, this.#readers)));
+      const begin = { changed: this.#changed, repeated: this.#repeated, readers: this.#readers };
+      search = new Search(subjects, walk, begin);
       this.#searches.set(walk.name, search);
     }
     return search;
   }
 }
 
-/** Subjects that are kept as they are found, for the next rule. */
-class Search implements Iterable<AnyObject | undefined> {
-  readonly #source: Iterator<AnyObject | undefined>;
-  readonly #found: AnyObject[] = [];
-
-  constructor(source: Iterator<AnyObject | undefined>) {
-    this.#source = source;
+/** Of two versions of an object the later one. Only of a changed object, there are two. */
+function repeatedAmong(changed: readonly AnyObject[]): ReadonlySet<AnyObject> {
+  const repeated = new Set<AnyObject>();
+  const identities = new Set<string>();
+  for (const object of changed) {
+    const identity = identityOf(object);
+    if (identities.has(identity)) repeated.add(object);
+    identities.add(identity);
   }
-
-  *[Symbol.iterator](): Generator<AnyObject | undefined, void> {
-    for (let i = 0; ; ) {
-      const known = this.#found[i];
-      if (known !== undefined) {
-        i++;
-        yield known;
-        continue;
-      }
-      const step = this.#source.next();
-      if (step.done === true) return;
-      if (step.value === undefined) yield undefined;
-      else this.#found.push(step.value);
-    }
-  }
+  return repeated;
 }
 
-/** Yields objects as they are reached, so that the first are evaluated before the search is done. */
-function* reachedFrom(changed: readonly AnyObject[], walk: Walk, readers: Readers): Iterable<AnyObject> {
-  const reached = new Set(changed);
-  const walked = new Map<Index, Set<string>>();
-  // A Set visits what is added on the way.
-  for (const object of reached) {
-    yield object;
-    for (const { from, to } of walk.readersOf.get(object.kind) ?? noRelations)
-      readers.addUnder(from, newKeys(walked, from, readers.keysOf(object, to)), reached);
+interface Beginning {
+  readonly changed: readonly AnyObject[];
+  readonly repeated: ReadonlySet<AnyObject>;
+  readonly readers: Readers;
+}
+
+/** The keys of so many objects are followed without a look at those that were followed before. */
+const fewReached = 16;
+
+/**
+ * The subjects that relations lead to from the changed objects. They are kept as they are found, for the next rule, and the
+ * first ones are evaluated before the search is done. Yields nothing for other objects, so that a long search can pause.
+ */
+class Search implements Iterable<AnyObject | undefined> {
+  readonly #subjects: ReadonlySet<Kind>;
+  readonly #walk: Walk;
+  readonly #begin: Beginning;
+  readonly #reached: Set<AnyObject>;
+  /** The iterator of a Set visits what is added on the way. */
+  readonly #next: Iterator<AnyObject>;
+  readonly #walked = new Map<Index, Set<string>>();
+  readonly #found: AnyObject[] = [];
+
+  constructor(subjects: ReadonlySet<Kind>, walk: Walk, begin: Beginning) {
+    this.#subjects = subjects;
+    this.#walk = walk;
+    this.#begin = begin;
+    this.#reached = new Set(begin.changed);
+    this.#next = this.#reached.values();
+  }
+
+  [Symbol.iterator](): Iterator<AnyObject | undefined> {
+    const found = this.#found;
+    let i = 0;
+    return {
+      next: () => {
+        if (i === found.length && !this.#follow()) return { done: true, value: undefined };
+        return { done: false, value: i < found.length ? found[i++] : undefined };
+      },
+    };
+  }
+
+  /** Follows the relations of the next object that was reached; false: there is none. */
+  #follow(): boolean {
+    const { done, value: object } = this.#next.next() as IteratorResult<AnyObject, AnyObject>;
+    if (done === true) return false;
+    const { readers, repeated } = this.#begin;
+    for (const { from, to } of this.#walk.readersOf.get(object.kind) ?? noRelations) {
+      const keys = readers.keysOf(object, to);
+      readers.addUnder(from, this.#reached.size > fewReached ? newKeys(this.#walked, from, keys) : keys, this.#reached);
+    }
+    if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
+    return true;
   }
 }
 const noRelations: readonly Relation[] = [];
@@ -323,25 +363,6 @@ export function changedObjects(changes: readonly Change[], before: Mesh, after: 
 /** Every object that the rule checks, which a change of mesh settings affects. */
 export function* allSubjects(rule: Rule, mesh: Mesh): Iterable<AnyObject> {
   for (const kind of rule.subject) yield* mesh.all(kind);
-}
-
-/** The subjects among these objects, each once. Yields nothing for other objects, so that a long search can pause. */
-function* distinct(
-  subjects: ReadonlySet<Kind>,
-  changed: readonly AnyObject[],
-  reached: Iterable<AnyObject> = changed,
-): Generator<AnyObject | undefined, void> {
-  // Only of a changed object, there are two versions.
-  const versions = new Set(changed);
-  const found = new Set<string>();
-  for (const object of reached) {
-    let isNew = subjects.has(object.kind);
-    if (isNew && versions.has(object)) {
-      isNew = !found.has(identityOf(object));
-      found.add(identityOf(object));
-    }
-    yield isNew ? object : undefined;
-  }
 }
 
 /** Declared relations that cannot be reached from the rule's subject: they are unnecessary, or one in between is missing. */

@@ -123,7 +123,10 @@ ${note("Deployment orders/checkout")}`,
   test("of one caller that comes with a change", async () => {
     const change = fileWith(deployment("web", "new"));
     const shown = await told("--service", "api.payments", "--from", "deployment/web/new", "--change", change);
-    assert.match(shown, /^ {2}api\.payments:80\n\+ {3}mTLS from web\/new: GET, HEAD on \/public\/\*; GET on \/healthz\n/m);
+    assert.match(
+      shown,
+      /^ {2}api\.payments:80\n\+ {3}mTLS from web\/new: GET, HEAD on \/public\/\*; GET on \/healthz\n/m,
+    );
     assert.doesNotMatch(shown, /web\/shop|orders/);
   });
 

@@ -5,18 +5,19 @@ import { Budget } from "../../src/engine/budget.ts";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule, type Rule } from "../../src/engine/rule.ts";
 import { everyRule, type Selection } from "../../src/engine/setting.ts";
-import { rulesConcerned } from "../../src/engine/subjects.ts";
+import { rulesConcerned, Subjects } from "../../src/engine/subjects.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
-import { type Change, subjectOf } from "../../src/view/overlay.ts";
+import { type Change, overlay, subjectOf } from "../../src/view/overlay.ts";
 import { meshSettingsOf } from "../../src/view/settings.ts";
+import { sideOf } from "../../src/view/side.ts";
 import { Schemas } from "../../src/schemas/schemas.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, relation } from "../../src/view/view.ts";
 import type { Growing } from "../bench/growth.ts";
 import { securityCases } from "../bench/hostile-security.ts";
 import { trafficCases } from "../bench/hostile-traffic.ts";
-import { asStored, deployment, type Raw } from "../bench/mesh.ts";
+import { asStored, authorizationPolicy, deployment, manifest, namespace, type Raw } from "../bench/mesh.ts";
 import { attackShapes } from "./attack-shapes.ts";
 import { type CostShape, costShapes, type RawChange } from "./cost-shapes.ts";
 import { gatewayShapes } from "./gateway-shapes.ts";
@@ -191,6 +192,56 @@ describe("cost laws", () => {
         if (isTooMuch(growth, atMostElsewhere)) problems.push(described(growth, title));
     }
     assert.deepEqual(problems, []);
+  });
+
+  test("a workload reaches the policies that select one of its labels, not those of its whole namespace", () => {
+    const at = "shapes";
+    const ofApp = (n: number): readonly Raw[] =>
+      Array.from({ length: n }, (_, i) => {
+        const selector = { matchLabels: { app: `app-${i}` } };
+        const rule = { to: [{ operation: { methods: ["GET"], ports: ["9999"] } }] };
+        return [
+          deployment({ namespace: at, name: `w-${i}` }, `app-${i}`),
+          authorizationPolicy({ namespace: at, name: `a-${i}` }, { selector, rules: [rule] }),
+          manifest(
+            "security.istio.io/v1",
+            "PeerAuthentication",
+            { namespace: at, name: `p-${i}` },
+            { spec: { selector, portLevelMtls: { 9999: { mode: "STRICT" } } } },
+          ),
+          manifest(
+            "telemetry.istio.io/v1",
+            "Telemetry",
+            { namespace: at, name: `t-${i}` },
+            { spec: { selector: { matchLabels: { app: `misspelt-${i}` } } } },
+          ),
+        ];
+      }).flat();
+    const ambient = namespace(at, { "istio.io/dataplane-mode": "ambient" });
+    const old = deployment({ namespace: at, name: "w-0" }, "app-0");
+    const object = deployment({ namespace: at, name: "w-0" }, "misspelt-0", "v2");
+    const reached = [smaller, 2 * smaller].map((n) => {
+      const { mesh, change } = worldOf([ambient, ...ofApp(n)], { old, object });
+      const subjects = new Subjects([change], mesh, sideOf(overlay(mesh, [change])));
+      return ["authorization-policy-not-enforced-l7", "authorization-policy-port-unknown"]
+        .concat("peer-authentication-port-unknown", "selector-matches-nothing")
+        .map((id) => {
+          const rule = rules.find((one) => one.id === id);
+          assert.ok(rule !== undefined, id);
+          const found = [...subjects.of(rule)].filter((one) => one !== undefined);
+          return `${id}: ${found
+            .map(({ metadata }) => metadata.name)
+            .sort()
+            .join()}`;
+        });
+    });
+    assert.deepEqual(reached[1], reached[0]);
+    assert.deepEqual(reached[0], [
+      "authorization-policy-not-enforced-l7: a-0",
+      "authorization-policy-port-unknown: a-0",
+      "peer-authentication-port-unknown: p-0",
+      "selector-matches-nothing: a-0,p-0,t-0",
+    ]);
   });
 
   test("a rule that compares all workloads with each other breaks the law", () => {

@@ -113,6 +113,32 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n ReferenceGrants for Services of their own and n routes to others, and one grant goes",
+    world(n) {
+      const grant = (i: number): Raw =>
+        manifest(
+          "gateway.networking.k8s.io/v1beta1",
+          "ReferenceGrant",
+          { namespace: "shapes-backends", name: `g-${i}` },
+          {
+            spec: {
+              from: [{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: "shapes" }],
+              to: [{ group: "", kind: "Service", name: `s-${i}` }],
+            },
+          },
+        );
+      const route = (i: number): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named(`r-${i}`), {
+          spec: {
+            parentRefs: [{ name: "g" }],
+            rules: [{ backendRefs: [{ name: `s-${i}`, namespace: "shapes-backends", port: 80 }] }],
+          },
+        });
+      const last = grant(n);
+      return { objects: [...list(n, grant), ...list(n, route), route(n), last], change: { old: last } };
+    },
+  },
+  {
     title: "a route with n hosts for a Gateway with n listeners for others, and one that allows nobody",
     n: 12,
     most: 4.4,

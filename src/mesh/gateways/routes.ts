@@ -137,15 +137,17 @@ export const namespaceOfRoute = relation(
 );
 
 const grantKey = (kind: string, from: string, to: string) => `${kind} ${from} ${to}`;
+/** The key of grantsOfRoute for the grants of a namespace that count for a route. */
+export const grantKeyOf = ({ originKind, metadata }: KubernetesRoute, namespace: string): string =>
+  grantKey(originKind, metadata.namespace, namespace);
 
 /** A route of the Gateway API with a backend in another namespace, and the ReferenceGrants there for routes of its kind and namespace. */
 export const grantsOfRoute = relation(
   "grantsOfRoute",
   index("KubernetesRoute", (route) => {
-    const { originKind, metadata } = route;
     const namespaces = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
-    namespaces.delete(metadata.namespace);
-    return [...namespaces].map((namespace) => grantKey(originKind, metadata.namespace, namespace));
+    namespaces.delete(route.metadata.namespace);
+    return [...namespaces].map((namespace) => grantKeyOf(route, namespace));
   }),
   index("ReferenceGrant", ({ metadata, spec }) => {
     const from = spec.from.filter(({ group }) => group === gatewayGroup);
@@ -153,9 +155,21 @@ export const grantsOfRoute = relation(
   }),
 );
 
-/**
- * Whether a ReferenceGrant lets routes name this Service, given that it is for the kind and the namespace of the route
- * (Istio pilot/pkg/config/kube/gatewaycommon/references.go BackendAllowed).
- */
-export const grantsService = ({ spec }: ObjectOf<"ReferenceGrant">, name: string): boolean =>
-  spec.to.some((to) => to.group === "" && to.kind === "Service" && (to.name === undefined || to.name === name));
+/** ReferenceGrants for the same routes in one namespace. */
+export interface Granted {
+  readonly grants: readonly ObjectOf<"ReferenceGrant">[];
+  /** The names of the Services that some grant allows; undefined: all of them. */
+  readonly services: ReadonlySet<string> | undefined;
+}
+
+/** The Services that the grants with one key allow (Istio pilot/pkg/config/kube/gatewaycommon/references.go BackendAllowed). */
+export const grantedServices = fact("grantedServices", "key", [grantsOfRoute], (key, mesh): Granted => {
+  const grants = mesh.under(grantsOfRoute, [key]);
+  const services = new Set<string>();
+  for (const { group, kind, name } of grants.flatMap(({ spec }) => spec.to)) {
+    if (group !== "" || kind !== "Service") continue;
+    if (name === undefined) return { grants, services: undefined };
+    services.add(name);
+  }
+  return { grants, services };
+});

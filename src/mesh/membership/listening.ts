@@ -1,5 +1,7 @@
-import { fact } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
+import { captured } from "./captured.ts";
+import type { Namespace } from "./namespaces.ts";
 import { type Service, servicesOfNamespace } from "./services.ts";
 import type { Workload } from "./workloads.ts";
 
@@ -87,3 +89,29 @@ export const listening = fact(
   [servicesOfNamespace],
   (namespace, mesh) => new Listening(mesh.related(servicesOfNamespace, namespace)),
 );
+
+/** Workloads of one selector, with what is known of their ports. */
+export interface KnownPorts extends Known {
+  readonly workloads: readonly Workload[];
+}
+
+/**
+ * The ports of the workloads of a namespace that a policy selects, without proxies; undefined: it selects none, or one of
+ * them may listen anywhere, because containers are not required to declare their ports.
+ */
+export function portsOfSelected(
+  selector: Readonly<Record<string, string>>,
+  namespace: Namespace,
+  mesh: MeshView<typeof captured | typeof listening>,
+): KnownPorts | undefined {
+  const workloads = mesh.get(captured, namespace).workloads.selected(selector);
+  const known = mesh.get(listening, namespace).of(workloads);
+  return workloads.length === 0 || known.isOpen ? undefined : { ...known, workloads };
+}
+
+/** The parts of a problem with a policy for a port at which none of these workloads listens. */
+export const unknownPort = (port: number, { hints, services, workloads }: KnownPorts) => ({
+  message: `No workload that this policy selects is known to listen on port ${port}${hints.get(port) ?? ""}`,
+  related: services,
+  evidence: workloads,
+});

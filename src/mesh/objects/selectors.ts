@@ -4,6 +4,16 @@ export function selects(selector: Readonly<Record<string, string>>, labels: Read
   return true;
 }
 
+/** The labels that a policy of Istio selects workloads by; none: it selects all of its namespace. */
+export const matchLabelsOf = ({ spec: { selector } }: SelectingPolicy): Readonly<Record<string, string>> =>
+  selector?.matchLabels ?? noLabels;
+const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+interface SelectingPolicy {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> | undefined } | undefined;
+  };
+}
+
 /** Formats labels in a stable order: `app=api, version=v1`. */
 export const formatLabels = (labels: Readonly<Record<string, string>>): string =>
   Object.keys(labels)

@@ -1,18 +1,25 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, reachedBy, relation } from "../../view/view.ts";
 import { actionOf, type AuthorizationPolicy, isDryRun, targetRefsOf } from "../authorization/policies.ts";
 import { asksForHttp } from "../authorization/rules.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
 import { ambientAmong, captured } from "../membership/captured.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { isOwned, isProxy, namespaceOfWorkload, type Workload } from "../membership/workloads.ts";
+import {
+  isOwned,
+  isProxy,
+  namespaceOfWorkload,
+  type Workload,
+  workloadByLabel,
+  workloadsOfNamespace,
+} from "../membership/workloads.ts";
 import { namespaceByName, namespaceByNameAndRoot } from "../objects/indexes.ts";
+import { keysOfSelector } from "../objects/label-keys.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
-import { selects } from "../objects/selectors.ts";
+import { matchLabelsOf, selects } from "../objects/selectors.ts";
 
 type Labels = Readonly<Record<string, string>>;
-const noLabels: Labels = Object.freeze({});
 
 /** Whether a policy without targetRefs needs what ztunnel does not support: HTTP attributes, or an external provider. */
 const isBeyondZtunnel = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
@@ -21,6 +28,8 @@ const isBeyondZtunnel = (policy: AuthorizationPolicy, settings: MeshSettings): b
   targetRefsOf(policy).length === 0 &&
   actionOf(policy) !== "AUDIT" &&
   (actionOf(policy) === "CUSTOM" || policy.spec.rules.some(asksForHttp));
+
+const isWide = (policy: AuthorizationPolicy): boolean => Object.keys(matchLabelsOf(policy)).length === 0;
 
 /** Such a policy and its namespace. */
 const namespaceOfPolicyBeyondZtunnel = relation(
@@ -31,12 +40,28 @@ const namespaceOfPolicyBeyondZtunnel = relation(
   namespaceByName,
 );
 
+/** Such a policy with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearPolicyBeyondZtunnel = relation(
+  "workloadsNearPolicyBeyondZtunnel",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isBeyondZtunnel(policy, settings) ? keysOfSelector(policy.metadata.namespace, matchLabelsOf(policy)) : [],
+  ),
+  workloadByLabel,
+);
+/** Such a policy without a selector, and the workloads of its namespace. */
+const workloadsOfWidePolicyBeyondZtunnel = relation(
+  "workloadsOfWidePolicyBeyondZtunnel",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isWide(policy) && isBeyondZtunnel(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
+  workloadsOfNamespace.to,
+);
+
 /** Such a policy that applies to the whole mesh, and all namespaces. */
 const namespacesOfPolicyBeyondZtunnel = relation(
   "namespacesOfPolicyBeyondZtunnel",
   index("AuthorizationPolicy", (policy, settings) => {
-    const isWide = Object.keys(policy.spec.selector?.matchLabels ?? noLabels).length === 0;
-    const isMeshWide = isWide && policy.metadata.namespace === settings.rootNamespace;
+    const isMeshWide = isWide(policy) && policy.metadata.namespace === settings.rootNamespace;
     return isMeshWide && isBeyondZtunnel(policy, settings) ? [policy.metadata.namespace] : [];
   }),
   namespaceByNameAndRoot,
@@ -46,7 +71,7 @@ const namespacesOfPolicyBeyondZtunnel = relation(
 const workloadsOfPolicyBeyondZtunnel = relation(
   "workloadsOfPolicyBeyondZtunnel",
   index("AuthorizationPolicy", (policy, settings) => {
-    const [label] = Object.entries(policy.spec.selector?.matchLabels ?? {});
+    const [label] = Object.entries(matchLabelsOf(policy));
     const isMeshWide = policy.metadata.namespace === settings.rootNamespace;
     return label !== undefined && isMeshWide && isBeyondZtunnel(policy, settings) ? [labelKey(label)] : [];
   }),
@@ -78,13 +103,13 @@ export const scopeBeyondZtunnel = fact(
     namespaceOfPolicyBeyondZtunnel,
     namespacesOfPolicyBeyondZtunnel,
     workloadsOfPolicyBeyondZtunnel,
-    captured,
+    reachedBy(captured, [workloadsNearPolicyBeyondZtunnel, workloadsOfWidePolicyBeyondZtunnel]),
     namespaceOfWorkload,
   ],
   (policy, mesh): ZtunnelScope | undefined => {
     const [namespace] = mesh.related(namespaceOfPolicyBeyondZtunnel, policy);
     if (namespace === undefined) return undefined;
-    const labels = policy.spec.selector?.matchLabels ?? noLabels;
+    const labels = matchLabelsOf(policy);
     if (namespace.metadata.name === mesh.settings.rootNamespace) {
       const ambient =
         Object.keys(labels).length === 0

@@ -17,7 +17,7 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { type Reach, reachesOfRules, reachOf, widest } from "../../mesh/authorization/reach.ts";
+import { namesItsCallers, type Reach, reachesOfRules, reachOf, widest } from "../../mesh/authorization/reach.ts";
 import { type Enforcer, enforcers } from "../../mesh/authorization/rules.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -32,7 +32,9 @@ const namespaceOfOpenPolicy = relation(
   "namespaceOfOpenPolicy",
   index("AuthorizationPolicy", (policy, settings) => {
     const isOpen =
-      actionOf(policy) === "ALLOW" && enforcers.some((enforcer) => reachOf(policy, enforcer, settings) !== "some");
+      actionOf(policy) === "ALLOW" &&
+      !namesItsCallers(policy) &&
+      enforcers.some((enforcer) => reachOf(policy, enforcer, settings) !== "some");
     return isOpen && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
   }),
   namespaceByName,

@@ -2,19 +2,40 @@ import { defineRule } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { listening } from "../../mesh/membership/listening.ts";
+import { listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
+import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { index, relation } from "../../view/view.ts";
+import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
+import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, reachedBy, relation } from "../../view/view.ts";
+
+function isOfPorts(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
+  const isRead = isEnforced(policy, settings) && policy.metadata.namespace !== settings.rootNamespace;
+  return isRead && targetRefsOf(policy).length === 0 && portsOf(policy).length > 0;
+}
 
 /** A policy for workloads that names ports, and its namespace. */
 const namespaceOfPortPolicy = relation(
   "namespaceOfPortPolicy",
-  index("AuthorizationPolicy", (policy, settings) => {
-    const { namespace } = policy.metadata;
-    const isRead = isEnforced(policy, settings) && namespace !== settings.rootNamespace;
-    return isRead && targetRefsOf(policy).length === 0 && portsOf(policy).length > 0 ? [namespace] : [];
-  }),
+  index("AuthorizationPolicy", (policy, settings) => (isOfPorts(policy, settings) ? [policy.metadata.namespace] : [])),
   namespaceByName,
+);
+/** Such a policy with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearPortPolicy = relation(
+  "workloadsNearPortPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    isOfPorts(policy, settings) ? keysOfSelector(policy.metadata.namespace, matchLabelsOf(policy)) : [],
+  ),
+  workloadByLabel,
+);
+/** Such a policy without a selector, and the workloads of its namespace. */
+const workloadsOfWidePortPolicy = relation(
+  "workloadsOfWidePortPolicy",
+  index("AuthorizationPolicy", (policy, settings) =>
+    Object.keys(matchLabelsOf(policy)).length === 0 && isOfPorts(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
+  workloadsOfNamespace.to,
 );
 
 /** The ports in the rules of a policy, with their paths, without those of Istio's own proxies (150xx). */
@@ -41,7 +62,7 @@ function portsOf({ spec }: AuthorizationPolicy): readonly { readonly port: numbe
 export const authorizationPolicyPortUnknown = defineRule({
   id: "authorization-policy-port-unknown",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfPortPolicy, captured, listening],
+  reads: [namespaceOfPortPolicy, reachedBy(captured, [workloadsNearPortPolicy, workloadsOfWidePortPolicy]), listening],
   // Without workloads there is nothing to compare with.
   worksWithout: ["Service", "Workload"],
   mode: "warn",
@@ -64,18 +85,8 @@ export const authorizationPolicyPortUnknown = defineRule({
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfPortPolicy, policy);
     if (namespace === undefined) return;
-    const workloads = mesh.get(captured, namespace).workloads.selected(policy.spec.selector?.matchLabels ?? {});
-    const { ports, isOpen, services, hints } = mesh.get(listening, namespace).of(workloads);
-    // Containers are not required to declare their ports.
-    if (workloads.length === 0 || isOpen) return;
-    for (const { port, at } of portsOf(policy)) {
-      if (ports.has(port)) continue;
-      yield {
-        at,
-        message: `No workload that this policy selects is known to listen on port ${port}${hints.get(port) ?? ""}`,
-        related: services,
-        evidence: workloads,
-      };
-    }
+    const known = portsOfSelected(matchLabelsOf(policy), namespace, mesh);
+    if (known === undefined) return;
+    for (const { port, at } of portsOf(policy)) if (!known.ports.has(port)) yield { at, ...unknownPort(port, known) };
   },
 });

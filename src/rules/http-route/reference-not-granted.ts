@@ -1,11 +1,18 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { backendOf, backendsOf, grantsOfRoute, grantsService, isForClients } from "../../mesh/gateways/routes.ts";
+import {
+  backendOf,
+  backendsOf,
+  grantedServices,
+  grantKeyOf,
+  grantsOfRoute,
+  isForClients,
+} from "../../mesh/gateways/routes.ts";
 
 export const httpRouteReferenceNotGranted = defineRule({
   id: "http-route-reference-not-granted",
   subject: "KubernetesRoute",
-  reads: [grantsOfRoute],
+  reads: [grantsOfRoute, grantedServices],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
@@ -23,17 +30,16 @@ export const httpRouteReferenceNotGranted = defineRule({
 
   *check(route, mesh) {
     if (isForClients(route)) return;
-    const grants = mesh.related(grantsOfRoute, route);
     for (const { at, ref, isMirror } of backendsOf(route)) {
       const { kind, namespace, name } = backendOf(ref, route);
       if (kind !== "Service" || namespace === route.metadata.namespace) continue;
-      const here = grants.filter(({ metadata }) => metadata.namespace === namespace);
-      if (here.some((grant) => grantsService(grant, name))) continue;
+      const { grants, services } = mesh.get(grantedServices, grantKeyOf(route, namespace));
+      if (services === undefined || services.has(name)) continue;
       yield {
         at: [...at, "namespace"],
         message: `No ReferenceGrant in namespace ${namespace} lets ${route.originKind}s of namespace ${route.metadata.namespace} use Service ${name}: ${isMirror ? "requests are not mirrored" : "requests to it get 500"}`,
-        related: here,
-        evidence: here.length > 0 ? here : [absent("ReferenceGrant", namespace)],
+        related: grants,
+        evidence: grants.length > 0 ? grants : [absent("ReferenceGrant", namespace)],
         ...(mesh.knowsAll("ReferenceGrant") ? {} : { guess: "all ReferenceGrants" }),
       };
     }

@@ -1,26 +1,40 @@
 import { defineRule } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { listening } from "../../mesh/membership/listening.ts";
+import { listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
+import { workloadByLabel } from "../../mesh/membership/workloads.ts";
+import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { index, relation } from "../../view/view.ts";
+import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { index, reachedBy, relation } from "../../view/view.ts";
+
+function isOfPorts(policy: PeerAuthentication, settings: MeshSettings): boolean {
+  const hasPorts = !isWide(policy) && Object.keys(policy.spec.portLevelMtls).length > 0;
+  return hasPorts && isServed(policy, settings) && policy.metadata.namespace !== settings.rootNamespace;
+}
 
 /** A policy with a selector and modes of single ports, and its namespace. */
 const namespaceOfPolicyOfPorts = relation(
   "namespaceOfPolicyOfPorts",
-  index("PeerAuthentication", (policy, settings) => {
-    const isOfPorts = !isWide(policy) && Object.keys(policy.spec.portLevelMtls).length > 0;
-    const isRead = isServed(policy, settings) && policy.metadata.namespace !== settings.rootNamespace;
-    return isOfPorts && isRead ? [policy.metadata.namespace] : [];
-  }),
+  index("PeerAuthentication", (policy, settings) => (isOfPorts(policy, settings) ? [policy.metadata.namespace] : [])),
   namespaceByName,
+);
+/** Such a policy, and the workloads of its namespace that have one label of its selector. */
+const workloadsNearPolicyOfPorts = relation(
+  "workloadsNearPolicyOfPorts",
+  index("PeerAuthentication", (policy, settings) =>
+    isOfPorts(policy, settings) ? keysOfSelector(policy.metadata.namespace, matchLabelsOf(policy)) : [],
+  ),
+  workloadByLabel,
 );
 
 export const peerAuthenticationPortUnknown = defineRule({
   id: "peer-authentication-port-unknown",
   subject: "PeerAuthentication",
-  reads: [namespaceOfPolicyOfPorts, captured, listening],
+  reads: [namespaceOfPolicyOfPorts, reachedBy(captured, [workloadsNearPolicyOfPorts]), listening],
   worksWithout: ["Service"],
   mode: "warn",
   since: "0.1.0",
@@ -41,19 +55,10 @@ export const peerAuthenticationPortUnknown = defineRule({
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfPolicyOfPorts, policy);
     if (namespace === undefined) return;
-    const workloads = mesh.get(captured, namespace).workloads.selected(policy.spec.selector?.matchLabels ?? {});
-    const { ports, isOpen, services, hints } = mesh.get(listening, namespace).of(workloads);
-    // Containers are not required to declare their ports.
-    if (workloads.length === 0 || isOpen) return;
-    for (const port of portModes(policy).keys()) {
-      if (ports.has(port)) continue;
-      yield {
-        at: ["spec", "portLevelMtls", String(port)],
-        message: `No workload that this policy selects is known to listen on port ${port}${hints.get(port) ?? ""}`,
-        key: `port ${port}`,
-        related: services,
-        evidence: workloads,
-      };
-    }
+    const known = portsOfSelected(matchLabelsOf(policy), namespace, mesh);
+    if (known === undefined) return;
+    for (const port of portModes(policy).keys())
+      if (!known.ports.has(port))
+        yield { at: ["spec", "portLevelMtls", String(port)], key: `port ${port}`, ...unknownPort(port, known) };
   },
 });

@@ -4,14 +4,16 @@ import type { Kind } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
-import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
 import { gatewayApiGroup } from "../../mesh/objects/labels.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import { workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
-import { fact, index, type Index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, forWording, index, type Index, type MeshView, relation } from "../../view/view.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -36,17 +38,27 @@ function selectorOf(object: Scoped): Labels | undefined {
 }
 
 /**
- * Objects with a selector, by their namespace. In the root namespace, they select workloads of every namespace, and those of
- * the pods of a Gateway of the Gateway API are not in the view.
+ * The labels that an object selects in its own namespace alone; undefined: in the root namespace, it selects workloads of every
+ * namespace, and the pods of a Gateway of the Gateway API are not in the view.
  */
+function ownSelectorOf(object: Scoped, settings: MeshSettings): Labels | undefined {
+  const labels = selectorOf(object);
+  if (labels === undefined || !isServed(object, settings)) return undefined;
+  const isForGateways = Object.keys(labels).some((key) => key.startsWith(`${gatewayApiGroup}/`));
+  return object.metadata.namespace === settings.rootNamespace || isForGateways ? undefined : labels;
+}
+
+/** Objects with a selector, by their namespace. */
 const bySelectedNamespace = <K extends (typeof kinds)[number]>(kind: K): Index<K> =>
   index(kind, (one, settings) => {
     const object = one as Scoped;
-    const labels = selectorOf(object);
-    if (labels === undefined || !isServed(object, settings)) return [];
-    const { namespace } = object.metadata;
-    const isForGateways = Object.keys(labels).some((key) => key.startsWith(`${gatewayApiGroup}/`));
-    return namespace === settings.rootNamespace || isForGateways ? [] : [namespace];
+    return ownSelectorOf(object, settings) === undefined ? [] : [object.metadata.namespace];
+  });
+/** The same objects, by one label of their selectors. */
+const bySelectedLabel = <K extends (typeof kinds)[number]>(kind: K): Index<K> =>
+  index(kind, (one, settings) => {
+    const object = one as Scoped;
+    return keysOfSelector(object.metadata.namespace, ownSelectorOf(object, settings) ?? {});
   });
 
 /** An AuthorizationPolicy with a selector, and its namespace. */
@@ -91,6 +103,48 @@ const namespaceOfSelectingSidecar = relation(
   bySelectedNamespace("Sidecar"),
   namespaceByName,
 );
+/** An AuthorizationPolicy with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingAuthorizationPolicy = relation(
+  "workloadsNearSelectingAuthorizationPolicy",
+  bySelectedLabel("AuthorizationPolicy"),
+  workloadByLabel,
+);
+/** A PeerAuthentication with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingPeerAuthentication = relation(
+  "workloadsNearSelectingPeerAuthentication",
+  bySelectedLabel("PeerAuthentication"),
+  workloadByLabel,
+);
+/** A RequestAuthentication with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingRequestAuthentication = relation(
+  "workloadsNearSelectingRequestAuthentication",
+  bySelectedLabel("RequestAuthentication"),
+  workloadByLabel,
+);
+/** A Telemetry with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingTelemetry = relation(
+  "workloadsNearSelectingTelemetry",
+  bySelectedLabel("Telemetry"),
+  workloadByLabel,
+);
+/** A WasmPlugin with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingWasmPlugin = relation(
+  "workloadsNearSelectingWasmPlugin",
+  bySelectedLabel("WasmPlugin"),
+  workloadByLabel,
+);
+/** An EnvoyFilter with a workloadSelector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingEnvoyFilter = relation(
+  "workloadsNearSelectingEnvoyFilter",
+  bySelectedLabel("EnvoyFilter"),
+  workloadByLabel,
+);
+/** A Sidecar with a workloadSelector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingSidecar = relation(
+  "workloadsNearSelectingSidecar",
+  bySelectedLabel("Sidecar"),
+  workloadByLabel,
+);
 /** A namespace and its WorkloadEntries. */
 const workloadEntriesOfNamespace = relation(
   "workloadEntriesOfNamespace",
@@ -98,19 +152,28 @@ const workloadEntriesOfNamespace = relation(
   index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
 );
 
-/** The labels of everything in a namespace that runs, or may run outside of Kubernetes. */
-const labelsInNamespace = fact(
-  "labelsInNamespace",
-  "Namespace",
-  [workloadsOfNamespace, workloadEntriesOfNamespace],
-  (namespace, mesh): Labelled<Labels> =>
+/** The pods that have one label of a selector, by the key of this label. */
+const podsWithLabel = fact(
+  "podsWithLabel",
+  "key",
+  [workloadsNearSelectingAuthorizationPolicy],
+  (key, mesh): Labelled<Labels> =>
     new Labelled(
-      [
-        ...mesh.related(workloadsOfNamespace, namespace).map(({ pod }) => pod.labels),
-        ...mesh.related(workloadEntriesOfNamespace, namespace).map(labelsOfWorkloadEntry),
-      ],
+      mesh.under(workloadsNearSelectingAuthorizationPolicy, [key]).map(({ pod }) => pod.labels),
       (labels) => labels,
     ),
+);
+/** The labels of everything in a namespace that may run outside of Kubernetes. */
+const labelsOfEntries = fact(
+  "labelsOfEntries",
+  "Namespace",
+  [workloadEntriesOfNamespace],
+  (namespace, mesh): Labelled<Labels> =>
+    new Labelled(mesh.related(workloadEntriesOfNamespace, namespace).map(labelsOfWorkloadEntry), (labels) => labels),
+);
+/** Whether a namespace is known to have workloads. */
+const hasWorkloads = fact("hasWorkloads", "Namespace", [workloadsOfNamespace], ({ metadata }, mesh): boolean =>
+  mesh.hasUnder(workloadsOfNamespace, metadata.name),
 );
 
 const reads = [
@@ -121,7 +184,16 @@ const reads = [
   namespaceOfSelectingWasmPlugin,
   namespaceOfSelectingEnvoyFilter,
   namespaceOfSelectingSidecar,
-  labelsInNamespace,
+  workloadsNearSelectingAuthorizationPolicy,
+  workloadsNearSelectingPeerAuthentication,
+  workloadsNearSelectingRequestAuthentication,
+  workloadsNearSelectingTelemetry,
+  workloadsNearSelectingWasmPlugin,
+  workloadsNearSelectingEnvoyFilter,
+  workloadsNearSelectingSidecar,
+  podsWithLabel,
+  labelsOfEntries,
+  forWording(hasWorkloads),
   workloadsOfGateway,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -160,8 +232,7 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
   const labels = selectorOf(object);
   if (labels === undefined) return;
   for (const namespace of namespacesOf(object, mesh)) {
-    const known = mesh.get(labelsInNamespace, namespace);
-    if (isTerminating(namespace) || known.selected(labels).length > 0) continue;
+    if (isTerminating(namespace) || isSelecting(labels, namespace, mesh)) continue;
     const { name } = namespace.metadata;
     yield {
       at:
@@ -170,10 +241,19 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
           : ["spec", "selector"],
       message: `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`,
       evidence: [absent("Workload", name)],
-      ...(known.all.length === 0 ? { guess: `the workloads of namespace ${name}` } : {}),
+      ...(isPopulated(namespace, mesh) ? {} : { guess: `the workloads of namespace ${name}` }),
     };
   }
 }
+
+function isSelecting(labels: Labels, namespace: ObjectOf<"Namespace">, mesh: View): boolean {
+  const [key = ""] = keysOfSelector(namespace.metadata.name, labels);
+  if (mesh.get(podsWithLabel, key).selected(labels).length > 0) return true;
+  return mesh.get(labelsOfEntries, namespace).selected(labels).length > 0;
+}
+
+const isPopulated = (namespace: ObjectOf<"Namespace">, mesh: View): boolean =>
+  mesh.get(hasWorkloads, namespace) || mesh.get(labelsOfEntries, namespace).all.length > 0;
 
 function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace">[] {
   switch (object.kind) {

@@ -4,10 +4,10 @@ import fc from "fast-check";
 import { readObject } from "../../../src/kube/object.ts";
 import { coverageOf, isDeniedByDefault, noCoverage, together } from "../../../src/mesh/authorization/coverage.ts";
 import { actionOf, type AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
-import { matchedBy, type Reach, reachOf } from "../../../src/mesh/authorization/reach.ts";
-import type { Enforcer } from "../../../src/mesh/authorization/rules.ts";
+import { matchedBy, namesItsCallers, type Reach, reachOf } from "../../../src/mesh/authorization/reach.ts";
+import { type Enforcer, enforcers } from "../../../src/mesh/authorization/rules.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
-import { rawRules } from "./requests/arbitrary.ts";
+import { rawRules, settings } from "./requests/arbitrary.ts";
 import { isAllowed, type PlainRequest } from "./requests/interpreter.ts";
 
 const policyOf = (spec: object): AuthorizationPolicy =>
@@ -191,5 +191,41 @@ describe("policies together", () => {
       { numRuns: 2_000 },
     );
     assert.ok(open > 50, `${open}`);
+  });
+});
+
+describe("policies of which each rule names its callers", () => {
+  test("restrict everybody else, at every data plane", () => {
+    let [naming, open] = [0, 0];
+    const policies = fc.array(rawRules, { minLength: 1, maxLength: 2 }).map((rules) => policyOf({ rules }));
+    fc.assert(
+      fc.property(policies, settings, (policy, ofMesh) => {
+        const reaches = enforcers.map((enforcer) => reachOf(policy, enforcer, ofMesh));
+        if (reaches.some((one) => one !== "some")) open++;
+        if (!namesItsCallers(policy)) return;
+        naming++;
+        assert.deepEqual(
+          reaches,
+          enforcers.map(() => "some"),
+        );
+      }),
+      { numRuns: 3_000 },
+    );
+    assert.ok(naming > 30 && open > 100, `${naming} name their callers, and ${open} are open`);
+  });
+
+  test("an empty name and a wildcard are no names", () => {
+    const isNaming = (...rules: readonly object[]) => namesItsCallers(policyOf({ rules }));
+    assert.ok(
+      isNaming(from({ principals: ["cluster.local/ns/a/sa/b"] }), from({ namespaces: ["a"] }, { principals: ["c"] })),
+    );
+    for (const source of [
+      { principals: [""] },
+      { principals: ["a", "*"] },
+      { namespaces: ["a*"] },
+      { notPrincipals: ["a"] },
+    ])
+      assert.equal(isNaming(from({ principals: ["a"] }, source)), false, JSON.stringify(source));
+    assert.deepEqual([isNaming({}), isNaming(from({ principals: ["a"] }), {})], [false, false]);
   });
 });
