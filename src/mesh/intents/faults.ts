@@ -2,7 +2,14 @@ import type { Path } from "../../kube/read.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { formatCallerName } from "../requests/caller-names.ts";
-import { formatWrittenRequest, pathFault } from "../requests/written-requests.ts";
+import {
+  addressFault,
+  formatWrittenRequest,
+  hostFault,
+  pathFault,
+  principalFault,
+} from "../requests/written-requests.ts";
+import { isAboutSome } from "./conditions.ts";
 import { contradictionsIn } from "./contradictions.ts";
 import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
 import { formatEntry } from "./wording.ts";
@@ -98,16 +105,19 @@ function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<Int
 }
 
 function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
-  for (const field of ["paths", "notPaths"] as const)
-    for (const [i, path] of entry[field].entries()) {
-      const fault = pathFault(path);
-      if (fault !== undefined)
+  let isReadable = true;
+  for (const [fields, faultOf, what, fix] of valueFaults)
+    for (const field of fields)
+      for (const [i, value] of entry[field].entries()) {
+        const fault = faultOf(value);
+        if (fault === undefined) continue;
+        isReadable = false;
         yield {
           at: [...at, field, i],
-          message: `The path "${path}" matches no request as it is meant: ${fault}`,
-          fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
+          message: `The ${what} "${value}" matches no request as it is meant: ${fault}`,
+          fix,
         };
-    }
+      }
   for (const field of ["methods", "notMethods"] as const)
     for (const [i, method] of entry[field].entries())
       if (method !== method.toUpperCase())
@@ -116,6 +126,39 @@ function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefi
           message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
           fix: `Write ${method.toUpperCase()}.`,
         };
+  if (isReadable) yield* emptyFaults(entry, at);
+}
+
+const valueFaults = [
+  [
+    ["paths", "notPaths"],
+    pathFault,
+    "path",
+    "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
+  ],
+  [["hosts", "notHosts"], hostFault, "host", "Write the host as clients send it, or *.example for all below."],
+  [
+    ["requestPrincipals", "notRequestPrincipals"],
+    principalFault,
+    "token",
+    "Write issuer/subject, issuer/* for every token of an issuer, or * for any token.",
+  ],
+  [
+    ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"],
+    addressFault,
+    "address",
+    "Write an address or a CIDR block.",
+  ],
+] as const;
+
+/** An entry about no request would always be kept. */
+function* emptyFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
+  if (isAboutSome(entry) !== false) return;
+  yield {
+    at,
+    message: "No request meets all conditions of the entry, so it expects nothing",
+    fix: "Remove a condition that excludes what another one requires.",
+  };
 }
 
 function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator<IntentFault, undefined> {
