@@ -107,27 +107,34 @@ function printed(answer: Answer, { format }: CanOptions, { colour, columns }: Te
 }
 
 function writtenIn(options: CanOptions): WrittenRequests {
-  const { method = [], path = [], host = [], token = [], sourceIp = [], remoteIp = [] } = options;
-  for (const one of method) checked("--method", one, isMethod(one) ? undefined : "a method is a word such as GET");
-  for (const one of path) checked("--path", one, pathFault(one));
-  for (const one of host) checked("--host", one, hostFault(one));
-  for (const one of token) checked("--token", one, principalFault(one));
-  for (const one of sourceIp) checked("--source-ip", one, addressFault(one));
-  for (const one of remoteIp) checked("--remote-ip", one, addressFault(one));
+  const of = (field: keyof typeof faults): readonly string[] => options[field] ?? [];
+  for (const [field, { option, faultOf }] of Object.entries(faults))
+    for (const one of of(field as keyof typeof faults)) checked(option, one, faultOf(one));
   return {
-    methods: method,
-    paths: path,
-    hosts: host,
-    requestPrincipals: token,
-    ipBlocks: sourceIp,
-    remoteIpBlocks: remoteIp,
+    methods: of("method"),
+    paths: of("path"),
+    hosts: of("host"),
+    requestPrincipals: of("token"),
+    ipBlocks: of("sourceIp"),
+    remoteIpBlocks: of("remoteIp"),
     hasOnlyTheseHeaders: true,
     headers: pairsOf("--header", options.header),
     claims: pairsOf("--claim", options.claim),
   };
 }
 
-const isMethod = (text: string): boolean => /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text);
+const methodFault = (text: string): string | undefined =>
+  /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text) ? undefined : "a method is a word such as GET";
+
+/** What is wrong with a value of an option. */
+const faults = {
+  method: { option: "--method", faultOf: methodFault },
+  path: { option: "--path", faultOf: pathFault },
+  host: { option: "--host", faultOf: hostFault },
+  token: { option: "--token", faultOf: principalFault },
+  sourceIp: { option: "--source-ip", faultOf: addressFault },
+  remoteIp: { option: "--remote-ip", faultOf: addressFault },
+} as const;
 
 function checked(option: string, value: string, fault: string | undefined): void {
   if (fault !== undefined) throw new UsageError(`${option} ${JSON.stringify(value)}: ${fault}`);

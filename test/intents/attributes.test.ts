@@ -74,7 +74,7 @@ function saidOf(entry: Raw): readonly string[] {
   });
   const store = new MeshStore(meshSettingsOf(objects));
   for (const object of objects) store.set(object);
-  return [...audit(ofIntents, store, everyRule)].map((one) => ("message" in one ? one.message : String(one)));
+  return [...audit(ofIntents, store, everyRule)].map((one) => ("message" in one ? one.message : JSON.stringify(one)));
 }
 
 const admin = { requestPrincipals: ["https://users.example/*"], claims: { role: ["admin"] } };

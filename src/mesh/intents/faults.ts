@@ -105,19 +105,10 @@ function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<Int
 }
 
 function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
-  let isReadable = true;
-  for (const [fields, faultOf, what, fix] of valueFaults)
-    for (const field of fields)
-      for (const [i, value] of entry[field].entries()) {
-        const fault = faultOf(value);
-        if (fault === undefined) continue;
-        isReadable = false;
-        yield {
-          at: [...at, field, i],
-          message: `The ${what} "${value}" matches no request as it is meant: ${fault}`,
-          fix,
-        };
-      }
+  const ofValues = valueFaults.flatMap((one) =>
+    one.fields.flatMap((field) => [...faultsOfField(entry, field, one, at)]),
+  );
+  yield* ofValues;
   for (const field of ["methods", "notMethods"] as const)
     for (const [i, method] of entry[field].entries())
       if (method !== method.toUpperCase())
@@ -126,29 +117,51 @@ function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefi
           message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
           fix: `Write ${method.toUpperCase()}.`,
         };
-  if (isReadable) yield* emptyFaults(entry, at);
+  if (ofValues.length === 0) yield* emptyFaults(entry, at);
+}
+
+function* faultsOfField(
+  entry: Entry,
+  field: (typeof valueFaults)[number]["fields"][number],
+  { faultOf, what, fix }: Omit<(typeof valueFaults)[number], "fields">,
+  at: Path,
+): Generator<IntentFault, undefined> {
+  for (const [i, value] of entry[field].entries()) {
+    const fault = faultOf(value);
+    if (fault !== undefined)
+      yield {
+        at: [...at, field, i],
+        message: `The ${what} "${value}" matches no request as it is meant: ${fault}`,
+        fix,
+      };
+  }
 }
 
 const valueFaults = [
-  [
-    ["paths", "notPaths"],
-    pathFault,
-    "path",
-    "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
-  ],
-  [["hosts", "notHosts"], hostFault, "host", "Write the host as clients send it, or *.example for all below."],
-  [
-    ["requestPrincipals", "notRequestPrincipals"],
-    principalFault,
-    "token",
-    "Write issuer/subject, issuer/* for every token of an issuer, or * for any token.",
-  ],
-  [
-    ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"],
-    addressFault,
-    "address",
-    "Write an address or a CIDR block.",
-  ],
+  {
+    fields: ["paths", "notPaths"],
+    faultOf: pathFault,
+    what: "path",
+    fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
+  },
+  {
+    fields: ["hosts", "notHosts"],
+    faultOf: hostFault,
+    what: "host",
+    fix: "Write the host as clients send it, or *.example for all below.",
+  },
+  {
+    fields: ["requestPrincipals", "notRequestPrincipals"],
+    faultOf: principalFault,
+    what: "token",
+    fix: "Write issuer/subject, issuer/* for every token of an issuer, or * for any token.",
+  },
+  {
+    fields: ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"],
+    faultOf: addressFault,
+    what: "address",
+    fix: "Write an address or a CIDR block.",
+  },
 ] as const;
 
 /** An entry about no request would always be kept. */
