@@ -9,6 +9,12 @@ export class CostExceeded extends Error {
   }
 }
 
+/**
+ * The steps that one evaluation may take: about as long as a review may work without a pause. An object that etcd stores rarely
+ * has as many values.
+ */
+export const mostSteps = 20_000;
+
 interface Meter {
   readonly limit: number;
   left: number;

@@ -6,6 +6,7 @@ import type { Report } from "../report/report.ts";
 import { isSystemError } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { requireFormats } from "./report-output.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -44,8 +45,10 @@ async function reportAt(source: string, options: AuditOptions, terminal: Termina
   const written = writtenReport(source);
   if (written !== undefined) return { source, report: limited(written, options) };
   const policies = await policiesToAudit(options, terminal);
-  const files = await meshToAudit({ ...options, mesh: source }, terminal, policies);
-  return { source, report: limited(auditReport(files, policies, options).report, options) };
+  const mesh = { ...options, mesh: source };
+  const files = await meshToAudit(mesh, terminal, policies);
+  const { report } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
+  return { source, report: limited(report, options) };
 }
 
 /** Undefined if the path is not that of a JSON report. */

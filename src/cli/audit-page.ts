@@ -5,7 +5,7 @@ import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { htmlReport } from "../report/html.ts";
 import { reportOf } from "../report/report.ts";
-import { reportedRulings } from "../report/reported-finding.ts";
+import { type FirstSeenOf, reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
 import type { MeshStore } from "../view/store.ts";
 import { basisOf, countedByKind } from "./report-basis.ts";
@@ -23,6 +23,7 @@ class AuditPage {
   readonly #options: AuditPageOptions;
   readonly #mesh: () => MeshStore;
   #outcome: AuditOutcome | undefined;
+  #firstSeen: FirstSeenOf | undefined;
   #html: string | undefined;
 
   constructor(mesh: () => MeshStore, options: AuditPageOptions) {
@@ -30,8 +31,9 @@ class AuditPage {
     this.#options = options;
   }
 
-  readonly found = (outcome: AuditOutcome): void => {
+  readonly found = (outcome: AuditOutcome, firstSeen: FirstSeenOf): void => {
     this.#outcome = outcome;
+    this.#firstSeen = firstSeen;
     this.#html = undefined;
   };
 
@@ -54,7 +56,7 @@ class AuditPage {
     });
     const report = reportOf({
       basis: { ...basis, time: new Date(atMs).toISOString() },
-      ...reportedRulings(rulings, places, docsUrl),
+      ...reportedRulings(rulings, { places, docsUrl, firstSeen: this.#firstSeen }),
       skipped: left,
       errors: errors.map((error) => failedRule(error, places)),
       objects: allKinds.reduce((sum, kind) => sum + mesh.count(kind), 0),

@@ -5,7 +5,7 @@ import { allKinds } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
 import { filtered } from "../report/filter.ts";
 import { type Report, reportOf } from "../report/report.ts";
-import { reportedRulings } from "../report/reported-finding.ts";
+import { type FirstSeenOf, reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { suggestion } from "../text/nearest.ts";
@@ -74,6 +74,7 @@ export function auditReport(
   files: MeshFromFiles,
   policies: Policies,
   { profile, docsUrl, settingsFile }: Pick<AuditOptions, "profile" | "docsUrl" | "settingsFile">,
+  firstSeen?: FirstSeenOf,
 ): { readonly report: Report; readonly rulings: readonly Ruling[] } {
   const selection = selectionOf(policies);
   const inForce = rulesInForce(rules, policies);
@@ -94,7 +95,7 @@ export function auditReport(
       objects: countedByKind(...allKinds.map((kind) => files.mesh.all(kind))),
       skipped: new Set(left.map(({ rule }) => rule)),
     }),
-    ...reportedRulings(asStored, places, docsUrl),
+    ...reportedRulings(asStored, { places, docsUrl, firstSeen }),
     skipped: left,
     errors: failed.map((error) => failedRule(error, places)),
     objects: allKinds.reduce((sum, kind) => sum + files.mesh.count(kind), 0),

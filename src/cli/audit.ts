@@ -3,6 +3,7 @@ import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { auditDifference } from "./audit-difference.ts";
+import { firstSeenIn } from "./remembered-findings.ts";
 import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
@@ -70,7 +71,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const policies = await policiesToAudit(options, terminal);
   requireKnown(options, policies);
   const files = await meshToAudit(mesh, terminal, policies);
-  const { report: whole, rulings } = auditReport(files, policies, options);
+  const { report: whole, rulings } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
   const report = limited(whole, options);
   writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
   for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);

@@ -9,6 +9,7 @@ import type { ReadinessCheck } from "../http/readiness.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Policies } from "../policy/policies.ts";
 import { rules } from "../rules/index.ts";
+import type { FirstSeenOf } from "../report/reported-finding.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -40,8 +41,8 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly election: Election | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called with each outcome, before it is published; publishing waits for it. */
-  readonly found?: ((outcome: AuditOutcome, turn: Turn) => void | Promise<void>) | undefined;
+  /** Called with each outcome, when it is known since when there are its findings. The next audit waits for it. */
+  readonly found?: ((outcome: AuditOutcome, firstSeen: FirstSeenOf, turn: Turn) => void | Promise<void>) | undefined;
 }
 
 /** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
@@ -107,8 +108,8 @@ class Term {
         intervalMs: auditInterval * 1_000,
         pause: () => sleep(auditRestMs),
         async publish(outcome, turn) {
-          await found?.(outcome, turn);
-          return publisher.publish(outcome, turn);
+          await publisher.publish(outcome, turn);
+          await found?.(outcome, publisher.firstSeen, turn);
         },
       },
       signal,

@@ -35,8 +35,8 @@ export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWork
     metrics,
     election,
     policies: () => policies.current(),
-    async found(outcome, turn) {
-      await parts.found?.(outcome, turn);
+    async found(outcome, firstSeen, turn) {
+      await parts.found?.(outcome, firstSeen, turn);
       statuses?.audited(outcome.rulings.flatMap(({ exception }) => exception ?? []));
       await intents?.audited(outcome, turn);
     },

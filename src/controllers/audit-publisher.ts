@@ -5,13 +5,13 @@ import type { Mesh } from "../view/view.ts";
 import { type AuditedFinding, auditedFindings } from "./audited-findings.ts";
 import type { AuditOutcome, AuditTrigger, Turn } from "./background-audit.ts";
 import { eventsOfFindings } from "./finding-events.ts";
-import { FirstSeen } from "./first-seen.ts";
+import { FirstSeen, type RememberedResult, timeOf } from "./first-seen.ts";
 import { type ReportContent, reportsOf } from "./policy-reports.ts";
 import { ReportWriter, type ReportWriterOptions } from "./report-writer.ts";
 
 export interface AuditPublisherOptions {
   /** Undefined: no reports are written. */
-  readonly reports: Omit<ReportWriterOptions, "learn" | "log" | "counted"> | undefined;
+  readonly reports: Omit<ReportWriterOptions, "learn" | "read" | "log" | "counted"> | undefined;
   readonly tell: (events: readonly ObjectEvent[]) => void;
   /** Returns the URL of a rule's page. */
   readonly pageOf: (ruleId: string) => string;
@@ -37,9 +37,11 @@ export class AuditPublisher {
   constructor(options: AuditPublisherOptions, signal: AbortSignal) {
     const { reports, metrics, log, wallMs = () => Date.now() } = options;
     this.#options = options;
-    const learn = (id: string, seconds: number) => this.#firstSeen.learn(id, seconds, wallMs());
+    const learn = (result: RememberedResult) => this.#firstSeen.learn(result, wallMs());
+    const read = (isKept: boolean) => this.#firstSeen.read(isKept);
     const counted = metrics.reportWrite;
-    this.#writer = reports && new ReportWriter({ ...reports, learn, counted, log }, signal);
+    this.#writer = reports && new ReportWriter({ ...reports, learn, read, counted, log }, signal);
+    if (reports === undefined) read(false);
     signal.addEventListener("abort", () => metrics.auditEnded(), { once: true });
   }
 
@@ -49,7 +51,7 @@ export class AuditPublisher {
     this.#isStarted = true;
     const isInformed = this.#firstSeen.isInformed;
     const added = this.#firstSeen.update(
-      findings.map(({ id }) => id),
+      findings.map(({ id, ruling, namespace }) => ({ id, rule: ruling.finding.rule.id, namespace })),
       outcome.atMs,
     );
     const news = findings.filter(({ id }) => added.has(id));
@@ -58,6 +60,12 @@ export class AuditPublisher {
     this.#count(outcome, findings);
     this.#log(outcome, findings, news.length);
   }
+
+  /** When a finding was first seen, in RFC 3339; undefined: it was there before this replica audited, or is not there. */
+  readonly firstSeen = (fingerprint: string): string | undefined => {
+    const seen = this.#firstSeen.of(fingerprint);
+    return seen?.isExact === true ? timeOf(seen.seconds) : undefined;
+  };
 
   /** Resolves when no report is being written any more. */
   async idle(): Promise<void> {

@@ -7,6 +7,7 @@ import type { AnyObject } from "../kube/object.ts";
 import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import type { AuditedFinding } from "./audited-findings.ts";
+import { type Seen, timeOf } from "./first-seen.ts";
 
 type ResultKind = "fail" | "warn" | "error" | "skip";
 
@@ -23,7 +24,7 @@ export interface ReportResult {
   readonly message: string;
   readonly resources?: readonly object[];
   readonly properties: Readonly<Record<string, string>>;
-  /** When the finding was first seen. */
+  /** When the finding was first seen; without the property `firstSeen`, it was there before. */
   readonly timestamp?: { readonly seconds: number; readonly nanos: number };
 }
 
@@ -55,8 +56,7 @@ const mostReports = 4;
 export interface ReportInput {
   readonly findings: readonly AuditedFinding[];
   readonly errors: readonly RuleError[];
-  /** In seconds since 1970. */
-  readonly firstSeen: (id: string) => number | undefined;
+  readonly firstSeen: (id: string) => Seen | undefined;
   /** Whether the namespace can have a report: it exists and is not being deleted. */
   readonly isOpen: (namespace: string) => boolean;
   readonly pageOf: (ruleId: string) => string;
@@ -87,7 +87,7 @@ export function* reportsOf(input: ReportInput): Generator<void, readonly ReportC
 function resultOf({ id, ruling, mode }: AuditedFinding, { firstSeen, pageOf }: ReportInput): ReportResult {
   const { finding, exception } = ruling;
   const { rule, subject, message } = finding;
-  const seconds = firstSeen(id);
+  const seen = firstSeen(id);
   const result = exception !== undefined ? "skip" : mode === "deny" ? "fail" : "warn";
   return {
     ...headOf(rule),
@@ -99,11 +99,11 @@ function resultOf({ id, ruling, mode }: AuditedFinding, { firstSeen, pageOf }: R
     properties: {
       resultID: id,
       mode,
-      ...(seconds === undefined ? {} : { firstSeen: new Date(seconds * 1_000).toISOString().replace(".000Z", "Z") }),
+      ...(seen?.isExact === true ? { firstSeen: timeOf(seen.seconds) } : {}),
       ...reasonsOf(ruling),
       docs: pageOf(rule.id),
     },
-    ...(seconds === undefined ? {} : { timestamp: { seconds, nanos: 0 } }),
+    ...(seen === undefined ? {} : { timestamp: { seconds: seen.seconds, nanos: 0 } }),
   };
 }
 

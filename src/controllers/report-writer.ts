@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
-import { member } from "../kube/read.ts";
 import { ClusterError, requestError } from "../sources/cluster/cluster-error.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { backoffMs, type Pace, pause, systemPace } from "../sources/cluster/pace.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { RememberedResult } from "./first-seen.ts";
 import { type KubeObject, ObjectClient, type Resource } from "./objects.ts";
 import { managedBy, type ReportContent, source } from "./policy-reports.ts";
 import {
@@ -14,6 +14,7 @@ import {
   servedGroups,
   type Tell,
 } from "./report-groups.ts";
+import { isOwnReport, rememberedIn, storedReports } from "./stored-reports.ts";
 
 export type WriteResult = "written" | "deleted" | "conflict" | "failed";
 
@@ -22,8 +23,10 @@ export interface ReportWriterOptions {
   readonly choice: ReportChoice;
   /** The name of the ValidatingWebhookConfiguration that owns the reports, so that they go when Meshward is uninstalled. */
   readonly owner: string;
-  /** Tells of each result in reports that are there, with the time at which it was first seen, in seconds since 1970. */
-  readonly learn: (id: string, seconds: number) => void;
+  /** Tells of each result in reports that are there. */
+  readonly learn: (result: RememberedResult) => void;
+  /** Tells that all of them were read, and whether the cluster has definitions of reports that this writer writes. */
+  readonly read: (isKept: boolean) => void;
   readonly counted?: (group: ReportGroup, result: WriteResult, bytes: number) => void;
   readonly log: Log;
   readonly pace?: Pace;
@@ -145,29 +148,13 @@ export class ReportWriter {
     this.#owner = await ownerReference(owner, connection, tell);
     const stored = new Map<string, Stored>();
     for (const group of served)
-      for (const object of await this.#reports(group)) {
+      for (const object of await storedReports(connection, group)) {
         stored.set(keyOf(group, object.metadata), { group, object });
-        this.#learn(object);
+        for (const result of rememberedIn(object)) this.#options.learn(result);
       }
+    this.#options.read(this.#groups.length > 0);
     this.#stored = stored;
     return stored;
-  }
-
-  async #reports(group: ReportGroup): Promise<readonly KubeObject[]> {
-    const { namespaced, cluster } = definitions[group];
-    const selector = { labelSelector: selectorOf(managedBy) };
-    const ofNamespaces = await this.#client(namespaced).list({}, selector);
-    const ofCluster = await this.#client(cluster).list({}, selector);
-    return [...ofNamespaces.items, ...ofCluster.items].filter(isOwn);
-  }
-
-  #learn(report: KubeObject): void {
-    const results = report["results"];
-    for (const result of Array.isArray(results) ? (results as readonly unknown[]) : []) {
-      const id = member(member(result, "properties"), "resultID");
-      const seconds = member(member(result, "timestamp"), "seconds");
-      if (typeof id === "string" && typeof seconds === "number") this.#options.learn(id, seconds);
-    }
   }
 
   /** Returns whether everything could be written. */
@@ -207,7 +194,7 @@ export class ReportWriter {
     } catch (error) {
       if (!(error instanceof ClusterError) || error.fault !== "exists") throw error;
       const there = await client.get(namespace === undefined ? { name } : { namespace, name }, { signal });
-      if (isOwn(there)) throw error;
+      if (isOwnReport(there)) throw error;
       throw new ClusterError(
         "invalid",
         `${client.resource.kind} ${namespace === undefined ? name : `${namespace}/${name}`} exists and has not the label app.kubernetes.io/managed-by=meshward, so it is left alone; delete or rename it`,
@@ -333,16 +320,8 @@ async function ownerReference(name: string, connection: ClusterConnection, tell:
   }
 }
 
-const isOwn = ({ metadata }: KubeObject): boolean =>
-  Object.entries(managedBy).every(([key, value]) => metadata.labels?.[key] === value);
-
 const keyOf = (group: ReportGroup, { namespace = "", name }: { namespace?: string; name: string }): string =>
   `${group} ${namespace}/${name}`;
-
-const selectorOf = (labels: Readonly<Record<string, string>>): string =>
-  Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(",");
 
 /** Whether a report has what it should have. Other fields belong to others. */
 function isSame(there: KubeObject, next: KubeObject): boolean {

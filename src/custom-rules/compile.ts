@@ -1,4 +1,4 @@
-import { metered } from "../cel/cost.ts";
+import { metered, mostSteps } from "../cel/cost.ts";
 import { celMapOf, celValueOf } from "../cel/values.ts";
 import type { ExpressionProblem, Variables } from "../cel/program.ts";
 import type { Evidence } from "../engine/evidence.ts";
@@ -16,12 +16,6 @@ import { type CompiledExpression, compileExpression, type ExpressionContext } fr
 import { kindNamed, type NamedKind } from "./kinds.ts";
 import { answering, type Asking, type MeshFunction } from "./mesh-functions.ts";
 import { type Reach, reachOf } from "./reach.ts";
-
-/**
- * The steps that one evaluation may take (see cel/cost.ts): about as long as a review may work without a pause. An object that
- * etcd stores rarely has as many values.
- */
-const mostSteps = 20_000;
 
 /** Makes a rule of the engine of each rule that a policy defines. */
 export const defineCustomRules: DefineRules = (policy, specs) => {

@@ -1,10 +1,12 @@
 import { type CheckedCall, checkExpression, constantText } from "../cel/check.ts";
 import type { ExpressionType } from "../cel/expression-types.ts";
 import { mapOf, shownType, types } from "../cel/expression-types.ts";
+import { costProblem } from "../cel/estimated-cost.ts";
 import {
   CelLanguage,
   type Expression,
   type ExpressionProblem,
+  type ParsedExpression,
   parseExpression,
   partsOf,
   type Program,
@@ -66,11 +68,21 @@ export function compileExpression(
       });
   }
   if (problems.size > 0) return [...problems.values()].sort((a, b) => a.line - b.line || a.column - b.column);
+  const cost = costProblem(parsed.root);
+  if (cost !== undefined) return [{ message: cost, line: 1, column: 1 }];
+  return planned(parsed, { variables, functions });
+}
+
+/** What can be evaluated. Planning changes the expression, so its constants are read before. */
+function planned(
+  parsed: ParsedExpression,
+  needs: Pick<CompiledExpression, "variables" | "functions">,
+): CompiledExpression | readonly ExpressionProblem[] {
   const constants = [...textsIn(parsed.root)].filter(
     (one) => one.length <= 253 && /^[a-z0-9*]([-a-z0-9.]*)$/.test(one),
   );
   try {
-    return { text, program: language.program(parsed), variables, functions, constants };
+    return { text: parsed.text, program: language.program(parsed), ...needs, constants };
   } catch (error) {
     return [{ message: error instanceof Error ? error.message : String(error), line: 1, column: 1 }];
   }

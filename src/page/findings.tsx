@@ -126,7 +126,7 @@ function Finding({ finding, rule }: { finding: PageFinding; rule: ReportedRule |
 }
 
 function Details({ finding, rule }: { finding: PageFinding; rule: ReportedRule | undefined }) {
-  const { place, lines, lowered, related, exception, fix } = finding;
+  const { place, lines, lowered, related, exception, fix, firstSeen } = finding;
   return (
     <div class="details">
       {place && <p class="place">{place}</p>}
@@ -138,6 +138,8 @@ function Details({ finding, rule }: { finding: PageFinding; rule: ReportedRule |
         <dd>{rule?.why}</dd>
         <dt>Fix</dt>
         <dd>{fix ?? rule?.fix}</dd>
+        <dt>First seen</dt>
+        <dd>{firstSeen === undefined ? "not known" : <time dateTime={firstSeen}>{firstSeen}</time>}</dd>
       </dl>
       {related && <Related objects={related} />}
       <RuleLink rule={rule} />

@@ -38,7 +38,9 @@ export function impossibleNames(raw: unknown): readonly SchemaProblem[] {
   const metadata = member(raw, "metadata");
   return [
     ...inNames([member(metadata, "name")], ["metadata", "name"], objectName, false),
-    ...inNames([member(metadata, "namespace")], ["metadata", "namespace"], namespaceName, false),
+    ...(member(raw, "kind") === "MeshwardPolicy"
+      ? inNoNamespace(member(metadata, "namespace"))
+      : inNames([member(metadata, "namespace")], ["metadata", "namespace"], namespaceName, false)),
     ...inWhere(member(match, "namespaces"), ["spec", "match", "namespaces"], namespaceName),
     ...inWhere(member(match, "objects"), ["spec", "match", "objects"], objectName),
     ...inWhere(member(spec, "protectedNamespaces"), ["spec", "protectedNamespaces"], namespaceName),
@@ -52,6 +54,17 @@ export function impossibleNames(raw: unknown): readonly SchemaProblem[] {
     ),
   ];
 }
+
+/** The API server drops it without a word, and whoever wrote it believes that the policy is limited. */
+const inNoNamespace = (namespace: unknown): readonly SchemaProblem[] =>
+  typeof namespace !== "string" || namespace === ""
+    ? []
+    : [
+        problem(
+          ["metadata", "namespace"],
+          `a MeshwardPolicy is in no namespace and applies to the whole cluster; remove ${JSON.stringify(namespace)}, and limit the policy with spec.match.namespaces.names`,
+        ),
+      ];
 
 const inWhere = (where: unknown, at: Path, syntax: Syntax): readonly SchemaProblem[] => [
   ...inNames(member(where, "names"), [...at, "names"], syntax),

@@ -3,6 +3,7 @@ import { formatPath } from "../kube/field-path.ts";
 import { describe, isObject, type Path } from "../kube/read.ts";
 import { suggestion } from "../text/nearest.ts";
 import { scalarAdvice } from "../kube/yaml-scalars.ts";
+import { globs } from "../text/globs.ts";
 import { listed } from "../text/phrases.ts";
 import { titles } from "./schema.ts";
 
@@ -177,5 +178,16 @@ function wrongChoice(found: unknown, allowed: readonly string[], { title }: Sche
     return `there is no tag ${describe(found)}${hint === "" ? `; the tags are ${allowed.join(", ")}` : hint}`;
   if (title === titles.kind) return `no rule reads objects of kind ${describe(found)}${hint}`;
   if (title !== titles.rule) return `expected one of ${allowed.join(", ")}, found ${describe(found)}${hint}`;
+  if (typeof found === "string" && found.includes("*")) return globOfRules(found, allowed);
   return `there is no rule ${describe(found)}${hint === "" ? "; `meshward rules` lists them" : hint}`;
 }
+
+/** An exception names rules one by one, so that a new rule is never accepted before anybody has seen what it finds. */
+function globOfRules(glob: string, ids: readonly string[]): string {
+  const { matches } = globs([glob]);
+  const selected = ids.filter(matches);
+  const isSome = selected.length > 0 && selected.length <= mostRulesShown;
+  const which = isSome ? `name ${listed(selected, "or")}` : "`meshward rules` lists them";
+  return `${describe(glob)} is no id: an exception names each of its rules, without *; ${which}`;
+}
+const mostRulesShown = 8;

@@ -22,7 +22,11 @@ function textDifference(difference: ReportDifference, { page }: Destination): st
   const { appeared, fixed, changed, notCompared, notes } = difference;
   const item = (sign: string, finding: ReportedFinding, mode: string) => [
     hanging(`  ${sign} `, shown(`${mode}  ${shownObject(finding.object)}: ${finding.message}`), page),
-    hanging("      ", shown([finding.path, finding.rule].filter((part) => part !== "").join("  ")), page),
+    hanging(
+      "      ",
+      shown([finding.path, finding.rule, ...seen(finding)].filter((part) => part !== "").join("  ")),
+      page,
+    ),
   ];
   const sections = [
     ["appeared", appeared.flatMap((finding) => item("+", finding, finding.mode))],
@@ -39,7 +43,7 @@ function markdownDifference(difference: ReportDifference): string {
   const { appeared, fixed, changed, notCompared, notes } = difference;
   const item = (finding: ReportedFinding, mode: string) => {
     const path = finding.path === "" ? "" : ` ${markdownCode(finding.path)}`;
-    return `- ${mode}: **${markdownLine(shownObject(finding.object))}**${path}  \n  ${markdownLine(finding.message)} (${markdownCode(finding.rule)})`;
+    return `- ${mode}: **${markdownLine(shownObject(finding.object))}**${path}  \n  ${markdownLine(finding.message)} (${[markdownCode(finding.rule), ...seen(finding)].join(", ")})`;
   };
   const worse = appeared.filter(({ mode }) => mode === "deny").length;
   const sign = worse > 0 ? "❌" : appeared.length > 0 ? "⚠️" : "✅";
@@ -67,6 +71,10 @@ function markdownDifference(difference: ReportDifference): string {
     },
   ]);
 }
+
+/** Of what was fixed, it says how long it was there. */
+const seen = ({ firstSeen }: ReportedFinding): readonly string[] =>
+  firstSeen === undefined ? [] : [`first seen ${firstSeen}`];
 
 const notComparedLine = ({ rule, in: which, reason }: ReportDifference["notCompared"][number]): string =>
   `${rule} (skipped in the ${which} report: ${reason})`;

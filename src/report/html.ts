@@ -79,7 +79,7 @@ function pageFinding(
   rules: readonly ReportedRule[],
   sources: Sources,
 ): PageFinding {
-  const { rule, fingerprint, mode, object, path, message, fix, related } = finding;
+  const { rule, fingerprint, firstSeen, mode, object, path, message, fix, related } = finding;
   const lowered = loweredBecause(finding);
   const isOwnFix = rules.find(({ id }) => id === rule)?.fix !== fix;
   return {
@@ -95,6 +95,7 @@ function pageFinding(
     ...(lowered === undefined ? {} : { lowered: shown(lowered) }),
     ...(related.length === 0 ? {} : { related: related.map((one) => shown(shownObject(one))) }),
     ...placeOf(finding, sources),
+    ...(firstSeen === undefined ? {} : { firstSeen: shown(firstSeen) }),
     ...("exception" in finding ? { exception: finding.exception } : {}),
   };
 }

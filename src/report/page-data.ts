@@ -32,6 +32,8 @@ export interface PageFinding {
   readonly place?: string;
   readonly lines?: readonly ManifestLine[];
   readonly exception?: AcceptedFinding["exception"];
+  /** In RFC 3339 and UTC; absent: not known. */
+  readonly firstSeen?: string;
 }
 
 /** A line of the manifest. */

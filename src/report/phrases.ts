@@ -14,7 +14,8 @@ export function loweredBecause({ mode, lowered }: ReportedFinding): string | und
 }
 
 /** What a policy adds to a finding. */
-export const additionsOf = ({ note, runbook }: ReportedFinding): readonly string[] => [
+export const additionsOf = ({ note, runbook, firstSeen }: ReportedFinding): readonly string[] => [
+  ...(firstSeen === undefined ? [] : [`First seen: ${firstSeen}`]),
   ...(note === undefined ? [] : [`Note: ${note}`]),
   ...(runbook === undefined ? [] : [`Runbook: ${runbook}`]),
 ];

@@ -37,6 +37,11 @@ export interface ReportedFinding {
    * object have findings of the same fingerprint.
    */
   readonly fingerprint: string;
+  /**
+   * When a background audit first saw it, in RFC 3339 and UTC. Absent if nobody knows: of files and captures, and without
+   * reports in the cluster.
+   */
+  readonly firstSeen?: string;
   readonly mode: Exclude<Mode, "off">;
   /** Each step that lowered the mode, in order, with its reason. */
   readonly lowered: readonly {

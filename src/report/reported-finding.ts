@@ -23,11 +23,20 @@ export interface Places {
   isChangeable(object: AnyObject): boolean;
 }
 
+/** When a finding was first seen, in RFC 3339, by its fingerprint; undefined: nobody knows. */
+export type FirstSeenOf = (fingerprint: string) => string | undefined;
+
+interface Reporting {
+  readonly places: Places;
+  readonly docsUrl: string;
+  /** Absent: only who audits a mesh again and again knows. */
+  readonly firstSeen?: FirstSeenOf | undefined;
+}
+
 /** The entries of a report for rulings: findings, those that an exception accepts, and the rules of both. */
 export function reportedRulings(
   rulings: readonly Ruling[],
-  places: Places,
-  docsUrl: string,
+  reporting: Reporting,
 ): Pick<Report, "findings" | "accepted" | "rules"> {
   const findings: ReportedFinding[] = [];
   const accepted: AcceptedFinding[] = [];
@@ -37,7 +46,7 @@ export function reportedRulings(
     const shown = mode === "off" ? lowered.findLast(({ step }) => step === "exception")?.from : mode;
     if (shown === undefined || shown === "off") continue;
     rules.set(finding.rule.id, finding.rule);
-    const reported = reportedFinding(ruling, shown, { places, docsUrl });
+    const reported = reportedFinding(ruling, shown, reporting);
     if (mode !== "off") findings.push(reported);
     else if (exception !== undefined) {
       const { namespace, name, reason, owner, ticket, expiresAt } = exception;
@@ -45,19 +54,22 @@ export function reportedRulings(
       accepted.push({ ...reported, exception: by });
     }
   }
-  const ofFindings = [...rules.values()].map((rule) => reportedRule(rule, docsUrl));
+  const ofFindings = [...rules.values()].map((rule) => reportedRule(rule, reporting.docsUrl));
   return { findings, accepted, rules: ofFindings.sort((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
 function reportedFinding(
   { finding, lowered }: Ruling,
   mode: ReportedFinding["mode"],
-  { places, docsUrl }: { readonly places: Places; readonly docsUrl: string },
+  { places, docsUrl, firstSeen }: Reporting,
 ): ReportedFinding {
   const { rule, subject, at, message, introduced, setting, related = [] } = finding;
+  const fingerprint = fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: finding.key ?? message });
+  const seen = firstSeen?.(fingerprint);
   return {
     rule: rule.id,
-    fingerprint: fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: finding.key ?? message }),
+    fingerprint,
+    ...(seen === undefined ? {} : { firstSeen: seen }),
     mode,
     lowered: lowered.map(({ step, from, to, reason }) => ({ step, from, to, reason })),
     introduced,

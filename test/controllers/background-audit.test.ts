@@ -9,6 +9,7 @@ import { readAny } from "../../src/kube/object.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import type { Policies } from "../../src/policy/policies.ts";
+import { reportedRulings } from "../../src/report/reported-finding.ts";
 import { rules } from "../../src/rules/index.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics, type Metrics } from "../../src/telemetry/metrics.ts";
@@ -43,6 +44,7 @@ interface Replica {
   readonly events: ObjectEvent[];
   readonly lines: Raw[];
   readonly metrics: Metrics;
+  firstSeen: (fingerprint: string) => string | undefined;
   /** Of its clock, in milliseconds. */
   offsetMs: number;
   fail: ((request: SeenRequest) => void) | undefined;
@@ -69,6 +71,7 @@ function world(context: TestContext, served: Served = both) {
       events: [],
       lines,
       metrics,
+      firstSeen: () => undefined,
       offsetMs: 0,
       fail: undefined,
       stop: () => Promise.resolve(),
@@ -100,6 +103,7 @@ function world(context: TestContext, served: Served = both) {
       },
       abort.signal,
     );
+    replica.firstSeen = publisher.firstSeen;
     const running = auditInBackground(
       {
         mesh: () => mesh,
@@ -263,6 +267,89 @@ test("the time at which a finding was first seen survives a restart, another lea
   join();
   await pass(2);
   assert.equal(writes(cluster), after, "and nobody changes it back");
+});
+
+/** The fingerprints of the findings of a rule in the last audit, by the name of their object. */
+function fingerprintsOf({ outcomes }: Replica, rule: string): ReadonlyMap<string, string> {
+  const places = { of: () => undefined, isChangeable: () => true };
+  const { findings } = reportedRulings(outcomes.at(-1)?.rulings ?? [], { places, docsUrl: "" });
+  return new Map(findings.filter((one) => one.rule === rule).map((one) => [one.object.name, one.fingerprint]));
+}
+
+test("without reports nobody knows since when there is what was there at the start, and nobody says so", async (context) => {
+  const { store, join, pass } = world(context, {});
+  store.set(route("web", [90, 20]));
+  const first = join();
+  await pass(2);
+  store.set(route("late", [1, 1]));
+  await pass(4);
+  const weights = "virtual-service-weights-not-100";
+  const timesOf = (replica: Replica) =>
+    Object.fromEntries([...fingerprintsOf(replica, weights)].map(([name, id]) => [name, replica.firstSeen(id)]));
+  const { late, ...others } = timesOf(first);
+  assert.deepEqual(others, { web: undefined });
+  assert.match(String(late), /^2026-11-26T10:00:0\dZ$/);
+  await first.stop();
+  const second = join();
+  await pass(2);
+  assert.deepEqual(
+    timesOf(second),
+    { web: undefined, late: undefined },
+    "the time of a restart is not that of a finding",
+  );
+  assert.deepEqual(second.events, []);
+});
+
+test("reports that can be read only later still say since when there is a finding", async (context) => {
+  const { cluster, store, join, pass } = world(context);
+  store.set(route("web", [90, 20]));
+  const weights = "virtual-service-weights-not-100";
+  const timeOf = (replica: Replica, name: string) =>
+    replica.firstSeen(fingerprintsOf(replica, weights).get(name) ?? assert.fail(name));
+  const first = join();
+  await pass(2);
+  const seen = timeOf(first, "web");
+  assert.ok(seen !== undefined);
+  await first.stop();
+  await pass(600);
+  store.set(route("late", [1, 1]));
+  const second = join();
+  // As the API server answers shortly after the definitions were created.
+  second.fail = ({ verb, plural }) => {
+    if (verb === "list" && plural === "reports") throw refusal(429, "TooManyRequests", "storage is initializing");
+  };
+  await pass(2);
+  assert.equal(timeOf(second, "web"), undefined);
+  second.fail = undefined;
+  await pass(30);
+  assert.equal(timeOf(second, "web"), seen);
+  assert.ok((timeOf(second, "late") ?? "") > seen, "what no report has was not there before");
+  const times = resultsOf(cluster.get(report)).map(({ properties }) => properties.firstSeen as string | undefined);
+  assert.ok(
+    times.every((time) => time !== undefined),
+    JSON.stringify(times),
+  );
+});
+
+test("findings that reports only count are neither news nor dated after a restart", async (context) => {
+  const { store, join, pass } = world(context);
+  for (let i = 0; i < 2_300; i++) store.set(route(`web-${i}`, [90, 20]));
+  const first = join();
+  await pass(60);
+  const weights = "virtual-service-weights-not-100";
+  const timesOf = (replica: Replica) => [...fingerprintsOf(replica, weights).values()].map(replica.firstSeen);
+  assert.equal(timesOf(first).length, 2_300);
+  assert.ok(timesOf(first).every((time) => time !== undefined));
+  await first.stop();
+  store.set(namespace("quiet"));
+  store.set(route("new", [1, 2], "quiet"));
+  const second = join();
+  await pass(60);
+  const times = timesOf(second);
+  const dated = times.filter((time) => time !== undefined).length;
+  assert.ok(dated > 500 && dated < 2_300, `${dated} of ${times.length}`);
+  const regarding = new Set(second.events.map((event) => event.regarding.name));
+  assert.deepEqual([...regarding], ["new"], "only what is new is told");
 });
 
 test("a finding that appeared while nobody audited is news for the next leader", async (context) => {

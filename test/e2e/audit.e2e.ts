@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { findReportDefinitions } from "./binaries.ts";
+import { meshward } from "../cli/terminal.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, type Raw, skip, stored, succeeds, virtualService } from "./environment.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
@@ -75,6 +76,15 @@ describe("audit", { skip: skip || missing }, () => {
   };
 
   let firstSeen = 0;
+  const inRfc3339 = (seconds: number) => new Date(seconds * 1_000).toISOString().replace(".000Z", "Z");
+  /** Since when the page of a replica says that there is a finding. */
+  const shownOnPage = async (meshward: Meshward, name: string): Promise<unknown> => {
+    const { status, body } = (await meshward.ops("/")) ?? { status: 0, body: "" };
+    assert.equal(status, 200, body);
+    const [, json = "{}"] = /<script type="application\/json" id="data">(.*)<\/script>/.exec(body) ?? [];
+    const { findings } = JSON.parse(json) as { findings: readonly Raw[] };
+    return findings.find((finding) => finding["rule"] === rule && finding["name"] === name)?.["firstSeen"];
+  };
 
   test("what is there is in a report, which the webhook configuration owns", async () => {
     const report = await shows("policyreports.wgpolicyk8s.io", "unbalanced");
@@ -117,6 +127,16 @@ describe("audit", { skip: skip || missing }, () => {
     const data = JSON.parse(json) as { findings: readonly Raw[]; mesh: { namespaces: readonly Raw[] } };
     assert.ok(data.findings.some((finding) => finding["rule"] === rule && finding["name"] === "unbalanced"));
     assert.ok(data.mesh.namespaces.some(({ name }) => name === at));
+    assert.equal(await shownOnPage(one, "unbalanced"), inRfc3339(firstSeen));
+  });
+
+  test("an audit from a terminal knows since when there is a finding", async () => {
+    const args = ["audit", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("admin"), "--rule", rule];
+    const { out } = await meshward([...args, "--format", "json"]);
+    const { findings } = JSON.parse(out) as { findings: readonly Raw[] };
+    const found = findings.find(({ object }) => object.namespace === at && object.name === "unbalanced");
+    assert.equal(found?.["firstSeen"], inRfc3339(firstSeen));
+    assert.match((await meshward(args)).out, new RegExp(`first seen: ${inRfc3339(firstSeen)}`));
   });
 
   test("another leader goes on where the first one stopped", async () => {
@@ -134,6 +154,7 @@ describe("audit", { skip: skip || missing }, () => {
       firstSeen,
     );
     assert.deepEqual(await eventsAbout("unbalanced"), [], "nothing is told twice");
+    assert.equal(await shownOnPage(other, "unbalanced"), inRfc3339(firstSeen), "the page remembers it, too");
   });
 
   test("OpenReports are preferred once they exist, and PolicyReports go; a restart keeps the first time", async () => {

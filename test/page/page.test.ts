@@ -56,6 +56,7 @@ describe("the page", { skip }, () => {
         for (const [findings, namespaces] of [
           [10, 5],
           [1_000, 200],
+          [20_000, 200],
         ] as const) {
           const { page, problems } = await open(findings, namespaces);
           await page.emulateMedia({ colorScheme });
@@ -130,7 +131,15 @@ describe("the page", { skip }, () => {
     const details = page.locator("details", { hasText: "api-8" });
     await details.locator(".details").waitFor();
     const text = (await details.textContent()) ?? "";
-    for (const part of ["mesh.yaml:4", "kind: VirtualService", "Why", "Fix", "Related", "Service team-"])
+    for (const part of [
+      "mesh.yaml:4",
+      "kind: VirtualService",
+      "Why",
+      "Fix",
+      "First seennot known",
+      "Related",
+      "Service team-",
+    ])
       assert.ok(text.includes(part), part);
     assert.equal(await details.locator(".line.marked").count(), 1);
     assert.equal(await details.getByRole("link").getAttribute("href"), "https://example.com");

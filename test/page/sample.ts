@@ -23,6 +23,7 @@ function findingOf(i: number, namespaces: number): ReportedFinding {
   return {
     rule: rule.id,
     fingerprint: String(i).padStart(32, "0"),
+    ...(i % 5 === 0 ? { firstSeen: "2026-11-20T08:00:00Z" } : {}),
     mode: modes[i % modes.length] as (typeof modes)[number],
     lowered: i % 9 === 0 ? [trial] : [],
     introduced: false,

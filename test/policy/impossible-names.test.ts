@@ -42,6 +42,18 @@ describe("names that no object can have", () => {
     assert.deepEqual(of({ name: "a*" }), ["metadata.name"]);
   });
 
+  test("a policy is in no namespace, wherever somebody puts it", () => {
+    const of = (kind: string, metadata: unknown) => impossibleNames({ kind, metadata, spec: {} });
+    const [problem, ...others] = of("MeshwardPolicy", { name: "a", namespace: "shop" });
+    assert.deepEqual([problem?.at, others], [["metadata", "namespace"], []]);
+    assert.match(
+      problem?.message ?? "",
+      /applies to the whole cluster; remove "shop", .*spec\.match\.namespaces\.names$/,
+    );
+    assert.deepEqual(of("MeshwardPolicy", { name: "a", namespace: "" }), []);
+    assert.deepEqual(of("MeshwardException", { name: "a", namespace: "shop" }), []);
+  });
+
   test("labels", () => {
     const labels = { "team.example.com/tier": "gold", a: "", "A_b.c": "x.y_z-1" };
     assert.deepEqual(found({ match: { namespaces: { labels } } }), []);

@@ -141,7 +141,18 @@ const brokenExceptions: readonly (readonly [spec: string, ...messages: string[]]
     "{rules: [virtual-service-canary-stp], reason: why, owner: who, expiresAt: '2027-01-31T00:00:00+01:00'}",
     'spec.rules[0]: there is no rule "virtual-service-canary-stp"; did you mean "virtual-service-canary-step"?',
   ],
-  [`{rules: ['*'], ${accepted}}`, 'spec.rules[0]: there is no rule "*"; `meshward rules` lists them'],
+  [
+    `{rules: ['*'], ${accepted}}`,
+    'spec.rules[0]: "*" is no id: an exception names each of its rules, without *; name namespace-protection-removed, peer-authentication-permissive, virtual-service-canary-step or virtual-service-weights-not-100',
+  ],
+  [
+    `{rules: [gateway-*], ${accepted}}`,
+    'spec.rules[0]: "gateway-*" is no id: an exception names each of its rules, without *; `meshward rules` lists them',
+  ],
+  [
+    `{rules: [virtual-service-weight*], ${accepted}}`,
+    'spec.rules[0]: "virtual-service-weight*" is no id: an exception names each of its rules, without *; name virtual-service-weights-not-100',
+  ],
   [
     `{rules: [virtual-service-canary-step], match: {namespaces: {names: [a]}}, ${accepted}}`,
     "spec.match.namespaces: there is no such field; known are objects, fingerprints",

@@ -63,7 +63,8 @@ test("a report has it, and the policy that decides", () => {
     { selection },
   );
   const rulings = rulingsOf(findings, { after, exceptionFor: selection.exceptionFor });
-  const [finding] = reportedRulings(rulings, { of: () => undefined, isChangeable: () => true }, "").findings;
+  const places = { of: () => undefined, isChangeable: () => true };
+  const [finding] = reportedRulings(rulings, { places, docsUrl: "" }).findings;
   assert.deepEqual(
     [finding?.policy, finding?.note, finding?.runbook],
     ["the rule's default", "Ask #mesh first.", runbook],

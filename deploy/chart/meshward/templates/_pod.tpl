@@ -57,3 +57,25 @@ securityContext:
             - path: namespace
               fieldRef: { apiVersion: v1, fieldPath: metadata.namespace }
 {{- end }}
+
+{{- /* Options of serve with numbers: the value, and the default of serve, which is left out. */}}
+{{- define "meshward.numbers" -}}
+audit-interval: [{{ int64 .Values.audit.intervalSeconds }}, 3600]
+drain-seconds: [{{ int64 .Values.drainSeconds }}, 10]
+max-staleness: [{{ int64 .Values.maxStalenessSeconds }}, 300]
+object-limit: [{{ int64 .Values.review.objectLimitBytes }}, 1572864]
+ops-port: [{{ int64 .Values.ports.ops }}, 8080]
+port: [{{ int64 .Values.ports.https }}, 8443]
+review-budget: [{{ int64 .Values.review.budgetMilliseconds }}, 500]
+{{- if eq .Values.certificates.source "self-signed" }}
+rotation-wait: [{{ int64 .Values.certificates.rotationWaitSeconds }}, 600]
+{{- end }}
+{{- end }}
+
+{{- /* The same for texts. */}}
+{{- define "meshward.texts" -}}
+audit-reports: [{{ .Values.audit.reports | quote }}, auto]
+cluster-domain: [{{ .Values.clusterDomain | quote }}, cluster.local]
+docs-url: [{{ .Values.docsUrl | quote }}, ""]
+log-level: [{{ .Values.logLevel | quote }}, info]
+{{- end }}
