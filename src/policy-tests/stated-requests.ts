@@ -2,6 +2,7 @@ import { formatPath } from "../kube/field-path.ts";
 import { keyOf } from "../kube/identity.ts";
 import { readObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import { Callers } from "../mesh/intents/callers.ts";
 import { faultsOf } from "../mesh/intents/faults.ts";
 import { type Intent, isClusterWide } from "../mesh/intents/intents.ts";
 import { clusterJudgements, type IntentJudgement, ownJudgement } from "../mesh/intents/judged.ts";
@@ -71,7 +72,7 @@ export function unheldIn(
 function* unheld(intent: Intent, mesh: Mesh): Generator<Difference, undefined> {
   const what = intent.metadata.name;
   const missing = [...missingTargets(intent, mesh)];
-  for (const { at, message } of missing)
+  for (const { at, message } of [...missing, ...new Callers(intent, mesh).misspelt()])
     yield { what: `${what}.${formatPath(at.slice(1))}`, expected: ["something of the mesh"], found: [message] };
   const judgements = judgementsIn(intent, mesh);
   if (judgements.length === 0)

@@ -1,3 +1,5 @@
+import { idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
@@ -10,24 +12,33 @@ import {
   principalFault,
 } from "../requests/written-requests.ts";
 import { isAboutSome } from "./conditions.ts";
-import { contradictionsIn } from "./contradictions.ts";
+import { type Contradiction, contradictionsIn, type RunningOf } from "./contradictions.ts";
 import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
 import { formatEntry } from "./wording.ts";
 
-/** What is wrong with an intent, whatever the mesh is. */
+/** What is wrong with an intent. */
 export interface IntentFault {
   readonly at: Path;
   readonly message: string;
   readonly fix?: string;
   /** It is probably a mistake. */
   readonly isGuess?: true;
+  /** The workloads without which it would not be wrong. */
+  readonly evidence?: readonly AnyObject[];
 }
 
 /** The work for the comparison of all entries of one intent, in compared values. */
 const mostWork = 60_000;
 
-/** The faults of the document alone. What depends on the mesh, such as a Service that does not exist, is not among them. */
-export function* faultsOf(intent: Intent, settings: MeshSettings): Generator<IntentFault, undefined> {
+/**
+ * The faults of the document. What depends on the mesh, such as a Service that does not exist, is not among them, but for entries that
+ * contradict each other through the service accounts of workloads, if `runningOf` knows these.
+ */
+export function* faultsOf(
+  intent: Intent,
+  settings: MeshSettings,
+  runningOf: RunningOf = () => undefined,
+): Generator<IntentFault, undefined> {
   yield* targetFaults(intent, settings);
   const { requests } = intent.spec;
   if (requests.length === 0)
@@ -47,7 +58,7 @@ export function* faultsOf(intent: Intent, settings: MeshSettings): Generator<Int
     yield* destinationFaults(intent, entry, at);
   }
   yield* othersFaults(intent);
-  yield* contradictions(intent);
+  yield* contradictions(intent, runningOf);
 }
 
 const targets = ["service", "workloads", "namespaces"] as const;
@@ -218,16 +229,18 @@ function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {
   }
 }
 
-function* contradictions(intent: Intent): Generator<IntentFault, undefined> {
+function* contradictions(intent: Intent, runningOf: RunningOf): Generator<IntentFault, undefined> {
   try {
-    for (const { earlier, later, request, caller } of contradictionsIn(intent, new Work(mostWork))) {
+    for (const found of contradictionsIn(intent, runningOf, new Work(mostWork))) {
+      const { earlier, later, request, caller, through } = found;
       const other = intent.spec.requests[earlier];
       if (other === undefined) continue;
-      const example = formatWrittenRequest(request);
+      const example = `${formatWrittenRequest(request)} from ${formatCallerName(caller)}`;
       yield {
         at: ["spec", "requests", later],
-        message: `The entry contradicts another one ("${formatEntry(other)}"): both claim ${example} from ${formatCallerName(caller)}`,
+        message: `The entry contradicts another one ("${formatEntry(other)}"): both claim ${example}${formatRunning(found)}`,
         fix: "Limit one of the two entries, such as with notMethods or notPaths, or name other callers.",
+        ...(through.length === 0 ? {} : { evidence: through }),
       };
     }
   } catch (error) {
@@ -239,4 +252,13 @@ function* contradictions(intent: Intent): Generator<IntentFault, undefined> {
       isGuess: true,
     };
   }
+}
+
+/** The service account that both entries name. */
+function formatRunning({ request, through }: Contradiction): string {
+  const identity = request.get("identity");
+  const [, namespace, account] = typeof identity === "object" ? identity : [];
+  return through.length === 0
+    ? ""
+    : `, because ${through.map(idOf).join(", ")} runs with service account ${namespace}/${account}`;
 }
