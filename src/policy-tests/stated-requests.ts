@@ -33,10 +33,13 @@ export function* faultsOfStated(expect: Expectation, settings: MeshSettings): Ge
       const at: Path = [field, i];
       if (stated.namespace === undefined && stated.to["namespaces"] === undefined)
         yield { at, message: "namespace is missing: give the namespace of the target" };
-      const intent = intentOf(stated, at, settings);
-      for (const fault of faultsOf(intent, settings))
-        yield { at: [...at, ...fault.at.slice(1)], message: sentences(fault.message, fault.fix) };
+      yield* faultsAt(at, intentOf(stated, at, settings), settings);
     }
+}
+
+function* faultsAt(at: Path, intent: Intent, settings: MeshSettings): Generator<StatedFault, undefined> {
+  for (const fault of faultsOf(intent, settings))
+    if (fault !== undefined) yield { at: [...at, ...fault.at.slice(1)], message: sentences(fault.message, fault.fix) };
 }
 
 const sentences = (message: string, fix = ""): string =>

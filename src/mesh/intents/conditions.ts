@@ -4,21 +4,15 @@ import { Undecided, Work } from "../authorization/requests/work.ts";
 import { conditionsOf } from "../requests/written-requests.ts";
 import type { Entry } from "./intents.ts";
 
-/** The work for the requests of one entry, in compared values. */
-export const mostWork = 200_000;
+/** The work for the requests of one entry, in compared values: it has to fit into one step of a review. */
+export const mostWork = 40_000;
 
 /** The requests of an entry, with further conditions; undefined: there are none. `too much`: that is not known. */
-export function requestsOf(entry: Entry, more: Clauses = []): Box | "too much" | undefined {
+export function requestsOf(entry: Entry, more: Clauses = [], work = new Work(mostWork)): Box | "too much" | undefined {
   try {
-    return everyRequest.withAll([...more, ...conditionsOf(entry)], new Work(mostWork));
+    return everyRequest.withAll([...more, ...conditionsOf(entry)], work);
   } catch (error) {
     if (error instanceof Undecided) return "too much";
     throw error;
   }
-}
-
-/** Whether some request meets the conditions of an entry; undefined: that is not known. */
-export function isAboutSome(entry: Entry): boolean | undefined {
-  const requests = requestsOf(entry);
-  return requests === "too much" ? undefined : requests !== undefined;
 }

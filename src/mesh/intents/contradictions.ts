@@ -30,21 +30,22 @@ export type RunningOf = (caller: CallerName) => Running | undefined;
 
 type Named = CallerName | UnknownCaller;
 
-/** Pairs of entries that cannot both be met. Throws Undecided if it takes too much work to compare them. */
+/** Pairs of entries that cannot both be met; nothing, where a review can pause. Throws Undecided if that takes too much work. */
 export function* contradictionsIn(
   intent: Intent,
   runningOf: RunningOf,
   work: Work,
-): Generator<Contradiction, undefined> {
+): Generator<Contradiction | undefined, undefined> {
   const all = intent.spec.requests.map((entry) => ({
     entry,
     callers: entry.from.map((text) => callerIn(intent, text)),
+    conditions: conditionsOf(entry),
   }));
   for (const [later, second] of all.entries())
     for (const [earlier, first] of all.slice(0, later).entries()) {
       if (!areOpposite(first.entry, second.entry)) continue;
       const found = claimedByBoth([first, second], runningOf, work);
-      if (found !== undefined) yield { earlier, later, ...found };
+      yield found && { earlier, later, ...found };
     }
 }
 
@@ -55,6 +56,7 @@ const areOpposite = (first: Entry, second: Entry): boolean =>
 interface Claim {
   readonly entry: Entry;
   readonly callers: readonly Named[];
+  readonly conditions: Clauses;
 }
 
 function claimedByBoth(
@@ -67,7 +69,7 @@ function claimedByBoth(
       work.spend(1);
       const callers = inBoth(one, other, runningOf);
       if (callers === undefined) continue;
-      const conditions = [...callers.identity, ...conditionsOf(first.entry), ...conditionsOf(second.entry)];
+      const conditions = [...callers.identity, ...first.conditions, ...second.conditions];
       const request = everyRequest.withAll(conditions, work)?.example;
       if (request !== undefined) return { request, caller: callers.caller, through: callers.through };
     }

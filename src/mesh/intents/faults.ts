@@ -11,7 +11,7 @@ import {
   pathFault,
   principalFault,
 } from "../requests/written-requests.ts";
-import { isAboutSome } from "./conditions.ts";
+import { requestsOf } from "./conditions.ts";
 import { type Contradiction, contradictionsIn, type RunningOf } from "./contradictions.ts";
 import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
 import { formatEntry } from "./wording.ts";
@@ -27,18 +27,18 @@ export interface IntentFault {
   readonly evidence?: readonly AnyObject[];
 }
 
-/** The work for the comparison of all entries of one intent, in compared values. */
-const mostWork = 60_000;
+/** The work for the conditions of all entries of one intent, and again for their comparison, in compared values. */
+const mostWork = 30_000;
 
 /**
  * The faults of the document. What depends on the mesh, such as a Service that does not exist, is not among them, but for entries that
- * contradict each other through the service accounts of workloads, if `runningOf` knows these.
+ * contradict each other through the service accounts of workloads, if `runningOf` knows these. Yields nothing where a review can pause.
  */
 export function* faultsOf(
   intent: Intent,
   settings: MeshSettings,
   runningOf: RunningOf = () => undefined,
-): Generator<IntentFault, undefined> {
+): Generator<IntentFault | undefined, undefined> {
   yield* targetFaults(intent, settings);
   const { requests } = intent.spec;
   if (requests.length === 0)
@@ -51,11 +51,13 @@ export function* faultsOf(
     };
     return;
   }
+  const work = new Work(mostWork);
   for (const [i, entry] of requests.entries()) {
     const at = ["spec", "requests", i];
     yield* callerFaults(intent, entry, at);
-    yield* conditionFaults(entry, at);
+    yield* conditionFaults(entry, at, work);
     yield* destinationFaults(intent, entry, at);
+    yield undefined;
   }
   yield* othersFaults(intent);
   yield* contradictions(intent, runningOf);
@@ -115,7 +117,7 @@ function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<Int
   }
 }
 
-function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
+function* conditionFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
   const ofValues = valueFaults.flatMap((one) =>
     one.fields.flatMap((field) => [...faultsOfField(entry, field, one, at)]),
   );
@@ -128,7 +130,7 @@ function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefi
           message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
           fix: `Write ${method.toUpperCase()}.`,
         };
-  if (ofValues.length === 0) yield* emptyFaults(entry, at);
+  if (ofValues.length === 0) yield* emptyFaults(entry, at, work);
 }
 
 function* faultsOfField(
@@ -176,8 +178,8 @@ const valueFaults = [
 ] as const;
 
 /** An entry about no request would always be kept. */
-function* emptyFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
-  if (isAboutSome(entry) !== false) return;
+function* emptyFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
+  if (requestsOf(entry, [], work) !== undefined) return;
   yield {
     at,
     message: "No request meets all conditions of the entry, so it expects nothing",
@@ -229,9 +231,13 @@ function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {
   }
 }
 
-function* contradictions(intent: Intent, runningOf: RunningOf): Generator<IntentFault, undefined> {
+function* contradictions(intent: Intent, runningOf: RunningOf): Generator<IntentFault | undefined, undefined> {
   try {
     for (const found of contradictionsIn(intent, runningOf, new Work(mostWork))) {
+      if (found === undefined) {
+        yield undefined;
+        continue;
+      }
       const { earlier, later, request, caller, through } = found;
       const other = intent.spec.requests[earlier];
       if (other === undefined) continue;

@@ -4,7 +4,7 @@ import type { Outcome } from "../requests/outcome.ts";
 import { outcomesOf, requestReads } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
-import { isAboutSome, mostWork, requestsOf } from "./conditions.ts";
+import { mostWork, requestsOf } from "./conditions.ts";
 import { callerReads, Callers, type Sending } from "./callers.ts";
 import { Expectation, type Finding } from "./expectations.ts";
 import { type Entry, type Intent, mostEntries } from "./intents.ts";
@@ -71,12 +71,12 @@ function* verdictOf(
   else if (targets.unknown !== undefined) expectation.unknown(targets.unknown);
   const sendings = callers.of(entry);
   if (sendings.length === 0) expectation.unknown("nobody is left whom the entry is about");
-  if (isAboutSome(entry) === false) expectation.unknown("no request meets all conditions of the entry");
   for (const sending of sendings) {
     if (expectation.isBroken) break;
     if ("unknown" in sending) expectation.unknown(sending.unknown);
     else yield* askAll(expectation, sending, targets.targets, mesh);
   }
+  if (expectation.isUnasked) expectation.unknown("no request meets all conditions of the entry");
   yield { entry, index, ...expectation.finding };
 }
 

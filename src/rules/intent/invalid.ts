@@ -2,7 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { kindsIn } from "../../engine/subjects.ts";
 import { callerReads, Callers } from "../../mesh/intents/callers.ts";
-import { faultsOf } from "../../mesh/intents/faults.ts";
+import { faultsOf, type IntentFault } from "../../mesh/intents/faults.ts";
 import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";
 
 const reads = [...targetReads, ...callerReads] as const;
@@ -30,19 +30,20 @@ export const intentInvalid = defineRule({
 
   *check(intent, mesh) {
     const callers = new Callers(intent, mesh);
-    for (const { at, message, fix, isGuess, evidence } of faultsOf(intent, mesh.settings, callers.runningOf))
-      yield {
-        ...{ at, message },
-        ...(fix === undefined ? {} : { fix }),
-        ...(isGuess === true ? { atMost: "warn" } : {}),
-        ...(evidence === undefined ? {} : { evidence, related: evidence }),
-      } satisfies Problem;
+    for (const fault of faultsOf(intent, mesh.settings, callers.runningOf)) yield fault && problemOf(fault);
     for (const { at, message } of callers.misspelt()) yield { at, message, atMost: "warn", fix: missing };
     for (const { at, message, service } of missingTargets(intent, mesh)) {
       const evidence = service === undefined ? {} : { evidence: [absent("Service", service.namespace, service.name)] };
       yield { at, message, atMost: "warn", ...evidence, fix: missing } satisfies Problem;
     }
   },
+});
+
+const problemOf = ({ at, message, fix, isGuess, evidence }: IntentFault): Problem => ({
+  ...{ at, message },
+  ...(fix === undefined ? {} : { fix }),
+  ...(isGuess === true ? { atMost: "warn" } : {}),
+  ...(evidence === undefined ? {} : { evidence, related: evidence }),
 });
 
 const missing = "Correct the name, or apply what the intent is about.";
