@@ -1,9 +1,15 @@
 import { Command, Option } from "commander";
 import { findCaller, findEntry, findServer, isUrl } from "../explain/asked.ts";
 import { answerTo, requestsWith, titleOfAnswer } from "../explain/can.ts";
-import { blockOf } from "../mesh/authorization/requests/addresses.ts";
 import type { Box } from "../mesh/authorization/requests/boxes.ts";
-import { conditionsOf, pathFault, type WrittenRequests } from "../mesh/requests/written-requests.ts";
+import {
+  addressFault,
+  conditionsOf,
+  hostFault,
+  pathFault,
+  principalFault,
+  type WrittenRequests,
+} from "../mesh/requests/written-requests.ts";
 import { type Answer, jsonAnswer, type Verdict } from "../report/answer.ts";
 import { textExplanation } from "../report/explanation-text.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
@@ -25,6 +31,7 @@ export interface CanOptions extends MeshOptions, MeshChangeOptions {
   readonly claim?: readonly string[];
   readonly token?: readonly string[];
   readonly sourceIp?: readonly string[];
+  readonly remoteIp?: readonly string[];
   readonly namespace: string;
   readonly format: "text" | "json";
 }
@@ -46,8 +53,9 @@ export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void)
     .option("--host <host...>", "one of these hosts, as the client sends them")
     .option("--header <name=value...>", "headers of the requests; several values of one header are alternatives")
     .option("--claim <name=value...>", "claims of the token of the requests")
-    .option("--token <issuer/subject...>", "the token of the requests, as in requestPrincipals")
+    .option("--token <issuer/subject...>", "the token of the requests, as in requestPrincipals; * is any token")
     .option("--source-ip <address...>", "addresses or CIDR blocks of the client, as the server sees it")
+    .option("--remote-ip <address...>", "the same of the original client, as X-Forwarded-For tells the server")
     .option("--change <file>", "answer as if these manifests were applied; - reads standard input")
     .option("--delete <file>", "answer as if the objects in these manifests were deleted")
     .option("-n, --namespace <name>", "namespace for names that do not name one", "default")
@@ -104,26 +112,34 @@ function printed(answer: Answer, { format }: CanOptions, { colour, columns }: Te
 }
 
 function writtenIn(options: CanOptions): WrittenRequests {
-  const { method = [], path = [], sourceIp = [] } = options;
-  for (const one of method) checked("--method", one, isMethod(one) ? undefined : "a method is a word such as GET");
-  for (const one of path) checked("--path", one, pathFault(one));
-  for (const one of sourceIp) checked("--source-ip", one, blockOf(one) === undefined ? addressExamples : undefined);
+  const of = (field: keyof typeof faults): readonly string[] => options[field] ?? [];
+  for (const [field, { option, faultOf }] of Object.entries(faults))
+    for (const one of of(field as keyof typeof faults)) checked(option, one, faultOf(one));
   return {
-    methods: method,
-    paths: path,
-    ...optional("hosts", options.host),
-    ...optional("tokens", options.token),
-    sourceIps: sourceIp,
+    methods: of("method"),
+    paths: of("path"),
+    hosts: of("host"),
+    requestPrincipals: of("token"),
+    ipBlocks: of("sourceIp"),
+    remoteIpBlocks: of("remoteIp"),
     hasOnlyTheseHeaders: true,
     headers: pairsOf("--header", options.header),
     claims: pairsOf("--claim", options.claim),
   };
 }
 
-const optional = <K extends string, T>(key: K, value: T | undefined): { readonly [P in K]?: T } =>
-  (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: T };
-const isMethod = (text: string): boolean => /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text);
-const addressExamples = "give an address such as 10.0.0.1 or a block such as 10.0.0.0/8";
+const methodFault = (text: string): string | undefined =>
+  /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text) ? undefined : "a method is a word such as GET";
+
+/** What is wrong with a value of an option. */
+const faults = {
+  method: { option: "--method", faultOf: methodFault },
+  path: { option: "--path", faultOf: pathFault },
+  host: { option: "--host", faultOf: hostFault },
+  token: { option: "--token", faultOf: principalFault },
+  sourceIp: { option: "--source-ip", faultOf: addressFault },
+  remoteIp: { option: "--remote-ip", faultOf: addressFault },
+} as const;
 
 function checked(option: string, value: string, fault: string | undefined): void {
   if (fault !== undefined) throw new UsageError(`${option} ${JSON.stringify(value)}: ${fault}`);

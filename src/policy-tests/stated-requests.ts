@@ -2,6 +2,7 @@ import { formatPath } from "../kube/field-path.ts";
 import { keyOf } from "../kube/identity.ts";
 import { readObject } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
+import { Callers } from "../mesh/intents/callers.ts";
 import { faultsOf } from "../mesh/intents/faults.ts";
 import { type Intent, isClusterWide } from "../mesh/intents/intents.ts";
 import { clusterJudgements, type IntentJudgement, ownJudgement } from "../mesh/intents/judged.ts";
@@ -32,10 +33,13 @@ export function* faultsOfStated(expect: Expectation, settings: MeshSettings): Ge
       const at: Path = [field, i];
       if (stated.namespace === undefined && stated.to["namespaces"] === undefined)
         yield { at, message: "namespace is missing: give the namespace of the target" };
-      const intent = intentOf(stated, at, settings);
-      for (const fault of faultsOf(intent, settings))
-        yield { at: [...at, ...fault.at.slice(1)], message: sentences(fault.message, fault.fix) };
+      yield* faultsAt(at, intentOf(stated, at, settings), settings);
     }
+}
+
+function* faultsAt(at: Path, intent: Intent, settings: MeshSettings): Generator<StatedFault, undefined> {
+  for (const fault of faultsOf(intent, settings))
+    if (fault !== undefined) yield { at: [...at, ...fault.at.slice(1)], message: sentences(fault.message, fault.fix) };
 }
 
 const sentences = (message: string, fix = ""): string =>
@@ -71,7 +75,7 @@ export function unheldIn(
 function* unheld(intent: Intent, mesh: Mesh): Generator<Difference, undefined> {
   const what = intent.metadata.name;
   const missing = [...missingTargets(intent, mesh)];
-  for (const { at, message } of missing)
+  for (const { at, message } of [...missing, ...new Callers(intent, mesh).misspelt()])
     yield { what: `${what}.${formatPath(at.slice(1))}`, expected: ["something of the mesh"], found: [message] };
   const judgements = judgementsIn(intent, mesh);
   if (judgements.length === 0)

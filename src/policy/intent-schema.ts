@@ -17,6 +17,10 @@ const several = (items: JsonSchema, description: string, maxItems: number = most
 });
 const pattern = (description: string): JsonSchema => ({ ...text(description), maxLength: most.characters });
 
+const host = pattern("A host, such as shop.example or *.example.");
+const principal = pattern("A token, such as https://issuer.example/*.");
+const address = pattern("An address or a CIDR block, such as 10.0.0.0/8.");
+
 const to: JsonSchema = record("What the requests are sent to: exactly one of service, workloads and namespaces.", {
   service: text("The name of a Service in the namespace of this intent.", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
   workloads: {
@@ -68,6 +72,28 @@ const request: JsonSchema = record(
       ),
       description: "Headers of the requests, by their names in lower case. All of them must match.",
     },
+    hosts: several(host, "Hosts of the requests, as clients send them; `*` at the start or the end."),
+    notHosts: several(host, "Hosts that the requests do not have."),
+    requestPrincipals: several(
+      principal,
+      "Tokens of the requests, as in an AuthorizationPolicy: issuer/subject, or `*` for any token.",
+    ),
+    notRequestPrincipals: several(principal, "Tokens that the requests do not have. `*`: they have no token."),
+    claims: {
+      type: "object",
+      minProperties: 1,
+      maxProperties: 16,
+      additionalProperties: several(
+        pattern("A value, or a pattern such as admin*."),
+        "Values of the claim, with the patterns of an AuthorizationPolicy. One match is enough.",
+      ),
+      description:
+        "Claims of the token of the requests, by their names; one in another claim is `[realm_access][roles]`. All of them must match.",
+    },
+    ipBlocks: several(address, "Addresses of the client, as the server sees it."),
+    notIpBlocks: several(address, "Addresses that the client does not have."),
+    remoteIpBlocks: several(address, "Addresses of the original client, as X-Forwarded-For tells the server."),
+    notRemoteIpBlocks: several(address, "Addresses that the original client does not have."),
     expect: choice(
       expectations,
       "allowed: the requests are accepted and reach workloads; denied: none of them does; encrypted: none of them is sent in plaintext; routed: they reach only these destinations.",

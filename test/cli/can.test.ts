@@ -347,6 +347,12 @@ describe("bad input says what was found and what to do", () => {
     [["--from", "mesh", "--to", "x.shop", "--method", "GET /"], /--method "GET \/": a method is a word such as GET/],
     [["--from", "mesh", "--to", "x.shop", "--header", "x-a"], /--header "x-a": write name=value/],
     [["--from", "mesh", "--to", "x.shop", "--source-ip", "10.0.0.256"], /--source-ip "10\.0\.0\.256": give an address/],
+    [["--from", "mesh", "--to", "x.shop", "--remote-ip", "here"], /--remote-ip "here": give an address/],
+    [["--from", "mesh", "--to", "x.shop", "--host", "http://x"], /--host "http:\/\/x": a host has no scheme/],
+    [
+      ["--from", "mesh", "--to", "x.shop", "--token", "admin"],
+      /--token "admin": a token is written as issuer\/subject/,
+    ],
     [["--to", "x.shop"], /required option '--from <caller>' not specified/],
   ];
   for (const [argv, error] of cases)

@@ -1,10 +1,21 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { changes, intents, world } from "../intents/story.ts";
-import { type ControlPlane, startControlPlane } from "./control-plane.ts";
-import { binaries, isDenied, isWarned, namespace, type Raw, send, skip, stored, succeeds } from "./environment.ts";
+import { first, intents as ofSteps, later, pairs, start } from "../intents/steps.ts";
+import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
+import {
+  binaries,
+  isDenied,
+  isFree,
+  isWarned,
+  namespace,
+  type Raw,
+  send,
+  skip,
+  stored,
+  succeeds,
+} from "./environment.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
 import { until } from "./program.ts";
 
@@ -92,8 +103,13 @@ describe("intents of the cluster", { skip }, () => {
     await isHeld("web-reads-refunds", /True +Held/);
     // Nothing is written while nothing changes.
     const before = await stored(plane, "mwi", "web-reads-refunds", "payments");
+    const audits = async () =>
+      /^meshward_audit_duration_seconds_count\{trigger="change"\} (\d+)$/m.exec(
+        (await meshward.ops("/metrics"))?.body ?? "",
+      )?.[1];
+    const earlier = await audits();
     await succeeds(plane, ["label", "namespace", "web", "team=web"], []);
-    await sleep(3_000);
+    await until("another audit", async () => ((await audits()) === earlier ? undefined : true), delay);
     const after = await stored(plane, "mwi", "web-reads-refunds", "payments");
     assert.equal(after?.["metadata"].resourceVersion, before?.["metadata"].resourceVersion);
     await succeeds(plane, ["delete", "mwi", "web-reads-refunds", "-n", "payments"], []);
@@ -117,5 +133,48 @@ describe("intents of the cluster", { skip }, () => {
       isDenied(output, /intent-broken/);
       assert.match(output.stderr, message);
       await succeeds(plane, ["apply", "-f", "-"], [harmless]);
+    });
+});
+
+describe("the steps of payments", { skip }, () => {
+  let plane: ControlPlane;
+  let meshward: Meshward;
+  before(async () => {
+    plane = await startControlPlane({ binaries: binaries(), definitions: true });
+    await succeeds(plane, ["apply", "-f", "-"], start);
+    const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
+    assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
+    meshward = await startMeshward({ plane });
+    await meshward.ready();
+    await register(plane, meshward);
+  });
+  after(async () => {
+    await meshward?.stop();
+    await plane?.close();
+  });
+
+  const apply = (objects: readonly Raw[]) => send(plane, ["apply", "-f", "-"], { objects });
+  const isQuietAboutIntents = (output: Output) => isFree(output, /\[intent-/);
+
+  test("are applied, and the intents as soon as they hold", async () => {
+    for (const { objects } of first) isQuietAboutIntents(await apply(objects));
+    // The watch may not show the last step yet, and then an intent does not hold.
+    await until("the intents to hold", async () => {
+      const { code, stderr } = await send(plane, ["apply", "--dry-run=server", "-f", "-"], { objects: ofSteps });
+      return code === 0 && !stderr.includes("intent-not-held") ? true : undefined;
+    });
+    isQuietAboutIntents(await apply(ofSteps));
+    for (const { objects } of later) isQuietAboutIntents(await apply(objects));
+  });
+
+  for (const { kind, breaking, isDeletion, harmless, message } of pairs)
+    test(`${kind}: ends an intent and is denied, and its twin is not`, async () => {
+      const { name, namespace: where = "" } = breaking["metadata"];
+      const change = () =>
+        isDeletion ? send(plane, ["delete", breaking["kind"], name, "-n", where]) : apply([breaking]);
+      const output = await change();
+      isDenied(output, /intent-broken/);
+      assert.match(output.stderr, message);
+      isQuietAboutIntents(await apply([harmless]));
     });
 });

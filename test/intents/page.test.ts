@@ -129,6 +129,25 @@ const cases: Readonly<Record<string, { readonly mesh: string; readonly ends: str
     ),
     message: /others must be denied: GET \/admin\/ from .* would be allowed/,
   },
+  refunds: {
+    mesh: [
+      ...[namespace("refunds"), namespace("web"), pods("refunds", "refunds"), service("refunds", "refunds")],
+      `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: users, namespace: refunds }
+spec: { jwtRules: [{ issuer: "https://users.example" }] }
+---`,
+      policy(
+        "refunds",
+        "operators",
+        "{ rules: [{ from: [{ source: { requestPrincipals: ['https://users.example/*'] } }], when: [{ key: 'request.auth.claims[role]', values: [operator] }] }, { to: [{ operation: { methods: [GET] } }] }] }",
+      ),
+    ].join(""),
+    ends: policy("refunds", "support", "{ rules: [{ from: [{ source: { namespaces: [web] } }] }] }"),
+    message:
+      /\(POST; not token \*\) from mesh must be denied: POST \/ from namespace web would be allowed, by AuthorizationPolicy refunds\/support rule 1/,
+  },
   platform: {
     mesh: [
       namespace("records", "istio-injection: enabled, tier: restricted"),

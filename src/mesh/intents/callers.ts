@@ -1,4 +1,5 @@
 import { impliedNamespace } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
 import { anything } from "../authorization/requests/patterns.ts";
@@ -8,6 +9,8 @@ import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { type CallerName, formatCallerName } from "../requests/caller-names.ts";
 import { everyIngress, ingressGateways, ingressReads, ingressWorkloads, proxiesOf } from "../requests/ingress.ts";
 import type { Caller } from "../requests/question.ts";
+import { nearest } from "../../text/nearest.ts";
+import type { Running } from "./contradictions.ts";
 import { callerIn, callersOfIntent, entriesBeside, type Entry, type Intent } from "./intents.ts";
 
 /** The ingress gateways that an intent names, as keys of both indexes. */
@@ -136,10 +139,47 @@ export class Callers {
     if (name.kind === "namespace") return [[anything, name.namespace, anything]];
     if (name.kind !== "workload" && name.kind !== "ingress") return [];
     const found = this.#find(name);
-    if (typeof found === "string") return found;
-    if (found.kind === "workload")
-      return [[anything, found.namespace.metadata.name, found.workload.pod.serviceAccountName]];
-    if (found.kind !== "ingress") return [];
-    return found.proxies.map(({ namespace, serviceAccount }) => [anything, namespace.metadata.name, serviceAccount]);
+    return typeof found === "string" ? found : identitiesOf(found);
   }
+
+  /** With which service accounts a workload or a gateway runs. A Gateway whose workload is not known is no evidence. */
+  readonly runningOf = (name: CallerName): Running | undefined => {
+    if (name.kind !== "workload" && name.kind !== "ingress") return undefined;
+    const found = this.#find(name);
+    if (typeof found === "string") return undefined;
+    const workloads = found.kind === "workload" ? [found.workload] : [];
+    const proxies = found.kind === "ingress" ? found.proxies.flatMap(({ workload }) => workload ?? []) : [];
+    return { identities: identitiesOf(found), objects: [...workloads, ...proxies] };
+  };
+
+  /**
+   * Service accounts that no workload has and that are probably misspelt, by the entry and the position of the caller. One that has
+   * no workload yet is none of them.
+   */
+  *misspelt(): Generator<{ readonly at: Path; readonly message: string }, undefined> {
+    if (!this.#mesh.knowsAll("Workload")) return;
+    for (const [i, { from }] of this.#intent.spec.requests.entries())
+      for (const [j, text] of from.entries()) {
+        const name = callerIn(this.#intent, text);
+        const meant = name.kind === "serviceAccount" ? this.#nearAccount(name.namespace, name.name) : undefined;
+        if (name.kind !== "serviceAccount" || meant === undefined) continue;
+        const message = `No workload of namespace ${name.namespace} runs with service account "${name.name}": did you mean "${meant}"?`;
+        yield { at: ["spec", "requests", i, "from", j], message };
+      }
+  }
+
+  #nearAccount(where: string, name: string): string | undefined {
+    const namespace = this.#namespaces.get(where);
+    if (namespace === undefined) return undefined;
+    const workloads = this.#mesh.related(workloadsOfNamespace, namespace);
+    const accounts = new Set(workloads.map(({ pod }) => pod.serviceAccountName));
+    return accounts.has(name) ? undefined : nearest(name, accounts);
+  }
+}
+
+function identitiesOf(found: Caller): readonly (readonly Part[])[] {
+  if (found.kind === "workload")
+    return [[anything, found.namespace.metadata.name, found.workload.pod.serviceAccountName]];
+  if (found.kind !== "ingress") return [];
+  return found.proxies.map(({ namespace, serviceAccount }) => [anything, namespace.metadata.name, serviceAccount]);
 }

@@ -21,6 +21,7 @@ export class Expectation {
   readonly #hosts: readonly string[];
   #broken: Finding | undefined;
   #undecided: Finding | undefined;
+  #isUnasked = true;
 
   constructor(entry: Entry, { metadata, spec }: Intent, { domain }: MeshSettings) {
     this.entry = entry;
@@ -33,6 +34,11 @@ export class Expectation {
     return this.#broken !== undefined;
   }
 
+  /** No request was examined, so that nothing is known to be as expected. */
+  get isUnasked(): boolean {
+    return this.#isUnasked;
+  }
+
   get finding(): Finding {
     return this.#broken ?? this.#undecided ?? { state: "held" };
   }
@@ -43,6 +49,7 @@ export class Expectation {
   }
 
   add(outcome: Outcome): void {
+    this.#isUnasked = false;
     const { state, how } = this.#of(outcome);
     const found = { state, outcome, ...(how === undefined ? {} : { how }) };
     if (state === "broken") this.#broken ??= found;

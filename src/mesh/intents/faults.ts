@@ -1,26 +1,44 @@
+import { idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { formatCallerName } from "../requests/caller-names.ts";
-import { formatWrittenRequest, pathFault } from "../requests/written-requests.ts";
-import { contradictionsIn } from "./contradictions.ts";
+import {
+  addressFault,
+  formatWrittenRequest,
+  hostFault,
+  pathFault,
+  principalFault,
+} from "../requests/written-requests.ts";
+import { requestsOf } from "./conditions.ts";
+import { type Contradiction, contradictionsIn, type RunningOf } from "./contradictions.ts";
 import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
 import { formatEntry } from "./wording.ts";
 
-/** What is wrong with an intent, whatever the mesh is. */
+/** What is wrong with an intent. */
 export interface IntentFault {
   readonly at: Path;
   readonly message: string;
   readonly fix?: string;
   /** It is probably a mistake. */
   readonly isGuess?: true;
+  /** The workloads without which it would not be wrong. */
+  readonly evidence?: readonly AnyObject[];
 }
 
-/** The work for the comparison of all entries of one intent, in compared values. */
-const mostWork = 60_000;
+/** The work for the conditions of all entries of one intent, and again for their comparison, in compared values. */
+const mostWork = 30_000;
 
-/** The faults of the document alone. What depends on the mesh, such as a Service that does not exist, is not among them. */
-export function* faultsOf(intent: Intent, settings: MeshSettings): Generator<IntentFault, undefined> {
+/**
+ * The faults of the document. What depends on the mesh, such as a Service that does not exist, is not among them, but for entries that
+ * contradict each other through the service accounts of workloads, if `runningOf` knows these. Yields nothing where a review can pause.
+ */
+export function* faultsOf(
+  intent: Intent,
+  settings: MeshSettings,
+  runningOf: RunningOf = () => undefined,
+): Generator<IntentFault | undefined, undefined> {
   yield* targetFaults(intent, settings);
   const { requests } = intent.spec;
   if (requests.length === 0)
@@ -33,14 +51,16 @@ export function* faultsOf(intent: Intent, settings: MeshSettings): Generator<Int
     };
     return;
   }
+  const work = new Work(mostWork);
   for (const [i, entry] of requests.entries()) {
     const at = ["spec", "requests", i];
     yield* callerFaults(intent, entry, at);
-    yield* conditionFaults(entry, at);
+    yield* conditionFaults(entry, at, work);
     yield* destinationFaults(intent, entry, at);
+    yield undefined;
   }
   yield* othersFaults(intent);
-  yield* contradictions(intent);
+  yield* contradictions(intent, runningOf);
 }
 
 const targets = ["service", "workloads", "namespaces"] as const;
@@ -97,17 +117,11 @@ function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<Int
   }
 }
 
-function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefined> {
-  for (const field of ["paths", "notPaths"] as const)
-    for (const [i, path] of entry[field].entries()) {
-      const fault = pathFault(path);
-      if (fault !== undefined)
-        yield {
-          at: [...at, field, i],
-          message: `The path "${path}" matches no request as it is meant: ${fault}`,
-          fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
-        };
-    }
+function* conditionFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
+  const ofValues = valueFaults.flatMap((one) =>
+    one.fields.flatMap((field) => [...faultsOfField(entry, field, one, at)]),
+  );
+  yield* ofValues;
   for (const field of ["methods", "notMethods"] as const)
     for (const [i, method] of entry[field].entries())
       if (method !== method.toUpperCase())
@@ -116,6 +130,61 @@ function* conditionFaults(entry: Entry, at: Path): Generator<IntentFault, undefi
           message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
           fix: `Write ${method.toUpperCase()}.`,
         };
+  if (ofValues.length === 0) yield* emptyFaults(entry, at, work);
+}
+
+function* faultsOfField(
+  entry: Entry,
+  field: (typeof valueFaults)[number]["fields"][number],
+  { faultOf, what, fix }: Omit<(typeof valueFaults)[number], "fields">,
+  at: Path,
+): Generator<IntentFault, undefined> {
+  for (const [i, value] of entry[field].entries()) {
+    const fault = faultOf(value);
+    if (fault !== undefined)
+      yield {
+        at: [...at, field, i],
+        message: `The ${what} "${value}" matches no request as it is meant: ${fault}`,
+        fix,
+      };
+  }
+}
+
+const valueFaults = [
+  {
+    fields: ["paths", "notPaths"],
+    faultOf: pathFault,
+    what: "path",
+    fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
+  },
+  {
+    fields: ["hosts", "notHosts"],
+    faultOf: hostFault,
+    what: "host",
+    fix: "Write the host as clients send it, or *.example for all below.",
+  },
+  {
+    fields: ["requestPrincipals", "notRequestPrincipals"],
+    faultOf: principalFault,
+    what: "token",
+    fix: "Write issuer/subject, issuer/* for every token of an issuer, or * for any token.",
+  },
+  {
+    fields: ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"],
+    faultOf: addressFault,
+    what: "address",
+    fix: "Write an address or a CIDR block.",
+  },
+] as const;
+
+/** An entry about no request would always be kept. */
+function* emptyFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
+  if (requestsOf(entry, [], work) !== undefined) return;
+  yield {
+    at,
+    message: "No request meets all conditions of the entry, so it expects nothing",
+    fix: "Remove a condition that excludes what another one requires.",
+  };
 }
 
 function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator<IntentFault, undefined> {
@@ -162,16 +231,22 @@ function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {
   }
 }
 
-function* contradictions(intent: Intent): Generator<IntentFault, undefined> {
+function* contradictions(intent: Intent, runningOf: RunningOf): Generator<IntentFault | undefined, undefined> {
   try {
-    for (const { earlier, later, request, caller } of contradictionsIn(intent, new Work(mostWork))) {
+    for (const found of contradictionsIn(intent, runningOf, new Work(mostWork))) {
+      if (found === undefined) {
+        yield undefined;
+        continue;
+      }
+      const { earlier, later, request, caller, through } = found;
       const other = intent.spec.requests[earlier];
       if (other === undefined) continue;
-      const example = formatWrittenRequest(request);
+      const example = `${formatWrittenRequest(request)} from ${formatCallerName(caller)}`;
       yield {
         at: ["spec", "requests", later],
-        message: `The entry contradicts another one ("${formatEntry(other)}"): both claim ${example} from ${formatCallerName(caller)}`,
+        message: `The entry contradicts another one ("${formatEntry(other)}"): both claim ${example}${formatRunning(found)}`,
         fix: "Limit one of the two entries, such as with notMethods or notPaths, or name other callers.",
+        ...(through.length === 0 ? {} : { evidence: through }),
       };
     }
   } catch (error) {
@@ -183,4 +258,13 @@ function* contradictions(intent: Intent): Generator<IntentFault, undefined> {
       isGuess: true,
     };
   }
+}
+
+/** The service account that both entries name. */
+function formatRunning({ request, through }: Contradiction): string {
+  const identity = request.get("identity");
+  const [, namespace, account] = typeof identity === "object" ? identity : [];
+  return through.length === 0
+    ? ""
+    : `, because ${through.map(idOf).join(", ")} runs with service account ${namespace}/${account}`;
 }

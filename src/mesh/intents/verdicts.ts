@@ -1,12 +1,10 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
-import { everyRequest } from "../authorization/requests/boxes.ts";
-import { Undecided, Work } from "../authorization/requests/work.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { outcomesOf, requestReads } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
-import { conditionsOf } from "../requests/written-requests.ts";
+import { mostWork, requestsOf } from "./conditions.ts";
 import { callerReads, Callers, type Sending } from "./callers.ts";
 import { Expectation, type Finding } from "./expectations.ts";
 import { type Entry, type Intent, mostEntries } from "./intents.ts";
@@ -22,9 +20,6 @@ export interface Verdict extends Finding {
   /** Its position in `spec.requests`. */
   readonly index: number;
 }
-
-/** The work for the requests of one entry, in compared values. */
-const mostWork = 200_000;
 
 /**
  * Whether the entries of an intent hold for these targets, each as it is computed. Entries that intent-invalid reports as wrong are
@@ -81,6 +76,7 @@ function* verdictOf(
     if ("unknown" in sending) expectation.unknown(sending.unknown);
     else yield* askAll(expectation, sending, targets.targets, mesh);
   }
+  if (expectation.isUnasked) expectation.unknown("no request meets all conditions of the entry");
   yield { entry, index, ...expectation.finding };
 }
 
@@ -117,13 +113,9 @@ function* ask(
 
 /** Undefined: no request meets the conditions. A string says why that is not known. */
 function questionOf(entry: Entry, { caller, identity }: Known, to: Target): Question | string | undefined {
-  try {
-    const requests = everyRequest.withAll([...identity, ...conditionsOf(entry)], new Work(mostWork));
-    return requests && { caller, to, requests };
-  } catch (error) {
-    if (error instanceof Undecided) return "the conditions of the entry take too much work";
-    throw error;
-  }
+  const requests = requestsOf(entry, identity);
+  if (requests === "too much") return "the conditions of the entry take too much work";
+  return requests && { caller, to, requests };
 }
 
 /** The few objects that a message about an outcome points to: policies, routes and settings. */

@@ -5,8 +5,11 @@ import type { Entry, Intent } from "./intents.ts";
 export const formatEntry = (entry: Entry): string =>
   `${formatRequests(entry)} from ${entry.from.join(", ")} must be ${formatExpectation(entry)}`;
 
-/** Identifies what an entry says. */
-export const keyOfEntry = (entry: Entry): string => JSON.stringify(entry);
+/** Identifies what an entry says. Fields that say nothing are no part of it, so that later ones change no key. */
+export const keyOfEntry = (entry: Entry): string => {
+  const said = Object.entries(entry).filter(([, value]) => Object.keys(value).length > 0);
+  return JSON.stringify(Object.fromEntries(said));
+};
 
 /** Of two findings about one entry of one intent, one is enough. */
 export const topicOf = (intent: Intent, entry: Entry): string =>
@@ -20,16 +23,26 @@ export function intentOfTopic(topic: string | undefined): string | undefined {
   return identity;
 }
 
-function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry): string {
+function formatRequests(entry: Entry): string {
   const parts = [
-    methods.join(", "),
-    notMethods.length > 0 ? `not ${notMethods.join(", ")}` : "",
-    paths.join(", "),
-    notPaths.length > 0 ? `not ${notPaths.join(", ")}` : "",
-    ...Object.entries(headers).map(([name, values]) => `${name}: ${values.join(", ")}`),
-  ].filter((part) => part !== "");
+    ...shown(entry.methods, entry.notMethods),
+    ...shown(entry.paths, entry.notPaths),
+    ...shown(entry.hosts, entry.notHosts, "host "),
+    ...named(entry.headers),
+    ...shown(entry.requestPrincipals, entry.notRequestPrincipals, "token "),
+    ...named(entry.claims, "claim "),
+    ...shown(entry.ipBlocks, entry.notIpBlocks, "address "),
+    ...shown(entry.remoteIpBlocks, entry.notRemoteIpBlocks, "original address "),
+  ];
   return parts.length === 0 ? "Requests" : `Requests (${parts.join("; ")})`;
 }
+
+const shown = (values: readonly string[], notValues: readonly string[], what = ""): readonly string[] => [
+  ...(values.length > 0 ? [`${what}${values.join(", ")}`] : []),
+  ...(notValues.length > 0 ? [`not ${what}${notValues.join(", ")}`] : []),
+];
+const named = (all: Readonly<Record<string, readonly string[]>>, what = ""): readonly string[] =>
+  Object.entries(all).map(([name, values]) => `${what}${name}: ${values.join(", ")}`);
 
 function formatExpectation({ expect, destinations }: Entry): string {
   if (expect !== "routed") return expect;

@@ -1,13 +1,17 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { faultsOf } from "../../mesh/intents/faults.ts";
+import { kindsIn } from "../../engine/subjects.ts";
+import { callerReads, Callers } from "../../mesh/intents/callers.ts";
+import { faultsOf, type IntentFault } from "../../mesh/intents/faults.ts";
 import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";
+
+const reads = [...targetReads, ...callerReads] as const;
 
 export const intentInvalid = defineRule({
   id: "intent-invalid",
   subject: "MeshwardIntent",
-  reads: [...targetReads],
-  worksWithout: ["MeshwardIntent", "Service", "Workload"],
+  reads,
+  worksWithout: kindsIn(reads),
   onlyOwnChanges: true,
   mode: "deny",
   since: "0.1.0",
@@ -19,18 +23,27 @@ export const intentInvalid = defineRule({
     proxies: [],
     seen: "Changes are admitted that the intent was written to stop.",
     wayOut: "Apply the previous version of the intent.",
-    silentWhen: "Entries contradict each other only through the service accounts that workloads or gateways have.",
+    silentWhen:
+      "Entries contradict each other through the service account of a workload or a gateway that is not known, or that changes later.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *check(intent, mesh) {
-    for (const { at, message, fix, isGuess } of faultsOf(intent, mesh.settings))
-      yield { at, message, ...(fix === undefined ? {} : { fix }), ...(isGuess === true ? { atMost: "warn" } : {}) };
+    const callers = new Callers(intent, mesh);
+    for (const fault of faultsOf(intent, mesh.settings, callers.runningOf)) yield fault && problemOf(fault);
+    for (const { at, message } of callers.misspelt()) yield { at, message, atMost: "warn", fix: missing };
     for (const { at, message, service } of missingTargets(intent, mesh)) {
       const evidence = service === undefined ? {} : { evidence: [absent("Service", service.namespace, service.name)] };
       yield { at, message, atMost: "warn", ...evidence, fix: missing } satisfies Problem;
     }
   },
+});
+
+const problemOf = ({ at, message, fix, isGuess, evidence }: IntentFault): Problem => ({
+  ...{ at, message },
+  ...(fix === undefined ? {} : { fix }),
+  ...(isGuess === true ? { atMost: "warn" } : {}),
+  ...(evidence === undefined ? {} : { evidence, related: evidence }),
 });
 
 const missing = "Correct the name, or apply what the intent is about.";

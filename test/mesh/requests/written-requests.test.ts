@@ -33,9 +33,19 @@ describe("requests as users write them", () => {
       [["v", "w"], ["w"], []],
       "with header x-a: v",
     ],
-    [{ tokens: ["i/s"] }, "token", [["i", "s"]], [["i", "t"], undefined], "with a token i/s"],
+    [{ notHosts: ["*.example"] }, "host", [["other"]], [["a.example"]], "to another host than *.example"],
+    [{ requestPrincipals: ["i/s"] }, "token", [["i", "s"]], [["i", "t"], undefined], "with a token i/s"],
+    [{ requestPrincipals: ["*"] }, "token", [["i", "s"]], [undefined], "with a token"],
+    [{ notRequestPrincipals: ["*"] }, "token", [undefined], [["i", "s"]], "without a token"],
     [
-      { sourceIps: ["10.0.0.0/8"] },
+      { remoteIpBlocks: ["10.0.0.0/8"], notRemoteIpBlocks: ["10.1.0.0/16"] },
+      "remote.ip",
+      [address("10.2.2.3")],
+      [address("10.1.2.3"), address("11.0.0.1")],
+      "forwarded for 10.0.0.0/8 not forwarded for 10.1.0.0/16",
+    ],
+    [
+      { ipBlocks: ["10.0.0.0/8"] },
       "source.ip",
       [address("10.1.2.3")],
       [address("11.0.0.1")],
@@ -54,6 +64,9 @@ describe("requests as users write them", () => {
   test("whoever has claims has a token", () => {
     const { example } = boxOf(...conditionsOf({ claims: { role: ["admin"] } }));
     assert.deepEqual([example.get("claim role"), example.get("token") === undefined], [["admin"], false]);
+    // As in request.auth.claims[realm_access][roles].
+    const nested = boxOf(...conditionsOf({ claims: { "[realm_access][roles]": ["admin"] } })).example;
+    assert.deepEqual(nested.get("claim realm_access][roles"), ["admin"]);
   });
 
   test("nothing written is every request", () => {
