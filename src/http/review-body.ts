@@ -4,10 +4,10 @@ import { uidInHead } from "../admission/unparsed-review.ts";
 import type { Connections } from "./connections.ts";
 
 /** A body that was received completely, or one that was discarded because it is larger than the limit or there are too many. */
-export type ReviewBody = Buffer | TooLarge | Dropped;
+export type ReviewBody = Buffer | TooLarge | typeof dropped;
 
 /** A body that was dropped for newer ones, and read to its end so that the client gets an answer. */
-export class Dropped {}
+export const dropped = "dropped";
 
 export class TooLarge {
   /** the beginning of the body, which contains the request's uid */
@@ -72,7 +72,7 @@ export function collectBody(limitBytes: number, connections: Pick<Connections, "
     payload.on("error", (error) => finish(new BodyCutShort(error.message)));
 
     function received(): ReviewBody {
-      if (isDropped) return new Dropped();
+      if (isDropped) return dropped;
       return size <= limitBytes ? whole(chunks, size) : new TooLarge(head, limitBytes);
     }
 

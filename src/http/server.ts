@@ -15,7 +15,7 @@ import { type ConnectionLimits, Connections } from "./connections.ts";
 import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
 import { RepeatedLines } from "./repeated-lines.ts";
-import { BodyCutShort, collectBody, Dropped, type ReviewBody } from "./review-body.ts";
+import { BodyCutShort, collectBody, dropped, type ReviewBody } from "./review-body.ts";
 
 export interface Limits extends ConnectionLimits {
   /**
@@ -157,7 +157,7 @@ function admitReviews({ load, limits, connections, metrics, rejected }: Admittin
     const body = request.body as ReviewBody | null | undefined;
     const bytes = bytesOf(body);
     const isFull = load.inFlight > 0 && load.bytes + bytes > limits.inFlightBytes;
-    if (body instanceof Dropped || load.inFlight >= limits.inFlight || isFull) {
+    if (body === dropped || load.inFlight >= limits.inFlight || isFull) {
       metrics.shed();
       rejected.warn("429", { status: 429 }, "too many reviews in flight; the API server sends them again");
       shed(reply);
