@@ -200,7 +200,9 @@ function createApp(limits: Limits, certificate: Certificate, clients: Clients | 
       ...secureContext(certificate, clients?.authorities.current()),
       requestCert: clients !== undefined,
       rejectUnauthorized: false,
-      handshakeTimeout: 5_000,
+      // As long as API servers wait for it (client-go transport, TLSHandshakeTimeout): giving up before them on a busy machine
+      // costs both sides another handshake.
+      handshakeTimeout: 10_000,
       headersTimeout: limits.headersTimeoutMs,
       connectionsCheckingInterval: limits.checkIntervalMs,
       maxHeaderSize: 16_384,
