@@ -105,11 +105,14 @@ describe("the policies and exceptions of the documents are ones that load", () =
     });
 });
 
-test("what the README has to paste into CI is what docs/ci.md and the example have, and the action has its inputs", () => {
-  const [github = "", gitlab = "", preCommit = "", ...others] = blocksOf(section(readme, "In CI"), "yaml");
+test("what there is to paste into CI is the same in the README and docs/ci.md, and the action and the hooks have it", () => {
+  const ci = read("docs/ci.md");
+  const [github = "", ...others] = blocksOf(section(readme, "Install it"), "yaml");
   assert.deepEqual(others, []);
-  const ci = blocksOf(read("docs/ci.md"), "yaml");
-  assert.ok(ci.includes(github) && ci.includes(preCommit));
+  assert.ok(blocksOf(section(ci, "GitHub"), "yaml").includes(github));
+  const [gitlab = ""] = blocksOf(section(ci, "GitLab"), "yaml");
+  const [preCommit = ""] = blocksOf(section(ci, "pre-commit"), "yaml");
+  assert.ok(gitlab !== "" && preCommit !== "");
   const inputs = parseYaml(read("action.yml")) as { inputs: object };
   const steps = (parseYaml(github) as { steps: readonly { uses: string; with: object }[] }).steps;
   const given = steps.find(({ uses }) => uses.startsWith("meshward/meshward@"))?.with ?? {};
@@ -128,7 +131,7 @@ test("what the README has to paste into CI is what docs/ci.md and the example ha
 });
 
 test("the README installs Meshward as docs/install.md does", () => {
-  const [install = ""] = blocksOf(section(readme, "In a cluster"), "sh");
+  const [install = ""] = blocksOf(section(readme, "Install it"), "sh");
   assert.match(install, /helm install/);
   assert.ok(blocksOf(read("docs/install.md"), "sh").includes(install));
 });

@@ -22,6 +22,8 @@ export default defineConfig({
   rewrites: (page) => page.replace(/(^|\/)README\.md$/, "$1index.md"),
   vite: { plugins: [{ name: "vue-for-pages", enforce: "pre", resolveId: vueForPages }] },
   markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+    languageAlias: { promql: "sql" },
     config(markdown) {
       leadToPages(markdown);
       keepBraces(markdown);
@@ -29,6 +31,12 @@ export default defineConfig({
   },
   themeConfig: {
     search: { provider: "local" },
+    notFound: {
+      title: "There is no such page",
+      quote: "It may have moved, or the address has a mistake. The search and the pages of the menu are still there.",
+      linkLabel: "Go to the first page",
+      linkText: "Go to the first page",
+    },
     outline: [2, 3],
     nav: [
       { text: "Install", link: "/docs/install" },
@@ -51,7 +59,8 @@ function sidebarOf(index: string): DefaultTheme.SidebarItem[] {
         ...column.matchAll(/\[([^\]]+)\]\(([^)#]+)\)/g),
       ]);
       const items = links.map(([, text = "", link = ""]) => ({ text, link: `/${pageOf(posix.join("docs", link))}` }));
-      return { text: heading, items, collapsed: false };
+      // Without `collapsed`: what can be collapsed is a button within a button, which a screen reader cannot tell apart.
+      return { text: heading, items };
     });
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import { AuditPublisher } from "../controllers/audit-publisher.ts";
-import { auditInBackground, type AuditOutcome } from "../controllers/background-audit.ts";
+import { auditInBackground, type AuditOutcome, type Turn } from "../controllers/background-audit.ts";
 import type { Election } from "../controllers/election.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { type ReportChoice, reportGroups } from "../controllers/report-groups.ts";
@@ -41,8 +41,8 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly election: Election | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called with each outcome, when it is known since when there are its findings. */
-  readonly found?: ((outcome: AuditOutcome, firstSeen: FirstSeenOf) => void) | undefined;
+  /** Called with each outcome, when it is known since when there are its findings. The next audit waits for it. */
+  readonly found?: ((outcome: AuditOutcome, firstSeen: FirstSeenOf, turn: Turn) => void | Promise<void>) | undefined;
 }
 
 /** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
@@ -109,7 +109,7 @@ class Term {
         pause: () => sleep(auditRestMs),
         async publish(outcome, turn) {
           await publisher.publish(outcome, turn);
-          found?.(outcome, publisher.firstSeen);
+          await found?.(outcome, publisher.firstSeen, turn);
         },
       },
       signal,

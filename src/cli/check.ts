@@ -224,8 +224,8 @@ async function readChanges(
   const stored = await baseOf(found, paths, { ...options, reading, definitions, keep }, terminal);
   const given = await giveIntents(stored ?? found, options);
   const { schemas, errors: ofSchemas, notes } = await schemasFrom(options, definitions);
-  const checked = withFaults(found, schemas, options.namespace);
-  const base = stored === undefined ? undefined : withFaults(stored, schemas, options.namespace).files;
+  const checked = await withFaults(found, schemas, options.namespace);
+  const base = stored === undefined ? undefined : (await withFaults(stored, schemas, options.namespace)).files;
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, options, terminal);
   const change: Changes = { found: checked, base, deleted, isPruned, given };

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
-import { kindsFollowed, relationsOf } from "../engine/subjects.ts";
+import { indexesRead, kindsFollowed } from "../engine/subjects.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
@@ -26,9 +26,7 @@ export const contextOption = () => new Option("--context <name>", "kubeconfig co
 export const kindsOfRules: readonly Kind[] = [...kindsFollowed(rules)];
 
 /** The indexes through which the rules look objects up. */
-export const indexesOfRules: readonly Index[] = [
-  ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
-];
+export const indexesOfRules: readonly Index[] = indexesRead(rules);
 
 /**
  * Connects, runs the task and closes every connection. Throws a UsageError of one line for what the cluster refuses.

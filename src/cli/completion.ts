@@ -10,7 +10,7 @@ import type { Terminal } from "./terminal.ts";
 export function completionCommand(program: Command, terminal: Terminal): Command {
   return new Command("completion")
     .description("print a script that completes commands and options in your shell")
-    .addArgument(new Argument("<shell>", "your shell").choices(shells))
+    .addArgument(new Argument("<shell>", "your shell: bash, zsh or fish").choices(shells))
     .action((shell: Shell) => {
       const kinds = allKinds.flatMap((kind) => kindTable[kind].served.map((served) => served.kind));
       const options = {

@@ -41,17 +41,15 @@ export interface DemoOptions extends PolicyOptions {
 
 /**
  * Runs all chapters and returns; at a terminal, it waits after each. Throws a UsageError if the manifests contain nothing to
- * apply, or if there is no such chapter.
+ * apply, or if there is no such chapter. Does not begin if the policies have errors.
  */
 export async function demo(path: string | undefined, options: DemoOptions, terminal: Terminal): Promise<ExitCode> {
-  if (path !== undefined && options.chapter !== undefined)
-    throw new UsageError("--chapter is for the built-in tour: leave out the path, or the option");
   const { chapters, manifests, errors } = path === undefined ? await tour() : await userTour(path);
-  const only = options.chapter === undefined ? undefined : chapterNamed(options.chapter, chapters);
+  const only = options.chapter === undefined ? undefined : chapterNamed(options.chapter, path, chapters);
   const documents = manifests.filter(isPolicy);
   const loaded = await policiesOf(options, documents);
   for (const error of [...errors, ...loaded.errors]) tellProblem(shownError(error), terminal);
-  if (errors.length > 0 && chapters.length === 0) return 2;
+  if (loaded.errors.length > 0 || (errors.length > 0 && chapters.length === 0)) return 2;
   const folder = await temporaryFolder();
   const cluster = new MemoryApiServer();
   const { certificates } = await selfSigned({ folder, now: Date.now() });
@@ -79,11 +77,12 @@ export async function demo(path: string | undefined, options: DemoOptions, termi
     await webhook.close();
     await rm(folder, { recursive: true, force: true });
   }
-  return errors.length + loaded.errors.length > 0 ? 2 : 0;
+  return errors.length > 0 ? 2 : 0;
 }
 
 /** By its name, or by its number from 1. Throws a UsageError that lists them. */
-function chapterNamed(wanted: string, chapters: readonly TourChapter[]): TourChapter {
+function chapterNamed(wanted: string, path: string | undefined, chapters: readonly TourChapter[]): TourChapter {
+  if (path !== undefined) throw new UsageError("--chapter is for the built-in tour: leave out the path, or the option");
   const found = chapters.find(
     ({ name }, i) => name === wanted || `${i + 1}` === wanted || `${i + 1}-${name}` === wanted,
   );

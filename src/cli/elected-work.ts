@@ -1,5 +1,8 @@
 import type { Election } from "../controllers/election.ts";
+import { IntentStatusWriter } from "../controllers/intent-status.ts";
 import { PolicyStatusWriter } from "../controllers/policy-status.ts";
+import { intentInvalid } from "../rules/intent/invalid.ts";
+import { intentNotHeld } from "../rules/intent/not-held.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { type BackgroundAuditFlags, type BackgroundAuditParts, startBackgroundAudit } from "./background-audit.ts";
 import type { FollowedMesh } from "./followed-mesh.ts";
@@ -16,20 +19,26 @@ export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "f
   readonly election: Election | undefined;
 }
 
-/** Starts what one replica does for all: it audits the mesh, and writes the status of policies. */
+/** Starts what one replica does for all: it audits the mesh, and writes the status of policies and intents. */
 export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWorkParts): { close(): Promise<void> } {
   const { mesh, policies, election, tell, log, metrics } = parts;
   const statuses = statusWriterOf(options, parts);
-  if (statuses !== undefined) election?.onChange((isLeading) => statuses.lead(isLeading));
+  const rules = { invalid: intentInvalid, notHeld: intentNotHeld };
+  const intents = mesh.connection && new IntentStatusWriter({ connection: mesh.connection, rules, log });
+  election?.onChange((isLeading) => {
+    statuses?.lead(isLeading);
+    intents?.lead(isLeading);
+  });
   const audit = startBackgroundAudit({
     tell,
     log,
     metrics,
     election,
     policies: () => policies.current(),
-    found(outcome, firstSeen) {
-      parts.found?.(outcome, firstSeen);
+    async found(outcome, firstSeen, turn) {
+      await parts.found?.(outcome, firstSeen, turn);
       statuses?.audited(outcome.rulings.flatMap(({ exception }) => exception ?? []));
+      await intents?.audited(outcome, turn);
     },
     auditInterval: options.auditInterval,
     auditReports: options.auditReports,
@@ -42,6 +51,7 @@ export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWork
     async close() {
       await audit.close();
       await statuses?.close();
+      await intents?.close();
     },
   };
 }

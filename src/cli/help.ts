@@ -1,6 +1,7 @@
 import { Command, Help, type HelpConfiguration } from "commander";
 import { homepage } from "../config/rule-page.ts";
 import { hanging, leastRoom } from "../report/page.ts";
+import { suggestion } from "../text/nearest.ts";
 
 /** The groups of commands in `meshward --help`, by what somebody wants to do. */
 const groups: Readonly<Record<string, readonly string[]>> = {
@@ -10,13 +11,22 @@ const groups: Readonly<Record<string, readonly string[]>> = {
   "First steps:": ["demo", "completion", "help"],
 };
 
-/** The command `help`, as commander adds it by itself, in a group. */
-export const helpCommand = (): Command =>
+/** The command `help`. That of commander answers an unknown command with the list of all, and does not say that it is unknown. */
+export const helpCommand = (program: Command): Command =>
   new Command("help")
-    .argument("[command]")
+    .argument("[command...]")
     .description("describe a command")
     .helpOption(false)
-    .helpGroup("First steps:");
+    .helpGroup("First steps:")
+    .action((names: readonly string[]) => {
+      let command = program;
+      for (const name of names) {
+        const known = command.commands.map((one) => one.name());
+        const found = command.commands.find((one) => one.name() === name);
+        command = found ?? command.error(`error: unknown command '${name}'${suggestion(name, known)}`);
+      }
+      command.help();
+    });
 
 /** Examples below the help of a command; `meshward` is what they begin with. */
 const examples: Readonly<Record<string, readonly string[]>> = {

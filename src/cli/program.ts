@@ -18,6 +18,7 @@ import { explainCommand } from "./explain.ts";
 import { intentCommand } from "./intent.ts";
 import { exportCommand } from "./export.ts";
 import { helpCommand, writeHelp } from "./help.ts";
+import { checkMandatoryLast, explained } from "./command-errors.ts";
 import { manifestsCommand } from "./manifests.ts";
 import { ToldError, withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
@@ -57,12 +58,13 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   program.addCommand(unregisterCommand(terminal, finish));
   program.addCommand(demoCommand(terminal, finish));
   program.addCommand(completionCommand(program, terminal));
-  program.addHelpCommand(helpCommand());
+  program.helpCommand(false).addCommand(helpCommand(program));
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     writeHelp(command, terminal.columns ?? Number.POSITIVE_INFINITY);
+    checkMandatoryLast(command);
     command
       .exitOverride()
-      .configureOutput(outputTo(terminal))
+      .configureOutput(outputTo(terminal, command))
       .showHelpAfterError("(--help lists the commands and options)");
   }
   try {
@@ -74,11 +76,11 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
 }
 
 /** Help is wrapped at the width of the terminal, also after errors; in a pipe, each option is on one line. */
-function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal): OutputConfiguration {
+function outputTo({ out, error, columns = Number.POSITIVE_INFINITY }: Terminal, command: Command): OutputConfiguration {
   return {
     writeOut: out,
     writeErr: error,
-    outputError: (text, write) => write(text.replace(/^error: /, "meshward: ")),
+    outputError: (text, write) => write(explained(text, command)),
     getOutHelpWidth: () => columns,
     getErrHelpWidth: () => columns,
   };

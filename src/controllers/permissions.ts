@@ -33,7 +33,10 @@ export const defaultNames: InstalledNames = {
 export const permissionsOfControllers = (
   names: InstalledNames = defaultNames,
 ): Readonly<
-  Record<"election" | "certificates" | "caBundle" | "audit" | "policies" | "selfTest", readonly Permission[]>
+  Record<
+    "election" | "certificates" | "caBundle" | "audit" | "policies" | "intents" | "selfTest",
+    readonly Permission[]
+  >
 > => ({
   election: [
     {
@@ -93,6 +96,15 @@ export const permissionsOfControllers = (
       verbs: ["patch"],
       scope: "cluster",
       why: "the elected replica writes what became of them; nothing else of them is written",
+    },
+  ],
+  intents: [
+    {
+      apiGroups: ["meshward.io"],
+      resources: ["meshwardintents/status"],
+      verbs: ["patch"],
+      scope: "cluster",
+      why: "the elected replica writes whether an intent holds; nothing else of it is written",
     },
   ],
   audit: [

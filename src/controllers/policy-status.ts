@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { namespaceOf } from "../engine/setting.ts";
 import { namespaceKey } from "../kube/identity.ts";
 import { allKinds } from "../kube/kinds.ts";
-import { isObject, member } from "../kube/read.ts";
+import { isObject } from "../kube/read.ts";
 import { documentKinds, type Exception, type PolicyDocument } from "../policy/documents.ts";
 import { type ExceptionRemark, exceptionRemarks } from "../policy/exception-states.ts";
 import { covers } from "../policy/match.ts";
@@ -14,6 +14,7 @@ import { type Pace, systemPace } from "../sources/cluster/pace.ts";
 import type { PolicyObject } from "../sources/cluster/policy-objects.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { MeshStore } from "../view/store.ts";
+import { type Condition, conditionsIn, withTimes } from "./conditions.ts";
 import { ObjectClient } from "./objects.ts";
 
 /** An object of the cluster, and what became of it. */
@@ -25,20 +26,13 @@ export interface PolicyObjectState {
   readonly inForce: number | undefined;
 }
 
-/** metav1.Condition */
-interface Condition {
-  readonly type: "InForce" | "Broken";
-  readonly status: "True" | "False";
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration: number;
-}
+type PolicyCondition = Condition<"InForce" | "Broken">;
 
 export interface PolicyStatus {
   readonly observedGeneration: number;
   readonly objects?: number;
   readonly findings?: number;
-  readonly conditions: readonly Condition[];
+  readonly conditions: readonly PolicyCondition[];
 }
 
 export interface PolicyStatusOptions {
@@ -200,7 +194,12 @@ export function statusOf(state: PolicyObjectState, known: Known): PolicyStatus {
   const title = titleOf(object);
   const isPolicy = object.kind === "MeshwardPolicy";
   const findings = known.findings === undefined ? undefined : (known.findings.get(title) ?? 0);
-  const condition = (type: Condition["type"], holds: boolean, reason: string, message: string): Condition => ({
+  const condition = (
+    type: PolicyCondition["type"],
+    holds: boolean,
+    reason: string,
+    message: string,
+  ): PolicyCondition => ({
     ...{ type, status: holds ? "True" : "False", reason, message },
     observedGeneration: generation,
   });
@@ -331,37 +330,11 @@ const meaningOf = ({ observedGeneration, conditions = [] }: Partial<PolicyStatus
 /** The fields of a stored status that Meshward writes, in the same order, without times. */
 function readStatus(stored: unknown): Partial<PolicyStatus> {
   if (!isObject(stored)) return {};
-  const conditions = Array.isArray(stored["conditions"]) ? stored["conditions"] : [];
   const field = (name: "objects" | "findings") => (typeof stored[name] === "number" ? { [name]: stored[name] } : {});
   return {
     observedGeneration: stored["observedGeneration"] as number,
     ...field("objects"),
     ...field("findings"),
-    conditions: conditions.map((one) => ({
-      type: member(one, "type") as Condition["type"],
-      status: member(one, "status") as Condition["status"],
-      reason: String(member(one, "reason")),
-      message: String(member(one, "message")),
-      observedGeneration: member(one, "observedGeneration") as number,
-    })),
-  };
-}
-
-/** The time of a condition changes only with its status (metav1.Condition). */
-function withTimes(status: PolicyStatus, stored: unknown, now: Date) {
-  const time = `${now.toISOString().slice(0, 19)}Z`;
-  const conditions = member(stored, "conditions");
-  const before = new Map<unknown, unknown>(
-    (Array.isArray(conditions) ? conditions : []).map((one) => [
-      `${String(member(one, "type"))} ${String(member(one, "status"))}`,
-      member(one, "lastTransitionTime"),
-    ]),
-  );
-  return {
-    ...status,
-    conditions: status.conditions.map((condition) => {
-      const known = before.get(`${condition.type} ${condition.status}`);
-      return { ...condition, lastTransitionTime: typeof known === "string" ? known : time };
-    }),
+    conditions: conditionsIn(stored) as readonly PolicyCondition[],
   };
 }

@@ -36,14 +36,25 @@ export const documentDefinitions = (rules: readonly RuleMetadata[]): readonly Ku
   intentDefinition(),
 ];
 
-/** Meshward writes no status of an intent: whether it holds is a finding of the audit. */
 function intentDefinition(): KubernetesObject {
   return definition({
     served: kinds.MeshwardIntent.served[0] as Served,
     shortNames: ["mwi"],
     schema: meshwardIntentSchema(),
-    hasStatus: false,
+    status: intentStatus,
     columns: [
+      {
+        name: "Held",
+        type: "string",
+        jsonPath: '.status.conditions[?(@.type=="Held")].status',
+        description: "Whether the mesh is as the intent expects.",
+      },
+      {
+        name: "Reason",
+        type: "string",
+        jsonPath: '.status.conditions[?(@.type=="Held")].reason',
+        description: "Held, NotHeld, Undecided, Invalid or NotAudited.",
+      },
       { name: "Service", type: "string", jsonPath: ".spec.to.service", description: "What the requests are sent to." },
       {
         name: "Workloads",
@@ -83,11 +94,11 @@ interface Definition {
   readonly shortNames: readonly string[];
   readonly schema: JsonSchema;
   readonly columns: readonly Column[];
-  /** Default: true. */
-  readonly hasStatus?: boolean;
+  /** Default: that of policies and exceptions. */
+  readonly status?: JsonSchema;
 }
 
-function definition({ served, shortNames, schema, columns, hasStatus = true }: Definition): KubernetesObject {
+function definition({ served, shortNames, schema, columns, status = documentStatus }: Definition): KubernetesObject {
   const { group, kind, plural, namespaced, versions } = served;
   const { description, properties } = schema as { description: string; properties: Record<string, JsonSchema> };
   return {
@@ -109,7 +120,7 @@ function definition({ served, shortNames, schema, columns, hasStatus = true }: D
         name,
         served: true,
         storage: i === 0,
-        ...(hasStatus ? { subresources: { status: {} } } : {}),
+        subresources: { status: {} },
         additionalPrinterColumns: [...columns, age],
         schema: {
           openAPIV3Schema: {
@@ -121,7 +132,7 @@ function definition({ served, shortNames, schema, columns, hasStatus = true }: D
               kind: { type: "string" },
               metadata: { type: "object" },
               spec: structural(properties["spec"] ?? {}),
-              ...(hasStatus ? { status } : {}),
+              status,
             },
           },
         },
@@ -133,18 +144,21 @@ function definition({ served, shortNames, schema, columns, hasStatus = true }: D
 const count = (description: string): JsonSchema => ({ type: "integer", format: "int32", description });
 
 /** Written by Meshward. The conditions have the fields of metav1.Condition. */
-const status: JsonSchema = {
+const statusWith = (
+  about: string,
+  conditions: string,
+  fields: Readonly<Record<string, JsonSchema>> = {},
+): JsonSchema => ({
   type: "object",
-  description: "What Meshward makes of the document.",
+  description: about,
   properties: {
     observedGeneration: { type: "integer", format: "int64", description: "The generation that the status is about." },
-    objects: count("The objects of the mesh that the conditions of a policy select."),
-    findings: count("The findings of the mesh that an exception accepts."),
+    ...fields,
     conditions: {
       type: "array",
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["type"],
-      description: "InForce: the document has an effect. Broken: this generation is invalid and was not taken.",
+      description: conditions,
       items: {
         type: "object",
         required: ["type", "status", "reason", "message", "lastTransitionTime"],
@@ -159,4 +173,18 @@ const status: JsonSchema = {
       },
     },
   },
-};
+});
+
+const documentStatus = statusWith(
+  "What Meshward makes of the document.",
+  "InForce: the document has an effect. Broken: this generation is invalid and was not taken.",
+  {
+    objects: count("The objects of the mesh that the conditions of a policy select."),
+    findings: count("The findings of the mesh that an exception accepts."),
+  },
+);
+
+const intentStatus = statusWith(
+  "What the last audit found.",
+  "Held: everything that the intent expects is so. Its message has a request that shows that it is not, or why it is not known.",
+);

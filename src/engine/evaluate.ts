@@ -11,7 +11,7 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { changedObjects, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
+import { changedObjects, indexesRead, rulesConcerned, Subjects, unknownTo } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -67,7 +67,7 @@ export function* judging(
   changes: readonly Change[],
   { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
-  const { before, after } = yield* sidesOf(view, changes, budget);
+  const { before, after } = yield* sidesOf(view, changes, { rules, budget });
   const settings = selection.between(before, after);
   const results = { findings: [], skipped: [], errors: [] };
   const changed = new Set(changedObjects(changes, before, after));
@@ -101,11 +101,11 @@ function concerned(rules: readonly Rule[], changes: readonly Change[] | undefine
 function* sidesOf(
   view: Mesh,
   changes: readonly Change[],
-  budget: Budget | undefined,
+  { rules, budget }: { readonly rules: readonly Rule[]; readonly budget: Budget | undefined },
 ): Generator<void, Pick<Evaluation, "before" | "after">> {
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
-  const next = yield* withSettings(overlay(before, changes, mentioned), changes);
+  const next = yield* withSettings(overlay(before, changes, mentioned), changes, rules);
   return { before, after: sideOf(next, budget?.spend) };
 }
 
@@ -178,7 +178,7 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
 }
 
 /** A change of mesh settings changes keys, which is the only case that rebuilds the view. */
-function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void, Mesh> {
+function* withSettings(after: Mesh, changes: readonly Change[], rules: readonly Rule[]): Generator<void, Mesh> {
   const isTouched = changes.some(
     ({ old, object }) =>
       (old !== undefined && decidesSettings(old)) || (object !== undefined && decidesSettings(object)),
@@ -187,7 +187,9 @@ function* withSettings(after: Mesh, changes: readonly Change[]): Generator<void,
   // A setting that no object contains is kept.
   const { domain } = after.settings;
   const settings = meshSettingsOf(settingsObjects(after), { ...defaultMeshSettings, domain });
-  return JSON.stringify(settings) === JSON.stringify(after.settings) ? after : yield* rebuilding(after, settings);
+  return JSON.stringify(settings) === JSON.stringify(after.settings)
+    ? after
+    : yield* rebuilding(after, settings, indexesRead(rules));
 }
 
 /** A subject on both sides; most rules have the same one. */

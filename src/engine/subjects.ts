@@ -81,6 +81,11 @@ export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
 export const kindsFollowed = (rules: readonly Rule[]): ReadonlySet<Kind> =>
   new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]);
 
+/** The indexes through which these rules look objects up. */
+export const indexesRead = (rules: readonly Rule[]): readonly Index[] => [
+  ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
+];
+
 const byKind = new WeakMap<readonly Rule[], Map<Kind, readonly Rule[]>>();
 
 /** The rules that a change of an object of this kind may concern, in their order. */

@@ -18,7 +18,7 @@ export function ladderPage(): string {
     "`meshward explain KIND/NAMESPACE/NAME --policy` shows the mode and the steps for one object; reports have the steps that",
     "lowered a finding in `lowered`, and so has the audit annotation `lowered` of a review.",
     "",
-    "| | step | when | a denial becomes | what a policy can change |",
+    "| no. | step | when | a denial becomes | what a policy can change |",
     "| --- | --- | --- | --- | --- |",
     ...rows,
     "",

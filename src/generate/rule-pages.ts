@@ -3,6 +3,7 @@ import type { Incident } from "../engine/incident.ts";
 import { type BuiltInRule, modesOf } from "../engine/rule.ts";
 import { relationsOf } from "../engine/subjects.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
+import { differenceOf } from "./example-difference.ts";
 import { exampleOf, type RuleExample } from "./rule-example.ts";
 import { indexOf } from "./rule-index.ts";
 import { citationsIn } from "./sources.ts";
@@ -172,24 +173,31 @@ function parametersOf(rule: BuiltInRule): string[] {
   return ["## Parameters", "", "| name | meaning | default |", "|---|---|---|", ...rows, ""];
 }
 
-/** The finding is marked on its line. */
+/** The finding is marked on its line. What a rule compares is shown as the change that it reports, a state as the way out of it. */
 function fixturesOf({ id, check }: BuiltInRule, { wrong, right }: RuleExample): string[] {
   const file = (name: string) => `[${name}](../../test/rules/${id}/${name})`;
+  const [title, difference] =
+    check === undefined
+      ? ["A change that it reports", differenceOf(right, wrong)]
+      : ["From wrong to right", differenceOf(wrong, right)];
   return [
+    `## ${title}`,
+    "",
+    ...fenced("diff", difference.join("\n")),
     "## Wrong",
     "",
     `${file("wrong.yaml")}${check === undefined ? ", after the change:" : ":"}`,
     "",
-    ...fenced(wrong),
+    ...fenced("yaml", wrong),
     "## Right",
     "",
     `${file("right.yaml")}${check === undefined ? ", before the change:" : ":"}`,
     "",
-    ...fenced(right),
+    ...fenced("yaml", right),
   ];
 }
 
-const fenced = (yaml: string): string[] => ["```yaml", yaml, "```", ""];
+const fenced = (language: string, text: string): string[] => [`\`\`\`${language}`, text, "```", ""];
 
 /** An address has a line of its own, so that a terminal does not break it. */
 function linksOf({ why, incident }: BuiltInRule): string[] {

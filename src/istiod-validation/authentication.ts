@@ -1,7 +1,19 @@
-import type { Path } from "../kube/read.ts";
+import { isObject, type Path } from "../kube/read.ts";
 import { quoted } from "../text/printable.ts";
-import { entriesOf, type Fields, fieldsOf, itemsOf, type Refused, textOf, textsOf, type Written } from "./raw.ts";
+import { refusedDuration } from "./durations.ts";
+import {
+  entriesOf,
+  type Fields,
+  fieldsOf,
+  isSet,
+  itemsOf,
+  type Refused,
+  textOf,
+  textsOf,
+  type Written,
+} from "./raw.ts";
 import { refusedScope, refusedSelector } from "./selectors.ts";
+import { schemeOf } from "./urls.ts";
 
 /** Istio pkg/config/validation/validation.go ValidatePeerAuthentication. */
 export function* refusePeerAuthentication({ spec }: Written): Refused {
@@ -22,22 +34,26 @@ export function* refuseRequestAuthentication({ spec }: Written): Refused {
   for (const { fields, at } of itemsOf(spec["jwtRules"], ["spec", "jwtRules"])) {
     yield* refusedIssuer(fields, at);
     yield* refusedPlaces(fields, at);
+    yield* refusedDuration(fields["timeout"], [...at, "timeout"]);
   }
 }
 
 function* refusedIssuer(rule: Fields, at: Path): Refused {
-  const uri = textOf(rule["jwksUri"]);
+  // Istio reads the name of the protobuf field too.
+  const [uri, field] = isSet(rule["jwksUri"])
+    ? [textOf(rule["jwksUri"]), "jwksUri"]
+    : [textOf(rule["jwks_uri"]), "jwks_uri"];
   if (textOf(rule["issuer"]) === "" && uri === "")
     yield { at, message: "A rule for tokens needs an issuer or a jwksUri" };
-  if (uri !== "" && !/^https?:/i.test(uri))
-    yield { at: [...at, "jwksUri"], message: `${quoted(uri)} is no URL with http or https` };
+  if (uri !== "" && !["http", "https"].includes(schemeOf(uri, false) ?? ""))
+    yield { at: [...at, field], message: `${quoted(uri)} is no URL with http or https` };
   const jwks = textOf(rule["jwks"]);
   if (jwks !== "" && !isJson(jwks)) yield { at: [...at, "jwks"], message: "The keys are not written in JSON" };
 }
 
 function isJson(text: string): boolean {
   try {
-    return typeof JSON.parse(text) === "object";
+    return isObject(JSON.parse(text));
   } catch {
     return false;
   }

@@ -36,8 +36,12 @@ export interface Item {
 /** What istiod's validation refuses, one after the other. */
 export type Refused = Iterable<Invalid>;
 
-/** One object: its spec, and the namespace that it is in, if it is written. */
+/** Why a text is no expression in CEL; undefined: it is one, or this is not known. */
+export type ParseProblem = (expression: string) => string | undefined;
+
+/** One object: its spec, the namespace that it is in, if it is written, and a parser for expressions. */
 export interface Written {
   readonly spec: Fields;
   readonly namespace: string | undefined;
+  readonly expressionProblem: ParseProblem;
 }

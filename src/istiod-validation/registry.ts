@@ -1,8 +1,8 @@
 import type { Path } from "../kube/read.ts";
-import { isDomain, isLabel } from "../mesh/traffic/host-syntax.ts";
+import { isAddress, isDomain, isLabel } from "../mesh/traffic/host-syntax.ts";
 import { quoted } from "../text/printable.ts";
-import { isAddress, isAddressOrBlock } from "./addresses.ts";
-import { refusedLabels } from "./destination-rule.ts";
+import { isAddressOrBlock } from "./addresses.ts";
+import { refusedLabels } from "./labels.ts";
 import {
   countOf,
   entriesOf,
@@ -17,6 +17,7 @@ import {
   type Written,
 } from "./raw.ts";
 import { refusedExportTo, refusedSelector } from "./selectors.ts";
+import { isSocket, refusedSocketPath } from "./unix-sockets.ts";
 
 const protocols: ReadonlySet<string> = new Set([
   "",
@@ -51,6 +52,8 @@ export function* refuseServiceEntry({ spec, namespace }: Written): Refused {
 }
 
 function* refusedAddresses(spec: Fields, resolution: string): Refused {
+  if (resolution === "DYNAMIC_DNS" && countOf(spec["addresses"]) > 0)
+    yield { at: ["spec", "addresses"], message: "With resolution DYNAMIC_DNS there are no addresses" };
   for (const { text, at } of textsOf(spec["addresses"], ["spec", "addresses"])) {
     if (!isAddressOrBlock(text)) yield { at, message: `${quoted(text)} is no IP address and no CIDR block` };
     else if (text.includes("/") && resolution !== "NONE" && resolution !== "STATIC")
@@ -95,7 +98,7 @@ function* refusedEndpoints(spec: Fields, resolution: string): Refused {
   yield* refusedCount(endpoints.length, resolution);
   if (resolution !== "STATIC" && !resolution.startsWith("DNS")) return;
   for (const { fields, at } of endpoints) {
-    yield* refusedEndpoint(fields, at, resolution !== "STATIC");
+    yield* refusedEndpoint(fields, at, resolution !== "STATIC", resolution !== "STATIC");
     yield* refusedSocket(textOf(fields["address"]), [...at, "address"], { resolution, ports: ports.size });
     for (const { key, at: place } of entriesOf(fields["ports"], [...at, "ports"]))
       if (!ports.has(key)) yield { at: place, message: `The ServiceEntry has no port ${quoted(key)}` };
@@ -111,10 +114,10 @@ function* refusedCount(count: number, resolution: string): Refused {
 }
 
 /** validateWorkloadEntry. */
-function* refusedEndpoint(endpoint: Fields, at: Path, mayBeName: boolean): Refused {
+function* refusedEndpoint(endpoint: Fields, at: Path, mayBeName: boolean, isForDns = false): Refused {
   const address = textOf(endpoint["address"]);
   if (address !== "") yield* refusedAddress(address, [...at, "address"], mayBeName);
-  else if (textOf(endpoint["network"]) === "") yield { at, message: "An endpoint needs an address" };
+  else if (textOf(endpoint["network"]) === "" || isForDns) yield { at, message: "An endpoint needs an address" };
   for (const { key, value, at: place } of entriesOf(endpoint["ports"], [...at, "ports"])) {
     if (isSocket(address)) yield { at: place, message: "An endpoint with a Unix socket has no ports" };
     if (!isLabel(key)) yield { at: place, message: `${quoted(key)} is no name of a port` };
@@ -136,9 +139,8 @@ function* refusedSocket(
     yield { at, message: "An endpoint with a Unix socket needs a ServiceEntry with exactly one port" };
 }
 
-const isSocket = (address: string): boolean => address.startsWith("unix://");
-
 function* refusedAddress(address: string, at: Path, mayBeName: boolean): Refused {
+  if (isSocket(address)) yield* refusedSocketPath(address, at);
   if (isSocket(address) || isAddress(address) || (mayBeName && isDomain(address))) return;
   const also = mayBeName ? " and no DNS name" : "; names need resolution DNS";
   yield { at, message: `${quoted(address)} is no IP address${also}` };

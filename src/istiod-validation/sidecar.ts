@@ -1,8 +1,9 @@
 import type { Path } from "../kube/read.ts";
-import { isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
+import { tlsRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
+import { isAddress, isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { isPartialWildcard } from "../mesh/traffic/service-entry-hosts.ts";
 import { quoted } from "../text/printable.ts";
-import { isAddress } from "./addresses.ts";
+import { refusedPool } from "./connection-pool.ts";
 import {
   countOf,
   type Fields,
@@ -17,6 +18,7 @@ import {
 } from "./raw.ts";
 import { protocolOf, refusedPort } from "./registry.ts";
 import { refusedSelector } from "./selectors.ts";
+import { isSocket, refusedSocketPath } from "./unix-sockets.ts";
 
 /** Istio pkg/config/validation/validation.go ValidateSidecar. */
 export function* refuseSidecar({ spec }: Written): Refused {
@@ -32,26 +34,71 @@ export function* refuseSidecar({ spec }: Written): Refused {
     if (ports.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
     ports.add(number);
     if (isSet(fields["port"])) {
-      yield* refusedPort(fieldsOf(fields["port"]), [...at, "port"]);
+      yield* refusedSidecarPort(fieldsOf(fields["port"]), [...at, "port"]);
       yield* refusedBind(textOf(fields["bind"]), [...at, "bind"]);
     }
-    if (isSet(fields["tls"]) && !["HTTPS", "TLS"].includes(protocolOf(fieldsOf(fields["port"]))))
-      yield { at: [...at, "tls"], message: "Only a port with protocol HTTPS or TLS has TLS settings" };
+    if (isSet(fields["tls"])) yield* refusedTls(fieldsOf(fields["tls"]), fieldsOf(fields["port"]), [...at, "tls"]);
     yield* refusedEndpoint(textOf(fields["defaultEndpoint"]), [...at, "defaultEndpoint"]);
+    yield* refusedPool(fields["connectionPool"], [...at, "connectionPool"]);
   }
+  yield* refusedPool(spec["inboundConnectionPool"], ["spec", "inboundConnectionPool"]);
+  yield* refusedOutbound(fieldsOf(spec["outboundTrafficPolicy"]), ["spec", "outboundTrafficPolicy"]);
+}
+
+/** validateSidecarOutboundTrafficPolicy. */
+function* refusedOutbound(policy: Fields, at: Path): Refused {
+  const mode = textOf(policy["mode"]);
+  if (mode === "ALLOW_ANY_DYNAMIC_DNS")
+    yield { at: [...at, "mode"], message: "ALLOW_ANY_DYNAMIC_DNS is a mode of the mesh config alone" };
+  if (!isSet(policy["egressProxy"])) return;
+  const place = [...at, "egressProxy"];
+  // The mode that is not written is REGISTRY_ONLY for istiod.
+  if (mode !== "ALLOW_ANY") {
+    yield { at: place, message: "An egressProxy needs mode ALLOW_ANY" };
+    return;
+  }
+  const proxy = fieldsOf(policy["egressProxy"]);
+  const [host, subset] = [textOf(proxy["host"]), textOf(proxy["subset"])];
+  if (!isDomain(host)) yield { at: [...place, "host"], message: `Host ${quoted(host)} is no DNS name` };
+  if (subset !== "" && !isLabel(subset))
+    yield { at: [...place, "subset"], message: `${quoted(subset)} is no name of a subset` };
+  const number = numberOf(fieldsOf(proxy["port"])["number"]);
+  if (number < 1 || number > 65_535) yield { at: place, message: "An egressProxy needs the number of a port" };
+}
+
+/** What listeners of Sidecars cannot have of the TLS settings of Gateways. */
+const notInSidecars = ["subjectAltNames", "httpsRedirect", "credentialName", "credentialNames", "tlsCertificates"];
+
+function* refusedTls(tls: Fields, port: Fields, at: Path): Refused {
+  for (const field of notInSidecars)
+    if (textOf(tls[field]) !== "" || tls[field] === true || countOf(tls[field]) > 0)
+      yield { at: [...at, field], message: `A Sidecar cannot have ${field}` };
+  const mode = textOf(tls["mode"]);
+  if (mode === "ISTIO_MUTUAL" || mode === "AUTO_PASSTHROUGH")
+    yield { at: [...at, "mode"], message: `A Sidecar cannot have the TLS mode ${mode}` };
+  if (!["HTTPS", "TLS"].includes(protocolOf(port)))
+    yield { at, message: "Only a port with protocol HTTPS or TLS has TLS settings" };
+  const kept = ["mode", "serverCertificate", "privateKey", "caCertificates", "caCrl"].map((field) => [
+    field,
+    textOf(tls[field]) || undefined,
+  ]);
+  for (const refusal of tlsRefusalsOf({ ...Object.fromEntries(kept), credentialNames: [], tlsCertificates: [] }))
+    yield { at: [...at, ...refusal.at], message: refusal.message };
+}
+
+function* refusedSidecarPort(port: Fields, at: Path): Refused {
+  yield* refusedPort(port, at);
+  if (numberOf(port["targetPort"]) > 0)
+    yield { at: [...at, "targetPort"], message: "targetPort has no effect in a Sidecar" };
 }
 
 function* refusedEgress(spec: Fields): Refused {
   const listeners = itemsOf(spec["egress"], ["spec", "egress"]);
-  const ports = new Set<number>();
+  const places = new Set<number | string>();
   for (const [i, { fields, at }] of listeners.entries()) {
-    const isLast = i === listeners.length - 1;
-    const number = numberOf(fieldsOf(fields["port"])["number"]);
-    if (!isSet(fields["port"]) && !isLast)
+    if (isSet(fields["port"])) yield* refusedListener(fields, places, at);
+    else if (i < listeners.length - 1)
       yield { at, message: "Only the last listener can be without a port, for everything that the others do not have" };
-    if (number > 0 && ports.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
-    ports.add(number);
-    if (isSet(fields["port"])) yield* refusedListener(fields, number, at);
     if (countOf(fields["hosts"]) === 0) yield { at, message: "A listener for outgoing requests needs hosts" };
     for (const { text, at: place } of textsOf(fields["hosts"], [...at, "hosts"])) {
       const message = hostProblem(text);
@@ -60,12 +107,17 @@ function* refusedEgress(spec: Fields): Refused {
   }
 }
 
-function* refusedListener(listener: Fields, number: number, at: Path): Refused {
+/** `places` are the ports and sockets of the listeners before it. With port number 0 a listener is at a Unix socket. */
+function* refusedListener(listener: Fields, places: Set<number | string>, at: Path): Refused {
+  const port = fieldsOf(listener["port"]);
+  const [number, bind] = [numberOf(port["number"]), textOf(listener["bind"])];
+  if (number > 0 && places.has(number)) yield { at: [...at, "port"], message: `Two listeners have port ${number}` };
+  if (number === 0 && places.has(bind))
+    yield { at: [...at, "bind"], message: `Two listeners have the socket ${quoted(bind)}` };
+  places.add(number === 0 ? bind : number);
+  yield* refusedSidecarPort(number === 0 ? { ...port, number: 1 } : port, [...at, "port"]);
   if (number === 0) yield* refusedSocket(listener, at);
-  else {
-    yield* refusedPort(fieldsOf(listener["port"]), [...at, "port"]);
-    yield* refusedBind(textOf(listener["bind"]), [...at, "bind"]);
-  }
+  else yield* refusedBind(bind, [...at, "bind"]);
 }
 
 function* refusedBind(bind: string, at: Path): Refused {
@@ -75,12 +127,13 @@ function* refusedBind(bind: string, at: Path): Refused {
 
 /** validateSidecarEgressPortBindAndCaptureMode. */
 function* refusedSocket({ bind, captureMode }: Fields, at: Path): Refused {
-  const path = /^unix:\/\/(.*)$/.exec(textOf(bind))?.[1];
-  if (path === undefined || !(path.startsWith("@") || (path.startsWith("/") && !path.endsWith("/"))))
+  const address = textOf(bind);
+  if (!isSocket(address))
     yield {
       at,
       message: "A listener with port number 0 is bound to a Unix socket, written as unix:///<file> or unix://@<name>",
     };
+  else yield* refusedSocketPath(address, [...at, "bind"]);
   if (textOf(captureMode) === "IPTABLES")
     yield { at: [...at, "captureMode"], message: "A listener at a Unix socket has captureMode DEFAULT or NONE" };
 }
@@ -108,7 +161,8 @@ function nameProblem(host: string, shown: string): string | undefined {
 const loopback: ReadonlySet<string> = new Set(["", "127.0.0.1", "0.0.0.0", "[::1]", "[::]"]);
 
 function* refusedEndpoint(endpoint: string, at: Path): Refused {
-  if (endpoint === "" || endpoint.startsWith("unix://")) return;
+  if (isSocket(endpoint)) yield* refusedSocketPath(endpoint, at);
+  if (endpoint === "" || isSocket(endpoint)) return;
   const colon = endpoint.lastIndexOf(":");
   const port = Number(endpoint.slice(colon + 1));
   const isRight = colon >= 0 && loopback.has(endpoint.slice(0, colon)) && /^[0-9]+$/.test(endpoint.slice(colon + 1));

@@ -1,6 +1,7 @@
 import type { Ruling, StepName } from "../engine/ruling.ts";
 import { namespaceOf } from "../engine/setting.ts";
-import { namespaceKey } from "../kube/identity.ts";
+import { identityOf, idOf, namespaceKey } from "../kube/identity.ts";
+import { intentOfTopic } from "../mesh/intents/wording.ts";
 import type { Mesh } from "../view/view.ts";
 import type { PolicyDocument, PolicySpec, RuleOptions } from "../policy/documents.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -10,8 +11,8 @@ import { globs } from "../text/globs.ts";
 import type { CaseOutcome } from "./run-case.ts";
 
 /**
- * Which settings of the policies, and which exceptions, some case depended on. A setting that only turns a rule off is left
- * out, because nothing shows that it has an effect.
+ * Which settings of the policies, which exceptions, and which intents some case depended on. A setting that only turns a rule
+ * off is left out, because nothing shows that it has an effect.
  */
 export class Coverage {
   readonly #settings = new Map<string, Covered>();
@@ -29,6 +30,9 @@ export class Coverage {
     const used = new Set(rulings.flatMap(({ exception }) => exception?.title ?? []));
     for (const { title } of policies.exceptions)
       this.#count({ document: title, setting: "", isCovered: used.has(title) });
+    const judged = new Set(rulings.map(({ finding }) => intentOfTopic(finding.topic)));
+    for (const intent of outcome.before.all("MeshwardIntent"))
+      this.#count({ document: idOf(intent), setting: "", isCovered: judged.has(identityOf(intent)) });
   }
 
   #count(one: Covered): void {

@@ -2,11 +2,12 @@ import { isObject } from "../kube/read.ts";
 import type { Difference } from "../report/test-report.ts";
 import { listed } from "../text/phrases.ts";
 import type { CaseOutcome } from "./run-case.ts";
+import { unheldIn } from "./stated-requests.ts";
 import type { Expectation } from "./test-file.ts";
 
 /** What is not as expected, each with the field of `expect`. Empty: the case passes. */
 export function differencesOf(expect: Expectation, outcome: CaseOutcome): readonly Difference[] {
-  const { allowed, deniedBy, warnedBy, acceptedBy, message = [], patchedTo } = expect;
+  const { allowed, deniedBy, warnedBy, acceptedBy, message = [], patchedTo, holds, heldBefore } = expect;
   // Rules that deny say so; a second line would add nothing.
   const isAllowed = allowed ?? (deniedBy === undefined ? undefined : false);
   return [
@@ -20,6 +21,8 @@ export function differencesOf(expect: Expectation, outcome: CaseOutcome): readon
       .filter((part) => !outcome.messages.some((text) => text.includes(part)))
       .map((part) => ({ what: "message", expected: [part], found: [] })),
     ...unpatched(patchedTo, outcome),
+    ...unheldIn("heldBefore", heldBefore, outcome.before),
+    ...unheldIn("holds", holds, outcome.mesh),
   ];
 }
 
@@ -71,7 +74,9 @@ function shown(value: unknown): string {
 }
 
 /** What a decision was, in one line. */
-export function outcomeLine({ allowed, deniedBy, warnedBy, acceptedBy, patchedBy }: CaseOutcome): string {
+export function outcomeLine(outcome: CaseOutcome): string {
+  const { isChange, allowed, deniedBy, warnedBy, acceptedBy, patchedBy } = outcome;
+  if (!isChange) return "nothing is changed";
   const parts = [
     allowed ? "allowed" : deniedBy.length > 0 ? `denied by ${listed(deniedBy, "and")}` : "denied",
     ...(warnedBy.length > 0 ? [`warned by ${listed(warnedBy, "and")}`] : []),

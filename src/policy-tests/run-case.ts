@@ -25,6 +25,8 @@ export interface PreparedCase {
 
 /** What Meshward decided about all requests of a case together. */
 export interface CaseOutcome {
+  /** Whether something was applied or deleted. */
+  readonly isChange: boolean;
   readonly allowed: boolean;
   /** Ids of rules, sorted; the same for `warnedBy`. */
   readonly deniedBy: readonly string[];
@@ -38,7 +40,8 @@ export interface CaseOutcome {
   /** The policies because of which Meshward changed an object. */
   readonly patchedBy: readonly string[];
   readonly rulings: readonly Ruling[];
-  /** The mesh after all changes. */
+  /** The mesh before all changes, and after them. */
+  readonly before: Mesh;
   readonly mesh: Mesh;
   /** Requests that could not be sent or evaluated. */
   readonly problems: readonly string[];
@@ -64,7 +67,7 @@ export async function runCase({ test, server, policies, rules, time, ...given }:
     if (outcome === undefined) problems.push(`the mesh has no ${nameOf(request.raw)} to delete`);
     else outcomes.push(outcome);
   }
-  return summary(outcomes, { rulings, problems, mesh: cluster.mesh }, policies);
+  return summary(outcomes, { rulings, problems, before: server.mesh, mesh: cluster.mesh }, policies);
 }
 
 function requests(objects: readonly KubernetesObject[], isDeletion: boolean, test: TestCase): readonly UserRequest[] {
@@ -92,12 +95,13 @@ export function nameOf(raw: KubernetesObject): string {
 
 function summary(
   outcomes: readonly ServerOutcome[],
-  { rulings, ...more }: Pick<CaseOutcome, "rulings" | "problems" | "mesh">,
+  { rulings, ...more }: Pick<CaseOutcome, "rulings" | "problems" | "before" | "mesh">,
   policies: Policies,
 ): CaseOutcome {
   const by = (mode: string) => distinct(rulings.filter((ruling) => ruling.mode === mode).map(idOfRule));
   const admissions = outcomes.map(({ admission }) => admission);
   return {
+    isChange: outcomes.length > 0,
     allowed: admissions.every(({ allowed }) => allowed),
     deniedBy: by("deny"),
     warnedBy: by("warn"),

@@ -1,4 +1,5 @@
 import type { RuleMetadata } from "../policy/documents.ts";
+import { intentFields } from "../policy/intent-schema.ts";
 import type { JsonSchema } from "../policy/json-schema.ts";
 import { titles } from "../policy/schema.ts";
 
@@ -72,6 +73,20 @@ const ruleIds = (rules: readonly RuleMetadata[] | undefined, description: string
     minItems,
   );
 
+/** Requests are stated in the words of a MeshwardIntent: its spec, with its namespace. */
+const stated = (when: string): JsonSchema =>
+  list(
+    record(
+      "Requests to one target and what is expected of them: the spec of a MeshwardIntent, with its namespace.",
+      {
+        namespace: text("The namespace of the target. Needed, unless `to` has `namespaces`."),
+        ...intentFields,
+      },
+      ["to", "requests"],
+    ),
+    `What becomes of requests ${when}, in the words of a MeshwardIntent.`,
+  );
+
 const expectation = (rules: readonly RuleMetadata[] | undefined): JsonSchema => ({
   ...record("The outcome that is expected. What is not stated is not compared.", {
     allowed: { type: "boolean", description: "Whether all requests are allowed." },
@@ -88,6 +103,8 @@ const expectation = (rules: readonly RuleMetadata[] | undefined): JsonSchema => 
       minProperties: 1,
       description: "A part of the object as it would be stored, after Meshward changed it.",
     },
+    holds: stated("after the change, or without a change in the mesh as it is"),
+    heldBefore: stated("before the change"),
   }),
   minProperties: 1,
 });
@@ -124,7 +141,7 @@ export const policyTestSchema = (rules?: readonly RuleMetadata[]): JsonSchema =>
     {
       name: text("What the file is about. Default: its path."),
       profile: text("The built-in policies: observe, baseline or strict. Default: baseline."),
-      policies: paths("MeshwardPolicy and MeshwardException documents"),
+      policies: paths("MeshwardPolicy, MeshwardException and MeshwardIntent documents"),
       mesh: paths("Manifests that are in the mesh before each case. What they do not contain does not exist"),
       time: time("When the requests of all cases are sent (default: now)"),
       cases: list(testCase(rules), "The cases. Each starts from the same mesh."),

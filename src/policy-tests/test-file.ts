@@ -1,6 +1,14 @@
 /** An object in a test, as written, or the path of a file or folder. */
 export type Given = string | Readonly<Record<string, unknown>>;
 
+/** Requests and what is expected of them: the spec of a MeshwardIntent, with its namespace. */
+export interface StatedRequests {
+  /** Undefined: `to` has `namespaces`. */
+  readonly namespace?: string;
+  readonly to: Readonly<Record<string, unknown>>;
+  readonly requests: readonly Readonly<Record<string, unknown>>[];
+}
+
 /** What is expected; what is undefined is not compared. */
 export interface Expectation {
   readonly allowed?: boolean;
@@ -10,6 +18,9 @@ export interface Expectation {
   readonly acceptedBy?: readonly string[];
   readonly message?: readonly string[];
   readonly patchedTo?: Readonly<Record<string, unknown>>;
+  /** After the change, and before it. */
+  readonly holds?: readonly StatedRequests[];
+  readonly heldBefore?: readonly StatedRequests[];
 }
 
 export interface TestCase {

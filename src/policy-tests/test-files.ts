@@ -16,7 +16,8 @@ import { readSettingsFile, type SettingsFile } from "../sources/manifests/settin
 import { suggestion } from "../text/nearest.ts";
 import type { PreparedCase } from "./run-case.ts";
 import { policyTestSchema } from "./schema.ts";
-import type { Given, TestCase, TestFile } from "./test-file.ts";
+import { faultsOfStated } from "./stated-requests.ts";
+import type { Expectation, Given, TestCase, TestFile } from "./test-file.ts";
 
 /** A file of tests that can run. A case with errors is left out of `cases`. */
 export interface PreparedFile {
@@ -141,8 +142,12 @@ class Reading {
     const before = this.errors.length;
     const own = test.mesh === undefined ? server : server.copy();
     for (const raw of await this.objectsIn(test.mesh, [...at, "mesh"])) own.putApplied(raw);
-    if (test.apply === undefined && test.delete === undefined)
+    if (test.apply === undefined && test.delete === undefined && !isOfMeshAlone(test.expect))
       this.#report(at, `${formatPath(at)}: the change is missing: give apply, delete or both`);
+    for (const fault of faultsOfStated(test.expect, own.mesh.settings)) {
+      const place = ["expect", ...fault.at];
+      this.#report([...at, ...place], `${formatPath(place)}: ${fault.message}`);
+    }
     this.#checkRules(test, at, shared.rules);
     const applied = await this.#given(test.apply, [...at, "apply"]);
     const deleted = await this.#given(test.delete, [...at, "delete"]);
@@ -173,4 +178,6 @@ class Reading {
   }
 }
 
+/** What becomes of requests can be asked of the mesh as it is; everything else is about a change. */
+const isOfMeshAlone = (expect: Expectation): boolean => Object.keys(expect).join() === "holds";
 const isList = (given: Given | readonly Given[]): given is readonly Given[] => Array.isArray(given);

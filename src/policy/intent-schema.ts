@@ -90,6 +90,12 @@ const request: JsonSchema = record(
   ["from", "expect"],
 );
 
+/** The fields of a spec: what requests are sent to, and what is expected of them. Tests of policies have them too. */
+export const intentFields = {
+  to,
+  requests: several(request, "Requests to the same target, with what is expected of them.", most.items),
+} as const;
+
 /** A MeshwardIntent. What one schema cannot say is checked by the rule intent-invalid. */
 export const meshwardIntentSchema = (): JsonSchema => ({
   $schema: "http://json-schema.org/draft-07/schema#",
@@ -97,13 +103,6 @@ export const meshwardIntentSchema = (): JsonSchema => ({
     kind: "MeshwardIntent",
     description: "States what must become of requests to a service, whatever anybody changes in the mesh.",
     identity: ["name", "namespace"],
-    spec: record(
-      "The requests and what is expected of them.",
-      {
-        to,
-        requests: several(request, "Requests to the same target, with what is expected of them.", most.items),
-      },
-      ["to", "requests"],
-    ),
+    spec: record("The requests and what is expected of them.", intentFields, ["to", "requests"]),
   }),
 });

@@ -30,11 +30,11 @@ export interface TestedFile {
   readonly cases: readonly TestedCase[];
 }
 
-/** A setting of a policy, or an exception, and whether a case depended on it. */
+/** A setting of a policy, an exception or an intent, and whether a case depended on it. */
 export interface Covered {
-  /** `MeshwardPolicy payments`, `MeshwardException payments/legacy`. */
+  /** `MeshwardPolicy payments`, `MeshwardException payments/legacy`, `MeshwardIntent payments/posted-by-orders`. */
   readonly document: string;
-  /** The setting: a rule, `protectedNamespaces`; empty for an exception. */
+  /** The setting: a rule, `protectedNamespaces`; empty for an exception or an intent. */
   readonly setting: string;
   readonly isCovered: boolean;
 }

@@ -63,7 +63,7 @@ function summaryLines(report: TestReport, style: Style, page: Page): readonly st
     ),
     ...(coverage.settings.length === 0
       ? []
-      : [`${covered} of ${counted(coverage.settings.length, "setting")} and exceptions of the policies are tested`]),
+      : [`${covered} of ${counted(coverage.settings.length, "setting")}, exceptions and intents are tested`]),
     ...(missing.length === 0 ? [] : [hanging("not tested: ", shown(missing.join("; ")), page)]),
     `${coverage.rules.found} of ${coverage.rules.all} rules found something`,
   ];

@@ -5,20 +5,29 @@ import type { Schema } from "./schema.ts";
 
 type Fields = Readonly<Record<string, readonly string[]>>;
 
-/** What Istio 1.31 and Gateway API 1.7 added: fields by kind and by the field that contains them. */
-const laterFields: Readonly<Record<string, Fields>> = {
-  AuthorizationPolicy: { source: ["trustDomains", "notTrustDomains"] },
+const text: Schema = { type: "string" };
+const texts: Schema = { type: "array", items: text };
+const flag: Schema = { type: "boolean" };
+const duration: Schema = { type: "string", format: "duration" };
+const http2KeepAlive: Schema = { type: "object", properties: { interval: duration, timeout: duration } };
+
+/** By the field that contains them. */
+type LaterFields = Readonly<Record<string, Readonly<Record<string, Schema>>>>;
+
+/** What Istio 1.31 and Gateway API 1.7 added, by kind. */
+const laterFields: Readonly<Record<string, LaterFields>> = {
+  AuthorizationPolicy: { source: { trustDomains: texts, notTrustDomains: texts } },
   DestinationRule: {
-    outlierDetection: ["outlierDetectionHttpErrorCodes"],
-    http: ["http2KeepAlive"],
-    loadBalancer: ["zoneAwareLbSetting"],
-    retryBudget: ["budgetInterval"],
+    outlierDetection: { outlierDetectionHttpErrorCodes: { type: "array" } },
+    http: { http2KeepAlive },
+    loadBalancer: { zoneAwareLbSetting: {} },
+    retryBudget: { budgetInterval: duration },
   },
-  Gateway: { tls: ["insecureSkipVerify"] },
-  GatewayClass: { spec: ["description"] },
-  Sidecar: { http: ["http2KeepAlive"], tls: ["insecureSkipVerify"] },
-  Telemetry: { tracing: ["disableContextPropagation"] },
-  VirtualService: { redirect: ["prefixRewrite"] },
+  Gateway: { tls: { insecureSkipVerify: flag } },
+  GatewayClass: { spec: { description: text } },
+  Sidecar: { http: { http2KeepAlive }, tls: { insecureSkipVerify: flag } },
+  Telemetry: { tracing: { disableContextPropagation: flag } },
+  VirtualService: { redirect: { prefixRewrite: text } },
 };
 
 const connections: Fields = {
@@ -59,7 +68,7 @@ export const laterKinds: readonly KindDefinition[] = [
   later("gateway.networking.k8s.io", "UDPRoute", "v1"),
 ];
 
-/** A built-in schema with what it lacks. Later fields accept every value. */
+/** A built-in schema with what it lacks. */
 export function withAdditions(kind: string, schema: Schema): Schema {
   const additions = { later: laterFields[kind] ?? {}, durations: durations[kind] ?? {} };
   return extended(schema, "", additions);
@@ -68,15 +77,15 @@ export function withAdditions(kind: string, schema: Schema): Schema {
 function extended(
   schema: Schema,
   name: string,
-  additions: { readonly later: Fields; readonly durations: Fields },
+  additions: { readonly later: LaterFields; readonly durations: Fields },
 ): Schema {
   const { properties, items } = schema;
   if (items !== undefined) return { ...schema, items: extended(items, name, additions) };
   if (properties === undefined) return schema;
-  const added = additions.later[name] ?? [];
+  const added = additions.later[name] ?? {};
   const known = Object.entries(properties).map(([field, one]) => {
     const isDuration = additions.durations[name]?.includes(field) === true;
     return [field, isDuration ? { ...one, format: "duration" } : extended(one, field, additions)];
   });
-  return { ...schema, properties: Object.fromEntries([...added.map((field) => [field, {}]), ...known]) };
+  return { ...schema, properties: { ...added, ...Object.fromEntries(known) } };
 }

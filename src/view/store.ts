@@ -103,11 +103,16 @@ export class MeshStore implements Mesh {
 }
 
 /** The number of objects that a rebuild copies before it yields. */
-const copiedAtOnce = 500;
+const copiedAtOnce = 250;
 
-/** Copies a view into a new store with other settings, at the cost of the whole mesh, and yields in between. */
-export function* rebuilding(mesh: Mesh, settings: MeshSettings): Generator<void, MeshStore> {
+/**
+ * Copies a view into a new store with other settings, at the cost of the whole mesh, and yields in between. An index that is
+ * not one of `indexes` is built when it is first used, in one step for all objects.
+ */
+export function* rebuilding(mesh: Mesh, settings: MeshSettings, indexes: readonly Index[]): Generator<void, MeshStore> {
   const store = new MeshStore(settings, knowledgeOf(mesh));
+  // An index of an empty store costs nothing, and each object is entered as it is copied.
+  for (const index of indexes) store.lookup(index, []);
   let copied = 0;
   for (const kind of allKinds)
     for (const object of mesh.all(kind)) {

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, gate, policies, engine, custom, intents, requests, connections, hostile,
+// `npm run bench -- engine` measures one part: webhook, decisions, gate, policies, engine, wide, custom, intents, requests, connections, hostile,
 // growth, audit, page, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ import { auditTable } from "./audit.ts";
 import { clusterTable } from "./cluster.ts";
 import { customRulesTable, keptTable } from "./custom-rules.ts";
 import { connectionsTable } from "./connections.ts";
-import { engineTable } from "./engine.ts";
+import { engineTable, wideTable } from "./engine.ts";
 import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
@@ -46,6 +46,7 @@ try {
   await part("custom", () => keptTable());
   await part("intents", () => intentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
+  await part("wide", () => wideTable(rules, policies));
   await part("requests", () => requestsTable([1_000, 100_000]));
   await part("connections", () => connectionsTable());
   await part("hostile", () => hostileTable(rules, policies));

@@ -3,18 +3,20 @@
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
+import { indexesRead } from "../../src/engine/subjects.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import type { Policies } from "../../src/policy/policies.ts";
 import type { Change } from "../../src/view/overlay.ts";
 import type { MeshStore } from "../../src/view/store.ts";
-import { cpuOf, heapBytes, shown, table } from "./measure.ts";
+import { cpuOf, heapBytes, median, shown, table } from "./measure.ts";
 import {
   asStored,
   authorizationPolicy,
   deployment,
   destinationRule,
   hot,
+  manifest,
   meshOf,
   peerAuthentication,
   type Raw,
@@ -24,6 +26,8 @@ import {
   team,
   virtualService,
 } from "./mesh.ts";
+import { pacedGate } from "./paced-review.ts";
+import { review } from "./reviews.ts";
 
 const person = {
   operation: "UPDATE",
@@ -124,6 +128,68 @@ export function engineTable(rules: readonly Rule[], policies: Policies, sizes: r
   return table("The engine alone: CPU for one change", head, [...rows.values()]);
 }
 
+const wideObjects = 100_000;
+const nameOf = ({ kind, metadata }: Raw): string => `${kind} ${String(metadata["name"])}`;
+const withMeshConfig = (mesh: string): Raw => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { namespace: rootNamespace, name: "istio" },
+  data: { mesh },
+});
+/** Each concerns most of the mesh. */
+const wideChanges: readonly { readonly title: string; readonly raw: Raw }[] = [
+  {
+    title: "PeerAuthentication of the root namespace, PERMISSIVE",
+    raw: peerAuthentication({ namespace: rootNamespace, name: "default" }, "PERMISSIVE"),
+  },
+  { title: "AuthorizationPolicy of the root namespace, a method fewer", raw: everywhere(["GET"]) },
+  {
+    title: "DestinationRule *.local in the root namespace",
+    raw: destinationRule({ namespace: rootNamespace, name: "all" }, "*.local"),
+  },
+  {
+    title: "DestinationRule *.local in the root namespace, without mTLS",
+    raw: manifest(
+      "networking.istio.io/v1",
+      "DestinationRule",
+      { namespace: rootNamespace, name: "all" },
+      { spec: { host: "*.local", trafficPolicy: { tls: { mode: "DISABLE" } } } },
+    ),
+  },
+  {
+    title: "ServiceEntry *.local in the root namespace",
+    raw: manifest(
+      "networking.istio.io/v1",
+      "ServiceEntry",
+      { namespace: rootNamespace, name: "all" },
+      { spec: { hosts: ["*.local"], ports: [{ number: 80, name: "http", protocol: "HTTP" }], resolution: "NONE" } },
+    ),
+  },
+  {
+    title: "mesh config: only hosts of the registry",
+    raw: withMeshConfig("outboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n"),
+  },
+  { title: "mesh config: another trust domain", raw: withMeshConfig("trustDomain: other.example\n") },
+];
+
+/** What changes of everything cost, and how long the reviews of others wait for them. */
+export async function wideTable(rules: readonly Rule[], policies: Policies): Promise<string> {
+  const mesh = meshOf(engineMesh(wideObjects));
+  for (const index of indexesRead(rules)) mesh.lookup(index, []);
+  const stored = engineMesh(wideObjects).filter(({ metadata }) => metadata["namespace"] === rootNamespace);
+  const known = new Map([...stored].map((raw) => [nameOf(raw), raw]));
+  const gate = pacedGate({ mesh: () => mesh, policies: () => policies, rules });
+  const rows: string[][] = [];
+  for (const { title, raw } of wideChanges) {
+    const bytes = Buffer.from(review({ old: known.get(nameOf(raw)), object: raw }));
+    const reviews = [await gate.review(bytes), await gate.review(bytes), await gate.review(bytes)];
+    const ofAll = (value: "ms" | "longestMs" | "waitP99Ms") => shown(median(reviews.map((one) => one[value])));
+    rows.push([title, reviews[0]?.outcome ?? "", ofAll("ms"), ofAll("waitP99Ms"), ofAll("longestMs")]);
+  }
+  const head = ["change", "outcome", "CPU ms", "others wait, p99, ms", "others wait, most, ms"];
+  return table(`Changes that concern the whole mesh, ${shown(wideObjects)} objects`, head, rows);
+}
+
 const inTime = (us: number): string => (us < 1_000 ? `${shown(us)} us` : `${shown(us / 1_000)} ms`);
 
 /** Indexes are built when they are first used: ask for the memory after the changes. */
@@ -133,7 +199,7 @@ function measuredMesh(objects: number): { mesh: MeshStore; bytesPerObject: () =>
   return { mesh, bytesPerObject: () => (heapBytes() - before) / objects };
 }
 
-function* engineMesh(objects: number): Iterable<Raw> {
+function* engineMesh(objects: number): Generator<Raw, void> {
   yield* storedMesh(objects);
   yield asStored(everywhere(["GET", "POST"]), 2 * objects);
 }

@@ -57,6 +57,20 @@ describe("built-in schemas", () => {
     assert.match(unknown.invalid[0] ?? "", /spec\.rule: /);
   });
 
+  test("expressions are read, and kinds that no rule reads are validated as well", async () => {
+    const telemetry = (expression: string) =>
+      `apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: { name: a }\nspec: { accessLogging: [{ filter: { expression: "${expression}" } }] }\n`;
+    assert.deepEqual((await check(telemetry("response.code >="))).invalid, [
+      'deny 4 spec.accessLogging[0].filter.expression: "response.code >=" is no expression in CEL: it cannot be read from ">=" on',
+    ]);
+    assert.deepEqual((await check(telemetry("response.code >= 400 // errors"))).invalid, []);
+    const group =
+      "apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\nmetadata: { name: a }\nspec: { template: {}, probe: { grpc: { port: 80 } } }\n";
+    assert.deepEqual((await check(group)).invalid, [
+      "deny 4 spec.probe: istiod knows the methods httpGet, tcpSocket and exec of a probe, and this probe has none",
+    ]);
+  });
+
   test("a value of the wrong type is said once, by object-malformed", async () => {
     const { report } = await check(inDestination("{ host: shop, subset: 2 }"));
     assert.deepEqual(

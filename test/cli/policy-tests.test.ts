@@ -157,7 +157,7 @@ describe("meshward test", () => {
     const { out } = await meshward(["test", folder]);
     assert.match(
       out,
-      /^6 passed, 0 failed in 1 file\n6 of 9 settings and exceptions of the policies are tested\nnot tested: MeshwardPolicy shop \(virtual-service-subset-not-found, gateway-tls-weak\); MeshwardException shop\/idle\n/m,
+      /^6 passed, 0 failed in 1 file\n6 of 9 settings, exceptions and intents are tested\nnot tested: MeshwardPolicy shop \(virtual-service-subset-not-found, gateway-tls-weak\); MeshwardException shop\/idle\n/m,
     );
   });
 

@@ -101,7 +101,7 @@ describe("the example repository", () => {
   test("its tests pass, and test everything that its policies set", () => {
     const { code, out, error } = meshward(folder, "test");
     assert.deepEqual([code, error], [0, ""], out);
-    assert.match(out, /^12 passed, 0 failed in 1 file\n7 of 7 settings and exceptions of the policies are tested\n/m);
+    assert.match(out, /^15 passed, 0 failed in 1 file\n8 of 8 settings, exceptions and intents are tested\n/m);
   });
 
   test("nothing in its manifests is denied", () => {
@@ -157,7 +157,7 @@ describe("the example repository", () => {
       const { code, error } = run("sh", ["-c", `meshward ${words}`], fresh);
       assert.equal(code, words.includes("canary-typo") ? 1 : 0, `${words}: ${error}`);
     }
-    assert.match(meshward(fresh, "test").out, /^13 passed, 0 failed in 2 files$/m);
+    assert.match(meshward(fresh, "test").out, /^16 passed, 0 failed in 2 files$/m);
   });
 
   test("editors find the schema of each file, and the file matches it", () => {

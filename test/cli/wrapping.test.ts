@@ -9,10 +9,14 @@ const root = join(import.meta.dirname, "../..");
 const typo = join(root, "policies/tour/2-canary/04-typo.yaml");
 const tour = join(root, "policies/tour");
 
+/** Every command, as the groups of the help list them. */
+const help = (await meshward(["--help"])).out.replace(/^Examples:[\s\S]*/m, "");
+const names = [...help.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = ""]) => name).filter((name) => name !== "help");
+assert.ok(names.length > 15);
+
 const commands = [
   ["--help"],
-  ["serve", "--help"],
-  ["explain", "--help"],
+  ...names.map((name) => [name, "--help"]),
   ["rules"],
   ["rules", "virtual-service-weights-not-100"],
   ["rules", "--kind", "Telemetry"],

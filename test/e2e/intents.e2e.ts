@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { changes, intents, world } from "../intents/story.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
-import { binaries, isDenied, isWarned, namespace, type Raw, send, skip, succeeds } from "./environment.ts";
+import { binaries, isDenied, isWarned, namespace, type Raw, send, skip, stored, succeeds } from "./environment.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
 import { until } from "./program.ts";
 
@@ -23,7 +24,8 @@ describe("intents of the cluster", { skip }, () => {
     const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
     assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
     // The platform's intent is in a file, and no object of the cluster.
-    meshward = await startMeshward({ plane, policies: [ofPlatform] });
+    const args = ["--namespace", "meshward-system"];
+    meshward = await startMeshward({ plane, policies: [ofPlatform], args });
     await meshward.ready();
     await register(plane, meshward);
   });
@@ -58,6 +60,44 @@ describe("intents of the cluster", { skip }, () => {
     }
     const { stdout } = await succeeds(plane, ["get", "mwi", "-A"]);
     assert.match(stdout, /payments +payments-are-posted-by-orders +payments-api/);
+  });
+
+  test("the status says whether an intent holds, as kubectl shows it", async () => {
+    const isHeld = (name: string, wanted: RegExp) =>
+      until(
+        `${name} to be ${wanted.source}`,
+        async () => {
+          const { stdout } = await send(plane, ["get", "mwi", name, "-n", "payments"]);
+          return wanted.test(stdout) ? stdout : undefined;
+        },
+        delay,
+      );
+    const shown = await isHeld("payments-are-posted-by-orders", /True +Held +payments-api/);
+    assert.match(shown, /^NAME +HELD +REASON +SERVICE +AGE\n/);
+    const never = structuredClone(ofPayments);
+    never["metadata"].name = "web-reads-refunds";
+    never["spec"] = {
+      to: { service: "refunds" },
+      // Another service account than that of the storefront, which no policy lets in.
+      requests: [{ from: ["serviceaccount/web/reader"], methods: ["GET"], expect: "allowed" }],
+    };
+    isWarned(await apply(never), /intent-not-held/);
+    await isHeld("web-reads-refunds", /False +NotHeld/);
+    const { status, metadata } = (await stored(plane, "mwi", "web-reads-refunds", "payments")) as Raw;
+    const [condition] = status.conditions as readonly [Raw];
+    assert.match(condition["message"], /GET \/ from service account web\/reader is denied, because no rule/);
+    assert.deepEqual([status.observedGeneration, condition["observedGeneration"]], [1, metadata.generation]);
+    // The harmless one of the AuthorizationPolicies lets the whole namespace in, at refunds.
+    await succeeds(plane, ["apply", "-f", "-"], [changes[0]?.harmless as Raw]);
+    await isHeld("web-reads-refunds", /True +Held/);
+    // Nothing is written while nothing changes.
+    const before = await stored(plane, "mwi", "web-reads-refunds", "payments");
+    await succeeds(plane, ["label", "namespace", "web", "team=web"], []);
+    await sleep(3_000);
+    const after = await stored(plane, "mwi", "web-reads-refunds", "payments");
+    assert.equal(after?.["metadata"].resourceVersion, before?.["metadata"].resourceVersion);
+    await succeeds(plane, ["delete", "mwi", "web-reads-refunds", "-n", "payments"], []);
+    await succeeds(plane, ["delete", "authorizationpolicy", "allow-web", "-n", "payments"], []);
   });
 
   for (const { kind, breaking, isDeletion, harmless, message } of changes)

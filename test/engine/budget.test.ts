@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { Budget, BudgetExceeded } from "../../src/engine/budget.ts";
 import { judge, judging } from "../../src/engine/evaluate.ts";
 import { defineRule, type Rule } from "../../src/engine/rule.ts";
-import { readObject } from "../../src/kube/object.ts";
+import { readAny, readObject } from "../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, relation } from "../../src/view/view.ts";
@@ -137,6 +137,58 @@ describe("a review over its budget", () => {
     let pauses = 0;
     for (let step = steps.next(); !step.done; step = steps.next()) pauses++;
     assert.ok(pauses > 10, String(pauses));
+  });
+
+  test("a change of mesh settings builds no index in one step, however many objects there are", () => {
+    let entered = 0;
+    const counting = relation(
+      "counting",
+      index("VirtualService", ({ metadata }) => [metadata.name]),
+      index("DestinationRule", ({ metadata }) => {
+        entered++;
+        return [metadata.name];
+      }),
+    );
+    const rule = defineRule({
+      id: "virtual-service-counting",
+      subject: "VirtualService",
+      reads: [counting],
+      mode: "deny",
+      since: "0.1.0",
+      summary: "",
+      why: "",
+      fix: "",
+      *check(one, mesh) {
+        if (mesh.related(counting, one).length > 1) yield { at: [], message: "never" };
+      },
+    });
+    const most = [1_000, 4_000].map((count) => {
+      const mesh = shop(1);
+      for (let i = 0; i < count; i++)
+        mesh.set(readObject("DestinationRule", { metadata: { name: `x${i}`, namespace: "shop" } }));
+      const data = { mesh: "trustDomain: other.example" };
+      const config = readAny({
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "istio", namespace: "istio-system" },
+        data,
+      });
+      assert.ok(config);
+      const steps = judging([rule], mesh, [{ object: config }], {});
+      const inSteps: number[] = [];
+      for (let isDone = false; !isDone; ) {
+        entered = 0;
+        isDone = steps.next().done === true;
+        inSteps.push(entered);
+      }
+      assert.equal(
+        inSteps.reduce((sum, one) => sum + one, 0),
+        count,
+      );
+      return Math.max(...inSteps);
+    });
+    assert.ok(most[0] !== undefined && most[0] > 0 && most[0] < 1_000, `${most[0]} in a step`);
+    assert.equal(most[1], most[0]);
   });
 
   test("pauses within one rule's work for one object, between two problems and where the rule yields nothing", () => {

@@ -104,6 +104,34 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a VirtualService with n tcp routes and n tls matches that others take, in the mesh and at a gateway",
+    isMeshWide: true,
+    world: (n) => {
+      const hosts = list(n, (i) => `h-${i}.example.com`);
+      const routes = (where: string) =>
+        inNamespace("VirtualService", where, {
+          hosts,
+          gateways: ["mesh", "a/g"],
+          tcp: list(n, (i) => ({ match: [{ port: 1000 + i }], route: [to("a")] })),
+          tls: list(n, (i) => ({ match: [{ sniHosts: [`h-${i}.example.com`] }], route: [to("a")] })),
+        });
+      return {
+        objects: [
+          protectedNamespace,
+          istio("Gateway", "g", {
+            selector: { istio: "g" },
+            servers: [
+              { port: { number: 443, name: "tls", protocol: "TLS" }, hosts: ["*"], tls: { mode: "PASSTHROUGH" } },
+              { port: { number: 1000, name: "tcp", protocol: "TCP" }, hosts: ["*"] },
+            ],
+          }),
+          routes("a"),
+        ],
+        change: { object: routes("b") },
+      };
+    },
+  },
+  {
     title: "n ServiceEntries of one host, one more that is older",
     isMeshWide: true,
     world: (n) => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, test } from "node:test";
 import { run } from "../../src/cli/program.ts";
+import { differenceOf } from "../../src/generate/example-difference.ts";
 import { root } from "../../src/generate/files.ts";
 import { citationsIn, citedVersions, partialCitations } from "../../src/generate/sources.ts";
 import { symptoms } from "../../src/generate/symptoms.ts";
@@ -44,6 +45,61 @@ describe("the exception on each page is one that loads, and is for the object of
       assert.match(marked, new RegExp(`\\bname: ${name}\\b`));
       assert.match(marked, new RegExp(`\\bname(?:space)?: ${namespace}\\b`));
     });
+});
+
+describe("the difference on each page is between the two files that the page shows", () => {
+  const plain = (text: string) => text.replaceAll(/ *# <-.*$/gm, "");
+  for (const [id, page] of pages)
+    test(id, () => {
+      const [wrong = "", right = ""] = blocks(page, "yaml").map(plain);
+      const [difference = "", ...others] = blocks(page, "diff").map(plain);
+      assert.deepEqual(others, []);
+      const [before, after] = page.includes("## From wrong to right") ? [wrong, right] : [right, wrong];
+      const hunks = difference.split(/^@@ [A-Z]\w+ \S+ @@\n/m);
+      assert.equal(hunks.shift(), "");
+      assert.ok(hunks.length > 0);
+      for (const hunk of hunks) {
+        assert.match(hunk, /^[-+]/m);
+        const side = (signs: RegExp) =>
+          `\n${hunk
+            .split("\n")
+            .filter((line) => signs.test(line))
+            .map((line) => line.slice(1))
+            .join("\n")}\n`;
+        assert.ok(`\n${before}`.includes(side(/^[ -]/)), hunk);
+        assert.ok(`\n${after}`.includes(side(/^[ +]/)), hunk);
+      }
+    });
+});
+
+test("a difference names the object of each change, keeps marks, and does not take a mark for a change", () => {
+  const object = (kind: string, name: string, spec: string) =>
+    `kind: ${kind}\nmetadata: { name: ${name}, namespace: shop }\nspec:\n  one: 1\n  two: 2\n  three: 3\n  ${spec}`;
+  const before = [
+    object("Gateway", "edge", "port: 80 # <- Plain"),
+    object("Service", "cart", "a: 1"),
+    "kind: Namespace",
+  ];
+  const after = [object("Gateway", "edge", "port: 80"), object("Service", "cart", "a: 2"), "kind: Namespace"];
+  assert.deepEqual(differenceOf(before.join("\n---\n"), after.join("\n---\n")), [
+    "@@ Service shop/cart @@",
+    "   one: 1",
+    "   two: 2",
+    "   three: 3",
+    "-  a: 1",
+    "+  a: 2",
+    " ---",
+    " kind: Namespace",
+  ]);
+  const added = [object("Gateway", "edge", "port: 80 # <- Plain"), object("Service", "cart", "a: 1")].join("\n---\n");
+  assert.deepEqual(differenceOf(before[0] ?? "", added).slice(0, 6), [
+    "@@ Service shop/cart @@",
+    "   two: 2",
+    "   three: 3",
+    "   port: 80 # <- Plain",
+    "+---",
+    "+kind: Service",
+  ]);
 });
 
 /** One for each kind of object that findings are about: whatever the kind, the exception of the page accepts them. */

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { expressionProblem } from "../../src/istiod-validation/expressions.ts";
 import { refusedByIstiod } from "../../src/istiod-validation/refusals.ts";
 
 interface Case {
@@ -24,6 +25,8 @@ const groups: Readonly<Record<string, string>> = {
   RequestAuthentication: "security.istio.io/v1",
   Telemetry: "telemetry.istio.io/v1",
   WasmPlugin: "extensions.istio.io/v1alpha1",
+  TrafficExtension: "extensions.istio.io/v1alpha1",
+  ProxyConfig: "networking.istio.io/v1beta1",
 };
 const written = (kind: string, spec: unknown, metadata: object = { name: "x", namespace: "ns" }) => ({
   apiVersion: groups[kind] ?? "networking.istio.io/v1",
@@ -32,7 +35,7 @@ const written = (kind: string, spec: unknown, metadata: object = { name: "x", na
   spec,
 });
 const shown = (raw: Record<string, unknown>) =>
-  refusedByIstiod(raw).map(({ at, message }) => `${at.join(".")}: ${message}`);
+  refusedByIstiod(raw, expressionProblem).map(({ at, message }) => `${at.join(".")}: ${message}`);
 
 describe("what istiod's webhook refuses", () => {
   const kinds = Map.groupBy(cases, ({ kind }) => kind);
@@ -55,6 +58,45 @@ test("a namespace that exportTo names twice, with and without its name", () => {
   const rule = { host: "a", exportTo: [".", "ns"] };
   assert.deepEqual(shown(written("DestinationRule", rule)), ['spec.exportTo.1: exportTo names "ns" twice']);
   assert.deepEqual(shown(written("DestinationRule", rule, { name: "x" })), []);
+});
+
+test("annotations that only istiod sets, and those of a dry run", () => {
+  const policy = (annotations: object, spec: object = {}) =>
+    shown(written("AuthorizationPolicy", spec, { name: "x", namespace: "ns", annotations }));
+  assert.deepEqual(policy({ "istio.io/dry-run": "true", "example.com/a": "b" }), []);
+  assert.deepEqual(policy({ "istio.io/dry-run": "yes" }), [
+    'metadata.annotations.istio.io/dry-run: The annotation istio.io/dry-run is "true" or "false", not "yes"',
+  ]);
+  const custom = { action: "CUSTOM", provider: { name: "a" }, rules: [{}] };
+  assert.deepEqual(policy({ "istio.io/dry-run": "true" }, custom), [
+    "metadata.annotations.istio.io/dry-run: Only actions ALLOW and DENY can have the annotation istio.io/dry-run",
+  ]);
+  assert.deepEqual(policy({ "internal.istio.io/parents": "a" }), [
+    "metadata.annotations.internal.istio.io/parents: Only istiod sets the annotation internal.istio.io/parents",
+  ]);
+  const gateway = { name: "x", annotations: { "istio.io/dry-run": "true" } };
+  assert.deepEqual(shown(written("Gateway", {}, gateway)), [
+    "metadata.annotations.istio.io/dry-run: Only an AuthorizationPolicy can have the annotation istio.io/dry-run",
+  ]);
+});
+
+test("bodies, scripts and modules have sizes", () => {
+  const body = (size: number) => ({ http: [{ directResponse: { status: 200, body: { string: "x".repeat(size) } } }] });
+  assert.deepEqual(shown(written("VirtualService", body(1024 * 1024))), []);
+  assert.deepEqual(shown(written("VirtualService", body(1024 * 1024 + 1))), [
+    "spec.http.0.directResponse.body: A direct response has a body of 1 MB at most",
+  ]);
+  const script = (size: number) => ({ lua: { inlineCode: "x".repeat(size) } });
+  assert.deepEqual(shown(written("TrafficExtension", script(65_536))), []);
+  assert.deepEqual(shown(written("TrafficExtension", script(65_537))), [
+    "spec.lua.inlineCode: A script in Lua has 64 KB at most",
+  ]);
+});
+
+test("expressions are not checked without a parser for them", () => {
+  const telemetry = written("Telemetry", { accessLogging: [{ filter: { expression: ")" } }] });
+  assert.deepEqual(refusedByIstiod(telemetry), []);
+  assert.equal(shown(telemetry).length, 1);
 });
 
 test("other kinds and groups are not validated", () => {

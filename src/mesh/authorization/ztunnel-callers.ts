@@ -44,7 +44,8 @@ function any<T>(values: readonly T[], shareOf: (value: T) => Share): Share {
 }
 
 interface Judged extends Caller {
-  readonly principals: readonly string[];
+  /** ztunnel compares it as it is: only proxies know aliases of trust domains (zt:src/rbac.rs matches_principal). */
+  readonly principal: string;
   /** Service accounts without a namespace belong to the policy's namespace. */
   readonly policyNamespace: string;
 }
@@ -126,9 +127,9 @@ type Interned = Map<Groups, Map<Groups, Attached>>;
 const noGroups: Groups = [];
 
 function sayingOf(policies: readonly AuthorizationPolicy[], caller: Caller, settings: MeshSettings): Saying {
-  const principals = principalsOf(caller, settings);
+  const principal = formatCaller(caller, settings);
   const matched = ({ metadata, spec }: AuthorizationPolicy, action: string): Share => {
-    const judged = { ...caller, principals, policyNamespace: metadata.namespace };
+    const judged = { ...caller, principal, policyNamespace: metadata.namespace };
     return any(spec.rules, (rule) => shareOf(rule, judged, action));
   };
   const [denying, allowing] = [policies.filter(isDeny), policies.filter((policy) => !isDeny(policy))];
@@ -143,12 +144,6 @@ function sayingOf(policies: readonly AuthorizationPolicy[], caller: Caller, sett
 
 const isDeny = (policy: AuthorizationPolicy): boolean => actionOf(policy) === "DENY";
 
-/** `cluster.local` stands for the trust domain of any name. */
-function principalsOf(caller: Caller, settings: MeshSettings): readonly string[] {
-  const domains = new Set([settings.trustDomain, "cluster.local", ...settings.trustDomainAliases]);
-  return [...domains].map((trustDomain) => formatCaller(caller, { ...settings, trustDomain }));
-}
-
 function shareOf(rule: Rule, caller: Judged, action: string): Share {
   const left = atZtunnel(rule, action);
   if (left === "dropped" || left === "never") return none;
@@ -161,7 +156,7 @@ function shareOf(rule: Rule, caller: Judged, action: string): Share {
 /** ztunnel skips a source without fields that it supports. */
 function shareOfSource(source: Source, caller: Judged): Share {
   const shares = [
-    listed(source.principals, source.notPrincipals, (pattern) => caller.principals.some((one) => fits(pattern, one))),
+    listed(source.principals, source.notPrincipals, (pattern) => fits(pattern, caller.principal)),
     listed(source.namespaces, source.notNamespaces, (pattern) => fits(pattern, caller.namespace)),
     listed(source.serviceAccounts, source.notServiceAccounts, (account) => isAccount(account, caller)),
     source.ipBlocks.length + source.notIpBlocks.length > 0 ? some : undefined,
@@ -187,7 +182,7 @@ function isAccount(account: string, { namespace, serviceAccount, policyNamespace
 
 function shareOfCondition({ key, values, notValues }: Condition, caller: Judged): Share {
   if (key === "source.principal")
-    return listed(values, notValues, (pattern) => caller.principals.some((one) => fits(pattern, one))) ?? none;
+    return listed(values, notValues, (pattern) => fits(pattern, caller.principal)) ?? none;
   if (key === "source.namespace")
     return listed(values, notValues, (pattern) => fits(pattern, caller.namespace)) ?? none;
   return values.length + notValues.length > 0 ? some : none;

@@ -38,6 +38,16 @@ export function attachmentsOf(
   };
 }
 
+/** Whether a server offers a host of a VirtualService to its namespace. */
+export function isOfferedBy(
+  { metadata, spec }: VirtualService,
+  { server, gateway }: { readonly server: Server; readonly gateway: Gateway },
+  { domain }: MeshSettings,
+): boolean {
+  const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
+  return hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, new HostPatterns(hosts)).size > 0;
+}
+
 /** The hosts that a name covers, and those that cover a name. */
 function hostsInCommon(names: readonly string[], hosts: readonly string[], wanted: HostPatterns): ReadonlySet<string> {
   const found = new Set(names.flatMap((name) => wanted.allOver(name)));

@@ -1,12 +1,11 @@
-import { blockOf } from "../authorization/requests/addresses.ts";
-import { isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
+import { isAddress, isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { isPort } from "../traffic/http-route-validation.ts";
 import { type Refusal, Refusals } from "../traffic/refusals.ts";
 import { type Gateway, hasKnownProtocol, isOverTls, isPlainHttp, passesThrough, type Server } from "./servers.ts";
 
 /**
  * The errors that istiod's validation reports for a Gateway (Istio pkg/config/validation/validation.go ValidateGateway).
- * Its warnings and the paths of Unix sockets are not checked.
+ * Its warnings are not checked.
  */
 export function gatewayRefusalsOf({ metadata, spec }: Gateway): readonly Refusal[] {
   const refusals = new Refusals();
@@ -81,8 +80,6 @@ function faultOfName(host: string): string | undefined {
     : undefined;
 }
 
-const isAddress = (text: string): boolean => !text.includes("/") && blockOf(text) !== undefined;
-
 const isSocket = ({ bind }: Server): boolean => bind?.startsWith("unix://") ?? false;
 
 /** Istio pkg/config/validation/validation.go validateServerPort. */
@@ -120,6 +117,8 @@ function refuseBind(server: Server, refusals: Refusals): void {
   const { bind, port } = server;
   if (!bind) return;
   if (isSocket(server)) {
+    if (!/^unix:\/\/(?:@|\/.*[^/]$)/s.test(bind))
+      refusals.add(`A Unix socket is written as unix:///<file> or unix://@<name>, not as "${bind}"`, "bind");
     if (port?.number) refusals.add("A Unix socket has no port: the port number must be 0", "port", "number");
   } else if (!isAddress(bind)) refusals.add(`"${bind}" is not an IP address`, "bind");
 }
@@ -141,13 +140,24 @@ type Tls = NonNullable<Server["tls"]>;
 const hasOwnFiles = ({ caCertificates, privateKey, serverCertificate }: Tls): boolean =>
   Boolean(caCertificates) || Boolean(privateKey) || Boolean(serverCertificate);
 
-/** Istio pkg/config/validation/validation.go validateTLSOptions. */
+/** The errors of istiod's validation for TLS settings that no Gateway has, as listeners of Sidecars have them; paths are below the settings. */
+export function tlsRefusalsOf(tls: Tls): readonly Refusal[] {
+  const refusals = new Refusals();
+  refuseTlsOptions(tls, refusals);
+  return refusals.all;
+}
+
 function refuseTls({ tls }: Server, refusals: Refusals): void {
   if (tls === undefined) return;
   const { count } = refusals;
+  refuseTlsOptions(tls, refusals);
+  refusals.below(count, "tls");
+}
+
+/** Istio pkg/config/validation/validation.go validateTLSOptions. */
+function refuseTlsOptions(tls: Tls, refusals: Refusals): void {
   if (tls.mode === "ISTIO_MUTUAL") refuseCertificatesBesideIstio(tls, refusals);
   else refuseOwnCertificates(tls, refusals);
-  refusals.below(count, "tls");
 }
 
 const ownCertificates = [

@@ -38,6 +38,10 @@ export function* verdictsOf(
   const callers = new Callers(intent, mesh);
   for (const [index, entry] of intent.spec.requests.slice(0, mostEntries).entries())
     yield* verdictOf({ entry, index }, { intent, targets, callers }, mesh);
+  const beyond = intent.spec.requests[mostEntries];
+  if (beyond === undefined) return;
+  const because = `an intent has at most ${mostEntries} entries, so the others are not examined`;
+  yield { entry: beyond, index: mostEntries, state: "undecided", because };
 }
 
 /** The same for one entry. */

@@ -10,7 +10,15 @@ export const keyOfEntry = (entry: Entry): string => JSON.stringify(entry);
 
 /** Of two findings about one entry of one intent, one is enough. */
 export const topicOf = (intent: Intent, entry: Entry): string =>
-  `intent ${JSON.stringify([identityOf(intent), keyOfEntry(entry)])}`;
+  `${topicPrefix}${JSON.stringify([identityOf(intent), keyOfEntry(entry)])}`;
+const topicPrefix = "intent ";
+
+/** The identity of the intent that a finding with this topic is about; undefined: none. */
+export function intentOfTopic(topic: string | undefined): string | undefined {
+  if (topic?.startsWith(topicPrefix) !== true) return undefined;
+  const [identity] = JSON.parse(topic.slice(topicPrefix.length)) as readonly [string, string];
+  return identity;
+}
 
 function formatRequests({ methods, notMethods, paths, notPaths, headers }: Entry): string {
   const parts = [

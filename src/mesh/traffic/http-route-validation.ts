@@ -175,7 +175,7 @@ function refuseRewrite(rewrite: HttpRoute["rewrite"], refusals: Refusals): void 
   refusals.below(count, "rewrite");
 }
 
-/** Istio pkg/config/validation/agent/validation.go supportedRetryOnPolicies; numbers are HTTP statuses. */
+/** Istio pkg/config/validation/agent/validation.go supportedRetryOnPolicies; beside them, HTTP statuses. */
 const retryConditions = new Set(
   "5xx,gateway-error,reset,reset-before-request,connect-failure,retriable-4xx,refused-stream,retriable-status-codes,retriable-headers,envoy-ratelimited,http3-post-connect-failure,cancelled,deadline-exceeded,internal,resource-exhausted,unavailable".split(
     ",",
@@ -196,4 +196,7 @@ function refuseRetries(retries: HttpRoute["retries"], refusals: Refusals): void 
   refusals.below(count, "retries");
 }
 
-const isRetryCondition = (condition: string): boolean => retryConditions.has(condition) || /^[+-]?\d+$/.test(condition);
+/** The statuses that Go's net/http has a text for. */
+const isStatus = /^\+?0*(?:10[0-3]|20[0-8]|226|30[0-57-8]|4(?:0\d|1[0-8]|2[1-689]|31|51)|5(?:0[0-8]|1[01]))$/;
+
+const isRetryCondition = (condition: string): boolean => retryConditions.has(condition) || isStatus.test(condition);

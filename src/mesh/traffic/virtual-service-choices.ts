@@ -128,7 +128,7 @@ function routesFor(virtualService: VirtualService, client: string, settings: Mes
 }
 
 /** 0: private to the namespace; 1: exported to it by name; 2: to all. */
-function nearness({ metadata, spec }: VirtualService, client: string, settings: MeshSettings): number {
+export function nearness({ metadata, spec }: VirtualService, client: string, settings: MeshSettings): number {
   const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   if (!visible.has(client)) return 2;
   return metadata.namespace === client ? 0 : 1;

@@ -1,4 +1,4 @@
-import { isLabel, isWildcardDomain, mayBeAddress } from "./host-syntax.ts";
+import { isAddress, isLabel, isWildcardDomain } from "./host-syntax.ts";
 import { firstOverlaps, HostPatterns } from "./host-patterns.ts";
 import { isPort, refuseGateways, refuseHttpRoute, refuseMatch } from "./http-route-validation.ts";
 import { type Refusal, Refusals } from "./refusals.ts";
@@ -73,12 +73,13 @@ function refuseDelegate({ spec }: VirtualService, refusals: Refusals): void {
 
 function refuseHosts({ spec }: VirtualService, refusals: Refusals): void {
   const isForMesh = spec.gateways.length === 0 || spec.gateways.includes(meshGateway);
+  const hasSniHosts = spec.tls.some(({ match }) => match.some(({ sniHosts }) => sniHosts.length > 0));
   const { count } = refusals;
   for (let i = 0; i < spec.hosts.length; i++) {
     const host = spec.hosts[i] as string;
     if (host === "*" && isForMesh)
       refusals.add('Host "*" is not allowed in a VirtualService for the gateway "mesh"', "hosts", i);
-    else if (!isHost(host)) refusals.add(`"${host}" is not a host name`, "hosts", i);
+    else if (!isHost(host, isForMesh || !hasSniHosts)) refusals.add(`"${host}" is not a host name`, "hosts", i);
   }
   if (refusals.count === count && spec.hosts.length > 1) refuseOverlaps(spec.hosts, refusals);
 }
@@ -90,8 +91,12 @@ function refuseOverlaps(hosts: readonly string[], refusals: Refusals): void {
       refusals.add(`Host "${hosts[i]}" is a duplicate: "${hosts[other]}" matches the same names`, "hosts", i);
 }
 
-/** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways that pass TLS through. */
-const isHost = (host: string): boolean => isWildcardDomain(host) || mayBeAddress(host) || host.startsWith("outbound_");
+/** IP addresses are allowed as hosts; `outbound_.80_._.host` is allowed at gateways, for routes that are chosen by SNI hosts. */
+const isHost = (host: string, isPlain: boolean): boolean =>
+  isWildcardDomain(host) || isAddress(host) || (!isPlain && isSniName.test(host));
+
+/** Istio pkg/config/validation/agent/validation.go ValidateWildcardDomainForVirtualServiceBoundToGateway. */
+const isSniName = /^outbound_[^_]*[0-9][^_]*_[^_]*_[^_]*[a-zA-Z]/;
 
 function refuseExportTo({ metadata, spec }: VirtualService, refusals: Refusals): void {
   if (spec.exportTo.length === 0) return;
@@ -129,7 +134,7 @@ function refuseStream(protocol: Protocol, { route, match }: StreamRoute, refusal
 function refuseSniHosts(sniHosts: readonly string[], hosts: HostPatterns, refusals: Refusals): void {
   if (sniHosts.length === 0) refusals.add("A tls match needs sniHosts");
   for (const [i, sniHost] of sniHosts.entries())
-    if (!mayBeAddress(sniHost) && hosts.over(sniHost) === undefined)
+    if (!isAddress(sniHost) && hosts.over(sniHost) === undefined)
       refusals.add(`SNI host "${sniHost}" is not among the hosts of the VirtualService`, "sniHosts", i);
 }
 

@@ -10,6 +10,7 @@ import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts"
 import { isServed } from "../objects/revision.ts";
 import {
   canaryWeight,
+  gatewayNameLabel,
   managedGateway,
   useWaypoint,
   useWaypointCanary,
@@ -36,6 +37,9 @@ export function waypointNamed(labels: Labels, namespace: string): WaypointName |
   return { name, namespace: labels[useWaypointNamespace] ?? namespace };
 }
 
+const isNamed = (one: WaypointName, { name, namespace }: WaypointName): boolean =>
+  one.name === name && one.namespace === namespace;
+
 export const formatWaypoint = ({ name, namespace }: WaypointName): string => `${namespace}/${name}`;
 
 function keysNamed(labels: Labels, namespace: string): readonly string[] {
@@ -55,7 +59,11 @@ export const namespaceOfBoundService = relation(
   ),
   namespaceByName,
 );
-const workloadsByWaypoint = index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace));
+/** The waypoint that the pods' labels name, and the Gateway of which they are instances by their label. */
+const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: { labels } }) => {
+  const gateway = labels[gatewayNameLabel];
+  return [...keysNamed(labels, namespace), ...(gateway ? [formatWaypoint({ name: gateway, namespace })] : [])];
+});
 /** A namespace and the gateway that its labels name as a waypoint. */
 export const waypointOfNamespace = relation("waypointOfNamespace", namespacesByWaypoint, kubernetesGatewayByName);
 /** A Service and the gateway that its own labels name. */
@@ -66,7 +74,7 @@ export const waypointOfServiceEntry = relation(
   index("ServiceEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
   kubernetesGatewayByName,
 );
-/** A workload and the gateway that its pods' own labels name. */
+/** A workload and the gateways that its pods' own labels name: as their waypoint, and as the one that runs in them. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
 type Marked = Pick<Service["metadata"], "labels" | "annotations">;
@@ -236,17 +244,23 @@ export function waypointBindingOfServiceEntry(
 
 /**
  * The waypoint for requests to a pod's own address (fetchWaypointForWorkload). The waypoint of the namespace is used
- * only if it processes workload traffic; otherwise there is none, which is not an error.
+ * only if it processes workload traffic; otherwise there is none, which is not an error. Pods with the label of a Gateway
+ * that has an address have none either, whatever runs in them (ambient/workloads.go computeWaypoint).
  */
 export function waypointBindingOfWorkload(
   workload: Workload,
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfWorkload>,
 ): WaypointBinding | undefined {
-  const named = waypointNamed(workload.pod.labels, workload.metadata.namespace);
-  if (named === "none") return undefined;
-  const request = { of: namespace, name: workload.metadata.namespace, traffic: "workload", mesh } as const;
-  if (named !== undefined) return bound(named, "own", mesh.related(waypointOfWorkload, workload), request);
+  const { labels } = workload.pod;
+  const name = workload.metadata.namespace;
+  const named = waypointNamed(labels, name);
+  const gateways = mesh.related(waypointOfWorkload, workload);
+  const gatewayNamed = (one: WaypointName) => gateways.filter(({ metadata }) => isNamed(metadata, one));
+  const [instanceOf] = gatewayNamed({ name: labels[gatewayNameLabel] ?? "", namespace: name });
+  if (named === "none" || (instanceOf !== undefined && !isNotReady(instanceOf))) return undefined;
+  const request = { of: namespace, name, traffic: "workload", mesh } as const;
+  if (named !== undefined) return bound(named, "own", gatewayNamed(named), request);
   const binding = inherited(namespace, mesh, "workload");
   return binding?.trouble === "other traffic" ? undefined : binding;
 }

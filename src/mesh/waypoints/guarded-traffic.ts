@@ -4,7 +4,13 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { ingressUseWaypoint, managedGateway, useWaypoint, useWaypointCanary } from "../objects/labels.ts";
+import {
+  gatewayNameLabel,
+  ingressUseWaypoint,
+  managedGateway,
+  useWaypoint,
+  useWaypointCanary,
+} from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import {
@@ -43,14 +49,16 @@ const labelledServicesOfNamespace = relation(
   namespaceByName,
   index("Service", (service) => (isLabelled(service) ? [service.metadata.namespace] : [])),
 );
-/** A namespace and its workloads with a waypoint label of their own. */
+/** A namespace and its workloads with a waypoint label of their own, or with the label of a Gateway, which have none. */
 const labelledWorkloadsOfNamespace = relation(
   "labelledWorkloadsOfNamespace",
   namespaceByName,
   index("Workload", (workload) =>
-    workload.pod.labels[useWaypoint] === undefined || isOwned(workload) ? [] : [workload.metadata.namespace],
+    isLabelledWorkload(workload) && !isOwned(workload) ? [workload.metadata.namespace] : [],
   ),
 );
+const isLabelledWorkload = ({ pod: { labels } }: Workload): boolean =>
+  labels[useWaypoint] !== undefined || labels[gatewayNameLabel] !== undefined;
 /** A namespace and its ServiceEntries with a waypoint label of their own. */
 const labelledEntriesOfNamespace = relation(
   "labelledEntriesOfNamespace",
@@ -159,7 +167,7 @@ export class WaypointGuards {
     if (kind === "Workload")
       return this.#mesh
         .related(workloadsOfNamespace, this.#namespace)
-        .some((workload) => workload.pod.labels[useWaypoint] === undefined && !isProxy(workload));
+        .some((workload) => !isLabelledWorkload(workload) && !isProxy(workload));
     const isUnlabelled = (object: Service | ServiceEntry) => !isLabelled(object);
     return (
       this.#mesh.related(servicesOfNamespace, this.#namespace).some(isUnlabelled) ||

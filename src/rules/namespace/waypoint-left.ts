@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
+import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -121,7 +121,11 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   if (object === undefined) return none;
   const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
   if (object.kind === "Service" && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
-  return waypointNamed(labels, object.metadata.namespace) === "none" ? `label ${useWaypoint} is "none"` : none;
+  const named = waypointNamed(labels, object.metadata.namespace);
+  if (named === "none") return `label ${useWaypoint} is "none"`;
+  return object.kind === "Workload" && labels[gatewayNameLabel] !== undefined
+    ? `label ${gatewayNameLabel} makes its pods those of a Gateway`
+    : none;
 }
 
 function lossOf({ lost, wider, isOpened, was }: Departure): string {

@@ -1,16 +1,26 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/traffic/gateway-routes.ts";
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
+import { readsOfTlsLosses, tlsLossesOf } from "../../mesh/traffic/tls-routes.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [hostOwners, virtualServicesOfSameHost, takenAtGateways, virtualServicesOfGatewayHost] as const;
+const reads = [
+  hostOwners,
+  virtualServicesOfSameHost,
+  takenAtGateways,
+  virtualServicesOfGatewayHost,
+  ...readsOfTlsLosses,
+  streamLossesAt,
+  streamsAtSameGateway,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceHostConflict = defineRule({
@@ -21,7 +31,7 @@ export const virtualServiceHostConflict = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
-  why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go). Recreating an object changes that order.",
+  why: "Sidecars do not merge VirtualServices of one host: they use the one of their own namespace, then one that is exported to them by name, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go). For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order.",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -37,20 +47,33 @@ export const virtualServiceHostConflict = defineRule({
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
     const gateways = gatewaysOf(virtualService);
     const hosts = hostsOf(virtualService, mesh.settings);
+    const protocol = protocolOf(virtualService);
     if (gateways.has(meshGateway))
       for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
         yield;
-        yield* inMesh(virtualService, host, i, mesh);
+        yield* inMesh(virtualService, { host, i, protocol }, mesh);
       }
-    if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) yield* atGateways(virtualService, hosts, mesh);
+    yield* ofServerNames(virtualService, mesh);
+    if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) {
+      yield* atGateways(virtualService, hosts, mesh);
+      for (const gateway of gateways) {
+        yield;
+        yield* ofStreams(virtualService, gateway, mesh);
+      }
+    }
   },
 });
 
+interface Place {
+  readonly host: string;
+  readonly i: number;
+  readonly protocol: "http" | "tcp" | undefined;
+}
+
 /** Which VirtualService sidecars use for a host. */
-function* inMesh(virtualService: VirtualService, host: string, i: number, mesh: View): Iterable<Problem> {
+function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, mesh: View): Iterable<Problem> {
   const owners = mesh.get(hostOwners, host);
   if (owners.virtualServices.length < 2) return;
-  const protocol = protocolOf(virtualService);
   if (protocol !== undefined && !owners.followed(protocol).has(virtualService)) {
     const owner = ownerBefore(owners, virtualService, protocol);
     if (owner !== undefined)
@@ -120,5 +143,42 @@ function* atGateways(
         evidence: [by],
       };
     }
+  }
+}
+
+/** The tls matches that sidecars do not use, or that make Envoy refuse the listener, because of another VirtualService. */
+function* ofServerNames(virtualService: VirtualService, mesh: View): Iterable<Problem | undefined> {
+  for (const loss of tlsLossesOf(virtualService, mesh)) {
+    if (loss === undefined || loss.by.virtualService === virtualService) {
+      yield;
+      continue;
+    }
+    const { i, j, kind, name, by } = loss;
+    const other = by.virtualService;
+    yield {
+      at: ["spec", "tls", i, "match", j],
+      message:
+        kind === "taken"
+          ? `No connection of a sidecar with server name "${name}" reaches this match: ${idOf(other)} has the same sniHosts and comes first`
+          : `Envoy refuses the listener for server name "${name}" in sidecars: ${idOf(other)} has it in another list of sniHosts, so two filter chains are for the same connections`,
+      key: JSON.stringify([kind, name, idOf(other)]),
+      related: [other],
+      evidence: [other],
+    };
+  }
+}
+
+/** The tcp routes and tls matches that get no connection at a gateway because of another VirtualService. */
+function* ofStreams(virtualService: VirtualService, gateway: string, mesh: View): Iterable<Problem> {
+  for (const { protocol, i, j, name, by } of mesh.get(streamLossesAt, gateway).get(virtualService) ?? []) {
+    if (by === virtualService) continue;
+    const what = protocol === "tcp" ? "tcp route" : `match for server name "${name}"`;
+    yield {
+      at: ["spec", protocol, i, ...(j === undefined ? [] : ["match", j])],
+      message: `No connection reaches this ${what} at gateway "${gateway}": ${idOf(by)} takes them, which is older`,
+      key: JSON.stringify([protocol, name, gateway, idOf(by)]),
+      related: [by],
+      evidence: [by],
+    };
   }
 }

@@ -1,6 +1,8 @@
 import { defineRule } from "../../engine/rule.ts";
 import { type HttpRoute } from "../../mesh/traffic/virtual-services.ts";
 import { routeInWords, unreachableRoutes } from "../../mesh/traffic/route-order.ts";
+import { tcpRoutesTakenWithin } from "../../mesh/traffic/tcp-routes.ts";
+import { tlsLossesWithin } from "../../mesh/traffic/tls-routes.ts";
 
 export const virtualServiceRouteUnreachable = defineRule({
   id: "virtual-service-route-unreachable",
@@ -10,7 +12,7 @@ export const virtualServiceRouteUnreachable = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "No request reaches a route, because an earlier route takes all its requests.",
-  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts for tcp). Regular expressions are compared as text only: what one contains is not decided.",
+  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts for tcp and tls). Two tls matches with one server name in different lists are both kept, and Envoy refuses the listener. Regular expressions are compared as text only: what one contains is not decided.",
   fix: "Move the more specific route before the other one, or remove it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -22,22 +24,29 @@ export const virtualServiceRouteUnreachable = defineRule({
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
-  *check({ spec, ...virtualService }) {
-    for (const { i, route, by } of unreachableRoutes({ spec, ...virtualService }))
+  *check(virtualService) {
+    const { spec } = virtualService;
+    for (const { i, route, by } of unreachableRoutes(virtualService))
       yield {
         at: ["spec", "http", i],
         message: `No request reaches ${routeInWords(route)}: ${routeInWords(by)} comes first and takes them all`,
         key: JSON.stringify([route.name, route.match, identityOf(by)]),
       };
-    const first = spec.tcp.findIndex(({ match }) => match.length === 0);
-    if (first < 0) return;
-    for (const [i, { match }] of spec.tcp.entries())
-      if (i > first)
-        yield {
-          at: ["spec", "tcp", i],
-          message: "No connection reaches a tcp route: a tcp route without match comes first and takes them all",
-          key: JSON.stringify(["tcp", match]),
-        };
+    for (const { i, by } of tcpRoutesTakenWithin(virtualService))
+      yield {
+        at: ["spec", "tcp", i],
+        message: `No connection reaches a tcp route: ${by.match.length === 0 ? "a tcp route without match" : "a tcp route with a wider match"} comes first and takes them all`,
+        key: JSON.stringify(["tcp", spec.tcp[i]?.match]),
+      };
+    for (const { i, j, kind, name, by } of tlsLossesWithin(virtualService))
+      yield {
+        at: ["spec", "tls", i, "match", j],
+        message:
+          kind === "taken"
+            ? `No connection with server name "${name}" reaches this match: match ${by.j} of tls route ${by.i} comes first and takes them`
+            : `Envoy refuses the listener for server name "${name}" in sidecars: match ${by.j} of tls route ${by.i} has it in another list of sniHosts, so two filter chains are for the same connections`,
+        key: JSON.stringify(["tls", kind, name, by.match]),
+      };
   },
 });
 

@@ -39,7 +39,7 @@ const noKubeconfig =
 
 function filesOf({ kubeconfig, env }: KubeconfigOptions): readonly string[] {
   if (kubeconfig !== undefined) {
-    if (!existsSync(kubeconfig)) throw wrong(`--kubeconfig ${kubeconfig} does not exist`);
+    if (!existsSync(kubeconfig)) throw wrong(`--kubeconfig ${kubeconfig}: there is no such file: correct the path`);
     return [kubeconfig];
   }
   const named = (env["KUBECONFIG"] ?? "").split(delimiter).filter((file) => file !== "");

@@ -122,12 +122,15 @@ describe("what ztunnel answers the caller payments/waypoint", () => {
   for (const [what, policies, expected] of cases)
     test(what, () => assert.equal(answerTo(caller, { app: "api" }, policies, defaultMeshSettings), expected));
 
-  test("under the mesh's own trust domain, and under its alias", () => {
-    const settings = { ...defaultMeshSettings, trustDomain: "corp.example.com" };
-    for (const domain of ["corp.example.com", "cluster.local"])
-      assert.equal(
-        answerTo(caller, {}, [allow(from({ principals: [`${domain}/ns/payments/sa/waypoint`] }))], settings),
-        "let in",
-      );
+  test("under the mesh's own trust domain; ztunnel knows no aliases", () => {
+    const settings = {
+      ...defaultMeshSettings,
+      trustDomain: "corp.example.com",
+      trustDomainAliases: ["old.example.com"],
+    };
+    const answers = ["corp.example.com", "cluster.local", "old.example.com"].map((domain) =>
+      answerTo(caller, {}, [allow(from({ principals: [`${domain}/ns/payments/sa/waypoint`] }))], settings),
+    );
+    assert.deepEqual(answers, ["let in", "refused", "refused"]);
   });
 });

@@ -152,6 +152,12 @@
   verbs:
     - patch
 - apiGroups:
+    - meshward.io
+  resources:
+    - meshwardintents/status
+  verbs:
+    - patch
+- apiGroups:
     - openreports.io
   resources:
     - reports
@@ -342,6 +348,12 @@
   resources:
     - meshwardpolicies/status
     - meshwardexceptions/status
+  verbs:
+    - patch
+- apiGroups:
+    - meshward.io
+  resources:
+    - meshwardintents/status
   verbs:
     - patch
 - apiGroups:

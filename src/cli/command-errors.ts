@@ -1,0 +1,33 @@
+import type { Command, Option } from "commander";
+
+// commander's errors name what is wrong; these add what is expected, for those who use a command for the first time.
+
+/**
+ * Checks options that have to be given after everything else: for `--mehs mesh`, the error is that there is no such option,
+ * and not that `--mesh` is missing.
+ */
+export function checkMandatoryLast(command: Command): void {
+  const mandatory = command.options.filter((option) => option.mandatory);
+  for (const option of mandatory) option.makeOptionMandatory(false);
+  if (mandatory.length === 0) return;
+  command.hook("preAction", (_command, action) => {
+    const missing = mandatory.find((option) => action.getOptionValue(option.attributeName()) === undefined);
+    if (missing !== undefined)
+      action.error(`error: required option '${missing.flags}' not specified: ${missing.description}`);
+  });
+}
+
+/** An error as commander prints it, with the prefix of all errors and the description of what is missing. */
+export function explained(text: string, { options, registeredArguments }: Command): string {
+  return text
+    .replace(/^error: /, "meshward: ")
+    .replace(/is invalid\. expected/, "is invalid: expected")
+    .replace(/missing required argument '([^']+)'$/m, (whole, name: string) => {
+      const description = registeredArguments.find((argument) => argument.name() === name)?.description ?? "";
+      return description === "" ? whole : `${whole}: ${description}`;
+    })
+    .replace(/option '([^']+)' argument missing$/m, (whole, flags: string) => {
+      const description = options.find((option: Option) => option.flags === flags)?.description ?? "";
+      return description === "" ? whole : `${whole}: ${description}`;
+    });
+}

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { meshward } from "./terminal.ts";
+
+// What somebody sees who uses a command for the first time, and makes a mistake.
+
+const cases: readonly (readonly [string, RegExp])[] = [
+  ["chekc", /^meshward: unknown command 'chekc'\n\(Did you mean check\?\)/],
+  ["help nope", /^meshward: unknown command 'nope'\n\(--help lists/],
+  ["help chek", /^meshward: unknown command 'chek'; did you mean "check"\?/],
+  ["help certs rotat", /^meshward: unknown command 'rotat'; did you mean "rotate"\?/],
+  ["explain namespace/a --mehs x", /^meshward: unknown option '--mehs'\n\(Did you mean --mesh\?\)/],
+  [
+    "explain namespace/a",
+    /^meshward: required option '--mesh <path>' not specified: .* folder of manifests, a capture, or the word cluster\n/,
+  ],
+  ["explain --mesh", /^meshward: option '--mesh <path>' argument missing: .* folder of manifests/],
+  ["explain --mesh x", /^meshward: missing required argument 'what': namespace\/payments, /],
+  ["can --from outside --mesh x", /^meshward: required option '--to <service>' not specified: api\.payments:8080, /],
+  ["capture", /^meshward: required option '-o, --output <file>' not specified: the file to write/],
+  ["completion", /^meshward: missing required argument 'shell': your shell: bash, zsh or fish\n/],
+  ["serve --mesh x --port abc", /^meshward: option '--port <number>' argument 'abc' is invalid: expected a port /],
+  [
+    "doctor --kubeconfig /none/config",
+    /^meshward: --kubeconfig \/none\/config: there is no such file: correct the path\n$/,
+  ],
+  [
+    "demo --policies /none/policies",
+    /^meshward: \/none\/policies: there is no such file or folder: correct the path\n$/,
+  ],
+];
+for (const [line, expected] of cases)
+  test(`meshward ${line}`, async () => {
+    const { code, error, out } = await meshward(line.split(" "));
+    assert.equal(code, 2);
+    assert.match(error, expected);
+    assert.equal(out, "");
+  });
+
+test("help of a command, and of a command of a command, is that of --help", async () => {
+  for (const [asked, same] of [
+    ["help", "--help"],
+    ["help check", "check --help"],
+    ["help certs rotate", "certs rotate --help"],
+  ] as const) {
+    const [help, expected] = [await meshward(asked.split(" ")), await meshward(same.split(" "))];
+    assert.ok(help.out.length > 100);
+    assert.deepEqual(help, expected);
+  }
+});
