@@ -10,7 +10,7 @@ import type { AdmissionSample, Metrics, RefusalReason } from "../telemetry/metri
 import { type Attributes, begin, beginRequest } from "../telemetry/tracing.ts";
 import { errorFields } from "../text/error-fields.ts";
 import type { RepeatedLines } from "./repeated-lines.ts";
-import { type ReviewBody, TooLarge } from "./review-body.ts";
+import { TooLarge } from "./review-body.ts";
 
 interface HandlerParts {
   readonly gate: Gate;
@@ -30,7 +30,7 @@ export function reviewHandler(parts: HandlerParts, path: WebhookPath) {
 
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
     const start = performance.now();
-    const body = request.body as ReviewBody | null | undefined;
+    const body = request.body as Buffer | TooLarge | null | undefined;
     if (body instanceof TooLarge) return refuse(parts, { start, path, ...unread(body) }, reply);
     const reading = readReview(body ?? "", storedBytes);
     request.body = undefined; // Its bytes are not needed while a long review waits.

@@ -13,7 +13,7 @@ export type ConnectionState = (typeof connectionStates)[number];
 export interface ConnectionLimits {
   /** All connections. When there are more, one that has no complete request is closed for a new one. */
   readonly connections: number;
-  /** Bytes of all incomplete bodies. When there are more, the oldest incomplete body is given up. */
+  /** Bytes of all incomplete bodies. When there are more, the oldest incomplete body is dropped, and so is the rest of it. */
   readonly unfinishedBytes: number;
 }
 
@@ -28,6 +28,8 @@ interface Connection {
   incomplete: number;
   complete: number;
   unfinishedBytes: number;
+  /** Drops the incomplete body whose bytes are counted. */
+  drop: () => void;
 }
 
 /** While idle connections can be closed, new ones keep this share of the places, in which they can complete a request. */
@@ -51,6 +53,8 @@ export class Connections {
   readonly #handshakes = new Map<string, Connection>();
   readonly #secure = new WeakMap<Socket, Connection>();
   readonly #completed = new WeakSet<IncomingMessage>();
+  /** Those with bytes of an incomplete body, the oldest first. */
+  readonly #holding = new Set<Connection>();
   #changes = 0;
   #unfinishedBytes = 0;
 
@@ -75,13 +79,23 @@ export class Connections {
     this.#settle(connection);
   }
 
-  /** A part of a body has arrived, and is kept. */
-  received(request: IncomingMessage, bytes: number): void {
+  /**
+   * A part of a body has arrived, and is kept. `drop` is called if there are too many bytes of incomplete bodies. The client may
+   * be an API server, which gets an answer when it has sent everything: it would not repeat a review whose connection was reset.
+   */
+  received(request: IncomingMessage, bytes: number, drop: () => void): void {
     const connection = this.#secure.get(request.socket);
     if (connection === undefined || !connection.socket.readable) return;
     connection.unfinishedBytes += bytes;
+    connection.drop = drop;
+    this.#holding.add(connection);
     this.#unfinishedBytes += bytes;
-    if (this.#unfinishedBytes > this.#limits.unfinishedBytes) this.#close(this.#oldest(["body"]));
+    while (this.#unfinishedBytes > this.#limits.unfinishedBytes) {
+      const [oldest] = this.#holding;
+      if (oldest === undefined) return;
+      oldest.drop();
+      this.#forgetBytes(oldest);
+    }
   }
 
   /** The body of a request is complete. */
@@ -116,6 +130,7 @@ export class Connections {
       incomplete: 0,
       complete: 0,
       unfinishedBytes: 0,
+      drop: () => undefined,
     };
     const peer = peerOf(socket);
     this.#byState.handshake.add(connection);
@@ -176,6 +191,8 @@ export class Connections {
   #forgetBytes(connection: Connection): void {
     this.#unfinishedBytes -= connection.unfinishedBytes;
     connection.unfinishedBytes = 0;
+    connection.drop = () => undefined;
+    this.#holding.delete(connection);
   }
 }
 

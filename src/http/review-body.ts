@@ -3,8 +3,11 @@ import type { IncomingMessage } from "node:http";
 import { uidInHead } from "../admission/unparsed-review.ts";
 import type { Connections } from "./connections.ts";
 
-/** A body that was received completely, or one that was discarded because it is larger than the limit. */
-export type ReviewBody = Buffer | TooLarge;
+/** A body that was received completely, or one that was discarded because it is larger than the limit or there are too many. */
+export type ReviewBody = Buffer | TooLarge | typeof dropped;
+
+/** A body that was dropped for newer ones, and read to its end so that the client gets an answer. */
+export const dropped = "dropped";
 
 export class TooLarge {
   /** the beginning of the body, which contains the request's uid */
@@ -45,22 +48,33 @@ export function collectBody(limitBytes: number, connections: Pick<Connections, "
     const chunks: Buffer[] = [];
     let size = 0;
     let head = "";
+    let isDropped = false;
+    const drop = () => {
+      isDropped = true;
+      chunks.length = 0;
+    };
 
     payload.on("data", (chunk: Buffer) => {
       size += chunk.length;
       if (size <= limitBytes) {
+        if (isDropped) return;
         chunks.push(chunk);
-        connections.received(request.raw, chunk.length);
+        connections.received(request.raw, chunk.length, drop);
         return;
       }
-      if (head === "") {
+      if (head === "" && !isDropped) {
         head = Buffer.concat([...chunks.slice(0, 4), chunk]).toString("latin1", 0, headBytes);
         chunks.length = 0;
       }
-      if (size > patience * limitBytes) finish(null, new TooLarge(head, limitBytes));
+      if (size > patience * limitBytes) finish(null, received());
     });
-    payload.on("end", () => finish(null, size <= limitBytes ? whole(chunks, size) : new TooLarge(head, limitBytes)));
+    payload.on("end", () => finish(null, received()));
     payload.on("error", (error) => finish(new BodyCutShort(error.message)));
+
+    function received(): ReviewBody {
+      if (isDropped) return dropped;
+      return size <= limitBytes ? whole(chunks, size) : new TooLarge(head, limitBytes);
+    }
 
     let finished = false;
     function finish(error: Error | null, body?: ReviewBody): void {

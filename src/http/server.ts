@@ -15,7 +15,7 @@ import { type ConnectionLimits, Connections } from "./connections.ts";
 import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
 import { RepeatedLines } from "./repeated-lines.ts";
-import { BodyCutShort, collectBody, type ReviewBody } from "./review-body.ts";
+import { BodyCutShort, collectBody, dropped, type ReviewBody } from "./review-body.ts";
 
 export interface Limits extends ConnectionLimits {
   /**
@@ -154,9 +154,10 @@ interface Admitting {
 function admitReviews({ load, limits, connections, metrics, rejected }: Admitting) {
   return (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
     connections.completed(request.raw);
-    const bytes = bytesOf(request.body as ReviewBody | null | undefined);
+    const body = request.body as ReviewBody | null | undefined;
+    const bytes = bytesOf(body);
     const isFull = load.inFlight > 0 && load.bytes + bytes > limits.inFlightBytes;
-    if (load.inFlight >= limits.inFlight || isFull) {
+    if (body === dropped || load.inFlight >= limits.inFlight || isFull) {
       metrics.shed();
       rejected.warn("429", { status: 429 }, "too many reviews in flight; the API server sends them again");
       shed(reply);
@@ -199,7 +200,9 @@ function createApp(limits: Limits, certificate: Certificate, clients: Clients | 
       ...secureContext(certificate, clients?.authorities.current()),
       requestCert: clients !== undefined,
       rejectUnauthorized: false,
-      handshakeTimeout: 5_000,
+      // As long as API servers wait for it (client-go transport, TLSHandshakeTimeout): giving up before them on a busy machine
+      // costs both sides another handshake.
+      handshakeTimeout: 10_000,
       headersTimeout: limits.headersTimeoutMs,
       connectionsCheckingInterval: limits.checkIntervalMs,
       maxHeaderSize: 16_384,

@@ -54,7 +54,7 @@ export const table = {
   shed: {
     name: "meshward_shed_total",
     type: "counter",
-    help: "Admission reviews rejected with status 429 because too many were in flight",
+    help: "Admission reviews rejected with status 429 because too many were in flight, or too many bytes of incomplete ones",
     labels: [],
   },
   inFlight: {
@@ -92,7 +92,7 @@ export const table = {
   connectionsClosed: {
     name: "meshward_connections_closed_total",
     type: "counter",
-    help: "Connections that were closed because there were too many, or too many bytes in incomplete bodies, by their state",
+    help: "Connections that were closed because there were too many, by their state",
     labels: ["state"],
   },
   certificateNotAfter: {

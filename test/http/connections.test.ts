@@ -131,13 +131,34 @@ test("a connection that waits for its response is never closed", async (context)
   assert.equal(responseIn(await waiting).allowed, true);
 });
 
-test("the bytes of unfinished bodies are bounded", async (context) => {
-  const shell = await start(context, { limits: { unfinishedBytes: 4_000 } });
-  for (let call = 0; call < 20; call++) await secure(shell, unfinished);
+test("the bytes of unfinished bodies are bounded: the oldest are dropped, and answered when they end", async (context) => {
+  const gate = fakeGate();
+  const shell = await start(context, { gate, limits: { unfinishedBytes: 4_000 } });
+  const head = `POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${good.length}\r\n\r\n${good.slice(0, 500)}`;
+  const clients: TLSSocket[] = [];
+  for (let call = 0; call < 20; call++) clients.push(await secure(shell, head));
   await isServed(shell);
   // Each of them sent 500 bytes.
-  assert.ok((await metric(shell, "meshward_connections_closed_total", "body")) >= 10);
-  assert.ok((await metric(shell, "meshward_connections", "body")) <= 8);
+  assert.equal(await metric(shell, "meshward_connections", "body"), 20, "no connection was closed");
+  const statuses: string[] = [];
+  for (const client of clients) {
+    const answer = new Promise<string>((resolve) => client.once("data", (data) => resolve(String(data))));
+    client.write(good.slice(500));
+    const text = await answer;
+    statuses.push(`${text.slice(9, 12)}${text.includes("\r\nretry-after: 1\r\n") ? " retry-after: 1" : ""}`);
+  }
+  assert.deepEqual([...new Set(statuses)], ["429 retry-after: 1", "200"], "the oldest, then the newest");
+  assert.ok(statuses.filter((one) => one === "200").length >= Math.floor(4_000 / good.length), statuses.join());
+  assert.equal(gate.asked.length, statuses.filter((one) => one === "200").length + 1);
+  assert.equal(await metric(shell, "meshward_connections_closed_total", "body"), 0);
+});
+
+test("a body that grows without end is dropped with all that follows", async (context) => {
+  const shell = await start(context, { limits: { unfinishedBytes: 100_000, bodyBytes: 10_000_000 } });
+  const text = JSON.stringify(reviewBody({ filler: "x".repeat(3_000_000) }));
+  const answer = await shell.post("/validate", text);
+  assert.deepEqual([answer.status, answer.headers["retry-after"]], [429, "1"]);
+  await isServed(shell);
 });
 
 test("the bytes of reviews in flight are bounded, and one review is always answered", async (context) => {

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readlinkSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { isSystemError } from "../../text/file-errors.ts";
 import { ignoreFile } from "./manifest-files.ts";
 import { type ManifestSet, type ReadOptions, readManifests } from "./manifests.ts";
@@ -33,7 +33,7 @@ export async function readManifestsAt(
     const there = repository.checkOut(commit, wanted, folder);
     const read = await readManifests(
       there.map((path) => join(tree, path)),
-      options,
+      { ...options, mayBeEmpty: true },
     );
     return withNames(read, (file) => relative("", join(repository.root, relative(tree, file))));
   } finally {
@@ -77,18 +77,72 @@ class Repository {
     return base;
   }
 
-  /** Writes the wanted files below `folder/tree`, through an index of its own; returns the wanted paths that exist. */
+  /**
+   * Writes the wanted files below `folder/tree`, with those of submodules and those to which links lead; returns the wanted paths
+   * that exist. Throws a RevisionError for a submodule whose files at that commit are not there.
+   */
   checkOut(commit: string, wanted: readonly string[], folder: string): readonly string[] {
-    const env = { GIT_INDEX_FILE: join(folder, "index") };
-    this.#run(["read-tree", commit], { env });
-    const files = this.#run(["ls-files", "-z", "--cached"], { env }).split("\0");
-    const isBelow = (file: string, path: string) => path === "" || file === path || file.startsWith(`${path}/`);
-    const found = files.filter(
-      (file) => file !== "" && (basename(file) === ignoreFile || wanted.some((path) => isBelow(file, path))),
-    );
-    const prefix = `--prefix=${join(folder, "tree")}/`;
-    this.#run(["checkout-index", "--quiet", "-z", "--stdin", prefix], { env, input: found.join("\0") });
-    return wanted.filter((path) => found.some((file) => isBelow(file, path)));
+    const tree = join(folder, "tree");
+    const left = [...this.#entriesAt({ commit, at: "", path: this.root }, wanted, folder)];
+    const known = new Set<string>();
+    let asked = wanted;
+    while (asked.length > 0) {
+      for (const one of asked) known.add(one);
+      const paths = asked;
+      const found = takeFrom(
+        left,
+        ({ name }) => basename(name) === ignoreFile || paths.some((one) => meets(name, one)),
+      );
+      for (const [source, entries] of Map.groupBy(found, ({ source }) => source)) this.#write(source, entries, tree);
+      const links = found.filter(({ mode }) => mode === linkMode).map(({ name }) => join(tree, name));
+      asked = links.flatMap((link) => {
+        const target = relative(tree, resolve(dirname(link), readlinkSync(link)));
+        const path = target.split(sep).join("/");
+        return path.startsWith("..") || known.has(path) ? [] : [path];
+      });
+    }
+    return wanted.filter((path) => existsSync(join(tree, path)));
+  }
+
+  /** The files of a commit, with those of the submodules at or below the wanted paths. */
+  *#entriesAt(source: Source, wanted: readonly string[], folder: string): Generator<Entry, void> {
+    source.index = join(mkdtempSync(join(folder, "index-")), "index");
+    this.#run(["read-tree", source.commit], { cwd: source.path, env: { ...outside, GIT_INDEX_FILE: source.index } });
+    const options = { cwd: source.path, env: { ...outside, GIT_INDEX_FILE: source.index } };
+    for (const line of this.#run(["ls-files", "-z", "--stage"], options).split("\0")) {
+      const [, mode = "", object = "", inSource = ""] = /^(\d+) (\w+) \d\t([\s\S]+)$/.exec(line) ?? [];
+      if (inSource === "") continue;
+      const name = source.at === "" ? inSource : `${source.at}/${inSource}`;
+      if (mode !== submoduleMode) yield { source, mode, name, inSource };
+      else if (wanted.some((one) => meets(name, one))) yield* this.#submodule({ name, object }, wanted, folder);
+    }
+  }
+
+  *#submodule(
+    { name, object }: { readonly name: string; readonly object: string },
+    wanted: readonly string[],
+    folder: string,
+  ): Generator<Entry, void> {
+    const path = join(this.root, name);
+    if (!existsSync(path))
+      throw new RevisionError(
+        `${name} was a git submodule there, and is none any more, so what it contained is not known: compare with --mesh instead`,
+      );
+    // Whoever reads the files of now reports a submodule that is not checked out.
+    if (!existsSync(join(path, ".git"))) return;
+    const options = { cwd: path, env: outside };
+    if (this.#try(["cat-file", "-e", `${object}^{commit}`], options) === undefined)
+      throw new RevisionError(
+        `the git submodule ${name} does not have commit ${object.slice(0, 12)}, which it had there: git -C ${name} fetch --unshallow`,
+      );
+    yield* this.#entriesAt({ commit: object, at: name, path }, wanted, folder);
+  }
+
+  #write({ path, at, index = "" }: Source, entries: readonly Entry[], tree: string): void {
+    const prefix = `--prefix=${join(tree, at)}/`;
+    const input = entries.map(({ inSource }) => inSource).join("\0");
+    const env = { ...outside, GIT_INDEX_FILE: index };
+    this.#run(["checkout-index", "--quiet", "-z", "--stdin", prefix], { cwd: path, env, input });
   }
 
   /** Undefined: git reported an error. */
@@ -113,6 +167,42 @@ class Repository {
       throw error;
     }
   }
+}
+
+/** A repository, at a commit. */
+interface Source {
+  readonly commit: string;
+  /** Of a submodule: its path in the repository around it. */
+  readonly at: string;
+  /** The root of its working tree. */
+  readonly path: string;
+  /** An index of its own, which has the files of the commit. */
+  index?: string;
+}
+
+interface Entry {
+  readonly source: Source;
+  readonly mode: string;
+  /** In the outermost repository, and in its own. */
+  readonly name: string;
+  readonly inSource: string;
+}
+
+/** Modes of entries of a tree (git ls-files --stage). */
+const [linkMode, submoduleMode] = ["120000", "160000"] as const;
+/** What a hook sets for its own repository would hide a submodule. */
+const outside = { GIT_DIR: undefined, GIT_WORK_TREE: undefined, GIT_PREFIX: undefined } as const;
+
+/** Whether an entry is a path, is below it, or is a link above it. */
+const meets = (name: string, path: string): boolean =>
+  path === "" || name === path || name.startsWith(`${path}/`) || path.startsWith(`${name}/`);
+
+/** Removes and returns those that fulfil the condition. */
+function takeFrom<T>(list: T[], isWanted: (one: T) => boolean): readonly T[] {
+  const { taken = [], left = [] } = Object.groupBy(list, (one) => (isWanted(one) ? "taken" : "left"));
+  list.length = 0;
+  for (const one of left) list.push(one);
+  return taken;
 }
 
 interface GitOptions {

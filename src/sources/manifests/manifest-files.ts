@@ -49,12 +49,20 @@ const extensions = /\.(?:yaml|yml|json)$/i;
 export const kustomizePatch = "kustomize patch";
 export const ignoreFile = ".meshwardignore";
 
+export interface FindOptions {
+  /** The files are those of the past: folders that contain nothing are no mistake. */
+  readonly mayBeEmpty?: boolean | undefined;
+}
+
 /**
  * The files of the paths, in the order of the paths; files of a folder are sorted by name. Each file occurs once, even
  * if several links and paths lead to it. Never throws.
  */
-export async function findManifestFiles(paths: readonly string[]): Promise<ManifestFiles> {
-  const search = new Search();
+export async function findManifestFiles(
+  paths: readonly string[],
+  { mayBeEmpty = false }: FindOptions = {},
+): Promise<ManifestFiles> {
+  const search = new Search(mayBeEmpty);
   for (const path of paths) await search.add(path);
   return search.result();
 }
@@ -82,7 +90,14 @@ class Search {
   readonly #charts: RenderedFolder[] = [];
   readonly #kustomizations: RenderedFolder[] = [];
   readonly #byFolder = new Map<string, readonly string[]>();
+  /** Paths of git submodules. */
+  readonly #submodules = new Set<string>();
+  readonly #mayBeEmpty: boolean;
   #entriesSeen = 0;
+
+  constructor(mayBeEmpty: boolean) {
+    this.#mayBeEmpty = mayBeEmpty;
+  }
 
   async add(path: string): Promise<void> {
     if (path === standardInput) {
@@ -104,7 +119,7 @@ class Search {
     await this.#walk(path, real, await this.#ignoresAbove(path));
     const added = [...this.#paths()].filter((one) => !known.has(one));
     this.#byFolder.set(path, added);
-    if (added.length === 0 && this.#errors.length === errors)
+    if (added.length === 0 && this.#errors.length === errors && !this.#mayBeEmpty)
       this.#fail(path, "this folder contains no .yaml, .yml or .json file; correct the path");
   }
 
@@ -132,6 +147,14 @@ class Search {
     this.#folders.add(real);
     const entries = this.#entries(folder);
     if (entries === undefined) return;
+    if (entries.length === 0 && this.#submodules.has(folder) && !this.#mayBeEmpty) {
+      this.#fail(
+        folder,
+        `this git submodule is not checked out, so its files would not be checked: git submodule update --init (submodules: true of actions/checkout), or name it in ${ignoreFile}`,
+      );
+      return;
+    }
+    if (entries.some((entry) => entry.name === ".gitmodules")) await this.#submodulesOf(folder);
     if (entries.some((entry) => entry.name === "Chart.yaml")) {
       this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
       this.#charts.push({ path: folder, folder: real });
@@ -214,6 +237,13 @@ class Search {
       this.#fail(folder, unreadable(error));
       return undefined;
     }
+  }
+
+  async #submodulesOf(folder: string): Promise<void> {
+    const reading = await readFileText(join(folder, ".gitmodules"));
+    if (!("text" in reading)) return;
+    for (const [, path = ""] of reading.text.matchAll(/^\s*path\s*=\s*"?(.+?)"?\s*$/gm))
+      this.#submodules.add(join(folder, path));
   }
 
   async #ignoresOf(folder: string): Promise<Ignores[]> {

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { describe, type Path } from "../../kube/read.ts";
 import { type Documents, readDocuments } from "./documents.ts";
 import {
+  type FindOptions,
   findManifestFiles,
   kustomizePatch,
   type LeftOut,
@@ -43,7 +44,7 @@ export interface ManifestSet {
   readonly empty: readonly SourceError[];
 }
 
-export interface ReadOptions {
+export interface ReadOptions extends FindOptions {
   /** Standard input, for the path `-`. */
   readonly input?: Readable | undefined;
   /** Replaces variables in the text of each file. */
@@ -62,7 +63,7 @@ export interface ReadOptions {
  */
 export async function readManifests(paths: readonly string[], options: ReadOptions = {}): Promise<ManifestSet> {
   const { substitution = (text: string) => text } = options;
-  const found = await findManifestFiles(paths);
+  const found = await findManifestFiles(paths, options);
   const rendered = renderFolders(found, options.renderer);
   const { texts, used, errors } = rendered;
   const set: Growing = { manifests: [], errors: [...found.errors, ...errors], ignored: leftOutOf(found, rendered) };

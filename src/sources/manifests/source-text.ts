@@ -51,5 +51,16 @@ function decode(bytes: Buffer): Reading {
   if (zero !== -1) return { problem: `not a text file: byte ${zero + 1} is 0; give a YAML or JSON file` };
   if (!isUtf8(bytes)) return { problem: "not a text file, or not written in UTF-8: save it as UTF-8" };
   const text = bytes.toString("utf8");
-  return { text: text.startsWith("\uFEFF") ? text.slice(1) : text };
+  const problem = leftByGit(text);
+  return problem === undefined ? { text: text.startsWith("\uFEFF") ? text.slice(1) : text } : { problem };
+}
+
+/** What git leaves in place of a file: a pointer (the specification of Git LFS, docs/spec.md), or the marks of a conflict. */
+function leftByGit(text: string): string | undefined {
+  if (text.startsWith("version https://git-lfs.github.com/spec/"))
+    return "a pointer of Git LFS, whose file was not fetched: git lfs pull (lfs: true of actions/checkout), or name it in .meshwardignore";
+  const conflict = /^<{7} .*$/m.exec(text);
+  if (conflict === null || !/^={7}$/m.test(text) || !/^>{7} .*$/m.test(text)) return undefined;
+  const line = text.slice(0, conflict.index).split("\n").length;
+  return `it has a conflict of git that is not resolved, in line ${line}: resolve it`;
 }

@@ -220,6 +220,9 @@ test("a file that cannot be read is named, and the rest is read", async () => {
     "binary.yaml": new Uint8Array([0x61, 0, 0x62]),
     "latin1.yaml": new Uint8Array([0x61, 0x3a, 0x20, 0xe9, 0x0a]),
     "utf16.yaml": new Uint8Array([0xff, 0xfe, 0x61, 0]),
+    "lfs.yaml": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+    "conflict.yaml": `${pod("mine")}<<<<<<< HEAD\nspec: {}\n=======\nspec: { a: 1 }\n>>>>>>> other\n`,
+    "no-conflict.yaml": `${pod("text")}  note: |\n    <<<<<<< HEAD\n    =======\n    >>>>>>> other\n`,
     "tabs.yaml": "kind: Pod\nspec:\n\ta: 1\n",
     "broken.yaml": `${pod("before")}---\na: "open\n---\n${pod("after")}`,
   });
@@ -229,12 +232,14 @@ test("a file that cannot be read is named, and the rest is read", async () => {
   const empty = join(root, "nothing-in-it");
   await mkdir(empty);
   const set = await readManifests([path, join(path, "missing.yaml"), empty, join(path, "a.yaml", "b.yaml"), "\0"]);
-  assert.deepEqual(names(set), ["a", "before", "after"]);
+  assert.deepEqual(names(set), ["a", "before", "after", "text"]);
   const found = errors(set, path);
   for (const expected of [
     /^binary\.yaml not a text file: byte 2 is 0/,
     /^latin1\.yaml .*not written in UTF-8/,
     /^utf16\.yaml written in UTF-16/,
+    /^lfs\.yaml a pointer of Git LFS, whose file was not fetched: git lfs pull/,
+    /^conflict\.yaml it has a conflict of git that is not resolved, in line \d+: resolve it/,
     /^tabs\.yaml:3:1 .*[Tt]abs/,
     /^broken\.yaml:\d+:\d+ not valid YAML/,
     /^link\.yaml there is no such file or folder as nowhere\.yaml, to which this symbolic link leads/,
@@ -249,7 +254,7 @@ test("a file that cannot be read is named, and the rest is read", async () => {
       `${expected} is not in:\n${found.join("\n")}`,
     );
   }
-  assert.equal(found.length, 11);
+  assert.equal(found.length, 13);
 });
 
 test("a file without read permission is an error", {
