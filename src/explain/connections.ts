@@ -90,7 +90,8 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, fro
     PortAccess,
     PortAccess,
   ];
-  const compared = pairs.map((pair) => ({ pair, ...comparedPort(pair, sides, words) }));
+  const comparison = new Comparison(sides, words, is.settings.domain);
+  const compared = pairs.map((pair) => ({ pair, ...comparison.of(pair) }));
   const described = compared.flatMap(({ pair, changes }) =>
     changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }],
   );
@@ -248,16 +249,40 @@ interface ComparedPort {
   readonly doubts: readonly string[];
 }
 
-function comparedPort({ old, now }: PortPair, sides: readonly [PortAccess, PortAccess], words: Words): ComparedPort {
-  const [before, after] = [sides[0].to(old), sides[1].to(now)];
-  try {
-    const changes = accessChanges(before, after, new Work(2 * workForWords)).map((change) =>
-      reportedChange(change, (now ?? old)?.target, words),
-    );
-    return { changes: changes.sort(byCallers), doubts: before.doubts.length === 0 ? [] : after.doubts };
-  } catch (error) {
-    if (!(error instanceof Undecided)) throw error;
-    return { changes: [], doubts: [tooMuchWork] };
+/** Compares ports. What many of them have in common, as after a change of a policy for a whole namespace, is compared once. */
+class Comparison {
+  readonly #sides: readonly [PortAccess, PortAccess];
+  readonly #words: Words;
+  readonly #domain: string;
+  readonly #known = new Map<string, readonly ConnectionChange[]>();
+
+  constructor(sides: readonly [PortAccess, PortAccess], words: Words, domain: string) {
+    this.#sides = sides;
+    this.#words = words;
+    this.#domain = domain;
+  }
+
+  of({ old, now }: PortPair): ComparedPort {
+    const [before, after] = [this.#sides[0].to(old), this.#sides[1].to(now)];
+    try {
+      const changes = this.#changes(before, after, (now ?? old)?.target);
+      return { changes, doubts: before.doubts.length === 0 ? [] : after.doubts };
+    } catch (error) {
+      if (!(error instanceof Undecided)) throw error;
+      return { changes: [], doubts: [tooMuchWork] };
+    }
+  }
+
+  #changes(before: Access, after: Access, target: ReachablePort["target"] | undefined): readonly ConnectionChange[] {
+    const host = target?.kind === "service" ? hostOfService(target.service, this.#domain) : undefined;
+    const key = `${before.shape(host)}\n${after.shape(host)}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const found = accessChanges(before, after, new Work(2 * workForWords));
+    const changes = found.map((change) => reportedChange(change, target, this.#words)).sort(byCallers);
+    // Where routes change, names of destinations are told.
+    if (found.every(({ change }) => change.kind === "status")) this.#known.set(key, changes);
+    return changes;
   }
 }
 

@@ -130,6 +130,42 @@ ${note("Deployment orders/checkout")}`,
     assert.doesNotMatch(shown, /web\/shop|orders/);
   });
 
+  test("of ports that share a change: all together are told what each of them is told alone", async () => {
+    const two = [
+      namespaces,
+      ...["a", "b"].flatMap((name) => [deployment("payments", name), service("payments", name)]),
+      security(
+        "AuthorizationPolicy",
+        "payments/own",
+        "{ selector: { matchLabels: { app: b } }, rules: [{ from: [{ source: { namespaces: [web] } }] }] }",
+      ),
+    ].join("");
+    const change = fileWith(
+      security("AuthorizationPolicy", "payments/all", "{ rules: [{ from: [{ source: { namespaces: [orders] } }] }] }"),
+    );
+    const changes = async (...argv: string[]) => {
+      const { out } = await meshward([
+        "connections",
+        "--mesh",
+        fileWith(two),
+        "--change",
+        change,
+        "--format",
+        "json",
+        ...argv,
+      ]);
+      return (JSON.parse(out) as ConnectionChanges).groups;
+    };
+    const together = await changes();
+    assert.deepEqual(
+      together.map(({ title }) => title),
+      ["a.payments:80", "b.payments:80"],
+    );
+    for (const [i, name] of ["a", "b"].entries())
+      assert.deepEqual((await changes("--service", `${name}.payments`))[0]?.changes, together[i]?.changes);
+    assert.notDeepEqual(together[0]?.changes, together[1]?.changes);
+  });
+
   test("of a namespace, and of a Service", async () => {
     const ofNamespace = await json<Connections>("--namespace", "orders");
     assert.deepEqual(

@@ -76,6 +76,14 @@ export class Access {
     return JSON.stringify(this.#parts.map(keyOfPart).sort());
   }
 
+  /**
+   * What decides which changes there are between two of them: everything of `key` but the names of the server. Ports with the same
+   * before and after a change have the same changes, unless routes change. `host`: of the port; undefined: it has none.
+   */
+  shape(host: string | undefined): string {
+    return JSON.stringify(this.#parts.map((part) => shapeOfPart(part, host)).sort());
+  }
+
   /** Why requests are not accepted; sorted. */
   get refusals(): readonly string[] {
     return reasonsOf(this.#parts.filter(({ status }) => status === undefined));
@@ -116,6 +124,12 @@ const keyOfPart = ({
   JSON.stringify([
     ...[way.key, keyOfSet([callers]), keyOfSet([requests]), status, because, keyOfRoute(route)],
     ...[route.virtualService && idOf(route.virtualService), destination?.host, workloads.map(idOf)],
+  ]);
+
+const shapeOfPart = ({ way, callers, requests, status, outcome: { route } }: Part, own: string | undefined): string =>
+  JSON.stringify([
+    ...[way.key, keyOfSet([callers]), keyOfSet([requests]), status, route.result],
+    ...route.destinations.map(({ host, port, subset, share }) => [host === own ? "" : host, port, subset, share]),
   ]);
 
 const reasonsOf = (parts: readonly Part[]): readonly string[] =>

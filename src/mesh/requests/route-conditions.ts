@@ -53,7 +53,7 @@ const everything: RouteCase = { clauses: [], isClear: true, uri: undefined };
 export function httpCases(route: HttpRoute, { metadata }: VirtualService, client: RouteClient): readonly RouteCase[] {
   if (route.match.length === 0) return [everything];
   return route.match.flatMap((match) =>
-    isForProxy(match, metadata.namespace, client) ? (httpCase(match, client.scheme ?? "http") ?? []) : [],
+    isForProxy(match, metadata.namespace, client) ? httpCase(match, client.scheme ?? "http") : [],
   );
 }
 
@@ -66,7 +66,7 @@ function isForProxy(match: HttpMatch, namespace: string, client: RouteClient): b
 
 /** Whether a match takes all requests, so that a gateway tries it last (Istio pilot/pkg/networking/core/route/route.go isCatchAllRoute). */
 export function takesAll({ clauses, isClear, uri }: RouteCase): boolean {
-  if (!isClear) return false;
+  if (!isClear || clauses.includes(nothing)) return false;
   return clauses.length === 0 || (clauses.length === 1 && uri?.prefix === "/");
 }
 
@@ -97,10 +97,13 @@ const clause = (attribute: Attribute, values: Clause["values"], not = false): Cl
 /** What a condition is about, and whether it is negated. */
 type About = readonly [attribute: Attribute, not: boolean];
 
-/** Undefined: no request with the scheme matches. */
-function httpCase(match: HttpMatch, sent: "http" | "https"): RouteCase | undefined {
+/** A route that no request matches is there nevertheless, so that the host has routes. */
+const nothing: Clause = { attribute: "path", values: new Texts([]), not: false };
+
+function httpCase(match: HttpMatch, sent: "http" | "https"): RouteCase {
   const { scheme } = match;
-  if (scheme?.exact === (sent === "http" ? "https" : "http")) return undefined;
+  if (scheme?.exact === (sent === "http" ? "https" : "http"))
+    return { clauses: [nothing], isClear: true, uri: match.uri };
   const clauses: Clause[] = [];
   let isClear = (scheme === undefined || scheme.exact === sent) && !dependsOnCase(match.authority);
   for (const [condition, [attribute, not]] of conditionsOf(match)) {

@@ -515,6 +515,7 @@ http:
       asked(when(match), "web/client", "shop/x:80").map(({ result, example }) => [result, example.get("header x-a")]);
     assert.deepEqual(results("authority: { exact: X }")[0]?.[0], "undecided");
     assert.deepEqual(results("authority: { exact: x }")[0]?.[0], "nowhere");
+    assert.deepEqual(results("scheme: { exact: https }"), [["nowhere", undefined]]);
     assert.deepEqual(results('headers: { x-a: { exact: "" } }')[0], ["nowhere", [""]]);
   });
 });
