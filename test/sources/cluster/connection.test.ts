@@ -126,7 +126,7 @@ describe("which cluster", () => {
   void wrong(
     "a file that is not there",
     () => ({ kubeconfig: join(root, "no"), env: {} }),
-    /--kubeconfig .*no: there is no such file/,
+    /--kubeconfig .*no: there is no such file: correct the path/,
   );
   void wrong(
     "a list of files that are not there",
