@@ -218,11 +218,14 @@ export class Subjects {
   }
 }
 
-/** Of two versions of an object the later one. Only of a changed object, there are two. */
+/**
+ * Of two versions of an object the later one. Only of a changed object, there are two. An object that is named by several
+ * changes, or that is the same on both sides, is one version.
+ */
 function repeatedAmong(changed: readonly AnyObject[]): ReadonlySet<AnyObject> {
   const repeated = new Set<AnyObject>();
   const identities = new Set<string>();
-  for (const object of changed) {
+  for (const object of new Set(changed)) {
     const identity = identityOf(object);
     if (identities.has(identity)) repeated.add(object);
     identities.add(identity);

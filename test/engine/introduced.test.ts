@@ -5,6 +5,7 @@ import { defineRule } from "../../src/engine/rule.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
+import { index, relation } from "../../src/view/view.ts";
 
 // introduced = after - before, as a counted multiset of what findings are known by.
 
@@ -75,4 +76,38 @@ test("a rule that checks and compares: a new object is checked, and a comparison
     ["compared", true],
     ["was there", false],
   ]);
+});
+
+test("an object that is the same on both sides of its change is evaluated, because others change with it", () => {
+  const unchanged = virtualService(["b"]);
+  const other = readAny({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "b", namespace: "a" },
+    spec: { ports: [{ port: 80 }] },
+  }) as AnyObject;
+  const services = relation(
+    "services",
+    index("VirtualService", ({ metadata }) => [metadata.namespace]),
+    index("Service", ({ metadata }) => [metadata.namespace]),
+  );
+  const needsService = defineRule({
+    ...hostsAreMistakes,
+    subject: "VirtualService",
+    reads: [services],
+    *check(route, mesh) {
+      if (mesh.related(services, route).length === 0) yield { at: [], message: "no Service" };
+    },
+  });
+  const changes = [
+    { old: unchanged, object: unchanged },
+    { old: other, object: undefined },
+  ];
+  const before = new MeshStore(defaultMeshSettings);
+  before.replace("VirtualService", [unchanged]);
+  before.replace("Service", [other]);
+  assert.deepEqual(
+    judge([needsService], before, changes).findings.map(({ message, introduced }) => [message, introduced]),
+    [["no Service", true]],
+  );
 });
