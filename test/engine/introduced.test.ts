@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { defineRule } from "../../src/engine/rule.ts";
-import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { type AnyObject, type ObjectOf, readAny } from "../../src/kube/object.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, relation } from "../../src/view/view.ts";
@@ -26,13 +26,13 @@ const hostsAreMistakes = defineRule({
   },
 });
 
-const virtualService = (hosts: readonly string[]) =>
+const virtualService = (hosts: readonly string[]): ObjectOf<"VirtualService"> =>
   readAny({
     apiVersion: "networking.istio.io/v1",
     kind: "VirtualService",
     metadata: { name: "a", namespace: "a" },
     spec: { hosts },
-  }) as AnyObject;
+  }) as ObjectOf<"VirtualService">;
 
 const cases: readonly [string, readonly string[] | undefined, readonly string[], readonly boolean[]][] = [
   ["what is created is new", undefined, ["a", "a"], [true, true]],
@@ -92,9 +92,14 @@ test("an object that is the same on both sides of its change is evaluated, becau
     index("Service", ({ metadata }) => [metadata.namespace]),
   );
   const needsService = defineRule({
-    ...hostsAreMistakes,
+    id: "virtual-service-destination-not-found",
     subject: "VirtualService",
     reads: [services],
+    mode: "deny",
+    since: "0.1.0",
+    summary: "",
+    why: "",
+    fix: "",
     *check(route, mesh) {
       if (mesh.related(services, route).length === 0) yield { at: [], message: "no Service" };
     },
@@ -104,8 +109,8 @@ test("an object that is the same on both sides of its change is evaluated, becau
     { old: other, object: undefined },
   ];
   const before = new MeshStore(defaultMeshSettings);
-  before.replace("VirtualService", [unchanged]);
-  before.replace("Service", [other]);
+  before.set(unchanged);
+  before.set(other);
   assert.deepEqual(
     judge([needsService], before, changes).findings.map(({ message, introduced }) => [message, introduced]),
     [["no Service", true]],
