@@ -135,7 +135,15 @@ const mostNamed = 3;
 
 /** Several sets of requests in words, beyond what the question says. */
 function inWords(outcomes: readonly Outcome[], question: AskedQuestion): string {
-  const names = [...new Set(outcomes.map((outcome) => requestsOf(outcome, question, true) || "any request"))];
+  const shares = new Map<string, number>();
+  for (const outcome of outcomes) {
+    const of = requestsOf(outcome, question, true);
+    shares.set(of, (shares.get(of) ?? 0) + (outcome.destination?.share ?? 1));
+  }
+  const names = [...shares].map(([of, share]) => {
+    const isAll = share > 0.9999;
+    return isAll ? of || "any request" : `${shareInWords(share)} of ${of || "all of them"}`;
+  });
   return names.length > mostNamed
     ? `${names.slice(0, mostNamed).join("; ")} and ${names.length - mostNamed} other sets of requests`
     : names.join("; ");

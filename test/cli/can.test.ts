@@ -452,6 +452,17 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
 
   test("are routed, and go on with the identity of the gateway", async () => {
     assert.deepEqual(await enter(all), [3, "some: /api* only"]);
+    const toNothing = "{ destination: { host: none }, weight: 25 }";
+    const weighted = toX.replace(
+      "{ destination: { host: x } }",
+      `{ destination: { host: x }, weight: 75 }, ${toNothing}`,
+    );
+    const partly = shop + edge + https + bound(weighted) + strict + byGateway;
+    assert.deepEqual(await enter(partly), [3, "some: 75% of /api* only"]);
+    assert.deepEqual(await enter(partly, "--path", "/api/1"), [
+      3,
+      "/api/1 from outside the mesh to https://shop.example.com:443: some: 75% of all of them only",
+    ]);
     const { code, out } = await ask(
       "--from",
       "outside",
