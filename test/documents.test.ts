@@ -54,6 +54,21 @@ test("what the README shows of the demo is what the demo prints", async () => {
   assert.ok(readme.includes(`the ${count} steps of a story`), `the tour has ${count} steps`);
 });
 
+test("each decision has a number of its own, and a decision that is named exists", () => {
+  const text = read("docs/decisions.md");
+  const numbers = [...text.matchAll(/^\*\*D(\d+)\*\*/gm)].map(([, number]) => number);
+  assert.ok(numbers.length > 100);
+  assert.deepEqual(
+    numbers.filter((number, i) => numbers.indexOf(number) !== i),
+    [],
+  );
+  const named = [...text.matchAll(/\bD(\d+)\b/g)].map(([, number]) => number);
+  assert.deepEqual(
+    named.filter((number) => !numbers.includes(number)),
+    [],
+  );
+});
+
 for (const [name, command, text, fewest] of [
   ["the README", "explain", section(readme, "Ask it"), 1],
   ["docs/commands.md", "explain", section(commandsPage, "explain:"), 2],
