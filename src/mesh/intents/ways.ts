@@ -15,7 +15,7 @@ import {
 import { destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
-import { virtualServicesOfService } from "../requests/routes.ts";
+import { virtualServicesOfService } from "../requests/route-table.ts";
 import {
   namespacesApartOfDestinationRule,
   namespacesOfVirtualService,

@@ -38,7 +38,8 @@ import type {
   TransportOutcome,
 } from "./outcome.ts";
 import type { Target } from "./question.ts";
-import { type GatewayRoutes, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
+import type { GatewayRoutes } from "./route-table.ts";
+import { routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten, ServerView, withoutTokens } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 

@@ -12,7 +12,7 @@ import { type Decide, decisionsOf } from "./decisions.ts";
 import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
 import type { Question } from "./question.ts";
-import { virtualServicesOfService } from "./routes.ts";
+import { virtualServicesOfService } from "./route-table.ts";
 import { identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
 
 /** What `outcomesOf` reads, from the objects in its question on. */
