@@ -113,7 +113,10 @@ class Search {
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, real, named: true });
       return;
     }
-    if (this.#folders.has(real)) return;
+    if (!this.#folders.has(real)) await this.#addFolder(path, real);
+  }
+
+  async #addFolder(path: string, real: string): Promise<void> {
     const known = new Set(this.#paths());
     const errors = this.#errors.length;
     await this.#walk(path, real, await this.#ignoresAbove(path));
