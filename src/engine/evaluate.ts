@@ -71,7 +71,17 @@ export function* judging(
   const settings = selection.between(before, after);
   const results = { findings: [], skipped: [], errors: [] };
   const changed = new Set(changedObjects(changes, before, after));
-  const draft: Draft = { ...results, before, after, settings, budget, mostAlone, changed, pairs: new Map() };
+  const draft: Draft = {
+    ...results,
+    before,
+    after,
+    only: onlyOf(changes),
+    settings,
+    budget,
+    mostAlone,
+    changed,
+    pairs: new Map(),
+  };
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   const subjects = new Subjects(narrowing, before, after);
@@ -89,6 +99,8 @@ export function* judging(
   budget?.end();
   return draft;
 }
+
+const onlyOf = (changes: readonly Change[]): Change | undefined => (changes.length === 1 ? changes[0] : undefined);
 
 function concerned(rules: readonly Rule[], changes: readonly Change[] | undefined): readonly Rule[] {
   if (changes === undefined) return rules;

@@ -1,4 +1,5 @@
 import type { AnyObject } from "../kube/object.ts";
+import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Budget } from "./budget.ts";
 import type { Finding, FoundBy } from "./finding.ts";
@@ -9,6 +10,8 @@ import type { Problem } from "./rule.ts";
 export interface Evaluated {
   readonly before: Mesh;
   readonly after: Mesh;
+  /** The only change between them; undefined: there are several. */
+  readonly only?: Change | undefined;
   readonly budget: Budget | undefined;
   /** The number of findings of one rule for one object that are reported one by one; undefined: all. */
   readonly mostAlone: number | undefined;
@@ -53,12 +56,12 @@ function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Gen
 function compared(
   { rule, subject, setting }: FoundBy,
   old: AnyObject,
-  { before, after }: Evaluated,
+  { before, after, only }: Evaluated,
 ): Iterable<Problem | undefined> {
   if (old.malformed !== undefined) return [];
   const sides = [
     { object: old, mesh: before },
-    { object: subject, mesh: after },
+    { object: subject, mesh: after, only },
   ] as const;
   return rule.compare?.(...sides, setting.parameters) ?? [];
 }

@@ -4,6 +4,7 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { Path } from "../kube/read.ts";
 import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
+import type { Change } from "../view/overlay.ts";
 import type { Mesh, MeshView, Reads } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Incident } from "./incident.ts";
@@ -131,6 +132,11 @@ export interface RuleSide<S extends Kind, R extends Reads> {
   readonly object: ObjectOf<S>;
   readonly mesh: MeshView<R>;
 }
+/** The same after the changes. */
+export interface ChangedSide<S extends Kind, R extends Reads> extends RuleSide<S, R> {
+  /** The only change, so that nothing else differs between the two sides; undefined: there are several. */
+  readonly only?: Change | undefined;
+}
 
 /**
  * Checks an object as it is, in the same way in admission, `check` and `audit`.
@@ -150,7 +156,7 @@ export interface StateRule<S extends Kind, R extends Reads, P extends Parameters
  */
 export interface StepRule<S extends Kind, R extends Reads, P extends Parameters, I extends Incident = never>
   extends Metadata<S, R, P, I> {
-  compare(before: RuleSide<S, R>, after: RuleSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
+  compare(before: RuleSide<S, R>, after: ChangedSide<S, R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
 }
 
 type Values = Readonly<Record<string, ParameterValue>>;
@@ -165,7 +171,7 @@ export interface Rule extends Metadata<Kind, Reads, Parameters, Incident> {
   isRollback?(before: AnyObject, after: AnyObject, problem: Problem, parameters: Values): boolean;
   compare?(
     before: { readonly object: AnyObject; readonly mesh: Mesh },
-    after: { readonly object: AnyObject; readonly mesh: Mesh },
+    after: { readonly object: AnyObject; readonly mesh: Mesh; readonly only?: Change | undefined },
     parameters: Values,
   ): Iterable<Problem | undefined>;
 }

@@ -2,6 +2,7 @@
 
 import type { Raw } from "../bench/mesh.ts";
 import { manifest } from "../bench/mesh.ts";
+import { rootChanges, rootPolicies, withIntents } from "../bench/root-intents.ts";
 import type { CostShape } from "./cost-shapes.ts";
 
 const at = "shapes";
@@ -99,5 +100,10 @@ export const intentShapes: readonly CostShape[] = [
       objects: [enrolled, ...list(n, (i) => intent(`i-${i}`, { service: "s-0" }, others))],
       change: { old: intent("i-0", { service: "s-0" }, others) },
     }),
+  },
+  {
+    title: "a policy of the root namespace, over n namespaces with an intent",
+    isMeshWide: true,
+    world: (n) => ({ objects: [...rootPolicies, ...withIntents(n)], change: { object: rootChanges.strangers } }),
   },
 ];

@@ -16,8 +16,8 @@ export class IntentJudgement {
   }
 
   /** See verdictsOf. */
-  verdicts(): Generator<Verdict | undefined, undefined> {
-    return verdictsOf(this.intent, this.targets, this.#mesh);
+  verdicts(isAsked?: (entry: Entry) => boolean): Generator<Verdict | undefined, undefined> {
+    return verdictsOf(this.intent, this.targets, this.#mesh, isAsked);
   }
 
   stateOf(entry: Entry): Verdict["state"] {

@@ -23,16 +23,17 @@ export interface Verdict extends Finding {
 
 /**
  * Whether the entries of an intent hold for these targets, each as it is computed. Entries that intent-invalid reports as wrong are
- * undecided. Yields nothing between the questions, so that a review can pause.
+ * undecided. Yields nothing between the questions, so that a review can pause. `isAsked`: which entries; default: all.
  */
 export function* verdictsOf(
   intent: Intent,
   targets: Targets,
   mesh: VerdictView,
+  isAsked: (entry: Entry) => boolean = () => true,
 ): Generator<Verdict | undefined, undefined> {
   const callers = new Callers(intent, mesh);
   for (const [index, entry] of intent.spec.requests.slice(0, mostEntries).entries())
-    yield* verdictOf({ entry, index }, { intent, targets, callers }, mesh);
+    if (isAsked(entry)) yield* verdictOf({ entry, index }, { intent, targets, callers }, mesh);
   const beyond = intent.spec.requests[mostEntries];
   if (beyond === undefined) return;
   const because = `an intent has at most ${mostEntries} entries, so the others are not examined`;

@@ -2,6 +2,7 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
+import { canEnd, effectOf } from "../../mesh/intents/effects.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
 import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
@@ -34,12 +35,14 @@ export const intentBroken = defineRule({
   },
 
   *compare(before, after) {
+    const effect = after.only === undefined ? "any" : effectOf(after.only, after.mesh.settings);
+    if (effect === "nothing") return;
     const old = new Map(judgementsOf(before.object, before.mesh).map((one) => [keyOf(one.intent), one]));
     const isOfNamespace = after.object.kind === "Namespace";
     for (const now of judgementsOf(after.object, after.mesh)) {
       if (now.targets.targets.some(({ namespace }) => isTerminating(namespace))) continue;
       const was = old.get(keyOf(now.intent));
-      for (const verdict of now.verdicts())
+      for (const verdict of now.verdicts((entry) => canEnd(effect, entry)))
         if (verdict === undefined) yield;
         else if (verdict.state !== "held") yield* ended(verdict, now, { was, isOfNamespace });
     }

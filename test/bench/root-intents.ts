@@ -1,0 +1,103 @@
+// Changes in the root namespace of a mesh in which every namespace has an intent.
+
+import { judge } from "../../src/engine/evaluate.ts";
+import type { Rule } from "../../src/engine/rule.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { readAny } from "../../src/kube/object.ts";
+import { cpuOf, shown, table } from "./measure.ts";
+import { asStored, manifest, meshOf, type Raw } from "./mesh.ts";
+
+const security = "security.istio.io/v1";
+const root = "istio-system";
+const rootPolicy = (name: string, spec: object): Raw =>
+  manifest(security, "AuthorizationPolicy", { namespace: root, name }, { spec });
+const paths = (...some: readonly string[]): object => ({ to: [{ operation: { paths: some } }] });
+
+const denyAdmin = rootPolicy("deny-admin", { action: "DENY", rules: [paths("/admin/*")] });
+/** What the root namespace has before the change. */
+export const rootPolicies: readonly Raw[] = [
+  manifest("v1", "Namespace", { name: root }, {}),
+  denyAdmin,
+  manifest(
+    security,
+    "PeerAuthentication",
+    { namespace: root, name: "default" },
+    { spec: { mtls: { mode: "STRICT" } } },
+  ),
+];
+
+const annotate = ({ metadata, ...raw }: Raw): Raw => ({
+  ...raw,
+  metadata: { ...metadata, annotations: { "argocd.argoproj.io/tracking-id": "mesh" } },
+});
+/** None but the last one ends what an intent expects. */
+export const rootChanges = {
+  annotated: annotate(denyAdmin),
+  denying: rootPolicy("deny-debug", { action: "DENY", rules: [paths("/debug/*")] }),
+  /** An ALLOW policy allows and denies, so that every entry is followed. */
+  strangers: rootPolicy("allow-health", { selector: { matchLabels: { app: "health" } }, rules: [paths("/health")] }),
+  endsOne: rootPolicy("deny-one", {
+    action: "DENY",
+    rules: [{ from: [{ source: { principals: ["cluster.local/ns/team-7/sa/shop"] } }] }],
+  }),
+} as const;
+
+/** Namespaces with three services and an intent each, which holds. */
+export function* withIntents(namespaces: number): Iterable<Raw> {
+  for (let i = 0; i < namespaces; i++) {
+    const at = `team-${i}`;
+    yield manifest("v1", "Namespace", { name: at, labels: { "istio-injection": "enabled" } }, {});
+    for (const app of ["payments", "shop", "web"]) yield* service(at, app);
+    yield manifest(
+      security,
+      "AuthorizationPolicy",
+      { namespace: at, name: "payments" },
+      { spec: { selector: { matchLabels: { app: "payments" } }, rules: [posts(at)] } },
+    );
+    const requests = [
+      { from: [`serviceaccount/${at}/shop`], methods: ["POST"], paths: ["/payments/*"], expect: "allowed" },
+      { from: ["others"], expect: "denied" },
+      { from: ["mesh"], expect: "encrypted" },
+    ];
+    yield manifest(
+      "meshward.io/v1alpha1",
+      "MeshwardIntent",
+      { namespace: at, name: "payments" },
+      { spec: { to: { service: "payments" }, requests } },
+    );
+  }
+}
+
+const posts = (at: string): object => ({
+  from: [{ source: { principals: [`cluster.local/ns/${at}/sa/shop`] } }],
+  to: [{ operation: { methods: ["POST"], paths: ["/payments/*"] } }],
+});
+
+function* service(at: string, app: string): Iterable<Raw> {
+  const named = { namespace: at, name: app };
+  yield manifest("v1", "Service", named, { spec: { selector: { app }, ports: [{ port: 8080, name: "http" }] } });
+  const containers = [{ name: "app", ports: [{ containerPort: 8080 }] }];
+  const template = { metadata: { labels: { app } }, spec: { serviceAccountName: app, containers } };
+  yield manifest("apps/v1", "Deployment", named, { spec: { template } });
+}
+
+const sizes = [100, 300, 1000];
+
+/** A change that can end no entry has to stay within the budget of a review, and one that decides nothing has to cost next to nothing. */
+export function rootIntentsTable(rules: readonly Rule[]): string {
+  const own = rules.filter(({ id }) => id === "intent-broken");
+  const rows = sizes.flatMap((size) => {
+    const mesh = meshOf([...rootPolicies, ...withIntents(size)].map((raw) => asStored(raw, 1)));
+    return Object.entries(rootChanges).map(([title, raw]) => {
+      const object = readAny(asStored(raw, 2));
+      if (object === undefined) throw new Error(`${raw.kind} is no kind of Meshward's`);
+      const change = { old: mesh.find(object.kind, keyOf(object)), object };
+      return [title, String(size), shown(cpuOf(() => judge(own, mesh, [change]), { rounds: 3, repeat: 1 }) / 1000)];
+    });
+  });
+  return table(
+    "Intents: one in each namespace, under a change in the root namespace",
+    ["change", "intents", "intent-broken, CPU ms"],
+    rows,
+  );
+}
