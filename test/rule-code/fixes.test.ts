@@ -224,8 +224,12 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^The default deny has no effect: (\S+ \S+) allows everyone/, "Delete $1, or restrict the callers in its rules."],
     [
-      /^Waypoint (\S+) has no default deny/,
+      /^Waypoint ([^\s/]+) has no default deny/,
       "Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway $1 (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.",
+    ],
+    [
+      /^Waypoint (\S+)\/([^\s,]+)(?:, .*,)? has no default deny/,
+      "Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway $2 (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed. They are in namespace $1; policies for single Services are in this one.",
     ],
   ],
   "namespace-mtls-not-strict": [
