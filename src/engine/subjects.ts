@@ -182,7 +182,8 @@ export class Subjects {
     this.#changes = changes;
     this.#question = question;
     this.#after = after;
-    this.#changed = changedObjects(changes ?? [], before, after);
+    // An object that is the same on both sides, or that several changes name, is there once.
+    this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
     this.#repeated = repeatedAmong(this.#changed);
     this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
     this.#readers = new Readers(after);
@@ -218,14 +219,11 @@ export class Subjects {
   }
 }
 
-/**
- * Of two versions of an object the later one. Only of a changed object, there are two. An object that is named by several
- * changes, or that is the same on both sides, is one version.
- */
+/** Of two versions of an object the later one. Only of a changed object, there are two. */
 function repeatedAmong(changed: readonly AnyObject[]): ReadonlySet<AnyObject> {
   const repeated = new Set<AnyObject>();
   const identities = new Set<string>();
-  for (const object of new Set(changed)) {
+  for (const object of changed) {
     const identity = identityOf(object);
     if (identities.has(identity)) repeated.add(object);
     identities.add(identity);

@@ -104,6 +104,7 @@ const cases: readonly Case[] = [
     says: "a policy of one workload goes, and the default deny stays",
     there: [...workloads, denyAll, guard("api")],
     change: { oldObject: guard("api") },
+    warned: ["namespace-nobody-allowed"],
   },
   {
     says: "a policy of one workload comes before any default deny",

@@ -194,7 +194,7 @@ const ofOneObject: readonly CostShape[] = [
         objects: [namespace({}), ...list(n, (i) => workload(i)), ...list(n, (i) => named(i, `a-${i}`))],
         change: {
           object: policy("p", {
-            rules: list(n, (i) => ({ from: [{ source: { serviceAccounts: [`unknown-${i}`] } }] })),
+            rules: list(n, (i) => ({ from: [{ source: { serviceAccounts: [`default${i}`] } }] })),
           }),
         },
       };

@@ -85,7 +85,10 @@ test("routes, policies and configuration of sidecars that would have no effect, 
     "A waypoint is needed, and the namespace names none: istioctl waypoint apply --namespace shop --enroll-namespace",
   );
   const reported = lines.filter((line) => /\([a-z0-9-]+\)$/.test(line)).map((line) => line.split("(").at(-1));
-  assert.deepEqual(new Set(reported), new Set(["authorization-policy-not-enforced-l7)", "routes-need-waypoint)"]));
+  assert.deepEqual(
+    new Set(reported),
+    new Set(["authorization-policy-not-enforced-l7)", "namespace-nobody-allowed)", "routes-need-waypoint)"]),
+  );
   const rest = lines.slice(lines.findIndex((line) => line.startsWith("Routes and traffic policies for its Services")));
   assert.deepEqual(rest, [
     "Routes and traffic policies for its Services without effect, because only a waypoint uses them:",

@@ -178,7 +178,7 @@ describe("the choices of AuthorizationPolicies are what the deciding facts decid
             else assert.deepEqual(decided, [action === "DENY" && everyone, false, false]);
           }
       }),
-      { numRuns: 500 },
+      { numRuns: 3000 },
     );
     for (const one of ["ALLOW true", "ALLOW false", "DENY true", "DENY false", "CUSTOM false"])
       assert.ok(tried.has(one), one);
