@@ -91,14 +91,14 @@ function resourceOf({ served: { group, plural }, body: { apiVersion } }: Request
 
 /** Waits until Meshward has received every object of the world that a rule reads. */
 async function seenAll(world: World, meshward: Meshward): Promise<void> {
-  const kinds = ["AuthorizationPolicy", "PeerAuthentication", "Service"] as const;
+  const objects = Map.groupBy(objectsOf(world) as readonly Raw[], ({ kind }) => String(kind));
   await until("Meshward to see the world", async () => {
     const metrics = (await meshward.ops("/metrics"))?.body ?? "";
-    for (const kind of kinds) {
-      const made = objectsOf(world).filter((raw) => raw.kind === kind).length;
-      const held = new RegExp(`^meshward_view_objects\\{kind="${kind}"\\} (\\d+)$`, "m").exec(metrics)?.[1];
-      if (Number(held) < made) throw new Error(`${kind}: ${held} of ${made}`);
-    }
+    const counts = [...metrics.matchAll(/^meshward_view_objects\{kind="(\w+)"\} (\d+)$/gm)];
+    const held = new Map(counts.map(([, kind = "", count]) => [kind, Number(count)]));
+    const missing = [...objects].filter(([kind, { length }]) => (held.get(kind) ?? length) < length);
+    if (held.size === 0 || missing.length > 0)
+      throw new Error(missing.map(([kind, { length }]) => `${kind}: ${held.get(kind)} of ${length}`).join(", "));
     return true;
   });
 }
