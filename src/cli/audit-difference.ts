@@ -6,6 +6,7 @@ import type { Report } from "../report/report.ts";
 import { isSystemError } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import { clusterWord } from "./mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { requireFormats } from "./report-output.ts";
@@ -45,8 +46,11 @@ async function reportAt(source: string, options: AuditOptions, terminal: Termina
   const written = writtenReport(source);
   if (written !== undefined) return { source, report: limited(written, options) };
   const policies = await policiesToAudit(options, terminal);
-  const mesh = { ...options, mesh: source };
-  const files = await meshToAudit(mesh, terminal, policies);
+  const mesh = { ...options, mesh: source, option: "--diff" };
+  const files = await meshToAudit(mesh, terminal, policies).catch((error: unknown) => {
+    if (!(error instanceof UsageError) || source === clusterWord) throw error;
+    throw new UsageError(`${error.message}\n  --diff compares meshes, and reports that audit wrote with --format json`);
+  });
   const { report } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
   return { source, report: limited(report, options) };
 }

@@ -12,7 +12,7 @@ import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
-import { type MeshFromFiles, readMesh } from "./mesh-option.ts";
+import { type MeshFromFiles, type MeshOptions, readMesh, type ReadMeshOptions } from "./mesh-option.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import type { PolicyOptions } from "./policy-options.ts";
@@ -53,7 +53,7 @@ export async function policiesToAudit(options: PolicyOptions & ClusterOptions, t
 
 /** Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. */
 export async function meshToAudit(
-  options: ClusterOptions & Pick<PolicyOptions, "policies"> & { readonly mesh: string; readonly clusterDomain: string },
+  options: MeshOptions & Pick<PolicyOptions, "policies"> & Pick<ReadMeshOptions, "option">,
   terminal: Terminal,
   ...policies: readonly Policies[]
 ): Promise<MeshFromFiles> {
@@ -61,7 +61,8 @@ export async function meshToAudit(
   try {
     const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
     const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
-    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true });
+    const { option = "--mesh" } = options;
+    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true, option });
     const given = await giveIntents(read, options);
     return { ...read, objects: [...read.objects, ...given] };
   } finally {

@@ -58,6 +58,8 @@ export interface ReadMeshOptions extends FileMeshOptions {
   readonly isForReviews?: boolean;
   /** Of captures and clusters: see ReceivedMeshOptions. */
   readonly received?: (raw: Record<string, unknown>) => void;
+  /** The option that names the mesh, for messages; default: --mesh. */
+  readonly option?: string;
 }
 
 /**
@@ -104,7 +106,9 @@ export async function meshFromFiles(path: string, options: ReadMeshOptions): Pro
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path], options.reading);
   if (read.errors.length > 0)
-    throw new UsageError(`--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`);
+    throw new UsageError(
+      `${options.option ?? "--mesh"} ${path} cannot be read completely:\n${shownErrors(read.errors)}`,
+    );
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 
@@ -136,7 +140,7 @@ const nothingRead = {
 
 async function meshFromCapture(
   path: string,
-  { settings = defaultMeshSettings, adjust, isForReviews = false, received, keep }: ReadMeshOptions,
+  { settings = defaultMeshSettings, adjust, isForReviews = false, received, keep, option = "--mesh" }: ReadMeshOptions,
 ) {
   const optional = {
     ...(adjust === undefined ? {} : { adjust }),
@@ -146,8 +150,8 @@ async function meshFromCapture(
   try {
     return await readCapture(path, { settings, isForReviews, ...optional });
   } catch (error) {
-    if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
-    if (isSystemError(error)) throw new UsageError(`--mesh ${path}: ${unreadable(error)}`);
+    if (error instanceof CaptureError) throw new UsageError(`${option}: ${error.message}`);
+    if (isSystemError(error)) throw new UsageError(`${option} ${path}: ${unreadable(error)}`);
     throw error;
   }
 }
