@@ -97,6 +97,12 @@ const tlsMatch = record({
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
 const present = optional(record({}));
+const loadBalancer = optional(
+  record({
+    localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+    zoneAwareLbSetting: present,
+  }),
+);
 const clientTls = optional(
   record({
     mode: text,
@@ -125,10 +131,10 @@ const outlierDetection = optional(
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer })),
     connectionPool,
     outlierDetection,
-    loadBalancer: present,
+    loadBalancer,
   }),
 );
 const peerMtls = optional(record({ mode: text }));
