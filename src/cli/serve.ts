@@ -111,7 +111,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
       "--review-budget <milliseconds>",
-      "CPU time that one review may use; a change that needs more is denied",
+      "CPU time that one review may use; a change that needs more is denied. Four times as much in the root namespace, ten times for mesh settings",
       milliseconds,
       500,
     )
