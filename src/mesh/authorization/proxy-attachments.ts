@@ -154,6 +154,8 @@ export interface AddedEffect<T> {
   readonly object: T;
   readonly effect: string;
   readonly reach: "sure" | "possible";
+  /** The effects that the object had before. */
+  readonly known: ReadonlySet<string>;
 }
 
 /** What new and changed objects do to the proxies of a namespace that they did not before. */
@@ -167,7 +169,7 @@ export function* addedEffects<T extends AnyObject & { readonly spec: unknown }>(
     const reach = proxies().reachOf(object, scopeOf(object));
     if (reach === undefined) continue;
     const known = new Set(was === undefined ? [] : effectsOf(was));
-    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach };
+    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach, known };
   }
 }
 
