@@ -36,7 +36,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .option("-n, --namespace <name...>", "show only findings in these namespaces; * stands for any characters")
-    .option("--rule <id...>", "show only findings of these rules")
+    .option("--rule <id...>", "show only findings of these rules; * stands for any characters")
     .option("--tag <tag...>", "show only findings of rules with one of these tags")
     .addOption(
       new Option("--min-mode <mode>", "show only findings with at least this mode").choices(["deny", "warn", "audit"]),
