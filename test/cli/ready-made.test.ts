@@ -138,7 +138,7 @@ describe("the example repository", () => {
       [0, true],
       clean.out + clean.error,
     );
-    const rendered = parseAllDocuments(run("kubectl", ["kustomize", "apps/overlays/prod"], changed, env).out);
+    const rendered = parseAllDocuments(run("sh", ["-c", "kubectl kustomize apps/overlays/prod"], changed, env).out);
     const tested: unknown = parse(readFileSync(join(changed, "apps/overlays/prod/canary.yaml"), "utf8"));
     assert.deepEqual(
       rendered.map((one) => one.toJS() as { kind: string }).filter(({ kind }) => kind === "VirtualService"),
