@@ -15,6 +15,7 @@ import {
   requireNamespaces,
 } from "./audit-report.ts";
 import type { Mesh } from "../view/view.ts";
+import { clusterWord } from "./mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { requireFormats } from "./report-output.ts";
@@ -59,7 +60,10 @@ async function reportAt(source: string, options: AuditOptions, terminal: Termina
   if (written !== undefined) return { source, report: limited(written, options) };
   const policies = await policiesToAudit(options, terminal);
   const mesh = { ...options, mesh: source };
-  const files = await meshToAudit(mesh, terminal, [policies], "--diff");
+  const files = await meshToAudit(mesh, terminal, [policies], "--diff").catch((error: unknown) => {
+    if (!(error instanceof UsageError) || source === clusterWord) throw error;
+    throw new UsageError(`${error.message}\n  --diff compares meshes, and reports that audit wrote with --format json`);
+  });
   const { report } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
   return { source, report: limited(report, options), mesh: files.mesh };
 }

@@ -147,6 +147,10 @@ describe("what if", () => {
       /^namespace pay, owner payments\n  VirtualService pay\/api\n    virtual-service-weights-not-100: /m,
     );
     assert.match(text.out, /2 objects of 5 in 2 namespaces of 2 owners would be denied/);
+    const none = await meshward(["audit", "--mesh", mesh, "--what-if", "observe"]);
+    assert.match(none.out, /^With profile observe, none of 5 objects would be denied; /m);
+    const unowned = await meshward(["audit", "--mesh", mesh, "--what-if", next, "--owner-label", "nobody"]);
+    assert.match(unowned.out, /2 objects of 5 in 2 namespaces, none of them with a named owner, would be denied \(/);
     const markdown = await meshward(["audit", "--mesh", mesh, "--what-if", next, "--format", "markdown"]);
     assert.match(markdown.out, /VirtualService pay\/api/);
   });
@@ -234,5 +238,10 @@ describe("audit --diff", () => {
     assert.equal(nowhere.code, 2);
     assert.match(nowhere.error, /^meshward: --diff .*nowhere cannot be read completely:\n.*there is no such file/);
     assert.match((await meshward(["audit", "--diff", mesh, later, "-n", "shp"])).error, /there is no namespace "shp"/);
+    const sarif = join(root, "audit.sarif");
+    await meshward(["audit", "--mesh", mesh, "--output", `sarif=${sarif}`]);
+    const { error } = await meshward(["audit", "--diff", sarif, later]);
+    assert.match(error, /^meshward: --diff \S*audit\.sarif cannot be read completely:/);
+    assert.match(error, /--diff compares meshes, and reports that audit wrote with --format json/);
   });
 });

@@ -262,9 +262,12 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     for (const argv of [
       [folder, "--policies", policies],
       [policies, folder],
+      // Once, although the file is read for both.
+      [policies, folder, "--policies", policies],
     ]) {
       const { code, report: found } = await report(argv);
       assert.equal(code, 2);
+      assert.equal(found.errors.length, 1);
       assert.match(found.errors[0]?.message ?? "", /did you mean "virtual-service-weights-not-100"\?/);
     }
   });
