@@ -15,10 +15,9 @@ import {
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { tellExceptions } from "./exception-notes.ts";
-import { docsUrlOption } from "./docs-option.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
+import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
 import { type ExitCode, type Terminal } from "./terminal.ts";
