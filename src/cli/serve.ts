@@ -25,9 +25,9 @@ import { type Controllers, startControllers, watchControllers } from "./controll
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
-import { docsUrlOption } from "./docs-option.ts";
 import { ownNamespace } from "./own-namespace.ts";
 import {
+  docsUrlOption,
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
