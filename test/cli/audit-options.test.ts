@@ -73,10 +73,19 @@ describe("audit shows", () => {
   });
 
   test("nothing for a namespace without findings, which decides the exit code too", async () => {
-    assert.equal((await jsonOf<Report>("--mesh", mesh, "--namespace", "other", "--min-mode", "deny")).code, 0);
+    const withOther = meshFile("with-other", readFileSync(mesh, "utf8"), namespace("other", "team: none"));
+    assert.equal((await jsonOf<Report>("--mesh", withOther, "--namespace", "other", "--min-mode", "deny")).code, 0);
     assert.equal((await jsonOf<Report>("--mesh", mesh, "--namespace", "pay")).code, 1);
-    const { error } = await meshward(["audit", "--mesh", mesh, "--namespace", "shp"]);
-    assert.match(error, /the mesh has no namespace "shp"; did you mean "shop"\?/);
+  });
+
+  test("an error for a namespace that the mesh does not have", async () => {
+    for (const options of [[], ["--what-if", "baseline"]]) {
+      const { error, out, code } = await meshward(["audit", "--mesh", mesh, "--namespace", "shop", "shp", ...options]);
+      assert.match(error, /^meshward: --namespace: there is no namespace "shp" in this mesh; did you mean "shop"\?\n/);
+      assert.deepEqual([out, code], ["", 2]);
+    }
+    const { error, code } = await meshward(["audit", "--mesh", mesh, "--namespace", "x*"]);
+    assert.deepEqual([error, code], ['meshward: --namespace: there is no namespace "x*" in this mesh\n', 2]);
   });
 
   test("an error for a rule or a tag that does not exist", async () => {
@@ -232,7 +241,10 @@ describe("audit --diff", () => {
     writeFileSync(cut, '{ "apiVersion": "meshward.io/v1alpha1", "kind": "Report", "findings": [{}] }');
     assert.match((await meshward(["audit", "--diff", cut, later])).error, /wrote no fingerprints/);
     mkdirSync(join(root, "empty"));
-    assert.equal((await meshward(["audit", "--diff", join(root, "nowhere"), later])).code, 2);
+    const nowhere = await meshward(["audit", "--diff", join(root, "nowhere"), later]);
+    assert.equal(nowhere.code, 2);
+    assert.match(nowhere.error, /^meshward: --diff .*nowhere cannot be read completely:\n.*there is no such file/);
+    assert.match((await meshward(["audit", "--diff", mesh, later, "-n", "shp"])).error, /there is no namespace "shp"/);
     const sarif = join(root, "audit.sarif");
     await meshward(["audit", "--mesh", mesh, "--output", `sarif=${sarif}`]);
     const { error } = await meshward(["audit", "--diff", sarif, later]);
