@@ -35,6 +35,7 @@ import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayPortNotExposed } from "./gateway/port-not-exposed.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
@@ -97,6 +98,7 @@ import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
+import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -163,6 +165,7 @@ export const rules: readonly BuiltInRule[] = [
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
+  gatewayPortNotExposed,
   gatewayServerInvalid,
   gatewayTlsWeak,
   hostNotOwned,
@@ -225,6 +228,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
+  sidecarHostNotFound,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
