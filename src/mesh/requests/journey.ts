@@ -166,7 +166,11 @@ export class Journey {
       port === undefined ? [] : [portIs(port)],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided({ ...start, view }, this.#mesh.get(guards, namespace).ofProxy(proxy, "http"), [])) {
+    for (const next of this.#decided(
+      { ...start, view },
+      this.#mesh.get(guards, namespace).ofProxy(proxy, "http"),
+      [],
+    )) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;
