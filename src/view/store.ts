@@ -33,6 +33,9 @@ export class MeshStore implements Mesh {
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
     return this.#table.all(kind);
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    return this.#table.at(index, key);
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     return this.#table.lookup(index, keys);
   }
@@ -46,7 +49,7 @@ export class MeshStore implements Mesh {
     return this.lookup(relation.to, keys) as readonly never[];
   }
   hasUnder(relation: Relation, key: string): boolean {
-    return this.lookup(relation.to, [key]).length > 0;
+    return this.at(relation.to, key).length > 0;
   }
   visited(): void {}
   get(fact: AnyFact, subject: AnyObject | string): never {
