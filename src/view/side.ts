@@ -1,6 +1,7 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings } from "./settings.ts";
+import { SmallMap } from "./small-map.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
 /**
@@ -43,7 +44,7 @@ class Side implements Mesh {
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
   readonly #facts = new Map<AnyFact, Map<AnyObject | string, unknown>>();
-  readonly #lists = new Map<Index, Map<string, readonly AnyObject[]>>();
+  readonly #lists = new Map<Index, SmallMap<string, readonly AnyObject[]>>();
   readonly #beside: { readonly side: Side; readonly changed: ReadonlySet<Kind> } | undefined;
 
   constructor(mesh: Mesh, spend: (objects: number) => void, beside?: { side: Side; changed: ReadonlySet<Kind> }) {
@@ -56,7 +57,8 @@ class Side implements Mesh {
   get(fact: AnyFact, subject: AnyObject | string): never {
     let values = this.#facts.get(fact);
     if (values === undefined) this.#facts.set(fact, (values = this.#valuesOf(fact)));
-    if (values.has(subject)) return values.get(subject) as never;
+    const known = values.get(subject);
+    if (known !== undefined || values.has(subject)) return known as never;
     this.#spend(1);
     const value = fact.compute(subject as never, this);
     values.set(subject, value);
@@ -78,28 +80,36 @@ class Side implements Mesh {
   }
   hasUnder(relation: Relation, key: string): boolean {
     this.#spend(1);
-    return this.#listOf(relation.to, key).length > 0;
+    return this.#listAt(relation.to, key).length > 0;
   }
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    const found = this.#listAt(index, key);
+    this.#spend(1 + found.length);
+    return found;
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const wanted = Array.isArray(keys) ? (keys as readonly string[]) : [...keys];
-    const [key] = wanted;
-    const found =
-      wanted.length === 1 && key !== undefined ? this.#listOf(index, key) : this.#mesh.lookup(index, wanted);
+    if (wanted.length === 1) return this.at(index, wanted[0] as string);
+    const found = this.#mesh.lookup(index, wanted);
     // Keys count, because an object can have very many.
     this.#spend(wanted.length + found.length);
     return found;
   }
   /** A list is created once for each key. Keys without objects are not stored: a host has many of them. */
-  #listOf(index: Index, key: string): readonly AnyObject[] {
-    let lists = this.#lists.get(index);
-    if (lists === undefined) this.#lists.set(index, (lists = new Map()));
-    let found = lists.get(key);
-    if (found === undefined) {
-      found = this.#mesh.lookup(index, [key]);
-      if (found.length > 0) lists.set(key, found);
+  #listAt(index: Index, key: string): readonly AnyObject[] {
+    const lists = this.#lists.get(index);
+    const known = lists?.get(key);
+    if (known !== undefined) return known;
+    const found = this.#mesh.at(index, key);
+    if (found.length === 0) return found;
+    if (lists !== undefined) lists.set(key, found);
+    else {
+      const first = new SmallMap<string, readonly AnyObject[]>();
+      first.set(key, found);
+      this.#lists.set(index, first);
     }
     return found;
   }
