@@ -3,13 +3,16 @@ import {
   flag,
   int32,
   intOrText,
+  isObject,
   list,
   map,
   name,
   number,
   optional,
+  type Read,
   record,
   text,
+  type Value,
   withProtobufNames,
 } from "./read.ts";
 
@@ -98,6 +101,12 @@ const tlsMatch = record({
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
 const present = optional(record({}));
+const loadBalancer = optional(
+  record({
+    localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+    zoneAwareLbSetting: present,
+  }),
+);
 const clientTls = optional(
   record({
     mode: text,
@@ -126,10 +135,10 @@ const outlierDetection = optional(
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer })),
     connectionPool,
     outlierDetection,
-    loadBalancer: present,
+    loadBalancer,
   }),
 );
 const peerMtls = optional(record({ mode: text }));
@@ -248,23 +257,25 @@ export const gateway = record({
   }),
 });
 
-const frontendTls = optional(
+const clientValidation = optional(
   record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
 );
 
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
-    tls: optional(
-      record({
-        frontend: optional(record({ default: frontendTls, perPort: list(record({ port: int32, tls: frontendTls })) })),
-      }),
-    ),
     addresses: list(record({ type: text, value: name })),
     infrastructure: optional(
       record({
         annotations: optional(map(text)),
         parametersRef: optional(record({ group: text, kind: text, name })),
+      }),
+    ),
+    tls: optional(
+      record({
+        frontend: optional(
+          record({ default: clientValidation, perPort: list(record({ port: int32, tls: clientValidation })) }),
+        ),
       }),
     ),
     listeners: list(
@@ -273,7 +284,13 @@ export const kubernetesGateway = record({
         port: int32,
         protocol: text,
         hostname: text,
-        tls: optional(record({ mode: text, options: map(text) })),
+        tls: optional(
+          record({
+            mode: text,
+            certificateRefs: list(record({ group: text, kind: text, namespace: text, name })),
+            options: map(text),
+          }),
+        ),
         allowedRoutes: optional(
           record({
             namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
@@ -293,9 +310,13 @@ const backendObject = { group: text, kind: text, namespace: text, name, port: in
 const backendRef = record({ ...backendObject, weight: int32 });
 
 const routeValue = list(record({ type: text, name, value: text }));
+const grpcMethod = record({ type: text, service: text, method: text });
+/** A method of HTTP is a text. That of a GRPCRoute names a service, or a method of one. */
+const routeMethod: Read<Value<typeof grpcMethod> | string | undefined> = (raw, malformed) =>
+  isObject(raw) ? grpcMethod(raw, malformed) : text(raw, malformed);
 const routeMatch = record({
   path: optional(record({ type: text, value: text })),
-  method: text,
+  method: routeMethod,
   headers: routeValue,
   queryParams: routeValue,
 });
@@ -308,7 +329,16 @@ export const kubernetesRoute = record({
       record({
         matches: list(routeMatch),
         filters: list(
-          record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
+          record({
+            type: name,
+            requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
+            urlRewrite: optional(
+              record({
+                hostname: text,
+                path: optional(record({ type: text, replaceFullPath: text, replacePrefixMatch: text })),
+              }),
+            ),
+          }),
         ),
         backendRefs: list(backendRef),
       }),

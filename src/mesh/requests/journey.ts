@@ -37,7 +37,7 @@ import type {
   Source,
   TransportOutcome,
 } from "./outcome.ts";
-import type { Target } from "./question.ts";
+import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten, ServerView, withoutTokens } from "./server-view.ts";
@@ -104,9 +104,7 @@ interface Sent {
 }
 
 /** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
-export interface EntryProxy {
-  readonly proxy: Workload;
-  readonly namespace: Namespace;
+export interface EntryProxy extends GatewayProxy {
   readonly doubt: readonly Attribute[];
   /** The port of the pod at which they come in; undefined: it has several. */
   readonly port: number | undefined;
@@ -159,21 +157,18 @@ export class Journey {
   }
 
   /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
-  *throughGateway(
-    { proxy, namespace, doubt, port }: EntryProxy,
-    routes: GatewayRoutes,
-    box: Box,
-  ): Generator<Outcome, undefined> {
-    const { serviceAccountName, labels } = proxy.pod;
-    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccountName)];
-    const client: Source = { sender: "proxy", namespace, labels, workloads: [proxy], isGateway: true, identity };
+  *throughGateway(proxy: EntryProxy, routes: GatewayRoutes, box: Box): Generator<Outcome, undefined> {
+    const { namespace, labels, workload, serviceAccount, doubt, port } = proxy;
+    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccount)];
+    const workloads = workload === undefined ? [] : [workload];
+    const client: Source = { sender: "proxy", namespace, labels, workloads, isGateway: true, identity };
     const route = { ...unrouted, gateway: routes.gateway };
     const start: Way = { ...departing(box), route };
     const view = start.view.with(
       port === undefined ? [] : [portIs(port)],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided({ ...start, view }, this.#guardsOf(namespace).ofProxy(proxy), [])) {
+    for (const next of this.#decided({ ...start, view }, this.#guardsOf(namespace).ofProxy(proxy, "http"), [])) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;
