@@ -27,7 +27,11 @@ const labelSelector = record({
 const targetRef = record({ group: name, kind: name, name, namespace: text });
 const port = optional(record({ number: int32 }));
 const destination = record({ host: name, subset: text, port });
-const weighted = record({ destination, weight: int32 });
+const headers = optional(
+  record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }),
+);
+/** Only http routes have headers. */
+const weighted = record({ destination, weight: int32, headers });
 const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));
 const httpMatch = record({
   name: text,
@@ -73,6 +77,7 @@ const httpRoute = withProtobufNames(
     directResponse: optional(record({ status: int32 })),
     delegate: optional(record({ name, namespace: text })),
     rewrite: optional(rewrite),
+    headers,
     fault: optional(fault),
     mirror: optional(destination),
     mirrors: list(record({ destination, percentage })),
@@ -307,9 +312,14 @@ export const kubernetesGateway = record({
 });
 
 const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
-const backendRef = record({ ...backendObject, weight: int32 });
-
 const routeValue = list(record({ type: text, name, value: text }));
+const headerModifier = optional(record({ set: routeValue, add: routeValue, remove: list(name) }));
+const backendRef = record({
+  ...backendObject,
+  weight: int32,
+  filters: list(record({ type: name, requestHeaderModifier: headerModifier })),
+});
+
 const grpcMethod = record({ type: text, service: text, method: text });
 /** A method of HTTP is a text. That of a GRPCRoute names a service, or a method of one. */
 const routeMethod: Read<Value<typeof grpcMethod> | string | undefined> = (raw, malformed) =>
@@ -331,6 +341,7 @@ export const kubernetesRoute = record({
         filters: list(
           record({
             type: name,
+            requestHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
             urlRewrite: optional(
               record({

@@ -6,7 +6,7 @@ import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../obje
 export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
 export type ParentRef = KubernetesRoute["spec"]["parentRefs"][number];
 /** A backend of a rule, or of a mirror, which has no weight. */
-export type BackendObject = Omit<BackendRef, "weight">;
+export type BackendObject = Omit<BackendRef, "weight" | "filters">;
 type BackendRef = KubernetesRoute["spec"]["rules"][number]["backendRefs"][number];
 
 const gatewayGroup = "gateway.networking.k8s.io";

@@ -170,12 +170,14 @@ function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion
     destination: { host: hostOf(ref, namespace, conversion.domain), port: { number: ref.port } },
     // One backend gets everything, whatever its weight.
     ...(backends.length > 1 ? { weight: weightOf(ref) } : {}),
+    ...rawHeaders(ref.filters),
   }));
   const isRedirect = rule.filters.some(({ type }) => type === "RequestRedirect");
   const nothing = isRedirect ? { redirect: {} } : { directResponse: { status: 500 } };
   const raw = {
     name: `${namespace}.${name}.${i}`,
     ...(isRedirect || backends.length === 0 ? nothing : { route: destinations }),
+    ...rawHeaders(rule.filters),
   };
   const rewrite = rule.filters.find(({ type }) => type === "URLRewrite")?.urlRewrite;
   const paths = match === undefined ? [undefined] : pathsOf(match);
@@ -223,6 +225,16 @@ function pathsOf(match: Match): readonly (RawPath | undefined)[] {
     { uri: { exact: prefix }, isBelow: false },
     { uri: { prefix: `${prefix}/` }, isBelow: true },
   ];
+}
+
+/** Of several filters the last one counts, and of several values of a header the first one (createHeadersFilter, headerListToMap). */
+function rawHeaders(filters: readonly Pick<Filter, "type" | "requestHeaderModifier">[]): object {
+  const last = filters.findLast((one) => one.type === "RequestHeaderModifier" && one.requestHeaderModifier !== undefined);
+  const { requestHeaderModifier: changes } = last ?? {};
+  if (changes === undefined) return {};
+  const valuesOf = (all: Match["headers"]) =>
+    Object.fromEntries(all.toReversed().map(({ name, value }) => [name.toLowerCase(), value ?? ""]));
+  return { headers: { request: { set: valuesOf(changes.set), add: valuesOf(changes.add), remove: changes.remove } } };
 }
 
 /** What is below a prefix keeps the slash between (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination). */

@@ -2,8 +2,8 @@ import { rulesOf } from "../authorization/requests/applied.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import { Lists } from "../authorization/requests/lists.ts";
-import { anything } from "../authorization/requests/patterns.ts";
+import { Lists, ListsBeyond } from "../authorization/requests/lists.ts";
+import { anything, exactly } from "../authorization/requests/patterns.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
@@ -34,6 +34,11 @@ export class ServerView {
     return new ServerView([...kept, ...fixed], [...stillOpen, ...open]);
   }
 
+  /** Whether an attribute may be anything there, whatever the callers send. */
+  isOpen(attribute: Attribute): boolean {
+    return this.#open.has(attribute);
+  }
+
   /** The requests as the server sees them; undefined: there are none. */
   seen(box: Box, work: Work): Box | undefined {
     return box.without((attribute) => this.#replaced.has(attribute)).withAll(this.#fixed, work);
@@ -56,12 +61,28 @@ export function rewritten(view: ServerView, rewrite: Rewrite | undefined, box: B
   if (rewrite === undefined) return view;
   const fixed: Clauses[number][] = [];
   const open: Attribute[] = [];
-  const { authority, path } = rewrite;
+  const { authority, path, headers } = rewrite;
   if (authority) fixed.push({ attribute: "host", values: new Texts([[authority.toLowerCase()]]), not: false });
   const to = path === undefined ? undefined : rewrittenPath(path, box);
   if (to !== undefined) fixed.push({ attribute: "path", values: new Texts([[to]]), not: false });
   else if (path !== undefined) open.push("path");
+  for (const [name, value] of headers) {
+    const attribute = `header ${name}` as const;
+    if (value === "unknown") open.push(attribute);
+    else fixed.push(...withHeader(attribute, value));
+    // Tokens are read from this header; from which others is not known here.
+    if (name === "authorization") open.push("token");
+  }
   return view.with(fixed, open);
+}
+
+function withHeader(attribute: Attribute, value: "absent" | { readonly is: string }): Clauses {
+  if (value === "absent") return [{ attribute, values: anyElement, not: true }];
+  const only = new Lists([exactly(value.is)]);
+  return [
+    { attribute, values: only, not: false },
+    { attribute, values: new ListsBeyond(only), not: true },
+  ];
 }
 
 /** Undefined: the requests have several paths there, or it is not known which. */
@@ -88,11 +109,16 @@ function onlyPath(box: Box): string | undefined {
 }
 
 const anyElement = new Lists([anything]);
-const tokenless = new WeakMap<Guard, Clauses>();
+interface Tokens {
+  /** The claims that the policies ask for. */
+  readonly claims: readonly Attribute[];
+  /** What requests have that have no token. */
+  readonly none: Clauses;
+}
+const tokensRead = new WeakMap<Guard, Tokens>();
 
-/** Without a token there are no claims, of which the policies may ask for some. */
-export function withoutTokens(guard: Guard): Clauses {
-  let found = tokenless.get(guard);
+function tokensOf(guard: Guard): Tokens {
+  let found = tokensRead.get(guard);
   if (found === undefined) {
     const { enforcement } = guard;
     const applied =
@@ -103,11 +129,18 @@ export function withoutTokens(guard: Guard): Clauses {
         .flatMap(({ match: { sources, conditions } }) => [...sources.flat(), ...conditions])
         .flatMap(({ attribute }) => (attribute.startsWith("claim ") ? attribute : [])),
     );
-    found = [
-      { attribute: "token", values: absent, not: false },
+    // Without a token there are no claims.
+    const none = [
+      { attribute: "token", values: absent, not: false } as const,
       ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true })),
     ];
-    tokenless.set(guard, found);
+    tokensRead.set(guard, (found = { claims: [...claims], none }));
   }
   return found;
+}
+
+/** What a guard sees: no tokens, if it does not read them; anything in them, if a route replaced them. */
+export function atGuard(view: ServerView, guard: Guard, fixed: Clauses): ServerView {
+  if (!guard.readsTokens) return view.with([...fixed, ...tokensOf(guard).none]);
+  return view.with(fixed, view.isOpen("token") ? tokensOf(guard).claims : []);
 }
