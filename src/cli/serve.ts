@@ -229,6 +229,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     mesh,
     policies,
     tell: webhook.tell,
+    reviews: webhook.reviews,
     found: auditPage.found,
     log,
     metrics,

@@ -9,6 +9,7 @@ export abstract class DirectMesh implements Mesh {
   abstract knowledge(kind: Kind): Knowledge;
   abstract find(kind: Kind, key: string): AnyObject | undefined;
   abstract all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
+  abstract at(index: Index, key: string): readonly AnyObject[];
   abstract lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   abstract population(namespace: string): number;
 
@@ -25,7 +26,7 @@ export abstract class DirectMesh implements Mesh {
     return this.lookup(relation.to, keys) as readonly never[];
   }
   hasUnder(relation: Relation, key: string): boolean {
-    return this.lookup(relation.to, [key]).length > 0;
+    return this.at(relation.to, key).length > 0;
   }
   visited(): void {}
   get(fact: AnyFact, subject: AnyObject | string): never {

@@ -125,11 +125,16 @@ export class Overlay extends DirectMesh {
       yield object;
     }
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    if (!this.#touched.has(index.kind)) return this.#base.at(index, key);
+    return this.#together(this.#base.at(index, key), this.#layer.at(index, key));
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     if (!this.#touched.has(index.kind)) return this.#base.lookup(index, keys);
     const wanted = [...keys];
-    const below = this.#base.lookup(index, wanted);
-    const above = this.#layer.lookup(index, wanted);
+    return this.#together(this.#base.lookup(index, wanted), this.#layer.lookup(index, wanted));
+  }
+  #together(below: readonly AnyObject[], above: readonly AnyObject[]): readonly AnyObject[] {
     // If none of its objects is gone, the list is the same one, so that values computed from it stay valid.
     const isLess = this.#gone.size > 0 && below.some((object) => this.#gone.has(object));
     const kept = isLess ? below.filter((object) => !this.#gone.has(object)) : below;

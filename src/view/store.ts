@@ -32,6 +32,9 @@ export class MeshStore extends DirectMesh {
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
     return this.#table.all(kind);
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    return this.#table.at(index, key);
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     return this.#table.lookup(index, keys);
   }
