@@ -1,4 +1,20 @@
-import { fingerprint, flag, int32, intOrText, list, map, name, number, optional, record, text } from "./read.ts";
+import {
+  fingerprint,
+  flag,
+  int32,
+  intOrText,
+  isObject,
+  list,
+  map,
+  name,
+  number,
+  optional,
+  type Read,
+  record,
+  text,
+  type Value,
+  withProtobufNames,
+} from "./read.ts";
 
 // The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not
 // kept.
@@ -47,22 +63,25 @@ const rewrite = record({
   authority: text,
   uriRegexRewrite: optional(record({ match: text, rewrite: text })),
 });
-const httpRoute = record({
-  name: text,
-  match: list(httpMatch),
-  route: list(weighted),
-  redirect: optional(redirect),
-  directResponse: optional(record({ status: int32 })),
-  delegate: optional(record({ name, namespace: text })),
-  rewrite: optional(rewrite),
-  fault: optional(fault),
-  mirror: optional(destination),
-  mirrors: list(record({ destination, percentage })),
-  mirrorPercent: int32,
-  mirrorPercentage: percentage,
-  timeout: text,
-  retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
-});
+const httpRoute = withProtobufNames(
+  { mirror_percent: "mirrorPercent" },
+  record({
+    name: text,
+    match: list(httpMatch),
+    route: list(weighted),
+    redirect: optional(redirect),
+    directResponse: optional(record({ status: int32 })),
+    delegate: optional(record({ name, namespace: text })),
+    rewrite: optional(rewrite),
+    fault: optional(fault),
+    mirror: optional(destination),
+    mirrors: list(record({ destination, percentage })),
+    mirrorPercent: int32,
+    mirrorPercentage: percentage,
+    timeout: text,
+    retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+  }),
+);
 const streamMatch = record({
   destinationSubnets: list(name),
   port: int32,
@@ -82,6 +101,12 @@ const tlsMatch = record({
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
 const present = optional(record({}));
+const loadBalancer = optional(
+  record({
+    localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+    zoneAwareLbSetting: present,
+  }),
+);
 const clientTls = optional(
   record({
     mode: text,
@@ -110,10 +135,10 @@ const outlierDetection = optional(
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer })),
     connectionPool,
     outlierDetection,
-    loadBalancer: present,
+    loadBalancer,
   }),
 );
 const peerMtls = optional(record({ mode: text }));
@@ -216,6 +241,7 @@ export const gateway = record({
           record({
             mode: text,
             httpsRedirect: flag,
+            insecureSkipVerify: flag,
             minProtocolVersion: text,
             credentialName: text,
             credentialNames: list(name),
@@ -231,16 +257,38 @@ export const gateway = record({
   }),
 });
 
+const frontendTls = optional(
+  record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
+);
+
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
+    tls: optional(
+      record({
+        frontend: optional(record({ default: frontendTls, perPort: list(record({ port: int32, tls: frontendTls })) })),
+      }),
+    ),
+    addresses: list(record({ type: text, value: name })),
+    infrastructure: optional(
+      record({
+        annotations: optional(map(text)),
+        parametersRef: optional(record({ group: text, kind: text, name })),
+      }),
+    ),
     listeners: list(
       record({
         name,
         port: int32,
         protocol: text,
         hostname: text,
-        tls: optional(record({ mode: text })),
+        tls: optional(
+          record({
+            mode: text,
+            certificateRefs: list(record({ group: text, kind: text, namespace: text, name })),
+            options: map(text),
+          }),
+        ),
         allowedRoutes: optional(
           record({
             namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
@@ -260,9 +308,13 @@ const backendObject = { group: text, kind: text, namespace: text, name, port: in
 const backendRef = record({ ...backendObject, weight: int32 });
 
 const routeValue = list(record({ type: text, name, value: text }));
+const grpcMethod = record({ type: text, service: text, method: text });
+/** A method of HTTP is a text. That of a GRPCRoute names a service, or a method of one. */
+const routeMethod: Read<Value<typeof grpcMethod> | string | undefined> = (raw, malformed) =>
+  isObject(raw) ? grpcMethod(raw, malformed) : text(raw, malformed);
 const routeMatch = record({
   path: optional(record({ type: text, value: text })),
-  method: text,
+  method: routeMethod,
   headers: routeValue,
   queryParams: routeValue,
 });
@@ -275,7 +327,16 @@ export const kubernetesRoute = record({
       record({
         matches: list(routeMatch),
         filters: list(
-          record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
+          record({
+            type: name,
+            requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
+            urlRewrite: optional(
+              record({
+                hostname: text,
+                path: optional(record({ type: text, replaceFullPath: text, replacePrefixMatch: text })),
+              }),
+            ),
+          }),
         ),
         backendRefs: list(backendRef),
       }),
@@ -314,7 +375,12 @@ export const requestAuthentication = record({
     selector,
     targetRef: optional(targetRef),
     targetRefs: list(targetRef),
-    jwtRules: list(record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) })),
+    jwtRules: list(
+      withProtobufNames(
+        { jwks_uri: "jwksUri" },
+        record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) }),
+      ),
+    ),
   }),
 });
 
