@@ -2,6 +2,7 @@ import { byId, idOf } from "../kube/identity.ts";
 import {
   type BoundRoute,
   type BoundVirtualService,
+  type GatewayBeside,
   gatewaysBesideServer,
   type LostRoute,
   proxiesOfGateway,
@@ -15,7 +16,6 @@ import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-
 import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
 import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
-import { oldestFirst } from "../mesh/objects/creation-order.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -76,7 +76,7 @@ interface OfServer {
   readonly i: number;
   readonly conflicts: readonly ServerConflict[];
   /** Other Gateways with the same list of routes. */
-  readonly beside: readonly Gateway[];
+  readonly beside: readonly GatewayBeside[];
 }
 
 function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: OfServer): ExplanationLine {
@@ -92,7 +92,7 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: 
     ...(isLeftOut ? { counts: false } : {}),
     lines: [
       ...conflicts.map((one) => conflictLine(one, gateway)),
-      ...beside.map((other) => besideLine(other, gateway)),
+      ...beside.map(besideLine),
     ],
   };
 }
@@ -120,10 +120,10 @@ function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): 
 }
 
 /** All servers for plain HTTP on one port of the same proxies have one list of routes for each host. */
-const besideLine = (other: Gateway, gateway: Gateway): ExplanationLine => ({
+const besideLine = ({ gateway: other, isFirst }: GatewayBeside): ExplanationLine => ({
   key: "server.beside",
   of: idOf(other),
-  text: `has one list of routes with ${idOf(other)}, whose routes for the same hosts come ${oldestFirst(other, gateway) < 0 ? "first" : "behind"}`,
+  text: `has one list of routes with ${idOf(other)}, whose routes for the same hosts come ${isFirst ? "first" : "behind"}`,
   value: idOf(other),
   objects: [other],
 });

@@ -37,6 +37,7 @@ const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
   spec: record({
     serviceAccountName: text,
+    serviceAccount: text,
     hostNetwork: flag,
     securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
     initContainers: list(record(container)),
@@ -104,7 +105,8 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
     pod: {
       labels: metadata.labels,
       annotations: metadata.annotations,
-      serviceAccountName: spec.serviceAccountName ?? "default",
+      // The old name of the field counts without the new one (Kubernetes pkg/apis/core/v1/conversion.go Convert_v1_PodSpec_To_core_PodSpec).
+      serviceAccountName: spec.serviceAccountName || spec.serviceAccount || "default",
       hostNetwork: spec.hostNetwork ?? false,
       hasHostPort: spec.containers.some(({ ports }) => ports.some(({ hostPort }) => Boolean(hostPort))),
       ports,

@@ -32,6 +32,7 @@ import { destinationRuleTlsOrigination } from "./destination-rule/tls-originatio
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
+import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dropped.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
@@ -50,6 +51,7 @@ import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { intentBroken } from "./intent/broken.ts";
 import { intentInvalid } from "./intent/invalid.ts";
 import { intentNotHeld } from "./intent/not-held.ts";
+import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-replaced.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -128,6 +130,7 @@ import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
+import { workloadRunsAsWaypoint } from "./workload/runs-as-waypoint.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly BuiltInRule[] = [
@@ -162,6 +165,7 @@ export const rules: readonly BuiltInRule[] = [
   envoyFilterAffectsProtected,
   exportNamespaceUnknown,
   gatewayCertificateShared,
+  gatewayClientCertificateDropped,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
@@ -180,6 +184,7 @@ export const rules: readonly BuiltInRule[] = [
   intentBroken,
   intentInvalid,
   intentNotHeld,
+  kubernetesGatewayProxyReplaced,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
@@ -258,4 +263,5 @@ export const rules: readonly BuiltInRule[] = [
   workloadOwnerDiffers,
   workloadOwnerNotFound,
   workloadProxyReplaced,
+  workloadRunsAsWaypoint,
 ];

@@ -68,8 +68,15 @@ function bindingOf(
   return { virtualService, because, offered };
 }
 
+/** A Gateway that has one list of routes with another one. */
+export interface GatewayBeside {
+  readonly gateway: Gateway;
+  /** Whether its routes come before those of the other one. */
+  readonly isFirst: boolean;
+}
+
 /** Gateways whose servers for plain HTTP on the port of a server have one list of routes with it. */
-export function gatewaysBesideServer(server: Server, gateway: Gateway, mesh: Mesh): readonly Gateway[] {
+export function gatewaysBesideServer(server: Server, gateway: Gateway, mesh: Mesh): readonly GatewayBeside[] {
   if (!isPlainHttp(server)) return [];
   const proxies = new Set(proxiesOfGateway(gateway, mesh));
   const own = selectorText(gateway.spec.selector);
@@ -80,7 +87,8 @@ export function gatewaysBesideServer(server: Server, gateway: Gateway, mesh: Mes
   return [...mesh.all("Gateway")]
     .filter((other) => other !== gateway && nameOf(other) !== nameOf(gateway) && isServed(other, mesh.settings))
     .filter((other) => other.spec.servers.some(isSameListener) && meets(other))
-    .sort(oldestFirst);
+    .sort(oldestFirst)
+    .map((other) => ({ gateway: other, isFirst: oldestFirst(other, gateway) < 0 }));
 }
 
 /** A route of spec.http that gets no request for a host at a Gateway, because a VirtualService takes them. */
