@@ -48,12 +48,28 @@ export class Expectation {
     this.#undecided ??= { state: "undecided", because };
   }
 
+  /** Requests were examined, none of which matters. */
+  asked(): void {
+    this.#isUnasked = false;
+  }
+
   add(outcome: Outcome): void {
     this.#isUnasked = false;
     const { state, how } = this.#of(outcome);
     const found = { state, outcome, ...(how === undefined ? {} : { how }) };
     if (state === "broken") this.#broken ??= found;
     else if (state === "undecided") this.#undecided ??= found;
+  }
+
+  /** Requests get to something that the intent is not about. */
+  addElsewhere(outcome: Outcome): void {
+    this.#isUnasked = false;
+    const to = outcome.destination;
+    this.#broken ??= {
+      state: "broken",
+      outcome,
+      how: `routed to ${to === undefined ? "nothing" : formatDestination(to)}`,
+    };
   }
 
   #of(outcome: Outcome): Judged {

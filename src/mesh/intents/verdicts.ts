@@ -6,12 +6,14 @@ import type { Question, Target } from "../requests/question.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
 import { mostWork, requestsOf } from "./conditions.ts";
 import { callerReads, Callers, type Sending } from "./callers.ts";
+import { askEntries, entryVerdictReads, isJudgedAtGateways } from "./entry-verdicts.ts";
 import { Expectation, type Finding } from "./expectations.ts";
 import { type Entry, type Intent, mostEntries } from "./intents.ts";
+import { publicHosts } from "./public-hosts.ts";
 import { targetReads, type Targets } from "./targets.ts";
 
 /** What `verdictsOf` reads. */
-export const verdictReads = [...requestReads, ...callerReads, ...targetReads] as const;
+export const verdictReads = [...requestReads, ...callerReads, ...targetReads, ...entryVerdictReads] as const;
 export type VerdictView = MeshView<(typeof verdictReads)[number]>;
 
 /** Whether what an entry of an intent expects is so. */
@@ -75,7 +77,7 @@ function* verdictOf(
   for (const sending of sendings) {
     if (expectation.isBroken) break;
     if ("unknown" in sending) expectation.unknown(sending.unknown);
-    else yield* askAll(expectation, sending, targets.targets, mesh);
+    else yield* askAll(expectation, sending, { intent, targets: targets.targets }, mesh);
   }
   if (expectation.isUnasked) expectation.unknown("no request meets all conditions of the entry");
   yield { entry, index, ...expectation.finding };
@@ -86,10 +88,12 @@ type Known = Exclude<Sending, { readonly unknown: string }>;
 function* askAll(
   expectation: Expectation,
   sending: Known,
-  targets: readonly Target[],
+  { intent, targets }: { readonly intent: Intent; readonly targets: readonly Target[] },
   mesh: VerdictView,
 ): Generator<undefined, undefined> {
-  for (const to of targets) yield* ask(expectation, sending, to, mesh);
+  if (!isJudgedAtGateways(expectation.entry, sending.caller, publicHosts(expectation.entry, intent, mesh.settings)))
+    for (const to of targets) yield* ask(expectation, sending, to, mesh);
+  if (targets.length > 0) yield* askEntries(expectation, sending.caller, { intent, targets }, mesh);
 }
 
 function* ask(
@@ -128,6 +132,7 @@ export function relatedObjects({ route, destination, transport, authorization }:
     ...transport.flatMap(({ rule, mode }) => [rule, mode?.by]),
     route.virtualService,
     route.httpRoute,
+    route.gateway,
     ...(destination?.rules ?? []),
   ];
   return [...new Set(of.filter((object) => object !== undefined))];
