@@ -1,20 +1,26 @@
 import { Command, Option } from "commander";
 import { meshPictureOf } from "../explain/mesh-picture.ts";
-import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { auditDifference } from "./audit-difference.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
-import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import {
+  type AuditOptions,
+  auditReport,
+  limited,
+  meshToAudit,
+  policiesToAudit,
+  requireKnown,
+  requireNamespaces,
+} from "./audit-report.ts";
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { tellExceptions } from "./exception-notes.ts";
-import { docsUrlOption } from "./docs-option.ts";
-import { clusterDomainOption, type MeshFromFiles, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
+import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
-import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
+import { type ExitCode, type Terminal } from "./terminal.ts";
 
 /** The labels and annotations that usually name the owner of an object. */
 const ownerLabels = ["meshward.io/owner", "owner", "team", "app.kubernetes.io/part-of"];
@@ -29,7 +35,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .option("-n, --namespace <name...>", "show only findings in these namespaces; * stands for any characters")
-    .option("--rule <id...>", "show only findings of these rules")
+    .option("--rule <id...>", "show only findings of these rules; * stands for any characters")
     .option("--tag <tag...>", "show only findings of rules with one of these tags")
     .addOption(
       new Option("--min-mode <mode>", "show only findings with at least this mode").choices(["deny", "warn", "audit"]),
@@ -70,19 +76,13 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const outputs = outputsOf(options);
   const policies = await policiesToAudit(options, terminal);
   requireKnown(options, policies);
-  const files = await meshToAudit(mesh, terminal, policies);
+  const files = await meshToAudit(mesh, terminal, [policies]);
+  requireNamespaces(options, files.mesh);
   const { report: whole, rulings } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
   const report = limited(whole, options);
   writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
-  for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);
   writeExceptions(rulings, options, terminal);
   return exitCode(report, options);
-}
-
-function noteUnknownNamespace(name: string, { mesh }: MeshFromFiles, terminal: Terminal): void {
-  const names = [...mesh.all("Namespace")].map(({ metadata }) => metadata.name);
-  if (name.includes("*") || names.includes(name)) return;
-  tellNote(`the mesh has no namespace ${JSON.stringify(name)}${suggestion(name, names)}`, terminal);
 }

@@ -13,6 +13,7 @@ import {
   record,
   text,
   type Value,
+  withProtobufNames,
 } from "./read.ts";
 
 // The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not
@@ -62,22 +63,25 @@ const rewrite = record({
   authority: text,
   uriRegexRewrite: optional(record({ match: text, rewrite: text })),
 });
-const httpRoute = record({
-  name: text,
-  match: list(httpMatch),
-  route: list(weighted),
-  redirect: optional(redirect),
-  directResponse: optional(record({ status: int32 })),
-  delegate: optional(record({ name, namespace: text })),
-  rewrite: optional(rewrite),
-  fault: optional(fault),
-  mirror: optional(destination),
-  mirrors: list(record({ destination, percentage })),
-  mirrorPercent: int32,
-  mirrorPercentage: percentage,
-  timeout: text,
-  retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
-});
+const httpRoute = withProtobufNames(
+  { mirror_percent: "mirrorPercent" },
+  record({
+    name: text,
+    match: list(httpMatch),
+    route: list(weighted),
+    redirect: optional(redirect),
+    directResponse: optional(record({ status: int32 })),
+    delegate: optional(record({ name, namespace: text })),
+    rewrite: optional(rewrite),
+    fault: optional(fault),
+    mirror: optional(destination),
+    mirrors: list(record({ destination, percentage })),
+    mirrorPercent: int32,
+    mirrorPercentage: percentage,
+    timeout: text,
+    retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+  }),
+);
 const streamMatch = record({
   destinationSubnets: list(name),
   port: int32,
@@ -97,6 +101,12 @@ const tlsMatch = record({
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
 const present = optional(record({}));
+const loadBalancer = optional(
+  record({
+    localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+    zoneAwareLbSetting: present,
+  }),
+);
 const clientTls = optional(
   record({
     mode: text,
@@ -125,10 +135,10 @@ const outlierDetection = optional(
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer })),
     connectionPool,
     outlierDetection,
-    loadBalancer: present,
+    loadBalancer,
   }),
 );
 const peerMtls = optional(record({ mode: text }));
@@ -231,6 +241,7 @@ export const gateway = record({
           record({
             mode: text,
             httpsRedirect: flag,
+            insecureSkipVerify: flag,
             minProtocolVersion: text,
             credentialName: text,
             credentialNames: list(name),
@@ -246,17 +257,23 @@ export const gateway = record({
   }),
 });
 
-const clientValidation = optional(record({ validation: present }));
+const frontendTls = optional(
+  record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
+);
 
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
-    addresses: list(record({ type: text, value: name })),
     tls: optional(
       record({
-        frontend: optional(
-          record({ default: clientValidation, perPort: list(record({ port: int32, tls: clientValidation })) }),
-        ),
+        frontend: optional(record({ default: frontendTls, perPort: list(record({ port: int32, tls: frontendTls })) })),
+      }),
+    ),
+    addresses: list(record({ type: text, value: name })),
+    infrastructure: optional(
+      record({
+        annotations: optional(map(text)),
+        parametersRef: optional(record({ group: text, kind: text, name })),
       }),
     ),
     listeners: list(
@@ -358,7 +375,12 @@ export const requestAuthentication = record({
     selector,
     targetRef: optional(targetRef),
     targetRefs: list(targetRef),
-    jwtRules: list(record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) })),
+    jwtRules: list(
+      withProtobufNames(
+        { jwks_uri: "jwksUri" },
+        record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) }),
+      ),
+    ),
   }),
 });
 

@@ -20,18 +20,23 @@ import { authorizationPolicyTargetNotFound } from "./authorization-policy/target
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
+import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { destinationRulePortUnknown } from "./destination-rule/port-unknown.ts";
 import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
+import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dropped.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayPortNotExposed } from "./gateway/port-not-exposed.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
@@ -46,6 +51,7 @@ import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { intentBroken } from "./intent/broken.ts";
 import { intentInvalid } from "./intent/invalid.ts";
 import { intentNotHeld } from "./intent/not-held.ts";
+import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-replaced.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -90,9 +96,11 @@ import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
+import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -105,6 +113,7 @@ import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-fou
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
+import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-mismatch.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
@@ -121,6 +130,7 @@ import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
+import { workloadRunsAsWaypoint } from "./workload/runs-as-waypoint.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly BuiltInRule[] = [
@@ -143,18 +153,23 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
   destinationRuleCircuitBreaker,
+  destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,
   destinationRuleNeverUsed,
   destinationRulePlaintext,
+  destinationRulePortUnknown,
   destinationRuleShadowed,
   destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
+  exportNamespaceUnknown,
   gatewayCertificateShared,
+  gatewayClientCertificateDropped,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
+  gatewayPortNotExposed,
   gatewayServerInvalid,
   gatewayTlsWeak,
   hostNotOwned,
@@ -169,6 +184,7 @@ export const rules: readonly BuiltInRule[] = [
   intentBroken,
   intentInvalid,
   intentNotHeld,
+  kubernetesGatewayProxyReplaced,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
@@ -213,9 +229,11 @@ export const rules: readonly BuiltInRule[] = [
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
+  serviceEntryWithoutEndpoints,
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
+  sidecarHostNotFound,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
@@ -228,6 +246,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
   virtualServiceMirrorToProduction,
+  virtualServiceProtocolMismatch,
   virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
   virtualServiceRouteUnreachable,
@@ -244,4 +263,5 @@ export const rules: readonly BuiltInRule[] = [
   workloadOwnerDiffers,
   workloadOwnerNotFound,
   workloadProxyReplaced,
+  workloadRunsAsWaypoint,
 ];

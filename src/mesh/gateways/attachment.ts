@@ -84,7 +84,7 @@ const namesFor = (server: Server, gateway: Gateway, namespace: string): readonly
     .map(({ host }) => host);
 
 /** The protocols of the routes that a server uses. With AUTO_PASSTHROUGH it uses none. */
-function protocolsOf(server: Server): readonly Protocol[] {
+export function protocolsOf(server: Server): readonly Protocol[] {
   if (readsHttp(server)) return ["http"];
   if (passesThrough(server)) return server.tls?.mode === "AUTO_PASSTHROUGH" ? [] : ["tls"];
   return ["tcp"];

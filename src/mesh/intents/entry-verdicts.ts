@@ -41,7 +41,7 @@ export function* askEntries(
     // The host that clients send has the port, where it is not the usual one.
     const requests = requestsOf({ ...entry, hosts: [] });
     if (requests === undefined) continue;
-    expectation.asked();
+    expectation.held();
     if (requests === "too much") expectation.unknown("the conditions of the entry take too much work");
     else judge(expectation, outcomesOfEntry({ to, front }, requests, mesh, { limit: mostWork, through }), targets);
     yield;
