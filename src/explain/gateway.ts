@@ -92,7 +92,7 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: 
     ...(isLeftOut ? { counts: false } : {}),
     lines: [
       ...conflicts.map((one) => conflictLine(one, gateway)),
-      ...beside.map((other) => besideLine(other, gateway)),
+      ...beside.map(besideLine),
     ],
   };
 }
@@ -120,7 +120,7 @@ function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): 
 }
 
 /** All servers for plain HTTP on one port of the same proxies have one list of routes for each host. */
-const besideLine = ({ gateway: other, isFirst }: GatewayBeside, gateway: Gateway): ExplanationLine => ({
+const besideLine = ({ gateway: other, isFirst }: GatewayBeside): ExplanationLine => ({
   key: "server.beside",
   of: idOf(other),
   text: `has one list of routes with ${idOf(other)}, whose routes for the same hosts come ${isFirst ? "first" : "behind"}`,
