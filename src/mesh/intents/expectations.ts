@@ -77,6 +77,17 @@ export class Expectation {
     else if (state === "undecided") this.#undecided ??= found;
   }
 
+  /** Requests get to something that the intent is not about. */
+  addElsewhere(outcome: Outcome): void {
+    this.#isUnasked = false;
+    const to = outcome.destination;
+    this.#broken ??= {
+      state: "broken",
+      outcome,
+      how: `routed to ${to === undefined ? "nothing" : formatDestination(to)}`,
+    };
+  }
+
   #of(outcome: Outcome): Judged {
     switch (this.entry.expect) {
       case "allowed":

@@ -25,12 +25,26 @@ import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { delegatesOfRoot } from "../traffic/virtual-service-clients.ts";
+import { delegatesOfRoot, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
-import { routesOfParentService } from "../gateways/routes.ts";
+import {
+  grantsOfKubernetesGateway,
+  servicesOfAddresses,
+  workloadsOfKubernetesGateway,
+} from "../gateways/listener-gateways.ts";
+import {
+  backendOf,
+  backendsOf,
+  grantsOfRoute,
+  namespaceOfRoute,
+  routesOfParentService,
+  servicesOfRoute,
+} from "../gateways/routes.ts";
+import { gatewaysAtListener } from "../gateways/server-conflicts.ts";
 import { waypointOfNamespace, waypointOfService, waypointOfWorkload } from "../waypoints/bindings.ts";
 import { ingressGatewaysOfIntent, ingressWorkloadsOfIntent } from "./callers.ts";
 import { callersOfIntent, clusterIntentsOfNamespace, type Intent, namespaceOfIntent } from "./intents.ts";
+import { frontReads } from "./public-hosts.ts";
 
 // The relations by which a change reaches intents. What becomes of a request is composed of so many facts that their relations
 // together lead through the namespaces from almost every object to almost every intent. Here, a namespace is an end: what is in it
@@ -77,6 +91,12 @@ function withoutOnly(
 /** A route of the Gateway API for a Service sends requests to Services of its own namespace. */
 const routeByNamespace = index("KubernetesRoute", ({ metadata }) => [metadata.namespace]);
 const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
+/** The namespaces of the backends of a route. */
+const otherHomesOfRoute = index("KubernetesRoute", (route) => {
+  const found = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
+  found.delete(route.metadata.namespace);
+  return found;
+});
 /** Gateways by which requests come in, by their namespaces. */
 const ingressByNamespace = index("Workload", (workload, settings) =>
   [...ingressWorkloads.keys(workload, settings)].length === 0 ? [] : [workload.metadata.namespace],
@@ -119,6 +139,21 @@ const ofIntents = [
   ingressGatewaysOfIntent,
   ...to(ingressByNamespace, "OfIngress", clients),
 ];
+/** What decides about requests that come in by the public hosts of intents, beside what decides about other requests. */
+const ofFronts = [
+  ...frontReads,
+  gatewaysAtListener,
+  workloadsOfGateway,
+  workloadsOfKubernetesGateway,
+  servicesOfAddresses,
+  grantsOfKubernetesGateway,
+  grantsOfRoute,
+  namespaceOfRoute,
+  servicesOfRoute,
+  ...to(ingressByNamespace, "OfEntrance", { ...policies, services: pods.services }),
+  ...to(gatewayByNamespace, "OfEntranceGateway", { workloads: pods.workloads, services: pods.services }),
+  ...to(otherHomesOfRoute, "OfBackend", { ...pods, ...policies, ...clients }),
+];
 const ofRoutes = [
   destinationRulesOfService,
   ...to(namespacesThatSeeService.from, "ThatSeeService", { workloads: workloadsOfNamespace.to, ...clients }),
@@ -148,4 +183,10 @@ const ofNamespaces = [
 ];
 
 /** By which a change reaches intents, and namespaces that intents of the root namespace are about. */
-export const waysToIntents: readonly Relation[] = [...ofIntents, ...ofRoutes, ...ofWaypoints, ...ofNamespaces];
+export const waysToIntents: readonly Relation[] = [
+  ...ofIntents,
+  ...ofFronts,
+  ...ofRoutes,
+  ...ofWaypoints,
+  ...ofNamespaces,
+];
