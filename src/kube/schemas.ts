@@ -257,25 +257,23 @@ export const gateway = record({
   }),
 });
 
-const clientValidation = optional(
+const frontendTls = optional(
   record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
 );
 
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
+    tls: optional(
+      record({
+        frontend: optional(record({ default: frontendTls, perPort: list(record({ port: int32, tls: frontendTls })) })),
+      }),
+    ),
     addresses: list(record({ type: text, value: name })),
     infrastructure: optional(
       record({
         annotations: optional(map(text)),
         parametersRef: optional(record({ group: text, kind: text, name })),
-      }),
-    ),
-    tls: optional(
-      record({
-        frontend: optional(
-          record({ default: clientValidation, perPort: list(record({ port: int32, tls: clientValidation })) }),
-        ),
       }),
     ),
     listeners: list(

@@ -27,12 +27,14 @@ export interface ReportedScope {
   readonly service?: string;
 }
 
-/** A port of a Service, or of a workload without one. */
+/** A port of a Service, of a workload without one, or of a Gateway that lets requests from outside in. */
 export interface ReportedPort {
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
   readonly port: number;
+  /** Of a Gateway: what clients ask for, `https://*.example.com`. */
+  readonly url?: string;
 }
 
 interface PortGroup {

@@ -36,6 +36,7 @@ import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dr
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayPortNotExposed } from "./gateway/port-not-exposed.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
@@ -100,6 +101,7 @@ import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
+import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -168,6 +170,7 @@ export const rules: readonly BuiltInRule[] = [
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
+  gatewayPortNotExposed,
   gatewayServerInvalid,
   gatewayTlsWeak,
   hostNotOwned,
@@ -232,6 +235,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
+  sidecarHostNotFound,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,

@@ -30,11 +30,24 @@ const annotate = ({ metadata, ...raw }: Raw): Raw => ({
   ...raw,
   metadata: { ...metadata, annotations: { "argocd.argoproj.io/tracking-id": "mesh" } },
 });
+const asking = rootPolicy("ask", { action: "CUSTOM", provider: { name: "opa" }, rules: [paths("/ask/*")] });
+const mtls = (mode: string): Raw =>
+  manifest(security, "PeerAuthentication", { namespace: root, name: "default" }, { spec: { mtls: { mode } } });
 /** None but the last one ends what an intent expects. */
 export const rootChanges = {
   annotated: annotate(denyAdmin),
   denying: rootPolicy("deny-debug", { action: "DENY", rules: [paths("/debug/*")] }),
-  /** An ALLOW policy allows and denies, so that every entry is followed. */
+  deniesOthers: rootPolicy("deny-admin", { action: "DENY", rules: [paths("/debug/*")] }),
+  permissive: mtls("PERMISSIVE"),
+  tokens: manifest(
+    security,
+    "RequestAuthentication",
+    { namespace: root, name: "tokens" },
+    { spec: { jwtRules: [{ issuer: "https://issuer.example" }] } },
+  ),
+  /** What a provider decides is not known, so that every entry is followed. */
+  asking,
+  /** An ALLOW policy allows and denies. */
   strangers: rootPolicy("allow-health", { selector: { matchLabels: { app: "health" } }, rules: [paths("/health")] }),
   endsOne: rootPolicy("deny-one", {
     action: "DENY",

@@ -277,4 +277,24 @@ export const gatewayShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a Gateway with n servers at ports that none of n Services of its pods has",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ingress,
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`front-${i}`), {
+            spec: { selector: { istio: "shapes" }, ports: [{ name: "http", port: 80 }] },
+          }),
+        ),
+      ],
+      change: {
+        object: gateway(
+          "g",
+          list(n, (i) => ({ port: { number: 9000 + i, name: `http-${i}`, protocol: "HTTP" }, hosts: ["*"] })),
+        ),
+      },
+    }),
+  },
 ];

@@ -24,10 +24,10 @@ import {
   waypointOfService,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
-import { connectionReads, Connections } from "./connections.ts";
+import { connections } from "./connections.ts";
 import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
-import { type Guard, guardAtWaypoint, guardReads, Guards, namespaceOfWaypoint } from "./enforcement.ts";
+import { type Guard, guardAtWaypoint, guardReads, guards, namespaceOfWaypoint } from "./enforcement.ts";
 import type {
   AuthorizationOutcome,
   Outcome,
@@ -48,7 +48,7 @@ export const journeyReads = [
   ...routeReads,
   ...guardReads,
   namespaceOfWaypoint,
-  ...connectionReads,
+  connections,
   waypointBinding,
   waypointOfService,
   waypointOfWorkload,
@@ -140,8 +140,6 @@ export class Journey {
   readonly #mesh: View;
   readonly #work: Work;
   readonly #decide: Means["decide"];
-  readonly #guards = new Map<Namespace, Guards>();
-  readonly #connections = new Map<Namespace, Connections>();
 
   constructor(source: Source, mesh: View, { work, decide }: Means) {
     this.#source = source;
@@ -168,7 +166,11 @@ export class Journey {
       port === undefined ? [] : [portIs(port)],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided({ ...start, view }, this.#guardsOf(namespace).ofProxy(proxy, "http"), [])) {
+    for (const next of this.#decided(
+      { ...start, view },
+      this.#mesh.get(guards, namespace).ofProxy(proxy, "http"),
+      [],
+    )) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;
@@ -307,13 +309,13 @@ export class Journey {
   }
 
   #podsAlike({ namespace, pods }: Backend, client: Source, sent: Sent): Iterable<Pods> {
-    const [guards, connections] = [this.#guardsOf(namespace), this.#connectionsTo(namespace)];
+    const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
     const found = new Map<Guard, Map<string, Pods>>();
     this.#work.spend(pods.length);
     for (const { workload, port } of pods) {
-      const transport = connections.to(workload, port, client.sender, sent.tls);
-      const protocol = connections.protocolOf(workload, port, transport, sent.sentAs);
-      const guard = guards.ofWorkload(workload, protocol, connections.isBypassed(workload, port));
+      const transport = connected.to(workload, port, client.sender, sent.tls);
+      const protocol = connected.protocolOf(workload, port, transport, sent.sentAs);
+      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
       const byGuard = found.get(guard) ?? new Map<string, Pods>();
       found.set(guard, byGuard);
       const key = `${port} ${keyOfTransport(transport)}`;
@@ -364,19 +366,6 @@ export class Journey {
       transport,
       authorization,
     };
-  }
-
-  #guardsOf(namespace: Namespace): Guards {
-    let guards = this.#guards.get(namespace);
-    if (guards === undefined) this.#guards.set(namespace, (guards = new Guards(namespace, this.#mesh)));
-    return guards;
-  }
-
-  #connectionsTo(namespace: Namespace): Connections {
-    let connections = this.#connections.get(namespace);
-    if (connections === undefined)
-      this.#connections.set(namespace, (connections = new Connections(namespace, this.#mesh)));
-    return connections;
   }
 }
 

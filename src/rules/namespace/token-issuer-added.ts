@@ -10,7 +10,7 @@ import {
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
-import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -80,11 +80,10 @@ export const namespaceTokenIssuerAdded = defineRule({
   },
 
   *compare(before, after) {
-    if (isTerminating(after.object)) return;
-    const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.get(acceptingTokensIn, one));
     const tokens = new AcceptedTokens();
-    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+    const found = addedEffects([before, after], {
+      objectsIn: acceptingTokensIn,
+      proxies,
       scopeOf,
       effectsOf: tokens.effectsOf,
     });
