@@ -3,7 +3,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
-import { sideOf } from "../view/side.ts";
+import { sideBeside, sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
@@ -147,7 +147,19 @@ function* sidesOf(
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const next = yield* withSettings(overlay(before, changes, mentioned), changes, rules);
-  return { before, after: sideOf(next, budget?.spend) };
+  if (next.settings !== before.settings) return { before, after: sideOf(next, budget?.spend) };
+  return { before, after: sideBeside(before, next, kindsChanged(changes, before, next), budget?.spend) };
+}
+
+/** The kinds of which both sides have other objects. Implied Namespaces come and go with the objects in them. */
+function kindsChanged(changes: readonly Change[], before: Mesh, after: Mesh): ReadonlySet<Kind> {
+  const kinds = new Set(changes.map((change) => subjectOf(change).kind));
+  const isOther = ({ metadata }: AnyObject): boolean => {
+    const key = namespaceKey(metadata.namespace);
+    return before.find("Namespace", key) !== after.find("Namespace", key);
+  };
+  if (changes.some((change) => isOther(subjectOf(change)))) kinds.add("Namespace");
+  return kinds;
 }
 
 interface Draft extends Evaluated {

@@ -257,23 +257,25 @@ export const gateway = record({
   }),
 });
 
-const frontendTls = optional(
+const clientValidation = optional(
   record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
 );
 
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
-    tls: optional(
-      record({
-        frontend: optional(record({ default: frontendTls, perPort: list(record({ port: int32, tls: frontendTls })) })),
-      }),
-    ),
     addresses: list(record({ type: text, value: name })),
     infrastructure: optional(
       record({
         annotations: optional(map(text)),
         parametersRef: optional(record({ group: text, kind: text, name })),
+      }),
+    ),
+    tls: optional(
+      record({
+        frontend: optional(
+          record({ default: clientValidation, perPort: list(record({ port: int32, tls: clientValidation })) }),
+        ),
       }),
     ),
     listeners: list(

@@ -92,6 +92,7 @@ import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
@@ -225,6 +226,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  routesSkipPolicies,
   selectorMatchesNothing,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,

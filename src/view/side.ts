@@ -12,14 +12,43 @@ export function sideOf(mesh: Mesh, spend: (objects: number) => void = () => {}):
   return mesh instanceof Side ? mesh : new Side(mesh, spend);
 }
 
+/**
+ * The side after a change of objects of some kinds, with the same settings as the other side. Facts that read no such objects are
+ * the same on both sides, and are computed once.
+ */
+export function sideBeside(
+  other: Mesh,
+  mesh: Mesh,
+  changed: ReadonlySet<Kind>,
+  spend: (objects: number) => void = () => {},
+): Mesh {
+  return other instanceof Side ? new Side(mesh, spend, { side: other, changed }) : new Side(mesh, spend);
+}
+
+const readBy = new WeakMap<AnyFact, ReadonlySet<Kind>>();
+
+/** Every kind that a fact reads, through other facts too, and the kind of its subject. */
+function kindsReadBy(fact: AnyFact): ReadonlySet<Kind> {
+  let kinds = readBy.get(fact);
+  if (kinds === undefined) {
+    const found = new Set<Kind>(fact.of === "key" ? [] : [fact.of]);
+    for (const read of fact.reads)
+      for (const kind of "compute" in read ? kindsReadBy(read) : [read.from.kind, read.to.kind]) found.add(kind);
+    readBy.set(fact, (kinds = found));
+  }
+  return kinds;
+}
+
 class Side implements Mesh {
   readonly settings: MeshSettings;
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
   readonly #facts = new Map<AnyFact, Map<AnyObject | string, unknown>>();
   readonly #lists = new Map<Index, SmallMap<string, readonly AnyObject[]>>();
+  readonly #beside: { readonly side: Side; readonly changed: ReadonlySet<Kind> } | undefined;
 
-  constructor(mesh: Mesh, spend: (objects: number) => void) {
+  constructor(mesh: Mesh, spend: (objects: number) => void, beside?: { side: Side; changed: ReadonlySet<Kind> }) {
+    this.#beside = beside;
     this.settings = mesh.settings;
     this.#mesh = mesh;
     this.#spend = spend;
@@ -27,13 +56,21 @@ class Side implements Mesh {
 
   get(fact: AnyFact, subject: AnyObject | string): never {
     let values = this.#facts.get(fact);
-    if (values === undefined) this.#facts.set(fact, (values = new Map()));
+    if (values === undefined) this.#facts.set(fact, (values = this.#valuesOf(fact)));
     const known = values.get(subject);
     if (known !== undefined || values.has(subject)) return known as never;
     this.#spend(1);
     const value = fact.compute(subject as never, this);
     values.set(subject, value);
     return value as never;
+  }
+  /** Those of the other side, if the change makes no difference. */
+  #valuesOf(fact: AnyFact): Map<AnyObject | string, unknown> {
+    if (this.#beside === undefined || !kindsReadBy(fact).isDisjointFrom(this.#beside.changed)) return new Map();
+    const { side } = this.#beside;
+    let values = side.#facts.get(fact);
+    if (values === undefined) side.#facts.set(fact, (values = new Map()));
+    return values;
   }
   visited(objects: number): void {
     this.#spend(objects);

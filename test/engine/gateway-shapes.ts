@@ -277,4 +277,24 @@ export const gatewayShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a VirtualService of a waypoint with n routes to n Services with policies of their own",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" }),
+        waypoint("w"),
+        ...list(n + 1, service),
+        ...list(n, (i) => policy(`p-${i}`, { targetRefs: [{ group: "", kind: "Service", name: `s-${i + 1}` }] })),
+      ],
+      change: {
+        object: virtualService("new", {
+          hosts: ["s-0"],
+          http: list(n, (i) => ({
+            match: [{ uri: { prefix: `/${i}/` } }],
+            route: [{ destination: { host: `s-${i + 1}` } }],
+          })),
+        }),
+      },
+    }),
+  },
 ];

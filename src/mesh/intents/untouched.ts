@@ -28,6 +28,7 @@ import {
   seenAs,
   withoutIdentity,
 } from "./policy-change.ts";
+import { hasSameRules } from "./rule-choice.ts";
 import type { VerdictView } from "./verdicts.ts";
 
 // A change in the root namespace reaches the intents of every namespace, and following the requests of all of them takes long. Of
@@ -52,20 +53,21 @@ export function isUntouched({ caller, to, requests }: Question, entry: Entry, si
   // Where pods of a namespace may send in any way, an outcome depends on all possible ones together.
   if (ends === undefined || !after.knowsAll("Namespace")) return false;
   const arrival = arrivalAt(to, after);
-  return arrival !== undefined && !ends({ caller, requests, entry, arrival }, sides);
+  return arrival !== undefined && !ends({ caller, to, requests, entry, arrival }, sides);
 }
 
-interface Asked extends Omit<Question, "to"> {
+interface Asked extends Question {
   readonly entry: Entry;
   readonly arrival: Arrival;
 }
-/** Kinds that count only where requests arrive, each with whether a change can end what is expected there. */
+/** Kinds that count only at the host that requests are sent to, each with whether a change can end what is expected there. */
 const endings: Readonly<Record<string, (asked: Asked, sides: Sides) => boolean>> = {
   AuthorizationPolicy: policyEnds,
   PeerAuthentication: modeEnds,
   RequestAuthentication: tokensEnd,
   EnvoyFilter: filterEnds,
   WasmPlugin: filterEnds,
+  DestinationRule: ruleChoiceEnds,
 };
 
 /** Where the requests of a question arrive, whoever sends them. */
@@ -243,4 +245,9 @@ function filterEnds({ entry, arrival }: Asked, { before, after }: Sides): boolea
   if (isOfWay(entry)) return false;
   const [was, is] = [before.get(attachments, namespace), after.get(attachments, namespace)];
   return pods.some(({ pod: { labels } }) => was.unclear(labels, undefined) !== is.unclear(labels, undefined));
+}
+
+/** Nothing but the TLS of clients and their subsets follows from DestinationRules; requests to addresses of pods use none. */
+function ruleChoiceEnds({ to }: Asked, { before, after }: Sides): boolean {
+  return to.kind === "service" && !hasSameRules(to, before, after);
 }
