@@ -90,7 +90,7 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, fro
     PortAccess,
     PortAccess,
   ];
-  const comparison = new Comparison(sides, words, is.settings.domain);
+  const comparison = new Comparison(sides, words);
   const compared = pairs.map((pair) => ({ pair, ...comparison.of(pair) }));
   const described = compared.flatMap(({ pair, changes }) =>
     changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }],
@@ -118,6 +118,7 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, fro
 
 const reportedScope = (scope: Scope): ReportedScope => {
   if (scope.kind === "mesh") return {};
+  if (scope.kind === "host") return { host: scope.host };
   return scope.kind === "namespace" ? { namespace: scope.name } : { namespace: scope.namespace, service: scope.name };
 };
 
@@ -253,13 +254,11 @@ interface ComparedPort {
 class Comparison {
   readonly #sides: readonly [PortAccess, PortAccess];
   readonly #words: Words;
-  readonly #domain: string;
   readonly #known = new Map<string, readonly ConnectionChange[]>();
 
-  constructor(sides: readonly [PortAccess, PortAccess], words: Words, domain: string) {
+  constructor(sides: readonly [PortAccess, PortAccess], words: Words) {
     this.#sides = sides;
     this.#words = words;
-    this.#domain = domain;
   }
 
   of({ old, now }: PortPair): ComparedPort {
@@ -274,7 +273,7 @@ class Comparison {
   }
 
   #changes(before: Access, after: Access, target: ReachablePort["target"] | undefined): readonly ConnectionChange[] {
-    const host = target?.kind === "service" ? hostOfService(target.service, this.#domain) : undefined;
+    const host = this.#words.hostOf(target);
     const key = `${before.shape(host)}\n${after.shape(host)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
@@ -318,7 +317,10 @@ class Titles {
   readonly #perNamespace: ReadonlyMap<string, number>;
 
   constructor(all: readonly ReachablePort[], scope: Scope) {
-    const counts = Map.groupBy(scope.kind === "service" ? [] : all, ({ namespace }) => namespace);
+    const counts = Map.groupBy(
+      scope.kind === "service" || scope.kind === "host" ? [] : all,
+      ({ namespace }) => namespace,
+    );
     this.#perNamespace = new Map([...counts].map(([namespace, { length }]) => [namespace, length]));
   }
 
@@ -347,7 +349,11 @@ class Titles {
 const fewPorts = 2;
 
 const nameOf = ({ kind, namespace, name }: ReachablePort): string =>
-  kind === "Service" ? `${name}.${namespace}` : `${kind.toLowerCase()}/${namespace}/${name}`;
+  kind === "ServiceEntry"
+    ? name
+    : kind === "Service"
+      ? `${name}.${namespace}`
+      : `${kind.toLowerCase()}/${namespace}/${name}`;
 
 /** Sets in words and for programs. What several ports share is written once. */
 class Words {
@@ -363,6 +369,7 @@ class Words {
   }
 
   hostOf(target: ReachablePort["target"] | undefined): string | undefined {
+    if (target?.kind === "host") return target.host;
     return target?.kind === "service" ? hostOfService(target.service, this.#settings.domain) : undefined;
   }
 

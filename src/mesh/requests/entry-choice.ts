@@ -1,0 +1,134 @@
+import { idOf } from "../../kube/identity.ts";
+import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
+import { everyNamespace } from "../traffic/export-to.ts";
+import { serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { covers, isWildcard, mostSpecificFirst } from "../traffic/hosts.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
+import type { Source } from "./outcome.ts";
+
+/** A host that clients send requests to, and the ServiceEntries with a name for it. */
+export interface NamedHost {
+  /** Without a wildcard, in lower case. */
+  readonly host: string;
+  readonly port: number;
+  readonly entries: readonly ServiceEntry[];
+}
+
+/** Why the proxy of a client does not know a host that is defined so; undefined: it knows it. */
+export type Hides = (name: string, entry: ServiceEntry) => string | undefined;
+
+/** What a client has for a host and a port. */
+export type EntryChoice =
+  /** `name`: the host, or a wildcard that covers it. */
+  | { readonly kind: "defined"; readonly name: string; readonly entry: ServiceEntry }
+  /** The client knows nothing of the port, so that requests go to the address that it looked up, or are refused. */
+  | { readonly kind: "unknown"; readonly because: string }
+  /** The client knows the host, and has nothing behind the port. */
+  | { readonly kind: "nowhere"; readonly because: string }
+  | { readonly kind: "undecided"; readonly because: string };
+
+/**
+ * Which ServiceEntry a client uses for a host. The most specific name counts that has the port, as names are told apart by
+ * virtual hosts and by what TLS asks for. Of several ServiceEntries with one name, those of the client's own namespace are used,
+ * then those of the namespace that comes first (Istio pilot/pkg/model/push_context.go initServiceRegistry,
+ * servicesExportedToNamespace; sidecar.go selectServices, appendSidecarServices).
+ */
+export function chosenEntry(to: NamedHost, source: Source, hides: Hides, settings: MeshSettings): EntryChoice {
+  const names = new Set(to.entries.flatMap(({ spec }) => spec.hosts.filter((name) => covers(name, to.host))));
+  let because: string | undefined;
+  for (const name of [...names].sort(mostSpecificFirst)) {
+    const found =
+      source.sender === "proxy"
+        ? atProxy(name, to, { hides, client: source.namespace?.metadata.name ?? "" }, settings)
+        : elsewhere(name, to, source);
+    if (found.kind !== "unknown") return found;
+    because ??= found.because;
+  }
+  return { kind: "unknown", because: because ?? `no ServiceEntry defines host ${to.host}` };
+}
+
+const withName = (name: string, { entries }: NamedHost): readonly ServiceEntry[] =>
+  entries.filter(({ spec }) => spec.hosts.includes(name)).sort(firstOfServices);
+
+/** The order of the services that istiod makes of them, which all have the same name (SortServicesByCreationTime). */
+function firstOfServices(a: ServiceEntry, b: ServiceEntry): number {
+  if (!isSameAge(a, b) || a.metadata.namespace === b.metadata.namespace) return oldestFirst(a, b);
+  return a.metadata.namespace < b.metadata.namespace ? -1 : 1;
+}
+
+interface Proxy {
+  readonly client: string;
+  readonly hides: Hides;
+}
+
+function atProxy(name: string, to: NamedHost, scope: Proxy, settings: MeshSettings): EntryChoice {
+  const all = withName(name, to);
+  const hidden = all.map((entry) => scope.hides(name, entry));
+  const seen = all.filter((_, i) => hidden[i] === undefined);
+  if (seen.length === 0) return { kind: "unknown", because: hidden.find((one) => one !== undefined) ?? "" };
+  const isOfAll = (entry: ServiceEntry) => serviceVisibleTo(entry, settings).has(everyNamespace);
+  const [first] = seen.toSorted((a, b) => Number(isOfAll(a)) - Number(isOfAll(b)) || firstOfServices(a, b));
+  const own = seen.some(({ metadata }) => metadata.namespace === scope.client);
+  const namespace = own ? scope.client : first?.metadata.namespace;
+  return amongOfNamespace(
+    name,
+    to.port,
+    seen.filter(({ metadata }) => metadata.namespace === namespace),
+  );
+}
+
+/** istiod merges the ports of ServiceEntries of one namespace that agree in everything else, and the endpoints of all of them. */
+function amongOfNamespace(name: string, port: number, entries: readonly ServiceEntry[]): EntryChoice {
+  const [first] = entries;
+  const [entry, another] = entries.filter((one) => portOfDefinition(one, port) !== undefined);
+  if (first === undefined || entry === undefined) {
+    return { kind: "unknown", because: `${first === undefined ? name : idOf(first)} has no port ${port}` };
+  }
+  if (another !== undefined && (hasEndpoints(entry) || hasEndpoints(another)))
+    return {
+      kind: "undecided",
+      because: `${idOf(entry)} and ${idOf(another)} both define port ${port} of ${name}, and their endpoints are mixed`,
+    };
+  if (entry !== first && !isMerged(first, entry))
+    return {
+      kind: "nowhere",
+      because: `${idOf(first)} defines ${name} first, and ${idOf(entry)} differs from it, so that its port ${port} is left out`,
+    };
+  return { kind: "defined", name, entry };
+}
+
+const hasEndpoints = ({ spec }: ServiceEntry): boolean => !["", "NONE"].includes(spec.resolution ?? "");
+
+/** Istio pilot/pkg/model/sidecar.go canMergeServices. */
+const isMerged = (a: ServiceEntry, b: ServiceEntry): boolean => mergeKey(a) === mergeKey(b);
+const mergeKey = ({ metadata, spec }: ServiceEntry): string =>
+  JSON.stringify([
+    spec.resolution || "NONE",
+    sorted(metadata.labels),
+    sorted(spec.workloadSelector?.labels ?? {}),
+    [...spec.exportTo].sort(),
+  ]);
+const sorted = (labels: Readonly<Record<string, string>>) =>
+  Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
+
+/**
+ * ztunnel takes the one of its own namespace, then the oldest of all, whatever they are exported to, if it has an address for the
+ * host (Istio pilot/pkg/serviceregistry/ambient/services.go selectWorkloadServices, constructServiceEntries). A client without a
+ * proxy knows none, and reaches what the name stands for.
+ */
+function elsewhere(name: string, to: NamedHost, { sender, namespace }: Source): EntryChoice {
+  const known = withName(name, to).filter((entry) => sender !== "ztunnel" || hasAddress(name, entry));
+  const own = known.find(({ metadata }) => metadata.namespace === namespace?.metadata.name);
+  const entry = own ?? known[0];
+  if (entry === undefined) return { kind: "unknown", because: `nothing gives ${name} an address in the mesh` };
+  if (portOfDefinition(entry, to.port) !== undefined) return { kind: "defined", name, entry };
+  const because = `${idOf(entry)} has no port ${to.port}`;
+  return { kind: sender === "ztunnel" ? "nowhere" : "unknown", because };
+}
+
+/** istiod gives hosts without one an address, but not for resolution NONE, and for wildcards only with DYNAMIC_DNS. */
+function hasAddress(name: string, { spec }: ServiceEntry): boolean {
+  if (spec.addresses.length > 0) return true;
+  return isWildcard(name) ? spec.resolution === "DYNAMIC_DNS" : !["", "NONE"].includes(spec.resolution ?? "");
+}
