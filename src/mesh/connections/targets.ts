@@ -47,8 +47,19 @@ export function portsIn(scope: Scope, mesh: Mesh): ReachablePorts {
     ports.push(...found.ports);
     withoutPort.push(...found.withoutPort);
   }
+  if (scope.kind === "mesh") return { ports: eachHostOnce(ports), withoutPort };
   if (scope.kind !== "service") return { ports, withoutPort };
   return { ports: ports.filter((one) => one.kind === "Service" && one.name === scope.name), withoutPort: [] };
+}
+
+/** Several namespaces can define a host, which is one target for all clients. */
+function eachHostOnce(ports: readonly ReachablePort[]): readonly ReachablePort[] {
+  const hosts = new Set<string>();
+  return ports.filter(({ kind, name, port }) => {
+    if (kind !== "ServiceEntry") return true;
+    const key = `${name}:${port}`;
+    return !hosts.has(key) && hosts.add(key);
+  });
 }
 
 function namespacesWithTargets(mesh: Mesh): readonly string[] {

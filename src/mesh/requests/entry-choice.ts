@@ -35,21 +35,55 @@ export type EntryChoice =
  * servicesExportedToNamespace; sidecar.go selectServices, appendSidecarServices).
  */
 export function chosenEntry(to: NamedHost, source: Source, hides: Hides, settings: MeshSettings): EntryChoice {
-  const names = new Set(to.entries.flatMap(({ spec }) => spec.hosts.filter((name) => covers(name, to.host))));
   let because: string | undefined;
-  for (const name of [...names].sort(mostSpecificFirst)) {
+  for (const named of namesOf(to, settings)) {
     const found =
-      source.sender === "proxy"
-        ? atProxy(name, to, { hides, client: source.namespace?.metadata.name ?? "" }, settings)
-        : elsewhere(name, to, source);
+      source.sender === "proxy" ? atProxy(named, to.port, source, hides) : elsewhere(named, to.port, source);
     if (found.kind !== "unknown") return found;
     because ??= found.because;
   }
   return { kind: "unknown", because: because ?? `no ServiceEntry defines host ${to.host}` };
 }
 
-const withName = (name: string, { entries }: NamedHost): readonly ServiceEntry[] =>
-  entries.filter(({ spec }) => spec.hosts.includes(name)).sort(firstOfServices);
+/** The ServiceEntries with one name for a host. Many clients ask for the same. */
+interface Named {
+  readonly name: string;
+  /** The first is the one that istiod sorts first. */
+  readonly all: readonly ServiceEntry[];
+  readonly byNamespace: ReadonlyMap<string, readonly ServiceEntry[]>;
+  /** By the namespaces that they are exported to by name; `*`: those for all. */
+  readonly byClient: ReadonlyMap<string, readonly ServiceEntry[]>;
+}
+
+interface KnownNames {
+  readonly host: string;
+  readonly settings: MeshSettings;
+  readonly names: readonly Named[];
+}
+const known = new WeakMap<readonly ServiceEntry[], KnownNames>();
+
+/** The most specific name first. */
+function namesOf({ host, entries }: NamedHost, settings: MeshSettings): readonly Named[] {
+  let found = known.get(entries);
+  if (found?.host !== host || found.settings !== settings) {
+    const names = new Set(entries.flatMap(({ spec }) => spec.hosts.filter((name) => covers(name, host))));
+    const sorted = [...names].sort(mostSpecificFirst).map((name) => named(name, entries, settings));
+    known.set(entries, (found = { host, settings, names: sorted }));
+  }
+  return found.names;
+}
+
+function named(name: string, entries: readonly ServiceEntry[], settings: MeshSettings): Named {
+  const all = entries.filter(({ spec }) => spec.hosts.includes(name)).sort(firstOfServices);
+  const byClient = new Map<string, ServiceEntry[]>();
+  for (const entry of all)
+    for (const client of serviceVisibleTo(entry, settings)) {
+      const there = byClient.get(client);
+      if (there === undefined) byClient.set(client, [entry]);
+      else there.push(entry);
+    }
+  return { name, all, byNamespace: Map.groupBy(all, ({ metadata }) => metadata.namespace), byClient };
+}
 
 /** The order of the services that istiod makes of them, which all have the same name (SortServicesByCreationTime). */
 function firstOfServices(a: ServiceEntry, b: ServiceEntry): number {
@@ -57,25 +91,13 @@ function firstOfServices(a: ServiceEntry, b: ServiceEntry): number {
   return a.metadata.namespace < b.metadata.namespace ? -1 : 1;
 }
 
-interface Proxy {
-  readonly client: string;
-  readonly hides: Hides;
-}
-
-function atProxy(name: string, to: NamedHost, scope: Proxy, settings: MeshSettings): EntryChoice {
-  const all = withName(name, to);
-  const hidden = all.map((entry) => scope.hides(name, entry));
-  const seen = all.filter((_, i) => hidden[i] === undefined);
-  if (seen.length === 0) return { kind: "unknown", because: hidden.find((one) => one !== undefined) ?? "" };
-  const isOfAll = (entry: ServiceEntry) => serviceVisibleTo(entry, settings).has(everyNamespace);
-  const [first] = seen.toSorted((a, b) => Number(isOfAll(a)) - Number(isOfAll(b)) || firstOfServices(a, b));
-  const own = seen.some(({ metadata }) => metadata.namespace === scope.client);
-  const namespace = own ? scope.client : first?.metadata.namespace;
-  return amongOfNamespace(
-    name,
-    to.port,
-    seen.filter(({ metadata }) => metadata.namespace === namespace),
-  );
+function atProxy({ name, all, byNamespace, byClient }: Named, port: number, source: Source, hides: Hides): EntryChoice {
+  const client = source.namespace?.metadata.name ?? "";
+  const isSeen = (entry: ServiceEntry) => hides(name, entry) === undefined;
+  const own = byNamespace.get(client)?.find(isSeen);
+  const first = own ?? byClient.get(client)?.find(isSeen) ?? byClient.get(everyNamespace)?.find(isSeen);
+  if (first === undefined) return { kind: "unknown", because: (all[0] && hides(name, all[0])) ?? "" };
+  return amongOfNamespace(name, port, (byNamespace.get(first.metadata.namespace) ?? []).filter(isSeen));
 }
 
 /** istiod merges the ports of ServiceEntries of one namespace that agree in everything else, and the endpoints of all of them. */
@@ -117,13 +139,12 @@ const sorted = (labels: Readonly<Record<string, string>>) =>
  * host (Istio pilot/pkg/serviceregistry/ambient/services.go selectWorkloadServices, constructServiceEntries). A client without a
  * proxy knows none, and reaches what the name stands for.
  */
-function elsewhere(name: string, to: NamedHost, { sender, namespace }: Source): EntryChoice {
-  const known = withName(name, to).filter((entry) => sender !== "ztunnel" || hasAddress(name, entry));
-  const own = known.find(({ metadata }) => metadata.namespace === namespace?.metadata.name);
-  const entry = own ?? known[0];
+function elsewhere({ name, all, byNamespace }: Named, port: number, { sender, namespace }: Source): EntryChoice {
+  const isKnown = (one: ServiceEntry) => sender !== "ztunnel" || hasAddress(name, one);
+  const entry = byNamespace.get(namespace?.metadata.name ?? "")?.find(isKnown) ?? all.find(isKnown);
   if (entry === undefined) return { kind: "unknown", because: `nothing gives ${name} an address in the mesh` };
-  if (portOfDefinition(entry, to.port) !== undefined) return { kind: "defined", name, entry };
-  const because = `${idOf(entry)} has no port ${to.port}`;
+  if (portOfDefinition(entry, port) !== undefined) return { kind: "defined", name, entry };
+  const because = `${idOf(entry)} has no port ${port}`;
   return { kind: sender === "ztunnel" ? "nowhere" : "unknown", because };
 }
 

@@ -117,10 +117,7 @@ export class RouteTable {
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
-      const routes = [
-        ...this.#ofAlias(egress, client),
-        ...(port === 80 ? this.#ofVirtualServices(egress, client) : []),
-      ];
+      const routes = [...this.#ofAlias(egress, client), ...(port === 80 ? this.#ofUnknownHost(egress, client) : [])];
       return routes.filter(({ protocol }) => protocol === "http");
     }
     const ofGatewayApi = this.#converted(client);
@@ -148,6 +145,17 @@ export class RouteTable {
       ...entry,
       httpRoute: "redirect" in entry.route ? from.get(entry.route) : undefined,
     }));
+  }
+
+  /** Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. */
+  #ofUnknownHost(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const { host } = this.#to;
+    const usedAlone = (one: VirtualService) =>
+      httpVirtualServiceChoices(this.#client, host, [one], this.#mesh.settings).used;
+    return this.#candidates(false)
+      .filter((one) => this.#hasRoutesOf(one, egress))
+      .flatMap((one) => usedAlone(one) ?? [])
+      .flatMap((one) => this.#entriesOf(one, "http", client));
   }
 
   /**
