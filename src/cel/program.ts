@@ -1,6 +1,7 @@
 import { type CelFunc, type CelInput, type CelValue, celEnv, isCelError, parse, plan } from "@bufbuild/cel";
 import { boundedFunctions, internal } from "./bounded-functions.ts";
 import { kubernetesFunctions } from "./kubernetes-functions.ts";
+import { replaced } from "./tokens.ts";
 
 // Imported only where there is an expression, because the CEL library takes a tenth of a second to load.
 
@@ -31,10 +32,12 @@ export interface ParsedExpression {
 export function parseExpression(text: string): ParsedExpression | ExpressionProblem {
   if (text.length > longestExpression)
     return { message: `it has more than ${longestExpression} characters`, line: 1, column: 1 };
-  if (deepestNesting(text) > deepestExpression)
+  // The library reads a comment at some places only. Spaces keep the places of everything else.
+  const code = replaced(text, { comment: ({ length }) => " ".repeat(length) });
+  if (deepestNesting(code) > deepestExpression)
     return { message: `it is nested more than ${deepestExpression} levels deep`, line: 1, column: 1 };
   try {
-    const { expr, sourceInfo } = parse(text);
+    const { expr, sourceInfo } = parse(code);
     if (expr === undefined) return { message: "it is empty", line: 1, column: 1 };
     return { text, root: expr, placeOf: (id) => placeIn(text, sourceInfo?.positions[String(id)] ?? 0) };
   } catch (error) {

@@ -5,7 +5,17 @@ import { differenceFormats } from "../report/difference-formats.ts";
 import type { Report } from "../report/report.ts";
 import { isSystemError } from "../text/file-errors.ts";
 import { UsageError } from "../text/usage-error.ts";
-import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import {
+  type AuditOptions,
+  auditReport,
+  limited,
+  meshToAudit,
+  policiesToAudit,
+  requireKnown,
+  requireNamespaces,
+} from "./audit-report.ts";
+import type { Mesh } from "../view/view.ts";
+import { clusterWord } from "./mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { requireFormats } from "./report-output.ts";
@@ -28,10 +38,11 @@ export async function auditDifference(
   requireKnown(options, await policiesToAudit(options, terminal));
   const outputs = outputsOf(options);
   requireFormats(outputs, differenceFormats, "--diff");
-  const difference = reportDifference(
-    await reportAt(older, options, terminal),
-    await reportAt(newer, options, terminal),
-  );
+  const compared = [await reportAt(older, options, terminal), await reportAt(newer, options, terminal)] as const;
+  const meshes = compared.flatMap(({ mesh }) => mesh ?? []);
+  // A report names only the namespaces of findings.
+  if (meshes.length === compared.length) requireNamespaces(options, ...meshes);
+  const difference = reportDifference(...compared);
   writeOutputs(difference, { formats: differenceFormats, outputs }, terminal);
   return exitCode(difference, options);
 }
@@ -41,14 +52,20 @@ function exitCode({ appeared }: ReportDifference, { failOn }: AuditOptions): Exi
   return failOn !== "never" && failing ? 1 : 0;
 }
 
-async function reportAt(source: string, options: AuditOptions, terminal: Terminal): Promise<ReportSource> {
+/** The mesh of a report that was written before is not known. */
+type Compared = ReportSource & { readonly mesh?: Mesh };
+
+async function reportAt(source: string, options: AuditOptions, terminal: Terminal): Promise<Compared> {
   const written = writtenReport(source);
   if (written !== undefined) return { source, report: limited(written, options) };
   const policies = await policiesToAudit(options, terminal);
   const mesh = { ...options, mesh: source };
-  const files = await meshToAudit(mesh, terminal, policies);
+  const files = await meshToAudit(mesh, terminal, [policies], "--diff").catch((error: unknown) => {
+    if (!(error instanceof UsageError) || source === clusterWord) throw error;
+    throw new UsageError(`${error.message}\n  --diff compares meshes, and reports that audit wrote with --format json`);
+  });
   const { report } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
-  return { source, report: limited(report, options) };
+  return { source, report: limited(report, options), mesh: files.mesh };
 }
 
 /** Undefined if the path is not that of a JSON report. */

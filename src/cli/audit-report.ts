@@ -8,11 +8,13 @@ import { type Report, reportOf } from "../report/report.ts";
 import { type FirstSeenOf, reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
+import { globs } from "../text/globs.ts";
 import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
+import type { Mesh } from "../view/view.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { judgeSet } from "./judge-files.ts";
-import { type MeshFromFiles, readMesh } from "./mesh-option.ts";
+import { type MeshFromFiles, readMesh, requireNamespace } from "./mesh-option.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import type { PolicyOptions } from "./policy-options.ts";
@@ -51,22 +53,36 @@ export async function policiesToAudit(options: PolicyOptions & ClusterOptions, t
   return policies;
 }
 
-/** Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. */
+type MeshToAudit = Pick<AuditOptions, "policies" | "clusterDomain"> & ClusterOptions & { mesh: string };
+
+/**
+ * Reads a mesh, with what these policies need of it, and shows on a terminal how far it is. Throws a UsageError if it
+ * cannot be read. `option` names the mesh in errors.
+ */
 export async function meshToAudit(
-  options: ClusterOptions & Pick<PolicyOptions, "policies"> & { readonly mesh: string; readonly clusterDomain: string },
+  options: MeshToAudit,
   terminal: Terminal,
-  ...policies: readonly Policies[]
+  policies: readonly Policies[],
+  option = "--mesh",
 ): Promise<MeshFromFiles> {
   const progress = objectProgress(terminal);
   try {
     const keep = keptFieldsOf(policies.flatMap((one) => rulesInForce(rules, one)));
     const reading = { defaultNamespace: "default", knowledge: knowledgeOfMesh, received: progress.received, keep };
-    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true });
+    const read = await readMesh(options, terminal, { ...reading, isEachChecked: true, option });
     const given = await giveIntents(read, options);
     return { ...read, objects: [...read.objects, ...given] };
   } finally {
     progress.end();
   }
+}
+
+/** Throws a UsageError for a namespace that none of the meshes has. */
+export function requireNamespaces(
+  { namespace = [] }: Pick<AuditOptions, "namespace">,
+  ...meshes: readonly Mesh[]
+): void {
+  for (const name of namespace) requireNamespace("--namespace", name, meshes, globs([name]).matches);
 }
 
 /** All findings in a mesh, without any limit to what is shown. */

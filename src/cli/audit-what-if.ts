@@ -13,7 +13,15 @@ import { listed } from "../text/phrases.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { objectsFor } from "./cluster-policies.ts";
-import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import {
+  type AuditOptions,
+  auditReport,
+  limited,
+  meshToAudit,
+  policiesToAudit,
+  requireKnown,
+  requireNamespaces,
+} from "./audit-report.ts";
 import type { MeshFromFiles } from "./mesh-option.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { policiesWith } from "./policy-options.ts";
@@ -35,7 +43,8 @@ export async function auditWhatIf(
   const inForce = await policiesToAudit(options, terminal);
   const others = await otherPolicies(asked, options, terminal);
   requireKnown(options, inForce, others.policies);
-  const files = await meshToAudit(options, terminal, inForce, others.policies);
+  const files = await meshToAudit(options, terminal, [inForce, others.policies]);
+  requireNamespaces(options, files.mesh);
   const whatIf = whatIfOf(files, { inForce, others }, options);
   writeOutputs(whatIf, { formats: whatIfFormats, outputs }, terminal);
   if (whatIf.errors.length > 0) return 2;

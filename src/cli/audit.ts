@@ -1,20 +1,27 @@
 import { Command, Option } from "commander";
 import { meshPictureOf } from "../explain/mesh-picture.ts";
-import { suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { auditDifference } from "./audit-difference.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
-import { type AuditOptions, auditReport, limited, meshToAudit, policiesToAudit, requireKnown } from "./audit-report.ts";
+import {
+  type AuditOptions,
+  auditReport,
+  limited,
+  meshToAudit,
+  policiesToAudit,
+  requireKnown,
+  requireNamespaces,
+} from "./audit-report.ts";
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { tellExceptions } from "./exception-notes.ts";
 import { docsUrlOption } from "./docs-option.ts";
-import { clusterDomainOption, type MeshFromFiles, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
 import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
-import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
+import { type ExitCode, type Terminal } from "./terminal.ts";
 
 /** The labels and annotations that usually name the owner of an object. */
 const ownerLabels = ["meshward.io/owner", "owner", "team", "app.kubernetes.io/part-of"];
@@ -70,19 +77,13 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const outputs = outputsOf(options);
   const policies = await policiesToAudit(options, terminal);
   requireKnown(options, policies);
-  const files = await meshToAudit(mesh, terminal, policies);
+  const files = await meshToAudit(mesh, terminal, [policies]);
+  requireNamespaces(options, files.mesh);
   const { report: whole, rulings } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
   const report = limited(whole, options);
   writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
-  for (const name of options.namespace ?? []) noteUnknownNamespace(name, files, terminal);
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);
   writeExceptions(rulings, options, terminal);
   return exitCode(report, options);
-}
-
-function noteUnknownNamespace(name: string, { mesh }: MeshFromFiles, terminal: Terminal): void {
-  const names = [...mesh.all("Namespace")].map(({ metadata }) => metadata.name);
-  if (name.includes("*") || names.includes(name)) return;
-  tellNote(`the mesh has no namespace ${JSON.stringify(name)}${suggestion(name, names)}`, terminal);
 }

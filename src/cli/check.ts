@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
@@ -229,9 +229,16 @@ async function readChanges(
   const isPruned = options.prune === true || options.since !== undefined;
   const deleted = await deletionsOf(checked.files, base, options, terminal);
   const change: Changes = { found: checked, base, deleted, isPruned, given };
-  const unread: readonly SourceError[] = [...set.errors, ...empty, ...errors, ...documents, ...ofSchemas];
+  const unread = eachOnce([...set.errors, ...empty, ...errors, ...documents, ...ofSchemas]);
   return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
 }
+
+/** Files of `--policies` are often among those that are checked, and are then read twice. */
+const eachOnce = (errors: readonly SourceError[]): readonly SourceError[] => [
+  ...new Map(
+    errors.map((error) => [[resolve(error.file), error.line, error.column, error.message].join("\n"), error]),
+  ).values(),
+];
 
 /**
  * Documents of Meshward among the checked files must be valid too, although policies are not applied here. Documents of one name in

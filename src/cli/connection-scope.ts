@@ -1,10 +1,10 @@
-import { findTarget } from "../explain/target.ts";
 import { keyFor } from "../kube/identity.ts";
 import type { Scope } from "../mesh/connections/targets.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { nearest, suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
+import { requireNamespace } from "./mesh-option.ts";
 
 interface ScopeOptions {
   readonly namespace?: string;
@@ -23,7 +23,7 @@ export function scopeOf({ namespace, service, mesh }: ScopeOptions, meshes: read
       );
     return { kind: "mesh" };
   }
-  assertNamespace(namespace, meshes);
+  requireNamespace("--namespace", namespace, meshes);
   return { kind: "namespace", name: namespace };
 }
 
@@ -31,14 +31,6 @@ const isEmpty = (mesh: Mesh): boolean => {
   for (const kind of ["Service", "ServiceEntry", "Workload"] as const) for (const _ of mesh.all(kind)) return false;
   return true;
 };
-
-/** A namespace without a Namespace object, but with Services or workloads, exists too. */
-function assertNamespace(name: string, meshes: readonly Mesh[]): void {
-  const problems = meshes.map((mesh) => findTarget({ kind: "namespace", name }, mesh));
-  if (problems.some((sought) => "target" in sought) || meshes.some((mesh) => mesh.population(name) > 0)) return;
-  const [first] = problems;
-  throw new UsageError(first !== undefined && "problem" in first ? first.problem : `there is no namespace ${name}`);
-}
 
 function serviceScope(written: string, namespace: string | undefined, meshes: readonly Mesh[]): Scope {
   const host = written.toLowerCase();

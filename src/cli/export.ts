@@ -5,6 +5,7 @@ import { rules } from "../rules/index.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { admissionPolicies, type Exported } from "../vap/policies.ts";
 import { defaultMeshSettings } from "../view/settings.ts";
+import { clusterDomainOption } from "./mesh-option.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
 import { shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
@@ -12,6 +13,7 @@ import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 interface VapOptions extends PolicyOptions {
   readonly istioNamespace: string;
   readonly revision: readonly string[];
+  readonly clusterDomain: string;
 }
 
 export function exportCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
@@ -21,6 +23,7 @@ export function exportCommand(terminal: Terminal, finish: (code: ExitCode) => vo
     )
     .option("--istio-namespace <name>", "Istio's root namespace", name, defaultMeshSettings.rootNamespace)
     .option("--revision <name...>", "revisions of the control planes", [...defaultMeshSettings.revisions])
+    .addOption(clusterDomainOption())
     .addOption(policiesOption())
     .addOption(profileOption())
     .action(async (options: VapOptions) => finish(await exportVap(options, terminal)));
@@ -39,6 +42,7 @@ async function exportVap(options: VapOptions, terminal: Terminal): Promise<ExitC
     policies,
     rootNamespace: options.istioNamespace,
     revisions: options.revision,
+    domain: options.clusterDomain,
     now: new Date(),
   });
   terminal.out(`${comment(exported)}${yamlOf(exported.objects)}`);

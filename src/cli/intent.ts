@@ -3,11 +3,9 @@ import { Document, isScalar, visit } from "yaml";
 import { draftsOf, type IntentDraft } from "../mesh/intents/draft.ts";
 import { schemaUrl } from "../config/rule-page.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
-import { suggestion } from "../text/nearest.ts";
-import { UsageError } from "../text/usage-error.ts";
 import { sideOf } from "../view/side.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { clusterDomainOption, type MeshOptions, readMesh } from "./mesh-option.ts";
+import { clusterDomainOption, type MeshOptions, readMesh, requireNamespace } from "./mesh-option.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 export interface IntentOptions extends MeshOptions {
@@ -31,11 +29,7 @@ export async function intent({ fromMesh, ...options }: IntentOptions, terminal: 
     defaultNamespace: "default",
     knowledge: knowledgeOfMesh,
   });
-  const names = [...store.all("Namespace")].map(({ metadata }) => metadata.name);
-  if (!names.includes(fromMesh))
-    throw new UsageError(
-      `--from-mesh: the mesh has no namespace ${JSON.stringify(fromMesh)}${suggestion(fromMesh, names)}`,
-    );
+  requireNamespace("--from-mesh", fromMesh, [store]);
   const drafts = draftsOf(fromMesh, sideOf(store));
   if (drafts.length === 0) {
     tellNote(`nothing is known to hold for any Service in ${fromMesh}, so no intent is written`, terminal);

@@ -9,10 +9,11 @@ import { readManifestsAt, RevisionError } from "../sources/manifests/git-revisio
 import { standardInput } from "../sources/manifests/manifest-files.ts";
 import { type ManifestSet, type ReadOptions, readManifests } from "../sources/manifests/manifests.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
+import { suggestion } from "../text/nearest.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
-import type { Knowledge } from "../view/view.ts";
+import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownErrors } from "./source-errors.ts";
 import { tellNote, type Terminal } from "./terminal.ts";
@@ -23,9 +24,10 @@ export const clusterDomainOption = () =>
     .default(defaultMeshSettings.domain)
     .argParser(domainName);
 
+/** Kubernetes writes names in lower case, and hosts of Services are compared as they are written. */
 function domainName(text: string): string {
-  if (isDomain(text) && !text.endsWith(".")) return text;
-  throw new InvalidArgumentError("expected a domain such as cluster.local.");
+  if (isDomain(text) && !text.endsWith(".") && text === text.toLowerCase()) return text;
+  throw new InvalidArgumentError("expected a domain in lower case, such as cluster.local.");
 }
 
 /** The mesh settings that apply unless the mesh config sets others. */
@@ -58,6 +60,8 @@ export interface ReadMeshOptions extends FileMeshOptions {
   readonly isForReviews?: boolean;
   /** Of captures and clusters: see ReceivedMeshOptions. */
   readonly received?: (raw: Record<string, unknown>) => void;
+  /** The option that names the mesh, for errors; by default `--mesh`. */
+  readonly option?: string;
 }
 
 /**
@@ -88,6 +92,23 @@ export async function readMesh(
   });
 }
 
+/**
+ * Throws a UsageError if none of the meshes has the namespace: an answer about one that does not exist would look like
+ * good news. `matches` compares names with that of the option.
+ */
+export function requireNamespace(
+  option: string,
+  name: string,
+  meshes: readonly Mesh[],
+  matches: (other: string) => boolean = (other) => other === name,
+): void {
+  const names = meshes.flatMap((mesh) => [...mesh.all("Namespace")]).map(({ metadata }) => metadata.name);
+  if (names.some(matches)) return;
+  throw new UsageError(
+    `${option}: there is no namespace ${JSON.stringify(name)} in this mesh${suggestion(name, names)}`,
+  );
+}
+
 /** Says that the mesh has only one of several definitions of an object, which the user may not expect. */
 export function noteSeveral(files: FileMesh, path: string, terminal: Pick<Terminal, "error">): void {
   const several = severalDefinitions(files);
@@ -104,7 +125,9 @@ export async function meshFromFiles(path: string, options: ReadMeshOptions): Pro
   if (isCapture(path)) return { ...nothingRead, mesh: await meshFromCapture(path, options) };
   const read = await readManifests([path], options.reading);
   if (read.errors.length > 0)
-    throw new UsageError(`--mesh ${path} cannot be read completely:\n${shownErrors(read.errors)}`);
+    throw new UsageError(
+      `${options.option ?? "--mesh"} ${path} cannot be read completely:\n${shownErrors(read.errors)}`,
+    );
   return { read, ...fileMeshOf(read.manifests, options) };
 }
 
@@ -136,7 +159,7 @@ const nothingRead = {
 
 async function meshFromCapture(
   path: string,
-  { settings = defaultMeshSettings, adjust, isForReviews = false, received, keep }: ReadMeshOptions,
+  { settings = defaultMeshSettings, adjust, isForReviews = false, received, keep, option = "--mesh" }: ReadMeshOptions,
 ) {
   const optional = {
     ...(adjust === undefined ? {} : { adjust }),
@@ -146,8 +169,8 @@ async function meshFromCapture(
   try {
     return await readCapture(path, { settings, isForReviews, ...optional });
   } catch (error) {
-    if (error instanceof CaptureError) throw new UsageError(`--mesh: ${error.message}`);
-    if (isSystemError(error)) throw new UsageError(`--mesh ${path}: ${unreadable(error)}`);
+    if (error instanceof CaptureError) throw new UsageError(`${option}: ${error.message}`);
+    if (isSystemError(error)) throw new UsageError(`${option} ${path}: ${unreadable(error)}`);
     throw error;
   }
 }

@@ -5,7 +5,8 @@ import { type Service, servicesOfNamespace } from "../mesh/membership/services.t
 import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { isAlias } from "../mesh/requests/aliases.ts";
 import { type CallerName, readCaller } from "../mesh/requests/caller-names.ts";
-import { type EntryHost, usualPort } from "../mesh/requests/entry.ts";
+import { usualPort } from "../mesh/requests/entry.ts";
+import type { EntryHost } from "../mesh/requests/front.ts";
 import { everyIngress, ingressGateways, ingressWorkloads, proxiesOf } from "../mesh/requests/ingress.ts";
 import type { Caller, Target } from "../mesh/requests/question.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";

@@ -14,7 +14,8 @@ import type {
   RouteOutcome,
   TransportOutcome,
 } from "../mesh/requests/outcome.ts";
-import { type EntryHost, hostSentTo, outcomesOfEntry } from "../mesh/requests/entry.ts";
+import { hostSentTo, outcomesOfEntry } from "../mesh/requests/entry.ts";
+import { type EntryHost, frontOf } from "../mesh/requests/front.ts";
 import { outcomesOf } from "../mesh/requests/outcomes.ts";
 import type { Caller, Question, Target } from "../mesh/requests/question.ts";
 import { formatDecision, formatExample, formatReason, formatTransport } from "../mesh/requests/wording.ts";
@@ -62,7 +63,7 @@ export type AskedQuestion = Omit<Question, "to"> & { readonly to: Target | Entry
 
 const outcomesFor = ({ caller, to, requests }: AskedQuestion, mesh: Mesh): Iterable<Outcome> =>
   to.kind === "entry"
-    ? outcomesOfEntry(to, requests, mesh, { limit: mostWork })
+    ? outcomesOfEntry({ to, front: frontOf(to.host, mesh) }, requests, mesh, { limit: mostWork })
     : outcomesOf({ caller, to, requests }, mesh, { limit: mostWork });
 
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */

@@ -14,6 +14,7 @@ import {
 } from "../mesh/traffic/destination-rule-choices.ts";
 import type { MergedDestinationRule } from "../mesh/traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../mesh/traffic/destination-rules.ts";
+import { policyAt } from "../mesh/traffic/effective-policy.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
@@ -198,12 +199,30 @@ function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client
   );
 }
 
-/** Only what differs: a subset inherits each setting that it does not have itself (Istio
- * pilot/pkg/networking/util/util.go MergeSubsetTrafficPolicy). */
+/** Only what differs from the limits of the whole host, and for which ports. */
 function subsetLimitLines(own: TrafficPolicy, inherited: TrafficPolicy): readonly ExplanationLine[] {
-  const differs = (name: keyof Limits) => own?.[name] !== undefined && own[name] !== inherited?.[name];
+  const ofSubset = new Set(portsIn(own));
+  const lines = differingLines(own, inherited, undefined);
+  for (const port of new Set([...ofSubset, ...portsIn(inherited)])) {
+    const differing = differingLines(own, inherited, port);
+    const text = ofSubset.has(port)
+      ? `port ${port}: its settings replace all settings above`
+      : `port ${port}: what the subset does not set is that of the port above`;
+    if (ofSubset.has(port) || differing.length > 0)
+      lines.push({ key: "destinationRule.subset.port", of: String(port), text, lines: differing });
+  }
+  return lines;
+}
+
+const portsIn = (policy: TrafficPolicy): readonly number[] =>
+  (policy?.portLevelSettings ?? []).flatMap(({ port }) => port?.number ?? []);
+
+function differingLines(own: TrafficPolicy, inherited: TrafficPolicy, port: number | undefined): ExplanationLine[] {
+  const effective = policyAt(inherited, own, port);
+  const ofHost = policyAt(inherited, undefined, port);
+  const differs = (name: keyof Limits) => effective[name] !== ofHost[name];
   return [
-    ...(differs("connectionPool") ? poolLines(own?.connectionPool) : []),
-    ...(differs("outlierDetection") ? outlierLines(own?.outlierDetection) : []),
+    ...(differs("connectionPool") ? poolLines(effective.connectionPool) : []),
+    ...(differs("outlierDetection") ? outlierLines(effective.outlierDetection) : []),
   ];
 }

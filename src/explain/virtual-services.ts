@@ -10,7 +10,7 @@ import { shownDuration } from "../mesh/traffic/durations.ts";
 import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
-import { retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
+import { type Retries, retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
 import { routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
 import { tcpRoutesTakenWithin } from "../mesh/traffic/tcp-routes.ts";
@@ -23,6 +23,7 @@ import {
   type VirtualService,
 } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
 
@@ -49,7 +50,7 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     text: `${idOf(used)} is used`,
     value: idOf(used),
     objects: [used],
-    lines: [...routeLines(used, mesh), ...defaultLines(used), ...lines],
+    lines: [...routeLines(used, mesh), ...defaultLines(used, mesh.settings), ...lines],
   };
 }
 
@@ -77,14 +78,16 @@ function takenRoutes(virtualService: VirtualService, mesh: Mesh): ReadonlyMap<st
 }
 
 /** What counts for routes that set neither a timeout nor retries. */
-function defaultLines({ spec }: VirtualService): readonly ExplanationLine[] {
+function defaultLines({ spec }: VirtualService, settings: MeshSettings): readonly ExplanationLine[] {
   const isUnset = spec.http.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries));
   if (!isUnset) return [];
-  const { attempts, retryOn } = retriesOf({ retries: undefined });
+  const retries = retriesOf({ retries: undefined }, settings);
+  const reason = settings.defaultRetries === undefined ? "" : " by the mesh config";
+  const unless = settings.seen ? "" : " unless the mesh config has others";
   return [
     {
       key: "virtualService.defaults",
-      text: `Where a route sets none, there is no timeout, and ${attempts} retries on ${retryOn.join(", ")} unless the mesh config has others`,
+      text: `Where a route sets none, there is no timeout, and ${retriesInWords(retries)}${reason}${unless}`,
     },
   ];
 }
@@ -138,7 +141,7 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
-    text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
+    text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
     ...(delegate === undefined ? {} : { objects: [delegate], lines: routeLines(delegate, mesh) }),
   };
@@ -166,14 +169,18 @@ function isMissing(said: string, { metadata }: VirtualService, mesh: Mesh): bool
 }
 
 /** The timeout and the retries, where the route sets them; else there is no timeout, and Istio's default retries. */
-function attemptsOf(route: Route["route"]): string {
+function attemptsOf(route: Route["route"], settings: MeshSettings): string {
   if (!("mirrors" in route)) return "";
   const timeoutMs = timeoutMsOf(route);
-  const { attempts, retryOn, perTryTimeoutMs, isSet } = retriesOf(route);
-  const each = perTryTimeoutMs ? `, each up to ${shownDuration(perTryTimeoutMs)}` : "";
+  const retries = retriesOf(route, settings);
   const timeout = timeoutMs === undefined ? "" : `; timeout ${shownDuration(timeoutMs)}`;
-  if (!isSet) return timeout;
-  return `${timeout}; ${attempts === 0 ? "no retries" : `${attempts} ${attempts === 1 ? "retry" : "retries"} on ${retryOn.join(", ")}${each}`}`;
+  return retries.isSet ? `${timeout}; ${retriesInWords(retries)}` : timeout;
+}
+
+function retriesInWords({ attempts, retryOn, perTryTimeoutMs }: Retries): string {
+  if (attempts === 0) return "no retries";
+  const each = perTryTimeoutMs ? `, each up to ${shownDuration(perTryTimeoutMs)}` : "";
+  return `${attempts} ${attempts === 1 ? "retry" : "retries"} on ${retryOn.join(", ")}${each}`;
 }
 
 function otherAction(route: Route["route"]): string {

@@ -1,7 +1,7 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
-import { build, type Metafile, type Plugin, type PluginBuild } from "esbuild";
+import { build, type Metafile, type Plugin } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
 import { schemaPackages } from "../schemas/built-in.ts";
 import { billOfMaterials, billOfMaterialsFile } from "./bill-of-materials.ts";
@@ -51,25 +51,32 @@ const builtins: Plugin = {
   },
 };
 
-/** client-node does not say that its modules may be left out; of 60 MB Meshward uses one class (sources/cluster/client-node.ts). */
+/**
+ * Meshward takes one class of client-node (sources/cluster/client-node.ts) and sends its requests with node:https. The
+ * module of that class also imports what its own clients are made of: undici and the generated classes, 1.2 MB, of which
+ * esbuild leaves nothing out in modules that are loaded late. In their place stand empty classes.
+ */
 const clientNode: Plugin = {
   name: "client-node",
   setup(bundle) {
-    bundle.onResolve({ filter: /./ }, (asked) => {
-      const isOfClientNode = [asked.path, asked.importer].some((path) => path.includes("@kubernetes/client-node"));
-      return isOfClientNode && asked.pluginData !== isAskedAgain ? withoutSideEffects(bundle, asked) : undefined;
-    });
+    bundle.onResolve(
+      { filter: /^@kubernetes\/client-node$/ },
+      async ({ path, importer, kind, resolveDir, pluginData }) => {
+        if (pluginData === isAskedAgain) return undefined;
+        const found = await bundle.resolve(path, { importer, kind, resolveDir, pluginData: isAskedAgain });
+        return { ...found, path: join(dirname(found.path), "config.js") };
+      },
+    );
+    bundle.onResolve({ filter: /^(undici|\.\/gen\/index\.js)$/ }, ({ path, importer }) =>
+      importer.includes("client-node") ? { path, namespace: "unused" } : undefined,
+    );
+    const names = ["Agent", "ProxyAgent", "ServerConfiguration", "createConfiguration"];
+    const contents = names.map((name) => `export class ${name} {}`).join("\n");
+    bundle.onLoad({ filter: /./, namespace: "unused" }, () => ({ contents }));
   },
 };
 
 const isAskedAgain = Symbol("the plugin itself asks");
-
-type Asked = Parameters<Parameters<PluginBuild["onResolve"]>[1]>[0];
-
-async function withoutSideEffects(bundle: PluginBuild, { path, importer, kind, resolveDir }: Asked) {
-  const found = await bundle.resolve(path, { importer, kind, resolveDir, pluginData: isAskedAgain });
-  return { ...found, sideEffects: false };
-}
 
 const needed = /^>=(\d+)\.(\d+)$/.exec(packageJson.engines.node);
 

@@ -2,6 +2,7 @@ import { parseDocument } from "yaml";
 import {
   fingerprint,
   flag,
+  int32,
   list,
   type Malformed,
   map,
@@ -52,6 +53,7 @@ const meshConfig = record({
   ca: optional(record({ address: text })),
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: text })),
+  defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
   defaultConfig: optional(
     record({ ...proxyConfigFields, gatewayTopology: optional(record({ numTrustedProxies: fingerprint })) }),
   ),

@@ -1,4 +1,19 @@
-import { fingerprint, flag, int32, intOrText, list, map, name, number, optional, record, text } from "./read.ts";
+import {
+  fingerprint,
+  flag,
+  int32,
+  intOrText,
+  isObject,
+  list,
+  map,
+  name,
+  number,
+  optional,
+  type Read,
+  record,
+  text,
+  type Value,
+} from "./read.ts";
 
 // The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not
 // kept.
@@ -82,6 +97,12 @@ const tlsMatch = record({
 const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 
 const present = optional(record({}));
+const loadBalancer = optional(
+  record({
+    localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+    zoneAwareLbSetting: present,
+  }),
+);
 const clientTls = optional(
   record({
     mode: text,
@@ -110,10 +131,10 @@ const outlierDetection = optional(
 const trafficPolicy = optional(
   record({
     tls: clientTls,
-    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer: present })),
+    portLevelSettings: list(record({ port, tls: clientTls, connectionPool, outlierDetection, loadBalancer })),
     connectionPool,
     outlierDetection,
-    loadBalancer: present,
+    loadBalancer,
   }),
 );
 const peerMtls = optional(record({ mode: text }));
@@ -231,16 +252,32 @@ export const gateway = record({
   }),
 });
 
+const clientValidation = optional(record({ validation: present }));
+
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
+    addresses: list(record({ type: text, value: name })),
+    tls: optional(
+      record({
+        frontend: optional(
+          record({ default: clientValidation, perPort: list(record({ port: int32, tls: clientValidation })) }),
+        ),
+      }),
+    ),
     listeners: list(
       record({
         name,
         port: int32,
         protocol: text,
         hostname: text,
-        tls: optional(record({ mode: text })),
+        tls: optional(
+          record({
+            mode: text,
+            certificateRefs: list(record({ group: text, kind: text, namespace: text, name })),
+            options: map(text),
+          }),
+        ),
         allowedRoutes: optional(
           record({
             namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
@@ -260,9 +297,13 @@ const backendObject = { group: text, kind: text, namespace: text, name, port: in
 const backendRef = record({ ...backendObject, weight: int32 });
 
 const routeValue = list(record({ type: text, name, value: text }));
+const grpcMethod = record({ type: text, service: text, method: text });
+/** A method of HTTP is a text. That of a GRPCRoute names a service, or a method of one. */
+const routeMethod: Read<Value<typeof grpcMethod> | string | undefined> = (raw, malformed) =>
+  isObject(raw) ? grpcMethod(raw, malformed) : text(raw, malformed);
 const routeMatch = record({
   path: optional(record({ type: text, value: text })),
-  method: text,
+  method: routeMethod,
   headers: routeValue,
   queryParams: routeValue,
 });
@@ -275,7 +316,16 @@ export const kubernetesRoute = record({
       record({
         matches: list(routeMatch),
         filters: list(
-          record({ type: name, requestMirror: optional(record({ backendRef: optional(record(backendObject)) })) }),
+          record({
+            type: name,
+            requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
+            urlRewrite: optional(
+              record({
+                hostname: text,
+                path: optional(record({ type: text, replaceFullPath: text, replacePrefixMatch: text })),
+              }),
+            ),
+          }),
         ),
         backendRefs: list(backendRef),
       }),

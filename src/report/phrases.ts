@@ -56,17 +56,13 @@ export function policiesOf({ profile, settingsFile, policies, exceptions, protec
 }
 const mostNames = 15;
 
-/** Many rules without any object of their kind are only counted; of others, the first are named. */
+/** `6 rules had nothing to check (only for protected namespaces): first-rule, second-rule and 4 more`; the JSON report has all. */
 export function idleOf({ idle }: Basis): readonly string[] {
   const byReason = Map.groupBy(idle, ({ reason }) => reason);
-  return [...byReason].map(([reason, members]) => {
-    const ids = members.length > mostRules ? "" : `: ${members.map(({ rule }) => rule).join(", ")}`;
-    return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
-  });
+  return [...byReason].map(
+    ([reason, members]) => `${plural(members.length, "rule")} had nothing to check (${reason}): ${firstRules(members)}`,
+  );
 }
-
-/** More than there are rules for protected namespaces only, which a reader may want to know by name. */
-const mostRules = 40;
 
 /** What a report is limited to; empty if it has all findings. */
 export function filterOf({ filter }: Basis): readonly string[] {
@@ -81,19 +77,19 @@ export function filterOf({ filter }: Basis): readonly string[] {
   return [`shown are only findings ${limits.join(", ")}; ${plural(hidden, "other finding")} not shown`];
 }
 
-/**
- * Skipped rules, a text for each reason: `first-rule, second-rule and 3 more (needs ...)`. Those of policies come first,
- * because their authors look for them; the JSON report has all.
- */
+/** Skipped rules, a text for each reason: `first-rule, second-rule and 3 more (needs ...)`. The JSON report has all. */
 export function skippedByReason({ skipped }: Pick<Report, "skipped">): readonly string[] {
   const byReason = Map.groupBy(skipped, ({ reason }) => reason);
-  return [...byReason].map(([reason, members]) => {
-    const isBuiltIn = (rule: string) => Number(!rule.includes("/"));
-    const rules = members.map(({ rule }) => rule).sort((a, b) => isBuiltIn(a) - isBuiltIn(b));
-    const more = rules.length > mostSkipped + 1 ? rules.splice(mostSkipped).length : 0;
-    return `${rules.join(", ")}${more === 0 ? "" : ` and ${more} more`} (${reason})`;
-  });
+  return [...byReason].map(([reason, members]) => `${firstRules(members)} (${reason})`);
 }
-const mostSkipped = 5;
+
+/** Those of policies come first, because their authors look for them. */
+function firstRules(members: readonly { readonly rule: string }[]): string {
+  const isBuiltIn = (rule: string) => Number(!rule.includes("/"));
+  const rules = members.map(({ rule }) => rule).sort((a, b) => isBuiltIn(a) - isBuiltIn(b));
+  const more = rules.length > mostRules + 1 ? rules.splice(mostRules).length : 0;
+  return `${rules.join(", ")}${more === 0 ? "" : ` and ${more} more`}`;
+}
+const mostRules = 5;
 
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;

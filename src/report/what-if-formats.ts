@@ -81,11 +81,17 @@ function byOwner({ denied }: WhatIf): readonly (readonly [heading: string, denie
 }
 
 function summaryOf({ with: name, objects, inForce, asked }: WhatIf): string {
-  const unowned = asked.unowned === 0 ? "" : `, ${asked.unowned} of them without a named owner`;
-  const owners = `of ${counted(asked.owners, "owner")}${unowned}`;
-  const would = `With ${name}, ${counted(asked.objects, "object")} of ${objects} in ${counted(asked.namespaces, "namespace")} ${owners} would be denied (${counted(asked.findings, "finding")})`;
+  const would =
+    asked.objects === 0
+      ? `With ${name}, none of ${counted(objects, "object")} would be denied`
+      : `With ${name}, ${counted(asked.objects, "object")} of ${objects} in ${counted(asked.namespaces, "namespace")}${ownersOf(asked)} would be denied (${counted(asked.findings, "finding")})`;
   return `${would}; with the policies in force ${counted(inForce.objects, "object")} in ${counted(inForce.namespaces, "namespace")}.`;
 }
+
+const ownersOf = ({ owners, unowned }: WhatIf["asked"]): string => {
+  if (owners === 0) return ", none of them with a named owner,";
+  return ` of ${counted(owners, "owner")}${unowned === 0 ? "" : `, ${unowned} of them without a named owner,`}`;
+};
 
 const existingNote =
   "These objects stay as they are. Whoever creates one, or changes one so that a problem is new, is denied; a change that leaves an existing problem as it is gets a warning, unless the policy sets existing: deny.";

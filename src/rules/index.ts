@@ -20,14 +20,17 @@ import { authorizationPolicyTargetNotFound } from "./authorization-policy/target
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
+import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
+import { destinationRulePortUnknown } from "./destination-rule/port-unknown.ts";
 import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
@@ -90,6 +93,7 @@ import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
@@ -105,6 +109,7 @@ import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-fou
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
+import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-mismatch.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
@@ -143,14 +148,17 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
   destinationRuleCircuitBreaker,
+  destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,
   destinationRuleNeverUsed,
   destinationRulePlaintext,
+  destinationRulePortUnknown,
   destinationRuleShadowed,
   destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
   envoyFilterAffectsProtected,
+  exportNamespaceUnknown,
   gatewayCertificateShared,
   gatewayConflict,
   gatewayOpenToAll,
@@ -213,6 +221,7 @@ export const rules: readonly BuiltInRule[] = [
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
+  serviceEntryWithoutEndpoints,
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
@@ -228,6 +237,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
   virtualServiceMirrorToProduction,
+  virtualServiceProtocolMismatch,
   virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
   virtualServiceRouteUnreachable,

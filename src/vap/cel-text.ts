@@ -1,3 +1,5 @@
+import { replaced } from "../cel/tokens.ts";
+
 /** A text as a constant of CEL. */
 export function celText(text: string): string {
   const escaped = text
@@ -19,23 +21,16 @@ export function celConstant(value: unknown): string {
   return `{${entries.join(", ")}}`;
 }
 
-/** Texts and comments of CEL, in which names stand for nothing, and everything else. */
-const pieces = /[rRbB]{0,2}("""[^]*?"""|'''[^]*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\/\/[^\n]*/g;
-
-/** Renames variables in an expression: `params` to `variables.params`. Fields and functions with these names stay. */
+/**
+ * Renames variables in an expression: `params` to `variables.params`. Fields and functions with these names stay. Comments
+ * go, because they would hide what is joined to their line.
+ */
 export function renamed(expression: string, names: Readonly<Record<string, string>>): string {
-  const rename = (code: string): string =>
-    code.replaceAll(/(?<!\.\s*)\b[A-Za-z_]\w*\b(?!\s*\()/g, (name) =>
+  const code = (text: string): string =>
+    text.replaceAll(/(?<!\.\s*)\b[A-Za-z_]\w*\b(?!\s*\()/g, (name) =>
       Object.hasOwn(names, name) ? (names[name] as string) : name,
     );
-  let [result, from] = ["", 0];
-  for (const match of expression.matchAll(pieces)) {
-    result += rename(expression.slice(from, match.index));
-    // A comment would hide what is joined to its line.
-    if (!match[0].startsWith("//")) result += match[0];
-    from = match.index + match[0].length;
-  }
-  return result + rename(expression.slice(from));
+  return replaced(expression, { code, comment: () => "" });
 }
 
 /** All of the conditions, or any of them. */

@@ -69,19 +69,13 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],
   ["object-invalid", "it checks files; the API server itself rejects such objects"],
   ["object-malformed", "the API server itself rejects such objects"],
-  ["host-not-owned", "it needs the DNS domain of the mesh for short hosts, which no policy contains"],
   ["policy-revision-inert", "it depends on which control planes there are"],
   ["policy-revision-narrowed", "it depends on which control planes there are"],
-  ["request-authentication-keys-over-http", "it needs the DNS domain of the mesh, which no policy contains"],
-  ["service-entry-captures-traffic", "it needs the DNS domain of the mesh, which no policy contains"],
+  ["request-authentication-keys-over-http", "it reads URLs that CEL does not take for URLs"],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   [
     "virtual-service-canary-step",
     "it only warns reconcilers, which a ValidatingAdmissionPolicy cannot tell from other writers",
-  ],
-  [
-    "virtual-service-mirror-to-production",
-    "it needs the DNS domain of the mesh for short hosts, which no policy contains",
   ],
   [
     "virtual-service-retries-unsafe",

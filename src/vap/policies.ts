@@ -17,6 +17,8 @@ export interface ExportOptions {
   readonly rootNamespace: string;
   /** The revisions of the control planes. */
   readonly revisions: readonly string[];
+  /** The DNS domain of the cluster's services. */
+  readonly domain: string;
   readonly now: Date;
 }
 
@@ -223,7 +225,7 @@ function modeFor({ rule, entries, definedIn, options }: Draft, subject: Subject)
 
 function variablesOf(draft: Draft) {
   const { rule, form, entries, exceptions, options } = draft;
-  const { policies, rootNamespace, revisions } = options;
+  const { policies, rootNamespace, revisions, domain } = options;
   const isNamespace = rule.subject.includes("Namespace");
   const now: Subject = { object: "object", isNamespace };
   const set = entries.toReversed().map(({ value }) => value.parameters ?? {});
@@ -235,7 +237,7 @@ function variablesOf(draft: Draft) {
   const before = modeFor(draft, { object: "oldObject", isNamespace });
   return [
     { name: "params", expression: celConstant(Object.fromEntries(parameters)) },
-    { name: "settings", expression: celConstant({ rootNamespace, revisions }) },
+    { name: "settings", expression: celConstant({ rootNamespace, revisions, domain }) },
     { name: "modeAfter", expression: after },
     {
       name: "modeBefore",

@@ -1,3 +1,4 @@
+import type { MeshConfigFields } from "../kube/mesh-config.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { type ControlPlanes, controlPlanesOf } from "./control-planes.ts";
 
@@ -22,6 +23,8 @@ export interface MeshSettings extends ControlPlanes {
   readonly defaultDestinationRuleExportTo: ExportTo;
   /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
   readonly outboundTrafficPolicy: string;
+  /** The retries of routes that set none; undefined: Istio's default. */
+  readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
   /** False: there is no mesh config, and all fields above are Istio's defaults. */
   readonly seen: boolean;
 }
@@ -36,6 +39,7 @@ export const defaultMeshSettings: MeshSettings = {
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
   outboundTrafficPolicy: "ALLOW_ANY",
+  defaultRetries: undefined,
   revisions: ["default"],
   configured: [],
   injectors: [],
@@ -71,6 +75,7 @@ function withConfig(base: MeshSettings, { mesh }: ObjectOf<"MeshConfig">): MeshS
     defaultVirtualServiceExportTo: nonEmpty(mesh.defaultVirtualServiceExportTo, base.defaultVirtualServiceExportTo),
     defaultDestinationRuleExportTo: nonEmpty(mesh.defaultDestinationRuleExportTo, base.defaultDestinationRuleExportTo),
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
+    defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
     seen: true,
   };
 }

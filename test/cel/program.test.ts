@@ -35,6 +35,9 @@ describe("values and functions", () => {
     ["object.metadata.namespace", "shop"],
     ["has(object.spec.absent) || has(object.spec.nothing)", false],
     ["object.metadata.labels['a/b'] == 'c' && 'a/b' in object.metadata.labels", true],
+    ["// The first\n  // and the second\n1 // at the end", 1n],
+    ["[1, // one [\n 2] // 'two\r\n == [1, // again\n\n 2]", true],
+    [String.raw`'// \' // '.size() + r'\'.size() + "//".size() + R"""//"//""".size() // c`, 16n],
     ["has(object.spec.constructor) || has(object.spec.__proto__)", false],
   ] as const)
     test(text, () => {
@@ -55,6 +58,7 @@ describe("errors", () => {
     ["duration('') == duration('0s')", /duration\(""\) has no value/],
     ["object.spec.a == 1", /field not found: spec/],
     ["true &&\n  object.spec == 1", /line 2, column \d+ of the expression/],
+    ["// why\ntrue && // é\n  object.spec == 1", /line 3, column \d+ of the expression/],
     ["'a'.matches('(')", /missing closing \)/],
     ["[1, 'a'].sum() == 1", /numbers of one type/],
     ["[].max() == 1", /empty list/],

@@ -73,10 +73,19 @@ describe("audit shows", () => {
   });
 
   test("nothing for a namespace without findings, which decides the exit code too", async () => {
-    assert.equal((await jsonOf<Report>("--mesh", mesh, "--namespace", "other", "--min-mode", "deny")).code, 0);
+    const withOther = meshFile("with-other", readFileSync(mesh, "utf8"), namespace("other", "team: none"));
+    assert.equal((await jsonOf<Report>("--mesh", withOther, "--namespace", "other", "--min-mode", "deny")).code, 0);
     assert.equal((await jsonOf<Report>("--mesh", mesh, "--namespace", "pay")).code, 1);
-    const { error } = await meshward(["audit", "--mesh", mesh, "--namespace", "shp"]);
-    assert.match(error, /the mesh has no namespace "shp"; did you mean "shop"\?/);
+  });
+
+  test("an error for a namespace that the mesh does not have", async () => {
+    for (const options of [[], ["--what-if", "baseline"]]) {
+      const { error, out, code } = await meshward(["audit", "--mesh", mesh, "--namespace", "shop", "shp", ...options]);
+      assert.match(error, /^meshward: --namespace: there is no namespace "shp" in this mesh; did you mean "shop"\?\n/);
+      assert.deepEqual([out, code], ["", 2]);
+    }
+    const { error, code } = await meshward(["audit", "--mesh", mesh, "--namespace", "x*"]);
+    assert.deepEqual([error, code], ['meshward: --namespace: there is no namespace "x*" in this mesh\n', 2]);
   });
 
   test("an error for a rule or a tag that does not exist", async () => {
@@ -145,6 +154,10 @@ describe("what if", () => {
       /^namespace pay, owner payments\n  VirtualService pay\/api\n    virtual-service-weights-not-100: /m,
     );
     assert.match(text.out, /2 objects of 5 in 2 namespaces of 2 owners would be denied/);
+    const none = await meshward(["audit", "--mesh", mesh, "--what-if", "observe"]);
+    assert.match(none.out, /^With profile observe, none of 5 objects would be denied; /m);
+    const unowned = await meshward(["audit", "--mesh", mesh, "--what-if", next, "--owner-label", "nobody"]);
+    assert.match(unowned.out, /2 objects of 5 in 2 namespaces, none of them with a named owner, would be denied \(/);
     const markdown = await meshward(["audit", "--mesh", mesh, "--what-if", next, "--format", "markdown"]);
     assert.match(markdown.out, /VirtualService pay\/api/);
   });
@@ -228,6 +241,14 @@ describe("audit --diff", () => {
     writeFileSync(cut, '{ "apiVersion": "meshward.io/v1alpha1", "kind": "Report", "findings": [{}] }');
     assert.match((await meshward(["audit", "--diff", cut, later])).error, /wrote no fingerprints/);
     mkdirSync(join(root, "empty"));
-    assert.equal((await meshward(["audit", "--diff", join(root, "nowhere"), later])).code, 2);
+    const nowhere = await meshward(["audit", "--diff", join(root, "nowhere"), later]);
+    assert.equal(nowhere.code, 2);
+    assert.match(nowhere.error, /^meshward: --diff .*nowhere cannot be read completely:\n.*there is no such file/);
+    assert.match((await meshward(["audit", "--diff", mesh, later, "-n", "shp"])).error, /there is no namespace "shp"/);
+    const sarif = join(root, "audit.sarif");
+    await meshward(["audit", "--mesh", mesh, "--output", `sarif=${sarif}`]);
+    const { error } = await meshward(["audit", "--diff", sarif, later]);
+    assert.match(error, /^meshward: --diff \S*audit\.sarif cannot be read completely:/);
+    assert.match(error, /--diff compares meshes, and reports that audit wrote with --format json/);
   });
 });

@@ -525,7 +525,7 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
     ]);
   });
 
-  test("what is not examined is undecided: TLS that is passed on, two Gateways, the Gateway API", async () => {
+  test("what is not examined is undecided: TLS that is passed on, two Gateways, gateways between networks", async () => {
     const passing = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: PASSTHROUGH }");
     const [code, why] = await enter(shop + edge + passing + bound(toX));
     assert.deepEqual(
@@ -537,15 +537,15 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
       String((await enter(all + second))[1]),
       /both offer host shop.example.com at the same port and proxy$/,
     );
-    const kubernetes = `---
+    const between = `---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: { name: api, namespace: edge }
-spec: { gatewayClassName: istio, listeners: [{ name: s, port: 443, protocol: HTTPS, hostname: "*.example.com" }] }
+spec: { gatewayClassName: istio-east-west, listeners: [{ name: s, port: 443, protocol: TLS, hostname: "*.example.com" }] }
 `;
     assert.match(
-      String((await enter(all + kubernetes))[1]),
-      /^undecided: Gateway edge\/api of the Gateway API offers host/,
+      String((await enter(all + between))[1]),
+      /^undecided: Gateway edge\/api of class istio-east-west offers host/,
     );
   });
 

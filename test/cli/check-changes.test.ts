@@ -264,9 +264,17 @@ describe("what was looked at", () => {
     const open = Object.values(all)
       .join("---\n")
       .replace(/, meshward.io\/protected: "true"/, "");
-    const { out } = await meshward(["check", folderWith({ "mesh.yaml": open })]);
+    const folder = folderWith({ "mesh.yaml": open });
+    const { out } = await meshward(["check", folder]);
     assert.match(out, /^profile baseline, no policies; no namespace is protected$/m);
-    assert.match(out, /^\d+ rules had nothing to check \(only for protected namespaces\): .*namespace-mtls-weakened/m);
+    const told = /^(\d+) rules had nothing to check \(only for protected namespaces\): (.*) and (\d+) more$/m.exec(out);
+    const json = JSON.parse((await meshward(["check", folder, "--format", "json"])).out) as Report;
+    const idle = json.basis.idle.filter(({ reason }) => reason === "only for protected namespaces");
+    assert.ok(idle.some(({ rule }) => rule === "namespace-mtls-weakened"));
+    const named = told?.[2]?.split(", ") ?? [];
+    assert.equal(Number(told?.[1]), idle.length);
+    assert.equal(named.length + Number(told?.[3]), idle.length);
+    assert.ok(named.length > 0 && named.every((id) => idle.some(({ rule }) => rule === id)));
   });
 
   test("--policies in which no policy is", async () => {

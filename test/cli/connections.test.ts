@@ -496,7 +496,7 @@ describe("connections that cannot be told", () => {
   test("a namespace or a Service that is not there: what was probably meant", async () => {
     await refused(
       ["--mesh", mesh, "--namespace", "paymens"],
-      /there is no namespace "paymens" in this mesh; did you mean namespace\/payments\?/,
+      /--namespace: there is no namespace "paymens" in this mesh; did you mean "payments"\?/,
     );
     await refused(
       ["--mesh", mesh, "--service", "apy.payments"],

@@ -65,12 +65,14 @@ export interface LoadOptions {
   readonly everyMs: number;
   /** A client starts a new connection for each of so many reviews. Default: it keeps its connection. */
   readonly reconnectAfter?: number;
+  /** Gets the serial numbers of the certificates that clients have been shown. */
+  readonly serials?: Set<string>;
 }
 
 /** Sends reviews from many clients while the task runs. */
 export async function underLoad(options: LoadOptions, task: () => Promise<void>): Promise<LoadResult> {
-  const { clients, everyMs } = options;
-  const result = { sent: 0, repeated: 0, latencies: [] as number[], serials: new Set<string>() };
+  const { clients, everyMs, serials = new Set<string>() } = options;
+  const result = { sent: 0, repeated: 0, latencies: [] as number[], serials };
   const failed: Failure[] = [];
   const over = new AbortController();
   const client = async (which: number) => {
@@ -240,9 +242,9 @@ export async function follow(
   while (!stop.aborted) {
     const ready = await Promise.all(
       replicas().map(async ({ port, opsPort }) => {
-        const answer = await fetch(`http://127.0.0.1:${opsPort}/readyz`, { signal: AbortSignal.timeout(1_000) }).catch(
-          () => undefined,
-        );
+        // The kubelet forgives a probe or two that a busy replica is late with; one that has ended refuses at once.
+        const signal = AbortSignal.timeout(10_000);
+        const answer = await fetch(`http://127.0.0.1:${opsPort}/readyz`, { signal }).catch(() => undefined);
         return answer?.ok === true ? port : undefined;
       }),
     );

@@ -111,16 +111,21 @@ describe("under load", () => {
     const [old, next] = [await authority, await newAuthority(Date.now())];
     const one = await replica(old);
     let caBundle = old.cert;
+    const serials = new Set<string>();
+    /** Ends when clients have seen the new certificate. */
     const rotate = async (to: Authority) => {
+      const before = serials.size;
       await serves(one.files, to);
       one.child.kill("SIGHUP");
-      await elapsed(500);
+      while (serials.size === before) await elapsed(50);
+      await elapsed(200);
     };
-    const load = { port: one.port, caBundle: () => caBundle, clients: 20, everyMs: 20, reconnectAfter: 5 };
+    const load = { port: one.port, caBundle: () => caBundle, clients: 20, everyMs: 20, reconnectAfter: 5, serials };
     const result = await underLoad(load, async () => {
       for (let round = 0; round < Math.max(3, loadMs / 1_000); round++) await rotate(old);
       caBundle = `${old.cert}\n${next.cert}`;
-      await elapsed(300);
+      // So long that every client has begun a connection with it, also on a slow machine.
+      await elapsed(1_500);
       await rotate(next);
       await rotate(next);
       caBundle = next.cert;

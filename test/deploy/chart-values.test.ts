@@ -27,7 +27,7 @@ const ofTheInstallation: Readonly<Record<string, string>> = {
 const limits: readonly (readonly [option: string, path: string, wrong: readonly unknown[]])[] = [
   ["audit-interval", "audit.intervalSeconds", [-1, 9, 1_000_000]],
   ["audit-reports", "audit.reports", ["some", ""]],
-  ["cluster-domain", "clusterDomain", ["example.org.", "a b", "a..b"]],
+  ["cluster-domain", "clusterDomain", ["example.org.", "Example.org", "a b", "a..b"]],
   ["drain-seconds", "drainSeconds", [-1, 10_000]],
   ["max-staleness", "maxStalenessSeconds", [-1, 10_000]],
   ["object-limit", "review.objectLimitBytes", [1_572_863, 100_000_000]],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { attacks, created, objectsOf, type Request, requestOf, type Way, type World } from "../attack/ways.ts";
+import { kindOf } from "../../src/kube/kinds.ts";
 import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, type Raw, send, skip, stored, succeeds } from "./environment.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
@@ -91,14 +92,15 @@ function resourceOf({ served: { group, plural }, body: { apiVersion } }: Request
 
 /** Waits until Meshward has received every object of the world that a rule reads. */
 async function seenAll(world: World, meshward: Meshward): Promise<void> {
-  const kinds = ["AuthorizationPolicy", "PeerAuthentication", "Service"] as const;
+  const objects = Map.groupBy(objectsOf(world) as readonly Raw[], ({ apiVersion, kind }) => kindOf(apiVersion, kind));
   await until("Meshward to see the world", async () => {
     const metrics = (await meshward.ops("/metrics"))?.body ?? "";
-    for (const kind of kinds) {
-      const made = objectsOf(world).filter((raw) => raw.kind === kind).length;
-      const held = new RegExp(`^meshward_view_objects\\{kind="${kind}"\\} (\\d+)$`, "m").exec(metrics)?.[1];
-      if (Number(held) < made) throw new Error(`${kind}: ${held} of ${made}`);
-    }
+    const counts = [...metrics.matchAll(/^meshward_view_objects\{kind="(\w+)"\} (\d+)$/gm)];
+    const held = new Map(counts.map(([, kind = "", count]) => [kind, Number(count)]));
+    // Of kinds that no rule reads there are no counts.
+    const missing = [...objects].filter(([kind = "", { length }]) => (held.get(kind) ?? length) < length);
+    if (held.size === 0 || missing.length > 0)
+      throw new Error(missing.map(([kind = "", { length }]) => `${kind}: ${held.get(kind)} of ${length}`).join(", "));
     return true;
   });
 }

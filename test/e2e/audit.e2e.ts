@@ -33,7 +33,7 @@ describe("audit", { skip: skip || missing }, () => {
     if ("missing" in reports) throw new Error(reports.missing);
     plane = await startControlPlane({ binaries: binaries(), controllers: true, definitions: true });
     await succeeds(plane, ["apply", "--server-side", "-f", reports["wgpolicyk8s.io"]]);
-    await succeeds(plane, ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    await succeeds(plane, ["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
     await apply(namespace(at), virtualService(at, "unbalanced", [60, 60]));
     one = await startMeshward({ plane, name: "one", policies, args: serveArgs });
     await one.ready();
@@ -75,6 +75,10 @@ describe("audit", { skip: skip || missing }, () => {
       .join("\n");
   };
 
+  /** How many audits of changes have ended. */
+  const audited = async (meshward: Meshward): Promise<number> =>
+    Number((await metric(meshward, 'meshward_audit_duration_seconds_count{trigger="change"}')).split(" ").at(-1));
+
   let firstSeen = 0;
   const inRfc3339 = (seconds: number) => new Date(seconds * 1_000).toISOString().replace(".000Z", "Z");
   /** Since when the page of a replica says that there is a finding. */
@@ -113,8 +117,9 @@ describe("audit", { skip: skip || missing }, () => {
     const report = await shows("policyreports.wgpolicyk8s.io", "unbalanced");
     assert.equal((await eventsAbout("late")).length, 1);
     const before = report["metadata"].resourceVersion;
+    const audits = await audited(one);
     await apply({ ...namespace("unrelated") });
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await until("another audit", async () => ((await audited(one)) > audits ? true : undefined));
     const { metadata = {} } = (await stored(plane, "policyreports.wgpolicyk8s.io", "meshward", at)) ?? {};
     assert.equal(metadata.resourceVersion, before, "it is not written while it stays the same");
   });
@@ -160,7 +165,7 @@ describe("audit", { skip: skip || missing }, () => {
   test("OpenReports are preferred once they exist, and PolicyReports go; a restart keeps the first time", async () => {
     if ("missing" in reports) throw new Error(reports.missing);
     await succeeds(plane, ["apply", "--server-side", "-f", reports["openreports.io"]]);
-    await succeeds(plane, ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    await succeeds(plane, ["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
     await other.stop();
     await other.restart();
     const report = await shows("reports.openreports.io", "unbalanced");
@@ -185,8 +190,11 @@ describe("audit", { skip: skip || missing }, () => {
     const owned = await stored(plane, "reports.openreports.io", "meshward", at);
     assert.equal(owned?.["metadata"].ownerReferences[0].kind, "ValidatingWebhookConfiguration");
     await succeeds(plane, ["delete", "validatingwebhookconfiguration", "meshward"]);
-    await until("the reports to be collected", async () =>
-      (await stored(plane, "reports.openreports.io", "meshward", at)) === undefined ? true : undefined,
+    // The garbage collector looks for new kinds every 30 seconds.
+    await until(
+      "the reports to be collected",
+      async () => ((await stored(plane, "reports.openreports.io", "meshward", at)) === undefined ? true : undefined),
+      { timeoutMs: 120_000 },
     );
   });
 });

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
 import { rules } from "../../src/rules/index.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { meshward as inThisProcess } from "../cli/terminal.ts";
 import { binaries, namespace, policies, skip, stored, succeeds, virtualService } from "./environment.ts";
 import { type Meshward, startMeshward } from "./meshward.ts";
 import { until } from "./program.ts";
@@ -89,8 +90,18 @@ describe("certificates", { skip }, () => {
     const states = await Promise.all(replicas.map((one) => one.ops("/metrics")));
     return replicas.filter((_, index) => /^meshward_leader 1$/m.test(states[index]?.body ?? ""));
   };
+  /** A phase lasts for seconds, so it is asked for in this process: a process of its own may need as long to start. */
   const phaseIs = (phase: string) =>
-    until(`the phase ${phase}`, async () => ((await shown()).phase === phase ? true : undefined), { everyMs: 300 });
+    until(
+      `the phase ${phase}`,
+      async () => {
+        const args = ["certs", "show", "--output", "json", "--kubeconfig", plane.kubeconfig("admin")];
+        const { out, error } = await inThisProcess(args);
+        if (JSON.parse(out || "{}").phase === phase) return true;
+        throw new Error(`${out}${error}`);
+      },
+      { everyMs: 300 },
+    );
 
   /** A handshake with every replica that gets connections, verified with caBundle of the moment. */
   async function handshakes(failures: string[]): Promise<number> {
@@ -222,19 +233,32 @@ describe("certificates", { skip }, () => {
     });
 
   test("caBundle is emptied by somebody: written again within a second", async (t) => {
-    const start = performance.now();
     const path = "/webhooks/0/clientConfig/caBundle";
     await succeeds(plane, [
       ...["patch", "validatingwebhookconfiguration", "meshward", "--type=json"],
       `-p=[{"op":"remove","path":"${path}"}]`,
     ]);
+    const start = performance.now();
     await until("caBundle", async () => ((await bundles()).every((one) => one !== "") ? true : undefined), {
       everyMs: 20,
     });
     const tookMs = performance.now() - start;
-    t.diagnostic(`written again after ${Math.round(tookMs)} ms, kubectl included`);
+    t.diagnostic(`written again at most ${Math.round(tookMs)} ms after kubectl had ended`);
     assert.ok(tookMs < 3_000, `${tookMs} ms`);
     await later(1_000); // The API server notices a moment later.
+    await until("the API server to trust it again", async () => {
+      const { code, stderr } = await plane.kubectl([
+        "annotate",
+        "virtualservice",
+        "loop",
+        "seen=again",
+        "-n",
+        here,
+        "--overwrite",
+      ]);
+      if (code !== 0) throw new Error(stderr);
+      return true;
+    });
     await underLoad(t, () => later(2_000));
   });
 

@@ -8,6 +8,7 @@ import { generate } from "selfsigned";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, isDenied, send, skip, virtualService } from "./environment.ts";
 import { type Meshward, register, startMeshward } from "./meshward.ts";
+import { until } from "./program.ts";
 
 // The API server shows the certificate of its AdmissionConfiguration, as docs/client-authentication.md has it.
 
@@ -78,7 +79,10 @@ describe("an API server with a client certificate", { skip }, () => {
         asked.on("error", reject).end("{}");
       }),
     );
-    const refused = meshward.log().filter(({ msg }) => String(msg).startsWith("client refused"));
+    const refused = await until("the log to say so", () => {
+      const lines = meshward.log().filter(({ msg }) => String(msg).startsWith("client refused"));
+      return lines.length > 0 ? lines : undefined;
+    });
     assert.deepEqual(
       refused.map(({ reason }) => reason),
       ["no certificate"],

@@ -70,7 +70,7 @@ export interface ControlPlaneOptions {
   readonly binaries: Binaries;
   /** Further options of kube-apiserver. */
   readonly apiServer?: readonly string[];
-  /** Namespaces that end, garbage that is collected. */
+  /** Namespaces that end, garbage that is collected, expressions of ValidatingAdmissionPolicies that are type-checked. */
   readonly controllers?: boolean;
   /** Deployments, Jobs and EndpointSlices as well, and Services whose addresses are on loopback: see node.ts. */
   readonly workloads?: boolean;
@@ -129,7 +129,8 @@ class Plane implements ControlPlane {
   }
 
   kubectl(args: readonly string[], options: KubectlOptions = {}): Promise<Output> {
-    const { as = "admin", input, env = {}, timeoutMs = 60_000, cwd } = options;
+    // Longer than any --timeout that a test gives to kubectl, whose own message says what it has waited for.
+    const { as = "admin", input, env = {}, timeoutMs = 180_000, cwd } = options;
     return run(this.#options.binaries.kubectl, args, {
       ...(input === undefined ? {} : { input }),
       ...(cwd === undefined ? {} : { cwd }),
@@ -168,14 +169,14 @@ class Plane implements ControlPlane {
         ...(method === "PATCH" ? { "content-type": "application/merge-patch+json" } : {}),
         ...(method === "POST" ? { "content-type": "application/json" } : {}),
       };
-      const sent = request(new URL(path, this.url), { method, ca, headers, timeout: 5_000 }, (response) => {
+      const sent = request(new URL(path, this.url), { method, ca, headers, timeout: 30_000 }, (response) => {
         let text = "";
         response.setEncoding("utf8");
         response.on("data", (chunk) => (text += String(chunk)));
         response.once("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
         response.once("error", reject);
       });
-      sent.once("timeout", () => sent.destroy(new Error("no answer within 5 s")));
+      sent.once("timeout", () => sent.destroy(new Error("no answer within 30 s")));
       sent.once("error", reject);
       sent.end(body);
     });
@@ -282,7 +283,8 @@ class Plane implements ControlPlane {
 
   async #startControllers(): Promise<void> {
     const workloads = ["deployment", "replicaset", "job", "endpointslice", "disruption"];
-    const names = ["namespace", "garbage-collector", "serviceaccount", ...(this.#options.workloads ? workloads : [])];
+    const always = ["namespace", "garbage-collector", "serviceaccount", "validatingadmissionpolicy-status"];
+    const names = [...always, ...(this.#options.workloads ? workloads : [])];
     const controllers = names.map((name) => `${name}-controller`);
     const port = this.#port("controllers");
     this.#controllers = this.#start("kube-controller-manager", this.#options.binaries["kube-controller-manager"], [

@@ -121,7 +121,7 @@ describe("what is deleted", { skip }, () => {
       subsets(here, "shop", "v1", "v2"),
       canary(here, "shop", { v1: 90, v2: 10 }),
     );
-    const output = await send(plane, ["delete", "namespace", here, "--timeout=60s"], { as: "tenant" });
+    const output = await send(plane, ["delete", "namespace", here, "--timeout=120s"], { as: "tenant" });
     assert.equal(output.code, 0, output.stderr);
     assert.equal(await stored(plane, "namespace", here), undefined);
   });

@@ -129,18 +129,17 @@ describe("doctor", { skip }, () => {
       const command = /^ {2}kubectl (delete .*)$/m.exec(out)?.[1] ?? "";
       await succeeds(all.plane, command.split(" "));
       const route = [{ destination: { host: "a.example.com" } }];
-      await succeeds(
-        all.plane,
-        ["apply", "-f", "-"],
-        [
-          {
-            apiVersion: "networking.istio.io/v1",
-            kind: "VirtualService",
-            metadata: { name: "unlocked", namespace: "default" },
-            spec: { hosts: ["a.example.com"], http: [{ route }] },
-          },
-        ],
-      );
+      const unlocked = {
+        apiVersion: "networking.istio.io/v1",
+        kind: "VirtualService",
+        metadata: { name: "unlocked", namespace: "default" },
+        spec: { hosts: ["a.example.com"], http: [{ route }] },
+      };
+      await until("the API server to ask no more", async () => {
+        const { code: applied, stderr } = await send(all.plane, ["apply", "-f", "-"], { objects: [unlocked] });
+        if (applied !== 0) throw new Error(stderr);
+        return true;
+      });
     } finally {
       await all.meshward.restart();
       await restored();

@@ -126,7 +126,7 @@ describe("namespaces join the mesh", { skip }, () => {
 
   test("replaced by force: enrolled anew", async () => {
     await succeeds(plane, ["create", "namespace", "forced"]);
-    const args = ["replace", "--force", "--timeout=30s", "-f", "-"];
+    const args = ["replace", "--force", "--timeout=120s", "-f", "-"];
     isWarned(await send(plane, args, { objects: [namespace("forced")], as: "tenant" }), joins("forced"));
     await isMember("forced");
   });

@@ -79,7 +79,7 @@ describe("Meshward down, with the default registration", { skip }, () => {
     await passes(inGuarded("patch", "virtualservice", "blocked", "--type=merge", "--patch", patch));
   });
   test("a protected namespace can be deleted with what it holds", async () => {
-    await passes(send(["delete", "namespace", ended, "--timeout=60s"], "tenant"));
+    await passes(send(["delete", "namespace", ended, "--timeout=120s"], "tenant"));
   });
   test("istiod and Kubernetes' controllers can write", async () => {
     for (const as of ["istiod", "namespaceController"] as const)

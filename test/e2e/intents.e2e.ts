@@ -23,7 +23,7 @@ import { until } from "./program.ts";
 
 const definition = readFileSync(new URL("../../deploy/crds/meshwardintents.yaml", import.meta.url), "utf8");
 const [ofPayments, ofLedger, ofPlatform] = intents as readonly [Raw, Raw, Raw];
-const delay = { timeoutMs: 20_000, everyMs: 250 };
+const delay = { everyMs: 250 };
 
 describe("intents of the cluster", { skip }, () => {
   let plane: ControlPlane;

@@ -33,6 +33,8 @@ export interface Meshward {
   readonly authority: string;
   /** Lines of its log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
+  /** How often it was asked about the objects by which `register` sees that the API server knows its address. */
+  asked(): number;
   /** One page of the port for probes and metrics; undefined while nothing listens. */
   ops(path: string): Promise<{ readonly status: number; readonly body: string } | undefined>;
   ready(timeoutMs?: number): Promise<void>;
@@ -81,6 +83,10 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
     port,
     authority: readFileSync(join(folder, "ca.crt"), "utf8"),
     log: () => jsonLines(program.output()),
+    asked() {
+      const about = jsonLines(program.output()).filter(({ name }) => name === canaryName);
+      return Math.min(...["/validate", "/mutate"].map((path) => about.filter((line) => line["path"] === path).length));
+    },
     ops,
     ready,
     stop: () => program.stop(),
@@ -131,21 +137,24 @@ export async function permit(plane: ControlPlane, { ownsCertificates = false } =
   await apply(plane, [...namespaces, ...granted]);
 }
 
-/** Registers its webhooks, and waits until the API server asks them. */
+/** Registers its webhooks, and waits until the API server asks them: at this address, and not at one from before. */
 export async function register(
   plane: ControlPlane,
-  { url, authority }: Pick<Meshward, "url" | "authority">,
+  { url, authority, asked }: Pick<Meshward, "url" | "authority" | "asked">,
   failurePolicy: FailurePolicy = "Fail",
 ): Promise<void> {
   await apply(plane, webhookConfigurations(rules, { url, caBundle: authority, failurePolicy }));
-  await until("the webhooks to be asked", async () => ((await isAsked(plane)) ? true : undefined));
+  const before = asked();
+  await until("the webhooks to be asked", async () => ((await isDenied(plane)) && asked() > before ? true : undefined));
 }
 
 /** The way out when Meshward stands in the way, as the README has it. */
 export const wayOut = ["delete", "validatingwebhookconfiguration,mutatingwebhookconfiguration", "meshward"] as const;
 
-/** A request that Meshward denies whatever the cluster holds, and that is never stored. */
-async function isAsked(plane: ControlPlane): Promise<boolean> {
+const canaryName = "meshward-is-asked";
+
+/** Whether Meshward denies what it denies whatever the cluster holds. It is asked to change a Namespace, too; nothing is stored. */
+async function isDenied(plane: ControlPlane): Promise<boolean> {
   const route = [
     { destination: { host: "a" }, weight: 1 },
     { destination: { host: "b" }, weight: 1 },
@@ -153,10 +162,12 @@ async function isAsked(plane: ControlPlane): Promise<boolean> {
   const canary = {
     apiVersion: "networking.istio.io/v1",
     kind: "VirtualService",
-    metadata: { name: "meshward-is-asked", namespace: "default" },
+    metadata: { name: canaryName, namespace: "default" },
     spec: { hosts: ["a"], http: [{ route }] },
   };
-  const { stderr } = await plane.kubectl(["create", "--dry-run=server", "-f", "-"], { input: JSON.stringify(canary) });
+  const items = [{ apiVersion: "v1", kind: "Namespace", metadata: { name: canaryName } }, canary];
+  const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
+  const { stderr } = await plane.kubectl(["create", "--dry-run=server", "-f", "-"], { input });
   return stderr.includes("virtual-service-weights-not-100");
 }
 

@@ -184,6 +184,7 @@ class RunningPod {
   #child: ReturnType<typeof spawn> | undefined;
   #exit: number | undefined;
   #isReady = false;
+  #failures = 0;
   #isStopping = false;
   #reported = "";
 
@@ -310,15 +311,17 @@ class RunningPod {
     };
   }
 
+  /** As the kubelet does it: a pod stays ready until its probe has failed as often in succession as the pod says. */
   async #probe(): Promise<boolean> {
-    const probe = this.#container["readinessProbe"]?.httpGet as Raw | undefined;
-    if (probe === undefined) return true;
-    const url = `http://${this.address}:${this.portNamed(probe["port"])}${probe["path"]}`;
-    try {
-      return (await fetch(url, { signal: AbortSignal.timeout(1_000) })).status === 200;
-    } catch {
-      return false;
-    }
+    const { httpGet, timeoutSeconds = 1, failureThreshold = 3 } = (this.#container["readinessProbe"] ?? {}) as Raw;
+    if (httpGet === undefined) return true;
+    const url = `http://${this.address}:${this.portNamed(httpGet.port)}${httpGet.path}`;
+    const isOk = await fetch(url, { signal: AbortSignal.timeout(timeoutSeconds * 1_000) }).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+    this.#failures = isOk ? 0 : this.#failures + 1;
+    return isOk || (this.#isReady && this.#failures < failureThreshold);
   }
 
   async #mounts(hosts: string): Promise<readonly Mount[]> {

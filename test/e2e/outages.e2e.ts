@@ -203,7 +203,7 @@ describe("outages", { skip }, () => {
     test("namespaces are made, annotated and deleted", async () => {
       await passes(apply(namespace("outages-made")));
       await passes(send(["annotate", "namespace", "outages-made", "note=seen"]));
-      await passes(send(["delete", "namespace", "outages-made", "outages-ended", "--timeout=60s"]));
+      await passes(send(["delete", "namespace", "outages-made", "outages-ended", "--timeout=120s"]));
     });
     test("Meshward's own namespace works, policies and labels too", async () => {
       await passes(send(["label", "namespace", "meshward-system", "team=platform"]));

@@ -104,10 +104,17 @@ describe("policies of the cluster", { skip }, () => {
     });
     assert.equal(code, 0);
     // What the schema can say, the API server says.
-    const { stderr } = await apply([policy("bad", { protectedNamespace: { names: ["a"] } })]);
-    assert.match(stderr, /unknown field "spec\.protectedNamespace"/);
-    const { stderr: mode } = await apply([policy("bad", { rules: [{ id: weights, mode: "dney" }] })]);
-    assert.match(mode, /spec\.rules\[0\]\.mode: Unsupported value: "dney"/);
+    // A moment after a definition is established, its schema is published.
+    for (const [spec, said] of [
+      [{ protectedNamespace: { names: ["a"] } }, /unknown field "spec\.protectedNamespace"/],
+      [{ rules: [{ id: weights, mode: "dney" }] }, /spec\.rules\[0\]\.mode: Unsupported value: "dney"/],
+    ] as const)
+      await until(said.source, async () => {
+        const args = ["apply", "--dry-run=server", "-f", "-"];
+        const { stderr } = await send(plane, args, { objects: [policy("bad", spec)] });
+        if (!said.test(stderr)) throw new Error(stderr);
+        return true;
+      });
   });
 
   test("documents that are there before Meshward take effect, and an invalid one is reported", async () => {
@@ -213,7 +220,7 @@ describe("policies of the cluster", { skip }, () => {
 
   test("an exception stops counting at its end, in the webhook and in an audit alike, and its status says so", async () => {
     assert.deepEqual(await audited(), [0, 1]);
-    const seconds = 8;
+    const seconds = 15;
     const end = Date.now() + seconds * 1_000;
     await succeeds(plane, ["apply", "-f", "-"], [exception("good", { expiresAt: inSeconds(seconds) })], {
       as: "security",
@@ -303,7 +310,11 @@ describe("policies of the cluster", { skip }, () => {
       /spec\.customRules\[0\]\.expression: .*timeoutt.*did you mean "timeout".*line 1, column \d+/,
     );
     await succeeds(plane, wayOut);
-    await succeeds(plane, ["apply", "-f", "-"], [own("deny", wrongField)]);
+    await until("the API server to ask no more", async () => {
+      const { code, stderr } = await apply([own("deny", wrongField)]);
+      if (code !== 0) throw new Error(stderr);
+      return true;
+    });
     await register(plane, meshward);
     const broken = await untilCondition(["mwp", "ours"], "Broken", { status: "True", reason: "Invalid" });
     assert.match(broken["message"], /timeoutt/);

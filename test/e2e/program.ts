@@ -73,7 +73,7 @@ export function startProgram({ name, path, args, logPath, env = {} }: ProgramOpt
 export async function until<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
-  { timeoutMs = 30_000, everyMs = 50, programs = [] as readonly Program[] } = {},
+  { timeoutMs = 60_000, everyMs = 50, programs = [] as readonly Program[] } = {},
 ): Promise<T> {
   const end = performance.now() + timeoutMs;
   let problem = "";

@@ -13,6 +13,7 @@ export class ServiceAddress {
   readonly #sockets = new Set<Socket>();
   #ready: readonly Meshward[] = [];
   #next = 0;
+  #isLooking = false;
 
   private constructor(replicas: readonly Meshward[], delayMs: number) {
     this.#replicas = replicas;
@@ -44,6 +45,17 @@ export class ServiceAddress {
   }
 
   async #look(): Promise<void> {
+    // One after the other: an answer that comes late must not undo what a later one has said.
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    try {
+      await this.#update();
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #update(): Promise<void> {
     const states = await Promise.all(this.#replicas.map(async (one) => (await one.ops("/readyz"))?.status === 200));
     this.#ready = this.#replicas.filter((_, index) => states[index]);
   }

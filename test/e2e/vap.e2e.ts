@@ -55,6 +55,7 @@ const own = {
     rules: [
       { id: "namespace-dataplane-conflict", mode: "deny" },
       { id: "http-route-weights-not-100", mode: "deny" },
+      { id: "virtual-service-mirror-to-production", mode: "deny" },
     ],
     customRules: [
       {
@@ -98,7 +99,7 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
 
   before(async () => {
     assert.deepEqual(errors, []);
-    plane = await startControlPlane({ binaries: binaries(), definitions: true });
+    plane = await startControlPlane({ binaries: binaries(), controllers: true, definitions: true });
     const file = join(plane.folder, "own.json");
     writeFileSync(file, JSON.stringify(own));
     const { code, out, error } = await meshward(["export", "vap", "--policies", file]);
@@ -183,6 +184,14 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
       ],
     },
   });
+  /** To the service `copies` of namespaces. */
+  const mirroring = (...namespaces: readonly string[]): Raw => {
+    const object = weights(90, 10);
+    object["spec"].http[0].mirrors = namespaces.map((name) => ({
+      destination: { host: `copies.${name}.svc.cluster.local` },
+    }));
+    return object;
+  };
   const permissive = (mode = "PERMISSIVE"): Raw => ({
     apiVersion: "security.istio.io/v1",
     kind: "PeerAuthentication",
@@ -200,8 +209,13 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
   });
 
   test("the API server finds no wrong type in any of them, and none costs too much", async () => {
-    const { stdout } = await plane.kubectl(["get", "validatingadmissionpolicies", "-o", "json"]);
-    const { items } = JSON.parse(stdout) as { items: Raw[] };
+    const items = await until("a controller to check the types", async () => {
+      const { stdout } = await plane.kubectl(["get", "validatingadmissionpolicies", "-o", "json"]);
+      const { items: found } = JSON.parse(stdout) as { items: Raw[] };
+      const unchecked = found.filter(({ metadata: own, status }) => status?.observedGeneration !== own.generation);
+      if (unchecked.length > 0) throw new Error(unchecked.map(({ metadata: own }) => own.name).join(", "));
+      return found;
+    });
     assert.ok(items.length >= withForm.length);
     const warnings = items.flatMap(({ metadata: { name }, status }) =>
       ((status?.typeChecking?.expressionWarnings ?? []) as Raw[]).map(({ warning }) => `${name}: ${warning}`),
@@ -237,6 +251,9 @@ describe("ValidatingAdmissionPolicies without Meshward", { skip }, () => {
     ["a timeout that stays too long", weights(90, 10, "1h"), weights(80, 20, "1h")],
     ["from STRICT to PERMISSIVE", permissive("STRICT"), permissive()],
     ["from PERMISSIVE to DISABLE", permissive(), permissive("DISABLE")],
+    ["a second mirror", mirroring("bank"), mirroring("bank", "ledger")],
+    ["one of two mirrors less", mirroring("bank", "ledger"), mirroring("ledger")],
+    ["another mirror instead", mirroring("bank"), mirroring("ledger")],
     ["an image without a version", deployment("a:1"), deployment("a:latest")],
   ] as const)
     test(`a change: ${title}`, async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifests } from "../../src/sources/manifests/manifests.ts";
 import type { Environment, Raw } from "./environment.ts";
-import { namespace, seen, succeeds } from "./environment.ts";
+import { namespace, seen, send, succeeds } from "./environment.ts";
 import { until } from "./program.ts";
 import { deployment, service } from "./workloads.ts";
 
@@ -53,8 +53,13 @@ export async function startOver(environment: Environment): Promise<void> {
   await succeeds(plane, ["annotate", "--overwrite", "namespace", "billing", "storefront", reason]);
   const security = { as: "security" } as const;
   await seen(environment);
+  // Changes of annotations are not reviewed, so that the watch has to show them first.
   for (const where of ["billing", "storefront", "default"])
-    await succeeds(plane, ["--namespace", where, "delete", mesh, "--all"], undefined, security);
+    await until(`what is in ${where} to be deleted`, async () => {
+      const { code, stderr } = await send(plane, ["--namespace", where, "delete", mesh, "--all"], security);
+      if (code !== 0) throw new Error(stderr);
+      return true;
+    });
   await seen(environment);
   await succeeds(plane, ["--namespace", "istio-system", "delete", mesh, "--all"], undefined, security);
   await seen(environment);
@@ -63,7 +68,7 @@ export async function startOver(environment: Environment): Promise<void> {
 /** The cluster before there was anything. */
 export async function startFromNothing(environment: Environment): Promise<void> {
   const { plane } = environment;
-  await succeeds(plane, ["delete", "namespace", "billing", "storefront", "--ignore-not-found", "--timeout=60s"]);
+  await succeeds(plane, ["delete", "namespace", "billing", "storefront", "--ignore-not-found", "--timeout=120s"]);
   await seen(environment);
 }
 

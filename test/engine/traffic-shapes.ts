@@ -252,4 +252,83 @@ export const trafficShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a VirtualService with n matches for a port that its Service does not have",
+    world: (n) => ({
+      objects: [protectedNamespace, service("a")],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: [{ uri: { exact: `/${i}` }, port: 1000 + i }], route: [to("a")] })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with settings for n ports that its Service does not have, and failover without detection",
+    world: (n) => ({
+      objects: [protectedNamespace, service("a")],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          trafficPolicy: {
+            portLevelSettings: list(n, (i) => ({
+              port: { number: 1000 + i },
+              loadBalancer: { localityLbSetting: {} },
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "n DestinationRules for one host, with failover without detection",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        service("a"),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${i}`, {
+            host: "a",
+            trafficPolicy: { loadBalancer: { localityLbSetting: {} } },
+          }),
+        ),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          trafficPolicy: { loadBalancer: { localityLbSetting: {} } },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a ServiceEntry with n hosts and no endpoint, exported to n namespaces that do not exist",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: istio("ServiceEntry", "e", {
+          hosts: list(n, (i) => `a-${i}.example.com`),
+          exportTo: list(n, (i) => `nowhere-${i}`),
+          ports: [{ number: 443, name: "tls", protocol: "TLS" }],
+          resolution: "STATIC",
+        }),
+      },
+    }),
+  },
+  {
+    title: "n ServiceEntries without endpoints for one host, in n namespaces",
+    world: (n) => {
+      const entry = (where: string) =>
+        inNamespace("ServiceEntry", where, {
+          hosts: ["a.example.com"],
+          ports: [{ number: 443, name: "tls", protocol: "TLS" }],
+          resolution: "STATIC",
+        });
+      return {
+        objects: [protectedNamespace, ...list(n, (i) => entry(`team-${i}`))],
+        change: { object: entry("other") },
+      };
+    },
+  },
 ];

@@ -6,14 +6,14 @@ import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import type { ExplanationLine } from "../../src/report/explanation.ts";
 import { rules } from "../../src/rules/index.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
 const { policies } = loadPolicies([], rules);
 
 /** The lines with a key of an explanation of a host, for clients of a namespace; a `-` is in front of what has no effect. */
 function explained(host: string, from: string, objects: readonly AnyObject[], ...keys: string[]): readonly string[] {
-  const mesh = new MeshStore(defaultMeshSettings);
+  const mesh = new MeshStore(meshSettingsOf(objects));
   for (const object of objects) mesh.set(object);
   const input = { mesh, policies, selection: selectionOf(policies), rules };
   const flat = (lines: readonly ExplanationLine[]): readonly ExplanationLine[] =>
@@ -155,6 +155,66 @@ test("limits and outlier detection are those of the merged rule, and of a subset
       "a pod is ejected after 5 errors 5xx in a row; at most 10% of the pods at a time",
     ],
   );
+});
+
+test("a subset inherits each block of the host, and nothing at a port with settings of its own", () => {
+  const rule = readObject("DestinationRule", {
+    metadata: { name: "cart", namespace: "shop" },
+    spec: {
+      host: "cart",
+      trafficPolicy: {
+        connectionPool: { tcp: { maxConnections: 100 } },
+        portLevelSettings: [{ port: { number: 80 }, connectionPool: { tcp: { maxConnections: 80 } } }],
+      },
+      subsets: [
+        {
+          name: "v1",
+          trafficPolicy: {
+            connectionPool: { tcp: { maxConnections: 10 } },
+            portLevelSettings: [{ port: { number: 81 }, outlierDetection: {} }],
+          },
+        },
+        { name: "v2", trafficPolicy: { tls: { mode: "DISABLE" } } },
+      ],
+    },
+  });
+  const keys = ["limits", "outlier", "port", "subset", "subset.port"].map((key) => `destinationRule.${key}`);
+  const limits = (count: number) =>
+    `at most ${count} connections for each client proxy; requests beyond that wait or get 503`;
+  assert.deepEqual(explained(host, "shop", [service("cart"), rule], ...keys), [
+    limits(100),
+    "port 80: its settings replace all settings above; tls not set",
+    limits(80),
+    "subset v1 (no labels): no workload has these labels",
+    limits(10),
+    "port 81: its settings replace all settings above",
+    "a pod is ejected after 5 errors 5xx in a row; at most 10% of the pods at a time",
+    "port 80: what the subset does not set is that of the port above",
+    limits(10),
+    "subset v2 (no labels): no workload has these labels; tls DISABLE",
+  ]);
+});
+
+test("the mesh config can have other retries for routes that set none", () => {
+  const config = (text: string) =>
+    readObject("MeshConfig", { metadata: { name: "istio", namespace: "istio-system" }, data: { mesh: text } });
+  const routes = virtualService("cart", "2026-01-01T00:00:00Z", { hosts: ["cart"], http: [{ route: to("cart") }] });
+  const table: [mesh: string, said: string][] = [
+    ["defaultHttpRetryPolicy: {attempts: 0}", "no retries by the mesh config"],
+    ["defaultHttpRetryPolicy: {retryOn: 5xx}", "no retries by the mesh config"],
+    [
+      "defaultHttpRetryPolicy: {attempts: 1, retryOn: '5xx,reset', perTryTimeout: 2s}",
+      "1 retry on 5xx, reset, each up to 2 s by the mesh config",
+    ],
+    [
+      "rootNamespace: istio-system",
+      "2 retries on connect-failure, refused-stream, unavailable, cancelled, retriable-status-codes",
+    ],
+  ];
+  for (const [mesh, said] of table)
+    assert.deepEqual(explained(host, "shop", [service("cart"), routes, config(mesh)], "virtualService.defaults"), [
+      `Where a route sets none, there is no timeout, and ${said}`,
+    ]);
 });
 
 test("the routes of a delegate are shown under the route that delegates to it", () => {

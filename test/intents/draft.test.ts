@@ -97,6 +97,6 @@ describe("meshward intent", () => {
   test("suggests a namespace", async () => {
     const { code, error } = await printed("intent", "--from-mesh", "payment", "--mesh", join(root, "policies/tour"));
     assert.equal(code, 2);
-    assert.match(error, /--from-mesh: the mesh has no namespace "payment"; did you mean "payments"\?/);
+    assert.match(error, /--from-mesh: there is no namespace "payment" in this mesh; did you mean "payments"\?/);
   });
 });

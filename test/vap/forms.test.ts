@@ -11,7 +11,6 @@ import { selectionOf } from "../../src/engine/setting.ts";
 import { readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
-import { renamed } from "../../src/vap/cel-text.ts";
 import { formOf } from "../../src/vap/forms.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
@@ -35,17 +34,18 @@ function programOf(expression: string): (values: Values) => CelValue {
 function partsOf(rule: Rule) {
   const form = formOf(rule, undefined);
   if (typeof form === "string") throw new Error(form);
-  const isNew = `now.exists(problem, now.filter(p, p == problem).size() > was.filter(p, p == problem).size() && !(${form.isRollback}))`;
+  const isNew = programOf(
+    `now.exists(problem, now.filter(p, p == problem).size() > was.filter(p, p == problem).size() && !(${form.isRollback}))`,
+  );
   return {
     now: programOf(form.now),
     before: form.before === undefined ? undefined : programOf(form.before),
-    isNew: programOf(isNew),
-    // Nothing was there that a creation could take back.
-    isNewInCreation: programOf(renamed(isNew, { oldObject: "object" })),
+    isNew,
   };
 }
 
-const settings = { rootNamespace: "istio-system", revisions: defaultMeshSettings.revisions };
+const { revisions, domain } = defaultMeshSettings;
+const settings = { rootNamespace: "istio-system", revisions, domain };
 
 /** Whether the rule in CEL finds a problem that the change introduces, beside those of rollbacks. */
 function isDeniedInCel(rule: Rule, parts: ReturnType<typeof partsOf>, old: Raw | undefined, object: Raw): boolean {
@@ -54,12 +54,11 @@ function isDeniedInCel(rule: Rule, parts: ReturnType<typeof partsOf>, old: Raw |
   const given = {
     object: celValueOf(object),
     variables: celValueOf({ settings, params }),
-    ...(old === undefined ? {} : { oldObject: celValueOf(old) }),
+    oldObject: celValueOf(old ?? null),
   };
   const now = parts.now(given);
   const was = old === undefined || parts.before === undefined ? celValueOf([]) : parts.before(given);
-  const isNew = old === undefined ? parts.isNewInCreation : parts.isNew;
-  return isNew({ ...given, now, was }) === true;
+  return parts.isNew({ ...given, now, was }) === true;
 }
 
 function isDeniedInTypeScript(rule: Rule, old: Raw | undefined, object: Raw): boolean {
@@ -145,6 +144,19 @@ const fault = (fields: Record<string, fc.Arbitrary<unknown>>) =>
     { requiredKeys: [] },
   );
 
+const mirrored = fc.record({
+  host: fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom("copies", "copies.bank.svc.cluster.local", "a.bank.svc.cluster.local") },
+    fc.constantFrom(
+      ...["", "*", "bank", "bank.shop", "copies.bank", "a.bank.svc.clusterset.local", "a.b.bank.svc.cluster.local"],
+      ...[".bank.svc.cluster.local", "a..svc.cluster.local", "svc.cluster.local", "*.bank.svc.cluster.local"],
+      ...["a.shop.svc.cluster.local", "example.com", "::1"],
+    ),
+  ),
+});
+const nothing = Array.from({ length: 6 }, () => undefined);
+const percentage = fc.record({ value: optional(fc.constantFrom(0, 0.5, 100)) });
+
 const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   "http-route-weights-not-100": aKubernetesRoute(["RequestRedirect"]),
   "http-route-without-backend": aKubernetesRoute(["RequestRedirect", "ExtensionRef"]),
@@ -218,6 +230,82 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
                   { requiredKeys: [] },
                 ),
               ),
+            }),
+            { maxLength: 2 },
+          ),
+        ),
+      }),
+    ),
+  }),
+  "virtual-service-mirror-to-production": fc.record({
+    apiVersion: fc.constant("networking.istio.io/v1"),
+    kind: fc.constant("VirtualService"),
+    metadata: fc.constant({ name: "a", namespace: "shop" }),
+    spec: optional(
+      fc.record({
+        http: optional(
+          fc.array(
+            fc.record({
+              name: optional(fc.constant("x")),
+              match: optional(fc.constantFrom([{ port: 1 }], [])),
+              redirect: fc.constantFrom(...nothing, { uri: "/" }),
+              directResponse: fc.constantFrom(...nothing, { status: 404 }),
+              route: optional(fc.array(fc.record({ destination: mirrored }), { maxLength: 1 })),
+              mirror: optional(mirrored),
+              mirrorPercent: fc.constantFrom(...nothing, 0, 10),
+              mirrorPercentage: fc.option(percentage, { nil: undefined, freq: 2 }),
+              mirrors: optional(
+                fc.array(fc.record({ destination: mirrored, percentage: optional(percentage) }), { maxLength: 3 }),
+              ),
+            }),
+            { maxLength: 3 },
+          ),
+        ),
+      }),
+    ),
+  }),
+  "service-entry-captures-traffic": fc.record({
+    apiVersion: fc.constant("networking.istio.io/v1"),
+    kind: fc.constant("ServiceEntry"),
+    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+    spec: optional(
+      fc.record({
+        hosts: optional(
+          fc.array(
+            fc.constantFrom(
+              ...["*.com", "*.example.com", "*", "*.local", "*l", "*.cluster.local", "*.svc.cluster.local"],
+              ...[
+                "*.bank.svc.cluster.local",
+                "db.bank.svc.cluster.local",
+                "*x.svc.cluster.local",
+                "*-svc.cluster.local",
+              ],
+            ),
+            { maxLength: 2 },
+          ),
+        ),
+        addresses: optional(
+          fc.array(
+            fc.constantFrom(
+              "10.0.0.0/8",
+              "10.0.0.0/9",
+              "10.0.0.1",
+              "::/16",
+              "::/17",
+              "::/008",
+              "/4",
+              "0.0.0.0/0/24",
+              "a/b",
+            ),
+            { maxLength: 2 },
+          ),
+        ),
+        resolution: fc.constantFrom("STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS", "NONE", "", undefined),
+        ports: optional(
+          fc.array(
+            fc.record({
+              number: optional(fc.constantFrom(80, 443)),
+              protocol: optional(fc.constantFrom("TCP", "tcp", "Mongo", "redis", "MySQL", "", "HTTP", "TLS", "TCPS")),
             }),
             { maxLength: 2 },
           ),

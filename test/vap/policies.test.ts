@@ -73,6 +73,7 @@ const exportOf = ({ policies, all }: ReturnType<typeof loaded>) =>
   admissionPolicies({
     ...{ rules: all, policies, rootNamespace: "istio-system", now },
     revisions: defaultMeshSettings.revisions,
+    domain: defaultMeshSettings.domain,
   });
 
 interface Sent {

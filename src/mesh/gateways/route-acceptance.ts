@@ -12,7 +12,10 @@ type Listener = KubernetesGateway["spec"]["listeners"][number];
 export type Acceptance = "accepted" | "host" | "kind" | "namespace" | "unknown namespace";
 
 /** The listeners that a parent reference of a route is for. */
-export const listenersOf = (gateway: KubernetesGateway, { sectionName, port }: ParentRef): readonly Listener[] =>
+export const listenersOf = (
+  gateway: Pick<KubernetesGateway, "spec">,
+  { sectionName, port }: ParentRef,
+): readonly Listener[] =>
   gateway.spec.listeners.filter(
     (listener) =>
       (!sectionName || listener.name === sectionName) && (port === undefined || port === 0 || listener.port === port),
@@ -22,7 +25,7 @@ export const listenersOf = (gateway: KubernetesGateway, { sectionName, port }: P
  * Hosts are compared first, then the namespace, then the kind (Istio pilot/pkg/config/kube/gateway/conversion.go
  * referenceAllowed). `namespace` is that of the route, undefined if it is not known.
  */
-function acceptanceOf(
+export function acceptanceOf(
   listener: Listener,
   gateway: KubernetesGateway,
   route: KubernetesRoute,
@@ -82,7 +85,7 @@ export const routeAcceptances = fact(
 );
 
 /** A route without hostnames, and every TCPRoute, is for all hosts of its listeners. */
-const hostnamesOf = ({ spec }: KubernetesRoute): readonly string[] =>
+export const hostnamesOf = ({ spec }: KubernetesRoute): readonly string[] =>
   spec.hostnames.length > 0 ? spec.hostnames : ["*"];
 
 /** Whether a listener has a host in common; one without a hostname has all. */

@@ -40,6 +40,20 @@ export const gatewayOfProxy = relation(
 /** Istio annotation.GatewayNameOverride. */
 const nameOverride = "gateway.istio.io/name-override";
 
+/** Istio annotation.GatewayServiceAccount. */
+const serviceAccountAnnotation = "gateway.istio.io/service-account";
+
+/**
+ * The service account of the Deployment that istiod creates for a Gateway (Istio
+ * pilot/pkg/config/kube/gateway/gateway_collection.go, gatewaycommon/gateway_utils.go GetDefaultName). The class `istio-east-west`
+ * gets no suffix.
+ */
+export function serviceAccountOf({ metadata, spec }: KubernetesGateway): string {
+  const { name, annotations } = metadata;
+  const suffix = spec.gatewayClassName === "istio-east-west" ? "" : `-${spec.gatewayClassName}`;
+  return annotations[serviceAccountAnnotation] || `${name}${suffix}`;
+}
+
 /**
  * Whether istiod could have created this workload for the Gateway: it is the one that the workload names, and would have
  * this name (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). The class

@@ -309,6 +309,10 @@ export class Destinations {
   }
 }
 
+/** Nothing is sent to a destination, whatever defines its host. */
+export const noArrival = ({ host, port, subset, share }: Named, because: string): Arrival =>
+  nowhere({ host, port, subset, share, rules: [], object: undefined, workloads: [], because: undefined }, because);
+
 const nowhere = (of: RouteDestination, because: string): Arrival => ({
   destination: { ...of, because },
   isUnknown: false,

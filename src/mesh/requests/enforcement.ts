@@ -18,6 +18,7 @@ import type { WaypointBinding } from "../waypoints/bindings.ts";
 import type { Enforcement } from "./decisions.ts";
 import { attachments, type ProxyAttachments } from "./attachments.ts";
 import type { EnforcementPoint } from "./outcome.ts";
+import type { GatewayProxy } from "./question.ts";
 
 /** What decides about requests at one place. */
 export interface Guard {
@@ -44,6 +45,9 @@ export const customPolicies = fact("customPolicies", "Namespace", readsCustomAut
 /** What `Guards` reads. */
 export const guardReads = [authorization, customPolicies, attachments] as const;
 
+/** The pods of a gateway; their workload may not be known. */
+type ProxyPod = Pick<GatewayProxy, "workload" | "labels">;
+
 /** The guards of the workloads of a namespace. Workloads with the same policies share one. */
 export class Guards {
   readonly #namespace: Namespace;
@@ -61,8 +65,9 @@ export class Guards {
 
   /** At the workload itself. `isBypassed`: the port bypasses the mesh. */
   ofWorkload(workload: Workload, protocol: Exclude<Place, "ztunnel">, isBypassed: boolean): Guard {
-    const gateway = this.#gatewayOf(workload);
-    if (gateway !== undefined || isProxy(workload)) return this.#ofGateway(workload, gateway, protocol);
+    const gateway = this.#gatewayOf(workload.pod.labels);
+    if (gateway !== undefined || isProxy(workload))
+      return this.#ofGateway({ workload, labels: workload.pod.labels }, gateway, protocol);
     const capture = captureOf(workload, this.#namespace);
     if (isBypassed || capture === "none") return unguarded;
     if (capture === "unknown") return { ...unguarded, unclear: unknownCapture(this.#namespace) };
@@ -77,15 +82,16 @@ export class Guards {
     });
   }
 
-  /** At the proxy of a gateway, whether it is known as one or only looks like one. */
-  ofProxy(workload: Workload): Guard {
-    return this.#ofGateway(workload, this.#gatewayOf(workload), "http");
+  /** At the proxy of a gateway, whether its workload is known as one, only looks like one, or is not known. */
+  ofProxy(proxy: ProxyPod, place: Exclude<Place, "ztunnel">): Guard {
+    return this.#ofGateway(proxy, this.#gatewayOf(proxy.labels), place);
   }
 
-  #ofGateway(workload: Workload, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
-    const of = (authorization: NamespaceAuthorization) =>
-      gateway === undefined ? authorization.appliedTo(workload) : authorization.appliedToGateway(gateway);
-    const { labels } = workload.pod;
+  #ofGateway({ workload, labels }: ProxyPod, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
+    const of = (authorization: NamespaceAuthorization) => {
+      if (gateway !== undefined) return authorization.appliedToGateway(gateway);
+      return workload === undefined ? authorization.appliedToLabels(labels) : authorization.appliedTo(workload);
+    };
     return this.#sharedBy(of(this.#authorization), this.#custom && of(this.#custom), {
       at: "gateway",
       place,
@@ -94,8 +100,8 @@ export class Guards {
     });
   }
 
-  #gatewayOf(workload: Workload): Gateway | undefined {
-    return this.#authorization.gateways.find(({ name }) => name === workload.pod.labels[gatewayNameLabel]);
+  #gatewayOf(labels: ProxyPod["labels"]): Gateway | undefined {
+    return this.#authorization.gateways.find(({ name }) => name === labels[gatewayNameLabel]);
   }
 
   #sharedBy(

@@ -1,45 +1,25 @@
-import { idOf } from "../../kube/identity.ts";
-import type { Mesh } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { portsOf } from "../client-tls/destinations.ts";
-import { proxiesOfGateway } from "../gateways/bound-routes.ts";
-import { serverConflictsOf } from "../gateways/server-conflicts.ts";
-import {
-  type Gateway,
-  isPlainHttp,
-  isOverTls,
-  passesThrough,
-  type Server,
-  serverHosts,
-  terminatesHttps,
-} from "../gateways/servers.ts";
-import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
-import { namespaceIn } from "../membership/namespaces.ts";
-import { servicesOfWorkload } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
-import { isServed } from "../objects/revision.ts";
-import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { covers, fullHost, mostSpecificFirst } from "../traffic/hosts.ts";
-import { gatewaysOfVirtualService, nameOf } from "../traffic/virtual-service-clients.ts";
-import type { VirtualService } from "../traffic/virtual-services.ts";
+import { validatesClients } from "../gateways/listener-gateways.ts";
+import { isOverTls } from "../gateways/servers.ts";
+import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { decisionsOf } from "./decisions.ts";
-import { Journey, undecided } from "./journey.ts";
-import type { Outcome } from "./outcome.ts";
+import { type Entrance, entrancesOf, entranceReads, gatewayOf } from "./entrances.ts";
+import type { EntryHost, Front } from "./front.ts";
+import { Journey, journeyReads, undecided } from "./journey.ts";
+import type { Outcome, RouteOutcome } from "./outcome.ts";
 import type { Examination } from "./outcomes.ts";
+import type { GatewayProxy } from "./question.ts";
 import { outside } from "./sources.ts";
+import { type Offer, virtualHostReads, virtualHostsOf } from "./virtual-hosts.ts";
 
-/** A host that clients outside the mesh send requests to, and the port of the gateway at which these come in. */
-export interface EntryHost {
-  readonly kind: "entry";
-  /** Without a wildcard, in lower case. */
-  readonly host: string;
-  readonly port: number;
-  readonly scheme: "http" | "https";
-}
+/** What `outcomesOfEntry` reads, from the objects of the front on. */
+export const entryReads = [...journeyReads, ...entranceReads, ...virtualHostReads, servicesOfNamespace] as const;
+type View = MeshView<(typeof entryReads)[number]>;
 
 const mostWork = 200_000;
 
@@ -53,205 +33,102 @@ export const hostSentTo = ({ host, port, scheme }: EntryHost): Clause => ({
   not: false,
 });
 
+/** The host, and the objects that can let requests for it in (`frontOf`). */
+export interface Entering {
+  readonly to: EntryHost;
+  readonly front: Front;
+}
+
+interface EntryExamination extends Examination {
+  /** The proxies that count. Default: all. */
+  readonly through?: (proxy: GatewayProxy) => boolean;
+}
+
 /**
  * What becomes of requests from outside the mesh to a host that ingress gateways offer: which Gateway lets them in, what the
  * policies of its proxy decide, and where its routes lead. In parts with one outcome each; what is not known is undecided
- * (Istio pilot/pkg/networking/core/gateway.go).
+ * (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/config/kube/gateway).
  */
 export function* outcomesOfEntry(
-  to: EntryHost,
+  entering: Entering,
   requests: Box,
-  mesh: Mesh,
-  { limit = mostWork, decide = decisionsOf }: Examination = {},
+  mesh: View,
+  examination: EntryExamination = {},
 ): Generator<Outcome, undefined> {
+  const { limit = mostWork, decide = decisionsOf } = examination;
   const work = new Work(limit);
-  const sent = requests.withAll([...outside.identity, hostSentTo(to)], work);
-  if (sent === undefined) return;
   try {
-    yield* entered(to, sent, mesh, new Journey(outside, mesh, { work, decide }));
+    const box = requests.withAll([...outside.identity, hostSentTo(entering.to)], work);
+    if (box === undefined) return;
+    const journey = new Journey(outside, mesh, { work, decide });
+    for (const entrance of entrancesFor(entering, mesh, examination))
+      yield* by(entrance, { ...entering, box, mesh, journey });
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;
-    yield undecided(sent, outside, "there are so many policies and conditions that the rest was not examined");
+    yield undecided(requests, outside, "there are so many policies and conditions that the rest was not examined");
   }
 }
 
-/** A server of a Gateway that offers the host. */
-interface Offer {
-  readonly gateway: Gateway;
-  readonly server: Server;
-}
+const entrancesFor = (
+  { to, front }: Entering,
+  mesh: View,
+  { through = everyProxy }: EntryExamination,
+): readonly Entrance[] => entrancesOf(to, front, mesh).filter(({ proxy }) => proxy === undefined || through(proxy));
+const everyProxy = (): boolean => true;
 
-function* entered(to: EntryHost, box: Box, mesh: Mesh, journey: Journey): Generator<Outcome, undefined> {
-  const doubt = doubtAbout(to, mesh);
-  if (doubt !== undefined) {
-    yield undecided(box, outside, doubt);
-    return;
-  }
-  const offers = offersOf(to, mesh);
-  if (offers.length === 0) {
-    const because = `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
-    const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway");
-    yield isKnown ? nowhere(box, because) : undecided(box, outside, `${because}, as far as is known`);
-  }
-  for (const [proxy, some] of byProxy(offers, mesh)) yield* through(proxy, some, { to, box, mesh, journey });
-}
-
-/** Why it is not known what lets the requests in; undefined: it is. */
-function doubtAbout(to: EntryHost, mesh: Mesh): string | undefined {
-  for (const gateway of mesh.all("KubernetesGateway"))
-    if (isForIngress(gateway) && offers(gateway, to))
-      return `${idOf(gateway)} of the Gateway API offers host ${to.host}, and its routes are not examined`;
-  return undefined;
-}
-
-const offers = ({ spec }: KubernetesGateway, { host, port }: EntryHost): boolean =>
-  spec.listeners.some((listener) => listener.port === port && covers(listener.hostname || "*", host));
-
-function offersOf(to: EntryHost, mesh: Mesh): readonly Offer[] {
-  const found: Offer[] = [];
-  for (const gateway of mesh.all("Gateway")) {
-    if (!isServed(gateway, mesh.settings)) continue;
-    for (const server of gateway.spec.servers) if (isFor(server, gateway, to)) found.push({ gateway, server });
-  }
-  return found;
-}
-
-function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: EntryHost): boolean {
-  if (server.port?.number !== port) return false;
-  if (scheme === "http" ? !isPlainHttp(server) : !isOverTls(server)) return false;
-  return serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host));
-}
-
-/** A Gateway that selects no workload lets nothing in. */
-function byProxy(all: readonly Offer[], mesh: Mesh): ReadonlyMap<Workload | undefined, readonly Offer[]> {
-  const found = new Map<Workload | undefined, Offer[]>();
-  for (const offer of all) {
-    const proxies = proxiesOfGateway(offer.gateway, mesh);
-    for (const proxy of proxies.length === 0 ? [undefined] : proxies) {
-      const there = found.get(proxy);
-      if (there === undefined) found.set(proxy, [offer]);
-      else there.push(offer);
-    }
-  }
-  if (found.size > 1) found.delete(undefined);
-  return found;
-}
-
-interface Entering {
-  readonly to: EntryHost;
+interface Travelling extends Entering {
   readonly box: Box;
-  readonly mesh: Mesh;
+  readonly mesh: View;
   readonly journey: Journey;
 }
 
-function* through(
-  proxy: Workload | undefined,
-  [first, ...others]: readonly Offer[],
-  { to, box, mesh, journey }: Entering,
+function* by(
+  { proxy, gateway, offers, closed, doubt }: Entrance,
+  { to, front, box, mesh, journey }: Travelling,
 ): Generator<Outcome, undefined> {
-  if (first === undefined) return;
-  const { gateway, server } = first;
-  if (proxy === undefined) {
-    const because = `${idOf(gateway)} selects no workload`;
-    yield mesh.knowsAll("Workload")
-      ? nowhere(box, because, gateway)
-      : undecided(box, outside, `${because}, as far as is known`);
+  const [first] = offers;
+  if (proxy === undefined || first === undefined || doubt !== undefined) {
+    yield ended(box, { gateway, ...(doubt === undefined ? { nowhere: closed } : { undecided: doubt }) });
     return;
   }
-  const doubt = doubtAtServer([first, ...others], to, mesh);
-  if (doubt !== undefined) yield undecided(box, outside, doubt);
-  else if (to.scheme === "http" && server.tls?.httpsRedirect === true)
-    yield nowhere(box, `${idOf(gateway)} redirects the client to HTTPS`, gateway);
-  else {
-    const namespace = namespaceIn(mesh, proxy.metadata.namespace);
-    const virtualServices = boundFor(to, gateway, proxy, mesh);
-    yield* journey.throughGateway(
-      { proxy, namespace, doubt: isMutual(server) ? certificate : [], port: portAt(proxy, to, mesh) },
-      { ...to, gateway, virtualServices },
-      box,
-    );
+  const hosts = virtualHostsOf(to.host, offers, { front, proxyNamespace: proxy.namespace.metadata.name, mesh });
+  if (hosts.doubt !== undefined) {
+    yield ended(box, { gateway, undecided: hosts.doubt });
+    return;
   }
+  const routes = { ...to, gateway: gatewayOf(first), names: hosts.names, dropped: hosts.dropped };
+  yield* journey.throughGateway({ ...proxy, doubt: doubtsAt(first), port: portAt(proxy, to.port, mesh) }, routes, box);
+}
+
+/** A client that is asked for a certificate has an identity that is not known. */
+function doubtsAt({ listener, server }: Offer): readonly Attribute[] {
+  if (!isOverTls(server)) return [];
+  const isMutual = (server.tls?.mode ?? "").includes("MUTUAL");
+  return isMutual || (listener !== undefined && validatesClients(listener.of, listener.listener)) ? ["identity"] : [];
 }
 
 /**
  * The port of the pod to which a Service leads what comes to the port of a server; undefined: there are several (Istio
  * pilot/pkg/model/gateway.go resolvePorts).
  */
-function portAt(proxy: Workload, { port }: EntryHost, mesh: Mesh): number | undefined {
-  const services = servicesOfWorkload(proxy, namespaceIn(mesh, proxy.metadata.namespace), mesh);
+function portAt({ workload, namespace }: GatewayProxy, port: number, mesh: View): number | undefined {
+  const services = workload === undefined ? [] : servicesOfWorkload(workload, namespace, mesh);
   const found = services
     .filter(({ spec }) => spec.ports.some((one) => one.port === port))
-    .map((service) => portsOf(service).workloadPort(port, proxy));
+    .map((service) => workload && portsOf(service).workloadPort(port, workload));
   const numbers = new Set(found.length === 0 ? [port] : found);
   return numbers.size === 1 ? [...numbers][0] : undefined;
 }
 
-const certificate: readonly Attribute[] = ["identity"];
-const isMutual = ({ tls }: Server): boolean => (tls?.mode ?? "").includes("MUTUAL");
-
-/** Why it is not known which server takes the requests, or what it does with them; undefined: it is. */
-function doubtAtServer([first, ...others]: readonly Offer[], { host }: EntryHost, mesh: Mesh): string | undefined {
-  if (first === undefined) return undefined;
-  const other = others.find(({ gateway }) => gateway !== first.gateway);
-  if (other !== undefined)
-    return `${idOf(first.gateway)} and ${idOf(other.gateway)} both offer host ${host} at the same port and proxy`;
-  const { gateway, server } = first;
-  if (isOverTls(server) && passesThrough(server))
-    return `${idOf(gateway)} passes TLS for host ${host} on without reading it`;
-  if (isOverTls(server) && !terminatesHttps(server))
-    return `${idOf(gateway)} terminates TLS for host ${host} and reads no HTTP`;
-  const place = gateway.spec.servers.indexOf(server);
-  const isInConflict = serverConflictsOf(gateway, mesh).some((conflict) => conflict.server === place);
-  return isInConflict ? `another server conflicts with the one of ${idOf(gateway)} for host ${host}` : undefined;
+interface End {
+  readonly gateway: RouteOutcome["gateway"];
+  readonly nowhere?: string | undefined;
+  readonly undecided?: string;
 }
 
-/**
- * The VirtualServices that a gateway can use for a host: those bound to the Gateway, exported to its proxy, with a host that a
- * server offers to their namespace. Those with the same name for it are together, the oldest first; the most specific name is first.
- */
-function boundFor(
-  to: EntryHost,
-  gateway: Gateway,
-  proxy: Workload,
-  mesh: Mesh,
-): readonly (readonly VirtualService[])[] {
-  const bound = mesh.lookup(gatewaysOfVirtualService.from, [nameOf(gateway)]) as readonly VirtualService[];
-  const byName = new Map<string, VirtualService[]>();
-  for (const virtualService of bound.toSorted(oldestFirst)) {
-    const name = isSeen(virtualService, proxy, mesh) ? offeredHost(to, virtualService, gateway, mesh) : undefined;
-    if (name !== undefined) byName.set(name, [...(byName.get(name) ?? []), virtualService]);
-  }
-  return [...byName].sort(([one], [other]) => mostSpecificFirst(one, other)).map(([, group]) => group);
-}
-
-function isSeen({ metadata, spec }: VirtualService, proxy: Workload, { settings }: Mesh): boolean {
-  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-  return spec.http.length > 0 && includesNamespace(visible, proxy.metadata.namespace);
-}
-
-/** The most specific name that covers the host, among those that the VirtualService and a server of the Gateway have in common. */
-function offeredHost(
-  to: EntryHost,
-  { metadata, spec }: VirtualService,
-  gateway: Gateway,
-  mesh: Mesh,
-): string | undefined {
-  const { host } = to;
-  const own = spec.hosts.map((one) => fullHost(one, metadata.namespace, mesh.settings.domain).toLowerCase());
-  const offered = gateway.spec.servers
-    .filter((server) => isFor(server, gateway, to))
-    .flatMap((server) => serverHosts(server, gateway.metadata.namespace))
-    .filter((one) => one.namespace === "*" || one.namespace === metadata.namespace)
-    .map((one) => one.host.toLowerCase());
-  const common = own
-    .filter((one) => covers(one, host))
-    .flatMap((one) =>
-      offered.filter((other) => covers(other, host)).map((other) => [one, other].sort(mostSpecificFirst)[0]),
-    );
-  return common.filter((one) => one !== undefined).sort(mostSpecificFirst)[0];
-}
-
-const nowhere = (box: Box, because: string, gateway?: Gateway): Outcome => {
-  const { route, ...rest } = undecided(box, outside, because);
+/** Requests that get no further. */
+function ended(box: Box, { gateway, nowhere, undecided: doubt }: End): Outcome {
+  const { route, ...rest } = undecided(box, outside, doubt ?? nowhere ?? "");
+  if (doubt !== undefined) return { ...rest, route: { ...route, gateway } };
   return { ...rest, result: "nowhere", route: { ...route, result: "nowhere", gateway } };
-};
+}

@@ -1,6 +1,6 @@
 import { index, type MeshView } from "../../view/view.ts";
 import { idOf } from "../../kube/identity.ts";
-import { isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
+import { isForIngress, isProxyOf, type KubernetesGateway, serviceAccountOf } from "../membership/gateways.ts";
 import { isOfGateway, isProxy, namespaceOfWorkload, owningGateway, type Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
@@ -52,7 +52,7 @@ export function proxiesOf(
     const [namespace] = mesh.related(namespaceOfWaypoint, gateway);
     if (namespace === undefined || workloads.some((workload) => isProxyOf(workload, gateway))) continue;
     const { name } = gateway.metadata;
-    const serviceAccount = `${name}-${gateway.spec.gatewayClassName}`;
+    const serviceAccount = serviceAccountOf(gateway);
     found.push({
       name: idOf(gateway),
       namespace,

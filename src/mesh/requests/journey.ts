@@ -32,7 +32,7 @@ import { type Guard, guardAtWaypoint, namespaceOfWaypoint } from "./enforcement.
 import type { AuthorizationOutcome, Outcome, Result, Source, TransportOutcome } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
-import type { Target } from "./question.ts";
+import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten, withoutTokens } from "./server-view.ts";
@@ -55,9 +55,7 @@ export const journeyReads = [
 type View = MeshView<(typeof journeyReads)[number]>;
 
 /** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
-export interface EntryProxy {
-  readonly proxy: Workload;
-  readonly namespace: Namespace;
+export interface EntryProxy extends GatewayProxy {
   readonly doubt: readonly Attribute[];
   /** The port of the pod at which they come in; undefined: it has several. */
   readonly port: number | undefined;
@@ -99,21 +97,18 @@ export class Journey {
   }
 
   /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
-  *throughGateway(
-    { proxy, namespace, doubt, port }: EntryProxy,
-    routes: GatewayRoutes,
-    box: Box,
-  ): Generator<Outcome, undefined> {
-    const { serviceAccountName, labels } = proxy.pod;
-    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccountName)];
-    const client: Source = { sender: "proxy", namespace, labels, workloads: [proxy], isGateway: true, identity };
+  *throughGateway(proxy: EntryProxy, routes: GatewayRoutes, box: Box): Generator<Outcome, undefined> {
+    const { namespace, labels, workload, serviceAccount, doubt, port } = proxy;
+    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccount)];
+    const workloads = workload === undefined ? [] : [workload];
+    const client: Source = { sender: "proxy", namespace, labels, workloads, isGateway: true, identity };
     const route = { ...unrouted, gateway: routes.gateway };
     const start: Way = { ...departing(box), route };
     const view = start.view.with(
       port === undefined ? [] : [portIs(port)],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided({ ...start, view }, this.#pods.guardsOf(namespace).ofProxy(proxy), [])) {
+    for (const next of this.#decided({ ...start, view }, this.#pods.guardsOf(namespace).ofProxy(proxy, "http"), [])) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;

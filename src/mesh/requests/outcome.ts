@@ -62,7 +62,7 @@ export interface RouteOutcome {
   /** The host that the requests are sent to; undefined: they are sent to addresses of pods. */
   readonly host: string | undefined;
   /** The Gateway by which the requests come into the mesh; undefined: they come from inside, or by none. */
-  readonly gateway?: ObjectOf<"Gateway"> | undefined;
+  readonly gateway?: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway"> | undefined;
   /** Undefined: no VirtualService is used. */
   readonly virtualService: VirtualService | undefined;
   /** The HTTPRoute of the Service that is used instead; its `route` is counted after istiod has sorted the matches. */

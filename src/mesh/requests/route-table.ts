@@ -15,7 +15,14 @@ import {
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
-import type { HttpRoute, Protocol, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
+import type {
+  HttpRoute,
+  Protocol,
+  StreamRoute,
+  VirtualService,
+  WeightedDestination,
+} from "../traffic/virtual-services.ts";
+import type { ConvertedRoutes } from "./converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
 import { convertedRoutes } from "./gateway-api-routes.ts";
@@ -66,13 +73,32 @@ export interface HostPort {
 
 /** The routes that a gateway has for a host that one of its servers offers. */
 export interface GatewayRoutes {
-  readonly gateway: ObjectOf<"Gateway">;
+  /** The Gateway by which requests come in. */
+  readonly gateway: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway">;
   readonly host: string;
   /** Of the server. */
   readonly port: number;
   readonly scheme: "http" | "https";
-  /** By their name for the host, the most specific first; those with one name together, the oldest first. */
-  readonly virtualServices: readonly (readonly VirtualService[])[];
+  /** The names of virtual hosts that cover the host, the most specific first. */
+  readonly names: readonly VirtualHost[];
+  /** Why routes that name the Gateway are not used. */
+  readonly dropped: readonly string[];
+}
+
+/** What a gateway has under one name. */
+export interface VirtualHost {
+  /** In the order in which their routes are merged. */
+  readonly bound: readonly BoundRoutes[];
+  /** Whether all requests over HTTP are redirected to HTTPS. */
+  readonly isRedirected: boolean;
+}
+
+/** A VirtualService, or what istiod makes of routes of the Gateway API. */
+export interface BoundRoutes {
+  readonly virtualService: VirtualService;
+  /** The Gateway that it is bound to, as `namespace/name`. */
+  readonly gateway: string;
+  readonly converted?: ConvertedRoutes;
 }
 
 /** One route with the VirtualService that it is in, or that istiod makes of an HTTPRoute, and its conditions. */
@@ -83,6 +109,8 @@ export interface Entry {
   readonly index: number;
   readonly route: HttpRoute | StreamRoute;
   readonly cases: readonly RouteCase[];
+  /** Why requests to some of its destinations reach nothing, whatever their hosts are. */
+  readonly refused?: ReadonlyMap<WeightedDestination, string> | undefined;
 }
 
 /** The proxy that has the routes, and what its requests are sent to. */
@@ -140,11 +168,7 @@ export class RouteTable {
     const routes =
       all.length === 0 ? undefined : convertedRoutes(all, { service, port, client: client.namespace, domain });
     if (routes === undefined || typeof routes === "string") return routes ?? [];
-    const { virtualService, from } = routes;
-    return this.#entriesOf(virtualService, "http", client).map((entry) => ({
-      ...entry,
-      httpRoute: "redirect" in entry.route ? from.get(entry.route) : undefined,
-    }));
+    return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 
   /** Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. */
@@ -299,23 +323,34 @@ export class RouteTable {
    * VirtualService, nothing after such a route counts (Istio
    * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pilot/pkg/networking/core/route/route.go SortVHostRoutes).
    */
-  ofGateway({ gateway, scheme, virtualServices }: GatewayRoutes): readonly Entry[] {
+  ofGateway({ scheme, names }: GatewayRoutes): readonly Entry[] | "redirected" {
     const { labels } = this.#source;
-    const name = nameOf(gateway);
-    const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, gateway: name, scheme };
-    const routesOf = (one: VirtualService) => {
-      const own = this.#entriesOf(one, "http", client);
+    const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, scheme };
+    const routesOf = ({ virtualService, gateway, converted }: BoundRoutes) => {
+      const own = this.#entriesOf(virtualService, "http", { ...client, gateway });
       const apart = own.flatMap((entry) => entry.cases.map((only) => ({ ...entry, cases: [only] })));
       const last = apart.findIndex(({ cases }) => cases.every(takesAll));
-      return last < 0 ? apart : apart.slice(0, last + 1);
+      const all = last < 0 ? apart : apart.slice(0, last + 1);
+      return converted === undefined ? all : all.map((entry) => withOrigin(entry, converted));
     };
     // A name for which no VirtualService has a route is not known.
-    const all = virtualServices.map((some) => some.flatMap(routesOf)).find((routes) => routes.length > 0) ?? [];
-    const isLast = ({ cases }: Entry) => cases.every(takesAll);
-    return [...all.filter((one) => !isLast(one)), ...all.filter(isLast)];
+    for (const { bound, isRedirected } of names) {
+      const all = bound.flatMap(routesOf);
+      if (isRedirected) return "redirected";
+      const isLast = ({ cases }: Entry) => cases.every(takesAll);
+      if (all.length > 0) return [...all.filter((one) => !isLast(one)), ...all.filter(isLast)];
+    }
+    return [];
   }
 
   get #client(): string {
     return this.#source.namespace?.metadata.name ?? "";
   }
 }
+
+/** A converted route with the object that the user wrote. */
+const withOrigin = (entry: Entry, { from, refused }: ConvertedRoutes): Entry => ({
+  ...entry,
+  httpRoute: "redirect" in entry.route ? from.get(entry.route) : undefined,
+  refused,
+});

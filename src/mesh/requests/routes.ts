@@ -18,7 +18,7 @@ import {
 } from "../traffic/virtual-services.ts";
 import { isAlias } from "./aliases.ts";
 import { portNumbersOf, portOfDefinition } from "./definitions.ts";
-import { type Arrival, Destinations, destinationReads, type Named } from "./destinations.ts";
+import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import type { RouteCase } from "./route-conditions.ts";
 import { type Entry, type GatewayRoutes, type HostPort, RouteTable, routeTableReads } from "./route-table.ts";
@@ -158,11 +158,18 @@ class Router {
 
   *atGateway(box: Box, routes: GatewayRoutes, work: Work): Generator<Routed, undefined> {
     const { gateway } = routes;
+    for (const one of this.#enteredBy(box, routes, work)) yield { ...one, route: { ...one.route, gateway } };
+  }
+
+  #enteredBy(box: Box, routes: GatewayRoutes, work: Work): Iterable<Routed> {
+    const { gateway } = routes;
     const entries = this.#table.ofGateway(routes);
-    const because = `no VirtualService that is bound to ${idOf(gateway)} has a route for the host`;
-    const found =
-      entries.length === 0 ? [this.ended(box, { result: "nowhere", because })] : this.#through(box, entries, work);
-    for (const one of found) yield { ...one, route: { ...one.route, gateway } };
+    if (entries === "redirected")
+      return [this.ended(box, { result: "nowhere", because: `${idOf(gateway)} redirects the client to HTTPS` })];
+    if (entries.length > 0) return this.#through(box, entries, work);
+    const kind = gateway.kind === "Gateway" ? "VirtualService that is bound" : "route that is attached";
+    const because = routes.dropped[0] ?? `no ${kind} to ${idOf(gateway)} has a route for the host`;
+    return [this.ended(box, { result: "nowhere", because })];
   }
 
   *#by(entries: readonly Entry[] | string, box: Box, work: Work): Generator<Routed, undefined> {
@@ -267,9 +274,11 @@ class Router {
         isPassedThrough: false,
       };
     const arrivals = route.route
-      .map((weighted) => this.#named(weighted, entry))
-      .filter(({ share }) => share > 0)
-      .map((named) => this.#destinations.arrivalAt(named));
+      .map((weighted) => [this.#named(weighted, entry), entry.refused?.get(weighted)] as const)
+      .filter(([{ share }]) => share > 0)
+      .map(([named, refused]) =>
+        refused === undefined ? this.#destinations.arrivalAt(named) : noArrival(named, refused),
+      );
     const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
     const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);
     const destinations = arrivals.map(({ destination }) => destination);
@@ -360,10 +369,15 @@ function endOf({ redirect, directResponse, fault }: HttpRoute): string | undefin
   return undefined;
 }
 
+type HttpRewrite = NonNullable<HttpRoute["rewrite"]>;
+
+/** What every path matches is replaced as a whole, if the new one names no part of it. */
+const wholePath = ({ match, rewrite: to }: NonNullable<HttpRewrite["uriRegexRewrite"]>): Rewrite["path"] =>
+  match === "/.*" && to?.includes("\\") === false ? { to, prefix: undefined } : undefined;
+
 /** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. */
-function rewriteOf(rewrite: NonNullable<HttpRoute["rewrite"]>, uri: RouteCase["uri"]): Rewrite {
-  const { authority, uri: to } = rewrite;
-  if (rewrite.uriRegexRewrite !== undefined || (to && uri?.regex)) return { authority, path: "unknown" };
+function rewriteOf({ authority, uri: to, uriRegexRewrite: regex }: HttpRewrite, uri: RouteCase["uri"]): Rewrite {
+  if (regex !== undefined) return { authority, path: wholePath(regex) ?? "unknown" };
   if (!to) return { authority, path: undefined };
-  return { authority, path: { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
+  return { authority, path: uri?.regex ? "unknown" : { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
 }

@@ -10,7 +10,7 @@ type ServiceEntry = ObjectOf<"ServiceEntry">;
 /** What defines a host. */
 export type Definition = Service | ServiceEntry;
 
-const exportToAnnotation = "networking.istio.io/exportTo";
+export const exportToAnnotation = "networking.istio.io/exportTo";
 
 /**
  * The namespaces to which a Service or a ServiceEntry is visible; `*` stands for all. A Service lists them in an annotation,

@@ -1,3 +1,4 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { durationMs } from "./durations.ts";
 import { fullHost } from "./hosts.ts";
 import { meshGateway } from "./virtual-service-clients.ts";
@@ -10,7 +11,7 @@ export interface Retries {
   readonly retryOn: readonly string[];
   /** Undefined: an attempt may take as long as the request. */
   readonly perTryTimeoutMs: number | undefined;
-  /** Whether the route sets them; otherwise they are Istio's default. */
+  /** Whether the route sets them; otherwise they are those of the mesh config, or Istio's default. */
   readonly isSet: boolean;
 }
 
@@ -21,18 +22,24 @@ export interface Retries {
 const defaultRetryOn = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"];
 
 /**
- * The retries of a route. `attempts: 0` and a missing number switch them off; status codes in retryOn are conditions too
- * (Istio pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy).
+ * The retries of a route: those that it sets, else those of the mesh config, as a whole (Istio
+ * pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination). `attempts: 0` and a missing number switch them off; status
+ * codes in retryOn are conditions too (pilot/pkg/networking/core/route/retry/retry.go ConvertPolicy).
  */
-export function retriesOf({ retries }: Pick<HttpRoute, "retries">): Retries {
-  if (retries === undefined) return { attempts: 2, retryOn: defaultRetryOn, perTryTimeoutMs: undefined, isSet: false };
+export function retriesOf(
+  route: Pick<HttpRoute, "retries">,
+  { defaultRetries }: Pick<MeshSettings, "defaultRetries">,
+): Retries {
+  const retries = route.retries ?? defaultRetries;
+  const isSet = route.retries !== undefined;
+  if (retries === undefined) return { attempts: 2, retryOn: defaultRetryOn, perTryTimeoutMs: undefined, isSet };
   const said = (retries.retryOn ?? "")
     .split(",")
     .map((condition) => condition.trim())
     .filter((condition) => condition !== "");
   const attempts = Math.max(0, retries.attempts ?? 0);
   const perTryTimeoutMs = durationMs(retries.perTryTimeout);
-  return { attempts, retryOn: said.length > 0 ? said : defaultRetryOn, perTryTimeoutMs, isSet: true };
+  return { attempts, retryOn: said.length > 0 ? said : defaultRetryOn, perTryTimeoutMs, isSet };
 }
 
 /** The timeout of a route; undefined: none, which is Istio's default (route.go TranslateRoute). */
@@ -42,10 +49,8 @@ export const timeoutMsOf = ({ timeout }: HttpRoute): number | undefined => durat
 const afterProcessing = new Set(["5xx", "gateway-error", "reset", "retriable-4xx", "http3-post-connect-failure"]);
 
 /** The conditions under which a request is repeated although the application may have processed it. */
-export const conditionsAfterProcessing = ({ attempts, retryOn, isSet }: Retries): readonly string[] =>
-  attempts === 0 || !isSet
-    ? []
-    : retryOn.filter((condition) => afterProcessing.has(condition) || /^5\d\d$/.test(condition));
+export const conditionsAfterProcessing = ({ attempts, retryOn }: Retries): readonly string[] =>
+  attempts === 0 ? [] : retryOn.filter((condition) => afterProcessing.has(condition) || /^5\d\d$/.test(condition));
 
 /** A route that sends requests to a proxy which applies another route of the same VirtualService, and retries too. */
 export interface MultipliedRetries {
@@ -61,11 +66,14 @@ export interface MultipliedRetries {
 /**
  * The http routes of a VirtualService whose retries multiply: one, for sidecars or a gateway, sends requests to a service that is none
  * of its hosts, such as an egress gateway, and another one, for another gateway, sends them from there to a host of the
- * VirtualService. Only retries that the first route sets for answers of a server count: these also repeat what the second
+ * VirtualService. Only retries of the first route for answers of a server count: these also repeat what the second
  * has tried.
  */
-export function* multipliedRetries({ metadata, spec }: VirtualService, domain: string): Iterable<MultipliedRetries> {
-  const full = (host: string) => fullHost(host, metadata.namespace, domain);
+export function* multipliedRetries(
+  { metadata, spec }: VirtualService,
+  settings: MeshSettings,
+): Iterable<MultipliedRetries> {
+  const full = (host: string) => fullHost(host, metadata.namespace, settings.domain);
   const hosts = new Set(spec.hosts.map(full));
   const isToHosts = ({ route }: HttpRoute) => route.some(({ destination }) => hosts.has(full(destination.host)));
   const all = new Set(spec.gateways.length === 0 ? [meshGateway] : spec.gateways);
@@ -73,14 +81,19 @@ export function* multipliedRetries({ metadata, spec }: VirtualService, domain: s
     new Set(match.length === 0 ? all : match.flatMap(({ gateways }) => (gateways.length === 0 ? [...all] : gateways)));
   const [second] = spec.http
     .filter((route) => isToHosts(route) && from(route).size < all.size)
-    .toSorted((a, b) => retriesOf(b).attempts - retriesOf(a).attempts);
+    .toSorted((a, b) => retriesOf(b, settings).attempts - retriesOf(a, settings).attempts);
   if (second === undefined) return;
   const last = from(second);
   for (const [i, route] of spec.http.entries()) {
     if (route.route.length === 0 || isToHosts(route) || !from(route).isDisjointFrom(last)) continue;
-    const retries = retriesOf(route);
+    const retries = retriesOf(route, settings);
     if (conditionsAfterProcessing(retries).length === 0) continue;
-    yield { i, route, tries: [retries.attempts + 1, retriesOf(second).attempts + 1], j: spec.http.indexOf(second) };
+    yield {
+      i,
+      route,
+      tries: [retries.attempts + 1, retriesOf(second, settings).attempts + 1],
+      j: spec.http.indexOf(second),
+    };
   }
 }
 

@@ -2,9 +2,19 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isWildcard, covers } from "../../mesh/traffic/hosts.ts";
 import { isTcpProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+// In CEL: the same three kinds of problems.
+const spec = "object.spec";
+const isOfServicesInCel =
+  "(h.endsWith('.svc.' + settings.domain) || ('.svc.' + settings.domain).endsWith(h.substring(1)))";
+const hostsInCel = `(has(${spec}.hosts) ? ${spec}.hosts : []).filter(h, h.startsWith('*') && h != '*' && (${isOfServicesInCel} || h.startsWith('*.') && !h.substring(2).contains('.')))`;
+const addressesInCel = `(has(${spec}.addresses) ? ${spec}.addresses : []).filter(a, [a.split('/')].exists(p, p.size() > 1 && p[1].matches('^[0-9]{1,3}$') && int(p[1]) <= (p[0].contains(':') ? 16 : 8)))`;
+const portsInCel = `(has(${spec}.addresses) && ${spec}.addresses.size() > 0 || !has(${spec}.ports) ? [] : ${spec}.ports).filter(p, has(p.number) && (!has(p.protocol) || p.protocol.matches('(?i)^(tcp|mongo|redis|mysql)?$')))`;
+const problemsInCel = `!${isServedInCel} || !has(${spec}) || !has(${spec}.resolution) || !(${spec}.resolution in ['STATIC', 'DNS', 'DNS_ROUND_ROBIN']) ? [] :
+${hostsInCel}.map(h, [dyn('host'), dyn(h)]) + ${addressesInCel}.map(a, [dyn('address'), dyn(a)]) + ${portsInCel}.map(p, [dyn('port'), dyn(p.number)])`;
 
 export const serviceEntryCapturesTraffic = defineRule({
   id: "service-entry-captures-traffic",
@@ -25,6 +35,8 @@ export const serviceEntryCapturesTraffic = defineRule({
       "The resolution is NONE or DYNAMIC_DNS, addresses are given, or the port is for HTTP or TLS, where hosts can be told apart. Proxies that capture DNS give each host its own address.",
     page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
   },
+
+  cel: { problems: problemsInCel },
 
   *check(entry, { settings }) {
     if (!isServed(entry, settings) || !hasOwnEndpoints(entry)) return;

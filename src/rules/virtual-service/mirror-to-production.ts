@@ -3,6 +3,28 @@ import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { type HttpRoute, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
+// In CEL: the host of a destination in full, and in a list the namespace of a service, as fullHost and namespaceOfHost find them.
+const fullHostInCel = (host: string): string =>
+  `(${host} == '' || ${host} == '*' || ${host}.contains('.') || ${host}.contains(':') ? ${host} : ${host} + '.' + object.metadata.namespace + '.svc.' + settings.domain)`;
+const namespaceInCel = (host: string): string =>
+  `(${host}.startsWith('*') ? [] : ['.svc.' + settings.domain, '.svc.clusterset.local'].filter(e, ${host}.endsWith(e)).map(e, ${host}.substring(0, size(${host}) - size(e)).split('.')).filter(p, p.size() == 2 && p[0] != '' && p[1] != '').map(p, p[1]))`;
+const hostsInCel = (destinations: string): string =>
+  `${destinations}.filter(d, has(d.host)).map(d, ${fullHostInCel("d.host")})`;
+const mirroredInCel = `((has(r.mirror) && (has(r.mirrorPercentage) ? has(r.mirrorPercentage.value) && double(r.mirrorPercentage.value) > 0.0 : !has(r.mirrorPercent) || r.mirrorPercent > 0) ? [r.mirror] : [])
++ (has(r.mirrors) ? r.mirrors : []).filter(m, has(m.destination) && (!has(m.percentage) || has(m.percentage.value) && double(m.percentage.value) > 0.0)).map(m, m.destination))`;
+const destinationsInCel = "(has(r.route) ? r.route : []).filter(d, has(d.destination)).map(d, d.destination)";
+const servedInCel = `([object.metadata.namespace] + ${hostsInCel(destinationsInCel)}.map(h, ${namespaceInCel("h")}).filter(n, n.size() > 0).map(n, n[0]))`;
+// CEL cannot join the lists of all routes: a problem is a route with all hosts that it mirrors to.
+const problemsInCel = (
+  object: "object" | "oldObject",
+): string => `(has(${object}.spec) && has(${object}.spec.http) ? ${object}.spec.http : []).filter(r, !has(r.redirect) && !has(r.directResponse))
+.map(r, [dyn(${hostsInCel(mirroredInCel)}.filter(h, ${namespaceInCel("h")}.exists(n, !(n in ${servedInCel})))), has(r.name) ? dyn(r.name) : dyn(null), has(r.match) ? dyn(r.match) : dyn([])])
+.filter(p, p[0].size() > 0)`;
+const countInCel = (problems: string): string =>
+  `${problems}.filter(p, p[1] == problem[1] && p[2] == problem[2]).map(p, p[0].filter(x, x == one).size()).sum()`;
+// And so it is new only if one of its hosts is mirrored to more often than before by the routes with its name and match.
+const isNotNewInCel = `has(oldObject.spec) && problem[0].all(one, ${countInCel(problemsInCel("object"))} <= ${countInCel(problemsInCel("oldObject"))})`;
+
 export const virtualServiceMirrorToProduction = defineRule({
   id: "virtual-service-mirror-to-production",
   subject: "VirtualService",
@@ -21,6 +43,8 @@ export const virtualServiceMirrorToProduction = defineRule({
     silentWhen: "The mirror is in the namespace of the route or of one of its destinations, or its percentage is 0.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/mirroring/",
   },
+
+  cel: { problems: problemsInCel("object"), isRollback: isNotNewInCel },
 
   *check(virtualService, { settings }) {
     for (const { at, route, destination } of trafficOf(virtualService)) {

@@ -38,7 +38,7 @@ export const virtualServiceRetriesUnsafe = defineRule({
 
   *check(virtualService, { settings }, { maxTries }) {
     const { spec } = virtualService;
-    for (const { i, route, tries, j } of multipliedRetries(virtualService, settings.domain)) {
+    for (const { i, route, tries, j } of multipliedRetries(virtualService, settings)) {
       const [first, then] = tries;
       if (first * then > maxTries)
         yield {
@@ -49,9 +49,9 @@ export const virtualServiceRetriesUnsafe = defineRule({
         };
     }
     for (const [i, route] of spec.http.entries()) {
-      // Istio's default repeats only what no application has processed.
+      // What the mesh config sets for all routes is not of this one, and Istio's default repeats only what no application has processed.
       if (route.retries === undefined || route.redirect !== undefined || route.directResponse !== undefined) continue;
-      const retries = retriesOf(route);
+      const retries = retriesOf(route, settings);
       for (const problem of [repeated(route, retries), cutOff(route, retries)])
         if (problem !== undefined) yield { ...problem, at: ["spec", "http", i, ...problem.at] };
     }

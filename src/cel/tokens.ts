@@ -1,0 +1,26 @@
+const escaped = (quote: string): string =>
+  `${quote}{3}(?:\\\\[^]?|(?!${quote}{3})[^\\\\])*(?:${quote}{3}|$)|${quote}(?:\\\\[^]?|[^${quote}\\\\\\n])*${quote}?`;
+const raw = (quote: string): string => `${quote}{3}[^]*?(?:${quote}{3}|$)|${quote}[^${quote}\\n]*${quote}?`;
+
+/**
+ * The texts and comments of an expression (CEL's language definition, Syntax). A text that does not end reaches as far as it
+ * can, so that this takes linear time.
+ */
+const textsAndComments = new RegExp(
+  `(?<!\\w)(?:[rR][bB]?|[bB][rR])(?:${raw('"')}|${raw("'")})|${escaped('"')}|${escaped("'")}|//[^\\n]*`,
+  "g",
+);
+
+/** The expression with its code and its comments replaced, and its texts as they are. */
+export function replaced(
+  expression: string,
+  by: { readonly code?: (code: string) => string; readonly comment: (comment: string) => string },
+): string {
+  const { code = (text) => text, comment } = by;
+  let [result, from] = ["", 0];
+  for (const { 0: found, index } of expression.matchAll(textsAndComments)) {
+    result += code(expression.slice(from, index)) + (found.startsWith("//") ? comment(found) : found);
+    from = index + found.length;
+  }
+  return result + code(expression.slice(from));
+}

@@ -1,0 +1,98 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
+import { fullHost, isWildcard } from "../traffic/hosts.ts";
+import { registeredHost } from "../traffic/registry.ts";
+import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
+import { gatewaysOf, gatewaysOfVirtualService, meshGateway, nameOf } from "../traffic/virtual-service-clients.ts";
+import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
+import { protocolsOf } from "./attachment.ts";
+import type { Gateway } from "./servers.ts";
+
+/** The protocols of the routes that are used at each port; of several ports with one number, those of all. */
+export type RoutePorts = ReadonlyMap<number, ReadonlySet<Protocol>>;
+
+/**
+ * The ports at which requests for a VirtualService arrive, by gateway (`mesh` for sidecars, else `namespace/name`); undefined:
+ * some of them are not known. Those of sidecars are the ports of its hosts, those of a Gateway the ports of all its servers.
+ */
+export const routePortsOf = fact(
+  "routePortsOf",
+  "VirtualService",
+  [registeredHost, gatewaysOfVirtualService],
+  (virtualService, mesh): ReadonlyMap<string, RoutePorts | undefined> => {
+    const gateways = new Map(mesh.related(gatewaysOfVirtualService, virtualService).map((one) => [nameOf(one), one]));
+    const portsOf = (name: string): RoutePorts | undefined => {
+      if (name === meshGateway) return sidecarPorts(virtualService, mesh);
+      const gateway = gateways.get(name);
+      return gateway && serverPorts(gateway);
+    };
+    return new Map([...gatewaysOf(virtualService)].map((name) => [name, portsOf(name)]));
+  },
+);
+
+type Entry = readonly [number | undefined, readonly Protocol[]];
+
+function sidecarPorts(
+  { metadata, spec }: VirtualService,
+  mesh: MeshView<typeof registeredHost>,
+): RoutePorts | undefined {
+  const found: Entry[] = [];
+  for (const said of spec.hosts) {
+    const host = fullHost(said, metadata.namespace, mesh.settings.domain).toLowerCase();
+    if (isWildcard(host)) return undefined;
+    const { definitions, ports } = mesh.get(registeredHost, host);
+    if (definitions.length === 0 || ports === undefined) return undefined;
+    for (const definition of definitions) found.push(...portsOfDefinition(definition));
+  }
+  return united(found);
+}
+
+const serverPorts = ({ spec }: Gateway): RoutePorts | undefined =>
+  united(spec.servers.map((server) => [server.port?.number, protocolsOf(server)]));
+
+function united(entries: readonly Entry[]): RoutePorts | undefined {
+  const ports = new Map<number, Set<Protocol>>();
+  for (const [number, protocols] of entries) {
+    if (number === undefined) continue;
+    const known = ports.get(number) ?? new Set<Protocol>();
+    ports.set(number, known);
+    for (const protocol of protocols) known.add(protocol);
+  }
+  return ports.size === 0 ? undefined : ports;
+}
+
+const portsOfDefinition = (definition: Definition): readonly Entry[] =>
+  definition.kind === "Service"
+    ? definition.spec.ports.map((port) => [port.port, protocolsOfServicePort(port, definition)])
+    : definition.spec.ports.map((port) => [port.number, protocolsOfEntryPort(port, definition)]);
+
+type Service = ObjectOf<"Service">;
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+function protocolsOfServicePort(port: Service["spec"]["ports"][number], { spec }: Service): readonly Protocol[] {
+  if (port.protocol === "UDP") return [];
+  if (isTlsPort(port)) return ["tls"];
+  return protocolsFor(declaredProtocol(port), spec.clusterIP !== "None");
+}
+
+function protocolsOfEntryPort(
+  { protocol = "" }: ServiceEntry["spec"]["ports"][number],
+  { spec }: ServiceEntry,
+): readonly Protocol[] {
+  if (protocol.toUpperCase() === "UDP") return [];
+  if (isTlsProtocol(protocol)) return ["tls"];
+  return protocolsFor(parsedProtocol(protocol), spec.addresses.length > 0);
+}
+
+/**
+ * The routes that a sidecar uses at a port: those for HTTP at an HTTP port; those for TCP at a port that is declared as TCP; both
+ * where the protocol is detected (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener; tls.go
+ * buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts for TLS). A TCP port without an address
+ * of its own shares a listener with the HTTP services of the same port, so that HTTP may be detected there too.
+ */
+function protocolsFor(declared: ReturnType<typeof declaredProtocol>, hasAddress: boolean): readonly Protocol[] {
+  if (declared === "HTTP") return ["http"];
+  return declared === "TCP" && hasAddress ? ["tcp"] : ["http", "tcp"];
+}

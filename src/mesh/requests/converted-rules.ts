@@ -1,0 +1,236 @@
+import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { type KubernetesRoute, weightOf } from "../gateways/routes.ts";
+import type { HttpRoute, VirtualService, WeightedDestination } from "../traffic/virtual-services.ts";
+
+type Rule = KubernetesRoute["spec"]["rules"][number];
+type Match = Rule["matches"][number];
+type BackendRef = Rule["backendRefs"][number];
+type Filter = Rule["filters"][number];
+
+/** Rules of HTTPRoutes and GRPCRoutes as istiod converts them: one VirtualService, with the object of each of its routes. */
+export interface ConvertedRoutes {
+  readonly virtualService: VirtualService;
+  readonly from: ReadonlyMap<HttpRoute, KubernetesRoute>;
+  /** Why requests to a destination reach nothing, where that is decided before the host is looked up. */
+  readonly refused: ReadonlyMap<WeightedDestination, string>;
+}
+
+/** What the rules are converted for. */
+export interface Conversion {
+  readonly hosts: readonly string[];
+  readonly domain: string;
+  /** Why a route may not use a backend; undefined: it may. Default: every route may. */
+  readonly refusalOf?: ((ref: BackendRef, route: KubernetesRoute) => string | undefined) | undefined;
+}
+
+/**
+ * The rules of routes, oldest first, in the order in which istiod sorts them (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * convertHTTPRoute, convertGRPCRoute, sortHTTPRoutes; route_collections.go mergeHTTPRoutes).
+ */
+export function converted(routes: readonly KubernetesRoute[], conversion: Conversion): ConvertedRoutes {
+  const all = routes.flatMap((object) =>
+    object.spec.rules.flatMap((rule, i) => {
+      const matches = rule.matches.length === 0 ? [undefined] : rule.matches;
+      return matches.flatMap((match) => {
+        const rank = rankOf(match);
+        return rawRoutes(rule, match, { object, i, conversion }).map((raw) => ({ object, rule, rank, raw }));
+      });
+    }),
+  );
+  all.sort((a, b) => before(a.rank, b.rank));
+  const { namespace, name } = routes[0]?.metadata ?? {};
+  const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
+    kind: "VirtualService",
+    metadata: { namespace, name },
+    spec: { hosts: conversion.hosts, http: all.map(({ raw }) => raw) },
+  });
+  const pairs = virtualService.spec.http.flatMap((route, i) => {
+    const origin = all[i];
+    return origin === undefined ? [] : [{ route, ...origin }];
+  });
+  return {
+    virtualService,
+    from: new Map(pairs.map(({ route, object }) => [route, object])),
+    refused: new Map(pairs.flatMap((pair) => refusals(pair, conversion))),
+  };
+}
+
+function refusals(
+  { route, object, rule }: { readonly route: HttpRoute; readonly object: KubernetesRoute; readonly rule: Rule },
+  { refusalOf = () => undefined }: Conversion,
+): readonly (readonly [WeightedDestination, string])[] {
+  const backends = receiving(rule);
+  return route.route.flatMap((destination, i) => {
+    const ref = backends[i];
+    const because = ref && (refusalOf(ref, object) ?? unsupported(ref));
+    return because === undefined ? [] : [[destination, because] as const];
+  });
+}
+
+/**
+ * Why istiod drops all rules of a route; undefined: it does not (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * convertHTTPRoute, convertGRPCRoute, buildDestination).
+ */
+export function dropped({ originKind, spec }: KubernetesRoute): string | undefined {
+  const known = originKind === "GRPCRoute" ? filtersOfGrpc : filtersOfHttp;
+  for (const { filters, backendRefs } of spec.rules) {
+    const filter = filters.find(({ type }) => !known.has(type));
+    if (filter !== undefined) return `filter ${JSON.stringify(filter.type)} is not supported`;
+    const fault = backendRefs
+      .filter((one) => weightOf(one) > 0)
+      .map(faultOf)
+      .find((one) => one !== undefined);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}
+
+function faultOf(ref: BackendRef): string | undefined {
+  const { name, namespace, port } = ref;
+  const backend = `backend ${JSON.stringify(name)}`;
+  if (isService(ref) && name.includes(".")) return `${backend} is not the name of a Service`;
+  if (isHostname(ref) && namespace !== undefined) return `${backend} is a host with a namespace`;
+  return unsupported(ref) === undefined && port === undefined ? `${backend} has no port` : undefined;
+}
+
+const filtersOfGrpc: ReadonlySet<string> = new Set([
+  "RequestHeaderModifier",
+  "ResponseHeaderModifier",
+  "RequestMirror",
+]);
+const filtersOfHttp: ReadonlySet<string> = new Set([...filtersOfGrpc, "RequestRedirect", "URLRewrite", "CORS"]);
+
+/** Those backends of a rule that receive requests. */
+const receiving = ({ backendRefs }: Rule): readonly BackendRef[] => backendRefs.filter((ref) => weightOf(ref) > 0);
+
+const groupOf = ({ group }: BackendRef): string => group ?? "";
+const kindOf = ({ kind }: BackendRef): string => kind ?? "Service";
+const isService = (ref: BackendRef): boolean => kindOf(ref) === "Service" && groupOf(ref) === "";
+const isHostname = (ref: BackendRef): boolean => kindOf(ref) === "Hostname" && groupOf(ref) === "networking.istio.io";
+/** Istio reads a ServiceImport as the Service of the same name. */
+const isImport = (ref: BackendRef): boolean =>
+  kindOf(ref) === "ServiceImport" && groupOf(ref) === "multicluster.x-k8s.io";
+
+/** Why Istio sends nothing to a backend, whatever exists; undefined: it does. InferencePools and XBackends have to be turned on. */
+const unsupported = (ref: BackendRef): string | undefined =>
+  isService(ref) || isHostname(ref) || isImport(ref)
+    ? undefined
+    : `${kindOf(ref)} ${ref.name} is no Service, so that nothing is sent to it`;
+
+/** Without a match last, then without a path; then exact paths, prefixes, expressions, the longer the earlier; methods, headers, parameters. */
+type Rank = readonly number[];
+function rankOf(match: Match | undefined): Rank {
+  if (match === undefined) return [0];
+  const { method, headers, queryParams } = match;
+  const [kind, length] = rankOfPath(match);
+  const isMethod = typeof method === "string" ? 1 : 0;
+  return [1, kind, length, isMethod, namesIn(headers), namesIn(queryParams)];
+}
+const namesIn = (all: Match["headers"]): number => new Set(all.map(({ name }) => name)).size;
+
+function rankOfPath(match: Match): readonly [number, number] {
+  const path = pathOf(match);
+  if (path === undefined) return [-1, 0];
+  const kinds = ["RegularExpression", "PathPrefix", "Exact"];
+  return [kinds.indexOf(path.type), path.value.length];
+}
+
+function before(a: Rank, b: Rank): number {
+  for (const [i, rank] of a.entries()) if (rank !== b[i]) return (b[i] ?? 0) - rank;
+  return 0;
+}
+
+/** What a match says about the path; undefined: nothing (conversion.go createURIMatch, createGRPCURIMatch). */
+function pathOf({ path, method }: Match): { readonly type: string; readonly value: string } | undefined {
+  if (typeof method === "object") return pathOfGrpc(method);
+  const { type = "PathPrefix", value = "/" } = path ?? {};
+  return { type, value: type === "PathPrefix" && value !== "/" ? value.replace(/\/$/, "") : value };
+}
+
+/** gRPC sends requests to `/service/method`. */
+function pathOfGrpc({ type, service, method }: Exclude<Match["method"], string | undefined>) {
+  if (service !== undefined && method !== undefined && type !== "RegularExpression")
+    return { type: "Exact", value: `/${service}/${method}` };
+  if (service !== undefined && method === undefined && type !== "RegularExpression")
+    return { type: "PathPrefix", value: `/${service}/` };
+  return { type: "RegularExpression", value: `/${service ?? "[^/]+"}/${method ?? ".+"}` };
+}
+
+interface Position {
+  readonly object: KubernetesRoute;
+  readonly i: number;
+  readonly conversion: Conversion;
+}
+
+/** The routes for one match. A prefix is the path itself and what is below it, which a rewrite treats apart. */
+function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion }: Position): readonly object[] {
+  const { namespace, name } = object.metadata;
+  const backends = receiving(rule);
+  const destinations = backends.map((ref) => ({
+    destination: { host: hostOf(ref, namespace, conversion.domain), port: { number: ref.port } },
+    // One backend gets everything, whatever its weight.
+    ...(backends.length > 1 ? { weight: weightOf(ref) } : {}),
+  }));
+  const isRedirect = rule.filters.some(({ type }) => type === "RequestRedirect");
+  const nothing = isRedirect ? { redirect: {} } : { directResponse: { status: 500 } };
+  const raw = {
+    name: `${namespace}.${name}.${i}`,
+    ...(isRedirect || backends.length === 0 ? nothing : { route: destinations }),
+  };
+  const rewrite = rule.filters.find(({ type }) => type === "URLRewrite")?.urlRewrite;
+  const paths = match === undefined ? [undefined] : pathsOf(match);
+  return paths.map((path) => ({
+    ...raw,
+    match: match === undefined ? [] : [{ ...rawMatch(match), ...(path === undefined ? {} : { uri: path.uri }) }],
+    ...(rewrite === undefined ? {} : { rewrite: rawRewrite(rewrite, path?.isBelow === true) }),
+  }));
+}
+
+function hostOf(ref: BackendRef, own: string, domain: string): string {
+  if (isHostname(ref)) return ref.name;
+  const kind = isService(ref) || isImport(ref) ? "svc" : kindOf(ref).toLowerCase();
+  // A backend of another kind is no host that anything defines.
+  return `${ref.name}.${ref.namespace || own}.${kind}.${domain}`;
+}
+
+function rawMatch({ method, headers, queryParams }: Match): object {
+  const valuesOf = (all: Match["headers"]) =>
+    Object.fromEntries(
+      all.map(({ type, name, value }) => [name, type === "RegularExpression" ? { regex: value } : { exact: value }]),
+    );
+  return {
+    ...(typeof method === "string" ? { method: { exact: method } } : {}),
+    headers: valuesOf(headers),
+    queryParams: valuesOf(queryParams),
+  };
+}
+
+interface RawPath {
+  readonly uri: object;
+  /** Whether it is what is below a prefix. */
+  readonly isBelow: boolean;
+}
+
+/** A prefix of the Gateway API ends at a slash: `/a` is no prefix of `/ab`. Undefined: every path. */
+function pathsOf(match: Match): readonly (RawPath | undefined)[] {
+  const path = pathOf(match);
+  if (path === undefined) return [undefined];
+  if (path.type === "Exact") return [{ uri: { exact: path.value }, isBelow: false }];
+  if (path.type === "RegularExpression") return [{ uri: { regex: path.value }, isBelow: false }];
+  const prefix = path.value.replace(/\/$/, "");
+  if (prefix === "") return [undefined];
+  return [
+    { uri: { exact: prefix }, isBelow: false },
+    { uri: { prefix: `${prefix}/` }, isBelow: true },
+  ];
+}
+
+/** What is below a prefix keeps the slash between (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination). */
+function rawRewrite({ hostname, path }: NonNullable<Filter["urlRewrite"]>, isBelow: boolean): object {
+  const authority = hostname === undefined ? {} : { authority: hostname };
+  if (path?.replaceFullPath !== undefined && path.type !== "ReplacePrefixMatch")
+    return { ...authority, uriRegexRewrite: { match: "/.*", rewrite: path.replaceFullPath } };
+  if (path?.replacePrefixMatch === undefined) return authority;
+  const to = path.replacePrefixMatch.replace(/\/$/, "") || "/";
+  return { ...authority, uri: isBelow && to !== "/" ? `${to}/` : to };
+}

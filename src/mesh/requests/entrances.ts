@@ -1,0 +1,222 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import {
+  grantsOfKubernetesGateway,
+  isDeployedByHand,
+  listenerGateways,
+  missingCertificate,
+  servicesOfAddresses,
+  workloadsOfKubernetesGateway,
+} from "../gateways/listener-gateways.ts";
+import { readsOfConflicts, serverConflictsOf } from "../gateways/server-conflicts.ts";
+import {
+  type Gateway,
+  isOverTls,
+  isPlainHttp,
+  passesThrough,
+  type Server,
+  serverHosts,
+  terminatesHttps,
+} from "../gateways/servers.ts";
+import { isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
+import { selectsWorkload } from "../membership/services.ts";
+import { namespaceOfWorkload, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
+import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { namespaceOfWaypoint } from "./enforcement.ts";
+import type { EntryHost, Front } from "./front.ts";
+import { proxiesOf } from "./ingress.ts";
+import type { GatewayProxy } from "./question.ts";
+import type { Offer } from "./virtual-hosts.ts";
+
+/** What `entrancesOf` reads. */
+export const entranceReads = [
+  ...readsOfConflicts,
+  workloadsOfGateway,
+  workloadsOfNamespace,
+  namespaceOfWorkload,
+  namespaceOfWaypoint,
+  workloadsOfKubernetesGateway,
+  servicesOfAddresses,
+  grantsOfKubernetesGateway,
+] as const;
+type View = MeshView<(typeof entranceReads)[number]>;
+
+/** One proxy at which requests for a host come in, or why there is none. */
+export interface Entrance {
+  /** Undefined: none is known. */
+  readonly proxy: GatewayProxy | undefined;
+  /** The Gateway of the first offer; undefined: none offers the host. */
+  readonly gateway: Gateway | KubernetesGateway | undefined;
+  /** The servers that take the requests, in the order of their Gateways. */
+  readonly offers: readonly Offer[];
+  /** Why the requests reach nothing there; undefined: the routes of the servers decide. */
+  readonly closed: string | undefined;
+  /** Why it is not known what takes them; undefined: it is. */
+  readonly doubt: string | undefined;
+}
+
+type Asked = Pick<EntryHost, "host" | "port" | "scheme">;
+
+/** The Gateway that the user wrote. */
+export const gatewayOf = ({ gateway, listener }: Offer): Gateway | KubernetesGateway => listener?.of ?? gateway;
+
+/** The proxies that let in requests for a host, each with the servers that take them (Istio pilot/pkg/model/gateway.go mergeGateways). */
+export function entrancesOf(to: Asked, front: Front, mesh: View): readonly Entrance[] {
+  const doubt = foreign(to, front);
+  if (doubt !== undefined) return [{ ...nobody, doubt }];
+  const { offers, leftOut } = offersOfListeners(to, front, mesh);
+  const all = [...offersOfServers(to, front, mesh), ...offers].sort((a, b) => oldestFirst(a.gateway, b.gateway));
+  if (all.length > 0) return byProxy(all, to, mesh);
+  const missing = leftOut[0] ?? `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
+  const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway");
+  return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
+}
+
+/** A Gateway without proxies counts only if no other one has any. */
+function byProxy(offers: readonly Offer[], to: Asked, mesh: View): readonly Entrance[] {
+  const found = new Map<string, { readonly proxy: GatewayProxy; readonly offers: Offer[] }>();
+  const unserved: Entrance[] = [];
+  for (const offer of offers) {
+    const proxies = proxiesOfOffer(offer, to, mesh);
+    if (typeof proxies === "string") unserved.push(closedAt(offer, proxies, mesh));
+    else
+      for (const proxy of proxies) {
+        const key = `${proxy.namespace.metadata.name}/${proxy.name}`;
+        const there = found.get(key) ?? { proxy, offers: [] };
+        found.set(key, there);
+        there.offers.push(offer);
+      }
+  }
+  if (found.size === 0) return unserved.slice(0, 1);
+  return [...found.values()].map((one) => entranceAt(one.proxy, one.offers, to, mesh));
+}
+
+const nobody: Entrance = { proxy: undefined, gateway: undefined, offers: [], closed: undefined, doubt: undefined };
+
+function closedAt(offer: Offer, because: string, mesh: View): Entrance {
+  const gateway = gatewayOf(offer);
+  if (mesh.knowsAll("Workload") && mesh.knowsAll("Service")) return { ...nobody, gateway, closed: because };
+  return { ...nobody, gateway, doubt: `${because}, as far as is known` };
+}
+
+/** Other classes of Istio than `istio` route in ways of their own. */
+function foreign(to: Asked, { kubernetesGateways }: Front): string | undefined {
+  const other = kubernetesGateways.find(
+    (gateway) =>
+      isForIngress(gateway) &&
+      gateway.spec.gatewayClassName === "istio-east-west" &&
+      gateway.spec.listeners.some(({ port, hostname }) => port === to.port && covers(hostname || "*", to.host)),
+  );
+  return (
+    other &&
+    `${idOf(other)} of class istio-east-west offers host ${to.host}, and where it sends requests is not examined`
+  );
+}
+
+const offersOfServers = (to: Asked, { gateways }: Front, { settings }: View): readonly Offer[] =>
+  gateways
+    .filter((gateway) => isServed(gateway, settings))
+    .flatMap((gateway) =>
+      gateway.spec.servers
+        .filter((server) => isFor(server, gateway, to))
+        .map((server) => ({ gateway, server, listener: undefined })),
+    );
+
+function offersOfListeners(
+  to: Asked,
+  { kubernetesGateways }: Front,
+  mesh: View,
+): { readonly offers: readonly Offer[]; readonly leftOut: readonly string[] } {
+  const offers: Offer[] = [];
+  const leftOut: string[] = [];
+  const own = kubernetesGateways.filter(({ spec }) => spec.gatewayClassName === "istio");
+  for (const listener of own.flatMap(listenerGateways)) {
+    const { of, generated } = listener;
+    const [server] = generated.spec.servers;
+    if (server === undefined || !isFor(server, generated, to)) continue;
+    const because = listener.leftOut ?? missingCertificate(listener, mesh);
+    if (because === undefined) offers.push({ gateway: generated, server, listener });
+    else leftOut.push(`listener ${listener.listener.name} of ${idOf(of)} does not work: ${because}`);
+  }
+  return { offers, leftOut };
+}
+
+function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: Asked): boolean {
+  if (server.port?.number !== port) return false;
+  if (scheme === "http" ? !isPlainHttp(server) : !isOverTls(server)) return false;
+  return serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host));
+}
+
+/** The proxies of a Gateway; a text: why there are none. */
+function proxiesOfOffer({ gateway, listener }: Offer, to: Asked, mesh: View): readonly GatewayProxy[] | string {
+  if (listener !== undefined) return proxiesOfListener(listener.of, to, mesh);
+  const { selector } = gateway.spec;
+  const workloads = mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
+  const proxies = Object.keys(selector).length === 0 ? [] : proxiesOf(workloads, [], mesh);
+  return proxies.length === 0 ? `${idOf(gateway)} selects no workload` : proxies;
+}
+
+/** istiod creates a Deployment for a Gateway, unless its addresses name a Service. */
+function proxiesOfListener(gateway: KubernetesGateway, to: Asked, mesh: View): readonly GatewayProxy[] | string {
+  if (!isDeployedByHand(gateway)) {
+    const workloads = mesh.related(workloadsOfKubernetesGateway, gateway).filter((one) => isProxyOf(one, gateway));
+    return proxiesOf(workloads, [gateway], mesh);
+  }
+  const services = mesh.related(servicesOfAddresses, gateway);
+  if (services.length === 0) return `no Service of its namespace has a name in spec.addresses of ${idOf(gateway)}`;
+  const withPort = services.filter(({ spec }) => spec.ports.some(({ port }) => port === to.port));
+  if (withPort.length === 0) return `${services.map(idOf).join(", ")} of ${idOf(gateway)} has no port ${to.port}`;
+  const [namespace] = mesh.related(namespaceOfWaypoint, gateway);
+  const all: readonly Workload[] = namespace === undefined ? [] : mesh.related(workloadsOfNamespace, namespace);
+  mesh.visited(all.length * withPort.length);
+  const workloads = all.filter((workload) => withPort.some((service) => selectsWorkload(service, workload)));
+  const proxies = proxiesOf(workloads, [], mesh);
+  return proxies.length === 0 ? `${withPort.map(idOf).join(", ")} of ${idOf(gateway)} selects no workload` : proxies;
+}
+
+/** All servers for plain HTTP share their port; of those with TLS, the name that the client asks for decides. */
+function entranceAt(proxy: GatewayProxy, all: readonly Offer[], to: Asked, mesh: View): Entrance {
+  const offers = to.scheme === "http" ? all : mostSpecific(all, to.host);
+  const [first] = offers;
+  if (first === undefined) return nobody;
+  const doubt = doubtAt(offers, to, mesh);
+  return { proxy, gateway: gatewayOf(first), offers, closed: undefined, doubt };
+}
+
+function mostSpecific(all: readonly Offer[], host: string): readonly Offer[] {
+  const named = all.map((offer) => ({ offer, name: nameFor(offer, host) }));
+  const [best] = named.map(({ name }) => name).sort(mostSpecificFirst);
+  return named.flatMap(({ offer, name }) => (name === best ? offer : []));
+}
+
+/** The most specific name of a server for a host. One for every name is the only one. */
+function nameFor({ server, gateway }: Offer, host: string): string {
+  const names = serverHosts(server, gateway.metadata.namespace).map((one) => one.host.toLowerCase());
+  if (names.includes("*")) return "*";
+  return names.filter((name) => covers(name, host)).sort(mostSpecificFirst)[0] ?? "*";
+}
+
+/** Why it is not known which server takes the requests, or what it does with them; undefined: it is. */
+function doubtAt(offers: readonly Offer[], { host, scheme }: Asked, mesh: View): string | undefined {
+  const [first, ...others] = offers;
+  if (first === undefined) return undefined;
+  const id = idOf(gatewayOf(first));
+  const apart = scheme === "http" ? others.filter(({ server }) => server.bind !== first.server.bind) : others;
+  const other = apart.find(({ gateway }) => gateway !== first.gateway);
+  if (other !== undefined)
+    return `${id} and ${idOf(gatewayOf(other))} both offer host ${host} at the same port and proxy`;
+  const { server } = first;
+  if (isOverTls(server) && passesThrough(server)) return `${id} passes TLS for host ${host} on without reading it`;
+  if (isOverTls(server) && !terminatesHttps(server)) return `${id} terminates TLS for host ${host} and reads no HTTP`;
+  const conflicting = offers.find((offer) => offer.listener === undefined && isInConflict(offer, mesh));
+  return conflicting && `another server conflicts with the one of ${idOf(conflicting.gateway)} for host ${host}`;
+}
+
+function isInConflict({ gateway, server }: Offer, mesh: View): boolean {
+  const place = gateway.spec.servers.indexOf(server);
+  return serverConflictsOf(gateway, mesh).some((conflict) => conflict.server === place);
+}

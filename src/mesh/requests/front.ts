@@ -1,0 +1,58 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, type Mesh } from "../../view/view.ts";
+import { hostnamesOf } from "../gateways/route-acceptance.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
+import { type Gateway, serverHosts } from "../gateways/servers.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
+import { isServed } from "../objects/revision.ts";
+import { coveringHosts, hostKey } from "../traffic/hosts.ts";
+import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
+
+/** A host that clients outside the mesh send requests to, and the port of the gateway at which these come in. */
+export interface EntryHost {
+  readonly kind: "entry";
+  /** Without a wildcard, in lower case. */
+  readonly host: string;
+  readonly port: number;
+  readonly scheme: "http" | "https";
+}
+
+/** The objects that can let in requests for a host from outside, and route them at a gateway. */
+export interface Front {
+  readonly gateways: readonly Gateway[];
+  readonly kubernetesGateways: readonly KubernetesGateway[];
+  readonly virtualServices: readonly VirtualService[];
+  readonly routes: readonly KubernetesRoute[];
+}
+
+const keysOf = (hosts: readonly string[]): ReadonlySet<string> =>
+  new Set(hosts.map((host) => hostKey(host.toLowerCase())));
+
+/** Gateways by the hosts that their servers offer. */
+export const gatewayByHost = index("Gateway", (gateway, settings) =>
+  isServed(gateway, settings)
+    ? keysOf(
+        gateway.spec.servers.flatMap((server) =>
+          serverHosts(server, gateway.metadata.namespace).map(({ host }) => host),
+        ),
+      )
+    : [],
+);
+/** Gateways of the Gateway API by the hosts of their listeners. */
+export const kubernetesGatewayByHost = index("KubernetesGateway", ({ spec }) =>
+  keysOf(spec.listeners.map(({ hostname }) => hostname || "*")),
+);
+/** Routes of the Gateway API by their hostnames. */
+export const routeByHostname = index("KubernetesRoute", (route) => keysOf(hostnamesOf(route)));
+
+/** The front of a host without a wildcard, in lower case. */
+export function frontOf(host: string, mesh: Mesh): Front {
+  const keys = coveringHosts(host);
+  return {
+    gateways: mesh.lookup(gatewayByHost, keys) as readonly ObjectOf<"Gateway">[],
+    kubernetesGateways: mesh.lookup(kubernetesGatewayByHost, keys) as readonly ObjectOf<"KubernetesGateway">[],
+    virtualServices: mesh.lookup(everyVirtualServiceByHost, keys) as readonly ObjectOf<"VirtualService">[],
+    routes: mesh.lookup(routeByHostname, keys) as readonly ObjectOf<"KubernetesRoute">[],
+  };
+}

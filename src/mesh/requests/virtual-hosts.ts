@@ -1,0 +1,208 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import { attachedRoutes, type AttachedRoute } from "../gateways/attached-routes.ts";
+import type { ListenerGateway } from "../gateways/listener-gateways.ts";
+import { backendOf, grantedServices, grantKeyOf, type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
+import { type Gateway, isPlainHttp, type Server, serverHosts } from "../gateways/servers.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { everyNamespace, includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
+import { hostsOf } from "../traffic/virtual-service-choices.ts";
+import { gatewaysOf, nameOf } from "../traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
+import { type Conversion, converted, dropped } from "./converted-rules.ts";
+import type { Front } from "./front.ts";
+import type { BoundRoutes, VirtualHost } from "./route-table.ts";
+
+/** A server that offers a host. */
+export interface Offer {
+  /** What istiod reads, which it generates for a listener of the Gateway API. */
+  readonly gateway: Gateway;
+  readonly server: Server;
+  /** Undefined: the Gateway is of Istio's own kind. */
+  readonly listener: ListenerGateway | undefined;
+}
+
+/** What `virtualHostsOf` reads. */
+export const virtualHostReads = [namespaceOfRoute, grantedServices] as const;
+type View = MeshView<(typeof virtualHostReads)[number]>;
+
+/** What requests for a host find at servers of one listener. */
+export interface VirtualHosts {
+  /** The names that cover the host, the most specific first. */
+  readonly names: readonly VirtualHost[];
+  /** Why it is not certain which routes there are; undefined: it is. */
+  readonly doubt: string | undefined;
+  /** Why istiod uses a route that names the listeners for nothing. */
+  readonly dropped: readonly string[];
+}
+
+interface Bound extends BoundRoutes {
+  readonly namespace: string;
+}
+
+/**
+ * The routes that the servers of one listener have for a host, by the names of their virtual hosts: those that a route and a server
+ * have in common. They are merged in the order of the Gateways, at each first what is private to the namespace of the proxy, then
+ * what is exported to it by name, and then by age (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig,
+ * pilot/pkg/model/push_context.go VirtualServicesForGateway).
+ */
+export function virtualHostsOf(host: string, offers: readonly Offer[], surroundings: Surroundings): VirtualHosts {
+  const names = new Names(host, surroundings.mesh);
+  const doubts: string[] = [];
+  const lost: string[] = [];
+  for (const offer of offers.toSorted((a, b) => oldestFirst(a.gateway, b.gateway))) {
+    const found = boundTo(offer, host, surroundings);
+    doubts.push(...found.doubts);
+    lost.push(...found.dropped);
+    for (const bound of found.all) names.add(bound, offer);
+    if (isRedirecting(offer)) names.addRedirecting(offer);
+  }
+  return { names: names.inOrder(), doubt: doubts[0], dropped: lost };
+}
+
+const isRedirecting = ({ server }: Offer): boolean => isPlainHttp(server) && server.tls?.httpsRedirect === true;
+
+/** The names of virtual hosts over one host. */
+class Names {
+  readonly #host: string;
+  readonly #mesh: View;
+  readonly #found = new Map<string, { readonly bound: BoundRoutes[]; isRedirected: boolean }>();
+
+  constructor(host: string, mesh: View) {
+    this.#host = host;
+    this.#mesh = mesh;
+  }
+
+  add(bound: Bound, offer: Offer): void {
+    for (const name of commonNames(bound, offer, this.#host, this.#mesh)) {
+      const there = this.#at(name);
+      if (!there.bound.some(({ virtualService }) => virtualService === bound.virtualService)) there.bound.push(bound);
+      if (isRedirecting(offer)) there.isRedirected = true;
+    }
+  }
+
+  /** A server that redirects does so for its hosts without any VirtualService, too. */
+  addRedirecting({ server, gateway }: Offer): void {
+    for (const { namespace, host } of serverHosts(server, gateway.metadata.namespace)) {
+      const name = host.toLowerCase();
+      if (namespace === "*" && covers(name, this.#host)) this.#at(name).isRedirected = true;
+    }
+  }
+
+  inOrder(): readonly VirtualHost[] {
+    return [...this.#found].sort(([a], [b]) => mostSpecificFirst(a, b)).map(([, found]) => found);
+  }
+
+  #at(name: string) {
+    const there = this.#found.get(name) ?? { bound: [], isRedirected: false };
+    this.#found.set(name, there);
+    return there;
+  }
+}
+
+interface BoundTo {
+  readonly all: readonly Bound[];
+  readonly doubts: readonly string[];
+  readonly dropped: readonly string[];
+}
+
+interface Surroundings {
+  readonly front: Front;
+  readonly proxyNamespace: string;
+  readonly mesh: View;
+}
+
+function boundTo(offer: Offer, host: string, { front, proxyNamespace, mesh }: Surroundings): BoundTo {
+  const name = nameOf(offer.gateway);
+  const { settings } = mesh;
+  const ranked = front.virtualServices.flatMap((virtualService) => {
+    if (!isServed(virtualService, settings) || virtualService.spec.http.length === 0) return [];
+    if (!gatewaysOf(virtualService).has(name)) return [];
+    const { metadata, spec } = virtualService;
+    const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+    if (!includesNamespace(visible, proxyNamespace)) return [];
+    return [{ virtualService, rank: visible.has(everyNamespace) ? 2 : rankOf(virtualService, proxyNamespace) }];
+  });
+  const own = ranked
+    .sort((a, b) => a.rank - b.rank || oldestFirst(a.virtualService, b.virtualService))
+    .map(({ virtualService }) => ({ virtualService, gateway: name, namespace: virtualService.metadata.namespace }));
+  const attached = ofListener(offer, host, { front, proxyNamespace, mesh });
+  return { ...attached, all: [...own, ...attached.all] };
+}
+
+/** Private ones first, then those that are exported by name. */
+const rankOf = ({ metadata, spec }: VirtualService, proxyNamespace: string): number =>
+  metadata.namespace === proxyNamespace && (spec.exportTo.length === 0 || spec.exportTo.includes(".")) ? 0 : 1;
+
+/** The routes of the Gateway API with one hostname are one VirtualService. */
+function ofListener(
+  { gateway, listener }: Offer,
+  host: string,
+  { front, proxyNamespace, mesh }: Surroundings,
+): BoundTo {
+  if (listener === undefined) return { all: [], doubts: [], dropped: [] };
+  const { domain, defaultVirtualServiceExportTo } = mesh.settings;
+  const attached = attachedRoutes(listener, front.routes.filter(isHttp), mesh).filter(({ hostname }) =>
+    covers(hostname.toLowerCase(), host),
+  );
+  const reasonOf = ({ route }: AttachedRoute) => dropped(route);
+  const lost = attached.flatMap((one) => {
+    const because = reasonOf(one);
+    return because === undefined ? [] : [`istiod drops all rules of ${idOf(one.route)}: ${because}`];
+  });
+  const kept = attached.filter((one) => reasonOf(one) === undefined);
+  const conversion = { domain, refusalOf: refusalIn(mesh) };
+  const all = [...Map.groupBy(kept, ({ hostname }) => hostname)].flatMap(([hostname, some]): readonly Bound[] => {
+    const routes = some.map(({ route }) => route).toSorted(oldestFirst);
+    const found = converted(routes, { ...conversion, hosts: [hostname] });
+    const { virtualService } = found;
+    const { namespace } = virtualService.metadata;
+    const isSeen = includesNamespace(visibleTo([], namespace, defaultVirtualServiceExportTo), proxyNamespace);
+    return isSeen ? [{ virtualService, gateway: nameOf(gateway), converted: found, namespace }] : [];
+  });
+  const isNear = ({ namespace }: Bound) => Number(namespace !== proxyNamespace);
+  return {
+    all: all.toSorted((a, b) => isNear(a) - isNear(b) || oldestFirst(a.virtualService, b.virtualService)),
+    doubts: kept.filter(({ isKnown }) => !isKnown).map(({ route }) => unknownLabels(route, listener)),
+    dropped: lost,
+  };
+}
+
+const isHttp = ({ originKind }: KubernetesRoute): boolean => originKind === "HTTPRoute" || originKind === "GRPCRoute";
+
+const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
+  `listener ${listener.name} of ${idOf(of)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
+
+/** A backend in another namespace needs a grant there. */
+const refusalIn =
+  (mesh: View): Conversion["refusalOf"] =>
+  (ref, route) => {
+    const { namespace, name, kind } = backendOf(ref, route);
+    if (kind !== "Service" || namespace === route.metadata.namespace) return undefined;
+    const { services } = mesh.get(grantedServices, grantKeyOf(route, namespace));
+    return services === undefined || services.has(name)
+      ? undefined
+      : `no ReferenceGrant in namespace ${namespace} lets ${idOf(route)} use Service ${name}`;
+  };
+
+/** The names of virtual hosts over a host that a VirtualService and a server have in common. */
+function commonNames(
+  { virtualService, converted: ofRoutes, namespace }: Bound,
+  { server, gateway, listener }: Offer,
+  host: string,
+  { settings }: View,
+): ReadonlySet<string> {
+  const own = ofRoutes === undefined ? hostsOf(virtualService, settings) : virtualService.spec.hosts;
+  const offered = serverHosts(server, gateway.metadata.namespace)
+    .filter((one) => listener !== undefined || one.namespace === "*" || one.namespace === namespace)
+    .map((one) => one.host.toLowerCase());
+  const isOver = (name: string) => covers(name, host);
+  return new Set(
+    own
+      .map((name) => name.toLowerCase())
+      .filter(isOver)
+      .flatMap((name) => offered.filter(isOver).flatMap((other) => [name, other].sort(mostSpecificFirst).slice(0, 1))),
+  );
+}

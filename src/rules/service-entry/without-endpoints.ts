@@ -1,0 +1,121 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import { workloadByLabel } from "../../mesh/membership/workloads.ts";
+import { keysOfLabels, keysOfSelector } from "../../mesh/objects/label-keys.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { serviceEntriesBesideServiceEntry, servicesBesideServiceEntry } from "../../mesh/traffic/definition-choice.ts";
+import { isWildcard } from "../../mesh/traffic/hosts.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+type Labels = Readonly<Record<string, string>>;
+
+/** How many objects of each namespace define a host. */
+const definersOfHost = fact(
+  "definersOfHost",
+  "key",
+  [serviceEntriesBesideServiceEntry, servicesBesideServiceEntry],
+  (host, mesh): ReadonlyMap<string, number> => {
+    const all = [
+      ...mesh.under(serviceEntriesBesideServiceEntry, [host]),
+      ...mesh.under(servicesBesideServiceEntry, [host]),
+    ];
+    return new Map(
+      [...Map.groupBy(all, ({ metadata }) => metadata.namespace)].map(([name, some]) => [name, some.length]),
+    );
+  },
+);
+
+const labelsOf = ({ spec }: ServiceEntry): Labels => spec.workloadSelector?.labels ?? {};
+const oneLabel = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? keysOfSelector(entry.metadata.namespace, labelsOf(entry)) : [],
+);
+/** A ServiceEntry with a workloadSelector, and the workloads of its namespace that have one label of it. */
+const workloadsNearServiceEntry = relation("workloadsNearServiceEntry", oneLabel, workloadByLabel);
+/** A ServiceEntry with a workloadSelector, and the WorkloadEntries of its namespace that have one label of it. */
+const workloadEntriesNearServiceEntry = relation(
+  "workloadEntriesNearServiceEntry",
+  oneLabel,
+  index("WorkloadEntry", (entry, settings) =>
+    isServed(entry, settings) ? keysOfLabels(entry.metadata.namespace, labelsOfWorkloadEntry(entry)) : [],
+  ),
+);
+/** The labels of what has one label of the selectors of some ServiceEntries. */
+const labelsNearServiceEntries = fact(
+  "labelsNearServiceEntries",
+  "key",
+  [workloadsNearServiceEntry, workloadEntriesNearServiceEntry],
+  (key, mesh): Labelled<Labels> =>
+    new Labelled(
+      [
+        ...mesh.under(workloadsNearServiceEntry, [key]).map(({ pod }) => pod.labels),
+        ...mesh.under(workloadEntriesNearServiceEntry, [key]).map(labelsOfWorkloadEntry),
+      ],
+      (labels) => labels,
+    ),
+);
+
+const reads = [
+  serviceEntriesBesideServiceEntry,
+  servicesBesideServiceEntry,
+  definersOfHost,
+  labelsNearServiceEntries,
+] as const;
+
+export const serviceEntryWithoutEndpoints = defineRule({
+  id: "service-entry-without-endpoints",
+  subject: "ServiceEntry",
+  reads,
+  worksWithout: ["Service", "Workload", "WorkloadEntry"],
+  mode: "warn",
+  since: "0.1.0",
+  // Machines outside of Kubernetes may register later.
+  stage: "trial",
+  summary: "A ServiceEntry has no endpoint, and its resolution finds none either.",
+  why: "With resolution STATIC, or with a workloadSelector, clients use only the endpoints that the ServiceEntry lists or selects (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServiceEntryToInstances). Without any, a sidecar answers 503 (`no healthy upstream`) or closes the connection, while without the ServiceEntry the traffic would have passed by its address. istiod accepts it.",
+  fix: "List the endpoints, correct the labels of workloadSelector, or use resolution DNS or NONE.",
+  incident: {
+    symptoms: ["no-endpoints"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Every request to the host fails since the ServiceEntry was applied, although the server can be reached from outside of the mesh.",
+    wayOut: "Delete the ServiceEntry, or set its resolution to DNS: clients reach the host again within seconds.",
+    silentWhen:
+      "Another object of the same namespace defines the host too and may add endpoints, not all workloads and WorkloadEntries are known, or a new ServiceEntry selects labels of which no workload has any, because the workload may follow.",
+    page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
+  },
+
+  *check(entry, mesh) {
+    const { resolution, endpoints, hosts } = entry.spec;
+    if (!isServed(entry, mesh.settings) || endpoints.length > 0) return;
+    const { namespace } = entry.metadata;
+    const isAlone = (host: string) => isWildcard(host) || mesh.get(definersOfHost, host).get(namespace) === 1;
+    if (!hosts.every(isAlone)) return;
+    if (entry.spec.workloadSelector !== undefined) yield* unselecting(entry, mesh);
+    else if (resolution === "STATIC")
+      yield {
+        at: ["spec", "resolution"],
+        message:
+          "Every request to these hosts fails: with resolution STATIC, endpoints are not looked up, and none are listed",
+      };
+  },
+});
+
+function* unselecting(entry: ServiceEntry, mesh: MeshView<(typeof reads)[number]>): Iterable<Problem> {
+  if (!mesh.knowsAll("Workload") || !mesh.knowsAll("WorkloadEntry") || entry.spec.resolution === "NONE") return;
+  const [key] = oneLabel.keys(entry, mesh.settings);
+  if (key === undefined) return;
+  const labels = labelsOf(entry);
+  const near = mesh.get(labelsNearServiceEntries, key);
+  const isStored = entry.metadata.resourceVersion !== undefined;
+  if (near.selected(labels).length > 0 || (near.all.length === 0 && !isStored)) return;
+  const { namespace } = entry.metadata;
+  yield {
+    at: ["spec", "workloadSelector"],
+    message: `Every request to these hosts fails: nothing in "${namespace}" has ${formatLabels(labels)}`,
+    evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace)],
+  };
+}
