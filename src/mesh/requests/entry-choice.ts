@@ -91,13 +91,27 @@ function firstOfServices(a: ServiceEntry, b: ServiceEntry): number {
   return a.metadata.namespace < b.metadata.namespace ? -1 : 1;
 }
 
-function atProxy({ name, all, byNamespace, byClient }: Named, port: number, source: Source, hides: Hides): EntryChoice {
-  const client = source.namespace?.metadata.name ?? "";
+function atProxy(of: Named, port: number, { namespace }: Source, hides: Hides): EntryChoice {
+  const { name, all, byNamespace } = of;
   const isSeen = (entry: ServiceEntry) => hides(name, entry) === undefined;
-  const own = byNamespace.get(client)?.find(isSeen);
-  const first = own ?? byClient.get(client)?.find(isSeen) ?? byClient.get(everyNamespace)?.find(isSeen);
-  if (first === undefined) return { kind: "unknown", because: (all[0] && hides(name, all[0])) ?? "" };
-  return amongOfNamespace(name, port, (byNamespace.get(first.metadata.namespace) ?? []).filter(isSeen));
+  const first = firstFor(namespace?.metadata.name ?? "", of, isSeen);
+  if (first !== undefined)
+    return amongOfNamespace(name, port, (byNamespace.get(first.metadata.namespace) ?? []).filter(isSeen));
+  const [hidden] = all;
+  return { kind: "unknown", because: (hidden && hides(name, hidden)) ?? `nothing defines ${name}` };
+}
+
+/** Of the client's own namespace, then those that are exported to it by name, then those for all. */
+function firstFor(
+  client: string,
+  { byNamespace, byClient }: Named,
+  isSeen: (entry: ServiceEntry) => boolean,
+): ServiceEntry | undefined {
+  for (const some of [byNamespace.get(client), byClient.get(client), byClient.get(everyNamespace)]) {
+    const found = some?.find(isSeen);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** istiod merges the ports of ServiceEntries of one namespace that agree in everything else, and the endpoints of all of them. */
