@@ -116,6 +116,7 @@ const pods = {
   gateways: gatewaysOfNamespace.to,
   services: serviceByNamespace,
   entries: selectingEntriesOfNamespace.to,
+  machines: workloadEntriesOfNamespace.to,
 } as const;
 /** What decides about the proxies of a namespace, in it or in the root namespace. */
 const policies = {
@@ -155,7 +156,7 @@ const ofHosts = [
   virtualServicesUnderEntry,
   destinationRulesOfEntry,
   waypointOfServiceEntry,
-  ...to(entryByNamespace, "OfEntry", { ...pods, machines: workloadEntriesOfNamespace.to, ...clients }),
+  ...to(entryByNamespace, "OfEntry", { ...pods, ...clients }),
   ...to(entryByNamespaceAndRoot, "OfEntryAndRoot", policies),
   ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),
   serviceOfAlias,

@@ -18,7 +18,7 @@ import { aliased, aliasReads, isAlias, serviceOfAlias } from "./aliases.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
 import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
 import { chosenEntry } from "./entry-choice.ts";
-import { endpointReads, endpointsOf, haveSidecars } from "./entry-endpoints.ts";
+import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./entry-endpoints.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
 
 /** A Service and every DestinationRule that can match its host. */
@@ -224,27 +224,35 @@ export class Destinations {
     const selected = this.#mesh.get(captured, namespace).workloads.selected({ ...service.spec.selector, ...labels });
     const all = contradicts(service.spec.selector, labels) ? [] : selected;
     const ports = portsOf(service);
-    const pods = all.flatMap((workload) => {
+    const machines = machinesOfService(service, namespace, { port: of.port, labels }, this.#mesh);
+    const ofPods = all.flatMap((workload) => {
       const number = ports.workloadPort(of.port, workload);
       return number === undefined ? [] : [{ workload, port: number }];
     });
-    if (pods.length === 0 && this.#hasProxies(service, namespace))
-      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
-    if (pods.length === 0) {
-      const wanted = formatLabels({ ...service.spec.selector, ...labels });
-      const missing =
-        all.length === 0
-          ? `no workload in namespace ${namespace.metadata.name} has the labels ${wanted}`
-          : `no container of its workloads names port ${JSON.stringify(targetOf(service, of.port))}`;
-      return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
-    }
+    const pods = [...ofPods, ...machines.pods];
+    if (pods.length === 0 && machines.hasOthers) return { ...this.beyond(of.host, of.port), destination: of };
+    if (pods.length === 0) return this.#withoutPods({ of, object: service, namespace, labels, tls }, all.length > 0);
     const workloads = pods.map(({ workload }) => workload);
     return {
       destination: { ...of, workloads },
       isUnknown: false,
-      backend: { object: service, namespace, protocol: sentTo(service, of.port), pods },
+      backend: {
+        ...{ object: service, namespace, protocol: sentTo(service, of.port), pods },
+        ...(machines.hasOthers ? { outside: unsaid } : {}),
+      },
       tls,
     };
+  }
+
+  /** `hasSelected`: there are pods, without the port. */
+  #withoutPods({ of, object: service, namespace, labels }: Sent<Service>, hasSelected: boolean): Arrival {
+    if (this.#hasProxies(service, namespace))
+      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
+    const wanted = formatLabels({ ...service.spec.selector, ...labels });
+    const missing = hasSelected
+      ? `no container of its workloads names port ${JSON.stringify(targetOf(service, of.port))}`
+      : `no workload in namespace ${namespace.metadata.name} has the labels ${wanted}`;
+    return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
   }
 
   #hasProxies(service: Service, namespace: Namespace): boolean {

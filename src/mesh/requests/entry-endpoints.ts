@@ -137,6 +137,31 @@ function listed(entry: ServiceEntry, { labels, at }: At): EntryEndpoints {
   return { pods, hasOthers: own.length > proxied.length, missing: undefined, isUnknown: false };
 }
 
+/**
+ * The WorkloadEntries that a Service selects, beside its pods: those with a proxy, with their ports, and whether there are others. A
+ * port that a name stands for is that of the entry (Istio pilot/pkg/serviceregistry/kube/controller/controller.go
+ * serviceInstanceFromWorkloadInstance).
+ */
+export function machinesOfService(
+  { spec }: ObjectOf<"Service">,
+  namespace: Namespace,
+  { port, labels }: Pick<Finding, "port" | "labels">,
+  mesh: View,
+): Pick<EntryEndpoints, "pods" | "hasOthers"> {
+  const all = mesh.related(workloadEntriesOfNamespace, namespace);
+  mesh.visited(all.length);
+  const target = spec.ports.find((one) => one.port === port)?.targetPort;
+  const portOf = ({ spec: { ports } }: WorkloadEntry): number | undefined =>
+    typeof target === "string" ? ports[target] : target || port;
+  const selected = all.filter((one) => {
+    const own = labelsOfWorkloadEntry(one);
+    return selects(spec.selector, own) && selects(labels, own) && portOf(one) !== undefined;
+  });
+  const proxied = selected.filter((one) => hasProxy(machineOf(one)));
+  const pods = proxied.map((one) => ({ workload: workloadOfMachine(one, machineOf(one)), port: portOf(one) ?? port }));
+  return { pods, hasOthers: selected.length > proxied.length };
+}
+
 /** Whether clients without any other setting use mTLS for all of these pods. */
 export const haveSidecars = (pods: EntryEndpoints["pods"], namespace: Namespace): boolean =>
   pods.length > 0 && pods.every(({ workload }) => captureOf(workload, namespace) === "sidecar");
