@@ -124,14 +124,15 @@ function hasFinalizers(raw: unknown): boolean {
 function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
   if (old === undefined || object === undefined) return false;
   // The metadata rarely differs, so it is compared last.
-  const { metadata: oldMetadata, kept: oldKept, ...before } = old;
-  const { metadata, kept, ...after } = object;
-  if (!isEqual(before, after) || !isEqualKept(oldKept?.value, kept?.value)) return false;
-  const { resourceVersion } = metadata;
-  const annotations = annotationsWithoutLastApplied(metadata);
-  const oldAnnotations = annotationsWithoutLastApplied(oldMetadata);
-  return isEqual({ ...oldMetadata, resourceVersion, annotations: oldAnnotations }, { ...metadata, annotations });
+  if (!hasEqualMembers(old, object, comparedApart) || !isEqualKept(old.kept?.value, object.kept?.value)) return false;
+  const [before, after] = [old.metadata, object.metadata];
+  return (
+    hasEqualMembers(before, after, ofEachVersion) &&
+    isEqual(annotationsWithoutLastApplied(before), annotationsWithoutLastApplied(after))
+  );
 }
+const comparedApart = ["metadata", "kept"];
+const ofEachVersion = ["resourceVersion", "annotations"];
 
 /** Compared in the request, because the view may have dropped the annotation. */
 const hasSameLastApplied = ({ object, oldObject }: AdmissionRequest): boolean =>
@@ -147,7 +148,7 @@ function isEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (Array.isArray(a)) return Array.isArray(b) && hasEqualItems(a, b);
-  return !Array.isArray(b) && hasEqualMembers(a as Fields, b as Fields);
+  return !Array.isArray(b) && hasEqualMembers(a, b);
 }
 
 /** What rules of policies read, but for what every write changes. */
@@ -161,24 +162,26 @@ function isEqualKept(old: unknown, now: unknown): boolean {
   return isEqual(stable(old), stable(now));
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 function hasEqualItems(a: readonly unknown[], b: readonly unknown[]): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (!isEqual(a[i], b[i])) return false;
   return true;
 }
 
-function hasEqualMembers(a: Fields, b: Fields): boolean {
+/** `except`: members that do not count. */
+function hasEqualMembers(a: object, b: object, except: readonly string[] = none): boolean {
   let more = 0;
   for (const key in a) {
-    const other = b[key];
-    if (!isEqual(a[key], other) || (other === undefined && !Object.hasOwn(b, key))) return false;
+    if (except.includes(key)) continue;
+    const other = (b as Fields)[key];
+    if (!isEqual((a as Fields)[key], other) || (other === undefined && !Object.hasOwn(b, key))) return false;
     more++;
   }
-  for (const _key in b) more--;
+  for (const key in b) if (!except.includes(key)) more--;
   return more === 0;
 }
+type Fields = Readonly<Record<string, unknown>>;
+const none: readonly string[] = [];
 
 function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {
   const shown = group === "" ? kind : `${kind}.${group}`;

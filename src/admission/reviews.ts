@@ -2,8 +2,8 @@ import { Budget, type BudgetLimits } from "../engine/budget.ts";
 import { type Evaluation, judge, judging } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Selection } from "../engine/setting.ts";
-import type { Change } from "../view/overlay.ts";
-import { decidesSettings } from "../view/settings.ts";
+import { type Change, subjectOf } from "../view/overlay.ts";
+import { decidesSettings, type MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { Turns } from "./turns.ts";
 
@@ -20,6 +20,12 @@ export interface ReviewParts {
 
 /** The factor for the budget of changes of mesh settings, which only mesh operators make and for which every object is evaluated. */
 const settingsFactor = 10;
+/**
+ * The same for other objects of the root namespace, which count in the whole mesh. Who may write there can change everything
+ * already, and a review that yields delays others no more if it is longer. A confirmed denial is evaluated twice, and has to end
+ * within the timeout of the webhooks.
+ */
+const rootFactor = 4;
 
 /**
  * The number of findings of one rule for one object that are reported one by one. A message shows 20 of them, and an object
@@ -43,10 +49,10 @@ export class Reviews {
   judge({ rules, change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
     const pacing = this.#pacing;
     if (pacing === undefined) return judge(rules, mesh(), [change], { selection, mostAlone });
-    const factor = [change.old, change.object].some((one) => one && decidesSettings(one)) ? settingsFactor : 1;
     const start = () => {
-      const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factor });
-      return { budget, steps: judging(rules, mesh(), [change], { selection, budget, mostAlone }) };
+      const view = mesh();
+      const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factorOf(change, view.settings) });
+      return { budget, steps: judging(rules, view, [change], { selection, budget, mostAlone }) };
     };
     // Otherwise the beginnings of many reviews of one user, of which each can be long, would follow each other.
     if (this.#turns.hasWaiting(user)) return this.#inTurn(start, user, pacing);
@@ -65,6 +71,13 @@ export class Reviews {
       this.#turns.done();
     }
   }
+}
+
+function factorOf(change: Change, { rootNamespace }: MeshSettings): number {
+  if ([change.old, change.object].some((one) => one && decidesSettings(one))) return settingsFactor;
+  const { kind, metadata } = subjectOf(change);
+  const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
+  return namespace === rootNamespace ? rootFactor : 1;
 }
 
 interface Asked {

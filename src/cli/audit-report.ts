@@ -134,7 +134,7 @@ export function requireKnown(
   const inForce = [rules, ...policies.map((one) => rulesInForce(rules, one))].flat();
   const ids = [...new Set(inForce.map(({ id }) => id))];
   const tags = [...new Set(inForce.flatMap((one) => one.tags))].sort();
-  const unknownRule = rule.find((id) => !ids.includes(id));
+  const unknownRule = rule.find((name) => !ids.some(globs([name]).matches));
   if (unknownRule !== undefined)
     throw new UsageError(`--rule: there is no rule ${JSON.stringify(unknownRule)}${suggestion(unknownRule, ids)}`);
   const unknownTag = tag.find((one) => !tags.includes(one));

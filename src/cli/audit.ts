@@ -15,10 +15,9 @@ import {
 import { auditWhatIf } from "./audit-what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { tellExceptions } from "./exception-notes.ts";
-import { docsUrlOption } from "./docs-option.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
-import { policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
+import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
 import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
 import { type ExitCode, type Terminal } from "./terminal.ts";
@@ -36,7 +35,7 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(policiesFromClusterOption())
     .addOption(profileOption())
     .option("-n, --namespace <name...>", "show only findings in these namespaces; * stands for any characters")
-    .option("--rule <id...>", "show only findings of these rules")
+    .option("--rule <id...>", "show only findings of these rules; * stands for any characters")
     .option("--tag <tag...>", "show only findings of rules with one of these tags")
     .addOption(
       new Option("--min-mode <mode>", "show only findings with at least this mode").choices(["deny", "warn", "audit"]),

@@ -35,6 +35,8 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly policies: () => Policies;
   readonly pageOf: (ruleId: string) => string;
   readonly tell: (events: readonly ObjectEvent[]) => void;
+  /** The number of reviews so far. */
+  readonly reviews: () => number;
   /** Undefined if the mesh is read from files: nothing is elected and no report is written. */
   readonly connection: ClusterConnection | undefined;
   /** Undefined: there is no election, so a mesh of a cluster is not audited. */
@@ -45,8 +47,20 @@ export interface BackgroundAuditParts extends BackgroundAuditFlags {
   readonly found?: ((outcome: AuditOutcome, firstSeen: FirstSeenOf, turn: Turn) => void | Promise<void>) | undefined;
 }
 
-/** How long the audit rests after each slice of a millisecond, so that reviews have most of the CPU. */
-export const auditRestMs = 2;
+/** The audit rests after each slice of a millisecond: for a short time if there are no reviews, and longer as long as they arrive. */
+const [shortestRestMs, longestRestMs] = [2, 16];
+
+/** Rests after a slice, so that reviews have most of the CPU. `reviews` returns their number so far. */
+export function resting(reviews: () => number): () => Promise<void> {
+  let seen = reviews();
+  let restMs = shortestRestMs;
+  return async () => {
+    await sleep(restMs);
+    const now = reviews();
+    restMs = now === seen ? shortestRestMs : Math.min(2 * restMs, longestRestMs);
+    seen = now;
+  };
+}
 
 /** An audit that runs while this replica leads. */
 export interface BackgroundAudit {
@@ -91,8 +105,20 @@ class Term {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { mesh, checks, policies, auditInterval, auditReports, connection, log, metrics, pageOf, tell, found } =
-      this.#parts;
+    const {
+      mesh,
+      checks,
+      policies,
+      auditInterval,
+      auditReports,
+      connection,
+      log,
+      metrics,
+      pageOf,
+      tell,
+      reviews,
+      found,
+    } = this.#parts;
     const reports =
       connection === undefined || auditReports === "none"
         ? undefined
@@ -106,7 +132,7 @@ class Term {
         log,
         isReady: () => checks.every((check) => check.problem() === undefined),
         intervalMs: auditInterval * 1_000,
-        pause: () => sleep(auditRestMs),
+        pause: resting(reviews),
         async publish(outcome, turn) {
           await publisher.publish(outcome, turn);
           await found?.(outcome, publisher.firstSeen, turn);

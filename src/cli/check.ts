@@ -25,7 +25,6 @@ import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check-notes.ts";
-import { docsUrlOption } from "./docs-option.ts";
 import { giveIntents } from "./given-intents.ts";
 import { judgeChanges } from "./judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
@@ -43,6 +42,7 @@ import { policiesFor } from "./cluster-policies.ts";
 import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf, type Written } from "./outputs.ts";
 import {
+  docsUrlOption,
   isDocument,
   policiesFromClusterOption,
   policiesOf,

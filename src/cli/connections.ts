@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { findCaller } from "../explain/asked.ts";
 import { formatCaller } from "../explain/can.ts";
-import { connectionChangesOf, connectionsOf, type OnlyFrom } from "../explain/connections.ts";
+import { connectionChangesOf } from "../explain/connection-changes.ts";
+import type { OnlyFrom } from "../explain/connection-words.ts";
+import { connectionsOf } from "../explain/connections.ts";
 import type { ConnectionChanges, Connections } from "../report/connections.ts";
 import { connectionChangeFormats, connectionFormats } from "../report/connections-formats.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";

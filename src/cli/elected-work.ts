@@ -13,7 +13,7 @@ export interface ElectedWorkOptions extends BackgroundAuditFlags, Pick<PolicyOpt
   readonly docsUrl: string;
 }
 
-export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "found" | "log" | "metrics"> {
+export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "reviews" | "found" | "log" | "metrics"> {
   readonly mesh: FollowedMesh;
   readonly policies: FollowedPolicies;
   readonly election: Election | undefined;
@@ -21,7 +21,7 @@ export interface ElectedWorkParts extends Pick<BackgroundAuditParts, "tell" | "f
 
 /** Starts what one replica does for all: it audits the mesh, and writes the status of policies and intents. */
 export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWorkParts): { close(): Promise<void> } {
-  const { mesh, policies, election, tell, log, metrics } = parts;
+  const { mesh, policies, election, tell, reviews, log, metrics } = parts;
   const statuses = statusWriterOf(options, parts);
   const rules = { invalid: intentInvalid, notHeld: intentNotHeld };
   const intents = mesh.connection && new IntentStatusWriter({ connection: mesh.connection, rules, log });
@@ -31,6 +31,7 @@ export function startElectedWork(options: ElectedWorkOptions, parts: ElectedWork
   });
   const audit = startBackgroundAudit({
     tell,
+    reviews,
     log,
     metrics,
     election,

@@ -1,6 +1,6 @@
 import { rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
-import { connectionChangesOf } from "../explain/connections.ts";
+import { connectionChangesOf } from "../explain/connection-changes.ts";
 import { effectsOf } from "../explain/effects.ts";
 import type { ExplanationInput } from "../explain/explanation.ts";
 import type { Policies } from "../policy/policies.ts";

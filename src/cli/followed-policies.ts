@@ -5,7 +5,7 @@ import type { AnyObject } from "../kube/object.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
 import { longExceptions } from "../policy/exceptions.ts";
-import { loadPolicies, type PolicyError } from "../policy/load.ts";
+import { loadPolicies, type PolicyError, readAhead } from "../policy/load.ts";
 import { remembered, textOf } from "../policy/document-text.ts";
 import { lossesOf, moreAccepted } from "../policy/losses.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -16,6 +16,7 @@ import type { Pace } from "../sources/cluster/pace.ts";
 import { type PolicyObject, PolicyObjects } from "../sources/cluster/policy-objects.ts";
 import type { ReflectorState } from "../sources/cluster/reflector.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
+import { inSlices } from "../sources/manifests/slices.ts";
 import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -181,8 +182,10 @@ class Followed implements FollowedPolicies {
       if (this.#fileProblem === undefined) this.#loadedAtMs = this.#following.clock.now();
       return;
     }
-    const { documents, errors } = await documentsOf(this.#options);
-    await definitionFor(documents);
+    const { documents: read, errors } = await documentsOf(this.#options);
+    const documents = await inSlices(unchangedAsBefore(read, this.#files));
+    const define = await definitionFor(documents);
+    if (errors.length === 0) await inSlices(readAhead(documents, rules, define));
     if ((await treeSignature(path)) !== before) return;
     this.#signature = before;
     this.#takeFiles(documents, errors.map(shownError));
@@ -191,8 +194,8 @@ class Followed implements FollowedPolicies {
   #takeFiles(documents: readonly Manifest[], unread: readonly string[]): void {
     const previous = this.#files;
     this.#files = documents;
-    const invalid = unread.length > 0 ? [] : this.#build().errors.filter(({ source }) => !isOfCluster(source));
-    const problem = [...unread, ...invalid.map(shownError)].join("\n") || undefined;
+    const built = unread.length > 0 ? undefined : this.#build();
+    const problem = [...unread, ...invalidFiles(built)].join("\n") || undefined;
     if (problem !== undefined) this.#files = previous;
     const { log, metrics } = this.#following;
     if (problem !== undefined && problem !== this.#fileProblem) {
@@ -205,7 +208,7 @@ class Followed implements FollowedPolicies {
     if (problem !== undefined) return;
     this.#intents = objectsIn(documents);
     this.#loadedAtMs = this.#following.clock.now();
-    this.#take();
+    this.#take(built);
   }
 
   /** All documents; of an invalid object, its last valid generation. */
@@ -233,8 +236,7 @@ class Followed implements FollowedPolicies {
     else this.#take();
   }
 
-  #take(): void {
-    const { policies: read, problems } = this.#build();
+  #take({ policies: read, problems } = this.#build()): void {
     this.#noteObjects(problems);
     const text = fingerprint(read);
     if (text !== this.#lastRead) {
@@ -341,6 +343,9 @@ function problemsByObject(errors: readonly PolicyError[]): ReadonlyMap<PolicyObj
   return problems;
 }
 
+const invalidFiles = (built: { readonly errors: readonly PolicyError[] } | undefined): readonly string[] =>
+  built?.errors.filter(({ source }) => !isOfCluster(source)).map(shownError) ?? [];
+
 const isOfCluster = (source: PolicyError["source"]): source is PolicyObject => "resourceVersion" in source;
 const idOf = ({ kind, namespace, name }: PolicyObject): string =>
   `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
@@ -374,6 +379,34 @@ function warnOfLongExceptions({ exceptions }: Policies, { log, clock }: Pick<Fol
   if (long.length === 0) return;
   const listed = some(long.map(({ title, expiresAt }) => `${title} until ${expiresAt}`));
   log.warn({ exceptions: listed }, "exceptions end more than a year from now; give them an earlier expiresAt");
+}
+
+/** Empty: it is nested too deeply to be compared. */
+const textOfRaw = remembered((raw: Manifest["raw"]) => {
+  try {
+    return JSON.stringify(raw);
+  } catch {
+    return "";
+  }
+});
+
+/** These documents, with the same `raw` as before if they say the same, so that only what is new is validated. */
+function* unchangedAsBefore(
+  documents: readonly Manifest[],
+  before: readonly Manifest[],
+): Generator<void, readonly Manifest[]> {
+  const known = new Map<string, Manifest["raw"]>();
+  for (const { raw } of before) {
+    if (textOfRaw(raw) !== "") known.set(textOfRaw(raw), raw);
+    yield;
+  }
+  const found: Manifest[] = [];
+  for (const document of documents) {
+    const raw = known.get(textOfRaw(document.raw));
+    found.push(raw === undefined ? document : { ...document, raw });
+    yield;
+  }
+  return found;
 }
 
 const some = (all: readonly string[]): readonly string[] =>

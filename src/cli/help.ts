@@ -59,11 +59,19 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     "can --from namespace/shop --to api.payments:80 --path /refunds --mesh cluster",
     "can --from outside --to api.payments:80 --mesh cluster",
   ],
+  connections: [
+    "connections --mesh cluster --namespace payments",
+    "connections --mesh cluster --delete policy.yaml",
+    "connections --mesh overlays/prod --since origin/main --format markdown",
+  ],
   intent: ["intent --from-mesh payments --mesh cluster"],
   capture: ["capture --output mesh.json"],
   rules: ["rules virtual-service-weights-not-100", "rules weights --kind VirtualService", 'rules "503 NC"'],
   test: ["test policies/tests"],
-  serve: ["serve --mesh cluster --tls-secret meshward-system/meshward-tls", "serve --mesh mesh.yaml --self-signed"],
+  serve: [
+    "serve --mesh mesh.yaml --self-signed",
+    "serve --mesh cluster --namespace meshward-system --tls-secret meshward-tls --service meshward",
+  ],
   manifests: ["manifests --profile observe | kubectl apply --server-side -f -"],
   demo: ["demo", "demo --chapter canary", "demo my-manifests/"],
 };

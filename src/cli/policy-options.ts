@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import { defaultDocsUrl } from "../config/rule-page.ts";
 import {
   isDocumentSource,
   isIntentSource,
@@ -45,6 +46,9 @@ export const profileOption = () =>
   new Option("--profile <name>", `built-in policies that yours are added to: ${profileNames.join(", ")}`).default(
     defaultProfile,
   );
+
+export const docsUrlOption = () =>
+  new Option("--docs-url <url>", "base URL of the rule pages that messages link to").default(defaultDocsUrl);
 
 export interface PoliciesInForce {
   readonly policies: Policies;

@@ -25,9 +25,9 @@ import { type Controllers, startControllers, watchControllers } from "./controll
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
-import { docsUrlOption } from "./docs-option.ts";
 import { ownNamespace } from "./own-namespace.ts";
 import {
+  docsUrlOption,
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
@@ -111,7 +111,7 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(new Option("--log-level <level>", "minimum log level").choices(logLevels).default("info"))
     .option(
       "--review-budget <milliseconds>",
-      "CPU time that one review may use; a change that needs more is denied",
+      "CPU time that one review may use; a change that needs more is denied. Four times as much in the root namespace, ten times for mesh settings",
       milliseconds,
       500,
     )
@@ -229,6 +229,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     mesh,
     policies,
     tell: webhook.tell,
+    reviews: webhook.reviews,
     found: auditPage.found,
     log,
     metrics,

@@ -1,7 +1,7 @@
 import { rulesInForce } from "../custom-rules/in-force.ts";
 import { watch as watchFiles } from "node:fs";
 import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Command } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { Coverage } from "../policy-tests/coverage.ts";
@@ -14,6 +14,7 @@ import { type TestedCase, type TestedFile, type TestReport, testReportOf } from 
 import { rules } from "../rules/index.ts";
 import { findManifestFiles } from "../sources/manifests/manifest-files.ts";
 import type { SourceError } from "../sources/manifests/manifests.ts";
+import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type OutputOptions, outputOptions, outputsOf, writeOutputs } from "./outputs.ts";
@@ -46,7 +47,10 @@ export async function test(paths: readonly string[], options: TestOptions, termi
     return { report, reads };
   };
   if (options.watch !== true) return exitCode((await once()).report);
-  for (;;) {
+  const written = outputs.flatMap(({ file }) => (file === undefined ? [] : [file]));
+  for (let places = paths; ; ) {
+    const known = places;
+    const before = await stateOf(known, written);
     const reads = await once().then(
       (done) => done.reads,
       (error: unknown) => {
@@ -56,7 +60,8 @@ export async function test(paths: readonly string[], options: TestOptions, termi
       },
     );
     tellNote("the tests run again when a file changes; Ctrl-C ends this", terminal);
-    await changed([...paths, ...reads], terminal.stop);
+    places = [...paths, ...reads];
+    await changed(places, async () => (await stateOf(known, written)) !== before, terminal.stop);
     if (terminal.stop.aborted) return 0;
   }
 }
@@ -150,20 +155,36 @@ async function testedCase(prepared: PreparedCase, line: number | null, coverage:
 /** Several changes of one save are one. */
 const settleMs = 150;
 
-/** Resolves when a file in one of these places changes, or when the user asks to stop. */
-async function changed(places: readonly string[], stop: AbortSignal): Promise<void> {
+/** A text that changes with the files in these places, but for those that the command itself writes. */
+async function stateOf(places: readonly string[], written: readonly string[]): Promise<string> {
+  const own = written.map((file) => `${resolve(file)} `);
+  const signatures = await Promise.all([...new Set(places.map((place) => resolve(place)))].map(treeSignature));
+  const lines = signatures.flatMap((signature) => signature.split("\n"));
+  return lines.filter((line) => !own.some((file) => line.startsWith(file))).join("\n");
+}
+
+/**
+ * Resolves when a file in one of these places changes, or when the user asks to stop. Nobody watches while the tests run;
+ * `isOutdated` says whether something has changed meanwhile.
+ */
+async function changed(
+  places: readonly string[],
+  isOutdated: () => Promise<boolean>,
+  stop: AbortSignal,
+): Promise<void> {
   const folders = new Set(await Promise.all(places.map(folderOf)));
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((done) => {
     let timer: NodeJS.Timeout | undefined;
     const watchers = [...folders].flatMap((folder) => watching(folder, () => (timer ??= setTimeout(end, settleMs))));
     const end = () => {
       clearTimeout(timer);
       for (const watcher of watchers) watcher.close();
       stop.removeEventListener("abort", end);
-      resolve();
+      done();
     };
     stop.addEventListener("abort", end);
     if (stop.aborted) end();
+    void isOutdated().then((is) => (is ? end() : undefined));
   });
 }
 

@@ -57,6 +57,8 @@ export interface WebhookOptions {
 export interface Webhook {
   readonly port: number;
   readonly opsPort: number | undefined;
+  /** The number of reviews so far. */
+  reviews(): number;
   /** Writes Events on objects, or logs them if no cluster is connected. Never throws. */
   tell(events: readonly ObjectEvent[]): void;
   /** Drains, faster if `hurry` is aborted, then closes both ports. */
@@ -103,6 +105,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   return {
     port,
     opsPort,
+    reviews: () => server.reviews(),
     tell: events.tell,
     async close(hurry) {
       await server.close(hurry);

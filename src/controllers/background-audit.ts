@@ -213,7 +213,7 @@ class Audits {
     const { pace, wallMs, publish } = this.#options;
     const { trigger, evaluations, policies, selection, startMs } = about;
     const { mesh } = this.#audited as FrozenMesh;
-    const { findings, skipped, errors } = this.#standing.results();
+    const { findings, skipped, errors } = await this.#run(this.#standing.results());
     const isKnown = findings.every(({ guess }) => guess === undefined) || mentionsAmbient(mesh);
     const sure = isKnown ? findings : findings.filter(({ guess }) => guess === undefined);
     const rulings = await this.#run(ruled(sure, { after: mesh, exceptionFor: selection.exceptionFor }));

@@ -87,14 +87,16 @@ export class StandingAudit {
     this.#rules = rules.filter(({ check }) => check !== undefined);
   }
 
-  /** In the order of the rules. */
-  results(): AuditResults {
-    const all = this.#rules.flatMap((rule) => [...(this.#found.get(rule)?.values() ?? [])]).flat();
-    return {
-      findings: all.filter((one): one is Finding => !isError(one)),
-      errors: all.filter(isError),
-      skipped: this.#skipped,
-    };
+  /** In the order of the rules. Yields after those of each rule, because there can be very many. */
+  *results(): Generator<void, AuditResults> {
+    const [findings, errors]: [Finding[], RuleError[]] = [[], []];
+    for (const rule of this.#rules) {
+      const all = [...(this.#found.get(rule)?.values() ?? [])].flat();
+      for (const one of all) if (!isError(one)) findings.push(one);
+      for (const one of all) if (isError(one)) errors.push(one);
+      yield;
+    }
+    return { findings, errors, skipped: this.#skipped };
   }
 
   /** Evaluates every object. Returns the number of evaluations. */

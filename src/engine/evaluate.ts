@@ -3,7 +3,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, overlay, subjectOf } from "../view/overlay.ts";
 import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
-import { sideOf } from "../view/side.ts";
+import { sideBeside, sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
@@ -68,36 +68,64 @@ export function* judging(
   { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
   const { before, after } = yield* sidesOf(view, changes, { rules, budget });
-  const settings = selection.between(before, after);
-  const results = { findings: [], skipped: [], errors: [] };
-  const changed = new Set(changedObjects(changes, before, after));
   const draft: Draft = {
-    ...results,
-    before,
-    after,
+    ...{ before, after, budget, mostAlone, findings: [], skipped: [], errors: [], pairs: new Map() },
     only: onlyOf(changes),
-    settings,
-    budget,
-    mostAlone,
-    changed,
-    pairs: new Map(),
+    settings: selection.between(before, after),
+    changed: new Set(changedObjects(changes, before, after)),
   };
   // A change of mesh settings affects every object.
   const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
   const subjects = new Subjects(narrowing, before, after);
-  const unknowns = unknownKinds(before);
-  let exceeded: BudgetExceeded | undefined;
-  for (const rule of concerned(rules, narrowing)) {
-    const unknown = unknownTo(rule, unknowns);
-    if (unknown !== undefined) {
-      draft.skipped.push({ rule, unknown, setting: settingFor(rule, changes, settings) });
-      continue;
-    }
-    exceeded ??= yield* judgeSubjects(rule, subjects, draft);
-    if (exceeded !== undefined) notJudged(rule, changes, exceeded, draft);
-  }
+  yield* judgeRules(withoutUnknown(concerned(rules, narrowing), changes, draft), { subjects, changes }, draft);
   budget?.end();
   return draft;
+}
+
+/** The rules without those that need a kind which the view does not know. */
+function withoutUnknown(rules: readonly Rule[], changes: readonly Change[], draft: Draft): readonly Rule[] {
+  const unknowns = unknownKinds(draft.before);
+  if (unknowns.size === 0) return rules;
+  return rules.filter((rule) => {
+    const unknown = unknownTo(rule, unknowns);
+    if (unknown === undefined) return true;
+    draft.skipped.push({ rule, unknown, setting: settingFor(rule, changes, draft.settings) });
+    return false;
+  });
+}
+
+interface Asked {
+  readonly subjects: Subjects;
+  readonly changes: readonly Change[];
+}
+
+/** Evaluates the affected subjects, or all subjects, of each rule. After the budget is exceeded, no rule is evaluated. */
+function* judgeRules(rules: readonly Rule[], { subjects, changes }: Asked, draft: Draft): Generator<void, void> {
+  const progress = { rules: 0 };
+  try {
+    yield* judgeEach(rules, subjects, draft, progress);
+  } catch (error) {
+    if (!(error instanceof BudgetExceeded)) throw error;
+    for (const rule of rules.slice(progress.rules)) notJudged(rule, changes, error, draft);
+  }
+}
+
+/** One generator for all rules, because a review has many that find nothing. Counts the rules that are done. */
+function* judgeEach(
+  rules: readonly Rule[],
+  subjects: Subjects,
+  draft: Draft,
+  progress: { rules: number },
+): Generator<void, void> {
+  const { budget } = draft;
+  for (const rule of rules) {
+    for (const subject of subjects.of(rule)) {
+      const rest = subject && judgeSubject(rule, subject, draft);
+      if (rest !== undefined) yield* rest;
+      if (budget?.isSliceOver() === true) yield;
+    }
+    progress.rules++;
+  }
 }
 
 const onlyOf = (changes: readonly Change[]): Change | undefined => (changes.length === 1 ? changes[0] : undefined);
@@ -119,23 +147,19 @@ function* sidesOf(
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const next = yield* withSettings(overlay(before, changes, mentioned), changes, rules);
-  return { before, after: sideOf(next, budget?.spend) };
+  if (next.settings !== before.settings) return { before, after: sideOf(next, budget?.spend) };
+  return { before, after: sideBeside(before, next, kindsChanged(changes, before, next), budget?.spend) };
 }
 
-/** Evaluates the affected subjects, or all subjects. Returns an error if the budget is exceeded. */
-function* judgeSubjects(rule: Rule, subjects: Subjects, draft: Draft): Generator<void, BudgetExceeded | undefined> {
-  const { budget } = draft;
-  try {
-    for (const subject of subjects.of(rule)) {
-      const rest = subject && judgeSubject(rule, subject, draft);
-      if (rest !== undefined) yield* rest;
-      if (budget?.isSliceOver() === true) yield;
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof BudgetExceeded) return error;
-    throw error;
-  }
+/** The kinds of which both sides have other objects. Implied Namespaces come and go with the objects in them. */
+function kindsChanged(changes: readonly Change[], before: Mesh, after: Mesh): ReadonlySet<Kind> {
+  const kinds = new Set(changes.map((change) => subjectOf(change).kind));
+  const isOther = ({ metadata }: AnyObject): boolean => {
+    const key = namespaceKey(metadata.namespace);
+    return before.find("Namespace", key) !== after.find("Namespace", key);
+  };
+  if (changes.some((change) => isOther(subjectOf(change)))) kinds.add("Namespace");
+  return kinds;
 }
 
 interface Draft extends Evaluated {

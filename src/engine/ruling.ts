@@ -198,17 +198,27 @@ const steps = Object.values(ladder) as readonly Step[];
 
 /** Computes the ruling of each finding, in the same way in admission, `check` and `audit`. */
 export function rulingsOf(findings: readonly Finding[], context: RulingContext): readonly Ruling[] {
-  return withoutSameTopic(findings.map((finding) => rulingOf(finding, context)));
+  const rulings = findings.map((finding) => rulingOf(finding, context));
+  const including = newIncluding();
+  for (const ruling of rulings) addIncluding(ruling, including);
+  return isEmpty(including) ? rulings : rulings.map((ruling) => unlessIncluded(ruling, including));
 }
 
 /** The same, but yields after some findings. */
 export function* ruled(findings: readonly Finding[], context: RulingContext): Generator<void, readonly Ruling[]> {
   const rulings: Ruling[] = [];
+  const including = newIncluding();
   for (const finding of findings) {
-    rulings.push(rulingOf(finding, context));
+    const ruling = rulingOf(finding, context);
+    rulings.push(ruling);
+    addIncluding(ruling, including);
     if (rulings.length % ruledAtOnce === 0) yield;
   }
-  return withoutSameTopic(rulings);
+  for (let i = 0; i < rulings.length && !isEmpty(including); i++) {
+    rulings[i] = unlessIncluded(rulings[i] as Ruling, including);
+    if (i % ruledAtOnce === 0) yield;
+  }
+  return rulings;
 }
 
 const ruledAtOnce = 200;
@@ -239,20 +249,15 @@ function rulingOf(finding: Finding, context: RulingContext): Ruling {
 }
 
 /**
- * Turns off findings that another one about the same topic includes, if that one is at least as severe: a weakening of the
+ * Turns a finding off that another one about the same topic includes, if that one is at least as severe: a weakening of the
  * same object or of one that is evidence, and another finding about evidence that has none itself.
  */
-function withoutSameTopic(rulings: readonly Ruling[]): readonly Ruling[] {
-  const including: Including = { weakened: new Map(), own: new Map() };
-  for (const ruling of rulings) addIncluding(ruling, including);
-  if (including.weakened.size === 0 && including.own.size === 0) return rulings;
-  return rulings.map((ruling) => {
-    const { mode, lowered } = ruling;
-    const isIncluded = mode !== "off" && includedModes(ruling, including).some((other) => isAsStrict(other, mode));
-    if (!isIncluded) return ruling;
-    const last: Lowered = { step: "sameTopic", from: mode, to: "off", reason: "another finding includes it" };
-    return { ...ruling, mode: "off", lowered: [...lowered, last] };
-  });
+function unlessIncluded(ruling: Ruling, including: Including): Ruling {
+  const { mode, lowered } = ruling;
+  const isIncluded = mode !== "off" && includedModes(ruling, including).some((other) => isAsStrict(other, mode));
+  if (!isIncluded) return ruling;
+  const last: Lowered = { step: "sameTopic", from: mode, to: "off", reason: "another finding includes it" };
+  return { ...ruling, mode: "off", lowered: [...lowered, last] };
 }
 
 /** The strictest mode of the findings about a topic and an object. */
@@ -261,6 +266,9 @@ interface Including {
   /** State rules' findings without evidence. */
   readonly own: Map<string, Mode>;
 }
+
+const newIncluding = (): Including => ({ weakened: new Map(), own: new Map() });
+const isEmpty = ({ weakened, own }: Including): boolean => weakened.size === 0 && own.size === 0;
 
 function addIncluding({ finding, mode }: Ruling, { weakened, own }: Including): void {
   if (finding.topic === undefined || mode === "off" || finding.class === "relational") return;

@@ -6,6 +6,7 @@ import type { NamespacePlace, ObjectPlace, Requester } from "../policy/match.ts"
 import type { Policies } from "../policy/policies.ts";
 import { isOfUser } from "../policy/profiles.ts";
 import { entriesFor, type NamespaceScopes, type RuleEntry, type Scope } from "../policy/scopes.ts";
+import { SmallMap } from "../view/small-map.ts";
 import type { Mesh } from "../view/view.ts";
 import { defaultsOf, type Mode, modesOf, type ParameterValue, type Rule } from "./rule.ts";
 
@@ -129,9 +130,9 @@ class PolicySettings implements Settings {
   readonly #before: Mesh;
   readonly #after: Mesh;
   readonly #known: KnownSettings;
-  readonly #protected = new Map<string, boolean>();
-  readonly #subjects = new Map<AnyObject, OfSubject>();
-  readonly #namespaces = { before: new Map<string, OfNamespace>(), after: new Map<string, OfNamespace>() };
+  readonly #protected = new SmallMap<string, boolean>();
+  readonly #subjects = new SmallMap<AnyObject, OfSubject>();
+  readonly #namespaces = { before: new SmallMap<string, OfNamespace>(), after: new SmallMap<string, OfNamespace>() };
 
   constructor(policies: Policies, requester: Requester | undefined, before: Mesh, after: Mesh) {
     this.#policies = policies;

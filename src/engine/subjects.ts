@@ -2,6 +2,7 @@ import { identityOf, keyOf } from "../kube/identity.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
+import { SmallMap } from "../view/small-map.ts";
 import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
 
@@ -169,6 +170,8 @@ export class Subjects {
   readonly #changes: readonly Change[] | undefined;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
+  /** The subject of the only change; undefined: there are several. */
+  readonly #own: readonly AnyObject[] | undefined;
   /** The other versions of changed objects that come earlier among these. */
   readonly #repeated: ReadonlySet<AnyObject>;
   /** The kinds of the changed objects, separated by commas. */
@@ -185,7 +188,9 @@ export class Subjects {
     // An object that is the same on both sides, or that several changes name, is there once.
     this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
     this.#repeated = repeatedAmong(this.#changed);
-    this.#kinds = [...new Set(this.#changed.map(({ kind }) => kind))].join();
+    this.#kinds = kindsOf(this.#changed);
+    const [first] = changes ?? [];
+    this.#own = first === undefined || changes?.length !== 1 ? undefined : [subjectOf(first)];
     this.#readers = new Readers(after);
   }
 
@@ -197,15 +202,13 @@ export class Subjects {
     const { subjects, ends } = declared(rule, this.#question);
     const changes = this.#changes;
     if (changes === undefined) return allSubjects(rule, this.#after);
-    const [first] = changes;
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
     const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
-    const isOwn = isAboutItself || changes.every((change) => !ends.has(subjectOf(change).kind));
-    if (!isOwn) return this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
-    if (first === undefined || changes.length > 1)
+    if (!isAboutItself && isAny(changes, ends))
+      return this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
+    if (this.#own === undefined)
       return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
-    const subject = subjectOf(first);
-    return subjects.has(subject.kind) ? [subject] : [];
+    return isAny(changes, subjects) ? this.#own : none;
   }
 
   #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
@@ -217,6 +220,20 @@ export class Subjects {
     }
     return search;
   }
+}
+
+const none: readonly never[] = [];
+
+/** Whether one of the changed objects is of one of these kinds. Asked for every rule, so without a closure. */
+function isAny(changes: readonly Change[], kinds: ReadonlySet<Kind>): boolean {
+  for (const change of changes) if (kinds.has(subjectOf(change).kind)) return true;
+  return false;
+}
+
+/** In most reviews there is one. */
+function kindsOf(objects: readonly AnyObject[]): string {
+  const kind = objects[0]?.kind ?? "";
+  return objects.every((object) => object.kind === kind) ? kind : [...new Set(objects.map((one) => one.kind))].join();
 }
 
 /** Of two versions of an object the later one. Only of a changed object, there are two. */
@@ -237,7 +254,7 @@ interface Beginning {
   readonly readers: Readers;
 }
 
-/** The keys of so many objects are followed without a look at those that were followed before. */
+/** Of so many objects, each is compared with the others, and its keys are followed without a look at those that were followed before. */
 const fewReached = 16;
 
 /**
@@ -248,18 +265,18 @@ class Search implements Iterable<AnyObject | undefined> {
   readonly #subjects: ReadonlySet<Kind>;
   readonly #walk: Walk;
   readonly #begin: Beginning;
-  readonly #reached: Set<AnyObject>;
-  /** The iterator of a Set visits what is added on the way. */
-  readonly #next: Iterator<AnyObject>;
-  readonly #walked = new Map<Index, Set<string>>();
+  readonly #reached: AnyObject[];
+  /** The same, if they are not few. */
+  #reachedSet: Set<AnyObject> | undefined;
+  #followed = 0;
+  #walked: Map<Index, Set<string>> | undefined;
   readonly #found: AnyObject[] = [];
 
   constructor(subjects: ReadonlySet<Kind>, walk: Walk, begin: Beginning) {
     this.#subjects = subjects;
     this.#walk = walk;
     this.#begin = begin;
-    this.#reached = new Set(begin.changed);
-    this.#next = this.#reached.values();
+    this.#reached = [...begin.changed];
   }
 
   [Symbol.iterator](): Iterator<AnyObject | undefined> {
@@ -275,15 +292,28 @@ class Search implements Iterable<AnyObject | undefined> {
 
   /** Follows the relations of the next object that was reached; false: there is none. */
   #follow(): boolean {
-    const { done, value: object } = this.#next.next() as IteratorResult<AnyObject, AnyObject>;
-    if (done === true) return false;
+    const object = this.#reached[this.#followed++];
+    if (object === undefined) return false;
     const { readers, repeated } = this.#begin;
     for (const { from, to } of this.#walk.readersOf.get(object.kind) ?? noRelations) {
       const keys = readers.keysOf(object, to);
-      readers.addUnder(from, this.#reached.size > fewReached ? newKeys(this.#walked, from, keys) : keys, this.#reached);
+      const next = this.#reached.length > fewReached ? newKeys((this.#walked ??= new Map()), from, keys) : keys;
+      for (const key of next) for (const reader of readers.at(from, key)) this.#reach(reader);
     }
     if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
     return true;
+  }
+
+  #reach(object: AnyObject): void {
+    const reached = this.#reached;
+    if (reached.length <= fewReached) {
+      if (!reached.includes(object)) reached.push(object);
+      return;
+    }
+    const set = (this.#reachedSet ??= new Set(reached));
+    if (set.has(object)) return;
+    set.add(object);
+    reached.push(object);
   }
 }
 const noRelations: readonly Relation[] = [];
@@ -304,14 +334,13 @@ function newKeys(walked: Map<Index, Set<string>>, from: Index, keys: readonly st
   return found;
 }
 
-/** The results of so many look-ups are kept: those of the changed objects, which all searches share, come first. */
+/** The keys of so many objects are kept: the changed objects, from which all searches begin, come first. */
 const mostKept = 256;
 
-/** What all searches of a review look up: many rules follow the same relations from the same objects. */
+/** What the searches of a review share: many rules follow the same relations from the same objects. */
 class Readers {
   readonly #mesh: Mesh;
-  readonly #keys = new Map<Index, Map<AnyObject, readonly string[]>>();
-  readonly #under = new Map<Index, Map<string, readonly AnyObject[]>>();
+  readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
@@ -323,7 +352,7 @@ class Readers {
 
   keysOf(object: AnyObject, index: Index): readonly string[] {
     let known = this.#keys.get(index);
-    if (known === undefined) this.#keys.set(index, (known = new Map()));
+    if (known === undefined) this.#keys.set(index, (known = new SmallMap()));
     let keys = known.get(object);
     if (keys === undefined) {
       const found = index.keys(object, this.#mesh.settings);
@@ -333,19 +362,8 @@ class Readers {
     return keys;
   }
 
-  addUnder(index: Index, keys: readonly string[], reached: Set<AnyObject>): void {
-    for (const key of keys) for (const reader of this.#listUnder(index, key)) reached.add(reader);
-  }
-
-  #listUnder(index: Index, key: string): readonly AnyObject[] {
-    let known = this.#under.get(index);
-    if (known === undefined) this.#under.set(index, (known = new Map()));
-    let found = known.get(key);
-    if (found === undefined) {
-      found = this.#mesh.lookup(index, [key]);
-      if (known.size < mostKept) known.set(key, found);
-    }
-    return found;
+  at(index: Index, key: string): readonly AnyObject[] {
+    return this.#mesh.at(index, key);
   }
 }
 

@@ -2,9 +2,13 @@ import { byId, idOf } from "../kube/identity.ts";
 import {
   type BoundRoute,
   type BoundVirtualService,
+  type GatewayBeside,
+  gatewaysBesideServer,
+  type LostRoute,
   proxiesOfGateway,
   proxiesOfKubernetesGateway,
   routesBoundTo,
+  routesLostAt,
   virtualServicesBoundTo,
 } from "../mesh/gateways/bound-routes.ts";
 import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
@@ -35,13 +39,23 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
         ),
     ...refusals.map(({ message }) => ({ key: "refused", of: message, text: `istiod rejects it: ${message}` })),
     ...gateway.spec.servers.map((server, i) =>
-      serverLine(server, gateway, { i, conflicts: conflicts.filter((one) => one.server === i) }),
+      serverLine(server, gateway, {
+        i,
+        conflicts: conflicts.filter((one) => one.server === i),
+        beside: gatewaysBesideServer(server, gateway, mesh),
+      }),
     ),
     {
       key: "virtualServices",
       text: `VirtualServices bound to it: ${bound.length === 0 ? "none" : bound.length}`,
       value: bound.length,
-      lines: bound.map(boundLine),
+      lines: bound.map((one) => {
+        const lost = one.because === "used" ? routesLostAt(gateway, one.virtualService, mesh) : [];
+        return boundLine(
+          one,
+          lost.map((route) => lostLine(route, gateway)),
+        );
+      }),
     },
   ];
 }
@@ -61,9 +75,11 @@ function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string
 interface OfServer {
   readonly i: number;
   readonly conflicts: readonly ServerConflict[];
+  /** Other Gateways with the same list of routes. */
+  readonly beside: readonly GatewayBeside[];
 }
 
-function serverLine(server: Server, gateway: Gateway, { i, conflicts }: OfServer): ExplanationLine {
+function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: OfServer): ExplanationLine {
   const { port, bind } = server;
   const hosts = serverHosts(server, gateway.metadata.namespace).map(formatServerHost);
   const where = `port ${port?.number ?? "?"} ${port?.protocol ?? "?"}${bind ? ` at ${bind}` : ""}`;
@@ -74,7 +90,7 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts }: OfServer
     text: `Server ${i}, ${where}: ${listedNames(hosts)}; ${tlsOf(server)}`,
     value: hosts,
     ...(isLeftOut ? { counts: false } : {}),
-    lines: conflicts.map((one) => conflictLine(one, gateway)),
+    lines: [...conflicts.map((one) => conflictLine(one, gateway)), ...beside.map(besideLine)],
   };
 }
 
@@ -100,7 +116,31 @@ function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): 
   return { key: "server.conflict", of: `${kind} ${what}`, text: texts[kind], value: kind, objects: [other] };
 }
 
-function boundLine({ virtualService, because, offered }: BoundVirtualService): ExplanationLine {
+/** All servers for plain HTTP on one port of the same proxies have one list of routes for each host. */
+const besideLine = ({ gateway: other, isFirst }: GatewayBeside): ExplanationLine => ({
+  key: "server.beside",
+  of: idOf(other),
+  text: `has one list of routes with ${idOf(other)}, whose routes for the same hosts come ${isFirst ? "first" : "behind"}`,
+  value: idOf(other),
+  objects: [other],
+});
+
+function lostLine({ i, host, by, byGateway }: LostRoute, gateway: Gateway): ExplanationLine {
+  const at = byGateway === gateway ? "" : ` at ${idOf(byGateway)}`;
+  return {
+    key: "virtualService.lost",
+    of: `http[${i}] ${host}`,
+    text: `http[${i}]: no request for "${host}" reaches it, because ${idOf(by)}${at} takes them`,
+    value: idOf(by),
+    counts: false,
+    objects: [by],
+  };
+}
+
+function boundLine(
+  { virtualService, because, offered }: BoundVirtualService,
+  lost: readonly ExplanationLine[],
+): ExplanationLine {
   const reasons: Readonly<Record<typeof because, string>> = {
     used: `is used for ${listedNames(offered)}`,
     "not-exported": "has no effect: it is not exported to the namespace of the proxies",
@@ -110,6 +150,7 @@ function boundLine({ virtualService, because, offered }: BoundVirtualService): E
   return objectLine("virtualService", virtualService, `${idOf(virtualService)} ${reasons[because]}`, {
     value: because,
     counts: because === "used",
+    lines: lost,
   });
 }
 

@@ -135,19 +135,20 @@ function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
   ];
 }
 
+const breakGlass = `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. `;
+
 /** An exception lasts for two days: long enough to sleep, too short to be forgotten. */
-function waysOutOf({ id, incident }: BuiltInRule, { subject }: RuleExample): string[] {
+function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExample): string[] {
   const { name, namespace } = subject.metadata;
-  const replaced =
-    namespace === ""
-      ? `its name instead of \`${name}\``
-      : `its namespace and its name instead of \`${namespace}\` and \`${name}\``;
+  const names = namespace === "" || namespace === name ? `\`${name}\`` : `\`${namespace}\` and \`${name}\``;
+  const replaced = `${namespace === "" ? "its name" : "its namespace and its name"} instead of ${names}`;
+  const isTrial = stage === "trial";
   return [
     "## The way out",
     "",
     incident.wayOut,
     "",
-    "If Meshward denies what you have to do now, accept this finding for two days (`date -u -v+2d +%F` on macOS). Its object is the one",
+    `${isTrial ? "This rule only warns. To stop its warning" : "If Meshward denies what you have to do now, accept this finding"} for two days (\`date -u -v+2d +%F\` on macOS)${isTrial ? ", accept it" : ""}. Its object is the one`,
     `that the message names after \`[${id}]\`, or else at the beginning; write ${replaced}:`,
     "",
     "```sh",
@@ -164,7 +165,7 @@ function waysOutOf({ id, incident }: BuiltInRule, { subject }: RuleExample): str
     "EOF",
     "```",
     "",
-    `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. If Meshward itself is the problem, [take it out of the way](../../docs/troubleshooting.md).`,
+    `${isTrial ? "" : breakGlass}If Meshward itself is the problem, [take it out of the way](../../docs/troubleshooting.md).`,
     "",
   ];
 }

@@ -88,6 +88,8 @@ export interface AdmissionServerOptions {
 export interface AdmissionServer {
   /** @throws ListenError */
   listen(address: Address): Promise<{ readonly host: string; readonly port: number }>;
+  /** The number of reviews so far, without those that were shed. */
+  reviews(): number;
   /** For /readyz: is it listening, not draining, and is its certificate valid? */
   readonly readiness: readonly ReadinessCheck[];
   /**
@@ -103,7 +105,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
   const limits = { ...defaultLimits, ...options.limits };
   const { clients } = options;
   const app = createApp(limits, options.certificates.current(), clients);
-  const load: Load = { inFlight: 0, bytes: 0, draining: false };
+  const load: Load = { inFlight: 0, reviews: 0, bytes: 0, draining: false };
   const rejected = new RepeatedLines(options.log, clock);
   const authentication = clients && new ClientAuthentication(clients, { metrics, rejected });
   authentication?.guard(app.server);
@@ -137,6 +139,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): Admissio
   let closed: Promise<void> | undefined;
   return {
     listen: (address) => listen(app, address),
+    reviews: () => load.reviews,
     readiness: readiness(app, load, options.certificates),
     close: (hurry) => (closed ??= drain(app, load, limits, hurry).finally(() => rejected.close())),
   };
@@ -164,6 +167,7 @@ function admitReviews({ load, limits, connections, metrics, rejected }: Admittin
       return;
     }
     load.inFlight++;
+    load.reviews++;
     load.bytes += bytes;
     reply.raw.once("close", () => {
       load.inFlight--;
@@ -177,6 +181,7 @@ const bytesOf = (body: ReviewBody | null | undefined): number => (Buffer.isBuffe
 
 interface Load {
   inFlight: number;
+  reviews: number;
   /** of the bodies of the reviews in flight */
   bytes: number;
   draining: boolean;

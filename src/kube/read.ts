@@ -157,3 +157,18 @@ export const map =
     // fromEntries defines own properties, so that a key named __proto__ stays data.
     return entries.length === 0 ? noEntries : Object.fromEntries(entries);
   };
+
+/**
+ * An object in which some fields may also have the names of their protobuf definition. The API server drops such names unless
+ * the definition of the kind lists them; istiod reads both.
+ */
+export const withProtobufNames =
+  <T>(jsonNames: Readonly<Record<string, string>>, read: Read<T>): Read<T> =>
+  (raw, malformed) => {
+    if (!isObject(raw)) return read(raw, malformed);
+    let named = raw;
+    for (const [protobufName, jsonName] of Object.entries(jsonNames))
+      if (Object.hasOwn(raw, protobufName) && !Object.hasOwn(raw, jsonName))
+        named = { ...named, [jsonName]: raw[protobufName] };
+    return read(named, malformed);
+  };

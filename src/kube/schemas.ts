@@ -13,6 +13,7 @@ import {
   record,
   text,
   type Value,
+  withProtobufNames,
 } from "./read.ts";
 
 // The fields that are read of each kind, with the names in the types of Istio and Kubernetes. Other fields are not
@@ -62,22 +63,25 @@ const rewrite = record({
   authority: text,
   uriRegexRewrite: optional(record({ match: text, rewrite: text })),
 });
-const httpRoute = record({
-  name: text,
-  match: list(httpMatch),
-  route: list(weighted),
-  redirect: optional(redirect),
-  directResponse: optional(record({ status: int32 })),
-  delegate: optional(record({ name, namespace: text })),
-  rewrite: optional(rewrite),
-  fault: optional(fault),
-  mirror: optional(destination),
-  mirrors: list(record({ destination, percentage })),
-  mirrorPercent: int32,
-  mirrorPercentage: percentage,
-  timeout: text,
-  retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
-});
+const httpRoute = withProtobufNames(
+  { mirror_percent: "mirrorPercent" },
+  record({
+    name: text,
+    match: list(httpMatch),
+    route: list(weighted),
+    redirect: optional(redirect),
+    directResponse: optional(record({ status: int32 })),
+    delegate: optional(record({ name, namespace: text })),
+    rewrite: optional(rewrite),
+    fault: optional(fault),
+    mirror: optional(destination),
+    mirrors: list(record({ destination, percentage })),
+    mirrorPercent: int32,
+    mirrorPercentage: percentage,
+    timeout: text,
+    retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+  }),
+);
 const streamMatch = record({
   destinationSubnets: list(name),
   port: int32,
@@ -237,6 +241,7 @@ export const gateway = record({
           record({
             mode: text,
             httpsRedirect: flag,
+            insecureSkipVerify: flag,
             minProtocolVersion: text,
             credentialName: text,
             credentialNames: list(name),
@@ -252,12 +257,20 @@ export const gateway = record({
   }),
 });
 
-const clientValidation = optional(record({ validation: present }));
+const clientValidation = optional(
+  record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
+);
 
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
     addresses: list(record({ type: text, value: name })),
+    infrastructure: optional(
+      record({
+        annotations: optional(map(text)),
+        parametersRef: optional(record({ group: text, kind: text, name })),
+      }),
+    ),
     tls: optional(
       record({
         frontend: optional(
@@ -364,7 +377,12 @@ export const requestAuthentication = record({
     selector,
     targetRef: optional(targetRef),
     targetRefs: list(targetRef),
-    jwtRules: list(record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) })),
+    jwtRules: list(
+      withProtobufNames(
+        { jwks_uri: "jwksUri" },
+        record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) }),
+      ),
+    ),
   }),
 });
 

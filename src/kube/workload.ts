@@ -37,11 +37,15 @@ const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
   spec: record({
     serviceAccountName: text,
+    serviceAccount: text,
     hostNetwork: flag,
     securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
     initContainers: list(record(container)),
     containers: list(
-      record({ ...container, ports: list(record({ containerPort: int32, name: text, protocol: text })) }),
+      record({
+        ...container,
+        ports: list(record({ containerPort: int32, hostPort: int32, name: text, protocol: text })),
+      }),
     ),
   }),
 });
@@ -62,6 +66,8 @@ export interface WorkloadFields {
     readonly annotations: Readonly<Record<string, string>>;
     readonly serviceAccountName: string;
     readonly hostNetwork: boolean;
+    /** Whether a container can be reached at a port of the node. */
+    readonly hasHostPort: boolean;
     readonly ports: readonly { readonly number: number; readonly name: string | undefined }[];
     /** Whether a container or init container has the name of Istio's proxy. */
     readonly hasProxyContainer: boolean;
@@ -99,8 +105,10 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
     pod: {
       labels: metadata.labels,
       annotations: metadata.annotations,
-      serviceAccountName: spec.serviceAccountName ?? "default",
+      // The old name of the field counts without the new one (Kubernetes pkg/apis/core/v1/conversion.go Convert_v1_PodSpec_To_core_PodSpec).
+      serviceAccountName: spec.serviceAccountName || spec.serviceAccount || "default",
       hostNetwork: spec.hostNetwork ?? false,
+      hasHostPort: spec.containers.some(({ ports }) => ports.some(({ hostPort }) => Boolean(hostPort))),
       ports,
       hasProxyContainer: spec.containers.some(isProxyContainer) || spec.initContainers.some(isProxyContainer),
       hasOtherContainers: spec.containers.some((container) => !isProxyContainer(container)),

@@ -78,11 +78,15 @@ function inNames(names: unknown, at: Path, syntax: Syntax, isList = true): reado
       : [
           problem(
             isList ? [...at, i] : at,
-            `no ${syntax.noun} can have the name ${JSON.stringify(name)}: ${syntax.rule}`,
+            `no ${syntax.noun} can have the name ${JSON.stringify(name)}: ${syntax.rule}${ofTemplate(name)}`,
           ),
         ],
   );
 }
+
+/** Advice about a text with `{{ }}` or `${ }` in it, as charts and substitutions of Flux have them. */
+const ofTemplate = (text: string): string =>
+  text.includes("{{") || text.includes("${") ? "; if this is a template, render it first" : "";
 
 /** Whether some name of this syntax matches, in which `*` stands for any characters. */
 function isPossible(name: string, { letters, longest }: Syntax): boolean {
@@ -98,9 +102,10 @@ function inLabels(labels: unknown, at: Path, { noun }: Syntax): readonly SchemaP
   if (!isObject(labels)) return [];
   return Object.entries(labels).flatMap(([key, value]) => {
     const where = [...at, key];
-    if (!isLabelKey(key)) return [problem(where, `no ${noun} can have the label ${JSON.stringify(key)}: ${keyRule}`)];
+    if (!isLabelKey(key))
+      return [problem(where, `no ${noun} can have the label ${JSON.stringify(key)}: ${keyRule}${ofTemplate(key)}`)];
     if (typeof value !== "string" || isLabelValue(value)) return [];
-    return [problem(where, `no label can have the value ${JSON.stringify(value)}: ${valueRule}`)];
+    return [problem(where, `no label can have the value ${JSON.stringify(value)}: ${valueRule}${ofTemplate(value)}`)];
   });
 }
 

@@ -149,6 +149,21 @@ function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define:
   return document;
 }
 
+/**
+ * Reads documents before they are loaded, and yields after each one, so that loading thousands of new documents does not take all
+ * its time in one step. A source with the same `raw` is not read again.
+ */
+export function* readAhead(
+  sources: readonly PolicySource[],
+  rules: readonly RuleMetadata[],
+  define: DefineRules = withoutRules,
+): Generator<void, void> {
+  for (const source of sources) {
+    if (!isIntentSource(source.raw)) readOnce(source, rules, define);
+    yield;
+  }
+}
+
 /** Validates one document by itself; what it extends, and the names of rules that policies define, are not looked up. */
 export function readDocument(raw: unknown, rules: readonly RuleMetadata[], define: DefineRules = withoutRules): Read {
   const validators = validatorsFor(rules);

@@ -1,18 +1,24 @@
 import { printableLine } from "../text/printable.ts";
 import type { ConnectionChanges, Connections, ReportedPort } from "./connections.ts";
-import { sharesText } from "./connections-text.ts";
+import { routeText, sharesText } from "./connections-text.ts";
 
 const columnsOfPort = ["to_kind", "to_namespace", "to_name", "to_port"];
 
 /** One row for each port and connection, with a header (RFC 4180). A port that nobody can reach has one row. */
 export function csvConnections({ groups }: Connections): string {
-  const rows = groups.flatMap(({ ports, connections, because }) =>
+  const rows = groups.flatMap(({ ports, connections, because, routes }) =>
     ports.flatMap((port) =>
       connections.length === 0
-        ? [[...cellsOfPort(port), "nobody", "none", "", because.join("; ")]]
+        ? [[...cellsOfPort(port), "nobody", "none", requestsAt(port, ""), because.join("; ")]]
         : connections.map(({ from, status, requests, partly, because: reasons }) => [
-            ...[...cellsOfPort(port), from.text, status, requests.text],
-            ...[[...reasons, ...(partly === null ? [] : [`some destinations refuse ${partly.text}`])].join("; ")],
+            ...[...cellsOfPort(port), from.text, status, requestsAt(port, requests.text)],
+            ...[
+              [
+                ...reasons,
+                ...(partly === null ? [] : [`some destinations refuse ${partly.text}`]),
+                ...(port.url === undefined ? [] : routes.map(routeText)),
+              ].join("; "),
+            ],
           ]),
     ),
   );
@@ -24,7 +30,7 @@ export function csvConnectionChanges({ groups }: ConnectionChanges): string {
   const rows = groups.flatMap(({ ports, changes }) =>
     ports.flatMap((port) =>
       changes.map(({ kind, from, requests, was, is, routes }) => [
-        ...[kind, ...cellsOfPort(port), from.text, requests.text],
+        ...[kind, ...cellsOfPort(port), from.text, requestsAt(port, requests.text)],
         ...(routes === null ? [was ?? "none", is ?? "none"] : [sharesText(routes.was), sharesText(routes.is)]),
       ]),
     ),
@@ -36,6 +42,10 @@ const cellsOfPort = ({ kind, namespace, name, port }: ReportedPort): readonly st
   ...[kind, namespace, name],
   String(port),
 ];
+
+/** Requests that come in by a Gateway are told with their host: `https://shop.example.com: GET on /cart*`. */
+const requestsAt = ({ url }: ReportedPort, text: string): string =>
+  url === undefined ? text : [url, ...(text === "" ? [] : [text])].join(": ");
 
 const table = (rows: readonly (readonly string[])[]): string =>
   rows.map((cells) => `${cells.map(cellOf).join(",")}\r\n`).join("");

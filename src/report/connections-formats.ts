@@ -5,8 +5,7 @@ import { graphOfChanges, graphOfConnections } from "./connections-graph.ts";
 import { markdownConnectionChanges, markdownConnections } from "./connections-markdown.ts";
 import { mermaidGraph } from "./connections-mermaid.ts";
 import { textConnectionChanges, textConnections } from "./connections-text.ts";
-import type { Formats } from "./format.ts";
-import { jsonReport } from "./json.ts";
+import { type Formats, jsonReport } from "./format.ts";
 
 /** The formats of connections. */
 export const connectionFormats = {

@@ -29,12 +29,14 @@ export interface ReportedScope {
   readonly host?: string;
 }
 
-/** A port of a Service, of a host of a ServiceEntry, or of a workload without one. */
+/** A port of a Service, of a host of a ServiceEntry, of a workload without one, or of a Gateway that lets requests from outside in. */
 export interface ReportedPort {
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
   readonly port: number;
+  /** Of a Gateway: what clients ask for, `https://*.example.com`. */
+  readonly url?: string;
 }
 
 interface PortGroup {

@@ -1,8 +1,7 @@
 import { printableLine } from "../text/printable.ts";
 import { counted } from "../text/phrases.ts";
 import type { ReportDifference } from "./difference.ts";
-import type { Destination, Formats } from "./format.ts";
-import { jsonReport } from "./json.ts";
+import { type Destination, type Formats, jsonReport } from "./format.ts";
 import { comment } from "./markdown-comment.ts";
 import { markdownCode, markdownLine } from "./markdown-text.ts";
 import { hanging } from "./page.ts";

@@ -10,13 +10,13 @@ export const namespaceOfReported = ({ kind, namespace, name }: ReportedObject): 
 /** The report with the findings that the filter lets through. Errors and rules that could not run stay. */
 export function filtered(report: Report, filter: Omit<ReportFilter, "hidden">): Report {
   const { namespaces, rules, tags, minMode } = filter;
-  const inNamespaces = globs(namespaces);
+  const [inNamespaces, ofRules] = [globs(namespaces), globs(rules)];
   const tagged = new Set(
     report.rules.filter((rule) => rule.tags.some((tag) => tags.includes(tag))).map(({ id }) => id),
   );
   const isShown = ({ rule, mode, object }: ReportedFinding): boolean =>
     (namespaces.length === 0 || inNamespaces.matches(namespaceOfReported(object))) &&
-    (rules.length === 0 || rules.includes(rule)) &&
+    (rules.length === 0 || ofRules.matches(rule)) &&
     (tags.length === 0 || tagged.has(rule)) &&
     modes.indexOf(mode) <= modes.indexOf(minMode);
   const findings = report.findings.filter(isShown);

@@ -20,5 +20,8 @@ export interface Destination {
 /** Writes a report in one format, with a final newline. */
 export type Format<R> = (report: R, to: Destination) => string;
 
+/** One JSON document, indented by two spaces. */
+export const jsonReport = (report: object): string => `${JSON.stringify(report, null, 2)}\n`;
+
 /** Formats by the names that `--format` and `--output` accept. */
 export type Formats<R> = Readonly<Record<string, Format<R>>>;

@@ -1,8 +1,7 @@
-import type { Formats } from "./format.ts";
+import { type Formats, jsonReport } from "./format.ts";
 import { githubReport } from "./github.ts";
 import { gitlabReport } from "./gitlab.ts";
 import { htmlReport } from "./html.ts";
-import { jsonReport } from "./json.ts";
 import { junitReport } from "./junit.ts";
 import { markdownReport } from "./markdown.ts";
 import type { Report } from "./report.ts";

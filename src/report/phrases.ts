@@ -1,5 +1,12 @@
 import { listed } from "../text/phrases.ts";
-import type { AcceptedFinding, Basis, Report, ReportedFinding, ReportedObject } from "./report.ts";
+import {
+  type AcceptedFinding,
+  type Basis,
+  type Report,
+  type ReportedFinding,
+  type ReportedObject,
+  withoutObjects,
+} from "./report.ts";
 
 // The sentences that several formats share.
 
@@ -56,12 +63,16 @@ export function policiesOf({ profile, settingsFile, policies, exceptions, protec
 }
 const mostNames = 15;
 
-/** `6 rules had nothing to check (only for protected namespaces): first-rule, second-rule and 4 more`; the JSON report has all. */
+/**
+ * `6 rules had nothing to check (only for protected namespaces): first-rule, second-rule and 4 more`. Rules without an object
+ * of their kind are only counted; the JSON report has all.
+ */
 export function idleOf({ idle }: Basis): readonly string[] {
   const byReason = Map.groupBy(idle, ({ reason }) => reason);
-  return [...byReason].map(
-    ([reason, members]) => `${plural(members.length, "rule")} had nothing to check (${reason}): ${firstRules(members)}`,
-  );
+  return [...byReason].map(([reason, members]) => {
+    const ids = reason === withoutObjects ? "" : `: ${firstRules(members)}`;
+    return `${plural(members.length, "rule")} had nothing to check (${reason})${ids}`;
+  });
 }
 
 /** What a report is limited to; empty if it has all findings. */

@@ -1,7 +1,6 @@
 import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
-import type { Destination, Formats } from "./format.ts";
-import { jsonReport } from "./json.ts";
+import { type Destination, type Formats, jsonReport } from "./format.ts";
 import { comment } from "./markdown-comment.ts";
 import { markdownCode, markdownLine } from "./markdown-text.ts";
 import { hanging } from "./page.ts";

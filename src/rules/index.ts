@@ -32,9 +32,11 @@ import { destinationRuleTlsOrigination } from "./destination-rule/tls-originatio
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
+import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dropped.ts";
 import { gatewayConflict } from "./gateway/conflict.ts";
 import { gatewayOpenToAll } from "./gateway/open-to-all.ts";
 import { gatewayPlainHttp } from "./gateway/plain-http.ts";
+import { gatewayPortNotExposed } from "./gateway/port-not-exposed.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
@@ -49,6 +51,7 @@ import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { intentBroken } from "./intent/broken.ts";
 import { intentInvalid } from "./intent/invalid.ts";
 import { intentNotHeld } from "./intent/not-held.ts";
+import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-replaced.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -89,6 +92,7 @@ import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
@@ -97,6 +101,7 @@ import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
+import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -126,6 +131,7 @@ import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
+import { workloadRunsAsWaypoint } from "./workload/runs-as-waypoint.ts";
 
 /** Every rule, sorted by id. An id never changes, and the id of a removed rule is never used again. */
 export const rules: readonly BuiltInRule[] = [
@@ -160,9 +166,11 @@ export const rules: readonly BuiltInRule[] = [
   envoyFilterAffectsProtected,
   exportNamespaceUnknown,
   gatewayCertificateShared,
+  gatewayClientCertificateDropped,
   gatewayConflict,
   gatewayOpenToAll,
   gatewayPlainHttp,
+  gatewayPortNotExposed,
   gatewayServerInvalid,
   gatewayTlsWeak,
   hostNotOwned,
@@ -177,6 +185,7 @@ export const rules: readonly BuiltInRule[] = [
   intentBroken,
   intentInvalid,
   intentNotHeld,
+  kubernetesGatewayProxyReplaced,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceRoutesTakenOver,
@@ -217,6 +226,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  routesSkipPolicies,
   selectorMatchesNothing,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
@@ -225,6 +235,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarConflict,
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
+  sidecarHostNotFound,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
@@ -254,4 +265,5 @@ export const rules: readonly BuiltInRule[] = [
   workloadOwnerDiffers,
   workloadOwnerNotFound,
   workloadProxyReplaced,
+  workloadRunsAsWaypoint,
 ];

@@ -35,6 +35,11 @@ export class ObjectTable {
     return this.#objects.get(kind)?.size ?? 0;
   }
 
+  /** The objects under one key. */
+  at(index: Index, key: string): readonly AnyObject[] {
+    return listed((this.#indexes.get(index) ?? this.#build(index)).get(key));
+  }
+
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
     // Most look-ups find something under one key at most.

@@ -1,9 +1,10 @@
 import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
+import { DirectMesh } from "./direct-mesh.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { MeshSettings } from "./settings.ts";
-import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
+import type { Index, Knowledge, Mesh } from "./view.ts";
 
 /** A change of one object: create (without `old`), update, or delete (without `object`). */
 export interface Change {
@@ -29,7 +30,7 @@ export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: 
   return new Overlay(base, changes, new Set(), onRead);
 }
 
-export class Overlay implements Mesh {
+export class Overlay extends DirectMesh {
   readonly settings: MeshSettings;
   readonly #base: Mesh;
   readonly #layer: ObjectTable;
@@ -44,6 +45,7 @@ export class Overlay implements Mesh {
     mentioned: ReadonlySet<string>,
     onRead?: (object: AnyObject) => void,
   ) {
+    super();
     this.settings = base.settings;
     this.#base = base;
     this.#layer = new ObjectTable(base.settings);
@@ -98,22 +100,6 @@ export class Overlay implements Mesh {
   knowledge(kind: Kind): Knowledge {
     return this.#base.knowledge(kind);
   }
-  knows(kind: Kind): boolean {
-    return this.#base.knows(kind);
-  }
-  knowsAll(kind: Kind): boolean {
-    return this.knowledge(kind) === "complete";
-  }
-  under(relation: Relation, keys: Iterable<string>): readonly never[] {
-    return this.lookup(relation.to, keys) as readonly never[];
-  }
-  hasUnder(relation: Relation, key: string): boolean {
-    return this.lookup(relation.to, [key]).length > 0;
-  }
-  visited(): void {}
-  get(fact: AnyFact, subject: AnyObject | string): never {
-    return fact.compute(subject as never, this) as never;
-  }
   population(namespace: string): number {
     return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);
   }
@@ -139,11 +125,16 @@ export class Overlay implements Mesh {
       yield object;
     }
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    if (!this.#touched.has(index.kind)) return this.#base.at(index, key);
+    return this.#together(this.#base.at(index, key), this.#layer.at(index, key));
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     if (!this.#touched.has(index.kind)) return this.#base.lookup(index, keys);
     const wanted = [...keys];
-    const below = this.#base.lookup(index, wanted);
-    const above = this.#layer.lookup(index, wanted);
+    return this.#together(this.#base.lookup(index, wanted), this.#layer.lookup(index, wanted));
+  }
+  #together(below: readonly AnyObject[], above: readonly AnyObject[]): readonly AnyObject[] {
     // If none of its objects is gone, the list is the same one, so that values computed from it stay valid.
     const isLess = this.#gone.size > 0 && below.some((object) => this.#gone.has(object));
     const kept = isLess ? below.filter((object) => !this.#gone.has(object)) : below;
@@ -153,8 +144,5 @@ export class Overlay implements Mesh {
   #report(above: readonly AnyObject[], below: readonly AnyObject[]): void {
     for (const object of above) this.#onRead?.(object);
     for (const object of below) if (this.#gone.has(object)) this.#onRead?.(object);
-  }
-  related(relation: Relation, object: AnyObject): readonly never[] {
-    return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }
 }

@@ -1,13 +1,14 @@
 import { namespaceKey } from "../kube/identity.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
+import { DirectMesh } from "./direct-mesh.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { Change } from "./overlay.ts";
 import type { MeshSettings } from "./settings.ts";
-import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
+import type { Index, Knowledge, Mesh } from "./view.ts";
 
 /** The current objects of a mesh. A source writes it; all other code only reads it. */
-export class MeshStore implements Mesh {
+export class MeshStore extends DirectMesh {
   readonly settings: MeshSettings;
   readonly #table: ObjectTable;
   readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
@@ -16,6 +17,7 @@ export class MeshStore implements Mesh {
 
   /** Kinds that `knowledge` does not contain are complete. */
   constructor(settings: MeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
+    super();
     this.settings = settings;
     this.#table = new ObjectTable(settings);
     this.#knowledge = knowledge;
@@ -24,33 +26,17 @@ export class MeshStore implements Mesh {
   knowledge(kind: Kind): Knowledge {
     return this.#knowledge.get(kind) ?? "complete";
   }
-  knows(kind: Kind): boolean {
-    return this.knowledge(kind) !== "unknown";
-  }
   find(kind: Kind, key: string): AnyObject | undefined {
     return this.#table.find(kind, key);
   }
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
     return this.#table.all(kind);
   }
+  at(index: Index, key: string): readonly AnyObject[] {
+    return this.#table.at(index, key);
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     return this.#table.lookup(index, keys);
-  }
-  related(relation: Relation, object: AnyObject): readonly never[] {
-    return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
-  }
-  knowsAll(kind: Kind): boolean {
-    return this.knowledge(kind) === "complete";
-  }
-  under(relation: Relation, keys: Iterable<string>): readonly never[] {
-    return this.lookup(relation.to, keys) as readonly never[];
-  }
-  hasUnder(relation: Relation, key: string): boolean {
-    return this.lookup(relation.to, [key]).length > 0;
-  }
-  visited(): void {}
-  get(fact: AnyFact, subject: AnyObject | string): never {
-    return fact.compute(subject as never, this) as never;
   }
   population(namespace: string): number {
     return this.#population.get(namespace) ?? 0;

@@ -113,6 +113,8 @@ export interface Mesh extends MeshView<Reads> {
   /** `key` is a result of keyOf. */
   find(kind: Kind, key: string): AnyObject | undefined;
   knowledge(kind: Kind): Knowledge;
+  /** The objects under one key. */
+  at(index: Index, key: string): readonly AnyObject[];
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
   /** The number of objects in a namespace. */

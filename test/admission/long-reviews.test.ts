@@ -150,6 +150,19 @@ describe("a long review", () => {
     assert.deepEqual(decision.ruleErrors, [{ rule: "test-slow", reason: "budget" }]);
   });
 
+  test("of the root namespace has four times the budget", async () => {
+    const outcomeIn = async (namespace: string) => {
+      const { gate, goOn } = scene(10);
+      const raw = wishing({ looks: "7000" });
+      const answer = gate.validate(
+        reviewed({ object: { ...raw, metadata: { ...(raw["metadata"] as object), namespace } }, namespace }),
+      );
+      await goOn();
+      return (await answer).outcome;
+    };
+    assert.deepEqual([await outcomeIn("elsewhere"), await outcomeIn("istio-system")], ["error", "allow"]);
+  });
+
   test("over its budget it warns where a policy says onError: warn", async () => {
     const { gate, goOn } = scene(10, { rules: [{ id: "test-slow", onError: "warn" }] });
     const answer = gate.validate(long());

@@ -12,6 +12,9 @@ import { created, type Request, requestOf, type Step } from "./ways.ts";
 const requesters: Readonly<Record<string, Partial<RequestParts>>> = {
   flux: { user: "system:serviceaccount:flux-system:kustomize-controller", fieldManager: "kustomize-controller" },
   helm: { fieldManager: "helm" },
+  argo: { user: "system:serviceaccount:argo-rollouts:argo-rollouts", fieldManager: "rollouts-controller" },
+  flagger: { user: "system:serviceaccount:flagger-system:flagger", fieldManager: "flagger" },
+  controller: { user: "system:serviceaccount:kube-system:deployment-controller" },
   istiod: { user: "system:serviceaccount:istio-system:istiod", groups: ["system:serviceaccounts:istio-system"] },
 };
 

@@ -18,6 +18,8 @@ import type { Raw } from "../admission/requests.ts";
 
 export type Due = "denied" | "warned" | "open";
 export type World = "sidecars" | "ambient" | "waypoints";
+/** Larger worlds, for everyday operations. */
+export type LargeWorld = "shop" | "bank";
 export type Step = Readonly<Record<string, Raw | null>>;
 
 export interface Way {
@@ -57,7 +59,7 @@ export const attacks: ReadonlyMap<string, readonly Way[]> = new Map(
 );
 
 /** The objects of a world, in an order in which they can be created. */
-export function objectsOf(world: World): readonly Raw[] {
+export function objectsOf(world: World | LargeWorld): readonly Raw[] {
   const text = readFileSync(new URL(`worlds/${world}.yaml`, here), "utf8");
   return parseAllDocuments(text).map((document) => document.toJS() as Raw);
 }

@@ -1,8 +1,8 @@
 // A webhook with an audit that begins again whenever it is done, in a process of its own.
 
-import { setTimeout as sleep } from "node:timers/promises";
-import { auditRestMs } from "../../src/cli/background-audit.ts";
+import { resting } from "../../src/cli/background-audit.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
+import { keepMemorySmall } from "../../src/cli/memory.ts";
 import { startWebhook } from "../../src/cli/webhook.ts";
 import { auditInBackground, type AuditOutcome } from "../../src/controllers/background-audit.ts";
 import { readAny } from "../../src/kube/object.ts";
@@ -34,6 +34,7 @@ export interface AuditTold {
 const { policies } = await policiesOf({ profile: "strict" });
 let mesh = meshOf([]);
 let abort: AbortController | undefined;
+let reviews: () => number = () => 0;
 let running: Promise<void> = Promise.resolve();
 
 /** Time that passes as fast as the audits need it. */
@@ -54,7 +55,7 @@ function begin(intervalMs: number, done: (outcome: AuditOutcome) => void): void 
       rules,
       intervalMs,
       pace: hurried,
-      pause: () => sleep(auditRestMs),
+      pause: resting(reviews),
       log: createLog("silent", "stdout"),
       publish: (outcome) => Promise.resolve(done(outcome)),
     },
@@ -75,7 +76,7 @@ const cpuMs = (): number => {
 async function start(certificate: Certificate, objects: number): Promise<AuditTold> {
   mesh = meshOf(storedMesh(objects));
   for (const index of indexesOfRules) mesh.lookup(index, []);
-  const { port } = await startWebhook({
+  const webhook = await startWebhook({
     mesh: () => mesh,
     policies: () => policies,
     certificates: fixedCertificate(certificate),
@@ -83,7 +84,9 @@ async function start(certificate: Certificate, objects: number): Promise<AuditTo
     host: "127.0.0.1",
     port: 0,
   });
-  return { port };
+  reviews = webhook.reviews;
+  keepMemorySmall(() => true);
+  return { port: webhook.port };
 }
 
 /** The last of some audits, which V8 has compiled the code for. */

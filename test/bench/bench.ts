@@ -18,7 +18,7 @@ import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { requestsTable } from "./requests.ts";
 import { intentsTable } from "./intents.ts";
-import { rootIntentsTable } from "./root-intents.ts";
+import { rootIntentsTable, wideIntentsTable } from "./root-intents.ts";
 import { replicaTable } from "./replica.ts";
 import { policiesTable } from "./policies.ts";
 import { securityCases } from "./hostile-security.ts";
@@ -47,6 +47,7 @@ try {
   await part("custom", () => keptTable());
   await part("intents", () => intentsTable(rules));
   await part("intents", () => rootIntentsTable(rules));
+  await part("intents", () => wideIntentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("wide", () => wideTable(rules, policies));
   await part("requests", () => requestsTable([1_000, 100_000]));

@@ -2,7 +2,8 @@
 // not the pairs of workloads and callers.
 
 import { judge } from "../../src/engine/evaluate.ts";
-import { connectionChangesOf, connectionsOf } from "../../src/explain/connections.ts";
+import { connectionChangesOf } from "../../src/explain/connection-changes.ts";
+import { connectionsOf } from "../../src/explain/connections.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";

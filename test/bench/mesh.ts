@@ -14,6 +14,7 @@ interface Named {
   readonly name: string;
   readonly namespace?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 const networking = "networking.istio.io/v1";

@@ -5,7 +5,18 @@ import type { Rule } from "../../src/engine/rule.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { readAny } from "../../src/kube/object.ts";
 import { cpuOf, shown, table } from "./measure.ts";
-import { asStored, manifest, meshOf, type Raw } from "./mesh.ts";
+import {
+  asStored,
+  authorizationPolicy,
+  deployment,
+  destinationRule,
+  manifest,
+  meshOf,
+  type Raw,
+  storedMesh,
+  team,
+  teamCount,
+} from "./mesh.ts";
 
 const security = "security.istio.io/v1";
 const root = "istio-system";
@@ -30,11 +41,24 @@ const annotate = ({ metadata, ...raw }: Raw): Raw => ({
   ...raw,
   metadata: { ...metadata, annotations: { "argocd.argoproj.io/tracking-id": "mesh" } },
 });
+const asking = rootPolicy("ask", { action: "CUSTOM", provider: { name: "opa" }, rules: [paths("/ask/*")] });
+const mtls = (mode: string): Raw =>
+  manifest(security, "PeerAuthentication", { namespace: root, name: "default" }, { spec: { mtls: { mode } } });
 /** None but the last one ends what an intent expects. */
 export const rootChanges = {
   annotated: annotate(denyAdmin),
   denying: rootPolicy("deny-debug", { action: "DENY", rules: [paths("/debug/*")] }),
-  /** An ALLOW policy allows and denies, so that every entry is followed. */
+  deniesOthers: rootPolicy("deny-admin", { action: "DENY", rules: [paths("/debug/*")] }),
+  permissive: mtls("PERMISSIVE"),
+  tokens: manifest(
+    security,
+    "RequestAuthentication",
+    { namespace: root, name: "tokens" },
+    { spec: { jwtRules: [{ issuer: "https://issuer.example" }] } },
+  ),
+  /** What a provider decides is not known, so that every entry is followed. */
+  asking,
+  /** An ALLOW policy allows and denies. */
   strangers: rootPolicy("allow-health", { selector: { matchLabels: { app: "health" } }, rules: [paths("/health")] }),
   endsOne: rootPolicy("deny-one", {
     action: "DENY",
@@ -98,6 +122,59 @@ export function rootIntentsTable(rules: readonly Rule[]): string {
   return table(
     "Intents: one in each namespace, under a change in the root namespace",
     ["change", "intents", "intent-broken, CPU ms"],
+    rows,
+  );
+}
+
+const objects = 100_000;
+
+/** As the mesh of all benchmarks, with an intent in each of its namespaces. */
+function* wideMesh(): Iterable<Raw> {
+  yield* storedMesh(objects);
+  yield asStored(denyAdmin, 1);
+  for (let i = 0; i < teamCount(objects); i++) {
+    const at = team(i);
+    const reader = `serviceaccount/${at}/reader-0`;
+    yield asStored(deployment({ namespace: at, name: "reader-0" }, "reader-0"), 1);
+    const requests = [
+      { from: [reader], methods: ["GET"], paths: ["/api/*"], expect: "allowed" },
+      { from: ["others"], expect: "denied" },
+      { from: ["mesh"], expect: "encrypted" },
+    ];
+    const spec = { to: { service: "svc-3" }, requests };
+    yield asStored(manifest("meshward.io/v1alpha1", "MeshwardIntent", { namespace: at, name: "read" }, { spec }), 1);
+  }
+}
+
+const wideChanges: readonly (readonly [title: string, raw: Raw])[] = [
+  ["DENY policy, a path more", rootPolicy("deny-admin", { action: "DENY", rules: [paths("/admin/*", "/debug/*")] })],
+  ["ALLOW policy of some workloads, new", rootChanges.strangers],
+  ["ALLOW policy of the ingress, new", authorizationPolicy({ namespace: root, name: "ingress" }, ingressOnly())],
+  ["PeerAuthentication, PERMISSIVE", rootChanges.permissive],
+  ["RequestAuthentication, new", rootChanges.tokens],
+  ["DestinationRule *.local, new", destinationRule({ namespace: root, name: "all" }, "*.local")],
+  ["Deployment of the ingress gateway", deployment({ namespace: root, name: "ingress" }, "ingress", "v2")],
+];
+
+function ingressOnly(): object {
+  return { rules: [{ from: [{ source: { principals: [`cluster.local/ns/${root}/sa/ingress`] } }] }] };
+}
+
+/** Each has to stay within the budget of an ordinary review, although it reaches every namespace. */
+export function wideIntentsTable(rules: readonly Rule[]): string {
+  const mesh = meshOf(wideMesh());
+  const others = rules.filter(({ id }) => !id.includes("intent"));
+  const rows = wideChanges.map(([title, raw]) => {
+    const object = readAny(asStored(raw, 1));
+    if (object === undefined) throw new Error(`${raw.kind} is no kind of Meshward's`);
+    const change = { old: mesh.find(object.kind, keyOf(object)), object };
+    const ms = (some: readonly Rule[]) => cpuOf(() => judge(some, mesh, [change]), { rounds: 3, repeat: 1 }) / 1000;
+    const [all, without] = [ms(rules), ms(others)];
+    return [title, shown(all), shown(without), `${(all / without).toFixed(1)}x`];
+  });
+  return table(
+    `Changes in the root namespace of ${shown(objects)} objects, with an intent in each namespace`,
+    ["change", "all rules, CPU ms", "without those of intents, CPU ms", "with them"],
     rows,
   );
 }

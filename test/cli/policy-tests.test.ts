@@ -346,7 +346,7 @@ describe("meshward test", () => {
   });
 });
 
-test("--watch runs again when a file changes, until it is stopped", { timeout: 20_000 }, async () => {
+test("--watch runs again when a file changes, until it is stopped", { timeout: 60_000 }, async () => {
   const folder = suite("name: good\napply: wrong.yaml\nexpect: { allowed: true }");
   const stop = new AbortController();
   let out = "";
@@ -354,12 +354,15 @@ test("--watch runs again when a file changes, until it is stopped", { timeout: 2
   const seen = async (text: string, count: number) => {
     const isSeen = () => out.includes(text) && notes.length >= count;
     while (!isSeen()) await elapsed(20);
-    // The watchers start after the note.
-    await elapsed(100);
   };
-  const done = run(["test", folder, "--watch"], {
+  const mended = wrong.replace("20", "10");
+  const done = run(["test", folder, "--watch", "--output", "text", "--output", `junit=${join(folder, "report.xml")}`], {
     input: process.stdin,
-    out: (text) => (out += text),
+    out(text) {
+      out += text;
+      // Before anything watches the files. The report, which is written afterwards, starts nothing.
+      if (out.includes("0 passed, 1 failed") && notes.length === 0) writeFileSync(join(folder, "wrong.yaml"), mended);
+    },
     error: (text) => {
       if (text.includes("run again when a file changes")) notes.push(text);
     },
@@ -367,11 +370,15 @@ test("--watch runs again when a file changes, until it is stopped", { timeout: 2
     env: {},
     stop: stop.signal,
   });
-  await seen("0 passed, 1 failed", 1);
-  writeFileSync(join(folder, "wrong.yaml"), wrong.replace("20", "10"));
   await seen("1 passed, 0 failed", 2);
+  const first = out;
+  writeFileSync(join(folder, "wrong.yaml"), wrong);
+  await seen("0 passed, 1 failed", 3);
+  assert.ok(out.length > first.length);
+  await elapsed(500);
+  assert.equal(notes.length, 3, "it runs again although nothing has changed");
   rmSync(join(folder, "meshward-test.yaml"));
-  await seen("", 3);
+  await seen("", 4);
   stop.abort();
   assert.equal(await done, 0);
 });

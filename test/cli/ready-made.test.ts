@@ -138,6 +138,13 @@ describe("the example repository", () => {
       [0, true],
       clean.out + clean.error,
     );
+    const rendered = parseAllDocuments(run("sh", ["-c", "kubectl kustomize apps/overlays/prod"], changed, env).out);
+    const tested: unknown = parse(readFileSync(join(changed, "apps/overlays/prod/canary.yaml"), "utf8"));
+    assert.deepEqual(
+      rendered.map((one) => one.toJS() as { kind: string }).filter(({ kind }) => kind === "VirtualService"),
+      [tested],
+      "the tests apply what is rendered",
+    );
     typo(changed);
     const { code, out } = run("meshward", ["check", "--since", "HEAD"], changed, env);
     // Production replaces the route, and development does not.

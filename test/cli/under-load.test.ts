@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as elapsed } from "node:timers/promises";
@@ -8,7 +8,7 @@ import { after, describe, type TestContext, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { connect } from "node:net";
 import { type Authority, issue, newAuthority } from "../../src/tls/authority.ts";
-import { exchange, reviewBody } from "../contract/api-server.ts";
+import { exchange, reviewBody, virtualService } from "../contract/api-server.ts";
 import { follow, isLong, loadMs, Service, shown, underLoad } from "./load.ts";
 import { type Server, serveWith } from "./server-process.ts";
 
@@ -45,7 +45,14 @@ interface Replica extends Server {
   readonly files: Files;
 }
 
-async function replica(authority: Authority, { node = [], drain = "1" }: { node?: string[]; drain?: string } = {}) {
+interface ReplicaOptions {
+  readonly node?: string[];
+  readonly drain?: string;
+  /** The folder of `--policies`. */
+  readonly policies?: string;
+}
+
+async function replica(authority: Authority, { node = [], drain = "1", policies }: ReplicaOptions = {}) {
   const folder = mkdtempSync(join(root, "r-"));
   const files = { cert: join(folder, "tls.crt"), key: join(folder, "tls.key") };
   await serves(files, authority);
@@ -53,6 +60,7 @@ async function replica(authority: Authority, { node = [], drain = "1" }: { node?
     { node },
     ...["--mesh", mesh, "--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", drain],
     ...["--tls-cert", files.cert, "--tls-key", files.key],
+    ...(policies === undefined ? [] : ["--policies", policies]),
   );
   return { ...server, files };
 }
@@ -66,6 +74,38 @@ async function stops({ child }: Server): Promise<void> {
   const exit = once(child, "exit");
   child.kill("SIGTERM");
   assert.deepEqual(await exit, [0, null]);
+}
+
+const unbalanced = {
+  ...virtualService,
+  spec: {
+    hosts: ["reviews"],
+    http: [{ route: [50, 60].map((weight) => ({ destination: { host: "reviews" }, weight })) }],
+  },
+};
+
+const documentsOfSet = isLong ? 10_000 : 1_000;
+const rule = "virtual-service-weights-not-100";
+const policyOf = (name: string, spec: object): string =>
+  `${JSON.stringify({ apiVersion: "meshward.io/v1alpha1", kind: "MeshwardPolicy", metadata: { name }, spec })}\n---\n`;
+
+/** Two policies that say the version of their set, in different fields of one rule, and many others, in as many files as teams have. */
+function writeSet(folder: string, version: number): void {
+  mkdirSync(folder);
+  const one = policyOf("said", { rules: [{ id: rule, message: `set ${version}.` }] });
+  const other = policyOf("linked", { rules: [{ id: rule, runbook: `https://example.com/set-${version}` }] });
+  writeFileSync(join(folder, "a.yaml"), one);
+  writeFileSync(join(folder, "z.yaml"), other);
+  const perFile = 100;
+  for (let file = 0; file < documentsOfSet / perFile; file++) {
+    const policies = Array.from({ length: perFile }, (_, i) =>
+      policyOf(`team-${file}-${i}`, {
+        match: { namespaces: { names: [`team-${file}-${i}`] } },
+        rules: [{ id: rule, message: `set ${version}` }],
+      }),
+    );
+    writeFileSync(join(folder, `m-${file}.yaml`), policies.join(""));
+  }
 }
 
 /** A Service over replicas that are followed until the test ends. */
@@ -134,6 +174,49 @@ describe("under load", () => {
     context.diagnostic(`${shown(result)}; ${result.serials.size} certificates were served`);
     assert.deepEqual(result.failed, []);
     assert.ok(result.serials.size >= 6, [...result.serials].join());
+    await stops(one);
+  });
+
+  test("policies are replaced: no review fails, and none sees a part of a set", async (context) => {
+    const ca = await authority;
+    const folder = mkdtempSync(join(root, "policies-"));
+    const link = join(folder, "current");
+    const replace = (version: number) => {
+      // As the kubelet replaces a mounted ConfigMap: one symbolic link, in one step.
+      writeSet(join(folder, `set-${version}`), version);
+      symlinkSync(join(folder, `set-${version}`), `${link}.next`);
+      renameSync(`${link}.next`, link);
+    };
+    replace(1);
+    const one = await replica(ca, { policies: link });
+    const seen = new Set<string>();
+    const denied = JSON.stringify(reviewBody({ object: unbalanced }));
+    const ask = async () => {
+      const { text: body } = await exchange(`https://localhost:${one.port}/validate`, denied, {
+        method: "POST",
+        ca: ca.cert,
+      });
+      const [said, linked] = [/set (\d+)\./.exec(body)?.[1], /set-(\d+)/.exec(body)?.[1]];
+      assert.ok(said !== undefined && said === linked, body);
+      seen.add(said);
+    };
+    const load = { port: one.port, caBundle: () => ca.cert, clients: 20, everyMs: 50 };
+    const took: number[] = [];
+    const result = await underLoad(load, async () => {
+      await ask();
+      for (const version of [2, 3]) {
+        replace(version);
+        const start = performance.now();
+        for (let asked = 0; asked < 2_000 && !seen.has(String(version)); asked++) {
+          await ask();
+          await elapsed(10);
+        }
+        took.push(Math.round(performance.now() - start));
+      }
+    });
+    context.diagnostic(`${shown(result)}; ${documentsOfSet} documents were in force after ${took.join(" and ")} ms`);
+    assert.deepEqual(result.failed, []);
+    assert.deepEqual([...seen], ["1", "2", "3"]);
     await stops(one);
   });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { findReportDefinitions } from "./binaries.ts";
+import { findOptionalDefinitions } from "./binaries.ts";
 import { meshward } from "../cli/terminal.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { binaries, namespace, type Raw, skip, stored, succeeds, virtualService } from "./environment.ts";
@@ -9,7 +9,7 @@ import { until } from "./program.ts";
 
 // The background audit of two replicas, on a control plane with the definitions of both groups of reports.
 
-const reports = findReportDefinitions();
+const reports = findOptionalDefinitions();
 const missing = "missing" in reports ? reports.missing : false;
 const at = "shop";
 const rule = "virtual-service-weights-not-100";

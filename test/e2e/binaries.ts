@@ -40,58 +40,65 @@ const definitionModules = [
 ] as const;
 
 /**
- * The definitions of reports, which clusters have or have not: each in a folder of its own, and in the cache apart from the
- * programs, which take minutes to build.
+ * The definitions of reports, of cert-manager and of the Prometheus operator, which clusters have or have not: each group in a
+ * folder of its own, and in the cache apart from the programs, which take minutes to build.
  */
-const reportModules = [
-  {
+const optionalModules = {
+  "openreports.io": {
     path: "github.com/openreports/reports-api",
     version: "v0.2.1",
     sum: "h1:g9KS3yle9Y1elmww4TK9EkD1rl6inIaiIJPX6e+u680=",
     files: "config/crd",
   },
-  {
+  "wgpolicyk8s.io": {
     path: "github.com/kyverno/kyverno",
     version: "v1.19.1",
     sum: "h1:/MkgFii3/VlQfKR1JpC9tVwNNVNQTt2S4U6qCsafsTU=",
     files: "config/crds/policyreport",
   },
-] as const;
+  "cert-manager.io": {
+    path: "github.com/cert-manager/cert-manager",
+    version: "v1.19.1",
+    sum: "h1:Txh8L/nLWTDcb7ZnXuXbTe15BxQnLbLirXmbNk0fGgY=",
+    files: "deploy/crds",
+  },
+  "monitoring.coreos.com": {
+    path: "github.com/prometheus-operator/prometheus-operator",
+    version: "v0.92.1",
+    sum: "h1:rHWuFo6SVya4FBSCNg2DCzyc4xAv54zk3eDTzp5mQZc=",
+    files: "example/prometheus-operator-crd",
+  },
+} as const satisfies Readonly<Record<string, Definitions>>;
 
 /** Folders of custom resource definitions, by the API group that they define. */
-export interface ReportDefinitions {
-  readonly "openreports.io": string;
-  readonly "wgpolicyk8s.io": string;
-}
+export type OptionalDefinitions = Readonly<Record<keyof typeof optionalModules, string>>;
 
 /** Where they are, or why they are not there: as {@link findBinaries}. */
-export function findReportDefinitions(): ReportDefinitions | { readonly missing: string } {
-  const folders = reportModules.map(reportFolder);
-  const [openReports, policyReports] = folders;
-  if (openReports !== undefined && policyReports !== undefined && folders.every((folder) => existsSync(folder)))
-    return { "openreports.io": openReports, "wgpolicyk8s.io": policyReports };
-  const missing = `there are no definitions of reports in ${cache}: npm run e2e downloads them`;
+export function findOptionalDefinitions(): OptionalDefinitions | { readonly missing: string } {
+  const folders = Object.entries(optionalModules).map(([group, module]) => [group, folderOf(module)] as const);
+  if (folders.every(([, folder]) => existsSync(folder))) return Object.fromEntries(folders) as OptionalDefinitions;
+  const missing = `there are not all definitions of ${Object.keys(optionalModules).join(", ")} in ${cache}: npm run e2e downloads them`;
   if (isContinuousIntegration()) throw new BinariesError(missing);
   return { missing };
 }
 
 /** Downloads what is missing. Throws a BinariesError where that cannot be done. */
-export function takeReportDefinitions(say: (line: string) => void): void {
+export function takeOptionalDefinitions(say: (line: string) => void): void {
   mkdirSync(cache, { recursive: true });
-  for (const one of reportModules.filter((module) => !existsSync(reportFolder(module)))) {
-    say(`downloading ${one.path}`);
-    const unfinished = mkdtempSync(join(cache, "reports.unfinished-"));
-    takeFiles(one, unfinished);
-    rmSync(reportFolder(one), { recursive: true, force: true });
-    renameSync(unfinished, reportFolder(one));
+  for (const module of Object.values(optionalModules).filter((one) => !existsSync(folderOf(one)))) {
+    say(`downloading ${module.path}`);
+    const unfinished = mkdtempSync(join(cache, "definitions.unfinished-"));
+    takeFiles(module, unfinished);
+    rmSync(folderOf(module), { recursive: true, force: true });
+    renameSync(unfinished, folderOf(module));
   }
 }
 
-const reportFolder = ({ path, version, sum, files }: Definitions): string => {
+const folderOf = ({ path, version, sum, files }: Definitions): string => {
   const hash = createHash("sha256")
     .update(JSON.stringify([path, version, sum, files]))
     .digest("hex");
-  return join(cache, `reports-${hash.slice(0, 16)}`);
+  return join(cache, `definitions-${hash.slice(0, 16)}`);
 };
 
 /** Where each program is, and a folder of custom resource definitions as YAML files. */
@@ -269,7 +276,7 @@ if (import.meta.main) {
     const say = (line: string) => void process.stderr.write(`${line}\n`);
     buildBinaries(say);
     buildHelms(say);
-    takeReportDefinitions(say);
+    takeOptionalDefinitions(say);
   } catch (error) {
     if (!(error instanceof BinariesError)) throw error;
     const rule = "=".repeat(80);

@@ -21,6 +21,13 @@ const route = (spec: object): Raw => manifest("gateway.networking.k8s.io/v1", "H
 const listener = (i: number, hostname: string) => ({ name: `l-${i}`, port: 80, protocol: "HTTP", hostname });
 const kubernetesGateway = (name: string, listeners: readonly object[]): Raw =>
   manifest("gateway.networking.k8s.io/v1", "Gateway", named(name), { spec: { gatewayClassName: "istio", listeners } });
+const waypoint = (name: string, annotations: object = {}): Raw =>
+  manifest(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { ...named(name), annotations: { "gateway.istio.io/service-account": "shapes", ...annotations } },
+    { spec: { gatewayClassName: "istio-waypoint" } },
+  );
 const telemetry = (spec: object): Raw => manifest("telemetry.istio.io/v1", "Telemetry", named("t"), { spec });
 const meshConfig = (mesh: string): Raw =>
   manifest("v1", "ConfigMap", { namespace: "istio-system", name: "istio" }, { data: { mesh } });
@@ -220,6 +227,72 @@ export const gatewayShapes: readonly CostShape[] = [
         object: policy("p", {
           selector: { matchLabels: { istio: "shapes" } },
           rules: [{ to: [{ operation: { hosts: list(n, (i) => `other-${i}.shapes.example.com`) } }] }],
+        }),
+      },
+    }),
+  },
+  {
+    title: "a Gateway with n hosts that no longer demand a client certificate",
+    world: (n) => {
+      const of = (mode: string) =>
+        gateway(
+          "new",
+          list(n, (i) => server(i, [`h-${i}.shapes.example.com`], { tls: { mode } })),
+        );
+      return { objects: [namespace({})], change: { old: of("MUTUAL"), object: of("SIMPLE") } };
+    },
+  },
+  {
+    title: "n waypoints and n workloads with one service account, and a waypoint with a proxy of its own",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) => waypoint(`w-${i}`)),
+        ...list(n, (i) =>
+          manifest("apps/v1", "Deployment", named(`d-${i}`), {
+            spec: { template: { spec: { serviceAccountName: "shapes" } } },
+          }),
+        ),
+      ],
+      change: { object: waypoint("new", { "sidecar.istio.io/proxyImage": "shapes/proxy" }) },
+    }),
+  },
+  {
+    title: "a Gateway with n servers at ports that none of n Services of its pods has",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ingress,
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`front-${i}`), {
+            spec: { selector: { istio: "shapes" }, ports: [{ name: "http", port: 80 }] },
+          }),
+        ),
+      ],
+      change: {
+        object: gateway(
+          "g",
+          list(n, (i) => ({ port: { number: 9000 + i, name: `http-${i}`, protocol: "HTTP" }, hosts: ["*"] })),
+        ),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService of a waypoint with n routes to n Services with policies of their own",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" }),
+        waypoint("w"),
+        ...list(n + 1, service),
+        ...list(n, (i) => policy(`p-${i}`, { targetRefs: [{ group: "", kind: "Service", name: `s-${i + 1}` }] })),
+      ],
+      change: {
+        object: virtualService("new", {
+          hosts: ["s-0"],
+          http: list(n, (i) => ({
+            match: [{ uri: { prefix: `/${i}/` } }],
+            route: [{ destination: { host: `s-${i + 1}` } }],
+          })),
         }),
       },
     }),

@@ -331,4 +331,15 @@ export const trafficShapes: readonly CostShape[] = [
       };
     },
   },
+  {
+    title: "a Sidecar with n hosts that do not exist",
+    world: (n) => ({
+      objects: [protectedNamespace, service("a")],
+      change: {
+        object: istio("Sidecar", "s", {
+          egress: [{ hosts: list(n, (i) => `./missing-${i}.shapes.svc.cluster.local`) }],
+        }),
+      },
+    }),
+  },
 ];

@@ -52,6 +52,44 @@ const virtualService = (name: string, spec: object) =>
     spec: { gateways: ["ingress/public"], http: [{ route: [{ destination: { host: "cart" } }] }], ...spec },
   });
 
+test("Gateways of the same proxies and port have one list of routes, in the order of their age", () => {
+  const dated = (name: string, createdAt: string, gateways: readonly string[]) =>
+    readObject("VirtualService", {
+      metadata: { name, namespace: "shop", creationTimestamp: createdAt },
+      spec: { hosts: ["shop.example.com"], gateways, http: [{ route: [{ destination: { host: "cart" } }] }] },
+    });
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-02T00:00:00Z", [plain("shop.example.com")]),
+    gateway("older", "2026-01-01T00:00:00Z", [plain("shop.example.com")]),
+    gateway("younger", "2026-01-03T00:00:00Z", [plain("*")]),
+    gateway("other-port", "2026-01-01T00:00:00Z", [https("shop.example.com", "a")]),
+    dated("cart", "2026-01-05T00:00:00Z", ["ingress/public"]),
+    dated("first", "2026-01-06T00:00:00Z", ["ingress/older"]),
+  );
+  assert.deepEqual(
+    lines.filter((line) => /one list of routes|no request for/.test(line)),
+    [
+      "  has one list of routes with Gateway ingress/older, whose routes for the same hosts come first",
+      "  has one list of routes with Gateway ingress/younger, whose routes for the same hosts come behind",
+      '    - http[0]: no request for "shop.example.com" reaches it, because VirtualService shop/first at Gateway ingress/older takes them',
+    ],
+  );
+});
+
+test("VirtualServices at one Gateway show what an older one takes", () => {
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-02T00:00:00Z", [plain("shop.example.com")]),
+    virtualService("a", { hosts: ["shop.example.com"] }),
+    virtualService("b", { hosts: ["shop.example.com"] }),
+  );
+  assert.deepEqual(
+    lines.filter((line) => line.includes("no request for")),
+    ['    - http[0]: no request for "shop.example.com" reaches it, because VirtualService shop/a takes them'],
+  );
+});
+
 test("a Gateway of Istio: proxies, servers with what they conflict with, and the VirtualServices bound to it", () => {
   const lines = explained(
     proxy,

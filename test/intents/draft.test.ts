@@ -84,6 +84,86 @@ async function printed(...argv: string[]): Promise<{ code: number; out: string; 
   return { code, out, error };
 }
 
+/** Policies that accept requests by all that an intent can say, and a DENY policy. */
+const policies = [
+  { kind: "Namespace", metadata: { name: "pay", labels: { "istio-injection": "enabled" } } },
+  { kind: "Namespace", metadata: { name: "web", labels: { "istio-injection": "enabled" } } },
+  ...(["pay/api", "web/front"] as const).map((name) => {
+    const [namespace, app] = name.split("/");
+    const template = { metadata: { labels: { app } }, spec: { serviceAccountName: app, containers: [{ name: "a" }] } };
+    return { kind: "Deployment", metadata: { name: app, namespace }, spec: { template } };
+  }),
+  {
+    kind: "Service",
+    metadata: { name: "api", namespace: "pay" },
+    spec: { selector: { app: "api" }, ports: [{ port: 8080, name: "http" }] },
+  },
+  { kind: "PeerAuthentication", metadata: { name: "default", namespace: "pay" }, spec: { mtls: { mode: "STRICT" } } },
+  {
+    kind: "RequestAuthentication",
+    metadata: { name: "jwt", namespace: "pay" },
+    spec: { jwtRules: [{ issuer: "https://issuer.example", jwksUri: "https://issuer.example/keys" }] },
+  },
+  {
+    kind: "AuthorizationPolicy",
+    metadata: { name: "api", namespace: "pay" },
+    spec: {
+      rules: [
+        {
+          from: [{ source: { serviceAccounts: ["web/front"], requestPrincipals: ["https://issuer.example/*"] } }],
+          to: [{ operation: { methods: ["GET"], hosts: ["api.pay*"] } }],
+        },
+        { from: [{ source: { namespaces: ["pay"], ipBlocks: ["10.0.0.0/8"] } }] },
+        {
+          when: [
+            { key: "request.auth.claims[realm][roles]", values: ["admin"] },
+            { key: "request.headers[X-Debug]", values: ["1"] },
+            { key: "request.headers[x-team]", values: ["a", "b"] },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    kind: "AuthorizationPolicy",
+    metadata: { name: "internal", namespace: "pay" },
+    spec: { action: "DENY", rules: [{ to: [{ operation: { paths: ["/internal/*"] } }] }] },
+  },
+];
+const apiVersions = { Deployment: "apps/v1", Namespace: "v1", Service: "v1" };
+const withVersions = policies.map((object) => ({
+  apiVersion: apiVersions[object.kind as keyof typeof apiVersions] ?? "security.istio.io/v1",
+  ...object,
+}));
+
+test("conditions of policies become those of intents, and what they exclude is denied", () => {
+  const objects = withVersions.flatMap(read);
+  assert.deepEqual(saidOf(objects), { drafts: 1, said: [] });
+  const [draft] = draftsOf("pay", sideOf(meshOf(objects)));
+  const notPaths = ["/internal/*"];
+  assert.deepEqual(draft?.spec.requests, [
+    { from: ["namespace/pay"], notPaths, ipBlocks: ["10.0.0.0/8"], expect: "allowed" },
+    {
+      from: ["mesh"],
+      notPaths,
+      headers: { "x-debug": ["1"], "x-team": ["a", "b"] },
+      claims: { "[realm][roles]": ["admin"] },
+      expect: "allowed",
+    },
+    {
+      from: ["serviceaccount/web/front"],
+      notPaths,
+      methods: ["GET"],
+      hosts: ["api.pay*"],
+      requestPrincipals: ["https://issuer.example/*"],
+      expect: "allowed",
+    },
+    { from: ["mesh"], paths: ["/internal/*"], expect: "denied" },
+    { from: ["others"], expect: "denied" },
+    { from: ["mesh", "outside"], expect: "encrypted" },
+  ]);
+});
+
 describe("meshward intent", () => {
   test("prints documents that can be read", async () => {
     const { code, out } = await printed("intent", "--from-mesh", "payments", "--mesh", join(root, "policies/tour"));

@@ -130,3 +130,17 @@ test("a value found is shown short", () => {
   assert.equal(shown("x".repeat(100)), `"${"x".repeat(40)}…"`);
   assert.equal(shown({ secret: 1 }), "an object");
 });
+
+test("a field has the name of its protobuf definition where the definition of the kind lists both", () => {
+  const rule = (fields: object) =>
+    readObject("RequestAuthentication", { spec: { jwtRules: [fields] } }).spec.jwtRules[0]?.jwksUri;
+  assert.equal(rule({ jwks_uri: "https://a/keys" }), "https://a/keys");
+  assert.equal(rule({ jwksUri: "https://b/keys", jwks_uri: "https://a/keys" }), "https://b/keys");
+  const route = (fields: object) => readObject("VirtualService", { spec: { http: [fields] } }).spec.http[0];
+  assert.equal(route({ mirror_percent: 0 })?.mirrorPercent, 0);
+  assert.equal(route({ mirror_percentage: { value: 0 } })?.mirrorPercentage, undefined);
+  assert.deepEqual(malformedOf("VirtualService", { spec: { http: [{ mirror_percent: "0" }, 7] } }), [
+    'spec.http[0].mirrorPercent: a 32-bit integer: "0"',
+    "spec.http[1]: an object: 7",
+  ]);
+});

@@ -42,6 +42,13 @@ describe("names that no object can have", () => {
     assert.deepEqual(of({ name: "a*" }), ["metadata.name"]);
   });
 
+  test("what a template leaves is said to be one", () => {
+    const match = { namespaces: { names: ["{{ .Values.ns }}"], labels: { tier: "${TIER}" } } };
+    const problems = impossibleNames({ metadata: { name: "{{ .Release.Name }}" }, spec: { match } });
+    assert.equal(problems.length, 3);
+    for (const { message } of problems) assert.match(message, /; if this is a template, render it first$/);
+  });
+
   test("a policy is in no namespace, wherever somebody puts it", () => {
     const of = (kind: string, metadata: unknown) => impossibleNames({ kind, metadata, spec: {} });
     const [problem, ...others] = of("MeshwardPolicy", { name: "a", namespace: "shop" });

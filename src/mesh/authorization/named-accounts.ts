@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { nearest } from "../../text/nearest.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { gatewayServiceAccount } from "../objects/labels.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { isOwned } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
@@ -115,7 +116,7 @@ function accountsOfGateway({
   metadata: { name, annotations },
   spec,
 }: ObjectOf<"KubernetesGateway">): readonly string[] {
-  return [name, `${name}-${spec.gatewayClassName}`, annotations["gateway.istio.io/service-account"] ?? name];
+  return [name, `${name}-${spec.gatewayClassName}`, annotations[gatewayServiceAccount] ?? name];
 }
 
 /** What runs as a service account that a policy names. */

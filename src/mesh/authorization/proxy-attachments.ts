@@ -1,9 +1,9 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { type Fact, fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
-import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
@@ -113,10 +113,13 @@ export const proxiesOfNamespace = fact(
       mesh,
     ),
 );
-interface Side {
+
+/** A namespace on one side of a change. */
+interface ComparedSide<in R extends Reads> {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof workloadsOfNamespace>;
+  readonly mesh: MeshView<R>;
 }
+type Side = ComparedSide<typeof workloadsOfNamespace>;
 
 /** An object after a change, and as it was before. */
 export interface ChangedObject<T> {
@@ -154,20 +157,41 @@ export interface AddedEffect<T> {
   readonly object: T;
   readonly effect: string;
   readonly reach: "sure" | "possible";
+  /** The effects that the object had before. */
+  readonly known: ReadonlySet<string>;
 }
 
-/** What new and changed objects do to the proxies of a namespace that they did not before. */
-export function* addedEffects<T extends AnyObject & { readonly spec: unknown }>(
-  [old, now]: readonly [before: readonly (readonly T[])[], after: readonly (readonly T[])[]],
-  proxies: () => Proxies,
-  { scopeOf, effectsOf }: { scopeOf(object: T): ProxyScope; effectsOf(object: T): readonly string[] },
+type OwnObjects<T> = Fact<string, "Namespace", Reads, readonly T[]>;
+
+interface Effects<T, F extends OwnObjects<T>> {
+  /** The objects of a namespace itself that may have effects. */
+  readonly objectsIn: F;
+  readonly proxies: typeof proxiesOfNamespace;
+  scopeOf(object: T): ProxyScope;
+  effectsOf(object: T): readonly string[];
+}
+
+/**
+ * What new and changed objects of a namespace and of the root namespace do to the proxies of that namespace that they did not
+ * before. Nothing in a namespace that is being deleted.
+ */
+export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
+  [before, after]: readonly [
+    before: ComparedSide<F | typeof rootOfNamespace>,
+    after: ComparedSide<F | typeof rootOfNamespace | typeof proxiesOfNamespace>,
+  ],
+  { objectsIn, proxies, scopeOf, effectsOf }: Effects<T, F>,
 ): Iterable<AddedEffect<T>> {
-  const changed = now.flatMap((objects, level) => changedObjects(old[level] ?? [], objects));
+  if (isTerminating(after.object)) return;
+  const [old, now] = [before, after].map(({ object, mesh }) =>
+    namespacesInForce(object, mesh).map((one) => (mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one)),
+  );
+  const changed = now?.flatMap((objects, level) => changedObjects(old?.[level] ?? [], objects)) ?? [];
   for (const { object, was } of changed) {
-    const reach = proxies().reachOf(object, scopeOf(object));
+    const reach = after.mesh.get(proxies, after.object).reachOf(object, scopeOf(object));
     if (reach === undefined) continue;
     const known = new Set(was === undefined ? [] : effectsOf(was));
-    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach };
+    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach, known };
   }
 }
 

@@ -2,14 +2,20 @@ import { byId } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
 import { gatewayOfProxy, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selectorText } from "../objects/selector-groups.ts";
 import { selects } from "../objects/selectors.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { gatewaysOfVirtualService, nameOf, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { attachmentsOf } from "./attachment.ts";
 import { type Acceptance, routeAcceptances } from "./route-acceptance.ts";
 import { gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
-import type { Gateway } from "./servers.ts";
+import { takenAtGateways } from "./gateway-routes.ts";
+import { takenAtListeners } from "./listener-routes.ts";
+import { type Gateway, isPlainHttp, type Server } from "./servers.ts";
 
 /** The workloads that a Gateway selects, in any namespace (Istio pilot/pkg/model/push_context.go mergeGateways). */
 export const proxiesOfGateway = (gateway: Gateway, mesh: Mesh): readonly Workload[] =>
@@ -60,6 +66,54 @@ function bindingOf(
   const of = offered.length === 0 ? "no-host" : hasRoutes ? "used" : "no-routes";
   const because = isSeen ? of : "not-exported";
   return { virtualService, because, offered };
+}
+
+/** A Gateway that has one list of routes with another one. */
+export interface GatewayBeside {
+  readonly gateway: Gateway;
+  /** Whether its routes come before those of the other one. */
+  readonly isFirst: boolean;
+}
+
+/** Gateways whose servers for plain HTTP on the port of a server have one list of routes with it. */
+export function gatewaysBesideServer(server: Server, gateway: Gateway, mesh: Mesh): readonly GatewayBeside[] {
+  if (!isPlainHttp(server)) return [];
+  const proxies = new Set(proxiesOfGateway(gateway, mesh));
+  const own = selectorText(gateway.spec.selector);
+  const isSameListener = (other: Server) =>
+    isPlainHttp(other) && other.port?.number === server.port?.number && (other.bind ?? "") === (server.bind ?? "");
+  const meets = (other: Gateway) =>
+    selectorText(other.spec.selector) === own || proxiesOfGateway(other, mesh).some((proxy) => proxies.has(proxy));
+  return [...mesh.all("Gateway")]
+    .filter((other) => other !== gateway && nameOf(other) !== nameOf(gateway) && isServed(other, mesh.settings))
+    .filter((other) => other.spec.servers.some(isSameListener) && meets(other))
+    .sort(oldestFirst)
+    .map((other) => ({ gateway: other, isFirst: oldestFirst(other, gateway) < 0 }));
+}
+
+/** A route of spec.http that gets no request for a host at a Gateway, because a VirtualService takes them. */
+export interface LostRoute {
+  readonly i: number;
+  readonly host: string;
+  readonly by: VirtualService;
+  /** The Gateway of the other VirtualService. */
+  readonly byGateway: Gateway;
+}
+
+/**
+ * The http routes of a VirtualService that get no request at a Gateway, because another VirtualService at the same listener, of this
+ * Gateway or of one beside it, takes them.
+ */
+export function routesLostAt(gateway: Gateway, virtualService: VirtualService, mesh: Mesh): readonly LostRoute[] {
+  const own = nameOf(gateway);
+  return hostsOf(virtualService, mesh.settings).flatMap((host) => {
+    const here = [...(mesh.get(takenAtGateways, host).get(virtualService)?.values() ?? [])];
+    const beside = mesh.get(takenAtListeners, host).get(virtualService) ?? [];
+    return [
+      ...here.filter((one) => one.gateway === own).map(({ i, by }) => ({ i, host, by, byGateway: gateway })),
+      ...beside.filter((one) => one.gateway === own).map(({ i, by, byGateway }) => ({ i, host, by, byGateway })),
+    ];
+  });
 }
 
 /** A route of the Gateway API that names a Gateway; `result` undefined: its reference names no listener that exists. */

@@ -1,14 +1,15 @@
 import { readObject } from "../../kube/object.ts";
 import type { Mesh } from "../../view/view.ts";
 import { everyRequest } from "../authorization/requests/boxes.ts";
-import { actionOf } from "../authorization/policies.ts";
 import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
 import { portsOf } from "../client-tls/destinations.ts";
 import { type Namespace, namespaceIn } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy } from "../membership/workloads.ts";
 import { outcomesOf } from "../requests/outcomes.ts";
-import { pathFault } from "../requests/written-requests.ts";
+import type { WrittenRequests } from "../requests/written-requests.ts";
+import { faultsOf } from "./faults.ts";
+import { conditionsOfPolicies, isNarrowed, negationsOf } from "./policy-conditions.ts";
 import { targetsOf } from "./targets.ts";
 import { verdictsOf } from "./verdicts.ts";
 
@@ -23,13 +24,7 @@ export interface IntentDraft {
   };
 }
 
-interface Conditions {
-  readonly methods?: readonly string[];
-  readonly notMethods?: readonly string[];
-  readonly paths?: readonly string[];
-  readonly notPaths?: readonly string[];
-}
-export interface EntryDraft extends Conditions {
+export interface EntryDraft extends WrittenRequests {
   readonly from: readonly string[];
   readonly expect: string;
   readonly destinations?: readonly { readonly service?: string; readonly subset?: string }[];
@@ -108,49 +103,46 @@ class Draft {
   }
 
   #requests(ports: readonly number[], callers: KnownCallers): readonly EntryDraft[] {
+    const everybody = ["mesh", "outside"];
     const allowed = this.#allowed(ports, callers);
     const others: EntryDraft =
-      allowed.length === 0 ? { from: ["mesh", "outside"], expect: "denied" } : { from: ["others"], expect: "denied" };
-    const encrypted: EntryDraft = { from: ["mesh", "outside"], expect: "encrypted" };
-    const found: EntryDraft[] = [...allowed];
+      allowed.length === 0 ? { from: everybody, expect: "denied" } : { from: ["others"], expect: "denied" };
+    const encrypted: EntryDraft = { from: everybody, expect: "encrypted" };
     const named = new Set(allowed.flatMap(({ from }) => from));
+    const found: EntryDraft[] = [...allowed];
     const areOthers = !(named.has("mesh") && named.has("outside"));
-    for (const entry of [...(areOthers ? [others] : []), encrypted, ...this.#routed(ports)])
+    for (const entry of [...excludedBy(allowed), ...(areOthers ? [others] : []), encrypted, ...this.#routed(ports)])
       if (this.#holds(ports, [...found, entry])) found.push(entry);
     return found;
   }
 
   /** For each set of conditions, those who may send all such requests, and may not send more. */
   #allowed(ports: readonly number[], { accounts, hasIngress }: KnownCallers): readonly EntryDraft[] {
-    const entries: EntryDraft[] = [];
-    const done = new Set<string>();
-    for (const conditions of this.#conditions()) {
+    const found: { readonly from: readonly string[]; readonly conditions: WrittenRequests }[] = [];
+    for (const conditions of this.#conditions(ports)) {
+      const wider = new Set(found.flatMap((one) => (isNarrowed(conditions, one.conditions) ? one.from : [])));
       const may = (caller: string): boolean =>
-        !done.has(caller) && this.#holds(ports, [{ from: [caller], ...conditions, expect: "allowed" }]);
+        !isAmong(caller, wider) && this.#holds(ports, [{ from: [caller], ...conditions, expect: "allowed" }]);
       const from = may("mesh") ? ["mesh"] : [...accounts].flatMap((one) => callersOf(one, may));
       if (hasIngress && may("ingress")) from.push("ingress");
       if (may("outside")) from.push("outside");
-      if (Object.keys(conditions).length === 0) for (const caller of from) done.add(caller);
-      if (from.length > 0) entries.push({ from, ...conditions, expect: "allowed" });
+      if (from.length > 0) found.push({ from, conditions });
     }
-    return entries;
+    return found.map(({ from, conditions }) => ({ from, ...conditions, expect: "allowed" }));
   }
 
-  /** None, and those that rules of ALLOW policies set, as far as an intent can say them. */
-  #conditions(): readonly Conditions[] {
+  /** Those of policies, as far as an intent can say them. */
+  #conditions(ports: readonly number[]): readonly WrittenRequests[] {
     const root = namespaceIn(this.#mesh, this.#mesh.settings.rootNamespace);
     const policies = new Set(
       [this.#namespace, root].flatMap((one) => this.#mesh.related(enforcedPoliciesOfNamespace, one)),
     );
-    const rules = [...policies].flatMap((policy) => (actionOf(policy) === "ALLOW" ? policy.spec.rules : []));
-    const found = new Map<string, Conditions>([["{}", {}]]);
-    for (const { operation } of rules.flatMap(({ to }) => to)) {
-      const { methods, notMethods, paths, notPaths } = operation;
-      const lists = Object.entries({ methods, notMethods, paths, notPaths }).filter(([, all]) => all.length > 0);
-      const isReadable = [...paths, ...notPaths].every((path) => pathFault(path) === undefined);
-      if (isReadable) found.set(JSON.stringify(lists), Object.fromEntries(lists));
-    }
-    return [...found.values()].slice(0, mostConditions);
+    const isReadable = (conditions: WrittenRequests): boolean => {
+      const entry = { from: ["mesh"], ...conditions, expect: "allowed" };
+      const faults = faultsOf(readObject("MeshwardIntent", this.#intent("draft", ports, [entry])), this.#mesh.settings);
+      return [...faults].every((fault) => fault === undefined);
+    };
+    return conditionsOfPolicies(policies).filter(isReadable).slice(0, mostConditions);
   }
 
   /** The subsets that requests from the mesh are routed to. */
@@ -184,3 +176,25 @@ function callersOf([namespace, accounts]: readonly [string, readonly string[]], 
   if (may(`namespace/${namespace}`)) return [`namespace/${namespace}`];
   return accounts.map((account) => `serviceaccount/${namespace}/${account}`).filter(may);
 }
+
+/** Whether callers that are named already include this one. Those of the mesh do not include gateways, which have routes of their own. */
+const isAmong = (caller: string, named: ReadonlySet<string>): boolean => {
+  const [, namespace] = /^serviceaccount\/([^/]+)\//.exec(caller) ?? [];
+  const isOfMesh = caller !== "outside" && caller !== "ingress";
+  return named.has(caller) || (isOfMesh && (named.has("mesh") || named.has(`namespace/${namespace}`)));
+};
+
+/** For each condition of these entries: that their callers may not send other requests. */
+function excludedBy(allowed: readonly EntryDraft[]): readonly EntryDraft[] {
+  const found = allowed.flatMap((entry) =>
+    negationsOf(entry).map((conditions) => ({ from: entry.from, conditions, key: JSON.stringify(conditions) })),
+  );
+  return [...Map.groupBy(found, ({ key }) => key).values()].map((some) => ({
+    from: withoutRepeated(some.flatMap(({ from }) => from)),
+    ...some[0]?.conditions,
+    expect: "denied",
+  }));
+}
+
+const withoutRepeated = (callers: readonly string[]): readonly string[] =>
+  [...new Set(callers)].filter((caller, _, all) => !isAmong(caller, new Set(all.filter((other) => other !== caller))));

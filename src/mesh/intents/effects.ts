@@ -3,6 +3,7 @@ import type { Change } from "../../view/overlay.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced } from "../authorization/policies.ts";
 import type { Entry } from "./intents.ts";
+import { rulesOf, scopeOf } from "./policy-change.ts";
 
 /**
  * What one change can do to requests, whatever else is in the mesh.
@@ -85,15 +86,10 @@ const isDeny = (policy: AuthorizationPolicy): boolean => actionOf(policy) === "D
 
 /** Of two versions of a policy for the same workloads: each rule matches requests regardless of the others. */
 function ofRules(was: AuthorizationPolicy, is: AuthorizationPolicy): Effect {
-  if (actionOf(was) !== actionOf(is) || scopeOf(was) !== scopeOf(is)) return "any";
+  if (scopeOf(was) !== scopeOf(is)) return "any";
   const [old, now] = [rulesOf(was), rulesOf(is)];
   const [isMore, isLess] = [!now.isSubsetOf(old), !old.isSubsetOf(now)];
   if (isMore && isLess) return "any";
   if (!isMore && !isLess) return "nothing";
   return isMore === isDeny(is) ? "denies" : "allows";
 }
-
-const scopeOf = ({ metadata, spec }: AuthorizationPolicy): string =>
-  JSON.stringify([metadata.labels, { ...spec, action: undefined, rules: undefined }]);
-const rulesOf = ({ spec }: AuthorizationPolicy): ReadonlySet<string> =>
-  new Set(spec.rules.map((rule) => JSON.stringify(rule)));

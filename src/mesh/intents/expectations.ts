@@ -19,15 +19,31 @@ export interface Finding {
 export class Expectation {
   readonly entry: Entry;
   readonly #hosts: readonly string[];
+  readonly #intent: Intent;
+  readonly #settings: MeshSettings;
   #broken: Finding | undefined;
   #undecided: Finding | undefined;
   #isUnasked = true;
 
-  constructor(entry: Entry, { metadata, spec }: Intent, { domain }: MeshSettings) {
+  constructor(entry: Entry, intent: Intent, settings: MeshSettings) {
+    const { metadata, spec } = intent;
+    const { domain } = settings;
     this.entry = entry;
+    this.#intent = intent;
+    this.#settings = settings;
     this.#hosts = entry.destinations.map(({ service = spec.to.service ?? spec.to.host?.toLowerCase() ?? "" }) =>
       fullHost(service, metadata.namespace, domain),
     );
+  }
+
+  /** The same, of which nothing is known yet. */
+  again(): Expectation {
+    return new Expectation(this.entry, this.#intent, this.#settings);
+  }
+
+  /** Whether it is about the way of requests, and not about what becomes of them. */
+  get isOfWay(): boolean {
+    return this.entry.expect === "encrypted" || this.entry.expect === "routed";
   }
 
   get isBroken(): boolean {
@@ -46,6 +62,11 @@ export class Expectation {
   /** Something is not known that could show the opposite. */
   unknown(because: string): void {
     this.#undecided ??= { state: "undecided", because };
+  }
+
+  /** Some requests are as expected. */
+  held(): void {
+    this.#isUnasked = false;
   }
 
   add(outcome: Outcome): void {

@@ -1,7 +1,10 @@
+import type { Change } from "../../view/overlay.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { canEnd, type Effect } from "./effects.ts";
 import { clusterIntentsOfNamespace, type Entry, type Intent, isAbout, isClusterWide } from "./intents.ts";
 import { type Targets, targetsIn, targetsOf } from "./targets.ts";
-import { stateOf, type Verdict, verdictReads, verdictsOf, type VerdictView } from "./verdicts.ts";
+import { isUntouched } from "./untouched.ts";
+import { type Limits, stateOf, type Verdict, verdictReads, verdictsOf, type VerdictView } from "./verdicts.ts";
 
 /** An intent, and the part of what it is about that is looked at. Nothing is computed before it is asked for. */
 export class IntentJudgement {
@@ -16,8 +19,17 @@ export class IntentJudgement {
   }
 
   /** See verdictsOf. */
-  verdicts(isAsked?: (entry: Entry) => boolean): Generator<Verdict | undefined, undefined> {
-    return verdictsOf(this.intent, this.targets, this.#mesh, isAsked);
+  verdicts(limits?: Limits): Generator<Verdict | undefined, undefined> {
+    return verdictsOf(this.intent, this.targets, this.#mesh, limits);
+  }
+
+  /** What a change can end; without `change`, there are several. `was`: the same intent before it. */
+  limitsOf(effect: Effect, change: Change | undefined, was: IntentJudgement | undefined): Limits {
+    const sides = change && was && { change, before: was.#mesh, after: this.#mesh };
+    return {
+      isAsked: (entry) => canEnd(effect, entry),
+      isHeld: (question, entry) => sides !== undefined && isUntouched(question, entry, sides),
+    };
   }
 
   stateOf(entry: Entry): Verdict["state"] {

@@ -1,5 +1,6 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
+import { type Decide, decisionsOf } from "../requests/decisions.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { outcomesOf, requestReads } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
@@ -21,19 +22,26 @@ export interface Verdict extends Finding {
   readonly index: number;
 }
 
+/** What is left out: entries as a whole, and questions that count as held. */
+export interface Limits {
+  isAsked(entry: Entry): boolean;
+  isHeld(question: Question, entry: Entry): boolean;
+}
+const everything: Limits = { isAsked: () => true, isHeld: () => false };
+
 /**
  * Whether the entries of an intent hold for these targets, each as it is computed. Entries that intent-invalid reports as wrong are
- * undecided. Yields nothing between the questions, so that a review can pause. `isAsked`: which entries; default: all.
+ * undecided. Yields nothing between the questions, so that a review can pause. `limits`: which of them; default: all.
  */
 export function* verdictsOf(
   intent: Intent,
   targets: Targets,
   mesh: VerdictView,
-  isAsked: (entry: Entry) => boolean = () => true,
+  limits: Limits = everything,
 ): Generator<Verdict | undefined, undefined> {
   const callers = new Callers(intent, mesh);
   for (const [index, entry] of intent.spec.requests.slice(0, mostEntries).entries())
-    if (isAsked(entry)) yield* verdictOf({ entry, index }, { intent, targets, callers }, mesh);
+    if (limits.isAsked(entry)) yield* verdictOf({ entry, index }, { intent, targets, callers, limits }, mesh);
   const beyond = intent.spec.requests[mostEntries];
   if (beyond === undefined) return;
   const because = `an intent has at most ${mostEntries} entries, so the others are not examined`;
@@ -42,7 +50,7 @@ export function* verdictsOf(
 
 /** The same for one entry. */
 export function stateOf(entry: Entry, intent: Intent, targets: Targets, mesh: VerdictView): Verdict["state"] {
-  const asked = { intent, targets, callers: new Callers(intent, mesh) };
+  const asked = { intent, targets, callers: new Callers(intent, mesh), limits: everything };
   for (const verdict of verdictOf({ entry, index: 0 }, asked, mesh)) if (verdict !== undefined) return verdict.state;
   return "undecided";
 }
@@ -54,13 +62,15 @@ interface Asked {
   readonly intent: Intent;
   readonly targets: Targets;
   readonly callers: Callers;
+  readonly limits: Limits;
 }
 
 function* verdictOf(
   { entry, index }: Pick<Verdict, "entry" | "index">,
-  { intent, targets, callers }: Asked,
+  asked: Asked,
   mesh: VerdictView,
 ): Generator<Verdict | undefined, undefined> {
+  const { intent, targets, callers } = asked;
   const expectation = new Expectation(entry, intent, mesh.settings);
   const unread = needed.find((kind) => !mesh.knows(kind));
   if (unread !== undefined) {
@@ -75,7 +85,7 @@ function* verdictOf(
   for (const sending of sendings) {
     if (expectation.isBroken) break;
     if ("unknown" in sending) expectation.unknown(sending.unknown);
-    else yield* askAll(expectation, sending, targets.targets, mesh);
+    else yield* askAll(expectation, sending, asked, mesh);
   }
   if (expectation.isUnasked) expectation.unknown("no request meets all conditions of the entry");
   yield { entry, index, ...expectation.finding };
@@ -86,23 +96,25 @@ type Known = Exclude<Sending, { readonly unknown: string }>;
 function* askAll(
   expectation: Expectation,
   sending: Known,
-  targets: readonly Target[],
+  { targets, limits }: Asked,
   mesh: VerdictView,
 ): Generator<undefined, undefined> {
-  for (const to of targets) yield* ask(expectation, sending, to, mesh);
+  for (const to of targets.targets) yield* ask(expectation, questionOf(expectation.entry, sending, to), limits, mesh);
 }
 
 function* ask(
   expectation: Expectation,
-  sending: Known,
-  to: Target,
+  question: Question | string | undefined,
+  limits: Limits,
   mesh: VerdictView,
 ): Generator<undefined, undefined> {
-  if (expectation.isBroken) return;
-  const question = questionOf(expectation.entry, sending, to);
-  if (question === undefined) return;
+  if (expectation.isBroken || question === undefined) return;
   if (typeof question === "string") {
     expectation.unknown(question);
+    return;
+  }
+  if (limits.isHeld(question, expectation.entry) || isHeldOnTheWay(expectation, question, mesh)) {
+    expectation.held();
     return;
   }
   for (const outcome of outcomesOf(question, mesh, { limit: mostWork })) {
@@ -111,6 +123,24 @@ function* ask(
   }
   yield;
 }
+
+/** Whether requests are routed and encrypted as expected, whatever the policies decide where they arrive. */
+function isHeldOnTheWay(expectation: Expectation, question: Question, mesh: VerdictView): boolean {
+  if (!expectation.isOfWay) return false;
+  const alone = expectation.again();
+  for (const outcome of outcomesOf(question, mesh, { limit: mostWork, decide: decideOnTheWay })) {
+    alone.add(outcome);
+    if (alone.finding.state !== "held") return false;
+  }
+  return !alone.isUnasked;
+}
+
+const decideOnTheWay: Decide = (box, enforcement, work) => {
+  const { at, applied } = enforcement;
+  if (at === "waypoint") return decisionsOf(box, enforcement, work);
+  const allowed = { result: "allowed", by: undefined, policies: [], close: [], because: undefined } as const;
+  return [{ box, outcome: { at, place: applied.place, ...allowed } }];
+};
 
 /** Undefined: no request meets the conditions. A string says why that is not known. */
 function questionOf(entry: Entry, { caller, identity }: Known, to: Target): Question | string | undefined {

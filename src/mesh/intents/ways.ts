@@ -128,14 +128,16 @@ const policies = {
   trafficExtensions: trafficExtensionsOver.to,
   requestAuthentications: requestAuthenticationsOver.to,
 } as const;
-const clients = { namespaces: namespaceByName, sidecars: sidecarsOfNamespace.to } as const;
+const sidecars = sidecarsOfNamespace.to;
+const clients = { namespaces: namespaceByName, sidecars } as const;
 
 const to = (from: Index, name: string, ends: Readonly<Record<string, Index>>): readonly Relation[] =>
   Object.entries(ends).map(([end, of]) => relation(`${end}${name}`, from, of));
 
 const ofIntents = [
-  ...to(homes, "OfIntentHomes", pods),
-  ...to(homesAndRoot, "OfIntentHomesAndRoot", { ...policies, ...clients }),
+  // Not the root namespace itself: no intent depends on it, and whatever changes in it would lead through it to every intent.
+  ...to(homes, "OfIntentHomes", { ...pods, namespaces: namespaceByName }),
+  ...to(homesAndRoot, "OfIntentHomesAndRoot", { ...policies, sidecars }),
   relation(
     "serviceOfIntent",
     index("MeshwardIntent", ({ metadata, spec }) =>

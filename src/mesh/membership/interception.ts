@@ -77,11 +77,6 @@ const noPorts: ReadonlySet<number> = new Set();
 const everything: Interception = { onlyPorts: undefined, exceptPorts: noPorts, by: undefined };
 const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts, exceptPorts: noPorts, by });
 
-const falseValues: ReadonlySet<string> = new Set(["0", "f", "F", "false", "FALSE", "False"]);
-
-/** Whether Go's strconv.ParseBool reads the text. */
-export const isBoolean = (value: string): boolean => isTrueText(value) || falseValues.has(value);
-
 /** Whether no inbound traffic of the pod bypasses the mesh. */
 export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean =>
   onlyPorts === undefined && exceptPorts.size === 0;

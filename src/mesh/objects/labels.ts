@@ -28,6 +28,8 @@ export const canaryWeight = "istio.io/use-waypoint-canary-weight";
 export const waypointFor = "istio.io/waypoint-for";
 /** The GatewayClass of waypoints. */
 export const waypointClass = "istio-waypoint";
+/** The annotation of a Gateway of the Gateway API with the service account of its pods. */
+export const gatewayServiceAccount = "gateway.istio.io/service-account";
 export const gatewayApiGroup = "gateway.networking.k8s.io";
 /** The label on workloads that istiod creates for a Gateway of the Gateway API. */
 export const managedGateway = "gateway.istio.io/managed";

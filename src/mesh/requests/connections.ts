@@ -1,5 +1,6 @@
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { type Place, places } from "../authorization/requests/matches.ts";
 import { fitAt } from "../client-tls/requests.ts";
 import type { Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
@@ -13,7 +14,7 @@ import type { TransportOutcome } from "./outcome.ts";
 import { type ServerProtocols, serverProtocols } from "./server-protocols.ts";
 
 /** What `Connections` reads. */
-export const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols] as const;
+const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols] as const;
 
 /** The connections to the pods of one namespace. */
 export class Connections {
@@ -32,12 +33,12 @@ export class Connections {
 
   /** Whether the port of a pod bypasses the mesh. */
   isBypassed(workload: Workload, port: number): boolean {
-    return this.#serverOf(workload).at(port).passedBy !== undefined;
+    return this.serverOf(workload).at(port).passedBy !== undefined;
   }
 
   /** The TLS of a connection from a client to a port of a pod. */
   to(workload: Workload, port: number, sender: Sender, choice: ClientTlsChoice): TransportOutcome {
-    const server = this.#serverOf(workload);
+    const server = this.serverOf(workload);
     const at = server.at(port);
     const sent = this.#sentBy(sender, choice);
     const mode = at.passedBy === undefined ? weakestOf(at.byPlane.map((one) => one.mode)) : undefined;
@@ -68,6 +69,22 @@ export class Connections {
     return declared === "TCP" ? "tcp" : "http";
   }
 
+  /** How requests to a port of a pod can be read where policies are enforced. */
+  placesAt(workload: Workload, port: number): readonly Place[] {
+    const { capture } = this.serverOf(workload);
+    if (capture === "unknown") return places;
+    if (capture === "none") return [];
+    if (capture === "ambient") return ["ztunnel"];
+    const declared = this.#protocols.at(workload, port);
+    if (declared === "undeclared") return ["http", "tcp"];
+    return declared === "TCP" ? ["tcp"] : ["http"];
+  }
+
+  /** Whether proxies send no mTLS of their own to the pods of the namespace. */
+  get isAutoMtlsDisabled(): boolean {
+    return disabledBy(this.#mtls) !== undefined;
+  }
+
   /** A client without a proxy sends plaintext, and one of ztunnel HBONE. */
   #sentBy(sender: Sender, { tls, rule }: ClientTlsChoice): Pick<TransportOutcome, "tls" | "rule" | "because"> {
     if (sender === "nothing") return { tls: "plaintext", rule: undefined, because: undefined };
@@ -81,7 +98,8 @@ export class Connections {
     };
   }
 
-  #serverOf(workload: Workload): WorkloadMtls {
+  /** The mTLS of a pod. */
+  serverOf(workload: Workload): WorkloadMtls {
     let server = this.#servers.get(workload);
     if (server === undefined) {
       server = mtlsOfWorkload(workload, this.#namespace, this.#mtls);
@@ -90,3 +108,11 @@ export class Connections {
     return server;
   }
 }
+
+/** The connections to the pods of a namespace, which all requests to them share. */
+export const connections = fact(
+  "connections",
+  "Namespace",
+  connectionReads,
+  (namespace, mesh) => new Connections(namespace, mesh),
+);

@@ -38,10 +38,10 @@ export function converted(routes: readonly KubernetesRoute[], conversion: Conver
     }),
   );
   all.sort((a, b) => before(a.rank, b.rank));
-  const { namespace, name } = routes[0]?.metadata ?? {};
+  const { namespace, name, creationTimestamp } = routes[0]?.metadata ?? {};
   const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
     kind: "VirtualService",
-    metadata: { namespace, name },
+    metadata: { namespace, name, creationTimestamp },
     spec: { hosts: conversion.hosts, http: all.map(({ raw }) => raw) },
   });
   const pairs = virtualService.spec.http.flatMap((route, i) => {

@@ -126,8 +126,9 @@ class DeniedByDefault implements AuthorizationOutcome {
   }
 }
 
-const ofCaller: ReadonlySet<string> = new Set(["identity", "token", "source.ip", "remote.ip"]);
-export const isOfCaller = (attribute: Attribute): boolean => ofCaller.has(attribute) || attribute.startsWith("claim ");
+const ofCaller: ReadonlySet<string> = new Set(["identity", "source.ip", "remote.ip"]);
+export const isOfCaller = (attribute: Attribute): boolean => ofCaller.has(attribute) || isOfToken(attribute);
+export const isOfToken = (attribute: Attribute): boolean => attribute === "token" || attribute.startsWith("claim ");
 
 /** So many rules that come close are of interest. */
 const mostClose = 5;

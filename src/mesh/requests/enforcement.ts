@@ -43,20 +43,20 @@ export const customPolicies = fact("customPolicies", "Namespace", readsCustomAut
 );
 
 /** What `Guards` reads. */
-export const guardReads = [authorization, customPolicies, attachments] as const;
+const guardsOfNamespaceReads = [authorization, customPolicies, attachments] as const;
 
 /** The pods of a gateway; their workload may not be known. */
 type ProxyPod = Pick<GatewayProxy, "workload" | "labels">;
 
 /** The guards of the workloads of a namespace. Workloads with the same policies share one. */
-export class Guards {
+class Guards {
   readonly #namespace: Namespace;
   readonly #authorization: NamespaceAuthorization;
   readonly #custom: NamespaceAuthorization | undefined;
   readonly #attached: ProxyAttachments;
   readonly #shared = new Map<unknown, Map<unknown, Map<string, Guard>>>();
 
-  constructor(namespace: Namespace, mesh: MeshView<(typeof guardReads)[number]>) {
+  constructor(namespace: Namespace, mesh: MeshView<(typeof guardsOfNamespaceReads)[number]>) {
     this.#namespace = namespace;
     this.#authorization = mesh.get(authorization, namespace);
     this.#custom = mesh.get(customPolicies, namespace);
@@ -120,6 +120,14 @@ export class Guards {
   }
 }
 
+/** The guards of the workloads of a namespace, which all requests to them share. */
+export const guards = fact(
+  "guards",
+  "Namespace",
+  guardsOfNamespaceReads,
+  (namespace, mesh) => new Guards(namespace, mesh),
+);
+
 const atZtunnel = { at: "ztunnel", place: "ztunnel", readsTokens: false, unclear: undefined } as const;
 const unguarded: Guard = { enforcement: undefined, readsTokens: true, unclear: undefined };
 
@@ -137,6 +145,9 @@ function guardOf(
     enforcement: { at, applied: { ...applied, place }, custom: hasCustom ? { ...asked, place } : undefined },
   };
 }
+
+/** What decides about requests at a workload or a waypoint. */
+export const guardReads = [guards, ...guardsOfNamespaceReads] as const;
 
 /** What a waypoint enforces for a Service or a ServiceEntry, or for pods: the policies that target it, the waypoint, or its class. */
 export function guardAtWaypoint(

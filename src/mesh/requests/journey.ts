@@ -28,7 +28,7 @@ import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
 import { namespaceOfEntry, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
-import { type Guard, guardAtWaypoint, namespaceOfWaypoint } from "./enforcement.ts";
+import { type Guard, guardAtWaypoint, guards, namespaceOfWaypoint } from "./enforcement.ts";
 import type { AuthorizationOutcome, Outcome, Result, Source, TransportOutcome } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
@@ -108,7 +108,11 @@ export class Journey {
       port === undefined ? [] : [portIs(port)],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided({ ...start, view }, this.#pods.guardsOf(namespace).ofProxy(proxy, "http"), [])) {
+    for (const next of this.#decided(
+      { ...start, view },
+      this.#mesh.get(guards, namespace).ofProxy(proxy, "http"),
+      [],
+    )) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;

@@ -2,16 +2,15 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
-import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { connectionReads, Connections } from "./connections.ts";
+import { connections } from "./connections.ts";
 import type { Backend } from "./destinations.ts";
-import { type Guard, guardReads, Guards } from "./enforcement.ts";
+import { type Guard, guardReads, guards } from "./enforcement.ts";
 import type { Source, TransportOutcome } from "./outcome.ts";
 import type { Way } from "./way.ts";
 
 /** What `PodsAlike` reads. */
-export const podReads = [...connectionReads, ...guardReads] as const;
+export const podReads = [connections, ...guardReads] as const;
 type View = MeshView<(typeof podReads)[number]>;
 
 /** Pods with the same connection and the same guard. */
@@ -31,8 +30,6 @@ interface Sent {
 /** The pods behind a destination, in groups that treat connections alike. */
 export class PodsAlike {
   readonly #mesh: View;
-  readonly #guards = new Map<Namespace, Guards>();
-  readonly #connections = new Map<Namespace, Connections>();
 
   constructor(mesh: View) {
     this.#mesh = mesh;
@@ -40,13 +37,13 @@ export class PodsAlike {
 
   of({ namespace, pods }: Backend, client: Source, sent: Sent, work: Work): Iterable<Pods> {
     if (namespace === undefined) return [];
-    const [guards, connections] = [this.guardsOf(namespace), this.#connectionsTo(namespace)];
+    const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
     const found = new Map<Guard, Map<string, Pods>>();
     work.spend(pods.length);
     for (const { workload, port } of pods) {
-      const transport = connections.to(workload, port, client.sender, sent.tls);
-      const protocol = connections.protocolOf(workload, port, transport, sent.sentAs);
-      const guard = guards.ofWorkload(workload, protocol, connections.isBypassed(workload, port));
+      const transport = connected.to(workload, port, client.sender, sent.tls);
+      const protocol = connected.protocolOf(workload, port, transport, sent.sentAs);
+      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
       const byGuard = found.get(guard) ?? new Map<string, Pods>();
       found.set(guard, byGuard);
       const key = `${port} ${keyOfTransport(transport)}`;
@@ -55,19 +52,6 @@ export class PodsAlike {
       else there.workloads.push(workload);
     }
     return [...found.values()].flatMap((byGuard) => [...byGuard.values()]);
-  }
-
-  guardsOf(namespace: Namespace): Guards {
-    let guards = this.#guards.get(namespace);
-    if (guards === undefined) this.#guards.set(namespace, (guards = new Guards(namespace, this.#mesh)));
-    return guards;
-  }
-
-  #connectionsTo(namespace: Namespace): Connections {
-    let connections = this.#connections.get(namespace);
-    if (connections === undefined)
-      this.#connections.set(namespace, (connections = new Connections(namespace, this.#mesh)));
-    return connections;
   }
 }
 

@@ -175,16 +175,23 @@ const isHttp = ({ originKind }: KubernetesRoute): boolean => originKind === "HTT
 const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
   `listener ${listener.name} of ${idOf(of)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
 
-/** A backend in another namespace needs a grant there. */
+/** A backend in another namespace needs a grant there, of whatever kind it is. */
 const refusalIn =
   (mesh: View): Conversion["refusalOf"] =>
   (ref, route) => {
-    const { namespace, name, kind } = backendOf(ref, route);
-    if (kind !== "Service" || namespace === route.metadata.namespace) return undefined;
-    const { services } = mesh.get(grantedServices, grantKeyOf(route, namespace));
-    return services === undefined || services.has(name)
+    const { namespace, name, kind: known } = backendOf(ref, route);
+    if (namespace === route.metadata.namespace) return undefined;
+    const { services, grants } = mesh.get(grantedServices, grantKeyOf(route, namespace));
+    const { group = "", kind = "Service" } = ref;
+    const isGranted =
+      known === "Service"
+        ? services === undefined || services.has(name)
+        : grants.some(({ spec }) =>
+            spec.to.some((to) => to.group === group && to.kind === kind && (to.name === undefined || to.name === name)),
+          );
+    return isGranted
       ? undefined
-      : `no ReferenceGrant in namespace ${namespace} lets ${idOf(route)} use Service ${name}`;
+      : `no ReferenceGrant in namespace ${namespace} lets ${idOf(route)} use ${kind} ${name}`;
   };
 
 /** The names of virtual hosts over a host that a VirtualService and a server have in common. */

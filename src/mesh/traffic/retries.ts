@@ -73,10 +73,12 @@ export function* multipliedRetries(
   { metadata, spec }: VirtualService,
   settings: MeshSettings,
 ): Iterable<MultipliedRetries> {
+  const all = new Set(spec.gateways.length === 0 ? [meshGateway] : spec.gateways);
+  // The second route is for some of several gateways.
+  if (all.size < 2) return;
   const full = (host: string) => fullHost(host, metadata.namespace, settings.domain);
   const hosts = new Set(spec.hosts.map(full));
   const isToHosts = ({ route }: HttpRoute) => route.some(({ destination }) => hosts.has(full(destination.host)));
-  const all = new Set(spec.gateways.length === 0 ? [meshGateway] : spec.gateways);
   const from = ({ match }: HttpRoute): ReadonlySet<string> =>
     new Set(match.length === 0 ? all : match.flatMap(({ gateways }) => (gateways.length === 0 ? [...all] : gateways)));
   const [second] = spec.http

@@ -133,14 +133,14 @@ function importedHosts(hosts: readonly string[], client: string): ReadonlyMap<st
   );
 }
 
-interface EgressHost {
+export interface EgressHost {
   readonly namespace: string;
   readonly host: string;
   readonly isExcluded: boolean;
 }
 
 /** An entry of `egress.hosts`; undefined: istiod ignores it. */
-function egressHost(one: string, client: string): EgressHost | undefined {
+export function egressHost(one: string, client: string): EgressHost | undefined {
   const [place = "", host, ...more] = one.split("/");
   if (host === undefined || more.length > 0) return undefined;
   const isExcluded = place.startsWith("~");

@@ -30,9 +30,11 @@ export function fullGatewayName(gateway: string, namespace: string): string {
 
 /** No gateways means the mesh (Istio pilot/pkg/model/push_context.go getGatewayNames). */
 export function gatewaysOf({ metadata, spec }: VirtualService): ReadonlySet<string> {
-  if (spec.gateways.length === 0) return new Set([meshGateway]);
+  if (spec.gateways.length === 0) return onlySidecars;
   return new Set(spec.gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace)));
 }
+
+const onlySidecars: ReadonlySet<string> = new Set([meshGateway]);
 
 /**
  * The clients of a VirtualService with hosts. exportTo is checked for the namespace of the proxy, also for pods of

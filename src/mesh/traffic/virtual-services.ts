@@ -53,19 +53,22 @@ export interface Traffic {
  * tls). A mirror without a percentage receives a copy of each request (route.go MirrorPercent, MirrorPercentByPolicy).
  * Routes with a redirect or a direct response send no requests.
  */
-export function* trafficOf(virtualService: VirtualService): Iterable<Traffic> {
-  const catchAll = virtualService.spec.http.findIndex(({ match, delegate }) => match.length === 0 && !delegate);
-  for (const [i, route] of virtualService.spec.http.entries()) {
+export function trafficOf({ spec }: VirtualService): readonly Traffic[] {
+  const found: Traffic[] = [];
+  const catchAll = spec.http.findIndex(({ match, delegate }) => match.length === 0 && !delegate);
+  for (let i = 0; i < spec.http.length; i++) {
+    const route = spec.http[i] as HttpRoute;
     if (route.redirect !== undefined || route.directResponse !== undefined) continue;
     const isUncertain = catchAll >= 0 && i > catchAll;
-    const at: Path = ["spec", "http", i];
-    yield* weightedTraffic({ at: [...at, "route"], protocol: "http", route, isUncertain });
-    for (const mirror of mirrorsOf(route, at))
-      yield { ...mirror, protocol: "http", route, isUncertain: isUncertain || route.delegate !== undefined };
+    addWeighted(found, { protocol: "http", i, route, isUncertain });
+    if (route.mirror !== undefined || route.mirrors.length > 0)
+      addMirrors(found, { protocol: "http", i, route, isUncertain: isUncertain || route.delegate !== undefined });
   }
-  for (const protocol of ["tcp", "tls"] as const)
-    for (const [i, route] of virtualService.spec[protocol].entries())
-      yield* weightedTraffic({ at: ["spec", protocol, i, "route"], protocol, route, isUncertain: false });
+  for (let i = 0; i < spec.tcp.length; i++)
+    addWeighted(found, { protocol: "tcp", i, route: spec.tcp[i] as StreamRoute, isUncertain: false });
+  for (let i = 0; i < spec.tls.length; i++)
+    addWeighted(found, { protocol: "tls", i, route: spec.tls[i] as StreamRoute, isUncertain: false });
+  return found;
 }
 
 /** Every destination and mirror with a subset, even if it receives no requests, which is cheaper to compute. */
@@ -84,20 +87,31 @@ export function subsetDestinationsOf({ spec }: VirtualService): readonly Weighte
   return found;
 }
 
-function* weightedTraffic({ at, protocol, route, isUncertain }: Omit<Traffic, "destination">): Iterable<Traffic> {
+interface Placed<R extends Traffic["route"] = Traffic["route"]> extends Omit<Traffic, "at" | "destination"> {
+  readonly route: R;
+  /** The position of the route. */
+  readonly i: number;
+}
+
+function addWeighted(found: Traffic[], { protocol, i, route, isUncertain }: Placed): void {
   const destinations = route.route;
-  for (let i = 0; i < destinations.length; i++) {
-    const { destination, weight } = destinations[i] as WeightedDestination;
-    if (destinations.length === 1 || (weight ?? 0) > 0)
-      yield { at: [...at, i, "destination"], protocol, route, isUncertain, destination };
+  for (let j = 0; j < destinations.length; j++) {
+    const { destination, weight } = destinations[j] as WeightedDestination;
+    if (destinations.length > 1 && (weight ?? 0) <= 0) continue;
+    found.push({ at: ["spec", protocol, i, "route", j, "destination"], protocol, route, isUncertain, destination });
   }
 }
 
-function* mirrorsOf(route: HttpRoute, at: Path): Iterable<Pick<Traffic, "at" | "destination">> {
-  const { mirror, mirrors, mirrorPercent, mirrorPercentage } = route;
-  const percent = mirrorPercentage === undefined ? (mirrorPercent ?? 100) : (mirrorPercentage.value ?? 0);
-  if (mirror !== undefined && percent > 0) yield { at: [...at, "mirror"], destination: mirror };
-  for (const [i, { destination, percentage }] of mirrors.entries())
+function addMirrors(found: Traffic[], { i, ...of }: Placed<HttpRoute>): void {
+  const { mirror, mirrors } = of.route;
+  if (mirror !== undefined && mirroredPercent(of.route) > 0)
+    found.push({ ...of, at: ["spec", "http", i, "mirror"], destination: mirror });
+  for (let j = 0; j < mirrors.length; j++) {
+    const { destination, percentage } = mirrors[j] as HttpRoute["mirrors"][number];
     if (percentage === undefined || (percentage.value ?? 0) > 0)
-      yield { at: [...at, "mirrors", i, "destination"], destination };
+      found.push({ ...of, at: ["spec", "http", i, "mirrors", j, "destination"], destination });
+  }
 }
+
+const mirroredPercent = ({ mirrorPercent, mirrorPercentage }: HttpRoute): number =>
+  mirrorPercentage === undefined ? (mirrorPercent ?? 100) : (mirrorPercentage.value ?? 0);

@@ -11,6 +11,7 @@ import { isServed } from "../objects/revision.ts";
 import {
   canaryWeight,
   gatewayNameLabel,
+  gatewayServiceAccount,
   managedGateway,
   useWaypoint,
   useWaypointCanary,
@@ -60,7 +61,7 @@ export const namespaceOfBoundService = relation(
   namespaceByName,
 );
 /** The waypoint that the pods' labels name, and the Gateway of which they are instances by their label. */
-const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: { labels } }) => {
+export const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: { labels } }) => {
   const gateway = labels[gatewayNameLabel];
   return [...keysNamed(labels, namespace), ...(gateway ? [formatWaypoint({ name: gateway, namespace })] : [])];
 });
@@ -95,6 +96,25 @@ const canaryKeys = (marked: Marked, namespace: string): readonly string[] => {
   const named = canaryNamed(marked, namespace);
   return named === undefined ? [] : [formatWaypoint(named)];
 };
+/** Namespaces by the waypoint and by the canary that their labels name. */
+export const namespacesNamingWaypoint = index("Namespace", ({ metadata }) => [
+  ...keysNamed(metadata.labels, metadata.name),
+  ...canaryKeys(metadata, metadata.name),
+]);
+/** Services by the waypoint and by the canary that their own labels name. */
+export const servicesNamingWaypoint = index("Service", ({ metadata }) => [
+  ...keysNamed(metadata.labels, metadata.namespace),
+  ...canaryKeys(metadata, metadata.namespace),
+]);
+/** ServiceEntries by the waypoint and by the canary that their own labels name. */
+export const serviceEntriesNamingWaypoint = index("ServiceEntry", ({ metadata }) => [
+  ...keysNamed(metadata.labels, metadata.namespace),
+  ...canaryKeys(metadata, metadata.namespace),
+]);
+/** WorkloadEntries by the waypoint that their own labels name. */
+export const workloadEntriesNamingWaypoint = index("WorkloadEntry", ({ metadata }) =>
+  keysNamed(metadata.labels, metadata.namespace),
+);
 /** A namespace and the gateway that its labels name as a canary waypoint. */
 export const canaryOfNamespace = relation(
   "canaryOfNamespace",
@@ -377,5 +397,5 @@ export function identityOfWaypoint(
   { name, namespace }: WaypointName,
   gateway: KubernetesGateway | undefined,
 ): { readonly namespace: string; readonly serviceAccount: string } {
-  return { namespace, serviceAccount: gateway?.metadata.annotations["gateway.istio.io/service-account"] ?? name };
+  return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] ?? name };
 }

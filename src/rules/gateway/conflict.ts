@@ -11,7 +11,7 @@ export const gatewayConflict = defineRule({
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["gateway"],
-  summary: "Servers of Gateways for the same proxies cannot be beside each other, so that one of them does not work.",
+  summary: "Two servers of Gateways for the same proxies exclude each other, so that one of them does not work.",
   why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with TLS whose host an older one has on the same port, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
   fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
   incident: {

@@ -2,7 +2,7 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { kindsIn } from "../../engine/subjects.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
-import { canEnd, effectOf } from "../../mesh/intents/effects.ts";
+import { effectOf } from "../../mesh/intents/effects.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
 import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
@@ -42,7 +42,7 @@ export const intentBroken = defineRule({
     for (const now of judgementsOf(after.object, after.mesh)) {
       if (now.targets.targets.some(({ namespace }) => isTerminating(namespace))) continue;
       const was = old.get(keyOf(now.intent));
-      for (const verdict of now.verdicts((entry) => canEnd(effect, entry)))
+      for (const verdict of now.verdicts(now.limitsOf(effect, after.only, was)))
         if (verdict === undefined) yield;
         else if (verdict.state !== "held") yield* ended(verdict, now, { was, isOfNamespace });
     }

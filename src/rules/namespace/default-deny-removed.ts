@@ -9,16 +9,21 @@ import {
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
+import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload, workloadPairs } from "../../mesh/membership/workloads.ts";
-import type { MeshView } from "../../view/view.ts";
+import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
+import { forWording, type MeshView } from "../../view/view.ts";
+
+// An object that begins to use a waypoint opens nothing that was closed; other rules compare what protects it.
+const unused = forWording(isUnusedWaypoint);
 
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [authorization, servicesOfNamespace],
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, unused],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -32,7 +37,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh; every workload that is left has its own ALLOW policy; or the workloads are gone.",
+      "Something else denies by default, such as a policy of the mesh; every workload that is left has its own ALLOW policy; or the workloads are gone. A waypoint that no label names only warns.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
@@ -46,7 +51,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
   },
 });
 
-type View = MeshView<typeof authorization | typeof servicesOfNamespace>;
+type View = MeshView<typeof authorization | typeof servicesOfNamespace | typeof gatewaysOfNamespace | typeof unused>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -59,6 +64,8 @@ interface Sides {
   readonly isSame: boolean;
   /** The gateways and the policies are unchanged, and nothing else affects gateways. */
   readonly areGatewaysSame: boolean;
+  /** Whether a waypoint is that of nothing, so that its default deny protects nothing. */
+  isUnused(gateway: Gateway): boolean;
 }
 
 /**
@@ -82,7 +89,13 @@ function sidesOf(before: Side, after: Side): Sides {
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&
       isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
+    isUnused: ({ name, isWaypoint }) => isWaypoint && isUnusedIn(after, name),
   };
+}
+
+function isUnusedIn({ object, mesh }: Side, name: string): boolean {
+  const gateway = mesh.related(gatewaysOfNamespace, object).find(({ metadata }) => metadata.name === name);
+  return gateway !== undefined && mesh.get(unused, gateway);
 }
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
@@ -151,9 +164,13 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
   }
 }
 
+/** A waypoint that serves nothing may be set up or taken away in any order; what it gets to serve later is checked then. */
 function* gatewaysOpened(sides: Sides): Iterable<Problem> {
-  for (const [gateway, was, is] of gatewaysCovered(sides))
-    if (isLost(was, is)) yield problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
+  for (const [gateway, was, is] of gatewaysCovered(sides)) {
+    if (!isLost(was, is)) continue;
+    const problem = problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
+    yield sides.isUnused(gateway) ? { ...problem, atMost: "warn" } : problem;
+  }
 }
 
 /** The gateways that exist before and after. Each may have another control plane afterwards. */
@@ -179,7 +196,9 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
 
 /** Whether the waypoint was reported already. */
 const isWaypointLost = (sides: Sides): boolean =>
-  [...gatewaysCovered(sides)].some(([{ isWaypoint }, was, is]) => isWaypoint && isLost(was, is));
+  [...gatewaysCovered(sides)].some(
+    ([gateway, was, is]) => gateway.isWaypoint && isLost(was, is) && !sides.isUnused(gateway),
+  );
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
   const closedBy = was.sealedBy ?? was.deniedBy ?? was.closedBy;

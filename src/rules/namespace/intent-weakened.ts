@@ -11,7 +11,7 @@ export const namespaceIntentWeakened = defineRule({
   worksWithout: ["MeshwardIntent"],
   mode: "warn",
   since: "0.1.0",
-  summary: "The change removes an expectation of a MeshwardIntent, which then keeps nothing any more.",
+  summary: "The change removes an expectation of a MeshwardIntent, to which later changes are then not held any more.",
   why: "Who owns an intent may change and delete it, as RBAC allows. Everybody else relies on it: what it expected is no longer kept, and the next change that ends it is admitted. A label of a namespace decides whether an intent of the root namespace is about it.",
   fix: "Keep the intent, or tell those who rely on it. A policy with mode deny for this rule reserves such changes for break glass and exceptions.",
   incident: {

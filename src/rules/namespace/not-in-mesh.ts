@@ -22,7 +22,7 @@ export const namespaceNotInMesh = defineRule({
     proxies: ["sidecar", "ztunnel"],
     seen: "Callers without a certificate get answers, and the policies of the namespace do not apply.",
     wayOut:
-      "Nothing is broken by itself. Before you enroll the namespace, look with `--strict` which callers would fail; ambient needs no restart.",
+      "No request fails because of it. Before you enroll the namespace, look with `--strict` which callers would fail; ambient needs no restart.",
     silentWhen: "The namespace is the root namespace, is being deleted, or contains only gateways.",
     page: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
   },

@@ -1,4 +1,4 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import {
@@ -10,7 +10,7 @@ import {
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
-import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -65,7 +65,7 @@ export const namespaceTokenIssuerAdded = defineRule({
   since: "0.1.0",
   tags: ["authorization"],
   summary:
-    "A RequestAuthentication accepts tokens of another issuer, or other keys, that satisfy the policies of a namespace.",
+    "A RequestAuthentication accepts tokens of another issuer, with other keys or for another audience, that satisfy the policies of a namespace.",
   why: "Whoever has the private keys of an issuer decides which principal and claims a token has (Istio pilot/pkg/security/authn/policy_applier.go convertToEnvoyJwtConfig). An AuthorizationPolicy that requires any request principal, or a claim, is satisfied by the tokens of every issuer that some RequestAuthentication of the workload accepts.",
   fix: "Ask the owner of the namespace whether the issuer may identify callers. Name the issuer in the policies: `requestPrincipals: [https://issuer.example.com/*]`.",
   incident: {
@@ -75,54 +75,112 @@ export const namespaceTokenIssuerAdded = defineRule({
     wayOut:
       "Delete the RequestAuthentication or apply its previous version: requests with tokens of the issuer are refused again.",
     silentWhen:
-      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys was accepted before.",
+      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys was accepted for the audience before.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
   *compare(before, after) {
-    if (isTerminating(after.object)) return;
-    const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.get(acceptingTokensIn, one));
-    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+    const tokens = new AcceptedTokens();
+    const found = addedEffects([before, after], {
+      objectsIn: acceptingTokensIn,
+      proxies,
       scopeOf,
-      effectsOf: tokensAccepted,
+      effectsOf: tokens.effectsOf,
     });
     let named: NamedPrincipals | undefined;
-    for (const accepted of found) {
+    for (const accepted of tokens.added(found)) {
       named ??= new NamedPrincipals(
         new Set(namespacesInForce(after.object, after.mesh).flatMap((one) => [...after.mesh.get(tokensNamed, one)])),
       );
-      if (named.isOf(accepted.effect.split("\n")[0] ?? "")) yield problemOf(accepted, after.object.metadata.name);
+      if (named.isOf(accepted.by.issuer)) yield problemOf(accepted, after.object.metadata.name);
     }
   },
 });
 
 const scopeOf = ({ spec }: RequestAuthentication): ProxyScope => policyScope(spec);
 
+/** The issuer of tokens and the keys for them. */
+interface Issuer {
+  readonly issuer: string;
+  readonly keys: string;
+}
+
+interface Accepted {
+  readonly object: RequestAuthentication;
+  readonly by: Issuer;
+  /** The audience if tokens of this issuer with these keys were accepted before, but not for it. */
+  readonly audience: string | undefined;
+  readonly reach: "sure" | "possible";
+}
+
+const anyAudience = "any audience";
+
 /**
- * The tokens that a RequestAuthentication accepts: the issuer, a line break, where the keys are from, a line break, and
- * the keys themselves, which only tell one from the other.
+ * The tokens that RequestAuthentications accept. An effect is the number of an issuer with its keys, and the audience: inline
+ * keys may be long, and a list of audiences, too.
  */
-const tokensAccepted = ({ spec }: RequestAuthentication): readonly string[] =>
-  spec.jwtRules.map(({ issuer = "", jwksUri = "", jwks }) => [issuer, keysFrom(jwksUri, jwks), jwks].join("\n"));
+class AcceptedTokens {
+  readonly #numbers = new Map<string, number>();
+  readonly #issuers: Issuer[] = [];
+
+  readonly effectsOf = ({ spec }: RequestAuthentication): readonly string[] =>
+    spec.jwtRules.flatMap(({ issuer = "", jwksUri = "", jwks, audiences }) => {
+      const number = this.#numberOf({ issuer, keys: keysFrom(jwksUri, jwks) }, jwks);
+      return audiences.length === 0 ? [String(number)] : audiences.map((audience) => `${number} ${audience}`);
+    });
+
+  #numberOf(issuer: Issuer, jwks: string): number {
+    const key = JSON.stringify([issuer.issuer, issuer.keys, jwks]);
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      this.#numbers.set(key, (number = this.#issuers.length));
+      this.#issuers.push(issuer);
+    }
+    return number;
+  }
+
+  /** Each issuer with its keys once, and each audience for which it was not accepted before. */
+  *added(found: Iterable<AddedEffect<RequestAuthentication>>): Iterable<Accepted> {
+    let last: ReadonlySet<string> | undefined;
+    let accepted = new Set<string>();
+    let said = new Set<string>();
+    for (const { object, effect, reach, known } of found) {
+      if (known !== last) [last, accepted, said] = [known, new Set([...known].map(numberIn)), new Set()];
+      const number = numberIn(effect);
+      const by = this.#issuers[Number(number)];
+      if (by === undefined || known.has(number) || said.has(number)) continue;
+      if (accepted.has(number)) yield { object, by, reach, audience: audienceIn(effect) };
+      else yield { object, by, reach, audience: undefined };
+      if (!accepted.has(number)) said.add(number);
+    }
+  }
+}
+
+const numberIn = (effect: string): string => effect.split(" ", 1)[0] ?? "";
+const audienceIn = (effect: string): string =>
+  effect.includes(" ") ? `audience ${JSON.stringify(effect.slice(effect.indexOf(" ") + 1))}` : anyAudience;
 
 function keysFrom(jwksUri: string, jwks: string): string {
   if (jwksUri !== "") return `the keys of ${JSON.stringify(jwksUri)}`;
   return jwks === "" ? "the keys that the issuer publishes" : "keys in the object";
 }
 
-function problemOf({ object, effect, reach }: AddedEffect<RequestAuthentication>, namespace: string) {
-  const [issuer = "", keys = ""] = effect.split("\n");
-  const who = issuer === "" ? "any issuer" : `issuer ${JSON.stringify(issuer)}`;
-  const isOverHttp = keys.startsWith('the keys of "http://');
+function problemOf({ object, by, reach, audience }: Accepted, namespace: string): Problem {
+  const who = by.issuer === "" ? "any issuer" : `issuer ${JSON.stringify(by.issuer)}`;
+  const whom = audience === undefined ? "" : ` for ${audience}`;
+  const isOverHttp = by.keys.startsWith('the keys of "http://');
+  const message = `${idOf(object)} accepts tokens of ${who}${whom} with ${by.keys}${isOverHttp ? ", read without TLS," : ""} for policies of namespace ${namespace}`;
   return {
     at: [],
-    message: `${idOf(object)} accepts tokens of ${who} with ${keys}${isOverHttp ? ", read without TLS," : ""} for policies of namespace ${namespace}`,
-    key: `${idOf(object)} ${effect}`,
+    message,
     related: [object],
+    ...(audience === undefined ? {} : { fix: audienceFix }),
     ...(reach === "sure" ? {} : { atMost: "warn" as const }),
   };
 }
+
+const audienceFix =
+  "List in `audiences` only the names of this application. A token for another audience was issued to be sent to somebody else, who can send it here.";
 
 const any = "*";
 

@@ -9,7 +9,7 @@ export const policyRevisionNarrowed = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["revisions"],
-  summary: "A policy that every control plane read is for one revision only.",
+  summary: "A policy that every control plane read is now read by the control plane of one revision only.",
   why: "Sidecars keep the control plane that injected them until their pods are restarted, whatever revision their namespace has now (Istio manifests/charts/istio-control/istio-discovery/files/injection-template.yaml, discoveryAddress), and that control plane does not read the policy any more (pkg/config/model.go LabelsInRevision). Meshward sees the labels and not the pods that run, so it compares the control planes by the labels.",
   fix: "Restart the workloads of the namespace first, so that all of them have the new revision, or leave the policy without the label.",
   incident: {

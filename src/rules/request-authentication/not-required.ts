@@ -109,7 +109,7 @@ export const requestAuthenticationNotRequired = defineRule({
     symptoms: ["open-access"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "A request without a token gets an answer; one with a wrong token gets 401.",
-    wayOut: "Nothing that worked fails. Require the token when the access log shows that all callers send one.",
+    wayOut: "No request fails because of it. Require the token when the access log shows that all callers send one.",
     silentWhen: "Some AuthorizationPolicy for the same workloads requires a token.",
     page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
   },

@@ -213,11 +213,11 @@ export const selectorMatchesNothing = defineRule({
   incident: {
     symptoms: ["no-effect"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
-    seen: "The object is stored, and no proxy has it.",
+    seen: "The object is stored, and no proxy gets it.",
     wayOut:
       "Correct the labels. Before you do so for a policy that denies, look with `meshward explain --change` what it will deny.",
     silentWhen:
-      "Not all workloads are known, the root namespace selects for the whole mesh, or the gateway of a Gateway is in none of the files.",
+      "Not all workloads are known, the object is in the root namespace and selects in the whole mesh, or it is a Gateway and the files contain no gateway pods.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 

@@ -65,6 +65,7 @@ const reads = [
   definersOfHost,
   labelsNearServiceEntries,
 ] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const serviceEntryWithoutEndpoints = defineRule({
   id: "service-entry-without-endpoints",
@@ -89,33 +90,54 @@ export const serviceEntryWithoutEndpoints = defineRule({
   },
 
   *check(entry, mesh) {
-    const { resolution, endpoints, hosts } = entry.spec;
-    if (!isServed(entry, mesh.settings) || endpoints.length > 0) return;
-    const { namespace } = entry.metadata;
-    const isAlone = (host: string) => isWildcard(host) || mesh.get(definersOfHost, host).get(namespace) === 1;
-    if (!hosts.every(isAlone)) return;
-    if (entry.spec.workloadSelector !== undefined) yield* unselecting(entry, mesh);
-    else if (resolution === "STATIC")
-      yield {
-        at: ["spec", "resolution"],
-        message:
-          "Every request to these hosts fails: with resolution STATIC, endpoints are not looked up, and none are listed",
-      };
+    const found = problemOf(entry, mesh);
+    // The workloads of a new one may follow.
+    const isStored = entry.metadata.resourceVersion !== undefined;
+    if (found !== undefined && (isStored || found.isLikely)) yield found.problem;
+  },
+
+  *compare(before, after) {
+    const found = problemOf(after.object, after.mesh);
+    if (found === undefined) return;
+    const isSame = problemOf(before.object, before.mesh)?.problem.message === found.problem.message;
+    yield { ...found.problem, ...(isSame ? { existed: true } : {}) };
   },
 });
 
-function* unselecting(entry: ServiceEntry, mesh: MeshView<(typeof reads)[number]>): Iterable<Problem> {
-  if (!mesh.knowsAll("Workload") || !mesh.knowsAll("WorkloadEntry") || entry.spec.resolution === "NONE") return;
+interface Found {
+  readonly problem: Problem;
+  /** Not so if nothing is there that has any part of the labels. */
+  readonly isLikely: boolean;
+}
+
+function problemOf(entry: ServiceEntry, mesh: View): Found | undefined {
+  const { resolution, endpoints, hosts, workloadSelector } = entry.spec;
+  if (!isServed(entry, mesh.settings) || endpoints.length > 0) return undefined;
+  const { namespace } = entry.metadata;
+  const isAlone = (host: string) => isWildcard(host) || mesh.get(definersOfHost, host).get(namespace) === 1;
+  if (!hosts.every(isAlone)) return undefined;
+  if (workloadSelector !== undefined) return unselecting(entry, mesh);
+  if (resolution !== "STATIC") return undefined;
+  const message =
+    "Every request to these hosts fails: with resolution STATIC, endpoints are not looked up, and none are listed";
+  return { problem: { at: ["spec", "resolution"], message }, isLikely: true };
+}
+
+function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
+  if (!mesh.knowsAll("Workload") || !mesh.knowsAll("WorkloadEntry") || entry.spec.resolution === "NONE")
+    return undefined;
   const [key] = oneLabel.keys(entry, mesh.settings);
-  if (key === undefined) return;
+  if (key === undefined) return undefined;
   const labels = labelsOf(entry);
   const near = mesh.get(labelsNearServiceEntries, key);
-  const isStored = entry.metadata.resourceVersion !== undefined;
-  if (near.selected(labels).length > 0 || (near.all.length === 0 && !isStored)) return;
+  if (near.selected(labels).length > 0) return undefined;
   const { namespace } = entry.metadata;
-  yield {
-    at: ["spec", "workloadSelector"],
-    message: `Every request to these hosts fails: nothing in "${namespace}" has ${formatLabels(labels)}`,
-    evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace)],
+  return {
+    problem: {
+      at: ["spec", "workloadSelector"],
+      message: `Every request to these hosts fails: nothing in "${namespace}" has ${formatLabels(labels)}`,
+      evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace)],
+    },
+    isLikely: near.all.length > 0,
   };
 }

@@ -3,12 +3,11 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import {
   addedEffects,
-  namespacesInForce,
   proxiesOfNamespace,
   policyScope,
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -55,10 +54,9 @@ export const telemetryHidesTraffic = defineRule({
   },
 
   *compare(before, after) {
-    if (isTerminating(after.object)) return;
-    const lists = ({ object, mesh }: typeof after) =>
-      namespacesInForce(object, mesh).map((one) => mesh.get(hidingTelemetriesIn, one));
-    const found = addedEffects([lists(before), lists(after)], () => after.mesh.get(proxies, after.object), {
+    const found = addedEffects([before, after], {
+      objectsIn: hidingTelemetriesIn,
+      proxies,
       scopeOf,
       effectsOf: hiddenBy,
     });

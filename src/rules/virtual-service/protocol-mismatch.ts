@@ -25,7 +25,8 @@ export const virtualServiceProtocolMismatch = defineRule({
   // A Sidecar can give clients another port than that of the Service.
   stage: "trial",
   tags: ["canary"],
-  summary: "Routes are for a protocol or a port that no port of the hosts has, so they are never used.",
+  summary:
+    "Routes are for a protocol or a port that no port of the hosts has, so that requests to the hosts do not use them.",
   why: "A sidecar uses `http` routes only at ports that are HTTP, or whose protocol it detects, `tcp` routes only at ports that are neither HTTP nor TLS, and `tls` routes only at ports for TLS or HTTPS (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). The protocol of a port is its appProtocol, or the first part of its name (pkg/config/kube/conversion.go ConvertProtocol). The port of a match is that of the Service or of the server of a Gateway, not that of the pods. Other requests go to the host itself, without the timeouts, retries and shares of the routes.",
   fix: "Declare the protocol of the port, by appProtocol or by its name, or write routes of its protocol. In a match, name the port of the Service.",
   incident: {
@@ -35,7 +36,7 @@ export const virtualServiceProtocolMismatch = defineRule({
     wayOut:
       "Set appProtocol of the port of the Service. Proxies have the routes within seconds, and pods need no restart.",
     silentWhen:
-      "A host is a wildcard or is not known, a port has no declared protocol, or a Gateway that the VirtualService names is not known.",
+      "A host is a wildcard or is not known, the port of a match is 80, at which sidecars use http routes of every host, a port has no declared protocol, or a Gateway that the VirtualService names is not known.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/",
   },
 
@@ -88,20 +89,17 @@ function wholeMismatch(protocol: Protocol, ports: Ports): string | undefined {
   const all = [...ports.values()];
   const isUsable = (one: RoutePorts | undefined) =>
     one === undefined || [...one.values()].some((protocols) => protocols.has(protocol));
-  return all.some(isUsable)
-    ? undefined
-    : `The ${protocol} routes are never used: no port of the hosts is ${used[protocol]}`;
+  return all.some(isUsable) ? undefined : `No port of the hosts uses the ${protocol} routes: none is ${used[protocol]}`;
 }
 
 function* matchesOfNoPort({ metadata, spec }: VirtualService, protocol: Protocol, ports: Ports): Iterable<Problem> {
   for (const [i, { match }] of spec[protocol].entries())
     for (const [j, { port, gateways }] of match.entries()) {
       if (!port) continue;
-      const names =
-        gateways.length === 0 ? [...ports.keys()] : gateways.map((one) => fullGatewayName(one, metadata.namespace));
-      const asked = names.filter((name) => ports.has(name)).map((name) => ports.get(name));
-      if (asked.length === 0 || asked.some((one) => one === undefined)) continue;
-      const message = portMismatch(port, protocol, asked as readonly RoutePorts[]);
+      // At port 80, sidecars have http routes for hosts without this port too, if another service has it.
+      if (port === 80 && protocol === "http" && ports.has(meshGateway)) continue;
+      const names = gateways.map((one) => fullGatewayName(one, metadata.namespace));
+      const message = portMismatch(port, protocol, portsAt(names, ports));
       if (message !== undefined)
         yield {
           at: ["spec", protocol, i, "match", j, "port"],
@@ -111,7 +109,15 @@ function* matchesOfNoPort({ metadata, spec }: VirtualService, protocol: Protocol
     }
 }
 
+/** The ports at some gateways; no names stand for all gateways. Empty: they are not known, or the VirtualService is not for them. */
+function portsAt(names: readonly string[], ports: Ports): readonly RoutePorts[] {
+  const asked = [...(names.length === 0 ? ports.keys() : names)].filter((name) => ports.has(name));
+  const known = asked.flatMap((name) => ports.get(name) ?? []);
+  return known.length === asked.length ? known : [];
+}
+
 function portMismatch(port: number, protocol: Protocol, asked: readonly RoutePorts[]): string | undefined {
+  if (asked.length === 0) return undefined;
   const protocols = asked.flatMap((one) => one.get(port) ?? []);
   if (protocols.some((one) => one.has(protocol))) return undefined;
   return protocols.length === 0

@@ -7,13 +7,13 @@ import {
   excludeInboundPorts,
   includeInboundPorts,
   interceptionMode,
-  isBoolean,
   statusPort,
 } from "../../mesh/membership/interception.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { portIn, portsIn } from "../../mesh/membership/port-lists.ts";
 import { hasInjectedGateway, isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { injectSidecar, injectTemplates } from "../../mesh/objects/labels.ts";
+import { isBoolean } from "../../mesh/objects/parse-bool.ts";
 
 export const workloadAnnotationInvalid = defineRule({
   id: "workload-annotation-invalid",

@@ -28,7 +28,7 @@ export const workloadOutsideMesh = defineRule({
     proxies: ["sidecar", "ztunnel"],
     seen: "The pods accept calls without a certificate, and policies do not apply to them.",
     wayOut:
-      "Nothing is broken by itself. Remove the label or annotation and restart the workload, when its callers can use mTLS.",
+      "No request fails because of it. Remove the label or annotation and restart the workload, when its callers can use mTLS.",
     silentWhen:
       "The labels of the namespace are the cause (namespace-not-in-mesh), the workload is a gateway, or another workload owns it.",
     page: "https://istio.io/latest/docs/ops/common-problems/injection/",

@@ -1,9 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { isTooLong, type ProxyConfigFields, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
+import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
-import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { decisiveProxyConfig, decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 
@@ -57,7 +57,7 @@ function* foundIn({ pod }: Workload, capture: Capture): Iterable<Found> {
   for (const container of pod.unusual) yield* reserved(container);
   yield* proxyUser(pod);
   yield* annotated(pod.annotations);
-  yield* configured(proxyConfigOf(pod.annotations));
+  yield* configured(pod.annotations);
   if (isTooLong(pod.annotations))
     yield {
       at: [...annotationsAt, proxyConfigAnnotation],
@@ -195,27 +195,12 @@ function* annotated(annotations: Readonly<Record<string, string>>): Iterable<Fou
     yield found(templates, "is injected with templates of its own");
 }
 
-const decisiveFields = [
-  ["customConfigFile", "the bootstrap configuration"],
-  ["proxyBootstrapTemplatePath", "the bootstrap template"],
-  ["discoveryAddress", "the control plane"],
-  ["binaryPath", "the binary"],
-] as const satisfies readonly (readonly [keyof ProxyConfigFields, string])[];
-
-function* configured(config: ProxyConfigFields | undefined): Iterable<Found> {
-  if (config === undefined) return;
-  const found = (field: string, what: string): Found => ({
-    at: [...annotationsAt, proxyConfigAnnotation],
-    message: `${what}: ${field} in annotation ${proxyConfigAnnotation}`,
-    key: `${proxyConfigAnnotation} ${field}`,
-    fix: `Remove ${field} from the annotation.`,
-  });
-  for (const [field, what] of decisiveFields)
-    if ((config[field] ?? "") !== "") yield found(field, `chooses ${what} of its proxy`);
-  if (config.caCertificatesPem !== "" && config.caCertificatesPem !== "[]")
-    yield found("caCertificatesPem", "lets its proxy trust other certificate authorities");
-  if (config.controlPlaneAuthPolicy === "NONE")
-    yield found("controlPlaneAuthPolicy", "lets its proxy accept an unauthenticated control plane");
-  for (const variable of Object.keys(config.proxyMetadata))
-    if (decisiveVariables.test(variable)) yield found(`proxyMetadata.${variable}`, "changes the identity of its proxy");
+function* configured(annotations: Readonly<Record<string, string>>): Iterable<Found> {
+  for (const { field, effect } of decisiveProxyConfig(proxyConfigOf(annotations)))
+    yield {
+      at: [...annotationsAt, proxyConfigAnnotation],
+      message: `${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
+      key: `${proxyConfigAnnotation} ${field}`,
+      fix: `Remove ${field} from the annotation.`,
+    };
 }

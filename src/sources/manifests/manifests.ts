@@ -17,6 +17,7 @@ import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
 import type { Substitution } from "./substitution.ts";
+import { Slices } from "./slices.ts";
 
 export type { SourceError } from "./source-error.ts";
 
@@ -67,7 +68,9 @@ export async function readManifests(paths: readonly string[], options: ReadOptio
   const rendered = renderFolders(found, options.renderer);
   const { texts, used, errors } = rendered;
   const set: Growing = { manifests: [], errors: [...found.errors, ...errors], ignored: leftOutOf(found, rendered) };
+  const slices = new Slices();
   for (const file of found.files) {
+    await slices.pause();
     if ((!file.named && used.has(file.real)) || isLeftOut(set, file, options)) continue;
     const reading = await read(file, options.input);
     const shown = shownFile(file, options);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { connectionChangesOf, connectionsOf } from "../../../src/explain/connections.ts";
+import { connectionChangesOf } from "../../../src/explain/connection-changes.ts";
+import { connectionsOf } from "../../../src/explain/connections.ts";
 import { everyRequest, type Request } from "../../../src/mesh/authorization/requests/boxes.ts";
 import { isMet } from "../../../src/mesh/authorization/requests/difference.ts";
 import { both, type RequestSet } from "../../../src/mesh/authorization/requests/sets.ts";

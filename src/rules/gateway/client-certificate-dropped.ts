@@ -1,0 +1,100 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+
+export const gatewayClientCertificateDropped = defineRule({
+  id: "gateway-client-certificate-dropped",
+  subject: ["Gateway", "KubernetesGateway"],
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["mtls"],
+  summary: "A Gateway no longer demands a client certificate for a host.",
+  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or without verification, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). Gateways of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
+  fix: "Keep mode MUTUAL for the host, and serve other clients by a host of their own.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["gateway"],
+    seen: "Requests to the host without a client certificate, which failed in the TLS handshake before, get answers.",
+    wayOut: "Apply the previous version of the Gateway.",
+    silentWhen:
+      "The host is served by plain HTTP too (gateway-plain-http), by another Gateway, or the Gateway is new or deleted.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/",
+  },
+
+  *compare(before, after) {
+    const old = openedHosts(before.object, before.mesh.settings);
+    for (const [host, open] of openedHosts(after.object, after.mesh.settings))
+      if (open !== undefined && old.has(host) && old.get(host) === undefined)
+        yield {
+          at: open.at,
+          message: `Clients of host ${JSON.stringify(host)} no longer need a certificate: ${open.how}`,
+          key: `client certificate ${host}`,
+        };
+  },
+});
+
+/** Where and how a host is open to clients without a certificate. */
+interface Opening {
+  readonly at: Problem["at"];
+  readonly how: string;
+}
+
+/** The hosts that are served; undefined: only clients with a valid certificate get in. */
+function openedHosts(
+  gateway: ObjectOf<"Gateway"> | KubernetesGateway,
+  settings: MeshSettings,
+): ReadonlyMap<string, Opening | undefined> {
+  const found = new Map<string, Opening | undefined>();
+  if (!isServed(gateway, settings)) return found;
+  const servers = gateway.kind === "Gateway" ? serversOf(gateway) : listenersOf(gateway);
+  for (const { hosts, opening } of servers) for (const host of hosts) found.set(host, found.get(host) ?? opening);
+  return found;
+}
+
+interface Served {
+  readonly hosts: readonly string[];
+  readonly opening: Opening | undefined;
+}
+
+function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
+  for (const [i, { hosts, tls }] of spec.servers.entries()) {
+    // Plain HTTP has a rule of its own, and a backend behind PASSTHROUGH may demand a certificate itself.
+    if (tls?.mode === undefined || tls.mode.endsWith("PASSTHROUGH")) continue;
+    const at = ["spec", "servers", i, "tls"];
+    yield { hosts: hosts.map(withoutNamespace), opening: openingOf(at, tls.mode, tls.insecureSkipVerify === true) };
+  }
+}
+
+const withoutNamespace = (host: string): string => host.slice(host.indexOf("/") + 1);
+
+function openingOf(at: Problem["at"], mode: string, isUnverified: boolean): Opening | undefined {
+  if (mode === "ISTIO_MUTUAL") return undefined;
+  if (mode !== "MUTUAL") return { at, how: `the mode is ${mode}` };
+  return isUnverified ? { at, how: "it is not verified" } : undefined;
+}
+
+const terminateMode = "gateway.istio.io/tls-terminate-mode";
+
+function* listenersOf({ spec }: KubernetesGateway): Iterable<Served> {
+  for (const [i, { hostname = "*", port, tls }] of spec.listeners.entries()) {
+    if (tls === undefined || tls.mode === "Passthrough") continue;
+    const at = ["spec", "listeners", i, "tls"];
+    const validation = validationAt(spec, port);
+    const said = tls.options[terminateMode];
+    // The option counts more than the certificates of clients, whose mode then says nothing.
+    if (validation?.caCertificateRefs.length !== 1 || said !== undefined)
+      yield { hosts: [hostname], opening: openingOf(at, said ?? "SIMPLE", false) };
+    else yield { hosts: [hostname], opening: openingOf(at, "MUTUAL", validation.mode === "AllowInsecureFallback") };
+  }
+}
+
+/** The configuration of a port replaces the default (conversion.go resolveGatewayTLS). */
+function validationAt({ tls }: KubernetesGateway["spec"], port: number | undefined) {
+  const frontend = tls?.frontend;
+  const own = frontend?.perPort.find((one) => one.port === port);
+  return own === undefined ? frontend?.default?.validation : own.tls?.validation;
+}

@@ -1,0 +1,194 @@
+import { defineRule } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Path } from "../../kube/read.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { backendOf, backendsOf, type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { serviceByName } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
+import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import {
+  isUsable,
+  servicesOfVirtualService,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointOfService,
+} from "../../mesh/waypoints/bindings.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A VirtualService and the Services of this cluster to which it sends requests. */
+const servicesOfDestinations = relation(
+  "servicesOfDestinations",
+  index("VirtualService", (virtualService, { domain }) =>
+    isForMesh(virtualService) ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host)) : [],
+  ),
+  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
+);
+
+/** A Service and the policies that target it and can deny requests to it. */
+const policiesOfService = relation(
+  "policiesOfService",
+  serviceByName,
+  index("AuthorizationPolicy", (policy, settings) =>
+    isEnforced(policy, settings) && actionOf(policy) !== "AUDIT"
+      ? [...servicesTargeted(policy)].map((name) => `${policy.metadata.namespace}/${name}`)
+      : [],
+  ),
+);
+
+function servicesTargeted(policy: AuthorizationPolicy): ReadonlySet<string> {
+  let found = targeted.get(policy);
+  if (found === undefined) {
+    const names = targetRefsOf(policy).flatMap(({ group, kind, name }) =>
+      kind === "Service" && (group === "" || group === "core") ? [name] : [],
+    );
+    targeted.set(policy, (found = new Set(names)));
+  }
+  return found;
+}
+/** Policies never change, and one can be that of many Services. */
+const targeted = new WeakMap<AuthorizationPolicy, ReadonlySet<string>>();
+
+const reads = [
+  servicesOfRoute,
+  servicesOfVirtualService,
+  servicesOfDestinations,
+  policiesOfService,
+  namespaceOfService,
+  waypointBinding,
+  waypointOfService,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const routesSkipPolicies = defineRule({
+  id: "routes-skip-policies",
+  subject: ["KubernetesRoute", "VirtualService"],
+  reads,
+  worksWithout: ["KubernetesGateway"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization", "ambient"],
+  summary: "A route at a waypoint sends requests for one Service to another one, whose own policies then do not count.",
+  why: "A waypoint enforces the policies of the Service that the client called, and then sends the request to a pod of the destination (Istio pilot/pkg/networking/core/listener_waypoint.go buildWaypointNetworkFilters). It sends nothing to the waypoint of the destination (pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint), and ztunnel lets it in. So whoever may call the first Service reaches the second one.",
+  fix: "Name both Services in targetRefs of the policies, or bind the policies to the waypoint (a Gateway in targetRefs), so that they count for every request.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["waypoint"],
+    seen: "Callers that the policies of the destination deny get answers by the name of the other Service.",
+    wayOut: "Apply the previous version of the route.",
+    silentWhen:
+      "The policies of the destination also target the Service that is called, or the destination has no policies of its own. A MeshwardIntent says what no route may make possible.",
+    page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
+  },
+
+  *check(route, mesh) {
+    const called = route.kind === "VirtualService" ? calledBy(route, mesh) : calledOf(route, mesh);
+    if (called.length === 0) return;
+    const destinations = route.kind === "VirtualService" ? toHosts(route, mesh) : toBackends(route, mesh);
+    const judged = new Set<Service>();
+    for (const { at, service } of destinations) {
+      yield;
+      if (judged.has(service)) continue;
+      judged.add(service);
+      const found = skipped(service, called, mesh);
+      if (found === undefined) continue;
+      const { policy, passed } = found;
+      yield {
+        at,
+        message: `Requests for ${idOf(passed)} that this route sends to ${idOf(service)} are not checked by ${idOf(policy)}, which is for ${idOf(service)} only`,
+        key: `${idOf(service)} by ${idOf(passed)}`,
+        evidence: [passed, service, policy],
+        related: [policy],
+      };
+    }
+  },
+});
+
+interface Skipped {
+  readonly policy: AuthorizationPolicy;
+  readonly passed: Service;
+}
+
+/** A policy of a destination that has an effect, and a called Service for whose requests it does not count. */
+function skipped(service: Service, called: readonly Service[], mesh: View): Skipped | undefined {
+  const policies = mesh.related(policiesOfService, service);
+  if (policies.length === 0 || !isBehindWaypoint(service, mesh)) return undefined;
+  for (const policy of policies) {
+    const passed = skippedBy(policy, service, called);
+    if (passed !== undefined) return { policy, passed };
+  }
+  return undefined;
+}
+
+function skippedBy(policy: AuthorizationPolicy, of: Service, called: readonly Service[]): Service | undefined {
+  const targets = servicesTargeted(policy);
+  const { namespace } = policy.metadata;
+  return called.find((one) => one !== of && !(one.metadata.namespace === namespace && targets.has(one.metadata.name)));
+}
+
+/** The Services whose requests a waypoint routes by this route: those of its own namespace among its parents. */
+function calledOf(route: KubernetesRoute, mesh: View): readonly Service[] {
+  if (!isServed(route, mesh.settings)) return [];
+  const names = new Set(
+    route.spec.parentRefs
+      .map((ref) => parentOf(ref, route))
+      .filter(({ kind, namespace }) => kind === "Service" && namespace === route.metadata.namespace)
+      .map(({ name }) => name),
+  );
+  const isParent = ({ metadata }: Service) =>
+    metadata.namespace === route.metadata.namespace && names.has(metadata.name);
+  return mesh.related(servicesOfRoute, route).filter((one) => isParent(one) && isBehindWaypoint(one, mesh));
+}
+
+/** A waypoint uses VirtualServices of the namespace of the Service (or of its own, which is left out here). */
+function calledBy(virtualService: VirtualService, mesh: View): readonly Service[] {
+  if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return [];
+  return mesh
+    .related(servicesOfVirtualService, virtualService)
+    .filter((one) => one.metadata.namespace === virtualService.metadata.namespace && isBehindWaypoint(one, mesh));
+}
+
+function isBehindWaypoint(service: Service, mesh: View): boolean {
+  const [namespace] = mesh.related(namespaceOfService, service);
+  return isUsable(waypointBindingOfService(service, namespace, mesh));
+}
+
+interface Destination {
+  readonly at: Path;
+  readonly service: Service;
+}
+
+function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
+  const services = new Map(
+    mesh.related(servicesOfRoute, route).map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
+  );
+  for (const { at, ref } of backendsOf(route)) {
+    const { kind, namespace, name } = backendOf(ref, route);
+    const service = kind === "Service" ? services.get(`${namespace}/${name}`) : undefined;
+    if (service !== undefined) yield { at, service };
+  }
+}
+
+function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
+  const { domain } = mesh.settings;
+  const services = new Map(
+    mesh.related(servicesOfDestinations, virtualService).map((one) => [hostOfService(one, domain), one]),
+  );
+  for (const { at, host } of destinationsOf(virtualService, domain)) {
+    const service = services.get(host);
+    if (service !== undefined) yield { at, service };
+  }
+}
+
+function* destinationsOf(
+  virtualService: VirtualService,
+  domain: string,
+): Iterable<{ readonly at: Path; readonly host: string }> {
+  for (const { at, destination } of trafficOf(virtualService))
+    yield { at: [...at, "host"], host: fullHost(destination.host, virtualService.metadata.namespace, domain) };
+}
+
+const isForMesh = ({ spec }: VirtualService): boolean =>
+  spec.hosts.length > 0 && (spec.gateways.length === 0 || spec.gateways.includes("mesh"));

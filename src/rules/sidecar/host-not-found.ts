@@ -1,0 +1,157 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { namespaceByName, serviceByNamespace } from "../../mesh/objects/indexes.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
+import { everyNamespace } from "../../mesh/traffic/export-to.ts";
+import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
+import { type EgressHost, egressHost, isRegistryOnly, type Sidecar } from "../../mesh/traffic/sidecar-egress.ts";
+import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
+
+interface Entry extends EgressHost {
+  readonly at: Problem["at"];
+}
+
+/** What a Sidecar imports by name, without exclusions. The one of the root namespace is for all namespaces, and so is its `.`. */
+function entriesOf(sidecar: Sidecar, settings: MeshSettings): readonly Entry[] {
+  const { metadata, spec } = sidecar;
+  if (!isServed(sidecar, settings) || metadata.namespace === settings.rootNamespace) return [];
+  return spec.egress.flatMap(({ hosts }, i) =>
+    hosts.flatMap((said, j): readonly Entry[] => {
+      const entry = egressHost(said, metadata.namespace);
+      return entry === undefined || entry.isExcluded ? [] : [{ ...entry, at: ["spec", "egress", i, "hosts", j] }];
+    }),
+  );
+}
+
+const exactHosts = index(
+  "Sidecar",
+  (sidecar, settings) => new Set(entriesOf(sidecar, settings).flatMap(({ host }) => (isWildcard(host) ? [] : host))),
+);
+/** A Sidecar and the Services of the hosts that it imports by name. */
+const servicesOfSidecar = relation("servicesOfSidecar", exactHosts, serviceByHost);
+/** A Sidecar and the ServiceEntries of the hosts that it imports by name. */
+const serviceEntriesOfSidecar = relation("serviceEntriesOfSidecar", exactHosts, entryByHost);
+/** A Sidecar and the VirtualServices of the hosts that it imports by name. */
+const virtualServicesOfSidecar = relation(
+  "virtualServicesOfSidecar",
+  exactHosts,
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings) ? new Set(hostsOf(virtualService, settings)) : [],
+  ),
+);
+/** The namespaces in which a host is defined or routed. */
+const placesOfHost = fact(
+  "placesOfHost",
+  "key",
+  [servicesOfSidecar, serviceEntriesOfSidecar, virtualServicesOfSidecar],
+  (host, mesh): ReadonlySet<string> =>
+    new Set(
+      [
+        ...mesh.under(servicesOfSidecar, [host]),
+        ...mesh.under(serviceEntriesOfSidecar, [host]),
+        ...mesh.under(virtualServicesOfSidecar, [host]),
+      ].map(({ metadata }) => metadata.namespace),
+    ),
+);
+
+const namedNamespaces = index("Sidecar", (sidecar, settings) => {
+  const named = entriesOf(sidecar, settings).flatMap(({ namespace, host }) => [
+    namespace,
+    namespaceOfHost(host, settings.domain) ?? namespace,
+  ]);
+  return new Set(named.filter((name) => name !== everyNamespace));
+});
+/** A Sidecar and the namespaces that it names. */
+const namespacesOfSidecarHosts = relation("namespacesOfSidecarHosts", namedNamespaces, namespaceByName);
+/** A Sidecar and the Services of the namespaces that it names. */
+const servicesNearSidecar = relation("servicesNearSidecar", namedNamespaces, serviceByNamespace);
+/** Whether the view has any Service of a namespace that a Sidecar names. */
+const hasServices = fact("hasServices", "key", [servicesNearSidecar], (namespace, mesh): boolean =>
+  mesh.hasUnder(servicesNearSidecar, namespace),
+);
+
+const reads = [
+  servicesOfSidecar,
+  serviceEntriesOfSidecar,
+  virtualServicesOfSidecar,
+  placesOfHost,
+  namespacesOfSidecarHosts,
+  forWording(hasServices),
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const sidecarHostNotFound = defineRule({
+  id: "sidecar-host-not-found",
+  subject: "Sidecar",
+  reads,
+  worksWithout: ["VirtualService"],
+  mode: "warn",
+  since: "0.1.0",
+  // A Sidecar is often applied before what its workloads call.
+  stage: "trial",
+  summary: "A Sidecar imports a host that does not exist in the namespace that it names.",
+  why: "In `namespace/host`, the namespace is that of the Service or the ServiceEntry, and not of its clients (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification). An entry with another namespace, or with a host that is misspelt, imports nothing: the workloads do not get the destination that it was written for.",
+  fix: "Write the namespace in which the host is defined, and its full name; `*` stands for every namespace.",
+  incident: {
+    symptoms: ["not-imported"],
+    proxies: ["sidecar"],
+    seen: "Requests to the intended host get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, routes and load balancing.",
+    wayOut: 'Write the entry as `"*/HOST"`, or delete the Sidecar: its workloads then import everything again.',
+    silentWhen:
+      "The entry is a wildcard in a namespace that exists, the Sidecar is in the root namespace, or not all Services and ServiceEntries are known.",
+    page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
+  },
+
+  *check(sidecar, mesh) {
+    const entries = entriesOf(sidecar, mesh.settings);
+    if (entries.length === 0) return;
+    const namespaces = new Set(mesh.related(namespacesOfSidecarHosts, sidecar).map(({ metadata }) => metadata.name));
+    for (const entry of entries) {
+      yield;
+      const problem = isWildcard(entry.host)
+        ? unknownNamespace(entry, namespaces, mesh)
+        : unknownHost(entry, sidecar, mesh);
+      if (problem !== undefined) yield problem;
+    }
+  },
+});
+
+function unknownNamespace({ namespace, at }: Entry, known: ReadonlySet<string>, mesh: View): Problem | undefined {
+  if (!mesh.knows("Namespace") || namespace === everyNamespace || known.has(namespace)) return undefined;
+  // Files of applications do not have that of the control plane, and a cluster with a mesh does.
+  if (!mesh.knowsAll("Namespace") && namespace === mesh.settings.rootNamespace) return undefined;
+  return {
+    at,
+    message: `Namespace "${namespace}" does not exist, so this entry imports nothing`,
+    evidence: [absent("Namespace", "", namespace)],
+  };
+}
+
+function unknownHost({ namespace, host, at }: Entry, sidecar: Sidecar, mesh: View): Problem | undefined {
+  if (!isRegistryComplete(mesh)) return undefined;
+  const places = mesh.get(placesOfHost, host);
+  if (namespace === everyNamespace ? places.size > 0 : places.has(namespace)) return undefined;
+  const what = isRegistryOnly(sidecar, mesh.settings) ? ", and requests to it are refused" : "";
+  return {
+    at,
+    message: `Nothing ${namespace === everyNamespace ? "" : `in namespace "${namespace}" `}has host "${host}", so this entry imports nothing${what}`,
+    key: JSON.stringify([namespace, host]),
+    ...knownOf(host, places, mesh),
+  };
+}
+
+/** Where the host is instead, or what would have to be known. */
+function knownOf(host: string, places: ReadonlySet<string>, mesh: View): Pick<Problem, "evidence" | "fix" | "guess"> {
+  const where = namespaceOfHost(host, mesh.settings.domain);
+  const evidence = [
+    where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
+  ];
+  const [other] = [...places].sort();
+  if (other !== undefined) return { evidence, fix: `Write "${other}/${host}": the host is in namespace "${other}".` };
+  const isGuess = where !== undefined && !mesh.get(hasServices, where);
+  return { evidence, ...(isGuess ? { guess: `the Services of namespace ${where}` } : {}) };
+}

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Kind } from "../../src/kube/kinds.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { overlay } from "../../src/view/overlay.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { sideBeside, sideOf } from "../../src/view/side.ts";
+import { MeshStore } from "../../src/view/store.ts";
+import { fact, index, relation } from "../../src/view/view.ts";
+
+const named = (kind: Kind, name: string): AnyObject => readObject(kind, { metadata: { namespace: "shop", name } });
+const byNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
+const gatewaysBeside = relation(
+  "gatewaysBeside",
+  byNamespace,
+  index("Gateway", ({ metadata }) => [metadata.namespace]),
+);
+const sidecarsBeside = relation(
+  "sidecarsBeside",
+  byNamespace,
+  index("Sidecar", ({ metadata }) => [metadata.namespace]),
+);
+
+describe("two sides of a change", () => {
+  let computed: string[] = [];
+  const gateways = fact("gateways", "Service", [gatewaysBeside], (service, mesh) => {
+    computed.push("gateways");
+    return mesh.related(gatewaysBeside, service).length;
+  });
+  const all = fact("all", "Service", [gateways, sidecarsBeside], (service, mesh) => {
+    computed.push("all");
+    return mesh.get(gateways, service) + mesh.related(sidecarsBeside, service).length;
+  });
+  const sidesAfter = (added: AnyObject) => {
+    computed = [];
+    const store = new MeshStore(defaultMeshSettings);
+    store.set(named("Service", "api"));
+    const service = store.find("Service", "shop/api");
+    assert.ok(service?.kind === "Service");
+    const before = sideOf(store);
+    const after = sideBeside(before, overlay(before, [{ object: added }]), new Set([added.kind]));
+    return { service, before, after };
+  };
+
+  test("compute a fact once if it reads nothing that changed", () => {
+    const { service, before, after } = sidesAfter(named("Sidecar", "s"));
+    assert.deepEqual([before.get(all, service), after.get(all, service)], [0, 1]);
+    assert.deepEqual(computed, ["all", "gateways", "all"]);
+  });
+
+  test("compute a fact twice if a fact that it reads depends on what changed", () => {
+    const { service, before, after } = sidesAfter(named("Gateway", "g"));
+    assert.deepEqual([after.get(all, service), before.get(all, service)], [1, 0]);
+    assert.deepEqual(computed, ["all", "gateways", "all", "gateways"]);
+  });
+});
