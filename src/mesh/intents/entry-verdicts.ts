@@ -75,9 +75,10 @@ const isOnTheWay = ({ route }: Outcome, targets: readonly Target[]): boolean =>
 const reaches = ({ destination }: Outcome, targets: readonly Target[]): boolean =>
   destination !== undefined && leadsTo(destination, targets);
 
-function leadsTo({ object, port, workloads }: RouteDestination, targets: readonly Target[]): boolean {
+function leadsTo({ host, object, port, workloads }: RouteDestination, targets: readonly Target[]): boolean {
   return targets.some((target) => {
     if (target.kind === "workloads") return target.workloads.some((workload) => workloads.includes(workload));
-    return object === target.service && port === target.port;
+    const isIt = target.kind === "host" ? host === target.host : object === target.service;
+    return isIt && port === target.port;
   });
 }
