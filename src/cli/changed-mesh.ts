@@ -1,5 +1,6 @@
 import { judge } from "../engine/evaluate.ts";
-import { keyOf } from "../kube/identity.ts";
+import { identityOf, keyOf } from "../kube/identity.ts";
+import { allKinds } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { appliedTo } from "../sources/manifests/applied.ts";
 import { severalDefinitions } from "../sources/manifests/environments.ts";
@@ -15,6 +16,8 @@ import type { Terminal } from "./terminal.ts";
 export interface MeshChangeOptions {
   readonly change?: string;
   readonly delete?: string;
+  /** Delete what the mesh has and the files of `--change` do not define. */
+  readonly prune?: boolean;
   /** The namespace of objects that name none. */
   readonly namespace: string;
   readonly clusterDomain: string;
@@ -35,8 +38,10 @@ export async function meshAfterChange(
   if (several !== undefined)
     throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
   const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
+  const written = last(appliedTo(mesh, applied));
   const changes = [
-    ...last(appliedTo(mesh, applied)).map((object) => {
+    ...(options.prune === true ? prunedFrom(mesh, written) : []),
+    ...written.map((object) => {
       const there = mesh.find(object.kind, keyOf(object));
       return { old: there?.implied ? undefined : there, object };
     }),
@@ -49,6 +54,13 @@ export async function meshAfterChange(
     }),
   ];
   return judge([], mesh, changes).after;
+}
+
+/** The objects of a mesh that are not written. Those that only follow from others, such as implied namespaces, are no objects of their own. */
+function* prunedFrom(mesh: Mesh, written: readonly AnyObject[]): Iterable<{ readonly old: AnyObject }> {
+  const kept = new Set(written.map(identityOf));
+  for (const kind of allKinds)
+    for (const old of mesh.all(kind)) if (old.implied !== true && !kept.has(identityOf(old))) yield { old };
 }
 
 async function objectsIn(

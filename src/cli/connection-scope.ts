@@ -1,5 +1,6 @@
 import { keyFor } from "../kube/identity.ts";
 import type { Scope } from "../mesh/connections/targets.ts";
+import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { nearest, suggestion } from "../text/nearest.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
@@ -27,11 +28,14 @@ export function scopeOf({ namespace, service, mesh }: ScopeOptions, meshes: read
 }
 
 const isEmpty = (mesh: Mesh): boolean => {
-  for (const kind of ["Service", "Workload"] as const) for (const _ of mesh.all(kind)) return false;
+  for (const kind of ["Service", "ServiceEntry", "Workload"] as const) for (const _ of mesh.all(kind)) return false;
   return true;
 };
 
 function serviceScope(written: string, namespace: string | undefined, meshes: readonly Mesh[]): Scope {
+  const host = written.toLowerCase();
+  const isDefined = (mesh: Mesh) => hostIn(mesh, host).entries.length > 0 && hostIn(mesh, host).service === undefined;
+  if (host.includes(".") && meshes.some(isDefined)) return { kind: "host", host };
   const { name, namespace: named } = readService(written, namespace);
   if (named === undefined)
     throw new UsageError(`--service ${written} names no namespace; use ${written}.<namespace>, or add --namespace`);

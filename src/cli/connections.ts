@@ -12,6 +12,7 @@ import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
 import { meshAfterChange } from "./changed-mesh.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { assertDeletable } from "./deletions.ts";
 import { scopeOf } from "./connection-scope.ts";
 import { clusterDomainOption, meshAtRevision, type MeshOptions, readMesh, settingsIn } from "./mesh-option.ts";
 import { type OutputOptions, outputOptions, outputsOf, writeOutputs } from "./outputs.ts";
@@ -23,6 +24,7 @@ export interface ConnectionsOptions extends MeshOptions, OutputOptions {
   readonly from?: string;
   readonly change?: string;
   readonly delete?: string;
+  readonly prune?: boolean;
   readonly since?: string;
 }
 
@@ -35,6 +37,7 @@ export function connectionsCommand(terminal: Terminal, finish: (code: ExitCode) 
     .option("--from <caller>", "show only what this caller can reach: namespace/orders, deployment/orders/api, outside")
     .option("--change <file>", "show only what changes when these manifests are applied; - reads standard input")
     .option("--delete <file>", "show only what changes when the objects in these manifests are deleted")
+    .option("--prune", "with --change: delete also what the files of --mesh define and the changed ones do not")
     .option("--since <revision>", "show only what changed in the files of --mesh since this revision of git")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
@@ -47,12 +50,21 @@ export function connectionsCommand(terminal: Terminal, finish: (code: ExitCode) 
 /** Prints who can reach what. Throws a UsageError if the mesh or the change cannot be read, or what is asked for does not exist. */
 export async function connections(options: ConnectionsOptions, terminal: Terminal): Promise<ExitCode> {
   const outputs = outputsOf(options);
+  assertPrunable(options);
   const [before, after] = await sidesOf(options, terminal);
   const scope = scopeOf(options, after === undefined ? [before] : [after, before]);
   const from = onlyFrom(options, after === undefined ? [before] : [after, before]);
   if (after === undefined) writeConnections(connectionsOf(before, scope, from), outputs, terminal);
   else writeChanges(connectionChangesOf(before, after, scope, from), outputs, terminal);
   return 0;
+}
+
+/** Throws a UsageError if `--prune` has nothing to compare, or would delete what other files define. */
+function assertPrunable(options: ConnectionsOptions): void {
+  if (options.prune !== true) return;
+  if (options.change === undefined)
+    throw new UsageError("--prune deletes what the files of --change do not define; give --change");
+  assertDeletable({ ...options, namespace: "default" });
 }
 
 /** Throws a UsageError if none of the meshes has the caller. */

@@ -45,7 +45,7 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   program.addCommand(inProject(auditCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));
   program.addCommand(inProject(canCommand(terminal, finish)));
-  program.addCommand(connectionsCommand(terminal, finish));
+  program.addCommand(inProject(connectionsCommand(terminal, finish)));
   program.addCommand(intentCommand(terminal, finish));
   program.addCommand(captureCommand(terminal, finish));
   program.addCommand(rulesCommand(terminal, finish));

@@ -57,6 +57,13 @@ function intentDefinition(): KubernetesObject {
       },
       { name: "Service", type: "string", jsonPath: ".spec.to.service", description: "What the requests are sent to." },
       {
+        name: "Host",
+        type: "string",
+        jsonPath: ".spec.to.host",
+        priority: 1,
+        description: "The host outside the mesh that the requests are sent to.",
+      },
+      {
         name: "Workloads",
         type: "string",
         jsonPath: ".spec.to.workloads",

@@ -216,12 +216,13 @@ export function* ruled(findings: readonly Finding[], context: RulingContext): Ge
   }
   for (let i = 0; i < rulings.length && !isEmpty(including); i++) {
     rulings[i] = unlessIncluded(rulings[i] as Ruling, including);
-    if (i % ruledAtOnce === 0) yield;
+    if ((i + 1) % comparedAtOnce === 0) yield;
   }
   return rulings;
 }
 
 const ruledAtOnce = 200;
+const comparedAtOnce = 2_000;
 
 /** The exception that accepts a finding: its own, or that of a finding which includes it. */
 function exceptionOf(

@@ -295,9 +295,11 @@ class Search implements Iterable<AnyObject | undefined> {
     const object = this.#reached[this.#followed++];
     if (object === undefined) return false;
     const { readers, repeated } = this.#begin;
-    for (const { from, to } of this.#walk.readersOf.get(object.kind) ?? noRelations) {
+    const relations = this.#walk.readersOf.get(object.kind) ?? noRelations;
+    const isMany = this.#reached.length > fewReached;
+    for (const { from, to } of isMany ? readers.withObjects(relations) : relations) {
       const keys = readers.keysOf(object, to);
-      const next = this.#reached.length > fewReached ? newKeys((this.#walked ??= new Map()), from, keys) : keys;
+      const next = isMany ? newKeys((this.#walked ??= new Map()), from, keys) : keys;
       for (const key of next) for (const reader of readers.at(from, key)) this.#reach(reader);
     }
     if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
@@ -341,6 +343,7 @@ const mostKept = 256;
 class Readers {
   readonly #mesh: Mesh;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
+  readonly #withObjects = new Map<readonly Relation[], readonly Relation[]>();
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
@@ -360,6 +363,16 @@ class Readers {
       if (known.size < mostKept) known.set(object, keys);
     }
     return keys;
+  }
+
+  /** Those relations that lead somewhere: most meshes have no object for many of them. */
+  withObjects(relations: readonly Relation[]): readonly Relation[] {
+    let found = this.#withObjects.get(relations);
+    if (found === undefined) {
+      found = relations.filter(({ from }) => !this.#mesh.isEmpty(from));
+      this.#withObjects.set(relations, found);
+    }
+    return found;
   }
 
   at(index: Index, key: string): readonly AnyObject[] {

@@ -3,12 +3,14 @@ import type { ObjectOf } from "../kube/object.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { isAlias } from "../mesh/requests/aliases.ts";
 import { type CallerName, readCaller } from "../mesh/requests/caller-names.ts";
 import { usualPort } from "../mesh/requests/entry.ts";
 import type { EntryHost } from "../mesh/requests/front.ts";
 import { everyIngress, ingressGateways, ingressWorkloads, proxiesOf } from "../mesh/requests/ingress.ts";
 import type { Caller, Target } from "../mesh/requests/question.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
+import { isDomain } from "../mesh/traffic/host-syntax.ts";
 import { nearest } from "../text/nearest.ts";
 import type { Mesh } from "../view/view.ts";
 import { findTarget, workloadIn } from "./target.ts";
@@ -19,7 +21,7 @@ export type Found<T> = T | { readonly problem: string };
 const callerExamples =
   "use deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside or ingress";
 const targetExamples =
-  "use api.payments:8080, service/payments/api:8080, deployment/payments/api:8080 or, from outside, https://shop.example.com";
+  "use api.payments:8080, service/payments/api:8080, deployment/payments/api:8080, api.stripe.com:443 or, from outside, https://shop.example.com";
 
 /** The caller that `--from` names. `home`: the namespace of names without one. */
 export function findCaller(text: string, home: string, mesh: Mesh): Found<{ readonly caller: Caller }> {
@@ -130,6 +132,8 @@ interface ServiceName {
   readonly name: string;
   /** Set if the host is no name of a Service of this cluster. */
   readonly host?: string;
+  /** As it was written, if it may be a host; in lower case. */
+  readonly text?: string;
 }
 
 /** `api`, `api.payments`, `api.payments.svc` and the whole host, as the DNS of the cluster resolves them. */
@@ -137,12 +141,16 @@ function serviceNamed(text: string, home: string, { settings: { domain } }: Mesh
   const host = text.toLowerCase();
   const short = host.endsWith(`.svc.${domain}`) ? host.slice(0, -`.svc.${domain}`.length) : host.replace(/\.svc$/, "");
   const [name = "", namespace = home, ...more] = short.split(".");
-  return more.length === 0 ? { name, namespace } : { name, namespace, host };
+  const isFull = host.endsWith(`.svc.${domain}`);
+  if (more.length > 0) return { name, namespace, host, text: host };
+  return { name, namespace, ...(isFull ? {} : { text: host }) };
 }
 
 function findService(asked: ServiceName, port: string | undefined, mesh: Mesh): Found<{ readonly target: Target }> {
-  if (!mesh.knows("Service")) return { problem: "--to: the mesh contains no Services; add them to --mesh" };
   const { namespace, name } = asked;
+  const outside = findHost(asked, port, mesh);
+  if (outside !== undefined) return outside;
+  if (!mesh.knows("Service")) return { problem: "--to: the mesh contains no Services; add them to --mesh" };
   const service = mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name }));
   if (asked.host !== undefined || service?.kind !== "Service")
     return { problem: `--to: ${missingService(asked, mesh)}` };
@@ -151,13 +159,56 @@ function findService(asked: ServiceName, port: string | undefined, mesh: Mesh): 
   return { target: { kind: "service", service, namespace: namespaceIn(mesh, namespace), port: number } };
 }
 
+/** A host that is no Service: one that ServiceEntries define, or one outside the mesh, if it has a port. */
+function findHost(
+  asked: ServiceName,
+  port: string | undefined,
+  mesh: Mesh,
+): Found<{ readonly target: Target }> | undefined {
+  const { text } = asked;
+  if (text === undefined) return undefined;
+  const { entries } = hostIn(mesh, text);
+  if (!isOutside({ ...asked, text }, port, mesh)) return undefined;
+  if (!isDomain(text)) return { problem: `--to: ${JSON.stringify(text)} is no name of one host; ${targetExamples}` };
+  const ports = entries.flatMap(({ spec }) => spec.ports.map(({ number, name }) => ({ port: number, name })));
+  const number = portOutside(ports, port);
+  if (number === undefined)
+    return { problem: `--to: give a port of ${text}; its ServiceEntries define ${portsInWords(ports)}` };
+  const namespace = namespaceIn(mesh, entries[0]?.metadata.namespace ?? asked.namespace);
+  return { target: { kind: "host", host: text, entries, namespace, port: number } };
+}
+
+/** Without a ServiceEntry, a name with a namespace of this mesh is a misspelt Service. */
+function isOutside(
+  { namespace, name, host, text }: ServiceName & { readonly text: string },
+  port: string | undefined,
+  mesh: Mesh,
+): boolean {
+  const isService = mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name })) !== undefined;
+  if (isService && host === undefined) return false;
+  if (hostIn(mesh, text).entries.length > 0) return true;
+  const isNamespaced = host === undefined ? mesh.population(namespace) > 0 : /\.svc\./.test(text);
+  return !isNamespaced && text.includes(".") && isNumber(port);
+}
+
+type OutsidePorts = readonly { readonly port: number | undefined; readonly name: string | undefined }[];
+
+/** A port that is defined, by its number or name, or the only one; any other by its number. */
+function portOutside(ports: OutsidePorts, asked: string | undefined): number | undefined {
+  if (asked === undefined) return ports.length === 1 ? ports[0]?.port : undefined;
+  const found = ports.find(({ port, name }) => String(port) === asked || name === asked);
+  return found?.port ?? (isNumber(asked) ? Number(asked) : undefined);
+}
+
+const isNumber = (port: string | undefined): port is string =>
+  port !== undefined && /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) <= 65535;
+
 function missingService({ namespace, name, host }: ServiceName, mesh: Mesh): string {
-  const full = host ?? `${name}.${namespace}.svc.${mesh.settings.domain}`;
-  const [entry] = hostIn(mesh, full).entries;
-  if (entry !== undefined)
-    return `${full} is defined by ServiceEntry ${entry.metadata.namespace}/${entry.metadata.name}, and only Services and workloads can be asked about`;
+  const full = host ?? name;
   const missing =
-    host === undefined ? `there is no Service ${namespace}/${name} in this mesh` : `${host} is no Service of this mesh`;
+    host === undefined
+      ? `there is no Service ${namespace}/${name} in this mesh`
+      : `${full} is no Service of this mesh; give a port if it is a host outside: ${full}:443`;
   const here = mesh.related(servicesOfNamespace, namespaceIn(mesh, namespace)).map(({ metadata }) => metadata.name);
   const near = nearest(name, here);
   if (near !== undefined) return `${missing}; did you mean ${near}.${namespace}?`;
@@ -176,17 +227,24 @@ function sameName(name: string, mesh: Mesh): string | undefined {
 }
 
 /** The number of a port of a Service, by its number or name, or the only one; a text: why there is none. */
-function portOf({ metadata, spec }: Service, asked: string | undefined): number | string {
+function portOf(service: Service, asked: string | undefined): number | string {
+  // DNS leads from an alias to another host, at any port.
+  if (isAlias(service) && isNumber(asked)) return Number(asked);
+  const { metadata, spec } = service;
   const ports = spec.ports.filter(({ port }) => port !== undefined);
-  const shown = portsInWords(ports);
   const name = `Service ${metadata.namespace}/${metadata.name}`;
   if (ports.length === 0) return `${name} has no ports`;
-  if (asked === undefined)
-    return ports.length === 1
-      ? (ports[0]?.port ?? 0)
-      : `${name} has several ports; choose one of ${shown}: --to ${metadata.name}.${metadata.namespace}:${ports[0]?.port}`;
+  const shown = portsInWords(ports);
+  if (asked === undefined) return onlyPort(service, name, shown);
   const found = ports.find(({ port, name: own }) => String(port) === asked || own === asked);
   return found?.port ?? `${name} has no port ${JSON.stringify(asked)}; its ports are ${shown}`;
+}
+
+function onlyPort({ metadata, spec }: Service, name: string, shown: string): number | string {
+  const [only, another] = spec.ports.flatMap(({ port }) => port ?? []);
+  return only !== undefined && another === undefined
+    ? only
+    : `${name} has several ports; choose one of ${shown}: --to ${metadata.name}.${metadata.namespace}:${only}`;
 }
 
 function findPods(

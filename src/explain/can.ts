@@ -106,8 +106,8 @@ export function formatCaller(caller: Caller): string {
 }
 
 const formatTarget = (to: AskedQuestion["to"]): string =>
-  to.kind === "entry"
-    ? `${to.scheme}://${to.host}`
+  to.kind === "entry" || to.kind === "host"
+    ? `${to.kind === "entry" ? `${to.scheme}://` : ""}${to.host}`
     : to.kind === "service"
       ? `${to.service.metadata.name}.${to.namespace.metadata.name}`
       : listed(to.workloads, 3);
@@ -283,7 +283,7 @@ function wayOf({ route, transport, authorization, workloads, ...outcome }: Outco
     ...(gateway === undefined ? [] : [gatewayLine(gateway, isDecidedThere ? authorization[0] : undefined)]),
     ...(atWaypoint === undefined ? [] : [waypointLine(atWaypoint, authorization[0])]),
     ...(isUnrouted(route) ? [] : [routeLine(route, outcome.destination)]),
-    ...transport.filter(({ to }) => to === "workload").map(transportLine),
+    ...transport.filter(({ to }) => to !== "waypoint").map(transportLine),
     ...decisions.map(authorizationLine),
     ...(workloads.length === 0 ? [] : [workloadsLine(workloads, outcome.destination)]),
   ];
@@ -328,13 +328,23 @@ function routeLine(route: RouteOutcome, destination: Outcome["destination"]): Ex
   };
 }
 
-function routeInWords({ result, host, gateway, virtualService, httpRoute, route }: RouteOutcome): string {
-  const isNone = gateway !== undefined || (result === "nowhere" && host === undefined);
+function routeInWords({ virtualService, httpRoute, route, ...rest }: RouteOutcome): string {
   if (httpRoute !== undefined) return `Route: ${idOf(httpRoute)}${route === undefined ? "" : ` ${route.name}`}`;
-  if (virtualService === undefined) return isNone ? "Route: none" : "Route: to the Service itself";
+  if (virtualService === undefined) return `Route: ${withoutRoute(rest)}`;
   if (route === undefined) return `Route: ${idOf(virtualService)}`;
   const { protocol, index, name } = route;
   return `Route: ${idOf(virtualService)} ${protocol}[${index}]${name === "" ? "" : ` ${name}`}`;
+}
+
+function withoutRoute({
+  result,
+  host,
+  gateway,
+  destinations,
+}: Omit<RouteOutcome, "virtualService" | "httpRoute" | "route">): string {
+  if (gateway !== undefined || (result === "nowhere" && host === undefined)) return "none";
+  const [only] = destinations;
+  return only === undefined || only.object?.kind === "Service" ? "to the Service itself" : "to the host itself";
 }
 
 function destinationLine(one: RouteDestination, counts: boolean): ExplanationLine {
@@ -365,8 +375,8 @@ const transportLine = (transport: TransportOutcome): ExplanationLine => ({
 });
 
 /** What the server asks for, where the connection itself does not say it. */
-function modeInWords({ result, mode }: TransportOutcome): string {
-  if (result === "refused" || result === "undecided") return "";
+function modeInWords({ to, result, mode }: TransportOutcome): string {
+  if (result === "refused" || result === "undecided" || to === "outside") return "";
   if (mode === undefined) return "; the server has no proxy at this port";
   return `; the server is ${mode.mode}${mode.by === undefined ? " by default" : `, by ${idOf(mode.by)}`}`;
 }

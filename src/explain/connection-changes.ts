@@ -4,7 +4,6 @@ import { Entries } from "../mesh/connections/entries.ts";
 import { PortAccess, SharedDecisions } from "../mesh/connections/port-access.ts";
 import { portsIn, type ReachablePort, type Scope } from "../mesh/connections/targets.ts";
 import { Undecided, Work } from "../mesh/authorization/requests/work.ts";
-import { hostOfService } from "../mesh/traffic/hosts.ts";
 import type { ChangeGroup, ConnectionChange, ConnectionChanges } from "../report/connections.ts";
 import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
@@ -37,7 +36,7 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, fro
     PortAccess,
     PortAccess,
   ];
-  const comparison = new Comparison(sides, words, is.settings.domain);
+  const comparison = new Comparison(sides, words);
   const compared = pairs.map((pair) => ({ pair, ...comparison.of(pair) }));
   const described = compared.flatMap(({ pair, changes }) =>
     changes.length === 0 ? [] : [{ port: pair.now ?? pair.old, existence: existenceOf(pair), changes }],
@@ -93,13 +92,11 @@ interface ComparedPort {
 class Comparison {
   readonly #sides: readonly [PortAccess, PortAccess];
   readonly #words: Words;
-  readonly #domain: string;
   readonly #known = new Map<string, readonly ConnectionChange[]>();
 
-  constructor(sides: readonly [PortAccess, PortAccess], words: Words, domain: string) {
+  constructor(sides: readonly [PortAccess, PortAccess], words: Words) {
     this.#sides = sides;
     this.#words = words;
-    this.#domain = domain;
   }
 
   of({ old, now }: PortPair): ComparedPort {
@@ -114,7 +111,7 @@ class Comparison {
   }
 
   #changes(before: Access, after: Access, target: ReachablePort["target"] | undefined): readonly ConnectionChange[] {
-    const host = target?.kind === "service" ? hostOfService(target.service, this.#domain) : undefined;
+    const host = this.#words.hostOf(target);
     const key = `${before.shape(host)}\n${after.shape(host)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;

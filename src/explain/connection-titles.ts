@@ -8,7 +8,10 @@ export class Titles {
   readonly #perNamespace: ReadonlyMap<string, number>;
 
   constructor(all: readonly ReachablePort[], scope: Scope) {
-    const counts = Map.groupBy(scope.kind === "service" ? [] : all, ({ namespace }) => namespace);
+    const counts = Map.groupBy(
+      scope.kind === "service" || scope.kind === "host" ? [] : all,
+      ({ namespace }) => namespace,
+    );
     this.#perNamespace = new Map([...counts].map(([namespace, { length }]) => [namespace, length]));
   }
 
@@ -37,7 +40,11 @@ export class Titles {
 const fewPorts = 2;
 
 export const nameOf = ({ kind, namespace, name }: ReachablePort): string =>
-  kind === "Service" ? `${name}.${namespace}` : `${kind.toLowerCase()}/${namespace}/${name}`;
+  kind === "ServiceEntry"
+    ? name
+    : kind === "Service"
+      ? `${name}.${namespace}`
+      : `${kind.toLowerCase()}/${namespace}/${name}`;
 
 /** The title of hosts that Gateways offer: `https://shop.example.com by Gateway edge/public`. */
 export function titleOfEntries(entries: readonly GatewayEntry[]): {

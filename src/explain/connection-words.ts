@@ -62,6 +62,7 @@ export const unknownKinds = (mesh: Mesh): readonly string[] => {
 
 export const reportedScope = (scope: Scope): ReportedScope => {
   if (scope.kind === "mesh") return {};
+  if (scope.kind === "host") return { host: scope.host };
   return scope.kind === "namespace" ? { namespace: scope.name } : { namespace: scope.namespace, service: scope.name };
 };
 
@@ -126,6 +127,7 @@ export class Words {
   }
 
   hostOf(target: ReachablePort["target"] | undefined): string | undefined {
+    if (target?.kind === "host") return target.host;
     return target?.kind === "service" ? hostOfService(target.service, this.#settings.domain) : undefined;
   }
 

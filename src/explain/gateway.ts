@@ -90,10 +90,7 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: 
     text: `Server ${i}, ${where}: ${listedNames(hosts)}; ${tlsOf(server)}`,
     value: hosts,
     ...(isLeftOut ? { counts: false } : {}),
-    lines: [
-      ...conflicts.map((one) => conflictLine(one, gateway)),
-      ...beside.map(besideLine),
-    ],
+    lines: [...conflicts.map((one) => conflictLine(one, gateway)), ...beside.map(besideLine)],
   };
 }
 

@@ -207,13 +207,13 @@ export const serviceEntry = record({
     resolution: text,
     exportTo: list(name),
     ports: list(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
-    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text })),
+    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text, ports: map(int32) })),
     workloadSelector: optional(record({ labels: map(text) })),
   }),
 });
 
 export const workloadEntry = record({
-  spec: record({ address: text, labels: map(text), network: text, serviceAccount: text }),
+  spec: record({ address: text, labels: map(text), network: text, serviceAccount: text, ports: map(int32) }),
 });
 
 export const sidecar = record({
@@ -502,6 +502,7 @@ export const meshwardIntent = record({
   spec: record({
     to: record({
       service: text,
+      host: text,
       workloads: optional(map(text)),
       namespaces: optional(record({ names: list(name), labels: map(text) })),
       ports: list(int32),

@@ -21,23 +21,29 @@ const host = pattern("A host, such as shop.example or *.example.");
 const principal = pattern("A token, such as https://issuer.example/*.");
 const address = pattern("An address or a CIDR block, such as 10.0.0.0/8.");
 
-const to: JsonSchema = record("What the requests are sent to: exactly one of service, workloads and namespaces.", {
-  service: text("The name of a Service in the namespace of this intent.", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
-  workloads: {
-    ...labels,
-    description:
-      "Labels of pods in the namespace of this intent, to which requests are sent by their own addresses. All of them must match.",
+const to: JsonSchema = record(
+  "What the requests are sent to: exactly one of service, host, workloads and namespaces.",
+  {
+    service: text("The name of a Service in the namespace of this intent.", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+    host: pattern(
+      "A host that is no Service of this cluster, such as api.stripe.com: one outside the mesh, or one that a ServiceEntry defines.",
+    ),
+    workloads: {
+      ...labels,
+      description:
+        "Labels of pods in the namespace of this intent, to which requests are sent by their own addresses. All of them must match.",
+    },
+    namespaces: record(
+      "Every workload of these namespaces, in an intent of Istio's root namespace only. If both names and labels are set, both must match.",
+      { names: names("Names of namespaces"), labels },
+    ),
+    ports: several(
+      port,
+      "The ports of the Service, of the host, or those of the pods, by their numbers. Default: every port; for a host, those of its ServiceEntries.",
+      most.items,
+    ),
   },
-  namespaces: record(
-    "Every workload of these namespaces, in an intent of Istio's root namespace only. If both names and labels are set, both must match.",
-    { names: names("Names of namespaces"), labels },
-  ),
-  ports: several(
-    port,
-    "The ports of the Service, or those of the pods, by their numbers. Default: every port.",
-    most.items,
-  ),
-});
+);
 
 const caller: JsonSchema = {
   ...pattern("Who sends the requests."),
@@ -96,11 +102,13 @@ const request: JsonSchema = record(
     notRemoteIpBlocks: several(address, "Addresses that the original client does not have."),
     expect: choice(
       expectations,
-      "allowed: the requests are accepted and reach workloads; denied: none of them does; encrypted: none of them is sent in plaintext; routed: they reach only these destinations.",
+      "allowed: the requests are accepted and reach workloads, or leave the mesh for their host; denied: none of them does; encrypted: none of them is sent in plaintext; routed: they reach only these destinations.",
     ),
     destinations: several(
       record("A destination of the requests.", {
-        service: text("The name of a Service in this namespace, or a host. Default: the service of this intent."),
+        service: text(
+          "The name of a Service in this namespace, or a host. Default: the service or the host of this intent.",
+        ),
         subset: text("A subset that a DestinationRule defines. Default: every pod of the service."),
         atLeast: {
           type: "integer",

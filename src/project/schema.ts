@@ -5,7 +5,7 @@ import type { JsonSchema } from "../policy/json-schema.ts";
 export type SettingShape = "text" | "path" | "texts" | "paths" | "outputs" | "flag" | "assignments";
 
 /** The commands that read a project file. */
-export type ProjectCommand = "check" | "test" | "audit" | "explain" | "can";
+export type ProjectCommand = "check" | "test" | "audit" | "explain" | "can" | "connections";
 
 const every = ["check", "audit", "explain"] as const;
 
@@ -36,7 +36,9 @@ export const projectSettings = {
   mesh: {
     option: "mesh",
     shape: "path",
-    description: "The mesh that the manifests change, or `cluster`. Default: the manifests are the mesh.",
+    commands: ["check", "can", "connections"],
+    description:
+      "The mesh that the manifests change, or `cluster`. Default: the manifests are the mesh. Also the mesh that `can` and `connections` are asked about.",
   },
   policies: {
     option: "policies",
@@ -57,11 +59,16 @@ export const projectSettings = {
     shape: "path",
     description: "CustomResourceDefinitions that the manifests are compared with.",
   },
-  namespace: { option: "namespace", shape: "text", description: "The namespace of objects that name none." },
+  namespace: {
+    option: "namespace",
+    shape: "text",
+    commands: ["check", "can"],
+    description: "The namespace of objects that name none, and of names without one in the options of `can`.",
+  },
   clusterDomain: {
     option: "clusterDomain",
     shape: "text",
-    commands: [...every, "can"],
+    commands: [...every, "can", "connections"],
     description: "The DNS domain of the cluster's services.",
   },
   render: {

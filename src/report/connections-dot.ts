@@ -20,7 +20,7 @@ export function dotGraph({ nodes, edges }: ConnectionGraph): string {
   ].join("\n");
 }
 
-const styles = { mtls: "solid", plaintext: "dashed", undecided: "dotted" } as const;
+const styles = { mtls: "solid", tls: "solid", plaintext: "dashed", passed: "dashed", undecided: "dotted" } as const;
 const colours = { "+": "darkgreen", "-": "red", "~": "orange" } as const;
 
 const styleOf = ({ status, mark }: GraphEdge): string =>

@@ -24,7 +24,7 @@ export function mermaidGraph({ nodes, edges }: ConnectionGraph): string {
   ].join("\n");
 }
 
-const arrowOf = ({ status }: GraphEdge): string => (status === "mtls" ? "-->" : "-.->");
+const arrowOf = ({ status }: GraphEdge): string => (status === "mtls" || status === "tls" ? "-->" : "-.->");
 const colours = { "+": "green", "-": "red", "~": "orange" } as const;
 
 /** Characters that mean something in labels are written as entities, with `#` in place of `&`. */

@@ -45,10 +45,12 @@ function shownGroup(
 const blankHead = " ".repeat(13);
 const names: Readonly<Record<ConnectionStatus, string>> = {
   mtls: "mTLS",
+  tls: "TLS",
+  passed: "passed on",
   plaintext: "plaintext",
   undecided: "undecided",
 };
-const shades = { mtls: "green", plaintext: "yellow", undecided: "dim" } as const;
+const shades = { mtls: "green", tls: "green", plaintext: "yellow", passed: "yellow", undecided: "dim" } as const;
 const headOf = (status: ConnectionStatus, style: Style): string =>
   `  ${style(shades[status], names[status].padEnd(10))} `;
 

@@ -25,9 +25,11 @@ export interface ConnectionChanges {
 export interface ReportedScope {
   readonly namespace?: string;
   readonly service?: string;
+  /** A host that a ServiceEntry defines. */
+  readonly host?: string;
 }
 
-/** A port of a Service, of a workload without one, or of a Gateway that lets requests from outside in. */
+/** A port of a Service, of a host of a ServiceEntry, of a workload without one, or of a Gateway that lets requests from outside in. */
 export interface ReportedPort {
   readonly kind: string;
   readonly namespace: string;
@@ -52,8 +54,11 @@ export interface ConnectionGroup extends PortGroup {
   readonly routes: readonly ConnectionRoute[];
 }
 
-/** How requests arrive; `undecided`: that is not known. */
-export type ConnectionStatus = "mtls" | "plaintext" | "undecided";
+/**
+ * How requests arrive; `tls` and `passed` are out of the mesh: over TLS without its certificates, and as the application sends them;
+ * `undecided`: that is not known.
+ */
+export type ConnectionStatus = "mtls" | "tls" | "plaintext" | "passed" | "undecided";
 
 export interface Connection {
   readonly from: ReportedCallers;

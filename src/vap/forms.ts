@@ -64,6 +64,11 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "destination-rule-circuit-breaker",
     "it tells subsets and ports apart by their places in the list, and CEL cannot number them",
   ],
+  [
+    "gateway-client-certificate-dropped",
+    "it compares the hosts of all servers together before and after, and CEL can neither join the lists of servers nor make a map of them",
+  ],
+  ["kubernetes-gateway-proxy-replaced", "it reads YAML inside an annotation, which CEL cannot parse"],
   ["gateway-plain-http", "it tells servers apart by their hosts, whatever their order, and CEL cannot sort them"],
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],

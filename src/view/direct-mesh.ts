@@ -10,6 +10,7 @@ export abstract class DirectMesh implements Mesh {
   abstract find(kind: Kind, key: string): AnyObject | undefined;
   abstract all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
   abstract at(index: Index, key: string): readonly AnyObject[];
+  abstract isEmpty(index: Index): boolean;
   abstract lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   abstract population(namespace: string): number;
 

@@ -40,6 +40,10 @@ export class ObjectTable {
     return listed((this.#indexes.get(index) ?? this.#build(index)).get(key));
   }
 
+  isEmpty(index: Index): boolean {
+    return (this.#indexes.get(index) ?? this.#build(index)).size === 0;
+  }
+
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
     // Most look-ups find something under one key at most.

@@ -129,6 +129,9 @@ export class Overlay extends DirectMesh {
     if (!this.#touched.has(index.kind)) return this.#base.at(index, key);
     return this.#together(this.#base.at(index, key), this.#layer.at(index, key));
   }
+  isEmpty(index: Index): boolean {
+    return this.#base.isEmpty(index) && (!this.#touched.has(index.kind) || this.#layer.isEmpty(index));
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     if (!this.#touched.has(index.kind)) return this.#base.lookup(index, keys);
     const wanted = [...keys];

@@ -90,6 +90,9 @@ class Side implements Mesh {
     this.#spend(1 + found.length);
     return found;
   }
+  isEmpty(index: Index): boolean {
+    return this.#mesh.isEmpty(index);
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const wanted = Array.isArray(keys) ? (keys as readonly string[]) : [...keys];
     if (wanted.length === 1) return this.at(index, wanted[0] as string);

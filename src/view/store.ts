@@ -35,6 +35,9 @@ export class MeshStore extends DirectMesh {
   at(index: Index, key: string): readonly AnyObject[] {
     return this.#table.at(index, key);
   }
+  isEmpty(index: Index): boolean {
+    return this.#table.isEmpty(index);
+  }
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     return this.#table.lookup(index, keys);
   }

@@ -115,6 +115,8 @@ export interface Mesh extends MeshView<Reads> {
   knowledge(kind: Kind): Knowledge;
   /** The objects under one key. */
   at(index: Index, key: string): readonly AnyObject[];
+  /** Whether no object has a key of the index; false: perhaps some have. */
+  isEmpty(index: Index): boolean;
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
   /** The number of objects in a namespace. */

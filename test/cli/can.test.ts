@@ -381,19 +381,20 @@ describe("bad input says what was found and what to do", () => {
     );
   });
 
-  test("a host of a ServiceEntry is not asked about", async () => {
+  test("a host of a ServiceEntry needs a port that it has, if there are several", async () => {
     const entry = `---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: { name: ext, namespace: shop }
-spec: { hosts: [api.example.com], ports: [{ number: 443, name: https, protocol: HTTPS }] }
+spec:
+  hosts: [api.example.com]
+  ports: [{ number: 443, name: https, protocol: HTTPS }, { number: 80, name: http, protocol: HTTP }]
 `;
-    const { code, error } = await ask("--from", "mesh", "--to", "api.example.com:443", ...asMesh(shop + entry));
+    const { code, error } = await ask("--from", "mesh", "--to", "api.example.com", ...asMesh(shop + entry));
     assert.equal(code, 2);
-    assert.match(
-      error,
-      /api\.example\.com is defined by ServiceEntry shop\/ext, and only Services and workloads can be asked about/,
-    );
+    assert.match(error, /give a port of api\.example\.com; its ServiceEntries define 443 \(https\), 80 \(http\)/);
+    const named = await ask("--from", "mesh", "--to", "api.example.com:https", ...asMesh(shop + entry));
+    assert.equal(named.code, 0);
   });
 });
 

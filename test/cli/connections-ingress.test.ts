@@ -176,3 +176,16 @@ describe("what a change does to them", () => {
     );
   });
 });
+
+test("--prune deletes what the changed files do not define", async () => {
+  const [, ...others] = all.split("---\n").filter((text) => !text.includes("name: front"));
+  const rest = fileWith(["", ...others].join("---\n"));
+  const prune = (...argv: readonly string[]) => meshward(["connections", "--mesh", mesh, "--prune", ...argv]);
+  const { code, out } = await prune("--change", rest);
+  assert.equal(code, 0);
+  assert.match(out, /by Gateway edge\/main \(removed\)\n- {3}mTLS from outside the mesh/);
+  assert.doesNotMatch(out, /edge\/api/);
+  const kept = await meshward(["connections", "--mesh", mesh, "--change", rest]);
+  assert.match(kept.out, /no effect/);
+  assert.match((await prune()).error, /--prune deletes what the files of --change do not define; give --change/);
+});

@@ -6,6 +6,7 @@ import { after, afterEach, describe, test } from "node:test";
 import { auditCommand } from "../../src/cli/audit.ts";
 import { checkCommand } from "../../src/cli/check.ts";
 import { canCommand } from "../../src/cli/can.ts";
+import { connectionsCommand } from "../../src/cli/connections.ts";
 import { explainCommand } from "../../src/cli/explain.ts";
 import { testCommand } from "../../src/cli/test.ts";
 import { type ProjectCommand, projectSettings, type Setting } from "../../src/project/schema.ts";
@@ -223,6 +224,27 @@ describe("paths that the project file leaves open are no second error", () => {
   });
 });
 
+test("can and connections take the mesh from it", async () => {
+  const workload = `apiVersion: apps/v1
+kind: Deployment
+metadata: { name: shop, namespace: shop }
+spec: { template: { metadata: { labels: { app: shop } }, spec: { containers: [{ name: c, image: i, ports: [{ containerPort: 80 }] }] } } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: shop, namespace: shop }
+spec: { selector: { app: shop }, ports: [{ port: 80 }] }
+`;
+  repositoryWith({ "meshward.yaml": "mesh: mesh\nnamespace: shop\n", "mesh/shop.yaml": workload });
+  const listed = await meshward(["connections"]);
+  assert.equal(listed.code, 0, listed.error);
+  assert.match(listed.out, /^shop\.shop:80/);
+  const asked = await meshward(["can", "--from", "outside", "--to", "shop"]);
+  assert.match(asked.out, /^Requests from outside the mesh to shop\.shop:80: /, asked.error);
+  const without = await meshward(["connections", "--no-config"]);
+  assert.deepEqual([without.code, /required option '--mesh <path>' not specified/.test(without.error)], [2, true]);
+});
+
 test("each setting is an option of its commands, with the same choices", () => {
   const terminal = {} as Parameters<typeof checkCommand>[0];
   const done = () => undefined;
@@ -231,6 +253,7 @@ test("each setting is an option of its commands, with the same choices", () => {
     audit: auditCommand(terminal, done),
     explain: explainCommand(terminal, done),
     can: canCommand(terminal, done),
+    connections: connectionsCommand(terminal, done),
     test: testCommand(terminal, done),
   } satisfies Record<ProjectCommand, unknown>;
   for (const [name, setting] of Object.entries(projectSettings) as [string, Setting][]) {

@@ -28,6 +28,23 @@ const policy = (name: string, spec: object): Raw =>
 const letsIn = (account: string): object => ({
   rules: [{ from: [{ source: { principals: [`cluster.local/ns/${at}/sa/${account}`] } }] }],
 });
+const entry = (i: number, exportTo: string): Raw =>
+  manifest("networking.istio.io/v1", "ServiceEntry", named(`e-${i}`), {
+    spec: {
+      hosts: [`h-${i}.example`],
+      exportTo: [exportTo],
+      resolution: "DNS",
+      ports: [{ number: 443, name: "https", protocol: "HTTPS" }],
+    },
+  });
+const selecting = (location: string): Raw =>
+  manifest("networking.istio.io/v1", "ServiceEntry", named("db"), {
+    spec: {
+      ...{ hosts: ["db.example"], location, resolution: "STATIC" },
+      workloadSelector: { labels: { app: "app-0" } },
+      ports: [{ number: 5432, name: "tcp", protocol: "TCP", targetPort: 80 }],
+    },
+  });
 const others = [
   { from: ["mesh"], methods: ["PUT"], expect: "denied" },
   { from: ["outside"], expect: "denied" },
@@ -99,6 +116,34 @@ export const intentShapes: readonly CostShape[] = [
     world: (n) => ({
       objects: [enrolled, ...list(n, (i) => intent(`i-${i}`, { service: "s-0" }, others))],
       change: { old: intent("i-0", { service: "s-0" }, others) },
+    }),
+  },
+  {
+    title: "one of n ServiceEntries is withdrawn from the mesh, of whose host an intent expects something",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, (i) => entry(i, "*")),
+        intent("i", { host: "h-0.example" }, [{ from: [`namespace/${at}`], expect: "allowed" }]),
+      ],
+      change: { old: entry(0, "*"), object: entry(0, "~") },
+    }),
+  },
+  {
+    title: "a ServiceEntry selects n workloads and n WorkloadEntries, and an intent is about its host",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, workload),
+        ...list(n, (i) =>
+          manifest("networking.istio.io/v1", "WorkloadEntry", named(`vm-${i}`), {
+            spec: { address: "192.0.2.1", labels: { app: "app-0" }, serviceAccount: "vm" },
+          }),
+        ),
+        selecting("MESH_INTERNAL"),
+        intent("i", { host: "db.example" }, others),
+      ],
+      change: { old: selecting("MESH_INTERNAL"), object: selecting("MESH_EXTERNAL") },
     }),
   },
   {

@@ -74,6 +74,17 @@ spec:
   subsets: [{ name: stable, labels: { version: v1 } }, { name: canary, labels: { version: v2 } }]
 ---`;
 
+const entry = (where: string, exportTo: string): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: stripe, namespace: ${where} }
+spec:
+  hosts: [api.stripe.com]
+  exportTo: ["${exportTo}"]
+  resolution: DNS
+  ports: [{ number: 443, name: https, protocol: HTTPS }]
+---`;
+
 const cases: Readonly<Record<string, { readonly mesh: string; readonly ends: string; readonly message: RegExp }>> = {
   payments: {
     mesh: [
@@ -147,6 +158,21 @@ spec: { jwtRules: [{ issuer: "https://users.example" }] }
     ends: policy("refunds", "support", "{ rules: [{ from: [{ source: { namespaces: [web] } }] }] }"),
     message:
       /\(POST; not token \*\) from mesh must be denied: POST \/ from namespace web would be allowed, by AuthorizationPolicy refunds\/support rule 1/,
+  },
+  stripe: {
+    mesh: [
+      ...["payments", "orders", "web"].flatMap((name) => [namespace(name), pods(name, name)]),
+      `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data: { mesh: "outboundTrafficPolicy: { mode: REGISTRY_ONLY }" }
+---`,
+      entry("payments", "."),
+    ].join(""),
+    ends: entry("payments", "*"),
+    message:
+      /^Requests from namespace\/web, namespace\/orders must be denied: GET \/ from namespace web would be allowed, because it leaves the mesh/,
   },
   platform: {
     mesh: [

@@ -30,6 +30,9 @@ const intents = fc.tuple(
   intent("a", "i", { service: "x" }),
   intent("a", "j", { workloads: { app: "x" } }),
   intent("b", "k", { service: "y" }),
+  intent("a", "m", { host: "ext.example.com", ports: [80] }),
+  intent("b", "n", { host: "y.example.com" }),
+  intent("b", "o", { service: "alias", ports: [80] }),
   intent("istio-system", "l", { namespaces: { names: ["*"] } }),
 );
 /** What intents are about exists more often than not. */
@@ -41,6 +44,29 @@ const services: readonly AnyObject[] = ["a/x", "b/y"].map((key) => {
     spec: { selector: { app: name }, ports: [{ port: 80, targetPort: 80 }] },
   });
 });
+const alias = fc.constantFrom("ext.example.com", "x.a.svc.cluster.local").map((externalName) =>
+  readObject("Service", {
+    kind: "Service",
+    metadata: { namespace: "b", name: "alias" },
+    spec: { type: "ExternalName", externalName, ports: [{ port: 80, name: "http" }] },
+  }),
+);
+const entry = (namespace: string, host: string, rest: object): AnyObject =>
+  readObject("ServiceEntry", {
+    kind: "ServiceEntry",
+    metadata: { namespace, name: `of-${host.replace("*", "all")}` },
+    spec: { hosts: [host], ports: [{ number: 80, name: "http", protocol: "HTTP" }], ...rest },
+  });
+const entries = fc.constantFrom<readonly AnyObject[]>(
+  [],
+  [entry("b", "ext.example.com", { resolution: "DNS" })],
+  [
+    entry("b", "ext.example.com", {
+      ...{ resolution: "STATIC", location: "MESH_INTERNAL", workloadSelector: { labels: { app: "y" } } },
+    }),
+    entry("a", "*.example.com", {}),
+  ],
+);
 const pods: readonly AnyObject[] = ["a/x", "b/y", "b/x"].map((key) => {
   const [namespace, name] = key.split("/");
   return readObject("Workload", {
@@ -55,6 +81,9 @@ const pods: readonly AnyObject[] = ["a/x", "b/y", "b/x"].map((key) => {
   });
 });
 
+const defined = fc.tuple(alias, entries).map(([one, others]) => [one, ...others]);
+const owned = fc.record({ own: intents, there: defined });
+
 const told = (
   isScan: boolean,
   mesh: MeshStore,
@@ -68,11 +97,11 @@ test("a change reaches every intent that it ends", (t) => {
   let found = 0;
   const numRuns = Number(process.env["RUNS"] ?? 400);
   fc.assert(
-    fc.property(someObjects(20), intents, anObject, fc.boolean(), (objects, own, changed, isDeletion) => {
+    fc.property(someObjects(20), owned, anObject, fc.boolean(), (objects, { own, there }, changed, isDeletion) => {
       const mesh = new MeshStore({ ...defaultMeshSettings, seen: true });
-      for (const object of [...services, ...pods, ...objects, ...own]) mesh.set(object);
+      for (const object of [...services, ...there, ...pods, ...objects, ...own]) mesh.set(object);
       const old = mesh.find(changed.kind, keyOf(changed));
-      const victim = objects[0];
+      const victim = [...there.slice(1), ...objects][0];
       const change =
         isDeletion && victim !== undefined ? { old: victim } : { old: old?.implied ? undefined : old, object: changed };
       const all = told(true, mesh, change);

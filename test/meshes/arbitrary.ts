@@ -60,7 +60,7 @@ const gateways = fc.constantFrom(undefined, ["mesh"], ["w"], ["a/w", "mesh"], ["
 const destination = fc.record({ host, subset }, { requiredKeys: ["host"] });
 const weighted = fc.record({ destination, weight: fc.constantFrom(0, 50, 100, undefined) });
 const virtualServiceSpec = fc.record({
-  hosts: fc.constantFrom(["x"], ["y"], ["x", "ext.example.com"], []),
+  hosts: fc.constantFrom(["x"], ["y"], ["x", "ext.example.com"], ["*.example.com"], []),
   gateways,
   exportTo,
   http: fc.array(
@@ -80,6 +80,9 @@ const virtualServiceSpec = fc.record({
     { maxLength: 2 },
   ),
   tcp: fc.array(fc.record({ route: fc.array(weighted, { maxLength: 2 }) }), { maxLength: 1 }),
+  tls: fc.constantFrom(undefined, undefined, [
+    { match: [{ sniHosts: ["ext.example.com"] }], route: [{ destination: { host: "y.b.svc.cluster.local" } }] },
+  ]),
 });
 const trafficPolicy = fc.constantFrom<unknown>(
   undefined,
@@ -136,7 +139,12 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     ),
     addresses: fc.constantFrom(undefined, undefined, ["10.0.0.1"], ["10.0.0.0/24"]),
     resolution: fc.constantFrom(undefined, "STATIC", "DNS"),
-    endpoints: fc.constantFrom(undefined, undefined, [{ address: "192.0.2.1" }]),
+    endpoints: fc.constantFrom<unknown>(
+      undefined,
+      undefined,
+      [{ address: "192.0.2.1" }],
+      [{ address: "192.0.2.1", serviceAccount: "vm", labels: { app: "x" } }],
+    ),
     exportTo,
     location: fc.constantFrom(undefined, "MESH_INTERNAL"),
     workloadSelector: fc.constantFrom(undefined, { labels: { app: "x" } }),
@@ -145,6 +153,7 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       [{ number: 80, name: "http", protocol: "HTTP" }],
       [{ number: 80, name: "http", protocol: "HTTP" }],
       [{ number: 80, name: "tcp", protocol: "TCP" }],
+      [{ number: 80, name: "tls", protocol: "TLS" }],
     ),
   }),
   Gateway: fc.record({
@@ -245,11 +254,17 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     selector,
     environmentVariables: fc.constantFrom(undefined, { ISTIO_META_X: "y" }, { LOG_LEVEL: "debug" }),
   }),
-  WorkloadEntry: fc.record({ address: fc.constantFrom("192.0.2.1", "192.0.2.2"), labels: podLabels }),
+  WorkloadEntry: fc.record({
+    address: fc.constantFrom("192.0.2.1", "192.0.2.2"),
+    labels: podLabels,
+    serviceAccount: fc.constantFrom(undefined, undefined, "vm"),
+  }),
   MeshwardIntent: fc.record({
     to: fc.constantFrom<unknown>(
       { service: "x" },
       { service: "y", ports: [80] },
+      { host: "ext.example.com" },
+      { host: "y.example.com", ports: [80] },
       { workloads: { app: "x" } },
       { namespaces: { labels: { "meshward.io/protected": "true" } } },
     ),
@@ -264,6 +279,8 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
   }),
   AdmissionWebhook: fc.record({ service: fc.record({ namespace, name, port: fc.constantFrom(undefined, 80) }) }),
   Service: fc.record({
+    ...{ type: fc.constantFrom(undefined, undefined, undefined, undefined, "ExternalName") },
+    externalName: fc.constantFrom("ext.example.com", "x.a.svc.cluster.local", "y.b.svc.cluster.local"),
     selector: podLabels,
     clusterIP: fc.constantFrom(undefined, "10.0.0.1"),
     ports: fc.constantFrom(

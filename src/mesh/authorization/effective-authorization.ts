@@ -270,9 +270,13 @@ export class NamespaceAuthorization {
     return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
   }
 
-  /** Those that target a Service of this namespace, as the control plane of its waypoint reads them, wherever that is. */
-  targetingService(name: string, controlPlane: ControlPlane): readonly NamedList[] {
-    return this.#policies.readBy(controlPlane).own.listsOfService(name);
+  /** Those that target a Service or a ServiceEntry of this namespace, as the control plane of its waypoint reads them, wherever that is. */
+  targeting(
+    { kind, metadata }: { readonly kind: "Service" | "ServiceEntry"; readonly metadata: { readonly name: string } },
+    controlPlane: ControlPlane,
+  ): readonly NamedList[] {
+    const { own } = this.#policies.readBy(controlPlane);
+    return kind === "Service" ? own.listsOfService(metadata.name) : own.listsOfEntry(metadata.name);
   }
 
   #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {

@@ -107,6 +107,12 @@ export const servicesTargeted = (policy: AuthorizationPolicy): readonly string[]
     kind === "Service" && (group === "" || group === "core") ? [name] : [],
   );
 
+/** The names of the ServiceEntries in its namespace that a policy targets, enforced at their waypoint. */
+export const entriesTargeted = (policy: AuthorizationPolicy): readonly string[] =>
+  targetRefsOf(policy).flatMap(({ group, kind, name }) =>
+    kind === "ServiceEntry" && group === "networking.istio.io" ? [name] : [],
+  );
+
 /** The scope of a policy in a comparable form: its selector or its targets, without the rules. */
 export function scopeOf(policy: AuthorizationPolicy): string {
   const { selector } = policy.spec;

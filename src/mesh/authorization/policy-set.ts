@@ -10,6 +10,7 @@ import {
   type GatewayTarget,
   opensToEveryone,
   scopeOf,
+  entriesTargeted,
   servicesTargeted,
   targetRefsOf,
 } from "./policies.ts";
@@ -37,6 +38,7 @@ interface Selection {
 interface Targets {
   readonly byName: ReadonlyMap<string, Policies>;
   readonly byService: ReadonlyMap<string, Policies>;
+  readonly byEntry: ReadonlyMap<string, Policies>;
   /** Policies that target a GatewayClass. */
   readonly ofClasses: Policies;
 }
@@ -154,6 +156,10 @@ export class PolicySet {
 
   listsOfService(name: string): readonly NamedList[] {
     return [{ name: "service", policies: this.#targeted().byService.get(name) ?? [] }];
+  }
+
+  listsOfEntry(name: string): readonly NamedList[] {
+    return [{ name: "entry", policies: this.#targeted().byEntry.get(name) ?? [] }];
   }
 
   /** The Services of this namespace that policies target, those of the oldest policy first. */
@@ -284,6 +290,7 @@ function targetsOf(policies: Policies): Targets {
   return {
     byName: byNames(targeting, (policy) => targetRefsOf(policy).map(({ name }) => name)),
     byService: byNames(targeting, servicesTargeted),
+    byEntry: byNames(targeting, entriesTargeted),
     ofClasses: targeting.filter((policy) => targetRefsOf(policy).some(({ kind }) => kind === "GatewayClass")),
   };
 }

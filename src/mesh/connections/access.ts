@@ -10,10 +10,12 @@ import type { SharedLists } from "./callers.ts";
 /**
  * How requests arrive.
  * - `mtls`, `plaintext`: they are accepted, over connections of this kind; with a waypoint, all connections of the way.
+ * - `tls`: they leave the mesh over TLS without its certificates.
+ * - `passed`: they leave the mesh as the application sends them, encrypted or not.
  * - `undecided`: that they are accepted, or how, is not known.
  */
-export type Status = "mtls" | "plaintext" | "undecided";
-export const statuses: readonly Status[] = ["mtls", "plaintext", "undecided"];
+export type Status = "mtls" | "tls" | "plaintext" | "passed" | "undecided";
+export const statuses: readonly Status[] = ["mtls", "tls", "plaintext", "passed", "undecided"];
 
 /** How callers send. Callers with the same identity can send in several ways, which policies cannot tell apart. */
 export interface Way {
@@ -157,7 +159,8 @@ function statusOf({ result, transport }: Outcome): Status | undefined {
   if (result !== "accepted") return undefined;
   const hops = new Set(transport.map((hop) => hop.result));
   if (hops.has("undecided")) return "undecided";
-  return hops.has("plaintext") || hops.size === 0 ? "plaintext" : "mtls";
+  if (hops.has("plaintext") || hops.size === 0) return "plaintext";
+  return hops.has("passed") ? "passed" : hops.has("tls") ? "tls" : "mtls";
 }
 
 /** Why requests are undecided or not accepted. */
@@ -175,11 +178,11 @@ function becauseOf({ result, route, destination, transport, authorization }: Out
 function acceptedOf(way: Way, parts: readonly Part[], work: Work): Accepted {
   const of = (status: Status | undefined) =>
     parts.filter((part) => part.status === status).map(({ requests }) => requests);
-  const sets = { mtls: of("mtls"), plaintext: of("plaintext"), undecided: of("undecided") };
+  const sets = setsOf(of);
   const endpoints = new Set(
     parts.map(({ outcome }) => `${outcome.destination?.host} ${outcome.workloads.map(idOf).join()}`),
   );
-  const taken = union(sets.mtls, sets.plaintext);
+  const taken = taking.reduce((all: RequestSet, status) => union(all, sets[status]), noRequests);
   return {
     way,
     callers: [...new Set(parts.map(({ callers }) => callers))],
@@ -188,6 +191,16 @@ function acceptedOf(way: Way, parts: readonly Part[], work: Work): Accepted {
     routes: routedIn(parts),
   };
 }
+
+/** In which requests are accepted for certain. */
+const taking = statuses.filter((status) => status !== "undecided");
+export const setsOf = <T>(of: (status: Status) => T): Readonly<Record<Status, T>> => ({
+  mtls: of("mtls"),
+  tls: of("tls"),
+  plaintext: of("plaintext"),
+  passed: of("passed"),
+  undecided: of("undecided"),
+});
 
 /** Accepted requests by where they are routed to. */
 function routedIn(parts: readonly Part[]): readonly Routed[] {
@@ -216,7 +229,7 @@ function together(ways: readonly Accepted[]): Accepted {
   return {
     way: undefined,
     callers: ways.flatMap(({ callers }) => callers),
-    sets: { mtls: of("mtls"), plaintext: of("plaintext"), undecided: of("undecided") },
+    sets: setsOf(of),
     partly: ways.flatMap(({ partly }) => partly),
     routes: sameRoutes(ways.flatMap(({ routes }) => routes)),
   };

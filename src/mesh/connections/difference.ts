@@ -9,7 +9,7 @@ import {
   without,
 } from "../authorization/requests/sets.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { type Accepted, type Access, type Routed, type Status, statuses, type Way } from "./access.ts";
+import { type Accepted, type Access, type Routed, type Status, setsOf, statuses, type Way } from "./access.ts";
 import { byCallers, type CallersRequests } from "./callers.ts";
 
 /** Requests whose outcome a change changes. Undefined: they were, or are, not accepted. */
@@ -90,7 +90,7 @@ function partnersOf({ way, callers }: Accepted, others: readonly Accepted[], wor
 const nothing: Accepted = {
   way: undefined,
   callers: noRequests,
-  sets: { mtls: noRequests, plaintext: noRequests, undecided: noRequests },
+  sets: setsOf(() => noRequests),
   partly: noRequests,
   routes: [],
 };
@@ -98,11 +98,10 @@ const nothing: Accepted = {
 /** What is accepted of the callers of the other side only. */
 function limited(one: Accepted, { callers }: Accepted, work: Work): Accepted {
   const of = (set: RequestSet) => both(set, callers, work);
-  const { mtls, plaintext, undecided } = one.sets;
   return {
     ...one,
     callers: of(one.callers),
-    sets: { mtls: of(mtls), plaintext: of(plaintext), undecided: of(undecided) },
+    sets: setsOf((status) => of(one.sets[status])),
     routes: one.routes.map((route) => ({ ...route, requests: of(route.requests) })),
   };
 }
@@ -126,7 +125,8 @@ function statusChanges({ sets: was }: Accepted, { sets: is }: Accepted, work: Wo
 }
 
 type Sets = Accepted["sets"];
-const allOf = ({ mtls, plaintext, undecided }: Sets): RequestSet => union(union(mtls, plaintext), undecided);
+const allOf = (sets: Sets): RequestSet =>
+  statuses.reduce((all: RequestSet, status) => union(all, sets[status]), noRequests);
 
 /** The requests that had only one status of the two, and have only the other one now. */
 function moved([was, is]: readonly [Sets, Sets], [from, to]: readonly [Status, Status], work: Work): RequestSet {

@@ -157,6 +157,7 @@ const withoutHost = (outcome: Outcome): Outcome => ({
 
 function isIn(scope: Scope, { route, workloads }: Outcome): boolean {
   if (scope.kind === "mesh") return true;
+  if (scope.kind === "host") return route.destinations.some(({ host }) => host === scope.host);
   const services = route.destinations.flatMap(({ object }) => (object?.kind === "Service" ? object.metadata : []));
   if (scope.kind === "service")
     return services.some(({ namespace, name }) => namespace === scope.namespace && name === scope.name);

@@ -5,7 +5,8 @@ import { keyOfSet } from "../authorization/requests/sets.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import { type Decision, decisionsOf, type Enforcement } from "../requests/decisions.ts";
 import { outcomesOf } from "../requests/outcomes.ts";
-import type { Caller } from "../requests/question.ts";
+import { hasProxy } from "../membership/workload-entries.ts";
+import type { Caller, Target } from "../requests/question.ts";
 import { Access } from "./access.ts";
 import type { SharedLists } from "./callers.ts";
 import type { ReachablePort } from "./targets.ts";
@@ -14,7 +15,13 @@ import type { ReachablePort } from "./targets.ts";
 export const workForPort = 1_000_000;
 
 /** Everybody: with a certificate of the mesh, and without one. */
-const everybody: readonly Caller[] = [{ kind: "mesh" }, { kind: "outside" }];
+const outside: Caller = { kind: "outside" };
+const everybody: readonly Caller[] = [{ kind: "mesh" }, outside];
+
+/** Whether somebody outside the mesh can be kept away: a host outside of it is for anybody. */
+const isInMesh = (to: Target): boolean =>
+  to.kind !== "host" ||
+  to.entries.some(({ spec }) => spec.workloadSelector !== undefined || spec.endpoints.some(hasProxy));
 
 /**
  * What policies decide, found out once for all ports at which the same policies apply to the same requests, before and after a
@@ -84,7 +91,8 @@ export class PortAccess {
     if (port === undefined) return new Access([], this.#lists);
     const question = { to: port.target, requests: everyRequest };
     const decide = this.#decisions.of.bind(this.#decisions);
-    const outcomes = this.#callers.flatMap((caller) => [
+    const callers = this.#callers.filter((caller) => caller !== outside || isInMesh(port.target));
+    const outcomes = callers.flatMap((caller) => [
       ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide }),
     ]);
     return new Access(outcomes, this.#lists);

@@ -5,17 +5,22 @@ import { namespaceIn } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
+import { isServed } from "../objects/revision.ts";
+import { namespaceOfEntry, portNumbersOf, type ServiceEntry } from "../requests/definitions.ts";
 import type { Target } from "../requests/question.ts";
+import { hostIn } from "../traffic/host-definition.ts";
 
 /** What connections are asked about: everything in the mesh, in a namespace, or one Service. */
 export type Scope =
   | { readonly kind: "mesh" }
   | { readonly kind: "namespace"; readonly name: string }
-  | { readonly kind: "service"; readonly namespace: string; readonly name: string };
+  | { readonly kind: "service"; readonly namespace: string; readonly name: string }
+  /** A host that a ServiceEntry defines. */
+  | { readonly kind: "host"; readonly host: string };
 
-/** A port that requests can be sent to: of a Service, or of a workload that no Service selects. */
+/** A port that requests can be sent to: of a Service, of a host of a ServiceEntry, or of a workload that no Service selects. */
 export interface ReachablePort {
-  /** `Service`, or the kind of the workload. */
+  /** `Service`, `ServiceEntry`, or the kind of the workload. `name`: of a ServiceEntry, the host. */
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
@@ -32,6 +37,7 @@ export interface ReachablePorts {
 
 /** The ports in the scope. Gateways are no targets here: what they let in depends on their Gateway objects. */
 export function portsIn(scope: Scope, mesh: Mesh): ReachablePorts {
+  if (scope.kind === "host") return { ports: portsOfHost(scope.host, mesh), withoutPort: [] };
   const names =
     scope.kind === "mesh" ? namespacesWithTargets(mesh) : [scope.kind === "namespace" ? scope.name : scope.namespace];
   const ports: ReachablePort[] = [];
@@ -41,13 +47,24 @@ export function portsIn(scope: Scope, mesh: Mesh): ReachablePorts {
     ports.push(...found.ports);
     withoutPort.push(...found.withoutPort);
   }
+  if (scope.kind === "mesh") return { ports: eachHostOnce(ports), withoutPort };
   if (scope.kind !== "service") return { ports, withoutPort };
   return { ports: ports.filter((one) => one.kind === "Service" && one.name === scope.name), withoutPort: [] };
 }
 
+/** Several namespaces can define a host, which is one target for all clients. */
+function eachHostOnce(ports: readonly ReachablePort[]): readonly ReachablePort[] {
+  const hosts = new Set<string>();
+  return ports.filter(({ kind, name, port }) => {
+    if (kind !== "ServiceEntry") return true;
+    const key = `${name}:${port}`;
+    return !hosts.has(key) && hosts.add(key);
+  });
+}
+
 function namespacesWithTargets(mesh: Mesh): readonly string[] {
   const names = new Set<string>();
-  for (const kind of ["Service", "Workload"] as const)
+  for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
     for (const { metadata } of mesh.all(kind)) names.add(metadata.namespace);
   return [...names].sort();
 }
@@ -82,7 +99,30 @@ function inNamespace(name: string, mesh: Mesh): ReachablePorts {
       }),
     ),
   );
-  return { ports: [...ofServices, ...ofWorkloads], withoutPort: alone.filter(({ pod }) => pod.ports.length === 0) };
+  const ofEntries = entriesIn(name, mesh).flatMap(({ spec }) => spec.hosts);
+  const ofHosts = [...new Set(ofEntries)].sort().flatMap((host) => portsOfHost(host, mesh, name));
+  return {
+    ports: [...ofServices, ...ofHosts, ...ofWorkloads],
+    withoutPort: alone.filter(({ pod }) => pod.ports.length === 0),
+  };
+}
+
+const entriesIn = (namespace: string, mesh: Mesh): readonly ServiceEntry[] =>
+  (mesh.lookup(namespaceOfEntry.from, [namespace]) as readonly ServiceEntry[]).filter((one) =>
+    isServed(one, mesh.settings),
+  );
+
+/** The ports of a host, of the ServiceEntries of a namespace or of all. Those with the host of a Service are ports of the Service. */
+function portsOfHost(host: string, mesh: Mesh, namespace?: string): readonly ReachablePort[] {
+  const found = hostIn(mesh, host);
+  if (found.service !== undefined) return [];
+  const own = found.entries.filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace);
+  const home = own[0]?.metadata.namespace;
+  if (home === undefined) return [];
+  return sorted(own.flatMap(portNumbersOf)).map((port) => ({
+    ...{ kind: "ServiceEntry", namespace: home, name: host, port },
+    target: { kind: "host", host, entries: found.entries, namespace: namespaceIn(mesh, home), port },
+  }));
 }
 
 /** As selectsWorkload. */

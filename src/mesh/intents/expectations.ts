@@ -31,7 +31,7 @@ export class Expectation {
     this.entry = entry;
     this.#intent = intent;
     this.#settings = settings;
-    this.#hosts = entry.destinations.map(({ service = spec.to.service ?? "" }) =>
+    this.#hosts = entry.destinations.map(({ service = spec.to.service ?? spec.to.host?.toLowerCase() ?? "" }) =>
       fullHost(service, metadata.namespace, domain),
     );
   }
@@ -75,6 +75,17 @@ export class Expectation {
     const found = { state, outcome, ...(how === undefined ? {} : { how }) };
     if (state === "broken") this.#broken ??= found;
     else if (state === "undecided") this.#undecided ??= found;
+  }
+
+  /** Requests get to something that the intent is not about. */
+  addElsewhere(outcome: Outcome): void {
+    this.#isUnasked = false;
+    const to = outcome.destination;
+    this.#broken ??= {
+      state: "broken",
+      outcome,
+      how: `routed to ${to === undefined ? "nothing" : formatDestination(to)}`,
+    };
   }
 
   #of(outcome: Outcome): Judged {
@@ -137,13 +148,14 @@ const isKept = ({ result }: Outcome): Judged =>
 function isEncrypted({ result, transport }: Outcome): Judged {
   const plain = transport.find((connection) => connection.result === "plaintext");
   if (plain !== undefined) return { state: "broken", how: `sent in plaintext${accepting(plain)}` };
-  const isOpen = transport.some((connection) => connection.result === "undecided");
+  const isOpen = transport.some(({ result: of }) => of === "undecided" || of === "passed");
   return isOpen || (result === "undecided" && transport.length === 0) ? undecided : held;
 }
 
 /** Why the server accepts plaintext. */
-function accepting({ mode, rule }: TransportOutcome): string {
+function accepting({ to, mode, rule }: TransportOutcome): string {
   const sent = rule === undefined ? "" : `, as ${idOf(rule)} says`;
+  if (to === "outside") return `${sent}, out of the mesh`;
   if (mode === undefined) return `${sent}, to a port without a proxy`;
   return `${sent}, which mode ${mode.mode} accepts${mode.by === undefined ? "" : ` (${idOf(mode.by)})`}`;
 }

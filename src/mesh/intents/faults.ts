@@ -11,6 +11,8 @@ import {
   pathFault,
   principalFault,
 } from "../requests/written-requests.ts";
+import { isDomain } from "../traffic/host-syntax.ts";
+import { namespaceOfHost } from "../traffic/hosts.ts";
 import { requestsOf } from "./conditions.ts";
 import { type Contradiction, contradictionsIn, type RunningOf } from "./contradictions.ts";
 import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
@@ -63,24 +65,48 @@ export function* faultsOf(
   yield* contradictions(intent, runningOf);
 }
 
-const targets = ["service", "workloads", "namespaces"] as const;
+const targets = ["service", "host", "workloads", "namespaces"] as const;
 
 function* targetFaults(intent: Intent, settings: MeshSettings): Generator<IntentFault, undefined> {
   const at = ["spec", "to"];
   const { to } = intent.spec;
+  yield* portFaults(to.ports, at);
   const given = targets.filter((field) => to[field] !== undefined);
   if (given.length !== 1)
     yield {
       at,
-      message: `The intent needs exactly one of service, workloads and namespaces, and has ${given.join(" and ") || "none"}`,
-      fix: "Set service to the name of a Service in this namespace, or workloads to labels of pods.",
+      message: `The intent needs exactly one of service, host, workloads and namespaces, and has ${given.join(" and ") || "none"}`,
+      fix: "Set service to the name of a Service in this namespace, host to one that is no Service, or workloads to labels of pods.",
     };
+  if (to.host !== undefined) yield* hostFaults(to.host, settings);
   if (to.namespaces !== undefined) yield* namespaceFaults(intent, settings);
   if (to.workloads !== undefined && Object.keys(to.workloads).length === 0)
     yield { at: [...at, "workloads"], message: "The intent selects no workload, because it names no label" };
-  for (const [i, port] of to.ports.entries())
+}
+
+function* portFaults(ports: Intent["spec"]["to"]["ports"], at: Path): Generator<IntentFault, undefined> {
+  for (const [i, port] of ports.entries())
     if (port === undefined || port < 1 || port > 65535)
       yield { at: [...at, "ports", i], message: `${String(port)} is no port`, fix: "Write a number from 1 to 65535." };
+}
+
+/** Services are named by `service`, so that only their namespace states what is expected of requests to them. */
+function* hostFaults(written: string, { domain }: MeshSettings): Generator<IntentFault, undefined> {
+  const at = ["spec", "to", "host"];
+  const host = written.toLowerCase();
+  if (!isDomain(host))
+    yield {
+      at,
+      message: `"${written}" is no name of one host`,
+      fix: "Write the name that clients ask for, such as api.stripe.com, without a scheme, a port or a *.",
+    };
+  const namespace = namespaceOfHost(host, domain);
+  if (namespace !== undefined)
+    yield {
+      at,
+      message: `"${written}" is the name of a Service`,
+      fix: `Write service: ${host.split(".")[0] ?? ""} in an intent of namespace ${namespace}.`,
+    };
 }
 
 function* namespaceFaults(
@@ -201,8 +227,11 @@ function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator
       message: "The entry expects requests to be routed, and does not say where",
       fix: "List the only destinations in destinations, such as subset: stable.",
     };
-  if (spec.to.service === undefined)
-    yield { at: [...at, "expect"], message: "Only requests to a service are routed: the intent names none" };
+  if (spec.to.service === undefined && spec.to.host === undefined)
+    yield {
+      at: [...at, "expect"],
+      message: "Only requests to a service or a host are routed: the intent names none",
+    };
   const least = destinations.reduce((sum, { atLeast = 0 }) => sum + atLeast, 0);
   if (least > 100)
     yield { at: [...at, "destinations"], message: "The smallest shares of all destinations are more than 100 percent" };

@@ -1,16 +1,32 @@
 import type { Path } from "../../kube/read.ts";
 import { nearest } from "../../text/nearest.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { anyPort, portsOf } from "../client-tls/destinations.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
+import { aliased, aliasReads, isAlias } from "../requests/aliases.ts";
+import { entriesFor, portNumbersOf, serviceEntryByHost } from "../requests/definitions.ts";
 import type { Target } from "../requests/question.ts";
+import { coveringHosts } from "../traffic/hosts.ts";
 import { type Intent, namespaceOfIntent } from "./intents.ts";
 
-/** What `targetsOf` and `targetFaultOf` read. */
-export const targetReads = [namespaceOfIntent, servicesOfNamespace, workloadsOfNamespace] as const;
+/** An intent about a host, by the keys of the names that cover it. */
+export const hostOfIntent = index("MeshwardIntent", ({ spec: { to } }) =>
+  to.host === undefined ? [] : coveringHosts(to.host.toLowerCase()),
+);
+/** An intent about a host, and the ServiceEntries that may have a name for it. */
+export const entriesOfIntent = relation("entriesOfIntent", hostOfIntent, serviceEntryByHost);
+
+/** What `targetsOf` and `missingTargets` read. */
+export const targetReads = [
+  namespaceOfIntent,
+  servicesOfNamespace,
+  workloadsOfNamespace,
+  entriesOfIntent,
+  ...aliasReads,
+] as const;
 type View = MeshView<(typeof targetReads)[number]>;
 
 /** What an intent is about, in the mesh. */
@@ -25,13 +41,14 @@ const nothing: Targets = { targets: [], unknown: undefined };
 /** The ports of the service or of the pods that an intent of one namespace names. */
 export function targetsOf(intent: Intent, mesh: View): Targets {
   const [namespace] = mesh.related(namespaceOfIntent, intent);
-  const { service: name, workloads: labels, ports } = intent.spec.to;
+  const { service: name, host, workloads: labels, ports } = intent.spec.to;
   if (namespace === undefined) return nothing;
   if (name !== undefined) {
     const service = serviceIn(namespace, name, mesh);
     if (service === undefined) return { targets: [], unknown: missingService(namespace, name, mesh) };
-    return { targets: targetsAt(service, namespace, ports), unknown: undefined };
+    return { targets: targetsAt(service, namespace, ports, mesh), unknown: undefined };
   }
+  if (host !== undefined) return targetsOutside(host.toLowerCase(), { intent, namespace }, mesh);
   if (labels === undefined) return nothing;
   const selected = workloadsIn(namespace, mesh).filter(({ pod }) => selects(labels, pod.labels));
   mesh.visited(selected.length);
@@ -54,10 +71,36 @@ const missingService = ({ metadata }: Namespace, name: string, mesh: View): stri
     ? `there is no Service ${metadata.name}/${name}`
     : `the Service ${metadata.name}/${name} is not known`;
 
-function targetsAt(service: Service, namespace: Namespace, wanted: Intent["spec"]["to"]["ports"]): readonly Target[] {
-  const { ports } = portsOf(service);
+function targetsAt(
+  service: Service,
+  namespace: Namespace,
+  wanted: Intent["spec"]["to"]["ports"],
+  mesh: View,
+): readonly Target[] {
+  const ports = portsOfService(service, mesh);
   const chosen = wanted.length === 0 ? ports : ports.filter((port) => wanted.includes(port));
   return chosen.map((port) => ({ kind: "service", service, namespace, port }));
+}
+
+/** An alias without ports has those of what it stands for. */
+function portsOfService(service: Service, mesh: View): readonly number[] {
+  const { ports } = portsOf(service);
+  if (!isAlias(service) || ports.length > 0) return ports;
+  return [...new Set(aliased(service, mesh).definitions.flatMap(portNumbersOf))];
+}
+
+/** The ports of a host outside the mesh: those that are asked for, or those of its ServiceEntries. */
+function targetsOutside(
+  host: string,
+  { intent, namespace: home }: { readonly intent: Intent; readonly namespace: Namespace },
+  mesh: View,
+): Targets {
+  const entries = entriesFor(host, mesh.related(entriesOfIntent, intent));
+  mesh.visited(entries.length);
+  const wanted = intent.spec.to.ports.flatMap((port) => port ?? []);
+  const ports = wanted.length > 0 ? wanted : [...new Set(entries.flatMap(portNumbersOf))];
+  const targets = ports.map((port): Target => ({ kind: "host", host, entries, namespace: home, port }));
+  return { targets, unknown: targets.length > 0 ? undefined : `no ServiceEntry defines ${host}, and no port is given` };
 }
 
 /**
@@ -95,14 +138,15 @@ export interface MissingTarget {
 
 /** What the target of an intent names and the mesh does not have, as far as it is known. */
 export function* missingTargets(intent: Intent, mesh: View): Generator<MissingTarget, undefined> {
-  const { service: name, workloads: labels, ports } = intent.spec.to;
+  const { service: name, host, workloads: labels, ports } = intent.spec.to;
   const [namespace] = mesh.related(namespaceOfIntent, intent);
   if (namespace === undefined) return;
+  if (host !== undefined) yield* missingHost(host.toLowerCase(), intent, mesh);
   const at = ["spec", "to"];
   if (name !== undefined && mesh.knows("Service")) {
     const service = serviceIn(namespace, name, mesh);
     if (service === undefined) yield absentService(namespace, name, mesh);
-    else yield* missingPorts(service, ports);
+    else yield* missingPorts(service, ports, mesh);
   }
   if (labels !== undefined && mesh.knowsAll("Workload") && Object.keys(labels).length > 0) {
     const isSelected = workloadsIn(namespace, mesh).some(({ pod }) => selects(labels, pod.labels));
@@ -129,13 +173,39 @@ function absentService(namespace: Namespace, name: string, mesh: View): MissingT
   };
 }
 
-function* missingPorts(service: Service, ports: Intent["spec"]["to"]["ports"]): Generator<MissingTarget, undefined> {
-  const there = portsOf(service).ports;
+/** A host that nothing defines is outside the mesh, where only a port is missing. */
+function* missingHost(host: string, intent: Intent, mesh: View): Generator<MissingTarget, undefined> {
+  const { ports } = intent.spec.to;
+  const entries = entriesFor(host, mesh.related(entriesOfIntent, intent));
+  if (!mesh.knowsAll("ServiceEntry")) return;
+  if (entries.length === 0 && ports.length === 0)
+    yield {
+      at: ["spec", "to"],
+      message: `No ServiceEntry defines host ${host}, so its ports are not known: give them in ports`,
+      service: undefined,
+    };
+  const there = new Set(entries.flatMap(portNumbersOf));
+  for (const [i, port] of ports.entries())
+    if (entries.length > 0 && port !== undefined && !there.has(port))
+      yield {
+        at: ["spec", "to", "ports", i],
+        message: `No ServiceEntry for host ${host} has port ${port}; their ports are ${[...there].join(", ")}`,
+        service: undefined,
+      };
+}
+
+/** An alias leads to any port. */
+function* missingPorts(
+  service: Service,
+  ports: Intent["spec"]["to"]["ports"],
+  mesh: View,
+): Generator<MissingTarget, undefined> {
+  const there = portsOfService(service, mesh);
   for (const [i, port] of ports.entries())
     if (port !== undefined && !there.includes(port))
       yield {
         at: ["spec", "to", "ports", i],
-        message: `Service ${service.metadata.name} has no port ${port}; its ports are ${there.join(", ")}`,
+        message: `Service ${service.metadata.name} has no port ${port}; its ports are ${there.join(", ") || "not known"}`,
         service: undefined,
       };
 }

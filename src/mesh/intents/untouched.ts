@@ -10,6 +10,8 @@ import type { Service } from "../membership/services.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { atPort } from "../mtls/effective-mtls.ts";
 import type { Modes } from "../mtls/peer-authentications.ts";
+import { workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
+import { isAlias } from "../requests/aliases.ts";
 import { attachments } from "../requests/attachments.ts";
 import { type Connections, connections } from "../requests/connections.ts";
 import { customPolicies, type Guard, guards } from "../requests/enforcement.ts";
@@ -88,10 +90,16 @@ const arrivals = new WeakMap<Target, { readonly mesh: VerdictView; readonly arri
 function arrivalAt(to: Target, mesh: VerdictView): Arrival | undefined {
   const known = arrivals.get(to);
   if (known?.mesh === mesh) return known.arrival;
-  const arrival = to.kind === "service" ? arrivalAtService(to, mesh) : arrivalAtPods(to, mesh);
+  const arrival = arrivalOf(to, mesh);
   const isOfProxy = arrival?.pods.some(isProxy) === true;
   arrivals.set(to, { mesh, arrival: isOfProxy ? undefined : arrival });
   return isOfProxy ? undefined : arrival;
+}
+
+/** Hosts and aliases can lead anywhere. */
+function arrivalOf(to: Target, mesh: VerdictView): Arrival | undefined {
+  if (to.kind === "host") return undefined;
+  return to.kind === "service" ? arrivalAtService(to, mesh) : arrivalAtPods(to, mesh);
 }
 
 function arrivalAtPods({ namespace, workloads, port }: Target & { kind: "workloads" }, mesh: VerdictView): Arrival {
@@ -109,7 +117,8 @@ function arrivalAtService(
   const { domain } = mesh.settings;
   const routes = mesh.related(virtualServicesOfService, service);
   const host = hostOfService(service, domain);
-  if (mesh.related(routesOfParentService, service).length > 0) return undefined;
+  const hasMachines = mesh.related(workloadEntriesOfNamespace, namespace).length > 0;
+  if (isAlias(service) || hasMachines || mesh.related(routesOfParentService, service).length > 0) return undefined;
   if (!routes.every((one) => staysAt(host, one, domain))) return undefined;
   const { selector } = service.spec;
   const pods = Object.keys(selector).length === 0 ? [] : mesh.get(captured, namespace).workloads.selected(selector);

@@ -7,12 +7,14 @@ import type { Question, Target } from "../requests/question.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
 import { mostWork, requestsOf } from "./conditions.ts";
 import { callerReads, Callers, type Sending } from "./callers.ts";
+import { askEntries, entryVerdictReads, isJudgedAtGateways } from "./entry-verdicts.ts";
 import { Expectation, type Finding } from "./expectations.ts";
 import { type Entry, type Intent, mostEntries } from "./intents.ts";
+import { publicHosts } from "./public-hosts.ts";
 import { targetReads, type Targets } from "./targets.ts";
 
 /** What `verdictsOf` reads. */
-export const verdictReads = [...requestReads, ...callerReads, ...targetReads] as const;
+export const verdictReads = [...requestReads, ...callerReads, ...targetReads, ...entryVerdictReads] as const;
 export type VerdictView = MeshView<(typeof verdictReads)[number]>;
 
 /** Whether what an entry of an intent expects is so. */
@@ -96,10 +98,14 @@ type Known = Exclude<Sending, { readonly unknown: string }>;
 function* askAll(
   expectation: Expectation,
   sending: Known,
-  { targets, limits }: Asked,
+  { intent, targets, limits }: Asked,
   mesh: VerdictView,
 ): Generator<undefined, undefined> {
-  for (const to of targets.targets) yield* ask(expectation, questionOf(expectation.entry, sending, to), limits, mesh);
+  const { entry } = expectation;
+  if (!isJudgedAtGateways(entry, sending.caller, publicHosts(entry, intent, mesh.settings)))
+    for (const to of targets.targets) yield* ask(expectation, questionOf(entry, sending, to), limits, mesh);
+  if (targets.targets.length > 0)
+    yield* askEntries(expectation, sending.caller, { intent, targets: targets.targets }, mesh);
 }
 
 function* ask(
@@ -158,6 +164,7 @@ export function relatedObjects({ route, destination, transport, authorization }:
     ...transport.flatMap(({ rule, mode }) => [rule, mode?.by]),
     route.virtualService,
     route.httpRoute,
+    route.gateway,
     ...(destination?.rules ?? []),
   ];
   return [...new Set(of.filter((object) => object !== undefined))];

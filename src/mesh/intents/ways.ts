@@ -5,6 +5,8 @@ import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
 import { gatewaysOfNamespace } from "../membership/gateways.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
+import { isServed } from "../objects/revision.ts";
 import { namespaceByName, namespaceByNameAndRoot, serviceByName, serviceByNamespace } from "../objects/indexes.ts";
 import {
   envoyFiltersOver,
@@ -12,25 +14,54 @@ import {
   trafficExtensionsOver,
   wasmPluginsOver,
 } from "../requests/attachments.ts";
-import { destinationRulesOfService } from "../requests/destinations.ts";
+import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases.ts";
+import { selectingEntriesOfNamespace } from "../requests/server-protocols.ts";
+import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
-import { virtualServicesOfService } from "../requests/route-table.ts";
+import {
+  virtualServicesOfEntry,
+  virtualServicesOfService,
+  virtualServicesUnderEntry,
+} from "../requests/route-table.ts";
 import {
   namespacesApartOfDestinationRule,
   namespacesOfVirtualService,
+  namespacesThatSeeEntry,
   namespacesThatSeeService,
 } from "../requests/sources.ts";
 import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
+import { destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { delegatesOfRoot } from "../traffic/virtual-service-clients.ts";
+import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
+import { delegatesOfRoot, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
-import { routesOfParentService } from "../gateways/routes.ts";
-import { waypointOfNamespace, waypointOfService, waypointOfWorkload } from "../waypoints/bindings.ts";
+import {
+  grantsOfKubernetesGateway,
+  servicesOfAddresses,
+  workloadsOfKubernetesGateway,
+} from "../gateways/listener-gateways.ts";
+import {
+  backendOf,
+  backendsOf,
+  grantsOfRoute,
+  namespaceOfRoute,
+  routesOfParentService,
+  servicesOfRoute,
+} from "../gateways/routes.ts";
+import { gatewaysAtListener } from "../gateways/server-conflicts.ts";
+import {
+  waypointOfNamespace,
+  waypointOfService,
+  waypointOfServiceEntry,
+  waypointOfWorkload,
+} from "../waypoints/bindings.ts";
 import { ingressGatewaysOfIntent, ingressWorkloadsOfIntent } from "./callers.ts";
 import { callersOfIntent, clusterIntentsOfNamespace, type Intent, namespaceOfIntent } from "./intents.ts";
+import { frontReads } from "./public-hosts.ts";
+import { entriesOfIntent, hostOfIntent } from "./targets.ts";
 
 // The relations by which a change reaches intents. What becomes of a request is composed of so many facts that their relations
 // together lead through the namespaces from almost every object to almost every intent. Here, a namespace is an end: what is in it
@@ -74,9 +105,26 @@ function withoutOnly(
   return found;
 }
 
+const entryByNamespaceAndRoot = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? new Set([entry.metadata.namespace, settings.rootNamespace]) : [],
+);
+/** The namespace of the Service that an alias stands for. */
+const namespaceOfAliased = index("Service", (service, settings) =>
+  [...serviceOfAlias.from.keys(service, settings)].flatMap((host) => namespaceOfHost(host, settings.domain) ?? []),
+);
+
 /** A route of the Gateway API for a Service sends requests to Services of its own namespace. */
 const routeByNamespace = index("KubernetesRoute", ({ metadata }) => [metadata.namespace]);
 const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
+/** The namespaces of the backends of a route. */
+const otherHomesOfRoute = index("KubernetesRoute", (route) => {
+  const found = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
+  found.delete(route.metadata.namespace);
+  return found;
+});
+const entryByNamespace = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? [entry.metadata.namespace] : [],
+);
 /** Gateways by which requests come in, by their namespaces. */
 const ingressByNamespace = index("Workload", (workload, settings) =>
   [...ingressWorkloads.keys(workload, settings)].length === 0 ? [] : [workload.metadata.namespace],
@@ -87,6 +135,8 @@ const pods = {
   workloads: workloadsOfNamespace.to,
   gateways: gatewaysOfNamespace.to,
   services: serviceByNamespace,
+  entries: selectingEntriesOfNamespace.to,
+  machines: workloadEntriesOfNamespace.to,
 } as const;
 /** What decides about the proxies of a namespace, in it or in the root namespace. */
 const policies = {
@@ -119,6 +169,39 @@ const ofIntents = [
   ingressGatewaysOfIntent,
   ...to(ingressByNamespace, "OfIngress", clients),
 ];
+/** What decides about requests that come in by the public hosts of intents, beside what decides about other requests. */
+const ofFronts = [
+  ...frontReads,
+  gatewaysAtListener,
+  workloadsOfGateway,
+  workloadsOfKubernetesGateway,
+  servicesOfAddresses,
+  grantsOfKubernetesGateway,
+  grantsOfRoute,
+  namespaceOfRoute,
+  servicesOfRoute,
+  ...to(ingressByNamespace, "OfEntrance", { ...policies, services: pods.services }),
+  ...to(gatewayByNamespace, "OfEntranceGateway", { workloads: pods.workloads, services: pods.services }),
+  ...to(otherHomesOfRoute, "OfBackend", { ...pods, ...policies, ...clients }),
+];
+/** A host outside the mesh, or one that ServiceEntries define: its endpoints are in their namespaces. */
+const ofHosts = [
+  entriesOfIntent,
+  relation("virtualServicesOfIntentHost", hostOfIntent, everyVirtualServiceByHost),
+  relation("destinationRulesOfIntentHost", hostOfIntent, destinationRuleByHost),
+  virtualServicesOfEntry,
+  virtualServicesUnderEntry,
+  destinationRulesOfEntry,
+  waypointOfServiceEntry,
+  ...to(entryByNamespace, "OfEntry", { ...pods, ...clients }),
+  ...to(entryByNamespaceAndRoot, "OfEntryAndRoot", policies),
+  ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),
+  serviceOfAlias,
+  entriesOfAlias,
+  relation("virtualServicesOfAlias", aliasByHost, everyVirtualServiceByHost),
+  relation("destinationRulesOfAlias", aliasByHost, destinationRuleByHost),
+  ...to(namespaceOfAliased, "OfAliased", { ...pods, ...policies, ...clients }),
+];
 const ofRoutes = [
   destinationRulesOfService,
   ...to(namespacesThatSeeService.from, "ThatSeeService", { workloads: workloadsOfNamespace.to, ...clients }),
@@ -148,4 +231,11 @@ const ofNamespaces = [
 ];
 
 /** By which a change reaches intents, and namespaces that intents of the root namespace are about. */
-export const waysToIntents: readonly Relation[] = [...ofIntents, ...ofRoutes, ...ofWaypoints, ...ofNamespaces];
+export const waysToIntents: readonly Relation[] = [
+  ...ofIntents,
+  ...ofFronts,
+  ...ofHosts,
+  ...ofRoutes,
+  ...ofWaypoints,
+  ...ofNamespaces,
+];

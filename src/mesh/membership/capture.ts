@@ -58,7 +58,15 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
  * control plane nor a tag gets no sidecar.
  */
 export function captureOf(workload: Workload, namespace: Namespace | undefined, settings?: MeshSettings): Capture {
-  if (workload.pod.hostNetwork) return "none";
+  if (isMachine(workload)) return workload.pod.hasProxyContainer ? "sidecar" : "none";
+  return workload.pod.hostNetwork ? "none" : captureOfPods(workload, namespace, settings);
+}
+
+function captureOfPods(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  settings: MeshSettings | undefined,
+): Capture {
   const known = namespace?.implied ? undefined : namespace;
   const isWithProxy = isInjected(workload, known, settings);
   // ztunnel leaves all injected pods alone, whatever the injector made of them.
@@ -68,6 +76,11 @@ export function captureOf(workload: Workload, namespace: Namespace | undefined, 
   if (isAmbient === undefined) return "unknown";
   return isAmbient ? "ambient" : "none";
 }
+
+/** What stands for a machine outside the cluster: a WorkloadEntry, or an endpoint in a ServiceEntry. */
+export type MachineKind = "WorkloadEntry" | "Endpoint";
+const machineKinds: ReadonlySet<string> = new Set<MachineKind>(["WorkloadEntry", "Endpoint"]);
+const isMachine = ({ originKind }: Workload): boolean => machineKinds.has(originKind);
 
 /** Whether ztunnel captures pods of this workload that have no sidecar, such as pods from before injection was enabled. */
 export const mayRunAmbient = (workload: Workload, namespace: Namespace): boolean =>

@@ -1,10 +1,68 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { index, relation } from "../../view/view.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import type { MachineKind } from "./capture.ts";
+import type { Workload } from "./workloads.ts";
+
+type Labels = Readonly<Record<string, string>>;
+type WorkloadEntry = ObjectOf<"WorkloadEntry">;
 
 /**
  * The labels by which a WorkloadEntry is selected: those of its spec and those of the object, which take precedence (Istio
  * pilot/pkg/serviceregistry/serviceentry/conversion.go ConvertWorkloadEntry).
  */
-export const labelsOfWorkloadEntry = ({
-  metadata,
-  spec,
-}: ObjectOf<"WorkloadEntry">): Readonly<Record<string, string>> => ({ ...spec.labels, ...metadata.labels });
+export const labelsOfWorkloadEntry = ({ metadata, spec }: WorkloadEntry): Labels => ({
+  ...spec.labels,
+  ...metadata.labels,
+});
+
+/** A namespace and its WorkloadEntries, which ServiceEntries in it select. */
+export const workloadEntriesOfNamespace = relation(
+  "workloadEntriesOfNamespace",
+  namespaceByName,
+  index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
+);
+
+/** A machine outside the cluster: an endpoint of a ServiceEntry, or a WorkloadEntry. */
+export interface Machine {
+  readonly kind: MachineKind;
+  readonly address: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  readonly serviceAccount: string | undefined;
+}
+
+const tlsModeLabel = "security.istio.io/tlsMode";
+
+/**
+ * Whether clients take a machine to have a proxy: its label says so, or it has a service account (Istio
+ * pilot/pkg/serviceregistry/serviceentry/conversion.go getTLSModeFromWorkloadEntry).
+ */
+export function hasProxy({ labels, serviceAccount }: Pick<Machine, "labels" | "serviceAccount">): boolean {
+  const mode = labels[tlsModeLabel];
+  return mode === undefined ? (serviceAccount ?? "") !== "" : mode === "istio";
+}
+
+const known = new WeakMap<object, Workload>();
+
+/**
+ * A machine as the workload that policies apply to: one with a sidecar, or one outside the mesh. `of`: the object that it is read
+ * from, for which there is one workload.
+ */
+export function workloadOfMachine(of: object, machine: Machine): Workload {
+  let found = known.get(of);
+  if (found === undefined) known.set(of, (found = read(machine)));
+  return found;
+}
+
+function read({ kind: originKind, namespace, name, labels, serviceAccount, ...machine }: Machine): Workload {
+  const proxy = hasProxy({ labels, serviceAccount }) ? [{ name: "istio-proxy" }] : [];
+  const raw = {
+    kind: "Pod",
+    metadata: { namespace, name, labels },
+    spec: { serviceAccountName: serviceAccount || undefined, containers: [{ name: machine.address }, ...proxy] },
+  };
+  return { ...readObject("Workload", raw), originKind };
+}

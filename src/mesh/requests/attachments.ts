@@ -6,6 +6,7 @@ import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from 
 import { policyScope, type ProxyScope } from "../authorization/proxy-attachments.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -94,11 +95,12 @@ class Attached {
     );
   }
 
-  /** One that targets a Service of the namespace. */
-  forService(name: string): Attaching | undefined {
+  /** One that targets a Service or a ServiceEntry of the namespace. */
+  for({ kind, metadata }: Definition): Attaching | undefined {
+    const groups = kind === "Service" ? ["", "core"] : ["networking.istio.io"];
     return this.#targeting.find((object) =>
       scopeOf(object).targetRefs.some(
-        (ref) => ref.kind === "Service" && ["", "core"].includes(ref.group) && ref.name === name,
+        (ref) => ref.kind === kind && groups.includes(ref.group) && ref.name === metadata.name,
       ),
     );
   }
@@ -131,16 +133,16 @@ export class ProxyAttachments {
   readsTokens(labels: Labels, gateway: GatewayTarget | undefined): boolean {
     return !this.#knowsTokens || this.#tokens.first(labels, gateway) !== undefined;
   }
-  readsTokensForService(name: string): boolean {
-    return !this.#knowsTokens || this.#tokens.forService(name) !== undefined;
+  readsTokensFor(definition: Definition): boolean {
+    return !this.#knowsTokens || this.#tokens.for(definition) !== undefined;
   }
 
   /** Why it is not certain how a proxy decides; undefined: it is. */
   unclear(labels: Labels, gateway: GatewayTarget | undefined): string | undefined {
     return because(this.#filters.first(labels, gateway));
   }
-  unclearForService(name: string): string | undefined {
-    return because(this.#filters.forService(name));
+  unclearFor(definition: Definition): string | undefined {
+    return because(this.#filters.for(definition));
   }
 }
 

@@ -1,25 +1,25 @@
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type ClientTlsChoice, clientTlsOf } from "../client-tls/client-tls.ts";
 import { portsOf } from "../client-tls/destinations.ts";
 import { captured } from "../membership/captured.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { declaredProtocol } from "../membership/service-protocol.ts";
 import { namespaceOfService, selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { formatLabels } from "../objects/selectors.ts";
-import { serviceEntriesBesideService, serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { type Definition, serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { destinationRuleOf, destinationRulesFor } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost } from "../traffic/destination-rules.ts";
-import { includesNamespace } from "../traffic/export-to.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
+import { aliased, aliasReads, isAlias, serviceOfAlias } from "./aliases.ts";
+import { ClientScope, scopeReads } from "./client-scope.ts";
+import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
+import { chosenEntry } from "./entry-choice.ts";
+import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./entry-endpoints.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
-
-type ServiceEntry = ObjectOf<"ServiceEntry">;
 
 /** A Service and every DestinationRule that can match its host. */
 export const destinationRulesOfService = relation(
@@ -28,14 +28,22 @@ export const destinationRulesOfService = relation(
   destinationRuleByHost,
 );
 
+/** A ServiceEntry and every DestinationRule that can match a host for which it has a name. */
+export const destinationRulesOfEntry = relation("destinationRulesOfEntry", serviceEntryByHost, destinationRuleByHost);
+
 /** What `Destinations` reads. */
 export const destinationReads = [
   destinationRulesOfService,
+  destinationRulesOfEntry,
   serviceEntriesBesideService,
   namespaceOfService,
+  namespaceOfEntry,
   captured,
   workloadsOfNamespace,
   readers,
+  ...endpointReads,
+  ...scopeReads,
+  ...aliasReads,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
 
@@ -50,14 +58,16 @@ export interface Arrival {
   readonly tls: ClientTlsChoice;
 }
 
-/** The pods of a port of a Service. */
+/** What is behind a port of a host. */
 export interface Backend {
-  /** Undefined: the requests are for addresses of pods. */
-  readonly service: Service | undefined;
-  readonly namespace: Namespace;
+  /** What defines the host; undefined: the requests are for addresses of pods, or of something outside the mesh. */
+  readonly object: Definition | undefined;
+  readonly namespace: Namespace | undefined;
   readonly protocol: "http" | "tcp";
   /** With the number of their port. */
   readonly pods: readonly { readonly workload: Workload; readonly port: number }[];
+  /** Set if there are endpoints outside the mesh, beside the pods. `encryption`: what the application itself does, if the port says it. */
+  readonly outside?: { readonly encryption: "none" | "tls" | undefined };
 }
 
 /** What a route names. */
@@ -67,15 +77,18 @@ export interface Named {
   readonly subset: string | undefined;
   readonly share: number;
   /** What defines the host. */
-  readonly objects: readonly (Service | ServiceEntry)[];
+  readonly objects: readonly Definition[];
+  /** The name by which a ServiceEntry defines the host, if the client has chosen it: the host, or a wildcard. */
+  readonly name?: string;
+  /** Why the client has nothing for the host; undefined: it may have something. */
+  readonly missing?: string;
 }
 
-/** Requests to the pods of a Service, or to those with the labels of a subset. */
-interface Sent {
+/** Requests to what is behind a host, or to the part of it with the labels of a subset. */
+interface Sent<D extends Definition = Definition> {
   readonly of: RouteDestination;
-  readonly service: Service;
+  readonly object: D;
   readonly namespace: Namespace;
-  readonly port: Service["spec"]["ports"][number];
   readonly labels: Readonly<Record<string, string>>;
   readonly tls: ClientTlsChoice;
 }
@@ -84,74 +97,162 @@ const noTls: ClientTlsChoice = { tls: "auto" };
 
 /** The destinations of one client. */
 export class Destinations {
+  readonly scope: ClientScope;
   readonly #source: Source;
-  readonly #isWaypoint: boolean;
   readonly #mesh: View;
-  readonly #rules = new Map<Service, MergedDestinationRule | undefined>();
+  readonly #rules = new Map<string, MergedDestinationRule | undefined>();
   #controlPlane: { readonly value: ControlPlane } | undefined;
 
   constructor(source: Source, isWaypoint: boolean, mesh: View) {
+    this.scope = new ClientScope(source, isWaypoint, mesh);
     this.#source = source;
-    this.#isWaypoint = isWaypoint;
     this.#mesh = mesh;
   }
 
   arrivalAt(named: Named): Arrival {
     const service = named.objects.find((object) => object.kind === "Service");
-    if (service === undefined) return this.#withoutService(named);
-    const merged = this.#source.sender === "proxy" ? this.#ruleFor(service) : undefined;
-    const of = { ...this.#destinationOf(named, service), rules: merged?.from ?? [] };
+    const entries = named.objects.filter((object) => object.kind === "ServiceEntry");
+    if (named.missing !== undefined) return nowhere(this.#destinationOf(named, service), named.missing);
+    if (service !== undefined) return this.#arrivalAtService(named, service);
+    return entries.length === 0 ? this.#withoutDefinition(named) : this.#arrivalAtEntry(named, entries);
+  }
+
+  /** What is sent to the address that the client looked up, which is outside the mesh as far as is known. */
+  beyond(host: string, port: number): Arrival {
+    const of = this.#destinationOf({ host, port, subset: undefined, share: 1, objects: [] }, undefined);
+    const backend = { object: undefined, namespace: undefined, protocol: "tcp", pods: [], outside: unsaid } as const;
+    return { destination: of, isUnknown: false, backend, tls: noTls };
+  }
+
+  #arrivalAtService(named: Named, service: Service): Arrival {
+    const of = this.#destinationOf(named, service);
     const [namespace] = this.#mesh.related(namespaceOfService, service);
+    if (isAlias(service)) return this.#throughAlias(named, service);
     const doubt = doubtAbout(service, this.#mesh.related(serviceEntriesBesideService, service));
     if (namespace === undefined || doubt !== undefined) return unknown(of, doubt ?? "its namespace is not known");
-    if (!this.sees(service)) return nowhere(of, `${idOf(service)} is not exported to the namespace of these clients`);
-    return this.#arrivalAtPort({ of, service, namespace }, merged);
+    const kept = this.scope.keeps(service);
+    if (kept !== undefined) return nowhere(of, kept);
+    return this.#arrivalAtPort({ of, object: service, namespace }, hostOfService(service, this.#mesh.settings.domain));
   }
 
-  /** Whether the proxy of the client knows a Service. Clients without a proxy look it up in DNS, and waypoints know more. */
-  sees(service: Service): boolean {
-    const { sender, namespace } = this.#source;
-    if (sender !== "proxy" || this.#isWaypoint) return true;
-    return includesNamespace(serviceVisibleTo(service, this.#mesh.settings), namespace?.metadata.name ?? "");
+  /**
+   * A route to an alias leads to the host that it stands for, of one step, if the client knows the alias at the port (Istio
+   * pilot/pkg/networking/core/route/route.go GetDestinationCluster).
+   */
+  #throughAlias(named: Named, alias: Service): Arrival {
+    const { service, entries, host } = aliased(alias, this.#mesh);
+    const [next] = this.#mesh.related(serviceOfAlias, alias);
+    if (next !== undefined && isAlias(next))
+      return nowhere(
+        this.#destinationOf(named, alias),
+        `${idOf(alias)} stands for another alias, which routes do not follow`,
+      );
+    const objects = service === undefined ? entries : [service];
+    return this.arrivalAt({ ...named, host, objects });
   }
 
-  #arrivalAtPort(sent: Pick<Sent, "of" | "service" | "namespace">, merged: MergedDestinationRule | undefined): Arrival {
-    const { of, service } = sent;
-    const port = service.spec.ports.find((one) => one.port === of.port);
-    if (port === undefined) return nowhere(of, `${idOf(service)} has no port ${of.port}`);
-    const subset = merged?.subsets.find(({ name }) => name === of.subset);
+  /** What a route names is imported with the VirtualService. */
+  #arrivalAtEntry(named: Named, entries: readonly ServiceEntry[]): Arrival {
+    const { host, port, name } = named;
+    const [first] = entries;
+    const to = { host, port, entries };
+    const { settings } = this.#mesh;
+    const choice =
+      name !== undefined && first !== undefined
+        ? ({ kind: "defined", name, entry: first } as const)
+        : chosenEntry(to, this.#source, (_, entry) => this.scope.keeps(entry), settings);
+    if (choice.kind === "undecided") return unknown(this.#destinationOf(named, first), choice.because);
+    if (choice.kind !== "defined") return nowhere(this.#destinationOf(named, first), choice.because);
+    const of = this.#destinationOf(named, choice.entry);
+    const [namespace] = this.#mesh.related(namespaceOfEntry, choice.entry);
+    if (namespace === undefined) return unknown(of, "its namespace is not known");
+    return this.#arrivalAtPort({ of, object: choice.entry, namespace }, choice.name);
+  }
+
+  /** `name`: by which the client has its configuration for the host. */
+  #arrivalAtPort(sent: Pick<Sent, "of" | "object" | "namespace">, name: string): Arrival {
+    const { object } = sent;
+    const merged = this.#ruleFor(name, object);
+    const of = { ...sent.of, rules: merged?.from ?? [] };
+    if (portOfDefinition(object, of.port) === undefined) return nowhere(of, `${idOf(object)} has no port ${of.port}`);
+    const subset = merged?.subsets.find((one) => one.name === of.subset);
     if (of.subset !== undefined && subset === undefined) return this.#withoutSubset(of, of.subset, merged);
-    const tls = merged === undefined ? noTls : clientTlsOf(merged, of.port, subset, this.#source.isGateway);
-    return this.#arrivalAtPods({ ...sent, port, labels: subset?.labels ?? {}, tls });
+    const tls = clientTlsOf(merged, of.port, subset, this.#source.isGateway);
+    const next = { ...sent, of, labels: subset?.labels ?? {}, tls };
+    return object.kind === "Service"
+      ? this.#arrivalAtPods({ ...next, object })
+      : this.#arrivalAtEndpoints({ ...next, object }, name);
   }
 
-  #arrivalAtPods({ of, service, namespace, port, labels, tls }: Sent): Arrival {
+  #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {
+    const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway };
+    const found = endpointsOf(object, namespace, finding, this.#mesh);
+    if (found.missing !== undefined)
+      return found.isUnknown ? unknown(of, `${found.missing}, as far as is known`) : nowhere(of, found.missing);
+    const { pods, hasOthers } = found;
+    const declared = portOfDefinition(object, of.port);
+    const encryption = declared?.isTls === true ? "tls" : declared?.protocol === "HTTP" ? "none" : undefined;
+    return {
+      destination: { ...of, workloads: pods.map(({ workload }) => workload) },
+      isUnknown: false,
+      backend: {
+        object,
+        namespace,
+        protocol: sentTo(object, of.port),
+        pods,
+        ...(hasOthers ? { outside: { encryption } } : {}),
+      },
+      tls: this.#tlsTo(object, tls, haveSidecars(pods, namespace)),
+    };
+  }
+
+  /**
+   * There is no auto mTLS to what is outside the mesh. Where the client chooses the address, it is used if all endpoints support it
+   * (Istio pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode, pilot/pkg/networking/core/cluster_tls.go).
+   */
+  #tlsTo({ spec }: ServiceEntry, tls: ClientTlsChoice, isAllInMesh: boolean): ClientTlsChoice {
+    // A waypoint has no certificates of the mesh for connections that leave it (cluster_waypoint.go buildWaypointTLSContext).
+    if (tls.tls === "mtls" && this.scope.isWaypoint) return { ...tls, tls: "plaintext" };
+    if (tls.tls !== "auto" || this.#source.sender !== "proxy") return tls;
+    if (spec.location !== "MESH_INTERNAL") return { ...tls, tls: "plaintext" };
+    if ((spec.resolution || "NONE") !== "NONE" || this.#source.isGateway) return tls;
+    return isAllInMesh ? tls : { ...tls, tls: "plaintext" };
+  }
+
+  #arrivalAtPods({ of, object: service, namespace, labels, tls }: Sent<Service>): Arrival {
     if (!this.#mesh.knows("Workload")) return unknown(of, "the workloads of the mesh are not known");
     const selected = this.#mesh.get(captured, namespace).workloads.selected({ ...service.spec.selector, ...labels });
     const all = contradicts(service.spec.selector, labels) ? [] : selected;
     const ports = portsOf(service);
-    const pods = all.flatMap((workload) => {
+    const machines = machinesOfService(service, namespace, { port: of.port, labels }, this.#mesh);
+    const ofPods = all.flatMap((workload) => {
       const number = ports.workloadPort(of.port, workload);
       return number === undefined ? [] : [{ workload, port: number }];
     });
-    if (pods.length === 0 && this.#hasProxies(service, namespace))
-      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
-    if (pods.length === 0) {
-      const wanted = formatLabels({ ...service.spec.selector, ...labels });
-      const missing =
-        all.length === 0
-          ? `no workload in namespace ${namespace.metadata.name} has the labels ${wanted}`
-          : `no container of its workloads names port ${JSON.stringify(port.targetPort)}`;
-      return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
-    }
-    const protocol = declaredProtocol(port) === "TCP" ? "tcp" : "http";
+    const pods = [...ofPods, ...machines.pods];
+    if (pods.length === 0 && machines.hasOthers) return { ...this.beyond(of.host, of.port), destination: of };
+    if (pods.length === 0) return this.#withoutPods({ of, object: service, namespace, labels, tls }, all.length > 0);
     const workloads = pods.map(({ workload }) => workload);
     return {
       destination: { ...of, workloads },
       isUnknown: false,
-      backend: { service, namespace, protocol, pods },
+      backend: {
+        ...{ object: service, namespace, protocol: sentTo(service, of.port), pods },
+        ...(machines.hasOthers ? { outside: unsaid } : {}),
+      },
       tls,
     };
+  }
+
+  /** `hasSelected`: there are pods, without the port. */
+  #withoutPods({ of, object: service, namespace, labels }: Sent<Service>, hasSelected: boolean): Arrival {
+    if (this.#hasProxies(service, namespace))
+      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
+    const wanted = formatLabels({ ...service.spec.selector, ...labels });
+    const missing = hasSelected
+      ? `no container of its workloads names port ${JSON.stringify(targetOf(service, of.port))}`
+      : `no workload in namespace ${namespace.metadata.name} has the labels ${wanted}`;
+    return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
   }
 
   #hasProxies(service: Service, namespace: Namespace): boolean {
@@ -160,14 +261,12 @@ export class Destinations {
     return all.some((workload) => isProxy(workload) && selectsWorkload(service, workload));
   }
 
-  #destinationOf({ host, port, subset, share }: Named, object: Service | ServiceEntry | undefined): RouteDestination {
+  #destinationOf({ host, port, subset, share }: Named, object: Definition | undefined): RouteDestination {
     return { host, port, subset, share, rules: [], object, workloads: [], because: undefined };
   }
 
-  #withoutService(named: Named): Arrival {
-    const [entry] = named.objects;
-    const of = this.#destinationOf(named, entry);
-    if (entry !== undefined) return unknown(of, `${idOf(entry)} defines it, whose endpoints are not examined`);
+  #withoutDefinition(named: Named): Arrival {
+    const of = this.#destinationOf(named, undefined);
     const isComplete = this.#mesh.knowsAll("Service") && this.#mesh.knowsAll("ServiceEntry");
     const missing = `there is no Service and no ServiceEntry for host ${named.host}`;
     return isComplete ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
@@ -185,20 +284,24 @@ export class Destinations {
   }
 
   /** The DestinationRules that the proxy of the client uses for a host, merged. */
-  #ruleFor(service: Service): MergedDestinationRule | undefined {
-    if (!this.#rules.has(service)) this.#rules.set(service, this.#findRule(service));
-    return this.#rules.get(service);
+  #ruleFor(name: string, object: Definition): MergedDestinationRule | undefined {
+    if (this.#source.sender !== "proxy") return undefined;
+    const key = `${object.metadata.namespace}/${name}`;
+    if (!this.#rules.has(key)) this.#rules.set(key, this.#findRule(name, object));
+    return this.#rules.get(key);
   }
 
-  #findRule(service: Service): MergedDestinationRule | undefined {
+  #findRule(name: string, object: Definition): MergedDestinationRule | undefined {
     const { settings } = this.#mesh;
-    const client = this.#source.namespace?.metadata.name ?? "";
     const controlPlane = this.controlPlane;
-    const read = this.#mesh
-      .related(destinationRulesOfService, service)
-      .filter((rule: DestinationRule) => isReadBy(rule, controlPlane, settings));
+    const all =
+      object.kind === "Service"
+        ? this.#mesh.related(destinationRulesOfService, object)
+        : this.#mesh.under(destinationRulesOfEntry, coveringHosts(name));
+    const read = all.filter((rule: DestinationRule) => isReadBy(rule, controlPlane, settings));
     if (read.length === 0) return undefined;
-    const destination = { host: hostOfService(service, settings.domain), namespace: service.metadata.namespace };
+    const { client } = this.scope;
+    const destination = { host: name, namespace: object.metadata.namespace };
     return destinationRuleOf(this.#source.labels, client, destinationRulesFor(client, destination, read, settings));
   }
 
@@ -226,10 +329,14 @@ const nowhere = (of: RouteDestination, because: string): Arrival => ({
 });
 const unknown = (of: RouteDestination, because: string): Arrival => ({ ...nowhere(of, because), isUnknown: true });
 
+const unsaid = { encryption: undefined } as const;
+const targetOf = ({ spec }: Service, number: number): unknown =>
+  spec.ports.find(({ port }) => port === number)?.targetPort;
+
 /** Why the pods behind a Service are not known; undefined: they are. */
 function doubtAbout(service: Service, entries: readonly ServiceEntry[]): string | undefined {
   const { type, selector } = service.spec;
-  if (type === "ExternalName") return `${idOf(service)} is an alias for another name`;
+  if (type === "ExternalName") return `${idOf(service)} is an alias without a name`;
   if (Object.keys(selector).length === 0)
     return `${idOf(service)} selects no pods, so that its endpoints are written by hand`;
   const [entry] = entries;

@@ -13,6 +13,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import type { WaypointBinding } from "../waypoints/bindings.ts";
 import type { Enforcement } from "./decisions.ts";
 import { attachments, type ProxyAttachments } from "./attachments.ts";
@@ -148,9 +149,9 @@ function guardOf(
 /** What decides about requests at a workload or a waypoint. */
 export const guardReads = [guards, ...guardsOfNamespaceReads] as const;
 
-/** What a waypoint enforces for a Service, or for pods: the policies that target the Service, the waypoint, or its class. */
+/** What a waypoint enforces for a Service or a ServiceEntry, or for pods: the policies that target it, the waypoint, or its class. */
 export function guardAtWaypoint(
-  { name, namespace }: { readonly name: string | undefined; readonly namespace: Namespace },
+  { object, namespace }: { readonly object: Definition | undefined; readonly namespace: Namespace },
   binding: WaypointBinding,
   protocol: Exclude<Place, "ztunnel">,
   mesh: MeshView<(typeof guardReads)[number] | typeof namespaceOfWaypoint>,
@@ -163,7 +164,7 @@ export function guardAtWaypoint(
     place: protocol,
     settings: mesh.settings,
     lists: [
-      ...((name === undefined ? undefined : own?.targetingService(name, waypoint.controlPlane)) ?? []),
+      ...((object && own?.targeting(object, waypoint.controlPlane)) ?? []),
       ...(of?.appliedToGateway(waypoint).lists ?? []),
     ],
   });
@@ -173,8 +174,8 @@ export function guardAtWaypoint(
   return guardOf(joined(here, there), asked, {
     at: "waypoint",
     place: protocol,
-    readsTokens: attached.readsTokens({}, waypoint) || (name !== undefined && ofService.readsTokensForService(name)),
-    unclear: attached.unclear({}, waypoint) ?? (name === undefined ? undefined : ofService.unclearForService(name)),
+    readsTokens: attached.readsTokens({}, waypoint) || (object !== undefined && ofService.readsTokensFor(object)),
+    unclear: attached.unclear({}, waypoint) ?? (object && ofService.unclearFor(object)),
   });
 }
 

@@ -1,18 +1,16 @@
-import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import { Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { declaredProtocol } from "../membership/service-protocol.ts";
-import type { Service } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { ingressUseWaypoint } from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
+import { namespaceOfService } from "../membership/services.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -20,88 +18,41 @@ import {
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
+  waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
   waypointOfService,
+  waypointOfServiceEntry,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
-import { connections } from "./connections.ts";
 import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
-import { type Guard, guardAtWaypoint, guardReads, guards, namespaceOfWaypoint } from "./enforcement.ts";
-import type {
-  AuthorizationOutcome,
-  Outcome,
-  Result,
-  RouteDestination,
-  RouteOutcome,
-  Source,
-  TransportOutcome,
-} from "./outcome.ts";
+import { namespaceOfEntry, sentTo } from "./definitions.ts";
+import { destinedFor, destinedReads } from "./destined.ts";
+import { type Guard, guardAtWaypoint, guards, namespaceOfWaypoint } from "./enforcement.ts";
+import type { AuthorizationOutcome, Outcome, Result, Source, TransportOutcome } from "./outcome.ts";
+import { toOutside } from "./outside-connections.ts";
+import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
-import { routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
-import { rewritten, ServerView, withoutTokens } from "./server-view.ts";
+import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
+import { rewritten, withoutTokens } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
+import { departing, portIs, undecided, unrouted, type Way } from "./way.ts";
+
+export { undecided } from "./way.ts";
 
 /** What `Journey` reads. */
 export const journeyReads = [
   ...routeReads,
-  ...guardReads,
+  ...podReads,
+  ...destinedReads,
   namespaceOfWaypoint,
-  connections,
   waypointBinding,
   waypointOfService,
+  waypointOfServiceEntry,
   waypointOfWorkload,
 ] as const;
 type View = MeshView<(typeof journeyReads)[number]>;
-
-const unrouted: RouteOutcome = {
-  result: "arrives",
-  host: undefined,
-  virtualService: undefined,
-  httpRoute: undefined,
-  route: undefined,
-  destinations: [],
-  because: undefined,
-};
-
-export const undecided = (box: Box, source: Source, because: string): Outcome => ({
-  result: "undecided",
-  requests: box,
-  example: box.example,
-  source,
-  route: { ...unrouted, result: "undecided", because },
-  destination: undefined,
-  workloads: [],
-  transport: [],
-  authorization: [],
-});
-/** What has happened to requests on their way. */
-interface Way {
-  /** As their callers send them. */
-  readonly box: Box;
-  readonly view: ServerView;
-  /** How the client, or the waypoint before the server, sends them. */
-  readonly sentAs: "http" | "tcp";
-  readonly route: RouteOutcome;
-  readonly destination: RouteDestination | undefined;
-  readonly transport: readonly TransportOutcome[];
-  readonly authorization: readonly AuthorizationOutcome[];
-}
-
-/** Pods with the same connection and the same guard. */
-interface Pods {
-  readonly workloads: Workload[];
-  readonly port: number;
-  readonly transport: TransportOutcome;
-  readonly guard: Guard;
-}
-
-/** How requests are sent to pods. */
-interface Sent {
-  readonly sentAs: Way["sentAs"];
-  readonly tls: ClientTlsChoice;
-}
 
 /** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
 export interface EntryProxy extends GatewayProxy {
@@ -110,23 +61,7 @@ export interface EntryProxy extends GatewayProxy {
   readonly port: number | undefined;
 }
 
-const portIs = (port: number): Clauses[number] => ({
-  attribute: "port",
-  values: new Texts([[String(port)]]),
-  not: false,
-});
-
 const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
-
-const departing = (box: Box): Way => ({
-  box,
-  view: new ServerView(),
-  sentAs: "http",
-  route: unrouted,
-  destination: undefined,
-  transport: [],
-  authorization: [],
-});
 
 /** What a question is examined with. */
 export interface Means {
@@ -140,18 +75,25 @@ export class Journey {
   readonly #mesh: View;
   readonly #work: Work;
   readonly #decide: Means["decide"];
+  readonly #pods: PodsAlike;
 
   constructor(source: Source, mesh: View, { work, decide }: Means) {
     this.#source = source;
     this.#mesh = mesh;
     this.#work = work;
     this.#decide = decide;
+    this.#pods = new PodsAlike(mesh);
   }
 
   *to(target: Target, box: Box): Generator<Outcome, undefined> {
-    const start: Way = { ...departing(box), sentAs: target.kind === "service" ? protocolOf(target) : "http" };
-    if (target.kind === "workloads") yield* this.#toPods(start, target);
-    else yield* this.#toService(start, target);
+    if (target.kind === "workloads") {
+      yield* this.#toPods(departing(box), target);
+      return;
+    }
+    const to = destinedFor(target, this.#source, this.#mesh);
+    const { definition, port } = to;
+    const sentAs = definition === undefined ? "http" : sentTo(definition, port);
+    yield* this.#toHost({ ...departing(box), sentAs }, to);
   }
 
   /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
@@ -190,7 +132,7 @@ export class Journey {
     });
     for (const [waypoint, some] of bound) {
       const pods = some.map((workload) => ({ workload, port }));
-      const backend: Backend = { service: undefined, namespace, protocol: "http", pods };
+      const backend: Backend = { object: undefined, namespace, protocol: "http", pods };
       const binding = waypoint === "" ? undefined : some.map(bindingOf)[0];
       const arrive = (next: Way, client: Source) => this.#arrive(next, backend, client, { tls: "auto" });
       if (binding === undefined) yield* arrive(way, this.#source);
@@ -198,32 +140,45 @@ export class Journey {
     }
   }
 
-  *#toService(way: Way, { service, namespace, port }: Target & { kind: "service" }): Generator<Outcome, undefined> {
-    const binding = this.#usesWaypoint(service, namespace)
-      ? waypointBindingOfService(service, namespace, this.#mesh)
-      : undefined;
+  *#toHost(way: Way, to: Destined): Generator<Outcome, undefined> {
+    const { definition } = to;
+    const [namespace] = definition === undefined ? [] : this.#namespaceOf(definition);
+    const binding =
+      definition !== undefined && namespace !== undefined && this.#usesWaypoint(definition, namespace)
+        ? this.#bindingOf(definition, namespace)
+        : undefined;
     if (!isUsable(binding)) {
-      yield* this.#route(way, { service, port }, this.#source, false);
+      yield* this.#route(way, to, this.#source, false);
       return;
     }
-    const front: Backend = { service, namespace, protocol: protocolOf({ service, port }), pods: [] };
-    yield* this.#throughWaypoint(way, binding, front, (next, client) =>
-      this.#route(next, { service, port }, client, true),
-    );
+    const front: Backend = { object: definition, namespace, protocol: way.sentAs, pods: [] };
+    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#route(next, to, client, true));
+  }
+
+  #namespaceOf(definition: Definition): readonly Namespace[] {
+    return definition.kind === "Service"
+      ? this.#mesh.related(namespaceOfService, definition)
+      : this.#mesh.related(namespaceOfEntry, definition);
+  }
+
+  #bindingOf(definition: Definition, namespace: Namespace): WaypointBinding | undefined {
+    return definition.kind === "Service"
+      ? waypointBindingOfService(definition, namespace, this.#mesh)
+      : waypointBindingOfServiceEntry(definition, namespace, this.#mesh);
   }
 
   /** ztunnel sends requests for a Service to its waypoint, and gateways do if a label says so; sidecars do not (Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint). */
-  #usesWaypoint(service: Service, namespace: Namespace): boolean {
+  #usesWaypoint({ metadata }: Definition, namespace: Namespace): boolean {
     const { sender, isGateway } = this.#source;
-    const label = service.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
+    const label = metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
     return sender === "ztunnel" || (isGateway && isTrueText(label));
   }
 
   /** Whether a gateway sends what it routes to a Service to a waypoint. */
-  #isBehindWaypoint({ service, namespace }: Backend): boolean {
-    if (service === undefined) return false;
-    const label = service.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
-    return isTrueText(label) && isUsable(waypointBindingOfService(service, namespace, this.#mesh));
+  #isBehindWaypoint({ object, namespace }: Backend): boolean {
+    if (object === undefined || namespace === undefined) return false;
+    const label = object.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
+    return isTrueText(label) && isUsable(this.#bindingOf(object, namespace));
   }
 
   #waypoint({ named, gateway }: WaypointBinding): Source {
@@ -237,10 +192,10 @@ export class Journey {
   *#throughWaypoint(
     way: Way,
     binding: WaypointBinding,
-    { service, namespace, protocol }: Backend,
+    { object, namespace, protocol }: Backend,
     go: (way: Way, client: Source) => Iterable<Outcome>,
   ): Generator<Outcome, undefined> {
-    const guard = guardAtWaypoint({ name: service?.metadata.name, namespace }, binding, protocol, this.#mesh);
+    const guard = namespace && guardAtWaypoint({ object, namespace }, binding, protocol, this.#mesh);
     const there = { ...way, transport: [...way.transport, { ...toWaypoint, waypoint: binding }] };
     if (guard === undefined) {
       const because = `waypoint ${formatWaypoint(binding.named)} is not known to the mesh`;
@@ -257,12 +212,7 @@ export class Journey {
     }
   }
 
-  *#route(
-    way: Way,
-    to: { readonly service: Service; readonly port: number },
-    client: Source,
-    isWaypoint: boolean,
-  ): Generator<Outcome, undefined> {
+  *#route(way: Way, to: Destined, client: Source, isWaypoint: boolean): Generator<Outcome, undefined> {
     for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#work))
       yield* this.#onRoute(way, one, client);
   }
@@ -290,9 +240,14 @@ export class Journey {
     }
   }
 
-  /** The outcomes at pods. `client`: who connects to them, the source itself or a waypoint. */
+  /** The outcomes at what is behind a destination. `client`: who connects to them, the source itself or a waypoint. */
   *#arrive(way: Way, backend: Backend, client: Source, tls: ClientTlsChoice): Generator<Outcome, undefined> {
-    for (const pods of this.#podsAlike(backend, client, { sentAs: way.sentAs, tls })) {
+    if (backend.outside !== undefined) {
+      const transport = toOutside(backend.outside, client.sender, tls);
+      const result = transport.result === "undecided" ? "undecided" : "accepted";
+      yield this.#outcome(result, { ...way, transport: [...way.transport, transport] }, []);
+    }
+    for (const pods of this.#pods.of(backend, client, { sentAs: way.sentAs, tls }, this.#work)) {
       const next = { ...way, transport: [...way.transport, pods.transport] };
       if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
       else yield* this.#atPods(next, pods);
@@ -306,24 +261,6 @@ export class Journey {
       ...(hasIdentity ? [] : [{ attribute: "identity", values: absent, not: false } as const]),
     ];
     for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
-  }
-
-  #podsAlike({ namespace, pods }: Backend, client: Source, sent: Sent): Iterable<Pods> {
-    const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
-    const found = new Map<Guard, Map<string, Pods>>();
-    this.#work.spend(pods.length);
-    for (const { workload, port } of pods) {
-      const transport = connected.to(workload, port, client.sender, sent.tls);
-      const protocol = connected.protocolOf(workload, port, transport, sent.sentAs);
-      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
-      const byGuard = found.get(guard) ?? new Map<string, Pods>();
-      found.set(guard, byGuard);
-      const key = `${port} ${keyOfTransport(transport)}`;
-      const there = byGuard.get(key);
-      if (there === undefined) byGuard.set(key, { workloads: [workload], port, transport, guard });
-      else there.workloads.push(workload);
-    }
-    return [...found.values()].flatMap((byGuard) => [...byGuard.values()]);
   }
 
   /** Divides requests by what a guard decides. `fixed`: what all of them have there. */
@@ -396,16 +333,6 @@ function resultAt({ transport, authorization }: Way): Result {
   if (authorization.at(-1)?.result === "denied") return "denied";
   return [...transport, ...authorization].some(({ result }) => result === "undecided") ? "undecided" : "accepted";
 }
-
-/** How clients send what they send to a port of a Service. */
-function protocolOf({ service, port }: { readonly service: Service; readonly port: number }): "http" | "tcp" {
-  const declared = service.spec.ports.find((one) => one.port === port);
-  return declared !== undefined && declaredProtocol(declared) === "TCP" ? "tcp" : "http";
-}
-
-/** What distinguishes connections. */
-const keyOfTransport = ({ result, mode, because }: TransportOutcome): string =>
-  JSON.stringify([result, mode?.mode, mode?.by && idOf(mode.by), because]);
 
 const toWaypoint: TransportOutcome = {
   to: "waypoint",

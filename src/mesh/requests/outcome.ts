@@ -93,8 +93,12 @@ export interface RouteDestination {
 
 /** One connection. */
 export interface TransportOutcome {
-  readonly to: "workload" | "waypoint";
-  readonly result: "mtls" | "plaintext" | "refused" | "undecided";
+  readonly to: "workload" | "waypoint" | "outside";
+  /**
+   * Only outside the mesh: `tls`, without the certificates of the mesh, from the proxy or the application; `passed`: what the
+   * application sends, encrypted or not.
+   */
+  readonly result: "mtls" | "plaintext" | "tls" | "passed" | "refused" | "undecided";
   /** What the client does. */
   readonly tls: ClientTls;
   /** The mode of the server; undefined: it has no proxy at this port. */

@@ -5,15 +5,24 @@ import { routesOfParentService } from "../gateways/routes.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import type { Service } from "../membership/services.ts";
-import { identityOfWaypoint, isUsable, waypointBindingOfService } from "../waypoints/bindings.ts";
-import { destinationRulesOfService } from "./destinations.ts";
+import { namespaceOfService, type Service } from "../membership/services.ts";
+import { coveringHosts } from "../traffic/hosts.ts";
+import {
+  identityOfWaypoint,
+  isUsable,
+  type WaypointBinding,
+  waypointBindingOfService,
+  waypointBindingOfServiceEntry,
+} from "../waypoints/bindings.ts";
+import { aliased, isAlias } from "./aliases.ts";
+import { namespaceOfEntry } from "./definitions.ts";
+import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
 import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
-import type { Question } from "./question.ts";
-import { virtualServicesOfService } from "./route-table.ts";
-import { identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
+import type { Question, Target } from "./question.ts";
+import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";
+import { type ClientConfiguration, identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
 
 /** What `outcomesOf` reads, from the objects in its question on. */
 export const requestReads = [...journeyReads, ...sourceReads] as const;
@@ -36,17 +45,60 @@ export function* outcomesOf(
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit), decide };
   const { caller, to, requests } = question;
-  const service = to.kind === "service" ? to.service : undefined;
-  const configuration = {
-    service,
-    virtualServices: service === undefined ? [] : mesh.related(virtualServicesOfService, service),
-    destinationRules: service === undefined ? [] : mesh.related(destinationRulesOfService, service),
-    httpRoutes: service === undefined ? [] : mesh.related(routesOfParentService, service),
-    waypoint: service && waypointIdentity(service, to.namespace, mesh),
-    isAmbientUsed: isAmbientUsed(to.namespace, mesh),
-  };
+  const configuration = { ...configurationOf(to, mesh), isAmbientUsed: isAmbientUsed(to.namespace, mesh) };
   for (const source of sourcesOf(caller, configuration, mesh))
     yield* outcomesFrom(source, { to, requests }, mesh, means);
+}
+
+type Configuration = Omit<ClientConfiguration, "isAmbientUsed">;
+
+/** What can distinguish the clients of a target. */
+function configurationOf(to: Target, mesh: View): Configuration {
+  if (to.kind === "service") {
+    const { service, namespace } = to;
+    if (isAlias(service)) return configurationOfAlias(service, mesh);
+    return {
+      definitions: [service],
+      virtualServices: mesh.related(virtualServicesOfService, service),
+      destinationRules: mesh.related(destinationRulesOfService, service),
+      httpRoutes: mesh.related(routesOfParentService, service),
+      waypoints: waypointIdentity(waypointBindingOfService(service, namespace, mesh), mesh),
+    };
+  }
+  const nothing = { definitions: [], virtualServices: [], destinationRules: [], httpRoutes: [], waypoints: [] };
+  if (to.kind === "workloads") return nothing;
+  return { ...nothing, ...configurationOfHost(to, mesh) };
+}
+
+function configurationOfHost(
+  { host, entries }: Pick<Target & { kind: "host" }, "host" | "entries">,
+  mesh: View,
+): Omit<Configuration, "httpRoutes"> {
+  const keys = coveringHosts(host);
+  return {
+    definitions: entries,
+    virtualServices: mesh.under(virtualServicesOfEntry, keys),
+    destinationRules: mesh.under(destinationRulesOfEntry, keys),
+    waypoints: entries.flatMap((entry) => {
+      const [namespace] = mesh.related(namespaceOfEntry, entry);
+      return waypointIdentity(waypointBindingOfServiceEntry(entry, namespace, mesh), mesh);
+    }),
+  };
+}
+
+/** Of an alias, and of what it stands for. */
+function configurationOfAlias(alias: Service, mesh: View): Configuration {
+  const { service, host, entries } = aliased(alias, mesh);
+  const [namespace] = service === undefined ? [] : mesh.related(namespaceOfService, service);
+  const of =
+    service === undefined || namespace === undefined
+      ? { ...configurationOfHost({ host, entries }, mesh), httpRoutes: [] }
+      : configurationOf({ kind: "service", service, namespace, port: 0 }, mesh);
+  return {
+    ...of,
+    definitions: [alias, ...of.definitions],
+    virtualServices: [...of.virtualServices, ...mesh.related(virtualServicesOfService, alias)],
+  };
 }
 
 /** How far a question is examined, and by what. */
@@ -100,11 +152,10 @@ function* uncertainly(
   yield undecided(box, source, because);
 }
 
-function waypointIdentity(service: Service, namespace: Namespace, mesh: View): Clause | undefined {
-  const binding = waypointBindingOfService(service, namespace, mesh);
-  if (!isUsable(binding)) return undefined;
+function waypointIdentity(binding: WaypointBinding | undefined, mesh: View): readonly Clause[] {
+  if (!isUsable(binding)) return [];
   const { namespace: at, serviceAccount } = identityOfWaypoint(binding.named, binding.gateway);
-  return identityIn(mesh.settings, at, serviceAccount);
+  return [identityIn(mesh.settings, at, serviceAccount)];
 }
 
 const isAmbientUsed = (namespace: Namespace, { settings }: View): boolean =>

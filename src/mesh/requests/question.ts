@@ -1,3 +1,4 @@
+import type { ObjectOf } from "../../kube/object.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
@@ -34,6 +35,17 @@ export interface GatewayProxy {
 export type Target =
   /** A port of a Service, by its number. */
   | { readonly kind: "service"; readonly service: Service; readonly namespace: Namespace; readonly port: number }
+  /**
+   * A port of a host that no Service has, by its number: of one outside the mesh, or of one that ServiceEntries define. `entries`: those
+   * with a name for it, of any namespace. `namespace`: that of the first of them, or of whoever asks.
+   */
+  | {
+      readonly kind: "host";
+      readonly host: string;
+      readonly entries: readonly ObjectOf<"ServiceEntry">[];
+      readonly namespace: Namespace;
+      readonly port: number;
+    }
   /** A port of pods, by their own address, so that nothing routes the requests. `port` is the number at the pod. */
   | {
       readonly kind: "workloads";

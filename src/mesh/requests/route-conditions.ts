@@ -72,11 +72,12 @@ export function takesAll({ clauses, isClear, uri }: RouteCase): boolean {
 
 /** The same for a route of tcp or tls (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). */
 export function streamCases(
-  route: StreamRoute,
+  { route, protocol }: { readonly route: StreamRoute; readonly protocol: "tcp" | "tls" },
   { metadata }: VirtualService,
   client: RouteClient,
 ): readonly RouteCase[] {
-  if (route.match.length === 0) return [everything];
+  // A route of TLS has a connection only by a match (buildSidecarOutboundTLSFilterChainOpts).
+  if (route.match.length === 0) return protocol === "tls" ? [] : [everything];
   return route.match.flatMap((match: StreamMatch) => {
     if (match.port && match.port !== client.port) return [];
     if (match.gateways.length > 0 && !isFor(meshGateway, match.gateways, metadata.namespace)) return [];

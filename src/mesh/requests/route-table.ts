@@ -1,11 +1,11 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
-import { declaredProtocol, isTlsPort } from "../membership/service-protocol.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
+import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Egress } from "../traffic/sidecar-egress.ts";
 import {
   everyVirtualServiceByHost,
@@ -14,7 +14,7 @@ import {
   streamVirtualServices,
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
-import { delegatesOfRoot, nameOf } from "../traffic/virtual-service-clients.ts";
+import { delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
 import type {
   HttpRoute,
   Protocol,
@@ -24,6 +24,7 @@ import type {
 } from "../traffic/virtual-services.ts";
 import type { ConvertedRoutes } from "./converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
+import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
 import { convertedRoutes } from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";
 import { httpCases, type RouteCase, type RouteClient, streamCases, takesAll } from "./route-conditions.ts";
@@ -35,16 +36,39 @@ export const virtualServicesOfService = relation(
   everyVirtualServiceByHost,
 );
 
+/** A ServiceEntry and every VirtualService with a host that covers one for which it has a name. */
+export const virtualServicesOfEntry = relation("virtualServicesOfEntry", serviceEntryByHost, everyVirtualServiceByHost);
+
+const hasStreams = ({ spec }: VirtualService): boolean => spec.tcp.length + spec.tls.length > 0;
+/** A ServiceEntry with wildcards, and the VirtualServices with routes of TCP or TLS for hosts that they cover. */
+export const virtualServicesUnderEntry = relation(
+  "virtualServicesUnderEntry",
+  index("ServiceEntry", ({ spec }) => new Set(spec.hosts.filter(isWildcard).map(hostKey))),
+  index("VirtualService", (one, settings) =>
+    hasStreams(one) && !isDelegate(one) ? new Set(hostsOf(one, settings).flatMap(coveringHosts)) : [],
+  ),
+);
+
 /** What a table of routes reads. */
-export const routeTableReads = [virtualServicesOfService, delegatesOfRoot, routesOfParentService] as const;
+export const routeTableReads = [
+  virtualServicesOfService,
+  virtualServicesOfEntry,
+  virtualServicesUnderEntry,
+  delegatesOfRoot,
+  routesOfParentService,
+] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
 /** A host and a port. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
-  /** Undefined: a gateway offers the host to the outside. */
-  readonly service: Service | undefined;
+  /** What the client has for it; undefined: nothing, or a gateway offers the host to the outside. */
+  readonly definition: Definition | undefined;
+  /** The name by which the client has it: the host, or a wildcard that covers it. */
+  readonly name: string;
+  /** The ExternalName Service by whose name clients send the requests, if they know it. */
+  readonly alias?: Service | undefined;
 }
 
 /** The routes that a gateway has for a host that one of its servers offers. */
@@ -121,11 +145,13 @@ export class RouteTable {
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
-      const routes = port === 80 ? this.#ofVirtualServices(egress, client) : [];
+      const routes = [...this.#ofAlias(egress, client), ...(port === 80 ? this.#ofUnknownHost(egress, client) : [])];
       return routes.filter(({ protocol }) => protocol === "http");
     }
     const ofGatewayApi = this.#converted(client);
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
+    const ofAlias = this.#ofAlias(egress, client);
+    if (ofAlias.length > 0) return ofAlias;
     const own = this.#ofVirtualServices(egress, client);
     if (own.length > 0 && ofGatewayApi.length > 0)
       return `a VirtualService and an HTTPRoute both route requests to ${this.#host}, and which of them counts is not examined`;
@@ -133,9 +159,9 @@ export class RouteTable {
   }
 
   #converted(client: RouteClient): readonly Entry[] | string {
-    const { service, port } = this.#to;
+    const { definition: service, port } = this.#to;
     const { domain } = this.#mesh.settings;
-    if (service === undefined) return [];
+    if (service?.kind !== "Service") return [];
     const all = this.#mesh
       .related(routesOfParentService, service)
       .filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
@@ -145,52 +171,123 @@ export class RouteTable {
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 
-  #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
-    const { service, port } = this.#to;
-    if (service === undefined) return [];
-    const all = this.#mesh
-      .related(virtualServicesOfService, service)
-      .filter(
-        (one) =>
-          isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings) &&
-          egress?.importsVirtualService(one, this.#mesh) !== false,
-      );
-    if (all.length === 0) return [];
-    const declared = service.spec.ports.find((one) => one.port === port);
-    const isHttp = declared === undefined || declaredProtocol(declared) !== "TCP";
-    const protocols: readonly Protocol[] = isHttp ? ["http"] : [isTlsPort(declared) ? "tls" : "tcp"];
-    const entriesOf = (virtualService: VirtualService) =>
-      protocols.flatMap((protocol) => this.#entriesOf(virtualService, protocol, client));
-    if (this.#isWaypoint || !isHttp) return this.#inOrder(all, isHttp).flatMap(entriesOf);
-    return (
-      this.#inOrder(all, isHttp)
-        .map(entriesOf)
-        .find((entries) => entries.length > 0) ?? []
-    );
+  /** Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. */
+  #ofUnknownHost(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const { host } = this.#to;
+    const usedAlone = (one: VirtualService) =>
+      httpVirtualServiceChoices(this.#client, host, [one], this.#mesh.settings).used;
+    return this.#candidates(false)
+      .filter((one) => this.#hasRoutesOf(one, egress))
+      .flatMap((one) => usedAlone(one) ?? [])
+      .flatMap((one) => this.#entriesOf(one, "http", client));
   }
 
   /**
-   * The VirtualServices in the order in which they are tried. Of those with the name of the host, a sidecar takes the first that
-   * has a route for it at this port (Istio pilot/pkg/networking/core/route/route.go BuildSidecarVirtualHostWrapper).
+   * A VirtualService for the name of an alias routes HTTP requests by that name, at the ports of the alias (Istio
+   * pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). Where the protocol is detected, only what
+   * is for the host itself counts (httproute.go getVirtualHostsForSniffedServicePort).
    */
-  #inOrder(all: readonly VirtualService[], isHttp: boolean): readonly VirtualService[] {
+  #ofAlias(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const { alias } = this.#to;
+    if (alias === undefined || this.#isWaypoint || !this.#isToldByName(alias)) return [];
+    const host = hostOfService(alias, this.#mesh.settings.domain);
+    const all = this.#mesh.related(virtualServicesOfService, alias).filter((one) => this.#hasRoutesOf(one, egress));
+    return this.#firstOf(this.#ofHttp(host, all).map((one) => this.#entriesOf(one, "http", client)));
+  }
+
+  /** Whether requests are told apart by the host that they name. Port 80 has names that no service has, too. */
+  #isToldByName(alias: Service): boolean {
+    const { definition, port } = this.#to;
+    if (definition !== undefined && portOfDefinition(definition, port)?.protocol !== "HTTP") return false;
+    const declared = portOfDefinition(alias, port);
+    return declared === undefined ? port === 80 : declared.protocol !== "TCP";
+  }
+
+  /** A VirtualService that has no route here leaves the host to the next one. */
+  #firstOf(all: readonly (readonly Entry[])[]): readonly Entry[] {
+    return all.find((entries) => entries.length > 0) ?? [];
+  }
+
+  /**
+   * Of those with the name of the host, a sidecar takes the first that has a route for it at this port (Istio
+   * pilot/pkg/networking/core/route/route.go BuildSidecarVirtualHostWrapper).
+   */
+  #ofHttp(host: string, all: readonly VirtualService[]): readonly VirtualService[] {
     const { settings } = this.#mesh;
-    if (this.#isWaypoint) {
-      const namespace = this.#to.service?.metadata.namespace;
-      return waypointVirtualServices(this.#client, { host: this.#host, namespace }, all, settings);
-    }
-    if (!isHttp) return streamVirtualServices(this.#client, all, settings);
-    const { used, passedOver } = httpVirtualServiceChoices(this.#client, this.#host, all, settings);
+    const { used, passedOver } = httpVirtualServiceChoices(this.#client, host, all, settings);
     if (used === undefined) return [];
-    if (!hostsOf(used, settings).includes(this.#host)) return [used];
+    if (!hostsOf(used, settings).includes(host)) return [used];
     const others = passedOver.filter(({ because }) => because === "younger" || because === "nearer");
     return [used, ...others.map(({ virtualService }) => virtualService)];
+  }
+
+  #hasRoutesOf(one: VirtualService, egress: Egress | undefined): boolean {
+    return (
+      isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings) &&
+      egress?.importsVirtualService(one, this.#mesh) !== false
+    );
+  }
+
+  #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const { definition, port } = this.#to;
+    const declared = definition && portOfDefinition(definition, port);
+    const streams = declared?.protocol === "TCP" ? (declared.isTls ? "tls" : "tcp") : undefined;
+    const all = this.#candidates(streams !== undefined).filter((one) => this.#hasRoutesOf(one, egress));
+    if (all.length === 0) return [];
+    const entriesOf = (one: VirtualService) => this.#entriesOf(one, streams ?? "http", client);
+    if (this.#isWaypoint || streams !== undefined) return this.#inOrder(all, streams === undefined).flatMap(entriesOf);
+    const named = this.#firstOf(this.#ofExactName(all).map(entriesOf));
+    return named.length > 0 ? named : this.#firstOf(this.#inOrder(all, true).map(entriesOf));
+  }
+
+  #candidates(isStream: boolean): readonly VirtualService[] {
+    const { definition, host } = this.#to;
+    if (definition?.kind === "Service") return this.#mesh.related(virtualServicesOfService, definition);
+    const over = this.#mesh.under(virtualServicesOfEntry, coveringHosts(host));
+    return isStream ? [...new Set([...over, ...this.#streamsUnder()])] : over;
+  }
+
+  /**
+   * Connections to a wildcard follow the routes for any host that it covers, which tell them apart by what TLS asks for, if at all
+   * (Istio pilot/pkg/networking/core/tls.go getConfigsForHost).
+   */
+  #streamsUnder(): readonly VirtualService[] {
+    const { name } = this.#to;
+    if (!isWildcard(name)) return [];
+    const { settings } = this.#mesh;
+    return this.#mesh
+      .under(virtualServicesUnderEntry, [hostKey(name)])
+      .filter((one) => hostsOf(one, settings).some((host) => overlaps(host, name)));
+  }
+
+  /**
+   * A VirtualService for a host that only a wildcard covers is for a name of its own, and at port 80 alone (Istio
+   * pilot/pkg/networking/core/route/route.go separateVSHostsAndServices, buildSidecarVirtualHostsForVirtualService).
+   */
+  #ofExactName(all: readonly VirtualService[]): readonly VirtualService[] {
+    const { host, name, port } = this.#to;
+    const { settings } = this.#mesh;
+    if (name === host || port !== 80 || this.#isWaypoint) return [];
+    const exact = all.filter((one) => hostsOf(one, settings).includes(host));
+    const { used } = httpVirtualServiceChoices(this.#client, host, exact, settings);
+    return used === undefined ? [] : [used];
+  }
+
+  /** The VirtualServices in the order in which they are tried. */
+  #inOrder(all: readonly VirtualService[], isHttp: boolean): readonly VirtualService[] {
+    const { settings } = this.#mesh;
+    const { name, definition } = this.#to;
+    if (this.#isWaypoint) {
+      const namespace = definition?.metadata.namespace;
+      return waypointVirtualServices(this.#client, { host: name, namespace }, all, settings);
+    }
+    return isHttp ? this.#ofHttp(name, all) : streamVirtualServices(this.#client, all, settings);
   }
 
   #entriesOf(virtualService: VirtualService, protocol: Protocol, client: RouteClient): readonly Entry[] {
     if (protocol !== "http")
       return virtualService.spec[protocol].flatMap((route, index) => {
-        const cases = streamCases(route, virtualService, client);
+        const cases = streamCases({ route, protocol }, virtualService, client);
         return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
       });
     return virtualService.spec.http.flatMap((route, index) => {

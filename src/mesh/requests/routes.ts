@@ -2,14 +2,22 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
+import { Texts } from "../authorization/requests/texts.ts";
 import type { Match } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { rootOfNamespace } from "../membership/namespaces.ts";
-import { namespaceOfService, type Service } from "../membership/services.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
+import type { Service } from "../membership/services.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
-import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { type HttpRoute, type Protocol, shareOf, type WeightedDestination } from "../traffic/virtual-services.ts";
+import {
+  type HttpRoute,
+  type Protocol,
+  shareOf,
+  type VirtualService,
+  type WeightedDestination,
+} from "../traffic/virtual-services.ts";
+import { isAlias } from "./aliases.ts";
+import { portNumbersOf, portOfDefinition } from "./definitions.ts";
 import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import type { RouteCase } from "./route-conditions.ts";
@@ -21,16 +29,8 @@ export const routeReads = [
   ...routeTableReads,
   servicesOfVirtualService,
   entriesOfVirtualService,
-  sidecarsOfNamespace,
-  rootOfNamespace,
 ] as const;
 type View = MeshView<(typeof routeReads)[number]>;
-
-/** A port of a Service that requests are sent to. */
-export interface ServicePort {
-  readonly service: Service;
-  readonly port: number;
-}
 
 /** Requests with one route. */
 export interface Routed {
@@ -51,10 +51,22 @@ export interface Rewrite {
   readonly path: { readonly to: string; readonly prefix: string | undefined } | "unknown" | undefined;
 }
 
-/** What a client sends its requests to. `isWaypoint`: the client is a waypoint. */
+/** A host that a client sends its requests to. */
+export interface Destined extends HostPort {
+  /** Why the client does not know the port of the host, so that it sends requests to an address or refuses them; undefined: it knows it. */
+  readonly hidden: string | undefined;
+  /** Why nothing is known of the host; undefined: it is known. */
+  readonly unclear?: string | undefined;
+  /** Why nothing is behind the port; undefined: something may be. */
+  readonly missing?: string | undefined;
+  /** Why it is not known where the address of the host leads; undefined: out of the mesh. */
+  readonly unclearAddress?: string | undefined;
+}
+
+/** `isWaypoint`: the client is a waypoint. */
 interface Sent {
   readonly source: Source;
-  readonly to: ServicePort;
+  readonly to: Destined;
   readonly isWaypoint: boolean;
 }
 
@@ -65,10 +77,10 @@ export function* routed(
   mesh: View,
   work: Work,
 ): Generator<Routed, undefined> {
-  const { service, port } = to;
-  const host = hostOfService(service, mesh.settings.domain);
-  const router = new Router({ source, to: { host, port, service }, isWaypoint }, mesh);
-  if (source.sender !== "proxy" || source.isGateway) yield router.direct(box);
+  const router = new Router({ source, to, isWaypoint }, mesh);
+  if (to.unclear !== undefined) yield router.ended(box, { result: "undecided", because: to.unclear });
+  else if (to.missing !== undefined) yield router.ended(box, { result: "nowhere", because: to.missing });
+  else if (source.sender !== "proxy" || source.isGateway) yield router.direct(box);
   else yield* router.routed(box, work);
 }
 
@@ -80,15 +92,12 @@ export function routedAtGateway(
   work: Work,
 ): Generator<Routed, undefined> {
   const { host, port } = routes;
-  return new Router({ source, to: { host, port, service: undefined }, isWaypoint: false }, mesh).atGateway(
-    box,
-    routes,
-    work,
-  );
+  const to = { host, port, definition: undefined, name: host, hidden: undefined };
+  return new Router({ source, to, isWaypoint: false }, mesh).atGateway(box, routes, work);
 }
 
 class Router {
-  readonly #to: HostPort;
+  readonly #to: Destined;
   readonly #host: string;
   readonly #source: Source;
   readonly #isWaypoint: boolean;
@@ -97,7 +106,7 @@ class Router {
   readonly #table: RouteTable;
   readonly #follows = new Map<Entry, Omit<Routed, "box" | "rewrite">>();
 
-  constructor({ source, to, isWaypoint }: Omit<Sent, "to"> & { readonly to: HostPort }, mesh: View) {
+  constructor({ source, to, isWaypoint }: Sent, mesh: View) {
     this.#to = to;
     this.#host = to.host;
     this.#source = source;
@@ -107,16 +116,20 @@ class Router {
     this.#table = new RouteTable({ source, to, isWaypoint, destinations: this.#destinations }, mesh);
   }
 
-  /** Without any route: to the Service itself. */
+  /** Without any route: to what defines the host. */
   direct(box: Box, destinations = this.#destinations): Routed {
-    const { service, port } = this.#to;
-    const arrival = destinations.arrivalAt({
-      host: this.#host,
-      port,
-      subset: undefined,
-      share: 1,
-      objects: service === undefined ? [] : [service],
-    });
+    const { definition, port, name } = this.#to;
+    const objects = definition === undefined ? [] : [definition];
+    const named = definition?.kind === "ServiceEntry" ? { name } : {};
+    return this.#unrouted(
+      box,
+      definition === undefined
+        ? destinations.beyond(this.#host, port)
+        : destinations.arrivalAt({ host: this.#host, port, subset: undefined, share: 1, objects, ...named }),
+    );
+  }
+
+  #unrouted(box: Box, arrival: Arrival): Routed {
     const route = {
       result: resultOf([arrival]),
       host: this.#host,
@@ -130,15 +143,16 @@ class Router {
   }
 
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
-    const sidecar = this.#isWaypoint ? undefined : this.#sidecar();
-    const egress = sidecar && new Egress(sidecar, this.#client);
-    const hidden = this.#hiddenBecause(sidecar, egress);
-    const entries = this.#table.of(egress, hidden !== undefined);
+    const { hidden } = this.#to;
+    const entries = this.#table.of(
+      this.#isWaypoint ? undefined : this.#destinations.scope.egress,
+      hidden !== undefined,
+    );
     if (hidden === undefined) {
       yield* this.#by(entries, box, work);
       return;
     }
-    if (entries.length === 0) yield this.#unknownHost(box, sidecar, hidden);
+    if (entries.length === 0) yield this.#unknownHost(box, hidden);
     else yield* this.#by(`${hidden}, and ${routedAnyway}`, box, work);
   }
 
@@ -151,60 +165,47 @@ class Router {
     const { gateway } = routes;
     const entries = this.#table.ofGateway(routes);
     if (entries === "redirected")
-      return [this.#without(box, { result: "nowhere", because: `${idOf(gateway)} redirects the client to HTTPS` })];
+      return [this.ended(box, { result: "nowhere", because: `${idOf(gateway)} redirects the client to HTTPS` })];
     if (entries.length > 0) return this.#through(box, entries, work);
     const kind = gateway.kind === "Gateway" ? "VirtualService that is bound" : "route that is attached";
     const because = routes.dropped[0] ?? `no ${kind} to ${idOf(gateway)} has a route for the host`;
-    return [this.#without(box, { result: "nowhere", because })];
+    return [this.ended(box, { result: "nowhere", because })];
   }
 
   *#by(entries: readonly Entry[] | string, box: Box, work: Work): Generator<Routed, undefined> {
-    if (typeof entries === "string") yield this.#without(box, { result: "undecided", because: entries });
+    if (typeof entries === "string") yield this.ended(box, { result: "undecided", because: entries });
     else if (entries.length === 0) yield this.direct(box);
     else yield* this.#through(box, entries, work);
   }
 
-  /** Why the proxy of the client does not know the Service; undefined: it knows it. */
-  #hiddenBecause(sidecar: Sidecar | undefined, egress: Egress | undefined): string | undefined {
-    const { service } = this.#to;
-    if (service === undefined) return undefined;
-    if (!this.#destinations.sees(service)) return `${idOf(service)} is not exported to the namespace of these clients`;
-    const isImported = egress?.importsService(this.#host, service.metadata.namespace) !== false;
-    return sidecar === undefined || isImported ? undefined : `${idOf(sidecar)} does not import the host`;
-  }
-
   /** Requests to the address that the client looked up are passed on as they are, or refused. */
-  #unknownHost(box: Box, sidecar: Sidecar | undefined, because: string): Routed {
-    if (isRegistryOnly(sidecar, this.#mesh.settings)) {
-      const refusing = sidecar?.spec.outboundTrafficPolicy === undefined ? "the mesh config" : idOf(sidecar);
-      return this.#without(box, {
+  #unknownHost(box: Box, because: string): Routed {
+    const { refusing } = this.#destinations.scope;
+    if (refusing !== undefined)
+      return this.ended(box, {
         result: "nowhere",
         because: `${because}, and ${refusing} refuses requests to other hosts`,
       });
-    }
+    const { unclearAddress } = this.#to;
+    if (unclearAddress !== undefined)
+      return this.ended(box, { result: "undecided", because: `${because}, and ${unclearAddress}` });
     const addressed = new Destinations({ ...this.#source, sender: "nothing" }, this.#isWaypoint, this.#mesh);
     return { ...this.direct(box, addressed), isPassedThrough: true };
   }
 
-  get #client(): string {
-    return this.#source.namespace?.metadata.name ?? "";
-  }
-
-  #sidecar(): Sidecar | undefined {
-    const { namespace, labels } = this.#source;
-    // A namespace that no object names may have no Sidecar, but that of the root namespace counts there too.
-    const { service } = this.#to;
-    const anchor = namespace ?? (service && this.#mesh.related(namespaceOfService, service)[0]);
-    const [root] = anchor === undefined ? [] : this.#mesh.related(rootOfNamespace, anchor);
-    const ofRoot = root === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, root);
-    const own = namespace === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, namespace);
-    return sidecarFor(own, ofRoot, labels);
+  /** Clients ask in TLS for the host that a ServiceEntry defines. Services have several names. */
+  #asking(box: Box, work: Work): readonly Box[] {
+    const { alias, definition, host } = this.#to;
+    if (definition?.kind !== "ServiceEntry") return [box];
+    const asked = alias === undefined ? host : hostOfService(alias, this.#mesh.settings.domain);
+    const sent = box.withAll([{ attribute: "sni", values: new Texts([[asked]]), not: false }], work);
+    return sent === undefined ? [] : [sent];
   }
 
   /** The first route that matches is taken; where none does, HTTP has no answer, and other connections go to the Service. */
   *#through(box: Box, entries: readonly Entry[], work: Work): Generator<Routed, undefined> {
     const [first] = entries;
-    let left: readonly Box[] = [box];
+    let left: readonly Box[] = first?.protocol === "tls" ? this.#asking(box, work) : [box];
     for (const entry of entries) {
       if (left.length === 0) return;
       work.spend(entry.cases.length);
@@ -213,8 +214,9 @@ class Router {
       left = rest;
     }
     for (const one of left)
-      if (first?.protocol !== "http") yield this.direct(one);
-      else yield this.#without(one, { result: "nowhere", because: "no route matches", at: first });
+      if (first === undefined || first.protocol === "tcp") yield this.direct(one);
+      else if (first.protocol === "tls") yield this.ended(one, { result: "undecided", because: otherName, at: first });
+      else yield this.ended(one, { result: "nowhere", because: "no route matches", at: first });
   }
 
   /** The requests that follow a route, and perhaps follow it, each in one part. Returns those that do not. */
@@ -227,7 +229,7 @@ class Router {
       const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
       const without = { result: "undecided", because: inexpressible, at: entry } as const;
       for (const part of parts)
-        if (!one.isClear) yield this.#without(part, without);
+        if (!one.isClear) yield this.ended(part, without);
         else yield { ...this.#followed(entry), box: part, rewrite: rewrite && rewriteOf(rewrite, one.uri) };
       left = left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
     }
@@ -241,7 +243,8 @@ class Router {
     return found;
   }
 
-  #without(
+  /** Without any destination. `at`: the route that decides it. */
+  ended(
     box: Box,
     {
       result,
@@ -283,38 +286,56 @@ class Router {
   }
 
   /** A sidecar reads HTTP routes knowing only the port that it was asked for (Istio pilot/pkg/networking/core/httproute.go). */
-  #onlyPort(service: Service | undefined, protocol: Protocol): number | undefined {
+  #onlyPort(definition: Definition | undefined, protocol: Protocol): number | undefined {
     if (protocol === "http" && !this.#isWaypoint && !this.#source.isGateway) return undefined;
-    const [only, another] = service?.spec.ports ?? [];
-    return another === undefined ? only?.port : undefined;
+    const [only, another] = definition === undefined ? [] : portNumbersOf(definition);
+    return another === undefined ? only : undefined;
   }
 
   #named(weighted: WeightedDestination, { virtualService, route, protocol, index }: Entry): Named {
-    const { domain } = this.#mesh.settings;
-    const host = fullHost(weighted.destination.host, virtualService.metadata.namespace, domain);
-    const own = this.#to.service;
-    const services = [
-      ...(own === undefined ? [] : [own]),
-      ...this.#mesh.related(servicesOfVirtualService, virtualService),
-    ];
-    const service = services.find((one) => hostOfService(one, domain) === host);
-    const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
-    const objects = service === undefined ? entries.filter(({ spec }) => spec.hosts.includes(host)) : [service];
+    const { metadata } = virtualService;
+    const host = fullHost(weighted.destination.host, metadata.namespace, this.#mesh.settings.domain);
+    const objects = this.#definitionsOf(host, virtualService);
+    const [only] = objects;
+    const isHidden = only?.kind === "Service" && protocol === "http" && this.#isAliasElsewhere(only);
     const { subset, port } = weighted.destination;
     const destinations = route.route;
     return {
       host,
-      port: port?.number ?? this.#onlyPort(service, protocol) ?? this.#to.port,
+      port: port?.number ?? this.#onlyPort(objects.length === 1 ? only : undefined, protocol) ?? this.#to.port,
       subset: subset || undefined,
       share: shareOf(weighted, { at: ["spec", protocol, index, "route"], protocol, route, destinations }),
       objects,
+      ...(isHidden ? { missing: `${idOf(only)} has no port ${this.#to.port}, at which the route is` } : {}),
     };
+  }
+
+  /** What defines a host that a VirtualService names. */
+  #definitionsOf(host: string, virtualService: VirtualService): readonly Definition[] {
+    const { definition: own, alias } = this.#to;
+    const services = [
+      ...(own?.kind === "Service" ? [own] : []),
+      ...(alias === undefined ? [] : [alias]),
+      ...this.#mesh.related(servicesOfVirtualService, virtualService),
+    ];
+    const service = services.find((one) => hostOfService(one, this.#mesh.settings.domain) === host);
+    if (service !== undefined) return [service];
+    const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
+    return entries.filter(({ spec }) => spec.hosts.includes(host));
+  }
+
+  /** A sidecar finds an alias among the hosts of the port at which the route is. */
+  #isAliasElsewhere(service: Service): boolean {
+    if (!isAlias(service) || this.#isWaypoint || this.#source.isGateway) return false;
+    return portOfDefinition(service, this.#to.port) === undefined;
   }
 }
 
 /** Only if the proxy has a listener there (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). */
 const routedAnyway =
   "a VirtualService routes requests for it at port 80 if the proxy knows another service with that port, which is not examined";
+const otherName =
+  "the routes of TLS are for other names than the client asks for, and what becomes of such connections is not examined";
 const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
 

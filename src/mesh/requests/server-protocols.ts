@@ -1,12 +1,16 @@
-import { fact, type MeshView } from "../../view/view.ts";
-import { portsOf } from "../client-tls/destinations.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { portsOf, portsOfEntry } from "../client-tls/destinations.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
-import { type DeclaredProtocol, declaredProtocol, parsedProtocol } from "../membership/service-protocol.ts";
-import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { type DeclaredProtocol, parsedProtocol } from "../membership/service-protocol.ts";
+import { servicesOfNamespace } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import { type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import { portOfDefinition } from "./definitions.ts";
 
 /**
  * How the sidecars of a namespace read the connections to a port of their pods, whichever Service these were sent to. The
@@ -14,17 +18,16 @@ import { type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sideca
  * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, getFilterChainsByServicePort).
  */
 export class ServerProtocols {
-  readonly #services: SelectorGroups<Service>;
+  readonly #services: SelectorGroups<Definition>;
   readonly #own: readonly Sidecar[];
   readonly #ofRoot: readonly Sidecar[];
-  readonly #sorted = new Map<unknown, readonly Service[]>();
+  readonly #sorted = new Map<unknown, readonly Definition[]>();
 
-  constructor(services: readonly Service[], own: readonly Sidecar[], ofRoot: readonly Sidecar[]) {
+  constructor(services: readonly Definition[], own: readonly Sidecar[], ofRoot: readonly Sidecar[]) {
     this.#services = new SelectorGroups(
       services.flatMap((service) => {
-        const { selector, type } = service.spec;
-        const selectsNone = type === "ExternalName" || Object.keys(selector).length === 0;
-        return selectsNone ? [] : [[selector, service] as const];
+        const selector = selectorOf(service);
+        return Object.keys(selector).length === 0 ? [] : [[selector, service] as const];
       }),
     );
     this.#own = own;
@@ -38,11 +41,10 @@ export class ServerProtocols {
       return parsedProtocol(listeners.find((one) => one.port?.number === port)?.port?.protocol ?? "");
     }
     for (const service of this.#servicesOf(workload)) {
-      const ports = portsOf(service);
-      const found = service.spec.ports.find(
-        (one) => one.port !== undefined && ports.workloadPort(one.port, workload) === port,
-      );
-      if (found !== undefined) return declaredProtocol(found);
+      const { ports, workloadPort } = service.kind === "Service" ? portsOf(service) : portsOfEntry(service);
+      const found = ports.find((one) => workloadPort(one, workload) === port);
+      const declared = found === undefined ? undefined : portOfDefinition(service, found);
+      if (declared !== undefined) return declared.protocol;
     }
     return "undeclared";
   }
@@ -53,7 +55,7 @@ export class ServerProtocols {
   }
 
   /** The oldest first. Pods with the same labels share the list. */
-  #servicesOf({ pod }: Workload): readonly Service[] {
+  #servicesOf({ pod }: Workload): readonly Definition[] {
     const groups = this.#services.selecting(pod.labels);
     let found = this.#sorted.get(groups);
     if (found === undefined)
@@ -62,13 +64,31 @@ export class ServerProtocols {
   }
 }
 
+/** The labels of the pods that a Service or a ServiceEntry leads to; empty: it selects none. */
+function selectorOf({ kind, spec }: Definition): Readonly<Record<string, string>> {
+  if (kind === "ServiceEntry") return spec.workloadSelector?.labels ?? {};
+  return spec.type === "ExternalName" ? {} : spec.selector;
+}
+
+/** A namespace and its ServiceEntries that select workloads. */
+export const selectingEntriesOfNamespace = relation(
+  "selectingEntriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) =>
+    entry.spec.workloadSelector !== undefined && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+  ),
+);
+
 /** The protocols by which the sidecars of a namespace read connections. */
 export const serverProtocols = fact(
   "serverProtocols",
   "Namespace",
-  [servicesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
-  (namespace, mesh: MeshView<typeof servicesOfNamespace | typeof sidecarsOfNamespace | typeof rootOfNamespace>) => {
-    const services = mesh.related(servicesOfNamespace, namespace);
+  [servicesOfNamespace, selectingEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
+  (namespace, mesh) => {
+    const services = [
+      ...mesh.related(servicesOfNamespace, namespace),
+      ...mesh.related(selectingEntriesOfNamespace, namespace),
+    ];
     mesh.visited(services.length);
     const [root] = mesh.related(rootOfNamespace, namespace);
     return new ServerProtocols(

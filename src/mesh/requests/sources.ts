@@ -9,12 +9,11 @@ import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import type { Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
-import { serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { selectorOf } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -46,6 +45,18 @@ export const namespacesThatSeeService = relation(
   ),
   namespaceByName,
 );
+/** A ServiceEntry, its namespace, whose clients prefer it, and those that it is exported to, whose clients know it. */
+export const namespacesThatSeeEntry = relation(
+  "namespacesThatSeeEntry",
+  index(
+    "ServiceEntry",
+    (entry, settings) =>
+      new Set(
+        [entry.metadata.namespace, ...serviceVisibleTo(entry, settings)].filter((name) => name !== everyNamespace),
+      ),
+  ),
+  namespaceByName,
+);
 /** A DestinationRule and the namespaces whose clients it distinguishes. */
 export const namespacesApartOfDestinationRule = relation(
   "namespacesApartOfDestinationRule",
@@ -63,6 +74,7 @@ export const sourceReads = [
   sidecarsOfNamespace,
   namespacesOfVirtualService,
   namespacesThatSeeService,
+  namespacesThatSeeEntry,
   namespacesApartOfDestinationRule,
   namespaceOfRoute,
 ] as const;
@@ -70,13 +82,13 @@ type View = MeshView<(typeof sourceReads)[number]>;
 
 /** The configuration that can distinguish clients of a host. */
 export interface ClientConfiguration {
-  /** The Service that has the host; undefined: the requests are for addresses of pods. */
-  readonly service: Service | undefined;
+  /** What defines the host; empty: the requests are for addresses of pods, or for a host that nothing defines. */
+  readonly definitions: readonly Definition[];
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
   readonly httpRoutes: readonly KubernetesRoute[];
-  /** The identity of the waypoint in front of the host, which is no caller of its own. */
-  readonly waypoint: Clause | undefined;
+  /** The identities of the waypoints in front of the host, which are no callers of their own. */
+  readonly waypoints: readonly Clause[];
   /** Whether ambient clients have to be considered among those of the whole mesh. */
   readonly isAmbientUsed: boolean;
 }
@@ -150,10 +162,10 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { service, virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
+    const { definitions, virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
     const named = new Map(
       [
-        ...(service === undefined ? [] : this.#mesh.related(namespacesThatSeeService, service)),
+        ...definitions.flatMap((one) => this.#apartBy(one)),
         ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
         ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
         ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
@@ -218,10 +230,17 @@ class Sources {
     return { ...of, sender, isGateway: of.workloads.length > 0 && of.workloads.every(isProxy), identity };
   }
 
+  /** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
+  #apartBy(definition: Definition): readonly Namespace[] {
+    return definition.kind === "Service"
+      ? this.#mesh.related(namespacesThatSeeService, definition)
+      : this.#mesh.related(namespacesThatSeeEntry, definition);
+  }
+
   /** Any account of a namespace does not mean that of a waypoint. */
   #apart(account: Part): Clauses {
-    const { waypoint } = this.#configuration;
-    return account === anything && waypoint !== undefined ? [{ ...waypoint, not: true }] : [];
+    const { waypoints } = this.#configuration;
+    return account === anything ? waypoints.map((waypoint) => ({ ...waypoint, not: true })) : [];
   }
 
   /** The selectors that distinguish clients of a namespace. */

@@ -31,7 +31,7 @@ export function formatExample({ example, authorization }: Outcome): string {
 export function formatReason(outcome: Outcome): string {
   const { result, route, destination, transport, authorization } = outcome;
   const last = transport.at(-1);
-  if (result === "accepted" || result === "denied") return `, ${reasonOfDecision(authorization)}`;
+  if (result === "accepted" || result === "denied") return `, ${reasonOfDecision(authorization, last)}`;
   if (result === "refused") return `: ${last === undefined ? "" : formatTransport(last)}`;
   const open = [destination?.because, route.because, ...[...transport, ...authorization].map(doubtOf)];
   return `: ${open.find((because) => because !== undefined) ?? "there is no destination"}`;
@@ -41,9 +41,12 @@ const doubtOf = ({ result, because }: TransportOutcome | AuthorizationOutcome): 
   result === "undecided" ? because : undefined;
 
 /** Why requests are denied, or by which rules they are allowed: `by AuthorizationPolicy a/p rule 1`. */
-function reasonOfDecision(authorization: readonly AuthorizationOutcome[]): string {
+function reasonOfDecision(authorization: readonly AuthorizationOutcome[], way: TransportOutcome | undefined): string {
   const last = authorization.at(-1);
-  if (last === undefined) return "because nothing enforces policies there";
+  if (last === undefined)
+    return way?.to === "outside"
+      ? "because it leaves the mesh, which decides nothing about it"
+      : "because nothing enforces policies there";
   if (last.result !== "allowed") return formatDecision(last);
   const deciding = authorization.filter(({ by }) => by !== undefined);
   if (deciding.length < 2) return formatDecision(deciding[0] ?? last);
@@ -68,12 +71,21 @@ const sent = {
 } as const;
 
 /** What becomes of a connection: `the client sends plaintext, and the server requires mTLS (PeerAuthentication a/strict)`. */
-export function formatTransport({ result, tls, mode, rule, because }: TransportOutcome): string {
+export function formatTransport({ to, result, tls, mode, rule, because }: TransportOutcome): string {
   const client = `the client sends ${sent[tls]}${inBrackets(rule)}`;
   if (result === "undecided") return because ?? client;
   if (result === "refused") return `${client}, and ${because ?? `the server ${refusal(mode)}`}`;
+  if (to === "outside") return `${leaving[result]}${result === "passed" ? "" : bySetting(rule)}`;
   return `${result === "mtls" ? "mTLS" : "plaintext"}${because === undefined ? "" : `, because ${because}`}`;
 }
+
+const leaving = {
+  mtls: "mTLS",
+  plaintext: "plaintext, out of the mesh",
+  tls: "TLS, out of the mesh",
+  passed: "what the application sends is passed on, out of the mesh",
+} as const;
+const bySetting = (rule: AnyObject | undefined): string => (rule === undefined ? "" : `, as ${idOf(rule)} says`);
 
 function refusal(mode: TransportOutcome["mode"]): string {
   if (mode?.mode === "STRICT") return `requires mTLS${inBrackets(mode.by)}`;

@@ -66,6 +66,7 @@ function covers({ spec: { to } }: Intent, { spec: { to: other } }: Intent): bool
 function formatTarget({ spec: { to } }: Intent): string {
   const ports = to.ports.length === 0 ? "" : ` at ${to.ports.join(", ")}`;
   if (to.service !== undefined) return `service ${to.service}${ports}`;
+  if (to.host !== undefined) return `host ${to.host}${ports}`;
   const labels = (all: Readonly<Record<string, string>>) =>
     Object.entries(all).map(([key, value]) => `${key}: ${value}`);
   if (to.workloads !== undefined) return `workloads with ${labels(to.workloads).join(", ")}${ports}`;

@@ -93,8 +93,7 @@ export const peerAuthenticationWithoutEffect = defineRule({
     proxies: ["sidecar", "ztunnel"],
     seen: "Workloads have another mode than this policy says.",
     wayOut: "Nothing changes until the older policy is deleted: do not delete it before this one says what you want.",
-    silentWhen:
-      "The two policies select different workloads, or it is not known which workloads a selector selects.",
+    silentWhen: "The two policies select different workloads, or it is not known which workloads a selector selects.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 

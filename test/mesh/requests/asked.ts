@@ -10,6 +10,7 @@ import type { Outcome } from "../../../src/mesh/requests/outcome.ts";
 import { outcomesOf } from "../../../src/mesh/requests/outcomes.ts";
 import type { Caller, Target } from "../../../src/mesh/requests/question.ts";
 import { formatOutcome } from "../../../src/mesh/requests/wording.ts";
+import { hostIn } from "../../../src/mesh/traffic/host-definition.ts";
 import { defaultMeshSettings, meshSettingsOf } from "../../../src/view/settings.ts";
 import { sideOf } from "../../../src/view/side.ts";
 import { MeshStore } from "../../../src/view/store.ts";
@@ -55,11 +56,15 @@ export function callerIn(mesh: Mesh, text: string): Caller {
   return { kind: "workload", workload: workloadIn(mesh, namespace, word), namespace: of(mesh, namespace) };
 }
 
-/** `shop/x:80`: a port of a Service; `shop/pod/x:8080`: a port of a workload. */
+/** `shop/x:80`: a port of a Service; `shop/pod/x:8080`: a port of a workload; `api.stripe.com:443`: a port of a host that is no Service. */
 export function targetIn(mesh: Mesh, text: string): Target {
   const [path = "", port] = text.split(":");
   const parts = path.split("/");
   const [namespace = "", name = "", pod] = parts;
+  if (parts.length === 1) {
+    const { entries } = hostIn(mesh, path);
+    return { kind: "host", host: path, entries, namespace: of(mesh, "web"), port: Number(port) };
+  }
   if (pod !== undefined)
     return {
       kind: "workloads",

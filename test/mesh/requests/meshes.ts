@@ -29,12 +29,12 @@ metadata: { name: ${name}, namespace: ${namespace}, labels: { ${labels} } }
 spec: { selector: { app: ${name} }, ports: [{ ${port}, port: 80, targetPort: 8080 }] }
 `;
 
-const istio = (group: string, kind: string, path: string, spec: string): string => {
-  const [namespace = "", name = ""] = path.split("/");
+const istio = (group: string, kind: string, [path, metadata = ""]: readonly string[], spec: string): string => {
+  const [namespace = "", name = ""] = (path ?? "").split("/");
   return `---
 apiVersion: ${group}/v1
 kind: ${kind}
-metadata: { name: ${name}, namespace: ${namespace} }
+metadata: { name: ${name}, namespace: ${namespace}${metadata === "" ? "" : `, ${metadata}`} }
 spec:
 ${spec.replaceAll(/^/gm, "  ")}
 `;
@@ -42,16 +42,21 @@ ${spec.replaceAll(/^/gm, "  ")}
 
 /** The path is `namespace/name`. */
 export const authorizationPolicy = (path: string, spec: string): string =>
-  istio("security.istio.io", "AuthorizationPolicy", path, spec);
+  istio("security.istio.io", "AuthorizationPolicy", [path], spec);
 export const peerAuthentication = (path: string, mode: string, spec = ""): string =>
-  istio("security.istio.io", "PeerAuthentication", path, `mtls: { mode: ${mode} }\n${spec}`);
+  istio("security.istio.io", "PeerAuthentication", [path], `mtls: { mode: ${mode} }\n${spec}`);
 export const requestAuthentication = (path: string, spec = "jwtRules: [{ issuer: i }]"): string =>
-  istio("security.istio.io", "RequestAuthentication", path, spec);
+  istio("security.istio.io", "RequestAuthentication", [path], spec);
 export const destinationRule = (path: string, spec: string): string =>
-  istio("networking.istio.io", "DestinationRule", path, spec);
+  istio("networking.istio.io", "DestinationRule", [path], spec);
 export const virtualService = (path: string, spec: string): string =>
-  istio("networking.istio.io", "VirtualService", path, spec);
-export const sidecar = (path: string, spec: string): string => istio("networking.istio.io", "Sidecar", path, spec);
+  istio("networking.istio.io", "VirtualService", [path], spec);
+export const sidecar = (path: string, spec: string): string => istio("networking.istio.io", "Sidecar", [path], spec);
+
+export const serviceEntry = (path: string, spec: string, metadata = ""): string =>
+  istio("networking.istio.io", "ServiceEntry", [path, metadata], spec);
+export const workloadEntry = (path: string, spec: string): string =>
+  istio("networking.istio.io", "WorkloadEntry", [path], spec);
 
 export const waypoint = (namespace: string, name: string): string => `---
 apiVersion: gateway.networking.k8s.io/v1

@@ -1,0 +1,79 @@
+import { idOf } from "../../kube/identity.ts";
+import type { MeshView } from "../../view/view.ts";
+import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { includesNamespace } from "../traffic/export-to.ts";
+import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import type { Source } from "./outcome.ts";
+
+/** What `ClientScope` reads. */
+export const scopeReads = [sidecarsOfNamespace] as const;
+type View = MeshView<(typeof scopeReads)[number]>;
+
+/** Which hosts the proxy of a client knows, and what it does with requests to others. */
+export class ClientScope {
+  readonly isWaypoint: boolean;
+  readonly #source: Source;
+  readonly #mesh: View;
+  #sidecar: { readonly value: Sidecar | undefined } | undefined;
+  #egress: Egress | undefined;
+
+  constructor(source: Source, isWaypoint: boolean, mesh: View) {
+    this.#source = source;
+    this.isWaypoint = isWaypoint;
+    this.#mesh = mesh;
+  }
+
+  /** The namespace of the client; empty: one that no object names, or none. */
+  get client(): string {
+    return this.#source.namespace?.metadata.name ?? "";
+  }
+
+  /** What the Sidecar of the client imports; undefined: it has none, and imports everything. */
+  get egress(): Egress | undefined {
+    const sidecar = this.#sidecarOfClient();
+    if (sidecar !== undefined) this.#egress ??= new Egress(sidecar, this.client);
+    return this.#egress;
+  }
+
+  /** Whether something is exported to the client. Clients without a proxy look hosts up in DNS, and waypoints know more. */
+  sees(definition: Definition): boolean {
+    if (this.#source.sender !== "proxy" || this.isWaypoint) return true;
+    return includesNamespace(serviceVisibleTo(definition, this.#mesh.settings), this.client);
+  }
+
+  /** Why something is not visible to the client; undefined: it is. */
+  keeps(definition: Definition): string | undefined {
+    return this.sees(definition) ? undefined : `${idOf(definition)} is not exported to the namespace of these clients`;
+  }
+
+  /** Why the proxy of the client does not know a host that is defined so; undefined: it knows it. */
+  hides(host: string, definition: Definition): string | undefined {
+    const kept = this.keeps(definition);
+    if (kept !== undefined) return kept;
+    const sidecar = this.#sidecarOfClient();
+    if (sidecar === undefined || this.egress?.importsService(host, definition.metadata.namespace) !== false)
+      return undefined;
+    return `${idOf(sidecar)} does not import the host`;
+  }
+
+  /** What refuses requests to hosts that the proxy does not know; undefined: they are passed on. */
+  get refusing(): string | undefined {
+    const sidecar = this.#sidecarOfClient();
+    if (!isRegistryOnly(sidecar, this.#mesh.settings)) return undefined;
+    return sidecar?.spec.outboundTrafficPolicy === undefined ? "the mesh config" : idOf(sidecar);
+  }
+
+  /** Gateways and waypoints have none. A namespace that no object names may have none, but that of the root namespace counts there too. */
+  #sidecarOfClient(): Sidecar | undefined {
+    this.#sidecar ??= { value: this.#findSidecar() };
+    return this.#sidecar.value;
+  }
+
+  #findSidecar(): Sidecar | undefined {
+    const { namespace, labels, sender, isGateway } = this.#source;
+    if (this.isWaypoint || isGateway || sender !== "proxy") return undefined;
+    const own = namespace === undefined ? [] : this.#mesh.related(sidecarsOfNamespace, namespace);
+    const ofRoot = this.#mesh.under(sidecarsOfNamespace, [this.#mesh.settings.rootNamespace]);
+    return sidecarFor(own, ofRoot, labels);
+  }
+}

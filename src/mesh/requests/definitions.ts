@@ -1,0 +1,53 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, relation } from "../../view/view.ts";
+import { type DeclaredProtocol, declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
+import { covers, hostKey } from "../traffic/hosts.ts";
+import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
+
+export type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The ServiceEntries that a control plane reads, by the keys of their hosts, wildcards among them. */
+export const serviceEntryByHost = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? new Set(entry.spec.hosts.map(hostKey)) : [],
+);
+
+/** A ServiceEntry and its namespace. */
+export const namespaceOfEntry = relation(
+  "namespaceOfEntry",
+  index("ServiceEntry", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+
+/** Those of the ServiceEntries that have a name for a host. */
+export const entriesFor = (host: string, entries: readonly ServiceEntry[]): readonly ServiceEntry[] =>
+  entries.filter(({ spec }) => spec.hosts.some((name) => covers(name, host)));
+
+/** A port of a Service or a ServiceEntry, as clients use it. */
+export interface DefinedPort {
+  readonly protocol: DeclaredProtocol;
+  /** Whether its connections are told apart by the name that TLS asks for. */
+  readonly isTls: boolean;
+}
+
+/** Undefined: it has no such port. */
+export function portOfDefinition(definition: Definition, number: number): DefinedPort | undefined {
+  if (definition.kind === "Service") {
+    const port = definition.spec.ports.find((one) => one.port === number);
+    return port && { protocol: declaredProtocol(port), isTls: isTlsPort(port) };
+  }
+  const port = definition.spec.ports.find((one) => one.number === number);
+  return port && { protocol: parsedProtocol(port.protocol ?? ""), isTls: isTlsProtocol(port.protocol) };
+}
+
+/** The numbers of all ports. */
+export const portNumbersOf = (definition: Definition): readonly number[] =>
+  definition.kind === "Service"
+    ? definition.spec.ports.flatMap(({ port }) => port ?? [])
+    : definition.spec.ports.flatMap(({ number }) => number ?? []);
+
+/** How clients send what they send to a port. */
+export const sentTo = (definition: Definition, port: number): "http" | "tcp" =>
+  portOfDefinition(definition, port)?.protocol === "TCP" ? "tcp" : "http";

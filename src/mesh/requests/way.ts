@@ -1,0 +1,65 @@
+import type { Box } from "../authorization/requests/boxes.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import { Texts } from "../authorization/requests/texts.ts";
+import type {
+  AuthorizationOutcome,
+  Outcome,
+  RouteDestination,
+  RouteOutcome,
+  Source,
+  TransportOutcome,
+} from "./outcome.ts";
+import { ServerView } from "./server-view.ts";
+
+/** Nothing routes the requests. */
+export const unrouted: RouteOutcome = {
+  result: "arrives",
+  host: undefined,
+  virtualService: undefined,
+  httpRoute: undefined,
+  route: undefined,
+  destinations: [],
+  because: undefined,
+};
+
+export const undecided = (box: Box, source: Source, because: string): Outcome => ({
+  result: "undecided",
+  requests: box,
+  example: box.example,
+  source,
+  route: { ...unrouted, result: "undecided", because },
+  destination: undefined,
+  workloads: [],
+  transport: [],
+  authorization: [],
+});
+
+/** What has happened to requests on their way. */
+export interface Way {
+  /** As their callers send them. */
+  readonly box: Box;
+  readonly view: ServerView;
+  /** How the client, or the waypoint before the server, sends them. */
+  readonly sentAs: "http" | "tcp";
+  readonly route: RouteOutcome;
+  readonly destination: RouteDestination | undefined;
+  readonly transport: readonly TransportOutcome[];
+  readonly authorization: readonly AuthorizationOutcome[];
+}
+
+export const portIs = (port: number): Clauses[number] => ({
+  attribute: "port",
+  values: new Texts([[String(port)]]),
+  not: false,
+});
+
+/** Before anything happened. */
+export const departing = (box: Box): Way => ({
+  box,
+  view: new ServerView(),
+  sentAs: "http",
+  route: unrouted,
+  destination: undefined,
+  transport: [],
+  authorization: [],
+});
