@@ -348,13 +348,13 @@ function withoutRoute({
 }
 
 function destinationLine(one: RouteDestination, counts: boolean): ExplanationLine {
-  const { host, port, subset, share, because, rules } = one;
+  const { host, port, subset, share, headers, because, rules } = one;
   const of = `${host}:${port}${subset === undefined ? "" : ` subset ${subset}`}`;
   const reason = because === undefined ? "" : `: ${because}`;
   return {
     key: "route.destination",
     of,
-    text: `${shareInWords(share)} to ${of}${reason}`,
+    text: `${shareInWords(share)} to ${of}${headersInWords(headers)}${reason}`,
     value: share,
     counts,
     lines: rules.map((rule): ExplanationLine => {
@@ -363,6 +363,17 @@ function destinationLine(one: RouteDestination, counts: boolean): ExplanationLin
       return { key: "destinationRule", of: idOf(rule), text: `${idOf(rule)}${shown}`, objects: [rule] };
     }),
   };
+}
+
+function headersInWords(changes: RouteDestination["headers"]): string {
+  const { authority, headers } = changes ?? { authority: undefined, headers: new Map() };
+  const host = authority === undefined ? [] : [`host ${JSON.stringify(authority)}`];
+  const values = [...headers].map(([name, value]) => {
+    if (value === "absent") return `no header ${name}`;
+    return value === "unknown" ? `another value of header ${name}` : `header ${name} ${JSON.stringify(value.is)}`;
+  });
+  const all = [...host, ...values];
+  return all.length === 0 ? "" : `, with ${listedNames(all)}`;
 }
 
 const shareInWords = (share: number): string => `${Math.round(share * 1000) / 10}%`;

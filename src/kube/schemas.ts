@@ -27,9 +27,7 @@ const labelSelector = record({
 const targetRef = record({ group: name, kind: name, name, namespace: text });
 const port = optional(record({ number: int32 }));
 const destination = record({ host: name, subset: text, port });
-const headers = optional(
-  record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }),
-);
+const headers = optional(record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }));
 /** Only http routes have headers. */
 const weighted = record({ destination, weight: int32, headers });
 const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));

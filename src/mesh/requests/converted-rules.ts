@@ -229,7 +229,9 @@ function pathsOf(match: Match): readonly (RawPath | undefined)[] {
 
 /** Of several filters the last one counts, and of several values of a header the first one (createHeadersFilter, headerListToMap). */
 function rawHeaders(filters: readonly Pick<Filter, "type" | "requestHeaderModifier">[]): object {
-  const last = filters.findLast((one) => one.type === "RequestHeaderModifier" && one.requestHeaderModifier !== undefined);
+  const last = filters.findLast(
+    (one) => one.type === "RequestHeaderModifier" && one.requestHeaderModifier !== undefined,
+  );
   const { requestHeaderModifier: changes } = last ?? {};
   if (changes === undefined) return {};
   const valuesOf = (all: Match["headers"]) =>

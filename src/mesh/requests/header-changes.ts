@@ -15,9 +15,10 @@ export interface HeaderChanges {
 
 /**
  * The changes of a route, and those of one of its destinations, together (Istio pilot/pkg/networking/core/route/route.go
- * TranslateHeadersOperations, processDestination). Headers whose names begin with a colon are not changed.
+ * TranslateHeadersOperations, processDestination). Undefined: there are none. Headers whose names begin with a colon are not changed.
  */
-export function headerChanges(ofRoute: Headers, ofDestination: Headers): HeaderChanges {
+export function headerChanges(ofRoute: Headers, ofDestination: Headers): HeaderChanges | undefined {
+  if (ofRoute?.request === undefined && ofDestination?.request === undefined) return undefined;
   const [route, destination] = [changesOf(ofRoute), changesOf(ofDestination)];
   const headers = new Map(route.headers);
   // Envoy's order of the two differs between one destination and several.

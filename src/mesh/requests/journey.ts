@@ -35,7 +35,7 @@ import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
-import { rewritten, withoutTokens } from "./server-view.ts";
+import { atGuard, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 import { departing, portIs, undecided, unrouted, type Way } from "./way.ts";
 
@@ -232,7 +232,13 @@ export class Journey {
   ): Generator<Outcome, undefined> {
     const sender: Source = isPassedThrough ? { ...client, sender: "nothing" } : client;
     for (const { destination, backend, isUnknown, tls } of arrivals) {
-      const next = { ...way, box, route, destination, view: rewritten(way.view, rewrite, box) };
+      const next = {
+        ...way,
+        box,
+        route,
+        destination,
+        view: rewritten(way.view, { rewrite, headers: destination.headers }, box),
+      };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
       else if (client.isGateway && this.#source !== client && this.#isBehindWaypoint(backend))
         yield this.#outcome("undecided", { ...next, route: { ...route, because: behindWaypoint } }, []);
@@ -265,7 +271,7 @@ export class Journey {
 
   /** Divides requests by what a guard decides. `fixed`: what all of them have there. */
   *#decided(way: Way, guard: Guard, fixed: Clauses): Generator<Way, undefined> {
-    const { enforcement, unclear, readsTokens } = guard;
+    const { enforcement, unclear } = guard;
     if (unclear !== undefined) {
       yield { ...way, authorization: [...way.authorization, unclearAt(enforcement, unclear)] };
       return;
@@ -274,8 +280,7 @@ export class Journey {
       yield way;
       return;
     }
-    const tokens = readsTokens ? [] : withoutTokens(guard);
-    const view = way.view.with([...fixed, ...tokens]);
+    const view = atGuard(way.view, guard, fixed);
     const seen = view.seen(way.box, this.#work);
     if (seen === undefined) return;
     for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {

@@ -1,3 +1,4 @@
+import type { HeaderChanges } from "./header-changes.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { AuthorizationPolicy } from "../authorization/policies.ts";
 import type { Box, Request } from "../authorization/requests/boxes.ts";
@@ -82,6 +83,8 @@ export interface RouteDestination {
   readonly subset: string | undefined;
   /** The share of the requests, 0 to 1. */
   readonly share: number;
+  /** What the route changes of the headers on the way there; undefined: nothing. */
+  readonly headers?: HeaderChanges;
   /** The DestinationRules that define the subset or apply to the host. */
   readonly rules: readonly DestinationRule[];
   /** The object that defines the host. */

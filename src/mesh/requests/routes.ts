@@ -19,6 +19,7 @@ import {
 import { isAlias } from "./aliases.ts";
 import { portNumbersOf, portOfDefinition } from "./definitions.ts";
 import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
+import { type HeaderChanges, headerChanges } from "./header-changes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import type { RouteCase } from "./route-conditions.ts";
 import { type Entry, type GatewayRoutes, type HostPort, RouteTable, routeTableReads } from "./route-table.ts";
@@ -271,14 +272,18 @@ class Router {
       return {
         route: { ...of, result: "nowhere", destinations: [], because: ended },
         arrivals: [],
+
         isPassedThrough: false,
       };
+    const ofRoute = "headers" in route ? route.headers : undefined;
     const arrivals = route.route
-      .map((weighted) => [this.#named(weighted, entry), entry.refused?.get(weighted)] as const)
+      .map((weighted) => [this.#named(weighted, entry), weighted] as const)
       .filter(([{ share }]) => share > 0)
-      .map(([named, refused]) =>
-        refused === undefined ? this.#destinations.arrivalAt(named) : noArrival(named, refused),
-      );
+      .map(([named, weighted]) => {
+        const refused = entry.refused?.get(weighted);
+        const arrival = refused === undefined ? this.#destinations.arrivalAt(named) : noArrival(named, refused);
+        return withHeaders(arrival, headerChanges(ofRoute, weighted.headers));
+      });
     const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
     const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);
     const destinations = arrivals.map(({ destination }) => destination);
@@ -352,6 +357,10 @@ const placeOf = ({ protocol, index, route }: Entry): RouteOutcome["route"] => ({
   index,
   name: ("name" in route && route.name) || "",
 });
+
+function withHeaders(arrival: Arrival, headers: HeaderChanges | undefined): Arrival {
+  return headers === undefined ? arrival : { ...arrival, destination: { ...arrival.destination, headers } };
+}
 
 function resultOf(arrivals: readonly Arrival[]): RouteOutcome["result"] {
   if (arrivals.some(({ backend }) => backend !== undefined)) return "arrives";

@@ -8,6 +8,7 @@ import { Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { Guard } from "./enforcement.ts";
+import type { HeaderChanges } from "./header-changes.ts";
 import type { Rewrite } from "./routes.ts";
 
 /**
@@ -56,32 +57,47 @@ export class ServerView {
   }
 }
 
-/** What a server sees after a rewrite. A path is known there only if it is known here. */
-export function rewritten(view: ServerView, rewrite: Rewrite | undefined, box: Box): ServerView {
-  if (rewrite === undefined) return view;
-  const fixed: Clauses[number][] = [];
-  const open: Attribute[] = [];
-  const { authority, path, headers } = rewrite;
-  if (authority) fixed.push({ attribute: "host", values: new Texts([[authority.toLowerCase()]]), not: false });
-  const to = path === undefined ? undefined : rewrittenPath(path, box);
-  if (to !== undefined) fixed.push({ attribute: "path", values: new Texts([[to]]), not: false });
-  else if (path !== undefined) open.push("path");
-  for (const [name, value] of headers) {
-    const attribute = `header ${name}` as const;
-    if (value === "unknown") open.push(attribute);
-    else fixed.push(...withHeader(attribute, value));
-    // Tokens are read from this header; from which others is not known here.
-    if (name === "authorization") open.push("token");
-  }
-  return view.with(fixed, open);
+/** What a route changes of requests to one destination. */
+interface Changes {
+  readonly rewrite: Rewrite | undefined;
+  readonly headers: HeaderChanges | undefined;
 }
 
-function withHeader(attribute: Attribute, value: "absent" | { readonly is: string }): Clauses {
+/** What a server sees after these changes. A path is known there only if it is known here. */
+export function rewritten(view: ServerView, { rewrite, headers }: Changes, box: Box): ServerView {
+  if (rewrite === undefined && headers === undefined) return view;
+  const authority = rewrite?.authority || headers?.authority;
+  const host = authority ? [only("host", authority.toLowerCase())] : [];
+  return withHeaders(withPath(view.with(host), rewrite?.path, box), headers);
+}
+
+const only = (attribute: Attribute, text: string): Clause => ({ attribute, values: new Texts([[text]]), not: false });
+
+function withPath(view: ServerView, path: Rewrite["path"], box: Box): ServerView {
+  if (path === undefined) return view;
+  const to = rewrittenPath(path, box);
+  return to === undefined ? view.with([], ["path"]) : view.with([only("path", to)]);
+}
+
+function withHeaders(view: ServerView, changes: HeaderChanges | undefined): ServerView {
+  const fixed: Clause[] = [];
+  const open: Attribute[] = [];
+  for (const [name, value] of changes?.headers ?? []) {
+    const attribute = `header ${name}` as const;
+    if (value === "unknown") open.push(attribute);
+    else fixed.push(...ofHeader(attribute, value));
+    // Which other headers tokens are read from is not known here.
+    if (name === "authorization") open.push("token");
+  }
+  return fixed.length + open.length === 0 ? view : view.with(fixed, open);
+}
+
+function ofHeader(attribute: Attribute, value: "absent" | { readonly is: string }): readonly Clause[] {
   if (value === "absent") return [{ attribute, values: anyElement, not: true }];
-  const only = new Lists([exactly(value.is)]);
+  const wanted = new Lists([exactly(value.is)]);
   return [
-    { attribute, values: only, not: false },
-    { attribute, values: new ListsBeyond(only), not: true },
+    { attribute, values: wanted, not: false },
+    { attribute, values: new ListsBeyond(wanted), not: true },
   ];
 }
 

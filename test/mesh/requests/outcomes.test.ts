@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { conditionsOf } from "../../../src/mesh/requests/written-requests.ts";
 import { asked, meshOf, texts, told } from "./asked.ts";
 import {
   ambientShop,
@@ -414,6 +415,88 @@ http:
     assert.deepEqual(results("/a/x"), ["accepted"]);
     assert.deepEqual(results("/a/x", "/a/y"), ["undecided", "undecided"]);
     assert.deepEqual(results("/admin"), ["denied"]);
+  });
+
+  describe("change headers, which policies of the server see", () => {
+    const needs = (when: string, action = "ALLOW") =>
+      authorizationPolicy("shop/p", `action: ${action}\nrules: [{ when: [${when}] }]`);
+    const team = "{ key: 'request.headers[x-team]', values: [web] }";
+    const results = (headers: string, policy: string, mine: readonly string[] = []) =>
+      asked(
+        meshOf(
+          `${shop}${policy}${virtualService("shop/x", `hosts: [x]\nhttp:\n- ${headers}\n  route: [{ destination: { host: x } }]`)}`,
+        ),
+        "web/client",
+        "shop/x:80",
+        ...conditionsOf({ headers: mine.length === 0 ? {} : { "x-team": mine }, hasOnlyTheseHeaders: mine.length > 0 }),
+      ).map(({ result }) => result);
+
+    test("a header that is set has this value alone, whatever the caller sends", () => {
+      assert.deepEqual(results("headers: { request: { set: { X-Team: web } } }", needs(team)), ["accepted"]);
+      assert.deepEqual(results("headers: { request: { set: { x-team: shop } } }", needs(team), ["web"]), ["denied"]);
+      assert.deepEqual(results("headers: { request: { set: { x-team: web } } }", needs(team, "DENY")), ["denied"]);
+      assert.deepEqual(results("headers: { request: { set: { x-other: web } } }", needs(team), ["web"]), ["accepted"]);
+    });
+
+    test("a header that is removed is absent", () => {
+      assert.deepEqual(results("headers: { request: { remove: [X-Team] } }", needs(team), ["web"]), ["denied"]);
+      assert.deepEqual(results("headers: { request: { remove: [x-team] } }", needs(team, "DENY"), ["web"]), [
+        "accepted",
+      ]);
+      assert.deepEqual(
+        results("headers: { request: { remove: [x-team], set: { x-team: web } } }", needs(team), ["shop"]),
+        ["accepted"],
+        "Envoy removes before it adds",
+      );
+    });
+
+    test("what is added, filled in, or changed by route and destination is not known", () => {
+      for (const headers of ["{ add: { x-team: web } }", "{ set: { x-team: '%REQ(x-other)%' } }"])
+        assert.deepEqual(results(`headers: { request: ${headers} }`, needs(team), ["shop"]), [
+          "undecided",
+          "undecided",
+        ]);
+      const both = `headers: { request: { set: { x-team: web } } }
+  route: [{ destination: { host: x }, headers: { request: { set: { x-team: shop } } } }]
+- match: [{ uri: { exact: /never } }]`;
+      assert.deepEqual(new Set(results(both, needs(team))), new Set(["undecided"]));
+    });
+
+    test("the host is that of the header, unless a rewrite names one", () => {
+      const hosts = (host: string) =>
+        authorizationPolicy("shop/p", `rules: [{ to: [{ operation: { hosts: [${host}] } }] }]`);
+      const set = "headers: { request: { set: { Host: Inner.example.com } } }";
+      assert.deepEqual(results(set, hosts("inner.example.com")), ["accepted"]);
+      assert.deepEqual(results(`${set}\n  rewrite: { authority: other.example.com }`, hosts("inner.example.com")), [
+        "denied",
+      ]);
+      assert.deepEqual(results("headers: { request: { set: { ':path': /x } } }", needs(team), ["web"]), ["accepted"]);
+    });
+
+    test("a token that a route replaces is not known", () => {
+      const tokens = requestAuthentication(
+        "shop/jwt",
+        "jwtRules: [{ issuer: https://issuer.example.com, jwks: '{}' }]",
+      );
+      const policy = authorizationPolicy(
+        "shop/p",
+        "rules: [{ from: [{ source: { requestPrincipals: ['*'] } }], when: [{ key: 'request.auth.claims[team]', values: [web] }] }]",
+      );
+      const replaced = results("headers: { request: { set: { authorization: Bearer x } } }", tokens + policy);
+      assert.deepEqual(new Set(replaced), new Set(["undecided"]));
+    });
+
+    test("filters of routes of the Gateway API do the same, for a rule and for one backend", () => {
+      const filter = (value: string) =>
+        `filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: X-Team, value: ${value} }, { name: x-team, value: last }] } }]`;
+      const of = (rule: string) =>
+        asked(meshOf(shop + needs(team) + httpRoute("shop/r", `rules:\n- ${rule}`)), "web/client", "shop/x:80").map(
+          ({ result }) => result,
+        );
+      assert.deepEqual(of(`${filter("web")}\n  backendRefs: [{ name: x, port: 80 }]`), ["accepted"]);
+      assert.deepEqual(of(`${filter("shop")}\n  backendRefs: [{ name: x, port: 80 }]`), ["denied"]);
+      assert.deepEqual(of(`backendRefs: [{ name: x, port: 80, ${filter("web")} }]`), ["accepted"]);
+    });
   });
 
   test("routes for single clients are followed by these", () => {
