@@ -17,6 +17,11 @@ const judged = rules.filter(({ id }) => /^(?:destination-rule|envoy-filter|reque
 
 const namespace = (name: string) =>
   readObject("Namespace", { kind: "Namespace", metadata: { name, labels: { "istio-injection": "enabled" } } });
+const detecting = (ns: string, trafficPolicy: object) =>
+  readObject("DestinationRule", {
+    metadata: { name: "detecting", namespace: ns },
+    spec: { host: "far", trafficPolicy },
+  });
 const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
   namespace(ns),
   readObject("Service", {
@@ -39,12 +44,23 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
   }),
   readObject("DestinationRule", {
     metadata: { name: "later", namespace: ns },
-    spec: { host: "later", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+    spec: {
+      host: "later",
+      trafficPolicy: {
+        tls: { mode: "SIMPLE" },
+        portLevelSettings: [{ port: { number: 443 }, tls: { mode: "SIMPLE" } }],
+      },
+    },
   }),
   readObject("DestinationRule", {
     metadata: { name: "external", namespace: ns },
     spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } } },
   }),
+  readObject("DestinationRule", {
+    metadata: { name: "far", namespace: ns },
+    spec: { host: "far", trafficPolicy: { loadBalancer: { localityLbSetting: { enabled: true } } } },
+  }),
+  detecting(ns, { outlierDetection: {} }),
   readObject("RequestAuthentication", { metadata: { name: "tokens", namespace: ns }, spec: { jwtRules: [{}] } }),
   readObject("AuthorizationPolicy", {
     metadata: { name: "x", namespace: ns },
@@ -74,7 +90,7 @@ const later = readObject("Service", {
 const aChange = fc.oneof(
   { weight: 18, arbitrary: anObject },
   { weight: 1, arbitrary: olderRule },
-  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes, later) },
+  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes, later, detecting("a", {})) },
 );
 
 test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {

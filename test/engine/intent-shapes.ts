@@ -31,7 +31,7 @@ const letsIn = (account: string): object => ({
 const entry = (i: number, exportTo: string): Raw =>
   manifest("networking.istio.io/v1", "ServiceEntry", named(`e-${i}`), {
     spec: {
-      hosts: [`h-${i}.example`],
+      hosts: [`h-${i}.shapes.example`],
       exportTo: [exportTo],
       resolution: "DNS",
       ports: [{ number: 443, name: "https", protocol: "HTTPS" }],
@@ -40,7 +40,7 @@ const entry = (i: number, exportTo: string): Raw =>
 const selecting = (location: string): Raw =>
   manifest("networking.istio.io/v1", "ServiceEntry", named("db"), {
     spec: {
-      ...{ hosts: ["db.example"], location, resolution: "STATIC" },
+      ...{ hosts: ["db.shapes.example"], location, resolution: "STATIC" },
       workloadSelector: { labels: { app: "app-0" } },
       ports: [{ number: 5432, name: "tcp", protocol: "TCP", targetPort: 80 }],
     },
@@ -124,7 +124,7 @@ export const intentShapes: readonly CostShape[] = [
       objects: [
         enrolled,
         ...list(n, (i) => entry(i, "*")),
-        intent("i", { host: "h-0.example" }, [{ from: [`namespace/${at}`], expect: "allowed" }]),
+        intent("i", { host: "h-0.shapes.example" }, [{ from: [`namespace/${at}`], expect: "allowed" }]),
       ],
       change: { old: entry(0, "*"), object: entry(0, "~") },
     }),
@@ -141,7 +141,7 @@ export const intentShapes: readonly CostShape[] = [
           }),
         ),
         selecting("MESH_INTERNAL"),
-        intent("i", { host: "db.example" }, others),
+        intent("i", { host: "db.shapes.example" }, others),
       ],
       change: { old: selecting("MESH_INTERNAL"), object: selecting("MESH_EXTERNAL") },
     }),

@@ -1,3 +1,4 @@
+import { byId } from "../../kube/identity.ts";
 import { fact, type Mesh } from "../../view/view.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { dataplaneMode, useWaypoint, waypointClass } from "../objects/labels.ts";
@@ -63,11 +64,13 @@ const isMarked = (labels: Labels): boolean => labels[dataplaneMode] === "ambient
 
 const ambient = new WeakMap<readonly Namespace[], readonly Namespace[]>();
 
-/** The namespaces with enrollment `ambient`. All mesh-wide policies relate to one list, which is searched once. */
+/** The namespaces with enrollment `ambient`, sorted by name. All mesh-wide policies relate to one list, which is searched once. */
 export function ambientAmong(namespaces: readonly Namespace[]): readonly Namespace[] {
   let found = ambient.get(namespaces);
   if (found === undefined) {
-    found = namespaces.filter((namespace) => enrollmentOf(namespace) === "ambient" && !isTerminating(namespace));
+    found = namespaces
+      .filter((namespace) => enrollmentOf(namespace) === "ambient" && !isTerminating(namespace))
+      .sort(byId);
     ambient.set(namespaces, found);
   }
   return found;

@@ -123,17 +123,20 @@ export const scopeBeyondZtunnel = fact(
   },
 );
 
+/** The first one by name, so that the order of objects makes no difference. */
 function namespaceOfAmbient(
   workloads: readonly Workload[],
   selector: Labels,
   mesh: MeshView<typeof namespaceOfWorkload>,
 ): Namespace | undefined {
+  let first: Namespace | undefined;
   for (const workload of workloads) {
-    if (!selects(selector, workload.pod.labels)) continue;
+    const isEarlier = first === undefined || workload.metadata.namespace < first.metadata.name;
+    if (!isEarlier || !selects(selector, workload.pod.labels)) continue;
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
-    if (captureOf(workload, namespace) === "ambient") return namespace;
+    if (captureOf(workload, namespace) === "ambient") first = namespace;
   }
-  return undefined;
+  return first;
 }
 
 /** Whether it is certain that ztunnel enforces the policy there; undefined: it does not. */

@@ -110,7 +110,7 @@ function* ofRules(judged: Judged): Iterable<Problem> {
 function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: WaypointBinding | undefined): Problem {
   return {
     at: ["spec", "action"],
-    message: `${whereOf(scope, binding)}: ztunnel does not support action CUSTOM, so no provider is called and only other policies apply to ${shownScope(policy)}`,
+    message: `${whereOf(scope, binding)}: ztunnel does not support action CUSTOM, so no provider is called and only other policies apply to ${shownScope(policy, scope)}`,
     key: `custom ${scopeOf(policy)}`,
     fix: `${attachFix("the policy", scope, binding)}.`,
     evidence: [scope.namespace],
@@ -132,7 +132,7 @@ function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: Wa
 
 function saidOf(left: ZtunnelRule, judged: Judged): Said {
   const { policy, scope, mesh } = judged;
-  const shown = shownScope(policy);
+  const shown = shownScope(policy, scope);
   const said = { key: `${left} ${scopeOf(policy)}`, fix: fixOf(left, judged) };
   if (left === "never")
     return {
@@ -145,7 +145,9 @@ function saidOf(left: ZtunnelRule, judged: Judged): Said {
       consequence: (attributes) =>
         `ztunnel ignores ${attributes} in the rule, and denies ${shown} all requests that match the ports and identities`,
     };
-  const denied = letsOthersIn(policy, scope, mesh) ? "the requests that only this rule allows" : "every request";
+  // What else is allowed differs between namespaces.
+  const isAll = !scope.isMeshWide && !letsOthersIn(policy, scope, mesh);
+  const denied = isAll ? "every request" : "the requests that only this rule allows";
   return {
     ...said,
     consequence: (attributes) => `ztunnel drops the rule (${attributes}) and denies ${denied} to ${shown}`,
@@ -160,8 +162,9 @@ function letsOthersIn(policy: AuthorizationPolicy, { namespace }: ZtunnelScope, 
     .some(({ wideAtZtunnel, groups }) => wideAtZtunnel.length > 0 || groups.selecting(labels).length > 0);
 }
 
-function shownScope({ metadata, spec }: AuthorizationPolicy): string {
+function shownScope({ metadata, spec }: AuthorizationPolicy, { isMeshWide }: ZtunnelScope): string {
   const labels = formatLabels(spec.selector?.matchLabels ?? {});
+  if (labels === "" && isMeshWide) return "the ambient workloads of all namespaces";
   return labels === "" ? `the workloads of ${metadata.namespace}` : labels.replaceAll(", ", ",");
 }
 
@@ -171,7 +174,7 @@ function fixOf(left: ZtunnelRule, { policy, scope, binding, mesh }: Judged): str
   const { name } = scope.namespace.metadata;
   const named = isUsable(binding) ? binding.named : { name: "waypoint", namespace: name };
   const identity = formatCaller(identityOfWaypoint(named, binding?.gateway), mesh.settings);
-  return `${attach}, and allow the identity of the waypoint (${identity}) to reach ${shownScope(policy)}.`;
+  return `${attach}, and allow the identity of the waypoint (${identity}) to reach ${shownScope(policy, scope)}.`;
 }
 
 function attachFix(what: string, scope: ZtunnelScope, binding: WaypointBinding | undefined): string {
