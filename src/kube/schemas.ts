@@ -28,8 +28,7 @@ const targetRef = record({ group: name, kind: name, name, namespace: text });
 const port = optional(record({ number: int32 }));
 const destination = record({ host: name, subset: text, port });
 const headers = optional(record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }));
-/** Only http routes have headers. */
-const weighted = record({ destination, weight: int32, headers });
+const weighted = record({ destination, weight: int32 });
 const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));
 const httpMatch = record({
   name: text,
@@ -70,7 +69,7 @@ const httpRoute = withProtobufNames(
   record({
     name: text,
     match: list(httpMatch),
-    route: list(weighted),
+    route: list(record({ destination, weight: int32, headers })),
     redirect: optional(redirect),
     directResponse: optional(record({ status: int32 })),
     delegate: optional(record({ name, namespace: text })),
@@ -311,7 +310,8 @@ export const kubernetesGateway = record({
 
 const backendObject = { group: text, kind: text, namespace: text, name, port: int32 };
 const routeValue = list(record({ type: text, name, value: text }));
-const headerModifier = optional(record({ set: routeValue, add: routeValue, remove: list(name) }));
+const headerValues = list(record({ name, value: text }));
+const headerModifier = optional(record({ set: headerValues, add: headerValues, remove: list(name) }));
 const backendRef = record({
   ...backendObject,
   weight: int32,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { audit } from "../../src/engine/audit.ts";
+import { judge } from "../../src/engine/evaluate.ts";
 import { everyRule } from "../../src/engine/setting.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
@@ -147,6 +148,34 @@ describe("an entry that names", () => {
         assert.match(found[0] ?? "", said);
       }
     });
+});
+
+describe("a route that changes a header ends what depends on it", () => {
+  const beta = { from: ["namespace/web"], ...lab, headers: { "x-beta": ["yes"] }, paths: ["/beta"], expect: "allowed" };
+  const intent = readAny({
+    ...{ apiVersion: "meshward.io/v1alpha1", kind: "MeshwardIntent", metadata: { name: "i", namespace: "shop" } },
+    spec: { to: { service: "api" }, requests: [beta] },
+  });
+  const brokenBy = (http: Raw): readonly string[] => {
+    const objects = [...objectsIn(mesh).map((raw) => readAny(raw)), intent].filter((one) => one !== undefined);
+    const store = new MeshStore(meshSettingsOf(objects));
+    for (const object of objects) store.set(object);
+    const object = readAny({
+      ...{ apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name: "api", namespace: "shop" } },
+      spec: { hosts: ["api"], http: [{ ...http, route: [{ destination: { host: "api" } }] }] },
+    });
+    const { findings, errors } = judge(ofIntents, store, [{ object }]);
+    assert.deepEqual(errors, []);
+    return findings.map(({ rule }) => rule.id);
+  };
+  for (const [what, http, broken] of [
+    ["the header is removed", { headers: { request: { remove: ["X-Beta"] } } }, ["intent-broken"]],
+    ["it has another value", { headers: { request: { set: { "x-beta": "no" } } } }, ["intent-broken"]],
+    ["the same value is set", { headers: { request: { set: { "x-beta": "yes" } } } }, []],
+    ["another header is removed", { headers: { request: { remove: ["x-other"] } } }, []],
+    ["a response has another header", { headers: { response: { set: { "x-beta": "no" } } } }, []],
+  ] as const)
+    test(what, () => assert.deepEqual(brokenBy(http), broken));
 });
 
 describe("a value that means nothing is named", () => {

@@ -2,6 +2,7 @@ import type { AnyObject } from "../../kube/object.ts";
 import type { Change } from "../../view/overlay.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced } from "../authorization/policies.ts";
+import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside } from "../authorization/requests/difference.ts";
 import type { Match, Place } from "../authorization/requests/matches.ts";
@@ -97,10 +98,13 @@ export function withoutIdentity(requests: Box, isUnchanged: boolean): Box {
   return sent.with({ attribute: "identity", values: absent, not: false }, new Work(mostWork)) ?? sent;
 }
 
+/** What routes can change. */
+const isOfRoutes = (attribute: Attribute): boolean =>
+  attribute === "path" || attribute === "host" || attribute.startsWith("header ");
+
 const certain = (requests: Box, isUnchanged: boolean): Box =>
   requests.without(
-    (attribute) =>
-      attribute === "port" || isOfToken(attribute) || (!isUnchanged && (attribute === "path" || attribute === "host")),
+    (attribute) => attribute === "port" || isOfToken(attribute) || (!isUnchanged && isOfRoutes(attribute)),
   );
 
 function identitiesOf(caller: Caller): readonly (readonly Part[])[] {

@@ -18,7 +18,7 @@ import { customPolicies, type Guard, guards } from "../requests/enforcement.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { virtualServicesOfService } from "../requests/route-table.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
-import type { VirtualService } from "../traffic/virtual-services.ts";
+import type { HttpRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { isUsable, waypointBindingOfService, waypointBindingOfWorkload } from "../waypoints/bindings.ts";
 import type { Entry } from "./intents.ts";
 import {
@@ -80,7 +80,7 @@ interface Arrival {
   readonly isDirect: boolean;
   /** How policies can read them there. */
   readonly places: ReadonlySet<Place>;
-  /** No route changes the path or the host of the requests. */
+  /** No route changes the path, the host or other headers of the requests. */
   readonly isUnchanged: boolean;
 }
 
@@ -128,9 +128,12 @@ function arrivalAtService(
     pods,
     isDirect: !isUsable(waypointBindingOfService(service, namespace, mesh)),
     places: placesOf(service, pods, mesh.get(connections, namespace)),
-    isUnchanged: routes.every(({ spec }) => spec.http.every(({ rewrite }) => rewrite === undefined)),
+    isUnchanged: routes.every(({ spec }) => spec.http.every(isAsSent)),
   };
 }
+
+const isAsSent = ({ rewrite, headers, route }: HttpRoute): boolean =>
+  rewrite === undefined && [headers, ...route.map((one) => one.headers)].every((one) => one?.request === undefined);
 
 /** At any port of a Service, because a route can name another one. */
 function placesOf(service: Service, pods: readonly Workload[], connected: Connections): ReadonlySet<Place> {

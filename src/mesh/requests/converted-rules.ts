@@ -234,7 +234,7 @@ function rawHeaders(filters: readonly Pick<Filter, "type" | "requestHeaderModifi
   );
   const { requestHeaderModifier: changes } = last ?? {};
   if (changes === undefined) return {};
-  const valuesOf = (all: Match["headers"]) =>
+  const valuesOf = (all: (typeof changes)["set"]) =>
     Object.fromEntries(all.toReversed().map(({ name, value }) => [name.toLowerCase(), value ?? ""]));
   return { headers: { request: { set: valuesOf(changes.set), add: valuesOf(changes.add), remove: changes.remove } } };
 }

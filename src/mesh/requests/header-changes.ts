@@ -1,6 +1,6 @@
-import type { WeightedDestination } from "../traffic/virtual-services.ts";
+import type { HttpRoute } from "../traffic/virtual-services.ts";
 
-type Headers = WeightedDestination["headers"];
+type Headers = HttpRoute["headers"];
 
 /** What a header is after a change. `unknown`: its values depend on the request, or are added to those that it has. */
 export type HeaderValue = { readonly is: string } | "absent" | "unknown";

@@ -282,7 +282,7 @@ class Router {
       .map(([named, weighted]) => {
         const refused = entry.refused?.get(weighted);
         const arrival = refused === undefined ? this.#destinations.arrivalAt(named) : noArrival(named, refused);
-        return withHeaders(arrival, headerChanges(ofRoute, weighted.headers));
+        return withHeaders(arrival, headerChanges(ofRoute, "headers" in weighted ? weighted.headers : undefined));
       });
     const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
     const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);

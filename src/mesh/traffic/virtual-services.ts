@@ -4,7 +4,7 @@ import type { Path } from "../../kube/read.ts";
 export type VirtualService = ObjectOf<"VirtualService">;
 export type HttpRoute = VirtualService["spec"]["http"][number];
 export type StreamRoute = VirtualService["spec"]["tcp"][number] | VirtualService["spec"]["tls"][number];
-export type WeightedDestination = HttpRoute["route"][number];
+export type WeightedDestination = StreamRoute["route"][number] | HttpRoute["route"][number];
 export type Protocol = "http" | "tcp" | "tls";
 
 /** One entry of `spec.http`, `spec.tcp` or `spec.tls`. */
@@ -74,7 +74,7 @@ export function trafficOf({ spec }: VirtualService): readonly Traffic[] {
 /** Every destination and mirror with a subset, even if it receives no requests, which is cheaper to compute. */
 export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
   const found: WeightedDestination["destination"][] = [];
-  const add = ({ route }: Pick<HttpRoute, "route">) => {
+  const add = ({ route }: { readonly route: readonly WeightedDestination[] }) => {
     for (const { destination } of route) if (destination.subset) found.push(destination);
   };
   spec.http.forEach(add);
