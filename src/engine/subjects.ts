@@ -299,11 +299,14 @@ class Search implements Iterable<AnyObject | undefined> {
     const isMany = this.#reached.length > fewReached;
     for (const { from, to } of isMany ? readers.withObjects(relations) : relations) {
       const keys = readers.keysOf(object, to);
-      const next = isMany ? newKeys((this.#walked ??= new Map()), from, keys) : keys;
-      for (const key of next) for (const reader of readers.at(from, key)) this.#reach(reader);
+      this.#read(from, isMany ? newKeys((this.#walked ??= new Map()), from, keys) : keys);
     }
     if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
     return true;
+  }
+
+  #read(from: Index, keys: readonly string[]): void {
+    for (const key of keys) for (const reader of this.#begin.readers.at(from, key)) this.#reach(reader);
   }
 
   #reach(object: AnyObject): void {
