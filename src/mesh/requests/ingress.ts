@@ -35,7 +35,7 @@ export const ingressGateways = index("KubernetesGateway", (gateway) => {
 /** What `proxiesOf` reads. */
 export const ingressReads = [namespaceOfWorkload, namespaceOfWaypoint] as const;
 
-/** The proxies of these gateways, each once. */
+/** The proxies of these gateways, each once, sorted by name, so that the order of objects makes no difference. */
 export function proxiesOf(
   workloads: readonly Workload[],
   gateways: readonly KubernetesGateway[],
@@ -61,5 +61,5 @@ export function proxiesOf(
       workload: undefined,
     });
   }
-  return found;
+  return found.sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
 }
