@@ -303,9 +303,11 @@ describe("audit and explain say one thing", () => {
 
   test("of a missing subset: the VirtualService is followed, or explain names the one that is", () => {
     const cases = tally(["followed", "hidden"]);
-    // explain names one VirtualService for all protocols.
+    // explain names one VirtualService for all protocols, and istiod refuses those without any route.
     const isRead = (object: AnyObject) =>
-      object.kind === "VirtualService" ? object.spec.tcp.length === 0 : object.kind === "DestinationRule";
+      object.kind === "VirtualService"
+        ? object.spec.tcp.length === 0 && object.spec.http.length > 0
+        : object.kind === "DestinationRule";
     const isForSidecars = ({ subject, at }: Finding): boolean =>
       subject.kind === "VirtualService" &&
       subject.spec.hosts.length > 0 &&
