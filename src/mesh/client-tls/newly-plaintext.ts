@@ -125,7 +125,9 @@ export class PlaintextBefore {
     const isPlain = (merged: Merged) => isPlaintext(merged, choice, { ports, except });
     const { selector } = used;
     if (isShadowed(used, after)) return false;
-    const others = earlierThan(before, selector, isPlain).filter((merged) => !isPlain(merged));
+    const others = earlierThan(before, selector, isPlain).filter(
+      (merged) => !isPlain(merged) && (merged === undefined || !isShadowed(merged, before)),
+    );
     return others.some((merged) => {
       const labels = merged?.selector;
       if (labels === undefined) return true;
