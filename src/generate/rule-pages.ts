@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Incident } from "../engine/incident.ts";
+import type { Incident, Symptom } from "../engine/incident.ts";
 import { type BuiltInRule, modesOf } from "../engine/rule.ts";
 import { relationsOf } from "../engine/subjects.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
@@ -7,7 +7,7 @@ import { differenceOf } from "./example-difference.ts";
 import { exampleOf, type RuleExample } from "./rule-example.ts";
 import { indexOf } from "./rule-index.ts";
 import { citationsIn } from "./sources.ts";
-import { proxyNames, symptoms } from "./symptoms.ts";
+import { proxyNames, type SymptomTexts, symptoms } from "./symptoms.ts";
 
 /** A generated file, by its path below the repository's root. */
 export interface GeneratedFile {
@@ -99,9 +99,19 @@ function natureOf({ check, compare }: BuiltInRule): string {
     : "compares the states before and after a change in admission, and checks objects as they are in `check` and `audit`";
 }
 
+/** What a symptom shows at the proxies of a rule. */
+function textsFor({ proxies }: Incident, symptom: Symptom): Pick<SymptomTexts, "seen" | "show"> {
+  const { seen, show, at = [] } = symptoms[symptom];
+  const there = at.filter((one) => proxies.length === 0 || one.proxies.some((proxy) => proxies.includes(proxy)));
+  return {
+    seen: [seen, ...there.map((one) => one.seen)].join(" "),
+    show: [...show, ...there.flatMap((one) => one.show)],
+  };
+}
+
 /** What is seen, and the commands that show it. */
 function incidentOf(rule: BuiltInRule): string[] {
-  const known = rule.incident.symptoms.map((symptom) => symptoms[symptom]);
+  const known = rule.incident.symptoms.map((symptom) => textsFor(rule.incident, symptom));
   const commands = [...new Set([...known.flatMap(({ show }) => show), ...ownCommandsOf(rule)])];
   return [
     "## What you see when it has happened",
