@@ -147,6 +147,9 @@ function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
 
 const breakGlass = `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. `;
 
+const reconciled =
+  "If Argo CD or Flux applies the object, change it in its repository too: the controller undoes what you do by hand.";
+
 /** An exception lasts for two days: long enough to sleep, too short to be forgotten. */
 function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExample): string[] {
   const { name, namespace } = subject.metadata;
@@ -156,7 +159,7 @@ function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExampl
   return [
     "## The way out",
     "",
-    incident.wayOut,
+    `${incident.wayOut} ${reconciled}`,
     "",
     `${isTrial ? "This rule only warns. To stop its warning" : "If Meshward denies what you have to do now, accept this finding"} for two days (\`date -u -v+2d +%F\` on macOS)${isTrial ? ", accept it" : ""}. Its object is the one`,
     `that the message names after \`[${id}]\`, or else at the beginning; write ${replaced}:`,

@@ -60,8 +60,30 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   },
   reset: {
     title: "503 with `UF` or `UC`, `Connection reset by peer`",
-    seen: "A client with a proxy gets status 503 and `upstream connect error or disconnect/reset before headers`, with response flag `UC` or `UF`; a client without one gets `Connection reset by peer`. The sidecar of the server logs `NR` with `filter_chain_not_found`; ztunnel logs `connection closed due to policy rejection`.",
-    show: [`${proxyLog} |\n  grep -wE 'filter_chain_not_found|UC|UF'`, ztunnelRefusals],
+    seen: "A client with a proxy gets status 503 and `upstream connect error or disconnect/reset before headers`, with response flag `UC` or `UF`; a client without one gets `Connection reset by peer`.",
+    show: [`${proxyLog} | grep -wE 'UC|UF'`],
+    at: [
+      {
+        proxies: ["sidecar"],
+        seen: "The sidecar of the server logs `NR` with `filter_chain_not_found`.",
+        show: [`${proxyLog} | grep filter_chain_not_found`],
+      },
+      {
+        proxies: ["ztunnel"],
+        seen: "ztunnel logs `connection closed due to policy rejection`.",
+        show: [ztunnelRefusals],
+      },
+    ],
+  },
+  "origination-fails": {
+    title: "503 with `UF` or `UC`, from a server outside the mesh",
+    seen: "Requests to a server outside the mesh get status 503, and the proxy that sends them logs response flag `UF`, with `TLS_error` if the handshake fails, or `UC`.",
+    show: [`${proxyLog} | grep -wE 'UF|UC'`],
+  },
+  unreachable: {
+    title: "Connections are refused or time out",
+    seen: "Connections are refused or time out, and no proxy logs them.",
+    show: ["kubectl get service,endpointslices -n NAMESPACE", "nc -vz HOST PORT"],
   },
   "access-denied": {
     title: "403 `RBAC: access denied`",
