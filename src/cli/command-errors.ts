@@ -17,6 +17,25 @@ export function checkMandatoryLast(command: Command): void {
   });
 }
 
+/**
+ * Refuses an option that takes one value and is given with two: commander keeps the last one, so that `--policies a --policies b`
+ * would leave out the policies of `a` without a word. Options whose parser gets the values before collect them.
+ */
+export function refuseSecondValues(command: Command): void {
+  for (const option of command.options) {
+    const collects = option.variadic || (option.argChoices === undefined && (option.parseArg?.length ?? 0) > 1);
+    if (option.isBoolean() || collects) continue;
+    let first: unknown;
+    command.on(`option:${option.name()}`, (value: unknown) => {
+      if (first !== undefined && value !== first)
+        command.error(
+          `error: option '${option.flags}' is given with ${JSON.stringify(first)} and with ${JSON.stringify(value)}, and takes one value`,
+        );
+      first = value;
+    });
+  }
+}
+
 /** An error as commander prints it, with the prefix of all errors and the description of what is missing. */
 export function explained(text: string, { options, registeredArguments }: Command): string {
   return text

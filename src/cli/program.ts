@@ -18,7 +18,7 @@ import { explainCommand } from "./explain.ts";
 import { intentCommand } from "./intent.ts";
 import { exportCommand } from "./export.ts";
 import { helpCommand, writeHelp } from "./help.ts";
-import { checkMandatoryLast, explained } from "./command-errors.ts";
+import { checkMandatoryLast, explained, refuseSecondValues } from "./command-errors.ts";
 import { manifestsCommand } from "./manifests.ts";
 import { ToldError, withProjectFile } from "./project-options.ts";
 import { rulesCommand } from "./rules.ts";
@@ -62,6 +62,7 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     writeHelp(command, terminal.columns ?? Number.POSITIVE_INFINITY);
     checkMandatoryLast(command);
+    refuseSecondValues(command);
     command
       .exitOverride()
       .configureOutput(outputTo(terminal, command))

@@ -44,6 +44,8 @@ function nextSteps(id: string): string {
    docs/catalogue.md lists what a rule can read of other objects.
 2. npm run generate
    writes the rule's page, and says what is wrong with the metadata.
-3. npm run check
+3. a world in a file test/engine/*-shapes.ts
+   in which the rule finds something; npm test compares what the rule costs there and in a world of twice the size.
+4. npm run format && npm run check
 `;
 }

@@ -81,7 +81,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
     show: [`${proxyLog} | grep -wE 'UF|UC'`],
   },
   unreachable: {
-    title: "Connections are refused or time out",
+    title: "`Connection refused`, or `timed out`",
     seen: "Connections are refused or time out, and no proxy logs them.",
     show: ["kubectl get service,endpointslices -n NAMESPACE", "nc -vz HOST PORT"],
   },

@@ -17,6 +17,12 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ["explain --mesh", /^meshward: option '--mesh <path>' argument missing: .* folder of manifests/],
   ["explain --mesh x", /^meshward: missing required argument 'what': namespace\/payments, /],
   ["can --from outside --mesh x", /^meshward: required option '--to <service>' not specified: api\.payments:8080, /],
+  [
+    "check x --policies a --policies b",
+    /^meshward: option '--policies <path>' is given with "a" and with "b", and takes one value\n/,
+  ],
+  ["check x --format json --format text", /^meshward: option '--format <format>' is given with "json" and with "text"/],
+  ["serve --mesh a --mesh b", /^meshward: option '--mesh <path>' is given with "a" and with "b"/],
   ["capture", /^meshward: required option '-o, --output <file>' not specified: the file to write/],
   ["completion", /^meshward: missing required argument 'shell': your shell: bash, zsh or fish\n/],
   ["serve --mesh x --port abc", /^meshward: option '--port <number>' argument 'abc' is invalid: expected a port /],
@@ -47,4 +53,10 @@ test("help of a command, and of a command of a command, is that of --help", asyn
     assert.ok(help.out.length > 100);
     assert.deepEqual(help, expected);
   }
+});
+
+test("options that collect values, and the same value again, are taken", async () => {
+  const twice = ["--partial", "Service", "--partial", "Gateway", "--group", "a", "--group", "b"];
+  const { error } = await meshward(["check", "/none", ...twice, "--format", "json", "--format", "json"]);
+  assert.match(error, /^meshward: \/none: there is no such file/);
 });
