@@ -28,8 +28,11 @@ import { compileSelector, selectorOf } from "./scopes.ts";
 export interface PolicySource {
   readonly raw: unknown;
   readonly file: string;
-  /** Line and column, both from 1, or 0 for an object of a cluster, of the path or of its nearest ancestor that exists. */
-  locate(path: Path): { line: number; column: number };
+  /**
+   * Line and column, both from 1, or 0 for an object of a cluster, of the path or of its nearest ancestor that exists; with a
+   * file if it is not `file`.
+   */
+  locate(path: Path): { line: number; column: number; file?: string };
 }
 
 /** The reason why a document is not in force. The message is one line. */
@@ -363,15 +366,15 @@ export function titleOf(raw: unknown): string {
 }
 
 function alreadyThere(other: PolicySource): SchemaProblem {
-  const { line } = other.locate([]);
-  const at = line === 0 ? other.file : `${other.file}:${line}`;
+  const { line, file = other.file } = other.locate([]);
+  const at = line === 0 ? file : `${file}:${line}`;
   return { at: ["metadata", "name"], message: `another document has this name, in ${at}; rename one of the two` };
 }
 
 function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyError {
-  const { line, column } = source.locate(at);
+  const { line, column, file = source.file } = source.locate(at);
   const title = titleOf(source.raw);
-  return { source, problem: message, file: source.file, line, column, message: `${title} is not in force: ${message}` };
+  return { source, problem: message, file, line, column, message: `${title} is not in force: ${message}` };
 }
 
 const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();
