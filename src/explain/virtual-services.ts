@@ -2,8 +2,9 @@ import { byId, idOf, keyFor } from "../kube/identity.ts";
 import { precedence } from "../mesh/objects/creation-order.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import {
+  httpVirtualServiceChoices,
   type PassedOverVirtualService,
-  virtualServiceChoices,
+  streamVirtualServices,
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
@@ -27,16 +28,30 @@ import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
 
-/** The VirtualService that sidecars of a namespace use for a host, its routes, and those without effect. */
+/**
+ * The VirtualService that sidecars of a namespace use for requests to a host, or else the first for its connections; its
+ * routes, others for connections, and those without effect.
+ */
 export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
+  const { settings } = mesh;
   const candidates = virtualServicesOfHost(host, mesh);
   const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
   const isImported = (one: VirtualService) => scope === undefined || scope.importsVirtualService(one, mesh);
-  const { used, passedOver } = virtualServiceChoices(client, host, candidates.filter(isImported), mesh.settings);
-  const hidden = candidates.filter((one) => !isImported(one));
+  const imported = candidates.filter(isImported);
+  const { used: first, passedOver } = httpVirtualServiceChoices(client, host, imported, settings);
+  const streams = streamVirtualServices(client, imported, settings);
+  const used = first ?? streams[0];
+  const others = streams.filter((one) => one !== used);
   const lines = [
-    ...passedOver.map((one) => passedOverLine(one, client)),
-    ...hidden.toSorted(byId).map((one) => hiddenLine(one, client)),
+    ...others.map((one) => streamsLine(one, mesh)),
+    ...passedOver.flatMap((one) => {
+      const isForStreams = streams.includes(one.virtualService);
+      return isForStreams && one.because === "no-route" ? [] : [passedOverLine(one, client, isForStreams)];
+    }),
+    ...candidates
+      .filter((one) => !isImported(one))
+      .toSorted(byId)
+      .map((one) => hiddenLine(one, client)),
   ];
   if (used === undefined)
     return {
@@ -50,9 +65,25 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     text: `${idOf(used)} is used`,
     value: idOf(used),
     objects: [used],
-    lines: [...routeLines(used, mesh), ...defaultLines(used, mesh.settings), ...lines],
+    lines: [
+      ...(first === undefined ? streamRouteLines(used, mesh) : routeLines(used, mesh)),
+      ...defaultLines(used, settings),
+      ...lines,
+    ],
   };
 }
+
+/** Routes of tcp and tls count beside those of the VirtualService for requests, whatever their hosts and age. */
+const streamsLine = (virtualService: VirtualService, mesh: Mesh): ExplanationLine =>
+  objectLine(
+    "virtualService.streams",
+    virtualService,
+    `${idOf(virtualService)} is used for connections to ports with TCP or TLS, too`,
+    { value: idOf(virtualService), lines: streamRouteLines(virtualService, mesh) },
+  );
+
+const streamRouteLines = (virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] =>
+  routeLines(virtualService, mesh).filter(({ of }) => !of?.startsWith("http"));
 
 /** The routes of a VirtualService, of which those that no request reaches do not count. */
 function routeLines(virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] {
@@ -200,7 +231,11 @@ const hiddenLine = (virtualService: VirtualService, client: string): Explanation
     { value: "not-imported", counts: false },
   );
 
-function passedOverLine({ virtualService, because, by }: PassedOverVirtualService, client: string): ExplanationLine {
+function passedOverLine(
+  { virtualService, because, by }: PassedOverVirtualService,
+  client: string,
+  isForStreams: boolean,
+): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
     "not-read": "no control plane has the revision in its label istio.io/rev",
@@ -210,11 +245,12 @@ function passedOverLine({ virtualService, because, by }: PassedOverVirtualServic
     "less-specific": `${other} is for a more specific host`,
     nearer: `${other} is exported to ${client} by name, or private to it, and comes first`,
     younger: `${other} ${by === undefined ? "is older" : precedence(by, virtualService)} and is used; the two are not merged`,
+    blocked: `${other} is for the same wildcard and comes first, although none of its routes is for clients in ${client}`,
   };
   return objectLine(
     "virtualService.passedOver",
     virtualService,
-    `${idOf(virtualService)} has no effect: ${reasons[because]}`,
+    `${idOf(virtualService)} has no effect${isForStreams ? " on HTTP requests" : ""}: ${reasons[because]}`,
     {
       value: because,
       counts: false,
