@@ -7,6 +7,7 @@ import {
   streamVirtualServices,
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
+import { delegatedRoutes } from "../mesh/traffic/delegate-routes.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
 import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
@@ -168,14 +169,51 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
     return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}${missing}`;
   });
   const index = String(at[2]);
-  const delegate = "delegate" in route ? delegateOf(route, virtualService, mesh) : undefined;
+  const delegate = "delegate" in route ? delegation(route, virtualService, mesh) : undefined;
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
     text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
-    ...(delegate === undefined ? {} : { objects: [delegate], lines: routeLines(delegate, mesh) }),
+    ...delegate,
   };
+}
+
+/** The routes of a delegate with what they get from the route that delegates to it. */
+function delegatedRouteLines(
+  root: VirtualService,
+  route: HttpRoute,
+  delegate: VirtualService,
+  mesh: Mesh,
+): readonly ExplanationLine[] {
+  const inEffect = new Map(
+    delegatedRoutes(root, route, delegate, mesh.settings).map((one) => [one.index, one.route] as const),
+  );
+  const taken = takenRoutes(delegate, mesh);
+  return delegate.spec.http.map((own, i) => {
+    const merged = inEffect.get(i);
+    const shown = merged === undefined ? own : { ...merged, match: own.match };
+    const written: Route = {
+      at: ["spec", "http", i, "route"],
+      protocol: "http",
+      route: shown,
+      destinations: own.route,
+    };
+    const line = routeLine(written, { virtualService: delegate, mesh, by: taken.get(`http ${i}`) });
+    const because = "it has no effect, because one of its matches is in no match of the route above";
+    return merged === undefined ? { ...line, text: `${line.text}; ${because}`, counts: false } : line;
+  });
+}
+
+/** The delegate of a route and its routes, if it is one. */
+function delegation(
+  route: HttpRoute,
+  virtualService: VirtualService,
+  mesh: Mesh,
+): Pick<ExplanationLine, "objects" | "lines"> | undefined {
+  const delegate = delegateOf(route, virtualService, mesh);
+  if (delegate === undefined) return undefined;
+  return { objects: [delegate], lines: delegatedRouteLines(virtualService, route, delegate, mesh) };
 }
 
 /** The delegate of a route, if it is one. Delegates of delegates are ignored (mergeVirtualServices). */

@@ -237,6 +237,31 @@ test("the routes of a delegate are shown under the route that delegates to it", 
   ]);
 });
 
+test("routes of a delegate have what only the route above them sets, and no effect outside of its matches", () => {
+  const objects = [
+    service("cart"),
+    virtualService("cart", "2026-01-01T00:00:00Z", {
+      hosts: ["cart"],
+      http: [
+        { match: [{ uri: { prefix: "/api" } }], delegate: { name: "api" }, timeout: "5s", retries: { attempts: 0 } },
+      ],
+    }),
+    virtualService("api", "2026-01-01T00:00:00Z", {
+      http: [
+        { match: [{ uri: { prefix: "/api/v1" } }], route: to("cart"), timeout: "1s" },
+        { match: [{ uri: { prefix: "/apis" } }, { uri: { prefix: "/other" } }], route: to("cart") },
+        { route: to("cart") },
+      ],
+    }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "virtualService.route"), [
+    "http[0], where its match applies: delegated to VirtualService api; timeout 5 s; no retries",
+    "http[0], where its match applies: 100% to cart; timeout 1 s; no retries",
+    "- http[1], where one of its matches applies: 100% to cart; it has no effect, because one of its matches is in no match of the route above",
+    "http[2]: 100% to cart; timeout 5 s; no retries",
+  ]);
+});
+
 test("routes of tcp and tls that an earlier one takes do not count", () => {
   const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
     hosts: ["cart"],
