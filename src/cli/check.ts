@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -16,7 +16,6 @@ import {
   knowledgeOfSet,
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
-import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { counted, listed } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
@@ -66,6 +65,7 @@ import { type CheckedFiles, withFaults } from "./check/file-faults.ts";
 import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./check/requester-options.ts";
 import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
+import { type RenderOptions, rendererOf, renderOption } from "./render-option.ts";
 import { crdsOption, ReceivedDefinitions, schemasFrom } from "./check/schema-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
@@ -87,13 +87,13 @@ export interface CheckOptions
     SubstitutionOptions,
     BaselineOptions,
     ProjectOptions,
+    RenderOptions,
     Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
   readonly verbose?: boolean;
   readonly connections?: boolean;
-  readonly render: RenderMode;
   readonly crds?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
@@ -143,14 +143,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(crdsOption())
     .addOption(substituteOption())
     .addOption(substituteFromOption())
-    .addOption(
-      new Option(
-        "--render <when>",
-        "render Helm charts and kustomizations with helm, kustomize or kubectl: auto (if they are installed, and nothing is remote), always, never",
-      )
-        .choices(renderModes)
-        .default("auto"),
-    )
+    .addOption(renderOption())
     .option("--verbose", "list every object that several files define")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
@@ -183,7 +176,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
-  if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
+  if (options.writeTest !== undefined)
+    await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
   return exitCode(report, options);
 }
 
@@ -207,7 +201,7 @@ async function readChanges(
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
     onFile: options.onFile,
-    renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
+    renderer: rendererOf(options, terminal),
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
   const { policies, errors } = await policiesFor(options, terminal);

@@ -44,4 +44,7 @@ function replacedNotes(replaced: FileMesh["replaced"], isVerbose: boolean): read
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const kindsOf = (manifests: readonly Manifest[]): string =>
   [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
-const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;
+function placeOf({ manifest }: FileObject): string {
+  const { file = manifest.file, line } = manifest.locate([]);
+  return `${file}:${line}`;
+}
