@@ -12,7 +12,7 @@ import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { suggestion } from "../text/nearest.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
-import { defaultMeshSettings, type MeshSettings } from "../view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../view/settings.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
 import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownErrors } from "./source-errors.ts";
@@ -31,7 +31,10 @@ function domainName(text: string): string {
 }
 
 /** The mesh settings that apply unless the mesh config sets others. */
-export const settingsIn = (clusterDomain: string): MeshSettings => ({ ...defaultMeshSettings, domain: clusterDomain });
+export const settingsIn = (clusterDomain: string): AllMeshSettings => ({
+  ...defaultMeshSettings,
+  domain: clusterDomain,
+});
 
 /** The mesh that `--mesh` names, with the manifests that it was read from. */
 export interface MeshFromFiles extends FileMesh {

@@ -50,7 +50,9 @@ function createReach(kinds: readonly Kind[], constants: readonly string[]): Reac
   return {
     namespaces,
     hosts,
-    toNamespaces: kinds.map((kind) => relation(`namespaces of ${kind}`, index(kind, namespaces), namespaceByName)),
+    toNamespaces: kinds.map((kind) =>
+      relation(`namespaces of ${kind}`, index<Kind>(kind, namespaces), namespaceByName),
+    ),
     toDestinationRules: to("DestinationRules for hosts", everyDestinationRuleByHost),
     toVirtualServices: to("VirtualServices for hosts", everyVirtualServiceByHost),
     toServiceEntries: to("ServiceEntries for hosts", serviceEntriesOfVirtualService.to),

@@ -127,7 +127,7 @@ export class StandingAudit {
   /** Evaluates what these changes touch, from the mesh before them to that of the pass. Returns the number of evaluations. */
   *changed(changes: readonly Change[], before: Mesh, pass: AuditPass): Generator<void, number> {
     const evaluation = new Evaluation(pass);
-    const subjects = new Subjects(changes, before, pass.mesh, "state");
+    const subjects = new Subjects(changes, { before, after: pass.mesh }, "state");
     const resettled = yield* inNamespacesWithOtherLabels(changes, pass.mesh, evaluation);
     const next = new Map<Map<string, Found>, ReadonlyMap<string, Found>>();
     for (const rule of this.#rules) {

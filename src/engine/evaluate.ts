@@ -1,9 +1,17 @@
 import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { type Change, overlay, subjectOf } from "../view/overlay.ts";
-import { defaultMeshSettings, decidesSettings, meshSettingsOf, settingsObjects } from "../view/settings.ts";
-import { sideBeside, sideOf } from "../view/side.ts";
+import { type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
+import {
+  type AllMeshSettings,
+  changedSettings,
+  decidesSettings,
+  defaultMeshSettings,
+  meshSettingsOf,
+  type SettingName,
+  settingsObjects,
+} from "../view/settings.ts";
+import { type Difference, sideBeside, sideOf } from "../view/side.ts";
 import { rebuilding } from "../view/store.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
@@ -11,7 +19,15 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import { changedObjects, indexesRead, rulesConcerned, Subjects, unknownKinds, unknownTo } from "./subjects.ts";
+import {
+  changedObjects,
+  indexesRead,
+  readsSetting,
+  rulesConcerned,
+  Subjects,
+  unknownKinds,
+  unknownTo,
+} from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;
@@ -67,17 +83,20 @@ export function* judging(
   changes: readonly Change[],
   { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
-  const { before, after } = yield* sidesOf(view, changes, { rules, budget });
+  const { before, after, settings } = yield* sidesOf(view, changes, { rules, budget });
   const draft: Draft = {
     ...{ before, after, budget, mostAlone, findings: [], skipped: [], errors: [], pairs: new Map() },
     only: onlyOf(changes),
     settings: selection.between(before, after),
     changed: new Set(changedObjects(changes, before, after)),
   };
-  // A change of mesh settings affects every object.
-  const narrowing = isScan || after.settings !== before.settings ? undefined : changes;
-  const subjects = new Subjects(narrowing, before, after);
-  yield* judgeRules(withoutUnknown(concerned(rules, narrowing), changes, draft), { subjects, changes }, draft);
+  const isOfEverything = isScan || settings === "everything";
+  const subjects = new Subjects(isOfEverything ? undefined : changes, {
+    ...{ before, after },
+    ...(settings !== "everything" && { settings }),
+  });
+  const asked = isOfEverything ? rules : concerned(rules, changes, settings);
+  yield* judgeRules(withoutUnknown(asked, changes, draft), { subjects, changes }, draft);
   budget?.end();
   return draft;
 }
@@ -130,25 +149,36 @@ function* judgeEach(
 
 const onlyOf = (changes: readonly Change[]): Change | undefined => (changes.length === 1 ? changes[0] : undefined);
 
-function concerned(rules: readonly Rule[], changes: readonly Change[] | undefined): readonly Rule[] {
-  if (changes === undefined) return rules;
+function concerned(
+  rules: readonly Rule[],
+  changes: readonly Change[],
+  settings: ReadonlySet<SettingName>,
+): readonly Rule[] {
   const kinds = new Set(changes.map((change) => subjectOf(change).kind));
   const [kind] = kinds;
-  if (kind !== undefined && kinds.size === 1) return rulesConcerned(rules, kind);
+  if (kind !== undefined && kinds.size === 1 && settings.size === 0) return rulesConcerned(rules, kind);
   const concerned = new Set([...kinds].flatMap((one) => rulesConcerned(rules, one)));
-  return rules.filter((rule) => concerned.has(rule));
+  return rules.filter((rule) => concerned.has(rule) || readsSetting(rule, settings));
 }
 
 function* sidesOf(
   view: Mesh,
   changes: readonly Change[],
   { rules, budget }: { readonly rules: readonly Rule[]; readonly budget: Budget | undefined },
-): Generator<void, Pick<Evaluation, "before" | "after">> {
+): Generator<void, Pick<Evaluation, "before" | "after"> & Pick<Difference, "settings">> {
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
-  const next = yield* withSettings(overlay(before, changes, mentioned), changes, rules);
-  if (next.settings !== before.settings) return { before, after: sideOf(next, budget?.spend) };
-  return { before, after: sideBeside(before, next, kindsChanged(changes, before, next), budget?.spend) };
+  const changed = overlay(before, changes, mentioned);
+  const { settings, differing } = settingsAfter(changed, changes);
+  // Keys depend on settings that everything may read, so that a change of these copies the view.
+  const next =
+    differing === "everything"
+      ? yield* rebuilding(changed, settings, indexesRead(rules))
+      : differing.size > 0
+        ? withSettings(changed, settings)
+        : changed;
+  const difference = { kinds: kindsChanged(changes, before, next), settings: differing };
+  return { before, after: sideBeside(before, next, difference, budget?.spend), settings: differing };
 }
 
 /** The kinds of which both sides have other objects. Implied Namespaces come and go with the objects in them. */
@@ -214,19 +244,23 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
   );
 }
 
-/** A change of mesh settings changes keys, which is the only case that rebuilds the view. */
-function* withSettings(after: Mesh, changes: readonly Change[], rules: readonly Rule[]): Generator<void, Mesh> {
+interface NewSettings {
+  readonly settings: AllMeshSettings;
+  readonly differing: Difference["settings"];
+}
+const noSettings: ReadonlySet<SettingName> = new Set();
+
+/** The settings after the changes, and in what they differ from those of the mesh before. */
+function settingsAfter(after: Mesh, changes: readonly Change[]): NewSettings {
   const isTouched = changes.some(
     ({ old, object }) =>
       (old !== undefined && decidesSettings(old)) || (object !== undefined && decidesSettings(object)),
   );
-  if (!isTouched) return after;
+  if (!isTouched) return { settings: after.settings, differing: noSettings };
   // A setting that no object contains is kept.
   const { domain } = after.settings;
   const settings = meshSettingsOf(settingsObjects(after), { ...defaultMeshSettings, domain });
-  return JSON.stringify(settings) === JSON.stringify(after.settings)
-    ? after
-    : yield* rebuilding(after, settings, indexesRead(rules));
+  return { settings, differing: changedSettings(after.settings, settings) };
 }
 
 /** A subject on both sides; most rules have the same one. */

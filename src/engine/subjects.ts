@@ -2,6 +2,7 @@ import { identityOf, keyOf } from "../kube/identity.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
+import type { SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
@@ -14,6 +15,8 @@ interface Declared {
   readonly subjects: ReadonlySet<Kind>;
   /** The target kinds of these relations: a change of such an object can affect the results of other objects. */
   readonly ends: ReadonlySet<Kind>;
+  /** The declared settings of the mesh that the rule depends on: a change of one can affect every subject. */
+  readonly settings: ReadonlySet<SettingName>;
   /** What to follow from changed objects, by their kinds. */
   readonly walks: Map<string, Walk>;
 }
@@ -34,14 +37,14 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
   let found = declarations[question].get(rule);
   if (found === undefined) {
     // A change of what a fact for wording reads introduces no problem of another subject.
-    const relations = relationsAmong(rule.reads, ({ isForWording, reachedBy, reads }) =>
-      question === "introduced" && isForWording === true ? [] : (reachedBy ?? reads),
-    );
+    const isLeftOut = ({ isForWording }: AnyFact) => question === "introduced" && isForWording === true;
+    const relations = relationsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : (fact.reachedBy ?? fact.reads)));
     found = {
       relations,
       kinds: new Set(kindsIn(rule.reads)),
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
+      settings: settingsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : fact.reads)),
       walks: new Map(),
     };
     declarations[question].set(rule, found);
@@ -53,6 +56,10 @@ function declared(rule: Rule, question: Question = "introduced"): Declared {
 export const relationsOf = (reads: readonly Reads[]): readonly Relation[] =>
   relationsAmong(reads, (fact) => [...fact.reads, ...(fact.reachedBy ?? [])]);
 
+/** The settings of the mesh that the declaration names, including those that its facts read. */
+export const settingsIn = (reads: readonly Reads[]): ReadonlySet<SettingName> =>
+  settingsAmong(reads, ({ reads }) => reads);
+
 /** Every kind that these relations and facts read. */
 export const kindsIn = (reads: readonly Reads[]): readonly Kind[] => [
   ...new Set(relationsOf(reads).flatMap(({ from, to }) => [from.kind, to.kind])),
@@ -63,9 +70,19 @@ function relationsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => read
   const all = new Set<Reads>(reads);
   // A Set visits what is added on the way.
   for (const read of all)
-    if (!("compute" in read)) relations.add(read);
-    else for (const other of behind(read)) all.add(other);
+    if ("compute" in read) for (const other of behind(read)) all.add(other);
+    else if (!("isSetting" in read)) relations.add(read);
   return [...relations];
+}
+
+/** The declared settings of the mesh that these reads depend on. */
+function settingsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => readonly Reads[]): ReadonlySet<SettingName> {
+  const settings = new Set<SettingName>();
+  const all = new Set<Reads>(reads);
+  for (const read of all)
+    if ("compute" in read) for (const other of behind(read)) all.add(other);
+    else if ("isSetting" in read) settings.add(read.name);
+  return settings;
 }
 
 /** Every kind that a rule reads through relations. The kind of its subject is included only if it reads other such objects. */
@@ -103,6 +120,10 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
   }
   return found;
 }
+
+/** Whether the rule depends on one of these settings of the mesh, so that every subject can be concerned. */
+export const readsSetting = (rule: Rule, settings: ReadonlySet<SettingName>): boolean =>
+  !declared(rule).settings.isDisjointFrom(settings);
 
 /** The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. */
 export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
@@ -165,6 +186,12 @@ function ordinalOf(relation: Relation): number {
   return ordinal;
 }
 
+interface Sides {
+  readonly before: Mesh;
+  readonly after: Mesh;
+  readonly settings?: ReadonlySet<SettingName>;
+}
+
 /** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
   readonly #changes: readonly Change[] | undefined;
@@ -177,13 +204,19 @@ export class Subjects {
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
+  readonly #settings: ReadonlySet<SettingName>;
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
 
-  /** Without `changes`, all subjects of the mesh after the change. */
-  constructor(changes: readonly Change[] | undefined, before: Mesh, after: Mesh, question: Question = "introduced") {
+  /** Without `changes`, all subjects of the mesh after the change. `settings` are those of the mesh that are changed. */
+  constructor(
+    changes: readonly Change[] | undefined,
+    { before, after, settings = new Set() }: Sides,
+    question: Question = "introduced",
+  ) {
     this.#changes = changes;
     this.#question = question;
+    this.#settings = settings;
     this.#after = after;
     // An object that is the same on both sides, or that several changes name, is there once.
     this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
@@ -201,7 +234,8 @@ export class Subjects {
   of(rule: Rule): Iterable<AnyObject | undefined> {
     const { subjects, ends } = declared(rule, this.#question);
     const changes = this.#changes;
-    if (changes === undefined) return allSubjects(rule, this.#after);
+    if (changes === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
+      return allSubjects(rule, this.#after);
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
     const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
     if (!isAboutItself && isAny(changes, ends))
@@ -350,7 +384,7 @@ class Readers {
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
-   * search begins. Both have the same settings, because otherwise all subjects are evaluated.
+   * search begins. Of a rule that depends on settings which are different, all subjects are evaluated.
    */
   constructor(after: Mesh) {
     this.#mesh = after;

@@ -18,7 +18,7 @@ import type {
   ReportedScope,
   ReportedShare,
 } from "../report/connections.ts";
-import type { MeshSettings } from "../view/settings.ts";
+import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listedNames } from "./wording.ts";
 
@@ -116,7 +116,7 @@ export function shareOf(
 /** Sets in words and for programs. What several ports share is written once. */
 export class Words {
   readonly lists: SharedLists;
-  readonly #settings: MeshSettings;
+  readonly #settings: AllMeshSettings;
   readonly #known: KnownAccounts;
 
   constructor(...meshes: readonly [Mesh, ...Mesh[]]) {

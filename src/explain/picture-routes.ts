@@ -2,16 +2,16 @@ import { backendOf, type KubernetesRoute, parentOf, weightOf } from "../mesh/gat
 import { fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import type { PictureDestination, PictureRoute } from "../report/mesh-picture.ts";
-import type { MeshSettings } from "../view/settings.ts";
+import type { AllMeshSettings } from "../view/settings.ts";
 
 /** The routes of one object that have destinations. */
 export const pictureRoutes = (
   object: VirtualService | KubernetesRoute,
-  settings: MeshSettings,
+  settings: AllMeshSettings,
 ): readonly PictureRoute[] =>
   object.kind === "VirtualService" ? ofVirtualService(object, settings) : ofKubernetesRoute(object, settings);
 
-function ofVirtualService(virtualService: VirtualService, { domain }: MeshSettings): readonly PictureRoute[] {
+function ofVirtualService(virtualService: VirtualService, { domain }: AllMeshSettings): readonly PictureRoute[] {
   const { namespace, name } = virtualService.metadata;
   const { gateways, hosts } = virtualService.spec;
   return [...routesOf(virtualService)]
@@ -40,7 +40,7 @@ const destinationsOf = (route: Route, namespace: string, domain: string): readon
 const percent = (share: number): number | null => (Number.isFinite(share) ? Math.round(share * 100) : null);
 
 /** Without hostnames, a route at a gateway is for every host, and one at a Service for the host of that Service. */
-function ofKubernetesRoute(route: KubernetesRoute, { domain }: MeshSettings): readonly PictureRoute[] {
+function ofKubernetesRoute(route: KubernetesRoute, { domain }: AllMeshSettings): readonly PictureRoute[] {
   const { namespace, name } = route.metadata;
   const { parentRefs, hostnames, rules } = route.spec;
   const parents = parentRefs.map((ref) => parentOf(ref, route));

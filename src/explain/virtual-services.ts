@@ -25,7 +25,7 @@ import {
   type VirtualService,
 } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
-import type { MeshSettings } from "../view/settings.ts";
+import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
 
@@ -110,7 +110,7 @@ function takenRoutes(virtualService: VirtualService, mesh: Mesh): ReadonlyMap<st
 }
 
 /** What counts for routes that set neither a timeout nor retries. */
-function defaultLines({ spec }: VirtualService, settings: MeshSettings): readonly ExplanationLine[] {
+function defaultLines({ spec }: VirtualService, settings: AllMeshSettings): readonly ExplanationLine[] {
   const isUnset = spec.http.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries));
   if (!isUnset) return [];
   const retries = retriesOf({ retries: undefined }, settings);
@@ -238,7 +238,7 @@ function isMissing(said: string, { metadata }: VirtualService, mesh: Mesh): bool
 }
 
 /** The timeout and the retries, where the route sets them; else there is no timeout, and Istio's default retries. */
-function attemptsOf(route: Route["route"], settings: MeshSettings): string {
+function attemptsOf(route: Route["route"], settings: AllMeshSettings): string {
   if (!("mirrors" in route)) return "";
   const timeoutMs = timeoutMsOf(route);
   const retries = retriesOf(route, settings);

@@ -7,7 +7,7 @@ import type { Workload } from "../mesh/membership/workloads.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
 import { waypointBindingOfWorkload } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
-import type { MeshSettings } from "../view/settings.ts";
+import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { workloadAuthorizationLine } from "./authorization.ts";
 import { controlPlaneLinesOfWorkload } from "./control-plane.ts";
@@ -37,7 +37,7 @@ function ownerLines(workload: Workload): readonly ExplanationLine[] {
 }
 
 /** Istio pkg/spiffe/spiffe.go GenSpiffeURI, as AuthorizationPolicies write it. */
-function identityLine({ metadata, pod }: Workload, { trustDomain }: MeshSettings): ExplanationLine {
+function identityLine({ metadata, pod }: Workload, { trustDomain }: AllMeshSettings): ExplanationLine {
   const identity = `${trustDomain}/ns/${metadata.namespace}/sa/${pod.serviceAccountName}`;
   return { key: "identity", text: `Identity as a client: ${identity}`, value: identity };
 }

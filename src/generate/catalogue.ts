@@ -1,14 +1,14 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { relationsOf } from "../engine/subjects.ts";
+import { relationsOf, settingsIn } from "../engine/subjects.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyFact, Reads, Relation } from "../view/view.ts";
 import type { RuleFile } from "./rule-files.ts";
 
 /** A relation or a fact, with its description in the source. */
 export interface Readable {
-  readonly value: Reads;
+  readonly value: Relation | AnyFact;
   /** The file that declares it, below the repository's root; undefined where no `const` of its name does. */
   readonly file: string | undefined;
   /** The first sentence of the comment above the declaration. */
@@ -21,18 +21,19 @@ export async function findReadable(root: string, found: readonly RuleFile[]): Pr
   const modules = await Promise.all(
     files.map(async (file) => Object.values(await import(pathToFileURL(join(root, file)).href))),
   );
-  const values = new Set<Reads>(modules.flat().filter(isReadable));
-  for (const { rule } of found) for (const read of rule.reads) values.add(read);
+  const all = new Set<Reads>(modules.flat().filter(isReadable));
+  for (const { rule } of found) for (const read of rule.reads) all.add(read);
   // A Set visits what is added on the way.
-  for (const value of values) if (isFact(value)) for (const read of value.reads) values.add(read);
+  for (const value of all) if (isFact(value)) for (const read of value.reads) all.add(read);
+  const values = [...all].filter((value): value is Relation | AnyFact => !("isSetting" in value));
   const declared = declarations(root, [...files, ...found.map(({ file }) => file)]);
-  return [...values]
+  return values
     .map((value) => ({ value, file: undefined, summary: undefined, ...declared.get(value.name) }))
     .sort(({ value: one }, { value: other }) => (one.name < other.name ? -1 : 1));
 }
 
 const isFact = (value: Reads): value is AnyFact => "compute" in value;
-const isReadable = (value: unknown): value is Reads =>
+const isReadable = (value: unknown): value is Relation | AnyFact =>
   typeof value === "object" &&
   value !== null &&
   "name" in value &&
@@ -88,6 +89,9 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
     "Istio would make of one object: `mesh.get(fact, object)`. From an object that a relation has led to, further relations",
     "and facts can be read in the same way, as long as `reads` declares each.",
     "",
+    "`mesh.settings` has the settings of the mesh. Some of them have to be declared, as `setting(name)`, so that a change of one",
+    "evaluates only the rules that read it; the [last section](#settings-of-the-mesh) has these.",
+    "",
     "A relation or fact in the file of a rule is used only by that rule. To use it in another rule, move it to `src/mesh`.",
     "",
     ...allKinds.flatMap((kind) => [
@@ -106,6 +110,7 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
       ...nothingOf(kind, relations, facts),
     ]),
     ...ofKeys(facts, readers),
+    ...ofSettings(found),
   ].join("\n");
 }
 
@@ -134,9 +139,25 @@ function nothingOf(kind: Kind, relations: readonly Entry<Relation>[], facts: rea
   return isThere ? [] : ["Its own fields only.", ""];
 }
 
+/** Each setting that must be declared, with the rules that read it. */
+function ofSettings(found: readonly RuleFile[]): readonly string[] {
+  const readers = found.flatMap(({ rule }) => [...settingsIn(rule.reads)].map((name) => ({ name, id: rule.id })));
+  const byName = [...Map.groupBy(readers, ({ name }) => name)].sort(([a], [b]) => (a < b ? -1 : 1));
+  return [
+    "## Settings of the mesh",
+    "",
+    "[src/view/settings.ts](../src/view/settings.ts) explains each. Settings that need no declaration are in `MeshSettings`.",
+    "",
+    ...byName.map(([name, rules]) => `- \`${name}\`: read by ${rules.map(({ id }) => linkTo(id)).join(", ")}.`),
+    "",
+  ];
+}
+
+const linkTo = (id: string): string => `[${id}](../policies/rules/${id}.md)`;
+
 function line({ value, file = "", summary = "" }: Readable, to: Kind | undefined, readers: Readers): string {
   const rules = readers.get(value) ?? [];
-  const usedBy = rules.map((id) => `[${id}](../policies/rules/${id}.md)`).join(", ");
+  const usedBy = rules.map(linkTo).join(", ");
   return [
     `- \`${value.name}\`${to === undefined ? "" : ` to ${to}`}: ${summary}`,
     `  Declared in [${file}](../${file}); ${rules.length === 0 ? "no rule reads it" : `read by ${usedBy}`}.`,

@@ -1,11 +1,11 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { AllMeshSettings } from "./settings.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 
 /** A mesh that computes each answer anew, from its indexes. A side of a change remembers answers, and counts work. */
 export abstract class DirectMesh implements Mesh {
-  abstract readonly settings: MeshSettings;
+  abstract readonly settings: AllMeshSettings;
   abstract knowledge(kind: Kind): Knowledge;
   abstract find(kind: Kind, key: string): AnyObject | undefined;
   abstract all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;

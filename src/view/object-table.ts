@@ -1,7 +1,7 @@
 import { keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { AllMeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 
 type Entries = Map<string, AnyObject | Set<AnyObject>>;
@@ -14,12 +14,12 @@ function listed(found: AnyObject | ReadonlySet<AnyObject> | undefined): readonly
 
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
 export class ObjectTable {
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   readonly #objects = new Map<Kind, Map<string, AnyObject>>();
   readonly #indexes = new Map<Index, Entries>();
   readonly #indexesOf = new Map<Kind, Index[]>();
 
-  constructor(settings: MeshSettings) {
+  constructor(settings: AllMeshSettings) {
     this.settings = settings;
   }
 

@@ -3,7 +3,7 @@ import type { Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { DirectMesh } from "./direct-mesh.ts";
 import { ObjectTable } from "./object-table.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { AllMeshSettings } from "./settings.ts";
 import type { Index, Knowledge, Mesh } from "./view.ts";
 
 /** A change of one object: create (without `old`), update, or delete (without `object`). */
@@ -27,11 +27,21 @@ export function overlay(base: Mesh, changes: readonly Change[], mentioned: Itera
  * and with each object of `base` that it replaces or removes, also for implied Namespaces. If it is never called, `base` would have given every answer.
  */
 export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: (object: AnyObject) => void): Mesh {
-  return new Overlay(base, changes, new Set(), onRead);
+  return new Overlay(base, changes, new Set(), { onRead });
+}
+
+/** The same objects with other settings, on which no key depends. */
+export const withSettings = (base: Mesh, settings: AllMeshSettings): Mesh =>
+  new Overlay(base, [], new Set(), { settings });
+
+interface OverlayOptions {
+  readonly onRead?: (object: AnyObject) => void;
+  /** Default: those of the base. */
+  readonly settings?: AllMeshSettings;
 }
 
 export class Overlay extends DirectMesh {
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   readonly #base: Mesh;
   readonly #layer: ObjectTable;
   readonly #gone = new Set<AnyObject>();
@@ -43,12 +53,12 @@ export class Overlay extends DirectMesh {
     base: Mesh,
     changes: readonly Change[],
     mentioned: ReadonlySet<string>,
-    onRead?: (object: AnyObject) => void,
+    { onRead, settings = base.settings }: OverlayOptions = {},
   ) {
     super();
-    this.settings = base.settings;
+    this.settings = settings;
     this.#base = base;
-    this.#layer = new ObjectTable(base.settings);
+    this.#layer = new ObjectTable(settings);
     for (const change of changes) this.#apply(change);
     for (const namespace of new Set([...this.#added.keys(), ...mentioned])) this.#imply(namespace, mentioned);
     this.#onRead = onRead;

@@ -7,29 +7,37 @@ export { decidesSettings, settingsObjects } from "./control-planes.ts";
 export type ExportTo = readonly string[];
 
 /**
- * The settings of the whole mesh. They are never unknown: a field that no mesh config sets has Istio's default
- * (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
+ * The settings of the whole mesh that everything may read, so that a change of one concerns everything. Settings are never
+ * unknown: a field that no mesh config sets has Istio's default (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
  */
-export interface MeshSettings extends ControlPlanes {
+export interface MeshSettings extends Omit<ControlPlanes, "ztunnelRevision" | "discovery"> {
   /** The namespace of mesh-wide policies. */
   readonly rootNamespace: string;
   /** The cluster domain of service hosts. istiod gets it from a flag; no mesh config contains it. */
   readonly domain: string;
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
-  readonly autoMtls: boolean;
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
+  /** False: there is no mesh config, and all fields that come from it are Istio's defaults. */
+  readonly seen: boolean;
+}
+
+/** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
+export interface DeclaredSettings extends Pick<ControlPlanes, "ztunnelRevision" | "discovery"> {
+  readonly autoMtls: boolean;
   /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
   readonly outboundTrafficPolicy: string;
   /** The retries of routes that set none; undefined: Istio's default. */
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
-  /** False: there is no mesh config, and all fields above are Istio's defaults. */
-  readonly seen: boolean;
 }
+export type SettingName = keyof DeclaredSettings;
+/** The settings that everything may read, and some that must be declared. */
+export type SettingsWith<S extends SettingName> = MeshSettings & Pick<DeclaredSettings, S>;
+export type AllMeshSettings = MeshSettings & DeclaredSettings;
 
-export const defaultMeshSettings: MeshSettings = {
+export const defaultMeshSettings: AllMeshSettings = {
   rootNamespace: "istio-system",
   domain: "cluster.local",
   trustDomain: "cluster.local",
@@ -58,12 +66,15 @@ export const isMeshSettings = ({ metadata }: ObjectOf<"MeshConfig">): boolean =>
  * and every injector adds its revision. All other values come from one mesh config, because the view represents one mesh:
  * that of the revision `default`, else that of the default tag, else the only one.
  */
-export function meshSettingsOf(objects: Iterable<AnyObject>, base: MeshSettings = defaultMeshSettings): MeshSettings {
+export function meshSettingsOf(
+  objects: Iterable<AnyObject>,
+  base: AllMeshSettings = defaultMeshSettings,
+): AllMeshSettings {
   const { config, ...controlPlanes } = controlPlanesOf(objects, base);
   return { ...(config === undefined ? base : withConfig(base, config)), ...controlPlanes };
 }
 
-function withConfig(base: MeshSettings, { mesh }: ObjectOf<"MeshConfig">): MeshSettings {
+function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): AllMeshSettings {
   const nonEmpty = (exportTo: ExportTo, otherwise: ExportTo) => (exportTo.length > 0 ? exportTo : otherwise);
   return {
     ...base,
@@ -79,3 +90,26 @@ function withConfig(base: MeshSettings, { mesh }: ObjectOf<"MeshConfig">): MeshS
     seen: true,
   };
 }
+
+/** The declared settings of which both have different values; `everything`: others are different too. */
+export function changedSettings(
+  before: AllMeshSettings,
+  after: AllMeshSettings,
+): ReadonlySet<SettingName> | "everything" {
+  const changed = new Set<SettingName>();
+  for (const name of Object.keys(defaultMeshSettings) as (keyof AllMeshSettings)[]) {
+    if (JSON.stringify(before[name]) === JSON.stringify(after[name])) continue;
+    if (!isDeclared(name)) return "everything";
+    changed.add(name);
+  }
+  return changed;
+}
+
+const declared: Readonly<Record<SettingName, true>> = {
+  autoMtls: true,
+  outboundTrafficPolicy: true,
+  defaultRetries: true,
+  ztunnelRevision: true,
+  discovery: true,
+};
+const isDeclared = (name: string): name is SettingName => Object.hasOwn(declared, name);

@@ -1,8 +1,8 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { AllMeshSettings, SettingName } from "./settings.ts";
 import { SmallMap } from "./small-map.ts";
-import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
+import type { AnyFact, Index, Knowledge, Mesh, Reads, Relation } from "./view.ts";
 
 /**
  * One side of a change: a mesh that does not change during the evaluation, so each fact is computed at most once for each
@@ -12,42 +12,67 @@ export function sideOf(mesh: Mesh, spend: (objects: number) => void = () => {}):
   return mesh instanceof Side ? mesh : new Side(mesh, spend);
 }
 
+/** What is different on the two sides of a change. */
+export interface Difference {
+  /** The kinds of which both sides have other objects. */
+  readonly kinds: ReadonlySet<Kind>;
+  /** `everything`: settings that everything may read. */
+  readonly settings: ReadonlySet<SettingName> | "everything";
+}
+
 /**
- * The side after a change of objects of some kinds, with the same settings as the other side. Facts that read no such objects are
- * the same on both sides, and are computed once.
+ * The side after a change. Facts that read nothing of what is different are the same on both sides, and are computed once.
  */
 export function sideBeside(
   other: Mesh,
   mesh: Mesh,
-  changed: ReadonlySet<Kind>,
+  difference: Difference,
   spend: (objects: number) => void = () => {},
 ): Mesh {
-  return other instanceof Side ? new Side(mesh, spend, { side: other, changed }) : new Side(mesh, spend);
+  const { kinds, settings } = difference;
+  if (!(other instanceof Side) || settings === "everything") return sideOf(mesh, spend);
+  return new Side(mesh, spend, { side: other, kinds, settings });
 }
 
-const readBy = new WeakMap<AnyFact, ReadonlySet<Kind>>();
+/** What a fact reads, through other facts too, with the kind of its subject. */
+interface ReadBy {
+  readonly kinds: ReadonlySet<Kind>;
+  readonly settings: ReadonlySet<SettingName>;
+}
+const readBy = new WeakMap<AnyFact, ReadBy>();
 
-/** Every kind that a fact reads, through other facts too, and the kind of its subject. */
-function kindsReadBy(fact: AnyFact): ReadonlySet<Kind> {
-  let kinds = readBy.get(fact);
-  if (kinds === undefined) {
-    const found = new Set<Kind>(fact.of === "key" ? [] : [fact.of]);
-    for (const read of fact.reads)
-      for (const kind of "compute" in read ? kindsReadBy(read) : [read.from.kind, read.to.kind]) found.add(kind);
-    readBy.set(fact, (kinds = found));
+function whatIsReadBy(fact: AnyFact): ReadBy {
+  let known = readBy.get(fact);
+  if (known === undefined) {
+    const all = fact.reads.map(readThrough);
+    known = {
+      kinds: new Set([...(fact.of === "key" ? [] : [fact.of]), ...all.flatMap(({ kinds }) => [...kinds])]),
+      settings: new Set(all.flatMap(({ settings }) => [...settings])),
+    };
+    readBy.set(fact, known);
   }
-  return kinds;
+  return known;
+}
+
+function readThrough(read: Reads): ReadBy {
+  if ("compute" in read) return whatIsReadBy(read);
+  if ("isSetting" in read) return { kinds: new Set(), settings: new Set([read.name]) };
+  return { kinds: new Set([read.from.kind, read.to.kind]), settings: new Set() };
+}
+
+interface Beside extends ReadBy {
+  readonly side: Side;
 }
 
 class Side implements Mesh {
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
   readonly #facts = new Map<AnyFact, Map<AnyObject | string, unknown>>();
   readonly #lists = new Map<Index, SmallMap<string, readonly AnyObject[]>>();
-  readonly #beside: { readonly side: Side; readonly changed: ReadonlySet<Kind> } | undefined;
+  readonly #beside: Beside | undefined;
 
-  constructor(mesh: Mesh, spend: (objects: number) => void, beside?: { side: Side; changed: ReadonlySet<Kind> }) {
+  constructor(mesh: Mesh, spend: (objects: number) => void, beside?: Beside) {
     this.#beside = beside;
     this.settings = mesh.settings;
     this.#mesh = mesh;
@@ -66,8 +91,10 @@ class Side implements Mesh {
   }
   /** Those of the other side, if the change makes no difference. */
   #valuesOf(fact: AnyFact): Map<AnyObject | string, unknown> {
-    if (this.#beside === undefined || !kindsReadBy(fact).isDisjointFrom(this.#beside.changed)) return new Map();
-    const { side } = this.#beside;
+    if (this.#beside === undefined) return new Map();
+    const { side, kinds, settings } = this.#beside;
+    const reads = whatIsReadBy(fact);
+    if (!reads.kinds.isDisjointFrom(kinds) || !reads.settings.isDisjointFrom(settings)) return new Map();
     let values = side.#facts.get(fact);
     if (values === undefined) side.#facts.set(fact, (values = new Map()));
     return values;

@@ -4,19 +4,19 @@ import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.
 import { DirectMesh } from "./direct-mesh.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { Change } from "./overlay.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { AllMeshSettings } from "./settings.ts";
 import type { Index, Knowledge, Mesh } from "./view.ts";
 
 /** The current objects of a mesh. A source writes it; all other code only reads it. */
 export class MeshStore extends DirectMesh {
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   readonly #table: ObjectTable;
   readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
   readonly #population = new Map<string, number>();
   readonly #watchers = new Set<(change: Change) => void>();
 
   /** Kinds that `knowledge` does not contain are complete. */
-  constructor(settings: MeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
+  constructor(settings: AllMeshSettings, knowledge: ReadonlyMap<Kind, Knowledge> = new Map()) {
     super();
     this.settings = settings;
     this.#table = new ObjectTable(settings);
@@ -98,7 +98,11 @@ const copiedAtOnce = 250;
  * Copies a view into a new store with other settings, at the cost of the whole mesh, and yields in between. An index that is
  * not one of `indexes` is built when it is first used, in one step for all objects.
  */
-export function* rebuilding(mesh: Mesh, settings: MeshSettings, indexes: readonly Index[]): Generator<void, MeshStore> {
+export function* rebuilding(
+  mesh: Mesh,
+  settings: AllMeshSettings,
+  indexes: readonly Index[],
+): Generator<void, MeshStore> {
   const store = new MeshStore(settings, knowledgeOf(mesh));
   // An index of an empty store costs nothing, and each object is entered as it is copied.
   for (const index of indexes) store.lookup(index, []);
@@ -112,7 +116,7 @@ export function* rebuilding(mesh: Mesh, settings: MeshSettings, indexes: readonl
 }
 
 /** The same without yielding. `knowledge` is shared with the new store, not copied. */
-export function rebuilt(mesh: Mesh, settings: MeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
+export function rebuilt(mesh: Mesh, settings: AllMeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
   const store = new MeshStore(settings, knowledge);
   for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);
   return store;

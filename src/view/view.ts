@@ -1,13 +1,17 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import type { MeshSettings } from "./settings.ts";
+import type { MeshSettings, SettingName, SettingsWith } from "./settings.ts";
 
 /** Maps objects of one kind to keys that are computed from the object alone. An object without effect has no keys. */
 export interface Index<K extends Kind = Kind> {
   readonly kind: K;
+  /** Keys depend on no setting that must be declared, so that a change of one leaves every index as it is. */
   keys(object: ObjectOf<K>, settings: MeshSettings): Iterable<string>;
 }
-export const index = <K extends Kind>(kind: K, keys: Index<K>["keys"]): Index<K> => ({ kind, keys });
+export const index = <K extends Kind>(
+  kind: K,
+  keys: (object: ObjectOf<K>, settings: MeshSettings) => Iterable<string>,
+): Index<K> => ({ kind, keys });
 
 /**
  * Two objects are related if they share a key. Rules follow a relation forwards; the engine follows the same declaration
@@ -23,6 +27,13 @@ export const relation = <Name extends string, From extends Kind, To extends Kind
   from: Index<From>,
   to: Index<To>,
 ): Relation<Name, From, To> => ({ name, from, to });
+
+/** The read of a setting that must be declared: rules, facts and indexes name those that they depend on. */
+export interface SettingRead<S extends SettingName = SettingName> {
+  readonly name: S;
+  readonly isSetting: true;
+}
+export const setting = <S extends SettingName>(name: S): SettingRead<S> => ({ name, isSetting: true });
 
 /**
  * A fact: what Istio would do with one object. Rules and other facts declare it in their `reads`, and then depend on the
@@ -76,7 +87,8 @@ export const reachedBy = <F extends AnyFact>(fact: F, relations: readonly Relati
 });
 
 /** An entry of the `reads` of a rule or a fact. */
-export type Reads = Relation | AnyFact;
+export type Reads = Relation | AnyFact | SettingRead;
+type SettingOf<R> = R extends SettingRead<infer S> ? S : never;
 type FromOf<R> = R extends Relation<string, infer F, Kind> ? ObjectOf<F> : never;
 type ToOf<R> = R extends Relation<string, Kind, infer T> ? ObjectOf<T> : never;
 type SubjectOfFact<F> = F extends { readonly of: infer K extends FactKind } ? FactSubject<K> : never;
@@ -84,7 +96,7 @@ type ValueOfFact<F> = F extends { compute(...of: never): infer T } ? T : never;
 
 /** The view of a rule or a fact. Reading anything that it does not declare does not compile (`in`: contravariant). */
 export interface MeshView<in R extends Reads = never> {
-  readonly settings: MeshSettings;
+  readonly settings: SettingsWith<SettingOf<R>>;
   /** False: the view has no information about this kind, so the absence of objects has no meaning. */
   knows(kind: Kind): boolean;
   /** Whether the view contains all objects of the kind, so that a missing object does not exist. */

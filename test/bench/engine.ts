@@ -8,6 +8,7 @@ import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import type { Policies } from "../../src/policy/policies.ts";
 import type { Change } from "../../src/view/overlay.ts";
+import { meshSettingsOf } from "../../src/view/settings.ts";
 import type { MeshStore } from "../../src/view/store.ts";
 import { cpuOf, heapBytes, median, shown, table } from "./measure.ts";
 import {
@@ -165,6 +166,9 @@ const wideChanges: readonly { readonly title: string; readonly raw: Raw }[] = [
       { spec: { hosts: ["*.local"], ports: [{ number: 80, name: "http", protocol: "HTTP" }], resolution: "NONE" } },
     ),
   },
+  { title: "mesh config: a log file", raw: withMeshConfig("accessLogFile: /dev/stdout\n") },
+  { title: "mesh config: retries", raw: withMeshConfig("defaultHttpRetryPolicy:\n  attempts: 3\n") },
+  { title: "mesh config: no mTLS by default", raw: withMeshConfig("enableAutoMtls: false\n") },
   {
     title: "mesh config: only hosts of the registry",
     raw: withMeshConfig("outboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n"),
@@ -174,9 +178,15 @@ const wideChanges: readonly { readonly title: string; readonly raw: Raw }[] = [
 
 /** What changes of everything cost, and how long the reviews of others wait for them. */
 export async function wideTable(rules: readonly Rule[], policies: Policies): Promise<string> {
-  const mesh = meshOf(engineMesh(wideObjects));
+  const config = asStored(withMeshConfig("{}\n"), 2 * wideObjects + 1);
+  const settings = meshSettingsOf([readAny(config)].filter((one) => one !== undefined));
+  const objects = function* () {
+    yield* engineMesh(wideObjects);
+    yield config;
+  };
+  const mesh = meshOf(objects(), settings);
   for (const index of indexesRead(rules)) mesh.lookup(index, []);
-  const stored = engineMesh(wideObjects).filter(({ metadata }) => metadata["namespace"] === rootNamespace);
+  const stored = objects().filter(({ metadata }) => metadata["namespace"] === rootNamespace);
   const known = new Map([...stored].map((raw) => [nameOf(raw), raw]));
   const gate = pacedGate({ mesh: () => mesh, policies: () => policies, rules });
   const rows: string[][] = [];

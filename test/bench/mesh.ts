@@ -1,7 +1,7 @@
 // Meshes of any size, made of objects as the API server sends them: with managed fields and the last applied manifest.
 
 import { readAny } from "../../src/kube/object.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { type AllMeshSettings, defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
 export type Raw = Readonly<Record<string, unknown>> & {
@@ -216,8 +216,8 @@ function* ofTeam(i: number): Iterable<Raw> {
 }
 
 /** Everything that the objects make, read at the door. */
-export function meshOf(raws: Iterable<Raw>): MeshStore {
-  const mesh = new MeshStore(defaultMeshSettings);
+export function meshOf(raws: Iterable<Raw>, settings: AllMeshSettings = defaultMeshSettings): MeshStore {
+  const mesh = new MeshStore(settings);
   for (const raw of raws) {
     const object = readAny(raw);
     if (object !== undefined) mesh.set(object);

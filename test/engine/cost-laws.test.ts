@@ -222,7 +222,7 @@ describe("cost laws", () => {
     const object = deployment({ namespace: at, name: "w-0" }, "misspelt-0", "v2");
     const reached = [smaller, 2 * smaller].map((n) => {
       const { mesh, change } = worldOf([ambient, ...ofApp(n)], { old, object });
-      const subjects = new Subjects([change], mesh, sideOf(overlay(mesh, [change])));
+      const subjects = new Subjects([change], { before: mesh, after: sideOf(overlay(mesh, [change])) });
       return ["authorization-policy-not-enforced-l7", "authorization-policy-port-unknown"]
         .concat("peer-authentication-port-unknown", "selector-matches-nothing")
         .map((id) => {

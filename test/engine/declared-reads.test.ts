@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
-import { relationsOf, unreachable } from "../../src/engine/subjects.ts";
+import { readsSetting, relationsOf, settingsIn, unreachable } from "../../src/engine/subjects.ts";
 import type { ObjectOf } from "../../src/kube/object.ts";
-import { fact, index, type MeshView, relation } from "../../src/view/view.ts";
+import { fact, forWording, index, type MeshView, relation, setting } from "../../src/view/view.ts";
 
 // What a rule may read is what it declares: the compiler says so, and this file fails `npm run types` when it stops.
 
@@ -38,6 +38,8 @@ const undeclared = defineRule({
     mesh.get(services, namespace);
     // @ts-expect-error a function that reads what the rule does not declare
     count(namespace, mesh);
+    // @ts-expect-error a setting that is not declared
+    if (mesh.settings.autoMtls) return;
     // @ts-expect-error what is judged is read-only
     namespace.metadata.name = "";
     // @ts-expect-error a field that no reader keeps
@@ -47,13 +49,13 @@ const undeclared = defineRule({
 const declared = defineRule({
   id: "b",
   subject: "Namespace",
-  reads: [servicesOfNamespace, workloadsOfService, services],
+  reads: [servicesOfNamespace, workloadsOfService, services, setting("autoMtls")],
   ...texts,
   parameters: { most: { summary: "", default: 3 } },
   *check(namespace, mesh, { most }) {
     const [service] = mesh.related(servicesOfNamespace, namespace);
     const found: number = mesh.get(services, namespace);
-    if (found > most) yield { at: [], message: "" };
+    if (found > most && mesh.settings.autoMtls) yield { at: [], message: "" };
     // @ts-expect-error a fact about another kind
     if (service !== undefined) mesh.get(services, service);
     // @ts-expect-error the wrong end of the relation
@@ -61,6 +63,11 @@ const declared = defineRule({
     if (service !== undefined && mesh.related(workloadsOfService, service).length > count(namespace, mesh))
       yield { at: [], message: "" };
   },
+});
+const ofMtls = fact("ofMtls", "Namespace", [services, setting("autoMtls")], (_, { settings }) => settings.autoMtls);
+index("Namespace", (_, settings) => {
+  // @ts-expect-error keys depend on no setting that must be declared
+  return [settings.outboundTrafficPolicy];
 });
 const stranded = defineRule({
   id: "c",
@@ -73,6 +80,14 @@ const stranded = defineRule({
 test("a rule reads what its facts read", () => {
   const byFact = { ...declared, reads: [services] };
   assert.deepEqual(relationsOf(byFact.reads), [servicesOfNamespace]);
+});
+
+test("a rule reads the settings that its facts read", () => {
+  assert.deepEqual([...settingsIn([ofMtls])], ["autoMtls"]);
+  assert.deepEqual([...settingsIn([services])], []);
+  assert.equal(readsSetting({ ...declared, reads: [ofMtls] }, new Set(["autoMtls"])), true);
+  assert.equal(readsSetting({ ...declared, reads: [ofMtls] }, new Set(["discovery"])), false);
+  assert.equal(readsSetting({ ...declared, reads: [forWording(ofMtls)] }, new Set(["autoMtls"])), false);
 });
 
 test("a relation that no path leads to from the subject is named", () => {

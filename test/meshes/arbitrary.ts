@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { identityOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../src/view/settings.ts";
 
 /** Small worlds in which everything meets everything: few names, several namespaces, wildcards, equal timestamps. */
 
@@ -344,7 +344,7 @@ const injectorConfig = fc
 export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, injectorConfig);
 
 /** Two control planes, of which one reads only some namespaces, and a tag that stands for it. */
-export const twoControlPlanes: MeshSettings = {
+export const twoControlPlanes: AllMeshSettings = {
   ...defaultMeshSettings,
   revisions: ["default", "other"],
   configured: ["default", "other"],
@@ -355,24 +355,73 @@ export const twoControlPlanes: MeshSettings = {
   },
 };
 
-/** Mesh configs that move the root namespace, change what an empty exportTo means, or leave namespaces out. */
+/** Fields of a mesh config: those that anything reads, and some that nothing reads. */
+const someFields = fc.record(
+  {
+    rootNamespace: fc.constantFrom("a", "istio-system"),
+    trustDomain: fc.constantFrom("cluster.local", "td"),
+    trustDomainAliases: fc.constant(["old"]),
+    enableAutoMtls: fc.boolean(),
+    defaultServiceExportTo: exportTo,
+    defaultVirtualServiceExportTo: exportTo,
+    defaultDestinationRuleExportTo: exportTo,
+    discoverySelectors: fc.constantFrom(
+      [{ matchLabels: { "istio-injection": "enabled" } }],
+      [{ matchLabels: { "meshward.io/protected": "true" } }],
+    ),
+    outboundTrafficPolicy: fc.record({ mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY") }),
+    defaultHttpRetryPolicy: fc.constantFrom({ attempts: 0 }, { attempts: 3, retryOn: "5xx" }),
+    pathNormalization: fc.constant({ normalization: "NONE" }),
+    accessLogFile: fc.constant("/dev/stdout"),
+    defaultConfig: fc.record({ interceptionMode: fc.constantFrom("NONE", "REDIRECT") }),
+  },
+  { requiredKeys: [] },
+);
+type Fields = typeof someFields extends fc.Arbitrary<infer T> ? T : never;
+const meshConfigOf = (name: string, mesh: Fields) =>
+  readObject("MeshConfig", {
+    kind: "ConfigMap",
+    metadata: { name, namespace: "istio-system" },
+    data: { mesh: JSON.stringify(mesh) },
+  });
 export const aMeshConfig = (name: "istio" | "istio-other" = "istio"): fc.Arbitrary<AnyObject> =>
-  fc
-    .constantFrom(
-      "rootNamespace: a",
-      "rootNamespace: istio-system",
-      "defaultDestinationRuleExportTo: ['.']",
-      "discoverySelectors: [{ matchLabels: { istio-injection: enabled } }]",
-      "{ trustDomainAliases: [old], pathNormalization: { normalization: NONE }, defaultConfig: { interceptionMode: NONE } }",
-      "{}",
-    )
-    .map((mesh) =>
-      readObject("MeshConfig", {
-        kind: "ConfigMap",
-        metadata: { name, namespace: "istio-system" },
-        data: { mesh },
-      }),
-    );
+  someFields.map((mesh) => meshConfigOf(name, mesh));
+
+/** Two versions of a mesh config, of which many differ in one field. */
+const meshConfigVersions = fc.tuple(someFields, someFields, fc.nat(20)).map(([first, second, at]) => {
+  const names = [...new Set([...Object.keys(first), ...Object.keys(second)])] as (keyof Fields)[];
+  const only = names[at];
+  const next = only === undefined ? second : { ...first, [only]: second[only] };
+  return [meshConfigOf("istio", first), meshConfigOf("istio", next)] as const;
+});
+
+const webhook = (name: string, labels: Readonly<Record<string, string>>) =>
+  readObject("AdmissionWebhook", { kind: "MutatingWebhookConfiguration", metadata: { name, labels } });
+const anInjector = fc
+  .constantFrom("default", "other", "third")
+  .map((revision) => webhook("istio-sidecar-injector-x", { "istio.io/rev": revision }));
+const aTag = fc
+  .tuple(fc.constantFrom("default", "other"), fc.constantFrom("tag", "default"))
+  .map(([revision, tag]) => webhook("istio-revision-tag-x", { "istio.io/rev": revision, "istio.io/tag": tag }));
+const ztunnel = fc.constantFrom<Record<string, string>>({}, { "istio.io/rev": "other" }).map((annotations) =>
+  readObject("Workload", {
+    kind: "DaemonSet",
+    metadata: { name: "ztunnel", namespace: "istio-system" },
+    spec: { template: { metadata: { annotations } } },
+  }),
+);
+/** Objects from which settings of the mesh come, in two versions of one object each. */
+export const settingsVersions: fc.Arbitrary<readonly [AnyObject, AnyObject]> = fc.oneof(
+  { arbitrary: meshConfigVersions, weight: 5 },
+  ...[aMeshConfig("istio-other"), anInjector, aTag, ztunnel].map((one) => ({
+    arbitrary: fc.tuple(one, one),
+    weight: 1,
+  })),
+);
+/** One of each that is there beside them. */
+export const otherSettings: fc.Arbitrary<readonly AnyObject[]> = fc
+  .tuple(...[aMeshConfig(), aMeshConfig("istio-other"), anInjector, aTag, ztunnel].map((one) => fc.option(one)))
+  .map((objects) => objects.filter((one) => one !== null));
 
 /** A set of objects, each identity once. */
 export const someObjects = (maxLength = 14): fc.Arbitrary<AnyObject[]> =>

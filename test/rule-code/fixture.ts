@@ -6,7 +6,7 @@ import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { type Manifest, readManifests } from "../../src/sources/manifests/manifests.ts";
 import { Schemas } from "../../src/schemas/schemas.ts";
-import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import type { Knowledge } from "../../src/view/view.ts";
 
 export interface FixtureObject {
@@ -27,7 +27,7 @@ export interface FixtureObject {
 export interface Fixture {
   readonly objects: readonly FixtureObject[];
   readonly raws: readonly unknown[];
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   readonly knowledge: ReadonlyMap<Kind, Knowledge>;
   readonly parameters: Readonly<Record<string, ParameterValue>>;
   /** `line Kind namespace/name: message`, sorted. */
@@ -100,7 +100,7 @@ function headerOf(lines: readonly string[]) {
   );
   const unknown = words(value("unknown")).map((kind) => [kind as Kind, "unknown"] as const);
   return {
-    settings: { ...defaultMeshSettings, ...settings } as MeshSettings,
+    settings: { ...defaultMeshSettings, ...settings } as AllMeshSettings,
     knowledge: new Map<Kind, Knowledge>(unknown),
     parameters: JSON.parse(value("parameters") || "{}") as Record<string, ParameterValue>,
   };

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
-import { overlay } from "../../src/view/overlay.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { overlay, withSettings } from "../../src/view/overlay.ts";
+import { changedSettings, defaultMeshSettings } from "../../src/view/settings.ts";
 import { sideBeside, sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { fact, index, relation } from "../../src/view/view.ts";
+import { fact, index, relation, setting } from "../../src/view/view.ts";
 
 const named = (kind: Kind, name: string): AnyObject => readObject(kind, { metadata: { namespace: "shop", name } });
 const byNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
@@ -31,6 +31,10 @@ describe("two sides of a change", () => {
     computed.push("all");
     return mesh.get(gateways, service) + mesh.related(sidecarsBeside, service).length;
   });
+  const isRegistryOnly = fact("isRegistryOnly", "Service", [setting("outboundTrafficPolicy")], (_, { settings }) => {
+    computed.push("isRegistryOnly");
+    return settings.outboundTrafficPolicy === "REGISTRY_ONLY";
+  });
   const sidesAfter = (added: AnyObject) => {
     computed = [];
     const store = new MeshStore(defaultMeshSettings);
@@ -38,7 +42,10 @@ describe("two sides of a change", () => {
     const service = store.find("Service", "shop/api");
     assert.ok(service?.kind === "Service");
     const before = sideOf(store);
-    const after = sideBeside(before, overlay(before, [{ object: added }]), new Set([added.kind]));
+    const after = sideBeside(before, overlay(before, [{ object: added }]), {
+      kinds: new Set([added.kind]),
+      settings: new Set(),
+    });
     return { service, before, after };
   };
 
@@ -46,6 +53,16 @@ describe("two sides of a change", () => {
     const { service, before, after } = sidesAfter(named("Sidecar", "s"));
     assert.deepEqual([before.get(all, service), after.get(all, service)], [0, 1]);
     assert.deepEqual(computed, ["all", "gateways", "all"]);
+  });
+
+  test("compute a fact twice if it reads a setting that is different, and others once", () => {
+    const { service, before } = sidesAfter(named("Sidecar", "s"));
+    const settings = { ...before.settings, outboundTrafficPolicy: "REGISTRY_ONLY" };
+    const difference = { kinds: new Set<Kind>(), settings: changedSettings(before.settings, settings) };
+    const after = sideBeside(before, withSettings(before, settings), difference);
+    assert.deepEqual([before.get(isRegistryOnly, service), after.get(isRegistryOnly, service)], [false, true]);
+    assert.deepEqual([before.get(gateways, service), after.get(gateways, service)], [0, 0]);
+    assert.deepEqual(computed, ["isRegistryOnly", "isRegistryOnly", "gateways"]);
   });
 
   test("compute a fact twice if a fact that it reads depends on what changed", () => {

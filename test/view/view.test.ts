@@ -6,7 +6,7 @@ import { oldestFirst } from "../../src/mesh/objects/creation-order.ts";
 import { isServed } from "../../src/mesh/objects/revision.ts";
 import { selects } from "../../src/mesh/objects/selectors.ts";
 import { overlay } from "../../src/view/overlay.ts";
-import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Mesh, relation } from "../../src/view/view.ts";
@@ -165,7 +165,7 @@ describe("mesh settings", () => {
     assert.equal(isServed(object("DestinationRule", "a", "b"), settings), true);
   });
 
-  const controlPlanes: [string, AnyObject[], Partial<MeshSettings>][] = [
+  const controlPlanes: [string, AnyObject[], Partial<AllMeshSettings>][] = [
     ["nothing: the default revision is assumed", [], { revisions: ["default"], configured: [] }],
     [
       "only a revision: there is no default one, and its mesh config is that of the mesh",
@@ -225,7 +225,7 @@ describe("mesh settings", () => {
       for (const order of [objects, objects.toReversed()]) {
         const settings = meshSettingsOf(order);
         for (const [name, value] of Object.entries(expected))
-          assert.deepEqual(settings[name as keyof MeshSettings], value);
+          assert.deepEqual(settings[name as keyof AllMeshSettings], value);
       }
     });
 });

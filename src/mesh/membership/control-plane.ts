@@ -1,7 +1,7 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { DiscoverySelector } from "../../view/control-planes.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { fact } from "../../view/view.ts";
+import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
+import { fact, setting } from "../../view/view.ts";
 import { injectionLabel, revisionLabel } from "../objects/labels.ts";
 import { areRevisionsKnown, type ControlPlane, isReadBy, revisionNamed } from "../objects/revision.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
@@ -26,14 +26,16 @@ export function injectorNamed(pod: Labels, { metadata: { labels } }: Namespace):
 export const isInjectorServed = (pod: Labels, namespace: Namespace, settings: MeshSettings): boolean =>
   !areRevisionsKnown(settings) || revisionNamed(injectorNamed(pod, namespace), settings) !== undefined;
 
+type ReaderSettings = SettingsWith<"ztunnelRevision" | "discovery">;
+
 /** Which control planes configure the proxies of a namespace, and which objects each of them reads. */
 export class Readers {
   readonly #namespace: Namespace;
   readonly #root: Namespace | undefined;
-  readonly #settings: MeshSettings;
+  readonly #settings: ReaderSettings;
 
   /** `root` is the root namespace, if it exists. */
-  constructor(namespace: Namespace, root: Namespace | undefined, settings: MeshSettings) {
+  constructor(namespace: Namespace, root: Namespace | undefined, settings: ReaderSettings) {
     this.#namespace = namespace;
     this.#root = root;
     this.#settings = settings;
@@ -143,10 +145,15 @@ export class Readers {
 }
 
 /** Which control planes configure the proxies of a namespace, and which objects each of them reads. */
-export const readers = fact("readers", "Namespace", [rootOfNamespace], (namespace, mesh) => {
-  const [root] = mesh.related(rootOfNamespace, namespace);
-  return new Readers(namespace, root, mesh.settings);
-});
+export const readers = fact(
+  "readers",
+  "Namespace",
+  [rootOfNamespace, setting("ztunnelRevision"), setting("discovery")],
+  (namespace, mesh) => {
+    const [root] = mesh.related(rootOfNamespace, namespace);
+    return new Readers(namespace, root, mesh.settings);
+  },
+);
 
 const none: readonly never[] = Object.freeze([]);
 
@@ -177,7 +184,7 @@ function readBy<T extends AnyObject>(
 export function isDiscovered(
   namespace: Namespace | undefined,
   controlPlane: ControlPlane,
-  { discovery }: MeshSettings,
+  { discovery }: SettingsWith<"discovery">,
 ): boolean {
   if (controlPlane === undefined || namespace === undefined || namespace.implied) return true;
   const selectors = Object.hasOwn(discovery, controlPlane) ? discovery[controlPlane] : undefined;

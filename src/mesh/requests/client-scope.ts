@@ -1,12 +1,12 @@
 import { idOf } from "../../kube/identity.ts";
-import type { MeshView } from "../../view/view.ts";
+import { type MeshView, setting } from "../../view/view.ts";
 import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { includesNamespace } from "../traffic/export-to.ts";
 import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import type { Source } from "./outcome.ts";
 
 /** What `ClientScope` reads. */
-export const scopeReads = [sidecarsOfNamespace] as const;
+export const scopeReads = [sidecarsOfNamespace, setting("outboundTrafficPolicy")] as const;
 type View = MeshView<(typeof scopeReads)[number]>;
 
 /** Which hosts the proxy of a client knows, and what it does with requests to others. */

@@ -1,4 +1,4 @@
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { type Place, places } from "../authorization/requests/matches.ts";
 import { fitAt } from "../client-tls/requests.ts";
@@ -14,7 +14,7 @@ import type { TransportOutcome } from "./outcome.ts";
 import { type ServerProtocols, serverProtocols } from "./server-protocols.ts";
 
 /** What `Connections` reads. */
-const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols] as const;
+const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols, setting("autoMtls")] as const;
 
 /** The connections to the pods of one namespace. */
 export class Connections {

@@ -1,4 +1,4 @@
-import type { MeshView } from "../../view/view.ts";
+import { type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { routesOfParentService } from "../gateways/routes.ts";
@@ -25,7 +25,7 @@ import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.
 import { type ClientConfiguration, identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
 
 /** What `outcomesOf` reads, from the objects in its question on. */
-export const requestReads = [...journeyReads, ...sourceReads] as const;
+export const requestReads = [...journeyReads, ...sourceReads, setting("ztunnelRevision")] as const;
 export type RequestReads = (typeof requestReads)[number];
 type View = MeshView<RequestReads>;
 

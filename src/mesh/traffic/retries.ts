@@ -1,4 +1,4 @@
-import type { MeshSettings } from "../../view/settings.ts";
+import type { SettingsWith } from "../../view/settings.ts";
 import { durationMs } from "./durations.ts";
 import { fullHost } from "./hosts.ts";
 import { meshGateway } from "./virtual-service-clients.ts";
@@ -28,7 +28,7 @@ const defaultRetryOn = ["connect-failure", "refused-stream", "unavailable", "can
  */
 export function retriesOf(
   route: Pick<HttpRoute, "retries">,
-  { defaultRetries }: Pick<MeshSettings, "defaultRetries">,
+  { defaultRetries }: SettingsWith<"defaultRetries">,
 ): Retries {
   const retries = route.retries ?? defaultRetries;
   const isSet = route.retries !== undefined;
@@ -71,7 +71,7 @@ export interface MultipliedRetries {
  */
 export function* multipliedRetries(
   { metadata, spec }: VirtualService,
-  settings: MeshSettings,
+  settings: SettingsWith<"defaultRetries">,
 ): Iterable<MultipliedRetries> {
   const all = new Set(spec.gateways.length === 0 ? [meshGateway] : spec.gateways);
   // The second route is for some of several gateways.

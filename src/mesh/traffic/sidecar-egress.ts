@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { SettingsWith } from "../../view/settings.ts";
 import { index, type Mesh, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -152,5 +152,8 @@ export function egressHost(one: string, client: string): EgressHost | undefined 
  * Whether requests to a host that sidecars do not know are refused, as the Sidecar says, or the mesh config where it says
  * nothing (Istio pilot/pkg/model/sidecar.go initSidecarScopeInternalIndexes). `sidecar`: the one of the client; undefined: none.
  */
-export const isRegistryOnly = (sidecar: Sidecar | undefined, settings: MeshSettings): boolean =>
+export const isRegistryOnly = (
+  sidecar: Sidecar | undefined,
+  settings: SettingsWith<"outboundTrafficPolicy">,
+): boolean =>
   (sidecar?.spec.outboundTrafficPolicy ?? { mode: settings.outboundTrafficPolicy }).mode === "REGISTRY_ONLY";

@@ -2,11 +2,12 @@ import { defineRule } from "../../engine/rule.ts";
 import { isDiscovered, readers } from "../../mesh/membership/control-plane.ts";
 import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { setting } from "../../view/view.ts";
 
 export const namespaceNotDiscovered = defineRule({
   id: "namespace-not-discovered",
   subject: "Namespace",
-  reads: [readers],
+  reads: [readers, setting("discovery")],
   mode: "warn",
   since: "0.1.0",
   tags: ["revisions"],

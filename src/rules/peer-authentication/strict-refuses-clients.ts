@@ -6,7 +6,7 @@ import { disabledBy, mtls, peerAuthenticationsOfNamespace } from "../../mesh/mtl
 import { declared, isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, relation, setting } from "../../view/view.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
@@ -33,7 +33,7 @@ const namespaceOfStrictWorkloads = relation(
 export const peerAuthenticationStrictRefusesClients = defineRule({
   id: "peer-authentication-strict-refuses-clients",
   subject: "PeerAuthentication",
-  reads: [namespaceOfStrictWorkloads, mtls, captured],
+  reads: [namespaceOfStrictWorkloads, mtls, captured, setting("autoMtls")],
   worksWithout: ["Workload"],
   mode: "warn",
   since: "0.1.0",

@@ -8,7 +8,7 @@ import { Egress, isRegistryOnly, selectorOfSidecar, type Sidecar } from "../../m
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { index, type MeshView, relation, setting } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
@@ -42,7 +42,12 @@ const destinationRulesBesideSidecar = relation(
   index("DestinationRule", (rule, settings) => (isServed(rule, settings) ? [rule.metadata.namespace] : [])),
 );
 
-const reads = [virtualServicesBesideSidecar, serviceEntriesBesideSidecar, destinationRulesBesideSidecar] as const;
+const reads = [
+  virtualServicesBesideSidecar,
+  serviceEntriesBesideSidecar,
+  destinationRulesBesideSidecar,
+  setting("outboundTrafficPolicy"),
+] as const;
 
 export const sidecarHidesDestination = defineRule({
   id: "sidecar-hides-destination",

@@ -9,7 +9,7 @@ import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { type EgressHost, egressHost, isRegistryOnly, type Sidecar } from "../../mesh/traffic/sidecar-egress.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
 
 interface Entry extends EgressHost {
   readonly at: Problem["at"];
@@ -81,6 +81,7 @@ const reads = [
   placesOfHost,
   namespacesOfSidecarHosts,
   forWording(hasServices),
+  setting("outboundTrafficPolicy"),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 

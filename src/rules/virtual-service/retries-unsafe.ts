@@ -10,11 +10,12 @@ import {
 } from "../../mesh/traffic/retries.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+import { setting } from "../../view/view.ts";
 
 export const virtualServiceRetriesUnsafe = defineRule({
   id: "virtual-service-retries-unsafe",
   subject: "VirtualService",
-  reads: [],
+  reads: [setting("defaultRetries")],
   mode: "warn",
   since: "0.1.0",
   // Many applications make POST idempotent, by a key or a transaction, which no manifest shows.

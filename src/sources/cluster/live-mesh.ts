@@ -9,7 +9,7 @@ import type { Change } from "../../view/overlay.ts";
 import {
   defaultMeshSettings,
   decidesSettings,
-  type MeshSettings,
+  type AllMeshSettings,
   meshSettingsOf,
   settingsObjects,
 } from "../../view/settings.ts";
@@ -37,7 +37,7 @@ export interface ClusterMeshOptions {
   /** If the API server sends nothing about a kind for longer than this, the kind is no longer complete. */
   readonly maxStalenessMs?: number;
   /** The settings until a mesh config arrives, and those that a mesh config does not contain. */
-  readonly settings?: MeshSettings;
+  readonly settings?: AllMeshSettings;
   readonly observer?: ClusterObserver | undefined;
 }
 
@@ -178,7 +178,7 @@ export class ClusterMesh {
   }
 
   /** Creates an empty store with every index that reviews need, so that the indexes are filled with it. */
-  #emptyStore(settings: MeshSettings): MeshStore {
+  #emptyStore(settings: AllMeshSettings): MeshStore {
     const store = new MeshStore(settings, this.#knowledge);
     for (const index of this.#options.indexes) store.lookup(index, []);
     return store;

@@ -1,7 +1,7 @@
 import type { KeptFields } from "../../kube/kept-fields.ts";
 import { allKinds, type Kind } from "../../kube/kinds.ts";
 import type { AnyObject } from "../../kube/object.ts";
-import { type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import { type AllMeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge } from "../../view/view.ts";
 import { ClusterError } from "./cluster-error.ts";
@@ -94,7 +94,7 @@ export interface ReceivedMeshOptions {
   /** Drops the data that only `check` uses, to save memory in a process that keeps the mesh. */
   readonly isForReviews?: boolean;
   /** The settings that apply if there is no mesh config. */
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
   /** The raw fields that rules of policies read. */
   readonly keep?: KeptFields;
   /** Overrides how far a kind is known. */

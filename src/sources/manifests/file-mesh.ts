@@ -2,7 +2,7 @@ import type { KeptFields } from "../../kube/kept-fields.ts";
 import { identityOf } from "../../kube/identity.ts";
 import { allKinds, type Kind, kinds } from "../../kube/kinds.ts";
 import { type AnyObject, readAny } from "../../kube/object.ts";
-import { defaultMeshSettings, type MeshSettings, meshSettingsOf } from "../../view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings, meshSettingsOf } from "../../view/settings.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Knowledge, Mesh } from "../../view/view.ts";
 import type { Manifest } from "./manifests.ts";
@@ -35,7 +35,7 @@ export interface FileMeshOptions {
   /** The raw fields that rules of policies read. */
   readonly keep?: KeptFields;
   /** The mesh settings that apply if the manifests contain no mesh config. */
-  readonly settings?: MeshSettings;
+  readonly settings?: AllMeshSettings;
 }
 
 export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOptions): FileMesh {

@@ -5,7 +5,7 @@ import type { AuthorizationPolicy } from "../../../src/mesh/authorization/polici
 import { PolicySet } from "../../../src/mesh/authorization/policy-set.ts";
 import { type Caller, ZtunnelAnswers } from "../../../src/mesh/authorization/ztunnel-callers.ts";
 import { atZtunnel, httpAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 
 const policy = (spec: unknown) =>
   readObject("AuthorizationPolicy", { metadata: { name: "policy", namespace: "payments" }, spec });
@@ -17,7 +17,7 @@ function answerTo(
   caller: Caller,
   labels: Readonly<Record<string, string>>,
   policies: readonly AuthorizationPolicy[],
-  settings: MeshSettings,
+  settings: AllMeshSettings,
 ) {
   const answers = new ZtunnelAnswers([new PolicySet(policies, settings)], settings);
   return answers.to(caller, answers.attachedTo(labels));

@@ -5,7 +5,7 @@ import { captureOf } from "../../../src/mesh/membership/capture.ts";
 import { Readers } from "../../../src/mesh/membership/control-plane.ts";
 import { mtlsOf } from "../../../src/mesh/mtls/effective-mtls.ts";
 import { isReadBy } from "../../../src/mesh/objects/revision.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 
 type Labels = Record<string, string>;
@@ -19,13 +19,13 @@ const policy = (labels: Labels = {}, where = "a", mode = "STRICT") =>
     spec: { mtls: { mode } },
   });
 
-const one: MeshSettings = { ...defaultMeshSettings, seen: true };
-const two: MeshSettings = { ...one, revisions: ["canary", "default"], tags: { prod: "canary" } };
-const noDefault: MeshSettings = { ...one, revisions: ["1-30", "1-31"], tags: { prod: "1-30" } };
-const byTag: MeshSettings = { ...noDefault, tags: { default: "1-31" } };
+const one: AllMeshSettings = { ...defaultMeshSettings, seen: true };
+const two: AllMeshSettings = { ...one, revisions: ["canary", "default"], tags: { prod: "canary" } };
+const noDefault: AllMeshSettings = { ...one, revisions: ["1-30", "1-31"], tags: { prod: "1-30" } };
+const byTag: AllMeshSettings = { ...noDefault, tags: { default: "1-31" } };
 
 describe("the control plane of a sidecar", () => {
-  const cases: [string, MeshSettings, Labels, Labels, string | undefined][] = [
+  const cases: [string, AllMeshSettings, Labels, Labels, string | undefined][] = [
     ["injection: the default one", two, injection, {}, "default"],
     ["injection: what the default tag stands for", byTag, injection, {}, "1-31"],
     ["injection, and neither a default revision nor a default tag", noDefault, injection, {}, undefined],
@@ -49,7 +49,7 @@ describe("the control plane of a sidecar", () => {
 });
 
 describe("the control plane of ztunnel and of gateways", () => {
-  const ztunnel = (settings: MeshSettings) => new Readers(namespace({}), undefined, settings).ofZtunnel;
+  const ztunnel = (settings: AllMeshSettings) => new Readers(namespace({}), undefined, settings).ofZtunnel;
   test("ztunnel has the one that it names, else the default, else the only one", () => {
     assert.equal(ztunnel(two), "default");
     assert.equal(ztunnel({ ...two, ztunnelRevision: "canary" }), "canary");
@@ -114,14 +114,14 @@ describe("discoverySelectors", () => {
 });
 
 describe("mTLS by control plane", () => {
-  const modeOf = (settings: MeshSettings, labels: Labels, objects: readonly AnyObject[], pod: Labels = {}) => {
+  const modeOf = (settings: AllMeshSettings, labels: Labels, objects: readonly AnyObject[], pod: Labels = {}) => {
     const mesh = new MeshStore(settings);
     const own = namespace(labels);
     for (const object of [own, ...objects]) mesh.set(object);
     return mtlsOf(own, mesh).of(pod, "sidecar").mode.mode;
   };
   const root = namespace({}, "istio-system");
-  const cases: [string, MeshSettings, Labels, AnyObject[], Labels, string][] = [
+  const cases: [string, AllMeshSettings, Labels, AnyObject[], Labels, string][] = [
     ["its own control plane", two, injection, [policy(rev("default"))], {}, "STRICT"],
     ["another one", two, injection, [policy(rev("canary"))], {}, "PERMISSIVE"],
     ["through a tag", two, rev("prod"), [policy(rev("canary"))], {}, "STRICT"],
@@ -152,7 +152,7 @@ describe("captureOf with settings", () => {
       metadata: { name: "x", namespace: "a" },
       spec: { template: { metadata: { labels } } },
     });
-  const cases: [string, MeshSettings, Labels, Labels, string][] = [
+  const cases: [string, AllMeshSettings, Labels, Labels, string][] = [
     ["a revision", two, rev("canary"), {}, "sidecar"],
     ["a tag", two, rev("prod"), {}, "sidecar"],
     ["a revision of nobody", two, rev("nobody"), {}, "none"],

@@ -10,7 +10,7 @@ import {
   type Plane,
 } from "../../../src/mesh/mtls/effective-mtls.ts";
 import type { EffectiveMode, Modes } from "../../../src/mesh/mtls/peer-authentications.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 
 type Labels = Record<string, string>;
@@ -42,7 +42,7 @@ function peerAuthentication({ id, age = 0, selector, mode, ports, labels }: Poli
   });
 }
 
-function meshOf(policies: readonly Policy[], settings: Partial<MeshSettings> = {}): MeshStore {
+function meshOf(policies: readonly Policy[], settings: Partial<AllMeshSettings> = {}): MeshStore {
   const mesh = new MeshStore({ ...defaultMeshSettings, ...settings });
   for (const policy of policies) mesh.set(peerAuthentication(policy));
   return mesh;

@@ -6,10 +6,10 @@ import { readObject } from "../../../src/kube/object.ts";
 import { destinationRuleChoices } from "../../../src/mesh/traffic/destination-rule-choices.ts";
 import { type DestinationRule, hostOfRule } from "../../../src/mesh/traffic/destination-rules.ts";
 import { covers } from "../../../src/mesh/traffic/hosts.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 import { someObjects } from "../../meshes/arbitrary.ts";
 
-const settings: MeshSettings = { ...defaultMeshSettings, rootNamespace: "root" };
+const settings: AllMeshSettings = { ...defaultMeshSettings, rootNamespace: "root" };
 const cart = { host: "cart.shop.svc.cluster.local", namespace: "shop" };
 
 /** `namespace/name`, in the order of their age. */

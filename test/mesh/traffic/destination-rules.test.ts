@@ -7,9 +7,9 @@ import {
   destinationRulesOfSome,
 } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
 import type { DestinationRule } from "../../../src/mesh/traffic/destination-rules.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 
-const settings: MeshSettings = { ...defaultMeshSettings, rootNamespace: "root" };
+const settings: AllMeshSettings = { ...defaultMeshSettings, rootNamespace: "root" };
 const service = { host: "cart.shop.svc.cluster.local", namespace: "shop" };
 
 /** `namespace/name`, in the order of their age. */

@@ -4,7 +4,7 @@ import { blockOf, formatAddress } from "../../../../src/mesh/authorization/reque
 import type { Request } from "../../../../src/mesh/authorization/requests/boxes.ts";
 import type { Attribute } from "../../../../src/mesh/authorization/requests/attributes.ts";
 import type { Value } from "../../../../src/mesh/authorization/requests/values.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../../src/view/settings.ts";
 import type { PlainRequest } from "./interpreter.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
@@ -155,7 +155,7 @@ export const policies: fc.Arbitrary<AuthorizationPolicy> = fc
   })
   .map(({ name, ...spec }) => readObject("AuthorizationPolicy", { metadata: { namespace: "a", name }, spec }));
 
-export const settings: fc.Arbitrary<MeshSettings> = fc.constantFrom(
+export const settings: fc.Arbitrary<AllMeshSettings> = fc.constantFrom(
   defaultMeshSettings,
   { ...defaultMeshSettings, trustDomain: "td" },
   { ...defaultMeshSettings, trustDomain: "td", trustDomainAliases: ["other.org"] },

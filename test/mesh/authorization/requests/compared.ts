@@ -2,7 +2,7 @@ import type { ObjectOf } from "../../../../src/kube/object.ts";
 import type { Applied } from "../../../../src/mesh/authorization/requests/applied.ts";
 import { type Gain, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
 import type { Place } from "../../../../src/mesh/authorization/requests/matches.ts";
-import { defaultMeshSettings, type MeshSettings } from "../../../../src/view/settings.ts";
+import { defaultMeshSettings, type AllMeshSettings } from "../../../../src/view/settings.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 const harmless = { methods: ["OPTIONS"], paths: ["/healthz"] };
@@ -10,7 +10,7 @@ const harmless = { methods: ["OPTIONS"], paths: ["/healthz"] };
 export const applied = (
   all: readonly AuthorizationPolicy[],
   place: Place,
-  mesh: MeshSettings = defaultMeshSettings,
+  mesh: AllMeshSettings = defaultMeshSettings,
 ): Applied => ({ place, settings: mesh, lists: [{ name: "all", policies: all }] });
 
 export interface Gains {
@@ -36,5 +36,5 @@ export const compare = (
   before: readonly AuthorizationPolicy[],
   after: readonly AuthorizationPolicy[],
   place: Place = "http",
-  mesh: MeshSettings = defaultMeshSettings,
+  mesh: AllMeshSettings = defaultMeshSettings,
 ): Gains => gainsOf(applied(before, place, mesh), applied(after, place, mesh));

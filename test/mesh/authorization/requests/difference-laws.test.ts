@@ -6,7 +6,7 @@ import { inside, isMatched, isMet, outside } from "../../../../src/mesh/authoriz
 import type { Match, Place } from "../../../../src/mesh/authorization/requests/matches.ts";
 import { rulesAt } from "../../../../src/mesh/authorization/requests/policies.ts";
 import { Undecided, Work } from "../../../../src/mesh/authorization/requests/work.ts";
-import type { MeshSettings } from "../../../../src/view/settings.ts";
+import type { AllMeshSettings } from "../../../../src/view/settings.ts";
 import { plainOf, plainRequests, policies, requestOf, settings } from "./arbitrary.ts";
 import { isRuleMatched, type PlainRequest } from "./interpreter.ts";
 
@@ -14,11 +14,11 @@ const places: fc.Arbitrary<Place> = fc.constantFrom("http", "tcp", "ztunnel");
 const contexts = fc.record({ place: places, mesh: settings });
 type Policy = Parameters<typeof rulesAt>[0];
 
-const isMatchedPlainly = (policy: Policy, request: PlainRequest, place: Place, mesh: MeshSettings): boolean =>
+const isMatchedPlainly = (policy: Policy, request: PlainRequest, place: Place, mesh: AllMeshSettings): boolean =>
   policy.spec.rules.some((rule) =>
     isRuleMatched(rule, request, { place, action: policy.spec.action ?? "ALLOW", namespace: "a", settings: mesh }),
   );
-const matchesOf = (policy: Policy, place: Place, mesh: MeshSettings): readonly Match[] =>
+const matchesOf = (policy: Policy, place: Place, mesh: AllMeshSettings): readonly Match[] =>
   rulesAt(policy, place, mesh).map(({ match }) => match);
 
 /** The boxes, unless there are too many of them. */

@@ -2,7 +2,7 @@
 // second opinion for the symbolic sets of requests in src/mesh/authorization/requests.
 
 import type { ObjectOf } from "../../../../src/kube/object.ts";
-import type { MeshSettings } from "../../../../src/view/settings.ts";
+import type { AllMeshSettings } from "../../../../src/view/settings.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
@@ -33,7 +33,7 @@ export function isAllowed(
   request: PlainRequest,
   policies: readonly AuthorizationPolicy[],
   place: PlainPlace,
-  settings: MeshSettings,
+  settings: AllMeshSettings,
 ): boolean {
   const matching = (action: string) =>
     policies.filter(
@@ -52,7 +52,7 @@ export interface Context {
   readonly place: PlainPlace;
   readonly action: string;
   readonly namespace: string;
-  readonly settings: MeshSettings;
+  readonly settings: AllMeshSettings;
 }
 
 export function isRuleMatched(rule: Rule, request: PlainRequest, context: Context): boolean {
