@@ -18,6 +18,9 @@ import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases
 import { selectingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
+import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
+import { streamsOfGateway } from "../requests/gateway-streams.ts";
+import { authoritiesOf } from "../requests/header-changes.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
 import {
   virtualServicesOfEntry,
@@ -32,10 +35,10 @@ import {
 } from "../requests/sources.ts";
 import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { destinationRuleByHost } from "../traffic/destination-rules.ts";
-import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
+import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
 import {
@@ -48,6 +51,7 @@ import {
   backendsOf,
   grantsOfRoute,
   namespaceOfRoute,
+  parentOf,
   routesOfParentService,
   servicesOfRoute,
 } from "../gateways/routes.ts";
@@ -104,6 +108,35 @@ function withoutOnly(
   if (of.size === 1 && only !== undefined) found.delete(only);
   return found;
 }
+
+/**
+ * The hosts of requests that a VirtualService sends to something else, which can be a gateway: those that it is for, and those that
+ * it writes into the requests.
+ */
+const hostsBeyondVirtualService = index("VirtualService", (virtualService, settings) => {
+  const { metadata, spec } = virtualService;
+  const own = hostsOf(virtualService, settings);
+  const isElsewhere = ({ host }: { readonly host: string }) =>
+    !own.includes(fullHost(host, metadata.namespace, settings.domain));
+  if (!trafficOf(virtualService).some(({ destination }) => isElsewhere(destination))) return [];
+  return new Set([...own, ...spec.http.flatMap(authoritiesOf)].flatMap((host) => coveringHosts(host.toLowerCase())));
+});
+/** The same of a route of the Gateway API for a Service. */
+const hostsBeyondRoute = index("KubernetesRoute", (route, { domain }) => {
+  const parents = route.spec.parentRefs.map((ref) => parentOf(ref, route)).filter(({ kind }) => kind === "Service");
+  const written = route.spec.rules.flatMap(({ filters }) =>
+    filters.flatMap(({ urlRewrite }) => urlRewrite?.hostname ?? []),
+  );
+  const own = parents.map(({ namespace, name }) => `${name}.${namespace}.svc.${domain}`);
+  return new Set([...own, ...written].flatMap((host) => coveringHosts(host.toLowerCase())));
+});
+/** What lets in and routes requests for a host at gateways. */
+const front = {
+  gateways: gatewayByHost,
+  kubernetesGateways: kubernetesGatewayByHost,
+  virtualServices: everyVirtualServiceByHost,
+  routes: routeByHostname,
+} as const;
 
 const entryByNamespaceAndRoot = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? new Set([entry.metadata.namespace, settings.rootNamespace]) : [],
@@ -184,6 +217,12 @@ const ofFronts = [
   ...to(gatewayByNamespace, "OfEntranceGateway", { workloads: pods.workloads, services: pods.services }),
   ...to(otherHomesOfRoute, "OfBackend", { ...pods, ...policies, ...clients }),
 ];
+/** Gateways within the way, at which the same decides as at those by which requests come in. */
+const ofHops = [
+  streamsOfGateway,
+  ...to(hostsBeyondVirtualService, "BeyondVirtualService", front),
+  ...to(hostsBeyondRoute, "BeyondRoute", front),
+];
 /** A host outside the mesh, or one that ServiceEntries define: its endpoints are in their namespaces. */
 const ofHosts = [
   entriesOfIntent,
@@ -193,6 +232,8 @@ const ofHosts = [
   virtualServicesUnderEntry,
   destinationRulesOfEntry,
   waypointOfServiceEntry,
+  ...to(hostOfIntent, "OfIntentHost", { gateways: gatewayByHost, kubernetesGateways: kubernetesGatewayByHost }),
+  relation("routesOfIntentHost", hostOfIntent, routeByHostname),
   ...to(entryByNamespace, "OfEntry", { ...pods, ...clients }),
   ...to(entryByNamespaceAndRoot, "OfEntryAndRoot", policies),
   ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),
@@ -234,6 +275,7 @@ const ofNamespaces = [
 export const waysToIntents: readonly Relation[] = [
   ...ofIntents,
   ...ofFronts,
+  ...ofHops,
   ...ofHosts,
   ...ofRoutes,
   ...ofWaypoints,

@@ -81,8 +81,16 @@ export interface GatewayRoutes {
   readonly scheme: "http" | "https";
   /** The names of virtual hosts that cover the host, the most specific first. */
   readonly names: readonly VirtualHost[];
+  /** The route that takes the connections, if the server does not read them as HTTP. */
+  readonly stream?: StreamAtGateway | undefined;
   /** Why routes that name the Gateway are not used. */
   readonly dropped: readonly string[];
+}
+
+/** A route of tcp or tls at a gateway. */
+export interface StreamAtGateway extends Pick<Entry, "virtualService" | "httpRoute" | "index" | "refused"> {
+  readonly protocol: "tcp" | "tls";
+  readonly route: StreamRoute;
 }
 
 /** What a gateway has under one name. */
@@ -323,7 +331,8 @@ export class RouteTable {
    * VirtualService, nothing after such a route counts (Istio
    * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pilot/pkg/networking/core/route/route.go SortVHostRoutes).
    */
-  ofGateway({ scheme, names }: GatewayRoutes): readonly Entry[] | "redirected" {
+  ofGateway({ scheme, names, stream }: GatewayRoutes): readonly Entry[] | "redirected" {
+    if (stream !== undefined) return [{ ...stream, cases: [everyConnection] }];
     const { labels } = this.#source;
     const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, scheme };
     const routesOf = ({ virtualService, gateway, converted }: BoundRoutes) => {
@@ -347,6 +356,8 @@ export class RouteTable {
     return this.#source.namespace?.metadata.name ?? "";
   }
 }
+
+const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
 
 /** A converted route with the object that the user wrote. */
 const withOrigin = (entry: Entry, { from, refused }: ConvertedRoutes): Entry => ({
