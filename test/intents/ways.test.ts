@@ -89,8 +89,9 @@ const egress = fc
     offered: fc.constantFrom("*", "*.example.com", "ext.example.com", "x.a.svc.cluster.local"),
     policy: fc.constantFrom("ALLOW", "DENY"),
     isMtls: fc.boolean(),
+    isRoute: fc.boolean(),
   })
-  .map(({ host, other, offered, policy, isMtls }): readonly AnyObject[] => {
+  .map(({ host, other, offered, policy, isMtls, isRoute }): readonly AnyObject[] => {
     const of = (namespace: string, name: string) => ({ metadata: { namespace, name } });
     const port = { number: isMtls ? 443 : 80, name: "p", protocol: isMtls ? "HTTPS" : "HTTP" };
     const tls = isMtls ? { tls: { mode: "ISTIO_MUTUAL" } } : {};
@@ -99,10 +100,23 @@ const egress = fc
     const proxy = "egress.c.svc.cluster.local";
     return [
       readObject("Namespace", { kind: "Namespace", metadata: { name: "c" } }),
-      readObject("VirtualService", {
-        ...{ kind: "VirtualService", ...of("a", "out") },
-        spec: { hosts: [host], http: [{ ...rewrite, route: to(proxy) }] },
-      }),
+      isRoute && host === "ext.example.com"
+        ? readObject("KubernetesRoute", {
+            ...{ kind: "HTTPRoute", ...of("b", "out") },
+            spec: {
+              parentRefs: [{ group: "networking.istio.io", kind: "ServiceEntry", name: "ext" }],
+              rules: [
+                {
+                  filters: other === undefined ? [] : [{ type: "URLRewrite", urlRewrite: { hostname: other } }],
+                  backendRefs: [{ group: "networking.istio.io", kind: "Hostname", name: proxy, port: port.number }],
+                },
+              ],
+            },
+          })
+        : readObject("VirtualService", {
+            ...{ kind: "VirtualService", ...of("a", "out") },
+            spec: { hosts: [host], http: [{ ...rewrite, route: to(proxy) }] },
+          }),
       readObject("Gateway", {
         ...{ kind: "Gateway", ...of("c", "egress") },
         spec: { selector: { app: "egress" }, servers: [{ port, hosts: [offered], ...tls }] },

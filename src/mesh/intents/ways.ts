@@ -18,6 +18,7 @@ import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases
 import { selectingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
+import { serviceEntryByHost } from "../requests/definitions.ts";
 import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
 import { streamsOfGateway } from "../requests/gateway-streams.ts";
 import { authoritiesOf } from "../requests/header-changes.ts";
@@ -50,8 +51,10 @@ import {
   backendOf,
   backendsOf,
   grantsOfRoute,
+  type KubernetesRoute,
   namespaceOfRoute,
   parentOf,
+  routesOfParentEntry,
   routesOfParentService,
   servicesOfRoute,
 } from "../gateways/routes.ts";
@@ -150,11 +153,15 @@ const namespaceOfAliased = index("Service", (service, settings) =>
 const routeByNamespace = index("KubernetesRoute", ({ metadata }) => [metadata.namespace]);
 const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
 /** The namespaces of the backends of a route. */
-const otherHomesOfRoute = index("KubernetesRoute", (route) => {
+const otherHomesOfRoute = index("KubernetesRoute", (route, { domain }) => {
   const found = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
+  for (const host of hostBackends(route)) found.add(namespaceOfHost(host, domain) ?? route.metadata.namespace);
   found.delete(route.metadata.namespace);
   return found;
 });
+/** The hosts that a route names as its backends, instead of a Service. */
+const hostBackends = (route: KubernetesRoute): readonly string[] =>
+  [...backendsOf(route)].flatMap(({ ref }) => (ref.kind === "Hostname" ? [ref.name] : []));
 const entryByNamespace = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? [entry.metadata.namespace] : [],
 );
@@ -234,6 +241,12 @@ const ofHosts = [
   waypointOfServiceEntry,
   ...to(hostOfIntent, "OfIntentHost", { gateways: gatewayByHost, kubernetesGateways: kubernetesGatewayByHost }),
   relation("routesOfIntentHost", hostOfIntent, routeByHostname),
+  routesOfParentEntry,
+  relation(
+    "entriesOfRoute",
+    index("KubernetesRoute", (route) => new Set(hostBackends(route).flatMap(coveringHosts))),
+    serviceEntryByHost,
+  ),
   ...to(entryByNamespace, "OfEntry", { ...pods, ...clients }),
   ...to(entryByNamespaceAndRoot, "OfEntryAndRoot", policies),
   ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),

@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
+import { type KubernetesRoute, routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -56,6 +56,7 @@ export const routeTableReads = [
   virtualServicesUnderEntry,
   delegatesOfRoot,
   routesOfParentService,
+  routesOfParentEntry,
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
@@ -167,14 +168,17 @@ export class RouteTable {
   }
 
   #converted(client: RouteClient): readonly Entry[] | string {
-    const { definition: service, port } = this.#to;
+    const { definition, port, name } = this.#to;
     const { domain } = this.#mesh.settings;
-    if (service?.kind !== "Service") return [];
-    const all = this.#mesh
-      .related(routesOfParentService, service)
-      .filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
-    const routes =
-      all.length === 0 ? undefined : convertedRoutes(all, { service, port, client: client.namespace, domain });
+    if (definition === undefined) return [];
+    const all = (
+      definition.kind === "Service"
+        ? this.#mesh.related(routesOfParentService, definition)
+        : this.#mesh.related(routesOfParentEntry, definition)
+    ).filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    const isStream = portOfDefinition(definition, port)?.protocol === "TCP";
+    const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
+    const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
