@@ -9,6 +9,7 @@ import type { Sender } from "../mesh/membership/clients.ts";
 import { conditionsBeyond, formatConditions } from "../mesh/requests/box-wording.ts";
 import type {
   AuthorizationOutcome,
+  Hop,
   Outcome,
   RouteDestination,
   RouteOutcome,
@@ -152,7 +153,7 @@ function inWords(outcomes: readonly Outcome[], question: AskedQuestion): string 
 
 /** The conditions of an outcome that the question does not have already. */
 function requestsOf(
-  { requests, source, workloads, destination }: Outcome,
+  { requests, source, workloads, destination, hops }: Outcome,
   question: AskedQuestion,
   isWhole: boolean,
 ): string {
@@ -162,7 +163,8 @@ function requestsOf(
   // What a set of requests alone does not tell: who sends them, and which pod they reach.
   const shown = [own];
   if (question.caller.kind === "namespace" || question.caller.kind === "mesh") shown.push(sourceInWords(source));
-  const isDivided = destination !== undefined && workloads.length < destination.workloads.length;
+  const reached = hops.length === 0 ? destination : hops.at(-1)?.destination;
+  const isDivided = reached !== undefined && workloads.length > 0 && workloads.length < reached.workloads.length;
   if (isDivided) shown.push(`at ${listed(workloads, mostNamed)}`);
   return shown.filter((part) => part !== "").join(" ");
 }
@@ -246,11 +248,15 @@ function partOf({ first: outcome, lines, requests: all, sources }: Group, caller
 }
 
 /** The objects whose change would change the outcome first. */
-function decidingObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
+function decidingObjects({ route, destination, transport, authorization, hops }: Outcome): readonly AnyObject[] {
   return [
     ...new Set([
       ...[route.virtualService, route.httpRoute].filter((one) => one !== undefined),
       ...(destination?.rules ?? []),
+      ...hops.flatMap((hop) => [
+        ...[hop.route.gateway, hop.route.virtualService, hop.route.httpRoute].filter((one) => one !== undefined),
+        ...(hop.destination?.rules ?? []),
+      ]),
       ...transport.flatMap(({ rule, mode, waypoint }) =>
         [rule, mode?.by, waypoint?.gateway].filter((one) => one !== undefined),
       ),
@@ -274,18 +280,55 @@ function sourceLines(sources: readonly Outcome["source"][], { kind }: Caller): r
 }
 
 /** The way of requests, line by line. */
-function wayOf({ route, transport, authorization, workloads, ...outcome }: Outcome): readonly ExplanationLine[] {
-  const atWaypoint = transport.find(({ to }) => to === "waypoint");
-  const { gateway } = route;
-  const isDecidedThere = gateway !== undefined && authorization[0]?.at === "gateway";
-  const decisions = atWaypoint === undefined && !isDecidedThere ? authorization : authorization.slice(1);
+function wayOf({ route, transport, authorization, workloads, hops, ...outcome }: Outcome): readonly ExplanationLine[] {
+  const decisions = [...authorization];
+  const connections = transport.filter(({ to }) => to !== "waypoint");
+  const before = linesBefore(route.gateway, transport, decisions);
+  const within = hops.flatMap((hop) => hopLines(hop, connections, decisions));
+  const reached = hops.at(-1)?.destination ?? outcome.destination;
   return [
-    ...(gateway === undefined ? [] : [gatewayLine(gateway, isDecidedThere ? authorization[0] : undefined)]),
-    ...(atWaypoint === undefined ? [] : [waypointLine(atWaypoint, authorization[0])]),
+    ...before,
     ...(isUnrouted(route) ? [] : [routeLine(route, outcome.destination)]),
-    ...transport.filter(({ to }) => to !== "waypoint").map(transportLine),
+    ...within,
+    ...connections.map(transportLine),
     ...decisions.map(authorizationLine),
-    ...(workloads.length === 0 ? [] : [workloadsLine(workloads, outcome.destination)]),
+    ...(workloads.length === 0 ? [] : [workloadsLine(workloads, reached)]),
+  ];
+}
+
+/** The gateway by which requests come in, and the waypoint before the route; takes their decisions from the list. */
+function linesBefore(
+  gateway: RouteOutcome["gateway"],
+  transport: readonly TransportOutcome[],
+  decisions: AuthorizationOutcome[],
+): readonly ExplanationLine[] {
+  const atWaypoint = transport.find(({ to }) => to === "waypoint");
+  const isDecidedThere = gateway !== undefined && decisions[0]?.at === "gateway";
+  const lines = gateway === undefined ? [] : [gatewayLine(gateway, isDecidedThere ? decisions.shift() : undefined)];
+  return atWaypoint === undefined ? lines : [...lines, waypointLine(atWaypoint, decisions.shift())];
+}
+
+/** A gateway within the way, with the connection to it and its decision, which are the next ones; takes these from the lists. */
+function hopLines(
+  { proxy, route, destination }: Hop,
+  connections: TransportOutcome[],
+  decisions: AuthorizationOutcome[],
+): readonly ExplanationLine[] {
+  const connection = connections[0]?.to === "gateway" ? connections.shift() : undefined;
+  const decision = decisions[0]?.at === "gateway" ? decisions.shift() : undefined;
+  const { gateway } = route;
+  return [
+    ...(connection === undefined ? [] : [transportLine(connection)]),
+    {
+      key: "gateway",
+      text: `Through ${proxy}${gateway === undefined ? "" : `, by ${idOf(gateway)}`}`,
+      value: proxy,
+      objects: gateway === undefined ? [] : [gateway],
+      lines: [
+        ...(decision === undefined ? [] : [authorizationLine(decision)]),
+        ...(isUnrouted(route) ? [] : [routeLine(route, destination)]),
+      ],
+    },
   ];
 }
 
@@ -329,7 +372,8 @@ function routeLine(route: RouteOutcome, destination: Outcome["destination"]): Ex
 }
 
 function routeInWords({ virtualService, httpRoute, route, ...rest }: RouteOutcome): string {
-  if (httpRoute !== undefined) return `Route: ${idOf(httpRoute)}${route === undefined ? "" : ` ${route.name}`}`;
+  if (httpRoute !== undefined)
+    return `Route: ${idOf(httpRoute)}${route === undefined || route.name === "" ? "" : ` ${route.name}`}`;
   if (virtualService === undefined) return `Route: ${withoutRoute(rest)}`;
   if (route === undefined) return `Route: ${idOf(virtualService)}`;
   const { protocol, index, name } = route;
@@ -342,7 +386,7 @@ function withoutRoute({
   gateway,
   destinations,
 }: Omit<RouteOutcome, "virtualService" | "httpRoute" | "route">): string {
-  if (gateway !== undefined || (result === "nowhere" && host === undefined)) return "none";
+  if (gateway !== undefined || (result !== "arrives" && host === undefined)) return "none";
   const [only] = destinations;
   return only === undefined || only.object?.kind === "Service" ? "to the Service itself" : "to the host itself";
 }
@@ -387,7 +431,7 @@ const transportLine = (transport: TransportOutcome): ExplanationLine => ({
 
 /** What the server asks for, where the connection itself does not say it. */
 function modeInWords({ to, result, mode }: TransportOutcome): string {
-  if (result === "refused" || result === "undecided" || to === "outside") return "";
+  if (result === "refused" || result === "undecided" || to === "outside" || to === "gateway") return "";
   if (mode === undefined) return "; the server has no proxy at this port";
   return `; the server is ${mode.mode}${mode.by === undefined ? " by default" : `, by ${idOf(mode.by)}`}`;
 }

@@ -153,6 +153,47 @@ describe("a Gateway of the Gateway API lets requests in", () => {
   });
 });
 
+describe("routes of connections", () => {
+  const secure = "https://shop.example.com";
+  const tcpShop = shop.replace("name: http", "name: tcp");
+  const passing = `{ name: secure, port: 443, protocol: TLS, hostname: "*.example.com", tls: { mode: Passthrough }, ${open} }`;
+  const named = (hostname: string, backend = toX) =>
+    route(`hostnames: [${hostname}]\nrules: [{ ${backend} }]`, { kind: "TLSRoute" });
+
+  test("a TLSRoute takes TLS that its listener passes on, by name", async () => {
+    const at = tcpShop + edge + gateway(passing);
+    assert.deepEqual(await enter(at + named("shop.example.com"), secure), [0, "yes"]);
+    assert.equal((await enter(at + named("other.example.com"), secure))[0], 1);
+    assert.equal((await enter(at + named("shop.example.com", "backendRefs: []"), secure))[0], 1);
+    assert.match(await told(at + named("shop.example.com"), secure), /Route: TLSRoute shop\/r\n/);
+  });
+
+  test("a backend in another namespace needs a grant", async () => {
+    const elsewhere = named("shop.example.com").replace("namespace: shop, creation", "namespace: web, creation");
+    const toShop = elsewhere.replace("{ name: x,", "{ name: x, namespace: shop,");
+    const grant = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: { name: g, namespace: shop }
+spec:
+  from: [{ group: gateway.networking.k8s.io, kind: TLSRoute, namespace: web }]
+  to: [{ group: "", kind: Service }]
+`;
+    const at = tcpShop + edge + gateway(passing) + toShop;
+    assert.match(String((await enter(at, secure))[1]), /no ReferenceGrant in namespace shop lets TLSRoute web\/r use/);
+    assert.equal((await enter(at + grant, secure))[0], 0);
+  });
+
+  test("where a listener terminates TLS, TLSRoutes and TCPRoutes take what is within", async () => {
+    const terminating = passing.replace("tls: { mode: Passthrough }", tls);
+    const at = tcpShop + edge + gateway(terminating);
+    assert.equal((await enter(at + named("shop.example.com"), secure))[0], 0);
+    const tcp = route(`rules: [{ ${toX} }]`, { kind: "TCPRoute" });
+    const expected = (await enter(at + tcp, secure))[0];
+    assert.equal(expected, 1, "a listener of TLS accepts TLSRoutes only");
+  });
+});
+
 describe("certificates of a listener", () => {
   const of = async (settings: string, more = "") =>
     (
@@ -188,7 +229,10 @@ spec:
       String(three),
       /listener secure of Gateway edge\/public does not work: it names more than two certificates/,
     );
-    assert.match(String(await of("mode: Passthrough")), /passes TLS for host shop.example.com on/);
+    assert.match(
+      String(await of("mode: Passthrough")),
+      /no route that is attached to Gateway edge\/public has a route/,
+    );
   });
   test("of the authorities of clients are at most one", async () => {
     const refs = ["a", "b"].map((name) => `{ name: ${name}, kind: ConfigMap, group: '' }`).join(", ");

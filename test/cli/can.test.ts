@@ -514,13 +514,44 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
     ]);
   });
 
-  test("what is not examined is undecided: TLS that is passed on, two Gateways, gateways between networks", async () => {
+  test("TLS that the gateway passes on is routed by the name that the client asks for", async () => {
     const passing = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: PASSTHROUGH }");
-    const [code, why] = await enter(shop + edge + passing + bound(toX));
-    assert.deepEqual(
-      [code, why],
-      [3, "undecided: Gateway edge/main passes TLS for host shop.example.com on without reading it"],
-    );
+    const named = (name: string) =>
+      bound(`tls: [{ match: [{ sniHosts: [${name}] }], route: [{ destination: { host: x, port: { number: 80 } } }] }]`);
+    const tcpShop = shop.replace("name: http", "name: tcp");
+    const nowhere = "no: reach nothing: no VirtualService that is bound to Gateway edge/main has a route for the host";
+    assert.deepEqual(await enter(tcpShop + edge + passing + bound(toX)), [1, nowhere]);
+    assert.deepEqual(await enter(tcpShop + edge + passing + named("other.example.com")), [1, nowhere]);
+    assert.deepEqual(await enter(tcpShop + edge + passing + named("shop.example.com") + strict + byGateway), [
+      0,
+      "yes",
+    ]);
+    // The gateway reads neither requests nor the certificate of the client.
+    const policy = (rule: string) =>
+      authorizationPolicy("edge/deny", `selector: { matchLabels: { istio: edge } }\naction: DENY\nrules: [${rule}]`);
+    const named443 = tcpShop + edge + passing + named("shop.example.com");
+    const paths = policy("{ to: [{ operation: { paths: [/api], ports: ['8443'] } }] }");
+    assert.equal((await enter(named443 + paths))[0], 1);
+    const sni = policy("{ when: [{ key: connection.sni, values: [other.example.com] }] }");
+    assert.equal((await enter(named443 + sni))[0], 0);
+  });
+
+  test("what a server of TLS terminates without reading HTTP follows the first route of tcp for its port", async () => {
+    const terminating = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: SIMPLE }");
+    const tcp = (port: number, host = "x") =>
+      `{ match: [{ port: ${port} }], route: [{ destination: { host: ${host}, port: { number: 80 } } }] }`;
+    const tcpShop = shop.replace("name: http", "name: tcp") + edge + terminating;
+    assert.equal((await enter(tcpShop + bound(`tcp: [${tcp(443)}]`)))[0], 0);
+    assert.equal((await enter(tcpShop + bound(`tcp: [${tcp(444)}, ${tcp(443)}, ${tcp(443, "none")}]`)))[0], 0);
+    assert.equal((await enter(tcpShop + bound(`tcp: [${tcp(444)}]`)))[0], 1);
+  });
+
+  test("what is not examined is undecided: services by the names of their clusters, two Gateways, gateways between networks", async () => {
+    const passing = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: AUTO_PASSTHROUGH }");
+    assert.deepEqual(await enter(shop + edge + passing + bound(toX)), [
+      3,
+      "undecided: Gateway edge/main leads TLS to services that it names by their cluster (AUTO_PASSTHROUGH), which is not examined",
+    ]);
     const second = https.replace("name: main", "name: second");
     assert.match(
       String((await enter(all + second))[1]),

@@ -11,6 +11,7 @@ import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
 import { meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
+import { egressGateway } from "./egress.ts";
 import { objectsIn, type Raw } from "./story.ts";
 
 // The intents of policies/intents.md: each holds in a mesh that its text describes, and one change ends it.
@@ -173,6 +174,19 @@ data: { mesh: "outboundTrafficPolicy: { mode: REGISTRY_ONLY }" }
     ends: entry("payments", "*"),
     message:
       /^Requests from namespace\/web, namespace\/orders must be denied: GET \/ from namespace web would be allowed, because it leaves the mesh/,
+  },
+  egress: {
+    mesh: [
+      ...["builds", "web", "infra"].map((name) => namespace(name)),
+      ...[pods("builds", "runner"), pods("web", "shop"), egressGateway],
+    ].join(""),
+    ends: policy(
+      "infra",
+      "allow-web",
+      "{ selector: { matchLabels: { app: egress } }, rules: [{ from: [{ source: { namespaces: [web] } }] }] }",
+    ),
+    message:
+      /^Requests from namespace\/web must be denied: GET \/ to host artifacts.example.com from namespace web would be allowed, by AuthorizationPolicy infra\/allow-web rule 1$/,
   },
   platform: {
     mesh: [

@@ -26,6 +26,8 @@ export interface ClientTlsChoice {
   /** Set if the setting is for one port. */
   readonly port?: number | undefined;
   readonly lost?: Lost;
+  /** The name that the setting asks for in TLS; undefined: it sets none. */
+  readonly sni?: string;
 }
 
 type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
@@ -80,10 +82,16 @@ const withoutCluster = (choice: ClientTlsChoice): ClientTlsChoice =>
 export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISABLE";
 
 /** The API server rejects unknown modes. */
-function sentBy({ mode, credentialName }: Tls, place: Said["place"], mayReadCredentials: boolean): ClientTlsChoice {
+function sentBy(
+  { mode, credentialName, sni }: Tls,
+  place: Said["place"],
+  mayReadCredentials: boolean,
+): ClientTlsChoice {
   const tls = sentFor.get(tlsModeOf({ mode })) ?? "auto";
   const isKept = tls !== "tls" || mayReadCredentials || !isPrivileged(credentialName ?? "");
-  return isKept ? { tls, ...place } : { tls: "plaintext", ...place, lost: "no workloadSelector" };
+  return isKept
+    ? { tls, ...place, ...(sni ? { sni } : {}) }
+    : { tls: "plaintext", ...place, lost: "no workloadSelector" };
 }
 
 const sentFor: ReadonlyMap<string, ClientTls> = new Map([

@@ -3,7 +3,13 @@ import { type Box, type Clause, everyRequest } from "../authorization/requests/b
 import { both, keyOfSet, noRequests, type RequestSet, union, without } from "../authorization/requests/sets.ts";
 import { Work } from "../authorization/requests/work.ts";
 import type { Sender } from "../membership/clients.ts";
-import type { Outcome, RouteDestination, RouteOutcome, Source } from "../requests/outcome.ts";
+import {
+  type Outcome,
+  reasonOfWay,
+  type RouteDestination,
+  type RouteOutcome,
+  type Source,
+} from "../requests/outcome.ts";
 import { formatDecision, formatTransport } from "../requests/wording.ts";
 import type { SharedLists } from "./callers.ts";
 
@@ -121,16 +127,21 @@ const keyOfPart = ({
   requests,
   status,
   because,
-  outcome: { route, destination, workloads },
+  outcome: { route, destination, workloads, hops },
 }: Part): string =>
   JSON.stringify([
     ...[way.key, keyOfSet([callers]), keyOfSet([requests]), status, because, keyOfRoute(route)],
+    ...hops.map((hop) => [hop.proxy, keyOfRoute(hop.route), hop.destination?.host]),
     ...[route.virtualService && idOf(route.virtualService), destination?.host, workloads.map(idOf)],
   ]);
 
-const shapeOfPart = ({ way, callers, requests, status, outcome: { route } }: Part, own: string | undefined): string =>
+const shapeOfPart = (
+  { way, callers, requests, status, outcome: { route, hops } }: Part,
+  own: string | undefined,
+): string =>
   JSON.stringify([
     ...[way.key, keyOfSet([callers]), keyOfSet([requests]), status, route.result],
+    ...hops.map((hop) => keyOfRoute(hop.route)),
     ...route.destinations.map(({ host, port, subset, share }) => [host === own ? "" : host, port, subset, share]),
   ]);
 
@@ -164,7 +175,8 @@ function statusOf({ result, transport }: Outcome): Status | undefined {
 }
 
 /** Why requests are undecided or not accepted. */
-function becauseOf({ result, route, destination, transport, authorization }: Outcome): string | undefined {
+function becauseOf(outcome: Outcome): string | undefined {
+  const { result, transport, authorization } = outcome;
   if (result === "accepted") return undefined;
   const [connection, decision] = [transport.at(-1), authorization.at(-1)];
   if (result === "refused" && connection !== undefined) return formatTransport(connection);
@@ -172,7 +184,7 @@ function becauseOf({ result, route, destination, transport, authorization }: Out
   const open = [...transport, ...authorization].find(
     (step) => step.result === "undecided" && step.because !== undefined,
   );
-  return destination?.because ?? route.because ?? open?.because;
+  return reasonOfWay(outcome) ?? open?.because;
 }
 
 function acceptedOf(way: Way, parts: readonly Part[], work: Work): Accepted {

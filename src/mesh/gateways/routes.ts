@@ -129,6 +129,13 @@ export const routesOfParentService = relation(
   index("KubernetesRoute", (route) => namesOf(parentsOf(route), "Service")),
 );
 
+/** A ServiceEntry and the routes of the Gateway API that name it as their parent. */
+export const routesOfParentEntry = relation(
+  "routesOfParentEntry",
+  index("ServiceEntry", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]),
+  index("KubernetesRoute", (route) => namesOf(parentsOf(route), "ServiceEntry")),
+);
+
 /** A route of the Gateway API and its namespace, whose labels decide whether a listener allows it. */
 export const namespaceOfRoute = relation(
   "namespaceOfRoute",

@@ -156,6 +156,7 @@ function isEncrypted({ result, transport }: Outcome): Judged {
 function accepting({ to, mode, rule }: TransportOutcome): string {
   const sent = rule === undefined ? "" : `, as ${idOf(rule)} says`;
   if (to === "outside") return `${sent}, out of the mesh`;
+  if (to === "gateway") return `${sent}, to a gateway`;
   if (mode === undefined) return `${sent}, to a port without a proxy`;
   return `${sent}, which mode ${mode.mode} accepts${mode.by === undefined ? "" : ` (${idOf(mode.by)})`}`;
 }

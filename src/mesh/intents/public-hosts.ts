@@ -42,15 +42,11 @@ function isPublic(host: string, { metadata, spec }: Intent, { domain }: MeshSett
   return host !== `${spec.to.service}.${metadata.namespace}`;
 }
 
-const hostsOfIntent = index(
-  "MeshwardIntent",
-  (intent, settings) =>
-    new Set(
-      intent.spec.requests
-        .flatMap((entry) => publicHosts(entry, intent, settings))
-        .flatMap(({ host }) => coveringHosts(host)),
-    ),
-);
+/** Also of entries about callers in the mesh, which may send requests for these hosts to the Service of a gateway. */
+const hostsOfIntent = index("MeshwardIntent", ({ spec }) => {
+  const written = spec.requests.flatMap(({ hosts }) => hosts.map((host) => host.toLowerCase().replace(/:\d+$/, "")));
+  return new Set(written.filter((host) => !host.includes("*")).flatMap(coveringHosts));
+});
 
 /** An intent and the Gateways that offer one of its public hosts. */
 export const gatewaysOfIntentHosts = relation("gatewaysOfIntentHosts", hostsOfIntent, gatewayByHost);

@@ -15,6 +15,7 @@ import { isAlias } from "../requests/aliases.ts";
 import { attachments } from "../requests/attachments.ts";
 import { type Connections, connections } from "../requests/connections.ts";
 import { customPolicies, type Guard, guards } from "../requests/enforcement.ts";
+import { isGatewayProxy } from "../requests/ingress.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { virtualServicesOfService } from "../requests/route-table.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
@@ -91,7 +92,7 @@ function arrivalAt(to: Target, mesh: VerdictView): Arrival | undefined {
   const known = arrivals.get(to);
   if (known?.mesh === mesh) return known.arrival;
   const arrival = arrivalOf(to, mesh);
-  const isOfProxy = arrival?.pods.some(isProxy) === true;
+  const isOfProxy = arrival?.pods.some((pod) => isProxy(pod) || isGatewayProxy(pod)) === true;
   arrivals.set(to, { mesh, arrival: isOfProxy ? undefined : arrival });
   return isOfProxy ? undefined : arrival;
 }
@@ -123,6 +124,8 @@ function arrivalAtService(
   const { selector } = service.spec;
   const pods = Object.keys(selector).length === 0 ? [] : mesh.get(captured, namespace).workloads.selected(selector);
   mesh.visited(pods.length);
+  // Proxies are not among them: the Service may be that of a gateway.
+  if (pods.length === 0) return undefined;
   return {
     namespace,
     pods,

@@ -156,7 +156,7 @@ function questionOf(entry: Entry, { caller, identity }: Known, to: Target): Ques
 }
 
 /** The few objects that a message about an outcome points to: policies, routes and settings. */
-export function relatedObjects({ route, destination, transport, authorization }: Outcome): readonly AnyObject[] {
+export function relatedObjects({ route, destination, transport, authorization, hops }: Outcome): readonly AnyObject[] {
   const last = authorization.at(-1);
   const of = [
     last?.by?.policy,
@@ -166,6 +166,12 @@ export function relatedObjects({ route, destination, transport, authorization }:
     route.httpRoute,
     route.gateway,
     ...(destination?.rules ?? []),
+    ...hops.flatMap((hop) => [
+      hop.route.gateway,
+      hop.route.virtualService,
+      hop.route.httpRoute,
+      ...(hop.destination?.rules ?? []),
+    ]),
   ];
   return [...new Set(of.filter((object) => object !== undefined))];
 }

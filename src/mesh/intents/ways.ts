@@ -18,6 +18,10 @@ import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases
 import { selectingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
+import { serviceEntryByHost } from "../requests/definitions.ts";
+import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
+import { streamsOfGateway } from "../requests/gateway-streams.ts";
+import { authoritiesOf } from "../requests/header-changes.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
 import {
   virtualServicesOfEntry,
@@ -32,10 +36,10 @@ import {
 } from "../requests/sources.ts";
 import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { destinationRuleByHost } from "../traffic/destination-rules.ts";
-import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
+import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
 import {
@@ -47,7 +51,10 @@ import {
   backendOf,
   backendsOf,
   grantsOfRoute,
+  type KubernetesRoute,
   namespaceOfRoute,
+  parentOf,
+  routesOfParentEntry,
   routesOfParentService,
   servicesOfRoute,
 } from "../gateways/routes.ts";
@@ -105,6 +112,35 @@ function withoutOnly(
   return found;
 }
 
+/**
+ * The hosts of requests that a VirtualService sends to something else, which can be a gateway: those that it is for, and those that
+ * it writes into the requests.
+ */
+const hostsBeyondVirtualService = index("VirtualService", (virtualService, settings) => {
+  const { metadata, spec } = virtualService;
+  const own = hostsOf(virtualService, settings);
+  const isElsewhere = ({ host }: { readonly host: string }) =>
+    !own.includes(fullHost(host, metadata.namespace, settings.domain));
+  if (!trafficOf(virtualService).some(({ destination }) => isElsewhere(destination))) return [];
+  return new Set([...own, ...spec.http.flatMap(authoritiesOf)].flatMap((host) => coveringHosts(host.toLowerCase())));
+});
+/** The same of a route of the Gateway API for a Service. */
+const hostsBeyondRoute = index("KubernetesRoute", (route, { domain }) => {
+  const parents = route.spec.parentRefs.map((ref) => parentOf(ref, route)).filter(({ kind }) => kind === "Service");
+  const written = route.spec.rules.flatMap(({ filters }) =>
+    filters.flatMap(({ urlRewrite }) => urlRewrite?.hostname ?? []),
+  );
+  const own = parents.map(({ namespace, name }) => `${name}.${namespace}.svc.${domain}`);
+  return new Set([...own, ...written].flatMap((host) => coveringHosts(host.toLowerCase())));
+});
+/** What lets in and routes requests for a host at gateways. */
+const front = {
+  gateways: gatewayByHost,
+  kubernetesGateways: kubernetesGatewayByHost,
+  virtualServices: everyVirtualServiceByHost,
+  routes: routeByHostname,
+} as const;
+
 const entryByNamespaceAndRoot = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? new Set([entry.metadata.namespace, settings.rootNamespace]) : [],
 );
@@ -117,11 +153,15 @@ const namespaceOfAliased = index("Service", (service, settings) =>
 const routeByNamespace = index("KubernetesRoute", ({ metadata }) => [metadata.namespace]);
 const gatewayByNamespace = index("KubernetesGateway", ({ metadata }) => [metadata.namespace]);
 /** The namespaces of the backends of a route. */
-const otherHomesOfRoute = index("KubernetesRoute", (route) => {
+const otherHomesOfRoute = index("KubernetesRoute", (route, { domain }) => {
   const found = new Set([...backendsOf(route)].map(({ ref }) => backendOf(ref, route).namespace));
+  for (const host of hostBackends(route)) found.add(namespaceOfHost(host, domain) ?? route.metadata.namespace);
   found.delete(route.metadata.namespace);
   return found;
 });
+/** The hosts that a route names as its backends, instead of a Service. */
+const hostBackends = (route: KubernetesRoute): readonly string[] =>
+  [...backendsOf(route)].flatMap(({ ref }) => (ref.kind === "Hostname" ? [ref.name] : []));
 const entryByNamespace = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? [entry.metadata.namespace] : [],
 );
@@ -184,6 +224,12 @@ const ofFronts = [
   ...to(gatewayByNamespace, "OfEntranceGateway", { workloads: pods.workloads, services: pods.services }),
   ...to(otherHomesOfRoute, "OfBackend", { ...pods, ...policies, ...clients }),
 ];
+/** Gateways within the way, at which the same decides as at those by which requests come in. */
+const ofHops = [
+  streamsOfGateway,
+  ...to(hostsBeyondVirtualService, "BeyondVirtualService", front),
+  ...to(hostsBeyondRoute, "BeyondRoute", front),
+];
 /** A host outside the mesh, or one that ServiceEntries define: its endpoints are in their namespaces. */
 const ofHosts = [
   entriesOfIntent,
@@ -193,6 +239,14 @@ const ofHosts = [
   virtualServicesUnderEntry,
   destinationRulesOfEntry,
   waypointOfServiceEntry,
+  ...to(hostOfIntent, "OfIntentHost", { gateways: gatewayByHost, kubernetesGateways: kubernetesGatewayByHost }),
+  relation("routesOfIntentHost", hostOfIntent, routeByHostname),
+  routesOfParentEntry,
+  relation(
+    "entriesOfRoute",
+    index("KubernetesRoute", (route) => new Set(hostBackends(route).flatMap(coveringHosts))),
+    serviceEntryByHost,
+  ),
   ...to(entryByNamespace, "OfEntry", { ...pods, ...clients }),
   ...to(entryByNamespaceAndRoot, "OfEntryAndRoot", policies),
   ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),
@@ -234,6 +288,7 @@ const ofNamespaces = [
 export const waysToIntents: readonly Relation[] = [
   ...ofIntents,
   ...ofFronts,
+  ...ofHops,
   ...ofHosts,
   ...ofRoutes,
   ...ofWaypoints,

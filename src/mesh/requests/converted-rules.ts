@@ -55,16 +55,63 @@ export function converted(routes: readonly KubernetesRoute[], conversion: Conver
   };
 }
 
-function refusals(
-  { route, object, rule }: { readonly route: HttpRoute; readonly object: KubernetesRoute; readonly rule: Rule },
+/**
+ * The rules of a TLSRoute or a TCPRoute (Istio pilot/pkg/config/kube/gateway/conversion.go convertTLSRoute, convertTCPRoute). A rule
+ * without a backend that has a weight leads to nothing.
+ */
+export function convertedStreams(object: KubernetesRoute, conversion: Conversion): ConvertedStreams {
+  const { namespace, name, creationTimestamp } = object.metadata;
+  const routes = object.spec.rules.map((rule) => ({ route: destinationsOf(rule, namespace, conversion.domain) }));
+  const match = [{ sniHosts: conversion.hosts }];
+  const spec = object.originKind === "TLSRoute" ? { tls: routes.map((one) => ({ ...one, match })) } : { tcp: routes };
+  const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
+    kind: "VirtualService",
+    metadata: { namespace, name, creationTimestamp },
+    spec: { hosts: conversion.hosts, ...spec },
+  });
+  const all = [...virtualService.spec.tls, ...virtualService.spec.tcp];
+  const refused = object.spec.rules.flatMap((rule, i) =>
+    refusalsAt(all[i]?.route ?? [], receiving(rule), object, conversion),
+  );
+  return { virtualService, refused: new Map(refused) };
+}
+
+/** The same without the origin of each route, which all have the same. */
+export type ConvertedStreams = Omit<ConvertedRoutes, "from">;
+
+function destinationsOf({ backendRefs }: Rule, namespace: string, domain: string): readonly object[] {
+  const backends = backendRefs.filter((ref) => weightOf(ref) > 0);
+  if (backends.length === 0) return [{ destination: { host: "internal.cluster.local" } }];
+  return backends.map((ref) => rawDestination(ref, { backends, namespace, domain }));
+}
+
+/** One backend gets everything, whatever its weight. */
+const rawDestination = (
+  ref: BackendRef,
+  of: { readonly backends: readonly BackendRef[]; readonly namespace: string; readonly domain: string },
+): object => ({
+  destination: { host: hostOf(ref, of.namespace, of.domain), port: { number: ref.port } },
+  ...(of.backends.length > 1 ? { weight: weightOf(ref) } : {}),
+});
+
+function refusalsAt(
+  destinations: readonly WeightedDestination[],
+  backends: readonly BackendRef[],
+  object: KubernetesRoute,
   { refusalOf = () => undefined }: Conversion,
 ): readonly (readonly [WeightedDestination, string])[] {
-  const backends = receiving(rule);
-  return route.route.flatMap((destination, i) => {
+  return destinations.flatMap((destination, i) => {
     const ref = backends[i];
     const because = ref && (refusalOf(ref, object) ?? unsupported(ref));
     return because === undefined ? [] : [[destination, because] as const];
   });
+}
+
+function refusals(
+  { route, object, rule }: { readonly route: HttpRoute; readonly object: KubernetesRoute; readonly rule: Rule },
+  conversion: Conversion,
+): readonly (readonly [WeightedDestination, string])[] {
+  return refusalsAt(route.route, receiving(rule), object, conversion);
 }
 
 /**
@@ -167,9 +214,7 @@ function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion
   const { namespace, name } = object.metadata;
   const backends = receiving(rule);
   const destinations = backends.map((ref) => ({
-    destination: { host: hostOf(ref, namespace, conversion.domain), port: { number: ref.port } },
-    // One backend gets everything, whatever its weight.
-    ...(backends.length > 1 ? { weight: weightOf(ref) } : {}),
+    ...rawDestination(ref, { backends, namespace, domain: conversion.domain }),
     ...rawHeaders(ref.filters),
   }));
   const isRedirect = rule.filters.some(({ type }) => type === "RequestRedirect");

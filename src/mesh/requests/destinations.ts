@@ -8,7 +8,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
-import { formatLabels } from "../objects/selectors.ts";
+import { formatLabels, selects } from "../objects/selectors.ts";
 import { type Definition, serviceEntriesBesideService } from "../traffic/definition-choice.ts";
 import { destinationRuleOf, destinationRulesFor } from "../traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
@@ -19,7 +19,9 @@ import { ClientScope, scopeReads } from "./client-scope.ts";
 import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
 import { chosenEntry } from "./entry-choice.ts";
 import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./entry-endpoints.ts";
+import { ingressReads, isGatewayProxy, proxiesOf } from "./ingress.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
+import type { GatewayProxy } from "./question.ts";
 
 /** A Service and every DestinationRule that can match its host. */
 export const destinationRulesOfService = relation(
@@ -44,6 +46,7 @@ export const destinationReads = [
   ...endpointReads,
   ...scopeReads,
   ...aliasReads,
+  ...ingressReads,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
 
@@ -68,6 +71,8 @@ export interface Backend {
   readonly pods: readonly { readonly workload: Workload; readonly port: number }[];
   /** Set if there are endpoints outside the mesh, beside the pods. `encryption`: what the application itself does, if the port says it. */
   readonly outside?: { readonly encryption: "none" | "tls" | undefined };
+  /** The proxies of gateways, which send requests on, with the number of their port. */
+  readonly gateways?: readonly { readonly proxy: GatewayProxy; readonly port: number }[];
 }
 
 /** What a route names. */
@@ -224,6 +229,8 @@ export class Destinations {
     const selected = this.#mesh.get(captured, namespace).workloads.selected({ ...service.spec.selector, ...labels });
     const all = contradicts(service.spec.selector, labels) ? [] : selected;
     const ports = portsOf(service);
+    const gateways = this.#gatewaysBehind({ object: service, namespace, labels }, all);
+    if (gateways.length > 0) return this.#arrivalAtGateways({ of, object: service, namespace, labels, tls }, gateways);
     const machines = machinesOfService(service, namespace, { port: of.port, labels }, this.#mesh);
     const ofPods = all.flatMap((workload) => {
       const number = ports.workloadPort(of.port, workload);
@@ -244,10 +251,34 @@ export class Destinations {
     };
   }
 
+  /** Gateways that run only a proxy, whether they are known as such by an annotation or by their container. */
+  #gatewaysBehind(
+    { object, namespace, labels }: Pick<Sent<Service>, "object" | "namespace" | "labels">,
+    selected: readonly Workload[],
+  ): readonly Workload[] {
+    const found =
+      selected.length > 0
+        ? selected
+        : this.#proxiesOf(object, namespace).filter(({ pod }) => selects(labels, pod.labels));
+    return found.every(isGatewayProxy) ? found : [];
+  }
+
+  #arrivalAtGateways({ of, object, namespace, tls }: Sent<Service>, workloads: readonly Workload[]): Arrival {
+    const { workloadPort } = portsOf(object);
+    const gateways = workloads.flatMap((workload) => {
+      const port = workloadPort(of.port, workload);
+      return port === undefined ? [] : proxiesOf([workload], [], this.#mesh).map((proxy) => ({ proxy, port }));
+    });
+    if (gateways.length === 0)
+      return nowhere(of, `no container of its gateways names port ${JSON.stringify(targetOf(object, of.port))}`);
+    const backend = { object, namespace, protocol: sentTo(object, of.port), pods: [], gateways };
+    return { destination: { ...of, workloads }, isUnknown: false, backend, tls };
+  }
+
   /** `hasSelected`: there are pods, without the port. */
   #withoutPods({ of, object: service, namespace, labels }: Sent<Service>, hasSelected: boolean): Arrival {
-    if (this.#hasProxies(service, namespace))
-      return unknown(of, "its pods are gateways, whose own configuration decides about requests");
+    if (this.#proxiesOf(service, namespace).length > 0)
+      return unknown(of, "its pods are waypoints, whose own configuration decides about requests");
     const wanted = formatLabels({ ...service.spec.selector, ...labels });
     const missing = hasSelected
       ? `no container of its workloads names port ${JSON.stringify(targetOf(service, of.port))}`
@@ -255,10 +286,10 @@ export class Destinations {
     return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
   }
 
-  #hasProxies(service: Service, namespace: Namespace): boolean {
+  #proxiesOf(service: Service, namespace: Namespace): readonly Workload[] {
     const all = this.#mesh.related(workloadsOfNamespace, namespace);
     this.#mesh.visited(all.length);
-    return all.some((workload) => isProxy(workload) && selectsWorkload(service, workload));
+    return all.filter((workload) => isProxy(workload) && selectsWorkload(service, workload));
   }
 
   #destinationOf({ host, port, subset, share }: Named, object: Definition | undefined): RouteDestination {

@@ -12,11 +12,11 @@ import { readsOfConflicts, serverConflictsOf } from "../gateways/server-conflict
 import {
   type Gateway,
   isOverTls,
-  isPlainHttp,
   passesThrough,
+  readsHttp,
   type Server,
   serverHosts,
-  terminatesHttps,
+  sharingOf,
 } from "../gateways/servers.ts";
 import { isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
 import { selectsWorkload } from "../membership/services.ts";
@@ -53,19 +53,28 @@ export interface Entrance {
   readonly gateway: Gateway | KubernetesGateway | undefined;
   /** The servers that take the requests, in the order of their Gateways. */
   readonly offers: readonly Offer[];
+  /** How the servers read what comes in: as requests, as connections, or as TLS that they pass on by the name that it asks for. */
+  readonly reads: Reading;
   /** Why the requests reach nothing there; undefined: the routes of the servers decide. */
   readonly closed: string | undefined;
   /** Why it is not known what takes them; undefined: it is. */
   readonly doubt: string | undefined;
 }
 
-type Asked = Pick<EntryHost, "host" | "port" | "scheme">;
+export type Reading = "http" | "tcp" | "tls";
+
+/** A host, or the name that TLS asks for, and a port. `tcp`: neither TLS nor HTTP. */
+export interface AskedAtGateway {
+  readonly host: string;
+  readonly port: number;
+  readonly scheme: EntryHost["scheme"] | "tcp";
+}
 
 /** The Gateway that the user wrote. */
 export const gatewayOf = ({ gateway, listener }: Offer): Gateway | KubernetesGateway => listener?.of ?? gateway;
 
 /** The proxies that let in requests for a host, each with the servers that take them (Istio pilot/pkg/model/gateway.go mergeGateways). */
-export function entrancesOf(to: Asked, front: Front, mesh: View): readonly Entrance[] {
+export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): readonly Entrance[] {
   const doubt = foreign(to, front);
   if (doubt !== undefined) return [{ ...nobody, doubt }];
   const { offers, leftOut } = offersOfListeners(to, front, mesh);
@@ -76,8 +85,20 @@ export function entrancesOf(to: Asked, front: Front, mesh: View): readonly Entra
   return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
 }
 
+/** The same for one proxy alone. */
+export function entranceAtProxy(to: AskedAtGateway, proxy: GatewayProxy, front: Front, mesh: View): Entrance {
+  const all = entrancesOf(to, front, mesh);
+  const own = all.find((one) => one.proxy !== undefined && keyOfProxy(one.proxy) === keyOfProxy(proxy));
+  if (own !== undefined) return own;
+  const [other] = all;
+  if (other?.doubt !== undefined && other.proxy === undefined) return other;
+  return { ...nobody, closed: `no Gateway offers ${to.host} for ${to.scheme} at port ${to.port} of ${proxy.name}` };
+}
+
+const keyOfProxy = ({ namespace, name }: GatewayProxy): string => `${namespace.metadata.name}/${name}`;
+
 /** A Gateway without proxies counts only if no other one has any. */
-function byProxy(offers: readonly Offer[], to: Asked, mesh: View): readonly Entrance[] {
+function byProxy(offers: readonly Offer[], to: AskedAtGateway, mesh: View): readonly Entrance[] {
   const found = new Map<string, { readonly proxy: GatewayProxy; readonly offers: Offer[] }>();
   const unserved: Entrance[] = [];
   for (const offer of offers) {
@@ -85,7 +106,7 @@ function byProxy(offers: readonly Offer[], to: Asked, mesh: View): readonly Entr
     if (typeof proxies === "string") unserved.push(closedAt(offer, proxies, mesh));
     else
       for (const proxy of proxies) {
-        const key = `${proxy.namespace.metadata.name}/${proxy.name}`;
+        const key = keyOfProxy(proxy);
         const there = found.get(key) ?? { proxy, offers: [] };
         found.set(key, there);
         there.offers.push(offer);
@@ -95,7 +116,14 @@ function byProxy(offers: readonly Offer[], to: Asked, mesh: View): readonly Entr
   return [...found.values()].map((one) => entranceAt(one.proxy, one.offers, to, mesh));
 }
 
-const nobody: Entrance = { proxy: undefined, gateway: undefined, offers: [], closed: undefined, doubt: undefined };
+const nobody: Entrance = {
+  proxy: undefined,
+  gateway: undefined,
+  offers: [],
+  reads: "http",
+  closed: undefined,
+  doubt: undefined,
+};
 
 function closedAt(offer: Offer, because: string, mesh: View): Entrance {
   const gateway = gatewayOf(offer);
@@ -104,7 +132,7 @@ function closedAt(offer: Offer, because: string, mesh: View): Entrance {
 }
 
 /** Other classes of Istio than `istio` route in ways of their own. */
-function foreign(to: Asked, { kubernetesGateways }: Front): string | undefined {
+function foreign(to: AskedAtGateway, { kubernetesGateways }: Front): string | undefined {
   const other = kubernetesGateways.find(
     (gateway) =>
       isForIngress(gateway) &&
@@ -117,7 +145,7 @@ function foreign(to: Asked, { kubernetesGateways }: Front): string | undefined {
   );
 }
 
-const offersOfServers = (to: Asked, { gateways }: Front, { settings }: View): readonly Offer[] =>
+const offersOfServers = (to: AskedAtGateway, { gateways }: Front, { settings }: View): readonly Offer[] =>
   gateways
     .filter((gateway) => isServed(gateway, settings))
     .flatMap((gateway) =>
@@ -127,7 +155,7 @@ const offersOfServers = (to: Asked, { gateways }: Front, { settings }: View): re
     );
 
 function offersOfListeners(
-  to: Asked,
+  to: AskedAtGateway,
   { kubernetesGateways }: Front,
   mesh: View,
 ): { readonly offers: readonly Offer[]; readonly leftOut: readonly string[] } {
@@ -145,14 +173,23 @@ function offersOfListeners(
   return { offers, leftOut };
 }
 
-function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: Asked): boolean {
+function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: AskedAtGateway): boolean {
   if (server.port?.number !== port) return false;
-  if (scheme === "http" ? !isPlainHttp(server) : !isOverTls(server)) return false;
-  return serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host));
+  if (scheme !== sharing[sharingOf(server)] && !(scheme === "https" && isOverTls(server))) return false;
+  // TCP alone names no host.
+  return (
+    scheme === "tcp" || serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host))
+  );
 }
 
+const sharing = { HTTP: "http", TLS: "https", TCP: "tcp" } as const;
+
 /** The proxies of a Gateway; a text: why there are none. */
-function proxiesOfOffer({ gateway, listener }: Offer, to: Asked, mesh: View): readonly GatewayProxy[] | string {
+function proxiesOfOffer(
+  { gateway, listener }: Offer,
+  to: AskedAtGateway,
+  mesh: View,
+): readonly GatewayProxy[] | string {
   if (listener !== undefined) return proxiesOfListener(listener.of, to, mesh);
   const { selector } = gateway.spec;
   const workloads = mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
@@ -161,7 +198,11 @@ function proxiesOfOffer({ gateway, listener }: Offer, to: Asked, mesh: View): re
 }
 
 /** istiod creates a Deployment for a Gateway, unless its addresses name a Service. */
-function proxiesOfListener(gateway: KubernetesGateway, to: Asked, mesh: View): readonly GatewayProxy[] | string {
+function proxiesOfListener(
+  gateway: KubernetesGateway,
+  to: AskedAtGateway,
+  mesh: View,
+): readonly GatewayProxy[] | string {
   if (!isDeployedByHand(gateway)) {
     const workloads = mesh.related(workloadsOfKubernetesGateway, gateway).filter((one) => isProxyOf(one, gateway));
     return proxiesOf(workloads, [gateway], mesh);
@@ -179,12 +220,17 @@ function proxiesOfListener(gateway: KubernetesGateway, to: Asked, mesh: View): r
 }
 
 /** All servers for plain HTTP share their port; of those with TLS, the name that the client asks for decides. */
-function entranceAt(proxy: GatewayProxy, all: readonly Offer[], to: Asked, mesh: View): Entrance {
-  const offers = to.scheme === "http" ? all : mostSpecific(all, to.host);
+function entranceAt(proxy: GatewayProxy, all: readonly Offer[], to: AskedAtGateway, mesh: View): Entrance {
+  const offers = to.scheme === "https" ? mostSpecific(all, to.host) : all;
   const [first] = offers;
   if (first === undefined) return nobody;
   const doubt = doubtAt(offers, to, mesh);
-  return { proxy, gateway: gatewayOf(first), offers, closed: undefined, doubt };
+  return { proxy, gateway: gatewayOf(first), offers, reads: readingOf(first.server), closed: undefined, doubt };
+}
+
+function readingOf(server: Server): Reading {
+  if (readsHttp(server)) return "http";
+  return passesThrough(server) ? "tls" : "tcp";
 }
 
 function mostSpecific(all: readonly Offer[], host: string): readonly Offer[] {
@@ -201,7 +247,7 @@ function nameFor({ server, gateway }: Offer, host: string): string {
 }
 
 /** Why it is not known which server takes the requests, or what it does with them; undefined: it is. */
-function doubtAt(offers: readonly Offer[], { host, scheme }: Asked, mesh: View): string | undefined {
+function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mesh: View): string | undefined {
   const [first, ...others] = offers;
   if (first === undefined) return undefined;
   const id = idOf(gatewayOf(first));
@@ -210,8 +256,8 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: Asked, mesh: View):
   if (other !== undefined)
     return `${id} and ${idOf(gatewayOf(other))} both offer host ${host} at the same port and proxy`;
   const { server } = first;
-  if (isOverTls(server) && passesThrough(server)) return `${id} passes TLS for host ${host} on without reading it`;
-  if (isOverTls(server) && !terminatesHttps(server)) return `${id} terminates TLS for host ${host} and reads no HTTP`;
+  if (server.tls?.mode === "AUTO_PASSTHROUGH")
+    return `${id} leads TLS to services that it names by their cluster (AUTO_PASSTHROUGH), which is not examined`;
   const conflicting = offers.find((offer) => offer.listener === undefined && isInConflict(offer, mesh));
   return conflicting && `another server conflicts with the one of ${idOf(conflicting.gateway)} for host ${host}`;
 }

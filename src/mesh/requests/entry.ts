@@ -1,23 +1,19 @@
 import type { MeshView } from "../../view/view.ts";
-import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
-import { portsOf } from "../client-tls/destinations.ts";
-import { isOverTls } from "../gateways/servers.ts";
-import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { decisionsOf } from "./decisions.ts";
-import { type Entrance, entrancesOf, entranceReads, gatewayOf } from "./entrances.ts";
+import { type Entrance, entrancesOf } from "./entrances.ts";
 import type { EntryHost, Front } from "./front.ts";
+import { type Stage, stageAt } from "./gateway-stage.ts";
 import { Journey, journeyReads, undecided } from "./journey.ts";
-import type { Outcome, RouteOutcome } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Examination } from "./outcomes.ts";
 import type { GatewayProxy } from "./question.ts";
 import { outside } from "./sources.ts";
-import { type Offer, virtualHostReads, virtualHostsOf } from "./virtual-hosts.ts";
 
 /** What `outcomesOfEntry` reads, from the objects of the front on. */
-export const entryReads = [...journeyReads, ...entranceReads, ...virtualHostReads, servicesOfNamespace] as const;
+export const entryReads = journeyReads;
 type View = MeshView<(typeof entryReads)[number]>;
 
 const mostWork = 200_000;
@@ -81,52 +77,14 @@ interface Travelling extends Entering {
   readonly journey: Journey;
 }
 
-function* by(
-  { proxy, gateway, offers, closed, doubt }: Entrance,
-  { to, front, box, mesh, journey }: Travelling,
-): Generator<Outcome, undefined> {
-  const [first] = offers;
-  if (proxy === undefined || first === undefined || doubt !== undefined) {
-    yield ended(box, { gateway, ...(doubt === undefined ? { nowhere: closed } : { undecided: doubt }) });
-    return;
-  }
-  const hosts = virtualHostsOf(to.host, offers, { front, proxyNamespace: proxy.namespace.metadata.name, mesh });
-  if (hosts.doubt !== undefined) {
-    yield ended(box, { gateway, undecided: hosts.doubt });
-    return;
-  }
-  const routes = { ...to, gateway: gatewayOf(first), names: hosts.names, dropped: hosts.dropped };
-  yield* journey.throughGateway({ ...proxy, doubt: doubtsAt(first), port: portAt(proxy, to.port, mesh) }, routes, box);
-}
-
-/** A client that is asked for a certificate has an identity that is not known. */
-function doubtsAt({ server }: Offer): readonly Attribute[] {
-  if (!isOverTls(server)) return [];
-  return (server.tls?.mode ?? "").includes("MUTUAL") ? ["identity"] : [];
-}
-
-/**
- * The port of the pod to which a Service leads what comes to the port of a server; undefined: there are several (Istio
- * pilot/pkg/model/gateway.go resolvePorts).
- */
-function portAt({ workload, namespace }: GatewayProxy, port: number, mesh: View): number | undefined {
-  const services = workload === undefined ? [] : servicesOfWorkload(workload, namespace, mesh);
-  const found = services
-    .filter(({ spec }) => spec.ports.some((one) => one.port === port))
-    .map((service) => workload && portsOf(service).workloadPort(port, workload));
-  const numbers = new Set(found.length === 0 ? [port] : found);
-  return numbers.size === 1 ? [...numbers][0] : undefined;
-}
-
-interface End {
-  readonly gateway: RouteOutcome["gateway"];
-  readonly nowhere?: string | undefined;
-  readonly undecided?: string;
+function* by(entrance: Entrance, { to, front, box, mesh, journey }: Travelling): Generator<Outcome, undefined> {
+  const stage = stageAt(entrance, to, front, mesh);
+  if (stage.kind === "routed") yield* journey.throughGateway(stage, box);
+  else yield ended(box, stage);
 }
 
 /** Requests that get no further. */
-function ended(box: Box, { gateway, nowhere, undecided: doubt }: End): Outcome {
-  const { route, ...rest } = undecided(box, outside, doubt ?? nowhere ?? "");
-  if (doubt !== undefined) return { ...rest, route: { ...route, gateway } };
-  return { ...rest, result: "nowhere", route: { ...route, result: "nowhere", gateway } };
+function ended(box: Box, { result, gateway, because }: Extract<Stage, { readonly kind: "ended" }>): Outcome {
+  const { route, ...rest } = undecided(box, outside, because);
+  return { ...rest, result, route: { ...route, result, gateway } };
 }

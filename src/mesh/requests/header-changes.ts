@@ -51,3 +51,9 @@ const isAuthority = (name: string): boolean => name === "host" || name === ":aut
 const isInternal = (name: string): boolean => name === "host" || name.startsWith(":");
 /** Envoy fills in parts of the request: `%DOWNSTREAM_REMOTE_ADDRESS%`. */
 const isFilledIn = (value: string): boolean => value.includes("%");
+
+/** The hosts that a route may write into requests. */
+export function authoritiesOf({ rewrite, headers, route }: HttpRoute): readonly string[] {
+  const written = [headers, ...route.map((one) => one.headers)].map((of) => changesOf(of).authority);
+  return [rewrite?.authority, ...written].filter((host) => host !== undefined && host !== "") as readonly string[];
+}

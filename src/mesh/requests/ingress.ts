@@ -14,12 +14,15 @@ export const everyIngress = "*";
  * istiod configures as a gateway, and the gateways that istioctl installs. Waypoints are none.
  */
 export const ingressWorkloads = index("Workload", (workload) => {
-  const { metadata, pod } = workload;
-  const isGateway = isProxy(workload) || (pod.hasProxyContainer && !pod.hasOtherContainers);
-  if (!isGateway || isWaypoint(workload)) return [];
+  const { metadata } = workload;
+  if (!isGatewayProxy(workload)) return [];
   const names = new Set([metadata.name, owningGateway(workload)?.name ?? metadata.name]);
   return [everyIngress, metadata.namespace, ...[...names].map((name) => `${metadata.namespace}/${name}`)];
 });
+
+/** Whether a workload runs only a proxy of Istio, as a gateway and not as a waypoint. */
+export const isGatewayProxy = (workload: Workload): boolean =>
+  (isProxy(workload) || (workload.pod.hasProxyContainer && !workload.pod.hasOtherContainers)) && !isWaypoint(workload);
 
 /** istiod labels the pods that it creates for waypoints (Istio manifests/charts/istio-control/istio-discovery/files/waypoint.yaml). */
 const isWaypoint = (workload: Workload): boolean =>

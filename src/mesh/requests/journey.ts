@@ -1,8 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
-import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -11,6 +9,7 @@ import { ingressUseWaypoint } from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { namespaceOfService } from "../membership/services.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { hostOfService } from "../traffic/hosts.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -26,18 +25,36 @@ import {
 } from "../waypoints/bindings.ts";
 import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
-import { namespaceOfEntry, sentTo } from "./definitions.ts";
+import { namespaceOfEntry, portOfDefinition, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
 import { type Guard, guardAtWaypoint, guards, namespaceOfWaypoint } from "./enforcement.ts";
-import type { AuthorizationOutcome, Outcome, Result, Source, TransportOutcome } from "./outcome.ts";
+import { arrivalAtGateway, type GatewayArrival, hopReads } from "./gateway-hops.ts";
+import { namingsAt } from "./gateway-hosts.ts";
+import type { EntryProxy, Stage } from "./gateway-stage.ts";
+import type { Arriving } from "./gateway-tls.ts";
+import {
+  atHop,
+  mostGateways,
+  noIdentity,
+  otherHosts,
+  resultAt,
+  routedBy,
+  sentOn,
+  tooManyGateways,
+  toWaypoint,
+  uncertain,
+  unclearAt,
+  unknownHost,
+  unknownStage,
+} from "./journey-steps.ts";
+import type { Hop, Outcome, Result, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
-import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { atGuard, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
-import { departing, portIs, undecided, unrouted, type Way } from "./way.ts";
+import { departing, portIs, sniIs, undecided, unrouted, type Way } from "./way.ts";
 
 export { undecided } from "./way.ts";
 
@@ -46,6 +63,7 @@ export const journeyReads = [
   ...routeReads,
   ...podReads,
   ...destinedReads,
+  ...hopReads,
   namespaceOfWaypoint,
   waypointBinding,
   waypointOfService,
@@ -54,14 +72,10 @@ export const journeyReads = [
 ] as const;
 type View = MeshView<(typeof journeyReads)[number]>;
 
-/** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
-export interface EntryProxy extends GatewayProxy {
-  readonly doubt: readonly Attribute[];
-  /** The port of the pod at which they come in; undefined: it has several. */
-  readonly port: number | undefined;
-}
-
 const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
+
+type RoutedStage = Extract<Stage, { readonly kind: "routed" }>;
+type EndedStage = Extract<Stage, { readonly kind: "ended" }>;
 
 /** What a question is examined with. */
 export interface Means {
@@ -91,36 +105,113 @@ export class Journey {
       return;
     }
     const to = destinedFor(target, this.#source, this.#mesh);
-    const { definition, port } = to;
+    const { definition, port, alias } = to;
     const sentAs = definition === undefined ? "http" : sentTo(definition, port);
-    yield* this.#toHost({ ...departing(box), sentAs }, to);
+    const isTls = definition !== undefined && portOfDefinition(definition, port)?.isTls === true;
+    const host = alias === undefined ? to.host : hostOfService(alias, this.#mesh.settings.domain);
+    const payload = isTls ? "tls" : sentAs;
+    yield* this.#toHost({ ...departing(box), sentAs, to: { host, port }, payload }, to);
   }
 
   /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
-  *throughGateway(proxy: EntryProxy, routes: GatewayRoutes, box: Box): Generator<Outcome, undefined> {
-    const { namespace, labels, workload, serviceAccount, doubt, port } = proxy;
-    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccount)];
-    const workloads = workload === undefined ? [] : [workload];
-    const client: Source = { sender: "proxy", namespace, labels, workloads, isGateway: true, identity };
-    const route = { ...unrouted, gateway: routes.gateway };
-    const start: Way = { ...departing(box), route };
+  *throughGateway({ proxy, place, routes }: RoutedStage, box: Box): Generator<Outcome, undefined> {
+    const { port, doubt } = proxy;
+    const start: Way = { ...departing(box), route: { ...unrouted, gateway: routes.gateway } };
+    const sni = routes.scheme === "https" ? [sniIs(routes.host)] : [];
     const view = start.view.with(
-      port === undefined ? [] : [portIs(port)],
+      port === undefined ? sni : [portIs(port), ...sni],
       port === undefined ? ["port", ...doubt] : doubt,
     );
-    for (const next of this.#decided(
-      { ...start, view },
-      this.#mesh.get(guards, namespace).ofProxy(proxy, "http"),
-      [],
-    )) {
+    const { guard, client } = this.#gateway(proxy, place);
+    for (const next of this.#decided({ ...start, view }, guard, [])) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;
       }
-      const beyond = { ...next, view: next.view.with(identity, ["source.ip", "remote.ip"]) };
-      const parts = routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work);
-      for (const one of parts) yield* this.#onRoute(beyond, one, client);
+      const payload: Way["payload"] = routes.stream?.protocol ?? "http";
+      const beyond = {
+        ...next,
+        ...sentOn(next, client, routes),
+        to: routes,
+        payload,
+      };
+      for (const one of routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work))
+        yield* this.#onRoute(beyond, one, client);
     }
+  }
+
+  #gateway(proxy: EntryProxy, place: "http" | "tcp"): { readonly guard: Guard; readonly client: Source } {
+    const { namespace, labels, workload, serviceAccount } = proxy;
+    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccount)];
+    const workloads = workload === undefined ? [] : [workload];
+    const client: Source = { sender: "proxy", namespace, labels, workloads, isGateway: true, identity };
+    return { client, guard: this.#mesh.get(guards, namespace).ofProxy(proxy, place) };
+  }
+
+  /** What becomes of connections to the proxy of a gateway that is the destination of a route, or of the callers themselves. */
+  *#atGateway(
+    way: Way,
+    { proxy, port }: NonNullable<Backend["gateways"]>[number],
+    client: Source,
+    tls: ClientTlsChoice,
+  ): Generator<Outcome, undefined> {
+    const { destination, to, hops, payload } = way;
+    if (destination === undefined) return;
+    const isDirect = hops.length === 0 && destination.host === to?.host && way.route.route === undefined;
+    // The proxy of a client tells requests apart by their host, too.
+    const isKnown = (host: string | undefined): host is string =>
+      host !== undefined && (!isDirect || host === to?.host || client.sender !== "proxy");
+    const because = hops.length >= mostGateways ? tooManyGateways : isDirect ? otherHosts : unknownHost;
+    for (const { box, host } of namingsAt(way, isDirect, this.#work)) {
+      const own = { ...way, box };
+      if (hops.length >= mostGateways || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
+      else {
+        const ports = { service: destination.port, pod: port };
+        const arriving = { proxy, ports, destination, host, payload, client, tls };
+        yield* this.#onHop(own, arrivalAtGateway(arriving, this.#mesh), arriving);
+      }
+    }
+  }
+
+  *#onHop(
+    way: Way,
+    { transport, stage, payload, sni }: GatewayArrival,
+    arriving: Arriving,
+  ): Generator<Outcome, undefined> {
+    const { proxy, ports } = arriving;
+    const there = { ...way, transport: [...way.transport, transport] };
+    if (stage.kind === "ended") {
+      yield this.#hopEnded(there, proxy, stage);
+      return;
+    }
+    const { routes, place } = stage;
+    const before: Hop = { proxy: proxy.name, route: { ...unrouted, gateway: routes.gateway }, destination: undefined };
+    if (transport.result === "refused" || transport.result === "undecided") {
+      yield this.#outcome(transport.result, { ...there, hops: [...way.hops, before] }, []);
+      return;
+    }
+    const { guard, client } = this.#gateway(stage.proxy, place);
+    const view = atHop(way.view, {
+      port: ports.pod,
+      sni,
+      isMtls: transport.result === "mtls",
+      doubt: stage.proxy.doubt,
+    });
+    for (const next of this.#decided({ ...there, view }, guard, [])) {
+      if (next.authorization.at(-1)?.result === "denied") {
+        yield this.#outcome("denied", { ...next, hops: [...way.hops, before] }, []);
+        continue;
+      }
+      const beyond = { ...next, ...sentOn(next, client, routes), to: routes, payload };
+      for (const one of routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work))
+        yield* this.#onRoute(beyond, one, client, proxy);
+    }
+  }
+
+  /** Requests that get no further than to a gateway. */
+  #hopEnded(way: Way, { name }: GatewayProxy, { result, gateway, because }: Omit<EndedStage, "kind">): Outcome {
+    const route: RouteOutcome = { ...unrouted, result, gateway, because };
+    return this.#outcome(result, { ...way, hops: [...way.hops, { proxy: name, route, destination: undefined }] }, []);
   }
 
   *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
@@ -217,31 +308,36 @@ export class Journey {
       yield* this.#onRoute(way, one, client);
   }
 
-  *#onRoute(way: Way, one: Routed, client: Source): Generator<Outcome, undefined> {
+  /** `at`: the gateway within the way that has the route; undefined: the first proxy of the way has it. */
+  *#onRoute(way: Way, one: Routed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
     if (one.arrivals.length === 0) {
       const result = one.route.result === "undecided" ? "undecided" : "nowhere";
-      yield this.#outcome(result, { ...way, box: one.box, route: one.route }, []);
+      yield this.#outcome(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, []);
     }
-    yield* this.#alongRoute(way, one, client);
+    yield* this.#alongRoute(way, one, client, at);
   }
 
   *#alongRoute(
     way: Way,
     { box, route, arrivals, rewrite, isPassedThrough }: Routed,
     client: Source,
+    at: GatewayProxy | undefined,
   ): Generator<Outcome, undefined> {
     const sender: Source = isPassedThrough ? { ...client, sender: "nothing" } : client;
     for (const { destination, backend, isUnknown, tls } of arrivals) {
       const next = {
         ...way,
         box,
-        route,
-        destination,
+        ...routedBy(way, route, destination, at),
         view: rewritten(way.view, { rewrite, headers: destination.headers }, box),
       };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
       else if (client.isGateway && this.#source !== client && this.#isBehindWaypoint(backend))
-        yield this.#outcome("undecided", { ...next, route: { ...route, because: behindWaypoint } }, []);
+        yield this.#outcome(
+          "undecided",
+          { ...next, ...routedBy(way, { ...route, because: behindWaypoint }, destination, at) },
+          [],
+        );
       else yield* this.#arrive(next, backend, sender, tls);
     }
   }
@@ -253,6 +349,7 @@ export class Journey {
       const result = transport.result === "undecided" ? "undecided" : "accepted";
       yield this.#outcome(result, { ...way, transport: [...way.transport, transport] }, []);
     }
+    for (const gateway of backend.gateways ?? []) yield* this.#atGateway(way, gateway, client, tls);
     for (const pods of this.#pods.of(backend, client, { sentAs: way.sentAs, tls }, this.#work)) {
       const next = { ...way, transport: [...way.transport, pods.transport] };
       if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
@@ -262,10 +359,7 @@ export class Journey {
 
   *#atPods(way: Way, { transport, guard, workloads, port }: Pods): Generator<Outcome, undefined> {
     const hasIdentity = transport.result === "mtls";
-    const fixed: Clauses = [
-      portIs(port),
-      ...(hasIdentity ? [] : [{ attribute: "identity", values: absent, not: false } as const]),
-    ];
+    const fixed: Clauses = [portIs(port), ...(hasIdentity ? [] : [noIdentity])];
     for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
   }
 
@@ -293,7 +387,7 @@ export class Journey {
 
   #outcome(
     result: Result,
-    { box, route, destination, transport, authorization }: Way,
+    { box, route, destination, transport, authorization, hops }: Way,
     workloads: readonly Workload[],
   ): Outcome {
     const source = this.#source;
@@ -305,46 +399,9 @@ export class Journey {
       route,
       destination,
       workloads,
+      hops,
       transport,
       authorization,
     };
   }
 }
-
-/** The decision depends on something that what lies between may have changed. */
-const uncertain = (outcome: AuthorizationOutcome): AuthorizationOutcome => ({
-  at: outcome.at,
-  place: outcome.place,
-  by: outcome.by,
-  policies: outcome.policies,
-  close: [],
-  result: "undecided",
-  because:
-    "the policies ask for something that is not known there: a path that a route rewrote, or an address behind a waypoint",
-});
-
-const unclearAt = (enforcement: Guard["enforcement"], because: string): AuthorizationOutcome => ({
-  at: enforcement?.at ?? "sidecar",
-  place: enforcement?.applied.place ?? "http",
-  result: "undecided",
-  by: undefined,
-  policies: [],
-  close: [],
-  because,
-});
-
-/** A denial is certain, whatever is not known about the way there. */
-function resultAt({ transport, authorization }: Way): Result {
-  if (authorization.at(-1)?.result === "denied") return "denied";
-  return [...transport, ...authorization].some(({ result }) => result === "undecided") ? "undecided" : "accepted";
-}
-
-const toWaypoint: TransportOutcome = {
-  to: "waypoint",
-  result: "mtls",
-  tls: "auto",
-  mode: undefined,
-  rule: undefined,
-  waypoint: undefined,
-  because: undefined,
-};

@@ -51,10 +51,34 @@ export interface Outcome {
   readonly destination: RouteDestination | undefined;
   /** The workloads at which this is the outcome; empty: none are reached, or none are known. */
   readonly workloads: readonly Workload[];
-  /** The TLS of each connection, in order: two with a waypoint between. Empty: none is made. */
+  /** The gateways that the requests pass on their way after that, in order. Empty: they reach the destination directly. */
+  readonly hops: readonly Hop[];
+  /** The TLS of each connection, in order: two with a waypoint or a gateway between. Empty: none is made. */
   readonly transport: readonly TransportOutcome[];
   /** The decision at each place, in order, up to the first one that denies. Empty: no place decides. */
   readonly authorization: readonly AuthorizationOutcome[];
+}
+
+/** A gateway within the way, such as an egress gateway, and where it sends requests. */
+export interface Hop {
+  /** In messages: `Deployment istio-system/istio-egressgateway`. */
+  readonly proxy: string;
+  /** With the Gateway by which they come in; denied requests have no route. */
+  readonly route: RouteOutcome;
+  readonly destination: RouteDestination | undefined;
+}
+
+/** Why the requests have no destination, or why it is not known: what the last proxy that routes them knows; undefined: they have one. */
+export function reasonOfWay({
+  route,
+  destination,
+  hops,
+}: Pick<Outcome, "route" | "destination" | "hops">): string | undefined {
+  for (const one of [...hops.toReversed(), { route, destination }]) {
+    const because = one.destination?.because ?? one.route.because;
+    if (because !== undefined) return because;
+  }
+  return undefined;
 }
 
 /** How requests are routed. Outcomes that share a route share this object. */
@@ -96,10 +120,10 @@ export interface RouteDestination {
 
 /** One connection. */
 export interface TransportOutcome {
-  readonly to: "workload" | "waypoint" | "outside";
+  readonly to: "workload" | "waypoint" | "gateway" | "outside";
   /**
-   * Only outside the mesh: `tls`, without the certificates of the mesh, from the proxy or the application; `passed`: what the
-   * application sends, encrypted or not.
+   * Only to gateways and outside the mesh: `tls`, without the certificates of the mesh, from the proxy or the application;
+   * `passed`: what the application sends, encrypted or not.
    */
   readonly result: "mtls" | "plaintext" | "tls" | "passed" | "refused" | "undecided";
   /** What the client does. */

@@ -1,7 +1,7 @@
 import { type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
-import { routesOfParentService } from "../gateways/routes.ts";
+import { routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -73,10 +73,11 @@ function configurationOf(to: Target, mesh: View): Configuration {
 function configurationOfHost(
   { host, entries }: Pick<Target & { kind: "host" }, "host" | "entries">,
   mesh: View,
-): Omit<Configuration, "httpRoutes"> {
+): Configuration {
   const keys = coveringHosts(host);
   return {
     definitions: entries,
+    httpRoutes: entries.flatMap((entry) => mesh.related(routesOfParentEntry, entry)),
     virtualServices: mesh.under(virtualServicesOfEntry, keys),
     destinationRules: mesh.under(destinationRulesOfEntry, keys),
     waypoints: entries.flatMap((entry) => {
@@ -92,7 +93,7 @@ function configurationOfAlias(alias: Service, mesh: View): Configuration {
   const [namespace] = service === undefined ? [] : mesh.related(namespaceOfService, service);
   const of =
     service === undefined || namespace === undefined
-      ? { ...configurationOfHost({ host, entries }, mesh), httpRoutes: [] }
+      ? configurationOfHost({ host, entries }, mesh)
       : configurationOf({ kind: "service", service, namespace, port: 0 }, mesh);
   return {
     ...of,

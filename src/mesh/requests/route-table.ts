@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
+import { type KubernetesRoute, routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -58,6 +58,7 @@ export const routeTableReads = [
   virtualServicesUnderEntry,
   delegatesOfRoot,
   routesOfParentService,
+  routesOfParentEntry,
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
@@ -83,8 +84,16 @@ export interface GatewayRoutes {
   readonly scheme: "http" | "https";
   /** The names of virtual hosts that cover the host, the most specific first. */
   readonly names: readonly VirtualHost[];
+  /** The route that takes the connections, if the server does not read them as HTTP. */
+  readonly stream?: StreamAtGateway | undefined;
   /** Why routes that name the Gateway are not used. */
   readonly dropped: readonly string[];
+}
+
+/** A route of tcp or tls at a gateway. */
+export interface StreamAtGateway extends Pick<Entry, "virtualService" | "httpRoute" | "index" | "refused"> {
+  readonly protocol: "tcp" | "tls";
+  readonly route: StreamRoute;
 }
 
 /** What a gateway has under one name. */
@@ -164,14 +173,17 @@ export class RouteTable {
   }
 
   #converted(client: RouteClient): readonly Entry[] | string {
-    const { definition: service, port } = this.#to;
+    const { definition, port, name } = this.#to;
     const { domain } = this.#mesh.settings;
-    if (service?.kind !== "Service") return [];
-    const all = this.#mesh
-      .related(routesOfParentService, service)
-      .filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
-    const routes =
-      all.length === 0 ? undefined : convertedRoutes(all, { service, port, client: client.namespace, domain });
+    if (definition === undefined) return [];
+    const all = (
+      definition.kind === "Service"
+        ? this.#mesh.related(routesOfParentService, definition)
+        : this.#mesh.related(routesOfParentEntry, definition)
+    ).filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    const isStream = portOfDefinition(definition, port)?.protocol === "TCP";
+    const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
+    const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
@@ -344,7 +356,8 @@ export class RouteTable {
    * VirtualService, nothing after such a route counts (Istio
    * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pilot/pkg/networking/core/route/route.go SortVHostRoutes).
    */
-  ofGateway({ scheme, names }: GatewayRoutes): readonly Entry[] | "redirected" {
+  ofGateway({ scheme, names, stream }: GatewayRoutes): readonly Entry[] | "redirected" {
+    if (stream !== undefined) return [{ ...stream, cases: [everyConnection] }];
     const { labels } = this.#source;
     const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, scheme };
     const routesOf = ({ virtualService, gateway, converted }: BoundRoutes) => {
@@ -368,6 +381,8 @@ export class RouteTable {
     return this.#source.namespace?.metadata.name ?? "";
   }
 }
+
+const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
 
 /** A converted route with the object that the user wrote. */
 const withOrigin = (entry: Entry, { from, refused }: ConvertedRoutes): Entry => ({

@@ -35,6 +35,13 @@ export class ServerView {
     return new ServerView([...kept, ...fixed], [...stillOpen, ...open]);
   }
 
+  /** The only text that an attribute has there, whatever the callers send; undefined: it is as they send it, or it is not known. */
+  textOf(attribute: Attribute): string | undefined {
+    const fixed = this.#fixed.filter((one) => one.attribute === attribute && !one.not);
+    for (const { values } of fixed) if (values instanceof Texts) return onlyText(values);
+    return undefined;
+  }
+
   /** Whether an attribute may be anything there, whatever the callers send. */
   isOpen(attribute: Attribute): boolean {
     return this.#open.has(attribute);
@@ -112,17 +119,15 @@ function rewrittenPath(path: NonNullable<Rewrite["path"]>, box: Box): string | u
 
 /** The path of all requests of a box; undefined: they have several. */
 function onlyPath(box: Box): string | undefined {
-  for (const { attribute, values, not } of box.clauses)
-    if (
-      attribute === "path" &&
-      !not &&
-      values instanceof Texts &&
-      values.exact.size === 1 &&
-      values.patterns.length === 0
-    )
-      for (const [path] of values.exact.values()) return path;
+  for (const { attribute, values, not } of box.clauses) {
+    const only = attribute === "path" && !not && values instanceof Texts ? onlyText(values) : undefined;
+    if (only !== undefined) return only;
+  }
   return undefined;
 }
+
+const onlyText = ({ exact, patterns }: Texts): string | undefined =>
+  exact.size === 1 && patterns.length === 0 ? [...exact.values()][0]?.[0] : undefined;
 
 const anyElement = new Lists([anything]);
 interface Tokens {

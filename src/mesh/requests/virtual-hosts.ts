@@ -1,4 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 import { attachedRoutes, type AttachedRoute } from "../gateways/attached-routes.ts";
 import type { ListenerGateway } from "../gateways/listener-gateways.ts";
@@ -108,7 +109,7 @@ interface BoundTo {
   readonly dropped: readonly string[];
 }
 
-interface Surroundings {
+export interface Surroundings {
   readonly front: Front;
   readonly proxyNamespace: string;
   readonly mesh: View;
@@ -116,20 +117,36 @@ interface Surroundings {
 
 function boundTo(offer: Offer, host: string, { front, proxyNamespace, mesh }: Surroundings): BoundTo {
   const name = nameOf(offer.gateway);
-  const { settings } = mesh;
-  const ranked = front.virtualServices.flatMap((virtualService) => {
-    if (!isServed(virtualService, settings) || virtualService.spec.http.length === 0) return [];
-    if (!gatewaysOf(virtualService).has(name)) return [];
+  const withRoutes = front.virtualServices.filter(({ spec }) => spec.http.length > 0);
+  const own = virtualServicesAt(name, withRoutes, proxyNamespace, mesh.settings).map((virtualService) => ({
+    virtualService,
+    gateway: name,
+    namespace: virtualService.metadata.namespace,
+  }));
+  const attached = ofListener(offer, host, { front, proxyNamespace, mesh });
+  return { ...attached, all: [...own, ...attached.all] };
+}
+
+/**
+ * The VirtualServices of a Gateway that its proxies in a namespace get, in their order (Istio pilot/pkg/model/push_context.go
+ * VirtualServicesForGateway). `name`: of the Gateway, as `namespace/name`.
+ */
+export function virtualServicesAt(
+  name: string,
+  all: readonly VirtualService[],
+  proxyNamespace: string,
+  settings: MeshSettings,
+): readonly VirtualService[] {
+  const ranked = all.flatMap((virtualService) => {
+    if (!isServed(virtualService, settings) || !gatewaysOf(virtualService).has(name)) return [];
     const { metadata, spec } = virtualService;
     const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
     if (!includesNamespace(visible, proxyNamespace)) return [];
     return [{ virtualService, rank: visible.has(everyNamespace) ? 2 : rankOf(virtualService, proxyNamespace) }];
   });
-  const own = ranked
+  return ranked
     .sort((a, b) => a.rank - b.rank || oldestFirst(a.virtualService, b.virtualService))
-    .map(({ virtualService }) => ({ virtualService, gateway: name, namespace: virtualService.metadata.namespace }));
-  const attached = ofListener(offer, host, { front, proxyNamespace, mesh });
-  return { ...attached, all: [...own, ...attached.all] };
+    .map(({ virtualService }) => virtualService);
 }
 
 /** Private ones first, then those that are exported by name. */
@@ -172,11 +189,11 @@ function ofListener(
 
 const isHttp = ({ originKind }: KubernetesRoute): boolean => originKind === "HTTPRoute" || originKind === "GRPCRoute";
 
-const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
+export const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
   `listener ${listener.name} of ${idOf(of)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
 
 /** A backend in another namespace needs a grant there, of whatever kind it is. */
-const refusalIn =
+export const refusalIn =
   (mesh: View): Conversion["refusalOf"] =>
   (ref, route) => {
     const { namespace, name, kind: known } = backendOf(ref, route);

@@ -3,6 +3,7 @@ import type { Clauses } from "../authorization/requests/matches.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import type {
   AuthorizationOutcome,
+  Hop,
   Outcome,
   RouteDestination,
   RouteOutcome,
@@ -32,6 +33,7 @@ export const undecided = (box: Box, source: Source, because: string): Outcome =>
   workloads: [],
   transport: [],
   authorization: [],
+  hops: [],
 });
 
 /** What has happened to requests on their way. */
@@ -45,6 +47,11 @@ export interface Way {
   readonly destination: RouteDestination | undefined;
   readonly transport: readonly TransportOutcome[];
   readonly authorization: readonly AuthorizationOutcome[];
+  readonly hops: readonly Hop[];
+  /** The host that the callers name, and its port; undefined: they ask for addresses of pods. */
+  readonly to: { readonly host: string; readonly port: number } | undefined;
+  /** What the application sends: HTTP, TLS, or anything else. */
+  readonly payload: "http" | "tls" | "tcp";
 }
 
 export const portIs = (port: number): Clauses[number] => ({
@@ -53,8 +60,18 @@ export const portIs = (port: number): Clauses[number] => ({
   not: false,
 });
 
+/** The name that TLS asks for. */
+export const sniIs = (name: string): Clauses[number] => ({
+  attribute: "sni",
+  values: new Texts([[name]]),
+  not: false,
+});
+
 /** Before anything happened. */
 export const departing = (box: Box): Way => ({
+  hops: [],
+  to: undefined,
+  payload: "http",
   box,
   view: new ServerView(),
   sentAs: "http",

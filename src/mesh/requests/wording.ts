@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { formatRequest, formatRule } from "../authorization/gain-wording.ts";
-import type { AuthorizationOutcome, Outcome, Result, TransportOutcome } from "./outcome.ts";
+import { type AuthorizationOutcome, type Outcome, reasonOfWay, type Result, type TransportOutcome } from "./outcome.ts";
 
 /** How a result is said of a request, as it is or as it would be after a change. */
 export type Tense = "is" | "would be";
@@ -29,11 +29,11 @@ export function formatExample({ example, authorization }: Outcome): string {
 
 /** Why requests have their outcome, to follow its verb: `, by AuthorizationPolicy a/p rule 1`. */
 export function formatReason(outcome: Outcome): string {
-  const { result, route, destination, transport, authorization } = outcome;
+  const { result, transport, authorization } = outcome;
   const last = transport.at(-1);
   if (result === "accepted" || result === "denied") return `, ${reasonOfDecision(authorization, last)}`;
   if (result === "refused") return `: ${last === undefined ? "" : formatTransport(last)}`;
-  const open = [destination?.because, route.because, ...[...transport, ...authorization].map(doubtOf)];
+  const open = [reasonOfWay(outcome), ...[...transport, ...authorization].map(doubtOf)];
   return `: ${open.find((because) => because !== undefined) ?? "there is no destination"}`;
 }
 
@@ -76,6 +76,7 @@ export function formatTransport({ to, result, tls, mode, rule, because }: Transp
   if (result === "undecided") return because ?? client;
   if (result === "refused") return `${client}, and ${because ?? `the server ${refusal(mode)}`}`;
   if (to === "outside") return `${leaving[result]}${result === "passed" ? "" : bySetting(rule)}`;
+  if (result === "tls") return `TLS${bySetting(rule)}`;
   return `${result === "mtls" ? "mTLS" : "plaintext"}${because === undefined ? "" : `, because ${because}`}`;
 }
 

@@ -336,3 +336,78 @@ kind: Service
 metadata: { name: ${name}, namespace: shop }
 spec: { selector: { app: ${name} }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
 `;
+
+describe("routes of the Gateway API for a ServiceEntry", () => {
+  const port = http.replace("]", ", { number: 443, name: https, protocol: HTTPS }]");
+  const parent = "group: networking.istio.io, kind: ServiceEntry, name: stripe, namespace: web";
+  const route = (path: string, rules: string, of = parent) => {
+    const [where, name] = path.split("/");
+    return `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: ${name}, namespace: ${where} }
+spec: { parentRefs: [{ ${of} }], rules: [${rules}] }
+`;
+  };
+  const other = serviceEntry("shop/other", `hosts: [api.adyen.com]\nresolution: DNS\n${port}`);
+  const toHost = (host: string, number = 80) =>
+    `backendRefs: [{ group: networking.istio.io, kind: Hostname, name: ${host}, port: ${number} }]`;
+  const destinations = (...question: Parameters<typeof asked>) => [
+    ...new Set(
+      asked(...question).map(
+        ({ destination, route: { result } }) => `${destination?.host}:${destination?.port} ${result}`,
+      ),
+    ),
+  ];
+
+  test("send requests to hosts, which Hostname names, and to Services", () => {
+    const all = shop + stripe("", port) + other;
+    const mesh = meshOf(all + route("web/r", `{ ${toHost("api.adyen.com", 443)} }`));
+    assert.deepEqual(destinations(mesh, "web/client", "api.stripe.com:80"), ["api.adyen.com:443 arrives"]);
+    assert.deepEqual(hops(mesh, "web/client", "api.stripe.com:80"), ["outside tls"]);
+    const toX = route("web/r", "{ backendRefs: [{ name: x, namespace: shop, port: 80 }] }");
+    assert.deepEqual(destinations(meshOf(all + toX), "web/client", "api.stripe.com:80"), [
+      "x.shop.svc.cluster.local:80 arrives",
+    ]);
+    const missing = route("web/r", `{ ${toHost("api.missing.com")} }`);
+    assert.deepEqual(told(meshOf(all + missing), "web/client", "api.stripe.com:80"), [
+      `GET / from ${client} reaches nothing: there is no Service and no ServiceEntry for host api.missing.com`,
+    ]);
+  });
+
+  test("count by their conditions, at their port, and where the port is of HTTP", () => {
+    const closed = "{ matches: [{ path: { value: /closed } }], backendRefs: [] }";
+    const open = `{ ${toHost("api.stripe.com")} }`;
+    const at = (number: number) =>
+      meshOf(shop + stripe("", port) + route("web/r", `${closed}, ${open}`, `${parent}, port: ${number}`));
+    const results80 = (mesh: ReturnType<typeof meshOf>, path: string) =>
+      results(mesh, "web/client", "api.stripe.com:80", texts("path", path));
+    assert.deepEqual(results80(at(80), "/closed/x"), ["nowhere"]);
+    assert.deepEqual(results80(at(80), "/open"), ["accepted"]);
+    assert.deepEqual(results80(at(443), "/closed/x"), ["accepted"]);
+    assert.deepEqual(results(at(443), "web/client", "api.stripe.com:443"), ["accepted"]);
+  });
+
+  test("are those of the namespace of the ServiceEntry, and of the client", () => {
+    const refuse = "{ matches: [{ path: { value: / } }] }";
+    const mesh = (where: string) => meshOf(shop + stripe("", port) + route(`${where}/r`, refuse));
+    assert.deepEqual(results(mesh("web"), "shop/x", "api.stripe.com:80"), ["nowhere"]);
+    assert.deepEqual(results(mesh("shop"), "shop/x", "api.stripe.com:80"), ["nowhere"]);
+    assert.deepEqual(results(mesh("shop"), "web/client", "api.stripe.com:80"), ["accepted"]);
+    assert.deepEqual(results(mesh("shop"), "mesh", "api.stripe.com:80"), ["accepted", "nowhere"]);
+  });
+
+  test("are followed by the waypoint of the ServiceEntry, and by no sidecar for a wildcard", () => {
+    const ambient = shop.replaceAll("istio-injection: enabled", "istio.io/dataplane-mode: ambient");
+    const labelled = serviceEntry(
+      "web/stripe",
+      `hosts: [api.stripe.com]\nresolution: DNS\n${port}`,
+      "labels: { istio.io/use-waypoint: w }",
+    );
+    const closed = route("web/r", "{ matches: [{ path: { value: / } }] }");
+    const mesh = meshOf(ambient + labelled + waypoint("web", "w") + closed);
+    assert.deepEqual(results(mesh, "web/client", "api.stripe.com:80"), ["nowhere"]);
+    const wild = serviceEntry("web/stripe", `hosts: ["*.stripe.com"]\n${port}`);
+    assert.deepEqual(results(meshOf(shop + wild + closed), "web/client", "api.stripe.com:80"), ["accepted"]);
+  });
+});

@@ -67,6 +67,33 @@ spec:
   listeners: [{ name: mesh, port: 15008, protocol: HBONE, allowedRoutes: { namespaces: { from: All } } }]
 `;
 
+/** The pods of a gateway with the label `app`, and their Service with ports 80 and 443 for 8080 and 8443. */
+export const gatewayProxy = (namespace: string, name: string): string => `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: ${name}, namespace: ${namespace} }
+spec:
+  template:
+    metadata: { labels: { app: ${name} }, annotations: { inject.istio.io/templates: gateway } }
+    spec: { serviceAccountName: ${name}, containers: [{ name: istio-proxy, image: auto }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: ${namespace} }
+spec:
+  selector: { app: ${name} }
+  ports: [{ name: http2, port: 80, targetPort: 8080 }, { name: https, port: 443, targetPort: 8443 }]
+`;
+
+/** A Gateway for pods with the label `app` of its name. */
+export const gateway = (path: string, servers: readonly string[]): string =>
+  istio(
+    "networking.istio.io",
+    "Gateway",
+    [path],
+    `selector: { app: ${path.split("/")[1]} }\nservers: [${servers.join(", ")}]`,
+  );
+
 /** Clients with sidecars in `web`, and a server with a sidecar in `shop`. */
 export const shop = [
   namespace("web", "sidecar"),

@@ -532,12 +532,14 @@ http:
     ]);
   });
 
-  test("a Service of a gateway is not examined", () => {
+  test("a Service of a gateway leads to what its Gateways make of the host", () => {
     const gateway = deployment("shop", "gw")
       .replace("labels: { app: gw }", "labels: { app: gw }, annotations: { inject.istio.io/templates: gateway }")
       .replace("name: main", "name: istio-proxy");
-    assert.deepEqual(told(meshOf(shop + gateway + service("shop", "gw")), "web/client", "shop/gw:80"), [
-      `GET / from ${client} is undecided: its pods are gateways, whose own configuration decides about requests`,
+    const host = "gw.shop.svc.cluster.local";
+    const mesh = meshOf(shop + gateway + service("shop", "gw"));
+    assert.deepEqual(told(mesh, "web/client", "shop/gw:80", texts("host", host)), [
+      `GET / to host ${host} from ${client} reaches nothing: no Gateway offers ${host} for http at port 80 of Deployment shop/gw`,
     ]);
   });
 

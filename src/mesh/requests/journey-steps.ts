@@ -1,0 +1,112 @@
+import type { Attribute } from "../authorization/requests/attributes.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
+import { absent } from "../authorization/requests/values.ts";
+import type { Guard } from "./enforcement.ts";
+import type { Stage } from "./gateway-stage.ts";
+import type {
+  AuthorizationOutcome,
+  Result,
+  RouteDestination,
+  RouteOutcome,
+  Source,
+  TransportOutcome,
+} from "./outcome.ts";
+import type { GatewayProxy } from "./question.ts";
+import type { GatewayRoutes } from "./route-table.ts";
+import type { ServerView } from "./server-view.ts";
+import { portIs, sniIs, type Way } from "./way.ts";
+
+// What a step of the way makes of it.
+
+export const noIdentity: Clauses[number] = { attribute: "identity", values: absent, not: false };
+
+/** Where a proxy sends requests: the first one of the way, or a gateway within it. */
+export function routedBy(
+  { hops }: Way,
+  route: RouteOutcome,
+  destination: RouteDestination | undefined,
+  at: GatewayProxy | undefined,
+): Partial<Pick<Way, "route" | "destination" | "hops">> {
+  return at === undefined ? { route, destination } : { hops: [...hops, { proxy: at.name, route, destination }] };
+}
+
+/** How a gateway sends requests on. What follows sees the gateway as its client. */
+export const sentOn = (
+  { view }: Way,
+  { identity }: Source,
+  { stream }: GatewayRoutes,
+): Pick<Way, "view" | "sentAs"> => ({
+  view: view.with(identity, ["source.ip", "remote.ip"]),
+  sentAs: stream === undefined ? "http" : "tcp",
+});
+
+/** A connection as a gateway within the way has it. */
+interface AtHop {
+  readonly port: number;
+  readonly sni: string | undefined;
+  /** Whether the client has shown its certificate of the mesh. */
+  readonly isMtls: boolean;
+  /** What is not known of the client without it. */
+  readonly doubt: readonly Attribute[];
+}
+
+/** What a gateway within the way sees. */
+export function atHop(view: ServerView, { port, sni, isMtls, doubt }: AtHop): ServerView {
+  const fixed = [portIs(port), ...(sni === undefined ? [] : [sniIs(sni)])];
+  if (isMtls) return view.with(fixed);
+  return doubt.length > 0 ? view.with(fixed, doubt) : view.with([...fixed, noIdentity]);
+}
+
+/** So many gateways are followed. */
+export const mostGateways = 4;
+export const tooManyGateways = `the requests pass more than ${mostGateways} gateways, and perhaps never arrive`;
+export const otherHosts =
+  "its pods are gateways, which tell requests apart by the host that they name, and proxies of clients do so, too; ask for the host itself, or name it in the conditions";
+export const unknownHost =
+  "its pods are gateways, which tell requests apart by the host that they name, and it is not known";
+
+/** A gateway of which it is not known what it does with the requests. */
+export const unknownStage = (because: string): Extract<Stage, { readonly kind: "ended" }> => ({
+  kind: "ended",
+  result: "undecided",
+  gateway: undefined,
+  because,
+});
+
+/** The decision depends on something that what lies between may have changed. */
+export const uncertain = (outcome: AuthorizationOutcome): AuthorizationOutcome => ({
+  at: outcome.at,
+  place: outcome.place,
+  by: outcome.by,
+  policies: outcome.policies,
+  close: [],
+  result: "undecided",
+  because:
+    "the policies ask for something that is not known there: a path that a route rewrote, or an address behind a waypoint",
+});
+
+export const unclearAt = (enforcement: Guard["enforcement"], because: string): AuthorizationOutcome => ({
+  at: enforcement?.at ?? "sidecar",
+  place: enforcement?.applied.place ?? "http",
+  result: "undecided",
+  by: undefined,
+  policies: [],
+  close: [],
+  because,
+});
+
+/** A denial is certain, whatever is not known about the way there. */
+export function resultAt({ transport, authorization }: Way): Result {
+  if (authorization.at(-1)?.result === "denied") return "denied";
+  return [...transport, ...authorization].some(({ result }) => result === "undecided") ? "undecided" : "accepted";
+}
+
+export const toWaypoint: TransportOutcome = {
+  to: "waypoint",
+  result: "mtls",
+  tls: "auto",
+  mode: undefined,
+  rule: undefined,
+  waypoint: undefined,
+  because: undefined,
+};
