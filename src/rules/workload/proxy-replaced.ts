@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
-import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { type Capture, captureOf, hasSidecar, refusesInjection } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import { decisiveProxyConfig, decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -22,7 +22,7 @@ export const workloadProxyReplaced = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
-  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN can remove the redirection.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
   fix: "Remove it from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
@@ -50,38 +50,43 @@ export const workloadProxyReplaced = defineRule({
   },
 });
 
-function* foundIn({ pod }: Workload, capture: Capture): Iterable<Found> {
-  for (const container of pod.unusual) yield* privileges(container);
+function* foundIn(workload: Workload, capture: Capture): Iterable<Found> {
+  const { pod } = workload;
+  // ztunnel adds no container to a pod, so that those with names of Istio's are others.
+  const isOwn = (container: UnusualContainer): boolean => capture === "ambient" || !isOfIstio(container);
+  for (const container of pod.unusual.filter(isOwn)) yield* privileges(container);
   // A gateway has no sidecar, also where the namespace is not known; the pod template of a gateway configures its proxy.
   if (capture === "ambient" || injectedProxy(pod) !== "sidecar") return;
-  for (const container of pod.unusual) yield* reserved(container);
+  // The injector has added its containers to a Pod before it is reviewed. It notes what a container of that name had set in
+  // the annotation proxy.istio.io/overrides.
+  if (!hasSidecar(workload) || refusesInjection(pod)) for (const container of pod.unusual) yield* reserved(container);
   yield* proxyUser(pod);
   yield* annotated(pod.annotations);
   yield* configured(pod.annotations);
-  if (isTooLong(pod.annotations))
-    yield {
-      at: [...annotationsAt, proxyConfigAnnotation],
-      message: `has a proxy config that is too long to read: annotation ${proxyConfigAnnotation}`,
-      key: proxyConfigAnnotation,
-      fix: `Keep only the fields in ${proxyConfigAnnotation} that differ from the mesh config.`,
-    };
-  if (pod.labels[tlsMode] !== undefined && pod.labels[tlsMode] !== "istio")
-    yield {
-      at: ["metadata", "labels", tlsMode],
-      message: `tells clients to send plaintext: label ${tlsMode} ${JSON.stringify(pod.labels[tlsMode])}`,
-      key: tlsMode,
-      fix: `Remove the label ${tlsMode}; the injector sets it.`,
-    };
+  yield* labelled(pod.labels);
 }
 
 /** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/endpointshards.go GetTLSModeFromEndpointLabels). */
 const tlsMode = "security.istio.io/tlsMode";
 
-const isOfIstio = ({ name }: UnusualContainer): boolean => /^istio-(proxy|init|validation)$/.test(name);
+function* labelled(labels: Readonly<Record<string, string>>): Iterable<Found> {
+  const mode = labels[tlsMode] ?? "istio";
+  if (mode !== "istio")
+    yield {
+      at: ["metadata", "labels", tlsMode],
+      message: `tells clients to send plaintext: label ${tlsMode} ${JSON.stringify(mode)}`,
+      key: tlsMode,
+      fix: `Remove the label ${tlsMode}; the injector sets it.`,
+    };
+}
+
+const isOfIstio = ({ name, at }: UnusualContainer): boolean =>
+  /^istio-(proxy|init|validation)$/.test(name) && !at.includes("ephemeralContainers");
 
 function* privileges({ at, securityContext, ...container }: UnusualContainer): Iterable<Found> {
-  if (isOfIstio({ at, securityContext, ...container })) return;
-  const powers = (securityContext?.capabilities?.add ?? []).filter((name) => /^(CAP_)?(NET_ADMIN|ALL)$/i.test(name));
+  const powers = (securityContext?.capabilities?.add ?? []).filter((name) =>
+    /^(CAP_)?(NET_ADMIN|SYS_ADMIN|SYS_MODULE|ALL)$/i.test(name),
+  );
   const name = JSON.stringify(container.name);
   if (securityContext?.privileged === true)
     yield {
@@ -202,5 +207,12 @@ function* configured(annotations: Readonly<Record<string, string>>): Iterable<Fo
       message: `${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
       key: `${proxyConfigAnnotation} ${field}`,
       fix: `Remove ${field} from the annotation.`,
+    };
+  if (isTooLong(annotations))
+    yield {
+      at: [...annotationsAt, proxyConfigAnnotation],
+      message: `has a proxy config that is too long to read: annotation ${proxyConfigAnnotation}`,
+      key: proxyConfigAnnotation,
+      fix: `Keep only the fields in ${proxyConfigAnnotation} that differ from the mesh config.`,
     };
 }
