@@ -9,23 +9,35 @@ import {
   proxiesOfNamespace,
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
+import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-levels.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
-import { forWording, type MeshView } from "../../view/view.ts";
+import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-// A workload that comes or goes removes no check.
+/** The policies of a namespace itself that allow requests, or deny all others. */
+const allowsInNamespace = fact(
+  "allowsInNamespace",
+  "Namespace",
+  [enforcedPoliciesOfNamespace],
+  (namespace, mesh): readonly AuthorizationPolicy[] =>
+    mesh.related(enforcedPoliciesOfNamespace, namespace).filter((policy) => actionOf(policy) === "ALLOW"),
+);
+
+// A workload or a policy that comes or goes removes no check.
 const proxies = forWording(proxiesOfNamespace);
-const reads = [acceptingTokensIn, rootOfNamespace, proxies, workloadsOfNamespace] as const;
+const allows = forWording(allowsInNamespace);
+const reads = [acceptingTokensIn, allows, rootOfNamespace, proxies, workloadsOfNamespace] as const;
 
 export const namespaceTokenCheckRemoved = defineRule({
   id: "namespace-token-check-removed",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "RequestAuthentication", "Workload"],
+  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   stage: "trial",
@@ -40,7 +52,7 @@ export const namespaceTokenCheckRemoved = defineRule({
     seen: "Requests with an expired or forged token, which got 401 before, get answers.",
     wayOut: "Apply the RequestAuthentication again, with its selector and its headers.",
     silentWhen:
-      "Another RequestAuthentication for the same workloads, or for all of them, does the same; or only one of several issuers is removed.",
+      "Another RequestAuthentication for the same workloads, or for all of them, does the same; only one of several issuers is removed; or a default deny stays, and nothing allows requests to the workloads.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
@@ -50,7 +62,7 @@ export const namespaceTokenCheckRemoved = defineRule({
     const left = new Checks(lists.flat());
     const lost = addedEffects([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
     for (const { object, effect, reach } of lost)
-      if (!left.has(effect, scopeOf(object)))
+      if (!left.has(effect, scopeOf(object)) && !isClosed(scopeOf(object), after))
         yield {
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,
@@ -72,6 +84,21 @@ export const namespaceTokenCheckRemoved = defineRule({
 
 const listsOf = (namespace: Namespace, mesh: MeshView<(typeof reads)[number]>) =>
   namespacesInForce(namespace, mesh).map((one) => mesh.get(acceptingTokensIn, one));
+
+/** Whether no request arrives: a default deny for all applies, and no policy for workloads like these allows anything. */
+function isClosed(
+  { labels, targetRefs }: ProxyScope,
+  { object, mesh }: { readonly object: Namespace; readonly mesh: MeshView<(typeof reads)[number]> },
+): boolean {
+  if (targetRefs.length > 0 || !mesh.knowsAll("AuthorizationPolicy")) return false;
+  const policies = namespacesInForce(object, mesh).flatMap((one) => mesh.get(allows, one));
+  mesh.visited(policies.length);
+  const mayBeFor = ({ spec }: AuthorizationPolicy): boolean =>
+    Object.entries(spec.selector?.matchLabels ?? {}).every(([key, value]) => (labels[key] ?? value) === value);
+  const isForAll = (policy: AuthorizationPolicy): boolean =>
+    policy.spec.selector === undefined && targetRefsOf(policy).length === 0;
+  return policies.some(isForAll) && !policies.some((policy) => policy.spec.rules.length > 0 && mayBeFor(policy));
+}
 
 const scopeOf = ({ spec }: RequestAuthentication): ProxyScope => policyScope(spec);
 const labelsOf = ({ spec }: RequestAuthentication) =>
