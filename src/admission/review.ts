@@ -99,7 +99,7 @@ const mostContainers = 250_000;
 const mostValues = 1_000_000;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
-const judgedSubResources = new Set(["", "status", "finalize"]);
+const judgedSubResources = new Set(["", "status", "finalize", "ephemeralcontainers"]);
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -220,8 +220,15 @@ const workloadConditions: readonly MatchCondition[] = [
   },
 ];
 
-/** Labels, annotations and owners can be changed through the status of these as well. */
-const withStatus: ReadonlySet<string> = new Set(["jobs", "pods", "replicasets"]);
+/**
+ * Labels, annotations and owners can be changed through the status of these as well. `kubectl debug` adds a container to a
+ * running pod through a subresource of its own, of which a rule for pods alone sees nothing.
+ */
+const subresources: Readonly<Record<string, readonly string[]>> = {
+  jobs: ["status"],
+  pods: ["ephemeralcontainers", "status"],
+  replicasets: ["status"],
+};
 
 const workloadsPart = (
   concerned: ReadonlySet<Kind>,
@@ -390,7 +397,7 @@ function rulesFor(served: readonly Served[]): readonly WebhookRule[] {
       apiVersions: ["*"],
       operations: every,
       resources: members
-        .flatMap(({ plural }) => (withStatus.has(plural) ? [plural, `${plural}/status`] : [plural]))
+        .flatMap(({ plural }) => [plural, ...(subresources[plural] ?? []).map((part) => `${plural}/${part}`)])
         .sort(),
       scope: "Namespaced",
     }));

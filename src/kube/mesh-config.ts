@@ -26,6 +26,8 @@ export const proxyConfigFields = {
   binaryPath: text,
   caCertificatesPem: fingerprint,
   controlPlaneAuthPolicy: text,
+  gatewayTopology: optional(record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text })),
+  proxyHeaders: optional(record({ forwardedClientCert: text })),
 };
 
 const meshConfig = record({
@@ -54,9 +56,7 @@ const meshConfig = record({
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: text })),
   defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
-  defaultConfig: optional(
-    record({ ...proxyConfigFields, gatewayTopology: optional(record({ numTrustedProxies: fingerprint })) }),
-  ),
+  defaultConfig: optional(record(proxyConfigFields)),
 });
 export type MeshConfigFields = ReturnType<typeof meshConfig>;
 

@@ -389,7 +389,14 @@ export const requestAuthentication = record({
     jwtRules: list(
       withProtobufNames(
         { jwks_uri: "jwksUri" },
-        record({ issuer: text, jwksUri: text, jwks: fingerprint, audiences: list(name) }),
+        record({
+          issuer: text,
+          jwksUri: text,
+          jwks: fingerprint,
+          audiences: list(name),
+          outputPayloadToHeader: text,
+          outputClaimToHeaders: list(record({ header: text })),
+        }),
       ),
     ),
   }),

@@ -41,6 +41,8 @@ const pod = record({
     hostNetwork: flag,
     securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
     initContainers: list(record(container)),
+    /** Only Pods have these, which their subresource adds to a pod that runs. */
+    ephemeralContainers: list(record(container)),
     containers: list(
       record({
         ...container,
@@ -124,10 +126,11 @@ const none: readonly never[] = Object.freeze([]);
 const reservedNames: ReadonlySet<string> = new Set(["istio-proxy", "istio-init", "istio-validation"]);
 
 /** Most pods have no such container, and share one empty list. */
-function unusualIn({ containers, initContainers }: PodSpec): readonly UnusualContainer[] {
+function unusualIn({ containers, initContainers, ephemeralContainers }: PodSpec): readonly UnusualContainer[] {
   const found = [
     ...containers.map((one, i) => [one, ["spec", "containers", i]] as const),
     ...initContainers.map((one, i) => [one, ["spec", "initContainers", i]] as const),
+    ...ephemeralContainers.map((one, i) => [one, ["spec", "ephemeralContainers", i]] as const),
   ].filter(([one]) => reservedNames.has(one.name) || isPrivileged(one));
   return found.length === 0
     ? none

@@ -54,6 +54,8 @@ import { intentNotHeld } from "./intent/not-held.ts";
 import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-replaced.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
+import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
+import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
@@ -76,6 +78,7 @@ import { namespaceNobodyAllowed } from "./namespace/nobody-allowed.ts";
 import { namespaceNotDiscovered } from "./namespace/not-discovered.ts";
 import { namespaceNotInMesh } from "./namespace/not-in-mesh.ts";
 import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
+import { namespaceTokenCheckRemoved } from "./namespace/token-check-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectInvalid } from "./object/invalid.ts";
@@ -89,6 +92,8 @@ import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
+import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts";
+import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
@@ -188,6 +193,8 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesGatewayProxyReplaced,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
+  kubernetesServiceMoved,
+  kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
   kubernetesServiceSelectsNothing,
   meshConfigWeakened,
@@ -210,6 +217,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceNotDiscovered,
   namespaceNotInMesh,
   namespaceProtectionRemoved,
+  namespaceTokenCheckRemoved,
   namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
   objectInvalid,
@@ -223,6 +231,8 @@ export const rules: readonly BuiltInRule[] = [
   policyRevisionNarrowed,
   policySelectorEmpty,
   proxyConfigDecidesForProxies,
+  proxyTrustsForwardedHeaders,
+  referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,

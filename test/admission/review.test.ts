@@ -54,7 +54,7 @@ test("unknown fields, absent optional fields and another served version are no o
 });
 
 test("a status or finalize update is a change of the whole object", () => {
-  for (const subResource of ["status", "finalize"]) {
+  for (const subResource of ["status", "finalize", "ephemeralcontainers"]) {
     const review = reviewBody({ operation: "UPDATE", oldObject: virtualService, subResource });
     assert.equal(requestOf(review).subResource, subResource);
   }

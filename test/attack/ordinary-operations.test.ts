@@ -100,3 +100,25 @@ test("the state of a namespace is told once, however many workloads are applied"
   assert.ok(lines.size > 0 && lines.size <= 6, [...lines].join("\n"));
   assert.ok(decisions.every(({ warnings }) => warnings.length > 0));
 });
+
+// The API server asks after the injector, also about Pods that an operator or kubectl makes itself.
+for (const proxyIn of ["containers", "initContainers"] as const)
+  test(`a Pod that was injected is allowed by the profile strict, with the proxy in ${proxyIn}`, () => {
+    const strictPolicies = loadPolicies([], rules, "strict").policies;
+    const cluster = new Cluster(objectsOf("sidecars"), strictPolicies);
+    const proxy = { name: "istio-proxy", image: "proxyv2", args: ["proxy"], securityContext: { runAsUser: 1337 } };
+    const init = {
+      name: "istio-init",
+      image: "proxyv2",
+      args: ["istio-iptables"],
+      securityContext: { runAsUser: 0, capabilities: { add: ["NET_ADMIN", "NET_RAW"] } },
+    };
+    const status = { "sidecar.istio.io/status": '{"initContainers":["istio-init"],"containers":["istio-proxy"]}' };
+    const containers = [{ name: "kafka", image: "kafka" }, ...(proxyIn === "containers" ? [proxy] : [])];
+    const initContainers = [init, ...(proxyIn === "initContainers" ? [proxy] : [])];
+    const metadata = { labels: { app: "kafka" }, annotations: status };
+    const made = cluster.request({ "create Pod payments/kafka-0": { metadata, spec: { initContainers, containers } } });
+    assert.ok(made.allowed, made.message);
+    const labelled = cluster.request({ "patch Pod payments/kafka-0": { metadata: { labels: { role: "leader" } } } });
+    assert.ok(labelled.allowed, labelled.message);
+  });

@@ -381,11 +381,11 @@ describe("which requests for workloads are sent", () => {
     assert.equal(sent({ username: replicaSetController, object: { kind: "Pod", metadata: {}, spec: {} } }), true);
   });
 
-  test("labels and owners are also seen in the status of pods, ReplicaSets and Jobs", () => {
+  test("containers that are added to pods are seen, and labels and owners in the status of pods, ReplicaSets and Jobs", () => {
     const registered = resources(configurations().get("workloads.validate")) ?? [];
     assert.deepEqual(
-      registered.filter((resource) => resource.includes("/status")),
-      ["/pods/status", "apps/replicasets/status", "batch/jobs/status"],
+      registered.filter((resource) => /[a-z]\/[a-z]+$/.test(resource) && resource.split("/").length > 2),
+      ["/pods/ephemeralcontainers", "/pods/status", "apps/replicasets/status", "batch/jobs/status"],
     );
   });
 });

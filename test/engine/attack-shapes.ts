@@ -18,6 +18,18 @@ const behind = (i: number, of: number) =>
     spec: { selector: { app: `app-${i}` }, ports: [{ port: 80 }] },
   });
 
+const first = { matchLabels: { app: "app-0" } };
+const labelledWorkload = (i: number, app = `other-${i}`): Raw =>
+  manifest("apps/v1", "Deployment", named(`o-${i}`), {
+    spec: { template: { metadata: { labels: { app, tier: "other" } }, spec: {} } },
+  });
+const tokenCheck = (name: string, spec: object) =>
+  manifest("security.istio.io/v1", "RequestAuthentication", named(name), {
+    spec: { jwtRules: [{ issuer: "i" }], ...spec },
+  });
+const front = (selector: object, ports: readonly object[] = [{ port: 80 }]) =>
+  manifest("v1", "Service", named("front"), { spec: { selector, ports } });
+
 export const attackShapes: readonly CostShape[] = [
   {
     title: "a policy of n rules with n sources each, beside a default deny",
@@ -114,6 +126,112 @@ export const attackShapes: readonly CostShape[] = [
         ...list(n, (i) => policy(`p-${i}`, { targetRefs: [{ kind: "Service", name: `s-${i}` }] })),
       ],
       change: { old: behind(0, 0), object: behind(0, 1) },
+    }),
+  },
+  {
+    title: "a Service moves to n other pods, past n policies and n checks of tokens",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        workload(0),
+        ...list(n, (i) => labelledWorkload(i)),
+        ...list(n, (i) => policy(`p-${i}`, { action: "DENY", selector: first, rules: [{}] })),
+        ...list(n, (i) => tokenCheck(`r-${i}`, { selector: first })),
+      ],
+      change: { old: front({ app: "app-0" }), object: front({ tier: "other" }) },
+    }),
+  },
+  {
+    title: "n ports of a Service are declared as TCP, under a policy",
+    world: (n) => {
+      const ports = (kind: string) => list(n, (i) => ({ name: `${kind}-${i}`, port: 8000 + i }));
+      const [old, object] = ["http", "tcp"].map((kind) => front({ app: "app-0" }, ports(kind)));
+      return {
+        objects: [namespace({}), policy("p", { rules: [{ to: [{ operation: { methods: ["GET"] } }] }] })],
+        change: { old, object },
+      };
+    },
+  },
+  {
+    title: "a port of a Service is declared as TCP, under n policies",
+    world: (n) => {
+      const rules = [{ to: [{ operation: { methods: ["GET"] } }] }];
+      const [old, object] = ["http", "tcp"].map((name) => front({ app: "app-0" }, [{ name, port: 80 }]));
+      return { objects: [namespace({}), ...list(n, (i) => policy(`p-${i}`, { rules }))], change: { old, object } };
+    },
+  },
+  {
+    title: "a RequestAuthentication for one of n workloads, with n headers, goes",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) => tokenCheck(`r-${i}`, { selector: { matchLabels: { app: `app-${i + 1}` } } })),
+      ],
+      change: {
+        old: tokenCheck("r", {
+          selector: first,
+          jwtRules: [{ issuer: "i", outputClaimToHeaders: list(n, (i) => ({ header: `x-${i}`, claim: "sub" })) }],
+        }),
+      },
+    }),
+  },
+  {
+    title: "new labels of a workload leave n RequestAuthentications",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        ...list(n, (i) => workload(i + 1)),
+        ...list(n, (i) => tokenCheck(`r-${i}`, { selector: first })),
+      ],
+      change: { old: labelledWorkload(0, "app-0"), object: labelledWorkload(0) },
+    }),
+  },
+  {
+    title: "a gateway trusts more proxies, beside n variables",
+    world: (n) => {
+      const [old, object] = [0, 1].map((count) => {
+        const proxyMetadata = Object.fromEntries(list(n, (i) => [`V_${i}`, "x"]));
+        const config = JSON.stringify({ gatewayTopology: { numTrustedProxies: count }, proxyMetadata });
+        return manifest(
+          "gateway.networking.k8s.io/v1",
+          "Gateway",
+          {
+            ...named("edge"),
+            annotations: { "proxy.istio.io/config": config },
+          },
+          { spec: { gatewayClassName: "istio" } },
+        );
+      });
+      return { objects: [namespace({})], change: { old, object } };
+    },
+  },
+  {
+    title: "a ReferenceGrant shares Secrets with the Gateways of n namespaces",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "ReferenceGrant", named("g"), {
+          spec: {
+            from: list(n, (i) => ({ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: `ns-${i}` })),
+            to: [{ group: "", kind: "Secret" }],
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a ReferenceGrant shares n Secrets with the Gateways of one namespace",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "ReferenceGrant", named("g"), {
+          spec: {
+            from: [{ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: "web" }],
+            to: list(n, (i) => ({ group: "", kind: "Secret", name: `s-${i}` })),
+          },
+        }),
+      },
     }),
   },
 ];

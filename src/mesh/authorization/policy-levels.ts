@@ -3,9 +3,9 @@ import { fact, index, relation } from "../../view/view.ts";
 import { type Readers, readers } from "../membership/control-plane.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import type { ControlPlane } from "../objects/revision.ts";
+import { type ControlPlane, isServed } from "../objects/revision.ts";
 import { enforcerOfNamespace } from "./enforcement.ts";
-import { type AuthorizationPolicy, isEnforced } from "./policies.ts";
+import { type AuthorizationPolicy, isDryRun, isEnforced } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import type { Enforcer } from "./rules.ts";
 
@@ -17,6 +17,15 @@ export const enforcedPoliciesOfNamespace = relation(
   "enforcedPoliciesOfNamespace",
   namespaceByName,
   index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
+);
+
+/** A Namespace and its AuthorizationPolicies that a control plane reads, CUSTOM and AUDIT too, without dry runs. */
+export const policiesRead = relation(
+  "policiesRead",
+  namespaceByName,
+  index("AuthorizationPolicy", (policy, settings) =>
+    isServed(policy, settings) && !isDryRun(policy) ? [policy.metadata.namespace] : [],
+  ),
 );
 
 /** A namespace's own enforced policies, without the mesh-wide ones. */

@@ -13,6 +13,7 @@ import {
   planesOfNamespace,
   type PossiblePlanes,
 } from "./effective-mtls.ts";
+import { givenLabels } from "../objects/labels.ts";
 import { LabelSets, labelsAskedFor } from "./labels-asked-for.ts";
 import { type EffectiveMode, isWide, type Modes } from "./peer-authentications.ts";
 
@@ -234,20 +235,6 @@ function* ofNamespace(
     for (const mode of one.weakened.ofNamespace) if (!isSaidElsewhere(mode)) yield { ...mode, of: one.of };
 }
 
-/** Labels that Kubernetes controllers and Istio's injector (pkg/kube/inject) set on pods. */
-const givenLabels: ReadonlySet<string> = new Set([
-  "apps.kubernetes.io/pod-index",
-  "batch.kubernetes.io/controller-uid",
-  "batch.kubernetes.io/job-name",
-  "controller-revision-hash",
-  "controller-uid",
-  "job-name",
-  "pod-template-hash",
-  "security.istio.io/tlsMode",
-  "service.istio.io/canonical-name",
-  "service.istio.io/canonical-revision",
-  "statefulset.kubernetes.io/pod-name",
-]);
 const hasGivenLabel = (labels: Labels): boolean => Object.keys(labels).some((label) => givenLabels.has(label));
 
 function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) => boolean): readonly Found[] {

@@ -34,3 +34,19 @@ export const gatewayApiGroup = "gateway.networking.k8s.io";
 /** The label on workloads that istiod creates for a Gateway of the Gateway API. */
 export const managedGateway = "gateway.istio.io/managed";
 export const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
+
+/** Labels that Kubernetes' controllers, Argo Rollouts and Istio's injector (pkg/kube/inject) set on pods, and no template has. */
+export const givenLabels: ReadonlySet<string> = new Set([
+  "apps.kubernetes.io/pod-index",
+  "batch.kubernetes.io/controller-uid",
+  "batch.kubernetes.io/job-name",
+  "controller-revision-hash",
+  "controller-uid",
+  "job-name",
+  "pod-template-hash",
+  "rollouts-pod-template-hash",
+  "security.istio.io/tlsMode",
+  "service.istio.io/canonical-name",
+  "service.istio.io/canonical-revision",
+  "statefulset.kubernetes.io/pod-name",
+]);

@@ -4,6 +4,7 @@ import { type Service, workloadsNearService } from "../../mesh/membership/servic
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { keysOfLabels } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
+import { givenLabels } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -50,7 +51,7 @@ export const kubernetesServiceSelectsNothing = defineRule({
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
     wayOut: "Correct the selector, or apply the workload again that had these labels.",
     silentWhen:
-      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. The pods of a template count also if it is scaled to zero.",
+      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. The pods of a template count also if it is scaled to zero.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -96,7 +97,9 @@ const problemOf = ({ metadata: { namespace }, spec: { selector } }: Service): Pr
 function mayBeForUnknownPods({ metadata, spec: { selector, type, clusterIP } }: Service): boolean {
   const keys = Object.keys(selector);
   if (keys.length === 0 || type === "ExternalName" || clusterIP === "None") return true;
-  return metadata.deletionTimestamp !== undefined || keys.some((key) => key.includes("/") && !isRecommended.test(key));
+  return metadata.deletionTimestamp !== undefined || keys.some(mayBeOfOperator);
 }
+const mayBeOfOperator = (key: string): boolean =>
+  givenLabels.has(key) || (key.includes("/") && !isRecommended.test(key));
 /** The labels that Kubernetes recommends for all applications. */
 const isRecommended = /^app\.kubernetes\.io\//;

@@ -1,7 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
-import { actionOf, type AuthorizationPolicy, isDryRun } from "../../mesh/authorization/policies.ts";
+import { actionOf, type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
 import { captureOf, enrollmentOf, isEnrolled } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import {
@@ -20,18 +21,7 @@ import {
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { interceptionMode } from "../../mesh/membership/interception.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
-import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
-
-/** A Namespace and its AuthorizationPolicies that a control plane reads, without dry runs. */
-const policiesRead = relation(
-  "policiesRead",
-  namespaceByName,
-  index("AuthorizationPolicy", (policy, settings) =>
-    isServed(policy, settings) && !isDryRun(policy) ? [policy.metadata.namespace] : [],
-  ),
-);
+import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 /** What the policies of a namespace need from the mesh config. Each value is one policy, as an example. */
 interface Needs {

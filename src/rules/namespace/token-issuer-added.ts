@@ -1,6 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import {
   type AddedEffect,
   addedEffects,
@@ -10,30 +9,10 @@ import {
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
+import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
-
-type RequestAuthentication = ObjectOf<"RequestAuthentication">;
-
-/** A namespace and its own RequestAuthentications that accept tokens. */
-const acceptingTokensInNamespace = relation(
-  "acceptingTokensInNamespace",
-  namespaceByName,
-  index("RequestAuthentication", (authentication, settings) =>
-    isServed(authentication, settings) && authentication.spec.jwtRules.length > 0
-      ? [authentication.metadata.namespace]
-      : [],
-  ),
-);
-/** A namespace's own RequestAuthentications that accept tokens. */
-const acceptingTokensIn = fact(
-  "acceptingTokensIn",
-  "Namespace",
-  [acceptingTokensInNamespace],
-  (namespace, mesh): readonly RequestAuthentication[] => mesh.related(acceptingTokensInNamespace, namespace),
-);
 
 /** A namespace and its own enforced AuthorizationPolicies that decide by tokens. */
 const decidingByTokenInNamespace = relation(

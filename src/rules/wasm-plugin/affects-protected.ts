@@ -1,4 +1,4 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import {
@@ -68,7 +68,8 @@ export const wasmPluginAffectsProtected = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace.",
+  summary:
+    "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace, or one that checked requests no longer does.",
   why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh.",
   fix: "Ask the owner of the namespace to review the code, and pin it with `sha256`. If it is for other workloads, set their selector.",
   incident: {
@@ -99,6 +100,7 @@ export const wasmPluginAffectsProtected = defineRule({
         ...(reach === "sure" ? {} : { atMost: "warn" }),
       };
     }
+    yield* removedChecks(before, [old, now]);
     for (const { workload, object: extension } of newlySelected([before, after], [old, now], labelsOf))
       yield {
         at: [],
@@ -107,6 +109,28 @@ export const wasmPluginAffectsProtected = defineRule({
       };
   },
 });
+
+/** What ran in a phase of authentication or authorization, and no longer runs there. */
+function* removedChecks(
+  { object: namespace, mesh }: { readonly object: Namespace; readonly mesh: View },
+  [old, now]: readonly [before: readonly (readonly Extension[])[], after: readonly (readonly Extension[])[]],
+): Iterable<Problem> {
+  const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
+  for (const { object: extension, was: left } of removed) {
+    if (!checksRequests(extension) || (left !== undefined && checksRequests(left))) continue;
+    const scope = policyScope(asAttached(extension));
+    if (mesh.get(proxiesOfNamespace, namespace).reachOf(extension, scope) === undefined) continue;
+    yield {
+      at: [],
+      message: `${idOf(extension)} no longer checks requests in proxies of namespace ${namespace.metadata.name}: it ran in a phase of authentication or authorization`,
+      related: [extension],
+      // Whoever removes foreign code does the right thing.
+      atMost: "warn",
+    };
+  }
+}
+
+const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
 
 /** A TrafficExtension has only targetRefs (Istio pilot/pkg/model/extensions.go GetTargetRef). */
 const asAttached = (extension: Extension) =>

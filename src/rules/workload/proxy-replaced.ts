@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
-import { idsOf, type UnusualContainer } from "../../kube/workload.ts";
-import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
+import { idsOf, readWorkload, type UnusualContainer } from "../../kube/workload.ts";
+import { type Capture, captureOf, hasSidecar, refusesInjection } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import { decisiveProxyConfig, decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -22,7 +22,7 @@ export const workloadProxyReplaced = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
-  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN can remove the redirection.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
   fix: "Remove the container, the annotation or the capability from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
@@ -50,38 +50,42 @@ export const workloadProxyReplaced = defineRule({
   },
 });
 
-function* foundIn({ pod }: Workload, capture: Capture): Iterable<Found> {
-  for (const container of pod.unusual) yield* privileges(container);
+function* foundIn(workload: Workload, capture: Capture): Iterable<Found> {
+  const { pod } = workload;
+  // ztunnel adds no container to a pod, so that those with names of Istio's are others.
+  const isOwn = (container: UnusualContainer): boolean => capture === "ambient" || !isOfIstio(container);
+  for (const container of pod.unusual.filter(isOwn)) yield* privileges(container);
   // A gateway has no sidecar, also where the namespace is not known; the pod template of a gateway configures its proxy.
   if (capture === "ambient" || injectedProxy(pod) !== "sidecar") return;
-  for (const container of pod.unusual) yield* reserved(container);
+  const isInjected = hasSidecar(workload) && !refusesInjection(pod);
+  for (const container of pod.unusual) yield* isInjected ? leftInInjected(container) : reserved(container);
   yield* proxyUser(pod);
-  yield* annotated(pod.annotations);
+  yield* annotated(pod.annotations, isInjected);
   yield* configured(pod.annotations);
-  if (isTooLong(pod.annotations))
-    yield {
-      at: [...annotationsAt, proxyConfigAnnotation],
-      message: `has a proxy config that is too long to read: annotation ${proxyConfigAnnotation}`,
-      key: proxyConfigAnnotation,
-      fix: `Keep only the fields in ${proxyConfigAnnotation} that differ from the mesh config.`,
-    };
-  if (pod.labels[tlsMode] !== undefined && pod.labels[tlsMode] !== "istio")
-    yield {
-      at: ["metadata", "labels", tlsMode],
-      message: `tells clients to send plaintext: label ${tlsMode} ${JSON.stringify(pod.labels[tlsMode])}`,
-      key: tlsMode,
-      fix: `Remove the label ${tlsMode}; the injector sets it.`,
-    };
+  yield* labelled(pod.labels);
 }
 
 /** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/endpointshards.go GetTLSModeFromEndpointLabels). */
 const tlsMode = "security.istio.io/tlsMode";
 
-const isOfIstio = ({ name }: UnusualContainer): boolean => /^istio-(proxy|init|validation)$/.test(name);
+function* labelled(labels: Readonly<Record<string, string>>): Iterable<Found> {
+  const mode = labels[tlsMode] ?? "istio";
+  if (mode !== "istio")
+    yield {
+      at: ["metadata", "labels", tlsMode],
+      message: `tells clients to send plaintext: label ${tlsMode} ${JSON.stringify(mode)}`,
+      key: tlsMode,
+      fix: `Remove the label ${tlsMode}; the injector sets it.`,
+    };
+}
+
+const isOfIstio = ({ name, at }: UnusualContainer): boolean =>
+  /^istio-(proxy|init|validation)$/.test(name) && !at.includes("ephemeralContainers");
 
 function* privileges({ at, securityContext, ...container }: UnusualContainer): Iterable<Found> {
-  if (isOfIstio({ at, securityContext, ...container })) return;
-  const powers = (securityContext?.capabilities?.add ?? []).filter((name) => /^(CAP_)?(NET_ADMIN|ALL)$/i.test(name));
+  const powers = (securityContext?.capabilities?.add ?? []).filter((name) =>
+    /^(CAP_)?(NET_ADMIN|SYS_ADMIN|SYS_MODULE|ALL)$/i.test(name),
+  );
   const name = JSON.stringify(container.name);
   if (securityContext?.privileged === true)
     yield {
@@ -124,23 +128,48 @@ function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
 /** Resources, ports and probes of the proxy may be set in the template; Istio documents that. */
 function* reserved(container: UnusualContainer): Iterable<Found> {
   if (!isOfIstio(container)) return;
-  const { at, image = "", command, args, env, securityContext } = container;
+  const { image = "", args, env, securityContext } = container;
   const variable = env.find(({ name }) => decisiveVariables.test(name))?.name;
-  const parts = [
-    [image !== "" && image !== "auto", "image", `image ${JSON.stringify(image)}`],
-    [command, "command", "a command"],
-    [args, "args", "arguments"],
-    [securityContext !== undefined, "securityContext", "a security context"],
-    [variable !== undefined, "env", `variable ${variable}`],
-  ] as const;
-  for (const [isSet, field, what] of parts)
-    if (isSet)
-      yield {
-        at: [...at, field],
-        message: `replaces a part of ${container.name} with a container of this name: ${what}`,
-        key: `${container.name} ${field}`,
-        fix: `Rename the container, or leave only resources and probes in it, with image "auto".`,
-      };
+  if (image !== "" && image !== "auto") yield replaced(container, "image", `image ${JSON.stringify(image)}`);
+  if (container.command) yield replaced(container, "command", "a command");
+  if (args) yield replaced(container, "args", "arguments");
+  if (securityContext !== undefined) yield replaced(container, "securityContext", "a security context");
+  if (variable !== undefined) yield replaced(container, "env", `variable ${variable}`);
+}
+
+/**
+ * The API server asks after the injector has added its containers to a Pod. It notes what containers with their names had set
+ * in an annotation, but not if the Pod claimed to be injected already (Istio pkg/kube/inject/webhook.go
+ * reapplyOverwrittenContainers). Then what Istio's template does not set is left of them: a command and other variables.
+ */
+function* leftInInjected(container: UnusualContainer): Iterable<Found> {
+  if (!isOfIstio(container)) return;
+  const variable = container.env.find(({ name }) => name === "ISTIO_BOOTSTRAP")?.name;
+  if (container.command) yield replaced(container, "command", "a command");
+  if (variable !== undefined) yield replaced(container, "env", `variable ${variable}`);
+}
+
+const replaced = ({ at, name }: UnusualContainer, field: string, what: string): Found => ({
+  at: [...at, field],
+  message: `replaces a part of ${name} with a container of this name: ${what}`,
+  key: `${name} ${field}`,
+  fix: `Rename the container, or leave only resources and probes in it, with image "auto".`,
+});
+
+/**
+ * What containers with names of Istio's had set in a Pod before it was injected (Istio pkg/kube/inject/webhook.go
+ * applyOverlayYAML and reinsertOverrides). In a template, nobody but its author can have written it.
+ */
+const overrides = "proxy.istio.io/overrides";
+
+/** Whether containers set only what Istio documents for users, such as resources. A text that cannot be read does not. */
+function areOrdinary(json: string): boolean {
+  try {
+    const pod = readWorkload({ kind: "Pod", spec: JSON.parse(json) as unknown }, []).pod;
+    return pod.unusual.every((container) => isOfIstio(container) && [...reserved(container)].length === 0);
+  } catch {
+    return false;
+  }
 }
 
 /** Annotations with which a pod chooses another proxy, or keeps traffic from it. */
@@ -148,7 +177,6 @@ const decisiveAnnotations: Readonly<Record<string, string>> = {
   "sidecar.istio.io/proxyImage": "chooses the image of its proxy",
   "sidecar.istio.io/bootstrapOverride": "chooses the bootstrap configuration of its proxy",
   "sidecar.istio.io/discoveryAddress": "chooses the control plane of its proxy",
-  "proxy.istio.io/overrides": "replaces parts of the injected containers",
   "traffic.sidecar.istio.io/excludeInterfaces": "keeps the traffic of network interfaces from its proxy",
   "traffic.sidecar.istio.io/kubevirtInterfaces": "treats inbound traffic of network interfaces as outbound",
   "istio.io/reroute-virtual-interfaces": "treats inbound traffic of network interfaces as outbound",
@@ -178,22 +206,27 @@ function mountsOver(json: string | undefined): boolean {
     });
 }
 const templates = "inject.istio.io/templates";
-const knownTemplates: ReadonlySet<string> = new Set(["sidecar", "gateway"]);
+const knownTemplates: ReadonlySet<string> = new Set(["", "sidecar", "gateway"]);
+const hasOwnTemplates = (names: string): boolean => names.split(",").some((name) => !knownTemplates.has(name.trim()));
 
-function* annotated(annotations: Readonly<Record<string, string>>): Iterable<Found> {
-  const found = (name: string, what: string): Found => ({
-    at: [...annotationsAt, name],
-    message: `${what}: annotation ${name} ${JSON.stringify(annotations[name])}`,
-    key: name,
-    fix: `Remove the annotation ${name}.`,
-  });
+function* annotated(annotations: Readonly<Record<string, string>>, isInjected: boolean): Iterable<Found> {
   for (const [name, what] of Object.entries(decisiveAnnotations))
-    if ((annotations[name] ?? "") !== "") yield found(name, what);
-  if (mountsOver(annotations[userMounts])) yield found(userMounts, "mounts a volume over the files of its proxy");
-  const names = (annotations[templates] ?? "").split(",").map((name) => name.trim());
-  if (names.some((name) => name !== "" && !knownTemplates.has(name)))
-    yield found(templates, "is injected with templates of its own");
+    if (annotations[name]) yield annotatedWith(annotations, name, what);
+  const noted = annotations[overrides];
+  if (noted && !(isInjected && areOrdinary(noted)))
+    yield annotatedWith(annotations, overrides, "replaces parts of the injected containers");
+  if (mountsOver(annotations[userMounts]))
+    yield annotatedWith(annotations, userMounts, "mounts a volume over the files of its proxy");
+  if (hasOwnTemplates(annotations[templates] ?? ""))
+    yield annotatedWith(annotations, templates, "is injected with templates of its own");
 }
+
+const annotatedWith = (annotations: Readonly<Record<string, string>>, name: string, what: string): Found => ({
+  at: [...annotationsAt, name],
+  message: `${what}: annotation ${name} ${JSON.stringify(annotations[name])}`,
+  key: name,
+  fix: `Remove the annotation ${name}.`,
+});
 
 function* configured(annotations: Readonly<Record<string, string>>): Iterable<Found> {
   for (const { field, effect } of decisiveProxyConfig(proxyConfigOf(annotations)))
@@ -202,5 +235,12 @@ function* configured(annotations: Readonly<Record<string, string>>): Iterable<Fo
       message: `${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
       key: `${proxyConfigAnnotation} ${field}`,
       fix: `Remove ${field} from the annotation.`,
+    };
+  if (isTooLong(annotations))
+    yield {
+      at: [...annotationsAt, proxyConfigAnnotation],
+      message: `has a proxy config that is too long to read: annotation ${proxyConfigAnnotation}`,
+      key: proxyConfigAnnotation,
+      fix: `Keep only the fields in ${proxyConfigAnnotation} that differ from the mesh config.`,
     };
 }

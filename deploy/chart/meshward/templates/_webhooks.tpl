@@ -146,6 +146,7 @@
     - DELETE
   resources:
     - pods
+    - pods/ephemeralcontainers
     - pods/status
     - replicationcontrollers
     - services

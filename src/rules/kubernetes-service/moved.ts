@@ -1,0 +1,158 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
+import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
+import { captureOf } from "../../mesh/membership/capture.ts";
+import { passedBy } from "../../mesh/membership/interception.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [namespaceOfService, podsNearService, policiesRead, acceptingTokensInNamespace] as const;
+type View = MeshView<(typeof reads)[number]>;
+interface Side {
+  readonly object: Service;
+  readonly mesh: View;
+}
+
+export const kubernetesServiceMoved = defineRule({
+  id: "kubernetes-service-moved",
+  subject: "Service",
+  reads,
+  worksWithout: ["AuthorizationPolicy", "RequestAuthentication", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  onlyOwnChanges: true,
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["mtls", "authorization"],
+  summary:
+    "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before.",
+  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name in DNS, for which no pod of the mesh answers (Istio pilot/pkg/serviceregistry/kube/controller/controller.go). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture has none.",
+  fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Create another Service for an external host.",
+  incident: {
+    symptoms: ["other-destination", "open-access"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Requests to the Service reach other pods or another host, and the policies of the workloads do not decide about them.",
+    wayOut: "Apply the previous version of the Service: its endpoints are the old pods again within seconds.",
+    silentWhen:
+      "The Service is new, or selected nothing before; every new pod has the policies that all old pods had; or policies of the new pods admit more callers than those of the old ones. Mesh-wide policies are the same for all pods. EndpointSlices are not read.",
+    page: "https://kubernetes.io/docs/concepts/services-networking/service/",
+  },
+
+  *compare(before, after) {
+    const [namespace] = after.mesh.related(namespaceOfService, after.object);
+    if (namespace === undefined || isTerminating(namespace) || after.object.metadata.deletionTimestamp) return;
+    if (!selectsPods(before.object)) return;
+    const { type, externalName = "" } = after.object.spec;
+    if (type === "ExternalName")
+      yield {
+        at: ["spec", "externalName"],
+        message: `Requests to this Service leave the namespace: it is another name for host ${JSON.stringify(externalName)} now`,
+        key: "external name",
+      };
+    else if (!selectsPods(after.object))
+      yield {
+        at: ["spec", "selector"],
+        message: "The Service selects no pods any more: whoever writes its EndpointSlices decides where requests go",
+      };
+    else {
+      yield* newPods(before, after, namespace);
+      yield* newPorts(before.object, after, namespace);
+    }
+  },
+});
+
+const selectsPods = ({ spec }: Service): boolean =>
+  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0;
+
+const podsOf = ({ object, mesh }: Side): readonly Workload[] =>
+  mesh.get(podsNearService, object)?.selected(object.spec.selector) ?? [];
+
+function* newPods(before: Side, after: Side, namespace: Namespace): Iterable<Problem> {
+  const [old, now] = [podsOf(before), podsOf(after)];
+  if (old === now || old.length === 0) return;
+  const known = new Set(old);
+  const added = now.filter((workload) => !known.has(workload));
+  if (added.length === 0) return;
+  after.mesh.visited(old.length + now.length);
+  const at = ["spec", "selector"];
+  const outside = added.find((workload) => captureOf(workload, namespace) === "none");
+  const wereAllInside = old.every((workload) => captureOf(workload, namespace) !== "none");
+  if (outside !== undefined && wereAllInside)
+    yield {
+      at,
+      message: `Requests to the Service reach ${idOf(outside)}, which is outside the mesh: it has no mTLS and no policies`,
+      key: "outside the mesh",
+      related: [outside],
+      evidence: [outside],
+    };
+  for (const { policy, workload } of lost(after.mesh, namespace, labelled(old), labelled(added)))
+    yield {
+      at,
+      message: `Requests to the Service reach ${idOf(workload)}, to which ${idOf(policy)} does not apply as it did to all pods before`,
+      key: `without ${idOf(policy)}`,
+      related: [policy, workload],
+      evidence: [policy, workload],
+    };
+}
+
+const labelled = (workloads: readonly Workload[]) => new Labelled(workloads, ({ pod }) => pod.labels);
+
+/** What protects all old pods, and not all new ones: a DENY or CUSTOM policy, or a check of tokens; with one pod as an example. */
+function* lost(
+  mesh: View,
+  namespace: Namespace,
+  old: Labelled<Workload>,
+  added: Labelled<Workload>,
+): Iterable<{ readonly policy: AuthorizationPolicy | RequestAuthentication; readonly workload: Workload }> {
+  const policies = mesh.related(policiesRead, namespace).filter((policy) => {
+    const action = actionOf(policy);
+    return (action === "DENY" || action === "CUSTOM") && targetRefsOf(policy).length === 0;
+  });
+  const authentications = mesh
+    .related(acceptingTokensInNamespace, namespace)
+    .filter(({ spec }) => spec.targetRefs.length === 0 && spec.targetRef === undefined);
+  for (const policy of [...policies, ...authentications]) {
+    const labels = policy.spec.selector?.matchLabels ?? {};
+    mesh.visited(1);
+    if (old.selected(labels).length < old.all.length || added.selected(labels).length === added.all.length) continue;
+    const workload = added.all.find(({ pod }) => !selects(labels, pod.labels));
+    if (workload !== undefined) yield { policy, workload };
+  }
+}
+
+/** The agent answers at 15020 with what the application publishes, and 15008 is left to ztunnel (tools/istio-iptables). */
+const neverCaptured: ReadonlySet<number> = new Set([15008, 15020]);
+
+function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable<Problem> {
+  const known = new Set(before.spec.ports.map(targetOf));
+  const pods = podsOf(after);
+  for (const [i, port] of after.object.spec.ports.entries()) {
+    const target = targetOf(port);
+    if (target === undefined || known.has(target)) continue;
+    after.mesh.visited(pods.length);
+    const passing = pods.find((workload) => passes(workload, namespace, target));
+    if (passing !== undefined)
+      yield {
+        at: ["spec", "ports", i, "targetPort"],
+        message: `Port ${port.port ?? 0} of the Service leads to port ${target} of ${idOf(passing)}, where no proxy enforces mTLS and policies`,
+        related: [passing],
+        evidence: [passing],
+      };
+  }
+}
+
+function passes(workload: Workload, namespace: Namespace, port: number): boolean {
+  const capture = captureOf(workload, namespace);
+  if (capture === "sidecar" && neverCaptured.has(port)) return true;
+  return passedBy(workload, namespace, port) !== undefined;
+}
+
+const targetOf = ({ port, targetPort }: Service["spec"]["ports"][number]): number | undefined => {
+  const target = targetPort ?? port;
+  return typeof target === "number" ? target : undefined;
+};

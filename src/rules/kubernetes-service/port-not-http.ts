@@ -1,0 +1,114 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
+import { asksForHttp } from "../../mesh/authorization/rules.ts";
+import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
+import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
+
+export const kubernetesServicePortNotHttp = defineRule({
+  id: "kubernetes-service-port-not-http",
+  subject: "Service",
+  reads: [namespaceOfService, policiesRead, acceptingTokensInNamespace],
+  worksWithout: ["AuthorizationPolicy", "RequestAuthentication"],
+  mode: "warn",
+  onlyOwnChanges: true,
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization"],
+  summary: "A port of a Service is declared as TCP from now on, although policies decide there by attributes of HTTP.",
+  why: "Where a port declares TCP, TLS or a database protocol, proxies do not parse HTTP (Istio pkg/config/kube/conversion.go ConvertProtocol). They drop ALLOW rules with attributes of HTTP and leave these out of DENY rules (pilot/pkg/security/authz/model/model.go Generate), ask no provider over HTTP (pilot/pkg/security/authz/builder/builder.go), and check no tokens (pilot/pkg/security/authn/policy_applier.go JwtFilter).",
+  fix: "Declare the protocol that the port serves: a name that begins with `http` or `grpc`, or such an appProtocol. If the port is TCP, write rules for it with callers and ports alone first.",
+  incident: {
+    symptoms: ["access-denied", "open-access"],
+    proxies: ["sidecar", "waypoint"],
+    seen: "All connections to the port are closed by a DENY policy, or requests that a provider or the check of tokens refused before get answers. Routes for HTTP have no effect at the port.",
+    wayOut: "Apply the previous version of the Service.",
+    silentWhen:
+      "The Service or the port is new, or the port was TCP before (authorization-policy-http-on-tcp); or the policies are in the root namespace. An older Service may decide for the same port of the pods.",
+    page: "https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/",
+  },
+
+  *compare(before, after) {
+    const ports = portsMadeTcp(before.object, after.object);
+    const [namespace] = after.mesh.related(namespaceOfService, after.object);
+    if (ports.length === 0 || namespace === undefined || isTerminating(namespace)) return;
+    const decides = (object: Attached) => isAttached(object, after.object, namespace);
+    const losses = [
+      ...after.mesh.related(policiesRead, namespace).filter(decides).flatMap(lossOf),
+      ...after.mesh
+        .related(acceptingTokensInNamespace, namespace)
+        .filter(decides)
+        .map((by) => ({ by, what: "checks no tokens there" })),
+    ];
+    // One example of each loss: there may be as many policies as ports.
+    const examples = new Map(losses.toReversed().map((loss) => [loss.what, loss]));
+    for (const { at, port } of ports)
+      for (const { by, what } of [...examples.values()].reverse())
+        yield {
+          at,
+          message: `Port ${port} is no longer HTTP, so ${idOf(by)} ${what}`,
+          related: [by],
+          evidence: [by],
+        };
+  },
+});
+
+interface TcpPort {
+  readonly at: Problem["at"];
+  readonly port: number;
+}
+
+/** The ports that were HTTP, or of which a proxy found it out, and are declared as TCP. */
+function portsMadeTcp(before: Service, after: Service): readonly TcpPort[] {
+  const old = new Map(before.spec.ports.map((port) => [port.port, declaredProtocol(port)]));
+  return after.spec.ports.flatMap((port, i) => {
+    const was = old.get(port.port);
+    const isMade = was !== undefined && was !== "TCP" && port.protocol !== "UDP" && declaredProtocol(port) === "TCP";
+    const field = port.appProtocol === undefined ? "name" : "appProtocol";
+    return isMade && port.port !== undefined ? [{ at: ["spec", "ports", i, field], port: port.port }] : [];
+  });
+}
+
+type Attached = AuthorizationPolicy | RequestAuthentication;
+
+/** Whether the policy is for the Service, for its waypoint, or for pods that it selects. */
+function isAttached(object: Attached, service: Service, namespace: Namespace): boolean {
+  const { spec, metadata } = object;
+  const targets = object.kind === "AuthorizationPolicy" ? targetRefsOf(object) : refsOf(object);
+  if (targets.length === 0) {
+    const labels = spec.selector?.matchLabels ?? {};
+    const { selector } = service.spec;
+    return Object.keys(selector).length > 0 && (selects(labels, selector) || selects(selector, labels));
+  }
+  const waypoint =
+    waypointNamed(service.metadata.labels, metadata.namespace) ??
+    waypointNamed(namespace.metadata.labels, namespace.metadata.name);
+  return targets.some(({ kind, name }) => {
+    if (kind === "Service") return name === service.metadata.name;
+    if (kind !== "Gateway" || waypoint === undefined || waypoint === "none") return false;
+    return waypoint.name === name && waypoint.namespace === metadata.namespace;
+  });
+}
+
+const refsOf = ({ spec }: RequestAuthentication) =>
+  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
+
+interface Loss {
+  readonly by: Attached;
+  /** A predicate: "checks no tokens there". */
+  readonly what: string;
+}
+
+function lossOf(by: AuthorizationPolicy): readonly Loss[] {
+  const action = actionOf(by);
+  if (action === "CUSTOM") return [{ by, what: "asks no provider over HTTP there" }];
+  if (action === "AUDIT" || !by.spec.rules.some(asksForHttp)) return [];
+  return action === "DENY"
+    ? [{ by, what: "denies there by its other fields alone" }]
+    : [{ by, what: "allows nothing there by its rules with attributes of HTTP" }];
+}

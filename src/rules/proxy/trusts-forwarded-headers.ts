@@ -1,0 +1,116 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { proxyConfigAnnotation, type ProxyConfigFields, proxyConfigOf } from "../../kube/proxy-config.ts";
+import { hasClassOfIstio, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+
+export const proxyTrustsForwardedHeaders = defineRule({
+  id: "proxy-trusts-forwarded-headers",
+  subject: ["Workload", "KubernetesGateway"],
+  reads: [],
+  mode: { protected: "warn", elsewhere: "off" },
+  onlyOwnChanges: true,
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization", "gateway"],
+  summary: "A proxy believes addresses or client certificates in headers that its clients can write.",
+  why: "With `numTrustedProxies`, a gateway takes the address of a client from X-Forwarded-For, that many entries from its end, and `remoteIpBlocks` of policies compare this address. With `forwardClientCertDetails` or `forwardedClientCert`, a proxy passes X-Forwarded-Client-Cert on as it came, and the application takes it for the identity of the caller (Istio pilot/pkg/networking/core/gateway.go buildGatewayConnectionManager, pilot/pkg/networking/util/proxy_headers.go GetProxyHeadersFromProxyConfig). If fewer proxies are in front than are trusted, clients choose both.",
+  fix: "Set numTrustedProxies to the number of proxies that every request passes before this one, and leave the headers of client certificates to the defaults of Istio.",
+  incident: {
+    symptoms: ["open-access"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests with an X-Forwarded-For of their own satisfy `remoteIpBlocks`, or the application sees an identity in X-Forwarded-Client-Cert that the caller does not have.",
+    wayOut: "Apply the previous version of the object, and create the pods of the proxy again.",
+    silentWhen:
+      "The object is new, or as many proxies were trusted before. Whether these proxies exist is not known. The mesh config is checked by mesh-config-weakened.",
+    page: "https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/",
+  },
+
+  *compare(before, after) {
+    const old = proxyOf(before.object)?.config;
+    const now = proxyOf(after.object);
+    if (now?.config === undefined || now.config === old) return;
+    for (const { what, key } of newlyTrusted(old, now.config, now.isGateway))
+      yield {
+        at: now.at,
+        message: `The proxy ${what} in annotation ${proxyConfigAnnotation}`,
+        key,
+      };
+  },
+});
+
+interface ProxyOf {
+  readonly at: Problem["at"];
+  readonly config: ProxyConfigFields | undefined;
+  /** Whether gatewayTopology has an effect: only in gateways. */
+  readonly isGateway: boolean;
+}
+
+/** The proxy of a workload, or of a Gateway whose pods get its annotations; undefined: it is none of Istio's. */
+function proxyOf(object: Workload | KubernetesGateway): ProxyOf | undefined {
+  if (object.kind === "Workload") {
+    const { pod, podAt } = object;
+    const at = [...podAt, "metadata", "annotations", proxyConfigAnnotation];
+    return { at, config: proxyConfigOf(pod.annotations), isGateway: injectedProxy(pod) === "router" };
+  }
+  if (!hasClassOfIstio(object)) return undefined;
+  const own = object.spec.infrastructure?.annotations;
+  const at = own === undefined ? ["metadata", "annotations"] : ["spec", "infrastructure", "annotations"];
+  return {
+    at: [...at, proxyConfigAnnotation],
+    config: proxyConfigOf(own ?? object.metadata.annotations),
+    isGateway: isForIngress(object),
+  };
+}
+
+interface Trusted {
+  /** A predicate with the field: "lets its clients ...: gatewayTopology.numTrustedProxies 2" */
+  readonly what: string;
+  readonly key: string;
+}
+
+function* newlyTrusted(
+  old: ProxyConfigFields | undefined,
+  now: ProxyConfigFields,
+  isGateway: boolean,
+): Iterable<Trusted> {
+  if (isGateway) {
+    const [few, many] = [trustedProxies(old), trustedProxies(now)];
+    if (many > few)
+      yield {
+        what: `believes more proxies in front of it, so that clients may choose the address that remoteIpBlocks compare: gatewayTopology.numTrustedProxies ${many}`,
+        key: "numTrustedProxies",
+      };
+    yield* certificates("gatewayTopology.forwardClientCertDetails", certificatesAtGateway(old), {
+      value: certificatesAtGateway(now),
+      believed: believedByGateways,
+    });
+  } else
+    yield* certificates("proxyHeaders.forwardedClientCert", old?.proxyHeaders?.forwardedClientCert, {
+      value: now.proxyHeaders?.forwardedClientCert,
+      believed: believedInMesh,
+    });
+}
+
+/** A proxy config counts the proxies as a number or as a text. */
+const trustedProxies = (config: ProxyConfigFields | undefined): number =>
+  Number((config?.gatewayTopology?.numTrustedProxies ?? "").replaceAll('"', "")) || 0;
+const certificatesAtGateway = (config: ProxyConfigFields | undefined): string | undefined =>
+  config?.gatewayTopology?.forwardClientCertDetails;
+
+/** Sidecars and waypoints append the certificate of the caller by default, with which the application can tell who wrote what. */
+const believedInMesh: ReadonlySet<string> = new Set(["FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"]);
+/** Gateways remove what clients send by default. */
+const believedByGateways: ReadonlySet<string> = new Set([...believedInMesh, "APPEND_FORWARD"]);
+
+function* certificates(
+  field: string,
+  old: string | undefined,
+  { value, believed }: { readonly value: string | undefined; readonly believed: ReadonlySet<string> },
+): Iterable<Trusted> {
+  if (value !== undefined && value !== old && believed.has(value))
+    yield {
+      what: `passes on client certificates that clients write into a header themselves: ${field} ${JSON.stringify(value)}`,
+      key: field,
+    };
+}
