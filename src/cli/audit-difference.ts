@@ -15,10 +15,10 @@ import {
   requireNamespaces,
 } from "./audit-report.ts";
 import type { Mesh } from "../view/view.ts";
-import { clusterWord } from "./mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "./outputs.ts";
 import { requireFormats } from "./report-output.ts";
+import { clusterWord } from "./cluster-options.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
 /**

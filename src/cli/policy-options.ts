@@ -1,4 +1,4 @@
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { defaultDocsUrl } from "../config/rule-page.ts";
 import {
   isDocumentSource,
@@ -9,6 +9,7 @@ import {
   type PolicySource,
   titleOf,
 } from "../policy/load.ts";
+import { setsNothing } from "../policy/document-problems.ts";
 import { impossibleNames } from "../policy/impossible-names.ts";
 import { inDocumentOrder } from "../policy/schema-problems.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -48,7 +49,14 @@ export const profileOption = () =>
   );
 
 export const docsUrlOption = () =>
-  new Option("--docs-url <url>", "base URL of the rule pages that messages link to").default(defaultDocsUrl);
+  new Option("--docs-url <url>", "base URL of the rule pages that messages link to")
+    .default(defaultDocsUrl)
+    .argParser(webAddress);
+
+function webAddress(text: string): string {
+  if (/^https?:\/\/[^/\s]+\S*$/.test(text) && URL.canParse(text)) return text;
+  throw new InvalidArgumentError("expected a URL such as https://meshward.example.com/rules.");
+}
 
 export interface PoliciesInForce {
   readonly policies: Policies;
@@ -61,8 +69,8 @@ export interface PoliciesInForce {
 }
 
 /**
- * The profile, overridden by the documents of `--policies` and by `more`. Names in files that no object can have are errors, but
- * not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
+ * The profile, overridden by the documents of `--policies` and by `more`. What has no effect in files is an error, such as a name that
+ * no object can have, but not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
   options: Pick<PolicyOptions, "policies" | "profile"> & { readonly isServer?: boolean },
@@ -84,10 +92,12 @@ export async function policiesOf(
 function impossibleIn(source: PolicySource): readonly SourceError[] {
   // Objects of a cluster have no lines; their status says what they select.
   if (source.locate([]).line === 0) return [];
-  return inDocumentOrder(source.raw, impossibleNames(source.raw)).map(({ at, message }) => {
-    const { line, column, file = source.file } = source.locate(at);
-    return { file, line, column, message: `${titleOf(source.raw)}: ${message}` };
-  });
+  return inDocumentOrder(source.raw, [...impossibleNames(source.raw), ...setsNothing(source.raw)]).map(
+    ({ at, message }) => {
+      const { line, column, file = source.file } = source.locate(at);
+      return { file, line, column, message: `${titleOf(source.raw)}: ${message}` };
+    },
+  );
 }
 
 /**

@@ -3,8 +3,8 @@ import { definitionIn, isDefinition, type KindDefinition } from "../schemas/defi
 import { hasBuiltIn } from "../schemas/built-in.ts";
 import { Schemas } from "../schemas/schemas.ts";
 import { readDefinitions } from "../sources/manifests/definitions.ts";
+import { clusterWord } from "./cluster-options.ts";
 import type { SourceError } from "../sources/manifests/manifests.ts";
-import { clusterWord } from "./mesh-option.ts";
 
 export const crdsOption = () =>
   new Option(

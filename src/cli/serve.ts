@@ -18,13 +18,13 @@ import type { MeshStore } from "../view/store.ts";
 import { auditPageOf } from "./audit-page.ts";
 import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
 import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
-import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { clusterWord, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { startElectedWork } from "./elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./memory.ts";
-import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { ownNamespace } from "./own-namespace.ts";
 import {
   docsUrlOption,

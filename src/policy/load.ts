@@ -208,11 +208,12 @@ const kinds = [...policyKinds, intentKind];
 
 /**
  * Whether a document is one of Meshward's: a policy, an exception or an intent, all of which {@link loadPolicies} validates. A folder
- * may contain other objects too.
+ * may contain other objects too. One of its kinds with another apiVersion is a mistake that is reported.
  */
 export const isDocumentSource = (raw: unknown): boolean => {
   const group = member(raw, "apiVersion");
-  return typeof group === "string" && group.startsWith("meshward.io/");
+  const kind = member(raw, "kind");
+  return (typeof group === "string" && group.startsWith("meshward.io/")) || kinds.some((known) => known === kind);
 };
 
 /** Whether a document is an intent, which is an object of the mesh like a VirtualService. */

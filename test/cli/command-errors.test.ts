@@ -17,6 +17,28 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ["explain --mesh", /^meshward: option '--mesh <path>' argument missing: .* folder of manifests/],
   ["explain --mesh x", /^meshward: missing required argument 'what': namespace\/payments, /],
   ["can --from outside --mesh x", /^meshward: required option '--to <service>' not specified: api\.payments:8080, /],
+  [
+    "check /none --partial Service --complete Service",
+    /^meshward: --partial and --complete contradict each other for Service; give one of the two\n$/,
+  ],
+  [
+    "check /none --kubeconfig x",
+    /^meshward: --kubeconfig has no effect, because no cluster is read; add --mesh cluster, or leave it out\n$/,
+  ],
+  ["audit --mesh /none --context x", /^meshward: --context has no effect, because no cluster is read/],
+  ["audit --mesh /none --expires 90d", /^meshward: --expires is about the exceptions of --write-exceptions; give that/],
+  [
+    "check /none -n Shop",
+    /^meshward: option '-n, --namespace <name>' argument 'Shop' is invalid: expected the name of/,
+  ],
+  [
+    "check /none --docs-url docs",
+    /^meshward: option '--docs-url <url>' argument 'docs' is invalid: expected a URL such/,
+  ],
+  [
+    "check /none --docs-url javascript:alert(1)",
+    /^meshward: option '--docs-url <url>' argument .* expected a URL such/,
+  ],
   ["capture", /^meshward: required option '-o, --output <file>' not specified: the file to write/],
   ["completion", /^meshward: missing required argument 'shell': your shell: bash, zsh or fish\n/],
   ["serve --mesh x --port abc", /^meshward: option '--port <number>' argument 'abc' is invalid: expected a port /],
