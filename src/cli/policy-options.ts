@@ -16,6 +16,7 @@ import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
 import { definitionFor } from "./rule-definition.ts";
+import type { DocumentMemory } from "../sources/manifests/document-memory.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 
@@ -73,7 +74,7 @@ export interface PoliciesInForce {
  * no object can have, but not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
-  options: Pick<PolicyOptions, "policies" | "profile"> & { readonly isServer?: boolean },
+  options: Pick<PolicyOptions, "policies" | "profile"> & Remembering & { readonly isServer?: boolean },
   more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
@@ -132,8 +133,13 @@ export function profileOf(name: string): FoundProfile {
 }
 
 /** The documents of `--policies`, which are not validated. */
-export const documentsOf = ({ policies }: Pick<PolicyOptions, "policies">): Promise<Documents> =>
-  documentsInAll([policies ?? []].flat());
+export const documentsOf = ({ policies, memory }: Pick<PolicyOptions, "policies"> & Remembering): Promise<Documents> =>
+  documentsInAll([policies ?? []].flat(), memory);
+
+export interface Remembering {
+  /** For one path that is read again and again. */
+  readonly memory?: DocumentMemory;
+}
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
@@ -145,14 +151,15 @@ export interface Documents {
   readonly errors: readonly SourceError[];
 }
 
-async function documentsInAll(paths: readonly string[]): Promise<Documents> {
-  const found = await Promise.all(paths.map(documentsIn));
+async function documentsInAll(paths: readonly string[], memory: DocumentMemory | undefined): Promise<Documents> {
+  const found = await Promise.all(paths.map((path) => documentsIn(path, memory)));
   return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
 }
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
-async function documentsIn(path: string): Promise<Documents> {
-  const { manifests, errors } = await readManifests([path]);
+async function documentsIn(path: string, memory?: DocumentMemory): Promise<Documents> {
+  memory?.begin();
+  const { manifests, errors } = await readManifests([path], { memory });
   const documents = manifests.filter(isDocument);
   if (documents.length > 0 || errors.length > 0) return { documents, errors };
   const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");
