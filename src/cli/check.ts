@@ -20,16 +20,16 @@ import { counted, listed } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
-import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
+import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./check/baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
-import { notesOf } from "./check-notes.ts";
+import { notesOf } from "./check/notes.ts";
 import { giveIntents } from "./given-intents.ts";
-import { judgeChanges } from "./judge-changes.ts";
+import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
-import { connectionsIn, effectsIn } from "./environment-changes.ts";
+import { connectionsIn, effectsIn } from "./check/environment-changes.ts";
 import {
   clusterDomainOption,
   meshAtRevision,
@@ -62,22 +62,22 @@ import {
   skips,
   writeReport,
 } from "./report-output.ts";
-import { type CheckedFiles, withFaults } from "./file-faults.ts";
-import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import { type CheckedFiles, withFaults } from "./check/file-faults.ts";
+import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./check/requester-options.ts";
 import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { type RenderOptions, rendererOf, renderOption } from "./render-option.ts";
-import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
+import { crdsOption, ReceivedDefinitions, schemasFrom } from "./check/schema-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
   substituteFromOption,
   substituteOption,
   type SubstitutionOptions,
   substitutionFrom,
-} from "./substitution-options.ts";
+} from "./check/substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
-import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./write-test.ts";
+import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./check/write-test.ts";
 
 export interface CheckOptions
   extends PolicyOptions,

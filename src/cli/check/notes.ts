@@ -1,8 +1,8 @@
-import { idOf } from "../kube/identity.ts";
-import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
-import type { Manifest, ManifestSet } from "../sources/manifests/manifests.ts";
-import { isKnownGroup } from "../schemas/definitions.ts";
-import { isPolicy } from "./policy-options.ts";
+import { idOf } from "../../kube/identity.ts";
+import { type FileMesh, fileMeshOf, type FileObject } from "../../sources/manifests/file-mesh.ts";
+import type { Manifest, ManifestSet } from "../../sources/manifests/manifests.ts";
+import { isKnownGroup } from "../../schemas/definitions.ts";
+import { isPolicy } from "../policy-options.ts";
 
 /** Notes about files that were left out on purpose, and about objects that the files define more than once. */
 export function notesOf(

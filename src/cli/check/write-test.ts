@@ -1,19 +1,19 @@
-import { rulesInForce } from "../custom-rules/in-force.ts";
+import { rulesInForce } from "../../custom-rules/in-force.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, relative, sep } from "node:path";
 import { Option } from "commander";
-import { schemaUrl } from "../config/rule-page.ts";
-import { decidedCase, type OpenCase, testFileText } from "../policy-tests/first-test.ts";
-import type { TestFile } from "../policy-tests/test-file.ts";
-import { prepareTests } from "../policy-tests/test-files.ts";
-import { defaultProfile } from "../policy/profiles.ts";
-import { rules } from "../rules/index.ts";
-import type { Renderer } from "../sources/manifests/render.ts";
-import { unwritable } from "../text/file-errors.ts";
-import { UsageError } from "../text/usage-error.ts";
-import { policiesOf, type PolicyOptions } from "./policy-options.ts";
+import { schemaUrl } from "../../config/rule-page.ts";
+import { decidedCase, type OpenCase, testFileText } from "../../policy-tests/first-test.ts";
+import type { TestFile } from "../../policy-tests/test-file.ts";
+import { prepareTests } from "../../policy-tests/test-files.ts";
+import { defaultProfile } from "../../policy/profiles.ts";
+import { rules } from "../../rules/index.ts";
+import type { Renderer } from "../../sources/manifests/render.ts";
+import { unwritable } from "../../text/file-errors.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import { policiesOf, type PolicyOptions } from "../policy-options.ts";
 import type { RequesterOptions } from "./requester-options.ts";
-import { shownErrors } from "./source-errors.ts";
+import { shownErrors } from "../source-errors.ts";
 
 export const writeTestOption = (): Option =>
   new Option(
