@@ -4,10 +4,13 @@ import { hint, specials } from "./operators.ts";
 import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
 import {
   type ExpressionType,
+  isScalar,
+  type RecordType,
   isAssignable,
   joined,
   listOf,
   mapOf,
+  oneOfType,
   shownType,
   typeOfLibrary,
   types,
@@ -118,15 +121,12 @@ class Checker {
     if (of.kind === "record") {
       const found = of.field(name);
       if (found !== undefined) return found;
-      const where = of.title === "" ? "the object" : of.title;
-      const known = hint(name, of.names);
-      const more = known === "" ? `; write dyn(…).${name} if your version of the kind has it` : known;
-      return this.#wrong(at, `${where} has no field ${name}${more}`);
+      return this.#wrong(at, noField(of, name));
     }
     if (of.kind === "map") return valueOf(of, name);
     if (of.kind === "dyn") return { kind: "dyn", use: of.use?.field(name) };
     if (of.kind === "named" || of.kind === "none") return types.dyn;
-    return this.#wrong(at, `a ${shownType(of)} has no field ${name}`);
+    return this.#wrong(at, `${oneOfType(of)} has no field ${name}`);
   }
 
   #map(_at: Expression, { messageName, entries }: Part<"structExpr">, scope: Scope): ExpressionType {
@@ -149,10 +149,17 @@ class Checker {
     const start = this.typeOf(accuInit, scope);
     const inLoop = new Map(scope).set(iterVar, this.#itemOf(iterRange, range)).set(accuVar, start);
     this.typeOf(loopCondition, inLoop);
+    const condition = conditionOf(loopStep);
+    if (condition !== undefined && !this.#isCondition(condition, this.typeOf(condition, inLoop))) return types.dyn;
     const step = this.typeOf(loopStep, inLoop);
-    if (start.kind === "scalar" && start.name === "bool" && !isAssignable(step, types.bool))
-      this.#wrong(loopStep, `the condition of a macro has type ${shownType(step)}; expected bool`);
+    if (isScalar(start, "bool")) this.#isCondition(loopStep, step);
     return this.typeOf(result, new Map(scope).set(accuVar, start.kind === "list" ? step : start));
+  }
+
+  #isCondition(of: Expression, type: ExpressionType): boolean {
+    const isRight = isAssignable(type, types.bool);
+    if (!isRight) this.#wrong(of, `the condition of a macro has type ${shownType(type)}; expected bool`);
+    return isRight;
   }
 
   #itemOf(at: Expression, range: ExpressionType): ExpressionType {
@@ -163,16 +170,24 @@ class Checker {
     }
     if (range.kind === "dyn") return { kind: "dyn", use: range.use?.item() };
     if (range.kind === "none") return types.dyn;
-    return this.#wrong(at, `a macro needs a list or a map, and this is a ${shownType(range)}`);
+    return this.#wrong(at, `a macro needs a list or a map, and this is ${oneOfType(range)}`);
   }
 
-  #call(at: Expression, { function: name, target, args }: Part<"callExpr">, scope: Scope): ExpressionType {
+  #call(at: Expression, call: Part<"callExpr">, scope: Scope): ExpressionType {
+    const form = macros.get(call.function);
+    // A macro that the parser left as a call is written wrongly, and its arguments have no types.
+    return form === undefined
+      ? this.#called(at, call, scope)
+      : this.#wrong(at, `${call.function}() is written ${form}`);
+  }
+
+  #called(at: Expression, { function: name, target, args }: Part<"callExpr">, scope: Scope): ExpressionType {
     const qualified = target?.exprKind.case === "identExpr" ? `${target.exprKind.value.name}.${name}` : undefined;
     const isSpace = qualified !== undefined && !scope.has(qualified.slice(0, qualified.indexOf(".")));
     if (qualified !== undefined && isSpace && this.#hasSpace(qualified))
       return this.#functionOf(at, { name: qualified, target: undefined, args }, scope);
-    const special = specials.get(name);
-    if (special === undefined || target !== undefined) return this.#functionOf(at, { name, target, args }, scope);
+    const special = target === undefined ? specials.get(name) : undefined;
+    if (special === undefined) return this.#functionOf(at, { name, target, args }, scope);
     const given = args.map((arg) => this.typeOf(arg, scope));
     const found = special(given, args.map(constantText));
     return typeof found === "string" ? this.#wrong(at, found) : found;
@@ -216,16 +231,38 @@ class Checker {
       return this.#wrong(at, `there is no ${what} ${name}(); it is written ${form}`);
     }
     const names = all.filter((one) => (one.target !== undefined) === isMethod).map((one) => one.name);
-    const macros = isMethod ? ["all", "exists", "exists_one", "map", "filter"] : ["has"];
-    const known = [...new Set(names), ...macros].filter((one) => /^[a-z]/i.test(one));
+    const known = [...new Set(names), ...[...macros.keys()].filter((one) => (one !== "has") === isMethod)].filter(
+      (one) => /^[a-z]/i.test(one),
+    );
     return this.#wrong(at, `there is no ${what} ${name}()${hint(name, known)}`);
   }
+}
+
+/** The parser replaces a macro that is written like this; what is left is none. */
+const macros: ReadonlyMap<string, string> = new Map([
+  ["has", "has(object.field)"],
+  ["all", "list.all(item, condition)"],
+  ["exists", "list.exists(item, condition)"],
+  ["exists_one", "list.exists_one(item, condition)"],
+  ["map", "list.map(item, value)"],
+  ["filter", "list.filter(item, condition)"],
+]);
+
+function noField({ title, names, isComplete }: RecordType, name: string): string {
+  const others = names.length === 0 ? "; it has none" : `; known are ${names.join(", ")}`;
+  const advice = isComplete ? others : `; write dyn(…).${name} if your version of the kind has it`;
+  return `${title === "" ? "the object" : title} has no field ${name}${hint(name, names) || advice}`;
 }
 
 interface Called {
   readonly name: string;
   readonly target: Expression | undefined;
   readonly args: readonly Expression[];
+}
+
+/** The condition of a filter, by which its step is one of two. */
+function conditionOf({ exprKind }: Expression): Expression | undefined {
+  return exprKind.case === "callExpr" && exprKind.value.function === "_?_:_" ? exprKind.value.args[0] : undefined;
 }
 
 const isInternal = (name: string): boolean => Object.values<string>(internal).includes(name);

@@ -22,6 +22,8 @@ export interface RecordType {
   readonly kind: "record";
   /** What it is, for messages: `spec.http[]`. */
   readonly title: string;
+  /** It has no other fields, in no version of Kubernetes or Istio. */
+  readonly isComplete?: true;
   readonly names: readonly string[];
   field(name: string): ExpressionType | undefined;
   readonly use?: FieldUse | undefined;
@@ -88,6 +90,12 @@ export function shownType(type: ExpressionType): string {
       return "dyn";
   }
 }
+
+/** The same with its article: `an int`, `a list of string`. */
+export const oneOfType = (type: ExpressionType): string => {
+  const shown = shownType(type);
+  return `${/^[io]/.test(shown) ? "an" : "a"} ${shown}`;
+};
 
 const numbers = new Set(["int", "uint", "double"]);
 export const isScalar = (type: ExpressionType, name: string): boolean => type.kind === "scalar" && type.name === name;

@@ -6,7 +6,7 @@ import {
   isComparable,
   isScalar,
   joined,
-  shownType,
+  oneOfType,
   types,
   useWholly,
   valueOf,
@@ -26,7 +26,7 @@ type Special = (
 export const specials: ReadonlyMap<string, Special> = new Map<string, Special>([
   [
     "_?_:_",
-    ([condition, a, b]) => (isBool(condition) ? joined(a ?? types.dyn, b ?? types.dyn) : needsBool("?:", condition)),
+    ([condition, a = types.dyn, b = types.dyn]) => (isBool(condition) ? oneOfTwo(a, b) : needsBool("?:", condition)),
   ],
   ["_&&_", (given) => allBool("&&", given)],
   ["_||_", (given) => allBool("||", given)],
@@ -42,11 +42,14 @@ export const specials: ReadonlyMap<string, Special> = new Map<string, Special>([
 
 const isBool = (type: ExpressionType | undefined): boolean => type === undefined || isAssignable(type, types.bool);
 const needsBool = (operator: string, type: ExpressionType | undefined): string =>
-  `${operator} needs bool, and this is a ${shownType(type ?? types.dyn)}`;
+  `${operator} needs bool, and this is ${oneOfType(type ?? types.dyn)}`;
 const allBool = (operator: string, given: readonly ExpressionType[]): ExpressionType | string => {
   const wrong = given.find((type) => !isBool(type));
   return wrong === undefined ? types.bool : needsBool(operator, wrong);
 };
+
+const oneOfTwo = (a: ExpressionType, b: ExpressionType): ExpressionType | string =>
+  isComparable(a, b) ? joined(a, b) : `?: has ${oneOfType(a)} and ${oneOfType(b)}; both must be of one type`;
 
 const partOf = (use: FieldUse | undefined, key: string | undefined): FieldUse | undefined =>
   key === undefined ? use?.item() : use?.field(key);
@@ -54,7 +57,7 @@ const partOf = (use: FieldUse | undefined, key: string | undefined): FieldUse | 
 function indexed(of: ExpressionType, at: ExpressionType, key: string | undefined): ExpressionType | string {
   switch (of.kind) {
     case "list":
-      return isAssignable(at, types.int) ? of.item : `a list needs an int in [ ], and this is a ${shownType(at)}`;
+      return isAssignable(at, types.int) ? of.item : `a list needs an int in [ ], and this is ${oneOfType(at)}`;
     case "map":
       return valueOf(of, key);
     case "dyn":
@@ -66,7 +69,7 @@ function indexed(of: ExpressionType, at: ExpressionType, key: string | undefined
     case "none":
       return types.dyn;
     default:
-      return `a ${shownType(of)} has no items`;
+      return `${oneOfType(of)} has no items`;
   }
 }
 
@@ -75,9 +78,9 @@ function contained(value: ExpressionType, of: ExpressionType, key: string | unde
   if (of.kind === "map" && key !== undefined) of.use?.field(key);
   else useWholly(of);
   if (of.kind === "list")
-    return isComparable(value, of.item) ? types.bool : `in compares a ${shownType(value)} with a ${shownType(of.item)}`;
+    return isComparable(value, of.item) ? types.bool : `in compares ${oneOfType(value)} with ${oneOfType(of.item)}`;
   const isContainer = of.kind === "map" || of.kind === "record" || of.kind === "dyn" || of.kind === "none";
-  return isContainer ? types.bool : `in needs a list or a map, and this is a ${shownType(of)}`;
+  return isContainer ? types.bool : `in needs a list or a map, and this is ${oneOfType(of)}`;
 }
 
 function compared(
@@ -87,7 +90,7 @@ function compared(
   // Whether an object is null, as oldObject is on creation, is no question about its fields.
   const isNull = (type: ExpressionType) => isScalar(type, "null_type");
   if (!isNull(a) && !isNull(b)) for (const type of [a, b]) useWholly(type);
-  return isComparable(a, b) ? types.bool : `${operator} compares a ${shownType(a)} with a ${shownType(b)}`;
+  return isComparable(a, b) ? types.bool : `${operator} compares ${oneOfType(a)} with ${oneOfType(b)}`;
 }
 
 /** `_+_` of lists keeps the type of their items; all else is a function with overloads. */
@@ -98,5 +101,5 @@ function sum(a: ExpressionType, b: ExpressionType): ExpressionType | string {
     return types.dyn;
   }
   const isSame = a.kind === "scalar" && a.name !== "bool" && isScalar(b, a.name);
-  return isSame ? a : `+ has a ${shownType(a)} and a ${shownType(b)}; convert one of them`;
+  return isSame ? a : `+ has ${oneOfType(a)} and ${oneOfType(b)}; convert one of them`;
 }

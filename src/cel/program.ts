@@ -1,7 +1,7 @@
 import { type CelFunc, type CelInput, type CelValue, celEnv, isCelError, parse, plan } from "@bufbuild/cel";
 import { boundedFunctions, internal } from "./bounded-functions.ts";
 import { kubernetesFunctions } from "./kubernetes-functions.ts";
-import { replaced } from "./tokens.ts";
+import { hasOpenText, replaced } from "./tokens.ts";
 
 // Imported only where there is an expression, because the CEL library takes a tenth of a second to load.
 
@@ -69,7 +69,18 @@ function syntaxProblem(error: unknown, text: string): ExpressionProblem {
   const found = text.slice(offset, offset + 20).split("\n")[0] ?? "";
   const optional = /\.\?|\[\?/.test(text) ? "; optional fields (.?name, [?index]) are not supported, use has()" : "";
   const what = found.trim() === "" ? "it ends too early" : `it cannot be read from ${JSON.stringify(found)} on`;
-  return { ...at, message: `syntax error: ${what}${optional}` };
+  return { ...at, message: `syntax error: ${what}${optional || meantBy(text, offset)}` };
+}
+
+/** What somebody meant who writes other languages; empty if that is not known. */
+function meantBy(text: string, offset: number): string {
+  const [before, after] = [text.slice(0, offset), text.slice(offset)];
+  if (hasOpenText(text)) return "; a text does not end: close its quote";
+  if (/^=[^=]/.test(after)) return "; write == to compare";
+  if (/^(?:and|AND)\b/.test(after)) return "; write && for and";
+  if (/^(?:or|OR)\b/.test(after)) return "; write || for or";
+  if (/^not\s+in\b/.test(after)) return "; write !(a in b) for not in";
+  return /(?:^|[^\w.])not\s+$/.test(before) ? "; write ! for not" : "";
 }
 
 const offsetOf = (error: unknown): number | undefined => {

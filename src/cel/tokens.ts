@@ -11,6 +11,15 @@ const textsAndComments = new RegExp(
   "g",
 );
 
+const closed = (quote: string): string => `${quote}{3}[^]*${quote}{3}|${quote}(?:\\\\[^]|[^${quote}\\\\\\n])*${quote}`;
+const closedText = new RegExp(`^(?:[rRbB]+(?:'[^']*'|"[^"]*")|[rRbB]*(?:${closed('"')}|${closed("'")}))$`);
+
+/** Whether a text in the expression does not end. */
+export function hasOpenText(expression: string): boolean {
+  const texts = [...expression.matchAll(textsAndComments)].map(([found]) => found);
+  return texts.some((found) => !found.startsWith("//") && !closedText.test(found));
+}
+
 /** The expression with its code and its comments replaced, and its texts as they are. */
 export function replaced(
   expression: string,

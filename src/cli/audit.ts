@@ -58,7 +58,13 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(failOnOption())
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
-    .action(async (options: AuditOptions) => finish(await audit(options, terminal)));
+    .action(async (options: AuditOptions) => {
+      if (options.writeExceptions === undefined && command.getOptionValueSource("expires") === "cli")
+        throw new UsageError(
+          "--expires is about the exceptions of --write-exceptions; give that one too, or leave it out",
+        );
+      finish(await audit(options, terminal));
+    });
   for (const option of reportOutputOptions()) command.addOption(option);
   return command;
 }

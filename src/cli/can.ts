@@ -17,6 +17,7 @@ import { UsageError } from "../text/usage-error.ts";
 import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { namespaceName } from "./namespace-option.ts";
 import { type MeshChangeOptions, meshAfterChange } from "./changed-mesh.ts";
 import { clusterDomainOption, type MeshOptions, readMesh } from "./mesh-option.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -58,7 +59,7 @@ export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void)
     .option("--remote-ip <address...>", "the same of the original client, as X-Forwarded-For tells the server")
     .option("--change <file>", "answer as if these manifests were applied; - reads standard input")
     .option("--delete <file>", "answer as if the objects in these manifests were deleted")
-    .option("-n, --namespace <name>", "namespace for names that do not name one", "default")
+    .option("-n, --namespace <name>", "namespace for names that do not name one", namespaceName, "default")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(clusterDomainOption())

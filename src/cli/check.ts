@@ -22,6 +22,7 @@ import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
 import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./check/baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check/notes.ts";
 import { giveIntents } from "./given-intents.ts";
@@ -145,7 +146,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(substituteFromOption())
     .addOption(renderOption())
     .option("--verbose", "list every object that several files define")
-    .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
+    .option("-n, --namespace <name>", "namespace for objects that do not name one", namespaceName, "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
     .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
@@ -159,6 +160,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const isOnlyDeletion = options.delete !== undefined && options.prune !== true && options.since === undefined;
   if (paths.length === 0 && !isOnlyDeletion)
     throw new UsageError("missing required argument 'path': give files or folders, or list paths in meshward.yaml");
+  assertKindsOnce(options);
   if (options.since === undefined) assertDeletable(options);
   assertTestable(paths, options);
   const outputs = outputsOf(options);
@@ -179,6 +181,13 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   if (options.writeTest !== undefined)
     await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
   return exitCode(report, options);
+}
+
+/** Throws a UsageError for a kind of which the files contain only a part, and everything. */
+function assertKindsOnce({ partial, complete }: CheckOptions): void {
+  const both = partial.find((kind) => complete.includes(kind));
+  if (both !== undefined)
+    throw new UsageError(`--partial and --complete contradict each other for ${both}; give one of the two`);
 }
 
 /** Throws a UsageError if `--connections` has nothing to compare with, or nowhere to be shown. */

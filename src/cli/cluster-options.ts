@@ -22,6 +22,26 @@ export const kubeconfigOption = () =>
   );
 export const contextOption = () => new Option("--context <name>", "kubeconfig context; default: its current-context");
 
+/** The options of a command that reads a cluster only if it is asked to. */
+interface ClusterUse extends ClusterOptions {
+  readonly mesh?: string;
+  readonly diff?: readonly string[];
+  readonly policiesFromCluster?: boolean;
+}
+
+/** Throws a UsageError if the command line names a cluster that the command does not read. */
+export function assertClusterUsed({ kubeconfig, context, mesh, diff = [], policiesFromCluster }: ClusterUse): void {
+  if (policiesFromCluster === true || [mesh, ...diff].includes(clusterWord)) return;
+  const given = kubeconfig !== undefined ? "--kubeconfig" : context !== undefined ? "--context" : undefined;
+  if (given !== undefined)
+    throw new UsageError(
+      `${given} has no effect, because no cluster is read; add --mesh ${clusterWord}, or leave it out`,
+    );
+}
+
+/** `--mesh` accepts this word in addition to paths; a folder of the same name is written `./cluster`. */
+export const clusterWord = "cluster";
+
 /** The kinds that are read from a cluster. */
 export const kindsOfRules: readonly Kind[] = [...kindsFollowed(rules)];
 

@@ -3,8 +3,9 @@ import { isCapture } from "../sources/cluster/capture.ts";
 import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
-import { clusterWord, settingsIn } from "./mesh-option.ts";
+import { settingsIn } from "./mesh-option.ts";
 import { shownErrors } from "./source-errors.ts";
+import { clusterWord } from "./cluster-options.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface DeletionOptions {

@@ -14,6 +14,7 @@ import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { namespaceName } from "./namespace-option.ts";
 import { meshAfterChange } from "./changed-mesh.ts";
 import { explainPolicy } from "./explain-policy.ts";
 import { policiesFor } from "./cluster-policies.ts";
@@ -54,7 +55,7 @@ export function explainCommand(terminal: Terminal, finish: (code: ExitCode) => v
       "--ambient",
       "for a namespace: show what would stop working if ztunnel captured it instead of sidecars, and what needs a waypoint",
     )
-    .option("-n, --namespace <name>", "namespace for names and objects that do not name one", "default")
+    .option("-n, --namespace <name>", "namespace for names and objects that do not name one", namespaceName, "default")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
     .addOption(clusterDomainOption())

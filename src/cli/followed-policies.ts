@@ -1,13 +1,10 @@
-import { modesOf } from "../engine/rule.ts";
 import type { PolicyObjectState } from "../controllers/policy-status.ts";
 import type { ReadinessCheck } from "../http/readiness.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { PolicyDocument } from "../policy/documents.ts";
 import { isExpired } from "../policy/expiry.ts";
-import { longExceptions } from "../policy/exceptions.ts";
 import { loadPolicies, type PolicyError, readAhead } from "../policy/load.ts";
 import { remembered, textOf } from "../policy/document-text.ts";
-import { lossesOf, moreAccepted } from "../policy/losses.ts";
 import type { Policies } from "../policy/policies.ts";
 import { continued } from "../policy/vanished.ts";
 import { rules } from "../rules/index.ts";
@@ -15,6 +12,7 @@ import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { Pace } from "../sources/cluster/pace.ts";
 import { type PolicyObject, PolicyObjects } from "../sources/cluster/policy-objects.ts";
 import type { ReflectorState } from "../sources/cluster/reflector.ts";
+import { DocumentMemory } from "../sources/manifests/document-memory.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
 import { inSlices } from "../sources/manifests/slices.ts";
 import { treeSignature } from "../sources/manifests/tree-signature.ts";
@@ -22,7 +20,8 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
 import { objectsIn } from "./given-intents.ts";
-import { documentsOf, type OnePolicyOptions, profileOf } from "./policy-options.ts";
+import { documentsOf, type OnePolicyOptions, profileOf, type Remembering } from "./policy-options.ts";
+import { defaultsOf, keptMessage, messageFor, some, tellReload, warnOfLongExceptions } from "./policy-reload-log.ts";
 import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
 
@@ -30,9 +29,6 @@ import { shownError } from "./source-errors.ts";
 const pollMs = 500;
 /** With more files than this, they are looked at less often, so that looking costs little. */
 const filesPerLook = 2_000;
-/** Of a long list, the log shows this many entries. */
-const mostShown = 20;
-
 export interface FollowedPolicies {
   readonly current: () => Policies;
   /** The MeshwardIntents in the files, which are objects of the mesh. */
@@ -59,6 +55,8 @@ export interface Following {
 export interface PoliciesAtStart {
   readonly policies: Policies;
   readonly documents: readonly Manifest[];
+  /** The state of the files before they were read, and what was read of them; without it, they are read once more. */
+  readonly files?: { readonly signature: string; readonly memory: DocumentMemory } | undefined;
 }
 
 /**
@@ -80,7 +78,7 @@ export function followPolicies(
 }
 
 class Followed implements FollowedPolicies {
-  readonly #options: OnePolicyOptions;
+  readonly #options: OnePolicyOptions & Remembering;
   readonly #following: Following;
   readonly #listeners: (() => void)[] = [];
   readonly #cluster: PolicyObjects | undefined;
@@ -107,8 +105,9 @@ class Followed implements FollowedPolicies {
   #told = new Map<string, string>();
   #states = new Map<string, ReflectorState>();
 
-  constructor(options: OnePolicyOptions, { policies, documents }: PoliciesAtStart, following: Following) {
-    this.#options = options;
+  constructor(options: OnePolicyOptions, { policies, documents, files }: PoliciesAtStart, following: Following) {
+    this.#options = { ...options, memory: files?.memory ?? new DocumentMemory() };
+    this.#signature = files?.signature;
     this.#following = following;
     this.#current = policies;
     this.#files = documents;
@@ -325,13 +324,6 @@ class Followed implements FollowedPolicies {
   }
 }
 
-function messageFor({ status }: ReflectorState): string {
-  if (status === "absent")
-    return "the definition is not installed (deploy/crds), so there are no such policy documents";
-  if (status === "forbidden") return "reading the policy documents is forbidden; those that were read stay in force";
-  return "connection interrupted; the policy documents stay in force";
-}
-
 /** Every problem of an object, in one line. */
 function problemsByObject(errors: readonly PolicyError[]): ReadonlyMap<PolicyObject, string> {
   const problems = new Map<PolicyObject, string>();
@@ -349,37 +341,6 @@ const invalidFiles = (built: { readonly errors: readonly PolicyError[] } | undef
 const isOfCluster = (source: PolicyError["source"]): source is PolicyObject => "resourceVersion" in source;
 const idOf = ({ kind, namespace, name }: PolicyObject): string =>
   `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
-
-const keptMessage =
-  "policies are missing in their source and stay in force, because less would be protected without them; " +
-  "to remove one, set spec: { withdrawn: true } in a document of its name first";
-
-const ruleDefaults = rules.map((rule) => ({ id: rule.id, tags: rule.tags, mode: modesOf(rule) }));
-
-/** A rule that a policy defines is off where no policy defines it. */
-const defaultsOf = ({ customRules }: Policies) => [
-  ...ruleDefaults,
-  ...customRules.map(({ id, tags = [] }) => ({ id, tags, mode: { protected: "off", elsewhere: "off" } as const })),
-];
-
-function tellReload(previous: Policies, next: Policies, { log, metrics }: Pick<Following, "log" | "metrics">): void {
-  const documents = some(next.documents.map(({ title }) => title));
-  const lost = lossesOf(previous, next, defaultsOf(previous));
-  const accepted = moreAccepted(previous, next);
-  const more = accepted.length > 0 ? { accepted: some(accepted) } : {};
-  metrics.policyReload(lost.length > 0 ? "weaker" : "ok");
-  if (lost.length > 0)
-    log.error({ documents, lost: some(lost), ...more }, "policies were reloaded and protect less than before");
-  else if (accepted.length > 0) log.warn({ documents, ...more }, "policies were reloaded and accept more findings");
-  else log.info({ documents }, "policies were reloaded");
-}
-
-function warnOfLongExceptions({ exceptions }: Policies, { log, clock }: Pick<Following, "log" | "clock">): void {
-  const long = longExceptions(exceptions, new Date(clock.now()));
-  if (long.length === 0) return;
-  const listed = some(long.map(({ title, expiresAt }) => `${title} until ${expiresAt}`));
-  log.warn({ exceptions: listed }, "exceptions end more than a year from now; give them an earlier expiresAt");
-}
 
 /** Empty: it is nested too deeply to be compared. */
 const textOfRaw = remembered((raw: Manifest["raw"]) => {
@@ -408,9 +369,6 @@ function* unchangedAsBefore(
   }
   return found;
 }
-
-const some = (all: readonly string[]): readonly string[] =>
-  all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];
 
 const textOfException = remembered((exception: Policies["exceptions"][number]) => JSON.stringify(exception));
 const fingerprint = ({ documents, exceptions }: Policies): string =>

@@ -13,6 +13,7 @@ import type { KubernetesObject } from "../deploy/object.ts";
 import { failurePolicies, type FailurePolicy } from "../deploy/webhooks.ts";
 import { yamlOf } from "../deploy/yaml.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
+import { namespaceName } from "./namespace-option.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { rules } from "../rules/index.ts";
 import { policiesOf, policiesOption, policyDocuments, type OnePolicyOptions, profileOption } from "./policy-options.ts";
@@ -169,11 +170,6 @@ function certificateIn(path: string): string {
   }
   if (/^-----BEGIN CERTIFICATE-----$/m.test(text) && !text.includes("PRIVATE KEY")) return text;
   throw new UsageError(`--ca-file ${path} must contain certificates in PEM, and no private key`);
-}
-
-function namespaceName(text: string): string {
-  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) return text;
-  throw new InvalidArgumentError("expected the name of a namespace: lower case letters, digits and -.");
 }
 
 function objectName(text: string): string {

@@ -14,7 +14,7 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../view/settings.ts";
 import type { Knowledge, Mesh } from "../view/view.ts";
-import { type ClusterOptions, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
+import { type ClusterOptions, clusterWord, kindsOfRules, noteMissing, withCluster } from "./cluster-options.ts";
 import { shownErrors } from "./source-errors.ts";
 import { tellNote, type Terminal } from "./terminal.ts";
 
@@ -40,9 +40,6 @@ export const settingsIn = (clusterDomain: string): AllMeshSettings => ({
 export interface MeshFromFiles extends FileMesh {
   readonly read: ManifestSet;
 }
-
-/** `--mesh` accepts this word in addition to paths; a folder of the same name is written `./cluster`. */
-export const clusterWord = "cluster";
 
 export const meshOption = (what: string) =>
   new Option("--mesh <path>", `${what}; a file or folder of manifests, a capture, or the word ${clusterWord}`);

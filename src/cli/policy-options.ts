@@ -1,4 +1,4 @@
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { defaultDocsUrl } from "../config/rule-page.ts";
 import {
   isDocumentSource,
@@ -9,12 +9,14 @@ import {
   type PolicySource,
   titleOf,
 } from "../policy/load.ts";
+import { setsNothing } from "../policy/document-problems.ts";
 import { impossibleNames } from "../policy/impossible-names.ts";
 import { inDocumentOrder } from "../policy/schema-problems.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile, type FoundProfile, profileNames } from "../policy/profiles.ts";
 import { rules } from "../rules/index.ts";
 import { definitionFor } from "./rule-definition.ts";
+import type { DocumentMemory } from "../sources/manifests/document-memory.ts";
 import { type Manifest, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 
@@ -48,7 +50,14 @@ export const profileOption = () =>
   );
 
 export const docsUrlOption = () =>
-  new Option("--docs-url <url>", "base URL of the rule pages that messages link to").default(defaultDocsUrl);
+  new Option("--docs-url <url>", "base URL of the rule pages that messages link to")
+    .default(defaultDocsUrl)
+    .argParser(webAddress);
+
+function webAddress(text: string): string {
+  if (/^https?:\/\/[^/\s]+\S*$/.test(text) && URL.canParse(text)) return text;
+  throw new InvalidArgumentError("expected a URL such as https://meshward.example.com/rules.");
+}
 
 export interface PoliciesInForce {
   readonly policies: Policies;
@@ -61,11 +70,11 @@ export interface PoliciesInForce {
 }
 
 /**
- * The profile, overridden by the documents of `--policies` and by `more`. Names in files that no object can have are errors, but
- * not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
+ * The profile, overridden by the documents of `--policies` and by `more`. What has no effect in files is an error, such as a name that
+ * no object can have, but not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
-  options: Pick<PolicyOptions, "policies" | "profile"> & { readonly isServer?: boolean },
+  options: Pick<PolicyOptions, "policies" | "profile"> & Remembering & { readonly isServer?: boolean },
   more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
@@ -84,10 +93,12 @@ export async function policiesOf(
 function impossibleIn(source: PolicySource): readonly SourceError[] {
   // Objects of a cluster have no lines; their status says what they select.
   if (source.locate([]).line === 0) return [];
-  return inDocumentOrder(source.raw, impossibleNames(source.raw)).map(({ at, message }) => {
-    const { line, column, file = source.file } = source.locate(at);
-    return { file, line, column, message: `${titleOf(source.raw)}: ${message}` };
-  });
+  return inDocumentOrder(source.raw, [...impossibleNames(source.raw), ...setsNothing(source.raw)]).map(
+    ({ at, message }) => {
+      const { line, column, file = source.file } = source.locate(at);
+      return { file, line, column, message: `${titleOf(source.raw)}: ${message}` };
+    },
+  );
 }
 
 /**
@@ -122,8 +133,13 @@ export function profileOf(name: string): FoundProfile {
 }
 
 /** The documents of `--policies`, which are not validated. */
-export const documentsOf = ({ policies }: Pick<PolicyOptions, "policies">): Promise<Documents> =>
-  documentsInAll([policies ?? []].flat());
+export const documentsOf = ({ policies, memory }: Pick<PolicyOptions, "policies"> & Remembering): Promise<Documents> =>
+  documentsInAll([policies ?? []].flat(), memory);
+
+export interface Remembering {
+  /** For one path that is read again and again. */
+  readonly memory?: DocumentMemory;
+}
 
 /** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
 export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
@@ -135,14 +151,15 @@ export interface Documents {
   readonly errors: readonly SourceError[];
 }
 
-async function documentsInAll(paths: readonly string[]): Promise<Documents> {
-  const found = await Promise.all(paths.map(documentsIn));
+async function documentsInAll(paths: readonly string[], memory: DocumentMemory | undefined): Promise<Documents> {
+  const found = await Promise.all(paths.map((path) => documentsIn(path, memory)));
   return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
 }
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
-async function documentsIn(path: string): Promise<Documents> {
-  const { manifests, errors } = await readManifests([path]);
+async function documentsIn(path: string, memory?: DocumentMemory): Promise<Documents> {
+  memory?.begin();
+  const { manifests, errors } = await readManifests([path], { memory });
   const documents = manifests.filter(isDocument);
   if (documents.length > 0 || errors.length > 0) return { documents, errors };
   const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");

@@ -10,6 +10,7 @@ import { canCommand } from "./can.ts";
 import { captureCommand } from "./capture.ts";
 import { certsCommand } from "./certs.ts";
 import { checkCommand } from "./check.ts";
+import { assertClusterUsed } from "./cluster-options.ts";
 import { completionCommand } from "./completion.ts";
 import { connectionsCommand } from "./connections.ts";
 import { demoCommand } from "./demo.ts";
@@ -40,7 +41,9 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   };
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   const inProject = (command: Command) =>
-    withProjectFile(command, { terminal, onErrors: () => (isProjectBroken = true) });
+    withProjectFile(command, { terminal, onErrors: () => (isProjectBroken = true) }).hook("preAction", (_, action) =>
+      assertClusterUsed(action.opts()),
+    );
   program.addCommand(inProject(checkCommand(terminal, finish)));
   program.addCommand(inProject(auditCommand(terminal, finish)));
   program.addCommand(inProject(explainCommand(terminal, finish)));

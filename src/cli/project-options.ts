@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { findProfile } from "../policy/profiles.ts";
 import { findProjectFile, type GivenSetting, readProjectFile } from "../project/project-file.ts";
 import { projectSettings, type Setting, type SettingName } from "../project/schema.ts";
 import type { SourceError } from "../sources/manifests/manifests.ts";
@@ -77,6 +78,8 @@ function apply(setting: GivenSetting, command: Command): readonly SourceError[] 
   }
   const option = command.options.find((one) => one.attributeName() === name);
   if (option === undefined || command.getOptionValueSource(name) === "cli") return [];
+  const problem = problemOf(setting);
+  if (problem !== undefined) return [setting.errorAt(`${setting.name}: ${problem}`)];
   try {
     command.setOptionValueWithSource(name, parsed(option, setting), "config");
     return [];
@@ -84,6 +87,12 @@ function apply(setting: GivenSetting, command: Command): readonly SourceError[] 
     if (!(error instanceof InvalidArgumentError)) throw error;
     return [setting.errorAt(`${setting.name}: ${error.message}`)];
   }
+}
+
+/** What the schema of the file does not say. */
+function problemOf({ name, values: [value = ""] }: GivenSetting): string | undefined {
+  const found = name === "profile" ? findProfile(value) : undefined;
+  return found !== undefined && "problem" in found ? found.problem : undefined;
 }
 
 /** The value that the option would have on the command line. Throws InvalidArgumentError. */

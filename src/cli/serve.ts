@@ -12,19 +12,21 @@ import type { Policies } from "../policy/policies.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { DocumentMemory } from "../sources/manifests/document-memory.ts";
+import { treeSignature } from "../sources/manifests/tree-signature.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
 import { auditPageOf } from "./serve/audit-page.ts";
 import { auditReportsOption, type BackgroundAuditFlags } from "./serve/background-audit.ts";
 import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./serve/client-options.ts";
-import { contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { clusterWord, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { startElectedWork } from "./serve/elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./serve/followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./serve/controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
 import { keepMemorySmall } from "./serve/memory.ts";
-import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
+import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { ownNamespace } from "./serve/own-namespace.ts";
 import {
   docsUrlOption,
@@ -270,12 +272,15 @@ const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConn
 async function policiesAtStart(options: ServeOptions) {
   if (options.policiesFromCluster && options.mesh !== clusterWord)
     throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
-  const inForce = await policiesOf({ ...options, isServer: true });
+  const { policies: path } = options;
+  const memory = new DocumentMemory();
+  const files = path === undefined ? undefined : { signature: await treeSignature(path), memory };
+  const inForce = await policiesOf({ ...options, memory, isServer: true });
   if (inForce.errors.length > 0)
     throw new UsageError(
       `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
-  return inForce;
+  return { ...inForce, files };
 }
 
 /** What decides about reviews. The namespaces of a cluster may not be known yet, so what protects them is logged. */

@@ -1,6 +1,7 @@
 import { type CheckedCall, checkExpression, constantText } from "../cel/check.ts";
 import type { ExpressionType } from "../cel/expression-types.ts";
 import { mapOf, shownType, types } from "../cel/expression-types.ts";
+import { metered, mostSteps } from "../cel/cost.ts";
 import { costProblem } from "../cel/estimated-cost.ts";
 import {
   CelLanguage,
@@ -82,9 +83,24 @@ function planned(
     (one) => one.length <= 253 && /^[a-z0-9*]([-a-z0-9.]*)$/.test(one),
   );
   try {
-    return { text: parsed.text, program: language.program(parsed), ...needs, constants };
+    const program = language.program(parsed);
+    const failure = needs.variables.size + needs.functions.size === 0 ? failureOf(program) : undefined;
+    if (failure !== undefined) return [{ message: failure, line: 1, column: 1 }];
+    return { text: parsed.text, program, ...needs, constants };
   } catch (error) {
     return [{ message: error instanceof Error ? error.message : String(error), line: 1, column: 1 }];
+  }
+}
+
+/** What reads nothing has the same result for every object, also if that is an error. */
+function failureOf(program: Program): string | undefined {
+  try {
+    metered(mostSteps, () => program({}));
+    return undefined;
+  } catch (error) {
+    const why =
+      error instanceof Error ? error.message.replace(/ \(line \d+, column \d+ of the expression\)$/, "") : error;
+    return `it ends in an error for every object: ${String(why)}`;
   }
 }
 
@@ -104,6 +120,7 @@ function typeOfParameters(parameters: Readonly<Record<string, ParameterValue>>):
   return {
     kind: "record",
     title: "params",
+    isComplete: true,
     names,
     field: (name) => (Object.hasOwn(parameters, name) ? typeOfParameter(parameters[name]) : undefined),
   };

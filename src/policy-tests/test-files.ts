@@ -82,14 +82,15 @@ export async function prepareTests(
   const server = new MemoryApiServer(keptFieldsOf(rules));
   for (const raw of intents) server.putApplied(raw);
   for (const raw of await reading.objectsIn(tests.mesh, ["mesh"])) server.putApplied(raw);
-  const isBroken = errors.length + reading.errors.length > 0;
+  const own = reading.withPlaces(errors, tests.policies);
+  const isBroken = own.length + reading.errors.length > 0;
   const cases: PreparedFile["cases"][number][] = [];
   for (const [i, test] of tests.cases.entries()) {
     const prepared = await reading.caseOf(test, ["cases", i], { server, rules, policies, time: tests.time });
     const line = errorAt(["cases", i], "").line ?? null;
     if (!isBroken && prepared !== undefined) cases.push({ ...prepared, line });
   }
-  return { file, name: tests.name ?? file, cases, errors: [...errors, ...reading.errors], reads: reading.reads };
+  return { file, name: tests.name ?? file, cases, errors: [...own, ...reading.errors], reads: reading.reads };
 }
 
 /** What the cases of a file share. */
@@ -120,6 +121,15 @@ class Reading {
     const found = paths.map((path) => (isAbsolute(path) ? path : join(this.#folder, path)));
     this.reads.push(...found);
     return found;
+  }
+
+  /** Errors about a whole path are at the line that names it. */
+  withPlaces(errors: readonly SourceError[], paths: readonly string[] = []): readonly SourceError[] {
+    const shown = paths.map((path) => (isAbsolute(path) ? path : join(this.#folder, path)));
+    return errors.map((error) => {
+      const i = error.line === undefined ? shown.indexOf(error.file) : -1;
+      return i === -1 ? error : this.#errorAt(["policies", i], `policies[${i}]: ${error.file}: ${error.message}`);
+    });
   }
 
   async objectsIn(paths: readonly string[] = [], at: Path): Promise<readonly KubernetesObject[]> {
@@ -159,7 +169,7 @@ class Reading {
       const place = ["expect", ...fault.at];
       this.#report([...at, ...place], `${formatPath(place)}: ${fault.message}`);
     }
-    this.#checkRules(test, at, shared.rules);
+    this.#checkExpected(test, at, shared);
     const applied = await this.#given(test.apply, [...at, "apply"]);
     const deleted = await this.#given(test.delete, [...at, "delete"]);
     const sent = new Date(test.time ?? time ?? Date.now());
@@ -173,8 +183,29 @@ class Reading {
     return objects;
   }
 
-  /** A rule that does not exist would never deny, and an empty list of warnings would always be right. */
-  #checkRules({ expect: { deniedBy = [], warnedBy = [] } }: TestCase, at: Path, rules: readonly Rule[]): void {
+  /** A rule or an exception that does not exist would never be seen, and an empty list would always be right. */
+  #checkExpected({ expect }: TestCase, at: Path, { rules, policies }: Pick<Shared, "rules" | "policies">): void {
+    const { allowed, deniedBy = [] } = expect;
+    if (allowed === true && deniedBy.length > 0)
+      this.#report(
+        [...at, "expect", "deniedBy"],
+        "expect: allowed: true and deniedBy contradict each other; remove one",
+      );
+    this.#checkExceptions(expect, at, policies);
+    this.#checkRules(expect, at, rules);
+  }
+
+  #checkExceptions({ acceptedBy = [] }: Expectation, at: Path, policies: Policies): void {
+    const exceptions = policies.exceptions.map(({ namespace, name }) => `${namespace}/${name}`);
+    for (const [i, name] of acceptedBy.entries()) {
+      if (exceptions.includes(name)) continue;
+      const hint = suggestion(name, exceptions) || "; write NAMESPACE/NAME of one in the policies of this file";
+      const message = `expect.acceptedBy: there is no MeshwardException ${JSON.stringify(name)}${hint}`;
+      this.#report([...at, "expect", "acceptedBy", i], message);
+    }
+  }
+
+  #checkRules({ deniedBy = [], warnedBy = [] }: Expectation, at: Path, rules: readonly Rule[]): void {
     const ids = rules.map(({ id }) => id);
     for (const [field, named] of Object.entries({ deniedBy, warnedBy }))
       for (const [i, id] of named.entries()) {

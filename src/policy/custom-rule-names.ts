@@ -20,6 +20,7 @@ export function namesOfCustomRules(
   defined: ReadonlyMap<string, RuleMetadata>,
 ): readonly SchemaProblem[] {
   const isPolicy = "policy" in document;
+  if ("exception" in document && !document.exception.spec.rules.some((id) => id.includes("/"))) return [];
   const named: readonly Pick<RuleOptions, "id" | "parameters">[] = isPolicy
     ? (document.policy.spec.rules ?? [])
     : document.exception.spec.rules.map((id) => ({ id }));

@@ -19,6 +19,23 @@ const entriesIn = (raw: unknown): readonly unknown[] => {
   return Array.isArray(rules) ? rules : [];
 };
 
+/**
+ * An entry without settings keeps those of others in the same document from its rules, and does nothing if there are none. No policy
+ * protects less because of it, so it is no reason to refuse one.
+ */
+export function setsNothing(raw: unknown): readonly SchemaProblem[] {
+  const entries = entriesIn(raw).map((entry) => (isObject(entry) ? entry : { mode: entry }));
+  const isWide = (entry: Readonly<Record<string, unknown>>): boolean =>
+    entry["tag"] !== undefined || String(entry["id"]).includes("*");
+  return entries.flatMap((entry, i) => {
+    const [only, ...others] = Object.keys(entry);
+    const isUseful = others.length > 0 || (only !== "id" && only !== "tag");
+    if (isUseful || entries.some((other) => other !== entry && isWide(other))) return [];
+    const message = `spec.rules[${i}]: nothing is set for this rule; add a setting such as mode, or remove the entry`;
+    return [{ at: ["spec", "rules", i], message }];
+  });
+}
+
 /** A rule that one document names twice, so that it would be unclear which entry applies. */
 function duplicates(raw: unknown): readonly SchemaProblem[] {
   const first = new Map<string, number>();

@@ -62,13 +62,21 @@ function add(one: Accepted, key: string, byRule: Map<string, OfRule>): void {
   }
 }
 
+/** Of ten thousand exceptions, a reload changes one. */
+const known = new WeakMap<Exception, Omit<Accepted, "place">>();
+
 function compiled(exception: Exception, place: number): Accepted {
+  let found = known.get(exception);
+  if (found === undefined) known.set(exception, (found = compile(exception)));
+  return { ...found, place };
+}
+
+function compile(exception: Exception): Omit<Accepted, "place"> {
   const { objects, fingerprints } = exception.spec.match ?? {};
   const isObject = compileObjects(objects);
   const wanted = fingerprints === undefined ? undefined : new Set(fingerprints);
   return {
     exception,
-    place,
     endsAt: endOf(exception.expiresAt),
     selects: (finding) => isObject(finding.object) && (wanted === undefined || wanted.has(finding.fingerprint() ?? "")),
   };

@@ -1,6 +1,6 @@
 import { mostEntries } from "../mesh/intents/intents.ts";
 import { callerWords } from "../mesh/requests/caller-names.ts";
-import { choice, type JsonSchema, labels, list, names, record, text } from "./json-schema.ts";
+import { choice, type JsonSchema, labels, list, names, record, text, titles } from "./json-schema.ts";
 import { document } from "./schema.ts";
 
 /** What an intent can expect of requests. */
@@ -48,7 +48,7 @@ const to: JsonSchema = record(
 const caller: JsonSchema = {
   ...pattern("Who sends the requests."),
   anyOf: [
-    { type: "string", enum: callerWords },
+    { type: "string", enum: callerWords, title: titles.caller },
     { type: "string", pattern: "^[A-Za-z]+/[^/\\s]+(/[^/\\s]+)?$" },
   ],
 };

@@ -46,4 +46,5 @@ export const titles = {
   kind: "kind",
   expiry: "expiry",
   parameters: "parameters of",
+  caller: "caller",
 } as const;

@@ -107,8 +107,8 @@ function readAll(sources: readonly PolicySource[], rules: readonly RuleMetadata[
   const exceptions: Exception[] = [];
   const defined = new Map(read.flatMap(({ document }) => rulesDefinedBy(document).map((rule) => [rule.id, rule])));
   for (const { source, document } of read) {
-    const problems = inDocumentOrder(source.raw, namesOfCustomRules(document, defined));
-    for (const problem of problems) errors.push(asError(source, problem));
+    const problems = namesOfCustomRules(document, defined);
+    for (const problem of inDocumentOrder(source.raw, problems)) errors.push(asError(source, problem));
     if (problems.length > 0) continue;
     if ("exception" in document) exceptions.push(document.exception);
     else policies.push(document.policy);
@@ -122,9 +122,8 @@ function readable(sources: readonly PolicySource[], rules: readonly RuleMetadata
   const taken = new Map<string, PolicySource>();
   const read: { readonly source: PolicySource; readonly document: InForce }[] = [];
   for (const source of sources) {
-    const document = isIntentSource(source.raw) ? intentIn(source.raw, rules) : readOnce(source, rules, define);
+    const { document, title } = readOnce(source, rules, define);
     const problems = "problems" in document ? document.problems : [];
-    const title = titleOf(source.raw);
     const other = taken.get(title);
     if (problems.length === 0 && other !== undefined) errors.push(asError(source, alreadyThere(other)));
     for (const problem of problems) errors.push(asError(source, problem));
@@ -141,16 +140,23 @@ type Read = InForce | { readonly problems: readonly SchemaProblem[] };
 const rulesDefinedBy = (document: InForce): readonly RuleMetadata[] =>
   "policy" in document ? (document.policy.customRules ?? []) : [];
 
-const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, Read>>();
+interface ReadOnce {
+  readonly document: Read;
+  readonly title: string;
+}
 
-/** Of ten thousand documents of a cluster, one changes. */
-function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): Read {
-  if (!isObject(raw)) return readDocument(raw, rules, define);
-  const byRaw = known.get(rules) ?? new WeakMap<object, Read>();
+const known = new WeakMap<readonly RuleMetadata[], WeakMap<object, ReadOnce>>();
+
+/** Of ten thousand documents, one changes. */
+function readOnce({ raw }: PolicySource, rules: readonly RuleMetadata[], define: DefineRules): ReadOnce {
+  const byRaw = known.get(rules) ?? new WeakMap<object, ReadOnce>();
   known.set(rules, byRaw);
-  let document = byRaw.get(raw);
-  if (document === undefined) byRaw.set(raw, (document = readDocument(raw, rules, define)));
-  return document;
+  const there = isObject(raw) ? byRaw.get(raw) : undefined;
+  if (there !== undefined) return there;
+  const document = isIntentSource(raw) ? intentIn(raw, rules) : readDocument(raw, rules, define);
+  const read = { document, title: titleOf(raw) };
+  if (isObject(raw)) byRaw.set(raw, read);
+  return read;
 }
 
 /**
@@ -163,7 +169,7 @@ export function* readAhead(
   define: DefineRules = withoutRules,
 ): Generator<void, void> {
   for (const source of sources) {
-    if (!isIntentSource(source.raw)) readOnce(source, rules, define);
+    readOnce(source, rules, define);
     yield;
   }
 }
@@ -208,11 +214,12 @@ const kinds = [...policyKinds, intentKind];
 
 /**
  * Whether a document is one of Meshward's: a policy, an exception or an intent, all of which {@link loadPolicies} validates. A folder
- * may contain other objects too.
+ * may contain other objects too. One of its kinds with another apiVersion is a mistake that is reported.
  */
 export const isDocumentSource = (raw: unknown): boolean => {
   const group = member(raw, "apiVersion");
-  return typeof group === "string" && group.startsWith("meshward.io/");
+  const kind = member(raw, "kind");
+  return (typeof group === "string" && group.startsWith("meshward.io/")) || kinds.some((known) => known === kind);
 };
 
 /** Whether a document is an intent, which is an object of the mesh like a VirtualService. */

@@ -142,7 +142,7 @@ export function moreAccepted(before: Policies, after: Policies): readonly string
   const known = new Map(before.exceptions.map((exception) => [exception.title, exception]));
   return after.exceptions.flatMap((exception) => {
     const was = known.get(exception.title);
-    if (was !== undefined && !isWider(was, exception)) return [];
+    if (was === exception || (was !== undefined && !isWider(was, exception))) return [];
     return [`${exception.title} accepts ${exception.spec.rules.join(", ")} until ${exception.expiresAt}`];
   });
 }

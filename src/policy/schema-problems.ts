@@ -64,8 +64,16 @@ function problemOf(error: ErrorObject): SchemaProblem {
   const at = pathOf(error);
   if (error.keyword === "additionalProperties") return unknownField(error, at);
   const where = at.length === 0 ? "the document" : formatPath(at);
+  const field = at.at(-1);
+  if (at.at(-2) === "labels" && (field === "matchLabels" || field === "matchExpressions"))
+    return { at, message: `${where}: labels are written directly, each with its value; ${selectorAdvice[field]}` };
   return { at, message: `${where}: ${what(error)}` };
 }
+
+const selectorAdvice = {
+  matchLabels: "remove matchLabels, and keep what is in it",
+  matchExpressions: "expressions are not supported",
+} as const;
 
 /** The path in the document. ajv gives a JSON pointer, which does not tell indexes from keys. */
 function pathOf({ instancePath }: ErrorObject): Path {
@@ -175,6 +183,8 @@ function wrongChoice(found: unknown, allowed: readonly string[], { title }: Sche
   if (title === titles.tag)
     return `there is no tag ${describe(found)}${hint === "" ? `; the tags are ${allowed.join(", ")}` : hint}`;
   if (title === titles.kind) return `no rule reads objects of kind ${describe(found)}${hint}`;
+  if (title === titles.caller)
+    return `expected ${allowed.join(", ")}, or a name such as serviceaccount/shop/cart, namespace/shop or deployment/shop/cart, found ${describe(found)}${hint}`;
   if (title !== titles.rule) return `expected one of ${allowed.join(", ")}, found ${describe(found)}${hint}`;
   if (typeof found === "string" && found.includes("*")) return globOfRules(found, allowed);
   return `there is no rule ${describe(found)}${hint === "" ? "; `meshward rules` lists them" : hint}`;

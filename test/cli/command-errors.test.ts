@@ -23,6 +23,27 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ],
   ["check x --format json --format text", /^meshward: option '--format <format>' is given with "json" and with "text"/],
   ["serve --mesh a --mesh b", /^meshward: option '--mesh <path>' is given with "a" and with "b"/],
+    "check /none --partial Service --complete Service",
+    /^meshward: --partial and --complete contradict each other for Service; give one of the two\n$/,
+  ],
+  [
+    "check /none --kubeconfig x",
+    /^meshward: --kubeconfig has no effect, because no cluster is read; add --mesh cluster, or leave it out\n$/,
+  ],
+  ["audit --mesh /none --context x", /^meshward: --context has no effect, because no cluster is read/],
+  ["audit --mesh /none --expires 90d", /^meshward: --expires is about the exceptions of --write-exceptions; give that/],
+  [
+    "check /none -n Shop",
+    /^meshward: option '-n, --namespace <name>' argument 'Shop' is invalid: expected the name of/,
+  ],
+  [
+    "check /none --docs-url docs",
+    /^meshward: option '--docs-url <url>' argument 'docs' is invalid: expected a URL such/,
+  ],
+  [
+    "check /none --docs-url javascript:alert(1)",
+    /^meshward: option '--docs-url <url>' argument .* expected a URL such/,
+  ],
   ["capture", /^meshward: required option '-o, --output <file>' not specified: the file to write/],
   ["completion", /^meshward: missing required argument 'shell': your shell: bash, zsh or fish\n/],
   ["serve --mesh x --port abc", /^meshward: option '--port <number>' argument 'abc' is invalid: expected a port /],

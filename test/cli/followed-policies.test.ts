@@ -6,6 +6,8 @@ import { after, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { followPolicies } from "../../src/cli/followed-policies.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
+import { DocumentMemory } from "../../src/sources/manifests/document-memory.ts";
+import { treeSignature } from "../../src/sources/manifests/tree-signature.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 
@@ -182,4 +184,37 @@ test("new exceptions are a warning; those of more than a year are one as well, a
     [line.level, line.accepted],
     ["warn", ["MeshwardException shop/short accepts object-malformed until 2027-01-01T00:00:00Z"]],
   );
+});
+
+test("what was read at the start is not read again before it changes", limit, async () => {
+  const folder = mkdtempSync(join(root, "f-"));
+  writeFileSync(join(folder, "a.yaml"), document("a", protecting("shop")));
+  const options = { policies: folder, profile: "baseline" };
+  const memory = new DocumentMemory();
+  const files = { signature: await treeSignature(folder), memory };
+  const start = await policiesOf({ ...options, memory });
+  // Files that cannot be read would be reported.
+  writeFileSync(join(folder, "a.yaml"), "kind: [\n");
+  const changed = await treeSignature(folder);
+  const lines: unknown[] = [];
+  const log = createLog("info", (line) => lines.push(line));
+  let tick = () => {};
+  const clock = {
+    now: () => Date.parse("2026-11-26T00:00:00Z"),
+    every(_: number, task: () => void) {
+      tick = task;
+      return () => {};
+    },
+  };
+  const following = () => ({ log, metrics: createMetrics({ processMetrics: false }), clock });
+  const same = followPolicies(options, { ...start, files: { ...files, signature: changed } }, following());
+  tick();
+  for (let i = 0; i < 50; i++) await turn();
+  assert.deepEqual(lines, []);
+  await same.close();
+  const other = followPolicies(options, { ...start, files }, following());
+  tick();
+  while (lines.length === 0) await turn();
+  assert.match(String(lines[0]), /policies were not reloaded/);
+  await other.close();
 });

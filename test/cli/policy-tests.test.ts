@@ -255,6 +255,21 @@ describe("meshward test", () => {
       /meshward-test\.yaml:6: expect\.deniedBy: there is no rule "virtual-service-weights-not-10"; did you mean "virtual-service-weights-not-100"\?/,
     ],
     [
+      "an exception that there is not",
+      "cases:\n  - name: a\n    apply: ns.yaml\n    expect: { acceptedBy: [shop/legacy] }\n",
+      /:4: expect\.acceptedBy: there is no MeshwardException "shop\/legacy"; write NAMESPACE\/NAME of one in the policies/,
+    ],
+    [
+      "a denial that is allowed",
+      "cases:\n  - name: a\n    apply: ns.yaml\n    expect: { allowed: true, deniedBy: [virtual-service-weights-not-100] }\n",
+      /:4: expect: allowed: true and deniedBy contradict each other; remove one/,
+    ],
+    [
+      "policies that are not there",
+      "name: x\npolicies:\n  - nothing\ncases: [{ name: a, apply: ns.yaml, expect: { allowed: true } }]\n",
+      /meshward-test\.yaml:3: policies\[0\]: .*nothing: there is no such file or folder: correct the path/,
+    ],
+    [
       "no change",
       "cases: [{ name: a, expect: { allowed: true } }]",
       /:1: cases\[0\]: the change is missing: give apply, delete or both/,
@@ -266,7 +281,7 @@ describe("meshward test", () => {
       "cases: [{ name: a, apply: 7, expect: { allowed: true } }]",
       /cases\[0\]\.apply: expected a string, a map or a list, found 7/,
     ],
-    ["an empty file", "# nothing\n", /meshward-test\.yaml: is empty/],
+    ["an empty file", "# nothing\n", /meshward-test\.yaml: the file is empty; add settings, or remove it/],
     ["two documents", "cases: []\n---\ncases: []\n", /meshward-test\.yaml:3: has a second document; keep one/],
     ["broken YAML", "cases: [\n", /meshward-test\.yaml:\d+: /],
     [

@@ -184,7 +184,12 @@ describe("meshward.yaml", () => {
   for (const [what, text, says] of [
     ["broken YAML", "paths: [\n", /^meshward: meshward\.yaml:\d+:\d+: .*\n$/],
     ["a list", "- a\n", /^meshward: meshward\.yaml:1:1: the document: expected a map, found a list\n$/],
-    ["an empty file", "# nothing\n", /^meshward: meshward\.yaml: is empty\n$/],
+    ["an empty file", "# nothing\n", /^meshward: meshward\.yaml: the file is empty; add settings, or remove it\n$/],
+    [
+      "a profile that there is not",
+      "profile: strickt\n",
+      /^meshward: meshward\.yaml:1:1: profile: there is no profile "strickt"; did you mean "strict"\?\n$/,
+    ],
   ] as const)
     test(`${what}: one line, the rest is judged, exit 2`, async () => {
       repositoryWith({ ...files, "meshward.yaml": text });

@@ -39,6 +39,35 @@ describe("what is wrong with a rule is said with its place", () => {
     ["kinds: [Service], expression: 'object.spec.ports'", /it results in list of object; expected bool/],
     ["kinds: [Service], expression: '1 +'", /syntax error/],
     [
+      "kinds: [Service], expression: 'object.spec.ports.all(p.port > 1)'",
+      /expression: all\(\) is written list\.all\(item, condition\) \(line 1, column 18[^;]*$/,
+    ],
+    ["kinds: [Service], expression: 'has(true)'", /has\(\) is written has\(object\.field\)/],
+    [
+      "kinds: [Service], expression: 'object.spec.ports.filter(p, p.port).size() > 0'",
+      /the condition of a macro has type int; expected bool/,
+    ],
+    [
+      "kinds: [Service], expression: 'object.metadata.name = \"a\"'",
+      /cannot be read from "= \\"a\\"" on; write == to compare/,
+    ],
+    ["kinds: [Service], expression: 'true and false'", /write && for and/],
+    ["kinds: [Service], expression: 'true or false'", /write \|\| for or/],
+    ["kinds: [Service], expression: 'not true'", /write ! for not/],
+    ['kinds: [Service], expression: \'"a" not in ["b"]\'', /write !\(a in b\) for not in/],
+    ["kinds: [Service], expression: 'object.metadata.name == \"a'", /a text does not end: close its quote/],
+    ["kinds: [Service], expression: 'object.metadata.name == \"a\\\"'", /a text does not end: close its quote/],
+    ["kinds: [Service], expression: 'true ? 1 : \"a\"'", /\?: has an int and a string; both must be of one type/],
+    [
+      "kinds: [Service], expression: '1 / 0 == 1'",
+      /it ends in an error for every object: int divide by zero \(line 1, column 1 of the expression\)$/,
+    ],
+    [
+      "kinds: [Service], expression: 'params.max > 1', parameters: {most: 1}",
+      /params has no field max; known are most/,
+    ],
+    ["kinds: [Service], expression: 'params.max > 1'", /params has no field max; it has none/],
+    [
       "kinds: [Service], expression: 'true', messageExpression: '1'",
       /messageExpression: it results in int; expected string/,
     ],

@@ -72,6 +72,14 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
   ],
   ["{extends: ['strict@new']}", 'spec.extends[0]: expected a version such as strict@0.1, found "strict@new"'],
   ["{extends: [wrong]}", "spec.extends[0]: a circle: wrong extends wrong"],
+  [
+    "{match: {namespaces: {labels: {matchLabels: {a: b}}}}, rules: [{id: virtual-service-canary-step, mode: warn}]}",
+    "spec.match.namespaces.labels.matchLabels: labels are written directly, each with its value; remove matchLabels, and keep what is in it",
+  ],
+  [
+    "{protectedNamespaces: {labels: {matchExpressions: []}}}",
+    "spec.protectedNamespaces.labels.matchExpressions: labels are written directly, each with its value; expressions are not supported",
+  ],
   ["{rules: []}", "spec.rules: is empty; remove it, or add an entry"],
   ['{rule: [{id: "*"}]}', 'spec.rule: there is no such field; did you mean "rules"?'],
   [

@@ -1,3 +1,4 @@
+import { clusterWord } from "../cluster-options.ts";
 import { readFileSync } from "node:fs";
 import { isObject, member } from "../../kube/read.ts";
 import { type ReportDifference, reportDifference, type ReportSource } from "../../report/difference.ts";
@@ -15,7 +16,6 @@ import {
   requireNamespaces,
 } from "./report.ts";
 import type { Mesh } from "../../view/view.ts";
-import { clusterWord } from "../mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
 import { outputsOf, writeOutputs } from "../outputs.ts";
 import { requireFormats } from "../report-output.ts";

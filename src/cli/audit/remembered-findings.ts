@@ -1,8 +1,7 @@
 import { firstSeenInReports } from "../../controllers/stored-reports.ts";
 import type { FirstSeenOf } from "../../report/reported-finding.ts";
 import { ClusterError } from "../../sources/cluster/cluster-error.ts";
-import { type ClusterOptions, withCluster } from "../cluster-options.ts";
-import { clusterWord } from "../mesh-option.ts";
+import { clusterWord, type ClusterOptions, withCluster } from "../cluster-options.ts";
 import { tellNote, type Terminal } from "../terminal.ts";
 
 /**

@@ -1,10 +1,10 @@
+import { clusterWord } from "../cluster-options.ts";
 import { Option } from "commander";
 import { definitionIn, isDefinition, type KindDefinition } from "../../schemas/definitions.ts";
 import { hasBuiltIn } from "../../schemas/built-in.ts";
 import { Schemas } from "../../schemas/schemas.ts";
 import { readDefinitions } from "../../sources/manifests/definitions.ts";
 import type { SourceError } from "../../sources/manifests/manifests.ts";
-import { clusterWord } from "../mesh-option.ts";
 
 export const crdsOption = () =>
   new Option(

@@ -12,8 +12,8 @@ import type { Metrics } from "../../telemetry/metrics.ts";
 import { UsageError } from "../../text/usage-error.ts";
 import { GivenObjects } from "../../view/given-objects.ts";
 import type { MeshStore } from "../../view/store.ts";
-import { indexesOfRules, kindsOfRules } from "../cluster-options.ts";
-import { clusterWord, meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "../mesh-option.ts";
+import { clusterWord, indexesOfRules, kindsOfRules } from "../cluster-options.ts";
+import { meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "../mesh-option.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface FollowedMeshOptions extends MeshOptions {

@@ -30,7 +30,7 @@ function addDefinitions(
   text: string,
   into: { readonly definitions: DefinitionManifest[]; readonly errors: SourceError[] },
 ): void {
-  const { documents, positionOf } = readDocuments(text, (part) => part.includes(word));
+  const { documents, positionOf } = readDocuments(text, { isWanted: (part) => part.includes(word) });
   for (const { value, problems, offset } of documents) {
     for (const problem of problems) into.errors.push({ file, ...positionOf(problem.offset), message: problem.message });
     for (const raw of objectsIn(value)) into.definitions.push({ raw, file, line: positionOf(offset).line });

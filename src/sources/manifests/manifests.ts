@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 import { isObject } from "../../kube/read.ts";
 import { DocumentReader, type Manifest } from "./document-objects.ts";
-import { readDocuments } from "./documents.ts";
+import type { DocumentMemory } from "./document-memory.ts";
+import { documentsIn, readDocuments } from "./documents.ts";
 import {
   type FindOptions,
   findManifestFiles,
@@ -40,6 +41,8 @@ export interface ReadOptions extends FindOptions {
   readonly skipUnknown?: boolean | undefined;
   /** Renders charts and kustomizations; undefined: they are left out. */
   readonly renderer?: Renderer | undefined;
+  /** What was read of the same files before. */
+  readonly memory?: DocumentMemory | undefined;
   /** Called after each file. */
   readonly onFile?: (() => void) | undefined;
 }
@@ -61,7 +64,7 @@ export async function readManifests(paths: readonly string[], options: ReadOptio
     const reading = await read(file, options.input);
     const shown = shownFile(file, options);
     if ("problem" in reading) set.errors.push({ file: shown.path, message: reading.problem });
-    else addFile(set, shown, substitution(reading.text));
+    else await addFile(set, shown, substitution(reading.text), { slices, memory: options.memory });
     options.onFile?.();
   }
   for (const text of texts) addRendered(set, text, substitution);
@@ -128,16 +131,19 @@ interface Growing {
   readonly ignored: LeftOut[];
 }
 
-function addFile(set: Growing, file: ManifestFile, text: string): void {
-  if (file.named || isBlank(text) || mayMatter(text)) parseFile(set, file, text);
+interface Parsing {
+  readonly slices: Slices;
+  readonly memory: DocumentMemory | undefined;
+}
+
+async function addFile(set: Growing, file: ManifestFile, text: string, parsing: Parsing): Promise<void> {
+  if (file.named || isBlank(text) || mayMatter(text)) await parseFile(set, file, text, parsing);
   else set.ignored.push({ path: file.path, reason: hasObject(text) ? unknownKinds : "not a Kubernetes manifest" });
 }
 
-function parseFile(set: Growing, file: ManifestFile, text: string): void {
-  const { documents, positionOf } = readDocuments(
-    text,
-    file.named ? undefined : (part) => mayMatter(part) || !hasObject(part),
-  );
+async function parseFile(set: Growing, file: ManifestFile, text: string, { slices, memory }: Parsing): Promise<void> {
+  const isWanted = file.named ? undefined : (part: string) => mayMatter(part) || !hasObject(part);
+  const { documents, positionOf } = await slices.run(documentsIn(text, { isWanted, memory }));
   const reader = new DocumentReader(file.path, positionOf);
   if (
     !file.named &&

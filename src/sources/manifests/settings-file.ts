@@ -25,7 +25,7 @@ export async function readSettingsFile(file: string, validate: ValidateFunction)
   if ("problem" in reading) return broken([{ file, message: reading.problem }]);
   const { documents, positionOf } = readDocuments(reading.text);
   const [document, second] = documents;
-  if (document === undefined) return broken([{ file, message: "is empty" }]);
+  if (document === undefined) return broken([{ file, message: "the file is empty; add settings, or remove it" }]);
   if (second !== undefined)
     return broken([{ file, ...positionOf(second.offset), message: "has a second document; keep one" }]);
   if (document.problems.length > 0)

@@ -9,17 +9,23 @@ export class Slices {
 
   /** Lets other tasks of this thread run, if the slice is over. */
   async pause(): Promise<void> {
-    if (performance.now() - this.#startMs < sliceMs) return;
+    if (!this.#isOver()) return;
     await nextTurn();
     this.#startMs = performance.now();
+  }
+
+  /** Runs steps that yield where they may pause. */
+  async run<T>(steps: Generator<void, T>): Promise<T> {
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done) return step.value;
+      if (this.#isOver()) await this.pause();
+    }
+  }
+
+  #isOver(): boolean {
+    return performance.now() - this.#startMs >= sliceMs;
   }
 }
 
 /** Runs steps that yield where they may pause. */
-export async function inSlices<T>(steps: Generator<void, T>): Promise<T> {
-  const slices = new Slices();
-  for (let step = steps.next(); ; step = steps.next()) {
-    if (step.done) return step.value;
-    await slices.pause();
-  }
-}
+export const inSlices = <T>(steps: Generator<void, T>): Promise<T> => new Slices().run(steps);

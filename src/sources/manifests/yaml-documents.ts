@@ -11,7 +11,8 @@ import {
   type SourceProblem,
   tooDeep,
 } from "./source-document.ts";
-import { type AliasBudget, aliasBudget, YamlValues } from "./yaml-values.ts";
+import type { DocumentMemory } from "./document-memory.ts";
+import { type AliasBudget, aliasBudget, type Duplicate, YamlValues } from "./yaml-values.ts";
 
 /** The YAML library needs several hundred bytes of memory for each byte of a document. */
 const maxYamlDocument = 8 * 1024 * 1024;
@@ -24,22 +25,36 @@ interface Chunk {
 
 /**
  * Reads the documents of a YAML file as kubectl would. Each document is read separately, so that an error in one does
- * not affect the others. Empty documents (nothing, comments, `null`) are left out, as in kubectl, and documents whose text
- * `isWanted` refuses. Never throws.
+ * not affect the others. Empty documents (nothing, comments, `null`) are left out, as in kubectl. Yields after each document.
+ * Never throws.
  */
-export function readYamlDocuments(
+export function* readYamlDocuments(
   text: string,
   lines: () => LineNumbers,
-  isWanted: (text: string) => boolean = () => true,
-): SourceDocument[] {
+  { isWanted = () => true, memory }: YamlOptions = {},
+): Generator<void, SourceDocument[]> {
   const budget: AliasBudget = { left: aliasBudget };
   const documents: SourceDocument[] = [];
   for (const chunk of splitDocuments(text)) {
     if (!isWanted(chunk.text)) continue;
-    const document = readChunk(chunk, budget, lines);
+    const document = readChunk(chunk, { budget, lines, memory });
     if (document !== undefined) documents.push(document);
+    yield;
   }
   return documents;
+}
+
+export interface YamlOptions {
+  /** Only documents whose text it accepts are parsed. */
+  readonly isWanted?: ((text: string) => boolean) | undefined;
+  readonly memory?: DocumentMemory | undefined;
+}
+
+interface ChunkReading {
+  /** What the aliases of all documents may add together. */
+  readonly budget: AliasBudget;
+  readonly lines: () => LineNumbers;
+  readonly memory: DocumentMemory | undefined;
 }
 
 /**
@@ -72,20 +87,28 @@ function* separators(text: string): Generator<{ start: number; end: number; prob
 
 const afterSeparator = "kubectl ignores text after --- in the same line; move it to the next line";
 
-function readChunk(chunk: Chunk, budget: AliasBudget, lines: () => LineNumbers): SourceDocument | undefined {
+function readChunk(chunk: Chunk, { budget, lines, memory }: ChunkReading): SourceDocument | undefined {
   if (chunk.problem !== undefined) return broken([chunk.problem]);
   const content = /^[ \t]*(?![#%\s])\S/m.exec(chunk.text);
   if (content === null) return undefined;
   const offset = chunk.start + content.index + content[0].length - 1;
   try {
-    const read = valueOf(chunk, budget);
-    if (read.value === null) return undefined;
-    const problems = read.duplicates.slice(0, maxProblems).map((duplicate) => ({
+    let duplicates: readonly Duplicate[] = [];
+    const read = () => {
+      const { left } = budget;
+      const found = valueOf(chunk, budget);
+      duplicates = found.duplicates;
+      // Whether aliases can be read depends on the other documents of the file.
+      return { value: found.value, isWhole: duplicates.length === 0 && budget.left === left };
+    };
+    const value = memory === undefined ? read().value : memory.valueOf(chunk.text, read);
+    if (value === null) return undefined;
+    const problems = duplicates.slice(0, maxProblems).map((duplicate) => ({
       offset: duplicate.offset,
       message: duplicateKey(duplicate.key, lines().at(duplicate.first).line),
     }));
     if (problems.length > 0) return broken(problems);
-    return { offset, value: read.value, problems, offsetOf: locator(chunk, offset) };
+    return { offset, value, problems, offsetOf: locator(chunk, offset) };
   } catch (error) {
     if (error instanceof DocumentProblem) return broken([{ offset: error.offset, message: error.message }]);
     if (error instanceof RangeError) return broken([{ offset, message: tooDeep }]);
