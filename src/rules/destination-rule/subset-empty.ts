@@ -4,6 +4,7 @@ import { idOf } from "../../kube/identity.ts";
 import { podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
+import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
@@ -13,7 +14,6 @@ import {
   virtualServicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rules.ts";
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
-import { nearest } from "../../text/nearest.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type Subset = DestinationRule["spec"]["subsets"][number];
@@ -60,9 +60,7 @@ function areVersions(subset: Subset, { pods, names }: PodsOfService, mesh: MeshV
   const keys = Object.keys(subset.labels);
   mesh.visited(pods.all.length);
   const areAll = pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
-  if (areAll) return true;
-  const missing = keys.filter((key) => !names().has(key));
-  return missing.length > 0 && missing.every((key) => nearest(key, names()) !== undefined);
+  return areAll || areMisspelt(keys, names());
 }
 
 interface PodsOfService {
