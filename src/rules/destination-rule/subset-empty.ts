@@ -4,6 +4,7 @@ import { idOf } from "../../kube/identity.ts";
 import { podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
+import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
@@ -25,7 +26,7 @@ export const destinationRuleSubsetEmpty = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "Requests are routed to a subset whose labels no workload of the service has.",
-  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label with another value, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -44,20 +45,33 @@ export const destinationRuleSubsetEmpty = defineRule({
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
       if (pods === undefined || pods.all.length === 0) continue;
+      const known = podsWithNames(pods);
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (areVersions(subset, pods, mesh)) yield* problemOf({ rule, i, service }, mesh);
+        if (areVersions(subset, known, mesh)) yield* problemOf({ rule, i, service }, mesh);
       }
     }
   },
 });
 
-/** Whether pods of the Service have these labels, with other values. Otherwise the versions are not deployed yet. */
-function areVersions(subset: Subset, pods: Labelled<Workload>, mesh: MeshView): boolean {
+/** Whether pods of the Service have these labels with other values, or misspelt. Otherwise the versions are not deployed yet. */
+function areVersions(subset: Subset, { pods, names }: PodsOfService, mesh: MeshView): boolean {
   if (isPlaced(subset) || pods.selected(subset.labels).length > 0) return false;
   const keys = Object.keys(subset.labels);
   mesh.visited(pods.all.length);
-  return pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
+  const areAll = pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
+  return areAll || areMisspelt(keys, names());
+}
+
+interface PodsOfService {
+  readonly pods: Labelled<Workload>;
+  /** The names of their labels, each once. */
+  readonly names: () => ReadonlySet<string>;
+}
+
+function podsWithNames(pods: Labelled<Workload>): PodsOfService {
+  let names: ReadonlySet<string> | undefined;
+  return { pods, names: () => (names ??= new Set(pods.all.flatMap(({ pod }) => Object.keys(pod.labels)))) };
 }
 
 interface Empty {

@@ -1,28 +1,29 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
-import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { fullHost } from "../../mesh/traffic/hosts.ts";
+import { isLookedUp, missingHost } from "../../mesh/traffic/missing-host.ts";
 import {
-  isCoveredByWildcard,
   isRegistryComplete,
   listenerPortsOf,
-  neighbours,
   type RegisteredHost,
   registeredHost,
   registryReads,
 } from "../../mesh/traffic/registry.ts";
+import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-type View = MeshView<(typeof registryReads)[number]>;
+const reads = [...registryReads, subsetsOfHost] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
   id: "virtual-service-destination-not-found",
   subject: "VirtualService",
-  reads: registryReads,
-  worksWithout: ["Gateway"],
+  reads,
+  worksWithout: ["DestinationRule", "Gateway"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
@@ -36,7 +37,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "Not all Services and ServiceEntries are known, the host is a wildcard or for a cluster set, or nothing is routed to the destination.",
+      "Not all Services and ServiceEntries are known, the host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -84,6 +85,34 @@ function names(virtualService: VirtualService, host: string, mesh: View): boolea
   return false;
 }
 
+/** The hosts of which a destination names a subset that no DestinationRule defines. */
+function hostsWithoutSubset(virtualService: VirtualService, mesh: View): (host: string) => boolean {
+  const { namespace } = virtualService.metadata;
+  let named: Map<string, Set<string>> | undefined;
+  const known = new Map<string, boolean>();
+  return (host) => {
+    named ??= subsetsNamed(virtualService, (said) => fullHost(said, namespace, mesh.settings.domain));
+    let found = known.get(host);
+    if (found === undefined) {
+      const subsets = mesh.get(subsetsOfHost, host);
+      known.set(host, (found = [...(named.get(host) ?? [])].some((subset) => subsets.isNowhere(subset))));
+    }
+    return found;
+  };
+}
+
+function subsetsNamed(virtualService: VirtualService, full: (host: string) => string): Map<string, Set<string>> {
+  const named = new Map<string, Set<string>>();
+  for (const { destination } of trafficOf(virtualService)) {
+    if (!destination.subset) continue;
+    const host = full(destination.host);
+    const there = named.get(host) ?? new Set();
+    named.set(host, there);
+    there.add(destination.subset);
+  }
+  return named;
+}
+
 interface Found {
   readonly problem: Problem;
   readonly host: string;
@@ -95,10 +124,13 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found
   if (!isServed(virtualService, mesh.settings) || !isRegistryComplete(mesh)) return;
   // Many routes have the same destination.
   const known = new Map<string, Problem | undefined>();
+  const isWithoutSubset = hostsWithoutSubset(virtualService, mesh);
   for (const traffic of trafficOf(virtualService)) {
     const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
     if (!isLookedUp(host)) continue;
     const asked = { host, registered: mesh.get(registeredHost, host) };
+    // The same mistake: virtual-service-subset-not-found says that the host is missing.
+    if (asked.registered.definitions.length === 0 && isWithoutSubset(host)) continue;
     const key = keyOf(traffic, asked);
     if (!known.has(key)) {
       yield;
@@ -111,10 +143,6 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found
     yield { problem: { ...problem, at }, host, isMissing, isUncertain: traffic.isUncertain };
   }
 }
-
-/** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
-const isLookedUp = (host: string): boolean =>
-  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
 
 /** What the problem of a destination depends on. */
 function keyOf({ destination, route }: Traffic, { host, registered }: Asked): string {
@@ -135,7 +163,7 @@ function problemAt(
   mesh: View,
 ): Problem | undefined {
   const { definitions, ports } = registered;
-  if (definitions.length === 0) return missingHost(host, mesh);
+  if (definitions.length === 0) return problemOfMissing(host, mesh);
   if (isHidden(virtualService, registered, mesh))
     return {
       at: ["host"],
@@ -187,41 +215,18 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
   );
 }
 
-function missingHost(host: string, mesh: View): Problem {
-  const namespace = namespaceOfHost(host, mesh.settings.domain);
-  const { hasOthers, namesakes } = mesh.get(neighbours, host);
-  const isWild = isCoveredByWildcard(host, mesh);
-  const name = host.split(".")[0] ?? "";
-  const evidence = namespace === undefined ? [absent("ServiceEntry", "")] : [absent("Service", namespace, name)];
+function problemOfMissing(host: string, mesh: View): Problem {
+  const { message, fix, namespace, isNamespaceEmpty } = missingHost(host, mesh);
   return {
     at: ["host"],
-    message: isWild
-      ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
-      : `"${host}" is no Service and no ServiceEntry`,
+    message,
     key: JSON.stringify([host]),
-    evidence,
-    ...(namespace !== undefined && !hasOthers ? { guess: `the Services of namespace ${namespace}` } : {}),
-    ...fixFor(host, { namespace, namesakes, isWild }, mesh),
+    evidence: [absentDefinition(host, namespace)],
+    ...(isNamespaceEmpty ? { guess: `the Services of namespace ${namespace}` } : {}),
+    ...(fix === undefined ? {} : { fix }),
   };
 }
 
-interface Known {
-  readonly namespace: string | undefined;
-  readonly namesakes: readonly string[];
-  readonly isWild: boolean;
-}
-
-function fixFor(host: string, { namespace, namesakes, isWild }: Known, mesh: View): Pick<Problem, "fix"> {
-  const { domain } = mesh.settings;
-  const [name = "", second, ...more] = host.split(".");
-  if (isWild)
-    return { fix: `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.` };
-  const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
-  if (isShort)
-    return {
-      fix: `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`,
-    };
-  const others = namesakes.filter((one) => one !== namespace);
-  const meant = others.map((one) => `"${name}.${one}.svc.${domain}"`).join(" or ");
-  return others.length === 0 ? {} : { fix: `Write the host of the Service that exists. Did you mean ${meant}?` };
-}
+/** The evidence that nothing defines a host. */
+const absentDefinition = (host: string, namespace: string | undefined): Evidence =>
+  namespace === undefined ? absent("ServiceEntry", "") : absent("Service", namespace, host.split(".")[0] ?? "");

@@ -5,6 +5,8 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { isMissing, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
+import { registryReads } from "../../mesh/traffic/registry.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
@@ -16,7 +18,7 @@ import type { MeshView } from "../../view/view.ts";
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
-  reads: [routing, subsetsOfHost],
+  reads: [routing, subsetsOfHost, ...registryReads],
   worksWithout: ["Gateway", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
@@ -68,15 +70,20 @@ export const virtualServiceSubsetNotFound = defineRule({
 
 const none: readonly SubsetFailure[] = [];
 
-function knownHost(host: string, mesh: MeshView<typeof subsetsOfHost>): KnownHost {
+type View = MeshView<typeof subsetsOfHost | (typeof registryReads)[number]>;
+
+function knownHost(host: string, mesh: View): KnownHost {
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
-  return { host, subsets, isUnknown, found: new Map() };
+  const missing = isMissing(host, mesh) ? missingHost(host, mesh) : undefined;
+  return { host, subsets, isUnknown, missing, found: new Map() };
 }
 
 interface Target extends SubsetTarget {
   /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
   readonly isUnknown: boolean;
+  /** If nothing defines the host, for certain; virtual-service-destination-not-found leaves it to this rule then. */
+  readonly missing: MissingHost | undefined;
 }
 
 /** A host of destinations; `found` is keyed by subset and callers. */
@@ -169,7 +176,7 @@ function listed(subsets: readonly string[]): string {
 
 function fixOf(failure: SubsetFailure, { traffic, target, settings }: Asked): string | undefined {
   const { client, ownerInstead } = failure;
-  const fix = target.isUnknown ? hostFix(target, settings.domain) : subsetFix(failure, target);
+  const fix = target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target) ?? missingFix(target));
   if (ownerInstead === undefined) return fix;
   const { namespace, name } = ownerInstead.metadata;
   const owner = `VirtualService ${namespace}/${name}`;
@@ -188,6 +195,11 @@ function hostFix({ host }: Target, domain: string): string {
     ? `Write the full name of the Service: Istio completes only names without a dot, so "${host}" is not "${name}.${namespace}.svc.${domain}". For a host outside the cluster, ${create}.`
     : `Correct the host, or ${create}.`;
 }
+
+/** A host that nothing defines is the mistake, rather than its subset. */
+const missingFix = ({ missing }: Target): string | undefined =>
+  missing &&
+  `${missing.message}. ${missing.fix ?? "Correct the host, or create its Service, and a DestinationRule with the subset, before it is routed to."}`;
 
 function subsetFix({ lookup }: SubsetFailure, { host, subset, subsets }: Target): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";

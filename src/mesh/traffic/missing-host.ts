@@ -1,0 +1,51 @@
+import type { MeshView } from "../../view/view.ts";
+import { isWildcard, namespaceOfHost } from "./hosts.ts";
+import { isCoveredByWildcard, isRegistryComplete, neighbours, registeredHost, type registryReads } from "./registry.ts";
+
+/** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
+export const isLookedUp = (host: string): boolean =>
+  host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** Whether nothing defines a host (as istiod resolves it) that a VirtualService sends requests to, for certain. */
+export const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
+  isRegistryComplete(mesh) && isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
+
+/** What to say of a host that nothing defines. */
+export interface MissingHost {
+  readonly message: string;
+  /** Undefined: nothing is known that is meant. */
+  readonly fix: string | undefined;
+  /** The namespace that would have the Service; undefined: the host has not the form of a Service's. */
+  readonly namespace: string | undefined;
+  /** Whether the mesh has no other Service of that namespace either. */
+  readonly isNamespaceEmpty: boolean;
+}
+
+export function missingHost(host: string, mesh: MeshView<(typeof registryReads)[number]>): MissingHost {
+  const namespace = namespaceOfHost(host, mesh.settings.domain);
+  const { hasOthers, namesakes } = mesh.get(neighbours, host);
+  const isWild = isCoveredByWildcard(host, mesh);
+  const message = isWild
+    ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
+    : `"${host}" is no Service and no ServiceEntry`;
+  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh);
+  return { message, fix, namespace, isNamespaceEmpty: namespace !== undefined && !hasOthers };
+}
+
+interface Known {
+  readonly namespace: string | undefined;
+  readonly namesakes: readonly string[];
+  readonly isWild: boolean;
+}
+
+function fixFor(host: string, { namespace, namesakes, isWild }: Known, mesh: MeshView): string | undefined {
+  const { domain } = mesh.settings;
+  const [name = "", second, ...more] = host.split(".");
+  if (isWild) return `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.`;
+  const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
+  if (isShort)
+    return `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`;
+  const others = namesakes.filter((one) => one !== namespace);
+  const meant = others.map((one) => `"${name}.${one}.svc.${domain}"`).join(" or ");
+  return others.length === 0 ? undefined : `Write the host of the Service that exists. Did you mean ${meant}?`;
+}
