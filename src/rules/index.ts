@@ -14,6 +14,7 @@ import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-neg
 import { authorizationPolicyPortUnknown } from "./authorization-policy/port-unknown.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyProviderUnknown } from "./authorization-policy/provider-unknown.ts";
+import { authorizationPolicyProvidersConflict } from "./authorization-policy/providers-conflict.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
 import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
@@ -102,6 +103,7 @@ import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
+import { telemetryConflict } from "./telemetry/conflict.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -148,6 +150,7 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyPortUnknown,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyProviderUnknown,
+  authorizationPolicyProvidersConflict,
   authorizationPolicyRulesSplit,
   authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,
@@ -236,6 +239,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
   sidecarHostNotFound,
+  telemetryConflict,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
