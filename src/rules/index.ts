@@ -115,6 +115,7 @@ import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-hos
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
+import { virtualServiceHttpToTlsPort } from "./virtual-service/http-to-tls-port.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-mismatch.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -251,6 +252,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceGatewayNotFound,
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
+  virtualServiceHttpToTlsPort,
   virtualServiceMirrorToProduction,
   virtualServiceProtocolMismatch,
   virtualServiceRetriesUnsafe,
