@@ -14,6 +14,7 @@ import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-neg
 import { authorizationPolicyPortUnknown } from "./authorization-policy/port-unknown.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
 import { authorizationPolicyProviderUnknown } from "./authorization-policy/provider-unknown.ts";
+import { authorizationPolicyProvidersConflict } from "./authorization-policy/providers-conflict.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
 import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-gateway.ts";
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
@@ -107,6 +108,7 @@ import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
+import { telemetryConflict } from "./telemetry/conflict.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
@@ -118,6 +120,7 @@ import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-hos
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
+import { virtualServiceHttpToTlsPort } from "./virtual-service/http-to-tls-port.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-mismatch.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -153,6 +156,7 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyPortUnknown,
   authorizationPolicyPrincipalMalformed,
   authorizationPolicyProviderUnknown,
+  authorizationPolicyProvidersConflict,
   authorizationPolicyRulesSplit,
   authorizationPolicyShutsGateway,
   authorizationPolicyTargetNotFound,
@@ -246,6 +250,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
   sidecarHostNotFound,
+  telemetryConflict,
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
@@ -257,6 +262,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceGatewayNotFound,
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
+  virtualServiceHttpToTlsPort,
   virtualServiceMirrorToProduction,
   virtualServiceProtocolMismatch,
   virtualServiceRetriesUnsafe,

@@ -353,6 +353,9 @@ describe("what files leave open", () => {
     "REPLACE_ME",
     "CART_SERVICE.CART_NAMESPACE.svc.cluster.local",
     "placeholderHost",
+    "<host>",
+    "<<CART-HOST>>.svc.cluster.local",
+    "'{CART_HOST}'",
   ])
     test(`a finding that rests on the placeholder in ${host} warns`, async () => {
       const routes = virtualService.replace("{ host: cart, subset", () => `{ host: ${host}, subset`);
@@ -378,6 +381,16 @@ describe("what files leave open", () => {
     const gone = 'Namespace "gone" does not exist, so this entry matches no caller';
     assert.deepEqual(messages((await report(folder)).report), [gone]);
     assert.equal(messages((await report(folder, "--complete", "Namespace")).report).length, 4);
+  });
+
+  test("angle brackets of a regular expression or of HTML are no placeholder", async () => {
+    for (const body of ["<h1>No</h1>", "^/(?<id>a)$", "^/(?P<id>a)$"]) {
+      const direct = `directResponse: { status: 9999, body: { string: '${body}' } }`;
+      const routes = virtualService.replace("route: [{ destination: { host: cart, subset: v1 } }]", () => direct);
+      assert.notEqual(routes, virtualService);
+      const { report: found } = await report(folderWith({ "routes.yaml": routes }));
+      assert.deepEqual([...new Set(found.findings.map(({ mode }) => mode))], ["deny"], body);
+    }
   });
 
   test("a number that is a placeholder, too", async () => {

@@ -524,6 +524,40 @@ const peer = (name: string, spec: object) =>
 /** What is open in a namespace. */
 const ofStates: readonly CostShape[] = [
   {
+    title: "n Telemetries are for one whole namespace, and the first one changes",
+    world: (n) => {
+      const telemetry = (i: number, spec: object) =>
+        manifest("telemetry.istio.io/v1", "Telemetry", named(`t-${String(i).padStart(5, "0")}`), { spec });
+      return {
+        objects: [enrolled, ...list(n, (i) => telemetry(i, { tracing: [{}] }))],
+        change: {
+          old: telemetry(0, { tracing: [{}] }),
+          object: telemetry(0, { selector: { matchLabels: { app: "a" } } }),
+        },
+      };
+    },
+  },
+  {
+    title: "n CUSTOM policies name a provider each for n workloads, and one more does",
+    world: (n) => {
+      const asking = (i: number) =>
+        policy(`p-${i}`, {
+          selector: { matchLabels: { [`l-${i % 7}`]: "x" } },
+          action: "CUSTOM",
+          provider: { name: `provider-${i}` },
+          rules: [{}],
+        });
+      return {
+        objects: [
+          enrolled,
+          ...list(n, asking),
+          ...list(n, (i) => labelled(`w-${i}`, { [`l-${i % 7}`]: "x", app: `app-${i}` })),
+        ],
+        change: { object: asking(n) },
+      };
+    },
+  },
+  {
     title: "n workloads opt out of the mesh, and the labels of the namespace change",
     world: (n) => ({
       objects: [enrolled, ...list(n, (i) => labelled(`w-${i}`, { "sidecar.istio.io/inject": "false" }))],

@@ -16,6 +16,28 @@ const matching = (i: number) => [{ uri: { exact: `/${i}` } }];
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
   {
+    title: "n http routes to the TLS ports of n Services, of which half have a DestinationRule with TLS",
+    world: (n) => ({
+      objects: [
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`s-${i}`), { spec: { ports: [{ name: "https", port: 443 }] } }),
+        ),
+        ...list(n / 2, (i) =>
+          istio("DestinationRule", `d-${i}`, { host: `s-${2 * i}`, trafficPolicy: { tls: { mode: "SIMPLE" } } }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["r.example.com"],
+          http: list(n, (i) => ({
+            match: matching(i),
+            route: [{ destination: { host: `s-${i}`, port: { number: 443 } } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n routes that have faults, mirrors elsewhere and unsafe retries",
     world: (n) => ({
       objects: [protectedNamespace, service("a")],

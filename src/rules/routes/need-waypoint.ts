@@ -2,6 +2,8 @@ import { absent } from "../../engine/evidence.ts";
 import { idOf } from "../../kube/identity.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import type { Path } from "../../kube/read.ts";
+import { type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
@@ -17,17 +19,28 @@ import {
   waypointBindingOfService,
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [
+  servicesOfVirtualService,
+  servicesOfRoute,
+  namespaceOfService,
+  waypointBinding,
+  waypointOfService,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const routesNeedWaypoint = defineRule({
   id: "routes-need-waypoint",
-  subject: "VirtualService",
-  reads: [servicesOfVirtualService, namespaceOfService, waypointBinding, waypointOfService],
+  subject: ["VirtualService", "KubernetesRoute"],
+  reads,
   worksWithout: ["KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient", "canary"],
-  summary: "A VirtualService routes requests to a Service in an ambient namespace that has no waypoint.",
-  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways apply the routes themselves.",
+  summary:
+    "A VirtualService or a route of the Gateway API is for a Service in an ambient namespace that has no waypoint.",
+  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices and HTTPRoutes either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways apply the routes themselves.",
   fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
   incident: {
     symptoms: ["no-effect"],
@@ -35,28 +48,21 @@ export const routesNeedWaypoint = defineRule({
     seen: "Requests of ambient clients follow no route: the canary gets its share by the number of pods, and timeouts, retries and faults do not apply.",
     wayOut: "Create the waypoint, or shift traffic by the number of replicas until it is there.",
     silentWhen:
-      "The VirtualService applies only at gateways, the Service or its namespace is not ambient, or a waypoint serves the Service.",
+      "The routes apply only at gateways, the Service or its namespace is not ambient, or a waypoint serves the Service.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
-  *check(virtualService, mesh) {
-    if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return;
-    const { domain } = mesh.settings;
-    const services = new Map(
-      mesh
-        .related(servicesOfVirtualService, virtualService)
-        .map((service) => [hostOfService(service, domain), service]),
-    );
-    for (const [i, said] of virtualService.spec.hosts.entries()) {
-      const host = fullHost(said, virtualService.metadata.namespace, domain);
-      const service = services.get(host);
-      const [namespace] = service === undefined ? [] : mesh.related(namespaceOfService, service);
-      if (service === undefined || namespace === undefined || isTerminating(namespace)) continue;
-      if (enrollmentOf(namespace) !== "ambient") continue;
+  *check(routes, mesh) {
+    if (!isServed(routes, mesh.settings)) return;
+    const called = routes.kind === "VirtualService" ? calledByHost(routes, mesh) : calledAsParent(routes, mesh);
+    for (const { at, service } of called) {
+      const [namespace] = mesh.related(namespaceOfService, service);
+      if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace) !== "ambient") continue;
       const binding = waypointBindingOfService(service, namespace, mesh);
       if (isUsable(binding)) continue;
+      const host = hostOfService(service, mesh.settings.domain);
       yield {
-        at: ["spec", "hosts", i],
+        at,
         message: `Namespace ${namespace.metadata.name} is ambient and ${lackOf(binding, service)}: ztunnel ignores these routes for ${host}`,
         key: `no waypoint for ${host}`,
         ...fixOf(binding, service),
@@ -65,6 +71,35 @@ export const routesNeedWaypoint = defineRule({
     }
   },
 });
+
+/** A Service for which routes are, and where they say so. */
+interface Called {
+  readonly at: Path;
+  readonly service: Service;
+}
+
+function* calledByHost(virtualService: VirtualService, mesh: View): Generator<Called, undefined> {
+  if (!isForMesh(virtualService)) return;
+  const { domain } = mesh.settings;
+  const services = new Map(
+    mesh.related(servicesOfVirtualService, virtualService).map((service) => [hostOfService(service, domain), service]),
+  );
+  for (const [i, said] of virtualService.spec.hosts.entries()) {
+    const service = services.get(fullHost(said, virtualService.metadata.namespace, domain));
+    if (service !== undefined) yield { at: ["spec", "hosts", i], service };
+  }
+}
+
+function* calledAsParent(route: KubernetesRoute, mesh: View): Generator<Called, undefined> {
+  const services = new Map(
+    mesh.related(servicesOfRoute, route).map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
+  );
+  for (const [i, ref] of route.spec.parentRefs.entries()) {
+    const { kind, namespace, name } = parentOf(ref, route);
+    const service = kind === "Service" ? services.get(`${namespace}/${name}`) : undefined;
+    if (service !== undefined) yield { at: ["spec", "parentRefs", i], service };
+  }
+}
 
 /** Gateways apply routes that are only for gateways. */
 function isForMesh({ spec }: VirtualService): boolean {

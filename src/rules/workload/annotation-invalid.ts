@@ -12,7 +12,7 @@ import {
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { portIn, portsIn } from "../../mesh/membership/port-lists.ts";
 import { hasInjectedGateway, isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
-import { injectSidecar, injectTemplates } from "../../mesh/objects/labels.ts";
+import { dataplaneMode, injectSidecar, injectTemplates } from "../../mesh/objects/labels.ts";
 import { isBoolean } from "../../mesh/objects/parse-bool.ts";
 
 export const workloadAnnotationInvalid = defineRule({
@@ -23,9 +23,10 @@ export const workloadAnnotationInvalid = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A label or annotation about injection or redirection has a value that Istio refuses or ignores.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go).",
-  fix: "Correct the value, or remove the label or annotation.",
+  summary:
+    "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing.",
+  fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
     proxies: ["sidecar", "ztunnel"],
@@ -43,6 +44,7 @@ export const workloadAnnotationInvalid = defineRule({
     if (capture === "sidecar" || hasInjectedGateway(workload)) yield* refused(workload);
     if (capture === "sidecar") yield* ignoredWish(workload);
     if (capture === "ambient") yield* ignoredFlag(workload);
+    yield* misplaced(workload, capture === "none");
   },
 });
 
@@ -80,6 +82,27 @@ function* ignoredFlag(workload: Workload): Iterable<Problem> {
   if (value !== undefined && !isBoolean(value))
     yield problemOf(workload, bypassInboundCapture, "which has no effect: it is no boolean");
 }
+
+/** What Istio reads from pods (Istio pkg/kube/inject, cni/pkg/util/podutil.go). */
+const ofPods = /^(?:traffic\.sidecar|sidecar|proxy|inject|ambient)\.istio\.io\/|^istio\.io\/dataplane-mode$/;
+
+/** Those that only the workload has. Where it is not in the mesh, only what would bring it there matters. */
+function* misplaced({ metadata, pod, podAt }: Workload, isOutside: boolean): Iterable<Problem> {
+  if (podAt.length === 0) return;
+  for (const kind of ["labels", "annotations"] as const)
+    for (const [name, value] of Object.entries(metadata[kind])) {
+      if (!ofPods.test(name) || pod.labels[name] !== undefined || pod.annotations[name] !== undefined) continue;
+      if (isOutside && !enrolls(name, value)) continue;
+      yield {
+        at: ["metadata", kind, name],
+        message: `${name} ${JSON.stringify(value)} has no effect here: Istio reads it from pods, so it belongs into ${[...podAt, "metadata", kind].join(".")}`,
+        key: `misplaced ${name}`,
+      };
+    }
+}
+
+const enrolls = (name: string, value: string): boolean =>
+  (name === injectSidecar && value === "true") || (name === dataplaneMode && value === "ambient");
 
 function problemOf(
   workload: Workload,

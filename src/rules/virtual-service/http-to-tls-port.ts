@@ -1,0 +1,129 @@
+import { absent, type Evidence } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { Path } from "../../kube/read.ts";
+import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
+import { type DestinationRule, destinationRuleByHost, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import {
+  coveringHosts,
+  coveringHostsOfAll,
+  fullHost,
+  hostKey,
+  isWildcard,
+  namespaceOfHost,
+} from "../../mesh/traffic/hosts.ts";
+import { registeredHost } from "../../mesh/traffic/registry.ts";
+import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** The http destinations for which a port is named: without it, the request goes on to the port at which it arrived. */
+const judgedTraffic = (virtualService: VirtualService): readonly Traffic[] =>
+  trafficOf(virtualService).filter(
+    ({ protocol, destination }) => protocol === "http" && destination.port?.number !== undefined,
+  );
+
+/** A VirtualService and the DestinationRules, of any namespace, for the hosts to which it sends HTTP. */
+const rulesOfHttpDestinations = relation(
+  "rulesOfHttpDestinations",
+  index("VirtualService", (virtualService, settings) => {
+    if (!isServed(virtualService, settings)) return [];
+    const { namespace } = virtualService.metadata;
+    const hosts = judgedTraffic(virtualService).map(({ destination }) =>
+      fullHost(destination.host, namespace, settings.domain),
+    );
+    return coveringHostsOfAll([...new Set(hosts)]);
+  }),
+  destinationRuleByHost,
+);
+
+const reads = [registeredHost, rulesOfHttpDestinations] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const virtualServiceHttpToTlsPort = defineRule({
+  id: "virtual-service-http-to-tls-port",
+  subject: "VirtualService",
+  reads,
+  worksWithout: ["DestinationRule", "ServiceEntry"],
+  mode: "warn",
+  since: "0.1.0",
+  // The name of a port can say https, although the application speaks HTTP there.
+  stage: "trial",
+  tags: ["gateway"],
+  summary: "An http route sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
+  why: "Where a Gateway has ended TLS, or a client has sent HTTP, the proxy sends plain HTTP to the destination, whatever the name of its port says; Istio's own mTLS ends at the sidecar of the server, so that the application gets plain HTTP too. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). The application answers 400 or closes the connection.",
+  fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
+  incident: {
+    symptoms: ["reset"],
+    proxies: ["gateway", "sidecar", "waypoint"],
+    seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
+    wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
+    silentWhen:
+      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, the destination has no port, or the protocol of its port is not declared as HTTPS or TLS.",
+    page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+  },
+
+  *check(virtualService, mesh) {
+    if (!isServed(virtualService, mesh.settings)) return;
+    let originating: ReadonlySet<string> | undefined;
+    for (const found of tlsPortsOf(virtualService, mesh)) {
+      yield;
+      originating ??= hostsWithTls(virtualService, mesh);
+      if (!coveringHosts(found.host).some((one) => originating?.has(one))) yield problemOf(found, mesh);
+    }
+  },
+});
+
+/** The destinations of http routes whose port is for TLS by all that defines the host. */
+function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Found, undefined> {
+  for (const { at, destination } of judgedTraffic(virtualService)) {
+    const host = fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain);
+    const port = destination.port?.number;
+    if (host === "" || isWildcard(host) || port === undefined) continue;
+    const { definitions } = mesh.get(registeredHost, host);
+    if (definitions.length > 0 && definitions.every((one) => hasTlsPort(one, port)))
+      yield { at: [...at, "port"], host, port, definitions };
+  }
+}
+
+const hostsWithTls = (virtualService: VirtualService, mesh: View): ReadonlySet<string> =>
+  new Set(
+    mesh
+      .related(rulesOfHttpDestinations, virtualService)
+      .filter(originatesTls)
+      .map((rule) => hostKey(hostOfRule(rule, mesh.settings))),
+  );
+
+interface Found {
+  readonly at: Path;
+  readonly host: string;
+  readonly port: number;
+  readonly definitions: readonly Definition[];
+}
+
+function problemOf({ at, host, port, definitions }: Found, { settings }: View): Problem {
+  const namespace = namespaceOfHost(host, settings.domain) ?? definitions[0]?.metadata.namespace;
+  const rules: readonly Evidence[] = namespace === undefined ? [] : [absent("DestinationRule", namespace)];
+  return {
+    at,
+    message: `Plain HTTP is sent to port ${port} of ${JSON.stringify(host)}, which is for TLS: no DestinationRule sets tls mode SIMPLE or MUTUAL`,
+    key: `${host} ${port}`,
+    related: definitions,
+    evidence: [...definitions, ...rules],
+  };
+}
+
+const hasTlsPort = (definition: Definition, number: number): boolean =>
+  definition.kind === "Service"
+    ? definition.spec.ports.some((port) => port.port === number && isTlsPort(port))
+    : definition.spec.ports.some((port) => port.number === number && isTlsProtocol(port.protocol));
+
+function originatesTls({ spec }: DestinationRule): boolean {
+  const policies = [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)];
+  return policies.some((policy) =>
+    [policy?.tls, ...(policy?.portLevelSettings ?? []).map(({ tls }) => tls)].some((tls) =>
+      ["SIMPLE", "MUTUAL"].includes(tls?.mode ?? ""),
+    ),
+  );
+}
