@@ -4,12 +4,47 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 
-type Entries = Map<string, AnyObject | Set<AnyObject>>;
+/** The objects under one key: one, a few in a list that is never changed, or a set of many. */
+type Entry = AnyObject | readonly AnyObject[] | Set<AnyObject>;
+type Entries = Map<string, Entry>;
 const none: readonly never[] = Object.freeze([]);
+/** Most keys that several objects share are shared by a few. A list of two takes a seventh of the memory of a set. */
+const mostInList = 64;
 
-function listed(found: AnyObject | ReadonlySet<AnyObject> | undefined): readonly AnyObject[] {
+function listed(found: Entry | undefined): readonly AnyObject[] {
   if (found === undefined) return none;
-  return found instanceof Set ? [...found] : [found as AnyObject];
+  if (isList(found)) return found;
+  return found instanceof Set ? [...found] : [found];
+}
+
+const isList = (found: Entry): found is readonly AnyObject[] => Array.isArray(found);
+
+/** The entry with one more object. A set is extended in place. */
+function withOne(there: Entry, object: AnyObject): Entry {
+  if (there === object) return object;
+  if (there instanceof Set) return there.add(object);
+  const objects = listed(there);
+  if (objects.includes(object)) return there;
+  return objects.length < mostInList ? [...objects, object] : new Set(objects).add(object);
+}
+
+/** The entry without the object; undefined: nothing is left. A set is changed in place, and stays one until it is empty. */
+function withoutOne(there: Entry, object: AnyObject): Entry | undefined {
+  if (there instanceof Set) {
+    there.delete(object);
+    return there.size === 0 ? undefined : there;
+  }
+  const [first, ...others] = listed(there).filter((one) => one !== object);
+  return first === undefined || others.length === 0 ? first : [first, ...others];
+}
+
+/**
+ * The same text in one piece. V8 keeps a text that was put together from parts as a tree of them, also after it has joined
+ * them, which takes twice the memory in a map; `split` returns the joined text alone.
+ */
+function inOnePiece(key: string): string {
+  const parts = key.split("\u0000");
+  return parts.length === 1 ? (parts[0] as string) : key;
 }
 
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
@@ -47,7 +82,7 @@ export class ObjectTable {
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
     // Most look-ups find something under one key at most.
-    let first: AnyObject | ReadonlySet<AnyObject> | undefined;
+    let first: Entry | undefined;
     let all: Set<AnyObject> | undefined;
     for (const key of keys) {
       const hit = entries.get(key);
@@ -70,7 +105,10 @@ export class ObjectTable {
     const old = objects.get(key);
     if (old) this.#unindex(old);
     objects.set(key, object);
-    for (const index of this.#indexesOf.get(object.kind) ?? none) this.#enter(this.#entriesOf(index), index, object);
+    // Many indexes have the same keys for one object, which they share.
+    const keys = new Map<string, string>();
+    for (const index of this.#indexesOf.get(object.kind) ?? none)
+      this.#enter(this.#entriesOf(index), index, object, keys);
     return old;
   }
 
@@ -97,12 +135,16 @@ export class ObjectTable {
     return entries;
   }
 
-  #enter(entries: Entries, index: Index, object: AnyObject): void {
+  /** `keys`: those that other indexes already have for the object. */
+  #enter(entries: Entries, index: Index, object: AnyObject, keys?: Map<string, string>): void {
     for (const key of index.keys(object, this.settings)) {
       const there = entries.get(key);
-      if (there === undefined) entries.set(key, object);
-      else if (there instanceof Set) there.add(object);
-      else if (there !== object) entries.set(key, new Set([there, object]));
+      if (there !== undefined) entries.set(key, withOne(there, object));
+      else {
+        const own = keys?.get(key) ?? inOnePiece(key);
+        keys?.set(own, own);
+        entries.set(own, object);
+      }
     }
   }
 
@@ -111,8 +153,10 @@ export class ObjectTable {
       const entries = this.#entriesOf(index);
       for (const key of index.keys(old, this.settings)) {
         const there = entries.get(key);
-        if (there === old) entries.delete(key);
-        else if (there instanceof Set && there.delete(old) && there.size === 0) entries.delete(key);
+        if (there === undefined) continue;
+        const left = withoutOne(there, old);
+        if (left === undefined) entries.delete(key);
+        else entries.set(key, left);
       }
     }
   }
